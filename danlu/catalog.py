@@ -1,0 +1,79 @@
+"""Short names for everything that a recipe can choose: strings only, loaded when asked for.
+
+To add an objective, an optimizer, a filter …: write one file, add one line here. A plug-in outside
+the repository needs no line: ``use: my.module:Thing``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from danlu.errors import RecipeError, suggestion
+
+CATALOG: dict[str, dict[str, str]] = {
+    "stage": {  # in the order in which ``danlu run`` runs them
+        "clean": "danlu.text.clean:Clean",
+        "tokenizer": "danlu.tokenizers.stage:TrainTokenizer",
+        "pack": "danlu.corpus.pack:Pack",
+        "pretrain": "danlu.train.pretrain:Pretrain",
+        "evaluate": "danlu.evaluate.stage:Evaluate",
+        "export": "danlu.nn.hf.export:Export",
+        "generate": "danlu.generate.stage:Generate",
+    },
+    "reader": {
+        ".txt": "danlu.text.readers:read_txt",
+        ".jsonl": "danlu.text.readers:read_jsonl",
+        ".jsonl.gz": "danlu.text.readers:read_jsonl_gz",
+        ".parquet": "danlu.text.readers:read_parquet",
+    },
+    "filter": {
+        "empty": "danlu.text.filters:Empty",
+        "exact_duplicate": "danlu.text.filters:ExactDuplicate",
+    },
+    "tokenizer": {
+        "bpe": "danlu.tokenizers.bpe:BPE",
+        "char": "danlu.tokenizers.char:Char",
+    },
+    "split": {
+        "hash": "danlu.corpus.split:HashSplit",
+        "tail": "danlu.corpus.split:TailSplit",
+    },
+    "model": {
+        "gpt": "danlu.nn.families:GPT",
+        "llama": "danlu.nn.families:Llama",
+        "qwen3": "danlu.nn.families:Qwen3",
+    },
+    "objective": {"clm": "danlu.objectives.clm:CausalLM"},
+    "optimizer": {
+        "adamw": "danlu.optim.adamw:AdamW",
+        "muon": "danlu.optim.muon:Muon",
+    },
+    "schedule": {
+        "cosine": "danlu.optim.schedules:Cosine",
+        "wsd": "danlu.optim.schedules:WarmupStableDecay",
+    },
+    "measure": {"perplexity": "danlu.evaluate.perplexity:Perplexity"},
+}
+
+
+def names(kind: str) -> list[str]:
+    """The short names of one kind, in catalog order."""
+    return list(CATALOG[kind])
+
+
+def load(kind: str, name: str, *, key: str) -> Any:
+    """The class or function called ``name``; ``module:Thing`` is imported as it stands.
+
+    ``key`` is the recipe key that named it, for the error.
+    """
+    target = CATALOG[kind].get(name, name if ":" in name else "")
+    if not target:
+        raise RecipeError(f"{key}: unknown {kind} {name!r}{suggestion(name, CATALOG[kind])}")
+    module_name, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        if name in CATALOG[kind]:
+            raise
+        raise RecipeError(f"{key}: cannot import {name!r}: {error}") from error
