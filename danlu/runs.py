@@ -1,35 +1,35 @@
-"""A run folder: which stage is done, for which recipe and inputs, and who is working in it.
+"""A run folder: which stage is done, what it was made from, and who is working in it.
 
 ``runs/<name>/<stage>/`` is one folder a stage. ``begun.json`` names the fingerprint being worked
-on, ``done.json`` (written last) the fingerprint, the hashes of the outputs and the figures. A
-folder whose fingerprint no longer fits is moved to ``previous/``, so nothing is lost.
+on; ``done.json``, written last, says what the output was made from, its hashes and the figures.
+A stage whose settings or inputs have changed runs again; its former output moves to ``previous/``.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import json
 import os
-import platform
 import shutil
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
 
 from danlu import __version__
-from danlu.errors import InputError, OutputError, RunLockedError
+from danlu.errors import InputError, RecipeError, RunLockedError
+from danlu.files import atomic_write, hash_file, read_json, write_json, writing
+from danlu.machine import environment
 from danlu.recipe import Recipe, Settings, plain
 
 Figures = dict[str, Any]
 """A flat table of names and numbers (or strings) that a stage reports."""
+
+FOR_PEOPLE = ("metrics.jsonl", "tensorboard")
+"""Files and folders that hold times of day and paces: no later stage reads them, so they decide nothing."""
 
 
 @dataclass(frozen=True)
@@ -72,63 +72,90 @@ class RunFolder:
         return self.path / name
 
     def done(self, name: str) -> dict[str, Any] | None:
-        """The stage's ``done.json``, or None where it has not finished."""
-        return read_json(self.stage(name) / "done.json")
+        """The stage's ``done.json``; None where it has not finished or the file is damaged."""
+        done = read_json(self.stage(name) / "done.json")
+        whole = done is not None and all(isinstance(done.get(key), dict) for key in ("made_from", "outputs", "figures"))
+        return done if whole else None
 
     def figures(self, name: str) -> Figures:
+        """What the stage reported; empty where it has not finished."""
         return dict((self.done(name) or {}).get("figures", {}))
 
-    def fingerprint(self, recipe: Recipe, name: str) -> str:
-        """Hash of everything that decides the stage's output: settings, seed, version, inputs."""
-        settings = recipe.section(name)
-        assert isinstance(settings, Stage)
-        inputs = {need: (self.done(need) or {}).get("outputs") for need in _needs(settings, recipe)}
+    def made_from(self, recipe: Recipe, name: str) -> dict[str, Any]:
+        """Everything that decides the stage's output: version, seed, settings, inputs, files outside."""
+        stage = _stage(recipe, name)
         known = {
             "danlu": __version__,
             "seed": recipe.seed,
-            "settings": plain(settings),
-            "inputs": inputs,
-            "sources": [[path.name, hash_file(path)] for path in settings.sources()],
+            "settings": plain(stage),
+            "inputs": {need: _digest((self.done(need) or {}).get("outputs")) for need in stage.needs},
+            "sources": _digest([[str(path), hash_file(path)] for path in stage.sources()]),
         }
-        return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
+        return _as_json(known)
 
-    def is_done(self, name: str, fingerprint: str) -> bool:
-        """Whether the stage finished with this fingerprint and its outputs are still what they were."""
-        done = self.done(name)
-        if done is None or done.get("fingerprint") != fingerprint:
-            return False
+    def damaged(self, name: str) -> Path | None:
+        """The first output of a finished stage that is no longer what the stage wrote."""
         folder = self.stage(name)
-        return all(
-            (folder / file).is_file() and hash_file(folder / file) == digest for file, digest in done["outputs"].items()
+        outputs: dict[str, str] = (self.done(name) or {"outputs": {}})["outputs"]
+        wrong = (
+            folder / file
+            for file, digest in outputs.items()
+            if not (folder / file).is_file() or hash_file(folder / file) != digest
         )
+        return next(wrong, None)
+
+    def why_run(self, name: str, made_from: Mapping[str, Any]) -> str | None:
+        """Why the stage has to run, in a few words; None where its output is whole and up to date."""
+        done = self.done(name)
+        if done is None:
+            return "not done yet"
+        was: dict[str, Any] = done["made_from"]
+        if was != made_from:
+            return f"{_difference(was, made_from, name)} changed"
+        damaged = self.damaged(name)
+        return f"{damaged} is missing or damaged" if damaged else None
 
     def begin(self, name: str, fingerprint: str, *, keep: bool) -> Path:
-        """Make the stage's folder ready; ``keep`` leaves a half-done one of this fingerprint as it is."""
+        """Make the stage's folder ready; ``keep`` leaves a half-done one of this fingerprint as it is.
+
+        A finished folder, and a half-done one that ``keep`` could have gone on with, is moved to
+        ``previous/``; any other half-done one is deleted.
+        """
         folder = self.stage(name)
         begun = (read_json(folder / "begun.json") or {}).get("fingerprint")
-        if folder.exists() and not (keep and begun == fingerprint):
-            previous = self.path / "previous" / name
-            shutil.rmtree(previous, ignore_errors=True)
-            previous.parent.mkdir(parents=True, exist_ok=True)
-            folder.rename(previous)
+        finished = (folder / "done.json").exists()
+        if folder.exists() and (finished or not keep or begun != fingerprint):
+            if finished or keep:
+                folder.rename(self._former(name))
+            else:
+                shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "done.json").unlink(missing_ok=True)
         write_json(folder / "begun.json", {"fingerprint": fingerprint})
         return folder
 
-    def finish(self, name: str, fingerprint: str, figures: Figures, seconds: float) -> None:
+    def _former(self, name: str) -> Path:
+        """A free place in ``previous/``; nothing there is ever overwritten."""
+        previous = self.path / "previous"
+        previous.mkdir(exist_ok=True)
+        number = 1
+        while (previous / f"{name}-{number}").exists():
+            number += 1
+        return previous / f"{name}-{number}"
+
+    def finish(self, name: str, made_from: dict[str, Any], figures: Figures, seconds: float) -> None:
         """Write ``done.json``: from here on the stage is skipped while nothing changes."""
         folder = self.stage(name)
-        (folder / "begun.json").unlink(missing_ok=True)
-        outputs = {str(path.relative_to(folder)): hash_file(path) for path in sorted(_outputs(folder))}
+        outputs = {path.relative_to(folder).as_posix(): hash_file(path) for path in sorted(_outputs(folder))}
         done = {
             "stage": name,
-            "fingerprint": fingerprint,
             "seconds": round(seconds, 3),
             "figures": figures,
+            "made_from": made_from,
             "outputs": outputs,
         }
         write_json(folder / "done.json", done)
+        # Only now: a process that is killed before this line must find its half-done folder again.
+        (folder / "begun.json").unlink(missing_ok=True)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -162,128 +189,122 @@ def run_stages(
     """Run ``stages`` in order in the recipe's folder, skipping those that are done.
 
     ``say`` gets a line a skipped or finished stage, ``begin`` the name of each that starts.
+
+    Raises:
+        RecipeError: the recipe lacks a section that one of them needs.
+        InputError: a file that a stage reads is missing, or a stage before it has not run with this recipe.
     """
-    folder = RunFolder(recipe.run_dir)
+    folder, todo = RunFolder(recipe.run_dir), list(stages)
+    for name in todo:
+        _stage(recipe, name).sources()  # a missing one is told before anything is written
     with folder.lock():
         with writing(folder.path):
             atomic_write(folder.path / "recipe.yaml", recipe.to_yaml().encode())
             write_json(folder.path / "env.json", environment())
-        for name in stages:
-            settings = recipe.section(name)
-            assert isinstance(settings, Stage)
-            inputs = {}
-            for need in _needs(settings, recipe):
-                if folder.done(need) is None:
-                    raise InputError(f"{name} needs the output of {need}; run 'danlu {need}' first, or 'danlu run'")
-                inputs[need] = folder.stage(need)
-            fingerprint = folder.fingerprint(recipe, name)
-            if folder.is_done(name, fingerprint):
-                say(f"{name}: unchanged, skipped")
-                continue
-            begin(name)
-            started = time.perf_counter()
-            with writing(folder.stage(name)):
-                out = folder.begin(name, fingerprint, keep=settings.resumable)
-                figures = settings.run(Job(recipe, inputs, out))
-                seconds = time.perf_counter() - started
-                folder.finish(name, fingerprint, figures, seconds)
-            say(f"{name}: done in {seconds:.1f} s")
+        for place, name in enumerate(todo):
+            _check_needs(folder, recipe, name, fresh=todo[:place])
+            with writing(folder.path):
+                _run_stage(folder, recipe, name, say, begin)
     return folder
 
 
-def _needs(settings: Stage, recipe: Recipe) -> tuple[str, ...]:
-    return tuple(need for need in settings.needs if need in recipe.sections)
+def _run_stage(
+    folder: RunFolder, recipe: Recipe, name: str, say: Callable[[str], None], begin: Callable[[str], None]
+) -> None:
+    stage = _stage(recipe, name)
+    made_from = folder.made_from(recipe, name)
+    why = folder.why_run(name, made_from)
+    if why is None:
+        say(f"{name}: unchanged, skipped")
+        return
+    if folder.done(name) is not None:
+        say(f"{name}: {why}; it runs again, and its former output is kept in {folder.path / 'previous'}")
+    begin(name)
+    started = time.perf_counter()
+    out = folder.begin(name, _digest(made_from), keep=stage.resumable)
+    figures = stage.run(Job(recipe, {need: folder.stage(need) for need in stage.needs}, out))
+    seconds = time.perf_counter() - started
+    folder.finish(name, made_from, figures, seconds)
+    say(f"{name}: done in {seconds:.1f} s")
+
+
+def _check_needs(folder: RunFolder, recipe: Recipe, name: str, *, fresh: Iterable[str]) -> None:
+    """Refuse to build on outputs that are not there, were made with other settings, or are damaged.
+
+    ``fresh`` stages have just run or been checked. Files outside the run folder are not looked at
+    here, so that a run can go on where the raw text is not.
+    """
+    known = set(fresh)
+    for need in _before(recipe, name):
+        if need in known:
+            continue
+        done, settings = folder.done(need), _as_json(plain(_stage(recipe, need)))
+        remedy = f"run 'danlu {need}' first, or 'danlu run'"
+        if done is None:
+            raise InputError(f"{name} needs the output of {need}; {remedy}")
+        if (done["made_from"].get("settings"), done["made_from"].get("seed")) != (settings, recipe.seed):
+            different = _difference(
+                done["made_from"], {**done["made_from"], "settings": settings, "seed": recipe.seed}, need
+            )
+            raise InputError(f"{name} needs the output of {need}, but {different} changed since {need} ran; {remedy}")
+        if need in _stage(recipe, name).needs and (damaged := folder.damaged(need)):
+            raise InputError(f"{damaged} is missing or damaged; {remedy}")
+
+
+def _before(recipe: Recipe, name: str) -> list[str]:
+    """All that ``name`` is built on, those first that come first."""
+    order: list[str] = []
+    for need in _stage(recipe, name).needs:
+        if need not in recipe.sections:
+            raise RecipeError(f"{name} needs the section {need!r}, which the recipe lacks")
+        order += [earlier for earlier in [*_before(recipe, need), need] if earlier not in order]
+    return order
+
+
+def _stage(recipe: Recipe, name: str) -> Stage:
+    section = recipe.section(name)
+    assert isinstance(section, Stage)
+    return section
+
+
+def _difference(was: Mapping[str, Any], now: Mapping[str, Any], stage: str) -> str:
+    """The first thing that differs, in a person's words: ``tokenizer.vocab_size (4096, was 8192)``."""
+    for part in ("settings", "seed", "sources", "inputs"):
+        before, after = was.get(part), now[part]
+        if before == after:
+            continue
+        if part == "settings":
+            return _deepest(stage, before, after)
+        if part == "inputs":
+            names = [need for need in after if not isinstance(before, dict) or before.get(need) != after[need]]
+            return f"the output of {' and '.join(names)}"
+        return f"seed ({after}, was {before})" if part == "seed" else "the files that it reads"
+    return "the version of danlu"
+
+
+def _deepest(key: str, before: Any, after: Any) -> str:
+    """The key of the first setting that differs, with its value now and before."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in [*after, *(name for name in before if name not in after)]:
+            if before.get(name) != after.get(name):
+                return _deepest(f"{key}.{name}", before.get(name), after.get(name))
+    return f"{key} ({json.dumps(after, ensure_ascii=False)}, was {json.dumps(before, ensure_ascii=False)})"
 
 
 def _outputs(folder: Path) -> Iterator[Path]:
-    """The files of a stage that others may read: not its own marks, not logs for people."""
+    """The files of a stage that others may read: not its own marks, not what is for people only."""
     for path in folder.rglob("*"):
-        if path.is_file() and path.name not in ("done.json", "begun.json") and "tensorboard" not in path.parts:
+        inside = path.relative_to(folder)
+        hidden = any(part.startswith(".") or part in FOR_PEOPLE for part in inside.parts)
+        if path.is_file() and not hidden and inside.as_posix() not in ("done.json", "begun.json"):
             yield path
 
 
-def environment() -> dict[str, Any]:
-    """What this run runs on: versions, hardware, commit."""
-    packages = ("torch", "numpy", "tokenizers", "safetensors", "pyarrow", "pydantic")
-    return {
-        "danlu": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "packages": {name: metadata.version(name) for name in packages},
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-    }
+def _as_json(value: dict[str, Any]) -> dict[str, Any]:
+    """The value as it comes back from a JSON file, so that it compares equal to one that was written."""
+    same: dict[str, Any] = json.loads(json.dumps(value))
+    return same
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-
-
-@contextmanager
-def writing(place: Path) -> Iterator[None]:
-    """Turn the operating system's refusals to write below ``place`` into one clear line."""
-    reasons = {
-        errno.ENOSPC: "no space left on the disk",
-        errno.EDQUOT: "the disk quota is used up",
-        errno.EACCES: "permission denied",
-        errno.EPERM: "permission denied",
-        errno.EROFS: "the file system is read-only",
-        errno.ENOTDIR: "a part of the path is a file",
-        errno.EEXIST: "a part of the path is a file",
-    }
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in reasons:
-            raise
-        raise OutputError(f"cannot write to {error.filename or place}: {reasons[error.errno]}") from error
-
-
-def atomic_write(path: Path, data: bytes) -> None:
-    """Write a file that appears whole or not at all, and is on the disk when this returns."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames inside ``folder`` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Atomic, indented, readable JSON."""
-    atomic_write(path, (json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n").encode())
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in ``path``; None where there is no such file or it is not whole."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

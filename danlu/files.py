@@ -1,0 +1,98 @@
+"""Files that appear whole or not at all, their hashes, and the disk's refusals in one clear line."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from danlu.errors import DanluError, InputError, OutputError
+
+_REFUSALS = {
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be larger than the system allows",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOTDIR: "a part of the path is a file",
+    errno.EEXIST: "a part of the path is a file",
+}
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Turn the operating system's refusals during work in the folder ``place`` into one clear line.
+
+    Raises:
+        OutputError: ``place`` or something in it cannot be written.
+        InputError: permission was denied for a file elsewhere.
+    """
+    try:
+        yield
+    except DanluError:
+        raise
+    except OSError as error:
+        file = Path(error.filename or place)
+        if error.errno not in _REFUSALS or (error.errno == errno.EEXIST and file.is_dir()):
+            raise
+        reason = _REFUSALS[error.errno]
+        if file.resolve().is_relative_to(place.resolve()) or place.resolve().is_relative_to(file.resolve()):
+            raise OutputError(f"cannot write to {file}: {reason}") from error
+        raise InputError(f"cannot use {file}: {reason}") from error
+    except Exception as error:
+        # Libraries in C++ and Rust wrap the system's error in a class of their own and keep only its words.
+        if os.strerror(errno.ENOSPC) not in str(error):
+            raise
+        raise OutputError(f"cannot write to {place}: {_REFUSALS[errno.ENOSPC]}") from error
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all, and is on the disk when this returns."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Atomic, indented, readable JSON."""
+    atomic_write(path, (json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in ``path``; None where there is no such file or it is not whole."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
