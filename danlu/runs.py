@@ -53,7 +53,7 @@ class Stage(Settings):
     resumable: ClassVar[bool] = False
     """Whether it can go on in a half-filled folder of its own; others start from an empty one."""
 
-    def sources(self) -> list[Path]:
+    def external_files(self) -> list[Path]:
         """Files outside the run folder that it reads; their content is part of its fingerprint."""
         return []
 
@@ -89,7 +89,7 @@ class RunFolder:
             "seed": recipe.seed,
             "settings": plain(stage),
             "inputs": {need: _digest((self.done(need) or {}).get("outputs")) for need in stage.needs},
-            "sources": _digest([[str(path), hash_file(path)] for path in stage.sources()]),
+            "sources": _digest([[str(path), hash_file(path)] for path in stage.external_files()]),
         }
         return _as_json(known)
 
@@ -196,7 +196,7 @@ def run_stages(
     """
     folder, todo = RunFolder(recipe.run_dir), list(stages)
     for name in todo:
-        _stage(recipe, name).sources()  # a missing one is told before anything is written
+        _stage(recipe, name).external_files()  # a missing one is told before anything is written
     with folder.lock():
         with writing(folder.path):
             atomic_write(folder.path / "recipe.yaml", recipe.to_yaml().encode())
