@@ -27,6 +27,12 @@ CATALOG: dict[str, dict[str, str]] = {
         ".jsonl.gz": "danlu.text.readers:read_jsonl_gz",
         ".parquet": "danlu.text.readers:read_parquet",
     },
+    "documents": {
+        "whole": "danlu.text.cuts:Whole",
+        "lines": "danlu.text.cuts:Lines",
+        "paragraphs": "danlu.text.cuts:Paragraphs",
+        "blocks": "danlu.text.cuts:Blocks",
+    },
     "filter": {
         "empty": "danlu.text.filters:Empty",
         "exact_duplicate": "danlu.text.filters:ExactDuplicate",

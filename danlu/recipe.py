@@ -1,7 +1,8 @@
 """The typed recipe: a YAML file with one section a stage, overrides, and errors of one line.
 
 A section is a frozen :class:`Settings`; inside it, a field annotated with :class:`OneOf` holds a
-:class:`Choice` that ``use: name`` picks from the catalog. Unknown keys never pass.
+:class:`Choice` that ``use: name`` picks from the catalog. Where the section is itself a choice
+(``tokenizer: {use: bpe}``), its class names that one field in ``whole``. Unknown keys never pass.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args, get_origin
 
 import pydantic
 import yaml
@@ -25,8 +26,26 @@ class Settings(BaseModel):
     """Frozen, validated settings; a key that is not a field is an error."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True, protected_namespaces=()
+        frozen=True,
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
     )
+    whole: ClassVar[str | None] = None
+    """The only field, where the settings are written as that field's value: ``tokenizer: {use: bpe}``."""
+    short: ClassVar[str | None] = None
+    """The field that a bare value stands for: ``corpora/`` is ``{path: corpora/}``."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
+        schema: dict[str, Any] = handler.resolve_ref_schema(handler(core_schema))
+        if cls.whole is not None:
+            only: dict[str, Any] = schema["properties"][cls.whole]
+            return only
+        if cls.short is not None:
+            return {"anyOf": [schema["properties"][cls.short], schema]}
+        return schema
 
 
 class Choice(Settings):
@@ -38,6 +57,10 @@ class Choice(Settings):
         name = next((n for kind in catalog.CATALOG.values() for n, t in kind.items() if t == here), here)
         return {"use": name, **plain(self)}
 
+    @pydantic.model_serializer
+    def _serialize(self) -> dict[str, Any]:
+        return self.to_recipe()  # so that a default in the JSON schema says which choice it is
+
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
@@ -46,18 +69,25 @@ class OneOf:
     kind: str
 
     def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
-        options = []
+        options: list[dict[str, Any]] = []
         for name in catalog.names(self.kind):
-            schema = catalog.load(self.kind, name, key=self.kind).model_json_schema()
+            schema = settings_schema(catalog.load(self.kind, name, key=self.kind))
             properties = {"use": {"const": name}, **schema.get("properties", {})}
-            required = ["use", *schema.get("required", [])]
-            options.append({**schema, "properties": properties, "required": required})
-        single: dict[str, Any] = {"anyOf": [{"enum": catalog.names(self.kind)}, *options]}
-        return {"anyOf": [*single["anyOf"], {"type": "array", "items": single}]}
+            options.append({**schema, "properties": properties, "required": ["use", *schema.get("required", [])]})
+        plug_in = {"type": "string", "pattern": "^[^:]+:[^:]+$"}
+        outside = {"type": "object", "properties": {"use": plug_in}, "required": ["use"]}
+        single = {"anyOf": [{"enum": catalog.names(self.kind)}, *options, plug_in, outside]}
+        nullable = core_schema["type"] == "nullable"
+        inner = core_schema["schema"] if nullable else core_schema
+        value = {"type": "array", "items": single} if inner["type"] in ("list", "tuple") else single
+        return {"anyOf": [value, {"type": "null"}]} if nullable else value
 
 
 def plain(settings: Settings) -> dict[str, Any]:
     """Settings as nested dicts, lists, strings and numbers, fit for YAML and for fingerprints."""
+    if settings.whole is not None:
+        inner: dict[str, Any] = _plain_value(getattr(settings, settings.whole))
+        return inner
     return {name: _plain_value(getattr(settings, name)) for name in type(settings).model_fields}
 
 
@@ -75,11 +105,18 @@ def _plain_value(value: Any) -> Any:
 
 def build(cls: type[S], raw: Any, *, key: str) -> S:
     """Validate ``raw`` as ``cls``; every error names the key that it is about, starting at ``key``."""
+    if isinstance(raw, cls):
+        return raw
+    values: dict[str, Any] = {}
+    if cls.whole is not None:
+        values[cls.whole] = _build_item(cls.model_fields[cls.whole], raw, key=key)
+        return cls(**values)
+    if cls.short is not None and raw is not None and not isinstance(raw, Mapping):
+        raw = {cls.short: raw}
     if raw is None:
         raw = {}
     if not isinstance(raw, Mapping):
         raise RecipeError(f"{key} must be a mapping of settings; got {raw!r}{suggestion('', cls.model_fields)}")
-    values: dict[str, Any] = {}
     for name, value in raw.items():
         where = f"{key}.{name}"
         if name not in cls.model_fields:
@@ -92,13 +129,23 @@ def build(cls: type[S], raw: Any, *, key: str) -> S:
 
 
 def _build_field(field: pydantic.fields.FieldInfo, value: Any, *, key: str) -> Any:
+    """Build the choices and settings inside ``value``; where a list is meant, one item will do."""
+    if value is None:
+        return value
+    if get_origin(field.annotation) in (list, tuple):
+        if not isinstance(value, list | tuple):
+            return [_build_item(field, value, key=key)]
+        return [_build_item(field, item, key=f"{key}.{place}") for place, item in enumerate(value)]
+    return _build_item(field, value, key=key)
+
+
+def _build_item(field: pydantic.fields.FieldInfo, value: Any, *, key: str) -> Any:
     one_of = next((mark for mark in field.metadata if isinstance(mark, OneOf)), None)
-    if one_of is not None and isinstance(value, list):
-        return [build_choice(one_of.kind, item, key=f"{key}.{place}") for place, item in enumerate(value)]
-    if one_of is not None and value is not None:
+    if one_of is not None:
         return build_choice(one_of.kind, value, key=key)
-    if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
-        return build(field.annotation, value, key=key)
+    for kind in (field.annotation, *get_args(field.annotation)):
+        if isinstance(kind, type) and issubclass(kind, Settings):
+            return build(kind, value, key=key)
     return value
 
 
@@ -120,6 +167,7 @@ def _first_line(error: pydantic.ValidationError, key: str) -> str:
     if first["type"] == "missing":
         return f"{where} is required"
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    message = message.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
     if first["type"] == "value_error":
         return f"{where}: {message}"
     return f"{where} must be {message}; got {first['input']!r}"
@@ -181,9 +229,28 @@ def recipe_schema() -> dict[str, Any]:
     """The JSON schema of a recipe, for editors."""
     schema = _Top.model_json_schema()
     for stage in catalog.names("stage"):
-        schema["properties"][stage] = catalog.load("stage", stage, key=stage).model_json_schema()
+        schema["properties"][stage] = settings_schema(catalog.load("stage", stage, key=stage))
     schema.update({"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Danlu recipe"})
     return schema
+
+
+def settings_schema(cls: type[Settings]) -> dict[str, Any]:
+    """The JSON schema of ``cls`` with its definitions in place, so that it can stand inside another."""
+    schema = cls.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def inlined(part: Any) -> Any:
+        if isinstance(part, list):
+            return [inlined(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        if "$ref" in part:
+            rest = {name: item for name, item in part.items() if name != "$ref"}
+            return inlined({**definitions[part["$ref"].removeprefix("#/$defs/")], **rest})
+        return {name: inlined(item) for name, item in part.items()}
+
+    whole: dict[str, Any] = inlined(schema)
+    return whole
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

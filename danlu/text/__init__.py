@@ -1,0 +1,1 @@
+"""From raw files to clean documents; nothing here imports torch."""

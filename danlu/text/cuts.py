@@ -1,0 +1,61 @@
+"""What one document is: the whole record, or the lines, paragraphs or blocks in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Protocol
+
+from pydantic import Field
+
+from danlu.recipe import Choice
+
+_BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
+
+
+class Cut(Protocol):
+    """How a record is cut into documents."""
+
+    def pieces(self, text: str) -> Iterator[str]:
+        """The documents in ``text`` (line ends ``\\n``), in order; blank ones may be left out."""
+
+
+class Whole(Choice):
+    """Every record is one document; a .txt file is one record."""
+
+    def pieces(self, text: str) -> Iterator[str]:
+        yield text
+
+
+class Lines(Choice):
+    """Every line is one document, without its line end; blank lines are left out."""
+
+    def pieces(self, text: str) -> Iterator[str]:
+        return (line for line in text.split("\n") if line.strip())
+
+
+class Paragraphs(Choice):
+    """Paragraphs are parted by blank lines; each is one document, without the blank lines around it."""
+
+    def pieces(self, text: str) -> Iterator[str]:
+        return (piece.strip("\n") for piece in _BLANK_LINES.split(text) if piece.strip())
+
+
+class Blocks(Choice):
+    """Cut a long record at blank lines into blocks of about one size, so that a held-out share spreads over it.
+
+    Nothing is lost: the blocks joined are the record.
+    """
+
+    characters: int = Field(default=4000, ge=1)
+    """A block ends at the first blank line after this many characters, or at the first line end after twice as many."""
+
+    def pieces(self, text: str) -> Iterator[str]:
+        start = end = 0
+        for line in text.splitlines(keepends=True):
+            end += len(line)
+            if end - start >= (self.characters if not line.strip() else 2 * self.characters):
+                yield text[start:end]
+                start = end
+        if start < len(text):
+            yield text[start:]

@@ -1,0 +1,87 @@
+"""A document, and the shards that a folder of documents is kept in.
+
+A shard is ``documents-00000.jsonl``: UTF-8, one ``{"id", "text", "meta"}`` a line, in order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from danlu.errors import InputError
+
+SHARD_BYTES = 256_000_000
+"""A shard is closed before it would grow beyond this; only a single larger document makes a larger one."""
+
+
+@dataclass(slots=True)
+class Document:
+    """One text with a stable id.
+
+    ``id`` is the file's path below its source, ``#`` and the number of the record in that file. ``meta``
+    has at least ``source`` (that path) and, once cleaned, ``language`` (ISO 639-1, ``und`` if unknown).
+    """
+
+    id: str
+    text: str
+    meta: dict[str, str] = field(default_factory=dict)
+
+
+class DocumentWriter:
+    """Writes documents to numbered shards in ``folder``; use it as a context manager."""
+
+    def __init__(self, folder: Path, *, shard_bytes: int = SHARD_BYTES) -> None:
+        self._folder = folder
+        self._shard_bytes = shard_bytes
+        self._shards = 0
+        self._written = 0
+        self._file: BinaryIO | None = None
+
+    def write(self, document: Document) -> None:
+        """Append one document."""
+        record = {"id": document.id, "text": document.text, "meta": document.meta}
+        line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+        if self._file is None or self._written + len(line) > self._shard_bytes:
+            self.close()
+            self._file = (self._folder / f"documents-{self._shards:05d}.jsonl").open("wb")
+            self._shards += 1
+            self._written = 0
+        self._file.write(line)
+        self._written += len(line)
+
+    def close(self) -> None:
+        """Close the shard that is open."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> DocumentWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_documents(folder: Path) -> Iterator[Document]:
+    """The documents that were written to ``folder``, one at a time, in order.
+
+    Raises:
+        InputError: there is no shard, or one is damaged; the line says where.
+    """
+    shards = sorted(folder.glob("documents-*.jsonl"))
+    if not shards:
+        raise InputError(f"no documents in {folder}: it holds no documents-*.jsonl")
+    for shard in shards:
+        with shard.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    record = json.loads(line)
+                    yield Document(id=record["id"], text=record["text"], meta=record["meta"])
+                except (ValueError, KeyError, TypeError) as error:
+                    raise InputError(f"{shard} is damaged at line {number}: {error}") from None

@@ -1,0 +1,127 @@
+"""Where text comes from: the sources that a recipe names, and the files below them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import Field, SkipValidation, field_validator
+
+from danlu import catalog
+from danlu.errors import InputError
+from danlu.recipe import OneOf, Settings
+from danlu.text.cuts import Cut, Whole
+from danlu.text.readers import reader_for
+
+
+class Source(Settings):
+    """A file or folder of text; the path alone will do where the defaults fit."""
+
+    short: ClassVar[str | None] = "path"
+
+    path: Path
+    """A file, or a folder that is searched; relative to the current directory."""
+    language: str | None = None
+    """The language of all its text (ISO 639-1: en, zh); detected for each document where not given."""
+    text_field: str = Field(default="text", min_length=1)
+    """The field of a .jsonl record, or the column of a .parquet file, that holds the text."""
+    documents: Annotated[SkipValidation[Cut], OneOf("documents")] = Whole()
+    """What one document is: the whole record (a .txt file is one record), its lines, paragraphs or blocks."""
+
+    @field_validator("language")
+    @classmethod
+    def _language_code(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]+)*", value):
+            raise ValueError(f"must be a language code such as en or zh; got {value!r}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file to read; ``name``, its path below its source, stands in the ids of its documents."""
+
+    name: str
+    path: Path
+    source: Source
+
+
+@dataclass(slots=True)
+class Found:
+    """The files of all sources in order, and the names of those that no reader takes."""
+
+    files: list[SourceFile] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+
+
+def find_files(sources: Sequence[Source], *, key: str) -> Found:
+    """All files below ``sources``, sorted within each; a file that two sources hold is read once, for the first.
+
+    Names that begin with a dot are ignored, as are files whose ending no reader takes.
+
+    Raises:
+        InputError: a source is not there, cannot be read, or is a file of a kind that no reader takes.
+    """
+    found = Found()
+    seen: set[Path] = set()
+    names: set[str] = set()
+    for number, source in enumerate(sources):
+        where = f"{key}.{number}"
+        _check_exists(source.path, where)
+        root = source.path if source.path.is_dir() else source.path.parent
+        for path in _walk(source.path, where):
+            if path.resolve() in seen:
+                continue
+            seen.add(path.resolve())
+            name = path.relative_to(root).as_posix()
+            if path.name.startswith(".") or not path.is_file() or reader_for(path) is None:
+                found.ignored.append(name)
+                continue
+            if not os.access(path, os.R_OK):
+                raise InputError(f"{where}: cannot read {path}: permission denied")
+            if name in names:  # two sources may hold files of one name, but an id means one document
+                name = f"{number}:{name}"
+            names.add(name)
+            found.files.append(SourceFile(name, path, source))
+    return found
+
+
+def _check_exists(path: Path, where: str) -> None:
+    if not path.exists():
+        parent = path.parent
+        beside = [str(parent / other.name) for other in parent.iterdir()] if parent.is_dir() else []
+        near = difflib.get_close_matches(str(path), beside, n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"{where}: no file or folder {str(path)!r}{meant}")
+    if path.is_file() and reader_for(path) is None:
+        suffixes = ", ".join(catalog.names("reader"))
+        raise InputError(f"{where}: cannot tell how to read {str(path)!r} by its ending (choices: {suffixes})")
+
+
+def _walk(path: Path, where: str) -> Iterator[Path]:
+    """The files below ``path`` in sorted order, and the hidden folders; linked folders are followed once."""
+    if not path.is_dir():
+        yield path
+        return
+    walked: set[str] = set()
+    for folder, folders, files in os.walk(path, onerror=_refuse(where), followlinks=True):
+        real = os.path.realpath(folder)
+        if real in walked:
+            folders.clear()
+            continue
+        walked.add(real)
+        hidden = [name for name in folders if name.startswith(".")]
+        folders[:] = sorted(set(folders) - set(hidden))
+        for name in sorted([*files, *hidden]):
+            yield Path(folder, name)
+
+
+def _refuse(where: str) -> Callable[[OSError], None]:
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{where}: cannot read the folder {error.filename}: {error.strerror}")
+
+    return refuse

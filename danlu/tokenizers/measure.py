@@ -1,0 +1,77 @@
+"""What a tokenizer costs: bytes per token and tokens per word or character, language by language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from danlu.runs import Figures
+from danlu.text.document import Document
+from danlu.tokenizers.tokenizer import Tokenizer
+
+LANGUAGES_WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "km", "my", "bo", "dz", "lzh"})
+"""Written without spaces between words, so that tokens are compared with characters."""
+LIMIT_BYTES = 20_000_000
+"""Text of one language that is measured; the documents after it change little."""
+BATCH_DOCUMENTS = 64
+
+
+@dataclass(slots=True)
+class Cost:
+    """Counts over the documents of one language."""
+
+    bytes: int = 0
+    tokens: int = 0
+    units: int = 0
+    unknown: int = 0
+
+
+def measure(tokenizer: Tokenizer, documents: Iterable[Document], *, limit_bytes: int = LIMIT_BYTES) -> dict[str, Cost]:
+    """Encode the first ``limit_bytes`` of each language; the costs by language, sorted.
+
+    Fertility (tokens a word) is from Rust et al. 2021, How Good is Your Tokenizer?
+    """
+    costs: dict[str, Cost] = {}
+    unknown = tokenizer.unknown
+    for batch in _batches(_limited(documents, limit_bytes)):
+        for document, ids in zip(batch, tokenizer.encode_batch([each.text for each in batch]), strict=True):
+            language = document.meta["language"]
+            cost = costs.setdefault(language, Cost())
+            cost.bytes += len(document.text.encode())
+            cost.tokens += len(ids)
+            cost.units += count_units(document.text, language)
+            cost.unknown += ids.count(unknown) if unknown is not None else 0
+    return dict(sorted(costs.items()))
+
+
+def cost_figures(costs: dict[str, Cost], *, with_unknown: bool) -> Figures:
+    """A flat table, one group of lines a language."""
+    figures: Figures = {}
+    for language, cost in costs.items():
+        unit = "character" if language in LANGUAGES_WITHOUT_SPACES else "word"
+        figures[f"bytes_per_token.{language}"] = round(cost.bytes / max(1, cost.tokens), 4)
+        figures[f"tokens_per_{unit}.{language}"] = round(cost.tokens / max(1, cost.units), 4)
+        if with_unknown:
+            figures[f"unknown_rate.{language}"] = round(cost.unknown / max(1, cost.tokens), 6)
+    return figures
+
+
+def count_units(text: str, language: str) -> int:
+    """Words (runs without white space), or characters but white space where words are not parted by spaces."""
+    words = text.split()
+    return sum(map(len, words)) if language in LANGUAGES_WITHOUT_SPACES else len(words)
+
+
+def _limited(documents: Iterable[Document], limit_bytes: int) -> Iterator[Document]:
+    sizes: dict[str, int] = {}
+    for document in documents:
+        language = document.meta["language"]
+        if sizes.get(language, 0) < limit_bytes:
+            sizes[language] = sizes.get(language, 0) + len(document.text.encode())
+            yield document
+
+
+def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
+    while batch := list(islice(documents, BATCH_DOCUMENTS)):
+        yield batch
