@@ -80,7 +80,8 @@ def _read_varint(data: bytes, start: int) -> int:
 
 def _crc32c_table() -> list[int]:
     table = []
-    for entry in range(256):
+    for byte in range(256):
+        entry = byte
         for _ in range(8):
             entry = entry >> 1 ^ (0x82F63B78 if entry & 1 else 0)
         table.append(entry)

@@ -1,0 +1,231 @@
+"""The command line: ``danlu VERB RECIPE [key=value ...]``.
+
+Every import of a room stands inside the verb that needs it, so that ``danlu --help`` answers at
+once. Errors that a user can mend end in one line on standard error; bugs keep their traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+from danlu import __version__
+from danlu.errors import DanluError
+from danlu.log import duration, say
+
+if TYPE_CHECKING:
+    from danlu.recipe import Recipe
+    from danlu.runs import RunFolder
+
+STAGE_VERBS = {
+    "clean": "Read raw files, normalise them, drop what is empty or repeated.",
+    "tokenizer": "Train the tokenizer and measure what it costs in each language.",
+    "pack": "Turn documents into a token store, split into training and held-out.",
+    "pretrain": "Train the model; run it again to go on where it was stopped.",
+    "evaluate": "Measure the model on held-out documents.",
+    "export": "Write a folder that stock transformers loads.",
+}
+"""The verbs that run one stage, and what --help says; generate has flags of its own."""
+
+RecipeFile = Annotated[Path, Parameter(name="RECIPE", help="The recipe, a YAML file.")]
+Override = Annotated[
+    str, Parameter(name="KEY=VALUE", help="Settings that differ from the recipe, such as seed=2; values are YAML.")
+]
+
+Chat = Annotated[bool, Parameter(negative=())]
+
+app = App(
+    name="danlu",
+    help="From a folder of text to a language model that people can trust and serve.",
+    version=__version__,
+    help_format="plaintext",  # rich's Markdown would cost a third of the time that --help takes
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (``sys.argv`` by default) and return its exit code."""
+    try:
+        app(None if arguments is None else list(arguments), exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+    except CycloptsError as error:
+        return _fail(f"{error} (danlu --help lists what there is)", 2)
+    except DanluError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("stopped by Ctrl-C", 130)
+    except BrokenPipeError:  # whoever read our output has seen enough: danlu schema | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return 0
+
+
+def _fail(message: str, exit_code: int) -> int:
+    print(f"danlu: error: {' '.join(message.split())}", file=sys.stderr)
+    return exit_code
+
+
+@app.command(sort_key=(1,))
+def run(recipe: RecipeFile, /, *overrides: Override) -> None:
+    """Run every stage that the recipe has, in order; those that are done and unchanged are skipped."""
+    loaded = _load(recipe, overrides)
+    folder = _run_stages(loaded, list(loaded.sections))
+    report = _write_report(folder, loaded)
+    _show_results(folder, loaded)
+    say(f"report: {report}")
+
+
+def _stage_verb(stage: str) -> Callable[..., None]:
+    def verb(recipe: RecipeFile, /, *overrides: Override) -> None:
+        _run_stages(_load(recipe, overrides), [stage])
+
+    verb.__doc__ = STAGE_VERBS[stage]
+    return verb
+
+
+for _place, _name in enumerate(STAGE_VERBS):
+    app.command(_stage_verb(_name), name=_name, sort_key=(3, _place))
+
+
+@app.command(sort_key=(4,))
+def generate(recipe: RecipeFile, /, *overrides: Override, prompt: str | None = None, chat: Chat = False) -> None:
+    """Write text with the trained model: the recipe's samples, or what follows a prompt.
+
+    Parameters
+    ----------
+    prompt
+        Continue this text and end.
+    chat
+        Read lines from the terminal and continue the conversation, until end of file.
+    """
+    loaded = _load(recipe, overrides)
+    if prompt is None and not chat:
+        folder = _run_stages(loaded, ["generate"])
+        _show_samples(folder)
+        return
+    from danlu.generate import interactive
+
+    interactive.main(loaded, prompt, chat)
+
+
+@app.command(sort_key=(2,))
+def plan(recipe: RecipeFile, /, *overrides: Override) -> None:
+    """Tell tokens, parameters, steps, time and memory before anything runs."""
+    from danlu.train import plan as planner
+
+    say(planner.plan(_load(recipe, overrides)))
+
+
+@app.command(sort_key=(5,))
+def report(recipe: RecipeFile, /, *overrides: Override) -> None:
+    """Write the report of a run again."""
+    from danlu.runs import RunFolder
+
+    loaded = _load(recipe, overrides)
+    say(f"report: {_write_report(RunFolder(loaded.run_dir), loaded)}")
+
+
+@app.command(sort_key=(6,))
+def init(folder: Path, /, *, out: Path = Path("recipe.yaml")) -> None:
+    """Look at a folder of text and write a commented recipe for it.
+
+    Parameters
+    ----------
+    folder
+        Where the text lies.
+    out
+        The recipe to write; a file that exists is never overwritten.
+    """
+    from danlu.init import write_recipe
+
+    say(write_recipe(folder, out))
+
+
+@app.command(sort_key=(7,))
+def schema() -> None:
+    """Print the JSON schema of a recipe, so that editors complete and check it."""
+    import json
+
+    from danlu.recipe import recipe_schema
+
+    say(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
+
+
+@app.command(sort_key=(8,))
+def doctor() -> None:
+    """Tell what this machine has and what Danlu will use of it."""
+    from danlu.doctor import findings
+
+    for line in findings():
+        say(line)
+
+
+def _load(recipe: Path, overrides: Sequence[str]) -> Recipe:
+    from danlu.recipe import load_recipe
+
+    return load_recipe(recipe, overrides)
+
+
+def _run_stages(recipe: Recipe, stages: Sequence[str]) -> RunFolder:
+    from danlu.runs import run_stages
+
+    return run_stages(recipe, stages, say, begin=lambda stage: say(f"{stage}: begins"))
+
+
+def _write_report(folder: RunFolder, recipe: Recipe) -> Path:
+    from danlu.evaluate.report import write_report
+    from danlu.files import writing
+
+    with writing(folder.path):
+        return write_report(folder, recipe)
+
+
+def _show_results(folder: RunFolder, recipe: Recipe) -> None:
+    """Print a table of the stages' figures, then the samples."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{recipe.name}: results", title_justify="left")
+    for column, justify in (("stage", "left"), ("time", "right"), ("figure", "left"), ("value", "right")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for stage in recipe.sections:
+        done = folder.done(stage) or {}
+        rows = list(flat_figures(done.get("figures", {}))) or [("", "")]
+        for place, (name, value) in enumerate(rows):
+            head = (stage, duration(done.get("seconds", 0))) if place == 0 else ("", "")
+            table.add_row(*head, name, value, end_section=place == len(rows) - 1)
+    Console(highlight=False).print(table)
+    _show_samples(folder)
+
+
+def flat_figures(figures: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    """Names and values of figures, nested ones joined by a dot, numbers in a readable number of digits."""
+    rows: list[tuple[str, str]] = []
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            rows += flat_figures(value, f"{prefix}{name}.")
+        elif isinstance(value, float):
+            rows.append((prefix + name, f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"))
+        elif isinstance(value, int) and not isinstance(value, bool):
+            rows.append((prefix + name, f"{value:,}"))
+        else:
+            rows.append((prefix + name, str(value)))
+    return rows
+
+
+def _show_samples(folder: RunFolder) -> None:
+    import json
+
+    samples = folder.stage("generate") / "samples.jsonl"
+    if not samples.exists():
+        return
+    for line in samples.read_text(encoding="utf-8").splitlines():
+        sample = json.loads(line)
+        say(f"\nsample ({sample['language']})\n{sample['prompt']}⟩{sample['text']}")
+    say("")
