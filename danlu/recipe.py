@@ -158,7 +158,22 @@ def build_choice(kind: str, raw: Any, *, key: str) -> Any:
     if not isinstance(raw, Mapping) or not isinstance(raw.get("use"), str):
         raise RecipeError(f"{key} needs 'use: NAME' (choices: {', '.join(catalog.names(kind))}); got {raw!r}")
     settings = {name: value for name, value in raw.items() if name != "use"}
-    return build(catalog.load(kind, raw["use"], key=f"{key}.use"), settings, key=key)
+    cls = catalog.load(kind, raw["use"], key=f"{key}.use")
+    if not (isinstance(cls, type) and issubclass(cls, Choice)):
+        raise RecipeError(f"{key}.use: {raw['use']!r} is no danlu.recipe.Choice")
+    return build(cls, settings, key=key)
+
+
+_WANTED = {  # what pydantic says in its own words or in Python's
+    "greater_than_equal": "at least {ge}",
+    "less_than_equal": "at most {le}",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "path_type": "a path",
+    "string_type": "text",
+    "too_short": "a list of at least {min_length}",
+    "string_too_short": "at least {min_length} characters long",
+}
 
 
 def _first_line(error: pydantic.ValidationError, key: str) -> str:
@@ -166,11 +181,13 @@ def _first_line(error: pydantic.ValidationError, key: str) -> str:
     where = ".".join([key, *(str(part) for part in first["loc"])])
     if first["type"] == "missing":
         return f"{where} is required"
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    message = message.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
+    message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return f"{where}: {message}"
-    return f"{where} must be {message}; got {first['input']!r}"
+    wanted = message.removeprefix("Input should be ")
+    if first["type"] in _WANTED:
+        wanted = _WANTED[first["type"]].format(**first.get("ctx", {}))
+    return f"{where} must be {wanted}; got {first['input']!r}"
 
 
 @dataclass(frozen=True)
