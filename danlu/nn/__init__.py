@@ -1,0 +1,1 @@
+"""The Transformer, its parts, and Hugging Face folders in and out."""

@@ -1,0 +1,96 @@
+"""The language-model head: hidden states to logits, and to a loss without ever holding all logits.
+
+Axes: N tokens, D model width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from danlu.nn.config import TransformerConfig
+
+IGNORE = -100
+"""The target that is not scored, as in ``torch.nn.functional.cross_entropy``."""
+
+CHUNK_TOKENS = 1024
+"""Logits held at once; peak memory is ``CHUNK_TOKENS * V`` whatever the batch."""
+
+
+class LanguageModelHead(nn.Module):
+    """``softcap(hidden @ weight.T)``."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.softcap = config.softcap
+        self.weight = nn.Parameter(torch.empty(config.vocab_size, config.dim))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Logits ``[…, V]`` of hidden states ``[…, D]``."""
+        return soft_cap(F.linear(hidden, self.weight), self.softcap)
+
+    def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """The SUM of the cross entropies in nats, float32; targets of ``IGNORE`` count nothing."""
+        flat = hidden.reshape(-1, hidden.shape[-1])
+        total: Tensor = LinearCrossEntropy.apply(flat, self.weight, targets.reshape(-1), self.softcap)
+        return total
+
+
+def soft_cap(logits: Tensor, cap: float | None) -> Tensor:
+    """Squash logits into (-cap, cap) (Gemma Team 2024, arXiv:2408.00118); None leaves them."""
+    return logits if cap is None else cap * torch.tanh(logits / cap)
+
+
+def chunk_loss(logits_NV: Tensor, targets_N: Tensor, cap: float | None) -> tuple[Tensor, Tensor]:
+    """Summed cross entropy of one chunk and its gradient with respect to the raw logits."""
+    scored_N = targets_N != IGNORE
+    index_N1 = targets_N.clamp_min(0)[:, None]
+    wide = logits_NV.float()
+    tanh = torch.tanh(wide / cap) if cap is not None else wide
+    capped = tanh * cap if cap is not None else wide
+    log_z = torch.logsumexp(capped, dim=-1, keepdim=True)
+    loss_N = (log_z - capped.gather(1, index_N1)).squeeze(1)
+    vocabulary = torch.arange(wide.shape[1], device=wide.device)
+    gradient = torch.exp(capped - log_z) - (vocabulary == index_N1).float()
+    if cap is not None:
+        gradient = gradient * (1.0 - tanh * tanh)
+    gradient = gradient * scored_N[:, None]
+    return (loss_N * scored_N).sum(), gradient.to(logits_NV.dtype)
+
+
+class LinearCrossEntropy(torch.autograd.Function):
+    """Head and cross entropy in one, chunk by chunk (as Liger Kernel, Hsu et al. 2024, arXiv:2410.10989).
+
+    The gradients are made in the forward pass, while a chunk's logits are still in the cache.
+    """
+
+    chunk_loss = staticmethod(chunk_loss)
+    """Replaced by its compiled form where compilation is on."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, cap: float | None) -> Tensor:
+        needs_gradient = hidden_ND.requires_grad or weight_VD.requires_grad
+        grad_hidden = torch.empty_like(hidden_ND)
+        grad_weight = torch.zeros(weight_VD.shape, dtype=torch.float32, device=weight_VD.device)
+        total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
+        for start in range(0, hidden_ND.shape[0], CHUNK_TOKENS):
+            part = slice(start, start + CHUNK_TOKENS)
+            logits_NV = hidden_ND[part] @ weight_VD.T
+            loss, gradient_NV = LinearCrossEntropy.chunk_loss(logits_NV, targets_N[part], cap)
+            total += loss
+            if needs_gradient:
+                torch.mm(gradient_NV, weight_VD, out=grad_hidden[part])
+                if grad_weight.dtype == gradient_NV.dtype:
+                    grad_weight.addmm_(gradient_NV.T, hidden_ND[part])
+                else:
+                    grad_weight += gradient_NV.T @ hidden_ND[part]
+        ctx.save_for_backward(grad_hidden, grad_weight.to(weight_VD.dtype))
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        grad_hidden, grad_weight = ctx.saved_tensors
+        return grad_hidden * grads[0], grad_weight * grads[0], None, None

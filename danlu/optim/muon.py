@@ -1,0 +1,127 @@
+"""Muon for the matrices of the blocks, AdamW for embedding, head and gains.
+
+Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) replaces a matrix's momentum
+by the nearest orthogonal matrix. The polynomial is Polar Express (Amsel et al. 2025,
+arXiv:2505.16932); matrices of one shape go through it in one batch.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from danlu.optim.protocol import NamedParameters, is_matrix
+from danlu.recipe import Choice
+
+POLAR_EXPRESS = (
+    (8.156554524902461, -22.48329292557795, 15.878769915207462),
+    (4.042929935166739, -2.808917465908714, 0.5000178451051316),
+    (3.8916678022926607, -2.772484153217685, 0.5060648178503393),
+    (3.285753657755655, -2.3681294933425376, 0.46449024233003106),
+    (2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
+)
+"""Coefficients of the odd quintic ``aX + bXXᵀX + c(XXᵀ)²X``, one triple an iteration (table 1 of the paper)."""
+
+
+class Muon(Choice):
+    """Settings; learning rates at the schedule's peak."""
+
+    lr: float = Field(default=0.02, gt=0)
+    """For the matrices; an update has root-mean-square ``lr / sqrt(fan-in)`` or thereabouts."""
+    momentum: float = Field(default=0.95, ge=0, lt=1)
+    momentum_start: float = Field(default=0.85, ge=0, lt=1)
+    momentum_steps: int = Field(default=200, ge=1)
+    """Steps over which the momentum rises from ``momentum_start`` to ``momentum``."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    iterations: int = Field(default=5, ge=1, le=len(POLAR_EXPRESS))
+    """Polar Express iterations."""
+    adamw_lr: float = Field(default=3e-3, gt=0)
+    """For everything that is not a matrix of a block."""
+    adamw_betas: tuple[float, float] = (0.8, 0.95)
+    adamw_eps: float = Field(default=1e-10, gt=0)
+
+    def build(self, parameters: NamedParameters) -> torch.optim.Optimizer:
+        named = list(parameters)
+        matrices = [p for name, p in named if is_matrix(name, p)]
+        rest = [p for name, p in named if not is_matrix(name, p)]
+        groups: list[dict[str, Any]] = []
+        if matrices:
+            groups.append({"params": matrices, "rule": "muon", "lr_scale": self.lr})
+        if rest:
+            groups.append({"params": rest, "rule": "adamw", "lr_scale": self.adamw_lr})
+        return MuonOptimizer(groups, self)
+
+
+class MuonOptimizer(torch.optim.Optimizer):
+    """Two rules in one optimizer, so that there is one state to save and one ``step`` to call."""
+
+    def __init__(self, groups: list[dict[str, Any]], settings: Muon) -> None:
+        super().__init__(groups, {"lr": settings.lr, "step": 0})
+        self.settings = settings
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        assert closure is None, "Muon takes no closure"
+        for group in self.param_groups:
+            group["step"] += 1
+            (self._muon if group["rule"] == "muon" else self._adamw)(group)
+
+    def _muon(self, group: dict[str, Any]) -> None:
+        known = self.settings
+        ramp = min(1.0, group["step"] / known.momentum_steps)
+        momentum = known.momentum_start + ramp * (known.momentum - known.momentum_start)
+        alike: dict[torch.Size, list[Tensor]] = defaultdict(list)
+        for weight in group["params"]:
+            if weight.grad is not None:
+                alike[weight.shape].append(weight)
+        for (rows, columns), weights in alike.items():
+            grads = [weight.grad for weight in weights]
+            buffers = [self._buffer(weight, "momentum") for weight in weights]
+            torch._foreach_lerp_(buffers, grads, 1 - momentum)
+            nesterov = torch.stack(torch._foreach_lerp(grads, buffers, momentum))
+            updates = orthogonalise(nesterov, iterations=known.iterations)
+            if known.weight_decay:
+                torch._foreach_mul_(weights, 1 - group["lr"] * known.weight_decay)
+            scale = max(1.0, rows / columns) ** 0.5
+            torch._foreach_add_(weights, list(updates.to(weights[0].dtype).unbind()), alpha=-group["lr"] * scale)
+
+    def _adamw(self, group: dict[str, Any]) -> None:
+        known = self.settings
+        weights = [weight for weight in group["params"] if weight.grad is not None]
+        torch._fused_adamw_(
+            weights,
+            [weight.grad for weight in weights],
+            [self._buffer(weight, "mean") for weight in weights],
+            [self._buffer(weight, "square") for weight in weights],
+            [],
+            [torch.tensor(float(group["step"])) for _ in weights],
+            lr=group["lr"], beta1=known.adamw_betas[0], beta2=known.adamw_betas[1], weight_decay=0.0,
+            eps=known.adamw_eps, amsgrad=False, maximize=False,
+        )  # fmt: skip
+
+    def _buffer(self, weight: Tensor, name: str) -> Tensor:
+        state = self.state[weight]
+        if name not in state:
+            state[name] = torch.zeros_like(weight)
+        buffer: Tensor = state[name]
+        return buffer
+
+
+def orthogonalise(matrices_NRC: Tensor, *, iterations: int = 5) -> Tensor:
+    """The polar factors ``U Vᵀ`` of a batch of matrices, roughly: singular values end near 1.
+
+    All products but two are on the small side's Gram matrix, so a 4:1 matrix costs little more than
+    a square one. Works in bfloat16 where the processor multiplies it fast, else in float32.
+    """
+    tall = matrices_NRC.shape[1] > matrices_NRC.shape[2]
+    x = matrices_NRC.mT if tall else matrices_NRC
+    x = x / (x.norm(dim=(1, 2), keepdim=True) * 1.02 + 1e-7)
+    for a, b, c in POLAR_EXPRESS[:iterations]:
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
