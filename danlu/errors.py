@@ -58,9 +58,13 @@ class Interrupted(DanluError):  # noqa: N818 (not an error of anyone's)
         self.exit_code = 128 + signal
 
 
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """``'; did you mean X?'`` where a choice is near ``word``, else nothing."""
+    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
 def suggestion(word: str, choices: Iterable[str]) -> str:
-    """``'; did you mean X?'`` where a choice is near ``word``, then the choices themselves."""
-    known = sorted(choices)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    meant = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{meant} (choices: {', '.join(known)})" if known else meant
+    """What was perhaps meant, and the choices there are."""
+    known = list(choices)
+    return f"{did_you_mean(word, known)} (choices: {', '.join(known)})" if known else ""

@@ -7,17 +7,21 @@ A section is a frozen :class:`Settings`; inside it, a field annotated with :clas
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 import pydantic
-import yaml
 from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from danlu import catalog
-from danlu.errors import RecipeError, suggestion
+from danlu.errors import RecipeError, did_you_mean, suggestion
+from danlu.recipe_file import apply_override, read_recipe, shortened, write_yaml
 
 S = TypeVar("S", bound="Settings")
 
@@ -109,16 +113,18 @@ def build(cls: type[S], raw: Any, *, key: str) -> S:
         return raw
     values: dict[str, Any] = {}
     if cls.whole is not None:
-        values[cls.whole] = _build_item(cls.model_fields[cls.whole], raw, key=key)
+        values[cls.whole] = _build_field(cls.model_fields[cls.whole], raw, key=key)
         return cls(**values)
     if cls.short is not None and raw is not None and not isinstance(raw, Mapping):
         raw = {cls.short: raw}
     if raw is None:
         raw = {}
     if not isinstance(raw, Mapping):
-        raise RecipeError(f"{key} must be a mapping of settings; got {raw!r}{suggestion('', cls.model_fields)}")
+        raise RecipeError(
+            f"{key} must be a mapping of settings; got {shortened(raw)}{suggestion('', cls.model_fields)}"
+        )
     for name, value in raw.items():
-        where = f"{key}.{name}"
+        where = f"{key}.{name}" if key else str(name)
         if name not in cls.model_fields:
             raise RecipeError(f"{where}: unknown key{suggestion(str(name), cls.model_fields)}")
         values[str(name)] = _build_field(cls.model_fields[name], value, key=where)
@@ -128,25 +134,43 @@ def build(cls: type[S], raw: Any, *, key: str) -> S:
         raise RecipeError(_first_line(error, key)) from None
 
 
-def _build_field(field: pydantic.fields.FieldInfo, value: Any, *, key: str) -> Any:
-    """Build the choices and settings inside ``value``; where a list is meant, one item will do."""
-    if value is None:
-        return value
-    if get_origin(field.annotation) in (list, tuple):
-        if not isinstance(value, list | tuple):
-            return [_build_item(field, value, key=key)]
-        return [_build_item(field, item, key=f"{key}.{place}") for place, item in enumerate(value)]
-    return _build_item(field, value, key=key)
-
-
-def _build_item(field: pydantic.fields.FieldInfo, value: Any, *, key: str) -> Any:
+def _build_field(field: FieldInfo, value: Any, *, key: str) -> Any:
     one_of = next((mark for mark in field.metadata if isinstance(mark, OneOf)), None)
+    return _build_value(field.annotation, one_of, value, key=key)
+
+
+def _build_value(annotation: Any, one_of: OneOf | None, value: Any, *, key: str) -> Any:
+    """Build the choices and settings inside ``value``; where a list is meant, one item will do."""
+    if value is None and (one_of is None or type(None) in get_args(annotation)):
+        return None
+    arms = _arms(annotation)
+    listed = next((arm for arm in arms if get_origin(arm) in (list, tuple)), None)
+    if listed is not None and isinstance(value, list | tuple):
+        item = get_args(listed)[0]
+        return [_build_value(item, one_of, each, key=f"{key}.{place}") for place, each in enumerate(value)]
+    if listed is not None and len(arms) == 1:
+        if value is None:
+            raise RecipeError(f"{key} must be a list; got None")
+        return [_build_value(get_args(listed)[0], one_of, value, key=key)]
     if one_of is not None:
         return build_choice(one_of.kind, value, key=key)
-    for kind in (field.annotation, *get_args(field.annotation)):
-        if isinstance(kind, type) and issubclass(kind, Settings):
-            return build(kind, value, key=key)
+    settings = next((arm for arm in arms if isinstance(arm, type) and issubclass(arm, Settings)), None)
+    if settings is not None and (isinstance(value, Mapping) or len(arms) == 1):
+        return build(settings, value, key=key)
+    if isinstance(value, bool) and all(arm in _SIMPLE for arm in arms):
+        # Python takes true for 1; a person who writes ``layers: true`` meant something else.
+        wanted = " or ".join(_SIMPLE[arm] for arm in arms)
+        raise RecipeError(f"{key} must be {wanted}; got {str(value).lower()}")
     return value
+
+
+_SIMPLE: dict[Any, str] = {int: "a whole number", float: "a number", str: "text", Path: "a path"}
+
+
+def _arms(annotation: Any) -> list[Any]:
+    """The types that a value may have: what stands between the bars of a union, but for None."""
+    union = get_origin(annotation) in (Union, UnionType)
+    return [arm for arm in (get_args(annotation) if union else (annotation,)) if arm is not type(None)]
 
 
 def build_choice(kind: str, raw: Any, *, key: str) -> Any:
@@ -156,7 +180,7 @@ def build_choice(kind: str, raw: Any, *, key: str) -> Any:
     if isinstance(raw, str):
         raw = {"use": raw}
     if not isinstance(raw, Mapping) or not isinstance(raw.get("use"), str):
-        raise RecipeError(f"{key} needs 'use: NAME' (choices: {', '.join(catalog.names(kind))}); got {raw!r}")
+        raise RecipeError(f"{key} needs 'use: NAME' (choices: {', '.join(catalog.names(kind))}); got {shortened(raw)}")
     settings = {name: value for name, value in raw.items() if name != "use"}
     cls = catalog.load(kind, raw["use"], key=f"{key}.use")
     if not (isinstance(cls, type) and issubclass(cls, Choice)):
@@ -164,7 +188,15 @@ def build_choice(kind: str, raw: Any, *, key: str) -> Any:
     return build(cls, settings, key=key)
 
 
-_WANTED = {  # what pydantic says in its own words or in Python's
+_WANTED = {  # for what pydantic says in its own words or in Python's
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
     "greater_than_equal": "at least {ge}",
     "less_than_equal": "at most {le}",
     "list_type": "a list",
@@ -177,17 +209,29 @@ _WANTED = {  # what pydantic says in its own words or in Python's
 
 
 def _first_line(error: pydantic.ValidationError, key: str) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join([key, *(str(part) for part in first["loc"])])
+    """What is wrong with the first wrong value; where each arm of a union objects, all that would do."""
+    problems = error.errors(include_url=False)
+    first, where = problems[0], _where(problems[0], key)
     if first["type"] == "missing":
         return f"{where} is required"
-    message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
-        return f"{where}: {message}"
-    wanted = message.removeprefix("Input should be ")
-    if first["type"] in _WANTED:
-        wanted = _WANTED[first["type"]].format(**first.get("ctx", {}))
-    return f"{where} must be {wanted}; got {first['input']!r}"
+        return f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    wanted = dict.fromkeys(_wanted(each) for each in problems if _where(each, key) == where)
+    choices = re.findall("'([^']*)'", first["msg"]) if first["type"] == "literal_error" else []
+    meant = did_you_mean(str(first["input"]), choices)
+    return f"{where} must be {' or '.join(wanted)}; got {shortened(first['input'])}{meant}"
+
+
+def _where(problem: ErrorDetails, key: str) -> str:
+    """The key; of what follows the field's name only places in lists, for pydantic puts types there too."""
+    field, *inner = problem["loc"] or ("",)
+    return ".".join(str(part) for part in (key, field, *(p for p in inner if isinstance(p, int))) if part != "")
+
+
+def _wanted(problem: ErrorDetails) -> str:
+    if problem["type"] in _WANTED:
+        return _WANTED[problem["type"]].format(**problem.get("ctx", {}))
+    return problem["msg"].removeprefix("Input should be ").removeprefix("a valid ")
 
 
 @dataclass(frozen=True)
@@ -209,7 +253,7 @@ class Recipe:
         """The whole recipe with every default written out; loading it gives this recipe again."""
         top = {"run_dir": str(self.run_dir), "seed": self.seed}
         sections = {name: plain(settings) for name, settings in self.sections.items()}
-        return yaml.safe_dump({**top, **sections}, sort_keys=False, allow_unicode=True)
+        return write_yaml({**top, **sections})
 
 
 class _Top(Settings):
@@ -225,14 +269,14 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: the file is missing or not YAML; a key is unknown; a value is wrong.
     """
-    raw = _read_yaml(path)
+    raw = read_recipe(path)
     for override in overrides:
-        _apply(raw, override)
+        apply_override(raw, override)
     stages = catalog.names("stage")
     for name in raw:
         if name not in stages and name not in _Top.model_fields:
             raise RecipeError(f"{path}: unknown key {name!r}{suggestion(str(name), [*stages, *_Top.model_fields])}")
-    top = build(_Top, {name: raw[name] for name in _Top.model_fields if name in raw}, key=str(path))
+    top = build(_Top, {name: raw[name] for name in _Top.model_fields if name in raw}, key="")
     sections: dict[str, Settings] = {}
     for stage in stages:
         if stage in raw:
@@ -268,39 +312,3 @@ def settings_schema(cls: type[Settings]) -> dict[str, Any]:
 
     whole: dict[str, Any] = inlined(schema)
     return whole
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        near = sorted(str(p) for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-        raise RecipeError(f"no recipe at {path}{suggestion(str(path), near)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot read the recipe {path}: {error}") from None
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise RecipeError(f"{path} must be a mapping of sections; got {type(raw).__name__}")
-    return raw
-
-
-def _apply(raw: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise RecipeError(f"an override is key.path=value; got {override!r}")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{key}: {text!r} is not YAML: {' '.join(str(error).split())}") from None
-    *parents, last = key.split(".")
-    place = raw
-    for parent in parents:
-        child = place.get(parent)
-        if isinstance(child, str):
-            child = {"use": child}
-        if not isinstance(child, dict):
-            child = {}
-        place[parent] = child
-        place = child
-    place[last] = value

@@ -1,0 +1,246 @@
+"""Recipes: what is read, what is refused, and in which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SkipValidation
+
+from danlu import catalog
+from danlu.errors import RecipeError
+from danlu.recipe import Choice, OneOf, Settings, build, load_recipe, recipe_schema
+from danlu.recipe_file import apply_override, read_recipe, write_yaml
+from danlu.runs import Stage
+
+
+class Shape(Protocol):
+    """What a fruit looks like."""
+
+
+class Round(Choice):
+    """A ball."""
+
+    radius: float = pydantic.Field(default=1.0, gt=0)
+
+
+class Long(Choice):
+    """A stick."""
+
+    length: int = pydantic.Field(default=3, ge=2, le=9)
+    ripe: bool = False
+
+
+class Place(Settings):
+    """Where it grows; a bare word is its name."""
+
+    short = "name"
+    name: str
+    trees: int = 1
+
+
+class Fruit(Stage):
+    """A section with everything that a section can have."""
+
+    count: int = pydantic.Field(default=5, ge=1)
+    weight: float | None = None
+    colour: Literal["green", "yellow"] = "green"
+    folder: Path = Path("fruit")
+    limit: int | Literal["all"] = "all"
+    shape: Annotated[SkipValidation[Shape], OneOf("shape")] = Round()
+    parts: Annotated[tuple[SkipValidation[Shape], ...], OneOf("shape")] = ()
+    places: tuple[str | Place, ...] = ()
+    orchard: Place | None = None
+
+
+class Juice(Stage):
+    """A section that is itself a choice."""
+
+    whole = "kind"
+    kind: Annotated[SkipValidation[Shape], OneOf("shape")]
+
+
+@pytest.fixture(autouse=True)
+def fruit_catalog(monkeypatch: pytest.MonkeyPatch) -> None:
+    stages = {"fruit": f"{__name__}:Fruit", "juice": f"{__name__}:Juice"}
+    shapes = {"round": f"{__name__}:Round", "long": f"{__name__}:Long"}
+    monkeypatch.setattr(catalog, "CATALOG", {"stage": stages, "shape": shapes})
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "salad.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_and_names(tmp_path: Path) -> None:
+    recipe = load_recipe(written(tmp_path, "juice: long\nfruit:\n"))
+    assert list(recipe.sections) == ["fruit", "juice"], "stages stand in catalog order, whatever the file's"
+    assert recipe.name == "salad" and recipe.run_dir == Path("runs/salad") and recipe.seed == 1
+    fruit = recipe.section("fruit")
+    assert isinstance(fruit, Fruit) and fruit.count == 5 and fruit.shape == Round()
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "line"),
+    [
+        ("fruit: {count: 0}", [], "fruit.count must be at least 1; got 0"),
+        ("fruit: {count: -3}", [], "fruit.count must be at least 1; got -3"),
+        ("fruit: {count: many}", [], "fruit.count must be a whole number; got 'many'"),
+        ("fruit: {count: 1.5}", [], "fruit.count must be a whole number; got 1.5"),
+        ("fruit: {count: true}", [], "fruit.count must be a whole number; got true"),
+        ("fruit: {weight: heavy}", [], "fruit.weight must be a number; got 'heavy'"),
+        ("fruit: {weight: [1]}", [], "fruit.weight must be a number; got [1]"),
+        ("fruit: {colour: yelow}", [], "fruit.colour must be 'green' or 'yellow'; got 'yelow'; did you mean 'yellow'?"),
+        ("fruit: {limit: most}", [], "fruit.limit must be a whole number or 'all'; got 'most'"),
+        ("fruit: {folder: 3}", [], "fruit.folder must be a path; got 3"),
+        ("fruit: {cuont: 3}", [], "fruit.cuont: unknown key; did you mean 'count'?"),
+        ("fruits: {}", [], "unknown key 'fruits'; did you mean 'fruit'? (choices: fruit, juice, run_dir, seed)"),
+        ("fruit: 7", [], "fruit must be a mapping of settings; got 7"),
+        ("fruit: {shape: rond}", [], "fruit.shape.use: unknown shape 'rond'; did you mean 'round'?"),
+        ("fruit: {shape: {radius: 2}}", [], "fruit.shape needs 'use: NAME' (choices: round, long); got {'radius': 2}"),
+        ("fruit: {shape: {use: round, radius: 0}}", [], "fruit.shape.radius must be greater than 0; got 0"),
+        ("fruit: {shape: {use: long, radius: 2}}", [], "fruit.shape.radius: unknown key (choices: length, ripe)"),
+        ("fruit: {shape: {use: long, ripe: perhaps}}", [], "fruit.shape.ripe must be true or false; got 'perhaps'"),
+        ("fruit: {shape: 'no_such:Thing'}", [], "fruit.shape.use: cannot import 'no_such:Thing'"),
+        ("fruit: {shape: 'pathlib:Path'}", [], "fruit.shape.use: 'pathlib:Path' is no danlu.recipe.Choice"),
+        ("fruit: {parts: [long, {use: long, length: 10}]}", [], "fruit.parts.1.length must be at most 9; got 10"),
+        ("fruit: {places: [a, {name: b, tres: 2}]}", [], "fruit.places.1.tres: unknown key; did you mean 'trees'?"),
+        ("fruit: {places: [a, {trees: 2}]}", [], "fruit.places.1.name is required"),
+        ("fruit: {places: [3]}", [], "fruit.places.0 must be text"),
+        ("fruit: {orchard: {name: x, trees: y}}", [], "fruit.orchard.trees must be a whole number; got 'y'"),
+        ("fruit: {parts: }", [], "fruit.parts must be a list; got None"),
+        ("fruit: {shape: }", [], "fruit.shape needs 'use: NAME' (choices: round, long); got None"),
+        ("juice:", [], "juice needs 'use: NAME' (choices: round, long); got None"),
+        ("juice: {use: long, lenght: 4}", [], "juice.lenght: unknown key; did you mean 'length'?"),
+        ("fruit:\nseed: -1", [], "seed must be at least 0; got -1"),
+        ("fruit:\nseed: x", [], "seed must be a whole number; got 'x'"),
+        ("seed: 1", [], "a recipe needs at least one section (choices: fruit, juice)"),
+        ("", [], "salad.yaml is empty"),
+        ("# only words", [], "salad.yaml is empty"),
+        ("just text", [], "salad.yaml must be a mapping of sections; got 'just text'"),
+        (
+            "fruit: {count: [}",
+            [],
+            "salad.yaml is not YAML: expected the node content, but found '}' (line 1, column 17)",
+        ),
+        ("fruit: {count: 1}\nfruit: {count: 2}", [], "the key 'fruit' is there twice (line 2, column 1)"),
+        ("fruit:", ["count"], "an override is key.path=value; got 'count'"),
+        ("fruit:", ["=3"], "an override is key.path=value; got '=3'"),
+        ("fruit:", ["fruit..count=3"], "an override is key.path=value; got 'fruit..count=3'"),
+        ("fruit:", ["fruit.count=[1"], "fruit.count: '[1' is not YAML"),
+        ("fruit:", ["fruit.cuont=3"], "fruit.cuont: unknown key; did you mean 'count'?"),
+        ("fruit:", ["friut.count=3"], "unknown key 'friut'; did you mean 'fruit'?"),
+        ("fruit: {places: [a]}", ["fruit.places.1=b"], "fruit.places is a list of 1; '1' is no place in it"),
+        ("fruit: {places: [a]}", ["fruit.places.first=b"], "fruit.places is a list of 1; 'first' is no place in it"),
+    ],
+)
+def test_refusals_are_one_line_that_names_the_key(tmp_path: Path, text: str, overrides: list[str], line: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(written(tmp_path, text), overrides)
+    message = str(caught.value)
+    assert line in message
+    assert "\n" not in message
+
+
+def test_a_long_value_is_cut_in_the_error() -> None:
+    with pytest.raises(RecipeError) as caught:
+        build(Fruit, {"count": "9" * 1000 + "x"}, key="fruit")
+    assert len(str(caught.value)) < 200
+
+
+def test_recipes_that_cannot_be_read(tmp_path: Path) -> None:
+    written(tmp_path, "fruit:")
+    with pytest.raises(RecipeError, match=r"no recipe at .*salda.yaml; did you mean '.*salad.yaml'"):
+        load_recipe(tmp_path / "salda.yaml")
+    with pytest.raises(RecipeError, match=r"is a folder, not a recipe \(choices: .*salad.yaml\)"):
+        load_recipe(tmp_path)
+    (tmp_path / "binary.yaml").write_bytes(b"fruit: \xff")
+    with pytest.raises(RecipeError, match=r"not UTF-8 text \(byte 7\)"):
+        load_recipe(tmp_path / "binary.yaml")
+
+
+def test_overrides_reach_every_place(tmp_path: Path) -> None:
+    path = written(tmp_path, "fruit: {shape: long, parts: [round, long], places: [a, {name: b}]}\n")
+    recipe = load_recipe(
+        path,
+        ["fruit.shape.length=4", "fruit.parts.0.radius=2.5", "fruit.places.1.trees=7", "juice.use=round", "seed=9",
+         "fruit.weight=1e-3", "run_dir=elsewhere", "fruit.orchard=x"],
+    )  # fmt: skip
+    fruit = recipe.section("fruit")
+    assert isinstance(fruit, Fruit)
+    assert fruit.shape == Long(length=4) and fruit.parts == (Round(radius=2.5), Long())
+    assert fruit.places == ("a", Place(name="b", trees=7)) and fruit.orchard == Place(name="x")
+    assert fruit.weight == 0.001 and recipe.seed == 9 and recipe.run_dir == Path("elsewhere")
+    assert recipe.section("juice") == Juice(kind=Round())
+
+
+def test_a_written_recipe_reads_back_the_same(tmp_path: Path) -> None:
+    text = (
+        "fruit: {shape: {use: long, ripe: true}, parts: [round], places: ['no', x], weight: 1e-9}\njuice: long\nseed: 3"
+    )
+    first = load_recipe(written(tmp_path, text))
+    second = load_recipe(written(tmp_path, first.to_yaml()))
+    assert second == first
+    assert "count: 5" in first.to_yaml(), "defaults are written out"
+
+
+def test_a_plug_in_outside_the_catalog_writes_its_own_path(tmp_path: Path) -> None:
+    del catalog.CATALOG["shape"]["long"]
+    recipe = load_recipe(written(tmp_path, f"fruit: {{shape: {{use: '{__name__}:Long', length: 7}}}}"))
+    fruit = recipe.section("fruit")
+    assert isinstance(fruit, Fruit) and isinstance(fruit.shape, Long) and fruit.shape.length == 7
+    assert load_recipe(written(tmp_path, recipe.to_yaml())) == recipe
+
+
+def test_a_section_that_is_not_there(tmp_path: Path) -> None:
+    recipe = load_recipe(written(tmp_path, "fruit:"))
+    with pytest.raises(RecipeError, match=r"no section 'juice' \(it has: fruit\)"):
+        recipe.section("juice")
+
+
+def test_yaml_means_what_people_mean(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, "a: no\nb: 1e-3\nc: 12:30\nd: true\ne: 1_000\nf: 2024-01-31\ng: 010\nh: ~\ni: 0x10\nj: .5\nk:"
+    )
+    assert read_recipe(path) == {
+        "a": "no", "b": 0.001, "c": "12:30", "d": True, "e": 1000, "f": "2024-01-31", "g": "010", "h": None, "i": 16,
+        "j": 0.5, "k": None,
+    }  # fmt: skip
+
+
+# PyYAML writes NEL and Unicode's line separators as they are, and reads them as ends of lines.
+words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp"), include_characters="\n\t"))
+plain_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(words, plain_values, min_size=1))
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, value: dict[str, Any]) -> None:
+    path = tmp_path_factory.mktemp("yaml") / "x.yaml"
+    path.write_bytes(write_yaml(value).encode())
+    assert read_recipe(path) == value
+
+
+def test_an_override_makes_the_mappings_it_needs() -> None:
+    raw: dict[str, Any] = {"a": None}
+    apply_override(raw, "a.b.c=[1, x]")
+    apply_override(raw, "d=")
+    assert raw == {"a": {"b": {"c": [1, "x"]}}, "d": None}
+
+
+def test_the_schema_says_what_there_is() -> None:
+    schema = recipe_schema()
+    assert set(schema["properties"]) == {"run_dir", "seed", "fruit", "juice"}
+    assert schema["additionalProperties"] is False
+    fruit = schema["properties"]["fruit"]["properties"]
+    assert {"round", "long"} <= set(fruit["shape"]["anyOf"][0]["enum"])
+    assert fruit["parts"]["type"] == "array"
+    assert "$ref" not in str(schema)
