@@ -104,7 +104,7 @@ class Clean(Stage):
     form: Form = "NFC"
     """The Unicode normal form. NFKC also makes half-width what is full-width, which harms Chinese punctuation."""
     repair: bool = False
-    """Mend text that was decoded wrongly (``cafÃ©``) with ftfy; about 50 times slower."""
+    """Mend text that was decoded wrongly (``cafÃ©``) with ftfy; about 40 times slower."""
     filters: Annotated[tuple[SkipValidation[FilterChoice], ...], OneOf("filter")] = (Empty(), ExactDuplicate())
     """Rules that drop documents, in this order."""
 

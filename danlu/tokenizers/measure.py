@@ -12,7 +12,7 @@ from danlu.tokenizers.tokenizer import Tokenizer
 
 LANGUAGES_WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "km", "my", "bo", "dz", "lzh"})
 """Written without spaces between words, so that tokens are compared with characters."""
-LIMIT_BYTES = 20_000_000
+LIMIT_BYTES = 5_000_000
 """Text of one language that is measured; the documents after it change little."""
 BATCH_DOCUMENTS = 64
 

@@ -122,12 +122,16 @@ def tokenizer_config(**special_tokens: str) -> dict[str, Any]:
 
 def _token_bytes(inner: tokenizers.Tokenizer, unknown: int | None) -> list[bytes]:
     """The bytes of every token, by id."""
-    byte_level = isinstance(inner.decoder, tokenizers.decoders.ByteLevel)
+    decoder = type(inner.decoder).__name__
+    if decoder not in ("ByteLevel", "Fuse"):
+        raise InputError(f"tokenizer.json has the decoder {decoder}; Danlu reads byte-level and character tokenizers")
+    added = inner.get_added_tokens_decoder()
     table = [b""] * inner.get_vocab_size(with_added_tokens=True)
-    for token, id in inner.get_vocab(with_added_tokens=True).items():
-        table[id] = bytes(_byte_of()[character] for character in token) if byte_level else token.encode()
-    for id, added in inner.get_added_tokens_decoder().items():
-        table[id] = b"" if added.special else added.content.encode()
+    for token, id in inner.get_vocab(with_added_tokens=False).items():
+        if id not in added:
+            table[id] = bytes(_byte_of()[letter] for letter in token) if decoder == "ByteLevel" else token.encode()
+    for id, added_token in added.items():
+        table[id] = b"" if added_token.special else added_token.content.encode()
     if unknown is not None:
         table[unknown] = REPLACEMENT.encode()
     return table
