@@ -50,6 +50,11 @@ CATALOG: dict[str, dict[str, str]] = {
         "llama": "danlu.nn.families:Llama",
         "qwen3": "danlu.nn.families:Qwen3",
     },
+    "family": {  # by the model_type of a Hugging Face folder
+        "llama": "danlu.nn.hf.llama:LLAMA",
+        "nanochat": "danlu.nn.hf.nanochat:NANOCHAT",
+        "qwen3": "danlu.nn.hf.qwen3:QWEN3",
+    },
     "objective": {"clm": "danlu.objectives.clm:CausalLM"},
     "optimizer": {
         "adamw": "danlu.optim.adamw:AdamW",

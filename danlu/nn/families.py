@@ -74,8 +74,11 @@ class Llama(Decoder):
     tied: bool = False
 
     def config(self, *, vocab_size: int, max_length: int) -> TransformerConfig:
+        sizes = self._sizes(gated=True)
+        if self.dim % sizes["heads"]:  # transformers refuses such a Llama, even one that has a head_dim
+            raise RecipeError(f"model.heads must divide model.dim ({self.dim}); got {sizes['heads']}")
         return TransformerConfig(
-            **self._sizes(gated=True), family="llama", vocab_size=vocab_size, max_length=max_length,
+            **sizes, family="llama", vocab_size=vocab_size, max_length=max_length,
             activation="swiglu", norm_weight=True, norm_eps=1e-6, qk_norm="none", embed_norm=False,
             rope_theta=10000.0, rope_direction=1, softcap=None, tied=self.tied,
         )  # fmt: skip

@@ -52,6 +52,11 @@ class Transformer(nn.Module):
         self.head = LanguageModelHead(config)
         if config.tied:
             self.head.weight = self.embedding.weight
+        self.set_rotary()
+
+    def set_rotary(self) -> None:
+        """Make the rotary tables, which no checkpoint holds; again for a model that was built on ``meta``."""
+        config = self.config
         cos, sin = rotary_table(
             config.max_length, config.head_dim, theta=config.rope_theta, direction=config.rope_direction
         )
