@@ -1,0 +1,61 @@
+"""Every name in the catalog leads somewhere, and everything it leads to can stand in a recipe."""
+
+from __future__ import annotations
+
+import pytest
+
+from danlu import catalog
+from danlu.errors import RecipeError
+from danlu.recipe import Choice
+from danlu.runs import Stage
+
+ENTRIES = [(kind, name) for kind in catalog.CATALOG for name in catalog.names(kind)]
+
+
+@pytest.mark.parametrize(("kind", "name"), ENTRIES)
+def test_every_entry_loads_and_is_documented(kind: str, name: str) -> None:
+    found = catalog.load(kind, name, key=kind)
+    assert (found.__doc__ or "").strip(), f"{found} has no docstring"
+    if kind == "stage":
+        assert issubclass(found, Stage)
+    elif kind != "reader":
+        assert issubclass(found, Choice)
+
+
+def settings_of_the_catalog() -> list[type[Stage] | type[Choice]]:
+    return [catalog.load(kind, name, key=kind) for kind, name in ENTRIES if kind != "reader"]
+
+
+def test_every_setting_says_what_it_is() -> None:
+    silent = [
+        f"{cls.__name__}.{name}"
+        for cls in settings_of_the_catalog()
+        for name, field in cls.model_fields.items()
+        if not field.description
+    ]
+    assert silent == [], "a line of documentation below each field: schema and init show it"
+
+
+def test_no_settings_have_more_than_twenty_fields() -> None:
+    assert [cls.__name__ for cls in settings_of_the_catalog() if len(cls.model_fields) > 20] == []
+
+
+def test_stages_need_only_those_before_them() -> None:
+    order = catalog.names("stage")
+    for place, name in enumerate(order):
+        assert set(catalog.load("stage", name, key=name).needs) <= set(order[:place]), name
+
+
+def test_a_typo_is_told_the_choices() -> None:
+    with pytest.raises(RecipeError, match=r"x.use: unknown optimizer 'moun'; did you mean 'muon'\? \(choices: .*muon"):
+        catalog.load("optimizer", "moun", key="x.use")
+
+
+@pytest.mark.parametrize("name", ["no_module_of_this_name:Thing", "pathlib:NoThing"])
+def test_a_plug_in_that_is_not_there(name: str) -> None:
+    with pytest.raises(RecipeError, match=f"x.use: cannot import '{name}'"):
+        catalog.load("optimizer", name, key="x.use")
+
+
+def test_a_plug_in_needs_no_line() -> None:
+    assert catalog.load("optimizer", "collections:Counter", key="x").__name__ == "Counter"
