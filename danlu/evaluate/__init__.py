@@ -1,0 +1,1 @@
+"""What a trained model is worth: held-out measures, and the report of a run."""

@@ -1,0 +1,181 @@
+"""Held-out loss: nats per token, bits per byte, perplexity, next-token accuracy; by language.
+
+The held-out stream is cut into rows of the model's ``max_length`` that do not overlap, and every
+target in it is scored once, in float32. So a token early in a row has little before it, as in
+training; a sliding window would give lower figures. Documents in one row do not see each other.
+
+Axes: B rows, T tokens in a row, D model width, N tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from danlu import log
+from danlu.corpus.store import TokenStore
+from danlu.errors import InputError
+from danlu.evaluate.bootstrap import RESAMPLES, ratio_interval
+from danlu.evaluate.protocol import Subject
+from danlu.files import atomic_write, write_json
+from danlu.nn.head import CHUNK_TOKENS
+from danlu.nn.transformer import Transformer
+from danlu.recipe import Choice
+from danlu.runs import Figures
+
+FIRST_TOKENS = 48
+"""Tokens of a document that stand in ``perplexity_documents.jsonl``, so that people know which it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentLosses:
+    """One value a document: its targets, its bytes, the nats that they cost, how many were foreseen."""
+
+    languages: NDArray[np.str_]
+    tokens: NDArray[np.float64]
+    bytes: NDArray[np.float64]
+    nats: NDArray[np.float64]
+    right: NDArray[np.float64]
+
+
+class Perplexity(Choice):
+    """Loss on held-out documents, in all and by language."""
+
+    batch_tokens: int = Field(default=8192, ge=1)
+    """Tokens that go through the model at once: more takes more memory and changes no figure."""
+
+    def measure(self, subject: Subject) -> Figures:
+        """Write ``perplexity.json`` and ``perplexity_documents.jsonl``; figures ``all.…`` and by language.
+
+        Raises:
+            InputError: no document was held out.
+        """
+        losses = document_losses(subject.model, subject.heldout, batch_tokens=self.batch_tokens)
+        present = sorted(set(losses.languages.tolist()))
+        everything = _summary(losses, np.ones(len(losses.nats), dtype=bool), seed=subject.seed)
+        languages = {name: _summary(losses, losses.languages == name, seed=subject.seed) for name in present}
+        write_json(
+            subject.out / "perplexity.json",
+            {
+                "row_tokens": subject.model.config.max_length,
+                "resamples": RESAMPLES,
+                "all": everything,
+                "languages": languages,
+            },
+        )
+        lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in _document_lines(losses, subject))
+        atomic_write(subject.out / "perplexity_documents.jsonl", "".join(lines).encode())
+        return {
+            f"{group}.{name}": value
+            for group, summary in {"all": everything, **languages}.items()
+            for name, value in summary.items()
+            if not isinstance(value, list | None)
+        }
+
+
+def document_losses(model: Transformer, store: TokenStore, *, batch_tokens: int) -> DocumentLosses:
+    """Score every target of ``store``; a document's targets are its tokens and the end-of-text behind them.
+
+    Raises:
+        InputError: the store holds no document.
+    """
+    if not store.documents:
+        raise InputError("evaluate needs held-out documents, and there are none; give pack.split a larger share")
+    count = len(store.documents)
+    nats, right = np.zeros(count), np.zeros(count)
+    with log.progress("evaluate", store.targets, "tokens") as progress, torch.inference_mode():
+        for end, tokens_BT, targets_N, documents_BT in _batches(store, model.config.max_length, batch_tokens):
+            nats_N, right_N = _score(model, tokens_BT, targets_N, documents_BT)
+            documents_N = documents_BT.flatten()[: len(targets_N)].numpy()
+            nats += np.bincount(documents_N, weights=nats_N.double().numpy(), minlength=count)
+            right += np.bincount(documents_N, weights=right_N.double().numpy(), minlength=count)
+            progress.update(end)
+    return DocumentLosses(
+        languages=np.array([document["language"] for document in store.documents]),
+        tokens=np.diff(np.asarray(store.starts)).astype(np.float64),
+        bytes=np.array([document["bytes"] for document in store.documents], dtype=np.float64),
+        nats=nats,
+        right=right,
+    )
+
+
+def _batches(store: TokenStore, length: int, batch_tokens: int) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+    """(end, inputs ``[B, T]``, their targets ``[N]``, document numbers ``[B, T]``); padding has document -1."""
+    step = max(1, batch_tokens // length) * length
+    for start in range(0, store.targets, step):
+        end = min(start + step, store.targets)
+        stretch = torch.from_numpy(store.tokens[start : end + 1].astype(np.int64))
+        documents = np.searchsorted(store.starts, np.arange(start, end), side="right") - 1
+        padding = (0, -(end - start) % length)
+        tokens_BT = F.pad(stretch[:-1], padding).view(-1, length)
+        documents_BT = F.pad(torch.from_numpy(documents), padding, value=-1).view(-1, length)
+        yield end, tokens_BT, stretch[1:], documents_BT
+
+
+def _score(model: Transformer, tokens_BT: Tensor, targets_N: Tensor, documents_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Nats of every target, and whether it was the most likely token; N leaves the padding out."""
+    several = bool((documents_BT[:, 1:] != documents_BT[:, :-1]).any())
+    hidden_BTD = model(tokens_BT, segments=documents_BT if several else None)  # without a mask it is faster
+    hidden_ND = hidden_BTD.flatten(0, 1)[: len(targets_N)]
+    nats, right = [], []
+    for part_ND, part_N in zip(torch.split(hidden_ND, CHUNK_TOKENS), torch.split(targets_N, CHUNK_TOKENS), strict=True):
+        logits_NV = model.head(part_ND).float()
+        nats.append(F.cross_entropy(logits_NV, part_N, reduction="none"))
+        right.append(logits_NV.argmax(dim=-1) == part_N)
+    return torch.cat(nats), torch.cat(right)
+
+
+def _summary(losses: DocumentLosses, chosen: NDArray[np.bool_], *, seed: int) -> dict[str, Any]:
+    """The figures of the chosen documents.
+
+    The cost of the end-of-text tokens is in the numerator of bits per byte, and they have no bytes:
+    a model that does not know where documents end pays for it.
+    """
+    tokens, size, nats = losses.tokens[chosen], losses.bytes[chosen], losses.nats[chosen]
+    nats_per_token = nats.sum() / tokens.sum()
+    per_token = ratio_interval(nats, tokens, seed=seed)
+    per_byte = ratio_interval(nats / math.log(2), size, seed=seed)
+    return {
+        "documents": int(chosen.sum()),
+        "tokens": int(tokens.sum()),
+        "bytes": int(size.sum()),
+        "nats_per_token": _rounded(nats_per_token),
+        "bits_per_byte": _rounded(nats.sum() / math.log(2) / size.sum()),
+        "perplexity": _rounded(np.exp(nats_per_token)),
+        "accuracy": _rounded(losses.right[chosen].sum() / tokens.sum()),
+        "nats_per_token_95": None if per_token is None else [_rounded(bound) for bound in per_token],
+        "bits_per_byte_95": None if per_byte is None else [_rounded(bound) for bound in per_byte],
+        "perplexity_95": None if per_token is None else [_rounded(np.exp(bound)) for bound in per_token],
+    }
+
+
+def _document_lines(losses: DocumentLosses, subject: Subject) -> Iterator[dict[str, Any]]:
+    store = subject.heldout
+    for number, document in enumerate(store.documents):
+        first, behind = int(store.starts[number]) + 1, int(store.starts[number + 1])
+        begins = subject.tokenizer.decode(store.tokens[first : min(behind, first + FIRST_TOKENS)].tolist())
+        nats, tokens, size = losses.nats[number], losses.tokens[number], losses.bytes[number]
+        yield {
+            "id": document["id"],
+            "language": document["language"],
+            "tokens": int(tokens),
+            "bytes": int(size),
+            "nats_per_token": _rounded(nats / tokens),
+            "bits_per_byte": _rounded(nats / math.log(2) / size),
+            "accuracy": _rounded(losses.right[number] / tokens),
+            "begins": begins,
+        }
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 6)

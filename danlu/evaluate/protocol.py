@@ -1,0 +1,34 @@
+"""What a measure is given and what it returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from danlu.corpus.store import TokenStore
+from danlu.nn.transformer import Transformer
+from danlu.runs import Figures
+from danlu.tokenizers.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A trained model and what it is measured on.
+
+    ``model`` is in float32 and in evaluation mode; ``out`` is the folder that a measure writes to.
+    """
+
+    model: Transformer
+    tokenizer: Tokenizer
+    heldout: TokenStore
+    out: Path
+    seed: int
+
+
+class Measure(Protocol):
+    """Settings of a measure."""
+
+    def measure(self, subject: Subject) -> Figures:
+        """The figures, named ``<group>.<figure>`` (``en.perplexity``); details go to files in ``subject.out``."""
+        ...

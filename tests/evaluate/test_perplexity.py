@@ -1,0 +1,176 @@
+"""Held-out loss against transformers, against float64 numpy, and against what must be so."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from danlu.corpus.store import StoreWriter, TokenStore
+from danlu.errors import InputError
+from danlu.evaluate.perplexity import Perplexity, document_losses
+from danlu.evaluate.protocol import Subject
+from danlu.nn.families import GPT
+from danlu.nn.hf.folder import save_model
+from danlu.nn.transformer import Transformer
+from danlu.text.document import Document
+from danlu.tokenizers.char import Char
+from danlu.tokenizers.tokenizer import Tokenizer
+
+TEXTS = {"en#0": "to be, or not to be", "zh#0": "话说天下大势,分久必合", "en#1": "that is", "en#2": "a" * 40}
+LENGTH = 16
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Char().train(TEXTS.values())
+
+
+@pytest.fixture(scope="module")
+def store(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
+    folder = tmp_path_factory.mktemp("heldout")
+    writer = StoreWriter(folder, vocab_size=tokenizer.vocab_size, eot=tokenizer.eot)
+    for name, text in TEXTS.items():
+        writer.add(Document(name, text, {"language": name[:2], "source": name[:2]}), tokenizer.encode(text))
+    writer.close()
+    return TokenStore.open(folder)
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer: Tokenizer) -> Transformer:
+    config = GPT(layers=2, dim=32, heads=2).config(vocab_size=tokenizer.vocab_size, max_length=LENGTH)
+    model = Transformer(config)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weight in model.parameters():  # large, so that every context changes the prediction
+            weight.normal_(0.0, 0.5, generator=generator)
+    return model.eval()
+
+
+@pytest.fixture
+def subject(model: Transformer, tokenizer: Tokenizer, store: TokenStore, tmp_path: Path) -> Subject:
+    return Subject(model=model, tokenizer=tokenizer, heldout=store, out=tmp_path, seed=1)
+
+
+def expected_nats(model: Transformer, store: TokenStore) -> Iterator[tuple[int, float, bool]]:
+    """(document, nats, right) of every target, one at a time, in float64, with no packing and no mask.
+
+    The context of a target is what lies in its row and in its document, and nothing else.
+    """
+    wide = Transformer(model.config).double().eval()
+    wide.load_state_dict(model.state_dict())
+    for target in range(1, len(store.tokens)):
+        document = int(np.searchsorted(store.starts, target - 1, side="right")) - 1
+        first = max(int(store.starts[document]), (target - 1) // LENGTH * LENGTH)
+        context = torch.from_numpy(store.tokens[first:target].astype(np.int64))[None]
+        logits = wide.head(wide(context))[0, -1].detach().numpy()
+        shifted = logits - logits.max()
+        truth = int(store.tokens[target])
+        nats = float(np.log(np.exp(shifted).sum()) - shifted[truth])
+        yield document, nats, bool(logits.argmax() == truth)
+
+
+def test_equals_numpy_one_target_at_a_time(model: Transformer, store: TokenStore) -> None:
+    losses = document_losses(model, store, batch_tokens=3 * LENGTH)
+    nats, right, tokens = np.zeros(4), np.zeros(4), np.zeros(4)
+    for document, cost, foreseen in expected_nats(model, store):
+        nats[document] += cost
+        right[document] += foreseen
+        tokens[document] += 1
+    assert losses.tokens.tolist() == tokens.tolist() == [len(text) + 1 for text in TEXTS.values()]
+    assert losses.right.tolist() == right.tolist()
+    np.testing.assert_allclose(losses.nats, nats, rtol=1e-5)
+
+
+@pytest.mark.parametrize("batch_tokens", [1, LENGTH, 2 * LENGTH, 10_000])
+def test_batch_size_changes_nothing(model: Transformer, store: TokenStore, batch_tokens: int) -> None:
+    reference = document_losses(model, store, batch_tokens=3 * LENGTH)
+    losses = document_losses(model, store, batch_tokens=batch_tokens)
+    np.testing.assert_allclose(losses.nats, reference.nats, rtol=1e-6)
+
+
+def test_a_document_knows_nothing_of_the_one_before(model: Transformer, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """Other text before a document that begins inside a row leaves its loss as it was."""
+    nats = []
+    for number, before in enumerate(("to be", "isnot")):
+        writer = StoreWriter(tmp_path / str(number), vocab_size=tokenizer.vocab_size, eot=tokenizer.eot)
+        for text in (before, "that is"):
+            writer.add(Document(text, text, {"language": "en"}), tokenizer.encode(text))
+        writer.close()
+        losses = document_losses(model, TokenStore.open(tmp_path / str(number)), batch_tokens=LENGTH)
+        nats.append(losses.nats.tolist())
+    assert nats[0][1] == nats[1][1]
+    assert nats[0][0] != nats[1][0]
+
+
+def test_equals_the_loss_of_transformers(
+    model: Transformer, tokenizer: Tokenizer, store: TokenStore, tmp_path: Path
+) -> None:
+    """Documents shorter than a row, each alone in a store, against the exported model's own loss."""
+    from transformers import AutoModelForCausalLM
+
+    save_model(model, tmp_path / "model")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    for number, text in enumerate(("that is", "to be, or not", "分久必合")):
+        writer = StoreWriter(tmp_path / str(number), vocab_size=tokenizer.vocab_size, eot=tokenizer.eot)
+        writer.add(Document("d", text, {"language": "en"}), tokenizer.encode(text))
+        writer.close()
+        losses = document_losses(model, TokenStore.open(tmp_path / str(number)), batch_tokens=LENGTH)
+        ids = torch.tensor([[tokenizer.eot, *tokenizer.encode(text), tokenizer.eot]])
+        with torch.no_grad():
+            loss = float(theirs(input_ids=ids, labels=ids).loss)
+        assert losses.nats[0] / losses.tokens[0] == pytest.approx(loss, rel=1e-5)
+
+
+def test_a_model_that_knows_nothing_costs_the_logarithm_of_the_vocabulary(subject: Subject) -> None:
+    with torch.no_grad():
+        before = subject.model.head.weight.clone()
+        subject.model.head.weight.zero_()
+        try:
+            figures = Perplexity().measure(subject)
+        finally:
+            subject.model.head.weight.copy_(before)
+    vocabulary = subject.tokenizer.vocab_size
+    for group in ("all", "en", "zh"):
+        assert figures[f"{group}.nats_per_token"] == pytest.approx(math.log(vocabulary), abs=1e-5)
+        assert figures[f"{group}.perplexity"] == pytest.approx(vocabulary, rel=1e-5)
+    # Eleven Chinese characters of three bytes but for one ASCII comma, and the end of the text.
+    assert figures["zh.bits_per_byte"] == pytest.approx(math.log2(vocabulary) * 12 / 31, rel=1e-5)
+
+
+def test_languages_add_up_to_all(subject: Subject) -> None:
+    figures = Perplexity().measure(subject)
+    for name in ("documents", "tokens", "bytes"):
+        assert figures[f"all.{name}"] == figures[f"en.{name}"] + figures[f"zh.{name}"]
+    for name, unit in (("nats_per_token", "tokens"), ("bits_per_byte", "bytes"), ("accuracy", "tokens")):
+        parts = sum(figures[f"{language}.{name}"] * figures[f"{language}.{unit}"] for language in ("en", "zh"))
+        assert figures[f"all.{name}"] == pytest.approx(parts / figures[f"all.{unit}"], rel=1e-4)
+
+
+def test_files_hold_what_the_figures_say(subject: Subject) -> None:
+    figures = Perplexity().measure(subject)
+    summary = json.loads((subject.out / "perplexity.json").read_text())
+    assert {name: summary["all"][name] for name in ("perplexity", "tokens")} == {
+        "perplexity": figures["all.perplexity"],
+        "tokens": figures["all.tokens"],
+    }
+    low, high = summary["languages"]["en"]["bits_per_byte_95"]
+    assert low < figures["en.bits_per_byte"] < high
+    assert summary["languages"]["zh"]["bits_per_byte_95"] is None  # one document says nothing about others
+    lines = [json.loads(line) for line in (subject.out / "perplexity_documents.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == list(TEXTS)
+    assert [line["begins"] for line in lines] == list(TEXTS.values())
+    assert sum(line["nats_per_token"] * line["tokens"] for line in lines) == pytest.approx(
+        figures["all.nats_per_token"] * figures["all.tokens"], rel=1e-5
+    )
+
+
+def test_nothing_held_out_is_one_clear_line(subject: Subject, tmp_path: Path) -> None:
+    StoreWriter(tmp_path / "empty", vocab_size=5, eot=0).close()
+    with pytest.raises(InputError, match=r"there are none; give pack\.split a larger share"):
+        document_losses(subject.model, TokenStore.open(tmp_path / "empty"), batch_tokens=LENGTH)
