@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -33,3 +35,8 @@ class KVCache:
         self.keys[layer, :, :, self.used : end] = key_BGTE
         self.values[layer, :, :, self.used : end] = value_BGTE
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Forget all rows of the batch but these."""
+        self.keys = self.keys[:, rows]
+        self.values = self.values[:, rows]

@@ -5,6 +5,7 @@ Axes: N tokens, D model width, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 
 from danlu.nn.config import TransformerConfig
 
-IGNORE = -100
-"""The target that is not scored, as in ``torch.nn.functional.cross_entropy``."""
-
 CHUNK_TOKENS = 1024
 """Logits held at once; peak memory is ``CHUNK_TOKENS * V`` whatever the batch."""
+
+
+ChunkLoss = Callable[[Tensor, Tensor, float | None], tuple[Tensor, Tensor]]
+"""Raw logits ``[N, V]``, targets ``[N]``, soft cap to summed loss and gradient; compiled or not."""
 
 
 class LanguageModelHead(nn.Module):
@@ -26,6 +28,7 @@ class LanguageModelHead(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.softcap = config.softcap
+        self.chunk_loss: ChunkLoss = chunk_loss
         self.weight = nn.Parameter(torch.empty(config.vocab_size, config.dim))
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -33,9 +36,9 @@ class LanguageModelHead(nn.Module):
         return soft_cap(F.linear(hidden, self.weight), self.softcap)
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """The SUM of the cross entropies in nats, float32; targets of ``IGNORE`` count nothing."""
+        """The SUM of the cross entropies in nats, float32; negative targets count nothing."""
         flat = hidden.reshape(-1, hidden.shape[-1])
-        total: Tensor = LinearCrossEntropy.apply(flat, self.weight, targets.reshape(-1), self.softcap)
+        total: Tensor = LinearCrossEntropy.apply(flat, self.weight, targets.reshape(-1), self.softcap, self.chunk_loss)
         return total
 
 
@@ -46,7 +49,7 @@ def soft_cap(logits: Tensor, cap: float | None) -> Tensor:
 
 def chunk_loss(logits_NV: Tensor, targets_N: Tensor, cap: float | None) -> tuple[Tensor, Tensor]:
     """Summed cross entropy of one chunk and its gradient with respect to the raw logits."""
-    scored_N = targets_N != IGNORE
+    scored_N = targets_N >= 0
     index_N1 = targets_N.clamp_min(0)[:, None]
     wide = logits_NV.float()
     tanh = torch.tanh(wide / cap) if cap is not None else wide
@@ -67,19 +70,19 @@ class LinearCrossEntropy(torch.autograd.Function):
     The gradients are made in the forward pass, while a chunk's logits are still in the cache.
     """
 
-    chunk_loss = staticmethod(chunk_loss)
-    """Replaced by its compiled form where compilation is on."""
-
     @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, cap: float | None) -> Tensor:
+    def forward(
+        ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, cap: float | None, chunk_loss: ChunkLoss
+    ) -> Tensor:
         needs_gradient = hidden_ND.requires_grad or weight_VD.requires_grad
         grad_hidden = torch.empty_like(hidden_ND)
         grad_weight = torch.zeros(weight_VD.shape, dtype=torch.float32, device=weight_VD.device)
         total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
+        room = hidden_ND.new_empty(min(CHUNK_TOKENS, hidden_ND.shape[0]), weight_VD.shape[0])
         for start in range(0, hidden_ND.shape[0], CHUNK_TOKENS):
             part = slice(start, start + CHUNK_TOKENS)
-            logits_NV = hidden_ND[part] @ weight_VD.T
-            loss, gradient_NV = LinearCrossEntropy.chunk_loss(logits_NV, targets_N[part], cap)
+            logits_NV = torch.mm(hidden_ND[part], weight_VD.T, out=room[: hidden_ND[part].shape[0]])
+            loss, gradient_NV = chunk_loss(logits_NV, targets_N[part], cap)
             total += loss
             if needs_gradient:
                 torch.mm(gradient_NV, weight_VD, out=grad_hidden[part])
@@ -91,6 +94,6 @@ class LinearCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         grad_hidden, grad_weight = ctx.saved_tensors
-        return grad_hidden * grads[0], grad_weight * grads[0], None, None
+        return grad_hidden * grads[0], grad_weight * grads[0], None, None, None

@@ -108,9 +108,7 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> Transform
             _check_tied(stored)
     if config.tied:
         state["head.weight"] = state["embedding.weight"]
-    model.load_state_dict(state, assign=True)
-    if config.tied:
-        model.head.weight = model.embedding.weight
+    model.load_state_dict(state, assign=True)  # one parameter stays one where it stands at two places
     model.set_rotary()
     return model
 

@@ -1,0 +1,79 @@
+"""The stage ``pack``: clean documents to two token stores, ``train`` and ``heldout``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Annotated, ClassVar
+
+from pydantic import SkipValidation
+
+from danlu.corpus.split import HashSplit, Part, Split
+from danlu.corpus.store import StoreWriter, TokenStore
+from danlu.errors import InputError
+from danlu.log import progress, say
+from danlu.recipe import OneOf
+from danlu.runs import Figures, Job, Stage
+from danlu.text.document import Document, read_documents
+from danlu.tokenizers.tokenizer import Tokenizer
+
+BATCH = 256
+"""Documents tokenised at once, on all cores."""
+
+
+class Pack(Stage):
+    """Settings of ``pack``."""
+
+    needs: ClassVar[tuple[str, ...]] = ("clean", "tokenizer")
+
+    split: Annotated[SkipValidation[Split], OneOf("split")] = HashSplit()
+    """What is held out."""
+
+    def run(self, job: Job) -> Figures:
+        tokenizer = Tokenizer.load(job.inputs["tokenizer"])
+        parts: tuple[Part, ...] = ("train", "heldout")
+        writers = {
+            part: StoreWriter(job.out / part, vocab_size=tokenizer.vocab_size, eot=tokenizer.eot) for part in parts
+        }
+        pieces = (piece for document in read_documents(job.inputs["clean"]) for piece in self.split.parts(document))
+        with progress("pack", None, "documents") as bar:
+            packed = 0
+            for batch in _batches(pieces, BATCH):
+                for (part, document), ids in zip(batch, tokenizer.encode_batch([d.text for _, d in batch]), strict=True):
+                    writers[part].add(document, ids)
+                packed += len(batch)
+                bar.update(packed)
+        figures: Figures = {}
+        for part, writer in writers.items():
+            writer.close()
+            figures |= _figures(part, TokenStore.open(job.out / part))
+        self._check(figures)
+        return figures
+
+    def _check(self, figures: Figures) -> None:
+        for part in ("train", "heldout"):
+            if not figures[f"{part}.documents"]:
+                raise InputError(
+                    f"pack.split sends no document to the {part} part; there are too few for this fraction: "
+                    "choose another pack.split.fraction, or 'use: tail', which holds out the end of each document"
+                )
+        languages = {key.split(".")[1] for key in figures if key.startswith("train.") and key.endswith(".tokens")}
+        for language in sorted(languages):
+            if f"heldout.{language}.tokens" not in figures and language != "tokens":
+                say(f"pack: no {language} document is held out; the held-out figures will not cover {language}")
+
+
+def _batches(pieces: Iterable[tuple[Part, Document]], size: int) -> Iterator[list[tuple[Part, Document]]]:
+    source = iter(pieces)
+    while batch := list(islice(source, size)):
+        yield batch
+
+
+def _figures(part: Part, store: TokenStore) -> Figures:
+    figures: Figures = {f"{part}.documents": len(store.documents), f"{part}.tokens": len(store.tokens)}
+    lengths = store.starts[1:] - store.starts[:-1]
+    for document, length in zip(store.documents, lengths, strict=True):
+        for name, amount in ((".tokens", int(length)), (".bytes", document["bytes"])):
+            key = f"{part}.{document['language']}{name}"
+            figures[key] = figures.get(key, 0) + amount
+    return figures

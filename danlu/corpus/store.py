@@ -1,0 +1,103 @@
+"""The token store: one memory-mapped stream of token ids with its documents' borders.
+
+The stream is ``eot doc1 eot doc2 eot … docN eot``: every token but the first is a target, each
+document starts behind an end-of-text token and its end is learned. A store is a folder:
+
+    tokens.bin       the stream, little-endian uint16 (uint32 for vocabularies above 65,536)
+    starts.npy       int64 [documents + 1]: where each document's leading eot stands; last, the final eot
+    documents.jsonl  id, language, bytes, source of each document
+    store.json       tokens, documents, vocab_size, eot, dtype
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from danlu.errors import InputError
+from danlu.files import read_json, write_json
+from danlu.text.document import Document
+
+
+@dataclass(frozen=True)
+class TokenStore:
+    """A store on disk, open for reading; any slice is one read."""
+
+    tokens: np.ndarray[Any, Any]
+    """``[tokens]`` memory-mapped ids."""
+    starts: np.ndarray[Any, Any]
+    """``[documents + 1]`` int64."""
+    documents: list[dict[str, Any]]
+    vocab_size: int
+    eot: int
+
+    @classmethod
+    def open(cls, folder: Path) -> TokenStore:
+        """The store in ``folder``.
+
+        Raises:
+            InputError: a file is missing or its size is not what it should be.
+        """
+        about = read_json(folder / "store.json")
+        if about is None:
+            raise InputError(f"no token store in {folder}: store.json is missing or damaged")
+        try:
+            tokens = np.memmap(folder / "tokens.bin", dtype=about["dtype"], mode="r")
+            starts = np.load(folder / "starts.npy")
+            lines = (folder / "documents.jsonl").read_text(encoding="utf-8").splitlines()
+            documents = [json.loads(line) for line in lines]
+        except (OSError, ValueError) as error:
+            raise InputError(f"the token store in {folder} is damaged: {error}") from None
+        if len(tokens) != about["tokens"] or not len(starts) == len(documents) + 1 == about["documents"] + 1:
+            raise InputError(f"the token store in {folder} is damaged: its files do not fit store.json")
+        return cls(tokens, starts, documents, about["vocab_size"], about["eot"])
+
+    @property
+    def targets(self) -> int:
+        """Tokens that are predicted: all but the first."""
+        return len(self.tokens) - 1
+
+
+class StoreWriter:
+    """Appends documents to a store; it is readable once :meth:`close` has run."""
+
+    def __init__(self, folder: Path, *, vocab_size: int, eot: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.about: dict[str, Any] = {
+            "dtype": "<u2" if vocab_size <= 2**16 else "<u4",
+            "vocab_size": vocab_size,
+            "eot": eot,
+        }
+        self._tokens = (folder / "tokens.bin").open("wb")
+        self._documents = (folder / "documents.jsonl").open("w", encoding="utf-8")
+        self._starts = [0]
+        self._append([eot])
+
+    def add(self, document: Document, ids: Iterable[int]) -> None:
+        """Append one document, its eot behind it."""
+        self._starts.append(self._starts[-1] + self._append([*ids, self.about["eot"]]))
+        known = {
+            "id": document.id,
+            "language": document.meta.get("language", "und"),
+            "bytes": len(document.text.encode()),
+            "source": document.meta.get("source", ""),
+        }
+        self._documents.write(json.dumps(known, ensure_ascii=False) + "\n")
+
+    def close(self) -> None:
+        """Write the borders and ``store.json``."""
+        self._tokens.close()
+        self._documents.close()
+        np.save(self.folder / "starts.npy", np.array(self._starts, dtype=np.int64))
+        counts = {"tokens": self._starts[-1] + 1, "documents": len(self._starts) - 1}
+        write_json(self.folder / "store.json", {**counts, **self.about})
+
+    def _append(self, ids: list[int]) -> int:
+        self._tokens.write(np.array(ids, dtype=self.about["dtype"]).tobytes())
+        return len(ids)

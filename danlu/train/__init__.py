@@ -1,0 +1,1 @@
+"""The training engine: the loop, its hooks, precision, compilation, checkpoints, the stage ``pretrain``."""

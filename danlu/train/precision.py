@@ -1,0 +1,73 @@
+"""Which number type the model computes in, by a rule that is told, and float32 masters for bfloat16 weights."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from danlu.machine import processor_flags
+
+PrecisionSetting = Literal["auto", "bf16", "fp32"]
+
+
+def choose_dtype(setting: PrecisionSetting) -> tuple[torch.dtype, str]:
+    """The number type and the rule that gave it, in words."""
+    if setting != "auto":
+        return (torch.bfloat16 if setting == "bf16" else torch.float32), f"{setting}: the recipe says so"
+    fast = [flag for flag in ("amx_bf16", "avx512_bf16") if flag in processor_flags()]
+    if fast:
+        return torch.bfloat16, f"bf16: this processor multiplies bfloat16 in hardware ({fast[0]})"
+    return torch.float32, "fp32: this processor has neither amx_bf16 nor avx512_bf16; bfloat16 would be slower"
+
+
+class FloatMasters:
+    """The parameters that an optimizer works on, in float32 whatever the model computes in.
+
+    A float32 model is its own master. The weights of a bfloat16 model are copies: each gradient is
+    added, in float32, to its master's as soon as it is made, and after each optimizer step the
+    masters are copied back (Micikevicius et al. 2018, arXiv:1710.03740).
+    """
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        self.weights = dict(model.named_parameters())
+        self.named: dict[str, nn.Parameter] = {}
+        for name, weight in self.weights.items():
+            if dtype == torch.float32:
+                self.named[name] = weight
+                continue
+            self.named[name] = master = nn.Parameter(weight.detach().float().clone())
+            weight.data = weight.data.to(dtype)
+            weight.register_post_accumulate_grad_hook(partial(_hand_over, master))
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+        """Have the model's weights follow after every step of ``optimizer``."""
+        if any(self.named[name] is not weight for name, weight in self.weights.items()):
+            optimizer.register_step_post_hook(lambda *_: self.publish())
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Copy the masters into the model."""
+        torch._foreach_copy_(list(self.weights.values()), list(self.named.values()))
+
+    def state(self) -> dict[str, Tensor]:
+        """The float32 weights by name."""
+        return {name: master.detach() for name, master in self.named.items()}
+
+    @torch.no_grad()
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take over weights of the same names and shapes, in the masters and in the model."""
+        for name, master in self.named.items():
+            master.copy_(state[name])
+        self.publish()
+
+
+def _hand_over(master: nn.Parameter, weight: Any) -> None:
+    """Move a fresh gradient to the master."""
+    if master.grad is None:
+        master.grad = weight.grad.float()
+    else:
+        master.grad += weight.grad
+    weight.grad = None

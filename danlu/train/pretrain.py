@@ -1,0 +1,149 @@
+"""The stage ``pretrain``: a model from a token store; run again, it goes on where it was stopped."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, ClassVar
+
+from pydantic import Field, SkipValidation
+
+from danlu.corpus.rows import Rows
+from danlu.corpus.store import TokenStore
+from danlu.errors import OutputError
+from danlu.files import read_json, write_json
+from danlu.log import MetricsLog, progress, read_metrics, say
+from danlu.nn.families import GPT, Family
+from danlu.nn.hf.folder import save_model
+from danlu.objectives.clm import CausalLM
+from danlu.objectives.protocol import Objective
+from danlu.optim.muon import Muon
+from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
+from danlu.optim.schedules import WarmupStableDecay
+from danlu.recipe import OneOf, Settings
+from danlu.runs import Figures, Job, Stage
+from danlu.train.budget import Budget
+from danlu.train.checkpoint import as_model, load_newest
+from danlu.train.compiling import CompileSetting
+from danlu.train.loop import fit
+from danlu.train.monitor import Monitor, Saver, heldout_loss
+from danlu.train.precision import PrecisionSetting
+from danlu.train.probe import probe, warm_up
+from danlu.train.setup import Training, restart, set_up
+from danlu.train.signals import watch_for_stop
+
+
+class SaveInterval(Settings):
+    """How often a checkpoint is saved; saving changes nothing in the result."""
+
+    steps: int | None = Field(default=None, ge=1)
+    minutes: float | None = Field(default=5.0, gt=0)
+
+
+class Pretrain(Stage):
+    """Settings of ``pretrain``."""
+
+    needs: ClassVar[tuple[str, ...]] = ("tokenizer", "pack")
+    resumable: ClassVar[bool] = True
+
+    model: Annotated[SkipValidation[Family], OneOf("model")] = GPT()
+    """The family and its size."""
+    objective: Annotated[SkipValidation[Objective], OneOf("objective")] = CausalLM()
+    """What is learned."""
+    optimizer: Annotated[SkipValidation[OptimizerChoice], OneOf("optimizer")] = Muon()
+    """How the weights move."""
+    schedule: Annotated[SkipValidation[ScheduleChoice], OneOf("schedule")] = WarmupStableDecay()
+    """How the learning rate moves."""
+    budget: Budget = Budget(minutes=10)
+    """When to stop."""
+    sequence: int = Field(default=512, ge=2)
+    """Tokens a row; the longest text that the model sees."""
+    batch: int = Field(default=8, ge=1)
+    """Rows a step."""
+    micro_batch: int | None = Field(default=None, ge=1)
+    """Rows that go through the model at once; fewer need less memory and give the same step."""
+    clip: float = Field(default=1.0, ge=0)
+    """The gradient's norm is cut to this; 0 leaves it."""
+    precision: PrecisionSetting = "auto"
+    compile: CompileSetting = "auto"
+    save: SaveInterval = SaveInterval()
+    evaluations: int = Field(default=10, ge=0)
+    """How many times the held-out loss is measured on the way."""
+
+    def run(self, job: Job) -> Figures:
+        train = TokenStore.open(job.inputs["pack"] / "train")
+        training = set_up(self, train, seed=job.seed)
+        say(f"precision {training.precision}; {training.compilation}")
+        plan = read_json(job.out / "plan.json")
+        if plan is None:
+            plan = {"steps": self._fix_steps(training)}
+            write_json(job.out / "plan.json", plan)
+        elif training.compiled:
+            warm_up(training, self.objective, say)
+        steps: int = plan["steps"]
+        say(f"{steps:,} steps of {training.tokens_per_step:,} tokens: {steps / training.steps_per_epoch:.2f} epochs")
+        training = restart(training, self, seed=job.seed)  # the timed steps have spoilt the weights
+        self._train(job, training, steps)
+        save_model(as_model(training.masters.state(), training.model.config), job.out / "model")
+        return self._figures(job, training, steps)
+
+    def _fix_steps(self, training: Training) -> int:
+        """The number of steps; from here on nothing depends on the clock."""
+        steps = self.budget.steps_at_most(
+            tokens_per_step=training.tokens_per_step, steps_per_epoch=training.steps_per_epoch
+        )
+        if self.budget.minutes is None:
+            assert steps is not None, "a budget has at least one limit"
+            if training.compiled:
+                warm_up(training, self.objective, say)
+            return steps
+        timed = probe(training, self.objective, say)
+        in_time = self.budget.steps_in(timed.seconds_per_step, spent=timed.seconds)
+        assert in_time is not None
+        say(f"first step {timed.first_step_seconds:.1f} s, then {timed.seconds_per_step * 1e3:.0f} ms a step")
+        return min(in_time, steps or in_time)
+
+    def _train(self, job: Job, training: Training, steps: int) -> None:
+        folder = job.out / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        state = load_newest(folder, say)
+        start = 0
+        if state is not None:
+            training.masters.load(state.weights)
+            training.optimizer.load_state_dict(state.optimizer)
+            start = state.step
+            say(f"going on after step {start}")
+        metrics = MetricsLog(job.out)
+        metrics.rewind(start)
+        earlier = read_metrics(job.out)
+        rows = Rows(TokenStore.open(job.inputs["pack"] / "heldout"), self.sequence, job.seed)
+        heldout = partial(
+            heldout_loss, training.model, self.objective, rows, batch=training.batches.micro_batch
+        )
+        marks = frozenset(round(steps * n / self.evaluations) for n in range(1, self.evaluations + 1))
+        with watch_for_stop() as stop, progress("pretrain", steps, "steps") as bar:
+            monitor = Monitor(metrics, bar, heldout, marks, seconds=earlier[-1]["seconds"] if earlier else 0.0)
+            saver = Saver(folder, training, stop, self.save.steps, self.save.minutes)
+            monitor.start(tokens=earlier[-1]["tokens"] if earlier else 0)
+            factor = partial(self.schedule.factor, steps=steps)
+            fit(
+                training.model, training.batches, self.objective, training.optimizer, factor,
+                steps=steps, start=start, clip=self.clip, hooks=(monitor, saver),
+            )  # fmt: skip
+        if start < steps:
+            saver.save(steps)
+        if saver.failed:
+            raise OutputError(f"the last checkpoint could not be saved to {folder}; make room and run again")
+
+    def _figures(self, job: Job, training: Training, steps: int) -> Figures:
+        last = read_metrics(job.out)[-1]
+        return {
+            "parameters": sum(weight.numel() for weight in training.model.parameters()),
+            "steps": steps,
+            "tokens": last["tokens"],
+            "epochs": round(steps / training.steps_per_epoch, 3),
+            "seconds": last["seconds"],
+            "tokens_per_second": round(last["tokens"] / last["seconds"], 1),
+            "loss": last["loss"],
+            "precision": training.precision,
+            "compilation": training.compilation,
+        }

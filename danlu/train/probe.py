@@ -1,0 +1,77 @@
+"""Timed first steps: what a step costs on this machine, before anything is decided by it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+from danlu.objectives.protocol import Objective
+from danlu.train.compiling import without_compilation
+from danlu.train.loop import StepInfo, fit
+from danlu.train.setup import Training
+
+PROBE_STEPS = 6
+PROBE_SECONDS = 4.0
+"""A probe takes at least these many steps, and goes on until it has taken this long."""
+MOST_STEPS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What was measured."""
+
+    seconds_per_step: float
+    """Median."""
+    seconds: float
+    """What the timed steps took together."""
+    first_step_seconds: float
+    """The step before them, compilation included."""
+
+
+def probe(training: Training, objective: Objective, say: Callable[[str], None]) -> Probe:
+    """Time steps of ``training``, whose weights and optimizer state are spoilt by it.
+
+    A step that cannot be compiled is told through ``say`` and runs without compilation from then on.
+    """
+    started = time.perf_counter()
+    warm_up(training, objective, say)
+    first = time.perf_counter() - started
+    marks = [time.perf_counter()]
+
+    def mark(info: StepInfo) -> None:
+        marks.append(time.perf_counter())
+
+    step = 1
+    while len(marks) <= PROBE_STEPS or (marks[-1] - marks[0] < PROBE_SECONDS and len(marks) < MOST_STEPS):
+        _run(training, objective, step, mark)
+        step += 1
+    seconds = [after - before for before, after in zip(marks, marks[1:], strict=False)]
+    return Probe(median(seconds), sum(seconds), first)
+
+
+def warm_up(training: Training, objective: Objective, say: Callable[[str], None]) -> None:
+    """One step, so that everything is compiled; where that fails, say why and go on without."""
+    try:
+        _run(training, objective, 0)
+    except Exception as error:
+        if not _from_compiler(error):
+            raise
+        without_compilation(training.model)
+        say(f"torch.compile failed, so blocks run as they are: {_first_line(error)}")
+        _run(training, objective, 0)
+
+
+def _run(training: Training, objective: Objective, step: int, *hooks: Callable[[StepInfo], None]) -> None:
+    model, batches, optimizer = training.model, training.batches, training.optimizer
+    fit(model, batches, objective, optimizer, lambda _: 1e-3, steps=step + 1, start=step, hooks=hooks)
+
+
+def _from_compiler(error: BaseException) -> bool:
+    """Whether an error was raised by ``torch.compile`` and not by the model."""
+    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,67 @@
+"""Everything that a training step needs, built from the settings: the same for training, probing and planning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+
+from danlu.corpus.batches import StepBatches
+from danlu.corpus.rows import Rows
+from danlu.corpus.store import TokenStore
+from danlu.nn.transformer import Transformer
+from danlu.train.compiling import compile_blocks
+from danlu.train.precision import FloatMasters, choose_dtype
+
+if TYPE_CHECKING:
+    from danlu.train.pretrain import Pretrain
+
+
+@dataclass(frozen=True)
+class Training:
+    """A model at its first step, with its batches and its optimizer."""
+
+    model: Transformer
+    masters: FloatMasters
+    optimizer: torch.optim.Optimizer
+    batches: StepBatches
+    tokens_per_step: int
+    steps_per_epoch: float
+    precision: str
+    """Which number type, and the rule that chose it."""
+    compilation: str
+    """Whether blocks are compiled, and why."""
+    compiled: bool
+
+
+def set_up(settings: Pretrain, store: TokenStore, *, seed: int) -> Training:
+    """Build it all from ``seed``; two calls give the same weights, batches and state."""
+    config = settings.model.config(vocab_size=store.vocab_size, max_length=settings.sequence)
+    model = Transformer(config)
+    model.initialise(seed)
+    dtype, precision = choose_dtype(settings.precision)
+    masters = FloatMasters(model, dtype)
+    optimizer = settings.optimizer.build(masters.named.items())
+    masters.attach(optimizer)
+    rows = Rows(store, settings.sequence, seed)
+    example = partial(settings.objective.example, eot=store.eot)
+    micro_batch = min(settings.micro_batch or settings.batch, settings.batch)
+    batches = StepBatches(rows, example, settings.batch, micro_batch)
+    compiled, compilation = compile_blocks(model, settings.compile, steps=settings.budget.steps)
+    tokens_per_step = settings.batch * settings.sequence
+    steps_per_epoch = rows.per_epoch / settings.batch
+    return Training(
+        model, masters, optimizer, batches, tokens_per_step, steps_per_epoch, precision, compilation, compiled
+    )
+
+
+def restart(training: Training, settings: Pretrain, *, seed: int) -> Training:
+    """The same compiled model at its first step again, with an optimizer that has seen nothing."""
+    fresh = Transformer(training.model.config)
+    fresh.initialise(seed)
+    training.masters.load({name: weight.detach() for name, weight in fresh.named_parameters()})
+    optimizer = settings.optimizer.build(training.masters.named.items())
+    training.masters.attach(optimizer)
+    return replace(training, optimizer=optimizer)
