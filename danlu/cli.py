@@ -111,7 +111,7 @@ def generate(recipe: RecipeFile, /, *overrides: Override, prompt: str | None = N
         return
     from danlu.generate import interactive
 
-    interactive.main(loaded, prompt, chat)
+    interactive.main(loaded, prompt=prompt, chat=chat)
 
 
 @app.command(sort_key=(2,))

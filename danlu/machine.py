@@ -57,6 +57,14 @@ def memory_bytes() -> int | None:
     return min(limits)
 
 
+def free_memory_bytes() -> int | None:
+    """Main memory that is free or quickly freed; None where the system does not tell."""
+    for line in _read("/proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            return min(int(line.split()[1]) * 1024, memory_bytes() or sys.maxsize)
+    return None
+
+
 def processor() -> str:
     """The processor's name, such as ``Intel(R) Xeon(R) Platinum 8488C``."""
     lines = _read("/proc/cpuinfo").splitlines()

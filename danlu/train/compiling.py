@@ -22,9 +22,9 @@ def compile_blocks(model: Transformer, setting: CompileSetting, *, steps: int | 
     The blocks are alike, so one compilation serves them all. Nothing is compiled yet when this
     returns: that happens at the first call (:func:`danlu.train.probe.warm_up`).
     """
-    why_not = _why_not(setting, steps)
-    if why_not:
-        return False, f"no compilation: {why_not}"
+    reason = why_not(setting, steps)
+    if reason:
+        return False, f"no compilation: {reason}"
     for block in model.blocks:
         block.compile(dynamic=False)
     model.head.chunk_loss = torch.compile(head.chunk_loss, dynamic=False)
@@ -38,7 +38,8 @@ def without_compilation(model: Transformer) -> None:
     model.head.chunk_loss = head.chunk_loss
 
 
-def _why_not(setting: CompileSetting, steps: int | None) -> str | None:
+def why_not(setting: CompileSetting, steps: int | None) -> str | None:
+    """Why a run of so many steps (None: not known yet) goes without compilation; None where it compiles."""
     if setting == "off":
         return "the recipe says so"
     if shutil.which("g++") is None and shutil.which("clang++") is None and not torch.cuda.is_available():

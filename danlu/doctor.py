@@ -1,0 +1,63 @@
+"""``danlu doctor``: what this machine has, and what Danlu will use of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from danlu import __version__
+from danlu.machine import commit, cores, free_memory_bytes, memory_bytes, processor, processor_flags, version
+
+FAST_BFLOAT16 = ("amx_bf16", "avx512_bf16")
+"""Processor flags by which bfloat16 is multiplied in hardware."""
+OPTIONAL = {
+    "tensorboard": "shows a run's curves in a browser: tensorboard --logdir runs",
+    "transformers": "loads what danlu export writes, outside of Danlu",
+}
+"""Packages that Danlu does without, and what they are good for."""
+
+
+def findings() -> Iterator[str]:
+    """One line each: what there is, then what will be used."""
+    source = commit()
+    yield _line("danlu", f"{__version__}{f', commit {source[:12]}' if source else ''}")
+    yield _line("python", f"{platform.python_version()} on {platform.platform()}")
+    yield _line("processor", f"{processor()}, {cores()} of {os.cpu_count()} cores to use, {_bfloat16()}")
+    yield _line("memory", f"{_gigabytes(free_memory_bytes())} free of {_gigabytes(memory_bytes())}")
+    yield _line("disk", f"{_gigabytes(shutil.disk_usage(Path.cwd()).free)} free in {Path.cwd()}")
+    yield from _torch()
+    for name, purpose in OPTIONAL.items():
+        installed = version(name)
+        yield _line(name, installed or f"not installed; it {purpose} (pip install {name})")
+
+
+def _torch() -> Iterator[str]:
+    import torch
+
+    from danlu.train.compiling import why_not
+    from danlu.train.precision import choose_dtype
+
+    yield _line("torch", f"{torch.__version__}, {torch.get_num_threads()} threads")
+    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    yield _line("gpu", ", ".join(gpus) or "none that torch can use")
+    yield _line("precision", choose_dtype("auto")[1])
+    reason = why_not("auto", None)
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    yield _line("compilation", f"none: {reason}" if reason else f"torch.compile, with {compiler}")
+
+
+def _bfloat16() -> str:
+    return (
+        " and ".join(flag for flag in FAST_BFLOAT16 if flag in processor_flags()) or f"no {' or '.join(FAST_BFLOAT16)}"
+    )
+
+
+def _line(name: str, text: str) -> str:
+    return f"{name:<13}{text}"
+
+
+def _gigabytes(amount: int | None) -> str:
+    return "unknown" if amount is None else f"{amount / 1e9:.1f} GB"
