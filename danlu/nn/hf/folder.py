@@ -20,7 +20,7 @@ from torch import Tensor
 
 from danlu import catalog
 from danlu.errors import CheckpointError, RecipeError, suggestion
-from danlu.files import sync_folder, write_json
+from danlu.files import sync_file, sync_folder, write_json
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.config_file import ConfigFile
 from danlu.nn.hf.family import FolderFamily
@@ -151,8 +151,7 @@ def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         save_file(tensors, temporary, metadata={"format": "pt"})
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        sync_file(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

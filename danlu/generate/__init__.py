@@ -1,0 +1,1 @@
+"""Text from a model: sampling, the engine with its cache, the stage, the terminal."""

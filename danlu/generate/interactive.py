@@ -1,0 +1,170 @@
+"""A trained model at the terminal: the continuation of one prompt, or a conversation.
+
+The text so far, yours and the model's, is the context; the model goes on directly after your line.
+Ctrl-C stops an answer, Ctrl-D leaves.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from danlu.errors import DanluError, InputError, RecipeError, suggestion
+from danlu.generate.engine import load, stream
+from danlu.generate.sampling import Sampling
+from danlu.generate.stage import Generate
+from danlu.log import say, short
+from danlu.nn.transformer import Transformer
+from danlu.recipe import Recipe, build, plain
+from danlu.recipe_file import apply_override
+from danlu.runs import RunFolder
+from danlu.tokenizers.tokenizer import Tokenizer
+
+COMMANDS = {
+    "/help": "these lines",
+    "/set NAME=VALUE": "change a setting, such as /set temperature=0.5; /set alone shows them all",
+    "/reset": "forget the text so far",
+    "/quit": "leave (so does Ctrl-D); Ctrl-C stops an answer",
+}
+
+
+@dataclass
+class Conversation:
+    """A model, how it is asked, and the text so far."""
+
+    model: Transformer
+    tokenizer: Tokenizer
+    settings: Sampling
+    seed: int
+    text: str = ""
+    answers: int = field(default=0, init=False)
+
+    def ask(self, line: str) -> None:
+        """Put ``line`` on a new line behind the text so far and print how it goes on."""
+        if self.text and not self.text.endswith("\n"):
+            self.text += "\n"
+        self.text += line
+        pieces = stream(self.model, self.tokenizer, self.text, settings=self.settings, seed=self.seed + self.answers)
+        self.answers += 1
+        self.text += show(pieces)
+
+    def command(self, line: str) -> None:
+        """Do what a line that begins with a slash says; ``/quit`` is not among them.
+
+        Raises:
+            RecipeError: there is no such command or setting.
+        """
+        name, _, rest = line.partition(" ")
+        if name == "/help":
+            for command, does in COMMANDS.items():
+                say(f"{command:<16} {does}")
+        elif name == "/reset":
+            self.text = ""
+        elif name == "/set":
+            if rest.strip():
+                self.settings = changed(self.settings, rest)
+            say(" ".join(f"{key}={value}" for key, value in plain(self.settings).items()))
+        else:
+            raise RecipeError(f"unknown command {name!r}{suggestion(name, [each.split()[0] for each in COMMANDS])}")
+
+
+def main(recipe: Recipe, *, prompt: str | None = None, chat: bool = False) -> None:
+    """Continue ``prompt``; with ``chat``, or without a prompt, go on reading lines and continuing them.
+
+    The model is the one that the run's ``pretrain`` finished, else that of its ``export`` folder.
+
+    Raises:
+        InputError: the run has no trained model yet.
+    """
+    section = recipe.sections.get("generate")
+    settings = section.sampling if isinstance(section, Generate) else Sampling()
+    model, tokenizer = _load(recipe)
+    conversation = Conversation(model, tokenizer, settings, recipe.seed)
+    if prompt is not None:
+        try:
+            prompt.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"--prompt must be UTF-8; got {prompt!r}") from None
+        if sys.stdout.isatty():
+            print(dim(prompt), end="", flush=True)
+        conversation.ask(prompt)
+    if chat or prompt is None:
+        converse(conversation)
+
+
+def converse(conversation: Conversation) -> None:
+    """Read lines until ``/quit`` or the end of the input, and continue each."""
+    sign = ""
+    if sys.stdin.isatty():
+        import readline  # noqa: F401 (input() then edits lines and remembers them)
+
+        sign = "> "
+        say(dim(f"{parameters(conversation.model)} parameters; /help lists what you can do"))
+    while True:
+        try:
+            line = input(sign)
+            if line.strip() == "/quit":
+                return
+            if line.startswith("/"):
+                conversation.command(line.strip())
+            else:
+                conversation.ask(line)
+        except KeyboardInterrupt:  # while nothing was being written
+            say(dim("\n/quit leaves"))
+        except EOFError:
+            if sign:
+                say("")
+            return
+        except UnicodeDecodeError as error:
+            raise InputError(f"a line of the input is not UTF-8: {error.reason}") from None
+        except DanluError as error:
+            say(str(error))
+
+
+def show(pieces: Iterable[str]) -> str:
+    """Print pieces as they come, up to Ctrl-C; on a terminal also at what pace. Returns what was printed."""
+    shown: list[str] = []
+    began = time.perf_counter()
+    try:
+        for piece in pieces:
+            shown.append(piece)
+            print(piece, end="", flush=True)
+    except KeyboardInterrupt:
+        pass
+    seconds = time.perf_counter() - began
+    print(flush=True)
+    if sys.stdout.isatty() and shown:
+        say(dim(f"{len(shown)} tokens, {len(shown) / seconds:.1f} tokens/s"))
+    return "".join(shown)
+
+
+def changed(settings: Sampling, assignment: str) -> Sampling:
+    """The settings with ``NAME=VALUE`` changed; values as in a recipe.
+
+    Raises:
+        RecipeError: it is no assignment, or the name or the value is wrong.
+    """
+    values = plain(settings)
+    apply_override(values, assignment)
+    return build(Sampling, values, key="/set")
+
+
+def dim(text: str) -> str:
+    """The text in a faint colour, where the terminal shows colours."""
+    return f"\x1b[2m{text}\x1b[0m" if sys.stdout.isatty() else text
+
+
+def parameters(model: Transformer) -> str:
+    """How many numbers the model has learned, such as ``13.9M``."""
+    return short(sum(parameter.numel() for parameter in model.parameters()))
+
+
+def _load(recipe: Recipe) -> tuple[Transformer, Tokenizer]:
+    folder = RunFolder(recipe.run_dir)
+    if folder.done("pretrain"):
+        return load(folder.stage("pretrain") / "model", folder.stage("tokenizer"))
+    if folder.done("export"):
+        return load(folder.stage("export"), folder.stage("export"))
+    raise InputError(f"{folder.path} holds no trained model yet; run 'danlu run' with this recipe first")

@@ -1,0 +1,64 @@
+"""The stage ``generate``: a few prompts, and what the model writes after them."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import ClassVar
+
+from pydantic import Field
+
+from danlu import log
+from danlu.files import atomic_write
+from danlu.generate.engine import Answer, generate, load
+from danlu.generate.sampling import Sampling
+from danlu.recipe import Settings
+from danlu.runs import Figures, Job, Stage
+from danlu.text.language import detect_language
+
+
+class Prompt(Settings):
+    """The beginning of a text."""
+
+    short: ClassVar[str | None] = "text"
+
+    text: str
+    language: str | None = Field(default=None, min_length=2)
+    """Such as en or zh; by default recognised from prompt and answer."""
+
+
+class Generate(Stage):
+    """Write samples with the trained model."""
+
+    needs: ClassVar[tuple[str, ...]] = ("tokenizer", "pretrain")
+
+    prompts: tuple[Prompt, ...] = Field(default=(Prompt(text=""),), min_length=1)
+    """Beginnings of texts, each a text or a mapping with ``text``; an empty one begins a new document."""
+    samples: int = Field(default=1, ge=1)
+    """Texts to write after each prompt."""
+    sampling: Sampling = Sampling()
+
+    def run(self, job: Job) -> Figures:
+        """Write ``samples.jsonl``: one ``{"prompt", "text", "language", "seed"}`` a line.
+
+        Sample ``i``, counted over all prompts, is drawn with the recipe's seed plus ``i``.
+        """
+        model, tokenizer = load(job.inputs["pretrain"] / "model", job.inputs["tokenizer"])
+        lines: list[str] = []
+        tokens, began = 0, time.perf_counter()
+        with log.progress("generate", len(self.prompts) * self.samples, "samples") as progress:
+            for prompt in self.prompts:
+                seed = job.seed + len(lines)
+                answers = generate(model, tokenizer, [prompt.text] * self.samples, settings=self.sampling, seed=seed)
+                tokens += sum(answer.tokens for answer in answers)
+                lines += [_line(prompt, answer, seed + place) for place, answer in enumerate(answers)]
+                progress.update(len(lines), tokens_per_second=tokens / (time.perf_counter() - began))
+        seconds = time.perf_counter() - began
+        atomic_write(job.out / "samples.jsonl", "".join(lines).encode())
+        return {"samples": len(lines), "tokens": tokens, "tokens_per_second": round(tokens / seconds, 1)}
+
+
+def _line(prompt: Prompt, answer: Answer, seed: int) -> str:
+    language = prompt.language or detect_language(prompt.text + answer.text)
+    sample = {"prompt": prompt.text, "text": answer.text, "language": language, "seed": seed}
+    return json.dumps(sample, ensure_ascii=False) + "\n"
