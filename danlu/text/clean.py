@@ -151,18 +151,18 @@ class Clean(Stage):
         """Every record of every file, normalised, cut into documents, its language named."""
         sizes = [file.path.stat().st_size for file in files]
         read_bytes = 0
-        with log.progress("clean", sum(sizes) // 1_000_000, "MB") as progress:
+        with log.progress("clean", sum(sizes), "bytes") as progress:
             for file, size in zip(files, sizes, strict=True):
                 reader = reader_for(file.path)
                 assert reader is not None, file.path
-                progress.update(read_bytes // 1_000_000, file=file.name)
+                progress.update(read_bytes, file=file.name)
                 for record in reader(file.path, file.source.text_field):
                     if isinstance(record, Rejected):
                         yield file, record
                     else:
                         yield from ((file, document) for document in self._documents(file, record))
                 read_bytes += size
-            progress.update(read_bytes // 1_000_000)
+            progress.update(read_bytes)
 
     def _documents(self, file: SourceFile, record: Raw) -> Iterator[Document]:
         text = normalise(record.text, form=self.form, repair=self.repair)

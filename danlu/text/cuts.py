@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Protocol
 
 from pydantic import Field
 
 from danlu.recipe import Choice
-
-_BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
 
 
 class Cut(Protocol):
@@ -38,7 +36,9 @@ class Paragraphs(Choice):
     """Paragraphs are parted by blank lines; each is one document, without the blank lines around it."""
 
     def pieces(self, text: str) -> Iterator[str]:
-        return (piece.strip("\n") for piece in _BLANK_LINES.split(text) if piece.strip())
+        for is_blank, lines in groupby(text.split("\n"), key=lambda line: not line.strip()):
+            if not is_blank:
+                yield "\n".join(lines)
 
 
 class Blocks(Choice):

@@ -70,6 +70,9 @@ def read_jsonl(path: Path, text_field: str) -> Iterator[Raw | Rejected]:
 
 def read_jsonl_gz(path: Path, text_field: str) -> Iterator[Raw | Rejected]:
     """Gzip-compressed JSON lines; where the file is damaged, the rest of it is one rejected record."""
+    if path.stat().st_size == 0:  # which gzip takes for a stream of nothing
+        yield Rejected(0, "truncated gzip", "the file is empty")
+        return
     number = -1
     try:
         with gzip.open(path, "rb") as file:

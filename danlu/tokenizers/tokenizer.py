@@ -64,8 +64,12 @@ class Tokenizer:
 
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json`` and ``tokenizer_config.json`` into ``folder``, which must be there."""
-        atomic_write(folder / "tokenizer.json", self._inner.to_str(pretty=True).encode())
+        atomic_write(folder / "tokenizer.json", self.to_json().encode())
         atomic_write(folder / "tokenizer_config.json", (json.dumps(self._config, indent=2) + "\n").encode())
+
+    def to_json(self) -> str:
+        """What ``tokenizer.json`` holds: the tokenizers library's own form."""
+        return str(self._inner.to_str(pretty=True))
 
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``; nothing is put before or after."""

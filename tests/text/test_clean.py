@@ -1,0 +1,208 @@
+"""The stage ``clean``: what goes in is kept, dropped or quarantined, and every one is counted."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import random
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from danlu.errors import InputError
+from danlu.recipe import Recipe, build
+from danlu.runs import Figures, Job
+from danlu.text.clean import Clean
+from danlu.text.document import Document, read_documents
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def clean(out: Path, **section: Any) -> Figures:
+    stage = build(Clean, section, key="clean")
+    out.mkdir(exist_ok=True)
+    return stage.run(Job(Recipe("test", out, 1, {"clean": stage}), {}, out))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def test_documents_have_ids_sources_languages_and_their_fields(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "zh").mkdir(parents=True)
+    (source / "a.txt").write_text("It was the best of times.\r\n", newline="")
+    lines = [{"text": "话说天下大势，分久必合。", "title": "三国", "source": "mine"}, {"text": "合久必分，话说天下。"}]
+    (source / "zh/b.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    clean(tmp_path / "out", sources=[str(source)])
+    assert list(read_documents(tmp_path / "out")) == [
+        Document("a.txt#0", "It was the best of times.\n", {"source": "a.txt", "language": "en"}),
+        Document("zh/b.jsonl#0", lines[0]["text"], {"title": "三国", "source": "zh/b.jsonl", "language": "zh"}),
+        Document("zh/b.jsonl#1", lines[1]["text"], {"source": "zh/b.jsonl", "language": "zh"}),
+    ]
+
+
+def test_a_record_may_hold_many_documents(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo\n\nthree\n")
+    figures = clean(
+        tmp_path / "out", sources=[{"path": str(tmp_path / "a.txt"), "language": "en", "documents": "lines"}]
+    )
+    documents = list(read_documents(tmp_path / "out"))
+    assert [(document.id, document.text) for document in documents] == [
+        ("a.txt#0.0", "one"),
+        ("a.txt#0.1", "two"),
+        ("a.txt#0.2", "three"),
+    ]
+    assert figures["documents_in"] == 3
+    assert figures["language.en.documents"] == 3
+
+
+def test_everything_is_counted(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a.txt").write_text("kept ，\n")
+    (source / "b.txt").write_text("kept ，\r\n")
+    (source / "c.txt").write_text(" \n")
+    (source / "d.txt").write_bytes(b"\0")
+    (source / "e.txt").write_bytes(b"abc\xff")
+    (source / "f.jsonl").write_text('{"text": "kept too"}\n{"txt": "no"}\nno\n')
+    (source / "README.md").write_text("ignored")
+    figures = clean(tmp_path / "out", sources=[{"path": str(source), "language": "en"}])
+    assert figures == {
+        "files": 6,
+        "files_ignored": 1,
+        "documents_in": 8,
+        "documents_kept": 2,
+        "documents_dropped": 2,
+        "documents_quarantined": 4,
+        "characters": 15,
+        "bytes": 17,
+        "dropped.empty": 1,
+        "dropped.exact duplicate": 1,
+        "quarantined.binary": 1,
+        "quarantined.broken JSON": 1,
+        "quarantined.no field 'text'": 1,
+        "quarantined.not UTF-8": 1,
+        "language.en.documents": 2,
+        "language.en.bytes": 17,
+    }
+    drops = json.loads((tmp_path / "out/drops.json").read_text())
+    assert drops["in"] == 8
+    assert drops["kept"] == 2
+    assert drops["dropped"] == {"empty": 1, "exact duplicate": 1}
+    quarantine = [json.loads(line) for line in (tmp_path / "out/quarantine.jsonl").read_text().splitlines()]
+    assert quarantine[1] == {
+        "file": str(source / "e.txt"),
+        "record": 0,
+        "reason": "not UTF-8",
+        "detail": "at byte 3: 0xff",
+    }
+    assert len(quarantine) == 4
+
+
+def test_filters_and_form_follow_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "，"}\n{"text": "，"}\n{"text": ""}\n')
+    figures = clean(tmp_path / "out", sources=str(tmp_path / "a.jsonl"), filters=[], form="NFKC")
+    assert figures["documents_kept"] == 3
+    assert [document.text for document in read_documents(tmp_path / "out")] == [",", ",", ""]
+
+
+@pytest.mark.parametrize(
+    ("files", "line"),
+    [
+        ({}, "clean.sources: no file in {} ends in .txt .jsonl .jsonl.gz .parquet"),
+        (
+            {"a.md": b"", "b.csv": b""},
+            "clean.sources: no file in {} ends in .txt .jsonl .jsonl.gz .parquet; 2 other files are there",
+        ),
+        (
+            {"a.txt": b" ", "b.txt": b"\0", "c.txt": b""},
+            "clean: no document is left; of 3 records 0 kept, 2 dropped (empty 2), 1 quarantined (binary 1)",
+        ),
+        ({"a.jsonl": b""}, "clean: no document is left; of 0 records 0 kept"),
+    ],
+)
+def test_nothing_left_is_an_error_that_says_why(tmp_path: Path, files: dict[str, bytes], line: str) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name, content in files.items():
+        (source / name).write_bytes(content)
+    with pytest.raises(InputError) as error:
+        clean(tmp_path / "out", sources=str(source))
+    assert str(error.value) == line.format(source)
+
+
+def test_the_user_is_told_of_what_could_not_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\nno\n')
+    clean(tmp_path / "out", sources=str(tmp_path / "a.jsonl"))
+    assert "of 2 records 1 kept, 1 quarantined (broken JSON 1); see " in capsys.readouterr().out
+
+
+def random_file(path: Path, chance: random.Random) -> None:
+    """A file of a random kind, now and then damaged."""
+    words = ["", " ", "one", "two words", "三国", "e\u0301", "\0", "a\r\nb\n\nc", "\ud800"]
+    picked = [chance.choice(words) for _ in range(chance.randrange(5))]
+    kind = chance.choice([".txt", ".jsonl", ".jsonl.gz", ".parquet", ".md"])
+    lines = b"\n".join(json.dumps({chance.choice(["text", "text", "body"]): word}).encode() for word in picked)
+    content = {
+        ".txt": " ".join(picked).encode(errors="ignore"),
+        ".jsonl.gz": gzip.compress(lines, mtime=0),
+        ".parquet": parquet([word.encode(errors="ignore").decode() for word in picked]),
+    }.get(kind, lines)
+    if content and chance.random() < 0.4:
+        cut = chance.randrange(len(content))
+        content = chance.choice([content[:cut], content[:cut] + b"\xff" + content[cut + 1 :]])
+    path.with_suffix(kind).write_bytes(content)
+
+
+def parquet(texts: list[str]) -> bytes:
+    sink = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(pyarrow.table({"text": pyarrow.array(texts, pyarrow.string())}), sink)
+    return bytes(sink.getvalue())
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32), st.sampled_from(["whole", "lines", "paragraphs", {"use": "blocks", "characters": 3}]))
+def test_in_is_kept_and_dropped_and_quarantined(seed: int, documents: object) -> None:
+    chance = random.Random(seed)
+    with TemporaryDirectory() as name:
+        source, outs = Path(name, "source"), [Path(name, "one"), Path(name, "two")]
+        source.mkdir()
+        for number in range(chance.randrange(1, 8)):
+            random_file(source / str(number), chance)
+        section = {"sources": [{"path": str(source), "language": "en", "documents": documents}]}
+        try:
+            figures = clean(outs[0], **section)
+        except InputError as error:
+            assert str(error).startswith(("clean: no document is left", "clean.sources: no file"))
+            return
+        drops = json.loads((outs[0] / "drops.json").read_text())
+        assert drops["in"] == drops["kept"] + sum(drops["dropped"].values()) + sum(drops["quarantined"].values())
+        kept = list(read_documents(outs[0]))
+        assert len(kept) == drops["kept"] == figures["documents_kept"]
+        assert len({document.id for document in kept}) == len(kept)
+        assert len((outs[0] / "quarantine.jsonl").read_bytes().splitlines()) == figures["documents_quarantined"]
+        assert figures["files"] + figures["files_ignored"] == len(list(source.iterdir()))
+        assert clean(outs[1], **section) == figures
+        assert digests(outs[0]) == digests(outs[1])
+
+
+def test_shakespeare_passes_byte_for_byte(tmp_path: Path) -> None:
+    path = REPOSITORY / "corpora/en/tinyshakespeare.txt"
+    figures = clean(tmp_path / "whole", sources=str(path))
+    (document,) = read_documents(tmp_path / "whole")
+    assert document.text.encode() == path.read_bytes()
+    assert figures["language.en.bytes"] == path.stat().st_size
+    cut = {"path": str(path), "language": "en", "documents": {"use": "blocks", "characters": 4000}}
+    clean(tmp_path / "blocks", sources=[cut])
+    blocks = [document.text for document in read_documents(tmp_path / "blocks")]
+    assert "".join(blocks).encode() == path.read_bytes()
+    assert len(blocks) > 200
+    assert all(len(block) < 8100 for block in blocks)

@@ -1,0 +1,27 @@
+"""Filters give a reason to drop, or None."""
+
+from __future__ import annotations
+
+from danlu import catalog
+from danlu.recipe import build_choice
+from danlu.text.document import Document
+from danlu.text.filters import Empty, ExactDuplicate
+
+
+def test_empty_drops_white_space() -> None:
+    drop = Empty().make()
+    assert [drop(Document("a", text)) for text in ("", " \n\t\u3000", "x", " 一 ")] == ["empty", "empty", None, None]
+
+
+def test_the_first_of_equal_documents_stays() -> None:
+    drop = ExactDuplicate().make()
+    texts = ["one", "two", "one", "One", "one ", "two"]
+    dropped = [drop(Document(str(place), text)) for place, text in enumerate(texts)]
+    assert dropped == [None, None, "exact duplicate", None, None, "exact duplicate"]
+
+
+def test_every_run_starts_with_a_fresh_filter() -> None:
+    for name in catalog.names("filter"):
+        choice = build_choice("filter", name, key="filter")
+        document = Document("a", "the same text, long enough for any rule of language or length to like it")
+        assert [choice.make()(document) for _ in range(2)] == [None, None], name

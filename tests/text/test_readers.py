@@ -1,0 +1,163 @@
+"""Every format, whole and damaged."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from danlu.text.readers import Raw, Rejected, read_jsonl, read_jsonl_gz, read_parquet, read_txt, reader_for
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def reasons(records: list[Raw | Rejected]) -> list[str | None]:
+    """The reason of each rejected record, None for each good one."""
+    return [record.reason if isinstance(record, Rejected) else None for record in records]
+
+
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [
+        ("a.txt", read_txt),
+        ("A.TXT", read_txt),
+        ("a.jsonl", read_jsonl),
+        ("a.txt.jsonl.gz", read_jsonl_gz),
+        ("a.parquet", read_parquet),
+        ("a.gz", None),
+        ("README.md", None),
+        ("txt", None),
+    ],
+)
+def test_the_ending_picks_the_reader(name: str, reader: object) -> None:
+    assert reader_for(Path(name)) is reader
+
+
+def test_a_txt_file_is_one_record_byte_for_byte(tmp_path: Path) -> None:
+    text = "\ufeffone\r\n\n二 \t\u2028three\x0c"
+    assert list(read_txt(write(tmp_path / "a.txt", text.encode()), "text")) == [Raw(0, text)]
+    assert list(read_txt(write(tmp_path / "b.txt", b""), "text")) == [Raw(0, "")]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "detail"),
+    [
+        (b"good \xff bad", "not UTF-8", "at byte 5: 0xff"),
+        ("中文".encode("gb18030"), "not UTF-8", "at byte 0: 0xd6"),
+        ("中".encode()[:2], "not UTF-8", "at byte 0: 0xe4"),
+        (b"\x7fELF\x00\x01", "binary", "NUL at byte 4"),
+        ("text".encode("utf-16"), "not UTF-8", "UTF-16 by its first two bytes; save it as UTF-8"),
+    ],
+)
+def test_a_txt_file_that_is_no_text_is_rejected_whole(tmp_path: Path, content: bytes, reason: str, detail: str) -> None:
+    assert list(read_txt(write(tmp_path / "a.txt", content), "text")) == [Rejected(0, reason, detail)]
+
+
+def test_jsonl_goes_on_behind_a_bad_line(tmp_path: Path) -> None:
+    lines = [
+        b'{"text": "one", "id": "a", "size": 3}',
+        b"",
+        b"{broken",
+        b'["text"]',
+        b'{"body": "x"}',
+        b'{"text": 3}',
+        b'{"text": null}',
+        b'{"text": "\xff"}',
+        rb'{"text": "\ud800"}',
+        b'{"text": ' + b"[" * 100_000,
+        b'{"text": "a\0b"}',
+        b"  ",
+        b'{"text": "\\u0000\\ud83d\\ude00"}',
+    ]
+    content = b"\r\n".join(lines)
+    records = list(read_jsonl(write(tmp_path / "a.jsonl", content), "text"))
+    assert [record.number for record in records] == list(range(11))
+    assert reasons(records) == [
+        None,
+        "broken JSON",
+        "not a JSON object",
+        "no field 'text'",
+        "field 'text' is not text",
+        "field 'text' is not text",
+        "not UTF-8",
+        "not Unicode",
+        "broken JSON",
+        "broken JSON",
+        None,
+    ]
+    assert records[0] == Raw(0, "one", {"id": "a"})
+    assert records[-1] == Raw(10, "\0😀")
+    assert records[3] == Rejected(3, "no field 'text'", "at byte 60; it has: body")
+    broken = records[6]
+    assert isinstance(broken, Rejected)
+    assert broken.detail == f"at byte {content.index(0xFF)}"
+
+
+def test_another_field_may_hold_the_text(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", b'\xef\xbb\xbf{"body": "one", "text": "two"}\n')
+    assert list(read_jsonl(path, "body")) == [Raw(0, "one", {"text": "two"})]
+
+
+@given(st.integers(0, 10_000))
+def test_a_truncated_gzip_keeps_what_is_whole(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    content = b"".join(json.dumps({"text": str(number) * 50}).encode() + b"\n" for number in range(100))
+    packed = gzip.compress(content, mtime=0)
+    length = cut % len(packed)
+    path = write(tmp_path_factory.mktemp("gz") / "a.jsonl.gz", packed[:length])
+    *good, last = read_jsonl_gz(path, "text")
+    assert isinstance(last, Rejected)
+    assert last.reason == ("damaged gzip" if length == 1 else "truncated gzip")
+    assert last.number == len(good)
+    assert [record.text for record in good if isinstance(record, Raw)] == [
+        str(number) * 50 for number in range(len(good))
+    ]
+
+
+def test_a_damaged_gzip_is_rejected(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(b'{"text": "a"}\n' * 5, mtime=0))
+    assert reasons(list(read_jsonl_gz(write(tmp_path / "a.jsonl.gz", b"plain text"), "text"))) == ["damaged gzip"]
+    packed[-6] ^= 0xFF  # the checksum
+    records = list(read_jsonl_gz(write(tmp_path / "b.jsonl.gz", bytes(packed)), "text"))
+    assert reasons(records) == [None] * 5 + ["damaged gzip"]
+    packed[12] ^= 0xFF  # the deflated data
+    assert reasons(list(read_jsonl_gz(write(tmp_path / "c.jsonl.gz", bytes(packed)), "text")))[-1] == "damaged gzip"
+
+
+def test_parquet_gives_rows_and_their_strings(tmp_path: Path) -> None:
+    table = pyarrow.table({"text": ["one", None, "三"], "title": ["a", "b", None], "size": [1, 2, 3]})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    assert list(read_parquet(tmp_path / "a.parquet", "text")) == [
+        Raw(0, "one", {"title": "a"}),
+        Rejected(1, "field 'text' is not text", "row 1: NoneType"),
+        Raw(2, "三"),
+    ]
+    (rejected,) = read_parquet(tmp_path / "a.parquet", "body")
+    assert rejected == Rejected(0, "no field 'body'", "the columns are: text, title, size")
+    assert reasons(list(read_parquet(tmp_path / "a.parquet", "size"))) == ["field 'size' is not text"] * 3
+
+
+def test_parquet_of_several_batches_is_read_in_order(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(
+        pyarrow.table({"text": [str(number) for number in range(3000)]}), tmp_path / "a.parquet"
+    )
+    records = list(read_parquet(tmp_path / "a.parquet", "text"))
+    assert records == [Raw(number, str(number)) for number in range(3000)]
+
+
+def test_damaged_parquet_is_rejected(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["one " * 999]}), tmp_path / "a.parquet")
+    whole = (tmp_path / "a.parquet").read_bytes()
+    for content in (b"", b"plain text", whole[: len(whole) // 2], whole[:-3]):
+        assert reasons(list(read_parquet(write(tmp_path / "b.parquet", content), "text"))) == ["not parquet"]
+    binary = pyarrow.array([b"good", b"\xff\xfe"], pyarrow.binary()).view(pyarrow.string())
+    pyarrow.parquet.write_table(pyarrow.table({"text": binary}), tmp_path / "c.parquet")
+    assert reasons(list(read_parquet(tmp_path / "c.parquet", "text"))) == [None, "not UTF-8"]

@@ -1,0 +1,119 @@
+"""Which files are read, in which order, under which names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from danlu.errors import InputError, RecipeError
+from danlu.recipe import build
+from danlu.text.clean import Clean
+from danlu.text.cuts import Blocks, Whole
+from danlu.text.sources import Found, Source, find_files
+
+
+def fill(folder: Path, *names: str) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    return folder
+
+
+def find(*paths: Path) -> Found:
+    return find_files([Source(path=path) for path in paths], key="clean.sources")
+
+
+def names(found: Found) -> list[str]:
+    return [file.name for file in found.files]
+
+
+def test_a_path_alone_is_a_source() -> None:
+    clean = build(Clean, {"sources": ["a", {"path": "b", "language": "zh", "documents": "blocks"}]}, key="clean")
+    assert clean.sources == (
+        Source(path=Path("a"), language=None, text_field="text", documents=Whole()),
+        Source(path=Path("b"), language="zh", documents=Blocks(characters=4000)),
+    )
+    assert build(Clean, {"sources": "a"}, key="clean").sources == (Source(path=Path("a")),)
+
+
+@pytest.mark.parametrize(
+    ("sources", "line"),
+    [
+        ([], "clean.sources must be a list of at least 1; got []"),
+        ([3], "clean.sources.0.path must be a path; got 3"),
+        ([{"pth": "a"}], "clean.sources.0.pth: unknown key; did you mean 'path'?"),
+        ([{"path": "a", "language": "English"}], "clean.sources.0.language: must be a language code such as en or zh"),
+        (
+            ["a", {"path": "a", "documents": "block"}],
+            "clean.sources.1.documents.use: unknown documents 'block'; did you",
+        ),
+        (
+            [{"path": "a", "documents": {"use": "blocks", "characters": 0}}],
+            "documents.characters must be at least 1; got 0",
+        ),
+    ],
+)
+def test_a_wrong_source_is_told_by_its_key(sources: list[object], line: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        build(Clean, {"sources": sources}, key="clean")
+    assert line in str(error.value)
+
+
+def test_files_come_sorted_and_others_are_ignored_by_name(tmp_path: Path) -> None:
+    fill(tmp_path, "b.txt", "a.TXT", "z/1.jsonl", "c/d/2.txt", "README.md", "c/x.csv", ".git/config.txt", ".x.txt")
+    (tmp_path / "gone.txt").symlink_to(tmp_path / "nowhere")
+    found = find(tmp_path)
+    assert names(found) == ["a.TXT", "b.txt", "c/d/2.txt", "z/1.jsonl"]
+    assert sorted(found.ignored) == [".git", ".x.txt", "README.md", "c/x.csv", "gone.txt"]
+    assert [file.path for file in found.files] == [tmp_path / name for name in names(found)]
+
+
+def test_a_file_is_a_source_too_and_is_read_once(tmp_path: Path) -> None:
+    fill(tmp_path, "en/a.txt", "b.txt")
+    assert names(find(tmp_path / "en/a.txt")) == ["a.txt"]
+    found = find(tmp_path / "en", tmp_path, tmp_path / "b.txt")
+    assert names(found) == ["a.txt", "b.txt"]
+    assert [file.source.path for file in found.files] == [tmp_path / "en", tmp_path]
+
+
+def test_files_of_one_name_in_two_sources_keep_apart(tmp_path: Path) -> None:
+    fill(tmp_path, "one/a.txt", "two/a.txt")
+    assert names(find(tmp_path / "one", tmp_path / "two")) == ["a.txt", "1:a.txt"]
+
+
+def test_linked_folders_are_followed_and_circles_end(tmp_path: Path) -> None:
+    fill(tmp_path, "data/a.txt", "elsewhere/b.txt")
+    (tmp_path / "data/link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data/circle").symlink_to(tmp_path / "data")
+    assert names(find(tmp_path / "data")) == ["a.txt", "link/b.txt"]
+
+
+def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
+    fill(tmp_path, "corpora/a.txt", "corpora/b.csv")
+    with pytest.raises(InputError) as error:
+        find(tmp_path / "corpora", tmp_path / "corpra")
+    assert str(error.value) == (
+        f"clean.sources.1: no file or folder '{tmp_path}/corpra'; did you mean '{tmp_path}/corpora'?"
+    )
+    with pytest.raises(InputError, match=r"^clean\.sources\.0: no file or folder '.*/x/y/z'$"):
+        find(tmp_path / "x/y/z")
+    with pytest.raises(InputError, match=r"cannot tell how to read '.*b\.csv' by its ending \(choices: \.txt, "):
+        find(tmp_path / "corpora/b.csv")
+
+
+def test_what_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, "a.txt")
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # permissions do not bind root, who may run the tests
+    with pytest.raises(InputError, match=r"clean\.sources\.0: cannot read .*a\.txt: permission denied"):
+        find(tmp_path)
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: object) -> object:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.scandir", refused)
+    with pytest.raises(InputError, match=r"clean\.sources\.0: cannot read the folder .*: Permission denied"):
+        find(tmp_path)

@@ -1,0 +1,61 @@
+"""The stage ``tokenizer``, from a recipe to a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from danlu.recipe import load_recipe, plain, settings_schema
+from danlu.runs import run_stages
+from danlu.tokenizers.stage import TrainTokenizer
+from danlu.tokenizers.tokenizer import Tokenizer
+
+
+def write_recipe(folder: Path, tokenizer: object) -> Path:
+    (folder / "text").mkdir(exist_ok=True)
+    (folder / "text/en.txt").write_text("It was the best of times, it was the worst of times.\n")
+    (folder / "text/zh.txt").write_text("话说天下大势，分久必合，合久必分。\n")
+    recipe = {
+        "run_dir": str(folder / "run"),
+        "clean": {"sources": [{"path": str(folder / "text/en.txt"), "language": "en"}, str(folder / "text/zh.txt")]},
+        "tokenizer": tokenizer,
+    }
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("section", "vocab_size", "names"),
+    [
+        ({"use": "bpe", "vocab_size": 270}, 270, ["bytes_per_token", "tokens_per"]),
+        ("char", 31, ["bytes_per_token", "tokens_per", "unknown_rate"]),
+    ],
+)
+def test_a_recipe_gives_a_tokenizer(tmp_path: Path, section: object, vocab_size: int, names: list[str]) -> None:
+    recipe = load_recipe(write_recipe(tmp_path, section))
+    run = run_stages(recipe, ["clean", "tokenizer"])
+    tokenizer = Tokenizer.load(run.stage("tokenizer"))
+    figures = run.figures("tokenizer")
+    assert figures["vocab_size"] == tokenizer.vocab_size == vocab_size
+    for language in ("en", "zh"):
+        found = [name for name in figures if name.endswith(f".{language}")]
+        assert [name.startswith(start) for name, start in zip(found, names, strict=True)] == [True] * len(names)
+    assert tokenizer.decode(tokenizer.encode("the times\n")) == "the times\n"
+
+
+def test_the_section_is_the_choice_and_comes_back_as_it(tmp_path: Path) -> None:
+    path = write_recipe(tmp_path, "bpe")
+    recipe = load_recipe(path, ["tokenizer.vocab_size=300"])
+    assert plain(recipe.section("tokenizer")) == {"use": "bpe", "vocab_size": 300, "min_frequency": 2}
+    path.write_text(recipe.to_yaml())
+    assert load_recipe(path).sections == recipe.sections
+
+
+def test_the_schema_is_that_of_the_choice() -> None:
+    names, bpe, *_ = settings_schema(TrainTokenizer)["anyOf"]
+    assert names == {"enum": ["bpe", "char"]}
+    assert bpe["properties"]["use"] == {"const": "bpe"}
+    assert bpe["properties"]["vocab_size"]["minimum"] == 257
