@@ -30,6 +30,10 @@ COMMANDS = {
 }
 
 
+CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+"""A model may write any byte; on a terminal these could move the cursor or worse."""
+
+
 @dataclass
 class Conversation:
     """A model, how it is asked, and the text so far."""
@@ -130,7 +134,7 @@ def show(pieces: Iterable[str]) -> str:
     try:
         for piece in pieces:
             shown.append(piece)
-            print(piece, end="", flush=True)
+            print(piece.translate(CONTROLS) if sys.stdout.isatty() else piece, end="", flush=True)
     except KeyboardInterrupt:
         pass
     seconds = time.perf_counter() - began

@@ -151,6 +151,7 @@ def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         save_file(tensors, temporary, metadata={"format": "pt"})
+        temporary.chmod(0o644)  # as every other file; safetensors makes it readable by its owner only
         sync_file(temporary)
         temporary.replace(path)
     finally:

@@ -1,0 +1,96 @@
+"""The model card of an exported folder: what the model is, what it was made from, what it reaches, how to load it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from danlu import __version__
+from danlu.machine import CORE_PACKAGES, version
+from danlu.nn.config import TransformerConfig
+from danlu.recipe import Recipe
+from danlu.runs import Figures, RunFolder
+
+USAGE = """\
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+# A document begins with the end-of-text token, here as in training.
+prompt = tokenizer(tokenizer.bos_token + "…", return_tensors="pt")
+print(tokenizer.decode(model.generate(**prompt, max_new_tokens=100, do_sample=True)[0]))
+"""
+
+
+def model_card(recipe: Recipe, config: TransformerConfig, *, parameters: int) -> str:
+    """Markdown, with the front matter that model hubs read."""
+    run = RunFolder(recipe.run_dir)
+    clean, pack, pretrain = (run.figures(stage) for stage in ("clean", "pack", "pretrain"))
+    languages = sorted(key.split(".")[1] for key in clean if key.startswith("language.") and key.endswith(".bytes"))
+    front = ["library_name: transformers", "pipeline_tag: text-generation", "tags: [danlu]"]
+    if languages:
+        front.append(f"language: [{', '.join(languages)}]")
+    parts = [
+        "\n".join(["---", *front, "---"]),
+        f"# {recipe.name}",
+        f"A causal language model, trained by Danlu {__version__} from scratch. "
+        "It continues text; it has not been taught to follow instructions or to be safe.",
+        *_section("Model", _shape(config, parameters)),
+        *_section("Training data", _data(clean, pack, languages)),
+        *_section("Training", _training(pretrain)),
+        *_section("Held-out figures", _heldout(run, recipe)),
+        f"## How to load it\n\n```python\n{USAGE}```",
+        *_section("Versions", {name: str(version(name)) for name in CORE_PACKAGES}),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _shape(config: TransformerConfig, parameters: int) -> Figures:
+    return {
+        "family": config.family,
+        "parameters": parameters,
+        "layers": config.layers,
+        "width": config.dim,
+        "attention heads": f"{config.heads} ({config.kv_heads} for keys and values), {config.head_dim} wide",
+        "vocabulary": config.vocab_size,
+        "longest context in tokens": config.max_length,
+    }
+
+
+def _data(clean: Figures, pack: Figures, languages: Iterable[str]) -> Figures:
+    figures = _chosen(clean, "documents_kept", "bytes")
+    for language in languages:
+        figures |= {f"bytes, {language}": clean[f"language.{language}.bytes"]}
+    return figures | _chosen(pack, "train.documents", "train.tokens", "heldout.documents", "heldout.tokens")
+
+
+def _training(pretrain: Figures) -> Figures:
+    figures = _chosen(pretrain, "steps", "tokens", "epochs", "precision", "loss")
+    if "precision" in figures:
+        figures["precision"] = figures["precision"].partition(":")[0]  # what, without why
+    return figures
+
+
+def _heldout(run: RunFolder, recipe: Recipe) -> Figures:
+    """What ``evaluate`` measured on this very model, where it did."""
+    done = run.done("evaluate")
+    if done is None or "evaluate" not in recipe.sections or done["made_from"] != run.made_from(recipe, "evaluate"):
+        return {}
+    return run.figures("evaluate")
+
+
+def _chosen(figures: Figures, *names: str) -> Figures:
+    return {name: figures[name] for name in names if name in figures}
+
+
+def _section(title: str, figures: Figures) -> list[str]:
+    """A heading and a table; nothing where there are no figures."""
+    if not figures:
+        return []
+    rows = [f"| {name.replace('_', ' ')} | {_readable(value)} |" for name, value in figures.items()]
+    return [f"## {title}", "\n".join(["| | |", "|---|---|", *rows])]
+
+
+def _readable(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,56 @@
+"""The stage ``export``: the trained model as a folder that stock ``transformers`` loads, with no remote code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+
+from danlu.errors import CheckpointError
+from danlu.files import atomic_write
+from danlu.nn.hf.card import model_card
+from danlu.nn.hf.folder import load_model, save_model
+from danlu.nn.transformer import Transformer
+from danlu.runs import Figures, Job, Stage
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+CHECKED_TOKENS = 16
+
+
+class Export(Stage):
+    """Settings of ``export``."""
+
+    needs: ClassVar[tuple[str, ...]] = ("pretrain", "tokenizer")
+
+    format: Literal["huggingface"] = "huggingface"
+    """A folder for ``AutoModelForCausalLM.from_pretrained`` and ``AutoTokenizer.from_pretrained``."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """The type of the weights; bfloat16 halves the folder and rounds each weight to 8 bits."""
+
+    def run(self, job: Job) -> Figures:
+        """Write the folder and a model card, then read it back and compare.
+
+        Raises:
+            CheckpointError: the trained model is damaged, or what was written is not what comes back.
+        """
+        dtype = DTYPES[self.dtype]
+        model = load_model(job.inputs["pretrain"] / "model")
+        save_model(model, job.out, dtype=dtype, tokenizer=job.inputs["tokenizer"])
+        _check(model, job.out, dtype)
+        parameters = sum(weight.numel() for weight in model.parameters())
+        size = sum(path.stat().st_size for path in job.out.iterdir() if path.name != "begun.json")
+        atomic_write(job.out / "README.md", model_card(job.recipe, model.config, parameters=parameters).encode())
+        return {"family": model.config.family, "parameters": parameters, "dtype": self.dtype, "bytes": size}
+
+
+@torch.inference_mode()
+def _check(model: Transformer, folder: Path, dtype: torch.dtype) -> None:
+    """Compare the logits of a few tokens, bit by bit, with those of the folder that was written."""
+    written = load_model(folder)
+    for weight in model.parameters():
+        weight.copy_(weight.to(dtype))
+    count = min(CHECKED_TOKENS, model.config.max_length)
+    tokens_BT = torch.arange(count)[None] * 7919 % model.config.vocab_size
+    if not torch.equal(model.head(model(tokens_BT)), written.head(written(tokens_BT))):
+        raise CheckpointError(f"{folder} does not hold the model that was written to it; is the disk sound?")
