@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -191,32 +191,30 @@ def _show_results(folder: RunFolder, recipe: Recipe) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{recipe.name}: results", title_justify="left")
-    for column, justify in (("stage", "left"), ("time", "right"), ("figure", "left"), ("value", "right")):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    table = Table(title=f"{recipe.name}: results", title_justify="left", show_lines=True)
+    table.add_column("stage")
+    table.add_column("time", justify="right")
+    table.add_column("figures", overflow="fold")
     for stage in recipe.sections:
         done = folder.done(stage) or {}
-        rows = list(flat_figures(done.get("figures", {}))) or [("", "")]
-        for place, (name, value) in enumerate(rows):
-            head = (stage, duration(done.get("seconds", 0))) if place == 0 else ("", "")
-            table.add_row(*head, name, value, end_section=place == len(rows) - 1)
-    Console(highlight=False).print(table)
+        table.add_row(stage, duration(done.get("seconds", 0)), "\n".join(figure_lines(done.get("figures", {}))))
+    Console(highlight=False, markup=False).print(table)
     _show_samples(folder)
 
 
-def flat_figures(figures: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
-    """Names and values of figures, nested ones joined by a dot, numbers in a readable number of digits."""
-    rows: list[tuple[str, str]] = []
+def figure_lines(figures: Mapping[str, object]) -> list[str]:
+    """Figures in words, those with a common first part on one line: ``en: bits_per_byte 1.9, perplexity 41``."""
+    lines: dict[str, list[str]] = {}
     for name, value in figures.items():
-        if isinstance(value, dict):
-            rows += flat_figures(value, f"{prefix}{name}.")
-        elif isinstance(value, float):
-            rows.append((prefix + name, f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"))
-        elif isinstance(value, int) and not isinstance(value, bool):
-            rows.append((prefix + name, f"{value:,}"))
-        else:
-            rows.append((prefix + name, str(value)))
-    return rows
+        group, _, last = name.rpartition(".")
+        lines.setdefault(group, []).append(f"{last} {_in_words(value)}")
+    return [f"{group}: {', '.join(parts)}" if group else ", ".join(parts) for group, parts in lines.items()]
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _show_samples(folder: RunFolder) -> None:
@@ -227,5 +225,5 @@ def _show_samples(folder: RunFolder) -> None:
         return
     for line in samples.read_text(encoding="utf-8").splitlines():
         sample = json.loads(line)
-        say(f"\nsample ({sample['language']})\n{sample['prompt']}⟩{sample['text']}")
+        say(f"\nsample ({sample['language']}); the model writes from ⟩ on\n{sample['prompt']}⟩{sample['text']}")
     say("")

@@ -115,6 +115,8 @@ def write_recipe(folder: Path, out: Path) -> str:
     """
     if out.exists():
         raise OutputError(f"{out} exists and stays as it is; name another file with --out")
+    if not out.parent.is_dir():
+        raise OutputError(f"cannot write to {out}: there is no folder {str(out.parent)!r}")
     text = recipe_text(survey(folder), name=out)
     with writing(out.parent), out.open("x", encoding="utf-8") as file:
         file.write(text)

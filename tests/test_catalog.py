@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any, get_args
+
 import pytest
 
 from danlu import catalog
 from danlu.errors import RecipeError
-from danlu.recipe import Choice
+from danlu.recipe import Choice, Settings
 from danlu.runs import Stage
 
+NO_SETTINGS = {"reader", "family"}
+"""Kinds that no recipe names: they are looked up by a file's ending or by a folder's model_type."""
 ENTRIES = [(kind, name) for kind in catalog.CATALOG for name in catalog.names(kind)]
 
 
@@ -18,26 +22,40 @@ def test_every_entry_loads_and_is_documented(kind: str, name: str) -> None:
     assert (found.__doc__ or "").strip(), f"{found} has no docstring"
     if kind == "stage":
         assert issubclass(found, Stage)
-    elif kind != "reader":
+    elif kind not in NO_SETTINGS:
         assert issubclass(found, Choice)
 
 
-def settings_of_the_catalog() -> list[type[Stage] | type[Choice]]:
-    return [catalog.load(kind, name, key=kind) for kind, name in ENTRIES if kind != "reader"]
+def all_settings() -> list[type[Settings]]:
+    """Everything that can stand in a recipe: stages, choices, and the settings inside them."""
+    found: dict[type[Settings], None] = {}
+
+    def visit(annotation: Any) -> None:
+        for part in get_args(annotation):
+            visit(part)
+        if isinstance(annotation, type) and issubclass(annotation, Settings) and annotation not in found:
+            found[annotation] = None
+            for field in annotation.model_fields.values():
+                visit(field.annotation)
+
+    for kind, name in ENTRIES:
+        if kind not in NO_SETTINGS:
+            visit(catalog.load(kind, name, key=kind))
+    return list(found)
 
 
 def test_every_setting_says_what_it_is() -> None:
     silent = [
         f"{cls.__name__}.{name}"
-        for cls in settings_of_the_catalog()
+        for cls in all_settings()
         for name, field in cls.model_fields.items()
         if not field.description
     ]
-    assert silent == [], "a line of documentation below each field: schema and init show it"
+    assert silent == [], "each field has a line of documentation below it, which editors show"
 
 
 def test_no_settings_have_more_than_twenty_fields() -> None:
-    assert [cls.__name__ for cls in settings_of_the_catalog() if len(cls.model_fields) > 20] == []
+    assert [cls.__name__ for cls in all_settings() if len(cls.model_fields) > 20] == []
 
 
 def test_stages_need_only_those_before_them() -> None:
