@@ -32,6 +32,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
+        allow_inf_nan=False,
         arbitrary_types_allowed=True,
         use_attribute_docstrings=True,
         protected_namespaces=(),

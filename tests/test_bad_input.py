@@ -25,6 +25,7 @@ pretrain:
   sequence: 16
   batch: 2
   budget: {steps: 2}
+  optimizer: muon
   compile: "off"
 evaluate: {tasks: [perplexity]}
 """
@@ -92,6 +93,8 @@ def one_line(capsys: pytest.CaptureFixture[str], code: int) -> str:
         (["clean", "r.yaml", "pretrain.batch=0"], "pretrain.batch must be at least 1; got 0"),
         (["clean", "r.yaml", "pretrain.model.layers=-2"], "pretrain.model.layers must be at least 1; got -2"),
         (["clean", "r.yaml", "pretrain.optimizer=moun"], "unknown optimizer 'moun'; did you mean 'muon'?"),
+        (["clean", "r.yaml", "pretrain.optimizer.adamw_betas=[0.8, 1.2]"], "must be less than 1; got 1.2"),
+        (["clean", "r.yaml", "pretrain.clip=.inf"], "pretrain.clip must be a finite number; got inf"),
         (["clean", "r.yaml", "pretrain.budget={}"], "pretrain.budget: needs one of minutes, tokens, steps, epochs"),
         (["clean", "r.yaml", "pretrain.compile=yes"], "pretrain.compile must be 'auto', 'on' or 'off'; got 'yes'"),
         (["clean", "r.yaml", "seed=-1"], "seed must be at least 0; got -1"),

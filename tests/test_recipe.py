@@ -94,6 +94,7 @@ def test_defaults_and_names(tmp_path: Path) -> None:
         ("fruit: {count: 1.5}", [], "fruit.count must be a whole number; got 1.5"),
         ("fruit: {count: true}", [], "fruit.count must be a whole number; got true"),
         ("fruit: {weight: heavy}", [], "fruit.weight must be a number; got 'heavy'"),
+        ("fruit: {weight: .nan}", [], "fruit.weight must be a finite number; got nan"),
         ("fruit: {weight: [1]}", [], "fruit.weight must be a number; got [1]"),
         ("fruit: {colour: yelow}", [], "fruit.colour must be 'green' or 'yellow'; got 'yelow'; did you mean 'yellow'?"),
         ("fruit: {limit: most}", [], "fruit.limit must be a whole number or 'all'; got 'most'"),

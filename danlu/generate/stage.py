@@ -23,6 +23,7 @@ class Prompt(Settings):
     short: ClassVar[str | None] = "text"
 
     text: str
+    """What the model continues; an empty text begins a new document."""
     language: str | None = Field(default=None, min_length=2)
     """Such as en or zh; by default recognised from prompt and answer."""
 
@@ -37,6 +38,7 @@ class Generate(Stage):
     samples: int = Field(default=1, ge=1)
     """Texts to write after each prompt."""
     sampling: Sampling = Sampling()
+    """How the tokens are drawn."""
 
     def run(self, job: Job) -> Figures:
         """Write ``samples.jsonl``: one ``{"prompt", "text", "language", "seed"}`` a line.

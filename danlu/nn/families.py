@@ -28,6 +28,7 @@ class Decoder(Choice):
     """The settings that all decoders share."""
 
     layers: int = Field(default=6, ge=1)
+    """Blocks, one on top of the other."""
     dim: int = Field(default=384, ge=2)
     """Model width."""
     heads: int | None = Field(default=None, ge=1)
@@ -72,6 +73,7 @@ class Llama(Decoder):
     """Llama (Touvron et al. 2023, arXiv:2302.13971): SwiGLU, norms with gains."""
 
     tied: bool = False
+    """Whether embedding and head share their weights: fewer parameters, for small models with a large vocabulary."""
 
     def config(self, *, vocab_size: int, max_length: int) -> TransformerConfig:
         sizes = self._sizes(gated=True)
@@ -88,6 +90,7 @@ class Qwen3(Decoder):
     """Qwen3 (Yang et al. 2025, arXiv:2505.09388): Llama's block with QK-norm."""
 
     tied: bool = False
+    """Whether embedding and head share their weights: fewer parameters, for small models with a large vocabulary."""
 
     def config(self, *, vocab_size: int, max_length: int) -> TransformerConfig:
         return TransformerConfig(

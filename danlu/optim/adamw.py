@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
-from danlu.optim.protocol import NamedParameters
+from danlu.optim.protocol import Decay, NamedParameters
 from danlu.recipe import Choice
 
 
@@ -14,9 +14,12 @@ class AdamW(Choice):
 
     lr: float = Field(default=1e-3, gt=0)
     """The learning rate at the schedule's peak."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Decay, Decay] = (0.9, 0.95)
+    """How slowly the running means of the gradient and of its square change."""
     eps: float = Field(default=1e-8, gt=0)
+    """Added to the root of the mean square before dividing by it."""
     weight_decay: float = Field(default=0.1, ge=0)
+    """How fast matrices shrink, in shares of the learning rate."""
 
     def build(self, parameters: NamedParameters) -> torch.optim.Optimizer:
         named = list(parameters)

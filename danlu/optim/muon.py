@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from danlu.optim.protocol import NamedParameters, is_matrix
+from danlu.optim.protocol import Decay, NamedParameters, is_matrix
 from danlu.recipe import Choice
 
 POLAR_EXPRESS = (
@@ -34,16 +34,21 @@ class Muon(Choice):
     lr: float = Field(default=0.02, gt=0)
     """For the matrices; an update has root-mean-square ``lr / sqrt(fan-in)`` or thereabouts."""
     momentum: float = Field(default=0.95, ge=0, lt=1)
+    """How slowly the running mean of a matrix's gradient changes."""
     momentum_start: float = Field(default=0.85, ge=0, lt=1)
+    """The momentum of the first step; early gradients are soon out of date."""
     momentum_steps: int = Field(default=200, ge=1)
     """Steps over which the momentum rises from ``momentum_start`` to ``momentum``."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """How fast matrices shrink, in shares of the learning rate."""
     iterations: int = Field(default=5, ge=1, le=len(POLAR_EXPRESS))
     """Polar Express iterations."""
     adamw_lr: float = Field(default=3e-3, gt=0)
     """For everything that is not a matrix of a block."""
-    adamw_betas: tuple[float, float] = (0.8, 0.95)
+    adamw_betas: tuple[Decay, Decay] = (0.8, 0.95)
+    """As ``betas`` of AdamW, for everything that is not a matrix of a block."""
     adamw_eps: float = Field(default=1e-10, gt=0)
+    """As ``eps`` of AdamW, likewise."""
 
     def build(self, parameters: NamedParameters) -> torch.optim.Optimizer:
         named = list(parameters)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch
+from pydantic import Field
 from torch import nn
 
 NamedParameters = Iterable[tuple[str, nn.Parameter]]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+"""The share of a running mean that one step leaves as it was."""
 
 
 class OptimizerChoice(Protocol):
