@@ -35,7 +35,6 @@ class Batch:
     count: int
 
 
-
 class MakeExample(Protocol):
     """An objective's ``example``, told the end-of-text token."""
 
@@ -78,4 +77,5 @@ class StepBatches:
 
     def _noise(self, number: int) -> np.random.Generator:
         """The random source of one row of one epoch, for objectives that corrupt it."""
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.rows.seed, 1, number])))
+        # The 1 keeps it apart from the sources of the row order, which are [seed, epoch].
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.rows.seed, number, 1])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Annotated, ClassVar
 
@@ -17,6 +17,7 @@ from danlu.runs import Figures, Job, Stage
 from danlu.text.document import Document, read_documents
 from danlu.tokenizers.tokenizer import Tokenizer
 
+PARTS: tuple[Part, Part] = ("train", "heldout")
 BATCH = 256
 """Documents tokenised at once, on all cores."""
 
@@ -31,36 +32,37 @@ class Pack(Stage):
 
     def run(self, job: Job) -> Figures:
         tokenizer = Tokenizer.load(job.inputs["tokenizer"])
-        parts: tuple[Part, ...] = ("train", "heldout")
         writers = {
-            part: StoreWriter(job.out / part, vocab_size=tokenizer.vocab_size, eot=tokenizer.eot) for part in parts
+            part: StoreWriter(job.out / part, vocab_size=tokenizer.vocab_size, eot=tokenizer.eot) for part in PARTS
         }
         pieces = (piece for document in read_documents(job.inputs["clean"]) for piece in self.split.parts(document))
         with progress("pack", None, "documents") as bar:
             packed = 0
             for batch in _batches(pieces, BATCH):
-                for (part, document), ids in zip(batch, tokenizer.encode_batch([d.text for _, d in batch]), strict=True):
+                encoded = tokenizer.encode_batch([document.text for _, document in batch])
+                for (part, document), ids in zip(batch, encoded, strict=True):
                     writers[part].add(document, ids)
                 packed += len(batch)
                 bar.update(packed)
-        figures: Figures = {}
-        for part, writer in writers.items():
+        for writer in writers.values():
             writer.close()
-            figures |= _figures(part, TokenStore.open(job.out / part))
-        self._check(figures)
+        stores = {part: TokenStore.open(job.out / part) for part in PARTS}
+        self._check(stores)
+        figures: Figures = {}
+        for part, store in stores.items():
+            figures |= _figures(part, store)
         return figures
 
-    def _check(self, figures: Figures) -> None:
-        for part in ("train", "heldout"):
-            if not figures[f"{part}.documents"]:
+    def _check(self, stores: Mapping[Part, TokenStore]) -> None:
+        for part, store in stores.items():
+            if not store.documents:
                 raise InputError(
                     f"pack.split sends no document to the {part} part; there are too few for this fraction: "
                     "choose another pack.split.fraction, or 'use: tail', which holds out the end of each document"
                 )
-        languages = {key.split(".")[1] for key in figures if key.startswith("train.") and key.endswith(".tokens")}
-        for language in sorted(languages):
-            if f"heldout.{language}.tokens" not in figures and language != "tokens":
-                say(f"pack: no {language} document is held out; the held-out figures will not cover {language}")
+        train, heldout = ({document["language"] for document in stores[part].documents} for part in PARTS)
+        for language in sorted(train - heldout):
+            say(f"pack: no {language} document is held out; the held-out figures will not cover {language}")
 
 
 def _batches(pieces: Iterable[tuple[Part, Document]], size: int) -> Iterator[list[tuple[Part, Document]]]:

@@ -41,7 +41,7 @@ class TokenStore:
         """The store in ``folder``.
 
         Raises:
-            InputError: a file is missing or its size is not what it should be.
+            InputError: a file is missing, cut or not what ``store.json`` says; the tokens themselves are not read.
         """
         about = read_json(folder / "store.json")
         if about is None:
@@ -49,13 +49,26 @@ class TokenStore:
         try:
             tokens = np.memmap(folder / "tokens.bin", dtype=about["dtype"], mode="r")
             starts = np.load(folder / "starts.npy")
-            lines = (folder / "documents.jsonl").read_text(encoding="utf-8").splitlines()
-            documents = [json.loads(line) for line in lines]
-        except (OSError, ValueError) as error:
-            raise InputError(f"the token store in {folder} is damaged: {error}") from None
-        if len(tokens) != about["tokens"] or not len(starts) == len(documents) + 1 == about["documents"] + 1:
+            # Not splitlines(): an id may hold U+2028, which JSON leaves as it is.
+            lines = (folder / "documents.jsonl").read_text(encoding="utf-8").split("\n")
+            documents = [json.loads(line) for line in lines if line]
+            store = cls(tokens, starts, documents, int(about["vocab_size"]), int(about["eot"]))
+            counts = int(about["tokens"]), int(about["documents"])
+        except FileNotFoundError as error:
+            raise InputError(f"the token store in {folder} is damaged: {error.filename} is missing") from None
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"the token store in {folder} is damaged: {error!r}") from None
+        if counts != (len(tokens), len(documents)) or not store._borders_fit():
             raise InputError(f"the token store in {folder} is damaged: its files do not fit store.json")
-        return cls(tokens, starts, documents, about["vocab_size"], about["eot"])
+        return store
+
+    def _borders_fit(self) -> bool:
+        """Whether ``starts`` can be what it should be: an eot before each document and one at the end."""
+        starts, last = self.starts, len(self.tokens) - 1
+        if starts.dtype != np.int64 or starts.shape != (len(self.documents) + 1,):
+            return False
+        rising = starts[0] == 0 and starts[-1] == last and bool((starts[1:] > starts[:-1]).all())
+        return rising and bool(self.tokens[0] == self.eot == self.tokens[-1])
 
     @property
     def targets(self) -> int:

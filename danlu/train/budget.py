@@ -36,7 +36,8 @@ class Budget(Settings):
         if self.steps is not None:
             limits.append(self.steps)
         if self.epochs is not None:
-            limits.append(math.ceil(self.epochs * steps_per_epoch))
+            # A hair less: 3 epochs of 7/3 steps are 7 steps, whatever floating point makes of 7/3.
+            limits.append(max(1, math.ceil(self.epochs * steps_per_epoch - 1e-9)))
         return min(limits) if limits else None
 
     def steps_in(self, seconds_per_step: float, *, spent: float = 0.0) -> int | None:

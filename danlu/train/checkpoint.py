@@ -3,9 +3,9 @@
 ``checkpoints/step-00000500/`` is a Hugging Face folder in float32 with the optimizer's state beside
 it and a manifest of hashes::
 
-    model.safetensors config.json     the weights; stock transformers loads them
+    model.safetensors config.json …   the weights, and the tokenizer; stock transformers loads them
     training/optimizer.safetensors    the optimizer's tensors
-    training/state.json               the step, the optimizer's numbers
+    training/state.json               the step, the tokens seen, the optimizer's numbers
     manifest.json                     SHA-256 of every other file, written last
 
 A save goes into a hidden folder first; every file and folder is synced before the rename, and the
@@ -14,8 +14,9 @@ oldest checkpoint goes only after it. No pickle is read or written.
 
 from __future__ import annotations
 
+import errno
 import json
-import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,16 +25,20 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
-from danlu.errors import CheckpointError
-from danlu.files import hash_file, read_json, sync_file, sync_folder, write_json
+from danlu.errors import CheckpointError, OutputError
+from danlu.files import atomic_write, hash_file, read_json, sync_file, sync_folder, write_json, writing
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.folder import load_model, save_model
 from danlu.nn.transformer import Transformer
 
 KEEP = 2
 """Checkpoints kept, so that one damaged on the disk does not end the run."""
+
+NEEDED = ("config.json", "model.safetensors", "training/optimizer.safetensors", "training/state.json")
+"""Files without which a checkpoint is none; a manifest that lacks one is damaged."""
 
 
 @dataclass(frozen=True)
@@ -42,52 +47,59 @@ class TrainingState:
 
     step: int
     """Steps done."""
+    tokens: int
+    """Targets scored in them."""
     weights: dict[str, Tensor]
     """Float32, by the names of :class:`Transformer`."""
     optimizer: dict[str, Any]
     """``optimizer.state_dict()``."""
 
 
-def save_checkpoint(folder: Path, state: TrainingState, config: TransformerConfig) -> Path:
+def save_checkpoint(
+    folder: Path, state: TrainingState, config: TransformerConfig, *, tokenizer: Path | None = None
+) -> Path:
     """Write ``folder/step-<step>``; when this returns it is on the disk, whole.
 
+    A whole checkpoint of this step is left as it is: within one run a step has one outcome.
+
     Raises:
-        OSError: the disk refuses; earlier checkpoints are as they were.
+        OutputError: the disk refuses; earlier checkpoints are as they were.
     """
     final = folder / f"step-{state.step:08d}"
-    hidden = folder / f".{final.name}.partial"
-    shutil.rmtree(hidden, ignore_errors=True)
-    (hidden / "training").mkdir(parents=True)
     try:
-        save_model(as_model(state.weights, config), hidden)
-        tensors, numbers = _flatten(state.optimizer)
-        safetensors.torch.save_file(tensors, hidden / "training" / "optimizer.safetensors")
-        write_json(hidden / "training" / "state.json", {"step": state.step, "optimizer": numbers})
-        files = sorted(path for path in hidden.rglob("*") if path.is_file())
-        for path in files:
-            sync_file(path)
-        write_json(hidden / "manifest.json", {path.relative_to(hidden).as_posix(): hash_file(path) for path in files})
-        sync_folder(hidden / "training")
-        sync_folder(hidden)
-    except BaseException:
-        shutil.rmtree(hidden, ignore_errors=True)
-        raise
-    if final.exists():
-        shutil.rmtree(final)
-    os.rename(hidden, final)
-    sync_folder(folder)
-    for old in checkpoints(folder)[:-KEEP]:
-        shutil.rmtree(old)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for left in folder.glob(".step-*"):  # by a process that was killed
+                shutil.rmtree(left)
+            if final.exists():
+                if find_damage(final) is None:
+                    return final
+                shutil.rmtree(final)
+            hidden = folder / f".{final.name}.partial"
+            try:
+                _write(hidden, state, config, tokenizer)
+            except BaseException:
+                shutil.rmtree(hidden, ignore_errors=True)
+                raise
+            hidden.rename(final)
+            sync_folder(folder)
+            sync_folder(folder.parent)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"cannot write to {final}: {error}") from error
+    _remove_old(folder, newest=final)
     return final
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The whole checkpoints in ``folder``, oldest first."""
-    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+    """The checkpoints in ``folder``, oldest first."""
+    found = (path for path in folder.glob("step-*") if re.fullmatch(r"step-\d{8,}", path.name) and path.is_dir())
+    return sorted(found, key=_step)
 
 
 def load_newest(folder: Path, say: Callable[[str], None]) -> TrainingState | None:
     """The newest checkpoint that is undamaged; ``say`` gets a line for each one that is not.
+
+    Damaged ones are removed once a whole one is found.
 
     Raises:
         CheckpointError: there are checkpoints and all are damaged.
@@ -96,7 +108,10 @@ def load_newest(folder: Path, say: Callable[[str], None]) -> TrainingState | Non
     for place, path in reversed(list(enumerate(found))):
         damage = find_damage(path)
         if damage is None:
-            return _load(path)
+            state = _load(path)
+            for damaged in found[place + 1 :]:
+                _remove(damaged)
+            return state
         then = f"going on from {found[place - 1].name}" if place else "and there is no earlier one"
         say(f"checkpoint {path} is damaged ({damage}); {then}")
     if found:
@@ -105,15 +120,20 @@ def load_newest(folder: Path, say: Callable[[str], None]) -> TrainingState | Non
 
 
 def find_damage(path: Path) -> str | None:
-    """The first thing wrong with a checkpoint, in words; None where its hashes are right."""
-    manifest = read_json(path / "manifest.json")
+    """The first thing wrong with a checkpoint, in words; None where it is what was written."""
+    manifest = _read_manifest(path / "manifest.json")
     if manifest is None:
-        return "manifest.json is missing or cut"
+        return "manifest.json is missing or damaged"
     for name, digest in manifest.items():
         if not (path / name).is_file():
             return f"{name} is missing"
-        if hash_file(path / name) != digest:
-            return f"{name} is not what was written"
+        try:
+            if hash_file(path / name) != digest:
+                return f"{name} is not what was written"
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return f"{name} cannot be read: {error.strerror}"
     return None
 
 
@@ -127,11 +147,59 @@ def as_model(weights: dict[str, Tensor], config: TransformerConfig) -> Transform
     return model
 
 
+def _write(hidden: Path, state: TrainingState, config: TransformerConfig, tokenizer: Path | None) -> None:
+    """All files of a checkpoint, and the manifest when they are on the disk."""
+    (hidden / "training").mkdir(parents=True)
+    save_model(as_model(state.weights, config), hidden, tokenizer=tokenizer)
+    tensors, rest = _flatten(state.optimizer)
+    safetensors.torch.save_file(tensors, hidden / "training" / "optimizer.safetensors")
+    # Not write_json, which turns what it does not know into text: that would not come back.
+    numbers = json.dumps({"step": state.step, "tokens": state.tokens, "optimizer": rest}, indent=1)
+    atomic_write(hidden / "training" / "state.json", numbers.encode())
+    files = sorted(path for path in hidden.rglob("*") if path.is_file())
+    for path in files:
+        sync_file(path)
+    write_json(hidden / "manifest.json", {path.relative_to(hidden).as_posix(): hash_file(path) for path in files})
+    sync_folder(hidden / "training")
+    sync_folder(hidden)
+
+
+def _read_manifest(path: Path) -> dict[str, str] | None:
+    """Name to hash; None where the file is not whole to its last byte."""
+    manifest = read_json(path)
+    if manifest is None or not path.read_bytes().endswith(b"}\n") or any(name not in manifest for name in NEEDED):
+        return None
+    return manifest
+
+
 def _load(path: Path) -> TrainingState:
     state = json.loads((path / "training" / "state.json").read_text(encoding="utf-8"))
-    tensors = safetensors.torch.load_file(path / "training" / "optimizer.safetensors")
-    weights = dict(load_model(path).named_parameters())
-    return TrainingState(state["step"], {k: w.detach() for k, w in weights.items()}, _gather(tensors, state["optimizer"]))
+    mapped = safetensors.torch.load_file(path / "training" / "optimizer.safetensors")
+    # Copied: a mapped file would hold its room on the disk after it is removed.
+    tensors = {name: tensor.clone() for name, tensor in mapped.items()}
+    weights = {name: weight.detach() for name, weight in load_model(path).named_parameters()}
+    return TrainingState(state["step"], state["tokens"], weights, _gather(tensors, state["optimizer"]))
+
+
+def _remove_old(folder: Path, *, newest: Path) -> None:
+    """Keep ``newest`` and those just before it."""
+    earlier = [path for path in checkpoints(folder) if _step(path) < _step(newest)]
+    with writing(folder):
+        for path in earlier[: len(earlier) - (KEEP - 1)]:
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Delete a checkpoint; a process that is killed on the way leaves no part of it under its name."""
+    hidden = path.with_name(f".{path.name}.removed")
+    if hidden.exists():
+        shutil.rmtree(hidden)
+    path.rename(hidden)
+    shutil.rmtree(hidden)
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def _flatten(optimizer: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:

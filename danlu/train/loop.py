@@ -35,7 +35,7 @@ class StepInfo:
 Hook = Callable[[StepInfo], None]
 
 
-def fit(
+def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
     model: Transformer,
     batches: Callable[[int], Sequence[Batch]],
     objective: Objective,

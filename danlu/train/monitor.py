@@ -10,14 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from danlu.corpus.batches import Batch, collate
 from danlu.corpus.rows import Rows
-from danlu.errors import Interrupted
+from danlu.errors import Interrupted, OutputError
 from danlu.log import MetricsLog, Progress, say
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Objective
+from danlu.recipe import Settings
 from danlu.train.checkpoint import TrainingState, save_checkpoint
+from danlu.train.divergence import check_finite
 from danlu.train.loop import StepInfo
 from danlu.train.setup import Training
 from danlu.train.signals import StopRequest
@@ -34,33 +37,50 @@ class Monitor:
     bar: Progress
     heldout: Callable[[], float]
     heldout_steps: frozenset[int]
+    tokens: int = 0
+    """Targets scored so far; a resumed run begins with those of the steps before."""
     seconds: float = 0.0
-    """Training time before this process took over."""
+    """Training time so far, that of earlier processes included."""
+    loss: float | None = None
+    """Of the last step; None before the first."""
     _marks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=20))
-    _tokens: int = 0
+    _refused: bool = False
 
-    def start(self, *, tokens: int) -> None:
-        """Begin to count, ``tokens`` of them done already."""
-        self._tokens = tokens
-        self._begun = time.perf_counter()
-        self._marks.append((self._begun, tokens))
+    def __post_init__(self) -> None:
+        self._begun = time.perf_counter() - self.seconds
+        self._mark()
 
     def __call__(self, info: StepInfo) -> None:
-        now = time.perf_counter()
-        self._tokens += info.targets
-        self._marks.append((now, self._tokens))
-        (then, before), span = self._marks[0], now - self._marks[0][0]
-        pace = (self._tokens - before) / span
+        self.tokens += info.targets
+        self.loss = info.loss
+        now = self._mark()
+        self.seconds = now - self._begun
+        then, before = self._marks[0]
+        pace = (self.tokens - before) / (now - then)
         extra = {"heldout_loss": self.heldout()} if info.step in self.heldout_steps else {}
-        self.metrics.write(
-            info.step, loss=info.loss, lr=info.lr, grad_norm=info.grad_norm, tokens=self._tokens,
-            seconds=round(self.seconds + now - self._begun, 3), tokens_per_second=round(pace, 1), **extra,
+        self._write(
+            info.step, loss=info.loss, lr=info.lr, grad_norm=info.grad_norm, tokens=self.tokens,
+            seconds=round(self.seconds, 3), tokens_per_second=round(pace, 1), **extra,
         )  # fmt: skip
         self.bar.update(info.step, loss=info.loss, tokens_per_second=pace)
         if extra:
             say(f"step {info.step}: loss {info.loss:.3f}, held-out {extra['heldout_loss']:.3f}")
-            self._marks.clear()
-            self._marks.append((time.perf_counter(), self._tokens))
+            self._marks.clear()  # the pace is that of training
+            self._mark()
+
+    def _mark(self) -> float:
+        now = time.perf_counter()
+        self._marks.append((now, self.tokens))
+        return now
+
+    def _write(self, step: int, **values: float) -> None:
+        """A line of metrics; a disk that refuses is told once and does not end the training."""
+        try:
+            self.metrics.write(step, **values)
+        except OSError as error:
+            if not self._refused:
+                say(f"could not write metrics at step {step} ({error}); training goes on without them")
+            self._refused = True
 
 
 @torch.no_grad()
@@ -70,7 +90,7 @@ def heldout_loss(model: Transformer, objective: Objective, rows: Rows, *, batch:
     total, count = 0.0, 0
     for cut in range(0, len(numbers), batch):
         examples = [
-            objective.example(rows[number], eot=rows.store.eot, noise=np.random.default_rng([rows.seed, number]))
+            objective.example(rows[number], eot=rows.store.eot, noise=np.random.default_rng([rows.seed, number, 2]))
             for number in numbers[cut : cut + batch]
         ]
         part: Batch = collate(examples, length=rows.length)
@@ -79,41 +99,68 @@ def heldout_loss(model: Transformer, objective: Objective, rows: Rows, *, batch:
     return total / max(1, count)
 
 
+class SaveInterval(Settings):
+    """How often a checkpoint is saved, whichever comes first; it changes nothing in the result."""
+
+    steps: int | None = Field(default=None, ge=1)
+    """Optimizer steps."""
+    minutes: float | None = Field(default=5.0, gt=0)
+    """Minutes of the clock."""
+
+
 @dataclass
 class Saver:
     """Saves every so often, and when asked to stop."""
 
     folder: Path
     training: Training
+    monitor: Monitor
     stop: StopRequest
-    steps: int | None
-    """Save after every so many steps …"""
-    minutes: float | None
-    """… or minutes."""
-    failed: bool = False
+    interval: SaveInterval
+    tokenizer: Path
+    saved: int | None = None
+    """The last step that is on the disk."""
     _last: float = field(default_factory=time.perf_counter)
 
     def __call__(self, info: StepInfo) -> None:
-        by_steps = self.steps is not None and info.step % self.steps == 0
-        by_time = self.minutes is not None and time.perf_counter() - self._last > self.minutes * 60
+        steps, minutes = self.interval.steps, self.interval.minutes
+        by_steps = steps is not None and info.step % steps == 0
+        by_time = minutes is not None and time.perf_counter() - self._last > minutes * 60
         if by_steps or by_time or self.stop:
-            self.save(info.step)
-        if self.stop:
-            raise Interrupted(
-                f"stopped after step {info.step} as asked; the work is saved, run the same command to go on",
-                signal=self.stop.signal,
-            )
+            self._save(info.step)
+        self._leave_if_asked(info.step)
 
-    def save(self, step: int) -> None:
+    def finish(self, step: int) -> None:
+        """Save the last step of all.
+
+        Raises:
+            OutputError: it could not be saved.
+            Interrupted: the process was asked to stop meanwhile.
+        """
+        if self.saved != step:
+            self._save(step)
+        if self.saved != step:
+            raise OutputError(f"the last checkpoint could not be saved to {self.folder}; make room and run again")
+        self._leave_if_asked(step)
+
+    def _save(self, step: int) -> None:
         """Save; a disk that refuses is told and does not end the training."""
         training = self.training
-        state = TrainingState(step, training.masters.state(), training.optimizer.state_dict())
+        weights = training.masters.state()
+        check_finite(weights.values(), step=step)
+        state = TrainingState(step, self.monitor.tokens, weights, training.optimizer.state_dict())
         try:
-            save_checkpoint(self.folder, state, training.model.config)
-            self.failed = False
-        except OSError as error:
+            save_checkpoint(self.folder, state, training.model.config, tokenizer=self.tokenizer)
+            self.saved = step
+        except OutputError as error:
             if self.stop:
                 raise
-            self.failed = True
             say(f"could not save a checkpoint at step {step} ({error}); training goes on")
         self._last = time.perf_counter()
+
+    def _leave_if_asked(self, step: int) -> None:
+        if self.stop:
+            raise Interrupted(
+                f"stopped after step {step} as asked; the work is saved, run the same command to go on",
+                signal=self.stop.signal,
+            )

@@ -40,7 +40,7 @@ class FloatMasters:
                 continue
             self.named[name] = master = nn.Parameter(weight.detach().float().clone())
             weight.data = weight.data.to(dtype)
-            weight.register_post_accumulate_grad_hook(partial(_hand_over, master))
+            weight.register_post_accumulate_grad_hook(partial(_hand_over, master))  # type: ignore[no-untyped-call]
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Have the model's weights follow after every step of ``optimizer``."""

@@ -9,7 +9,7 @@ from pydantic import Field, SkipValidation
 
 from danlu.corpus.rows import Rows
 from danlu.corpus.store import TokenStore
-from danlu.errors import OutputError
+from danlu.errors import CheckpointError
 from danlu.files import read_json, write_json
 from danlu.log import MetricsLog, progress, read_metrics, say
 from danlu.nn.families import GPT, Family
@@ -19,24 +19,18 @@ from danlu.objectives.protocol import Objective
 from danlu.optim.muon import Muon
 from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
 from danlu.optim.schedules import WarmupStableDecay
-from danlu.recipe import OneOf, Settings
+from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage
 from danlu.train.budget import Budget
-from danlu.train.checkpoint import as_model, load_newest
+from danlu.train.checkpoint import as_model, checkpoints, load_newest
 from danlu.train.compiling import CompileSetting
+from danlu.train.divergence import stop_where_diverged
 from danlu.train.loop import fit
-from danlu.train.monitor import Monitor, Saver, heldout_loss
+from danlu.train.monitor import Monitor, SaveInterval, Saver, heldout_loss
 from danlu.train.precision import PrecisionSetting
 from danlu.train.probe import probe, warm_up
 from danlu.train.setup import Training, restart, set_up
 from danlu.train.signals import watch_for_stop
-
-
-class SaveInterval(Settings):
-    """How often a checkpoint is saved; saving changes nothing in the result."""
-
-    steps: int | None = Field(default=None, ge=1)
-    minutes: float | None = Field(default=5.0, gt=0)
 
 
 class Pretrain(Stage):
@@ -64,8 +58,11 @@ class Pretrain(Stage):
     clip: float = Field(default=1.0, ge=0)
     """The gradient's norm is cut to this; 0 leaves it."""
     precision: PrecisionSetting = "auto"
+    """What the model computes in: bf16 where the processor multiplies it in hardware, else fp32, or as it says here."""
     compile: CompileSetting = "auto"
+    """Whether ``torch.compile`` makes the blocks faster; auto leaves it out where it would not pay."""
     save: SaveInterval = SaveInterval()
+    """How often a checkpoint is saved; a killed run goes on from the last."""
     evaluations: int = Field(default=10, ge=0)
     """How many times the held-out loss is measured on the way."""
 
@@ -73,18 +70,30 @@ class Pretrain(Stage):
         train = TokenStore.open(job.inputs["pack"] / "train")
         training = set_up(self, train, seed=job.seed)
         say(f"precision {training.precision}; {training.compilation}")
-        plan = read_json(job.out / "plan.json")
-        if plan is None:
-            plan = {"steps": self._fix_steps(training)}
-            write_json(job.out / "plan.json", plan)
-        elif training.compiled:
-            warm_up(training, self.objective, say)
-        steps: int = plan["steps"]
+        steps = self._steps(job, training)
         say(f"{steps:,} steps of {training.tokens_per_step:,} tokens: {steps / training.steps_per_epoch:.2f} epochs")
         training = restart(training, self, seed=job.seed)  # the timed steps have spoilt the weights
-        self._train(job, training, steps)
-        save_model(as_model(training.masters.state(), training.model.config), job.out / "model")
-        return self._figures(job, training, steps)
+        done = self._train(job, training, steps)
+        model = as_model(training.masters.state(), training.model.config)
+        save_model(model, job.out / "model", tokenizer=job.inputs["tokenizer"])
+        return self._figures(training, steps, done)
+
+    def _steps(self, job: Job, training: Training) -> int:
+        """How many steps there are, fixed once and for all in ``plan.json``."""
+        path = job.out / "plan.json"
+        steps = (read_json(path) or {}).get("steps")
+        if isinstance(steps, int):
+            if training.compiled:
+                warm_up(training, self.objective, say)
+            return steps
+        if self.budget.minutes is not None and checkpoints(job.out / "checkpoints"):
+            raise CheckpointError(
+                f"{path} is missing or damaged, and only it says how many steps there are; "
+                f"delete {job.out} to train from the start"
+            )
+        steps = self._fix_steps(training)
+        write_json(path, {"steps": steps})
+        return steps
 
     def _fix_steps(self, training: Training) -> int:
         """The number of steps; from here on nothing depends on the clock."""
@@ -102,9 +111,9 @@ class Pretrain(Stage):
         say(f"first step {timed.first_step_seconds:.1f} s, then {timed.seconds_per_step * 1e3:.0f} ms a step")
         return min(in_time, steps or in_time)
 
-    def _train(self, job: Job, training: Training, steps: int) -> None:
+    def _train(self, job: Job, training: Training, steps: int) -> Monitor:
+        """Train from the newest checkpoint, or from the start, to ``steps``."""
         folder = job.out / "checkpoints"
-        folder.mkdir(exist_ok=True)
         state = load_newest(folder, say)
         start = 0
         if state is not None:
@@ -114,36 +123,33 @@ class Pretrain(Stage):
             say(f"going on after step {start}")
         metrics = MetricsLog(job.out)
         metrics.rewind(start)
-        earlier = read_metrics(job.out)
+        last = (read_metrics(job.out) or [{}])[-1]
         rows = Rows(TokenStore.open(job.inputs["pack"] / "heldout"), self.sequence, job.seed)
-        heldout = partial(
-            heldout_loss, training.model, self.objective, rows, batch=training.batches.micro_batch
-        )
+        heldout = partial(heldout_loss, training.model, self.objective, rows, batch=training.batches.micro_batch)
         marks = frozenset(round(steps * n / self.evaluations) for n in range(1, self.evaluations + 1))
         with watch_for_stop() as stop, progress("pretrain", steps, "steps") as bar:
-            monitor = Monitor(metrics, bar, heldout, marks, seconds=earlier[-1]["seconds"] if earlier else 0.0)
-            saver = Saver(folder, training, stop, self.save.steps, self.save.minutes)
-            monitor.start(tokens=earlier[-1]["tokens"] if earlier else 0)
-            factor = partial(self.schedule.factor, steps=steps)
-            fit(
-                training.model, training.batches, self.objective, training.optimizer, factor,
-                steps=steps, start=start, clip=self.clip, hooks=(monitor, saver),
+            monitor = Monitor(
+                metrics, bar, heldout, marks, tokens=state.tokens if state is not None else 0,
+                seconds=last.get("seconds", 0.0), loss=last.get("loss"),
             )  # fmt: skip
-        if start < steps:
-            saver.save(steps)
-        if saver.failed:
-            raise OutputError(f"the last checkpoint could not be saved to {folder}; make room and run again")
+            saver = Saver(folder, training, monitor, stop, self.save, tokenizer=job.inputs["tokenizer"], saved=start)
+            fit(
+                training.model, training.batches, self.objective, training.optimizer,
+                partial(self.schedule.factor, steps=steps), steps=steps, start=start, clip=self.clip,
+                hooks=(stop_where_diverged, monitor, saver),
+            )  # fmt: skip
+            saver.finish(steps)
+        return monitor
 
-    def _figures(self, job: Job, training: Training, steps: int) -> Figures:
-        last = read_metrics(job.out)[-1]
+    def _figures(self, training: Training, steps: int, done: Monitor) -> Figures:
         return {
             "parameters": sum(weight.numel() for weight in training.model.parameters()),
             "steps": steps,
-            "tokens": last["tokens"],
+            "tokens": done.tokens,
             "epochs": round(steps / training.steps_per_epoch, 3),
-            "seconds": last["seconds"],
-            "tokens_per_second": round(last["tokens"] / last["seconds"], 1),
-            "loss": last["loss"],
+            "seconds": round(done.seconds, 3),
+            "tokens_per_second": round(done.tokens / max(done.seconds, 1e-3), 1),
+            "loss": done.loss,
             "precision": training.precision,
             "compilation": training.compilation,
         }

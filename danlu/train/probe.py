@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 from danlu.objectives.protocol import Objective
@@ -47,7 +48,7 @@ def probe(training: Training, objective: Objective, say: Callable[[str], None]) 
     while len(marks) <= PROBE_STEPS or (marks[-1] - marks[0] < PROBE_SECONDS and len(marks) < MOST_STEPS):
         _run(training, objective, step, mark)
         step += 1
-    seconds = [after - before for before, after in zip(marks, marks[1:], strict=False)]
+    seconds = [after - before for before, after in pairwise(marks)]
     return Probe(median(seconds), sum(seconds), first)
 
 

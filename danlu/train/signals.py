@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -19,8 +20,14 @@ class StopRequest:
 
 @contextmanager
 def watch_for_stop() -> Iterator[StopRequest]:
-    """Note SIGTERM and SIGINT instead of dying of them; a second SIGINT interrupts at once."""
+    """Note SIGTERM and SIGINT instead of dying of them; a second SIGINT interrupts at once.
+
+    Outside the main thread, where Python lets nobody watch, no request ever comes.
+    """
     request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
 
     def note(number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and request.signal == signal.SIGINT:
