@@ -1,0 +1,64 @@
+"""The chunked loss against ``torch.nn.functional.cross_entropy`` of all logits at once."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from danlu.nn import head as head_module
+from danlu.nn.families import GPT
+from danlu.nn.head import LanguageModelHead, soft_cap
+
+
+def make_head(cap: float | None) -> LanguageModelHead:
+    config = dataclasses.replace(GPT(dim=24, heads=2).config(vocab_size=53, max_length=8), softcap=cap)
+    head = LanguageModelHead(config)
+    torch.nn.init.normal_(head.weight)
+    return head
+
+
+def gradients(loss: Tensor, *leaves: Tensor) -> list[Tensor]:
+    return list(torch.autograd.grad(loss, leaves))
+
+
+@pytest.mark.parametrize("cap", [None, 3.0, 15.0])
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_loss_and_gradients_equal_cross_entropy(cap: float | None, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_module, "CHUNK_TOKENS", chunk)
+    head = make_head(cap)
+    hidden = torch.randn(3, 10, 24, requires_grad=True)
+    targets = torch.randint(0, 53, (3, 10))
+    targets[0, 3:8] = -100
+    targets[2, 9] = -100
+    ours = head.loss(hidden, targets)
+    logits = soft_cap(hidden.double() @ head.weight.double().T, cap)
+    expected = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="sum")
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-6)
+    torch.testing.assert_close(head(hidden).double(), logits, rtol=1e-5, atol=1e-5)
+    for got, want in zip(
+        gradients(3 * ours, hidden, head.weight), gradients(3 * expected, hidden, head.weight), strict=True
+    ):
+        assert (got - want).abs().max() <= 1e-6 * want.abs().max()
+    assert gradients(head.loss(hidden, targets), hidden)[0][0, 3:8].eq(0).all()
+
+
+def test_nothing_scored_is_a_loss_of_zero() -> None:
+    head = make_head(15.0)
+    hidden = torch.randn(4, 24, requires_grad=True)
+    loss = head.loss(hidden, torch.full((4,), -100))
+    assert loss.item() == 0
+    assert all(grad.eq(0).all() for grad in gradients(loss, hidden, head.weight))
+
+
+def test_bfloat16_is_summed_in_float32() -> None:
+    head = make_head(15.0).bfloat16()
+    hidden = torch.randn(500, 24).bfloat16()
+    targets = torch.randint(0, 53, (500,))
+    loss = head.loss(hidden, targets)
+    assert loss.dtype == torch.float32
+    expected = F.cross_entropy(soft_cap(hidden.float() @ head.weight.float().T, 15.0), targets, reduction="sum")
+    assert loss.item() == pytest.approx(expected.item(), rel=2e-3)
