@@ -59,7 +59,7 @@ class Tokenizer:
         except Exception as error:  # the tokenizers library raises bare Exception
             if isinstance(error, OSError | MemoryError):
                 raise
-            raise InputError(f"the tokenizer in {folder} is damaged: {' '.join(str(error).split())}") from None
+            raise InputError(f"the tokenizer in {folder} is damaged: {error}") from None
         return cls(inner, config)
 
     def save(self, folder: Path) -> None:
@@ -120,7 +120,7 @@ def tokenizer_config(**special_tokens: str) -> dict[str, Any]:
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         **special_tokens,
-        "clean_up_tokenization_spaces": False,
+        "clean_up_tokenization_spaces": False,  # transformers 4 would change "a ,b" to "a,b" in what it decodes
     }
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from danlu import catalog
 from danlu.text.readers import Raw, Rejected, read_jsonl, read_jsonl_gz, read_parquet, read_txt, reader_for
 
 
@@ -40,6 +41,12 @@ def reasons(records: list[Raw | Rejected]) -> list[str | None]:
 )
 def test_the_ending_picks_the_reader(name: str, reader: object) -> None:
     assert reader_for(Path(name)) is reader
+
+
+def test_the_longest_ending_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(catalog.CATALOG["reader"], ".gz", "danlu.text.readers:read_txt")
+    assert reader_for(Path("a.jsonl.gz")) is read_jsonl_gz
+    assert reader_for(Path("a.log.gz")) is read_txt
 
 
 def test_a_txt_file_is_one_record_byte_for_byte(tmp_path: Path) -> None:
@@ -128,7 +135,7 @@ def test_a_damaged_gzip_is_rejected(tmp_path: Path) -> None:
     packed[-6] ^= 0xFF  # the checksum
     records = list(read_jsonl_gz(write(tmp_path / "b.jsonl.gz", bytes(packed)), "text"))
     assert reasons(records) == [None] * 5 + ["damaged gzip"]
-    packed[12] ^= 0xFF  # the deflated data
+    packed[10] = 0xFF  # the deflated data: a kind of block that there is not
     assert reasons(list(read_jsonl_gz(write(tmp_path / "c.jsonl.gz", bytes(packed)), "text")))[-1] == "damaged gzip"
 
 
