@@ -160,11 +160,12 @@ class Clean(Stage):
                     if isinstance(record, Rejected):
                         yield file, record
                     else:
-                        yield from ((file, document) for document in self._documents(file, record))
+                        yield from ((file, document) for document in self.documents(file, record))
                 read_bytes += size
             progress.update(read_bytes)
 
-    def _documents(self, file: SourceFile, record: Raw) -> Iterator[Document]:
+    def documents(self, file: SourceFile, record: Raw) -> Iterator[Document]:
+        """The documents of one record: normalised, cut, their language named; no filter has seen them."""
         text = normalise(record.text, form=self.form, repair=self.repair)
         cut = file.source.documents
         for piece_number, piece in enumerate(cut.pieces(text)):

@@ -1,0 +1,219 @@
+"""What a recipe will cost, before anything is run: text, tokens, parameters, steps, time, memory.
+
+Tokens are measured on a sample of the text with a tokenizer trained on that sample; time and memory
+on a few real training steps, in a process of their own so that the peak is theirs alone.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from danlu.corpus.pack import Pack
+from danlu.corpus.store import StoreWriter, TokenStore
+from danlu.errors import InputError
+from danlu.log import duration, say, short
+from danlu.nn.config import TransformerConfig
+from danlu.nn.transformer import Transformer
+from danlu.recipe import Recipe
+from danlu.text.clean import Clean
+from danlu.text.document import Document
+from danlu.text.readers import Rejected, reader_for
+from danlu.text.sources import SourceFile
+from danlu.tokenizers.stage import TrainTokenizer
+from danlu.train.pretrain import Pretrain
+from danlu.train.probe import Probe, probe
+from danlu.train.setup import set_up
+
+SAMPLE_BYTES = 8_000_000
+"""Text that is read to measure tokens; smaller corpora are read whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What ``danlu plan`` says, in numbers."""
+
+    files: int
+    documents: int
+    bytes: int
+    sampled_bytes: int
+    tokens: int
+    """Of the training part."""
+    bytes_per_token: dict[str, float]
+    """By language."""
+    parameters: dict[str, int]
+    """By part."""
+    steps: int
+    tokens_per_step: int
+    seconds_per_step: float
+    seconds: float
+    """Of ``pretrain``: the first steps, compilation included, and all the others."""
+    peak_bytes: int
+    """Main memory at the peak of ``pretrain``."""
+    precision: str
+    compilation: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """The part of the text that was read, tokenised and packed."""
+
+    files: int
+    documents: int
+    bytes: int
+    share: float
+    """Of all the text."""
+    bytes_per_token: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    timed: Probe
+    peak_bytes: int
+    tokens_per_step: int
+    precision: str
+    compilation: str
+
+
+def plan(recipe: Recipe) -> str:
+    """The estimate as lines of text."""
+    known = estimate(recipe)
+    per_token = ", ".join(f"{language} {value:.2f}" for language, value in sorted(known.bytes_per_token.items()))
+    read = "all read" if known.sampled_bytes >= known.bytes else f"from a sample of {short(known.sampled_bytes)}B"
+    parts = ", ".join(f"{part} {short(count)}" for part, count in known.parameters.items())
+    epochs = known.steps * known.tokens_per_step / known.tokens
+    return "\n".join(
+        [
+            f"text        {known.documents:,} documents in {known.files:,} files, {short(known.bytes)}B ({read})",
+            f"tokens      {known.tokens:,} to train on; bytes per token: {per_token}",
+            f"parameters  {sum(known.parameters.values()):,}: {parts}",
+            f"steps       {known.steps:,} of {known.tokens_per_step:,} tokens, {epochs:.2f} epochs",
+            f"time        {duration(known.seconds)} for pretrain on this machine "
+            f"({known.seconds_per_step * 1e3:.0f} ms a step, measured)",
+            f"memory      {known.peak_bytes / 2**30:.2f} GiB at the peak of pretrain (measured)",
+            f"precision   {known.precision}; {known.compilation}",
+        ]
+    )
+
+
+def estimate(recipe: Recipe) -> Estimate:
+    """Measure what ``recipe`` will cost; nothing is written to its run folder.
+
+    Raises:
+        RecipeError: it lacks one of the sections ``clean``, ``tokenizer``, ``pack``, ``pretrain``.
+        InputError: the sources hold no text.
+    """
+    settings = recipe.section("pretrain")
+    assert isinstance(settings, Pretrain)
+    with tempfile.TemporaryDirectory(prefix="danlu-plan-") as folder:
+        sample = _pack_sample(recipe, Path(folder))
+        store = TokenStore.open(Path(folder) / "train")
+        say("plan: timing a few training steps")
+        measured = _in_own_process(settings, Path(folder) / "train", recipe.seed)
+    config = settings.model.config(vocab_size=store.vocab_size, max_length=settings.sequence)
+    tokens = round(store.targets / sample.share)
+    timed = measured.timed
+    limits = [
+        settings.budget.steps_at_most(
+            tokens_per_step=measured.tokens_per_step, steps_per_epoch=tokens / measured.tokens_per_step
+        ),
+        settings.budget.steps_in(timed.seconds_per_step, spent=timed.seconds),
+    ]
+    steps = min(limit for limit in limits if limit is not None)
+    before = timed.first_step_seconds + (timed.seconds if settings.budget.minutes is not None else 0.0)
+    return Estimate(
+        files=sample.files,
+        documents=round(sample.documents / sample.share),
+        bytes=round(sample.bytes / sample.share),
+        sampled_bytes=sample.bytes,
+        tokens=tokens,
+        bytes_per_token=sample.bytes_per_token,
+        parameters=parameters_by_part(config),
+        steps=steps,
+        tokens_per_step=measured.tokens_per_step,
+        seconds_per_step=timed.seconds_per_step,
+        seconds=before + steps * timed.seconds_per_step,
+        peak_bytes=measured.peak_bytes,
+        precision=measured.precision,
+        compilation=measured.compilation,
+    )
+
+
+def parameters_by_part(config: TransformerConfig) -> dict[str, int]:
+    """Parameters of embedding, attention, MLP, norms and head; a tied head counts nothing."""
+    with torch.device("meta"):
+        model = Transformer(config)
+    counts: Counter[str] = Counter()
+    for name, weight in model.named_parameters():
+        words = name.split(".")
+        part = next((part for part in ("attention", "mlp", "embedding", "head") if part in words), "norms")
+        counts["norms" if weight.ndim == 1 else part] += weight.numel()
+    return dict(counts)
+
+
+def _pack_sample(recipe: Recipe, folder: Path) -> _Sample:
+    """Tokenise every n-th record, with n such that the sample is of about ``SAMPLE_BYTES``, into a token store."""
+    clean, trainer, pack = (recipe.section(name) for name in ("clean", "tokenizer", "pack"))
+    assert isinstance(clean, Clean) and isinstance(trainer, TrainTokenizer) and isinstance(pack, Pack)
+    files = clean.find().files
+    documents, share = _read(clean, files)
+    if not documents:
+        raise InputError("clean.sources: there is no text to plan for")
+    tokenizer = trainer.trainer.train(document.text for document in documents)
+    writer = StoreWriter(folder / "train", vocab_size=tokenizer.vocab_size, eot=tokenizer.eot)
+    bytes_in: Counter[str] = Counter()
+    tokens_in: Counter[str] = Counter()
+    for part, piece in (piece for document in documents for piece in pack.split.parts(document)):
+        ids = tokenizer.encode(piece.text)
+        bytes_in[piece.meta["language"]] += len(piece.text.encode())
+        tokens_in[piece.meta["language"]] += len(ids)
+        if part == "train":
+            writer.add(piece, ids)
+    writer.close()
+    if not TokenStore.open(folder / "train").documents:
+        raise InputError("pack.split leaves no document to train on; choose a smaller pack.split.fraction")
+    per_token = {language: bytes_in[language] / max(1, tokens_in[language]) for language in bytes_in}
+    return _Sample(len(files), len(documents), sum(bytes_in.values()), share, per_token)
+
+
+def _read(clean: Clean, files: Sequence[SourceFile]) -> tuple[list[Document], float]:
+    """Documents of every n-th record, filtered, and the share of all bytes of text that these records have."""
+    stride = max(1, sum(file.path.stat().st_size for file in files) // SAMPLE_BYTES)
+    drops = [choice.make() for choice in clean.filters]
+    documents: list[Document] = []
+    seen = taken = number = 0
+    for file in files:
+        reader = reader_for(file.path)
+        assert reader is not None, file.path
+        for record in reader(file.path, file.source.text_field):
+            if isinstance(record, Rejected):
+                continue
+            size = len(record.text.encode())
+            seen += size
+            if number % stride == 0:
+                taken += size
+                documents += [d for d in clean.documents(file, record) if not any(drop(d) for drop in drops)]
+            number += 1
+    return documents, taken / max(1, seen)
+
+
+def _in_own_process(settings: Pretrain, store: Path, seed: int) -> _Measured:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_measure, settings, store, seed).result()
+
+
+def _measure(settings: Pretrain, store: Path, seed: int) -> _Measured:
+    training = set_up(settings, TokenStore.open(store), seed=seed)
+    timed = probe(training, settings.objective, say)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return _Measured(timed, peak, training.tokens_per_step, training.precision, training.compilation)
