@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -31,8 +31,6 @@ _PLAIN_SCALARS = {  # tag, pattern, the characters that such a scalar can begin 
 class _Loader(yaml.SafeLoader):
     """YAML 1.2's plain scalars; a key that is there twice is an error."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
-
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
@@ -48,14 +46,12 @@ class _Loader(yaml.SafeLoader):
 class _Dumper(yaml.SafeDumper):
     """Writes what ``_Loader`` reads: text that looks like a number to it is quoted."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
-
-for _tag, (_pattern, _first) in _PLAIN_SCALARS.items():
-    for _kind in (_Loader, _Dumper):
-        _kind.add_implicit_resolver(
-            f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), ["" if c == "\0" else c for c in _first]
-        )
+for _kind in (_Loader, _Dumper):
+    _kind.yaml_implicit_resolvers = {}  # without those of YAML 1.1
+    for _tag, (_pattern, _first) in _PLAIN_SCALARS.items():
+        _begins = ["" if character == "\0" else character for character in _first]
+        _kind.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _begins)
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
