@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from itertools import islice
 from typing import Annotated, ClassVar
 
@@ -32,11 +33,14 @@ class Pack(Stage):
 
     def run(self, job: Job) -> Figures:
         tokenizer = Tokenizer.load(job.inputs["tokenizer"])
-        writers = {
-            part: StoreWriter(job.out / part, vocab_size=tokenizer.vocab_size, eot=tokenizer.eot) for part in PARTS
-        }
         pieces = (piece for document in read_documents(job.inputs["clean"]) for piece in self.split.parts(document))
-        with progress("pack", None, "documents") as bar:
+        with ExitStack() as stack, progress("pack", None, "documents") as bar:
+            writers = {
+                part: stack.enter_context(
+                    StoreWriter(job.out / part, vocab_size=tokenizer.vocab_size, eot=tokenizer.eot)
+                )
+                for part in PARTS
+            }
             packed = 0
             for batch in _batches(pieces, BATCH):
                 encoded = tokenizer.encode_batch([document.text for _, document in batch])
@@ -44,8 +48,6 @@ class Pack(Stage):
                     writers[part].add(document, ids)
                 packed += len(batch)
                 bar.update(packed)
-        for writer in writers.values():
-            writer.close()
         stores = {part: TokenStore.open(job.out / part) for part in PARTS}
         self._check(stores)
         figures: Figures = {}

@@ -4,7 +4,7 @@ The stream is ``eot doc1 eot doc2 eot … docN eot``: every token but the first 
 document starts behind an end-of-text token and its end is learned. A store is a folder:
 
     tokens.bin       the stream, little-endian uint16 (uint32 for vocabularies above 65,536)
-    starts.npy       int64 [documents + 1]: where each document's leading eot stands; last, the final eot
+    starts.bin       little-endian int64 [documents + 1]: where each document's leading eot stands; last, the final eot
     documents.jsonl  id, language, bytes, source of each document
     store.json       tokens, documents, vocab_size, eot, dtype
 """
@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class TokenStore:
             raise InputError(f"no token store in {folder}: store.json is missing or damaged")
         try:
             tokens = np.memmap(folder / "tokens.bin", dtype=about["dtype"], mode="r")
-            starts = np.load(folder / "starts.npy")
+            starts = np.fromfile(folder / "starts.bin", dtype="<i8")
             # Not splitlines(): an id may hold U+2028, which JSON leaves as it is.
             lines = (folder / "documents.jsonl").read_text(encoding="utf-8").split("\n")
             documents = [json.loads(line) for line in lines if line]
@@ -56,7 +57,7 @@ class TokenStore:
             counts = int(about["tokens"]), int(about["documents"])
         except FileNotFoundError as error:
             raise InputError(f"the token store in {folder} is damaged: {error.filename} is missing") from None
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"the token store in {folder} is damaged: {error!r}") from None
         if counts != (len(tokens), len(documents)) or not store._borders_fit():
             raise InputError(f"the token store in {folder} is damaged: its files do not fit store.json")
@@ -65,7 +66,7 @@ class TokenStore:
     def _borders_fit(self) -> bool:
         """Whether ``starts`` can be what it should be: an eot before each document and one at the end."""
         starts, last = self.starts, len(self.tokens) - 1
-        if starts.dtype != np.int64 or starts.shape != (len(self.documents) + 1,):
+        if len(starts) != len(self.documents) + 1:
             return False
         rising = starts[0] == 0 and starts[-1] == last and bool((starts[1:] > starts[:-1]).all())
         return rising and bool(self.tokens[0] == self.eot == self.tokens[-1])
@@ -77,7 +78,7 @@ class TokenStore:
 
 
 class StoreWriter:
-    """Appends documents to a store; it is readable once :meth:`close` has run."""
+    """Appends documents to a store, which is readable once :meth:`close` has run or the ``with`` has ended well."""
 
     def __init__(self, folder: Path, *, vocab_size: int, eot: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,11 +106,25 @@ class StoreWriter:
 
     def close(self) -> None:
         """Write the borders and ``store.json``."""
-        self._tokens.close()
-        self._documents.close()
-        np.save(self.folder / "starts.npy", np.array(self._starts, dtype=np.int64))
+        self._close_files()
+        (self.folder / "starts.bin").write_bytes(np.array(self._starts, dtype="<i8").tobytes())
         counts = {"tokens": self._starts[-1] + 1, "documents": len(self._starts) - 1}
         write_json(self.folder / "store.json", {**counts, **self.about})
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._close_files()
+
+    def _close_files(self) -> None:
+        self._tokens.close()
+        self._documents.close()
 
     def _append(self, ids: list[int]) -> int:
         self._tokens.write(np.array(ids, dtype=self.about["dtype"]).tobytes())

@@ -1,0 +1,91 @@
+"""The stage pack: stores that hold the documents, token by token, and say what they lack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from danlu.corpus.pack import Pack
+from danlu.corpus.split import HashSplit, TailSplit
+from danlu.corpus.store import TokenStore
+from danlu.errors import InputError
+from danlu.recipe import Recipe
+from danlu.runs import Job
+from danlu.text.document import Document, DocumentWriter
+from danlu.tokenizers.char import Char
+from danlu.tokenizers.tokenizer import Tokenizer
+
+ENGLISH = [Document(f"en#{n}", f"number {n} <|endoftext|>", {"language": "en", "source": "en"}) for n in range(300)]
+CHINESE = [Document(f"zh#{n}", f"第{n}回", {"language": "zh", "source": "zh"}) for n in range(300)]
+
+
+def job(folder: Path, documents: Iterable[Document]) -> Job:
+    for name in ("clean", "tokenizer", "pack"):
+        (folder / name).mkdir(parents=True)
+    with DocumentWriter(folder / "clean") as writer:
+        for document in documents:
+            writer.write(document)
+    Char().train(document.text for document in ENGLISH + CHINESE).save(folder / "tokenizer")
+    inputs = {name: folder / name for name in ("clean", "tokenizer")}
+    return Job(Recipe("test", folder, 1, {}), inputs, folder / "pack")
+
+
+def texts(store: TokenStore, tokenizer: Tokenizer) -> list[str]:
+    spans = zip(store.starts, store.starts[1:], strict=False)
+    return [tokenizer.decode(store.tokens[start + 1 : end].tolist()) for start, end in spans]
+
+
+def test_every_document_is_in_one_store_and_whole(tmp_path: Path) -> None:
+    work = job(tmp_path, ENGLISH + CHINESE)
+    figures = Pack(split=HashSplit(fraction=0.2)).run(work)
+    tokenizer = Tokenizer.load(tmp_path / "tokenizer")
+    stores = {part: TokenStore.open(work.out / part) for part in ("train", "heldout")}
+    known = {document.id: document for document in ENGLISH + CHINESE}
+    seen: list[str] = []
+    for part, store in stores.items():
+        for about, text in zip(store.documents, texts(store, tokenizer), strict=True):
+            document = known[about["id"]]
+            assert text == document.text
+            assert about["language"] == document.meta["language"]
+            assert next(HashSplit(fraction=0.2).parts(document))[0] == part
+            seen.append(about["id"])
+        for language in ("en", "zh"):
+            mine = [d for d in store.documents if d["language"] == language]
+            assert figures[f"{part}.{language}.bytes"] == sum(d["bytes"] for d in mine)
+            assert figures[f"{part}.{language}.tokens"] == sum(len(known[d["id"]].text) + 1 for d in mine)
+        assert figures[f"{part}.documents"] == len(store.documents)
+        assert figures[f"{part}.tokens"] == len(store.tokens)
+    assert sorted(seen) == sorted(known)
+
+
+def test_text_that_looks_like_the_separator_parts_no_documents(tmp_path: Path) -> None:
+    work = job(tmp_path, ENGLISH)
+    Pack().run(work)
+    store = TokenStore.open(work.out / "train")
+    assert int((store.tokens == store.eot).sum()) == len(store.documents) + 1
+
+
+def test_the_stores_are_the_same_bytes_every_time(tmp_path: Path) -> None:
+    contents = []
+    for name in ("first", "second"):
+        work = job(tmp_path / name, ENGLISH + CHINESE)
+        Pack().run(work)
+        contents.append({p.relative_to(work.out): p.read_bytes() for p in work.out.rglob("*") if p.is_file()})
+    assert contents[0] == contents[1]
+    assert len(contents[0]) == 8
+
+
+def test_a_part_without_documents_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^pack.split sends no document to the heldout part; [^\n]*use: tail[^\n]*$"):
+        Pack().run(job(tmp_path / "few", ENGLISH[:2]))
+    with pytest.raises(InputError, match=r"^pack.split sends no document to the train part"):
+        Pack(split=TailSplit(fraction=0.9)).run(job(tmp_path / "short", [Document("a", "x", {"language": "en"})]))
+
+
+def test_a_language_that_is_not_held_out_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    held = [d for d in ENGLISH if next(HashSplit().parts(d))[0] == "heldout"]
+    trained = [d for d in ENGLISH + CHINESE if next(HashSplit().parts(d))[0] == "train"]
+    Pack().run(job(tmp_path, held + trained))
+    assert "pack: no zh document is held out; the held-out figures will not cover zh" in capsys.readouterr().out

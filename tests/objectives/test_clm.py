@@ -1,0 +1,108 @@
+"""The causal loss against transformers, and documents in one row that never see each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from danlu.corpus.batches import Batch, Example, collate
+from danlu.nn.families import GPT, Family, Llama, Qwen3
+from danlu.nn.hf.folder import save_model
+from danlu.nn.transformer import Transformer
+from danlu.objectives.clm import CausalLM
+
+EOT = 0
+VOCABULARY = 50
+DOCUMENTS = [[7, 8, 9, 10, 11, 12], [5], [20, 21, 20, 22], [31, 7, 8]]
+
+
+def make_model(family: Family) -> Transformer:
+    model = Transformer(family.config(vocab_size=VOCABULARY, max_length=32))
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for weight in model.parameters():  # large, so that every context changes the prediction
+            weight.normal_(1.0 if weight.ndim == 1 else 0.0, 0.4, generator=generator)
+    return model
+
+
+@pytest.fixture
+def model() -> Transformer:
+    return make_model(GPT(layers=2, dim=32, heads=2))
+
+
+def example(row: list[int]) -> Example:
+    return CausalLM().example(np.array(row), eot=EOT, noise=np.random.default_rng(0))
+
+
+def batch(rows: list[list[int]], *, length: int = 24) -> Batch:
+    return collate([example(row) for row in rows], length=length)
+
+
+def loss(model: Transformer, rows: list[list[int]], *, length: int = 24) -> float:
+    with torch.no_grad():
+        return float(CausalLM().loss(model, batch(rows, length=length)))
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        GPT(layers=2, dim=32, heads=2),
+        Llama(layers=2, dim=32, heads=4, kv_heads=2),
+        Qwen3(layers=2, dim=32, heads=2, tied=True),
+    ],
+    ids=["gpt", "llama", "qwen3"],
+)
+def test_loss_and_gradient_of_one_document_are_those_of_transformers(family: Family, tmp_path: Path) -> None:
+    model = make_model(family)
+    row = [EOT, *DOCUMENTS[0], *DOCUMENTS[2], *DOCUMENTS[3], EOT]
+    ours = CausalLM().loss(model, batch([row])) / (len(row) - 1)
+    ours.backward()
+    save_model(model, tmp_path)
+    stock = AutoModelForCausalLM.from_pretrained(tmp_path)
+    tokens = torch.tensor([row])
+    theirs = stock(input_ids=tokens, labels=tokens).loss  # the mean over all but the first token
+    theirs.backward()
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    gradient = stock.get_input_embeddings().weight.grad
+    torch.testing.assert_close(model.embedding.weight.grad, gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_an_end_of_text_token_opens_a_document() -> None:
+    made = example([9, EOT, 5, 6, EOT, EOT, 7])
+    assert made.inputs["tokens"].tolist() == [9, EOT, 5, 6, EOT, EOT]
+    assert made.inputs["segments"].tolist() == [0, 1, 1, 1, 2, 3]
+    assert made.targets.tolist() == [EOT, 5, 6, EOT, EOT, 7]
+
+
+def test_packed_documents_cost_what_they_cost_alone(model: Transformer) -> None:
+    stream = [EOT, *(token for document in DOCUMENTS for token in [*document, EOT])]
+    alone = sum(loss(model, [[EOT, *document, EOT]]) for document in DOCUMENTS)
+    assert loss(model, [stream]) == pytest.approx(alone, rel=1e-5)
+    assert loss(model, [[EOT, *DOCUMENTS[0], EOT]]) != pytest.approx(loss(model, [[EOT, *DOCUMENTS[1], EOT]]))
+
+
+@torch.no_grad()
+def test_nothing_of_one_document_reaches_the_next(model: Transformer) -> None:
+    first, second = ([EOT, *document, EOT, *DOCUMENTS[2]] for document in ([7, 8, 9], [40, 2, 13]))
+    hidden = []
+    for row in (first, second):
+        inputs = batch([row]).inputs
+        hidden.append(model(inputs["tokens"], segments=inputs["segments"])[0, : len(row) - 1])
+    torch.testing.assert_close(hidden[0][4:], hidden[1][4:], rtol=0, atol=0)
+    assert not torch.allclose(hidden[0][1:4], hidden[1][1:4], atol=0.1)
+
+
+@pytest.mark.parametrize("row", [[EOT, 7, 8, 9, EOT], [7, 8, EOT, 9, 10]], ids=["one document", "two"])
+def test_padding_changes_nothing(model: Transformer, row: list[int]) -> None:
+    assert loss(model, [row], length=4) == pytest.approx(loss(model, [row], length=30), rel=1e-6)
+
+
+def test_the_loss_is_a_sum_over_rows(model: Transformer) -> None:
+    rows = [[EOT, 7, 8, 9, EOT], [7, 8, EOT, 9, 10], [3, 4]]
+    apart = [loss(model, [row]) for row in rows]
+    assert loss(model, rows) == pytest.approx(sum(apart), rel=1e-6)
+    assert batch(rows).count == 4 + 4 + 1
