@@ -1,0 +1,160 @@
+"""The terminal: a prompt's continuation, a conversation, its commands, Ctrl-C and Ctrl-D."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from danlu.errors import InputError
+from danlu.generate import interactive
+from danlu.generate.engine import generate, load
+from danlu.generate.interactive import main
+from danlu.generate.sampling import Sampling
+from danlu.generate.stage import Generate
+from danlu.recipe import Recipe
+
+SETTINGS = Sampling(max_tokens=8)
+
+
+@pytest.fixture
+def recipe(run_dir: Path) -> Recipe:
+    return Recipe("x", run_dir, 5, {"generate": Generate(sampling=SETTINGS)})
+
+
+def answer(run_dir: Path, text: str, *, seed: int, settings: Sampling = SETTINGS) -> str:
+    model, tokenizer = load(run_dir / "pretrain/model", run_dir / "tokenizer")
+    return generate(model, tokenizer, [text], settings=settings, seed=seed)[0].text
+
+
+def test_a_prompt_is_continued_and_nothing_else_is_printed(
+    recipe: Recipe, run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(recipe, prompt="To be")
+    assert capsys.readouterr().out == answer(run_dir, "To be", seed=5) + "\n"
+
+
+def talk(recipe: Recipe, lines: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(lines))
+    main(recipe, chat=True)
+
+
+def test_the_text_so_far_is_the_context(
+    recipe: Recipe, run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk(recipe, "To be\nor not\n/reset\nTo be\n/quit\nnever read\n", monkeypatch)
+    first = answer(run_dir, "To be", seed=5)
+    second = answer(run_dir, f"To be{first}\nor not".replace("\n\n", "\n"), seed=6)
+    third = answer(run_dir, "To be", seed=7)
+    assert capsys.readouterr().out == "".join(f"{text}\n" for text in (first, second, third))
+
+
+def test_settings_change_on_the_way(
+    recipe: Recipe, run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk(recipe, "/set temperature=0\n/set stop=[e]\nTo be\n/set\n", monkeypatch)
+    lines = capsys.readouterr().out
+    settings = SETTINGS.model_copy(update={"temperature": 0.0, "stop": ("e",)})
+    assert answer(run_dir, "To be", seed=5, settings=settings) in lines
+    assert lines.count("temperature=0.0") == 3
+    assert "stop=['e']" in lines
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("/set temprature=1", "/set.temprature: unknown key; did you mean 'temperature'"),
+        ("/set top_p=7", "/set.top_p must be at most 1"),
+        ("/set nonsense", "an override is key.path=value; got 'nonsense'"),
+        ("/rest", "unknown command '/rest'; did you mean '/reset'"),
+        ("/help", "/set NAME=VALUE  change a setting"),
+    ],
+)
+def test_a_wrong_command_is_told_and_the_conversation_goes_on(
+    line: str, told: str, recipe: Recipe, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk(recipe, f"{line}\n/set\n", monkeypatch)
+    out = capsys.readouterr().out
+    assert told in out
+    assert "temperature=0.8" in out.splitlines()[-1]
+
+
+def test_ctrl_c_stops_the_answer_and_keeps_what_was_said(
+    recipe: Recipe, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def stream(model: object, tokenizer: object, text: str, **rest: object) -> Iterator[str]:
+        asked.append(text)
+        yield " or"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(interactive, "stream", stream)
+    talk(recipe, "To be\nnot\n", monkeypatch)
+    assert asked == ["To be", "To be or\nnot"]
+    assert capsys.readouterr().out == " or\n or\n"
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_no_model_yet_is_one_clear_line(chat: bool, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no trained model yet; run 'danlu run'"):
+        main(Recipe("x", tmp_path, 5, {}), prompt=None if chat else "a", chat=chat)
+
+
+def test_a_prompt_that_is_no_text_is_told(recipe: Recipe) -> None:
+    with pytest.raises(InputError, match="--prompt must be UTF-8"):
+        main(recipe, prompt=b"\xff".decode(errors="surrogateescape"))
+
+
+def test_an_exported_folder_will_do(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export = tmp_path / "export"
+    export.mkdir()
+    for path in (*(run_dir / "pretrain/model").iterdir(), *(run_dir / "tokenizer").iterdir()):
+        (export / path.name).write_bytes(path.read_bytes())
+    main(Recipe("x", tmp_path, 5, {"generate": Generate(sampling=SETTINGS)}), prompt="To be")
+    assert capsys.readouterr().out == answer(run_dir, "To be", seed=5) + "\n"
+
+
+def test_at_a_real_terminal(run_dir: Path, tmp_path: Path) -> None:
+    """Ctrl-C in the midst of an answer, then Ctrl-D."""
+    recipe = tmp_path / "recipe.yaml"
+    sampling = {"max_tokens": 1_000_000, "temperature": 0}
+    recipe.write_text(json.dumps({"run_dir": str(run_dir), "generate": {"sampling": sampling}}))
+    control, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "danlu", "generate", str(recipe), "--chat"],
+        stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True, env={**os.environ, "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(terminal)
+    try:
+        shown = read_until(control, "> ")
+        assert "parameters; /help lists what you can do" in shown
+        os.write(control, "话说\n".encode())
+        read_until(control, "\n", characters=300)
+        os.killpg(process.pid, signal.SIGINT)  # what the terminal sends for Ctrl-C
+        shown = read_until(control, "> ")
+        assert " tokens/s" in shown
+        os.write(control, b"\x04")
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        os.close(control)
+
+
+def read_until(descriptor: int, text: str, *, characters: int = 0) -> str:
+    """What the terminal shows up to ``text``, at least so many characters; a minute without any fails."""
+    shown = ""
+    while len(shown) < characters or text not in shown[-20:]:
+        ready, _, _ = select.select([descriptor], [], [], 60)
+        assert ready, shown
+        shown += os.read(descriptor, 4096).decode(errors="replace")
+    return shown
