@@ -1,0 +1,124 @@
+"""The stage ``export``: what it writes loads in stock transformers as its own card says."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from danlu.errors import CheckpointError, RecipeError
+from danlu.evaluate.stage import Evaluate
+from danlu.nn.hf import export
+from danlu.nn.hf.card import model_card
+from danlu.nn.hf.export import Export
+from danlu.nn.hf.folder import load_config, load_model, save_model
+from danlu.nn.transformer import Transformer
+from danlu.recipe import Recipe, build
+from danlu.runs import Figures, Job, RunFolder
+from danlu.tokenizers.bpe import BPE
+
+MakeModel = Callable[..., Transformer]
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path, make_model: MakeModel) -> Path:
+    """A run folder with a tokenizer, a model, and figures of the stages before."""
+    tokenizer = BPE(vocab_size=270).train(["to be or not to be 话说天下大势"])
+    save_model(make_model(vocab_size=tokenizer.vocab_size), tmp_path / "pretrain" / "model")
+    clean = {"documents_kept": 12, "bytes": 3456, "language.en.bytes": 3000, "language.zh.bytes": 456}
+    figures = {"clean": clean, "tokenizer": {}, "pretrain": {"steps": 7, "precision": "bf16: this processor has it"}}
+    for stage, values in figures.items():
+        (tmp_path / stage).mkdir(exist_ok=True)
+        (tmp_path / stage / "done.json").write_text(json.dumps({"made_from": {}, "outputs": {}, "figures": values}))
+    tokenizer.save(tmp_path / "tokenizer")
+    return tmp_path
+
+
+def run(run_dir: Path, **settings: Any) -> tuple[Path, Figures]:
+    stage = build(Export, settings, key="export")
+    out = run_dir / "export"
+    out.mkdir()
+    recipe = Recipe("tiny", run_dir, 1, {"export": stage})
+    return out, stage.run(Job(recipe, {need: run_dir / need for need in stage.needs}, out))
+
+
+def test_stock_transformers_loads_it_as_the_card_says(run_dir: Path, make_model: MakeModel) -> None:
+    out, figures = run(run_dir)
+    model = load_model(run_dir / "pretrain" / "model")
+    assert figures["parameters"] == sum(weight.numel() for weight in model.parameters())
+    assert figures["bytes"] == sum(path.stat().st_size for path in out.iterdir() if path.name != "README.md")
+    (code,) = re.findall(r"```python\n(.*?)```", (out / "README.md").read_text(), flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code.replace("path/to/this/folder", str(out)).replace("100", "3").replace("…", "to be"), names)
+    tokens = names["prompt"]["input_ids"]
+    tokenizer = names["tokenizer"]
+    assert tokens[0].tolist() == [0, *tokenizer("to be").input_ids]
+    with torch.no_grad():
+        torch.testing.assert_close(names["model"](tokens).logits, model.head(model(tokens)), rtol=1e-5, atol=1e-5)
+
+
+def test_the_card_says_what_is_known(run_dir: Path) -> None:
+    out, _ = run(run_dir)
+    card = (out / "README.md").read_text()
+    for part in (
+        "language: [en, zh]", "# tiny", "| bytes, zh | 456 |", "| steps | 7 |", "| precision | bf16 |",
+        "| layers | 3 |", "| attention heads | 6 (2 for keys and values), 8 wide |", "| torch | ",
+    ):  # fmt: skip
+        assert part in card
+    assert "Held-out figures" not in card  # nothing was measured on this model
+
+
+def test_the_card_gives_figures_of_this_very_model_only(run_dir: Path) -> None:
+    recipe = Recipe("tiny", run_dir, 1, {"evaluate": Evaluate(), "export": Export()})
+    folder = RunFolder(run_dir)
+    config = load_config(run_dir / "pretrain" / "model")
+    (run_dir / "evaluate").mkdir()
+    folder.finish("evaluate", folder.made_from(recipe, "evaluate"), {"en.perplexity": 12.345}, 1.0)
+    assert "| en.perplexity | 12.35 |" in model_card(recipe, config, parameters=1)
+    done = json.loads((run_dir / "pretrain" / "done.json").read_text())
+    (run_dir / "pretrain" / "done.json").write_text(json.dumps({**done, "outputs": {"model.safetensors": "another"}}))
+    assert "perplexity" not in model_card(recipe, config, parameters=1)
+
+
+def test_bfloat16_is_half_as_large_and_rounded(run_dir: Path) -> None:
+    out, figures = run(run_dir, dtype="bfloat16")
+    assert figures["dtype"] == "bfloat16"
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (out, run_dir / "pretrain" / "model")]
+    assert sizes[0] < 0.55 * sizes[1]
+    original, written = load_model(run_dir / "pretrain" / "model"), load_model(out)
+    for weight, rounded in zip(original.parameters(), written.parameters(), strict=True):
+        assert torch.equal(rounded, weight.bfloat16().float())
+    assert transformers.AutoModelForCausalLM.from_pretrained(out).dtype == torch.bfloat16
+
+
+def test_what_does_not_come_back_is_told(run_dir: Path, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flip(model: Transformer, folder: Path, **rest: Any) -> None:
+        save_model(make_model(vocab_size=model.config.vocab_size, seed=1), folder, **rest)
+
+    monkeypatch.setattr(export, "save_model", flip)
+    with pytest.raises(CheckpointError, match="does not hold the model that was written to it"):
+        run(run_dir)
+
+
+def test_a_model_that_was_cut_off_is_told(run_dir: Path) -> None:
+    path = run_dir / "pretrain" / "model" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=f"{path} is damaged"):
+        run(run_dir)
+    shutil.rmtree(run_dir / "export")
+    path.unlink()
+    with pytest.raises(CheckpointError, match=f"{path} is missing"):
+        run(run_dir)
+
+
+@pytest.mark.parametrize("settings", [{"format": "gguf"}, {"dtype": "float16"}])
+def test_an_unknown_choice_is_told(settings: dict[str, str]) -> None:
+    with pytest.raises(RecipeError, match=r"export\.\w+ must be 'huggingface'|export\.dtype must be 'float32' or"):
+        build(Export, settings, key="export")
