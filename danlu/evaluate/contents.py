@@ -1,0 +1,299 @@
+"""What a report says: sections of tables, pictures, samples, taken from the plain files of a run folder.
+
+Every part stands on its own: a stage that has not run leaves its section out. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from danlu.files import read_json
+from danlu.log import duration
+from danlu.runs import Figures, RunFolder
+
+HARDEST_DOCUMENTS = 3
+"""Documents of each language that are shown as the hardest to foresee."""
+
+LABELS = {
+    "parameters": "parameters",
+    "steps": "steps",
+    "tokens": "tokens seen",
+    "epochs": "passes over the training part",
+    "seconds": "training time",
+    "tokens_per_second": "tokens per second",
+    "loss": "training loss of the last step",
+    "precision": "precision",
+    "compilation": "compilation",
+    "hidden_size": "width",
+    "num_hidden_layers": "layers",
+    "num_attention_heads": "query heads",
+    "num_key_value_heads": "key and value heads",
+    "head_dim": "width of a head",
+    "intermediate_size": "width inside the MLP",
+    "vocab_size": "vocabulary",
+    "max_position_embeddings": "longest row, tokens",
+    "tie_word_embeddings": "head tied to embedding",
+    "model_type": "family",
+}
+"""Figures and settings in words; a figure without a line here is shown by its own name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text; the first ``texts`` columns read left to right, the others are numbers."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    texts: int = 1
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A text that the model wrote behind ``prompt``."""
+
+    prompt: str
+    text: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and what stands below it; ``pictures`` are names of charts."""
+
+    title: str
+    note: str = ""
+    pictures: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    samples: Sequence[Sample] = ()
+    code: str = field(default="")
+
+
+def heldout_section(run: RunFolder) -> Section | None:
+    """Held-out figures by language, and the documents that were hardest to foresee."""
+    figures, summary = run.figures("evaluate"), read_json(run.stage("evaluate") / "perplexity.json")
+    if not figures:
+        return None
+    if summary is None:
+        return Section("Held-out documents", tables=[_facts(figures)])
+    groups = {**summary["languages"], "all": summary["all"]}
+    head = (
+        "language",
+        "documents",
+        "tokens",
+        "nats per token",
+        "bits per byte",
+        "95 % interval",
+        "perplexity",
+        "accuracy",
+    )
+    rows = [
+        (
+            language,
+            f"{group['documents']:,}",
+            f"{group['tokens']:,}",
+            f"{group['nats_per_token']:.3f}",
+            f"{group['bits_per_byte']:.3f}",
+            _interval(group["bits_per_byte_95"]),
+            number(group["perplexity"]),
+            f"{group['accuracy']:.1%}",
+        )
+        for language, group in groups.items()
+        if language != "all" or len(groups) != 2
+    ]
+    note = (
+        f"Every token of the held-out documents, in float32, in rows of {summary['row_tokens']:,} that do not overlap; "
+        "documents do not see each other. Bits per byte include what it costs to foresee each document's end. "
+        f"The interval is a bootstrap over documents ({summary['resamples']:,} draws). "
+        "Accuracy: how often the most likely token was the right one."
+    )
+    hardest = _hardest(run.stage("evaluate") / "perplexity_documents.jsonl")
+    return Section("Held-out documents", note=note, tables=[Table(head, rows), *hardest])
+
+
+def training_section(run: RunFolder, *, pictures: Sequence[str], last: Mapping[str, Any] | None) -> Section | None:
+    """The curves and the facts of the training; ``last`` is the last line of its metrics."""
+    figures = run.figures("pretrain")
+    if figures:
+        return Section("Training", pictures=pictures, tables=[_facts(figures)])
+    if last is None:
+        return None
+    note = f"Not finished: {last['step']:,} steps so far. Run the same command again to go on."
+    return Section("Training", note=note, pictures=pictures)
+
+
+def samples_section(run: RunFolder) -> Section | None:
+    """What the model wrote."""
+    path = run.stage("generate") / "samples.jsonl"
+    if not run.figures("generate") or not path.exists():
+        return None
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    samples = [Sample(line["prompt"], line["text"], line["language"]) for line in lines]
+    return Section("Samples", samples=samples)
+
+
+def data_section(run: RunFolder) -> Section | None:
+    """Documents and bytes by language, tokens of both parts, what became of every record."""
+    clean, pack = run.figures("clean"), run.figures("pack")
+    if not clean:
+        return None
+    languages = _second_parts(clean, "language.", ".documents")
+    head = ["language", "documents", "bytes", *(["training tokens", "held-out tokens"] if pack else [])]
+    rows: list[list[str]] = []
+    for language in languages:
+        cells = [clean.get(f"language.{language}.{name}", 0) for name in ("documents", "bytes")]
+        if pack:
+            cells += [pack.get(f"{part}.{language}.tokens", 0) for part in ("train", "heldout")]
+        rows.append([language, *(f"{cell:,}" for cell in cells)])
+    tables = [Table(head, rows)]
+    lost = [
+        (reason, title, f"{clean[f'{title}.{reason}']:,}")
+        for title in ("dropped", "quarantined")
+        for reason in _second_parts(clean, f"{title}.", "")
+    ]
+    if lost:
+        tables.append(Table(("reason", "fate", "records"), lost, texts=2, title="Left out"))
+    note = (
+        f"{clean.get('files', 0):,} files held {clean.get('documents_in', 0):,} records, of which "
+        f"{clean.get('documents_kept', 0):,} were kept; {clean.get('files_ignored', 0):,} other files were not read."
+    )
+    return Section("Data", note=note, tables=tables)
+
+
+def tokenizer_section(run: RunFolder) -> Section | None:
+    """What a token is worth in each language."""
+    figures = run.figures("tokenizer")
+    if not figures:
+        return None
+    names = list(dict.fromkeys(key.partition(".")[0] for key in figures if "." in key))
+    languages = list(dict.fromkeys(key.partition(".")[2] for key in figures if "." in key))
+    rows = []
+    for language in languages:
+        cells = (figures.get(f"{name}.{language}") for name in names)
+        rows.append([language, *("—" if cell is None else number(cell) for cell in cells)])
+    vocabulary = figures.get("vocab_size")
+    note = f"{vocabulary:,} tokens in the vocabulary." if vocabulary else ""
+    return Section("Tokenizer", note=note, tables=[Table(["language", *map(_words, names)], rows)])
+
+
+def model_section(run: RunFolder) -> Section | None:
+    """The shape of the model and where its parameters are."""
+    folder = run.stage("pretrain") / "model"
+    config, parts = read_json(folder / "config.json"), parameters_by_part(folder / "model.safetensors")
+    if config is None or not parts:
+        return None
+    total = sum(parts.values())
+    rows = [(part, f"{count:,}", f"{count / total:.1%}") for part, count in parts.items()]
+    shape = {name: config[name] for name in LABELS if name in config and not isinstance(config[name], dict | list)}
+    tables = [Table(("part", "parameters", "share"), [*rows, ("all", f"{total:,}", "100.0%")]), _facts(shape)]
+    return Section("Model", tables=tables)
+
+
+def machine_section(run: RunFolder, stages: Sequence[str]) -> Section | None:
+    """Where the time went, and what it all ran on."""
+    env = read_json(run.path / "env.json")
+    done = {stage: run.done(stage) for stage in stages}
+    times = [(stage, duration(about["seconds"])) for stage, about in done.items() if about is not None]
+    tables = [Table(("stage", "time"), times)] if times else []
+    if env is not None:
+        memory = env.get("memory_bytes")
+        packages = " · ".join(f"{name} {version}" for name, version in env.get("packages", {}).items() if version)
+        facts = {
+            "danlu": f"{env.get('danlu')} {_commit(env.get('commit'))}".strip(),
+            "python": env.get("python"),
+            "packages": packages,
+            "processor": f"{env.get('processor')}, {env.get('cores')} cores",
+            "memory": f"{memory / 2**30:.1f} GiB" if memory else None,
+            "platform": env.get("platform"),
+            "command": " ".join(env.get("command", [])),
+        }
+        tables.append(_facts({name: value for name, value in facts.items() if value}))
+    return Section("Time, machine, versions", tables=tables) if tables else None
+
+
+def parameters_by_part(path: Path) -> dict[str, int]:
+    """Parameters of each part of a model, from the head of its safetensors file; empty where there is none."""
+    parts = dict.fromkeys(("embedding", "attention", "MLP", "norms", "head"), 0)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            for name in file.keys():  # noqa: SIM118 (it is no mapping)
+                count = 1
+                for size in file.get_slice(name).get_shape():
+                    count *= size
+                parts[_part(name)] += count
+    except (OSError, SafetensorError):
+        return {}
+    return {part: count for part, count in parts.items() if count}
+
+
+def number(value: float) -> str:
+    """At most four significant digits, thousands parted."""
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
+
+
+def _commit(commit: str | None) -> str:
+    return f"({commit[:10]}{', with changes' if commit.endswith('+') else ''})" if commit else ""
+
+
+def _part(tensor: str) -> str:
+    marks = {"embed": "embedding", "lm_head": "head", "attn": "attention", "mlp": "MLP"}
+    return next((part for mark, part in marks.items() if mark in tensor), "norms")
+
+
+def _facts(figures: Figures) -> Table:
+    rows = [(LABELS.get(name, _words(name)), _value(name, value)) for name, value in figures.items()]
+    return Table((), rows, texts=2)
+
+
+def _value(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name == "seconds":
+        return duration(value)
+    return number(value) if isinstance(value, int | float) else str(value)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _second_parts(figures: Figures, before: str, behind: str) -> list[str]:
+    """What stands between ``before`` and ``behind`` in the names of figures, in their order."""
+    found = (name for name in figures if name.startswith(before) and name.endswith(behind))
+    return [name[len(before) : len(name) - len(behind)] for name in found]
+
+
+def _interval(bounds: Sequence[float] | None) -> str:
+    return "—" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"
+
+
+def _beginning(text: str, most: int = 60) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else f"{flat[:most].rstrip()}…"
+
+
+def _hardest(path: Path) -> list[Table]:
+    """The documents that cost most bits a byte, by language, with their first words."""
+    if not path.exists():
+        return []
+    by_language: dict[str, list[dict[str, Any]]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        document = json.loads(line)
+        by_language.setdefault(document["language"], []).append(document)
+    rows = []
+    for documents in by_language.values():
+        documents.sort(key=lambda document: -document["bits_per_byte"])
+        rows += [
+            (document["id"], _beginning(document["begins"]), f"{document['bits_per_byte']:.3f}")
+            for document in documents[:HARDEST_DOCUMENTS]
+            if len(documents) > HARDEST_DOCUMENTS
+        ]
+    return [Table(("document", "begins", "bits per byte"), rows, texts=2, title="Hardest to foresee")] if rows else []

@@ -1,0 +1,71 @@
+"""What becomes of metrics on their way to a picture."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from danlu.evaluate.chart import Point
+from danlu.evaluate.curves import decimated, loss_chart, loss_range, rate_chart, series_of, smoothed
+
+points = st.lists(st.floats(-100, 100), min_size=1, max_size=300).map(
+    lambda values: [(float(step), value) for step, value in enumerate(values)]
+)
+
+
+@given(points, st.integers(1, 20))
+def test_decimation_keeps_ends_extremes_and_order(original: list[Point], most: int) -> None:
+    kept = decimated(original, most)
+    assert len(kept) <= 2 * most + 2
+    assert kept == sorted(kept)
+    assert set(kept) <= set(original)
+    assert (kept[0], kept[-1]) == (original[0], original[-1])
+    for extreme in (min, max):
+        assert extreme(y for _, y in kept) == extreme(y for _, y in original)
+
+
+def test_smoothing_is_adams_corrected_mean() -> None:
+    generator = random.Random(1)
+    values = [generator.gauss(2, 1) for _ in range(500)]
+    keep = math.exp(-1 / 10)
+    result = smoothed([(float(step), value) for step, value in enumerate(values)])
+    for last in (0, 1, 37, 499):
+        weights = [keep ** (last - place) for place in range(last + 1)]
+        mean = sum(w * v for w, v in zip(weights, values, strict=False)) / sum(weights)
+        assert result[last] == (float(last), pytest.approx(mean))
+
+
+@given(st.floats(-5, 5))
+def test_smoothing_leaves_a_constant(value: float) -> None:
+    assert all(y == pytest.approx(value) for _, y in smoothed([(float(step), value) for step in range(40)]))
+
+
+def test_range_cuts_the_first_steps_and_shows_all_later_ones() -> None:
+    training = [(float(step), 2 + 8 * math.exp(-step / 5)) for step in range(1, 1001)]
+    heldout = [(500.0, 2.4), (1000.0, 1.9)]
+    low, high = loss_range(training, smoothed(training), heldout)
+    assert low < 1.9
+    assert 2.4 < high < 5
+
+
+def test_lines_without_a_value_are_left_out() -> None:
+    metrics = [{"step": 1, "loss": 3.0}, {"step": 2, "loss": None}, {"step": 3, "loss": 2.0, "heldout_loss": 2.5}]
+    assert series_of(metrics, "loss") == [(1.0, 3.0), (3.0, 2.0)]
+    assert series_of(metrics, "heldout_loss") == [(3.0, 2.5)]
+
+
+def test_no_picture_without_two_steps() -> None:
+    assert loss_chart([], width=700, height=300) is None
+    assert loss_chart([{"step": 1, "loss": 3.0}], width=700, height=300) is None
+    assert rate_chart([{"step": 1, "loss": 3.0}, {"step": 2, "loss": 3.0}], width=700, height=300) is None
+
+
+def test_a_long_run_makes_a_small_picture() -> None:
+    metrics = [{"step": step, "loss": 3 + math.sin(step), "lr": 1.0} for step in range(1, 30_001)]
+    picture = loss_chart(metrics, width=720, height=330)
+    assert picture is not None
+    assert len(picture) < 25_000
