@@ -32,6 +32,9 @@ class BPE(Choice):
     """Tokens, with the 256 bytes and ``<|endoftext|>``; a small text may not have so many pairs to merge."""
     min_frequency: int = Field(default=2, ge=1)
     """A pair is merged only if it occurs at least this often."""
+    sample_bytes: int = Field(default=100_000_000, ge=1)
+    """Of a larger corpus, documents of about this many bytes are learned from; training takes about 25 times as much
+    memory."""
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
         """Learn merges from ``texts``, which are read once, one at a time."""

@@ -17,6 +17,11 @@ class Char(Choice):
     A character that was not there is encoded as ``<|unknown|>`` and decoded as U+FFFD.
     """
 
+    @property
+    def sample_bytes(self) -> None:
+        """No sample: a character of any document must be known."""
+        return None
+
     def train(self, texts: Iterable[str]) -> Tokenizer:
         """Collect the characters of ``texts``."""
         characters: set[str] = set()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, ClassVar, Protocol
 
 from pydantic import SkipValidation
 
+from danlu import log
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage
-from danlu.text.document import read_documents
+from danlu.text.document import Document, read_documents
 from danlu.tokenizers.measure import cost_figures, measure
 from danlu.tokenizers.tokenizer import Tokenizer
 
 
 class Trainer(Protocol):
     """A kind of tokenizer, with its settings."""
+
+    @property
+    def sample_bytes(self) -> int | None:
+        """About how much text it learns from; None where it must see all of it."""
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
         """Learn from ``texts``, which are read once, one at a time."""
@@ -31,9 +36,31 @@ class TrainTokenizer(Stage):
     """The kind of tokenizer, with its settings."""
 
     def run(self, job: Job) -> Figures:
-        """Train on all clean documents, save, and measure on them."""
+        """Train on the clean documents, save, and measure on them."""
         clean = job.inputs["clean"]
-        tokenizer = self.trainer.train(document.text for document in read_documents(clean))
+        limit = self.trainer.sample_bytes
+        total = sum(path.stat().st_size for path in clean.glob("documents-*.jsonl"))
+        share = 1.0 if limit is None or limit >= total else limit / total
+        if share < 1.0:
+            log.say(f"tokenizer: learning from {share:.1%} of the text, about tokenizer.sample_bytes {limit}")
+        tokenizer = self.trainer.train(sample(_shown(read_documents(clean)), share))
         tokenizer.save(job.out)
         costs = measure(tokenizer, read_documents(clean))
         return {"vocab_size": tokenizer.vocab_size} | cost_figures(costs, with_unknown=tokenizer.unknown is not None)
+
+
+def sample(documents: Iterable[Document], share: float) -> Iterator[str]:
+    """Texts from all over the corpus that make up about ``share`` of it: always the same ones, at least the first."""
+    read = taken = 0
+    for document in documents:
+        if taken <= share * read:
+            taken += len(document.text)
+            yield document.text
+        read += len(document.text)
+
+
+def _shown(documents: Iterable[Document]) -> Iterator[Document]:
+    with log.progress("tokenizer: reading", None, "documents") as progress:
+        for number, document in enumerate(documents, start=1):
+            yield document
+            progress.update(number)

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from danlu.recipe import load_recipe, plain, settings_schema
 from danlu.runs import run_stages
-from danlu.tokenizers.stage import TrainTokenizer
+from danlu.text.document import Document
+from danlu.tokenizers.stage import TrainTokenizer, sample
 from danlu.tokenizers.tokenizer import Tokenizer
 
 
@@ -46,10 +49,36 @@ def test_a_recipe_gives_a_tokenizer(tmp_path: Path, section: object, vocab_size:
     assert tokenizer.decode(tokenizer.encode("the times\n")) == "the times\n"
 
 
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=300), st.floats(0.01, 1.0))
+def test_a_sample_is_from_all_over(sizes: list[int], share: float) -> None:
+    documents = [Document(str(place), "x" * size) for place, size in enumerate(sizes)]
+    texts = list(sample(documents, share))
+    assert texts[0] == documents[0].text
+    assert len(texts) == len(sizes) or share < 1.0
+    for end in range(1, len(sizes) + 1):  # the share is kept at every point of the corpus
+        part = sum(map(len, sample(documents[:end], share)))
+        assert abs(part - share * sum(sizes[:end])) <= 50 + 1e-6
+
+
+def test_bpe_learns_from_a_sample_and_characters_from_everything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_stages(load_recipe(write_recipe(tmp_path, {"use": "bpe", "sample_bytes": 50})), ["clean", "tokenizer"])
+    assert "of the text, about tokenizer.sample_bytes 50" in capsys.readouterr().out
+    run = run_stages(load_recipe(write_recipe(tmp_path, "char")), ["clean", "tokenizer"])
+    assert run.figures("tokenizer")["vocab_size"] == 31
+    assert "sample_bytes" not in capsys.readouterr().out
+
+
 def test_the_section_is_the_choice_and_comes_back_as_it(tmp_path: Path) -> None:
     path = write_recipe(tmp_path, "bpe")
     recipe = load_recipe(path, ["tokenizer.vocab_size=300"])
-    assert plain(recipe.section("tokenizer")) == {"use": "bpe", "vocab_size": 300, "min_frequency": 2}
+    assert plain(recipe.section("tokenizer")) == {
+        "use": "bpe",
+        "vocab_size": 300,
+        "min_frequency": 2,
+        "sample_bytes": 100_000_000,
+    }
     path.write_text(recipe.to_yaml())
     assert load_recipe(path).sections == recipe.sections
 
