@@ -1,0 +1,209 @@
+"""The benchmark scripts start, say what they are for, and end in the line that was agreed; nothing is timed here."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+MODULES = {path.stem: path for path in FOLDER.glob("*.py")}
+SCRIPTS = sorted(name for name, path in MODULES.items() if "__main__" in path.read_text(encoding="utf-8"))
+
+Load = Callable[[str], ModuleType]
+
+positive = st.floats(min_value=1e-3, max_value=1e9)
+rounds = st.lists(st.tuples(positive, positive), min_size=1, max_size=9)
+
+
+@pytest.fixture(scope="module")
+def load() -> Iterator[Load]:
+    """Import a module of benchmarks/ as its scripts do."""
+    sys.path.insert(0, str(FOLDER))
+    yield importlib.import_module
+    sys.path.remove(str(FOLDER))
+    for name in MODULES:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def report(load: Load) -> ModuleType:
+    return load("report")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_says_what_is_claimed_and_loads_no_torch(script: str) -> None:
+    code = (
+        f"import runpy, sys; sys.path.insert(0, {str(FOLDER)!r}); sys.argv = ['{script}.py', '--help']\n"
+        f"try: runpy.run_path({str(MODULES[script])!r}, run_name='__main__')\n"
+        "except SystemExit as end: sys.exit(end.code or 3 * ('torch' in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"usage: {script}.py" in done.stdout
+    assert (ast.get_docstring(ast.parse(MODULES[script].read_text(encoding="utf-8"))) or "no docstring") in done.stdout
+
+
+def test_the_list_of_benchmarks_is_complete() -> None:
+    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)\.py`", text, flags=re.MULTILINE)
+    assert sorted(listed) == SCRIPTS
+    assert SCRIPTS == ["blocks", "plan", "pretrain_cpu", "shakespeare", "start"]
+
+
+@given(rounds)
+def test_the_last_line_is_a_list_of_claims(report: ModuleType, measured: list[tuple[float, float]]) -> None:
+    ours, peer = ([pair[side] for pair in measured] for side in (0, 1))
+    line = report.last_line([report.compare("speed: ours / theirs", ours, peer, unit="tokens/s")])
+    assert "\n" not in line
+    [claim] = json.loads(line)
+    assert list(claim) == ["benchmark", "ours", "peer", "unit", "ratio", "spread"]
+    assert claim["benchmark"] == "speed: ours / theirs" and claim["unit"] == "tokens/s"
+    least, greatest = claim["spread"]
+    assert least <= claim["ratio"] <= greatest
+    ratios = sorted(mine / theirs for mine, theirs in measured)
+    assert least == pytest.approx(ratios[0], rel=1e-3) and greatest == pytest.approx(ratios[-1], rel=1e-3)
+
+
+def test_a_ratio_is_the_median_over_rounds_and_not_that_of_medians(report: ModuleType) -> None:
+    comparison = report.compare("x", [10.0, 20.0, 90.0], [10.0, 40.0, 30.0], unit="s")
+    assert (comparison.ours, comparison.peer) == (20.0, 30.0)
+    assert comparison.ratio == 1.0 and comparison.spread == (0.5, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("ours", "peer"),
+    [([], []), ([1.0], [1.0, 2.0]), ([0.0], [1.0]), ([1.0], [0.0]), ([math.nan], [1.0]), ([1.0], [math.inf])],
+)
+def test_what_is_no_measurement_is_refused(report: ModuleType, ours: list[float], peer: list[float]) -> None:
+    with pytest.raises(report.NotMeasuredError, match="speed"):
+        report.compare("speed", ours, peer, unit="tokens/s")
+
+
+def test_a_benchmark_that_could_not_measure_ends_with_1(report: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> list[object]:
+        raise report.NotMeasuredError("the peer is not installed")
+
+    for measure, why in ((fail, "the peer is not installed"), (list, "no comparison")):
+        assert report.run_benchmark(measure) == 1
+        said = capsys.readouterr()
+        assert said.out == "" and why in said.err
+    comparison = report.compare("x", [1.0], [2.0], unit="s")
+    assert report.run_benchmark(lambda: [comparison]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])[0]["ratio"] == 0.5
+    with pytest.raises(ZeroDivisionError):  # a bug keeps its traceback
+        report.run_benchmark(lambda: 1 // 0)
+
+
+def test_a_plot_draws_every_curve_between_its_extremes(report: ModuleType) -> None:
+    plot = report.text_plot({"a": [4.0, 3.0, 2.0], "b": [4.0, 2.0, 1.0]}, width=21, height=7).splitlines()
+    rows = [line.split("|")[1].ljust(21) for line in plot[:7]]
+    assert plot[0].startswith("   4.00 |") and plot[6].startswith("   1.00 |")
+    assert rows[0][0] == "●" and rows[4][20] == "●" and rows[2][10] == "●"
+    assert rows[4][10] == "○" and rows[6][20] == "○"
+    assert sum(row.count("○") for row in rows) == 2  # the first point is shared, and the first curve is in front
+    assert plot[-2:] == ["        ● a", "        ○ b"]
+
+
+def test_a_constant_curve_can_be_drawn(report: ModuleType) -> None:
+    assert "●" in report.text_plot({"a": [2.0]})
+
+
+def test_columns_are_aligned(report: ModuleType) -> None:
+    lines = report.table([["side", "tokens/s"], ["a", "1,000"], ["longer", "2"]]).splitlines()
+    assert lines == ["side    tokens/s", "------  --------", "a          1,000", "longer         2"]
+
+
+def test_a_process_of_its_own_has_its_own_id_and_peak_memory(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = load("process")
+    for name in process.OFFLINE:
+        monkeypatch.setenv(name, "")
+    pid, small = process.in_fresh_process(os.getpid)
+    assert pid != os.getpid()
+    length, large = process.in_fresh_process(eval, "len(bytearray(300_000_000))")
+    assert length == 300_000_000
+    assert small < 300e6 < large < 700e6
+
+
+def test_a_process_that_fails_or_dies_is_no_measurement(
+    load: Load, report: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = load("process")
+    for name in process.OFFLINE:
+        monkeypatch.setenv(name, "")
+    with pytest.raises(report.NotMeasuredError, match="ValueError"):
+        process.in_fresh_process(math.sqrt, -1.0)
+    with pytest.raises(report.NotMeasuredError, match="killed"):
+        process.in_fresh_process(os.abort)
+
+
+def test_ours_is_compared_with_each_peer(load: Load) -> None:
+    module = load("pretrain_cpu")
+    outcome = load("pretrain_sides").Outcome([1.0], [], 1, 1, "")
+    speeds = {module.ADAMW: 300.0, module.MUON: 200.0, module.DEFAULTS: 100.0, module.TUNED: 150.0}
+    results = {name: [module.Round(outcome, speed, int(speed * 1e6))] for name, speed in speeds.items()}
+    comparisons = module.compare_sides(results)
+    assert [(c.unit, c.ratio) for c in comparisons] == [
+        ("tokens/s", 3.0), ("tokens/s", 2.0), ("MB", 3.0), ("tokens/s", 2.0), ("tokens/s", 1.333), ("MB", 2.0),
+    ]  # fmt: skip
+    module.say_targets(comparisons)  # knows a target for each
+
+
+JUDGED = [("time", 1.29, True), ("time", 0.69, False), ("peak memory", 0.81, True), ("peak memory", 1.21, False)]
+
+
+@pytest.mark.parametrize(("what", "ratio", "holds"), JUDGED)
+def test_a_plan_is_judged_on_both_sides(load: Load, what: str, ratio: float, holds: bool) -> None:
+    assert load("plan").judge(what, ratio).startswith("within" if holds else "MISSED")
+
+
+def test_the_recipes_that_are_planned_are_valid(load: Load, tmp_path: Path) -> None:
+    from danlu.recipe import load_recipe
+
+    for name, text in load("plan").RECIPES.items():
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+        assert "pretrain" in load_recipe(tmp_path / f"{name}.yaml").sections
+
+
+def test_blocks_are_of_equal_size(load: Load) -> None:
+    from danlu.train.plan import parameters_by_part
+
+    blocks = load("blocks")
+    configs = [blocks.family(name).config(vocab_size=blocks.VOCAB, max_length=8) for name in blocks.BLOCKS]
+    assert len({config.family for config in configs}) == len(blocks.BLOCKS)
+    sizes = [sum(parameters_by_part(config).values()) for config in configs]
+    assert max(sizes) < 1.01 * min(sizes)
+    assert len({(config.layers, config.dim, config.heads, config.tied) for config in configs}) == 1
+
+
+def test_all_sides_do_the_same_rows_in_the_same_order(load: Load, tmp_path: Path) -> None:
+    from danlu.corpus.rows import Rows
+    from danlu.corpus.store import StoreWriter, TokenStore
+    from danlu.text.document import Document
+
+    writer = StoreWriter(tmp_path, vocab_size=100, eot=0)
+    for number in range(3):
+        writer.add(Document(str(number), "x", {}), range(1, 40 + number))
+    writer.close()
+    sides = load("pretrain_sides")
+    work = sides.Work(tmp_path, steps=4, sequence=16, batch=2)
+    rows = Rows(TokenStore.open(tmp_path), 16, sides.SEED)
+    short = 0
+    for number, example in enumerate(sides._examples(work)):
+        tokens = rows[number][:-1].tolist()
+        short += len(tokens) < 16
+        assert example["input_ids"].tolist() == tokens + [0] * (16 - len(tokens))
+        assert example["labels"].tolist() == tokens + [-100] * (16 - len(tokens))
+    assert number == 7 and short
