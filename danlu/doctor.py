@@ -9,10 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from danlu import __version__
-from danlu.machine import commit, cores, free_memory_bytes, memory_bytes, processor, processor_flags, version
+from danlu.machine import (
+    FAST_BFLOAT16,
+    commit,
+    cores,
+    free_memory_bytes,
+    memory_bytes,
+    processor,
+    processor_flags,
+    version,
+)
 
-FAST_BFLOAT16 = ("amx_bf16", "avx512_bf16")
-"""Processor flags by which bfloat16 is multiplied in hardware."""
 OPTIONAL = {
     "tensorboard": "shows a run's curves in a browser: tensorboard --logdir runs",
     "transformers": "loads what danlu export writes, outside of Danlu",

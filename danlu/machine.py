@@ -12,6 +12,8 @@ from typing import Any
 
 from danlu import __version__
 
+FAST_BFLOAT16 = ("amx_bf16", "avx512_bf16")
+"""Processor flags, the faster first."""
 CORE_PACKAGES = ("torch", "numpy", "pyarrow", "safetensors", "tokenizers", "pydantic")
 
 
@@ -79,6 +81,11 @@ def processor_flags() -> frozenset[str]:
         if name.strip() in ("flags", "Features"):
             return frozenset(flags.split())
     return frozenset()
+
+
+def fast_bfloat16() -> str | None:
+    """What lets the processor multiply bfloat16 in hardware, ``amx_bf16`` say; None where nothing does."""
+    return next((flag for flag in FAST_BFLOAT16 if flag in processor_flags()), None)
 
 
 def commit() -> str | None:

@@ -72,6 +72,11 @@ class TokenStore:
         return rising and bool(self.tokens[0] == self.eot == self.tokens[-1])
 
     @property
+    def border(self) -> int | None:
+        """The token that parts documents; None in a store of one document, whose rows need no borders."""
+        return self.eot if len(self.documents) > 1 else None
+
+    @property
     def targets(self) -> int:
         """Tokens that are predicted: all but the first."""
         return len(self.tokens) - 1

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from danlu.nn.blocked import BlockedAttention
 from danlu.nn.cache import KVCache
 from danlu.nn.config import TransformerConfig
 from danlu.nn.norm import RMSNorm
@@ -33,14 +34,14 @@ class Attention(nn.Module):
         )
 
     def forward(
-        self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, cache: KVCache | None
+        self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], segments: Tensor | None, cache: KVCache | None
     ) -> Tensor:
         q_BHTE = rotate(self.norm_q(self._heads(self.query(x_BTD))), *rotary)
         k_BGTE = rotate(self.norm_k(self._heads(self.key(x_BTD))), *rotary)
         v_BGTE = self._heads(self.value(x_BTD))
         if cache is not None:
             k_BGTE, v_BGTE = cache.extend(self.layer, k_BGTE, v_BGTE)
-        out_BHTE = attend(q_BHTE, k_BGTE, v_BGTE, mask=mask)
+        out_BHTE = attend(q_BHTE, k_BGTE, v_BGTE, segments=segments)
         out: Tensor = self.out(out_BHTE.transpose(1, 2).flatten(2))
         return out
 
@@ -48,19 +49,27 @@ class Attention(nn.Module):
         return x_BTF.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
 
 
-def attend(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, *, mask: Tensor | None) -> Tensor:
-    """Softmax attention ``[B, H, T, E]``; ``mask`` (True: may be seen) or, without one, causal.
+def attend(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, *, segments: Tensor | None = None) -> Tensor:
+    """Causal softmax attention ``[B, H, T, E]``; the T queries are the last T of the S positions.
 
-    Without a mask the T queries are the last T of the S positions.
+    Args:
+        segments: ``[B, T]`` document numbers where T = S; tokens of different documents never see each other.
     """
-    queries, positions = q_BHTE.shape[2], k_BGSE.shape[2]
-    if mask is None and 1 < queries < positions:
+    queries, positions, heads = q_BHTE.shape[2], k_BGSE.shape[2], q_BHTE.shape[1]
+    if torch.compiler.is_compiling() and q_BHTE.device.type == "cpu" and queries == positions:
+        repeats = heads // k_BGSE.shape[1]
+        k_BHSE, v_BHSE = (x.repeat_interleave(repeats, 1) if repeats > 1 else x for x in (k_BGSE, v_BGSE))
+        out: Tensor = BlockedAttention.apply(q_BHTE, k_BHSE, v_BHSE, segments)
+        return out
+    mask = None
+    if segments is not None:
+        mask = document_mask(segments)
+    elif 1 < queries < positions:
         mask = causal_mask(queries, positions, device=q_BHTE.device)
-    grouped = q_BHTE.shape[1] != k_BGSE.shape[1]
-    causal = mask is None and queries > 1
     return F.scaled_dot_product_attention(
-        q_BHTE, k_BGSE, v_BGSE, attn_mask=mask, is_causal=causal, enable_gqa=grouped
-    )
+        q_BHTE, k_BGSE, v_BGSE, attn_mask=mask, is_causal=mask is None and queries > 1,
+        enable_gqa=heads != k_BGSE.shape[1],
+    )  # fmt: skip
 
 
 def causal_mask(queries: int, positions: int, *, device: torch.device) -> Tensor:

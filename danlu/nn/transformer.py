@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from danlu.nn.attention import Attention, document_mask
+from danlu.nn.attention import Attention
 from danlu.nn.cache import KVCache
 from danlu.nn.config import TransformerConfig
 from danlu.nn.head import LanguageModelHead
@@ -29,9 +29,9 @@ class Block(nn.Module):
         self.mlp = MLP(config)
 
     def forward(
-        self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None, cache: KVCache | None
+        self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], segments: Tensor | None, cache: KVCache | None
     ) -> Tensor:
-        x_BTD = x_BTD + self.attention(self.norm_attention(x_BTD), rotary, mask, cache)
+        x_BTD = x_BTD + self.attention(self.norm_attention(x_BTD), rotary, segments, cache)
         x_BTD = x_BTD + self.mlp(self.norm_mlp(x_BTD))
         return x_BTD
 
@@ -79,12 +79,11 @@ class Transformer(nn.Module):
         if end > self.config.max_length:
             raise ValueError(f"the model sees at most {self.config.max_length} tokens; got {end}")
         rotary = (self.cos_TF[start:end], self.sin_TF[start:end])
-        mask = None if segments is None else document_mask(segments)
         x_BTD = self.embedding(tokens_BT)
         if self.norm_embedding is not None:
             x_BTD = self.norm_embedding(x_BTD)
         for block in self.blocks:
-            x_BTD = block(x_BTD, rotary, mask, cache)
+            x_BTD = block(x_BTD, rotary, segments, cache)
         if cache is not None:
             cache.used = end
         hidden: Tensor = self.norm(x_BTD)

@@ -14,8 +14,8 @@ from danlu.nn.transformer import Transformer
 class Objective(Protocol):
     """A choice of what is learned: how a row becomes inputs and targets, and what a batch costs."""
 
-    def example(self, row: Array, *, eot: int, noise: np.random.Generator) -> Example:
-        """Inputs and targets from ``[1 + targets]`` token ids."""
+    def example(self, row: Array, *, eot: int | None, noise: np.random.Generator) -> Example:
+        """Inputs and targets from ``[1 + targets]`` token ids; ``eot`` parts documents, None where there is but one."""
         ...
 
     def loss(self, model: Transformer, batch: Batch) -> Tensor:

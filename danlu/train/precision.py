@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from danlu.machine import processor_flags
+from danlu.machine import FAST_BFLOAT16, fast_bfloat16
 
 PrecisionSetting = Literal["auto", "bf16", "fp32"]
 
@@ -17,10 +17,9 @@ def choose_dtype(setting: PrecisionSetting) -> tuple[torch.dtype, str]:
     """The number type and the rule that gave it, in words."""
     if setting != "auto":
         return (torch.bfloat16 if setting == "bf16" else torch.float32), f"{setting}: the recipe says so"
-    fast = [flag for flag in ("amx_bf16", "avx512_bf16") if flag in processor_flags()]
-    if fast:
-        return torch.bfloat16, f"bf16: this processor multiplies bfloat16 in hardware ({fast[0]})"
-    return torch.float32, "fp32: this processor has neither amx_bf16 nor avx512_bf16; bfloat16 would be slower"
+    if fast := fast_bfloat16():
+        return torch.bfloat16, f"bf16: this processor multiplies bfloat16 in hardware ({fast})"
+    return torch.float32, f"fp32: this processor has neither {' nor '.join(FAST_BFLOAT16)}; bfloat16 would be slower"
 
 
 class FloatMasters:

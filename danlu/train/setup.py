@@ -46,7 +46,7 @@ def set_up(settings: Pretrain, store: TokenStore, *, seed: int) -> Training:
     optimizer = settings.optimizer.build(masters.named.items())
     masters.attach(optimizer)
     rows = Rows(store, settings.sequence, seed)
-    example = partial(settings.objective.example, eot=store.eot)
+    example = partial(settings.objective.example, eot=store.border)
     micro_batch = min(settings.micro_batch or settings.batch, settings.batch)
     batches = StepBatches(rows, example, settings.batch, micro_batch)
     compiled, compilation = compile_blocks(model, settings.compile, steps=settings.budget.steps)

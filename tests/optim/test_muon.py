@@ -34,7 +34,8 @@ def test_orthogonalise_gives_the_polar_factor(rows: int, columns: int, scale: fl
     inside = u.T @ result @ v.T
     values = inside.diagonal()
     assert (values - 1).abs().max() < 0.15, values  # singular values near 1, all positive
-    assert (inside - values.diag()).abs().max() < 1e-4  # the singular vectors are those of the matrix
+    # the singular vectors are those of the matrix, within float32's rounding of a squared matrix
+    assert (inside - values.diag()).abs().max() < 2e-4
     torch.testing.assert_close(result, u @ inside @ v, rtol=0, atol=1e-4)  # and nothing lies outside them
 
 

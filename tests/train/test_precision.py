@@ -9,16 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from danlu import machine
 from danlu.nn.families import GPT, Family, Llama
 from danlu.nn.transformer import Transformer
 from danlu.objectives.clm import CausalLM
 from danlu.optim.adamw import AdamW
 from danlu.optim.muon import Muon
-from danlu.train import precision
 from danlu.train.loop import clip_grad_norm, fit
 from danlu.train.precision import FloatMasters, choose_dtype
 from danlu.train.setup import Training
-
 
 FAST = "this processor multiplies bfloat16 in hardware"
 SLOW = "this processor has neither amx_bf16 nor avx512_bf16; bfloat16 would be slower"
@@ -36,7 +35,7 @@ SLOW = "this processor has neither amx_bf16 nor avx512_bf16; bfloat16 would be s
 def test_the_processor_decides_and_the_rule_is_told(
     flags: set[str], dtype: torch.dtype, rule: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "processor_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(machine, "processor_flags", lambda: frozenset(flags))
     assert choose_dtype("auto") == (dtype, rule)
 
 
@@ -45,7 +44,7 @@ def test_the_processor_decides_and_the_rule_is_told(
 def test_the_recipe_overrules_the_processor(
     setting: Any, dtype: torch.dtype, flags: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "processor_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(machine, "processor_flags", lambda: frozenset(flags))
     assert choose_dtype(setting) == (dtype, f"{setting}: the recipe says so")
 
 
