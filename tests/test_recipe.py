@@ -216,8 +216,14 @@ def test_yaml_means_what_people_mean(tmp_path: Path) -> None:
 
 # PyYAML writes NEL and Unicode's line separators as they are, and reads them as ends of lines.
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp"), include_characters="\n\t"))
+looks_like_something_else = ("no", "1e3", "12:30", "0o7", "0x1f", "~", "true", "010", "1_000", ".5", "<<", "", "null")
 plain_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | words,
+    st.sampled_from(looks_like_something_else)
+    | st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | words,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
     max_leaves=8,
 )
