@@ -1,6 +1,7 @@
 """A trained model at the terminal: the continuation of one prompt, or a conversation.
 
-The text so far, yours and the model's, is the context; the model goes on directly after your line.
+The text so far, yours and the model's, is the context; the model goes on directly after your line,
+and after an empty one where it stopped.
 Ctrl-C stops an answer, Ctrl-D leaves.
 """
 
@@ -46,8 +47,8 @@ class Conversation:
     answers: int = field(default=0, init=False)
 
     def ask(self, line: str) -> None:
-        """Put ``line`` on a new line behind the text so far and print how it goes on."""
-        if self.text and not self.text.endswith("\n"):
+        """Put ``line`` on a new line behind the text so far and print how it goes on; an empty one adds nothing."""
+        if line and self.text and not self.text.endswith("\n"):
             self.text += "\n"
         self.text += line
         pieces = stream(self.model, self.tokenizer, self.text, settings=self.settings, seed=self.seed + self.answers)

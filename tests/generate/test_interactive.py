@@ -99,9 +99,9 @@ def test_ctrl_c_stops_the_answer_and_keeps_what_was_said(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(interactive, "stream", stream)
-    talk(recipe, "To be\nnot\n", monkeypatch)
-    assert asked == ["To be", "To be or\nnot"]
-    assert capsys.readouterr().out == " or\n or\n"
+    talk(recipe, "To be\nnot\n\n", monkeypatch)
+    assert asked == ["To be", "To be or\nnot", "To be or\nnot or"]
+    assert capsys.readouterr().out == " or\n" * 3
 
 
 @pytest.mark.parametrize("chat", [False, True])

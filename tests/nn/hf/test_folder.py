@@ -187,6 +187,7 @@ def test_a_failed_save_leaves_the_former_file_and_nothing_else(
 ) -> None:
     save_model(make_model(), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert set(before) == {"config.json", "generation_config.json", "model.safetensors"}
 
     def full_disk(tensors: object, path: Path, metadata: object) -> None:
         path.write_bytes(b"half")
