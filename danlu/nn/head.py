@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from danlu.nn.config import TransformerConfig
 
-CHUNK_TOKENS = 1024
+CHUNK_TOKENS = 256
 """Logits held at once; peak memory is ``CHUNK_TOKENS * V`` whatever the batch."""
 
 
@@ -49,19 +49,26 @@ def soft_cap(logits: Tensor, cap: float | None) -> Tensor:
 
 def chunk_loss(logits_NV: Tensor, targets_N: Tensor, cap: float | None) -> tuple[Tensor, Tensor]:
     """Summed cross entropy of one chunk and its gradient with respect to the raw logits."""
-    scored_N = targets_N >= 0
+    scored_N1 = (targets_N >= 0)[:, None]
     index_N1 = targets_N.clamp_min(0)[:, None]
-    wide = logits_NV.float()
-    tanh = torch.tanh(wide / cap) if cap is not None else wide
-    capped = tanh * cap if cap is not None else wide
-    log_z = torch.logsumexp(capped, dim=-1, keepdim=True)
-    loss_N = (log_z - capped.gather(1, index_N1)).squeeze(1)
-    vocabulary = torch.arange(wide.shape[1], device=wide.device)
-    gradient = torch.exp(capped - log_z) - (vocabulary == index_N1).float()
-    if cap is not None:
-        gradient = gradient * (1.0 - tanh * tanh)
-    gradient = gradient * scored_N[:, None]
-    return (loss_N * scored_N).sum(), gradient.to(logits_NV.dtype)
+    capped, slope, highest = _capped(logits_NV.float(), cap)
+    weights = torch.exp(capped - highest)
+    total_N1 = weights.sum(-1, keepdim=True)
+    loss_N1 = highest + torch.log(total_N1) - capped.gather(1, index_N1)
+    gradient = weights / total_N1 * slope * scored_N1
+    gradient = gradient.scatter_add(1, index_N1, -slope.gather(1, index_N1) * scored_N1)
+    return (loss_N1 * scored_N1).sum(), gradient.to(logits_NV.dtype)
+
+
+def _capped(logits_NV: Tensor, cap: float | None) -> tuple[Tensor, Tensor, Tensor | float]:
+    """Capped logits, their derivative, and a bound above them that keeps exponentials finite.
+
+    The hyperbolic tangent is written by an exponential, which compiles to code twice as fast.
+    """
+    if cap is None:
+        return logits_NV, torch.ones_like(logits_NV), logits_NV.amax(-1, keepdim=True)
+    tanh = 1.0 - 2.0 / (torch.exp(logits_NV * (2.0 / cap)) + 1.0)
+    return tanh * cap, 1.0 - tanh * tanh, cap
 
 
 class LinearCrossEntropy(torch.autograd.Function):

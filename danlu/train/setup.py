@@ -13,6 +13,7 @@ from danlu.corpus.rows import Rows
 from danlu.corpus.store import TokenStore
 from danlu.nn.transformer import Transformer
 from danlu.train.compiling import compile_blocks
+from danlu.train.heap import keep_freed_memory
 from danlu.train.precision import FloatMasters, choose_dtype
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Training:
 
 def set_up(settings: Pretrain, store: TokenStore, *, seed: int) -> Training:
     """Build it all from ``seed``; two calls give the same weights, batches and state."""
+    keep_freed_memory()
     config = settings.model.config(vocab_size=store.vocab_size, max_length=settings.sequence)
     model = Transformer(config)
     model.initialise(seed)
