@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 from danlu import __version__
-from danlu.errors import DanluError
+from danlu.errors import DanluError, Interrupted
 from danlu.log import duration, say
 
 if TYPE_CHECKING:
@@ -55,19 +55,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app(None if arguments is None else list(arguments), exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except CycloptsError as error:
-        return _fail(f"{error} (danlu --help lists what there is)", 2)
-    except DanluError as error:
-        return _fail(str(error), error.exit_code)
+        return _leave(f"error: {error} (danlu --help lists what there is)", 2)
+    except Interrupted as stop:
+        return _leave(str(stop), stop.exit_code)
     except KeyboardInterrupt:
-        return _fail("stopped by Ctrl-C", 130)
+        return _leave("stopped by Ctrl-C", 130)
+    except DanluError as error:
+        return _leave(f"error: {error}", error.exit_code)
     except BrokenPipeError:  # whoever read our output has seen enough: danlu schema | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return 0
 
 
-def _fail(message: str, exit_code: int) -> int:
-    print(f"danlu: error: {' '.join(message.split())}", file=sys.stderr)
+def _leave(message: str, exit_code: int) -> int:
+    print(f"danlu: {' '.join(message.split())}", file=sys.stderr)
     return exit_code
 
 

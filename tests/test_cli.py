@@ -123,7 +123,7 @@ def test_stopped(
 
     monkeypatch.setattr("danlu.text.clean.Clean.run", stop)
     assert cli.main(["clean", "r.yaml"]) == code
-    assert capsys.readouterr().err == f"danlu: error: {line}\n"
+    assert capsys.readouterr().err == f"danlu: {line}\n"
 
 
 def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
