@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, ClassVar
 
@@ -54,7 +56,7 @@ class Pretrain(Stage):
     batch: int = Field(default=8, ge=1)
     """Rows a step."""
     micro_batch: int | None = Field(default=None, ge=1)
-    """Rows that go through the model at once; fewer need less memory and give the same step."""
+    """Rows that go through the model at once, by default as many as hold 2,048 tokens; the step is the same."""
     clip: float = Field(default=1.0, ge=0)
     """The gradient's norm is cut to this; 0 leaves it."""
     precision: PrecisionSetting = "auto"
@@ -70,15 +72,17 @@ class Pretrain(Stage):
         train = TokenStore.open(job.inputs["pack"] / "train")
         training = set_up(self, train, seed=job.seed)
         say(f"precision {training.precision}; {training.compilation}")
-        steps = self._steps(job, training)
+        rows = Rows(TokenStore.open(job.inputs["pack"] / "heldout"), self.sequence, job.seed)
+        heldout = partial(heldout_loss, training.model, self.objective, rows, batch=training.batches.micro_batch)
+        steps = self._steps(job, training, heldout)
         say(f"{steps:,} steps of {training.tokens_per_step:,} tokens: {steps / training.steps_per_epoch:.2f} epochs")
         training = restart(training, self, seed=job.seed)  # the timed steps have spoilt the weights
-        done = self._train(job, training, steps)
+        done = self._train(job, training, heldout, steps)
         model = as_model(training.masters.state(), training.model.config)
         save_model(model, job.out / "model", tokenizer=job.inputs["tokenizer"])
         return self._figures(training, steps, done)
 
-    def _steps(self, job: Job, training: Training) -> int:
+    def _steps(self, job: Job, training: Training, heldout: Callable[[], float]) -> int:
         """How many steps there are, fixed once and for all in ``plan.json``."""
         path = job.out / "plan.json"
         steps = (read_json(path) or {}).get("steps")
@@ -91,11 +95,11 @@ class Pretrain(Stage):
                 f"{path} is missing or damaged, and only it says how many steps there are; "
                 f"delete {job.out} to train from the start"
             )
-        steps = self._fix_steps(training)
+        steps = self._fix_steps(training, heldout)
         write_json(path, {"steps": steps})
         return steps
 
-    def _fix_steps(self, training: Training) -> int:
+    def _fix_steps(self, training: Training, heldout: Callable[[], float]) -> int:
         """The number of steps; from here on nothing depends on the clock."""
         steps = self.budget.steps_at_most(
             tokens_per_step=training.tokens_per_step, steps_per_epoch=training.steps_per_epoch
@@ -106,12 +110,15 @@ class Pretrain(Stage):
                 warm_up(training, self.objective, say)
             return steps
         timed = probe(training, self.objective, say)
-        in_time = self.budget.steps_in(timed.seconds_per_step, spent=timed.seconds)
+        started = time.perf_counter()
+        heldout()
+        measuring = self.evaluations * (time.perf_counter() - started)
+        in_time = self.budget.steps_in(timed.seconds_per_step, spent=timed.seconds + measuring)
         assert in_time is not None
         say(f"first step {timed.first_step_seconds:.1f} s, then {timed.seconds_per_step * 1e3:.0f} ms a step")
         return min(in_time, steps or in_time)
 
-    def _train(self, job: Job, training: Training, steps: int) -> Monitor:
+    def _train(self, job: Job, training: Training, heldout: Callable[[], float], steps: int) -> Monitor:
         """Train from the newest checkpoint, or from the start, to ``steps``."""
         folder = job.out / "checkpoints"
         state = load_newest(folder, say)
@@ -124,8 +131,6 @@ class Pretrain(Stage):
         metrics = MetricsLog(job.out)
         metrics.rewind(start)
         last = (read_metrics(job.out) or [{}])[-1]
-        rows = Rows(TokenStore.open(job.inputs["pack"] / "heldout"), self.sequence, job.seed)
-        heldout = partial(heldout_loss, training.model, self.objective, rows, batch=training.batches.micro_batch)
         marks = frozenset(round(steps * n / self.evaluations) for n in range(1, self.evaluations + 1))
         with watch_for_stop() as stop, progress("pretrain", steps, "steps") as bar:
             monitor = Monitor(

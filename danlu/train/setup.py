@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from danlu.train.pretrain import Pretrain
 
 
+TOKENS_AT_ONCE = 2048
+"""Tokens that go through the model together: on processors more are no faster and need more memory."""
+
+
 @dataclass(frozen=True)
 class Training:
     """A model at its first step, with its batches and its optimizer."""
@@ -49,13 +53,20 @@ def set_up(settings: Pretrain, store: TokenStore, *, seed: int) -> Training:
     masters.attach(optimizer)
     rows = Rows(store, settings.sequence, seed)
     example = partial(settings.objective.example, eot=store.border)
-    micro_batch = min(settings.micro_batch or settings.batch, settings.batch)
+    micro_batch = min(settings.micro_batch or rows_at_once(settings.batch, settings.sequence), settings.batch)
     batches = StepBatches(rows, example, settings.batch, micro_batch)
     compiled, compilation = compile_blocks(model, settings.compile, steps=settings.budget.steps)
     tokens_per_step = settings.batch * settings.sequence
     steps_per_epoch = rows.per_epoch / settings.batch
     return Training(
         model, masters, optimizer, batches, tokens_per_step, steps_per_epoch, precision, compilation, compiled
+    )
+
+
+def rows_at_once(batch: int, sequence: int) -> int:
+    """The largest equal part of a batch that keeps to ``TOKENS_AT_ONCE``; one row where even that is longer."""
+    return max(
+        rows for rows in range(1, batch + 1) if batch % rows == 0 and (rows == 1 or rows * sequence <= TOKENS_AT_ONCE)
     )
 
 
