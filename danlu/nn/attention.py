@@ -27,11 +27,7 @@ class Attention(nn.Module):
         self.key = nn.Linear(config.dim, config.kv_heads * config.head_dim, bias=False)
         self.value = nn.Linear(config.dim, config.kv_heads * config.head_dim, bias=False)
         self.out = nn.Linear(config.heads * config.head_dim, config.dim, bias=False)
-        self.norm_q, self.norm_k = (
-            (nn.Identity(), nn.Identity())
-            if config.qk_norm == "none"
-            else (RMSNorm(config.head_dim, eps=config.norm_eps, weight=config.qk_norm == "weight") for _ in "qk")
-        )
+        self.norm_q, self.norm_k = (_head_norm(config) for _ in "qk")
 
     def forward(
         self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], segments: Tensor | None, cache: KVCache | None
@@ -46,7 +42,15 @@ class Attention(nn.Module):
         return out
 
     def _heads(self, x_BTF: Tensor) -> Tensor:
-        return x_BTF.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        batch, length, _ = x_BTF.shape
+        return x_BTF.view(batch, length, -1, self.head_dim).transpose(1, 2)
+
+
+def _head_norm(config: TransformerConfig) -> nn.Module:
+    """The norm of queries or keys, over the head's width (Henry et al. 2020, arXiv:2010.04245)."""
+    if config.qk_norm == "none":
+        return nn.Identity()
+    return RMSNorm(config.head_dim, eps=config.norm_eps, weight=config.qk_norm == "weight")
 
 
 def attend(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, *, segments: Tensor | None = None) -> Tensor:
@@ -59,7 +63,7 @@ def attend(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, *, segments: Tensor |
     if torch.compiler.is_compiling() and q_BHTE.device.type == "cpu" and queries == positions:
         repeats = heads // k_BGSE.shape[1]
         k_BHSE, v_BHSE = (x.repeat_interleave(repeats, 1) if repeats > 1 else x for x in (k_BGSE, v_BGSE))
-        out: Tensor = BlockedAttention.apply(q_BHTE, k_BHSE, v_BHSE, segments)
+        out: Tensor = BlockedAttention.apply(q_BHTE, k_BHSE, v_BHSE, segments)  # type: ignore[no-untyped-call]
         return out
     mask = None
     if segments is not None:

@@ -31,6 +31,11 @@ class LanguageModelHead(nn.Module):
         self.chunk_loss: ChunkLoss = chunk_loss
         self.weight = nn.Parameter(torch.empty(config.vocab_size, config.dim))
 
+    def tie(self, embedding: nn.Embedding) -> None:
+        """Use the embedding's weight (Press & Wolf 2017, arXiv:1608.05859)."""
+        assert isinstance(embedding.weight, nn.Parameter)
+        self.weight = embedding.weight
+
     def forward(self, hidden: Tensor) -> Tensor:
         """Logits ``[…, V]`` of hidden states ``[…, D]``."""
         return soft_cap(F.linear(hidden, self.weight), self.softcap)
@@ -38,7 +43,9 @@ class LanguageModelHead(nn.Module):
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """The SUM of the cross entropies in nats, float32; negative targets count nothing."""
         flat = hidden.reshape(-1, hidden.shape[-1])
-        total: Tensor = LinearCrossEntropy.apply(flat, self.weight, targets.reshape(-1), self.softcap, self.chunk_loss)
+        total: Tensor = LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+            flat, self.weight, targets.reshape(-1), self.softcap, self.chunk_loss
+        )
         return total
 
 

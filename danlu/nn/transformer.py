@@ -51,7 +51,7 @@ class Transformer(nn.Module):
         self.norm = RMSNorm(config.dim, eps=config.norm_eps, weight=config.norm_weight)
         self.head = LanguageModelHead(config)
         if config.tied:
-            self.head.weight = self.embedding.weight
+            self.head.tie(self.embedding)
         self.set_rotary()
 
     def set_rotary(self) -> None:

@@ -86,7 +86,7 @@ class MuonOptimizer(torch.optim.Optimizer):
             if weight.grad is not None:
                 alike[weight.shape].append(weight)
         for (rows, columns), weights in alike.items():
-            grads = [weight.grad for weight in weights]
+            grads = [weight.grad for weight in weights if weight.grad is not None]
             buffers = [self._buffer(weight, "momentum") for weight in weights]
             torch._foreach_lerp_(buffers, grads, 1 - momentum)
             nesterov = torch.stack(torch._foreach_lerp(grads, buffers, momentum))
