@@ -77,4 +77,4 @@ def _visible(start: int, end: int, segments: Tensor | None, device: torch.device
     causal = (torch.arange(end, device=device)[None, :] <= queries)[None, None]
     if segments is None:
         return causal
-    return torch.logical_and(causal, segments[:, None, start:end, None] == segments[:, None, None, :end])
+    return torch.logical_and(causal, torch.eq(segments[:, None, start:end, None], segments[:, None, None, :end]))
