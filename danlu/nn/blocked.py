@@ -68,7 +68,8 @@ def _blocks(length: int) -> list[tuple[int, int]]:
 
 
 def _scores(q_BHQE: Tensor, k_BHKE: Tensor) -> Tensor:
-    return (q_BHQE @ k_BHKE.mT).float() * q_BHQE.shape[-1] ** -0.5
+    scale: float = q_BHQE.shape[-1] ** -0.5
+    return (q_BHQE @ k_BHKE.mT).float() * scale
 
 
 def _visible(start: int, end: int, segments: Tensor | None, device: torch.device) -> Tensor:
@@ -77,4 +78,4 @@ def _visible(start: int, end: int, segments: Tensor | None, device: torch.device
     causal = (torch.arange(end, device=device)[None, :] <= queries)[None, None]
     if segments is None:
         return causal
-    return torch.logical_and(causal, torch.eq(segments[:, None, start:end, None], segments[:, None, None, :end]))
+    return causal & (segments[:, None, start:end, None] == segments[:, None, None, :end])

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import Field
 
 from danlu.corpus.batches import Batch, collate
 from danlu.corpus.rows import Rows
@@ -18,10 +17,10 @@ from danlu.errors import Interrupted, OutputError
 from danlu.log import MetricsLog, Progress, say
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Objective
-from danlu.recipe import Settings
 from danlu.train.checkpoint import TrainingState, save_checkpoint
 from danlu.train.divergence import check_finite
 from danlu.train.loop import StepInfo
+from danlu.train.settings import SaveInterval
 from danlu.train.setup import Training
 from danlu.train.signals import StopRequest
 
@@ -98,15 +97,6 @@ def heldout_loss(model: Transformer, objective: Objective, rows: Rows, *, batch:
             total += float(objective.loss(model, part))
         count += part.count
     return total / max(1, count)
-
-
-class SaveInterval(Settings):
-    """How often a checkpoint is saved, whichever comes first; it changes nothing in the result."""
-
-    steps: int | None = Field(default=None, ge=1)
-    """Optimizer steps."""
-    minutes: float | None = Field(default=5.0, gt=0)
-    """Minutes of the clock."""
 
 
 @dataclass

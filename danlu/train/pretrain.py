@@ -5,68 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, ClassVar
-
-from pydantic import Field, SkipValidation
+from typing import ClassVar
 
 from danlu.corpus.rows import Rows
 from danlu.corpus.store import TokenStore
 from danlu.errors import CheckpointError
 from danlu.files import read_json, write_json
 from danlu.log import MetricsLog, progress, read_metrics, say
-from danlu.nn.families import GPT, Family
 from danlu.nn.hf.folder import save_model
-from danlu.objectives.clm import CausalLM
-from danlu.objectives.protocol import Objective
-from danlu.optim.muon import Muon
-from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
-from danlu.optim.schedules import WarmupStableDecay
-from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage
-from danlu.train.budget import Budget
 from danlu.train.checkpoint import as_model, checkpoints, load_newest
-from danlu.train.compiling import CompileSetting
 from danlu.train.divergence import stop_where_diverged
 from danlu.train.loop import fit
-from danlu.train.monitor import Monitor, SaveInterval, Saver, heldout_loss
-from danlu.train.precision import PrecisionSetting
+from danlu.train.monitor import Monitor, Saver, heldout_loss
 from danlu.train.probe import probe, warm_up
+from danlu.train.settings import TrainSettings
 from danlu.train.setup import Training, restart, set_up
 from danlu.train.signals import watch_for_stop
 
 
-class Pretrain(Stage):
-    """Settings of ``pretrain``."""
+class Pretrain(TrainSettings, Stage):
+    """Train a model from its first weights on a token store."""
 
     needs: ClassVar[tuple[str, ...]] = ("tokenizer", "pack")
     resumable: ClassVar[bool] = True
-
-    model: Annotated[SkipValidation[Family], OneOf("model")] = GPT()
-    """The family and its size."""
-    objective: Annotated[SkipValidation[Objective], OneOf("objective")] = CausalLM()
-    """What is learned."""
-    optimizer: Annotated[SkipValidation[OptimizerChoice], OneOf("optimizer")] = Muon()
-    """How the weights move."""
-    schedule: Annotated[SkipValidation[ScheduleChoice], OneOf("schedule")] = WarmupStableDecay()
-    """How the learning rate moves."""
-    budget: Budget = Budget(minutes=10)
-    """When to stop."""
-    sequence: int = Field(default=512, ge=2)
-    """Tokens a row; the longest text that the model sees."""
-    batch: int = Field(default=8, ge=1)
-    """Rows a step."""
-    micro_batch: int | None = Field(default=None, ge=1)
-    """Rows that go through the model at once, by default as many as hold 2,048 tokens; the step is the same."""
-    clip: float = Field(default=1.0, ge=0)
-    """The gradient's norm is cut to this; 0 leaves it."""
-    precision: PrecisionSetting = "auto"
-    """What the model computes in: bf16 where the processor multiplies it in hardware, else fp32, or as it says here."""
-    compile: CompileSetting = "auto"
-    """Whether ``torch.compile`` makes the blocks faster; auto leaves it out where it would not pay."""
-    save: SaveInterval = SaveInterval()
-    """How often a checkpoint is saved; a killed run goes on from the last."""
-    evaluations: int = Field(default=10, ge=0)
-    """How many times the held-out loss is measured on the way."""
 
     def run(self, job: Job) -> Figures:
         train = TokenStore.open(job.inputs["pack"] / "train")

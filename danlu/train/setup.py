@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,10 +14,7 @@ from danlu.nn.transformer import Transformer
 from danlu.train.compiling import compile_blocks
 from danlu.train.heap import keep_freed_memory
 from danlu.train.precision import FloatMasters, choose_dtype
-
-if TYPE_CHECKING:
-    from danlu.train.pretrain import Pretrain
-
+from danlu.train.settings import TrainSettings
 
 TOKENS_AT_ONCE = 2048
 """Tokens that go through the model together: on processors more are no faster and need more memory."""
@@ -41,7 +37,7 @@ class Training:
     compiled: bool
 
 
-def set_up(settings: Pretrain, store: TokenStore, *, seed: int) -> Training:
+def set_up(settings: TrainSettings, store: TokenStore, *, seed: int) -> Training:
     """Build it all from ``seed``; two calls give the same weights, batches and state."""
     keep_freed_memory()
     config = settings.model.config(vocab_size=store.vocab_size, max_length=settings.sequence)
@@ -70,7 +66,7 @@ def rows_at_once(batch: int, sequence: int) -> int:
     )
 
 
-def restart(training: Training, settings: Pretrain, *, seed: int) -> Training:
+def restart(training: Training, settings: TrainSettings, *, seed: int) -> Training:
     """The same compiled model at its first step again, with an optimizer that has seen nothing."""
     fresh = Transformer(training.model.config)
     fresh.initialise(seed)

@@ -1,0 +1,58 @@
+"""The settings that every kind of training shares: the model, what it learns, how, for how long, on what."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, SkipValidation
+
+from danlu.nn.families import GPT, Family
+from danlu.objectives.clm import CausalLM
+from danlu.objectives.protocol import Objective
+from danlu.optim.muon import Muon
+from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
+from danlu.optim.schedules import WarmupStableDecay
+from danlu.recipe import OneOf, Settings
+from danlu.train.budget import Budget
+from danlu.train.compiling import CompileSetting
+from danlu.train.precision import PrecisionSetting
+
+
+class SaveInterval(Settings):
+    """How often a checkpoint is saved, whichever comes first; it changes nothing in the result."""
+
+    steps: int | None = Field(default=None, ge=1)
+    """Optimizer steps."""
+    minutes: float | None = Field(default=5.0, gt=0)
+    """Minutes of the clock."""
+
+
+class TrainSettings(Settings):
+    """What a recipe says of a training."""
+
+    model: Annotated[SkipValidation[Family], OneOf("model")] = GPT()
+    """The family and its size."""
+    objective: Annotated[SkipValidation[Objective], OneOf("objective")] = CausalLM()
+    """What is learned."""
+    optimizer: Annotated[SkipValidation[OptimizerChoice], OneOf("optimizer")] = Muon()
+    """How the weights move."""
+    schedule: Annotated[SkipValidation[ScheduleChoice], OneOf("schedule")] = WarmupStableDecay()
+    """How the learning rate moves."""
+    budget: Budget = Budget(minutes=10)
+    """When to stop."""
+    sequence: int = Field(default=512, ge=2)
+    """Tokens a row; the longest text that the model sees."""
+    batch: int = Field(default=8, ge=1)
+    """Rows a step."""
+    micro_batch: int | None = Field(default=None, ge=1)
+    """Rows that go through the model at once, by default as many as hold 2,048 tokens; the step is the same."""
+    clip: float = Field(default=1.0, ge=0)
+    """The gradient's norm is cut to this; 0 leaves it."""
+    precision: PrecisionSetting = "auto"
+    """What the model computes in: bf16 where the processor multiplies it in hardware, else fp32, or as it says here."""
+    compile: CompileSetting = "auto"
+    """Whether ``torch.compile`` makes the blocks faster; auto leaves it out where it would not pay."""
+    save: SaveInterval = SaveInterval()
+    """How often a checkpoint is saved; a killed run goes on from the last."""
+    evaluations: int = Field(default=10, ge=0)
+    """How many times the held-out loss is measured on the way."""
