@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.evaluate.chart import LEFT, RIGHT, Series, line_chart, standalone, ticks
+from danlu.evaluate.chart import DARK, LEFT, LIGHT, RIGHT, Series, line_chart, standalone, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -61,9 +61,10 @@ def test_labels_do_not_touch() -> None:
 def test_standalone_brings_its_colours() -> None:
     svg = standalone(line_chart([], title="t", x_name="step", y_range=(0, 1), width=400, height=200))
     ElementTree.fromstring(svg)
-    used = set(re.findall(r"var\((--\w+)\)", svg))
-    assert used <= set(re.findall(r"(--\w+):", svg))
-    assert "prefers-color-scheme:dark" in svg
+    light, dark = (set(re.findall(r"--\w+(?=:)", colours)) for colours in (LIGHT, DARK))
+    assert light == dark == set(re.findall(r"var\((--\w+)\)", svg)) - {"--c"}
+    assert LIGHT in svg
+    assert f"prefers-color-scheme:dark){{:root{{{DARK}" in svg
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(2, 12))

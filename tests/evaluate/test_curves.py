@@ -50,6 +50,7 @@ def test_range_cuts_the_first_steps_and_shows_all_later_ones() -> None:
     low, high = loss_range(training, smoothed(training), heldout)
     assert low < 1.9
     assert 2.4 < high < 5
+    assert loss_range(training, smoothed(training), [(500.0, 9.0)])[1] > 9.0
 
 
 def test_lines_without_a_value_are_left_out() -> None:

@@ -181,6 +181,7 @@ def test_stages_may_be_missing(run: RunFolder, recipe: Recipe, gone: list[str]) 
         (run.stage(stage) / "done.json").unlink()
     page = Page(write_report(run, recipe).read_text())
     assert "Recipe" in page.text
+    assert ("Samples" in page.text) == ("generate" not in gone)
     if "pretrain" in gone:
         assert "Not finished: 40 steps so far" in page.text
         assert "A run whose training has not finished" in page.text

@@ -1,0 +1,158 @@
+"""The documents say what is so: links lead somewhere, commands and rooms exist, recipes load, both languages agree."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from danlu.cli import app
+from danlu.recipe import load_recipe
+
+ROOT = Path(__file__).parent.parent
+ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
+PAGES = sorted(
+    path for pattern in ("*.md", "docs/**/*.md", "corpora/*.md", "benchmarks/*.md") for path in ROOT.glob(pattern)
+)
+HEADINGS_OF_A_DECISION = ["Context", "Tried", "Measured", "Decision"]
+
+
+def prose(path: Path) -> str:
+    """The page without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def code_blocks(path: Path, language: str) -> list[str]:
+    text = path.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def without_comments(block: str) -> list[str]:
+    return [re.sub(r"\s+#.*", "", line).rstrip() for line in block.splitlines()]
+
+
+def commands(path: Path) -> list[list[str]]:
+    """Everything on a page that calls danlu, in blocks and between backticks, as words."""
+    blocks = [line for block in code_blocks(path, "bash") for line in without_comments(block)]
+    inline = re.findall(r"`(danlu [^`]*)`", prose(path))
+    return [shlex.split(line) for line in [*blocks, *inline] if line.startswith("danlu ")]
+
+
+def tables(path: Path) -> list[list[list[str]]]:
+    """Tables of a page, as rows of cells."""
+    found = re.findall(r"(?:^\|.*\|\n)+", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return [[[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()] for table in found]
+
+
+def facts(cell: str) -> list[str]:
+    """What must not differ between two languages: code, and numbers that stand for themselves."""
+    code = re.findall(r"`[^`]*`", cell)
+    return code + sorted(re.findall(r"(?<![\w`])\d[\d,.]*\b", re.sub(r"`[^`]*`", "", cell).replace("1400 万", "14 M")))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_something(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if not re.match(r"https?://|mailto:|#", target):
+            file = unquote(target.partition("#")[0])
+            assert (page.parent / file).exists(), target
+            assert (page.parent / file).resolve().is_relative_to(ROOT), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_code_that_is_named_exists(page: Path) -> None:
+    """Names such as `danlu/nn/transformer.py` and `recipes/quickstart.yaml`, not patterns with capital letters."""
+    for name in re.findall(r"`((?:danlu|tests|benchmarks|recipes|docs|corpora)/[\w./-]*)`", prose(page)):
+        assert re.search(r"[A-Z]{3}", name) or (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_exist(page: Path) -> None:
+    known = {*app, "VERB"}
+    for command in commands(page):
+        assert command[1] in known, command
+
+
+def test_every_command_is_described() -> None:
+    described = {command[1] for command in commands(ENGLISH)}
+    assert set(app) - {"--help", "-h", "--version"} <= described
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for page in PAGES:
+        for target in re.findall(r"(?:^|`)make (\w+)", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
+            assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), f"{page.name}: make {target}"
+
+
+@pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=lambda path: path.name)
+def test_recipes_load(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    for block in code_blocks(page, "yaml"):
+        (tmp_path / "r.yaml").write_text(block, encoding="utf-8")
+        load_recipe(tmp_path / "r.yaml")
+
+
+@pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=lambda path: path.name)
+def test_the_map_is_the_rooms_in_the_order_of_their_layers(page: Path) -> None:
+    (rooms,) = (
+        [row[0].strip("`").removesuffix("/") for row in table[2:]]
+        for table in tables(page)
+        if table[2][0] == "`errors.py`"
+    )
+    there = {
+        path.name for path in (ROOT / "danlu").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert set(rooms) == there - {"__init__.py", "__main__.py"}
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    height = {name.strip(): -place for place, layer in enumerate(layers) for name in layer.split("|")}
+    heights = [height[room.removesuffix(".py")] for room in rooms]
+    assert heights == sorted(heights)
+
+
+def test_both_languages_have_the_same_code() -> None:
+    for language in ("bash", "yaml"):
+        english, chinese = (
+            [without_comments(block) for block in code_blocks(page, language)] for page in (ENGLISH, CHINESE)
+        )
+        assert chinese == english
+        assert english
+
+
+def test_both_languages_have_the_same_tables() -> None:
+    english, chinese = tables(ENGLISH), tables(CHINESE)
+    assert len(english) == len(chinese) >= 4
+    for ours, theirs in zip(english, chinese, strict=True):
+        assert len(ours) == len(theirs)
+        assert ours[1] == theirs[1]  # how the columns are set
+        for our_row, their_row in zip(ours, theirs, strict=True):
+            assert [facts(cell) for cell in our_row] == [facts(cell) for cell in their_row]
+
+
+def test_both_languages_have_the_same_links_and_headings() -> None:
+    english, chinese = (re.findall(r"\]\(([^)]+)\)", prose(page)) for page in (ENGLISH, CHINESE))
+    assert sorted({*english} - {"README.zh-CN.md"}) == sorted({*chinese} - {"README.md"})
+    levels = [re.findall(r"^(#+) ", prose(page), flags=re.MULTILINE) for page in (ENGLISH, CHINESE)]
+    assert levels[0] == levels[1]
+
+
+def test_the_tour_has_ten_files() -> None:
+    stops = re.findall(
+        r"^(\d+)\. \[([\w/.]+)\]\(\.\./([\w/.]+)\)", prose(ROOT / "docs" / "tour.md"), flags=re.MULTILINE
+    )
+    assert [int(number) for number, _, _ in stops] == list(range(1, 11))
+    assert all(name == target for _, name, target in stops)
+
+
+def test_decisions_are_numbered_and_say_what_they_rest_on() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    assert [page.name[:5] for page in pages] == [f"{number:04}-" for number in range(1, len(pages) + 1)]
+    for page in pages:
+        text = prose(page)
+        assert re.match(rf"# {int(page.name[:4])}\. ", text), page.name
+        assert re.findall(r"^## (\w+)", text, flags=re.MULTILINE) == HEADINGS_OF_A_DECISION, page.name
