@@ -48,7 +48,7 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_recipe_of_the_page_runs() -> None:
     from transformers import AutoModelForCausalLM
 
-    from danlu.nn.hf.folder import load_model
+    from danlu.nn.hf.folder import load_config, load_model
 
     recipe = load_recipe(Path("r.yaml"))
     run = run_stages(recipe, list(recipe.sections), lambda _: None, begin=lambda _: None)
@@ -65,6 +65,8 @@ def test_the_recipe_of_the_page_runs() -> None:
     assert settings["objective"] == {"use": "my_parts.noisy:NoisyCausalLM", "rate": 0.1}
     assert settings["optimizer"] == {"use": "my_parts.sgd:SGD", "lr": 0.5, "momentum": 0.9}
 
+    shape = recipe.section("pretrain").model.config(vocab_size=257, max_length=32)  # type: ignore[attr-defined]
+    assert load_config(run.stage("export")) == shape
     theirs = AutoModelForCausalLM.from_pretrained(run.stage("export"))
     assert type(theirs).__name__ == "MistralForCausalLM"
     ours, tokens = load_model(run.stage("export")), torch.arange(1, 30)[None]

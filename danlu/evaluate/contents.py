@@ -52,6 +52,8 @@ class Table:
     rows: Sequence[Sequence[str]]
     texts: int = 1
     title: str = ""
+    wide: bool = False
+    """Whether facts (a table without a head) have a line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +161,10 @@ def data_section(run: RunFolder) -> Section | None:
     ]
     if lost:
         tables.append(Table(("reason", "fate", "records"), lost, texts=2, title="Left out"))
-    note = (
-        f"{clean.get('files', 0):,} files held {clean.get('documents_in', 0):,} records, of which "
-        f"{clean.get('documents_kept', 0):,} were kept; {clean.get('files_ignored', 0):,} other files were not read."
-    )
+    files, records, ignored = (clean.get(name, 0) for name in ("files", "documents_in", "files_ignored"))
+    note = f"{_many(files, 'file')} with {_many(records, 'record')}, {clean.get('documents_kept', 0):,} kept."
+    if ignored:
+        note += f" {_many(ignored, 'file')} of other kinds not read."
     return Section("Data", note=note, tables=tables)
 
 
@@ -213,7 +215,7 @@ def machine_section(run: RunFolder, stages: Sequence[str]) -> Section | None:
             "platform": env.get("platform"),
             "command": " ".join(env.get("command", [])),
         }
-        tables.append(_facts({name: value for name, value in facts.items() if value}))
+        tables.append(_facts({name: value for name, value in facts.items() if value}, wide=True))
     return Section("Time, machine, versions", tables=tables) if tables else None
 
 
@@ -248,9 +250,13 @@ def _part(tensor: str) -> str:
     return next((part for mark, part in marks.items() if mark in tensor), "norms")
 
 
-def _facts(figures: Figures) -> Table:
+def _facts(figures: Figures, *, wide: bool = False) -> Table:
     rows = [(LABELS.get(name, _words(name)), _value(name, value)) for name, value in figures.items()]
-    return Table((), rows, texts=2)
+    return Table((), rows, texts=2, wide=wide)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _value(name: str, value: Any) -> str:

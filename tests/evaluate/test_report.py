@@ -134,7 +134,9 @@ def test_page_says_what_the_stages_said(run: RunFolder, recipe: Recipe) -> None:
         "A model of 11.0k parameters, trained for 65 seconds on 81.9k tokens of English and Chinese, "
         "foresees held-out documents at 1.082 bits per byte.",
         "1.010–1.150", "12.18", "41.0%", "exact duplicate", "not UTF-8", "81,920", "1,260", "some new figure",
-        "aaaaaaaaaa, with changes", "fp32: the recipe says so", "却说", "曹操大怒", "d#4",
+        "aaaaaaaaaa, with changes",
+        "2 files with 12 records, 9 kept. 1 file of other kinds not read.",
+        "fp32: the recipe says so", "却说", "曹操大怒", "d#4",
     ):  # fmt: skip
         assert wanted in text, wanted
     assert "d#0" not in text  # only the hardest three
