@@ -66,11 +66,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_stages_run_and_are_skipped(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["clean", "r.yaml"]) == 0
-    assert cli.main(["tokenizer", "r.yaml", "tokenizer.vocab_size=290"]) == 0
+    assert cli.main(["tokenizer", "r.yaml", "tokenizer.vocab_size=270"]) == 0
     done = json.loads(Path("runs/r/tokenizer/done.json").read_text(encoding="utf-8"))
-    assert done["figures"]["vocab_size"] == 290
+    assert done["figures"]["vocab_size"] == 270
     capsys.readouterr()
-    assert cli.main(["tokenizer", "r.yaml", "tokenizer.vocab_size=290"]) == 0
+    assert cli.main(["tokenizer", "r.yaml", "tokenizer.vocab_size=270"]) == 0
     captured = capsys.readouterr()
     assert captured.out == "tokenizer: unchanged, skipped\n" and captured.err == ""
 
