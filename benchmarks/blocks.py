@@ -170,6 +170,7 @@ def train(settings: Settings) -> Result:
     warm = min(WARMUP_STEPS, len(marks) - 2) if len(marks) > 1 else 0
     pace = (marks[-1] - marks[warm]) / max(1, len(marks) - 1 - warm) or float("nan")
     model = as_model(training.masters.state(), training.model.config).eval()
+    model.set_rotary()
     losses = document_losses(model, TokenStore.open(settings.store / "heldout"), batch_tokens=8192)
     return Result(
         loss=float(losses.nats.sum() / losses.tokens.sum()),

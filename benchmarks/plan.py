@@ -36,7 +36,7 @@ pretrain:
   model: {{use: gpt, layers: 4, dim: 128}}
   sequence: 256
   batch: 8
-  budget: {{steps: 600}}
+  budget: {{steps: 300}}
 """,
     "middle": f"""\
 {TEXT}

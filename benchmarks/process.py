@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import resource
-import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import ParamSpec, TypeVar
 
 from report import NotMeasuredError
+
+from danlu.machine import peak_memory_bytes
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,13 +25,11 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "CUDA_VISIBLE_DEV
 def in_fresh_process(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, int]:
     """The function's result, and the peak resident memory in bytes of the process that ran it.
 
-    Its caller must not hold much memory itself: Linux counts what a process had before its program began.
-
     Raises:
         NotMeasuredError: it raised, or the process was killed.
     """
     os.environ.update(OFFLINE)
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
         try:
             return pool.submit(_with_peak, partial(function, *args, **kwargs)).result()
         except BrokenProcessPool:
@@ -39,12 +38,18 @@ def in_fresh_process(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
             raise NotMeasuredError(f"{function.__name__}: {type(error).__name__}: {error}") from error
 
 
+def _end_with_parent() -> None:
+    """Leave no process behind that would be measured together with what comes next."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
+
+
 def _with_peak(function: Callable[[], T]) -> tuple[T, int]:
     result = function()
-    return result, peak_bytes()
-
-
-def peak_bytes() -> int:
-    """The most memory that this process has had resident."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return result, peak_memory_bytes()

@@ -30,17 +30,14 @@ class Cited:
 
     name: str
     loss: float
-    """The best validation loss, from samples of batches, in nats a character."""
+    """Validation loss from a sample of batches, in nats a character."""
     time: str
     source: str
 
 
-NANOGPT_CPU = Cited(
-    "nanoGPT's CPU recipe", 1.88, "about 3 minutes on a laptop", "https://github.com/karpathy/nanoGPT README.md"
-)
-NANOGPT_GPU = Cited(
-    "nanoGPT's GPU recipe", 1.4697, "about 3 minutes on an A100", "https://github.com/karpathy/nanoGPT README.md"
-)
+README = "README.md of https://github.com/karpathy/nanoGPT at commit 0110f3c8ab"
+NANOGPT_CPU = Cited("nanoGPT's CPU recipe", 1.88, "about 3 minutes on a CPU", README)
+NANOGPT_GPU = Cited("nanoGPT's GPU recipe", 1.4697, "about 3 minutes on an A100", README)
 
 
 def main() -> int:
@@ -57,8 +54,8 @@ def measure(overrides: list[str]) -> list[Comparison]:
         folder = Path(temporary) / "run"
         for stage in STAGES:
             run_stage(stage, [*overrides, f"run_dir={folder}"])
-        pretrain, evaluate = (RunFolder(folder).figures(stage) for stage in ("pretrain", "evaluate"))
-    return say_results(pretrain, evaluate)
+        done = RunFolder(folder).done("pretrain") or {}
+        return say_results({**done["figures"], "stage_seconds": done["seconds"]}, RunFolder(folder).figures("evaluate"))
 
 
 def run_stage(stage: str, overrides: list[str]) -> None:
@@ -75,6 +72,7 @@ def run_stage(stage: str, overrides: list[str]) -> None:
 
 def say_results(pretrain: dict[str, Any], evaluate: dict[str, Any]) -> list[Comparison]:
     """Ours beside what is wanted and what is cited."""
+    whole_stage = pretrain["stage_seconds"]
     try:
         loss, seconds = float(evaluate["all.nats_per_token"]), float(pretrain["seconds"])
         steps, speed, characters = pretrain["steps"], pretrain["tokens_per_second"], evaluate["all.tokens"]
@@ -90,6 +88,7 @@ def say_results(pretrain: dict[str, Any], evaluate: dict[str, Any]) -> list[Comp
     met = loss <= TARGET_LOSS
     say(f"loss {loss:.4f}; wanted at most {TARGET_LOSS}: {'met' if met else 'MISSED'}")
     met = seconds <= TARGET_SECONDS
+    say(f"with compilation, timed first steps and saving the stage pretrain took {whole_stage:.1f} s")
     say(f"training {seconds:.1f} s; wanted at most {TARGET_SECONDS:.0f} s: {'met' if met else 'MISSED'}")
     name = f"shakespeare: validation loss / {NANOGPT_CPU.name} (cited, not measured)"
     return [compare(name, [loss], [NANOGPT_CPU.loss], unit="nats per character")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import subprocess
 import sys
 from importlib import metadata
@@ -65,6 +66,18 @@ def free_memory_bytes() -> int | None:
         if line.startswith("MemAvailable:"):
             return min(int(line.split()[1]) * 1024, memory_bytes() or sys.maxsize)
     return None
+
+
+def peak_memory_bytes() -> int:
+    """The most main memory that this process has held at once, since its program began.
+
+    Not ``ru_maxrss`` where Linux tells it otherwise: a new process starts there with the peak of the one that made it.
+    """
+    for line in _read("/proc/self/status").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def processor() -> str:

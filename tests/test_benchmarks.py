@@ -207,3 +207,15 @@ def test_all_sides_do_the_same_rows_in_the_same_order(load: Load, tmp_path: Path
         assert example["input_ids"].tolist() == tokens + [0] * (16 - len(tokens))
         assert example["labels"].tolist() == tokens + [-100] * (16 - len(tokens))
     assert number == 7 and short
+
+
+def test_no_process_is_left_behind_to_be_measured_with_what_comes_next() -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(FOLDER)!r}); from process import in_fresh_process\n"
+        "in_fresh_process(eval, \"__import__('os').write(1, b'begun') and __import__('time').sleep(60)\")"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
+        assert parent.stdout is not None and parent.stdout.read(5) == b"begun"
+        parent.kill()
+        parent.communicate(timeout=30)  # the pipe ends when nobody holds it any more

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -16,7 +17,15 @@ WORTH_STEPS = 100
 """Compiling takes some 30 s the first time; a shorter run would not earn it back."""
 
 
-def compile_blocks(model: Transformer, setting: CompileSetting, *, steps: int | None) -> tuple[bool, str]:
+@dataclass
+class Compilation:
+    """Whether a model is compiled, and why; a compiler that fails changes both."""
+
+    on: bool
+    why: str
+
+
+def compile_blocks(model: Transformer, setting: CompileSetting, *, steps: int | None) -> Compilation:
     """Compile each block and the loss where ``setting`` and this machine allow; say whether, and why.
 
     The blocks are alike, so one compilation serves them all. Nothing is compiled yet when this
@@ -24,11 +33,11 @@ def compile_blocks(model: Transformer, setting: CompileSetting, *, steps: int | 
     """
     reason = why_not(setting, steps)
     if reason:
-        return False, f"no compilation: {reason}"
+        return Compilation(False, f"no compilation: {reason}")
     for block in model.blocks:
         block.compile(dynamic=False)
     model.head.chunk_loss = torch.compile(head.chunk_loss, dynamic=False)
-    return True, "blocks are compiled by torch.compile"
+    return Compilation(True, "blocks are compiled by torch.compile")
 
 
 def without_compilation(model: Transformer) -> None:

@@ -46,8 +46,7 @@ class Monitor:
     _refused: bool = False
 
     def __post_init__(self) -> None:
-        self._begun = time.perf_counter() - self.seconds
-        self._mark()
+        self._begun = self._mark() - self.seconds
 
     def __call__(self, info: StepInfo) -> None:
         self.tokens += info.targets
@@ -118,7 +117,12 @@ class Saver:
         by_steps = steps is not None and info.step % steps == 0
         by_time = minutes is not None and time.perf_counter() - self._last > minutes * 60
         if by_steps or by_time or self.stop:
-            self._save(info.step)
+            try:
+                self._save(info.step)
+            except OutputError as error:
+                if self.stop:
+                    raise
+                say(f"could not save a checkpoint at step {info.step} ({error}); training goes on")
         self._leave_if_asked(info.step)
 
     def finish(self, step: int) -> None:
@@ -129,13 +133,14 @@ class Saver:
             Interrupted: the process was asked to stop meanwhile.
         """
         if self.saved != step:
-            self._save(step)
-        if self.saved != step:
-            raise OutputError(f"the last checkpoint could not be saved to {self.folder}; make room and run again")
+            try:
+                self._save(step)
+            except OutputError as error:
+                problem = f"the last checkpoint could not be saved ({error}); make room and run again"
+                raise OutputError(problem) from error
         self._leave_if_asked(step)
 
     def _save(self, step: int) -> None:
-        """Save; a disk that refuses is told and does not end the training."""
         training = self.training
         weights = training.masters.state()
         check_finite(weights.values(), step=step)
@@ -143,11 +148,8 @@ class Saver:
         try:
             save_checkpoint(self.folder, state, training.model.config, tokenizer=self.tokenizer)
             self.saved = step
-        except OutputError as error:
-            if self.stop:
-                raise
-            say(f"could not save a checkpoint at step {step} ({error}); training goes on")
-        self._last = time.perf_counter()
+        finally:
+            self._last = time.perf_counter()
 
     def _leave_if_asked(self, step: int) -> None:
         if self.stop:

@@ -7,8 +7,6 @@ on a few real training steps, in a process of their own so that the peak is thei
 from __future__ import annotations
 
 import multiprocessing
-import resource
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -22,6 +20,7 @@ from danlu.corpus.pack import Pack
 from danlu.corpus.store import StoreWriter, TokenStore
 from danlu.errors import InputError
 from danlu.log import duration, say, short
+from danlu.machine import peak_memory_bytes
 from danlu.nn.config import TransformerConfig
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Recipe
@@ -215,5 +214,4 @@ def _in_own_process(settings: Pretrain, store: Path, seed: int) -> _Measured:
 def _measure(settings: Pretrain, store: Path, seed: int) -> _Measured:
     training = set_up(settings, TokenStore.open(store), seed=seed)
     timed = probe(training, settings.objective, say)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return _Measured(timed, peak, training.tokens_per_step, training.precision, training.compilation)
+    return _Measured(timed, peak_memory_bytes(), training.tokens_per_step, training.precision, training.compilation)

@@ -60,7 +60,9 @@ def warm_up(training: Training, objective: Objective, say: Callable[[str], None]
         if not _from_compiler(error):
             raise
         without_compilation(training.model)
-        say(f"torch.compile failed, so blocks run as they are: {_first_line(error)}")
+        training.compiling.on = False
+        training.compiling.why = f"no compilation: torch.compile failed: {_first_line(error)}"
+        say(training.compilation)
         _run(training, objective, 0)
 
 

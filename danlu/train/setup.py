@@ -11,7 +11,7 @@ from danlu.corpus.batches import StepBatches
 from danlu.corpus.rows import Rows
 from danlu.corpus.store import TokenStore
 from danlu.nn.transformer import Transformer
-from danlu.train.compiling import compile_blocks
+from danlu.train.compiling import Compilation, compile_blocks
 from danlu.train.heap import keep_freed_memory
 from danlu.train.precision import FloatMasters, choose_dtype
 from danlu.train.settings import TrainSettings
@@ -32,9 +32,16 @@ class Training:
     steps_per_epoch: float
     precision: str
     """Which number type, and the rule that chose it."""
-    compilation: str
-    """Whether blocks are compiled, and why."""
-    compiled: bool
+    compiling: Compilation
+
+    @property
+    def compilation(self) -> str:
+        """Whether blocks are compiled, and why, in words."""
+        return self.compiling.why
+
+    @property
+    def compiled(self) -> bool:
+        return self.compiling.on
 
 
 def set_up(settings: TrainSettings, store: TokenStore, *, seed: int) -> Training:
@@ -51,12 +58,11 @@ def set_up(settings: TrainSettings, store: TokenStore, *, seed: int) -> Training
     example = partial(settings.objective.example, eot=store.border)
     micro_batch = min(settings.micro_batch or rows_at_once(settings.batch, settings.sequence), settings.batch)
     batches = StepBatches(rows, example, settings.batch, micro_batch)
-    compiled, compilation = compile_blocks(model, settings.compile, steps=settings.budget.steps)
     tokens_per_step = settings.batch * settings.sequence
     steps_per_epoch = rows.per_epoch / settings.batch
-    return Training(
-        model, masters, optimizer, batches, tokens_per_step, steps_per_epoch, precision, compilation, compiled
-    )
+    steps = settings.budget.steps_at_most(tokens_per_step=tokens_per_step, steps_per_epoch=steps_per_epoch)
+    compiling = compile_blocks(model, settings.compile, steps=steps)
+    return Training(model, masters, optimizer, batches, tokens_per_step, steps_per_epoch, precision, compiling)
 
 
 def rows_at_once(batch: int, sequence: int) -> int:

@@ -29,7 +29,7 @@ TOKENS = torch.zeros(4, 3, dtype=torch.long)
 
 CASES: list[tuple[Callable[[Tensor], Tensor], stock.LogitsProcessor]] = [
     *((lambda x, k=k: keep_top_k(x, k), stock.TopKLogitsWarper(k)) for k in (1, 2, 7, 50, 1000)),
-    *((lambda x, p=p: keep_top_p(x, p), stock.TopPLogitsWarper(p)) for p in (1e-6, 0.3, 0.9, 0.999, 1.0)),
+    *((lambda x, p=p: keep_top_p(x, p), stock.TopPLogitsWarper(p)) for p in (1e-9, 1e-6, 0.3, 0.9, 0.999, 1.0)),
     *((lambda x, p=p: keep_min_p(x, p), stock.MinPLogitsWarper(p)) for p in (0.0, 0.05, 0.5, 1.0)),
 ]  # fmt: skip
 
@@ -115,7 +115,14 @@ def test_what_is_ruled_out_is_never_drawn(values: list[float], seed: int, data: 
     assert set(draw(x.expand(20, -1), [generator] * 20)) <= kept
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1e-30, 1e-5])
+@pytest.mark.parametrize("uniform", [0.0, 1 - 2**-53])
+def test_the_ends_of_the_uniform_numbers_draw_tokens_too(uniform: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "rand", lambda size, **rest: torch.full((size,), uniform, dtype=torch.float64))
+    x = torch.tensor([-torch.inf, 1.0, 2.0, 0.5, -torch.inf])
+    assert draw(x[None], [torch.Generator()]) == [1 if uniform == 0 else 3]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1e-37, 1e-5])
 def test_the_coldest_takes_the_likeliest(temperature: float) -> None:
     x = logits(0, scale=100.0)
     generators = [torch.Generator() for _ in range(4)]

@@ -39,6 +39,14 @@ def test_the_cut_is_exact_and_does_not_depend_on_the_pieces(text: str, stops: li
     assert filter_.push("a") == "" if stopped else True
 
 
+def test_the_first_to_be_complete_counts_even_if_another_begins_earlier() -> None:
+    for pieces in (["abbx"], ["a", "b", "b", "x"]):
+        filter_ = StopFilter(["abb", "b"])
+        assert "".join(map(filter_.push, pieces)) == "a"
+    longest = StopFilter(["b", "ab"])
+    assert longest.push("cab") == "c"
+
+
 def test_held_text_comes_when_it_becomes_no_stop_string() -> None:
     filter_ = StopFilter(["\n\nUser:"])
     assert [filter_.push(piece) for piece in ("Yes.\n", "\nUs", "eful", "\n\nUser", ": no", "more")] == [

@@ -68,7 +68,7 @@ def test_loss_and_gradient_of_one_document_are_those_of_transformers(family: Fam
     theirs.backward()
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
     gradient = stock.get_input_embeddings().weight.grad
-    torch.testing.assert_close(model.embedding.weight.grad, gradient, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(model.embedding.weight.grad, gradient, rtol=0, atol=1e-5 * float(gradient.abs().max()))
 
 
 def test_an_end_of_text_token_opens_a_document() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from danlu.nn.families import Llama
 from danlu.nn.transformer import Transformer
+from danlu.optim import muon
 from danlu.optim.adamw import AdamW
 from danlu.optim.muon import Muon, orthogonalise
 from danlu.optim.protocol import is_matrix
@@ -27,16 +28,20 @@ def conditioned(rows: int, columns: int, condition: float) -> Tensor:
 
 @pytest.mark.parametrize(("rows", "columns"), [(32, 32), (16, 64), (64, 16), (1, 20), (20, 1)])
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e4])
-def test_orthogonalise_gives_the_polar_factor(rows: int, columns: int, scale: float) -> None:
+@pytest.mark.parametrize(("bfloat16", "tolerance"), [(None, 2e-4), ("amx_bf16", 0.04)], ids=["fp32", "bf16"])
+def test_orthogonalise_gives_the_polar_factor(
+    rows: int, columns: int, scale: float, bfloat16: str | None, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(muon, "fast_bfloat16", lambda: bfloat16)
     matrix = conditioned(rows, columns, 100.0)
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
     result = orthogonalise((matrix * scale).float()[None])[0].double()
     inside = u.T @ result @ v.T
     values = inside.diagonal()
     assert (values - 1).abs().max() < 0.15, values  # singular values near 1, all positive
-    # the singular vectors are those of the matrix, within float32's rounding of a squared matrix
-    assert (inside - values.diag()).abs().max() < 2e-4
-    torch.testing.assert_close(result, u @ inside @ v, rtol=0, atol=1e-4)  # and nothing lies outside them
+    # the singular vectors are those of the matrix, within the number type's rounding of a squared matrix
+    assert (inside - values.diag()).abs().max() < tolerance
+    torch.testing.assert_close(result, u @ inside @ v, rtol=0, atol=tolerance / 2)  # and nothing lies outside them
 
 
 def test_matrices_of_a_batch_do_not_touch_each_other() -> None:
@@ -94,11 +99,11 @@ def test_everything_else_follows_adamw() -> None:
 def test_matrices_of_blocks_go_to_muon_and_the_rest_to_adamw() -> None:
     model = Transformer(Llama(layers=1, dim=64).config(vocab_size=20, max_length=8))
     named = list(model.named_parameters())
-    muon, adamw = Muon().build(named).param_groups
-    assert (muon["rule"], adamw["rule"]) == ("muon", "adamw")
-    assert (muon["lr_scale"], adamw["lr_scale"]) == (Muon().lr, Muon().adamw_lr)
+    matrix, adamw = Muon().build(named).param_groups
+    assert (matrix["rule"], adamw["rule"]) == ("muon", "adamw")
+    assert (matrix["lr_scale"], adamw["lr_scale"]) == (Muon().lr, Muon().adamw_lr)
     names = {id(weight): name for name, weight in named}
-    matrices = {names[id(weight)] for weight in muon["params"]}
+    matrices = {names[id(weight)] for weight in matrix["params"]}
     assert matrices == {name for name, weight in named if is_matrix(name, weight)}
     assert {name.removeprefix("blocks.0.") for name in matrices} == {
         "attention.query.weight", "attention.key.weight", "attention.value.weight", "attention.out.weight",

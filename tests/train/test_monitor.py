@@ -1,0 +1,244 @@
+"""The hooks of a run: what is written, when it is saved, and what happens where the disk refuses."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from danlu.corpus.batches import collate
+from danlu.corpus.rows import Rows
+from danlu.corpus.store import TokenStore
+from danlu.errors import DanluError, Interrupted, OutputError
+from danlu.log import MetricsLog, Progress, read_metrics
+from danlu.objectives.clm import CausalLM
+from danlu.train import monitor as module
+from danlu.train.checkpoint import checkpoints, load_newest
+from danlu.train.loop import StepInfo
+from danlu.train.monitor import Monitor, Saver, heldout_loss
+from danlu.train.settings import SaveInterval
+from danlu.train.setup import Training
+from danlu.train.signals import StopRequest
+
+MakeTraining = Callable[..., Training]
+
+
+def info(step: int, **changes: Any) -> StepInfo:
+    return StepInfo(**{"step": step, "loss": 2.5, "grad_norm": 0.5, "lr": 1.0, "targets": 10, **changes})
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time in its last element; every look at it takes a second."""
+    now = [0.0]
+
+    def look() -> float:
+        now.append(now[-1] + 1)
+        return now[-1]
+
+    monkeypatch.setattr(module.time, "perf_counter", look)
+    return now
+
+
+def make_monitor(folder: Path, **settings: Any) -> Monitor:
+    known: dict[str, Any] = {"heldout": lambda: 3.25, "heldout_steps": frozenset({2})}
+    return Monitor(MetricsLog(folder), Progress("test", 10, "steps"), **{**known, **settings})
+
+
+def test_a_line_a_step(tmp_path: Path, clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    monitor = make_monitor(tmp_path, tokens=1000, seconds=50.0)
+    for step in (1, 2, 3):
+        monitor(info(step, loss=3.0 - step / 10))
+    lines = read_metrics(tmp_path)
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    assert [line["tokens"] for line in lines] == [1010, 1020, 1030]
+    assert [line["loss"] for line in lines] == [2.9, 2.8, 2.7]
+    assert [line.get("heldout_loss") for line in lines] == [None, 3.25, None]
+    seconds = [line["seconds"] for line in lines]
+    assert 50 < seconds[0] < seconds[1] < seconds[2]
+    assert (monitor.tokens, monitor.loss, round(monitor.seconds, 3)) == (1030, 2.7, seconds[-1])
+    assert lines[0]["tokens_per_second"] == pytest.approx(10 / (seconds[0] - 50))
+    assert capsys.readouterr().out == "step 2: loss 2.800, held-out 3.250\n"
+
+
+def test_the_time_of_a_held_out_measurement_is_not_in_the_pace(tmp_path: Path, clock: list[float]) -> None:
+    def heldout() -> float:
+        clock.append(clock[-1] + 1000)
+        return 3.0
+
+    monitor = make_monitor(tmp_path, heldout=heldout)
+    for step in (1, 2, 3):
+        monitor(info(step))
+    paces = [line["tokens_per_second"] for line in read_metrics(tmp_path)]
+    assert min(paces) >= 5
+
+
+def test_a_disk_that_refuses_metrics_is_told_once_and_half_a_line_is_never_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor = make_monitor(tmp_path, heldout_steps=frozenset())
+    monitor(info(1))
+    real, full = os.write, [True]
+
+    def write(descriptor: int, data: bytes) -> int:
+        if not full[0]:
+            return real(descriptor, data)
+        if len(data) > 10:
+            return real(descriptor, data[:10])  # the room that was left
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", write)
+    for step in (2, 3):
+        monitor(info(step))
+    full[0] = False
+    monitor(info(4))
+    assert [(line["step"], line["tokens"]) for line in read_metrics(tmp_path)] == [(1, 10), (4, 40)]
+    told = capsys.readouterr().out.splitlines()
+    assert told == [
+        "could not write metrics at step 2 ([Errno 28] No space left on device); training goes on without them"
+    ]
+
+
+@pytest.mark.parametrize("batch", [1, 5, 32, 100])
+def test_held_out_loss_is_the_mean_over_the_first_rows(
+    batch: int, make_training: MakeTraining, packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HELDOUT_ROWS", 7)
+    training = make_training()
+    torch.nn.init.normal_(training.model.head.weight, std=0.5)
+    rows = Rows(TokenStore.open(packed / "run" / "pack" / "heldout"), 24, 1)
+    assert rows.per_epoch > 7
+    examples = [CausalLM().example(rows[n], eot=rows.store.eot, noise=None) for n in range(7)]  # type: ignore[arg-type]
+    alone = [collate([example], length=24) for example in examples]
+    expected = sum(float(CausalLM().loss(training.model, part).detach()) for part in alone)
+    found = heldout_loss(training.model, CausalLM(), rows, batch=batch)
+    assert found == pytest.approx(expected / sum(part.count for part in alone), rel=1e-5)
+    assert found != pytest.approx(math.log(rows.store.vocab_size), rel=1e-3)
+    assert all(weight.grad is None for weight in training.model.parameters())
+
+
+class Saves:
+    """A saver in a folder of its own, and what it said."""
+
+    def __init__(self, training: Training, folder: Path, tokenizer: Path, **interval: Any) -> None:
+        self.stop = StopRequest()
+        self.folder = folder / "checkpoints"
+        self.monitor = make_monitor(folder, heldout_steps=frozenset())
+        settings = SaveInterval(**{"steps": None, "minutes": None, **interval})
+        self.saver = Saver(self.folder, training, self.monitor, self.stop, settings, tokenizer=tokenizer)
+
+    def steps(self, *numbers: int) -> None:
+        for number in numbers:
+            self.monitor(info(number))
+            self.saver(info(number))
+
+    def saved(self) -> list[str]:
+        return [path.name for path in checkpoints(self.folder)]
+
+
+@pytest.fixture
+def saves(make_training: MakeTraining, tmp_path: Path, packed: Path) -> Callable[..., Saves]:
+    def make(**interval: Any) -> Saves:
+        return Saves(make_training(), tmp_path, packed / "run" / "tokenizer", **interval)
+
+    return make
+
+
+def test_saving_by_steps(saves: Callable[..., Saves]) -> None:
+    work = saves(steps=3)
+    work.steps(1, 2)
+    assert work.saved() == []
+    work.steps(3, 4, 5, 6, 7)
+    assert work.saved() == ["step-00000003", "step-00000006"]
+    state = load_newest(work.folder, pytest.fail)
+    assert state is not None
+    assert (state.step, state.tokens) == (6, 60)
+    work.saver.finish(7)
+    assert work.saved() == ["step-00000006", "step-00000007"]
+
+
+def test_saving_by_minutes(saves: Callable[..., Saves], clock: list[float]) -> None:
+    work = saves(minutes=2)
+    work.saver._last = clock[-1]
+    work.steps(1, 2)
+    clock.append(clock[-1] + 121)
+    work.steps(3, 4)
+    assert work.saved() == ["step-00000003"]
+    clock.append(clock[-1] + 121)
+    work.steps(5)
+    assert work.saved() == ["step-00000003", "step-00000005"]
+
+
+def test_a_request_to_stop_saves_this_step_and_leaves(saves: Callable[..., Saves]) -> None:
+    work = saves()
+    work.steps(1, 2)
+    work.stop.signal = signal.SIGTERM
+    with pytest.raises(Interrupted, match=r"^stopped after step 3 as asked; the work is saved") as caught:
+        work.steps(3)
+    assert caught.value.exit_code == 143
+    assert work.saved() == ["step-00000003"]
+
+
+def test_a_request_during_the_last_save_is_not_forgotten(saves: Callable[..., Saves]) -> None:
+    work = saves()
+    work.steps(1)
+    work.stop.signal = signal.SIGINT
+    with pytest.raises(Interrupted) as caught:
+        work.saver.finish(1)
+    assert caught.value.exit_code == 130
+    assert work.saved() == ["step-00000001"]
+
+
+def test_a_disk_that_refuses_does_not_end_the_training(
+    saves: Callable[..., Saves], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = saves(steps=2)
+    work.steps(1, 2)
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fsync(descriptor: int) -> None:
+        raise full
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        work.steps(3, 4, 5)
+        [line] = capsys.readouterr().out.splitlines()
+        assert line.startswith("could not save a checkpoint at step 4 (cannot write to ")
+        assert line.endswith("no space left on the disk); training goes on")
+        assert work.saved() == ["step-00000002"]
+        problem = r"^the last checkpoint could not be saved \(cannot write to [^\n]*\); make room and run again$"
+        with pytest.raises(OutputError, match=problem):
+            work.saver.finish(5)
+        work.stop.signal = signal.SIGTERM
+        with pytest.raises(OutputError, match="no space left"):  # not the line that says that the work is saved
+            work.steps(6)
+        work.stop.signal = 0
+    assert work.saved() == ["step-00000002"]
+    work.saver.finish(6)
+    assert work.saved() == ["step-00000002", "step-00000006"]
+
+
+def test_what_is_saved_already_is_not_saved_again_at_the_end(
+    saves: Callable[..., Saves], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = saves(steps=2)
+    work.steps(1, 2)
+    monkeypatch.setattr(module, "save_checkpoint", lambda *_, **__: pytest.fail("saved again"))
+    work.saver.finish(2)
+
+
+def test_weights_that_are_no_numbers_are_never_saved(saves: Callable[..., Saves]) -> None:
+    work = saves(steps=2)
+    work.steps(1, 2)
+    with torch.no_grad():
+        next(iter(work.saver.training.masters.named.values())).view(-1)[5] = math.nan
+    with pytest.raises(DanluError, match=r"^weights are no longer finite after step 4: "):
+        work.steps(3, 4)
+    assert work.saved() == ["step-00000002"]

@@ -1,0 +1,233 @@
+"""The stage pretrain in one process: what it leaves, and that no interruption changes it."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from danlu.corpus.store import TokenStore
+from danlu.errors import CheckpointError, DanluError, OutputError
+from danlu.log import read_metrics
+from danlu.nn.hf.folder import load_model
+from danlu.runs import Job
+from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.train import monitor
+from danlu.train import pretrain as module
+from danlu.train import probe as probe_module
+from danlu.train.checkpoint import checkpoints, save_checkpoint
+from danlu.train.loop import StepInfo
+from danlu.train.pretrain import Pretrain
+
+Train = Callable[..., Job]
+TIMED = ("pretrain.budget={minutes: 100, steps: 12}", "pretrain.save.steps=3")
+SHORT = ("pretrain.budget.steps=12", "pretrain.save.steps=3")
+
+
+def result(job: Job) -> dict[str, bytes]:
+    """Everything that the next stage or the next step could see of a training."""
+    newest = checkpoints(job.out / "checkpoints")[-1]
+    files = [newest / "model.safetensors", newest / "training" / "optimizer.safetensors",
+             newest / "training" / "state.json", job.out / "model" / "model.safetensors"]  # fmt: skip
+    return {path.relative_to(job.out).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """The folder of the trainings that are not called otherwise."""
+    return tmp_path / "pretrain"
+
+
+class Unplugged(BaseException):
+    """No handler of ours may catch it."""
+
+
+@pytest.fixture
+def unplug(monkeypatch: pytest.MonkeyPatch, train: Train) -> Callable[..., None]:
+    """``unplug(7, *overrides)``: train, and end without a word after step 7, before it is saved."""
+
+    def run(step: int, *overrides: str, out: str = "pretrain") -> None:
+        def hook(info: StepInfo) -> None:
+            if info.step == step:
+                raise Unplugged
+
+        with monkeypatch.context() as patch, pytest.raises(Unplugged):
+            patch.setattr(module, "stop_where_diverged", hook)
+            train(*overrides, out=out)
+
+    return run
+
+
+def test_what_a_training_leaves(train: Train, packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job, store = train(*SHORT, "pretrain.evaluations=3"), TokenStore.open(packed / "run" / "pack" / "train")
+    lines = read_metrics(job.out)
+    assert [line["step"] for line in lines] == list(range(1, 13))
+    assert [line["step"] for line in lines if "heldout_loss" in line] == [4, 8, 12]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert lines[0]["loss"] == pytest.approx(math.log(store.vocab_size))
+    assert [path.name for path in checkpoints(job.out / "checkpoints")] == ["step-00000009", "step-00000012"]
+    load_model(job.out / "model")
+    assert Tokenizer.load(job.out / "model").encode("to be") == Tokenizer.load(packed / "run" / "tokenizer").encode(
+        "to be"
+    )
+    epochs = 12 * 4 / -(-store.targets // 24)
+    assert f"12 steps of 96 tokens: {epochs:.2f} epochs" in capsys.readouterr().out
+
+
+def test_the_figures_are_those_of_the_metrics(make_job: Callable[..., Job]) -> None:
+    job = make_job(*SHORT)
+    stage = job.recipe.section("pretrain")
+    assert isinstance(stage, Pretrain)
+    figures = stage.run(job)
+    last = read_metrics(job.out)[-1]
+    assert (figures["tokens"], figures["loss"], figures["seconds"]) == (last["tokens"], last["loss"], last["seconds"])
+    assert figures["steps"] == 12
+    assert figures["parameters"] == sum(weight.numel() for weight in load_model(job.out / "model").parameters())
+    assert figures["precision"] == "fp32: the recipe says so"
+    again = stage.run(job)  # as after a kill between the last save and done.json
+    assert {key: again[key] for key in ("tokens", "loss", "steps")} == {
+        key: figures[key] for key in ("tokens", "loss", "steps")
+    }
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("pretrain.optimizer=adamw", "pretrain.schedule=cosine", "pretrain.micro_batch=3"),
+        ("pretrain.precision=bf16",),
+        ("pretrain.model={use: llama, layers: 1, dim: 32, heads: 2, tied: true}", "pretrain.sequence=500"),
+    ],
+    ids=["muon", "adamw", "bf16", "tied, several epochs"],
+)
+@pytest.mark.parametrize("step", [2, 7])
+def test_a_resumed_training_is_the_uninterrupted_one(
+    overrides: tuple[str, ...], step: int, train: Train, unplug: Callable[..., None]
+) -> None:
+    straight = train(*SHORT, *overrides, out="straight")
+    unplug(step, *SHORT, *overrides)
+    unplug(11, *SHORT, *overrides)
+    resumed = train(*SHORT, *overrides)
+    assert result(resumed) == result(straight)
+    for a, b in zip(read_metrics(resumed.out), read_metrics(straight.out), strict=True):
+        timed = ("seconds", "tokens_per_second")
+        assert {k: v for k, v in a.items() if k not in timed} == {k: v for k, v in b.items() if k not in timed}
+    seconds = [line["seconds"] for line in read_metrics(resumed.out)]
+    assert all(after > before for before, after in pairwise(seconds))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [("pretrain.save.steps=5",), ("pretrain.save={minutes: 0.00001}",), ("pretrain.save={minutes: null}",),
+     ("pretrain.evaluations=0",), ("pretrain.evaluations=12",)],
+)  # fmt: skip
+def test_saving_and_measuring_change_nothing(overrides: tuple[str, ...], train: Train) -> None:
+    assert result(train(*SHORT, *overrides, out="other")) == result(train(*SHORT))
+
+
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(
+    train: Train, unplug: Callable[..., None], capsys: pytest.CaptureFixture[str], out: Path
+) -> None:
+    straight = train(*SHORT, out="straight")
+    unplug(11, *SHORT)
+    newest = out / "checkpoints" / "step-00000009"
+    (newest / "training" / "optimizer.safetensors").write_bytes(b"lost")
+    capsys.readouterr()
+    resumed = train(*SHORT)
+    told = capsys.readouterr().out.splitlines()
+    assert (
+        f"checkpoint {newest} is damaged (training/optimizer.safetensors is not what was written); "
+        "going on from step-00000006"
+    ) in told
+    assert "going on after step 6" in told
+    assert result(resumed) == result(straight)
+    assert [line["step"] for line in read_metrics(out)] == list(range(1, 13))
+
+
+def test_where_all_checkpoints_are_damaged_nothing_starts_from_scratch(
+    train: Train, unplug: Callable[..., None], out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unplug(11, *SHORT)
+    for path in checkpoints(out / "checkpoints"):
+        (path / "config.json").unlink()
+    monkeypatch.setattr(module, "fit", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(CheckpointError, match=r"^every checkpoint in [^\n]* is damaged; delete that folder [^\n]*$"):
+        train(*SHORT)
+
+
+def test_a_timed_budget_is_fixed_once(
+    train: Train, unplug: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe_module, "PROBE_SECONDS", 0.0)
+    straight = train(*SHORT, out="straight")
+    unplug(7, *TIMED)
+    monkeypatch.setattr(module, "probe", lambda *_: pytest.fail("timed again"))
+    assert result(train(*TIMED)) == result(straight)
+
+
+def test_a_lost_plan_is_made_again_where_the_recipe_says_it_all(
+    train: Train, unplug: Callable[..., None], out: Path
+) -> None:
+    straight = train(*SHORT, out="straight")
+    unplug(7, *SHORT)
+    plan = out / "plan.json"
+    assert json.loads(plan.read_text()) == {"steps": 12}
+    plan.write_text('{"steps": ')
+    assert result(train(*SHORT)) == result(straight)
+
+
+def test_a_lost_plan_of_a_timed_budget_is_told(
+    train: Train, unplug: Callable[..., None], out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe_module, "PROBE_SECONDS", 0.0)
+    unplug(7, *TIMED)
+    (out / "plan.json").unlink()
+    with pytest.raises(CheckpointError, match=rf"^{out / 'plan.json'} is missing or damaged, [^\n]*$"):
+        train(*TIMED)
+
+
+def test_lost_metrics_are_no_reason_to_fail(train: Train, unplug: Callable[..., None], out: Path) -> None:
+    straight = train(*SHORT, out="straight")
+    unplug(7, *SHORT)
+    (out / "metrics.jsonl").unlink()
+    shutil.rmtree(out / "tensorboard")
+    resumed = train(*SHORT)
+    lines = read_metrics(out)
+    assert [line["step"] for line in lines] == list(range(7, 13))
+    assert lines[-1]["tokens"] == read_metrics(straight.out)[-1]["tokens"]
+    assert result(resumed) == result(straight)
+
+
+@pytest.mark.parametrize("lr", ["1.0e+10", "1.0e+38"])
+def test_divergence_ends_with_a_line_and_no_bad_checkpoint(lr: str, train: Train, out: Path) -> None:
+    wild = (*SHORT, f"pretrain.optimizer={{use: adamw, lr: {lr}}}", "pretrain.save.steps=1", "pretrain.clip=0")
+    with pytest.raises(DanluError, match=r"^(the loss|the norm|weights)[^\n]* step \d+: the training has diverged"):
+        train(*wild)
+    assert not (out / "model").exists()
+    for path in checkpoints(out / "checkpoints"):
+        assert all(bool(weight.isfinite().all()) for weight in load_model(path).parameters())
+
+
+def test_a_full_disk_is_an_error_only_at_the_end(
+    train: Train, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def save(folder: Path, state: Any, *arguments: Any, **settings: Any) -> Path:
+        if state.step > 3:
+            raise OutputError(f"cannot write to {folder}: no space left on the disk")
+        return save_checkpoint(folder, state, *arguments, **settings)
+
+    straight = train(*SHORT, out="straight")
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match=r"^the last checkpoint could not be saved"):
+        patch.setattr(monitor, "save_checkpoint", save)
+        train(*SHORT)
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("could not save")]
+    assert [line.split("(")[0] for line in told] == [f"could not save a checkpoint at step {n} " for n in (6, 9, 12)]
+    assert [path.name for path in checkpoints(out / "checkpoints")] == ["step-00000003"]
+    assert not (out / "model").exists()
+    assert result(train(*SHORT)) == result(straight)
