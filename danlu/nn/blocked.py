@@ -36,7 +36,7 @@ class BlockedAttention(torch.autograd.Function):
             highest = scores.amax(-1, keepdim=True)
             weights = torch.exp(scores - highest)
             total = weights.sum(-1, keepdim=True)
-            outs.append((weights / total).to(v.dtype) @ v[:, :, :end])
+            outs.append(((weights.to(v.dtype) @ v[:, :, :end]) / total).to(v.dtype))
             sums.append(highest + torch.log(total))
         out, log_sum_BHT1 = torch.cat(outs, 2), torch.cat(sums, 2)
         ctx.save_for_backward(q, k, v, out, log_sum_BHT1, segments)
@@ -48,8 +48,7 @@ class BlockedAttention(torch.autograd.Function):
         grad = grads[0]
         scale = q.shape[-1] ** -0.5
         inner = (grad.float() * out.float()).sum(-1, keepdim=True)
-        grad_k, grad_v = (torch.zeros(x.shape, dtype=torch.float32, device=x.device) for x in (k, v))
-        grad_q = []
+        grad_q, grad_k, grad_v = [], [], []
         for start, end in _blocks(q.shape[2]):
             block = slice(start, end)
             weights = torch.exp(_scores(q[:, :, block], k[:, :, :end]) - log_sum[:, :, block])
@@ -57,9 +56,22 @@ class BlockedAttention(torch.autograd.Function):
             grad_weights = grad[:, :, block] @ v[:, :, :end].mT
             grad_scores = (weights * (grad_weights.float() - inner[:, :, block]) * scale).to(q.dtype)
             grad_q.append(grad_scores @ k[:, :, :end])
-            grad_v[:, :, :end] += weights.to(q.dtype).mT @ grad[:, :, block]
-            grad_k[:, :, :end] += grad_scores.mT @ q[:, :, block]
-        return torch.cat(grad_q, 2), grad_k.to(k.dtype), grad_v.to(v.dtype), None
+            grad_k.append(grad_scores.mT @ q[:, :, block])
+            grad_v.append(weights.to(q.dtype).mT @ grad[:, :, block])
+        return torch.cat(grad_q, 2), _sum_over_queries(grad_k), _sum_over_queries(grad_v), None
+
+
+def _sum_over_queries(parts: list[Tensor]) -> Tensor:
+    """Add up gradients ``[B, H, K, E]`` that reach to the ends of their blocks, in float32, block of keys by block.
+
+    Written without a sum in place, which the compiler would turn into code that grows exponentially with the blocks.
+    """
+    sums, start = [], 0
+    for number, part in enumerate(parts):
+        end = part.shape[2]
+        sums.append(sum(later[:, :, start:end].float() for later in parts[number:]).to(part.dtype))
+        start = end
+    return torch.cat(sums, 2)
 
 
 def _blocks(length: int) -> list[tuple[int, int]]:
@@ -74,8 +86,8 @@ def _scores(q_BHQE: Tensor, k_BHKE: Tensor) -> Tensor:
 
 def _visible(start: int, end: int, segments: Tensor | None, device: torch.device) -> Tensor:
     """``[1 or B, 1, Q, K]``: which keys the queries from ``start`` to ``end`` see."""
-    queries = torch.arange(start, end, device=device)[:, None]
-    causal = (torch.arange(end, device=device)[None, :] <= queries)[None, None]
+    queries = torch.arange(start, end, dtype=torch.int32, device=device)[:, None]
+    causal = (torch.arange(end, dtype=torch.int32, device=device)[None, :] <= queries)[None, None]
     if segments is None:
         return causal
     return causal & (segments[:, None, start:end, None] == segments[:, None, None, :end])

@@ -16,4 +16,5 @@ def rotary_table(length: int, head_dim: int, *, theta: float, direction: int = 1
 def rotate(x_BHTE: Tensor, cos_TF: Tensor, sin_TF: Tensor) -> Tensor:
     """Turn the pairs ``(x[i], x[i + E/2])`` by their position's angles; E is the head width."""
     left, right = x_BHTE.chunk(2, dim=-1)
-    return torch.cat((left * cos_TF - right * sin_TF, right * cos_TF + left * sin_TF), dim=-1).type_as(x_BHTE)
+    turned = (left * cos_TF - right * sin_TF, right * cos_TF + left * sin_TF)
+    return torch.cat([half.type_as(x_BHTE) for half in turned], dim=-1)

@@ -78,6 +78,8 @@ class Transformer(nn.Module):
         end = start + tokens_BT.shape[1]
         if end > self.config.max_length:
             raise ValueError(f"the model sees at most {self.config.max_length} tokens; got {end}")
+        if segments is not None:
+            segments = segments.int()
         rotary = (self.cos_TF[start:end], self.sin_TF[start:end])
         x_BTD = self.embedding(tokens_BT)
         if self.norm_embedding is not None:
