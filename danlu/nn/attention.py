@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danlu.nn.blocked import BlockedAttention
+from danlu.nn.blocked import LONGEST, BlockedAttention
 from danlu.nn.cache import KVCache
 from danlu.nn.config import TransformerConfig
 from danlu.nn.norm import RMSNorm
@@ -60,7 +60,7 @@ def attend(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, *, segments: Tensor |
         segments: ``[B, T]`` document numbers where T = S; tokens of different documents never see each other.
     """
     queries, positions, heads = q_BHTE.shape[2], k_BGSE.shape[2], q_BHTE.shape[1]
-    if torch.compiler.is_compiling() and q_BHTE.device.type == "cpu" and queries == positions:
+    if torch.compiler.is_compiling() and q_BHTE.device.type == "cpu" and queries == positions <= LONGEST:
         repeats = heads // k_BGSE.shape[1]
         k_BHSE, v_BHSE = (x.repeat_interleave(repeats, 1) if repeats > 1 else x for x in (k_BGSE, v_BGSE))
         out: Tensor = BlockedAttention.apply(q_BHTE, k_BHSE, v_BHSE, segments)  # type: ignore[no-untyped-call]

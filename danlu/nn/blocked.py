@@ -1,8 +1,9 @@
 """Causal attention in blocks of queries, written as matrix products for ``torch.compile`` to fuse around.
 
 On CPUs the products reach the rate of the processor's matrix units and the compiler fuses what
-stands between them; a block of queries never touches the keys behind its end, and memory grows with
-the length, not its square (the recomputation of FlashAttention, Dao et al. 2022, arXiv:2205.14135).
+stands between them; a block of queries never touches the keys behind its end. The exponentials are
+kept for the backward pass, unnormalised as in FlashAttention (Dao et al. 2022, arXiv:2205.14135):
+their memory grows with the square of the length, so rows above ``LONGEST`` go another way.
 
 Axes: B batch, H heads, T tokens, Q queries of a block, K keys up to its end, E head width.
 """
@@ -14,6 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+
+LONGEST = 2048
+"""Tokens of the longest row that is worth its memory here."""
 
 
 def block_length(length: int) -> int:
@@ -29,35 +34,35 @@ class BlockedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, segments: Tensor | None) -> Tensor:
-        outs, sums = [], []
+        outs, totals, kept = [], [], []
         for start, end in _blocks(q.shape[2]):
-            scores = _scores(q[:, :, start:end], k[:, :, :end])
-            scores = torch.where(_visible(start, end, segments, q.device), scores, -math.inf)
-            highest = scores.amax(-1, keepdim=True)
-            weights = torch.exp(scores - highest)
-            total = weights.sum(-1, keepdim=True)
-            outs.append(((weights.to(v.dtype) @ v[:, :, :end]) / total).to(v.dtype))
-            sums.append(highest + torch.log(total))
-        out, log_sum_BHT1 = torch.cat(outs, 2), torch.cat(sums, 2)
-        ctx.save_for_backward(q, k, v, out, log_sum_BHT1, segments)
+            scores = (q[:, :, start:end] @ k[:, :, :end].mT).float() * q.shape[-1] ** -0.5
+            scores = scores + _mask(start, end, segments, q.device)
+            exponentials = torch.exp(scores - scores.amax(-1, keepdim=True))
+            total = exponentials.sum(-1, keepdim=True)
+            weights = exponentials.to(v.dtype)
+            outs.append(((weights @ v[:, :, :end]) / total).to(v.dtype))
+            totals.append(total)
+            kept.append(weights)
+        out = torch.cat(outs, 2)
+        ctx.save_for_backward(q, k, v, out, torch.cat(totals, 2), *kept)
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        q, k, v, out, log_sum, segments = ctx.saved_tensors
+        q, k, v, out, total_BHT1, *kept = ctx.saved_tensors
         grad = grads[0]
-        scale = q.shape[-1] ** -0.5
-        inner = (grad.float() * out.float()).sum(-1, keepdim=True)
+        scale_BHT1 = q.shape[-1] ** -0.5 / total_BHT1
+        inner_BHT1 = (grad.float() * out.float()).sum(-1, keepdim=True)
+        shares = (grad / total_BHT1).to(grad.dtype)
         grad_q, grad_k, grad_v = [], [], []
-        for start, end in _blocks(q.shape[2]):
+        for (start, end), weights in zip(_blocks(q.shape[2]), kept, strict=True):
             block = slice(start, end)
-            weights = torch.exp(_scores(q[:, :, block], k[:, :, :end]) - log_sum[:, :, block])
-            weights = torch.where(_visible(start, end, segments, q.device), weights, 0.0)
-            grad_weights = grad[:, :, block] @ v[:, :, :end].mT
-            grad_scores = (weights * (grad_weights.float() - inner[:, :, block]) * scale).to(q.dtype)
+            grad_weights = (grad[:, :, block] @ v[:, :, :end].mT).float() - inner_BHT1[:, :, block]
+            grad_scores = (weights * grad_weights * scale_BHT1[:, :, block]).to(q.dtype)
             grad_q.append(grad_scores @ k[:, :, :end])
             grad_k.append(grad_scores.mT @ q[:, :, block])
-            grad_v.append(weights.to(q.dtype).mT @ grad[:, :, block])
+            grad_v.append(weights.mT @ shares[:, :, block])
         return torch.cat(grad_q, 2), _sum_over_queries(grad_k), _sum_over_queries(grad_v), None
 
 
@@ -79,15 +84,10 @@ def _blocks(length: int) -> list[tuple[int, int]]:
     return [(start, min(length, start + size)) for start in range(0, length, size)]
 
 
-def _scores(q_BHQE: Tensor, k_BHKE: Tensor) -> Tensor:
-    scale: float = q_BHQE.shape[-1] ** -0.5
-    return (q_BHQE @ k_BHKE.mT).float() * scale
-
-
-def _visible(start: int, end: int, segments: Tensor | None, device: torch.device) -> Tensor:
-    """``[1 or B, 1, Q, K]``: which keys the queries from ``start`` to ``end`` see."""
+def _mask(start: int, end: int, segments: Tensor | None, device: torch.device) -> Tensor:
+    """``[1 or B, 1, Q, K]`` float32: 0 for the keys that the queries from ``start`` to ``end`` see, -inf for others."""
     queries = torch.arange(start, end, dtype=torch.int32, device=device)[:, None]
-    causal = (torch.arange(end, dtype=torch.int32, device=device)[None, :] <= queries)[None, None]
-    if segments is None:
-        return causal
-    return causal & (segments[:, None, start:end, None] == segments[:, None, None, :end])
+    visible = (torch.arange(end, dtype=torch.int32, device=device)[None, :] <= queries)[None, None]
+    if segments is not None:
+        visible = visible & (segments[:, None, start:end, None] == segments[:, None, None, :end])
+    return torch.where(visible, 0.0, -math.inf)

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from danlu.nn.config import TransformerConfig
 
-CHUNK_TOKENS = 256
+CHUNK_TOKENS = 512
 """Logits held at once; peak memory is ``CHUNK_TOKENS * V`` whatever the batch."""
 
 
-ChunkLoss = Callable[[Tensor, Tensor, float | None], tuple[Tensor, Tensor]]
-"""Raw logits ``[N, V]``, targets ``[N]``, soft cap to summed loss and gradient; compiled or not."""
+ChunkLoss = Callable[[Tensor, Tensor, float | None], tuple[Tensor, Tensor, Tensor]]
+""":func:`chunk_loss`, compiled or not."""
 
 
 class LanguageModelHead(nn.Module):
@@ -54,17 +54,22 @@ def soft_cap(logits: Tensor, cap: float | None) -> Tensor:
     return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
-def chunk_loss(logits_NV: Tensor, targets_N: Tensor, cap: float | None) -> tuple[Tensor, Tensor]:
-    """Summed cross entropy of one chunk and its gradient with respect to the raw logits."""
-    scored_N1 = (targets_N >= 0)[:, None]
+def chunk_loss(logits_NV: Tensor, targets_N: Tensor, cap: float | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Summed cross entropy of one chunk, and its gradient with respect to the raw logits, in two factors.
+
+    The gradient is ``scale_N1 * gradient_NV``: to divide each row by the sum of its exponentials would take
+    another pass over all logits; the rows of hidden states that it is multiplied by are far shorter.
+    """
     index_N1 = targets_N.clamp_min(0)[:, None]
     capped, slope, highest = _capped(logits_NV.float(), cap)
     weights = torch.exp(capped - highest)
     total_N1 = weights.sum(-1, keepdim=True)
+    scored_N1 = (targets_N >= 0)[:, None].float()
     loss_N1 = highest + torch.log(total_N1) - capped.gather(1, index_N1)
-    gradient = weights / total_N1 * slope * scored_N1
-    gradient = gradient.scatter_add(1, index_N1, -slope.gather(1, index_N1) * scored_N1)
-    return (loss_N1 * scored_N1).sum(), gradient.to(logits_NV.dtype)
+    gradient = (weights * slope).to(logits_NV.dtype)
+    at_target = slope.gather(1, index_N1) * (weights.gather(1, index_N1) - total_N1)
+    gradient = gradient.scatter(1, index_N1, at_target.to(logits_NV.dtype))
+    return (loss_N1 * scored_N1).sum(), gradient, scored_N1 / total_N1
 
 
 def _capped(logits_NV: Tensor, cap: float | None) -> tuple[Tensor, Tensor, Tensor | float]:
@@ -96,14 +101,15 @@ class LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, hidden_ND.shape[0], CHUNK_TOKENS):
             part = slice(start, start + CHUNK_TOKENS)
             logits_NV = torch.mm(hidden_ND[part], weight_VD.T, out=room[: hidden_ND[part].shape[0]])
-            loss, gradient_NV = chunk_loss(logits_NV, targets_N[part], cap)
+            loss, gradient_NV, scale_N1 = chunk_loss(logits_NV, targets_N[part], cap)
             total += loss
             if needs_gradient:
-                torch.mm(gradient_NV, weight_VD, out=grad_hidden[part])
+                torch.mul(gradient_NV @ weight_VD, scale_N1, out=grad_hidden[part])
+                scaled_ND = (hidden_ND[part] * scale_N1).to(hidden_ND.dtype)
                 if grad_weight.dtype == gradient_NV.dtype:
-                    grad_weight.addmm_(gradient_NV.T, hidden_ND[part])
+                    grad_weight.addmm_(gradient_NV.T, scaled_ND)
                 else:
-                    grad_weight += gradient_NV.T @ hidden_ND[part]
+                    grad_weight += gradient_NV.T @ scaled_ND
         ctx.save_for_backward(grad_hidden, grad_weight.to(weight_VD.dtype))
         return total
 
