@@ -28,7 +28,7 @@ from danlu.errors import InputError
 from danlu.evaluate.bootstrap import RESAMPLES, ratio_interval
 from danlu.evaluate.protocol import Subject
 from danlu.files import atomic_write, write_json
-from danlu.nn.head import CHUNK_TOKENS
+from danlu.nn.head import rows_at_once
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Choice
 from danlu.runs import Figures
@@ -127,8 +127,9 @@ def _score(model: Transformer, tokens_BT: Tensor, targets_N: Tensor, documents_B
     several = bool((documents_BT[:, 1:] != documents_BT[:, :-1]).any())
     hidden_BTD = model(tokens_BT, segments=documents_BT if several else None)  # without a mask it is faster
     hidden_ND = hidden_BTD.flatten(0, 1)[: len(targets_N)]
+    rows = rows_at_once(model.config.vocab_size)
     nats, right = [], []
-    for part_ND, part_N in zip(torch.split(hidden_ND, CHUNK_TOKENS), torch.split(targets_N, CHUNK_TOKENS), strict=True):
+    for part_ND, part_N in zip(torch.split(hidden_ND, rows), torch.split(targets_N, rows), strict=True):
         logits_NV = model.head(part_ND).float()
         nats.append(F.cross_entropy(logits_NV, part_N, reduction="none"))
         right.append(logits_NV.argmax(dim=-1) == part_N)

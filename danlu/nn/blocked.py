@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-
 LONGEST = 2048
 """Tokens of the longest row that is worth its memory here."""
 
@@ -74,7 +73,10 @@ def _sum_over_queries(parts: list[Tensor]) -> Tensor:
     sums, start = [], 0
     for number, part in enumerate(parts):
         end = part.shape[2]
-        sums.append(sum(later[:, :, start:end].float() for later in parts[number:]).to(part.dtype))
+        total = part[:, :, start:end].float()
+        for later in parts[number + 1 :]:
+            total = total + later[:, :, start:end].float()
+        sums.append(total.to(part.dtype))
         start = end
     return torch.cat(sums, 2)
 

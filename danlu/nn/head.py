@@ -5,7 +5,7 @@ Axes: N tokens, D model width, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -14,11 +14,15 @@ from torch import Tensor, nn
 
 from danlu.nn.config import TransformerConfig
 
-CHUNK_TOKENS = 512
-"""Logits held at once; peak memory is ``CHUNK_TOKENS * V`` whatever the batch."""
+LOGITS_AT_ONCE = 2**24
+"""Logits held at once, whatever the batch and the vocabulary: 32 MiB in bfloat16."""
+LOGITS_IN_CACHE = 2**20
+"""Logits whose losses are taken at once; their float32 intermediates then stay in the processor's cache."""
+BOUNDING_CAP = 30.0
+"""Up to here the cap itself is bound enough: exponentials of ``logits - cap`` do not vanish in float32."""
 
 
-ChunkLoss = Callable[[Tensor, Tensor, float | None], tuple[Tensor, Tensor, Tensor]]
+ChunkLoss = Callable[[Tensor, Tensor, float | None], Tensor]
 """:func:`chunk_loss`, compiled or not."""
 
 
@@ -54,33 +58,41 @@ def soft_cap(logits: Tensor, cap: float | None) -> Tensor:
     return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
-def chunk_loss(logits_NV: Tensor, targets_N: Tensor, cap: float | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Summed cross entropy of one chunk, and its gradient with respect to the raw logits, in two factors.
+def rows_at_once(vocab_size: int, *, logits: int = LOGITS_AT_ONCE) -> int:
+    """Tokens whose logits are so many together; one where even its own are more."""
+    return max(1, logits // vocab_size)
 
-    The gradient is ``scale_N1 * gradient_NV``: to divide each row by the sum of its exponentials would take
-    another pass over all logits; the rows of hidden states that it is multiplied by are far shorter.
-    """
+
+def chunk_loss(logits_NV: Tensor, targets_N: Tensor, cap: float | None) -> Tensor:
+    """Summed cross entropy of one chunk of raw logits, which become its gradient with respect to them."""
+    scored_N1 = (targets_N >= 0)[:, None]
     index_N1 = targets_N.clamp_min(0)[:, None]
-    capped, slope, highest = _capped(logits_NV.float(), cap)
-    weights = torch.exp(capped - highest)
+    capped_N1, _ = _capped(logits_NV.gather(1, index_N1).float(), cap)
+    capped, slope = _capped(logits_NV.float(), cap)
+    highest_N1 = cap if cap is not None and cap <= BOUNDING_CAP else capped.amax(-1, keepdim=True)
+    weights = torch.exp(capped - highest_N1)
     total_N1 = weights.sum(-1, keepdim=True)
-    scored_N1 = (targets_N >= 0)[:, None].float()
-    loss_N1 = highest + torch.log(total_N1) - capped.gather(1, index_N1)
-    gradient = (weights * slope).to(logits_NV.dtype)
-    at_target = slope.gather(1, index_N1) * (weights.gather(1, index_N1) - total_N1)
-    gradient = gradient.scatter(1, index_N1, at_target.to(logits_NV.dtype))
-    return (loss_N1 * scored_N1).sum(), gradient, scored_N1 / total_N1
+    loss_N1 = (highest_N1 + torch.log(total_N1) - capped_N1) * scored_N1
+    at_target = torch.arange(logits_NV.shape[1], dtype=torch.int32, device=logits_NV.device) == index_N1.int()
+    gradient = torch.where(at_target, weights / total_N1 - 1.0, weights / total_N1) * slope * scored_N1
+    logits_NV.copy_(gradient)
+    return loss_N1.sum()
 
 
-def _capped(logits_NV: Tensor, cap: float | None) -> tuple[Tensor, Tensor, Tensor | float]:
-    """Capped logits, their derivative, and a bound above them that keeps exponentials finite.
+def _capped(logits: Tensor, cap: float | None) -> tuple[Tensor, Tensor]:
+    """Capped logits and their derivative.
 
     The hyperbolic tangent is written by an exponential, which compiles to code twice as fast.
     """
     if cap is None:
-        return logits_NV, torch.ones_like(logits_NV), logits_NV.amax(-1, keepdim=True)
-    tanh = 1.0 - 2.0 / (torch.exp(logits_NV * (2.0 / cap)) + 1.0)
-    return tanh * cap, 1.0 - tanh * tanh, cap
+        return logits, torch.ones_like(logits)
+    tanh = 1.0 - 2.0 / (torch.exp(logits * (2.0 / cap)) + 1.0)
+    return tanh * cap, 1.0 - tanh * tanh
+
+
+def _few_rows(logits_NV: Tensor, targets_N: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+    rows = rows_at_once(logits_NV.shape[1], logits=LOGITS_IN_CACHE)
+    return zip(torch.split(logits_NV, rows), torch.split(targets_N, rows), strict=True)
 
 
 class LinearCrossEntropy(torch.autograd.Function):
@@ -93,23 +105,22 @@ class LinearCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, cap: float | None, chunk_loss: ChunkLoss
     ) -> Tensor:
-        needs_gradient = hidden_ND.requires_grad or weight_VD.requires_grad
+        count, vocab_size = hidden_ND.shape[0], weight_VD.shape[0]
+        rows = rows_at_once(vocab_size)
         grad_hidden = torch.empty_like(hidden_ND)
-        grad_weight = torch.zeros(weight_VD.shape, dtype=torch.float32, device=weight_VD.device)
+        # Several parts are added up in float32; a single one needs no sum.
+        grad_weight = weight_VD.new_zeros(weight_VD.shape, dtype=torch.float32) if count > rows else None
         total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
-        room = hidden_ND.new_empty(min(CHUNK_TOKENS, hidden_ND.shape[0]), weight_VD.shape[0])
-        for start in range(0, hidden_ND.shape[0], CHUNK_TOKENS):
-            part = slice(start, start + CHUNK_TOKENS)
+        room = hidden_ND.new_empty(min(rows, count), vocab_size)
+        for start in range(0, count, rows):
+            part = slice(start, start + rows)
             logits_NV = torch.mm(hidden_ND[part], weight_VD.T, out=room[: hidden_ND[part].shape[0]])
-            loss, gradient_NV, scale_N1 = chunk_loss(logits_NV, targets_N[part], cap)
-            total += loss
-            if needs_gradient:
-                torch.mul(gradient_NV @ weight_VD, scale_N1, out=grad_hidden[part])
-                scaled_ND = (hidden_ND[part] * scale_N1).to(hidden_ND.dtype)
-                if grad_weight.dtype == gradient_NV.dtype:
-                    grad_weight.addmm_(gradient_NV.T, scaled_ND)
-                else:
-                    grad_weight += gradient_NV.T @ scaled_ND
+            for few, few_targets in _few_rows(logits_NV, targets_N[part]):
+                total += chunk_loss(few, few_targets, cap)
+            torch.mm(logits_NV, weight_VD, out=grad_hidden[part])
+            product = logits_NV.T @ hidden_ND[part]
+            grad_weight = product if grad_weight is None else grad_weight.add_(product)
+        assert grad_weight is not None, "there is no token"
         ctx.save_for_backward(grad_hidden, grad_weight.to(weight_VD.dtype))
         return total
 

@@ -24,8 +24,8 @@ from danlu.train.settings import SaveInterval
 from danlu.train.setup import Training
 from danlu.train.signals import StopRequest
 
-HELDOUT_ROWS = 32
-"""Rows of the held-out part that are measured on the way; ``evaluate`` measures all of them."""
+HELDOUT_TOKENS = 8192
+"""Tokens of the held-out part that are measured on the way; ``evaluate`` measures all of them."""
 
 
 @dataclass
@@ -83,8 +83,8 @@ class Monitor:
 
 @torch.no_grad()
 def heldout_loss(model: Transformer, objective: Objective, rows: Rows, *, batch: int) -> float:
-    """Mean loss in nats over at most ``HELDOUT_ROWS`` rows, always the same ones."""
-    numbers = list(range(min(HELDOUT_ROWS, rows.per_epoch)))
+    """Mean loss in nats over the rows that hold about ``HELDOUT_TOKENS``, always the same ones."""
+    numbers = list(range(min(-(-HELDOUT_TOKENS // rows.length), rows.per_epoch)))
     total, count = 0.0, 0
     for cut in range(0, len(numbers), batch):
         examples = [

@@ -110,7 +110,7 @@ def test_a_disk_that_refuses_metrics_is_told_once_and_half_a_line_is_never_left(
 def test_held_out_loss_is_the_mean_over_the_first_rows(
     batch: int, make_training: MakeTraining, packed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "HELDOUT_ROWS", 7)
+    monkeypatch.setattr(module, "HELDOUT_TOKENS", 7 * 24 - 5)
     training = make_training()
     torch.nn.init.normal_(training.model.head.weight, std=0.5)
     rows = Rows(TokenStore.open(packed / "run" / "pack" / "heldout"), 24, 1)
