@@ -7,6 +7,7 @@ import platform
 import resource
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,7 @@ def processor() -> str:
     return name or platform.processor() or platform.machine()
 
 
+@cache
 def processor_flags() -> frozenset[str]:
     """What the processor can do, as Linux names it (``avx512_bf16``, ``amx_bf16``); empty elsewhere."""
     for line in _read("/proc/cpuinfo").splitlines():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -44,6 +44,8 @@ class Muon(Choice):
     """How fast matrices shrink, in shares of the learning rate."""
     iterations: int = Field(default=5, ge=1, le=len(POLAR_EXPRESS))
     """Polar Express iterations."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """What the iterations compute in: bf16 where the processor multiplies it in hardware, else fp32."""
     adamw_lr: float = Field(default=3e-3, gt=0)
     """For everything that is not a matrix of a block."""
     adamw_betas: tuple[Decay, Decay] = (0.8, 0.95)
@@ -69,6 +71,8 @@ class MuonOptimizer(torch.optim.Optimizer):
     def __init__(self, groups: list[dict[str, Any]], settings: Muon) -> None:
         super().__init__(groups, {"lr": settings.lr, "step": 0})
         self.settings = settings
+        fast = fast_bfloat16() is not None
+        self.bfloat16 = settings.precision == "bf16" or (settings.precision == "auto" and fast)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -90,7 +94,7 @@ class MuonOptimizer(torch.optim.Optimizer):
             buffers = [self._buffer(weight, "momentum") for weight in weights]
             torch._foreach_lerp_(buffers, grads, 1 - momentum)
             nesterov = torch.stack(torch._foreach_lerp(grads, buffers, momentum))
-            updates = orthogonalise(nesterov, iterations=known.iterations)
+            updates = orthogonalise(nesterov, iterations=known.iterations, bfloat16=self.bfloat16)
             if known.weight_decay:
                 torch._foreach_mul_(weights, 1 - group["lr"] * known.weight_decay)
             scale = max(1.0, rows / columns) ** 0.5
@@ -118,18 +122,18 @@ class MuonOptimizer(torch.optim.Optimizer):
         return buffer
 
 
-def orthogonalise(matrices_NRC: Tensor, *, iterations: int = 5) -> Tensor:
+def orthogonalise(matrices_NRC: Tensor, *, iterations: int = 5, bfloat16: bool = False) -> Tensor:
     """The polar factors ``U Vᵀ`` of a batch of matrices, roughly: singular values end near 1.
 
     Every iteration is ``X <- P(XXᵀ) X``, so for wide matrices all of them run on the small Gram
-    matrix and meet X once, at the end; a square one is cheaper the direct way. In bfloat16, where the
-    processor multiplies it fast, squaring the matrix first would lose too much.
+    matrix and meet X once, at the end; a square one is cheaper the direct way. In bfloat16 squaring
+    the matrix first would lose too much.
     """
     tall = matrices_NRC.shape[1] > matrices_NRC.shape[2]
     x = matrices_NRC.mT if tall else matrices_NRC
     x = x / (x.norm(dim=(1, 2), keepdim=True) * 1.02 + 1e-7)
     coefficients = POLAR_EXPRESS[:iterations]
-    if fast_bfloat16():
+    if bfloat16:
         x = _directly(x.bfloat16(), coefficients).float()
     elif x.shape[2] >= 2 * x.shape[1]:
         x = _by_gram_matrix(x, coefficients)

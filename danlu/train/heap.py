@@ -20,4 +20,5 @@ def keep_freed_memory() -> bool:
     library = ctypes.CDLL(name) if name else None
     if library is None or not hasattr(library, "gnu_get_libc_version"):
         return False
-    return all(library.mallopt(option, LARGEST) == 1 for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD))
+    taken = [library.mallopt(option, LARGEST) == 1 for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD)]
+    return all(taken)

@@ -5,7 +5,7 @@ To do more after a step, pass a hook; to do more inside one, copy ``fit``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -82,24 +82,3 @@ def clip_grad_norm(optimizer: torch.optim.Optimizer, limit: float) -> Tensor:
     if limit > 0 and norm > limit:
         torch._foreach_mul_(gradients, limit / (norm + 1e-6))
     return norm
-
-
-def every(steps: int, do: Hook) -> Hook:
-    """Call ``do`` after every ``steps`` steps."""
-
-    def hook(info: StepInfo) -> None:
-        if info.step % steps == 0:
-            do(info)
-
-    return hook
-
-
-def at(steps: Iterable[int], do: Hook) -> Hook:
-    """Call ``do`` after the steps numbered in ``steps``."""
-    chosen = frozenset(steps)
-
-    def hook(info: StepInfo) -> None:
-        if info.step in chosen:
-            do(info)
-
-    return hook

@@ -42,6 +42,8 @@ class Monitor:
     """Training time so far, that of earlier processes included."""
     loss: float | None = None
     """Of the last step; None before the first."""
+    step: int = 0
+    """The last step; of a resumed run, also before it does one."""
     _marks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=20))
     _refused: bool = False
 
@@ -50,7 +52,7 @@ class Monitor:
 
     def __call__(self, info: StepInfo) -> None:
         self.tokens += info.targets
-        self.loss = info.loss
+        self.loss, self.step = info.loss, info.step
         now = self._mark()
         self.seconds = now - self._begun
         then, before = self._marks[0]
@@ -113,17 +115,18 @@ class Saver:
     _last: float = field(default_factory=time.perf_counter)
 
     def __call__(self, info: StepInfo) -> None:
-        steps, minutes = self.interval.steps, self.interval.minutes
+        asked, steps, minutes = self.stop.signal, self.interval.steps, self.interval.minutes
         by_steps = steps is not None and info.step % steps == 0
         by_time = minutes is not None and time.perf_counter() - self._last > minutes * 60
-        if by_steps or by_time or self.stop:
+        if by_steps or by_time or asked:
             try:
                 self._save(info.step)
             except OutputError as error:
-                if self.stop:
+                if asked:
                     raise
                 say(f"could not save a checkpoint at step {info.step} ({error}); training goes on")
-        self._leave_if_asked(info.step)
+        if asked:
+            raise self._interrupted(info.step, asked)
 
     def finish(self, step: int) -> None:
         """Save the last step of all.
@@ -138,7 +141,8 @@ class Saver:
             except OutputError as error:
                 problem = f"the last checkpoint could not be saved ({error}); make room and run again"
                 raise OutputError(problem) from error
-        self._leave_if_asked(step)
+        if self.stop:
+            raise self._interrupted(step, self.stop.signal)
 
     def _save(self, step: int) -> None:
         training = self.training
@@ -151,9 +155,7 @@ class Saver:
         finally:
             self._last = time.perf_counter()
 
-    def _leave_if_asked(self, step: int) -> None:
-        if self.stop:
-            raise Interrupted(
-                f"stopped after step {step} as asked; the work is saved, run the same command to go on",
-                signal=self.stop.signal,
-            )
+    def _interrupted(self, step: int, number: int) -> Interrupted:
+        return Interrupted(
+            f"stopped after step {step} as asked; the work is saved, run the same command to go on", signal=number
+        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,8 +18,10 @@ from pathlib import Path
 import torch
 
 from danlu.corpus.pack import Pack
+from danlu.corpus.rows import Rows
 from danlu.corpus.store import StoreWriter, TokenStore
 from danlu.errors import InputError
+from danlu.files import writing
 from danlu.log import duration, say, short
 from danlu.machine import peak_memory_bytes
 from danlu.nn.config import TransformerConfig
@@ -28,7 +31,9 @@ from danlu.text.clean import Clean
 from danlu.text.document import Document
 from danlu.text.readers import Rejected, reader_for
 from danlu.text.sources import SourceFile
-from danlu.tokenizers.stage import TrainTokenizer
+from danlu.tokenizers.stage import TrainTokenizer, sample
+from danlu.train.memory import told_where_too_little
+from danlu.train.monitor import heldout_loss
 from danlu.train.pretrain import Pretrain
 from danlu.train.probe import Probe, probe
 from danlu.train.setup import set_up
@@ -55,7 +60,7 @@ class Estimate:
     tokens_per_step: int
     seconds_per_step: float
     seconds: float
-    """Of ``pretrain``: the first steps, compilation included, and all the others."""
+    """Of ``pretrain``: the first steps, compilation included, all the others, and the held-out loss on the way."""
     peak_bytes: int
     """Main memory at the peak of ``pretrain``."""
     precision: str
@@ -77,6 +82,8 @@ class _Sample:
 @dataclass(frozen=True, slots=True)
 class _Measured:
     timed: Probe
+    heldout_seconds: float
+    """One measurement of the held-out loss on the way."""
     peak_bytes: int
     tokens_per_step: int
     precision: str
@@ -113,11 +120,12 @@ def estimate(recipe: Recipe) -> Estimate:
     """
     settings = recipe.section("pretrain")
     assert isinstance(settings, Pretrain)
-    with tempfile.TemporaryDirectory(prefix="danlu-plan-") as folder:
+    with tempfile.TemporaryDirectory(prefix="danlu-plan-") as folder, writing(Path(folder)):
         sample = _pack_sample(recipe, Path(folder))
         store = TokenStore.open(Path(folder) / "train")
         say("plan: timing a few training steps")
         measured = _in_own_process(settings, Path(folder) / "train", recipe.seed)
+    measuring = settings.evaluations * measured.heldout_seconds
     config = settings.model.config(vocab_size=store.vocab_size, max_length=settings.sequence)
     tokens = round(store.targets / sample.share)
     timed = measured.timed
@@ -125,7 +133,7 @@ def estimate(recipe: Recipe) -> Estimate:
         settings.budget.steps_at_most(
             tokens_per_step=measured.tokens_per_step, steps_per_epoch=tokens / measured.tokens_per_step
         ),
-        settings.budget.steps_in(timed.seconds_per_step, spent=timed.seconds),
+        settings.budget.steps_in(timed.seconds_per_step, spent=timed.seconds + measuring),
     ]
     steps = min(limit for limit in limits if limit is not None)
     before = timed.first_step_seconds + (timed.seconds if settings.budget.minutes is not None else 0.0)
@@ -140,7 +148,7 @@ def estimate(recipe: Recipe) -> Estimate:
         steps=steps,
         tokens_per_step=measured.tokens_per_step,
         seconds_per_step=timed.seconds_per_step,
-        seconds=before + steps * timed.seconds_per_step,
+        seconds=before + steps * timed.seconds_per_step + measuring,
         peak_bytes=measured.peak_bytes,
         precision=measured.precision,
         compilation=measured.compilation,
@@ -167,7 +175,9 @@ def _pack_sample(recipe: Recipe, folder: Path) -> _Sample:
     documents, share = _read(clean, files)
     if not documents:
         raise InputError("clean.sources: there is no text to plan for")
-    tokenizer = trainer.trainer.train(document.text for document in documents)
+    limit = trainer.trainer.sample_bytes  # None where it learns from all of the text
+    size = sum(len(document.text.encode()) for document in documents)
+    tokenizer = trainer.trainer.train(sample(documents, 1.0 if limit is None else min(1.0, limit / max(1, size))))
     writer = StoreWriter(folder / "train", vocab_size=tokenizer.vocab_size, eot=tokenizer.eot)
     bytes_in: Counter[str] = Counter()
     tokens_in: Counter[str] = Counter()
@@ -207,11 +217,17 @@ def _read(clean: Clean, files: Sequence[SourceFile]) -> tuple[list[Document], fl
 
 def _in_own_process(settings: Pretrain, store: Path, seed: int) -> _Measured:
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
+    with told_where_too_little(), ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(_measure, settings, store, seed).result()
 
 
 def _measure(settings: Pretrain, store: Path, seed: int) -> _Measured:
     training = set_up(settings, TokenStore.open(store), seed=seed)
     timed = probe(training, settings.objective, say)
-    return _Measured(timed, peak_memory_bytes(), training.tokens_per_step, training.precision, training.compilation)
+    rows = Rows(TokenStore.open(store), settings.sequence, seed)  # to measure on training text takes as long
+    started = time.perf_counter()
+    heldout_loss(training.model, settings.objective, rows, batch=training.batches.micro_batch)
+    heldout_seconds = time.perf_counter() - started
+    return _Measured(
+        timed, heldout_seconds, peak_memory_bytes(), training.tokens_per_step, training.precision, training.compilation
+    )

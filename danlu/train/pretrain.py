@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 from danlu.corpus.rows import Rows
 from danlu.corpus.store import TokenStore
 from danlu.errors import CheckpointError
-from danlu.files import read_json, write_json
 from danlu.log import MetricsLog, progress, read_metrics, say
 from danlu.nn.hf.folder import save_model
 from danlu.runs import Figures, Job, Stage
 from danlu.train.checkpoint import as_model, checkpoints, load_newest
 from danlu.train.divergence import stop_where_diverged
-from danlu.train.loop import fit
+from danlu.train.length import Length, arithmetic, first_guess, read_length, what_differs, write_length
+from danlu.train.loop import Hook, fit
+from danlu.train.memory import told_where_too_little
 from danlu.train.monitor import Monitor, Saver, heldout_loss
 from danlu.train.probe import probe, warm_up
 from danlu.train.settings import TrainSettings
 from danlu.train.setup import Training, restart, set_up
 from danlu.train.signals import watch_for_stop
+
+PLAN = "plan.json"
 
 
 class Pretrain(TrainSettings, Stage):
@@ -32,91 +36,121 @@ class Pretrain(TrainSettings, Stage):
 
     def run(self, job: Job) -> Figures:
         train = TokenStore.open(job.inputs["pack"] / "train")
-        training = set_up(self, train, seed=job.seed)
+        with told_where_too_little():
+            training = set_up(self, train, seed=job.seed)
+            return self._run(job, training)
+
+    def _run(self, job: Job, training: Training) -> Figures:
         say(f"precision {training.precision}; {training.compilation}")
         rows = Rows(TokenStore.open(job.inputs["pack"] / "heldout"), self.sequence, job.seed)
         heldout = partial(heldout_loss, training.model, self.objective, rows, batch=training.batches.micro_batch)
-        steps = self._steps(job, training, heldout)
-        say(f"{steps:,} steps of {training.tokens_per_step:,} tokens: {steps / training.steps_per_epoch:.2f} epochs")
+        length = self._length(job, training, heldout)
+        epochs = length.steps / training.steps_per_epoch
+        foretold = "" if length.settled else ", as far as the first steps tell"
+        say(f"{length.steps:,} steps of {training.tokens_per_step:,} tokens: {epochs:.2f} epochs{foretold}")
         training = restart(training, self, seed=job.seed)  # the timed steps have spoilt the weights
-        done = self._train(job, training, heldout, steps)
+        done = self._train(job, training, heldout, length)
         model = as_model(training.masters.state(), training.model.config)
         save_model(model, job.out / "model", tokenizer=job.inputs["tokenizer"])
-        return self._figures(training, steps, done)
+        return self._figures(training, done)
 
-    def _steps(self, job: Job, training: Training, heldout: Callable[[], float]) -> int:
-        """How many steps there are, fixed once and for all in ``plan.json``."""
-        path = job.out / "plan.json"
-        steps = (read_json(path) or {}).get("steps")
-        if isinstance(steps, int):
-            if training.compiled:
-                warm_up(training, self.objective, say)
-            return steps
-        if self.budget.minutes is not None and checkpoints(job.out / "checkpoints"):
+    def _length(self, job: Job, training: Training, heldout: Callable[[], float]) -> Length:
+        """How many steps there are, from ``plan.json`` where the run has begun before."""
+        path = job.out / PLAN
+        length = read_length(path)
+        if length is None and self.budget.minutes is not None and checkpoints(job.out / "checkpoints"):
             raise CheckpointError(
                 f"{path} is missing or damaged, and only it says how many steps there are; "
                 f"delete {job.out} to train from the start"
             )
-        steps = self._fix_steps(training, heldout)
-        write_json(path, {"steps": steps})
-        return steps
-
-    def _fix_steps(self, training: Training, heldout: Callable[[], float]) -> int:
-        """The number of steps; from here on nothing depends on the clock."""
-        steps = self.budget.steps_at_most(
-            tokens_per_step=training.tokens_per_step, steps_per_epoch=training.steps_per_epoch
-        )
-        if self.budget.minutes is None:
-            assert steps is not None, "a budget has at least one limit"
+        if length is not None or self.budget.minutes is None:
             if training.compiled:
                 warm_up(training, self.objective, say)
-            return steps
+            if different := what_differs(path, arithmetic(training)):
+                say(f"this run began with {different}: the last bits of its weights will differ from then on")
+        if length is None:
+            length = self._first_length(training, heldout)
+        write_length(path, length, arithmetic(training))
+        return length
+
+    def _first_length(self, training: Training, heldout: Callable[[], float]) -> Length:
+        at_most = self._steps_at_most(training)
+        if self.budget.minutes is None:
+            assert at_most is not None, "a budget has at least one limit"
+            return Length(at_most, settled=True)
         timed = probe(training, self.objective, say)
         started = time.perf_counter()
         heldout()
         measuring = self.evaluations * (time.perf_counter() - started)
-        in_time = self.budget.steps_in(timed.seconds_per_step, spent=timed.seconds + measuring)
-        assert in_time is not None
         say(f"first step {timed.first_step_seconds:.1f} s, then {timed.seconds_per_step * 1e3:.0f} ms a step")
-        return min(in_time, steps or in_time)
+        steps = self.budget.steps_in(timed.seconds_per_step, spent=timed.seconds + measuring)
+        assert steps is not None
+        return first_guess(min(steps, at_most or steps), spent=timed.seconds)
 
-    def _train(self, job: Job, training: Training, heldout: Callable[[], float], steps: int) -> Monitor:
-        """Train from the newest checkpoint, or from the start, to ``steps``."""
+    def _steps_at_most(self, training: Training) -> int | None:
+        return self.budget.steps_at_most(
+            tokens_per_step=training.tokens_per_step, steps_per_epoch=training.steps_per_epoch
+        )
+
+    def _train(self, job: Job, training: Training, heldout: Callable[[], float], length: Length) -> Monitor:
+        """Train from the newest checkpoint, or from the start, to the end."""
         folder = job.out / "checkpoints"
-        state = load_newest(folder, say)
-        start = 0
-        if state is not None:
-            training.masters.load(state.weights)
-            training.optimizer.load_state_dict(state.optimizer)
-            start = state.step
-            say(f"going on after step {start}")
+        start, tokens = take_up(training, folder)
         metrics = MetricsLog(job.out)
         metrics.rewind(start)
         last = (read_metrics(job.out) or [{}])[-1]
-        marks = frozenset(round(steps * n / self.evaluations) for n in range(1, self.evaluations + 1))
-        with watch_for_stop() as stop, progress("pretrain", steps, "steps") as bar:
+        with watch_for_stop() as stop, progress("pretrain", length.steps, "steps") as bar:
             monitor = Monitor(
-                metrics, bar, heldout, marks, tokens=state.tokens if state is not None else 0,
-                seconds=last.get("seconds", 0.0), loss=last.get("loss"),
+                metrics, bar, heldout, self._marks(length), tokens=tokens,
+                seconds=last.get("seconds", 0.0), loss=last.get("loss"), step=start,
             )  # fmt: skip
             saver = Saver(folder, training, monitor, stop, self.save, tokenizer=job.inputs["tokenizer"], saved=start)
-            fit(
-                training.model, training.batches, self.objective, training.optimizer,
-                partial(self.schedule.factor, steps=steps), steps=steps, start=start, clip=self.clip,
-                hooks=(stop_where_diverged, monitor, saver),
-            )  # fmt: skip
-            saver.finish(steps)
+            hooks = (stop_where_diverged, monitor, saver)
+            if not length.settled:
+                self._fit(training, length, start, length.until, hooks)
+                at_most = self._steps_at_most(training)
+                length = length.settle(self.budget, seconds=monitor.seconds, at_most=at_most)
+                write_length(job.out / PLAN, length, arithmetic(training))
+                say(f"step {length.until:,}: at this pace {length.steps:,} steps fit into the time")
+                start = max(start, length.until)
+                bar.total, monitor.heldout_steps = length.steps, self._marks(length)
+            self._fit(training, length, start, length.steps, hooks)
+            saver.finish(length.steps)
         return monitor
 
-    def _figures(self, training: Training, steps: int, done: Monitor) -> Figures:
+    def _fit(self, training: Training, length: Length, start: int, end: int, hooks: Sequence[Hook]) -> None:
+        def factor(step: int) -> float:
+            return self.schedule.factor(step, steps=length.schedule_steps(step))
+
+        fit(
+            training.model, training.batches, self.objective, training.optimizer, factor,
+            steps=end, start=start, clip=self.clip, hooks=hooks,
+        )  # fmt: skip
+
+    def _marks(self, length: Length) -> frozenset[int]:
+        """The steps after which the held-out loss is measured, evenly spread, the last one included."""
+        return frozenset(round(length.steps * n / self.evaluations) for n in range(1, self.evaluations + 1))
+
+    def _figures(self, training: Training, done: Monitor) -> Figures:
         return {
             "parameters": sum(weight.numel() for weight in training.model.parameters()),
-            "steps": steps,
+            "steps": done.step,
             "tokens": done.tokens,
-            "epochs": round(steps / training.steps_per_epoch, 3),
+            "epochs": round(done.step / training.steps_per_epoch, 3),
             "seconds": round(done.seconds, 3),
             "tokens_per_second": round(done.tokens / max(done.seconds, 1e-3), 1),
             "loss": done.loss,
             "precision": training.precision,
             "compilation": training.compilation,
         }
+
+
+def take_up(training: Training, folder: Path) -> tuple[int, int]:
+    """Load the newest checkpoint into ``training``; the steps and tokens that it stands at, 0 where there is none."""
+    state = load_newest(folder, say)
+    if state is None:
+        return 0, 0
+    training.masters.load(state.weights)
+    training.optimizer.load_state_dict(state.optimizer)
+    say(f"going on after step {state.step}")
+    return state.step, state.tokens

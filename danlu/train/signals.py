@@ -22,6 +22,7 @@ class StopRequest:
 def watch_for_stop() -> Iterator[StopRequest]:
     """Note SIGTERM and SIGINT instead of dying of them; a second SIGINT interrupts at once.
 
+    A request that nobody has acted on is not lost: at the end the signal is sent again.
     Outside the main thread, where Python lets nobody watch, no request ever comes.
     """
     request = StopRequest()
@@ -40,3 +41,5 @@ def watch_for_stop() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if request:
+        signal.raise_signal(request.signal)

@@ -28,14 +28,13 @@ def conditioned(rows: int, columns: int, condition: float) -> Tensor:
 
 @pytest.mark.parametrize(("rows", "columns"), [(32, 32), (16, 64), (64, 16), (1, 20), (20, 1)])
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e4])
-@pytest.mark.parametrize(("bfloat16", "tolerance"), [(None, 2e-4), ("amx_bf16", 0.04)], ids=["fp32", "bf16"])
+@pytest.mark.parametrize(("bfloat16", "tolerance"), [(False, 2e-4), (True, 0.04)], ids=["fp32", "bf16"])
 def test_orthogonalise_gives_the_polar_factor(
-    rows: int, columns: int, scale: float, bfloat16: str | None, tolerance: float, monkeypatch: pytest.MonkeyPatch
+    rows: int, columns: int, scale: float, bfloat16: bool, tolerance: float
 ) -> None:
-    monkeypatch.setattr(muon, "fast_bfloat16", lambda: bfloat16)
     matrix = conditioned(rows, columns, 100.0)
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
-    result = orthogonalise((matrix * scale).float()[None])[0].double()
+    result = orthogonalise((matrix * scale).float()[None], bfloat16=bfloat16)[0].double()
     inside = u.T @ result @ v.T
     values = inside.diagonal()
     assert (values - 1).abs().max() < 0.15, values  # singular values near 1, all positive
@@ -56,7 +55,7 @@ def test_a_zero_gradient_moves_nothing() -> None:
 
 def blocks_weight(rows: int, columns: int) -> tuple[nn.Parameter, torch.optim.Optimizer]:
     weight = nn.Parameter(torch.randn(rows, columns))
-    settings = Muon(lr=0.02, momentum=0.9, momentum_start=0.5, momentum_steps=4, weight_decay=0.1)
+    settings = Muon(lr=0.02, momentum=0.9, momentum_start=0.5, momentum_steps=4, weight_decay=0.1, precision="fp32")
     return weight, settings.build([("blocks.0.up.weight", weight)])
 
 
@@ -110,6 +109,22 @@ def test_matrices_of_blocks_go_to_muon_and_the_rest_to_adamw() -> None:
         "mlp.up.weight", "mlp.down.weight",
     }  # fmt: skip
     assert len(matrices) + len(adamw["params"]) == len(named)
+
+
+@pytest.mark.parametrize(
+    ("precision", "processor", "expected"),
+    [("auto", None, False), ("auto", "amx_bf16", True), ("bf16", None, True), ("fp32", "amx_bf16", False)],
+)
+def test_iterations_compute_in_what_the_recipe_says(
+    precision: Any, processor: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(muon, "fast_bfloat16", lambda: processor)
+    weight = nn.Parameter(torch.eye(4))
+    optimizer = Muon(precision=precision, momentum_start=0.0, momentum=0.0).build([("blocks.0.up.weight", weight)])
+    weight.grad = torch.randn(4, 4)
+    direction = orthogonalise(weight.grad[None], bfloat16=expected)[0]
+    optimizer.step()
+    torch.testing.assert_close(weight.detach(), torch.eye(4) - 0.02 * direction, rtol=0, atol=1e-7)
 
 
 def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> None:

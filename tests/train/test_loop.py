@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from danlu.corpus.batches import IGNORE, Batch
 from danlu.nn.families import GPT, Llama
 from danlu.objectives.clm import CausalLM
-from danlu.train.loop import StepInfo, at, clip_grad_norm, every, fit
+from danlu.train.loop import StepInfo, clip_grad_norm, fit
 from danlu.train.setup import Training
 
 
@@ -162,13 +162,12 @@ def test_hooks_are_told_steps_from_one_and_batches_from_zero() -> None:
 
     infos: list[StepInfo] = []
     order: list[str] = []
-    hooks = (infos.append, every(2, lambda info: order.append(f"every {info.step}")),
-             at([1, 5], lambda info: order.append(f"at {info.step}")))  # fmt: skip
+    hooks = (infos.append, *(lambda info, name=name: order.append(f"{name} {info.step}") for name in "ab"))
     fit(model, batches, Sum(), sgd(model.parameters(), 0.1), lambda step: 1 / (step + 1), steps=5, start=2, hooks=hooks)  # type: ignore[arg-type]
     assert asked == [2, 3, 4]
     assert [info.step for info in infos] == [3, 4, 5]
     assert [info.lr for info in infos] == [1 / 3, 1 / 4, 1 / 5]
-    assert order == ["every 4", "at 5"]
+    assert order == ["a 3", "b 3", "a 4", "b 4", "a 5", "b 5"]
     losses = [info.loss for info in infos]
     assert losses == sorted(losses, reverse=True)
 

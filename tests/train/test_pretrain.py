@@ -16,14 +16,17 @@ from danlu.corpus.store import TokenStore
 from danlu.errors import CheckpointError, DanluError, OutputError
 from danlu.log import read_metrics
 from danlu.nn.hf.folder import load_model
+from danlu.optim.schedules import WarmupStableDecay
 from danlu.runs import Job
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.train import monitor
 from danlu.train import pretrain as module
 from danlu.train import probe as probe_module
 from danlu.train.checkpoint import checkpoints, save_checkpoint
+from danlu.train.length import read_length
 from danlu.train.loop import StepInfo
 from danlu.train.pretrain import Pretrain
+from danlu.train.probe import Probe
 
 Train = Callable[..., Job]
 TIMED = ("pretrain.budget={minutes: 100, steps: 12}", "pretrain.save.steps=3")
@@ -171,14 +174,64 @@ def test_a_timed_budget_is_fixed_once(
     assert result(train(*TIMED)) == result(straight)
 
 
+def test_minutes_are_settled_by_the_pace_of_the_first_steps(
+    train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first guess is of a machine four times as fast as the one that then trains."""
+    minutes = "pretrain.budget={minutes: 1}"
+    monkeypatch.setattr(module, "probe", lambda *_: Probe(seconds_per_step=1.5, seconds=6.0, first_step_seconds=2.0))
+    clock = [0.0]
+
+    def look() -> float:
+        clock[0] += 6.0
+        return clock[0]
+
+    monkeypatch.setattr(monitor.time, "perf_counter", look)
+    job = train(minutes, "pretrain.evaluations=0", "pretrain.save={minutes: null}")
+    assert "36 steps of 96 tokens: 1.67 epochs, as far as the first steps tell\n" in capsys.readouterr().out
+    length = read_length(job.out / "plan.json")
+    assert length is not None
+    assert (length.first, length.until, length.settled) == (36, 11, True)
+    assert length.steps == len(read_metrics(job.out)) < 20
+    lrs = [line["lr"] for line in read_metrics(job.out)]
+    assert lrs[:11] == [WarmupStableDecay().factor(step, steps=36) for step in range(11)]
+    assert lrs[11:] == [WarmupStableDecay().factor(step, steps=length.steps) for step in range(11, length.steps)]
+
+
+def test_a_kill_before_or_after_settling_changes_nothing(
+    train: Train, unplug: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe_module, "PROBE_SECONDS", 0.0)
+    cosine = "pretrain.schedule=cosine"
+    straight = train(*TIMED, cosine, out="straight")
+    for step in (2, 5, 8):
+        unplug(step, *TIMED, cosine)
+    assert result(train(*TIMED, cosine)) == result(straight)
+
+
+def test_a_run_that_goes_on_with_other_arithmetic_says_so(
+    train: Train, unplug: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    unplug(7, *SHORT, "pretrain.precision=bf16")
+    capsys.readouterr()
+    train(*SHORT)
+    line = (
+        "this run began with number type bfloat16, now float32: the last bits of its weights will differ from then on"
+    )
+    assert any(told.startswith(line) for told in capsys.readouterr().out.splitlines())
+    unplug(7, *SHORT, out="same")
+    train(*SHORT, out="same")
+    assert "this run began" not in capsys.readouterr().out
+
+
 def test_a_lost_plan_is_made_again_where_the_recipe_says_it_all(
     train: Train, unplug: Callable[..., None], out: Path
 ) -> None:
     straight = train(*SHORT, out="straight")
     unplug(7, *SHORT)
     plan = out / "plan.json"
-    assert json.loads(plan.read_text()) == {"steps": 12}
-    plan.write_text('{"steps": ')
+    assert json.loads(plan.read_text())["length"]["steps"] == 12
+    plan.write_text('{"length": ')
     assert result(train(*SHORT)) == result(straight)
 
 

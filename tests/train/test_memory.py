@@ -1,0 +1,31 @@
+"""Too little memory is one line; any other error stays what it is."""
+
+from __future__ import annotations
+
+from concurrent.futures.process import BrokenProcessPool
+
+import pytest
+import torch
+
+from danlu.errors import DanluError
+from danlu.train.memory import told_where_too_little
+
+LINE = r"^too little memory for this model; [\d.]+[kMGT]?B of memory are free: lower pretrain.model.dim, [^\n]*$"
+
+
+@pytest.mark.parametrize("size", [10**14, 2**62])
+def test_what_torch_cannot_allocate_is_one_line(size: int) -> None:
+    with pytest.raises(DanluError, match=LINE) as caught, told_where_too_little():
+        torch.empty(size)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("error", [MemoryError(), BrokenProcessPool("a process was killed")])
+def test_so_is_what_python_and_the_system_say(error: Exception) -> None:
+    with pytest.raises(DanluError, match=LINE), told_where_too_little():
+        raise error
+
+
+def test_bugs_keep_their_traceback() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), told_where_too_little():
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
