@@ -82,6 +82,8 @@ def load(kind: str, name: str, *, key: str) -> Any:
     if not target:
         raise RecipeError(f"{key}: unknown {kind} {name!r}{suggestion(name, CATALOG[kind])}")
     module_name, _, attribute = target.partition(":")
+    if not attribute or not all(module_name.split(".")):
+        raise RecipeError(f"{key} must be a name or module:Thing; got {name!r}{suggestion('', CATALOG[kind])}")
     try:
         return getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:

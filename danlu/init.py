@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -11,7 +10,10 @@ from pathlib import Path
 
 from danlu.errors import InputError, OutputError, did_you_mean
 from danlu.files import writing
+from danlu.recipe_file import quoted
+from danlu.text.cuts import Blocks, Cut, Whole
 from danlu.text.language import detect_language
+from danlu.text.normalise import normalise
 from danlu.text.readers import Raw, reader_for
 from danlu.text.sources import Source, SourceFile, find_files
 
@@ -24,6 +26,16 @@ LONG_TXT = 100_000
 """A .txt file of more bytes is cut into documents, so that the held-out share spreads over it."""
 TEXT_FIELDS = ("text", "content", "body", "article", "document", "passage", "raw_content")
 """Names under which data sets keep their text, tried in this order."""
+BLOCKS = Blocks(characters=4000)
+HELDOUT_DOCUMENTS = 10
+"""Where the hash of a document decides, about this many must be held out, lest chance hold out none."""
+PROMPTS = 2
+PROMPT_WORDS = 4
+PROMPT_CHARACTERS = 6
+"""In a language without spaces."""
+LONGEST_PROMPT = 60
+"""Characters, for what stands between spaces may be anything."""
+NO_SPACES = ("bo", "ja", "km", "lo", "my", "th", "zh")
 
 
 @dataclass(slots=True)
@@ -37,11 +49,28 @@ class Survey:
     longest_txt: int = 0
     text_field: str = "text"
     languages: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    documents: float = 0
+    """How many the files hold, about; counted up to ``ENOUGH_DOCUMENTS``."""
+    prompts: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """Beginnings of documents by language."""
+
+    @property
+    def cut(self) -> Cut:
+        return BLOCKS if self.longest_txt > LONG_TXT else Whole()
 
     def language_shares(self) -> dict[str, float]:
         """Share of the text by language, the largest first."""
         by_amount = sorted(self.languages.items(), key=lambda item: -item[1])
         return {name: amount / sum(self.languages.values()) for name, amount in by_amount}
+
+
+@dataclass(slots=True)
+class Sample:
+    """Some texts of a file, normalised; the field that they stand in; how many documents the file holds, about."""
+
+    text_field: str = "text"
+    texts: list[str] = field(default_factory=list)
+    documents: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +93,7 @@ SIZES = (
     Size(300_000_000, 8192, 6, 384, 512, 8, 0.01),
     Size(float("inf"), 16384, 8, 512, 1024, 8, 0.005),
 )
+ENOUGH_DOCUMENTS = round(max(HELDOUT_DOCUMENTS / size.heldout for size in SIZES))
 
 TEMPLATE = """\
 # Written by `danlu init` from a look at {kinds}{ignored}.
@@ -72,36 +102,43 @@ TEMPLATE = """\
 #   danlu plan {name}    tokens, parameters, time and memory, before anything runs
 #   danlu run {name}     every stage; run again, it skips what is done and unchanged
 #
-# What else can be set: danlu schema.
+# What else can be set: danlu schema. An editor that knows the YAML language server completes and checks this file after
+#   danlu schema > {schema}
+# and with this as its first line:
+#   # yaml-language-server: $schema={schema.name}
 
 clean:
   sources:
 {source}
-  form: NFC ## NFKC also makes half-width what is full-width, which harms Chinese punctuation
-  repair: false ## true mends text that was decoded wrongly (cafÃ©); slow
+  form: NFC\t# NFKC also makes half-width what is full-width, which harms Chinese punctuation
+  repair: false\t# true mends text that was decoded wrongly (cafÃ©); slow
 
 tokenizer:
   use: bpe
-  vocab_size: {size.vocab_size} ## for this much text; more means fewer tokens, and a larger model
+  vocab_size: {size.vocab_size}\t# for this much text; more means fewer tokens, and a larger model
 
 pack:
-  split: {{use: hash, fraction: {size.heldout}}} ## held out: the model is measured on it, not trained
+  split: {{use: {split}, fraction: {size.heldout}}}\t# {held_out}
 
 pretrain:
   model:
     use: gpt
     layers: {size.layers}
-    dim: {size.dim} ## with layers, the size of the model: what this much text can fill
-  sequence: {size.sequence} ## tokens a row, the longest text that the model sees
-  batch: {size.batch} ## rows a step
+    dim: {size.dim}\t# with layers, the size of the model: what this much text can fill
+  sequence: {size.sequence}\t# tokens a row, the longest text that the model sees
+  batch: {size.batch}\t# rows a step
   optimizer: muon
   budget:
-    minutes: {minutes} ## or tokens, steps, epochs; beyond a dozen epochs it learns by heart
+    minutes: {minutes}\t# or tokens, steps, epochs; beyond a dozen epochs it learns by heart
 
 evaluate:
-  tasks: [perplexity] ## loss, bits per byte and perplexity on the held-out part, by language
+  tasks: [perplexity]\t# loss, bits per byte and perplexity on the held-out part, by language
 
-export: {{}} ## a folder that stock transformers loads
+export: {{}}\t# a folder that stock transformers loads
+
+generate:
+  prompts:\t# how documents here begin; the model goes on
+{prompts}
 """
 COMMENT_COLUMN = 52
 
@@ -132,23 +169,30 @@ def survey(folder: Path) -> Survey:
     if not folder.is_dir():
         beside = [str(path) for path in folder.parent.iterdir()] if folder.parent.is_dir() else []
         raise InputError(f"danlu init: no folder {str(folder)!r}{did_you_mean(str(folder), beside)}")
+    try:
+        os.fspath(folder).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"danlu init: the name of the folder {str(folder)!r} is not UTF-8; rename it") from None
     found = find_files([Source(path=folder)], key="danlu init")
     seen = Survey(folder, ignored=len(found.ignored))
-    apart = max(1, len(found.files) // SAMPLED_FILES)
-    fields: Counter[str] = Counter()
-    for number, file in enumerate(found.files):
-        size = file.path.stat().st_size * (3 if _kind(file).endswith(".gz") else 1)  # text shrinks to a third or so
+    for file in found.files:
         seen.kinds[_kind(file)] += 1
-        seen.bytes += size
-        seen.longest_txt = max(seen.longest_txt, size if _kind(file) == ".txt" else 0)
-        if number % apart == 0:
-            name, texts = _sample(file)
-            fields[name] += len(texts)
-            for text in texts:
-                seen.languages[detect_language(text)] += size * len(text) / sum(map(len, texts))
+        seen.bytes += _text_bytes(file)
+        seen.longest_txt = max(seen.longest_txt, _text_bytes(file) if _kind(file) == ".txt" else 0)
+    fields: Counter[str] = Counter()
+    sampled = found.files[:: max(1, len(found.files) // SAMPLED_FILES)]
+    for file in sampled:
+        sample = _sample(file, seen.cut, enough=ENOUGH_DOCUMENTS - int(seen.documents))
+        seen.documents += sample.documents
+        fields[sample.text_field] += len(sample.texts)
+        for text in sample.texts:
+            language = detect_language(text)
+            seen.languages[language] += _text_bytes(file) * len(text) / sum(map(len, sample.texts))
+            seen.prompts[language].append(opening(text, language))
     if not seen.languages:
         held = f"{len(found.files)} files without text" if found.files else f"{len(found.ignored)} other files"
         raise InputError(f"danlu init: no text in {folder} ({held}); it reads .txt, .jsonl, .jsonl.gz and .parquet")
+    seen.documents *= len(found.files) / len(sampled)
     seen.text_field = fields.most_common(1)[0][0]
     return seen
 
@@ -157,20 +201,57 @@ def _kind(file: SourceFile) -> str:
     return "".join(file.path.suffixes[-2:]) if file.path.suffix == ".gz" else file.path.suffix.lower()
 
 
-def _sample(file: SourceFile) -> tuple[str, list[str]]:
-    """Some texts of a file, and the name of the field that they stand in."""
+def _text_bytes(file: SourceFile) -> int:
+    return file.path.stat().st_size * (3 if _kind(file).endswith(".gz") else 1)  # text shrinks to a third or so
+
+
+def _sample(file: SourceFile, cut: Cut, *, enough: int) -> Sample:
+    """A look into a file; of one with records, ``enough`` are counted and no more."""
     if _kind(file) == ".txt":
         with file.path.open("rb") as opened:
-            text = opened.read(SAMPLED_BYTES).decode(errors="ignore")
-        return "text", [text] if text.strip() and "\0" not in text else []
+            head = opened.read(SAMPLED_BYTES)
+        text = normalise(head.decode(errors="ignore"))
+        if not text.strip() or b"\0" in head:
+            return Sample()
+        return Sample("text", [text], 1 + (_pieces(cut, text) - 1) * _text_bytes(file) / len(head))
     reader = reader_for(file.path)
     assert reader is not None, file.path
     for name in TEXT_FIELDS:
-        records = islice(reader(file.path, name), SAMPLED_RECORDS)
-        texts = [record.text for record in records if isinstance(record, Raw) and record.text.strip()]
-        if texts:
-            return name, texts
-    return "text", []
+        sample = Sample(name)
+        for number, record in enumerate(islice(reader(file.path, name), max(SAMPLED_RECORDS, enough))):
+            text = normalise(record.text) if isinstance(record, Raw) else ""
+            if text.strip():
+                sample.documents += _pieces(cut, text)
+                sample.texts += [text] if number < SAMPLED_RECORDS else []
+            elif number >= SAMPLED_RECORDS and not sample.texts:
+                break
+        if sample.texts:
+            return sample
+    return Sample()
+
+
+def _pieces(cut: Cut, text: str) -> int:
+    return sum(1 for _ in cut.pieces(text))
+
+
+def opening(text: str, language: str) -> str:
+    """The first words of a text, or of a language that is written without spaces the first characters."""
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    line = next((line for line in lines if any(map(str.isalpha, line))), lines[0])
+    words = [line[:PROMPT_CHARACTERS]] if language in NO_SPACES else line.split()[:PROMPT_WORDS]
+    return " ".join(words)[:LONGEST_PROMPT].rstrip()
+
+
+def _prompts(seen: Survey) -> list[str]:
+    """The section's lines: a prompt of each of the two commonest languages, or two of the only one."""
+    shares = seen.language_shares()
+    spoken = [name for place, name in enumerate(shares) if place == 0 or shares[name] >= 0.05][:PROMPTS]
+    different = {name: list(dict.fromkeys(seen.prompts[name])) for name in spoken}
+    found = [(name, prompt) for place in range(PROMPTS) for name in spoken for prompt in different[name][place:][:1]]
+    return [
+        f"    - {{text: {quoted(prompt)}" + ("}" if name == "und" else f", language: {name}}}")
+        for name, prompt in found[:PROMPTS]
+    ]
 
 
 def recipe_text(seen: Survey, *, name: Path) -> str:
@@ -179,13 +260,19 @@ def recipe_text(seen: Survey, *, name: Path) -> str:
     shares = seen.language_shares()
     language, share = next(iter(shares.items()))
     found = ", ".join(f"{code} {part:.0%}" for code, part in shares.items() if part >= 0.01)
-    source = [f"    - path: {json.dumps(os.fspath(seen.folder), ensure_ascii=False)}"]
+    source = [f"    - path: {quoted(os.fspath(seen.folder))}"]
     if seen.text_field != "text":
-        source.append(f"      text_field: {seen.text_field} ## the field that holds the text in these files")
+        source.append(f"      text_field: {seen.text_field}\t# the field that holds the text in these files")
     if share > 0.99:
-        source.append(f"      language: {language} ## without this line, each document's is detected")
-    if seen.longest_txt > LONG_TXT:
-        source.append("      documents: {use: blocks, characters: 4000} ## long files are cut at blank lines")
+        source.append(f"      language: {language}\t# without this line, each document's is detected")
+    if seen.cut is BLOCKS:
+        source.append(
+            f"      documents: {{use: blocks, characters: {BLOCKS.characters}}}\t# long files are cut at blank lines"
+        )
+    split, held_out = "hash", "held out: the model is measured on it, not trained"
+    if seen.documents * size.heldout < HELDOUT_DOCUMENTS:
+        split = "tail"
+        held_out = f"the end of each document; of about {seen.documents:,.0f} too few would be held out whole"
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(seen.kinds.items()))
     filled = TEMPLATE.format(
         name=name,
@@ -196,11 +283,15 @@ def recipe_text(seen: Survey, *, name: Path) -> str:
         source="\n".join(source),
         size=size,
         minutes=10,
+        split=split,
+        held_out=held_out,
+        prompts="\n".join(_prompts(seen)),
+        schema=name.with_name("danlu.schema.json"),
     )
     return "\n".join(_with_comment(line) for line in filled.split("\n"))
 
 
 def _with_comment(line: str) -> str:
     """Comments of the template stand below each other."""
-    setting, mark, comment = line.partition(" ## ")
+    setting, mark, comment = line.partition("\t# ")  # what is quoted holds no tab
     return f"{setting:<{COMMENT_COLUMN}}# {comment}" if mark else line

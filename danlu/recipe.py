@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails
 
 from danlu import catalog
 from danlu.errors import RecipeError, did_you_mean, suggestion
-from danlu.recipe_file import apply_override, read_recipe, shortened, write_yaml
+from danlu.recipe_file import Opened, apply_override, read_recipe, shortened, write_yaml
 
 S = TypeVar("S", bound="Settings")
 
@@ -45,6 +45,11 @@ class Settings(BaseModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
         schema: dict[str, Any] = handler.resolve_ref_schema(handler(core_schema))
+        fields = {
+            name: _or_one(field) if _takes_one_item(cls.model_fields[name]) else field
+            for name, field in schema.get("properties", {}).items()
+        }
+        schema = {**schema, "properties": fields}
         if cls.whole is not None:
             only: dict[str, Any] = schema["properties"][cls.whole]
             return only
@@ -88,6 +93,23 @@ class OneOf:
         return {"anyOf": [value, {"type": "null"}]} if nullable else value
 
 
+def _takes_one_item(field: FieldInfo) -> bool:
+    """Whether ``_build_value`` makes a list of a single value: nothing but a list is meant."""
+    arms = _arms(field.annotation)
+    return len(arms) == 1 and get_origin(arms[0]) in (list, tuple)
+
+
+def _or_one(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a list that one item is enough for, and of that item; what is said of the field stays outside."""
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [_or_one(arm) for arm in schema["anyOf"]]}
+    if schema.get("type") != "array" or schema.get("minItems", 0) > 1:
+        return schema
+    about = ("title", "description", "default")
+    array = {name: value for name, value in schema.items() if name not in about}
+    return {"anyOf": [schema.get("items", {}), array], **{name: schema[name] for name in about if name in schema}}
+
+
 def plain(settings: Settings) -> dict[str, Any]:
     """Settings as nested dicts, lists, strings and numbers, fit for YAML and for fingerprints."""
     if settings.whole is not None:
@@ -116,7 +138,9 @@ def build(cls: type[S], raw: Any, *, key: str) -> S:
     if cls.whole is not None:
         values[cls.whole] = _build_field(cls.model_fields[cls.whole], raw, key=key)
         return cls(**values)
-    if cls.short is not None and raw is not None and not isinstance(raw, Mapping):
+    if isinstance(raw, Opened):
+        raw = raw.written_out(cls.short) if cls.short is not None else raw.bare
+    elif cls.short is not None and raw is not None and not isinstance(raw, Mapping):
         raw = {cls.short: raw}
     if raw is None:
         raw = {}
@@ -180,6 +204,8 @@ def build_choice(kind: str, raw: Any, *, key: str) -> Any:
         return raw
     if isinstance(raw, str):
         raw = {"use": raw}
+    elif isinstance(raw, Opened):
+        raw = raw.written_out("use")
     if not isinstance(raw, Mapping) or not isinstance(raw.get("use"), str):
         raise RecipeError(f"{key} needs 'use: NAME' (choices: {', '.join(catalog.names(kind))}); got {shortened(raw)}")
     settings = {name: value for name, value in raw.items() if name != "use"}
@@ -291,7 +317,10 @@ def recipe_schema() -> dict[str, Any]:
     """The JSON schema of a recipe, for editors."""
     schema = _Top.model_json_schema()
     for stage in catalog.names("stage"):
-        schema["properties"][stage] = settings_schema(catalog.load("stage", stage, key=stage))
+        section = settings_schema(catalog.load("stage", stage, key=stage))
+        if section.get("type") == "object" and "required" not in section:
+            section["type"] = ["object", "null"]  # ``export:`` alone is a section of defaults
+        schema["properties"][stage] = section
     schema.update({"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Danlu recipe"})
     return schema
 

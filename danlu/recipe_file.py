@@ -7,6 +7,7 @@ key that is there twice it silently keeps the last.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,23 @@ def write_yaml(value: dict[str, Any]) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
+def quoted(text: str) -> str:
+    """Text as a double-quoted scalar on one line, whatever is in it."""
+    return yaml.dump(text, Dumper=_Dumper, default_style='"', allow_unicode=True, width=sys.maxsize).rstrip("\n")
+
+
+class Opened(dict[str, Any]):
+    """What an override makes of a bare value to put a key into it; the settings know which key the value stood for."""
+
+    def __init__(self, bare: Any) -> None:
+        super().__init__()
+        self.bare = bare
+
+    def written_out(self, key: str) -> dict[str, Any]:
+        """The mapping, the bare value under ``key`` unless an override has set that too."""
+        return {key: self.bare, **self}
+
+
 def apply_override(raw: dict[str, Any], override: str) -> None:
     """Put the value of ``key.path=value`` (YAML) in its place in ``raw``; a number is a place in a list.
 
@@ -100,10 +118,10 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     for depth, parent in enumerate(parents):
         at = _index(place, parent, ".".join(parents[:depth]))
         child = place.get(at) if isinstance(place, dict) else place[at]
-        if isinstance(child, str):
-            child = {"use": child}
-        if not isinstance(child, dict | list):
+        if child is None:
             child = {}
+        elif not isinstance(child, dict | list):
+            child = Opened(child)
         place[at] = child
         place = child
     place[_index(place, last, ".".join(parents))] = value

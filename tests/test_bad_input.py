@@ -92,7 +92,12 @@ def one_line(capsys: pytest.CaptureFixture[str], code: int) -> str:
         (["clean", "r.yaml", "pack.split.fraction=1"], "pack.split.fraction must be less than 1; got 1"),
         (["clean", "r.yaml", "pretrain.batch=0"], "pretrain.batch must be at least 1; got 0"),
         (["clean", "r.yaml", "pretrain.model.layers=-2"], "pretrain.model.layers must be at least 1; got -2"),
+        (["clean", "r.yaml", "pretrain.model.heads=5"], "pretrain.model: dim (32) divided by heads must be an even"),
         (["clean", "r.yaml", "pretrain.optimizer=moun"], "unknown optimizer 'moun'; did you mean 'muon'?"),
+        (
+            ["clean", "r.yaml", "pretrain.optimizer=:T"],
+            "pretrain.optimizer.use must be a name or module:Thing; got ':T'",
+        ),
         (["clean", "r.yaml", "pretrain.optimizer.adamw_betas=[0.8, 1.2]"], "must be less than 1; got 1.2"),
         (["clean", "r.yaml", "pretrain.clip=.inf"], "pretrain.clip must be a finite number; got inf"),
         (["clean", "r.yaml", "pretrain.budget={}"], "pretrain.budget: needs one of minutes, tokens, steps, epochs"),

@@ -75,5 +75,13 @@ def test_a_plug_in_that_is_not_there(name: str) -> None:
         catalog.load("optimizer", name, key="x.use")
 
 
+@pytest.mark.parametrize("name", [":Thing", ".a:b", "a..b:c", "a.:b", "pathlib:", ":"])
+def test_a_plug_in_that_names_no_module_or_no_thing(name: str) -> None:
+    with pytest.raises(
+        RecipeError, match=rf"^x.use must be a name or module:Thing; got '{name}' \(choices: adamw, muon"
+    ):
+        catalog.load("optimizer", name, key="x.use")
+
+
 def test_a_plug_in_needs_no_line() -> None:
     assert catalog.load("optimizer", "collections:Counter", key="x").__name__ == "Counter"

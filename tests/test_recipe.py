@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -50,6 +51,8 @@ class Fruit(Stage):
     weight: float | None = None
     colour: Literal["green", "yellow"] = "green"
     folder: Path = Path("fruit")
+    names: list[str] | None = None
+    corner: tuple[int, int] = (0, 0)
     limit: int | Literal["all"] = "all"
     shape: Annotated[SkipValidation[Shape], OneOf("shape")] = Round()
     parts: Annotated[tuple[SkipValidation[Shape], ...], OneOf("shape")] = ()
@@ -114,6 +117,7 @@ def test_defaults_and_names(tmp_path: Path) -> None:
         ("fruit: {places: [a, {trees: 2}]}", [], "fruit.places.1.name is required"),
         ("fruit: {places: [3]}", [], "fruit.places.0 must be text"),
         ("fruit: {orchard: {name: x, trees: y}}", [], "fruit.orchard.trees must be a whole number; got 'y'"),
+        ("fruit: {corner: 3}", [], "fruit.corner"),
         ("fruit: {parts: }", [], "fruit.parts must be a list; got None"),
         ("fruit: {shape: }", [], "fruit.shape needs 'use: NAME' (choices: round, long); got None"),
         ("juice:", [], "juice needs 'use: NAME' (choices: round, long); got None"),
@@ -136,6 +140,20 @@ def test_defaults_and_names(tmp_path: Path) -> None:
         ("fruit:", ["fruit.count=[1"], "fruit.count: '[1' is not YAML"),
         ("fruit:", ["fruit.cuont=3"], "fruit.cuont: unknown key; did you mean 'count'?"),
         ("fruit:", ["friut.count=3"], "unknown key 'friut'; did you mean 'fruit'?"),
+        ("fruit: {places: [a]}", ["fruit.places.0.tres=2"], "fruit.places.0.tres: unknown key; did you mean 'trees'?"),
+        (
+            "fruit: {shape: rond}",
+            ["fruit.shape.radius=2"],
+            "fruit.shape.use: unknown shape 'rond'; did you mean 'round'?",
+        ),
+        (
+            "fruit: {shape: 7}",
+            ["fruit.shape.radius=2"],
+            "fruit.shape needs 'use: NAME' (choices: round, long); got {'use': 7",
+        ),
+        ("fruit: {orchard: 7}", ["fruit.orchard.trees=2"], "fruit.orchard.name must be text; got 7"),
+        ("fruit: green", ["fruit.count=2"], "fruit must be a mapping of settings; got 'green'"),
+        ("fruit: {colour: green}", ["fruit.colour.deep=1"], "fruit.colour must be 'green' or 'yellow'"),
         ("fruit: {places: [a]}", ["fruit.places.1=b"], "fruit.places is a list of 1; '1' is no place in it"),
         ("fruit: {places: [a]}", ["fruit.places.first=b"], "fruit.places is a list of 1; 'first' is no place in it"),
     ],
@@ -178,6 +196,21 @@ def test_overrides_reach_every_place(tmp_path: Path) -> None:
     assert fruit.places == ("a", Place(name="b", trees=7)) and fruit.orchard == Place(name="x")
     assert fruit.weight == 0.001 and recipe.seed == 9 and recipe.run_dir == Path("elsewhere")
     assert recipe.section("juice") == Juice(kind=Round())
+
+
+def test_an_override_of_a_short_form_keeps_what_it_stands_for(tmp_path: Path) -> None:
+    path = written(tmp_path, "fruit: {shape: long, parts: long, places: [a, b], orchard: x}\njuice: round\n")
+    recipe = load_recipe(
+        path,
+        ["fruit.shape.length=4", "fruit.shape.ripe=true", "fruit.parts.length=5", "fruit.places.0.trees=2",
+         "fruit.places.1.name=c", "fruit.orchard.trees=3", "juice.use=long", "juice.length=6"],
+    )  # fmt: skip
+    fruit = recipe.section("fruit")
+    assert isinstance(fruit, Fruit)
+    assert fruit.shape == Long(length=4, ripe=True) and fruit.parts == (Long(length=5),)
+    assert fruit.places == (Place(name="a", trees=2), Place(name="c"))
+    assert fruit.orchard == Place(name="x", trees=3)
+    assert recipe.section("juice") == Juice(kind=Long(length=6))
 
 
 def test_a_written_recipe_reads_back_the_same(tmp_path: Path) -> None:
@@ -249,5 +282,56 @@ def test_the_schema_says_what_there_is() -> None:
     assert schema["additionalProperties"] is False
     fruit = schema["properties"]["fruit"]["properties"]
     assert {"round", "long"} <= set(fruit["shape"]["anyOf"][0]["enum"])
-    assert fruit["parts"]["type"] == "array"
+    assert [kind.get("type") for kind in fruit["parts"]["anyOf"]] == [None, "array"]
     assert "$ref" not in str(schema)
+
+
+KINDS: dict[str, Any] = {
+    "object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "null": type(None),
+}  # fmt: skip
+
+
+def accepts(schema: dict[str, Any], value: Any) -> bool:
+    """As a validator of JSON schemas would say, of the keywords that the schema of a recipe has."""
+    types = schema.get("type", list(KINDS))
+    if not any(isinstance(value, KINDS[kind]) for kind in ([types] if isinstance(types, str) else types)):
+        return False
+    if value not in schema.get("enum", [value]) or value != schema.get("const", value):
+        return False
+    if "anyOf" in schema and not any(accepts(arm, value) for arm in schema["anyOf"]):
+        return False
+    if isinstance(value, str):
+        return re.search(schema.get("pattern", ""), value) is not None
+    if isinstance(value, list):
+        return all(accepts(schema.get("items", {}), item) for item in value)
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        closed = schema.get("additionalProperties") is False
+        whole = set(schema.get("required", [])) <= value.keys() and not (closed and value.keys() - known.keys())
+        return whole and all(accepts(known.get(name, {}), item) for name, item in value.items())
+    return True
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ("fruit: {parts: [long, {use: round, radius: 2}], places: [a, {name: b}], names: [x]}", True),
+        ("fruit: {parts: long, places: a, names: x}", True),
+        ("fruit: {parts: {use: long, length: 3}, places: {name: b}, names: ~}", True),
+        ("fruit:\njuice: long", True),
+        ("fruit: {corner: [1, 2]}", True),
+        ("fruit: {corner: 1}", False),
+        ("fruit: {parts: lang}", False),
+        ("fruit: {places: {nam: b}}", False),
+        ("fruit: {names: 3}", False),
+        ("juice:", False),
+    ],
+)
+def test_the_schema_takes_what_the_loader_takes(tmp_path: Path, text: str, good: bool) -> None:
+    path = written(tmp_path, text)
+    if good:
+        load_recipe(path)
+    else:
+        with pytest.raises(RecipeError):
+            load_recipe(path)
+    assert accepts(recipe_schema(), read_recipe(path)) is good

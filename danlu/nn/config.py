@@ -10,10 +10,10 @@ from danlu.errors import RecipeError
 
 @dataclass(frozen=True, slots=True)
 class TransformerConfig:
-    """A decoder; a family (``nn/families.py``) is a function that returns one of these.
+    """A decoder; ``config`` of a family (``nn/families.py``) returns one, and so does reading a folder (``nn/hf/``).
 
     Raises:
-        RecipeError: sizes that do not fit each other.
+        RecipeError: sizes that do not fit each other; who calls says where they stand.
     """
 
     family: str
@@ -46,6 +46,6 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         if self.heads % self.kv_heads:
-            raise RecipeError(f"model.kv_heads must divide model.heads ({self.heads}); got {self.kv_heads}")
+            raise RecipeError(f"kv_heads must divide heads ({self.heads}); got {self.kv_heads}")
         if self.head_dim % 2:
-            raise RecipeError(f"model.head_dim must be even for rotary positions; got {self.head_dim}")
+            raise RecipeError(f"head_dim must be even for rotary positions; got {self.head_dim}")

@@ -6,16 +6,15 @@ The choice was measured: ``docs/decisions/0003-decoder-block.md``.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from danlu.errors import RecipeError
 from danlu.nn.config import TransformerConfig
 from danlu.recipe import Choice
 
 
-@runtime_checkable
 class Family(Protocol):
     """A choice of model."""
 
@@ -40,10 +39,26 @@ class Decoder(Choice):
     hidden: int | None = Field(default=None, ge=1)
     """Width inside the MLP."""
 
+    def config(self, *, vocab_size: int, max_length: int) -> TransformerConfig:
+        """The shape; a family's own."""
+        raise NotImplementedError(type(self).__name__)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """Refuse sizes that do not fit when the recipe is loaded, not when, hours later, the model is built."""
+        try:
+            self.config(vocab_size=2, max_length=2)
+        except RecipeError as error:
+            raise ValueError(str(error)) from None  # what ``build`` puts the key before
+        return self
+
     def _sizes(self, *, gated: bool) -> dict[str, Any]:
         heads = self.heads or max(1, self.dim // (128 if self.dim >= 256 else 64))
-        if self.head_dim is None and self.dim % heads:
-            raise RecipeError(f"model.heads must divide model.dim ({self.dim}) or model.head_dim be given; got {heads}")
+        if self.head_dim is None and self.dim % (2 * heads):  # rotary positions turn pairs
+            raise RecipeError(
+                f"dim ({self.dim}) divided by heads must be an even whole number, or head_dim be given; "
+                f"got heads {self._said(heads)}"
+            )
         gated_hidden = (self.dim * 8 // 3 + 63) // 64 * 64
         return {
             "layers": self.layers,
@@ -53,6 +68,9 @@ class Decoder(Choice):
             "head_dim": self.head_dim or self.dim // heads,
             "hidden": self.hidden or (gated_hidden if gated else 4 * self.dim),
         }
+
+    def _said(self, heads: int) -> str:
+        return f"{heads}{'' if self.heads else ' (the default)'}"
 
 
 class GPT(Decoder):
@@ -78,7 +96,7 @@ class Llama(Decoder):
     def config(self, *, vocab_size: int, max_length: int) -> TransformerConfig:
         sizes = self._sizes(gated=True)
         if self.dim % sizes["heads"]:  # transformers refuses such a Llama, even one that has a head_dim
-            raise RecipeError(f"model.heads must divide model.dim ({self.dim}); got {sizes['heads']}")
+            raise RecipeError(f"heads must divide dim ({self.dim}); got {self._said(sizes['heads'])}")
         return TransformerConfig(
             **sizes, family="llama", vocab_size=vocab_size, max_length=max_length,
             activation="swiglu", norm_weight=True, norm_eps=1e-6, qk_norm="none", embed_norm=False,

@@ -182,4 +182,5 @@ class Clean(Stage):
 
 def _quarantine_line(file: SourceFile, rejected: Rejected) -> bytes:
     entry = {"file": str(file.path), "record": rejected.number, "reason": rejected.reason, "detail": rejected.detail}
-    return json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+    # Half a surrogate pair, from a field's name or a path that is not UTF-8, becomes JSON's own escape for it.
+    return json.dumps(entry, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"

@@ -43,7 +43,7 @@ class Source(Settings):
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file to read; ``name``, its path below its source, stands in the ids of its documents."""
+    """One file to read; ``name``, its path below its source made printable, stands in the ids of its documents."""
 
     name: str
     path: Path
@@ -77,17 +77,22 @@ def find_files(sources: Sequence[Source], *, key: str) -> Found:
             if path.resolve() in seen:
                 continue
             seen.add(path.resolve())
-            name = path.relative_to(root).as_posix()
+            name = _printable(path.relative_to(root))
             if path.name.startswith(".") or not path.is_file() or reader_for(path) is None:
                 found.ignored.append(name)
                 continue
             if not os.access(path, os.R_OK):
                 raise InputError(f"{where}: cannot read {path}: permission denied")
-            if name in names:  # two sources may hold files of one name, but an id means one document
+            while name in names:  # in another source, or printed alike; but an id means one document
                 name = f"{number}:{name}"
             names.add(name)
             found.files.append(SourceFile(name, path, source))
     return found
+
+
+def _printable(path: Path) -> str:
+    r"""The path as Unicode text: a byte that is no UTF-8 becomes ``\xe9``, for ids and sources are written as UTF-8."""
+    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
 
 
 def _check_exists(path: Path, where: str) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from danlu.errors import RecipeError
 from danlu.nn.families import GPT, Llama, Qwen3
 from danlu.nn.transformer import Transformer
 
@@ -40,23 +39,3 @@ def test_a_tied_model_has_one_matrix_and_its_gradient_from_both_ends(make_model:
 def test_more_tokens_than_it_sees_is_an_error(make_model: Callable[..., Transformer]) -> None:
     with pytest.raises(ValueError, match="sees at most 40 tokens; got 41"):
         make_model()(torch.zeros(1, 41, dtype=torch.long))
-
-
-@pytest.mark.parametrize(
-    ("choice", "message"),
-    [
-        (GPT(dim=64, heads=4, kv_heads=3), r"model\.kv_heads must divide model\.heads \(4\); got 3"),
-        (GPT(dim=64, heads=3), r"model\.heads must divide model\.dim \(64\)"),
-        (GPT(dim=64, head_dim=9), r"model\.head_dim must be even for rotary positions; got 9"),
-        (Llama(dim=64, heads=3, head_dim=8), r"model\.heads must divide model\.dim \(64\); got 3"),
-    ],
-)
-def test_sizes_that_do_not_fit_are_told(choice: GPT, message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        choice.config(vocab_size=50, max_length=16)
-
-
-def test_qwen3_and_nanochat_heads_need_not_divide_the_width() -> None:
-    for choice in (GPT, Qwen3):
-        config = choice(dim=64, heads=3, head_dim=8).config(vocab_size=50, max_length=16)
-        assert Transformer(config)(torch.zeros(1, 4, dtype=torch.long)).shape == (1, 4, 64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import random
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -105,6 +106,30 @@ def test_everything_is_counted(tmp_path: Path) -> None:
         "detail": "at byte 3: 0xff",
     }
     assert len(quarantine) == 4
+
+
+def test_a_file_whose_name_is_not_utf8(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / os.fsdecode(b"caf\xe9.txt")).write_text("Two coffees, please.")
+    (source / os.fsdecode(b"th\xe9.txt")).write_bytes(b"\0")
+    figures = clean(tmp_path / "out", sources=[{"path": str(source), "language": "en"}])
+    assert (figures["documents_kept"], figures["documents_quarantined"]) == (1, 1)
+    (document,) = read_documents(tmp_path / "out")
+    assert document.id == r"caf\xe9.txt#0" and document.meta["source"] == r"caf\xe9.txt"
+    (line,) = (tmp_path / "out/quarantine.jsonl").read_text(encoding="utf-8").splitlines()
+    assert Path(json.loads(line)["file"]).is_file(), "the path in the line leads to the file"
+
+
+def test_a_field_whose_name_is_half_a_surrogate_pair(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"\\ud800": "a"}\n{"text": "b"}\n{"text": "c", "\\udfff": "d"}\n')
+    figures = clean(tmp_path / "out", sources=[{"path": str(tmp_path / "a.jsonl"), "language": "en"}])
+    assert figures["quarantined.no field 'text'"] == figures["quarantined.not Unicode"] == 1
+    lines = (tmp_path / "out/quarantine.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["detail"] for line in lines] == [
+        "at byte 0; it has: \ud800",
+        "at byte 30: half a surrogate pair",
+    ]
 
 
 def test_filters_and_form_follow_the_recipe(tmp_path: Path) -> None:

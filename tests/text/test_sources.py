@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ def fill(folder: Path, *names: str) -> Path:
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(name)
+        path.write_bytes(os.fsencode(name))
     return folder
 
 
@@ -81,6 +82,14 @@ def test_a_file_is_a_source_too_and_is_read_once(tmp_path: Path) -> None:
 def test_files_of_one_name_in_two_sources_keep_apart(tmp_path: Path) -> None:
     fill(tmp_path, "one/a.txt", "two/a.txt")
     assert names(find(tmp_path / "one", tmp_path / "two")) == ["a.txt", "1:a.txt"]
+
+
+def test_a_name_that_is_not_utf8_is_made_printable(tmp_path: Path) -> None:
+    fill(tmp_path, os.fsdecode(b"caf\xe9/a\xff.txt"), "caf\\xe9/a\\xff.txt", "caf\u00e9.txt", os.fsdecode(b"\xe9.pdf"))
+    found = find(tmp_path)
+    assert sorted(names(found)) == sorted(["caf\\xe9/a\\xff.txt", "0:caf\\xe9/a\\xff.txt", "café.txt"])
+    assert found.ignored == ["\\xe9.pdf"]
+    assert all(file.path.is_file() for file in found.files), "the path itself stays as it is"
 
 
 def test_linked_folders_are_followed_and_circles_end(tmp_path: Path) -> None:

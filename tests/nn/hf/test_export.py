@@ -20,8 +20,9 @@ from danlu.nn.hf.card import model_card
 from danlu.nn.hf.export import Export
 from danlu.nn.hf.folder import load_config, load_model, save_model
 from danlu.nn.transformer import Transformer
-from danlu.recipe import Recipe, build
+from danlu.recipe import Recipe, Settings, build
 from danlu.runs import Figures, Job, RunFolder
+from danlu.text.clean import Clean
 from danlu.tokenizers.bpe import BPE
 
 MakeModel = Callable[..., Transformer]
@@ -29,23 +30,32 @@ MakeModel = Callable[..., Transformer]
 
 @pytest.fixture
 def run_dir(tmp_path: Path, make_model: MakeModel) -> Path:
-    """A run folder with a tokenizer, a model, and figures of the stages before."""
+    """A run folder with a model, its tokenizer, and figures of the stages before."""
     tokenizer = BPE(vocab_size=270).train(["to be or not to be 话说天下大势"])
-    save_model(make_model(vocab_size=tokenizer.vocab_size), tmp_path / "pretrain" / "model")
-    clean = {"documents_kept": 12, "bytes": 3456, "language.en.bytes": 3000, "language.zh.bytes": 456}
-    figures = {"clean": clean, "tokenizer": {}, "pretrain": {"steps": 7, "precision": "bf16: this processor has it"}}
-    for stage, values in figures.items():
-        (tmp_path / stage).mkdir(exist_ok=True)
-        (tmp_path / stage / "done.json").write_text(json.dumps({"made_from": {}, "outputs": {}, "figures": values}))
+    for stage in ("clean", "tokenizer", "pretrain"):
+        (tmp_path / stage).mkdir()
     tokenizer.save(tmp_path / "tokenizer")
+    model = make_model(vocab_size=tokenizer.vocab_size)
+    save_model(model, tmp_path / "pretrain" / "model", tokenizer=tmp_path / "tokenizer")
+    folder = RunFolder(tmp_path)
+    clean = {"documents_kept": 12, "bytes": 3456, "language.en.bytes": 3000, "language.zh.bytes": 456}
+    folder.finish("clean", folder.made_from(recipe_of(tmp_path), "clean"), clean, 1.0)
+    folder.finish("pretrain", {}, {"steps": 7, "precision": "bf16: this processor has it"}, 1.0)
     return tmp_path
+
+
+def recipe_of(run_dir: Path, **sections: Settings) -> Recipe:
+    """A recipe that cleans a file of text and exports."""
+    (run_dir / "a.txt").write_text("to be", encoding="utf-8")
+    clean = build(Clean, {"sources": [str(run_dir / "a.txt")]}, key="clean")
+    return Recipe("tiny", run_dir, 1, {"clean": clean, "export": Export(), **sections})
 
 
 def run(run_dir: Path, **settings: Any) -> tuple[Path, Figures]:
     stage = build(Export, settings, key="export")
     out = run_dir / "export"
     out.mkdir()
-    recipe = Recipe("tiny", run_dir, 1, {"export": stage})
+    recipe = recipe_of(run_dir, export=stage)
     return out, stage.run(Job(recipe, {need: run_dir / need for need in stage.needs}, out))
 
 
@@ -76,7 +86,7 @@ def test_the_card_says_what_is_known(run_dir: Path) -> None:
 
 
 def test_the_card_gives_figures_of_this_very_model_only(run_dir: Path) -> None:
-    recipe = Recipe("tiny", run_dir, 1, {"evaluate": Evaluate(), "export": Export()})
+    recipe = recipe_of(run_dir, evaluate=Evaluate())
     folder = RunFolder(run_dir)
     config = load_config(run_dir / "pretrain" / "model")
     (run_dir / "evaluate").mkdir()
@@ -85,6 +95,14 @@ def test_the_card_gives_figures_of_this_very_model_only(run_dir: Path) -> None:
     done = json.loads((run_dir / "pretrain" / "done.json").read_text())
     (run_dir / "pretrain" / "done.json").write_text(json.dumps({**done, "outputs": {"model.safetensors": "another"}}))
     assert "perplexity" not in model_card(recipe, config, parameters=1)
+
+
+def test_the_tokenizer_is_the_one_that_the_model_was_trained_with(run_dir: Path) -> None:
+    BPE(vocab_size=270).train(["another text, trained on later"]).save(run_dir / "tokenizer")
+    out, _ = run(run_dir)
+    written = (out / "tokenizer.json").read_bytes()
+    assert written == (run_dir / "pretrain" / "model" / "tokenizer.json").read_bytes()
+    assert written != (run_dir / "tokenizer" / "tokenizer.json").read_bytes()
 
 
 def test_bfloat16_is_half_as_large_and_rounded(run_dir: Path) -> None:
