@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from danlu import __version__
 from danlu.errors import DanluError, Interrupted
-from danlu.log import duration, say
+from danlu.log import duration, harmless, say
 
 if TYPE_CHECKING:
     from danlu.recipe import Recipe
@@ -220,12 +220,16 @@ def _in_words(value: object) -> str:
 
 
 def _show_samples(folder: RunFolder) -> None:
-    import json
+    if texts := sample_texts(folder):
+        say("\n" + "\n\n".join(texts) + "\n")
 
-    samples = folder.stage("generate") / "samples.jsonl"
-    if not samples.exists():
-        return
-    for line in samples.read_text(encoding="utf-8").splitlines():
-        sample = json.loads(line)
-        say(f"\nsample ({sample['language']}); the model writes from ⟩ on\n{sample['prompt']}⟩{sample['text']}")
-    say("")
+
+def sample_texts(folder: RunFolder) -> list[str]:
+    """The samples of a run for a terminal, which a pipe may lead to as well; the file has them as they are."""
+    from danlu.files import read_jsonl
+
+    path = folder.stage("generate") / "samples.jsonl"
+    return [
+        harmless(f"sample ({sample['language']}); the model writes from ⟩ on\n{sample['prompt']}⟩{sample['text']}")
+        for sample in (read_jsonl(path) if path.exists() else [])
+    ]

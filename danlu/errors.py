@@ -10,7 +10,6 @@ bug of ours and keeps its traceback::
     ├── OutputError             a folder that cannot be written, a full disk
     ├── RunLockedError          another process is working in this run folder
     ├── CheckpointError         a checkpoint that is damaged or does not fit
-    ├── MissingPackageError     an optional package; the line names the command to install it
     └── Interrupted             exit 143 after SIGTERM, 130 after Ctrl-C: the work so far is saved
 """
 
@@ -44,10 +43,6 @@ class RunLockedError(DanluError):
 
 class CheckpointError(DanluError):
     """A checkpoint that is damaged or does not fit what is asked of it."""
-
-
-class MissingPackageError(DanluError):
-    """An optional package is not installed."""
 
 
 class Interrupted(DanluError):  # noqa: N818 (not an error of anyone's)

@@ -97,6 +97,27 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The objects in ``path``, one a line.
+
+    Only a newline ends a line: JSON leaves U+2028 and U+0085 as they are, and ``str.splitlines`` would cut there.
+
+    Raises:
+        InputError: a line is no JSON object; the error says which.
+    """
+    objects = []
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                value = json.loads(line)
+            except ValueError as error:
+                raise InputError(f"{path} is damaged at line {number}: {error}") from None
+            if not isinstance(value, dict):
+                raise InputError(f"{path} is damaged at line {number}: it must be an object; got {value!r:.40}")
+            objects.append(value)
+    return objects
+
+
 def hash_file(path: Path) -> str:
     """SHA-256 of a file's content."""
     with path.open("rb") as file:

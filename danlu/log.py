@@ -28,11 +28,18 @@ SECONDS_BETWEEN_LINES = 5.0
 """In pipes and in CI, at most one progress line in this time."""
 SECONDS_BETWEEN_MARKS = 0.5
 """The pace, and so the time left, is that of the last fifty marks."""
+CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+"""A model may write any byte; on a terminal these could move the cursor or worse."""
 
 
 def say(line: str) -> None:
     """Print one line, at once; a progress bar that is being drawn stays below it."""
     print(line, flush=True)
+
+
+def harmless(text: str) -> str:
+    """The text with U+FFFD for every control character but line end and tab."""
+    return text.translate(CONTROLS)
 
 
 class Progress:

@@ -28,8 +28,8 @@ from danlu.recipe import Recipe, Settings, plain
 Figures = dict[str, Any]
 """A flat table of names and numbers (or strings) that a stage reports."""
 
-FOR_PEOPLE = ("metrics.jsonl", "tensorboard")
-"""Files and folders that hold times of day and paces: no later stage reads them, so they decide nothing."""
+READ_BY_NO_STAGE = ("metrics.jsonl", "tensorboard", "checkpoints")
+"""Times of day and paces, which are for people, and what a stage itself goes on from: they decide nothing."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Stage(Settings):
 
     needs: ClassVar[tuple[str, ...]] = ()
     """Stages whose folders it reads; a change there runs it again."""
+    wants: ClassVar[tuple[str, ...]] = ()
+    """Stages before it whose figures it reads where they are done (:meth:`RunFolder.current`); it does without them."""
     resumable: ClassVar[bool] = False
     """Whether it can go on in a half-filled folder of its own; others start from an empty one."""
 
@@ -86,12 +88,33 @@ class RunFolder:
         stage = _stage(recipe, name)
         known = {
             "danlu": __version__,
-            "seed": recipe.seed,
-            "settings": plain(stage),
-            "inputs": {need: _digest((self.done(need) or {}).get("outputs")) for need in stage.needs},
+            **self._made_inside_from(recipe, name),
             "sources": _digest([[str(path), hash_file(path)] for path in stage.external_files()]),
         }
         return _as_json(known)
+
+    def _made_inside_from(self, recipe: Recipe, name: str) -> dict[str, Any]:
+        """The part of :meth:`made_from` that the recipe and the run folder hold."""
+        stage = _stage(recipe, name)
+        figures = {want: self.current(recipe, want) for want in stage.wants}
+        return {
+            "seed": recipe.seed,
+            "settings": plain(stage),
+            "inputs": {need: _digest((self.done(need) or {}).get("outputs")) for need in stage.needs},
+            **({"figures": figures} if figures else {}),
+        }
+
+    def current(self, recipe: Recipe, name: str) -> Figures:
+        """What the stage reported, where it is done with this recipe and on what lies here now; empty elsewhere.
+
+        Files outside the run folder are not looked at, so that this holds where the raw text is not.
+        """
+        done = self.done(name)
+        if done is None or name not in recipe.sections:
+            return {}
+        now = _as_json(self._made_inside_from(recipe, name))
+        same = {part: done["made_from"].get(part) for part in now} == now
+        return dict(done["figures"]) if same else {}
 
     def damaged(self, name: str) -> Path | None:
         """The first output of a finished stage that is no longer what the stage wrote."""
@@ -142,8 +165,18 @@ class RunFolder:
             number += 1
         return previous / f"{name}-{number}"
 
-    def finish(self, name: str, made_from: dict[str, Any], figures: Figures, seconds: float) -> None:
-        """Write ``done.json``: from here on the stage is skipped while nothing changes."""
+    def finish(
+        self,
+        name: str,
+        made_from: Mapping[str, Any],
+        figures: Figures,
+        seconds: float,
+        environment: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write ``done.json``: from here on the stage is skipped while nothing changes.
+
+        ``environment`` is what it ran on: the process that finished it, where several worked on it.
+        """
         folder = self.stage(name)
         outputs = {path.relative_to(folder).as_posix(): hash_file(path) for path in sorted(_outputs(folder))}
         done = {
@@ -152,6 +185,7 @@ class RunFolder:
             "figures": figures,
             "made_from": made_from,
             "outputs": outputs,
+            "environment": environment,
         }
         write_json(folder / "done.json", done)
         # Only now: a process that is killed before this line must find its half-done folder again.
@@ -197,19 +231,26 @@ def run_stages(
     folder, todo = RunFolder(recipe.run_dir), list(stages)
     for name in todo:
         _stage(recipe, name).external_files()  # a missing one is told before anything is written
+    here = environment()
     with folder.lock():
-        with writing(folder.path):
-            atomic_write(folder.path / "recipe.yaml", recipe.to_yaml().encode())
-            write_json(folder.path / "env.json", environment())
         for place, name in enumerate(todo):
             _check_needs(folder, recipe, name, fresh=todo[:place])
             with writing(folder.path):
-                _run_stage(folder, recipe, name, say, begin)
+                if place == 0:  # a command that is refused leaves no trace
+                    atomic_write(folder.path / "recipe.yaml", recipe.to_yaml().encode())
+                    write_json(folder.path / "env.json", here)
+                _run_stage(folder, recipe, name, here, say=say, begin=begin)
     return folder
 
 
 def _run_stage(
-    folder: RunFolder, recipe: Recipe, name: str, say: Callable[[str], None], begin: Callable[[str], None]
+    folder: RunFolder,
+    recipe: Recipe,
+    name: str,
+    here: Mapping[str, Any],
+    *,
+    say: Callable[[str], None],
+    begin: Callable[[str], None],
 ) -> None:
     stage = _stage(recipe, name)
     made_from = folder.made_from(recipe, name)
@@ -224,7 +265,7 @@ def _run_stage(
     out = folder.begin(name, _digest(made_from), keep=stage.resumable)
     figures = stage.run(Job(recipe, {need: folder.stage(need) for need in stage.needs}, out))
     seconds = time.perf_counter() - started
-    folder.finish(name, made_from, figures, seconds)
+    folder.finish(name, made_from, figures, seconds, here)
     say(f"{name}: done in {seconds:.1f} s")
 
 
@@ -269,15 +310,16 @@ def _stage(recipe: Recipe, name: str) -> Stage:
 
 def _difference(was: Mapping[str, Any], now: Mapping[str, Any], stage: str) -> str:
     """The first thing that differs, in a person's words: ``tokenizer.vocab_size (4096, was 8192)``."""
-    for part in ("settings", "seed", "sources", "inputs"):
-        before, after = was.get(part), now[part]
+    for part in ("settings", "seed", "sources", "inputs", "figures"):
+        before, after = was.get(part), now.get(part)
         if before == after:
             continue
         if part == "settings":
             return _deepest(stage, before, after)
-        if part == "inputs":
-            names = [need for need in after if not isinstance(before, dict) or before.get(need) != after[need]]
-            return f"the output of {' and '.join(names)}"
+        if part in ("inputs", "figures"):
+            known = [values if isinstance(values, dict) else {} for values in (before, after)]
+            names = [need for need in known[0] | known[1] if known[0].get(need) != known[1].get(need)]
+            return f"the {'output' if part == 'inputs' else 'figures'} of {' and '.join(names)}"
         return f"seed ({after}, was {before})" if part == "seed" else "the files that it reads"
     return "the version of danlu"
 
@@ -292,10 +334,10 @@ def _deepest(key: str, before: Any, after: Any) -> str:
 
 
 def _outputs(folder: Path) -> Iterator[Path]:
-    """The files of a stage that others may read: not its own marks, not what is for people only."""
+    """The files of a stage that others may read: not its own marks, not what no stage reads."""
     for path in folder.rglob("*"):
         inside = path.relative_to(folder)
-        hidden = any(part.startswith(".") or part in FOR_PEOPLE for part in inside.parts)
+        hidden = any(part.startswith(".") or part in READ_BY_NO_STAGE for part in inside.parts)
         if path.is_file() and not hidden and inside.as_posix() not in ("done.json", "begun.json"):
             yield path
 

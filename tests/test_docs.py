@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import tomllib
 from pathlib import Path
 from urllib.parse import unquote
@@ -11,6 +12,7 @@ from urllib.parse import unquote
 import pytest
 
 from danlu.cli import app
+from danlu.errors import DanluError
 from danlu.recipe import load_recipe
 
 ROOT = Path(__file__).parent.parent
@@ -80,6 +82,14 @@ def test_commands_exist(page: Path) -> None:
 def test_every_command_is_described() -> None:
     described = {command[1] for command in commands(ENGLISH)}
     assert set(app) - {"--help", "-h", "--version"} <= described
+
+
+@pytest.mark.parametrize("page", [ENGLISH, CHINESE], ids=lambda path: path.name)
+def test_the_exit_codes_are_all_there(page: Path) -> None:
+    """0 and 1 are Python's own; 141 is what a shell tells of a process that SIGPIPE has ended."""
+    (codes,) = ([row[0] for row in table[2:]] for table in tables(page) if table[2][0] == "0")
+    signals = (signal.SIGINT, signal.SIGPIPE, signal.SIGTERM)
+    assert [int(code) for code in codes] == [0, 1, DanluError.exit_code, *(128 + number for number in signals)]
 
 
 def test_make_targets_exist() -> None:

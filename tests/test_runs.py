@@ -41,6 +41,7 @@ class Grow(Stage):
         (job.out / "part").mkdir()
         (job.out / "part" / "fruit.txt").write_text(text.upper() if self.capitals else text, encoding="utf-8")
         MetricsLog(job.out).write(len(RAN), times=float(len(RAN)))  # differs at every run, as times do
+        (job.out / "checkpoints").touch()
         return {"letters": len(text)}
 
 
@@ -76,9 +77,20 @@ class Drink(Stage):
         return {"begun_at": begun_at}
 
 
+class Label(Stage):
+    """Reads what press wrote, and says how drink went where that is known."""
+
+    needs: ClassVar[tuple[str, ...]] = ("press",)
+    wants: ClassVar[tuple[str, ...]] = ("drink",)
+
+    def run(self, job: Job) -> Figures:
+        RAN.append("label")
+        return {"drink": RunFolder(job.recipe.run_dir).current(job.recipe, "drink")}
+
+
 @pytest.fixture(autouse=True)
 def orchard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    stages = {name: f"{__name__}:{name.title()}" for name in ("grow", "press", "drink")}
+    stages = {name: f"{__name__}:{name.title()}" for name in ("grow", "press", "drink", "label")}
     monkeypatch.setattr(catalog, "CATALOG", {"stage": stages})
     monkeypatch.chdir(tmp_path)
     Path("seeds.txt").write_text("pear\n", encoding="utf-8")
@@ -111,6 +123,8 @@ def test_everything_runs_once() -> None:
     done = FOLDER.done("grow")
     assert done is not None and list(done["outputs"]) == ["part/fruit.txt"], "logs for people decide nothing"
     assert not list(FOLDER.path.glob("*/begun.json")) and not (FOLDER.path / "previous").exists()
+    (FOLDER.stage("grow") / "checkpoints").unlink()
+    assert run()[0] == [] and run("press.twice=true", stages=["press"])[0] == ["press"], "nor what it went on from"
 
 
 @pytest.mark.parametrize(
@@ -128,6 +142,48 @@ def test_a_change_runs_exactly_what_depends_on_it(overrides: list[str], ran: lis
     assert really == ran
     assert any(line.startswith(why) for line in said), said
     assert run(*overrides)[0] == []
+
+
+def test_figures_that_a_stage_wants_run_it_again_and_their_lack_stops_nothing() -> None:
+    Path("r.yaml").write_text("grow:\npress:\ndrink:\nlabel:\n", encoding="utf-8")
+    run(stages=["grow", "press", "label"])
+    assert FOLDER.figures("label") == {"drink": {}}
+    run(stages=["drink"])
+    assert run()[1][3].startswith("label: the figures of drink changed; it runs again")
+    assert FOLDER.figures("label") == {"drink": {"begun_at": 0}}
+    assert run()[0] == []
+
+
+@pytest.mark.parametrize("override", ["drink.sips=4", "press.twice=true", "seed=2"])
+def test_figures_made_from_something_else_are_not_current(override: str) -> None:
+    run()
+    assert FOLDER.current(recipe(), "drink") == {"begun_at": 0}
+    if override == "press.twice=true":
+        run(override, stages=["press"])
+    assert FOLDER.current(recipe(override), "drink") == {}
+    Path("seeds.txt").unlink()
+    assert FOLDER.current(recipe(), "grow") == {"letters": 4}, "the raw files may be elsewhere"
+    assert FOLDER.current(Recipe("r", FOLDER.path, 1, {}), "drink") == {}, "the recipe has no such stage"
+
+
+def test_a_refused_command_leaves_no_trace() -> None:
+    with pytest.raises(InputError, match="press needs the output of grow"):
+        run(stages=["press"])
+    assert [path.name for path in FOLDER.path.iterdir()] == [".lock"]
+    run()
+    before = [(FOLDER.path / name).stat().st_mtime_ns for name in ("recipe.yaml", "env.json")]
+    with pytest.raises(InputError, match=r"drink needs the output of grow, but grow\.capitals"):
+        run("grow.capitals=true", stages=["drink"])
+    assert [(FOLDER.path / name).stat().st_mtime_ns for name in ("recipe.yaml", "env.json")] == before
+
+
+def test_a_stage_says_what_it_ran_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stage in ("grow", "press"):
+        monkeypatch.setattr(runs, "environment", lambda stage=stage: {"python": f"that of {stage}"})
+        run(stages=[stage])
+    run(stages=["grow"])  # skipped: it stays what it was made on
+    told = [(FOLDER.done(stage) or {})["environment"]["python"] for stage in ("grow", "press")]
+    assert told == ["that of grow", "that of press"]
 
 
 def test_a_changed_source_runs_what_reads_it() -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from danlu.errors import InputError
-from danlu.files import read_json, write_json
+from danlu.files import read_json, read_jsonl, write_json
 from danlu.text.document import Document
 
 
@@ -50,9 +50,7 @@ class TokenStore:
         try:
             tokens = np.memmap(folder / "tokens.bin", dtype=about["dtype"], mode="r")
             starts = np.fromfile(folder / "starts.bin", dtype="<i8")
-            # Not splitlines(): an id may hold U+2028, which JSON leaves as it is.
-            lines = (folder / "documents.jsonl").read_text(encoding="utf-8").split("\n")
-            documents = [json.loads(line) for line in lines if line]
+            documents = read_jsonl(folder / "documents.jsonl")
             store = cls(tokens, starts, documents, int(about["vocab_size"]), int(about["eot"]))
             counts = int(about["tokens"]), int(about["documents"])
         except FileNotFoundError as error:

@@ -5,7 +5,6 @@ Every part stands on its own: a stage that has not run leaves its section out. N
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from danlu.files import read_json
+from danlu.files import read_json, read_jsonl
 from danlu.log import duration
 from danlu.runs import Figures, RunFolder
 
@@ -135,8 +134,7 @@ def samples_section(run: RunFolder) -> Section | None:
     path = run.stage("generate") / "samples.jsonl"
     if not run.figures("generate") or not path.exists():
         return None
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    samples = [Sample(line["prompt"], line["text"], line["language"]) for line in lines]
+    samples = [Sample(line["prompt"], line["text"], line["language"]) for line in read_jsonl(path)]
     return Section("Samples", samples=samples)
 
 
@@ -198,8 +196,8 @@ def model_section(run: RunFolder) -> Section | None:
 
 
 def machine_section(run: RunFolder, stages: Sequence[str]) -> Section | None:
-    """Where the time went, and what it all ran on."""
-    env = read_json(run.path / "env.json")
+    """Where the time went, and what the model was trained on; before it is, what the last command ran on."""
+    env = (run.done("pretrain") or {}).get("environment") or read_json(run.path / "env.json")
     done = {stage: run.done(stage) for stage in stages}
     times = [(stage, duration(about["seconds"])) for stage, about in done.items() if about is not None]
     tables = [Table(("stage", "time"), times)] if times else []
@@ -291,8 +289,7 @@ def _hardest(path: Path) -> list[Table]:
     if not path.exists():
         return []
     by_language: dict[str, list[dict[str, Any]]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        document = json.loads(line)
+    for document in read_jsonl(path):
         by_language.setdefault(document["language"], []).append(document)
     rows = []
     for documents in by_language.values():

@@ -123,9 +123,9 @@ def _pictures(metrics: Metrics) -> dict[str, Picture]:
 
 
 def _date(run: RunFolder, recipe: Recipe) -> str:
-    """The day on which the last stage ended, in UTC."""
+    """The day on which the last stage ended, in UTC; before one has, the day of the last command."""
     ends = [run.stage(stage) / "done.json" for stage in recipe.sections if run.done(stage)]
-    last = max([path.stat().st_mtime for path in [*ends, run.path / "env.json"]])
+    last = max(path.stat().st_mtime for path in ends or [run.path / "env.json"])
     day = datetime.fromtimestamp(last, tz=UTC)
     return f"{day.day} {day:%B %Y}"
 

@@ -72,17 +72,16 @@ class Row:
         return text + self._stops.flush()
 
 
-def load(model_folder: Path, tokenizer_folder: Path) -> tuple[Transformer, Tokenizer]:
-    """A model and the tokenizer that it was trained with.
+def load(folder: Path) -> tuple[Transformer, Tokenizer]:
+    """A model and the tokenizer beside it, which is the one that it was trained with.
 
     Raises:
         InputError, CheckpointError: one of them is missing or damaged, or they do not fit each other.
     """
-    model, tokenizer = load_model(model_folder), Tokenizer.load(tokenizer_folder)
+    model, tokenizer = load_model(folder), Tokenizer.load(folder)
     if model.config.vocab_size < tokenizer.vocab_size:
         raise CheckpointError(
-            f"{model_folder} has {model.config.vocab_size} tokens, but the tokenizer in {tokenizer_folder} "
-            f"has {tokenizer.vocab_size}"
+            f"the model in {folder} has {model.config.vocab_size} tokens, but its tokenizer has {tokenizer.vocab_size}"
         )
     return model, tokenizer
 

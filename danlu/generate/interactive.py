@@ -11,12 +11,13 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from danlu.errors import DanluError, InputError, RecipeError, suggestion
 from danlu.generate.engine import load, stream
 from danlu.generate.sampling import Sampling
 from danlu.generate.stage import Generate
-from danlu.log import say, short
+from danlu.log import harmless, say, short
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Recipe, build, plain
 from danlu.recipe_file import apply_override
@@ -31,10 +32,6 @@ COMMANDS = {
 }
 
 
-CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
-"""A model may write any byte; on a terminal these could move the cursor or worse."""
-
-
 @dataclass
 class Conversation:
     """A model, how it is asked, and the text so far."""
@@ -46,14 +43,19 @@ class Conversation:
     text: str = ""
     answers: int = field(default=0, init=False)
 
-    def ask(self, line: str) -> None:
-        """Put ``line`` on a new line behind the text so far and print how it goes on; an empty one adds nothing."""
+    def ask(self, line: str) -> bool:
+        """Put ``line`` on a new line behind the text so far and print how it goes on; an empty one adds nothing.
+
+        False where Ctrl-C ended the answer.
+        """
         if line and self.text and not self.text.endswith("\n"):
             self.text += "\n"
         self.text += line
         pieces = stream(self.model, self.tokenizer, self.text, settings=self.settings, seed=self.seed + self.answers)
         self.answers += 1
-        self.text += show(pieces)
+        answer, whole = show(pieces)
+        self.text += answer
+        return whole
 
     def command(self, line: str) -> None:
         """Do what a line that begins with a slash says; ``/quit`` is not among them.
@@ -82,11 +84,15 @@ def main(recipe: Recipe, *, prompt: str | None = None, chat: bool = False) -> No
 
     Raises:
         InputError: the run has no trained model yet.
+        KeyboardInterrupt: Ctrl-C ended the continuation of ``prompt``, and there is no conversation to go on with.
     """
-    section = recipe.sections.get("generate")
-    settings = section.sampling if isinstance(section, Generate) else Sampling()
-    model, tokenizer = _load(recipe)
-    conversation = Conversation(model, tokenizer, settings, recipe.seed)
+    section = recipe.sections.get("generate", Generate())
+    assert isinstance(section, Generate)
+    folder = _model_folder(recipe)
+    model, tokenizer = load(folder)
+    if sys.stdout.isatty():
+        say(dim(f"with the model in {folder}, {parameters(model)} parameters"))
+    conversation = Conversation(model, tokenizer, section.sampling, section.first_seed(recipe.seed))
     if prompt is not None:
         try:
             prompt.encode()
@@ -94,7 +100,8 @@ def main(recipe: Recipe, *, prompt: str | None = None, chat: bool = False) -> No
             raise InputError(f"--prompt must be UTF-8; got {prompt!r}") from None
         if sys.stdout.isatty():
             print(dim(prompt), end="", flush=True)
-        conversation.ask(prompt)
+        if not conversation.ask(prompt) and not chat:
+            raise KeyboardInterrupt
     if chat or prompt is None:
         converse(conversation)
 
@@ -106,7 +113,7 @@ def converse(conversation: Conversation) -> None:
         import readline  # noqa: F401 (input() then edits lines and remembers them)
 
         sign = "> "
-        say(dim(f"{parameters(conversation.model)} parameters; /help lists what you can do"))
+        say(dim("/help lists what you can do"))
     while True:
         try:
             line = input(sign)
@@ -128,21 +135,22 @@ def converse(conversation: Conversation) -> None:
             say(str(error))
 
 
-def show(pieces: Iterable[str]) -> str:
-    """Print pieces as they come, up to Ctrl-C; on a terminal also at what pace. Returns what was printed."""
+def show(pieces: Iterable[str]) -> tuple[str, bool]:
+    """Print pieces as they come; on a terminal also at what pace. What there was, and whether without a Ctrl-C."""
     shown: list[str] = []
+    whole = True
     began = time.perf_counter()
     try:
         for piece in pieces:
             shown.append(piece)
-            print(piece.translate(CONTROLS) if sys.stdout.isatty() else piece, end="", flush=True)
+            print(harmless(piece) if sys.stdout.isatty() else piece, end="", flush=True)
     except KeyboardInterrupt:
-        pass
+        whole = False
     seconds = time.perf_counter() - began
     print(flush=True)
     if sys.stdout.isatty() and shown:
         say(dim(f"{len(shown)} tokens, {len(shown) / seconds:.1f} tokens/s"))
-    return "".join(shown)
+    return "".join(shown), whole
 
 
 def changed(settings: Sampling, assignment: str) -> Sampling:
@@ -166,10 +174,10 @@ def parameters(model: Transformer) -> str:
     return short(sum(parameter.numel() for parameter in model.parameters()))
 
 
-def _load(recipe: Recipe) -> tuple[Transformer, Tokenizer]:
+def _model_folder(recipe: Recipe) -> Path:
     folder = RunFolder(recipe.run_dir)
     if folder.done("pretrain"):
-        return load(folder.stage("pretrain") / "model", folder.stage("tokenizer"))
+        return folder.stage("pretrain") / "model"
     if folder.done("export"):
-        return load(folder.stage("export"), folder.stage("export"))
+        return folder.stage("export")
     raise InputError(f"{folder.path} holds no trained model yet; run 'danlu run' with this recipe first")

@@ -31,7 +31,7 @@ class Prompt(Settings):
 class Generate(Stage):
     """Write samples with the trained model."""
 
-    needs: ClassVar[tuple[str, ...]] = ("tokenizer", "pretrain")
+    needs: ClassVar[tuple[str, ...]] = ("pretrain",)
 
     prompts: tuple[Prompt, ...] = Field(default=(Prompt(text=""),), min_length=1)
     """Beginnings of texts, each a text or a mapping with ``text``; an empty one begins a new document."""
@@ -39,18 +39,26 @@ class Generate(Stage):
     """Texts to write after each prompt."""
     sampling: Sampling = Sampling()
     """How the tokens are drawn."""
+    seed: int | None = Field(default=None, ge=0, lt=2**32)
+    """What the draws follow from; by default the recipe's seed. Another one gives other texts."""
+
+    def first_seed(self, recipe_seed: int) -> int:
+        """The seed of the first sample, and of the first answer at the terminal."""
+        return recipe_seed if self.seed is None else self.seed
 
     def run(self, job: Job) -> Figures:
         """Write ``samples.jsonl``: one ``{"prompt", "text", "language", "seed"}`` a line.
 
-        Sample ``i``, counted over all prompts, is drawn with the recipe's seed plus ``i``.
+        Sample ``i``, counted over all prompts, is drawn with the seed plus ``i``.
         """
-        model, tokenizer = load(job.inputs["pretrain"] / "model", job.inputs["tokenizer"])
+        folder = job.inputs["pretrain"] / "model"
+        log.say(f"with the model in {folder}")
+        model, tokenizer = load(folder)
         lines: list[str] = []
         tokens, began = 0, time.perf_counter()
         with log.progress("generate", len(self.prompts) * self.samples, "samples") as progress:
             for prompt in self.prompts:
-                seed = job.seed + len(lines)
+                seed = self.first_seed(job.seed) + len(lines)
                 answers = generate(model, tokenizer, [prompt.text] * self.samples, settings=self.sampling, seed=seed)
                 tokens += sum(answer.tokens for answer in answers)
                 lines += [_line(prompt, answer, seed + place) for place, answer in enumerate(answers)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 from danlu.errors import InputError
 from danlu.evaluate.contents import parameters_by_part
 from danlu.evaluate.report import markdown_cell, write_report
+from danlu.files import read_json
 from danlu.recipe import Recipe, build
 from danlu.runs import RunFolder
 from danlu.text.clean import Clean
@@ -146,6 +148,34 @@ def test_samples_are_text_whatever_they_hold(run: RunFolder, recipe: Recipe) -> 
     page = Page(write_report(run, recipe).read_text())
     assert NASTY in page.text
     assert ("blockquote", {"class": "sample", "lang": "zh"}) in page.tags
+
+
+def test_line_ends_of_other_kinds_are_text(run: RunFolder, recipe: Recipe) -> None:
+    text = "a\u2028b\u2029c\x85d"
+    hard = [{"id": f"d#{n}", "language": "en", "bits_per_byte": 1.0, "begins": text} for n in range(4)]
+    samples = [{"prompt": text, "text": text, "language": "en", "seed": 1}]
+    for place, lines in (("evaluate/perplexity_documents.jsonl", hard), ("generate/samples.jsonl", samples)):
+        joined = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        (run.path / place).write_bytes(joined.encode())
+    page = write_report(run, recipe).read_text(encoding="utf-8")
+    assert text in page
+    assert Page(page).text.count("a b c d") == 2 + 3, "twice in the sample, and the three hardest documents"
+
+
+def test_the_environment_is_that_of_the_training(run: RunFolder, recipe: Recipe) -> None:
+    done = read_json(run.stage("pretrain") / "done.json")
+    assert done is not None
+    done["environment"] = {"danlu": "0.0.9", "python": "3.11.7", "packages": {"torch": "1.9"}}
+    (run.stage("pretrain") / "done.json").write_text(json.dumps(done))
+    text = Page(write_report(run, recipe).read_text()).text
+    assert "3.11.7" in text and "torch 1.9" in text
+    assert "A Processor" not in text and "torch 2" not in text, "what the last command ran on says nothing"
+
+
+def test_the_date_is_that_of_the_last_stage(run: RunFolder, recipe: Recipe) -> None:
+    for number, stage in enumerate(FIGURES):
+        os.utime(run.stage(stage) / "done.json", (number * 86400, number * 86400))
+    assert "6 January 1970" in Page(write_report(run, recipe).read_text()).text, "env.json is of today"
 
 
 def test_every_colour_of_the_page_is_defined(run: RunFolder, recipe: Recipe) -> None:

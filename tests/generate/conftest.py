@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,15 @@ def run_dir(model: Transformer, tokenizer: Tokenizer, tmp_path_factory: pytest.T
     folder = tmp_path_factory.mktemp("run")
     (folder / "tokenizer").mkdir()
     tokenizer.save(folder / "tokenizer")
-    save_model(model, folder / "pretrain" / "model")
+    save_model(model, folder / "pretrain" / "model", tokenizer=folder / "tokenizer")
     for stage in ("tokenizer", "pretrain"):
         (folder / stage / "done.json").write_text('{"made_from": {}, "outputs": {}, "figures": {}}')
+    return folder
+
+
+@pytest.fixture
+def retrained(run_dir: Path, tmp_path: Path) -> Path:
+    """The run with another tokenizer of the same size, trained after the model was."""
+    folder = Path(shutil.copytree(run_dir, tmp_path / "retrained"))
+    BPE(vocab_size=280).train([TEXT[::-1]]).save(folder / "tokenizer")
     return folder

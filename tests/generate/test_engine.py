@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -165,7 +166,8 @@ class Parrot:
 
 
 def test_a_tokenizer_of_another_model_is_refused(run_dir: Path, tmp_path: Path) -> None:
-    BPE(vocab_size=400).train(["".join(chr(code) * 3 for code in range(0x4E00, 0x4F00))]).save(tmp_path)
-    load(run_dir / "pretrain/model", run_dir / "tokenizer")
-    with pytest.raises(CheckpointError, match=r"has 2\d\d tokens, but the tokenizer in .* has 400"):
-        load(run_dir / "pretrain/model", tmp_path)
+    folder = Path(shutil.copytree(run_dir / "pretrain/model", tmp_path / "model"))
+    load(folder)
+    BPE(vocab_size=400).train(["".join(chr(code) * 3 for code in range(0x4E00, 0x4F00))]).save(folder)
+    with pytest.raises(CheckpointError, match=r"the model in .*/model has 2\d\d tokens, but its tokenizer has 400"):
+        load(folder)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from danlu import cli
 from danlu.errors import InputError
 from danlu.generate import interactive
 from danlu.generate.engine import generate, load
@@ -32,7 +33,7 @@ def recipe(run_dir: Path) -> Recipe:
 
 
 def answer(run_dir: Path, text: str, *, seed: int, settings: Sampling = SETTINGS) -> str:
-    model, tokenizer = load(run_dir / "pretrain/model", run_dir / "tokenizer")
+    model, tokenizer = load(run_dir / "pretrain/model")
     return generate(model, tokenizer, [text], settings=settings, seed=seed)[0].text
 
 
@@ -41,6 +42,29 @@ def test_a_prompt_is_continued_and_nothing_else_is_printed(
 ) -> None:
     main(recipe, prompt="To be")
     assert capsys.readouterr().out == answer(run_dir, "To be", seed=5) + "\n"
+
+
+def test_the_tokenizer_is_the_one_beside_the_model(
+    run_dir: Path, retrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(Recipe("x", retrained, 5, {"generate": Generate(sampling=SETTINGS)}), prompt="To be")
+    assert capsys.readouterr().out == answer(run_dir, "To be", seed=5) + "\n"
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_the_seed_is_that_of_the_section(
+    chat: bool, run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    for recipe_seed, seed in ((5, 8), (6, 8), (5, 9), (9, None)):
+        recipe = Recipe("x", run_dir, recipe_seed, {"generate": Generate(sampling=SETTINGS, seed=seed)})
+        if chat:
+            talk(recipe, "To be\n", monkeypatch)
+        else:
+            main(recipe, prompt="To be")
+        shown.append(capsys.readouterr().out)
+    assert shown == [answer(run_dir, "To be", seed=seed) + "\n" for seed in (8, 8, 9, 9)]
+    assert shown[0] != shown[2]
 
 
 def talk(recipe: Recipe, lines: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,6 +128,34 @@ def test_ctrl_c_stops_the_answer_and_keeps_what_was_said(
     assert capsys.readouterr().out == " or\n" * 3
 
 
+def test_ctrl_c_stops_a_prompt_and_the_process_says_so(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stream(*_: object, **rest: object) -> Iterator[str]:
+        yield " or"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(interactive, "stream", stream)
+    monkeypatch.setattr("sys.stdin", io.StringIO("not\n"))
+    (tmp_path / "r.yaml").write_text(json.dumps({"run_dir": str(run_dir), "generate": {}}))
+    assert cli.main(["generate", str(tmp_path / "r.yaml"), "--prompt", "To be"]) == 130
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == (" or\n", "danlu: stopped by Ctrl-C\n")
+    assert cli.main(["generate", str(tmp_path / "r.yaml"), "--prompt", "To be", "--chat"]) == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == (" or\n" * 2, ""), "in a conversation only the answer ends"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_on_a_terminal_control_characters_are_replaced(
+    terminal: bool, recipe: Recipe, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interactive, "stream", lambda *_, **rest: iter(["a\x1b[2J", "\x9b\tb\n"]))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    main(recipe, prompt="To be")
+    assert ("a\ufffd[2J\ufffd\tb\n" if terminal else "a\x1b[2J\x9b\tb\n") in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("chat", [False, True])
 def test_no_model_yet_is_one_clear_line(chat: bool, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no trained model yet; run 'danlu run'"):
@@ -118,7 +170,7 @@ def test_a_prompt_that_is_no_text_is_told(recipe: Recipe) -> None:
 def test_an_exported_folder_will_do(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export = tmp_path / "export"
     export.mkdir()
-    for path in (*(run_dir / "pretrain/model").iterdir(), *(run_dir / "tokenizer").iterdir()):
+    for path in (*(run_dir / "pretrain/model").iterdir(), run_dir / "pretrain/done.json"):
         (export / path.name).write_bytes(path.read_bytes())
     main(Recipe("x", tmp_path, 5, {"generate": Generate(sampling=SETTINGS)}), prompt="To be")
     assert capsys.readouterr().out == answer(run_dir, "To be", seed=5) + "\n"
@@ -137,7 +189,8 @@ def test_at_a_real_terminal(run_dir: Path, tmp_path: Path) -> None:
     os.close(terminal)
     try:
         shown = read_until(control, "> ")
-        assert "parameters; /help lists what you can do" in shown
+        assert f"with the model in {run_dir}/pretrain/model, " in shown
+        assert "/help lists what you can do" in shown
         os.write(control, "话说\n".encode())
         read_until(control, "\n", characters=300)
         os.killpg(process.pid, signal.SIGINT)  # what the terminal sends for Ctrl-C

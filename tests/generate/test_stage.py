@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from danlu.errors import RecipeError
+from danlu.files import read_jsonl
 from danlu.generate.engine import generate, load
 from danlu.generate.stage import Generate
 from danlu.recipe import Recipe, build, plain
@@ -24,17 +24,40 @@ def test_writes_every_sample_with_the_seed_that_gives_it_again(run_dir: Path, tm
     stage = build(Generate, SECTION, key="generate")
     recipe = Recipe("x", run_dir, 40, {"generate": stage})
     figures = stage.run(Job(recipe, {need: run_dir / need for need in stage.needs}, tmp_path))
-    samples = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+    samples = read_jsonl(tmp_path / "samples.jsonl")
     assert [list(sample) for sample in samples] == [["prompt", "text", "language", "seed"]] * 6
     assert [sample["prompt"] for sample in samples] == ["To be"] * 3 + ["话说"] * 3
     assert [sample["language"] for sample in samples[3:]] == ["zh"] * 3
     assert [sample["seed"] for sample in samples] == [40, 41, 42, 43, 44, 45]
     assert figures["samples"] == 6
     assert figures["tokens"] <= 6 * 12
-    model, tokenizer = load(run_dir / "pretrain/model", run_dir / "tokenizer")
+    model, tokenizer = load(run_dir / "pretrain/model")
     for sample in samples:
         (again,) = generate(model, tokenizer, [sample["prompt"]], settings=stage.sampling, seed=sample["seed"])
         assert again.text == sample["text"]
+
+
+def write(run_dir: Path, out: Path, **settings: object) -> list[tuple[str, int]]:
+    """Text and seed of each sample that the section writes where the recipe's seed is 40."""
+    stage = build(Generate, {**SECTION, **settings}, key="generate")
+    out.mkdir()
+    stage.run(Job(Recipe("x", run_dir, 40, {"generate": stage}), {"pretrain": run_dir / "pretrain"}, out))
+    return [(sample["text"], sample["seed"]) for sample in read_jsonl(out / "samples.jsonl")]
+
+
+def test_a_seed_of_its_own(run_dir: Path, tmp_path: Path) -> None:
+    one, same, other = (write(run_dir, tmp_path / name, seed=seed) for name, seed in (("1", 7), ("2", 7), ("3", 90)))
+    assert one == same
+    assert [seed for _, seed in one] == [7, 8, 9, 10, 11, 12]
+    assert {text for text, _ in one}.isdisjoint(text for text, _ in other)
+    assert write(run_dir, tmp_path / "4", seed=None) == write(run_dir, tmp_path / "5", seed=40)
+
+
+def test_the_tokenizer_is_the_one_beside_the_model(
+    run_dir: Path, tmp_path: Path, retrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert write(retrained, tmp_path / "1") == write(run_dir, tmp_path / "2")
+    assert f"with the model in {retrained}/pretrain/model\n" in capsys.readouterr().out
 
 
 def test_an_empty_section_begins_one_new_document() -> None:
@@ -48,6 +71,7 @@ def test_an_empty_section_begins_one_new_document() -> None:
     [
         ({"prompts": []}, r"generate\.prompts must be a list of at least 1"),
         ({"prompts": [{"txt": "a"}]}, r"generate\.prompts\.0\.txt: unknown key; did you mean 'text'"),
+        ({"seed": -1}, r"generate\.seed must be at least 0; got -1"),
         ({"samples": 0}, r"generate\.samples must be at least 1; got 0"),
         ({"sampling": {"top_k": "x"}}, r"generate\.sampling\.top_k must be"),
     ],

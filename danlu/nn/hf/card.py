@@ -19,12 +19,14 @@ tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
 prompt = tokenizer(tokenizer.bos_token + "…", return_tensors="pt")
 print(tokenizer.decode(model.generate(**prompt, max_new_tokens=100, do_sample=True)[0]))
 """
+READS = ("clean", "pack", "evaluate")
+"""Stages whose figures stand in the card, beside those of ``pretrain``; of ``evaluate`` if it measured this model."""
 
 
 def model_card(recipe: Recipe, config: TransformerConfig, *, parameters: int) -> str:
     """Markdown, with the front matter that model hubs read."""
     run = RunFolder(recipe.run_dir)
-    clean, pack, pretrain = (run.figures(stage) for stage in ("clean", "pack", "pretrain"))
+    clean, pack, evaluate = (run.current(recipe, stage) for stage in READS)
     languages = sorted(key.split(".")[1] for key in clean if key.startswith("language.") and key.endswith(".bytes"))
     front = ["library_name: transformers", "pipeline_tag: text-generation", "tags: [danlu]"]
     if languages:
@@ -36,8 +38,8 @@ def model_card(recipe: Recipe, config: TransformerConfig, *, parameters: int) ->
         "It continues text; it has not been taught to follow instructions or to be safe.",
         *_section("Model", _shape(config, parameters)),
         *_section("Training data", _data(clean, pack, languages)),
-        *_section("Training", _training(pretrain)),
-        *_section("Held-out figures", _heldout(run, recipe)),
+        *_section("Training", _training(run.figures("pretrain"))),
+        *_section("Held-out figures", evaluate),
         f"## How to load it\n\n```python\n{USAGE}```",
         *_section("Versions", {name: str(version(name)) for name in CORE_PACKAGES}),
     ]
@@ -68,14 +70,6 @@ def _training(pretrain: Figures) -> Figures:
     if "precision" in figures:
         figures["precision"] = figures["precision"].partition(":")[0]  # what, without why
     return figures
-
-
-def _heldout(run: RunFolder, recipe: Recipe) -> Figures:
-    """What ``evaluate`` measured on this very model, where it did."""
-    done = run.done("evaluate")
-    if done is None or "evaluate" not in recipe.sections or done["made_from"] != run.made_from(recipe, "evaluate"):
-        return {}
-    return run.figures("evaluate")
 
 
 def _chosen(figures: Figures, *names: str) -> Figures:

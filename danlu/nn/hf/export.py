@@ -9,7 +9,7 @@ import torch
 
 from danlu.errors import CheckpointError
 from danlu.files import atomic_write
-from danlu.nn.hf.card import model_card
+from danlu.nn.hf.card import READS, model_card
 from danlu.nn.hf.folder import load_model, save_model
 from danlu.nn.transformer import Transformer
 from danlu.runs import Figures, Job, Stage
@@ -21,7 +21,8 @@ CHECKED_TOKENS = 16
 class Export(Stage):
     """Settings of ``export``."""
 
-    needs: ClassVar[tuple[str, ...]] = ("pretrain", "tokenizer")
+    needs: ClassVar[tuple[str, ...]] = ("pretrain",)
+    wants: ClassVar[tuple[str, ...]] = READS
 
     format: Literal["huggingface"] = "huggingface"
     """A folder for ``AutoModelForCausalLM.from_pretrained`` and ``AutoTokenizer.from_pretrained``."""
@@ -35,8 +36,9 @@ class Export(Stage):
             CheckpointError: the trained model is damaged, or what was written is not what comes back.
         """
         dtype = DTYPES[self.dtype]
-        model = load_model(job.inputs["pretrain"] / "model")
-        save_model(model, job.out, dtype=dtype, tokenizer=job.inputs["tokenizer"])
+        trained = job.inputs["pretrain"] / "model"
+        model = load_model(trained)
+        save_model(model, job.out, dtype=dtype, tokenizer=trained)  # that which it was trained with
         _check(model, job.out, dtype)
         parameters = sum(weight.numel() for weight in model.parameters())
         size = sum(path.stat().st_size for path in job.out.iterdir() if path.name != "begun.json")

@@ -1,0 +1,32 @@
+"""Lines of JSON: what was written comes back, whatever marks the text holds; damage is one clear line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from danlu.errors import InputError
+from danlu.files import read_jsonl
+
+
+def test_only_a_newline_ends_a_line(tmp_path: Path) -> None:
+    objects = [{"text": f"a{mark}b"} for mark in ("\u2028", "\u2029", "\x85", "\x0b", "\x1c", "\r\n", "\n")]
+    lines = [json.dumps(each, ensure_ascii=False) for each in objects]
+    for end in ("", "\n"):
+        (tmp_path / "a.jsonl").write_bytes("\n".join(lines).encode() + end.encode())
+        assert read_jsonl(tmp_path / "a.jsonl") == objects
+
+
+def test_an_empty_file_holds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").touch()
+    assert read_jsonl(tmp_path / "a.jsonl") == []
+
+
+@pytest.mark.parametrize("bad", [b'{"a": 1', b'"a"', b"", b'{"a": "\xff"}'])
+def test_a_line_that_is_no_object_is_named(bad: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"a": 1}\n' + bad + b"\n")
+    with pytest.raises(InputError, match=r"a\.jsonl is damaged at line 2: ") as caught:
+        read_jsonl(tmp_path / "a.jsonl")
+    assert "\n" not in str(caught.value)
