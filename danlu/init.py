@@ -154,6 +154,10 @@ def write_recipe(folder: Path, out: Path) -> str:
         raise OutputError(f"{out} exists and stays as it is; name another file with --out")
     if not out.parent.is_dir():
         raise OutputError(f"cannot write to {out}: there is no folder {str(out.parent)!r}")
+    try:
+        str(out).encode()
+    except UnicodeEncodeError:
+        raise OutputError(f"the name of the recipe must be UTF-8; got {str(out)!r}") from None
     text = recipe_text(survey(folder), name=out)
     with writing(out.parent), out.open("x", encoding="utf-8") as file:
         file.write(text)

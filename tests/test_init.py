@@ -12,7 +12,7 @@ import pytest
 
 from danlu.corpus.pack import Pack
 from danlu.corpus.split import HashSplit, Split, TailSplit
-from danlu.errors import InputError
+from danlu.errors import InputError, OutputError
 from danlu.generate.stage import Generate, Prompt
 from danlu.init import ENOUGH_DOCUMENTS, opening, survey, write_recipe
 from danlu.recipe import Recipe, load_recipe, recipe_schema
@@ -145,3 +145,12 @@ def test_whole_documents_are_held_out_where_there_are_enough(
 def test_no_more_records_are_counted_than_are_needed(folder: Path) -> None:
     (folder / "a.jsonl").write_bytes(jsonl(3 * ENOUGH_DOCUMENTS))
     assert survey(folder).documents == ENOUGH_DOCUMENTS
+
+
+def test_a_recipe_whose_name_is_not_utf8_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "a.txt").write_text("once upon a time", encoding="utf-8")
+    with pytest.raises(OutputError, match=r"^the name of the recipe must be UTF-8; got '[^\n]*udce9.yaml'$"):
+        write_recipe(notes, tmp_path / os.fsdecode(b"caf\xe9.yaml"))
+    assert not list(tmp_path.glob("*.yaml"))

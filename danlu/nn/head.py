@@ -1,4 +1,4 @@
-"""The language-model head: hidden states to logits, and to a loss without ever holding all logits.
+"""The language-model head: hidden states to logits, and to a loss that never holds more than a part of them.
 
 Axes: N tokens, D model width, V vocabulary.
 """
@@ -48,7 +48,7 @@ class LanguageModelHead(nn.Module):
         """The SUM of the cross entropies in nats, float32; negative targets count nothing."""
         flat = hidden.reshape(-1, hidden.shape[-1])
         total: Tensor = LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-            flat, self.weight, targets.reshape(-1), self.softcap, self.chunk_loss
+            flat, self.weight, targets.reshape(-1), self.softcap, self.chunk_loss, torch.is_grad_enabled()
         )
         return total
 
@@ -98,12 +98,18 @@ def _few_rows(logits_NV: Tensor, targets_N: Tensor) -> Iterable[tuple[Tensor, Te
 class LinearCrossEntropy(torch.autograd.Function):
     """Head and cross entropy in one, chunk by chunk (as Liger Kernel, Hsu et al. 2024, arXiv:2410.10989).
 
-    The gradients are made in the forward pass, while a chunk's logits are still in the cache.
+    The gradients are made in the forward pass, so that no logits are kept for the backward pass.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, cap: float | None, chunk_loss: ChunkLoss
+        ctx: Any,
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        targets_N: Tensor,
+        cap: float | None,
+        chunk_loss: ChunkLoss,
+        with_gradients: bool,
     ) -> Tensor:
         count, vocab_size = hidden_ND.shape[0], weight_VD.shape[0]
         rows = rows_at_once(vocab_size)
@@ -117,14 +123,18 @@ class LinearCrossEntropy(torch.autograd.Function):
             logits_NV = torch.mm(hidden_ND[part], weight_VD.T, out=room[: hidden_ND[part].shape[0]])
             for few, few_targets in _few_rows(logits_NV, targets_N[part]):
                 total += chunk_loss(few, few_targets, cap)
+            if not with_gradients:
+                continue
             torch.mm(logits_NV, weight_VD, out=grad_hidden[part])
             product = logits_NV.T @ hidden_ND[part]
             grad_weight = product if grad_weight is None else grad_weight.add_(product)
+        if not with_gradients:
+            return total
         assert grad_weight is not None, "there is no token"
         ctx.save_for_backward(grad_hidden, grad_weight.to(weight_VD.dtype))
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         grad_hidden, grad_weight = ctx.saved_tensors
-        return grad_hidden * grads[0], grad_weight * grads[0], None, None, None
+        return grad_hidden * grads[0], grad_weight * grads[0], None, None, None, None

@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 
 from danlu.files import read_json, write_json
+from danlu.machine import processor
 from danlu.train.budget import Budget
 from danlu.train.setup import Training
 
 SETTLED_AFTER = 0.3
-"""Share of the steps after which a budget in minutes is settled; the usual cooldown begins later."""
+"""Share of the steps after which a budget in minutes is settled: the pace is known then, and the end still far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +40,28 @@ class Length:
         """The number of steps that the schedule knew at ``step``: the same however often the run was interrupted."""
         return self.first if step < self.until else self.steps
 
-    def settle(self, budget: Budget, *, seconds: float, at_most: int | None) -> Length:
-        """The final number, after the first ``until`` steps took ``seconds``, held-out measurements included."""
+    def settle(self, budget: Budget, *, pace: float | None, at_most: int | None) -> Length:
+        """The final number, where a step took ``pace`` seconds so far, held-out measurements included.
+
+        Where nobody knows the pace any more, it is the number so far.
+        """
         assert not self.settled
-        rest = budget.steps_in(seconds / self.until, spent=self.spent + seconds)
+        if pace is None:
+            return replace(self, settled=True)
+        rest = budget.steps_in(pace, spent=self.spent + pace * self.until)
         assert rest is not None, "only minutes need settling"
         steps = self.until + rest
         return replace(self, steps=steps if at_most is None else min(steps, at_most), settled=True)
+
+    def heldout_steps(self, evaluations: int) -> frozenset[int]:
+        """The steps after which the held-out loss is measured, evenly spread, the last one included."""
+        early = [step for step in _spread(self.first, evaluations) if 0 < step <= self.until]
+        late = _spread(self.steps - self.until, evaluations - len(early))
+        return frozenset([*early, *(self.until + step for step in late)])
+
+
+def _spread(steps: int, count: int) -> list[int]:
+    return [round(steps * number / count) for number in range(1, count + 1)]
 
 
 def first_guess(steps: int, *, spent: float) -> Length:
@@ -63,7 +79,9 @@ def read_length(path: Path) -> Length | None:
 
 
 def write_length(path: Path, length: Length, arithmetic: dict[str, str]) -> None:
-    write_json(path, {"length": asdict(length), "arithmetic": arithmetic})
+    """Write ``plan.json``; the ``arithmetic`` that stands there is that of the first process and stays."""
+    begun_with = (read_json(path) or {}).get("arithmetic", arithmetic)
+    write_json(path, {"length": asdict(length), "arithmetic": begun_with})
 
 
 def arithmetic(training: Training) -> dict[str, str]:
@@ -74,6 +92,7 @@ def arithmetic(training: Training) -> dict[str, str]:
         "compilation": "on" if training.compiled else "off",
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
+        "processor": processor(),
     }
 
 

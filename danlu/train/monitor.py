@@ -54,10 +54,14 @@ class Monitor:
         self.tokens += info.targets
         self.loss, self.step = info.loss, info.step
         now = self._mark()
-        self.seconds = now - self._begun
         then, before = self._marks[0]
         pace = (self.tokens - before) / (now - then)
-        extra = {"heldout_loss": self.heldout()} if info.step in self.heldout_steps else {}
+        extra: dict[str, float] = {}
+        if info.step in self.heldout_steps:
+            extra = {"heldout_loss": self.heldout()}
+            self._marks.clear()  # the pace is that of training; the time is that of all
+            now = self._mark()
+        self.seconds = now - self._begun
         self._write(
             info.step, loss=info.loss, lr=info.lr, grad_norm=info.grad_norm, tokens=self.tokens,
             seconds=round(self.seconds, 3), tokens_per_second=round(pace, 1), **extra,
@@ -65,8 +69,6 @@ class Monitor:
         self.bar.update(info.step, loss=info.loss, tokens_per_second=pace)
         if extra:
             say(f"step {info.step}: loss {info.loss:.3f}, held-out {extra['heldout_loss']:.3f}")
-            self._marks.clear()  # the pace is that of training
-            self._mark()
 
     def _mark(self) -> float:
         now = time.perf_counter()

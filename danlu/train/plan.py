@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import torch
 from danlu.corpus.pack import Pack
 from danlu.corpus.rows import Rows
 from danlu.corpus.store import StoreWriter, TokenStore
-from danlu.errors import InputError
+from danlu.errors import DanluError, InputError
 from danlu.files import writing
 from danlu.log import duration, say, short
 from danlu.machine import peak_memory_bytes
@@ -32,7 +33,7 @@ from danlu.text.document import Document
 from danlu.text.readers import Rejected, reader_for
 from danlu.text.sources import SourceFile
 from danlu.tokenizers.stage import TrainTokenizer, sample
-from danlu.train.memory import told_where_too_little
+from danlu.train.memory import REMEDY, told_where_too_little
 from danlu.train.monitor import heldout_loss
 from danlu.train.pretrain import Pretrain
 from danlu.train.probe import Probe, probe
@@ -124,7 +125,7 @@ def estimate(recipe: Recipe) -> Estimate:
         sample = _pack_sample(recipe, Path(folder))
         store = TokenStore.open(Path(folder) / "train")
         say("plan: timing a few training steps")
-        measured = _in_own_process(settings, Path(folder) / "train", recipe.seed)
+        measured = _in_own_process(settings, Path(folder) / "train", recipe.seed, sample.share)
     measuring = settings.evaluations * measured.heldout_seconds
     config = settings.model.config(vocab_size=store.vocab_size, max_length=settings.sequence)
     tokens = round(store.targets / sample.share)
@@ -215,14 +216,17 @@ def _read(clean: Clean, files: Sequence[SourceFile]) -> tuple[list[Document], fl
     return documents, taken / max(1, seen)
 
 
-def _in_own_process(settings: Pretrain, store: Path, seed: int) -> _Measured:
+def _in_own_process(settings: Pretrain, store: Path, seed: int, share: float) -> _Measured:
     context = multiprocessing.get_context("spawn")
     with told_where_too_little(), ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_measure, settings, store, seed).result()
+        try:
+            return pool.submit(_measure, settings, store, seed, share).result()
+        except BrokenProcessPool as error:
+            raise DanluError(f"the process that timed the steps died, perhaps for want of memory: {REMEDY}") from error
 
 
-def _measure(settings: Pretrain, store: Path, seed: int) -> _Measured:
-    training = set_up(settings, TokenStore.open(store), seed=seed)
+def _measure(settings: Pretrain, store: Path, seed: int, share: float) -> _Measured:
+    training = set_up(settings, TokenStore.open(store), seed=seed, share=share)
     timed = probe(training, settings.objective, say)
     rows = Rows(TokenStore.open(store), settings.sequence, seed)  # to measure on training text takes as long
     started = time.perf_counter()

@@ -98,22 +98,24 @@ class Pretrain(TrainSettings, Stage):
         start, tokens = take_up(training, folder)
         metrics = MetricsLog(job.out)
         metrics.rewind(start)
-        last = (read_metrics(job.out) or [{}])[-1]
+        last = (read_metrics(job.out) or [{"step": 0}])[-1]
         with watch_for_stop() as stop, progress("pretrain", length.steps, "steps") as bar:
             monitor = Monitor(
-                metrics, bar, heldout, self._marks(length), tokens=tokens,
-                seconds=last.get("seconds", 0.0), loss=last.get("loss"), step=start,
+                metrics, bar, heldout, length.heldout_steps(self.evaluations), tokens=tokens,
+                seconds=last.get("seconds", 0.0) if last["step"] == start else 0.0, loss=last.get("loss"), step=start,
             )  # fmt: skip
             saver = Saver(folder, training, monitor, stop, self.save, tokenizer=job.inputs["tokenizer"], saved=start)
             hooks = (stop_where_diverged, monitor, saver)
             if not length.settled:
                 self._fit(training, length, start, length.until, hooks)
-                at_most = self._steps_at_most(training)
-                length = length.settle(self.budget, seconds=monitor.seconds, at_most=at_most)
+                # Metrics may be lost with a crash: then only the steps of this process have a time.
+                timed = length.until if last["step"] == start else length.until - start
+                pace = monitor.seconds / timed if timed else None
+                length = length.settle(self.budget, pace=pace, at_most=self._steps_at_most(training))
                 write_length(job.out / PLAN, length, arithmetic(training))
-                say(f"step {length.until:,}: at this pace {length.steps:,} steps fit into the time")
-                start = max(start, length.until)
-                bar.total, monitor.heldout_steps = length.steps, self._marks(length)
+                say(f"step {length.until:,}: with the pace so far there will be {length.steps:,} steps")
+                start = length.until
+                bar.total, monitor.heldout_steps = length.steps, length.heldout_steps(self.evaluations)
             self._fit(training, length, start, length.steps, hooks)
             saver.finish(length.steps)
         return monitor
@@ -126,10 +128,6 @@ class Pretrain(TrainSettings, Stage):
             training.model, training.batches, self.objective, training.optimizer, factor,
             steps=end, start=start, clip=self.clip, hooks=hooks,
         )  # fmt: skip
-
-    def _marks(self, length: Length) -> frozenset[int]:
-        """The steps after which the held-out loss is measured, evenly spread, the last one included."""
-        return frozenset(round(length.steps * n / self.evaluations) for n in range(1, self.evaluations + 1))
 
     def _figures(self, training: Training, done: Monitor) -> Figures:
         return {

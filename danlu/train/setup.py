@@ -44,8 +44,11 @@ class Training:
         return self.compiling.on
 
 
-def set_up(settings: TrainSettings, store: TokenStore, *, seed: int) -> Training:
-    """Build it all from ``seed``; two calls give the same weights, batches and state."""
+def set_up(settings: TrainSettings, store: TokenStore, *, seed: int, share: float = 1.0) -> Training:
+    """Build it all from ``seed``; two calls give the same weights, batches and state.
+
+    ``share`` is the part of the text that the store holds: less than 1 where a sample stands for the whole.
+    """
     keep_freed_memory()
     config = settings.model.config(vocab_size=store.vocab_size, max_length=settings.sequence)
     model = Transformer(config)
@@ -59,7 +62,7 @@ def set_up(settings: TrainSettings, store: TokenStore, *, seed: int) -> Training
     micro_batch = min(settings.micro_batch or rows_at_once(settings.batch, settings.sequence), settings.batch)
     batches = StepBatches(rows, example, settings.batch, micro_batch)
     tokens_per_step = settings.batch * settings.sequence
-    steps_per_epoch = rows.per_epoch / settings.batch
+    steps_per_epoch = rows.per_epoch / settings.batch / share
     steps = settings.budget.steps_at_most(tokens_per_step=tokens_per_step, steps_per_epoch=steps_per_epoch)
     compiling = compile_blocks(model, settings.compile, steps=steps)
     return Training(model, masters, optimizer, batches, tokens_per_step, steps_per_epoch, precision, compiling)

@@ -22,7 +22,7 @@ class StopRequest:
 def watch_for_stop() -> Iterator[StopRequest]:
     """Note SIGTERM and SIGINT instead of dying of them; a second SIGINT interrupts at once.
 
-    A request that nobody has acted on is not lost: at the end the signal is sent again.
+    Where the work ends well without having acted on a request, the signal is sent again.
     Outside the main thread, where Python lets nobody watch, no request ever comes.
     """
     request = StopRequest()

@@ -45,9 +45,15 @@ def test_another_document_has_no_gradient_at_all() -> None:
 
 def test_bfloat16_is_as_near_as_bfloat16_gets() -> None:
     torch.manual_seed(0)
-    q, k, v = (torch.randn(1, 2, 130, 16, dtype=torch.bfloat16) for _ in range(3))
-    wanted = formula(q.double(), k.double(), v.double(), document_mask(torch.zeros(1, 130)))
-    torch.testing.assert_close(BlockedAttention.apply(q, k, v, None).double(), wanted, rtol=2e-2, atol=2e-2)
+    ours = [torch.randn(1, 2, 130, 16, dtype=torch.bfloat16, requires_grad=True) for _ in range(3)]
+    exact = [x.detach().double().requires_grad_() for x in ours]
+    grad = torch.randn(1, 2, 130, 16, dtype=torch.bfloat16)
+    out, wanted = BlockedAttention.apply(*ours, None), formula(*exact, document_mask(torch.zeros(1, 130)))
+    torch.testing.assert_close(out.double(), wanted, rtol=2e-2, atol=2e-2)
+    for got, want in zip(
+        torch.autograd.grad(out, ours, grad), torch.autograd.grad(wanted, exact, grad.double()), strict=True
+    ):
+        assert (got.double() - want).norm() < 0.01 * want.norm()
 
 
 def test_blocks_are_a_quarter_of_the_row_within_bounds() -> None:

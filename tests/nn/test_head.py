@@ -64,3 +64,32 @@ def test_bfloat16_is_summed_in_float32() -> None:
     assert loss.dtype == torch.float32
     expected = F.cross_entropy(soft_cap(hidden.float() @ head.weight.float().T, 15.0), targets, reduction="sum")
     assert loss.item() == pytest.approx(expected.item(), rel=2e-3)
+
+
+@pytest.mark.parametrize(("rows", "few"), [(500, 500), (500, 7), (130, 50)])
+def test_bfloat16_gradients_of_parts_are_those_of_the_whole(
+    rows: int, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within bfloat16's rounding; parts are views with an offset, which the loss turns into gradients in place."""
+    monkeypatch.setattr(head_module, "rows_at_once", lambda _, logits=0: few if logits else rows)
+    head = make_head(15.0).bfloat16()
+    hidden = torch.randn(500, 24).bfloat16().requires_grad_()
+    targets = torch.randint(0, 53, (500,))
+    ours = gradients(head.loss(hidden, targets), hidden, head.weight)
+    leaves = [hidden.detach().double().requires_grad_(), head.weight.detach().double().requires_grad_()]
+    logits = soft_cap(leaves[0] @ leaves[1].T, 15.0)
+    for got, want in zip(ours, gradients(F.cross_entropy(logits, targets, reduction="sum"), *leaves), strict=True):
+        assert got.dtype == torch.bfloat16
+        assert (got.double() - want).norm() < 0.01 * want.norm()
+
+
+def test_where_no_gradient_is_asked_for_none_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = make_head(15.0)
+    hidden, targets = torch.randn(9, 24), torch.randint(0, 53, (9,))
+    with_gradients = head.loss(hidden, targets)
+    products: list[int] = []
+    real = torch.mm
+    monkeypatch.setattr(torch, "mm", lambda *given, **rest: products.append(1) or real(*given, **rest))
+    with torch.no_grad():
+        assert head.loss(hidden, targets).equal(with_gradients.detach())
+    assert len(products) == 1

@@ -23,12 +23,30 @@ from danlu.train.length import Length, first_guess, read_length, what_differs, w
 def test_the_rest_of_the_time_is_filled_at_the_pace_so_far(pace: float, at_most: int | None, expected: int) -> None:
     guess = first_guess(100, spent=5.0)
     assert (guess.steps, guess.settled, guess.until) == (100, False, 30)
-    settled = guess.settle(Budget(minutes=100 / 60), seconds=30 * pace, at_most=at_most)
+    settled = guess.settle(Budget(minutes=100 / 60), pace=pace, at_most=at_most)
     assert (settled.steps, settled.settled) == (expected, True)
 
 
+def test_without_a_pace_the_guess_stays() -> None:
+    settled = first_guess(100, spent=5.0).settle(Budget(minutes=1), pace=None, at_most=None)
+    assert (settled.steps, settled.settled) == (100, True)
+
+
+@pytest.mark.parametrize("pace", [0.3, 1.0, 3.0])
+@pytest.mark.parametrize("evaluations", [0, 1, 2, 3, 10, 77])
+def test_the_held_out_loss_is_measured_so_many_times_whatever_the_pace(pace: float, evaluations: int) -> None:
+    guess = first_guess(100, spent=0.0)
+    settled = guess.settle(Budget(minutes=100 / 60), pace=pace, at_most=None)
+    early, late = guess.heldout_steps(evaluations), settled.heldout_steps(evaluations)
+    assert {step for step in early if step <= 30} == {step for step in late if step <= 30}
+    if settled.steps - 30 >= evaluations:
+        assert len(late) == evaluations
+    assert not evaluations or max(late) == settled.steps
+    assert Length(12, settled=True).heldout_steps(3) == {4, 8, 12}
+
+
 def test_the_schedule_of_a_step_is_the_one_that_was_known_then() -> None:
-    settled = first_guess(100, spent=0.0).settle(Budget(minutes=2), seconds=60, at_most=None)
+    settled = first_guess(100, spent=0.0).settle(Budget(minutes=2), pace=2.0, at_most=None)
     assert [settled.schedule_steps(step) for step in (0, 29, 30, 59)] == [100, 100, 60, 60]
     assert Length(50, settled=True).schedule_steps(0) == 50
 
@@ -54,3 +72,5 @@ def test_other_arithmetic_is_named(tmp_path: Path) -> None:
     write_length(path, Length(1, settled=True), {"threads": "2", "torch": "2.13.0"})
     assert what_differs(path, {"threads": "2", "torch": "2.13.0"}) is None
     assert what_differs(path, {"threads": "4", "torch": "2.13.0"}) == "threads 2, now 4"
+    write_length(path, Length(1, settled=True), {"threads": "4", "torch": "2.13.0"})
+    assert what_differs(path, {"threads": "4", "torch": "2.13.0"}) == "threads 2, now 4"  # however often it is asked

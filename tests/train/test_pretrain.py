@@ -16,12 +16,13 @@ from danlu.corpus.store import TokenStore
 from danlu.errors import CheckpointError, DanluError, OutputError
 from danlu.log import read_metrics
 from danlu.nn.hf.folder import load_model
-from danlu.optim.schedules import WarmupStableDecay
+from danlu.optim.schedules import Cosine, WarmupStableDecay
 from danlu.runs import Job
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.train import monitor
 from danlu.train import pretrain as module
 from danlu.train import probe as probe_module
+from danlu.train.budget import Budget
 from danlu.train.checkpoint import checkpoints, save_checkpoint
 from danlu.train.length import read_length
 from danlu.train.loop import StepInfo
@@ -198,15 +199,38 @@ def test_minutes_are_settled_by_the_pace_of_the_first_steps(
     assert lrs[11:] == [WarmupStableDecay().factor(step, steps=length.steps) for step in range(11, length.steps)]
 
 
+@pytest.fixture
+def slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first guess of 20 steps, of which 14 are left once six of them have settled it."""
+    monkeypatch.setattr(module, "probe", lambda *_: Probe(seconds_per_step=1.0, seconds=0.0, first_step_seconds=0.0))
+    monkeypatch.setattr(Budget, "steps_in", lambda self, pace, spent=0.0: 20 if pace == 1.0 else 8)
+
+
+@pytest.mark.parametrize("kills", [(2,), (5,), (6,), (7,), (8, 9), (4, 7, 11)], ids=str)
 def test_a_kill_before_or_after_settling_changes_nothing(
-    train: Train, unplug: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    kills: tuple[int, ...], train: Train, unplug: Callable[..., None], slower: None
 ) -> None:
-    monkeypatch.setattr(probe_module, "PROBE_SECONDS", 0.0)
-    cosine = "pretrain.schedule=cosine"
-    straight = train(*TIMED, cosine, out="straight")
-    for step in (2, 5, 8):
-        unplug(step, *TIMED, cosine)
-    assert result(train(*TIMED, cosine)) == result(straight)
+    """The learning rate of a step is that of the number of steps that was known when it was first done."""
+    timed = ("pretrain.budget={minutes: 1}", "pretrain.save.steps=4", "pretrain.schedule=cosine")
+    straight = train(*timed, out="straight")
+    lrs = [line["lr"] for line in read_metrics(straight.out)]
+    wanted = [Cosine().factor(step, steps=20 if step < 6 else 14) for step in range(14)]
+    assert lrs == wanted
+    for step in kills:
+        unplug(step, *timed)
+    resumed = train(*timed)
+    assert [line["lr"] for line in read_metrics(resumed.out)] == wanted
+    assert result(resumed) == result(straight)
+
+
+def test_metrics_that_are_lost_before_settling_cost_only_precision(
+    train: Train, unplug: Callable[..., None], slower: None, out: Path
+) -> None:
+    timed = ("pretrain.budget={minutes: 1}", "pretrain.save.steps=3")
+    straight = train(*timed, out="straight")
+    unplug(5, *timed)
+    (out / "metrics.jsonl").unlink()
+    assert result(train(*timed)) == result(straight)
 
 
 def test_a_run_that_goes_on_with_other_arithmetic_says_so(
