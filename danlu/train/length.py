@@ -2,7 +2,7 @@
 
 Steps, tokens and epochs say it at once. Minutes are turned into steps by timing: a few steps before
 the first one give a first number, and because the pace of a machine changes from minute to minute,
-the steps of the first ``SETTLED_AFTER`` give the final one. From there on nothing depends on the clock.
+it is corrected at each share of ``CORRECTED_AT``. After the last one nothing depends on the clock.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from danlu.machine import processor
 from danlu.train.budget import Budget
 from danlu.train.setup import Training
 
-SETTLED_AFTER = 0.3
-"""Share of the steps after which a budget in minutes is settled: the pace is known then, and the end still far."""
+CORRECTED_AT = (0.3, 0.6, 0.85)
+"""Shares of the steps after which the number of steps of a budget in minutes is corrected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,33 +31,44 @@ class Length:
     """Whether that is final."""
     spent: float = 0.0
     """Seconds of the budget that were used before the first step."""
-    first: int = 0
-    """What ``steps`` was before it was settled; the learning rate of the steps before ``until`` followed it."""
-    until: int = 0
-    """The step at which it was, or will be, settled."""
+    before: tuple[tuple[int, int], ...] = ()
+    """Earlier numbers, each behind the step up to which it held."""
+
+    @property
+    def mark(self) -> int:
+        """The step after which the number is corrected next."""
+        latest = self.before[-1][0] if self.before else 0
+        return max(latest + 1, round(CORRECTED_AT[len(self.before)] * self.steps))
 
     def schedule_steps(self, step: int) -> int:
         """The number of steps that the schedule knew at ``step``: the same however often the run was interrupted."""
-        return self.first if step < self.until else self.steps
+        return next((steps for until, steps in self.before if step < until), self.steps)
 
-    def settle(self, budget: Budget, *, pace: float | None, at_most: int | None) -> Length:
-        """The final number, where a step took ``pace`` seconds so far, held-out measurements included.
+    def correct(self, budget: Budget, *, pace: float | None, at_most: int | None) -> Length:
+        """The number of steps at ``mark``, where one took ``pace`` seconds so far, held-out measurements included.
 
         Where nobody knows the pace any more, it is the number so far.
         """
-        assert not self.settled
-        if pace is None:
-            return replace(self, settled=True)
-        rest = budget.steps_in(pace, spent=self.spent + pace * self.until)
-        assert rest is not None, "only minutes need settling"
-        steps = self.until + rest
-        return replace(self, steps=steps if at_most is None else min(steps, at_most), settled=True)
+        steps, before = self.steps, (*self.before, (self.mark, self.steps))
+        if pace is not None:
+            rest = budget.steps_in(pace, spent=self.spent + pace * self.mark)
+            assert rest is not None, "only minutes need correction"
+            steps = self.mark + rest
+        if at_most is not None:
+            steps = min(steps, at_most)
+        corrected = replace(self, steps=steps, before=before)
+        done = len(before) == len(CORRECTED_AT) or corrected.mark >= steps
+        return replace(corrected, settled=done)
 
     def heldout_steps(self, evaluations: int) -> frozenset[int]:
         """The steps after which the held-out loss is measured, evenly spread, the last one included."""
-        early = [step for step in _spread(self.first, evaluations) if 0 < step <= self.until]
-        late = _spread(self.steps - self.until, evaluations - len(early))
-        return frozenset([*early, *(self.until + step for step in late)])
+        marks: list[int] = []
+        since = 0
+        for until, steps in (*self.before, (self.steps, self.steps)):
+            ahead = [since + step for step in _spread(steps - since, evaluations - len(marks))]
+            marks += [step for step in ahead if since < step <= until]
+            since = until
+        return frozenset(marks)
 
 
 def _spread(steps: int, count: int) -> list[int]:
@@ -66,15 +77,16 @@ def _spread(steps: int, count: int) -> list[int]:
 
 def first_guess(steps: int, *, spent: float) -> Length:
     """A number of steps that the pace of the first of them will correct."""
-    until = max(1, round(SETTLED_AFTER * steps))
-    return Length(steps, settled=until >= steps, spent=spent, first=steps, until=until)
+    guess = Length(steps, settled=False, spent=spent)
+    return replace(guess, settled=guess.mark >= steps)
 
 
 def read_length(path: Path) -> Length | None:
     """What ``plan.json`` says; None where it is missing or damaged."""
     try:
-        return Length(**(read_json(path) or {})["length"])
-    except (KeyError, TypeError):
+        known = (read_json(path) or {})["length"]
+        return Length(**{**known, "before": tuple((until, steps) for until, steps in known["before"])})
+    except (KeyError, TypeError, ValueError):
         return None
 
 

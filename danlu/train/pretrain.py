@@ -95,7 +95,7 @@ class Pretrain(TrainSettings, Stage):
     def _train(self, job: Job, training: Training, heldout: Callable[[], float], length: Length) -> Monitor:
         """Train from the newest checkpoint, or from the start, to the end."""
         folder = job.out / "checkpoints"
-        start, tokens = take_up(training, folder)
+        begun, tokens = start, _ = take_up(training, folder)
         metrics = MetricsLog(job.out)
         metrics.rewind(start)
         last = (read_metrics(job.out) or [{"step": 0}])[-1]
@@ -106,15 +106,16 @@ class Pretrain(TrainSettings, Stage):
             )  # fmt: skip
             saver = Saver(folder, training, monitor, stop, self.save, tokenizer=job.inputs["tokenizer"], saved=start)
             hooks = (stop_where_diverged, monitor, saver)
-            if not length.settled:
-                self._fit(training, length, start, length.until, hooks)
+            while not length.settled:
+                mark = length.mark
+                self._fit(training, length, start, mark, hooks)
                 # Metrics may be lost with a crash: then only the steps of this process have a time.
-                timed = length.until if last["step"] == start else length.until - start
+                timed = mark if last["step"] == begun else mark - begun
                 pace = monitor.seconds / timed if timed else None
-                length = length.settle(self.budget, pace=pace, at_most=self._steps_at_most(training))
+                length = length.correct(self.budget, pace=pace, at_most=self._steps_at_most(training))
                 write_length(job.out / PLAN, length, arithmetic(training))
-                say(f"step {length.until:,}: with the pace so far there will be {length.steps:,} steps")
-                start = length.until
+                say(f"step {mark:,}: with the pace so far there will be {length.steps:,} steps")
+                start = mark
                 bar.total, monitor.heldout_steps = length.steps, length.heldout_steps(self.evaluations)
             self._fit(training, length, start, length.steps, hooks)
             saver.finish(length.steps)

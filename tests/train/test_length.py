@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from danlu.train.budget import Budget
 from danlu.train.length import Length, first_guess, read_length, what_differs, write_length
+
+HUNDRED_SECONDS = Budget(minutes=100 / 60)
 
 
 @pytest.mark.parametrize(
@@ -18,48 +21,74 @@ from danlu.train.length import Length, first_guess, read_length, what_differs, w
         (0.5, None, 30 + 160),
         (4.0, None, 30 + 1),  # nothing is left: the one step that every training has
         (0.5, 80, 80),
+        (None, None, 100),  # nobody knows the pace any more
     ],
 )
-def test_the_rest_of_the_time_is_filled_at_the_pace_so_far(pace: float, at_most: int | None, expected: int) -> None:
+def test_the_rest_of_the_time_is_filled_at_the_pace_so_far(
+    pace: float | None, at_most: int | None, expected: int
+) -> None:
     guess = first_guess(100, spent=5.0)
-    assert (guess.steps, guess.settled, guess.until) == (100, False, 30)
-    settled = guess.settle(Budget(minutes=100 / 60), pace=pace, at_most=at_most)
-    assert (settled.steps, settled.settled) == (expected, True)
+    assert (guess.steps, guess.settled, guess.mark) == (100, False, 30)
+    corrected = guess.correct(HUNDRED_SECONDS, pace=pace, at_most=at_most)
+    assert corrected.steps == expected
+    assert corrected.settled == (expected == 31)
 
 
-def test_without_a_pace_the_guess_stays() -> None:
-    settled = first_guess(100, spent=5.0).settle(Budget(minutes=1), pace=None, at_most=None)
-    assert (settled.steps, settled.settled) == (100, True)
+def corrected(*paces: float) -> Length:
+    length = first_guess(100, spent=0.0)
+    for pace in paces:
+        assert not length.settled
+        length = length.correct(HUNDRED_SECONDS, pace=pace, at_most=None)
+    return length
 
 
-@pytest.mark.parametrize("pace", [0.3, 1.0, 3.0])
-@pytest.mark.parametrize("evaluations", [0, 1, 2, 3, 10, 77])
-def test_the_held_out_loss_is_measured_so_many_times_whatever_the_pace(pace: float, evaluations: int) -> None:
-    guess = first_guess(100, spent=0.0)
-    settled = guess.settle(Budget(minutes=100 / 60), pace=pace, at_most=None)
-    early, late = guess.heldout_steps(evaluations), settled.heldout_steps(evaluations)
-    assert {step for step in early if step <= 30} == {step for step in late if step <= 30}
-    if settled.steps - 30 >= evaluations:
-        assert len(late) == evaluations
-    assert not evaluations or max(late) == settled.steps
-    assert Length(12, settled=True).heldout_steps(3) == {4, 8, 12}
+def test_a_machine_that_slows_down_late_still_ends_in_time() -> None:
+    """A second for each of 60 steps, then two: the last correction finds the time used up."""
+    first = corrected(1.0)
+    assert (first.mark, first.settled) == (60, False)
+    second = corrected(1.0, 1.0)
+    assert (second.mark, second.settled) == (85, False)
+    third = corrected(1.0, 1.0, (60 + 2 * 25) / 85)
+    assert (third.steps, third.settled) == (86, True)
 
 
 def test_the_schedule_of_a_step_is_the_one_that_was_known_then() -> None:
-    settled = first_guess(100, spent=0.0).settle(Budget(minutes=2), pace=2.0, at_most=None)
-    assert [settled.schedule_steps(step) for step in (0, 29, 30, 59)] == [100, 100, 60, 60]
+    length = corrected(2.0, 2.0, 1.0)
+    assert length.before == ((30, 100), (31, 50), (42, 50))
+    assert [length.schedule_steps(step) for step in (0, 29, 30, 41, 42, 99)] == [100, 100, 50, 50, 100, 100]
     assert Length(50, settled=True).schedule_steps(0) == 50
 
 
-def test_one_step_has_nothing_to_settle() -> None:
+@pytest.mark.parametrize("paces", [(0.3, 0.35, 0.33), (1.0, 1.0, 1.0), (1.5, 1.2, 1.1), (3.0,)])
+@pytest.mark.parametrize("evaluations", [0, 1, 2, 3, 7, 10])
+def test_the_held_out_loss_is_measured_so_many_times_whatever_the_pace(
+    paces: tuple[float, ...], evaluations: int
+) -> None:
+    lengths = [corrected(*paces[:count]) for count in range(len(paces) + 1)]
+    for earlier, later in pairwise(lengths):
+        until = later.before[-1][0]
+        assert [{s for s in length.heldout_steps(evaluations) if s <= until} for length in (earlier, later)] == [
+            {s for s in later.heldout_steps(evaluations) if s <= until}
+        ] * 2
+    if lengths[-1].steps > 40:
+        assert len(lengths[-1].heldout_steps(evaluations)) == evaluations
+    assert not evaluations or max(lengths[-1].heldout_steps(evaluations)) == lengths[-1].steps
+    assert Length(12, settled=True).heldout_steps(3) == {4, 8, 12}
+
+
+def test_few_steps_have_nothing_to_correct() -> None:
     assert first_guess(1, spent=0.0).settled
+    assert not first_guess(4, spent=0.0).settled
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"length": 3}', '{"length": {"steps": 3, "hours": 1}}'])
+@pytest.mark.parametrize(
+    "damage",
+    ["", "{", "[]", '{"length": 3}', '{"length": {"steps": 3, "hours": 1}}', '{"length": {"steps": 3, "before": [3]}}'],
+)
 def test_what_was_written_is_read_and_damage_is_nothing(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     assert read_length(path) is None
-    length = first_guess(1000, spent=4.25)
+    length = first_guess(1000, spent=4.25).correct(HUNDRED_SECONDS, pace=0.2, at_most=None)
     write_length(path, length, {"threads": "2"})
     assert read_length(path) == length
     path.write_text(damage)

@@ -24,7 +24,7 @@ from danlu.train import pretrain as module
 from danlu.train import probe as probe_module
 from danlu.train.budget import Budget
 from danlu.train.checkpoint import checkpoints, save_checkpoint
-from danlu.train.length import read_length
+from danlu.train.length import Length, read_length
 from danlu.train.loop import StepInfo
 from danlu.train.pretrain import Pretrain
 from danlu.train.probe import Probe
@@ -192,7 +192,7 @@ def test_minutes_are_settled_by_the_pace_of_the_first_steps(
     assert "36 steps of 96 tokens: 1.67 epochs, as far as the first steps tell\n" in capsys.readouterr().out
     length = read_length(job.out / "plan.json")
     assert length is not None
-    assert (length.first, length.until, length.settled) == (36, 11, True)
+    assert (length.before[0], length.settled) == ((11, 36), True)
     assert length.steps == len(read_metrics(job.out)) < 20
     lrs = [line["lr"] for line in read_metrics(job.out)]
     assert lrs[:11] == [WarmupStableDecay().factor(step, steps=36) for step in range(11)]
@@ -201,9 +201,18 @@ def test_minutes_are_settled_by_the_pace_of_the_first_steps(
 
 @pytest.fixture
 def slower(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A first guess of 20 steps, of which 14 are left once six of them have settled it."""
-    monkeypatch.setattr(module, "probe", lambda *_: Probe(seconds_per_step=1.0, seconds=0.0, first_step_seconds=0.0))
-    monkeypatch.setattr(Budget, "steps_in", lambda self, pace, spent=0.0: 20 if pace == 1.0 else 8)
+    """A first guess of 20 steps, of which 14 are left after six of them, and 12 after eight."""
+    real, guessed = Length.correct, Probe(seconds_per_step=2.9, seconds=0.0, first_step_seconds=0.0)
+
+    class Rest:
+        def __init__(self, steps: int) -> None:
+            self.steps_in = lambda pace, spent: steps
+
+    def correct(self: Length, budget: Budget, *, pace: float | None, at_most: int | None) -> Length:
+        return real(self, Rest((8, 4, 2)[len(self.before)]), pace=1.0, at_most=at_most)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "probe", lambda *_: guessed)
+    monkeypatch.setattr(Length, "correct", correct)
 
 
 @pytest.mark.parametrize("kills", [(2,), (5,), (6,), (7,), (8, 9), (4, 7, 11)], ids=str)
@@ -214,7 +223,7 @@ def test_a_kill_before_or_after_settling_changes_nothing(
     timed = ("pretrain.budget={minutes: 1}", "pretrain.save.steps=4", "pretrain.schedule=cosine")
     straight = train(*timed, out="straight")
     lrs = [line["lr"] for line in read_metrics(straight.out)]
-    wanted = [Cosine().factor(step, steps=20 if step < 6 else 14) for step in range(14)]
+    wanted = [Cosine().factor(step, steps=20 if step < 6 else 14 if step < 8 else 12) for step in range(12)]
     assert lrs == wanted
     for step in kills:
         unplug(step, *timed)
