@@ -36,7 +36,7 @@ from danlu.tokenizers.stage import TrainTokenizer, sample
 from danlu.train.memory import REMEDY, told_where_too_little
 from danlu.train.monitor import heldout_loss
 from danlu.train.pretrain import Pretrain
-from danlu.train.probe import Probe, probe
+from danlu.train.probe import Probe, probe, warm_up
 from danlu.train.setup import set_up
 
 SAMPLE_BYTES = 8_000_000
@@ -61,7 +61,7 @@ class Estimate:
     tokens_per_step: int
     seconds_per_step: float
     seconds: float
-    """Of ``pretrain``: the first steps, compilation included, all the others, and the held-out loss on the way."""
+    """Of ``pretrain``: the first steps, compiled before, all the others, and the held-out loss on the way."""
     peak_bytes: int
     """Main memory at the peak of ``pretrain``."""
     precision: str
@@ -217,12 +217,23 @@ def _read(clean: Clean, files: Sequence[SourceFile]) -> tuple[list[Document], fl
 
 
 def _in_own_process(settings: Pretrain, store: Path, seed: int, share: float) -> _Measured:
-    context = multiprocessing.get_context("spawn")
-    with told_where_too_little(), ProcessPoolExecutor(1, mp_context=context) as pool:
-        try:
-            return pool.submit(_measure, settings, store, seed, share).result()
-        except BrokenProcessPool as error:
-            raise DanluError(f"the process that timed the steps died, perhaps for want of memory: {REMEDY}") from error
+    """Measure twice, in a process each: the second finds compiled what the first had to compile, as the run will."""
+    for measure in (_fill_cache, _measure):
+        context = multiprocessing.get_context("spawn")
+        with told_where_too_little(), ProcessPoolExecutor(1, mp_context=context) as pool:
+            try:
+                measured = pool.submit(measure, settings, store, seed, share).result()
+            except BrokenProcessPool as error:
+                problem = f"the process that timed the steps died, perhaps for want of memory: {REMEDY}"
+                raise DanluError(problem) from error
+    assert measured is not None
+    return measured
+
+
+def _fill_cache(settings: Pretrain, store: Path, seed: int, share: float) -> None:
+    training = set_up(settings, TokenStore.open(store), seed=seed, share=share)
+    if training.compiled:
+        warm_up(training, settings.objective, say)
 
 
 def _measure(settings: Pretrain, store: Path, seed: int, share: float) -> _Measured:
