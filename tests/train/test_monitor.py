@@ -78,6 +78,8 @@ def test_the_time_of_a_held_out_measurement_is_not_in_the_pace(tmp_path: Path, c
         monitor(info(step))
     paces = [line["tokens_per_second"] for line in read_metrics(tmp_path)]
     assert min(paces) >= 5
+    first, second, third = (line["seconds"] for line in read_metrics(tmp_path))
+    assert second - first > 1000 > third - second  # but it is in the time, from the step that it belongs to
 
 
 def test_a_disk_that_refuses_metrics_is_told_once_and_half_a_line_is_never_left(
