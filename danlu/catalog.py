@@ -59,6 +59,7 @@ CATALOG: dict[str, dict[str, str]] = {
     "optimizer": {
         "adamw": "danlu.optim.adamw:AdamW",
         "muon": "danlu.optim.muon:Muon",
+        "normuon": "danlu.optim.normuon:NorMuon",
     },
     "schedule": {
         "cosine": "danlu.optim.schedules:Cosine",

@@ -106,6 +106,8 @@ class Opened(dict[str, Any]):
 def apply_override(raw: dict[str, Any], override: str) -> None:
     """Put the value of ``key.path=value`` (YAML) in its place in ``raw``; a number is a place in a list.
 
+    A single value counts as a list of one, as it does where a list is meant.
+
     Raises:
         RecipeError: it is no such pair, or a list has no such place.
     """
@@ -118,13 +120,20 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     for depth, parent in enumerate(parents):
         at = _index(place, parent, ".".join(parents[:depth]))
         child = place.get(at) if isinstance(place, dict) else place[at]
+        following = (*parents, last)[depth + 1]
         if child is None:
             child = {}
+        elif following.isdecimal() and not isinstance(child, list) and following not in _keys(child):
+            child = [child]
         elif not isinstance(child, dict | list):
             child = Opened(child)
         place[at] = child
         place = child
     place[_index(place, last, ".".join(parents))] = value
+
+
+def _keys(value: Any) -> set[str]:
+    return {str(key) for key in value} if isinstance(value, dict) else set()
 
 
 def _index(place: Any, name: str, key: str) -> Any:

@@ -213,6 +213,19 @@ def test_an_override_of_a_short_form_keeps_what_it_stands_for(tmp_path: Path) ->
     assert recipe.section("juice") == Juice(kind=Long(length=6))
 
 
+@pytest.mark.parametrize("places", ["a", "{name: a}"])
+def test_an_override_finds_the_first_place_of_a_list_written_without_one(tmp_path: Path, places: str) -> None:
+    path = written(tmp_path, f"fruit: {{parts: long, places: {places}}}\n")
+    recipe = load_recipe(path, ["fruit.parts.0.length=5", "fruit.places.0.trees=2"])
+    fruit = recipe.section("fruit")
+    assert isinstance(fruit, Fruit)
+    assert fruit.parts == (Long(length=5),) and fruit.places == (Place(name="a", trees=2),)
+    with pytest.raises(RecipeError, match=r"fruit\.parts is a list of 1; '1' is no place in it"):
+        load_recipe(path, ["fruit.parts.1.length=5"])
+    with pytest.raises(RecipeError, match=r"fruit\.count must be a whole number; got \[\{"):
+        load_recipe(written(tmp_path, "fruit: {count: 3}"), ["fruit.count.0.trees=5"])
+
+
 def test_a_written_recipe_reads_back_the_same(tmp_path: Path) -> None:
     text = (
         "fruit: {shape: {use: long, ripe: true}, parts: [round], places: ['no', x], weight: 1e-9}\njuice: long\nseed: 3"

@@ -54,6 +54,10 @@ class Muon(Choice):
     """As ``eps`` of AdamW, likewise."""
 
     def build(self, parameters: NamedParameters) -> torch.optim.Optimizer:
+        return MuonOptimizer(self.groups(parameters), self)
+
+    def groups(self, parameters: NamedParameters) -> list[dict[str, Any]]:
+        """The matrices of the blocks, which are Muon's, and everything else, which is AdamW's."""
         named = list(parameters)
         matrices = [p for name, p in named if is_matrix(name, p)]
         rest = [p for name, p in named if not is_matrix(name, p)]
@@ -62,7 +66,7 @@ class Muon(Choice):
             groups.append({"params": matrices, "rule": "muon", "lr_scale": self.lr})
         if rest:
             groups.append({"params": rest, "rule": "adamw", "lr_scale": self.adamw_lr})
-        return MuonOptimizer(groups, self)
+        return groups
 
 
 class MuonOptimizer(torch.optim.Optimizer):
@@ -95,10 +99,15 @@ class MuonOptimizer(torch.optim.Optimizer):
             torch._foreach_lerp_(buffers, grads, 1 - momentum)
             nesterov = torch.stack(torch._foreach_lerp(grads, buffers, momentum))
             updates = orthogonalise(nesterov, iterations=known.iterations, bfloat16=self.bfloat16)
+            updates = self._shaped(updates, weights)
             if known.weight_decay:
                 torch._foreach_mul_(weights, 1 - group["lr"] * known.weight_decay)
             scale = max(1.0, rows / columns) ** 0.5
             torch._foreach_add_(weights, list(updates.to(weights[0].dtype).unbind()), alpha=-group["lr"] * scale)
+
+    def _shaped(self, updates_NRC: Tensor, weights: list[Tensor]) -> Tensor:
+        """What else is done to the orthogonal updates of matrices of one shape: nothing."""
+        return updates_NRC
 
     def _adamw(self, group: dict[str, Any]) -> None:
         known = self.settings
@@ -114,10 +123,11 @@ class MuonOptimizer(torch.optim.Optimizer):
             eps=known.adamw_eps, amsgrad=False, maximize=False,
         )  # fmt: skip
 
-    def _buffer(self, weight: Tensor, name: str) -> Tensor:
+    def _buffer(self, weight: Tensor, name: str, like: Tensor | None = None) -> Tensor:
+        """A running mean of the weight's own shape, or that of ``like``; 0 before the first step."""
         state = self.state[weight]
         if name not in state:
-            state[name] = torch.zeros_like(weight)
+            state[name] = torch.zeros_like(weight if like is None else like)
         buffer: Tensor = state[name]
         return buffer
 

@@ -14,7 +14,7 @@ class Budget(Settings):
     """At least one of these; whichever is reached first ends the training."""
 
     minutes: float | None = Field(default=None, gt=0)
-    """Minutes on this machine, turned into steps by timing them; the number is final after 85 % of them."""
+    """Minutes on this machine, turned into steps by timing them; the number is final after 95 % of them."""
     tokens: int | None = Field(default=None, ge=1)
     """Tokens that are predicted."""
     steps: int | None = Field(default=None, ge=1)

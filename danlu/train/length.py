@@ -17,7 +17,7 @@ from danlu.machine import processor
 from danlu.train.budget import Budget
 from danlu.train.setup import Training
 
-CORRECTED_AT = (0.3, 0.6, 0.85)
+CORRECTED_AT = (0.3, 0.6, 0.85, 0.95)
 """Shares of the steps after which the number of steps of a budget in minutes is corrected."""
 
 

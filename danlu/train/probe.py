@@ -14,7 +14,7 @@ from danlu.train.loop import StepInfo, fit
 from danlu.train.setup import Training
 
 PROBE_STEPS = 6
-PROBE_SECONDS = 4.0
+PROBE_SECONDS = 2.0
 """A probe takes at least these many steps, and goes on until it has taken this long."""
 MOST_STEPS = 200
 

@@ -16,6 +16,7 @@ from danlu.nn.transformer import Transformer
 from danlu.optim import muon
 from danlu.optim.adamw import AdamW
 from danlu.optim.muon import Muon, orthogonalise
+from danlu.optim.normuon import NorMuon
 from danlu.optim.protocol import is_matrix
 
 
@@ -137,7 +138,7 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> N
         optimizer.step()
 
 
-@pytest.mark.parametrize("choice", [Muon, AdamW])
+@pytest.mark.parametrize("choice", [Muon, NorMuon, AdamW])
 def test_resumed_is_uninterrupted(choice: Callable[[], Any]) -> None:
     model = Transformer(Llama(layers=2, dim=64).config(vocab_size=20, max_length=8))
     model.initialise(0)

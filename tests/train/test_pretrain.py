@@ -209,7 +209,7 @@ def slower(monkeypatch: pytest.MonkeyPatch) -> None:
             self.steps_in = lambda pace, spent: steps
 
     def correct(self: Length, budget: Budget, *, pace: float | None, at_most: int | None) -> Length:
-        return real(self, Rest((8, 4, 2)[len(self.before)]), pace=1.0, at_most=at_most)  # type: ignore[arg-type]
+        return real(self, Rest((8, 4, 2, 1)[len(self.before)]), pace=1.0, at_most=at_most)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "probe", lambda *_: guessed)
     monkeypatch.setattr(Length, "correct", correct)
