@@ -51,9 +51,19 @@ CATALOG: dict[str, dict[str, str]] = {
         "qwen3": "danlu.nn.families:Qwen3",
     },
     "family": {  # by the model_type of a Hugging Face folder
+        "bart": "danlu.nn.hf.bart:BART",
+        "bert": "danlu.nn.hf.bert:BERT",
+        "gpt2": "danlu.nn.hf.gpt2:GPT2",
         "llama": "danlu.nn.hf.llama:LLAMA",
+        "mistral": "danlu.nn.hf.mistral:MISTRAL",
+        "modernbert": "danlu.nn.hf.modernbert:MODERNBERT",
+        "mt5": "danlu.nn.hf.t5:MT5",
         "nanochat": "danlu.nn.hf.nanochat:NANOCHAT",
+        "qwen2": "danlu.nn.hf.qwen2:QWEN2",
         "qwen3": "danlu.nn.hf.qwen3:QWEN3",
+        "qwen3_moe": "danlu.nn.hf.qwen3_moe:QWEN3_MOE",
+        "roberta": "danlu.nn.hf.roberta:ROBERTA",
+        "t5": "danlu.nn.hf.t5:T5",
     },
     "objective": {"clm": "danlu.objectives.clm:CausalLM"},
     "optimizer": {
@@ -64,6 +74,10 @@ CATALOG: dict[str, dict[str, str]] = {
     "schedule": {
         "cosine": "danlu.optim.schedules:Cosine",
         "wsd": "danlu.optim.schedules:WarmupStableDecay",
+    },
+    "search": {
+        "beam": "danlu.generate.beam:Beam",
+        "contrastive": "danlu.generate.contrastive:Contrastive",
     },
     "measure": {"perplexity": "danlu.evaluate.perplexity:Perplexity"},
 }

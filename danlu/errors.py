@@ -10,6 +10,7 @@ bug of ours and keeps its traceback::
     ├── OutputError             a folder that cannot be written, a full disk
     ├── RunLockedError          another process is working in this run folder
     ├── CheckpointError         a checkpoint that is damaged or does not fit
+    ├── VerificationError       what was verified does not hold
     └── Interrupted             exit 143 after SIGTERM, 130 after Ctrl-C: the work so far is saved
 """
 
@@ -43,6 +44,10 @@ class RunLockedError(DanluError):
 
 class CheckpointError(DanluError):
     """A checkpoint that is damaged or does not fit what is asked of it."""
+
+
+class VerificationError(DanluError):
+    """What was verified does not hold."""
 
 
 class Interrupted(DanluError):  # noqa: N818 (not an error of anyone's)

@@ -1,88 +1,160 @@
-"""Causal self-attention: grouped heads, rotary positions, optional QK-norm, documents kept apart.
+"""Attention: queries, keys and values, rotary positions, QK-norm, and the fastest way to what each query sees.
 
-Axes: B batch, T tokens, D model width, H query heads, G key/value heads, E head width.
+Axes: B batch, T tokens, S all positions so far, D model width, H query heads, G key/value heads, E head width.
 """
 
 from __future__ import annotations
+
+import functools
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from danlu.nn import config
 from danlu.nn.blocked import LONGEST, BlockedAttention
 from danlu.nn.cache import KVCache
-from danlu.nn.config import TransformerConfig
-from danlu.nn.norm import RMSNorm
+from danlu.nn.norm import make_norm
+from danlu.nn.patterns import Full, Pattern
 from danlu.nn.positions import rotate
+from danlu.nn.sight import PADDING, Sight
+from danlu.nn.sparse import sparse_attention, touches_few
+
+
+class Context(NamedTuple):
+    """What all layers of one forward pass share."""
+
+    sight: Sight
+    """Who sees whom among the tokens of this stack."""
+    rotary: tuple[tuple[Tensor, Tensor], ...] = ()
+    """Cosines and sines, a pair for each kind of rotary positions in the stack."""
+    cache: KVCache | None = None
+    memory: Tensor | None = None
+    """The encoder's hidden states."""
+    memory_sight: Sight | None = None
+    """Who sees what of them."""
 
 
 class Attention(nn.Module):
-    """Multi-head attention (Vaswani et al. 2017), grouped-query where ``kv_heads < heads`` (Ainslie et al. 2023)."""
+    """Multi-head attention (Vaswani et al. 2017), grouped-query where ``kv_heads < heads`` (Ainslie et al. 2023).
 
-    def __init__(self, config: TransformerConfig, layer: int) -> None:
+    Args:
+        rotary: which of the context's rotary tables is this layer's.
+        max_length: the longest row; a Linformer projects so many positions.
+    """
+
+    def __init__(
+        self,
+        settings: config.Attention,
+        dim: int,
+        *,
+        layer: int,
+        rotary: int | None = None,
+        max_length: int | None = None,
+    ) -> None:
         super().__init__()
-        self.layer = layer
-        self.head_dim = config.head_dim
-        self.query = nn.Linear(config.dim, config.heads * config.head_dim, bias=False)
-        self.key = nn.Linear(config.dim, config.kv_heads * config.head_dim, bias=False)
-        self.value = nn.Linear(config.dim, config.kv_heads * config.head_dim, bias=False)
-        self.out = nn.Linear(config.heads * config.head_dim, config.dim, bias=False)
-        self.norm_q, self.norm_k = (_head_norm(config) for _ in "qk")
+        self.layer, self.rotary = layer, rotary
+        self.head_dim, self.pattern, self.dropout = (
+            settings.head_dim,
+            _one_of_its_kind(settings.pattern),
+            settings.dropout,
+        )
+        self.scale = settings.scale if settings.scale is not None else settings.head_dim**-0.5
+        queries, keys = settings.heads * settings.head_dim, settings.kv_heads * settings.head_dim
+        self.query = nn.Linear(dim, queries, bias=settings.bias)
+        self.key = nn.Linear(dim, keys, bias=settings.bias)
+        self.value = nn.Linear(dim, keys, bias=settings.bias)
+        self.out = nn.Linear(queries, dim, bias=settings.out_bias)
+        self.norm_q, self.norm_k = (make_norm(settings.qk_norm, settings.head_dim) for _ in "qk")
+        self.places: nn.Parameter | None = None
+        if settings.linformer is not None:
+            assert max_length is not None
+            self.places = nn.Parameter(torch.empty(settings.linformer, max_length))
 
-    def forward(
-        self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], segments: Tensor | None, cache: KVCache | None
-    ) -> Tensor:
-        q_BHTE = rotate(self.norm_q(self._heads(self.query(x_BTD))), *rotary)
-        k_BGTE = rotate(self.norm_k(self._heads(self.key(x_BTD))), *rotary)
+    def forward(self, x_BTD: Tensor, context: Context) -> Tensor:
+        """Self-attention."""
+        q_BHTE = self.norm_q(self._heads(self.query(x_BTD)))
+        k_BGTE = self.norm_k(self._heads(self.key(x_BTD)))
         v_BGTE = self._heads(self.value(x_BTD))
-        if cache is not None:
-            k_BGTE, v_BGTE = cache.extend(self.layer, k_BGTE, v_BGTE)
-        out_BHTE = attend(q_BHTE, k_BGTE, v_BGTE, segments=segments)
-        out: Tensor = self.out(out_BHTE.transpose(1, 2).flatten(2))
-        return out
+        if self.rotary is not None:
+            cos_TF, sin_TF = context.rotary[self.rotary]
+            q_BHTE, k_BGTE = rotate(q_BHTE, cos_TF, sin_TF), rotate(k_BGTE, cos_TF, sin_TF)
+        if context.cache is not None:
+            k_BGTE, v_BGTE = context.cache.extend(self.layer, k_BGTE, v_BGTE)
+        if self.places is not None:
+            return self._join(self._linformer(q_BHTE, k_BGTE, v_BGTE, context.sight))
+        return self._join(self._attend(q_BHTE, k_BGTE, v_BGTE, context.sight))
+
+    def across(self, x_BTD: Tensor, context: Context) -> Tensor:
+        """Attention to the encoder's output, whose keys and values a cache keeps."""
+        assert context.memory is not None and context.memory_sight is not None
+        cache = context.cache
+        kept = cache.cross[self.layer] if cache is not None else None
+        if kept is None:
+            kept = (self.norm_k(self._heads(self.key(context.memory))), self._heads(self.value(context.memory)))
+            if cache is not None:
+                cache.cross[self.layer] = kept
+        q_BHTE = self.norm_q(self._heads(self.query(x_BTD)))
+        return self._join(self._attend(q_BHTE, *kept, context.memory_sight))
 
     def _heads(self, x_BTF: Tensor) -> Tensor:
         batch, length, _ = x_BTF.shape
         return x_BTF.view(batch, length, -1, self.head_dim).transpose(1, 2)
 
-
-def _head_norm(config: TransformerConfig) -> nn.Module:
-    """The norm of queries or keys, over the head's width (Henry et al. 2020, arXiv:2010.04245)."""
-    if config.qk_norm == "none":
-        return nn.Identity()
-    return RMSNorm(config.head_dim, eps=config.norm_eps, weight=config.qk_norm == "weight")
-
-
-def attend(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, *, segments: Tensor | None = None) -> Tensor:
-    """Causal softmax attention ``[B, H, T, E]``; the T queries are the last T of the S positions.
-
-    Args:
-        segments: ``[B, T]`` document numbers where T = S; tokens of different documents never see each other.
-    """
-    queries, positions, heads = q_BHTE.shape[2], k_BGSE.shape[2], q_BHTE.shape[1]
-    if torch.compiler.is_compiling() and q_BHTE.device.type == "cpu" and queries == positions <= LONGEST:
-        repeats = heads // k_BGSE.shape[1]
-        k_BHSE, v_BHSE = (x.repeat_interleave(repeats, 1) if repeats > 1 else x for x in (k_BGSE, v_BGSE))
-        out: Tensor = BlockedAttention.apply(q_BHTE, k_BHSE, v_BHSE, segments)  # type: ignore[no-untyped-call]
+    def _join(self, x_BHTE: Tensor) -> Tensor:
+        out: Tensor = self.out(x_BHTE.transpose(1, 2).flatten(2))
         return out
-    mask = None
-    if segments is not None:
-        mask = document_mask(segments)
-    elif 1 < queries < positions:
-        mask = causal_mask(queries, positions, device=q_BHTE.device)
-    return F.scaled_dot_product_attention(
-        q_BHTE, k_BGSE, v_BGSE, attn_mask=mask, is_causal=mask is None and queries > 1,
-        enable_gqa=heads != k_BGSE.shape[1],
-    )  # fmt: skip
+
+    def _attend(self, q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, sight: Sight) -> Tensor:
+        dropout = self.dropout if self.training else 0.0
+        segments = None if sight.segments is None else sight.segments[1]
+        if sight.own and sight.plain and not dropout:
+            if isinstance(self.pattern, Full) and _compiled_for_cpu(q_BHTE):
+                k, v = _as_many_heads(q_BHTE, k_BGSE, v_BGSE)
+                out: Tensor = BlockedAttention.apply(  # type: ignore[no-untyped-call]
+                    q_BHTE, k, v, segments, sight.causal, self.scale
+                )
+                return out
+            if not isinstance(self.pattern, Full) and touches_few(
+                self.pattern, length=q_BHTE.shape[2], causal=sight.causal, device=q_BHTE.device
+            ):
+                k, v = _as_many_heads(q_BHTE, k_BGSE, v_BGSE)
+                return sparse_attention(
+                    q_BHTE, k, v, pattern=self.pattern, causal=sight.causal, scale=self.scale, segments=segments
+                )
+        causal = sight.is_causal_only(self.pattern) and q_BHTE.shape[2] > 1
+        return F.scaled_dot_product_attention(
+            q_BHTE, k_BGSE, v_BGSE, attn_mask=None if causal else sight.mask(self.pattern), is_causal=causal,
+            dropout_p=dropout, scale=self.scale, enable_gqa=q_BHTE.shape[1] != k_BGSE.shape[1],
+        )  # fmt: skip
+
+    def _linformer(self, q_BHTE: Tensor, k_BGTE: Tensor, v_BGTE: Tensor, sight: Sight) -> Tensor:
+        """Keys and values mixed over positions into a fixed number of places; padding is left out of the mixture."""
+        assert self.places is not None
+        length = k_BGTE.shape[2]
+        if sight.segments is not None:
+            real = (sight.segments[1] != PADDING)[:, None, :, None].to(k_BGTE.dtype)
+            k_BGTE, v_BGTE = k_BGTE * real, v_BGTE * real
+        mix_PT = self.places[:, :length]
+        return F.scaled_dot_product_attention(
+            q_BHTE, mix_PT @ k_BGTE, mix_PT @ v_BGTE, dropout_p=self.dropout if self.training else 0.0,
+            scale=self.scale, enable_gqa=q_BHTE.shape[1] != k_BGTE.shape[1],
+        )  # fmt: skip
 
 
-def causal_mask(queries: int, positions: int, *, device: torch.device) -> Tensor:
-    """``[T, S]``: query ``t`` is position ``S - T + t`` and sees no later one."""
-    return torch.ones(queries, positions, dtype=torch.bool, device=device).tril(positions - queries)
+@functools.lru_cache(maxsize=256)
+def _one_of_its_kind(pattern: Pattern) -> Pattern:
+    """The same object for equal patterns: the compiler tells layers apart by it, and stops after a few."""
+    return pattern
 
 
-def document_mask(segments_BT: Tensor) -> Tensor:
-    """``[B, 1, T, T]``: a token sees the earlier ones of its own document only, exactly."""
-    same = segments_BT[:, None, :, None] == segments_BT[:, None, None, :]
-    length = segments_BT.shape[1]
-    return same & causal_mask(length, length, device=segments_BT.device)
+def _compiled_for_cpu(q_BHTE: Tensor) -> bool:
+    return torch.compiler.is_compiling() and q_BHTE.device.type == "cpu" and q_BHTE.shape[2] <= LONGEST
+
+
+def _as_many_heads(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor) -> tuple[Tensor, Tensor]:
+    repeats = q_BHTE.shape[1] // k_BGSE.shape[1]
+    if repeats == 1:
+        return k_BGSE, v_BGSE
+    return k_BGSE.repeat_interleave(repeats, 1), v_BGSE.repeat_interleave(repeats, 1)

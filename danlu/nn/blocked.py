@@ -1,11 +1,11 @@
-"""Causal attention in blocks of queries, written as matrix products for ``torch.compile`` to fuse around.
+"""Attention in blocks of queries, written as matrix products for ``torch.compile`` to fuse around.
 
 On CPUs the products reach the rate of the processor's matrix units and the compiler fuses what
-stands between them; a block of queries never touches the keys behind its end. The exponentials are
+stands between them; where it is causal, a block of queries never touches the keys behind its end. The exponentials are
 kept for the backward pass, unnormalised as in FlashAttention (Dao et al. 2022, arXiv:2205.14135):
 their memory grows with the square of the length, so rows above ``LONGEST`` go another way.
 
-Axes: B batch, H heads, T tokens, Q queries of a block, K keys up to its end, E head width.
+Axes: B batch, H heads, T tokens, Q queries of a block, K keys it can see, E head width.
 """
 
 from __future__ import annotations
@@ -26,17 +26,22 @@ def block_length(length: int) -> int:
 
 
 class BlockedAttention(torch.autograd.Function):
-    """``apply(q, k, v, segments)``, each ``[B, H, T, E]``; ``segments`` ``[B, T]`` document numbers or None.
+    """``apply(q, k, v, segments, causal, scale)``, q, k, v each ``[B, H, T, E]``.
 
-    A token sees itself and the earlier tokens of its own document.
+    ``segments`` are document numbers ``[B, T]`` or None. A token sees the tokens of its own document,
+    where ``causal`` the earlier ones and itself.
     """
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, segments: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, segments: Tensor | None, causal: bool, scale: float
+    ) -> Tensor:
         outs, totals, kept = [], [], []
-        for start, end in _blocks(q.shape[2]):
-            scores = (q[:, :, start:end] @ k[:, :, :end].mT).float() * q.shape[-1] ** -0.5
-            scores = scores + _mask(start, end, segments, q.device)
+        for start, stop in _blocks(q.shape[2]):
+            end = stop if causal else q.shape[2]
+            scores = (q[:, :, start:stop] @ k[:, :, :end].mT).float() * scale
+            mask = _mask(slice(start, stop), end, segments, causal, q.device)
+            scores = scores if mask is None else scores + mask
             exponentials = torch.exp(scores - scores.amax(-1, keepdim=True))
             total = exponentials.sum(-1, keepdim=True)
             weights = exponentials.to(v.dtype)
@@ -45,24 +50,25 @@ class BlockedAttention(torch.autograd.Function):
             kept.append(weights)
         out = torch.cat(outs, 2)
         ctx.save_for_backward(q, k, v, out, torch.cat(totals, 2), *kept)
+        ctx.causal, ctx.scale = causal, scale
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         q, k, v, out, total_BHT1, *kept = ctx.saved_tensors
         grad = grads[0]
-        scale_BHT1 = q.shape[-1] ** -0.5 / total_BHT1
+        scale_BHT1 = ctx.scale / total_BHT1
         inner_BHT1 = (grad.float() * out.float()).sum(-1, keepdim=True)
         shares = (grad / total_BHT1).to(grad.dtype)
         grad_q, grad_k, grad_v = [], [], []
-        for (start, end), weights in zip(_blocks(q.shape[2]), kept, strict=True):
-            block = slice(start, end)
+        for (start, stop), weights in zip(_blocks(q.shape[2]), kept, strict=True):
+            block, end = slice(start, stop), weights.shape[3]
             grad_weights = (grad[:, :, block] @ v[:, :, :end].mT).float() - inner_BHT1[:, :, block]
             grad_scores = (weights * grad_weights * scale_BHT1[:, :, block]).to(q.dtype)
             grad_q.append(grad_scores @ k[:, :, :end])
             grad_k.append(grad_scores.mT @ q[:, :, block])
             grad_v.append(weights.mT @ shares[:, :, block])
-        return torch.cat(grad_q, 2), _sum_over_queries(grad_k), _sum_over_queries(grad_v), None
+        return torch.cat(grad_q, 2), _sum_over_queries(grad_k), _sum_over_queries(grad_v), None, None, None
 
 
 def _sum_over_queries(parts: list[Tensor]) -> Tensor:
@@ -73,6 +79,8 @@ def _sum_over_queries(parts: list[Tensor]) -> Tensor:
     sums, start = [], 0
     for number, part in enumerate(parts):
         end = part.shape[2]
+        if end == start:  # all reach as far as the first
+            break
         total = part[:, :, start:end].float()
         for later in parts[number + 1 :]:
             total = total + later[:, :, start:end].float()
@@ -86,10 +94,13 @@ def _blocks(length: int) -> list[tuple[int, int]]:
     return [(start, min(length, start + size)) for start in range(0, length, size)]
 
 
-def _mask(start: int, end: int, segments: Tensor | None, device: torch.device) -> Tensor:
-    """``[1 or B, 1, Q, K]`` float32: 0 for the keys that the queries from ``start`` to ``end`` see, -inf for others."""
-    queries = torch.arange(start, end, dtype=torch.int32, device=device)[:, None]
-    visible = (torch.arange(end, dtype=torch.int32, device=device)[None, :] <= queries)[None, None]
+def _mask(block: slice, end: int, segments: Tensor | None, causal: bool, device: torch.device) -> Tensor | None:
+    """``[1 or B, 1, Q, K]`` float32: 0 for the keys before ``end`` that the block's queries see, -inf for others."""
+    visible = None
+    if causal:
+        queries = torch.arange(block.start, block.stop, dtype=torch.int32, device=device)[:, None]
+        visible = (torch.arange(end, dtype=torch.int32, device=device)[None, :] <= queries)[None, None]
     if segments is not None:
-        visible = visible & (segments[:, None, start:end, None] == segments[:, None, None, :end])
-    return torch.where(visible, 0.0, -math.inf)
+        same = segments[:, None, block, None] == segments[:, None, None, :end]
+        visible = same if visible is None else visible & same
+    return None if visible is None else torch.where(visible, 0.0, -math.inf)

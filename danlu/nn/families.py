@@ -6,12 +6,22 @@ The choice was measured: ``docs/decisions/0003-decoder-block.md``.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from pydantic import Field, model_validator
 
 from danlu.errors import RecipeError
-from danlu.nn.config import TransformerConfig
+from danlu.nn.config import (
+    MLP,
+    Attention,
+    Entry,
+    Head,
+    Layer,
+    Norm,
+    Rotary,
+    Stack,
+    TransformerConfig,
+)  # fmt: skip
 from danlu.recipe import Choice
 
 
@@ -52,22 +62,23 @@ class Decoder(Choice):
             raise ValueError(str(error)) from None  # what ``build`` puts the key before
         return self
 
-    def _sizes(self, *, gated: bool) -> dict[str, Any]:
+    def _decoder(
+        self, *, gated: bool, norm: Norm, qk_norm: Norm | None, rotary: Rotary, entry: Entry | None = None
+    ) -> Stack:
         heads = self.heads or max(1, self.dim // (128 if self.dim >= 256 else 64))
         if self.head_dim is None and self.dim % (2 * heads):  # rotary positions turn pairs
             raise RecipeError(
                 f"dim ({self.dim}) divided by heads must be an even whole number, or head_dim be given; "
                 f"got heads {self._said(heads)}"
             )
+        attention = Attention(
+            heads=heads, kv_heads=self.kv_heads or heads, head_dim=self.head_dim or self.dim // heads,
+            rotary=rotary, qk_norm=qk_norm,
+        )  # fmt: skip
         gated_hidden = (self.dim * 8 // 3 + 63) // 64 * 64
-        return {
-            "layers": self.layers,
-            "dim": self.dim,
-            "heads": heads,
-            "kv_heads": self.kv_heads or heads,
-            "head_dim": self.head_dim or self.dim // heads,
-            "hidden": self.hidden or (gated_hidden if gated else 4 * self.dim),
-        }
+        hidden = self.hidden or (gated_hidden if gated else 4 * self.dim)
+        layer = Layer(attention, MLP(hidden, "silu" if gated else "relu2", gated=gated))
+        return Stack(layers=(layer,) * self.layers, norm=norm, causal=True, entry=entry or Entry())
 
     def _said(self, heads: int) -> str:
         return f"{heads}{'' if self.heads else ' (the default)'}"
@@ -80,10 +91,13 @@ class GPT(Decoder):
     """Logits are squashed into (-softcap, softcap)."""
 
     def config(self, *, vocab_size: int, max_length: int) -> TransformerConfig:
+        norm = Norm("rms", 1e-6, weight=False)
+        decoder = self._decoder(
+            gated=False, norm=norm, qk_norm=norm, rotary=Rotary(direction=-1), entry=Entry(norm=norm)
+        )
         return TransformerConfig(
-            **self._sizes(gated=False), family="nanochat", vocab_size=vocab_size, max_length=max_length,
-            activation="relu2", norm_weight=False, norm_eps=1e-6, qk_norm="plain", embed_norm=True,
-            rope_theta=10000.0, rope_direction=-1, softcap=self.softcap, tied=False,
+            family="nanochat", vocab_size=vocab_size, dim=self.dim, max_length=max_length, decoder=decoder,
+            head=Head(softcap=self.softcap),
         )  # fmt: skip
 
 
@@ -94,13 +108,13 @@ class Llama(Decoder):
     """Whether embedding and head share their weights: fewer parameters, for small models with a large vocabulary."""
 
     def config(self, *, vocab_size: int, max_length: int) -> TransformerConfig:
-        sizes = self._sizes(gated=True)
-        if self.dim % sizes["heads"]:  # transformers refuses such a Llama, even one that has a head_dim
-            raise RecipeError(f"heads must divide dim ({self.dim}); got {self._said(sizes['heads'])}")
+        decoder = self._decoder(gated=True, norm=Norm(), qk_norm=None, rotary=Rotary())
+        heads = decoder.layers[0].attention.heads
+        if self.dim % heads:  # transformers refuses such a Llama, even one that has a head_dim
+            raise RecipeError(f"heads must divide dim ({self.dim}); got {self._said(heads)}")
         return TransformerConfig(
-            **sizes, family="llama", vocab_size=vocab_size, max_length=max_length,
-            activation="swiglu", norm_weight=True, norm_eps=1e-6, qk_norm="none", embed_norm=False,
-            rope_theta=10000.0, rope_direction=1, softcap=None, tied=self.tied,
+            family="llama", vocab_size=vocab_size, dim=self.dim, max_length=max_length, decoder=decoder,
+            head=Head(tied=self.tied),
         )  # fmt: skip
 
 
@@ -112,7 +126,7 @@ class Qwen3(Decoder):
 
     def config(self, *, vocab_size: int, max_length: int) -> TransformerConfig:
         return TransformerConfig(
-            **self._sizes(gated=True), family="qwen3", vocab_size=vocab_size, max_length=max_length,
-            activation="swiglu", norm_weight=True, norm_eps=1e-6, qk_norm="weight", embed_norm=False,
-            rope_theta=10000.0, rope_direction=1, softcap=None, tied=self.tied,
+            family="qwen3", vocab_size=vocab_size, dim=self.dim, max_length=max_length,
+            decoder=self._decoder(gated=True, norm=Norm(), qk_norm=Norm(), rotary=Rotary()),
+            head=Head(tied=self.tied),
         )  # fmt: skip

@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danlu.nn.config import TransformerConfig
+from danlu.nn import config
+from danlu.nn.mlp import ACTIVATIONS
+from danlu.nn.norm import make_norm
 
 LOGITS_AT_ONCE = 2**24
 """Logits held at once, whatever the batch and the vocabulary: 32 MiB in bfloat16."""
@@ -26,31 +28,52 @@ ChunkLoss = Callable[[Tensor, Tensor, float | None], Tensor]
 """:func:`chunk_loss`, compiled or not."""
 
 
-class LanguageModelHead(nn.Module):
-    """``softcap(hidden @ weight.T)``."""
+class Transform(nn.Module):
+    """A linear layer, an activation, and a norm where there is one."""
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, settings: config.Dense, dim: int) -> None:
         super().__init__()
-        self.softcap = config.softcap
+        self.activation = settings.activation
+        self.dense = nn.Linear(dim, dim, bias=settings.bias)
+        self.norm = make_norm(settings.norm, dim)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        out: Tensor = self.norm(ACTIVATIONS[self.activation](self.dense(hidden)))
+        return out
+
+
+class LanguageModelHead(nn.Module):
+    """``softcap(transform(hidden) * scale @ weight.T + bias)``, most of which most models leave out."""
+
+    def __init__(self, settings: config.Head, *, dim: int, vocab_size: int) -> None:
+        super().__init__()
+        self.softcap, self.scale = settings.softcap, settings.scale
         self.chunk_loss: ChunkLoss = chunk_loss
-        self.weight = nn.Parameter(torch.empty(config.vocab_size, config.dim))
+        self.transform = Transform(settings.transform, dim) if settings.transform is not None else None
+        self.weight = nn.Parameter(torch.empty(vocab_size, dim))
+        self.bias = nn.Parameter(torch.zeros(vocab_size)) if settings.bias else None
 
     def tie(self, embedding: nn.Embedding) -> None:
-        """Use the embedding's weight (Press & Wolf 2017, arXiv:1608.05859)."""
+        """Use the embedding's weight."""
         assert isinstance(embedding.weight, nn.Parameter)
         self.weight = embedding.weight
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Logits ``[…, V]`` of hidden states ``[…, D]``."""
-        return soft_cap(F.linear(hidden, self.weight), self.softcap)
+        return soft_cap(F.linear(self._ready(hidden), self.weight, self.bias), self.softcap)
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """The SUM of the cross entropies in nats, float32; negative targets count nothing."""
-        flat = hidden.reshape(-1, hidden.shape[-1])
+        flat = self._ready(hidden.reshape(-1, hidden.shape[-1]))
         total: Tensor = LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-            flat, self.weight, targets.reshape(-1), self.softcap, self.chunk_loss, torch.is_grad_enabled()
+            flat, self.weight, self.bias, targets.reshape(-1), self.softcap, self.chunk_loss, torch.is_grad_enabled()
         )
         return total
+
+    def _ready(self, hidden: Tensor) -> Tensor:
+        if self.transform is not None:
+            hidden = self.transform(hidden)
+        return hidden if self.scale == 1.0 else hidden * self.scale
 
 
 def soft_cap(logits: Tensor, cap: float | None) -> Tensor:
@@ -102,10 +125,11 @@ class LinearCrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
+    def forward(  # noqa: PLR0913 (what autograd hands over)
         ctx: Any,
         hidden_ND: Tensor,
         weight_VD: Tensor,
+        bias_V: Tensor | None,
         targets_N: Tensor,
         cap: float | None,
         chunk_loss: ChunkLoss,
@@ -116,11 +140,14 @@ class LinearCrossEntropy(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden_ND)
         # Several parts are added up in float32; a single one needs no sum.
         grad_weight = weight_VD.new_zeros(weight_VD.shape, dtype=torch.float32) if count > rows else None
+        grad_bias = None if bias_V is None else torch.zeros_like(bias_V, dtype=torch.float32)
         total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
         room = hidden_ND.new_empty(min(rows, count), vocab_size)
         for start in range(0, count, rows):
             part = slice(start, start + rows)
             logits_NV = torch.mm(hidden_ND[part], weight_VD.T, out=room[: hidden_ND[part].shape[0]])
+            if bias_V is not None:
+                logits_NV += bias_V
             for few, few_targets in _few_rows(logits_NV, targets_N[part]):
                 total += chunk_loss(few, few_targets, cap)
             if not with_gradients:
@@ -128,13 +155,17 @@ class LinearCrossEntropy(torch.autograd.Function):
             torch.mm(logits_NV, weight_VD, out=grad_hidden[part])
             product = logits_NV.T @ hidden_ND[part]
             grad_weight = product if grad_weight is None else grad_weight.add_(product)
+            if grad_bias is not None:
+                grad_bias += logits_NV.sum(0, dtype=torch.float32)
         if not with_gradients:
             return total
         assert grad_weight is not None, "there is no token"
-        ctx.save_for_backward(grad_hidden, grad_weight.to(weight_VD.dtype))
+        kept = [] if grad_bias is None or bias_V is None else [grad_bias.to(bias_V.dtype)]
+        ctx.save_for_backward(grad_hidden, grad_weight.to(weight_VD.dtype), *kept)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
-        grad_hidden, grad_weight = ctx.saved_tensors
-        return grad_hidden * grads[0], grad_weight * grads[0], None, None, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        grad_hidden, grad_weight, *grad_bias = ctx.saved_tensors
+        bias = grad_bias[0] * grads[0] if grad_bias else None
+        return grad_hidden * grads[0], grad_weight * grads[0], bias, None, None, None, None

@@ -1,29 +1,46 @@
-"""The feed-forward part of a block: ReLU² (So et al. 2021) or SwiGLU (Shazeer 2020)."""
+"""The feed-forward part of a block, and the activations that it may have."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danlu.nn.config import TransformerConfig
+from danlu.nn import config
+
+ACTIVATIONS: dict[config.ActivationName, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "relu2": lambda x: torch.relu(x).square(),  # So et al. 2021, arXiv:2109.08668
+    "gelu": F.gelu,  # Hendrycks & Gimpel 2016, arXiv:1606.08415
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "silu": F.silu,
+    "tanh": torch.tanh,
+}
 
 
 class MLP(nn.Module):
-    """Two or three matrices without biases; a gated one keeps gate and value in one product."""
+    """Two matrices; a gated one (Shazeer 2020, arXiv:2002.05202) keeps gate and value in one product.
 
-    def __init__(self, config: TransformerConfig) -> None:
+    With ``silu`` it is SwiGLU, with ``gelu`` GeGLU.
+    """
+
+    def __init__(self, settings: config.MLP, dim: int) -> None:
         super().__init__()
-        self.gated = config.activation == "swiglu"
-        self.up = nn.Linear(config.dim, config.hidden * (2 if self.gated else 1), bias=False)
-        self.down = nn.Linear(config.hidden, config.dim, bias=False)
+        self.gated = settings.gated
+        self.activation = settings.activation
+        self.dropout = settings.dropout
+        self.up = nn.Linear(dim, settings.hidden * (2 if settings.gated else 1), bias=settings.bias)
+        self.down = nn.Linear(settings.hidden, dim, bias=settings.bias)
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         hidden: Tensor = self.up(x_BTD)
+        activate = ACTIVATIONS[self.activation]
         if self.gated:
             gate, value = hidden.chunk(2, dim=-1)
-            hidden = F.silu(gate) * value
+            hidden = activate(gate) * value
         else:
-            hidden = torch.relu(hidden).square()
-        out: Tensor = self.down(hidden)
+            hidden = activate(hidden)
+        out: Tensor = self.down(F.dropout(hidden, self.dropout, self.training) if self.dropout else hidden)
         return out

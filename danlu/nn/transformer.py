@@ -1,95 +1,233 @@
 """The Transformer: tokens in, hidden states out; its head turns hidden states into logits.
 
-Axes: B batch, T tokens, D model width, V vocabulary.
+A decoder, an encoder, or both; the encoder's output is a :class:`Memory` that the decoder attends to.
+
+Axes: B batch, T tokens, S positions so far or of the encoder, D model width, V vocabulary.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danlu.nn.attention import Attention
-from danlu.nn.cache import KVCache
+from danlu.nn import config
+from danlu.nn.attention import Context
+from danlu.nn.block import Block
+from danlu.nn.cache import KVCache, Memory
 from danlu.nn.config import TransformerConfig
-from danlu.nn.head import LanguageModelHead
-from danlu.nn.mlp import MLP
-from danlu.nn.norm import RMSNorm
-from danlu.nn.positions import rotary_table
+from danlu.nn.experts import Experts
+from danlu.nn.label_head import make_head
+from danlu.nn.norm import make_norm
+from danlu.nn.positions import AddedPositions, Alibi, RelativeBias, depends_on_length, rotary_table
+from danlu.nn.sight import PADDING, Sight, positions_in_document
+
+LONGEST_TABLE = 2**17
+"""Positions whose rotary table is kept; those behind are worked out when they come."""
 
 
-class Block(nn.Module):
-    """Attention, then the MLP, each behind a norm and added to the stream (pre-norm)."""
+WRITING = ("attention.out.weight", "cross.out.weight", ".down.weight", ".down")
+"""Ends of the names of matrices that write to the stream."""
 
-    def __init__(self, config: TransformerConfig, layer: int) -> None:
+
+class Entry(nn.Module):
+    """From token embeddings to the first block's input: scale, positions, token types, norm, dropout."""
+
+    def __init__(self, entry: config.Entry, dim: int, *, max_length: int, dropout: float) -> None:
         super().__init__()
-        self.norm_attention, self.norm_mlp = (
-            RMSNorm(config.dim, eps=config.norm_eps, weight=config.norm_weight) for _ in range(2)
-        )
-        self.attention = Attention(config, layer)
-        self.mlp = MLP(config)
+        self.scale, self.dropout = entry.scale, dropout
+        self.positions = AddedPositions(entry.positions, length=max_length, dim=dim) if entry.positions else None
+        self.types = nn.Embedding(entry.types, dim) if entry.types else None
+        self.norm = make_norm(entry.norm, dim)
+
+    def forward(self, x_BTD: Tensor, positions_BT: Tensor | None, types_BT: Tensor | None) -> Tensor:
+        if self.scale != 1.0:
+            x_BTD = x_BTD * self.scale
+        if self.types is not None:
+            x_BTD = x_BTD + (self.types.weight[0] if types_BT is None else self.types(types_BT))
+        if self.positions is not None:
+            assert positions_BT is not None
+            x_BTD = x_BTD + self.positions(positions_BT)
+        x_BTD = self.norm(x_BTD)
+        return F.dropout(x_BTD, self.dropout, self.training) if self.dropout else x_BTD
+
+
+class Stack(nn.Module):
+    """Blocks, one on top of the other, and what surrounds them."""
+
+    def __init__(self, stack: config.Stack, dim: int, *, max_length: int) -> None:
+        super().__init__()
+        self.causal, self.max_length = stack.causal, max_length
+        self.mixes = any(layer.attention.linformer for layer in stack.layers)
+        kinds = list(dict.fromkeys(layer.attention.rotary for layer in stack.layers if layer.attention.rotary))
+        self.rotary = [(kind, _head_dim(stack, kind)) for kind in kinds]
+        self.entry = Entry(stack.entry, dim, max_length=max_length, dropout=stack.dropout)
+        self.bias = _make_bias(stack)
+        self.blocks = nn.ModuleList(
+            Block(
+                stack, layer, dim, number=number, max_length=max_length,
+                rotary=kinds.index(layer.attention.rotary) if layer.attention.rotary else None,
+            )
+            for number, layer in enumerate(stack.layers)
+        )  # fmt: skip
+        self.norm = make_norm(stack.norm if stack.final_norm else None, dim)
+        self.set_rotary()
+
+    def set_rotary(self) -> None:
+        """Make the rotary tables, which no checkpoint holds; again for a model that was built on ``meta``."""
+        end = min(self.max_length, LONGEST_TABLE)
+        for number, (kind, head_dim) in enumerate(self.rotary):
+            for name, table in zip(("cos", "sin"), rotary_table(kind, head_dim, end=end), strict=True):
+                self.register_buffer(f"{name}_{number}", table, persistent=False)
 
     def forward(
-        self, x_BTD: Tensor, rotary: tuple[Tensor, Tensor], segments: Tensor | None, cache: KVCache | None
+        self,
+        x_BTD: Tensor,
+        *,
+        segments: Tensor | None,
+        types: Tensor | None,
+        prefix: Tensor | None,
+        memory: Memory | None,
+        cache: KVCache | None,
     ) -> Tensor:
-        x_BTD = x_BTD + self.attention(self.norm_attention(x_BTD), rotary, segments, cache)
-        x_BTD = x_BTD + self.mlp(self.norm_mlp(x_BTD))
-        return x_BTD
+        batch, new, _ = x_BTD.shape
+        start = cache.used if cache is not None else 0
+        end = start + new
+        device = x_BTD.device
+        own = None if segments is None else segments.int()
+        everyone = own
+        if cache is not None:
+            everyone = cache.note(own, batch=batch, new=new)
+            own = None if everyone is None else everyone[:, start:]
+        if self.mixes and own is not None:
+            _check_one_document(own)
+        x_BTD = self.entry(x_BTD, self._positions(own, everyone, start, end, device), types)
+        sight = Sight(
+            queries=new, keys=end, causal=self.causal, own=start == 0, device=device,
+            segments=None if own is None or everyone is None else (own, everyone),
+            prefix=None if prefix is None else (prefix[:, start:], prefix), bias=self._bias(start, end, x_BTD),
+        )  # fmt: skip
+        context = Context(sight, self._tables(start, end), cache, *_look_back(memory, own, new, device))
+        for block in self.blocks:
+            x_BTD = block(x_BTD, context)
+        if cache is not None:
+            cache.used = end
+        hidden: Tensor = self.norm(x_BTD)
+        return hidden
+
+    def _positions(
+        self, own: Tensor | None, everyone: Tensor | None, start: int, end: int, device: torch.device
+    ) -> Tensor | None:
+        """Position numbers ``[B, T]``, counted within each document; None where none are added."""
+        if self.entry.positions is None:
+            return None
+        if own is None or everyone is None:
+            return torch.arange(start, end, device=device)[None]
+        return positions_in_document(own, everyone)
+
+    def _bias(self, start: int, end: int, x_BTD: Tensor) -> Tensor | None:
+        if self.bias is None:
+            return None
+        places = torch.arange(end, device=x_BTD.device)
+        bias: Tensor = self.bias(places[start:], places)
+        # Torch 2.13 reads a bias of float32 wrongly, without a word, where queries are float64.
+        return bias.to(torch.promote_types(bias.dtype, x_BTD.dtype))
+
+    def _tables(self, start: int, end: int) -> tuple[tuple[Tensor, Tensor], ...]:
+        tables = []
+        for number, (kind, head_dim) in enumerate(self.rotary):
+            cos, sin = getattr(self, f"cos_{number}"), getattr(self, f"sin_{number}")
+            if depends_on_length(kind) or end > len(cos):
+                made = rotary_table(kind, head_dim, start=start, end=end)
+                tables.append((made[0].to(cos.device), made[1].to(cos.device)))
+            else:
+                tables.append((cos[start:end], sin[start:end]))
+        return tuple(tables)
 
 
 class Transformer(nn.Module):
-    """A decoder built from ``config``; ``head`` may be replaced per task."""
+    """Built from ``config``; ``head`` may be replaced per task."""
 
-    cos_TF: Tensor
-    sin_TF: Tensor
+    head: Any
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
-        self.norm_embedding = RMSNorm(config.dim, eps=config.norm_eps, weight=False) if config.embed_norm else None
-        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
-        self.norm = RMSNorm(config.dim, eps=config.norm_eps, weight=config.norm_weight)
-        self.head = LanguageModelHead(config)
+        self.encoder, self.decoder = (
+            Stack(stack, config.dim, max_length=config.max_length) if stack is not None else None
+            for stack in (config.encoder, config.decoder)
+        )
+        self.head = make_head(config.head, dim=config.dim, vocab_size=config.vocab_size)
         if config.tied:
             self.head.tie(self.embedding)
-        self.set_rotary()
+
+    @property
+    def stacks(self) -> list[Stack]:
+        return [stack for stack in (self.encoder, self.decoder) if stack is not None]
+
+    @property
+    def blocks(self) -> list[Block]:
+        """All blocks, the encoder's first."""
+        return [block for stack in self.stacks for block in stack.blocks]  # type: ignore[misc]
 
     def set_rotary(self) -> None:
-        """Make the rotary tables, which no checkpoint holds; again for a model that was built on ``meta``."""
-        config = self.config
-        cos, sin = rotary_table(
-            config.max_length, config.head_dim, theta=config.rope_theta, direction=config.rope_direction
-        )
-        self.register_buffer("cos_TF", cos, persistent=False)
-        self.register_buffer("sin_TF", sin, persistent=False)
+        """Make the rotary tables again, for a model that was built on ``meta``."""
+        for stack in self.stacks:
+            stack.set_rotary()
 
-    def forward(self, tokens_BT: Tensor, *, segments: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
-        """Hidden states ``[B, T, D]``, normed, fit for ``self.head``.
+    def encode(self, tokens_BS: Tensor, *, segments: Tensor | None = None, types: Tensor | None = None) -> Memory:
+        """What the decoder attends to. Padding has the document number ``PADDING`` in ``segments``."""
+        assert self.encoder is not None, "the model has no encoder"
+        self._check_length(tokens_BS.shape[1])
+        hidden = self.encoder(
+            self.embedding(tokens_BS), segments=segments, types=types, prefix=None, memory=None, cache=None
+        )
+        return Memory(hidden, segments)
+
+    def forward(
+        self,
+        tokens_BT: Tensor,
+        *,
+        segments: Tensor | None = None,
+        types: Tensor | None = None,
+        prefix: Tensor | None = None,
+        memory: Memory | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """Hidden states ``[B, T, D]``, fit for ``self.head``: the decoder's, or the encoder's where there is none.
 
         Args:
             tokens_BT: token ids.
-            segments: ``[B, T]`` document numbers; tokens of different documents never see each other.
+            segments: ``[B, T]`` document numbers; tokens of different documents never see each other, and
+                positions count within a document. Padding is the document ``PADDING``.
+            types: ``[B, T]`` token types; all 0 where None.
+            prefix: ``[B, S]`` booleans; tokens of the prefix see each other both ways.
+            memory: the encoder's output, for a decoder that attends to one.
             cache: keys and values of earlier tokens; the new ones are added to it.
 
         Raises:
             ValueError: more tokens than ``config.max_length``.
         """
-        start = cache.used if cache is not None else 0
-        end = start + tokens_BT.shape[1]
-        if end > self.config.max_length:
-            raise ValueError(f"the model sees at most {self.config.max_length} tokens; got {end}")
-        if segments is not None:
-            segments = segments.int()
-        rotary = (self.cos_TF[start:end], self.sin_TF[start:end])
-        x_BTD = self.embedding(tokens_BT)
-        if self.norm_embedding is not None:
-            x_BTD = self.norm_embedding(x_BTD)
-        for block in self.blocks:
-            x_BTD = block(x_BTD, rotary, segments, cache)
-        if cache is not None:
-            cache.used = end
-        hidden: Tensor = self.norm(x_BTD)
+        self._check_length(tokens_BT.shape[1] + (cache.used if cache is not None else 0))
+        if self.decoder is None:
+            return self.encode(tokens_BT, segments=segments, types=types).hidden
+        hidden: Tensor = self.decoder(
+            self.embedding(tokens_BT), segments=segments, types=types, prefix=prefix, memory=memory, cache=cache
+        )
         return hidden
+
+    def balance_loss(self) -> Tensor | None:
+        """The load-balancing losses of the last forward pass in training, all layers together; None without experts."""
+        losses = [block.mlp.balance_loss for block in self.blocks if isinstance(block.mlp, Experts)]
+        known = [loss for loss in losses if loss is not None]
+        return torch.stack(known).sum() if known else None
+
+    def _check_length(self, length: int) -> None:
+        if length > self.config.max_length:
+            raise ValueError(f"the model sees at most {self.config.max_length} tokens; got {length}")
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
@@ -99,12 +237,47 @@ class Transformer(nn.Module):
         arXiv:1901.09321; so do nanochat and modded-nanogpt). An embedding behind a norm is N(0, 1).
         """
         generator = torch.Generator().manual_seed(seed)
+        entry = self.config.stack.entry
+        normed = entry.norm is not None and entry.positions is None
         for name, weight in self.named_parameters():
-            if weight.ndim == 1:
+            if name.endswith("bias"):
+                weight.zero_()
+            elif weight.ndim == 1:
                 weight.fill_(1.0)
             elif name == "embedding.weight":
-                weight.normal_(0.0, 1.0 if self.config.embed_norm else 0.02, generator=generator)
-            elif name.endswith(("attention.out.weight", "mlp.down.weight", "head.weight")):
+                weight.normal_(0.0, 1.0 if normed else 0.02, generator=generator)
+            elif ".entry." in name or name.endswith("bias.weight"):
+                weight.normal_(0.0, 0.02, generator=generator)
+            elif name == self.config.words_weight or name.endswith(WRITING):
                 weight.zero_()
             else:
-                weight.normal_(0.0, weight.shape[1] ** -0.5, generator=generator)
+                weight.normal_(0.0, weight.shape[-1] ** -0.5, generator=generator)
+
+
+def _look_back(
+    memory: Memory | None, own: Tensor | None, queries: int, device: torch.device
+) -> tuple[Tensor | None, Sight | None]:
+    """The encoder's output and who sees what of it."""
+    if memory is None:
+        return None, None
+    pair = None if memory.segments is None else (own, memory.segments.int())
+    sight = Sight(queries=queries, keys=memory.hidden.shape[1], causal=False, own=False, device=device, segments=pair)
+    return memory.hidden, sight
+
+
+def _check_one_document(segments_BT: Tensor) -> None:
+    """Refuse what a Linformer would mix."""
+    last_B1 = segments_BT.amax(1, keepdim=True)
+    if ((segments_BT != last_B1) & (segments_BT != PADDING)).any():
+        raise ValueError("a Linformer mixes all tokens of a row; a row must hold one document")
+
+
+def _head_dim(stack: config.Stack, kind: config.Rotary) -> int:
+    return next(layer.attention.head_dim for layer in stack.layers if layer.attention.rotary == kind)
+
+
+def _make_bias(stack: config.Stack) -> nn.Module | None:
+    heads = stack.layers[0].attention.heads
+    if isinstance(stack.bias, config.RelativeBias):
+        return RelativeBias(stack.bias, heads=heads, causal=stack.causal)
+    return Alibi(heads=heads) if isinstance(stack.bias, config.Alibi) else None

@@ -23,4 +23,5 @@ class CausalLM(Choice):
     def loss(self, model: Transformer, batch: Batch) -> Tensor:
         hidden = model(batch.inputs["tokens"], segments=batch.inputs.get("segments"))
         total: Tensor = model.head.loss(hidden, batch.targets)
-        return total
+        balance = model.balance_loss()
+        return total if balance is None else total + balance * batch.count  # a sum, as all losses are

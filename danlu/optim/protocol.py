@@ -9,6 +9,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from danlu.nn.lora import is_adapter
+
 NamedParameters = Iterable[tuple[str, nn.Parameter]]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 """The share of a running mean that one step leaves as it was."""
@@ -33,5 +35,5 @@ class ScheduleChoice(Protocol):
 
 
 def is_matrix(name: str, parameter: nn.Parameter) -> bool:
-    """Whether a parameter is a matrix inside a block (not a gain, an embedding or the head)."""
-    return parameter.ndim == 2 and name.startswith("blocks.")
+    """Whether a parameter is a matrix inside a block (not a gain, an embedding, the head or a low-rank adapter)."""
+    return parameter.ndim == 2 and "blocks." in name and not is_adapter(name)

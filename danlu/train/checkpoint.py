@@ -142,7 +142,7 @@ def as_model(weights: dict[str, Tensor], config: TransformerConfig) -> Transform
     with torch.device("meta"):
         model = Transformer(config)
     if config.tied:
-        weights = {**weights, "head.weight": weights["embedding.weight"]}
+        weights = {**weights, config.words_weight: weights["embedding.weight"]}
     model.load_state_dict(weights, assign=True)
     return model
 

@@ -1,80 +1,148 @@
-"""Attention against the formula: who sees whom, and that grouped heads share keys and values."""
+"""Attention against the formula: grouped heads, what layers add to it, and each way to the same result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from danlu.nn.attention import attend, causal_mask, document_mask
-from danlu.nn.cache import KVCache
-from danlu.nn.transformer import Transformer
+from danlu.nn import attention as attention_module
+from danlu.nn import config
+from danlu.nn.attention import Attention, Context
+from danlu.nn.patterns import BigBird, Pattern, Window
+from danlu.nn.positions import rotary_table, rotate
+from danlu.nn.sight import PADDING, Sight
+from danlu.nn.sparse import sparse_attention
 
-MakeModel = Callable[..., Transformer]
-FAMILIES = ["nanochat", "llama", "qwen3"]
+DIM, HEADS, WIDTH = 20, 6, 8
+CPU = torch.device("cpu")
 
 
-def by_formula(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, mask_TS: Tensor) -> Tensor:
-    groups = q_BHTE.shape[1] // k_BGSE.shape[1]
-    k, v = k_BGSE.repeat_interleave(groups, 1), v_BGSE.repeat_interleave(groups, 1)
-    scores = q_BHTE @ k.mT / q_BHTE.shape[-1] ** 0.5
-    return scores.masked_fill(~mask_TS, -torch.inf).softmax(-1) @ v
+def make(*, kv_heads: int = 2, max_length: int = 512, rotary: int | None = None, **fields: Any) -> Attention:
+    settings = config.Attention(HEADS, kv_heads, WIDTH, bias=True, out_bias=True, **fields)
+    layer = Attention(settings, DIM, layer=0, rotary=rotary, max_length=max_length).double()
+    for weight in layer.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    return layer
+
+
+def sight(length: int, *, causal: bool, segments: Tensor | None = None) -> Sight:
+    pair = None if segments is None else (segments, segments)
+    return Sight(queries=length, keys=length, causal=causal, own=True, device=CPU, segments=pair)
+
+
+def heads_of(layer: Attention, x: Tensor, memory: Tensor | None = None) -> list[Tensor]:
+    """Queries, keys and values, ``[B, heads, T, WIDTH]``, keys and values repeated for the queries that share them."""
+    found = []
+    beside = x if memory is None else memory
+    for part, given in ((layer.query, x), (layer.key, beside), (layer.value, beside)):
+        heads = torch.unflatten(given @ part.weight.T + part.bias, -1, (-1, WIDTH)).transpose(1, 2)
+        found.append(heads.repeat_interleave(HEADS // heads.shape[1], 1))
+    return found
+
+
+def by_formula(layer: Attention, heads: Sequence[Tensor], mask: Tensor | None, scale: float = WIDTH**-0.5) -> Tensor:
+    q, k, v = heads
+    scores = q @ k.mT * scale
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    mixed = (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
+    return mixed @ layer.out.weight.T + layer.out.bias
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2, 6])
-@pytest.mark.parametrize(("queries", "positions"), [(9, 9), (1, 9), (4, 9)])
-def test_equals_the_formula(kv_heads: int, queries: int, positions: int) -> None:
-    q = torch.randn(2, 6, queries, 8, dtype=torch.float64)
-    k, v = (torch.randn(2, kv_heads, positions, 8, dtype=torch.float64) for _ in "kv")
-    mask = torch.tensor([[s <= positions - queries + t for s in range(positions)] for t in range(queries)])
-    assert torch.equal(causal_mask(queries, positions, device=q.device), mask)
-    torch.testing.assert_close(attend(q, k, v), by_formula(q, k, v, mask), rtol=1e-10, atol=1e-12)
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("scale", [None, 0.7])
+def test_equals_the_formula(kv_heads: int, causal: bool, scale: float | None) -> None:
+    layer = make(kv_heads=kv_heads, scale=scale)
+    x = torch.randn(2, 9, DIM, dtype=torch.float64)
+    mask = torch.tensor([[key <= query for key in range(9)] for query in range(9)]) if causal else None
+    expected = by_formula(layer, heads_of(layer, x), mask, scale or WIDTH**-0.5)
+    torch.testing.assert_close(layer(x, Context(sight(9, causal=causal))), expected, rtol=1e-10, atol=1e-12)
 
 
-def test_documents_are_those_of_one_number() -> None:
-    mask = document_mask(torch.tensor([[4, 4, 9, 9, 9]]))
-    assert mask.int().tolist() == [
-        [[[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 1, 1, 1]]]
-    ]
+def test_queries_and_keys_are_normed_then_turned() -> None:
+    layer = make(rotary=0, qk_norm=config.Norm("rms", 0.1))
+    x = torch.randn(2, 9, DIM, dtype=torch.float64)
+    table = rotary_table(config.Rotary(), WIDTH, end=9)
+    q, k, v = heads_of(layer, x)
+    q, k = (
+        rotate(F.rms_norm(heads, (WIDTH,), norm.weight, 0.1), *table)  # type: ignore[arg-type]
+        for heads, norm in ((q, layer.norm_q), (k, layer.norm_k))
+    )
+    expected = by_formula(layer, (q, k, v), torch.ones(9, 9).tril().bool())
+    out = layer(x, Context(sight(9, causal=True), rotary=(table,)))
+    torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-6)  # RMSNorm is computed in float32
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_no_gradient_comes_from_later_tokens_or_other_documents(family: str, make_model: MakeModel) -> None:
-    model = make_model(family)
-    tokens = torch.arange(20)[None]  # all different, so that a row of the gradient is a place
-    segments = torch.tensor([[0] * 7 + [1] * 8 + [2] * 5])
-
-    def places_seen(place: int, segments: Tensor | None) -> list[int]:
-        model.zero_grad()
-        model(tokens, segments=segments)[0, place].square().sum().backward()
-        grad = model.embedding.weight.grad
-        assert grad is not None
-        return grad[:20].ne(0).any(1).nonzero().flatten().tolist()
-
-    assert places_seen(11, None) == list(range(12))
-    assert places_seen(11, segments) == list(range(7, 12))
-    assert places_seen(3, segments) == list(range(4))
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_packed_is_unpacked(family: str, make_model: MakeModel) -> None:
-    model = make_model(family)
-    parts = [torch.randint(0, 97, (1, length)) for length in (7, 1, 12, 5)]
-    segments = torch.cat([torch.full_like(part, number) for number, part in enumerate(parts)], dim=1)
-    packed = model.head(model(torch.cat(parts, dim=1), segments=segments))
-    alone = torch.cat([model.head(model(part)) for part in parts], dim=1)
-    torch.testing.assert_close(packed, alone, rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize("qk_norm", [None, config.Norm("layer", 0.1)])
+@pytest.mark.parametrize("padded", [True, False])
+def test_across_reads_the_encoder_s_output(qk_norm: config.Norm | None, padded: bool) -> None:
+    layer = make(qk_norm=qk_norm)
+    x, memory = (torch.randn(2, length, DIM, dtype=torch.float64) for length in (4, 7))
+    segments = torch.tensor([[0] * 7, [0] * 5 + [PADDING] * 2])
+    look_back = Sight(
+        queries=4, keys=7, causal=False, own=False, device=CPU, segments=(None, segments) if padded else None
+    )
+    q, k, v = heads_of(layer, x, memory)
+    if qk_norm is not None:
+        q, k = layer.norm_q(q), layer.norm_k(k)
+    mask = (segments != PADDING)[:, None, None, :] if padded else None
+    context = Context(sight(4, causal=True), memory=memory, memory_sight=look_back)
+    torch.testing.assert_close(layer.across(x, context), by_formula(layer, (q, k, v), mask), rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("steps", [[1] * 20, [13, 1, 1, 5], [20], [1, 19]])
-def test_cached_is_uncached(family: str, steps: list[int], make_model: MakeModel) -> None:
-    model = make_model(family)
-    tokens = torch.randint(0, 97, (2, 20))
-    cache = KVCache(model.config, batch=2, length=25, dtype=torch.float32)
-    with torch.no_grad():
-        cached = torch.cat([model(part, cache=cache) for part in tokens.split(steps, dim=1)], dim=1)
-        torch.testing.assert_close(cached, model(tokens), rtol=1e-4, atol=1e-4)
-    assert cache.used == 20
+@pytest.mark.parametrize("pattern", [Window(40), Window(20, 20), BigBird(random=1)], ids=str)
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_long_row_goes_by_blocks_and_comes_to_the_same(
+    pattern: Pattern, causal: bool, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = make(pattern=pattern)
+    length = 900
+    x = torch.randn(2, length, DIM, dtype=torch.float64)
+    segments = (torch.arange(length) // 333).expand(2, -1) if packed else None
+    taken: list[int] = []
+
+    def counted(*given: Any, **rest: Any) -> Tensor:
+        taken.append(1)
+        return sparse_attention(*given, **rest)
+
+    monkeypatch.setattr(attention_module, "sparse_attention", counted)
+    by_blocks = layer(x, Context(sight(length, causal=causal, segments=segments)))
+    assert taken
+    monkeypatch.setattr(attention_module, "touches_few", lambda *_, **__: False)
+    whole = layer(x, Context(sight(length, causal=causal, segments=segments)))
+    assert len(taken) == 1
+    torch.testing.assert_close(by_blocks, whole, rtol=1e-10, atol=1e-12)
+
+
+def test_a_linformer_mixes_keys_and_values_into_places() -> None:
+    """``softmax(Q (E K)^T / sqrt(d)) (E V)`` (Wang et al. 2020, eq. 7), one E for all (section 4)."""
+    layer = make(linformer=3, max_length=16)
+    assert layer.places is not None
+    assert layer.places.shape == (3, 16)
+    x = torch.randn(2, 9, DIM, dtype=torch.float64)
+    q, k, v = heads_of(layer, x)
+    mix = layer.places[:, :9]
+    expected = by_formula(layer, (q, mix @ k, mix @ v), None)
+    out = layer(x, Context(sight(9, causal=False)))
+    assert out.shape == (2, 9, DIM)
+    torch.testing.assert_close(out, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_a_linformer_leaves_padding_out() -> None:
+    layer = make(linformer=3, max_length=16)
+    segments = torch.tensor([[0] * 6 + [PADDING] * 3, [0] * 9])
+    x = torch.randn(2, 9, DIM, dtype=torch.float64)
+    out = layer(x, Context(sight(9, causal=False, segments=segments)))
+    other = x.clone()
+    other[0, 6:] = 100.0
+    again = layer(other, Context(sight(9, causal=False, segments=segments)))
+    assert again[0, :6].equal(out[0, :6])
+    alone = layer(x[:1, :6], Context(sight(6, causal=False)))
+    torch.testing.assert_close(out[:1, :6], alone, rtol=1e-10, atol=1e-12)

@@ -50,8 +50,8 @@ def test_heads_of_llama_must_divide_the_width_though_they_have_one_of_their_own(
 
 
 def test_a_config_from_elsewhere_is_held_to_the_same() -> None:
-    config = Llama(dim=64, heads=4).config(vocab_size=50, max_length=16)
+    attention = Llama(dim=64, heads=4).config(vocab_size=50, max_length=16).stack.layers[0].attention
     with pytest.raises(RecipeError, match=r"^kv_heads must divide heads \(4\); got 3$"):
-        dataclasses.replace(config, kv_heads=3)
+        dataclasses.replace(attention, kv_heads=3)
     with pytest.raises(RecipeError, match=r"^head_dim must be even for rotary positions; got 9$"):
-        dataclasses.replace(config, head_dim=9)
+        dataclasses.replace(attention, head_dim=9)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from danlu.nn import config
 from danlu.nn import head as head_module
-from danlu.nn.families import GPT
 from danlu.nn.head import LanguageModelHead, soft_cap
 
 
-def make_head(cap: float | None) -> LanguageModelHead:
-    config = dataclasses.replace(GPT(dim=24, heads=2).config(vocab_size=53, max_length=8), softcap=cap)
-    head = LanguageModelHead(config)
-    torch.nn.init.normal_(head.weight)
+def make_head(cap: float | None, **fields: Any) -> LanguageModelHead:
+    head = LanguageModelHead(config.Head(softcap=cap, **fields), dim=24, vocab_size=53)
+    for weight in head.parameters():
+        torch.nn.init.normal_(weight)
     return head
 
 
@@ -46,6 +46,36 @@ def test_loss_and_gradients_equal_cross_entropy(
     ):
         assert (got - want).abs().max() <= 1e-6 * max(1.0, (cap or 0.0) / 20) * want.abs().max()
     assert gradients(head.loss(hidden, targets), hidden)[0][0, 3:8].eq(0).all()
+
+
+TRANSFORM = config.Dense("gelu", config.Norm("layer", 1e-5, bias=True))
+
+
+@pytest.mark.parametrize("rows", [7, 1000])
+@pytest.mark.parametrize(
+    "fields",
+    [{"bias": True}, {"scale": 0.3}, {"transform": TRANSFORM}, {"bias": True, "scale": 2.0, "transform": TRANSFORM}],
+)
+def test_bias_scale_and_transform_are_learned_too(
+    fields: dict[str, Any], rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss and every gradient equal those of the logits, which equal the formula of a masked-LM head."""
+    monkeypatch.setattr(head_module, "rows_at_once", lambda _, logits=0: rows)
+    head = make_head(20.0, **fields).double()
+    hidden, targets = torch.randn(3, 10, 24, dtype=torch.float64, requires_grad=True), torch.randint(-1, 53, (3, 10))
+    inside: Tensor = hidden
+    if head.transform is not None:
+        dense, norm = head.transform.dense, head.transform.norm
+        inside = F.layer_norm(F.gelu(hidden @ dense.weight.T + dense.bias), (24,), norm.weight, norm.bias, 1e-5)  # type: ignore[arg-type]
+    bias = head.bias if head.bias is not None else 0.0
+    logits = soft_cap(inside * fields.get("scale", 1.0) @ head.weight.T + bias, 20.0)
+    torch.testing.assert_close(head(hidden), logits, rtol=1e-10, atol=1e-10)
+    expected = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction="sum")
+    ours = head.loss(hidden, targets)
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-5)
+    leaves = [hidden, *head.parameters()]
+    for got, want in zip(gradients(ours, *leaves), gradients(expected, *leaves), strict=True):
+        assert (got - want).norm() <= 1e-5 * want.norm() + 1e-5
 
 
 def test_nothing_scored_is_a_loss_of_zero() -> None:
@@ -89,7 +119,12 @@ def test_where_no_gradient_is_asked_for_none_is_made(monkeypatch: pytest.MonkeyP
     with_gradients = head.loss(hidden, targets)
     products: list[int] = []
     real = torch.mm
-    monkeypatch.setattr(torch, "mm", lambda *given, **rest: products.append(1) or real(*given, **rest))
+
+    def counted(*given: Any, **rest: Any) -> Tensor:
+        products.append(1)
+        return real(*given, **rest)
+
+    monkeypatch.setattr(torch, "mm", counted)
     with torch.no_grad():
         assert head.loss(hidden, targets).equal(with_gradients.detach())
     assert len(products) == 1

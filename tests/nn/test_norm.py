@@ -1,4 +1,4 @@
-"""RMSNorm against torch's own."""
+"""RMSNorm against torch's own, LayerNorm against its formula."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from danlu.nn.norm import RMSNorm, rms_norm
+from danlu.nn import config
+from danlu.nn.norm import LayerNorm, RMSNorm, make_norm, rms_norm
 
 
 @pytest.mark.parametrize("eps", [1e-6, 0.5])
@@ -26,3 +27,25 @@ def test_half_types_are_normed_in_float32() -> None:
 
 def test_no_gain_is_no_parameter() -> None:
     assert list(RMSNorm(7, eps=1e-6, weight=False).parameters()) == []
+    assert list(LayerNorm(7, eps=1e-6, weight=False, bias=False).parameters()) == []
+
+
+@pytest.mark.parametrize("weight", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_layer_norm_equals_its_formula(weight: bool, bias: bool) -> None:
+    norm = LayerNorm(7, eps=0.1, weight=weight, bias=bias).double()
+    for parameter in norm.parameters():
+        torch.nn.init.normal_(parameter)
+    x = torch.randn(3, 5, 7, dtype=torch.float64)
+    normed = (x - x.mean(-1, keepdim=True)) / (x.var(-1, correction=0, keepdim=True) + 0.1).sqrt()
+    normed = normed * norm.weight if norm.weight is not None else normed
+    normed = normed + norm.bias if norm.bias is not None else normed
+    torch.testing.assert_close(norm(x), normed, rtol=1e-12, atol=1e-12)
+
+
+def test_each_record_has_its_module() -> None:
+    assert isinstance(make_norm(None, 7), torch.nn.Identity)
+    rms, layer = make_norm(config.Norm("rms", 0.5), 7), make_norm(config.Norm("layer", 0.5, bias=True), 7)
+    assert isinstance(rms, RMSNorm) and isinstance(layer, LayerNorm)
+    assert (rms.eps, layer.eps) == (0.5, 0.5)
+    assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]

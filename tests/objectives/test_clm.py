@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from danlu.corpus.batches import Batch, Example, collate
+from danlu.nn.config import Experts
 from danlu.nn.families import GPT, Family, Llama, Qwen3
 from danlu.nn.hf.folder import save_model
 from danlu.nn.transformer import Transformer
@@ -106,3 +108,20 @@ def test_the_loss_is_a_sum_over_rows(model: Transformer) -> None:
     apart = [loss(model, [row]) for row in rows]
     assert loss(model, rows) == pytest.approx(sum(apart), rel=1e-6)
     assert batch(rows).count == 4 + 4 + 1
+
+
+def test_experts_add_their_balance_for_every_target() -> None:
+    plain = Qwen3(layers=2, dim=32, heads=2).config(vocab_size=VOCABULARY, max_length=32)
+    assert plain.decoder is not None
+    layers = tuple(replace(layer, mlp=Experts(4, 2, 16, balance=0.5)) for layer in plain.decoder.layers)
+    model = Transformer(replace(plain, decoder=replace(plain.decoder, layers=layers)))
+    model.initialise(1)
+    rows = batch([[EOT, *DOCUMENTS[0]], [EOT, *DOCUMENTS[2]]])
+    without = CausalLM().loss(model.eval(), rows).item()
+    total = CausalLM().loss(model.train(), rows)
+    balance = model.balance_loss()
+    assert balance is not None and balance.item() > 0.9  # 0.5 a layer where the experts are even
+    assert total.item() == pytest.approx(without + balance.item() * rows.count)
+    total.backward()
+    router = model.blocks[0].mlp.router.weight.grad
+    assert router is not None and router.ne(0).any()  # blocks write nothing yet: only the balance reaches it

@@ -105,7 +105,7 @@ def test_matrices_of_blocks_go_to_muon_and_the_rest_to_adamw() -> None:
     names = {id(weight): name for name, weight in named}
     matrices = {names[id(weight)] for weight in matrix["params"]}
     assert matrices == {name for name, weight in named if is_matrix(name, weight)}
-    assert {name.removeprefix("blocks.0.") for name in matrices} == {
+    assert {name.removeprefix("decoder.blocks.0.") for name in matrices} == {
         "attention.query.weight", "attention.key.weight", "attention.value.weight", "attention.out.weight",
         "mlp.up.weight", "mlp.down.weight",
     }  # fmt: skip

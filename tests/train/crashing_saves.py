@@ -20,7 +20,7 @@ import torch
 
 from danlu.errors import OutputError
 from danlu.nn.families import GPT
-from danlu.nn.hf import folder as hf_folder
+from danlu.nn.hf import weight_files
 from danlu.nn.transformer import Transformer
 from danlu.train import checkpoint
 from danlu.train.checkpoint import TrainingState, find_damage, load_newest, save_checkpoint
@@ -51,7 +51,7 @@ class Disk:
         self.left = -1
         self.strike: Callable[[], None] | None = None
         sys.addaudithook(self._hear)
-        for module in (safetensors.torch, hf_folder):
+        for module in (safetensors.torch, weight_files):
             module.save_file = self._watched(module.save_file)  # type: ignore[attr-defined, assignment]
         os.fsync = self._watched(lambda descriptor: None)  # slow, and needed only where the power may fail
 

@@ -47,12 +47,13 @@ def model_card(recipe: Recipe, config: TransformerConfig, *, parameters: int) ->
 
 
 def _shape(config: TransformerConfig, parameters: int) -> Figures:
+    attention = config.stack.layers[0].attention
     return {
         "family": config.family,
         "parameters": parameters,
-        "layers": config.layers,
+        "layers": len(config.stack.layers),
         "width": config.dim,
-        "attention heads": f"{config.heads} ({config.kv_heads} for keys and values), {config.head_dim} wide",
+        "attention heads": f"{attention.heads} ({attention.kv_heads} for keys and values), {attention.head_dim} wide",
         "vocabulary": config.vocab_size,
         "longest context in tokens": config.max_length,
     }

@@ -4,40 +4,52 @@ from __future__ import annotations
 
 from typing import Any
 
-from danlu.nn.config import TransformerConfig
-from danlu.nn.hf.config_file import ConfigFile
-from danlu.nn.hf.decoder import ATTENTION, GATED_MLP, NORMS, decoder_names, read_sizes, write_sizes
+from danlu.nn.config import MLP, Norm, TransformerConfig
+from danlu.nn.hf.config_file import ConfigFile, their_activation
+from danlu.nn.hf.decoder import (
+    GATED_MLP,
+    NORMS,
+    QK_NORMS,
+    architecture,
+    attention_names,
+    decoder_names,
+    read_attention,
+    read_decoder,
+    read_head,
+    windows,
+    write_sizes,
+    write_windows,
+)  # fmt: skip
 from danlu.nn.hf.family import FolderFamily, WeightNames
-
-QK_NORMS: WeightNames = {
-    "attention.norm_q.weight": ("self_attn.q_norm.weight",),
-    "attention.norm_k.weight": ("self_attn.k_norm.weight",),
-}
 
 
 def read_config(file: ConfigFile) -> TransformerConfig:
-    file.only("hidden_act", "silu")
-    file.only("use_sliding_window", False)
-    file.only("layer_types", ["full_attention"] * file.integer("num_hidden_layers"))
-    return TransformerConfig(
-        **read_sizes(file, head_dim=128), activation="swiglu", norm_weight=True, qk_norm="weight", embed_norm=False,
-        rope_direction=1, softcap=None,
-    )  # fmt: skip
+    norm = Norm("rms", file.number("rms_norm_eps", 1e-6))
+    biased = file.flag("attention_bias", False)
+    return read_decoder(
+        file,
+        attention=read_attention(file, kv_heads=32, head_dim=128, bias=biased, out_bias=biased, qk_norm=norm),
+        mlp=MLP(file.integer("intermediate_size"), file.activation("hidden_act", "silu"), gated=True),
+        norm=norm,
+        patterns=windows(file),
+        head=read_head(file),
+    )
 
 
 def write_config(config: TransformerConfig) -> dict[str, Any]:
+    layer = config.stack.layers[0]
+    assert isinstance(layer.mlp, MLP)
     return {
         **write_sizes(config),
-        "hidden_act": "silu",
-        "layer_types": ["full_attention"] * config.layers,
-        "use_sliding_window": False,
-        "sliding_window": None,
+        **write_windows(config.stack),
+        "attention_bias": layer.attention.bias,
+        "hidden_act": their_activation(layer.mlp.activation),
     }
 
 
 def weight_names(config: TransformerConfig) -> WeightNames:
-    block = {**ATTENTION, **QK_NORMS, **NORMS, **GATED_MLP}
-    return decoder_names(config, block=block, top={"norm.weight": "model.norm.weight"})
+    attention = attention_names(config.stack.layers[0].attention)
+    return decoder_names(config, {**attention, **QK_NORMS, **NORMS, **GATED_MLP})
 
 
-QWEN3 = FolderFamily("Qwen3ForCausalLM", read_config, write_config, weight_names)
+QWEN3 = FolderFamily(read_config, write_config, architecture("Qwen3"), weight_names)

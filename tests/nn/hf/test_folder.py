@@ -1,4 +1,7 @@
-"""Folders against transformers, both ways; and every way in which a folder can be wrong."""
+"""Folders: what comes back, under which names tensors are found, what is said of copies that differ.
+
+That every family gives what transformers gives is tested in tests/parity/.
+"""
 
 from __future__ import annotations
 
@@ -10,137 +13,62 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from danlu.errors import CheckpointError, DanluError, InputError
-from danlu.nn.cache import KVCache
-from danlu.nn.hf import folder as folder_module
-from danlu.nn.hf.folder import load_config, load_model, save_model
+from danlu.nn.config import Embedding, Head, Labels
+from danlu.nn.hf.folder import load_config, load_model, save_model, stored_dtype
 from danlu.nn.transformer import Transformer
 from danlu.tokenizers.bpe import BPE
+from danlu.verify import models, ours, theirs
+from danlu.verify.case import Case, make_rows
+from danlu.verify.models import CASES
 
 MakeModel = Callable[..., Transformer]
+ModelFolder = Any
+"""What the fixture ``model_folder`` gives."""
 
-CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [  # family, our fields, transformers' fields
-    ("nanochat", {}, {}),
-    ("nanochat", {"softcap": None, "tied": True}, {"final_logit_softcapping": None, "tie_word_embeddings": True}),
-    ("nanochat", {"rope_theta": 500.0, "kv_heads": 6}, {"rope_theta": 500.0, "num_key_value_heads": 6}),
-    ("llama", {}, {}),
-    ("llama", {"tied": True}, {"tie_word_embeddings": True}),
-    ("llama", {"norm_eps": 1e-3, "kv_heads": 1}, {"rms_norm_eps": 1e-3, "num_key_value_heads": 1}),
-    ("qwen3", {}, {}),
-    ("qwen3", {"tied": True, "rope_theta": 1e6}, {"tie_word_embeddings": True, "rope_theta": 1e6}),
+OURS: list[tuple[str, dict[str, Any]]] = [
+    ("nanochat", {}),
+    ("nanochat", {"softcap": None, "kv_heads": 6}),
+    ("llama", {}),
+    ("llama", {"tied": True, "kv_heads": 1}),
+    ("qwen3", {}),
+    ("qwen3", {"tied": True}),
 ]
-IDS = [f"{family}-{'-'.join(ours) or 'plain'}" for family, ours, _ in CASES]
-CONFIGS = {
-    "nanochat": transformers.NanoChatConfig,
-    "llama": transformers.LlamaConfig,
-    "qwen3": transformers.Qwen3Config,
-}
 
 
-@pytest.fixture(scope="module")
-def tokens() -> Tensor:
-    """``[2, 33]``"""
-    return torch.randint(0, 97, (2, 33), generator=torch.Generator().manual_seed(5))
+def find(model: str, name: str = "plain", family: str | None = None) -> Case:
+    """A case of ``danlu verify models``."""
+    return next(c for c in CASES if (c.model, c.name) == (model, name) and family in (None, c.family))
 
 
-def stock_model(family: str, fields: dict[str, Any]) -> Any:
-    fields = dict(fields)
-    rope = {"rope_type": "default", "rope_theta": fields.pop("rope_theta", 10000.0)}
-    sizes = {
-        "vocab_size": 97, "hidden_size": 36, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 8,
-        "intermediate_size": 52, "num_hidden_layers": 3, "max_position_embeddings": 40, "rope_parameters": rope,
-        "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None,
-    }  # fmt: skip
-    model = transformers.AutoModelForCausalLM.from_config(CONFIGS[family](**{**sizes, **fields}))
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.normal_(1.0 if weight.ndim == 1 else 0.0, 0.3, generator=generator)
-    return model.eval()
+def logits(model: Transformer, case: Case, stock: Any) -> dict[str, Tensor]:
+    return ours.alone(model, make_rows(case, stock.config))
 
 
-@torch.no_grad()
-def assert_same(ours: Transformer, stock: Any, tokens_BT: Tensor) -> None:
-    """Logits, loss and 32 greedy tokens."""
-    expected = stock(tokens_BT, labels=tokens_BT)
-    hidden = ours(tokens_BT)
-    logits = ours.head(hidden)
-    assert (logits - expected.logits).abs().max() <= 1e-5 * expected.logits.abs().max()
-    loss = ours.head.loss(hidden[:, :-1], tokens_BT[:, 1:]) / tokens_BT[:, 1:].numel()
-    assert loss.item() == pytest.approx(expected.loss.item(), rel=1e-6)
-    prompt = tokens_BT[:1, :7]
-    greedy = stock.generate(
-        prompt, max_new_tokens=32, min_new_tokens=32, do_sample=False, attention_mask=torch.ones_like(prompt)
-    )
-    assert greedy_tokens(ours, prompt, 32) == greedy[0, 7:].tolist()
-
-
-def greedy_tokens(model: Transformer, prompt_BT: Tensor, count: int) -> list[int]:
-    """The likeliest tokens, end-of-text never among them."""
-    cache = KVCache(model.config, batch=1, length=40, dtype=torch.float32)
-    found: list[int] = []
-    step = prompt_BT
-    while len(found) < count:
-        logits = model.head(model(step, cache=cache)[:, -1])
-        logits[:, 0] = -torch.inf
-        step = logits.argmax(-1, keepdim=True)
-        found.append(int(step))
-    return found
-
-
-@pytest.mark.parametrize(("family", "ours", "theirs"), CASES, ids=IDS)
-def test_loads_what_transformers_writes(
-    family: str, ours: dict[str, Any], theirs: dict[str, Any], tmp_path: Path, tokens: Tensor
+@pytest.mark.parametrize(("family", "fields"), OURS, ids=str)
+def test_what_a_recipe_makes_loads_in_transformers_and_comes_back_bit_by_bit(
+    family: str, fields: dict[str, Any], tmp_path: Path, make_model: MakeModel
 ) -> None:
-    stock = stock_model(family, theirs)
-    stock.save_pretrained(tmp_path)
-    model = load_model(tmp_path)
-    for field, value in ours.items():
-        assert getattr(model.config, field) == value
-    assert_same(model, stock, tokens)
-
-
-@pytest.mark.parametrize(("family", "ours", "theirs"), CASES, ids=IDS)
-def test_transformers_loads_what_it_writes(
-    family: str, ours: dict[str, Any], theirs: dict[str, Any], tmp_path: Path, tokens: Tensor, make_model: MakeModel
-) -> None:
-    model = make_model(family, **ours)
-    save_model(model, tmp_path)
-    stock, report = transformers.AutoModelForCausalLM.from_pretrained(
-        tmp_path, trust_remote_code=False, output_loading_info=True
-    )
-    assert not any(report.values()), report
-    assert stock.dtype == torch.float32
-    assert_same(model, stock, tokens)
-    for field, value in theirs.items():
-        assert {**stock.config.to_dict(), **stock.config.rope_parameters}[field] == value
-
-
-@pytest.mark.parametrize(("family", "ours", "theirs"), CASES, ids=IDS)
-def test_comes_back_bit_by_bit(
-    family: str, ours: dict[str, Any], theirs: dict[str, Any], tmp_path: Path, tokens: Tensor, make_model: MakeModel
-) -> None:
-    model = make_model(family, **ours)
+    model = make_model(family, **fields)
     save_model(model, tmp_path / "a")
     again = load_model(tmp_path / "a")
     assert again.config == model.config
     assert all(map(torch.equal, model.state_dict().values(), again.state_dict().values()))
     assert len(list(again.parameters())) == len(list(model.parameters()))  # tied stays tied
-    assert torch.equal(model.head(model(tokens)), again.head(again(tokens)))
+    assert not any(module.training for module in again.modules())
     save_model(again, tmp_path / "b")
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
-
-
-@pytest.mark.parametrize("family", CONFIGS)
-def test_reads_several_files_by_their_index(family: str, tmp_path: Path, tokens: Tensor) -> None:
-    stock = stock_model(family, {})
-    stock.save_pretrained(tmp_path, max_shard_size="20KB")
-    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
-    assert_same(load_model(tmp_path), stock, tokens)
+    stock, report = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / "a", trust_remote_code=False, output_loading_info=True
+    )
+    assert not any(report.values()), report
+    assert stock.dtype == torch.float32
+    tokens = torch.randint(0, 97, (2, 33))
+    with torch.no_grad():
+        torch.testing.assert_close(model.head(model(tokens)), stock(tokens).logits, rtol=1e-5, atol=1e-5)
 
 
 def test_the_files_name_the_tokens_that_begin_and_end_a_text(tmp_path: Path, make_model: MakeModel) -> None:
@@ -153,7 +81,19 @@ def test_the_files_name_the_tokens_that_begin_and_end_a_text(tmp_path: Path, mak
     stock = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")
     assert stock("not to be").input_ids == tokenizer.encode("not to be")
     generation = transformers.GenerationConfig.from_pretrained(tmp_path / "model")
-    assert (generation.bos_token_id, generation.eos_token_id) == (0, 0)
+    assert (generation.bos_token_id, generation.eos_token_id, generation.pad_token_id) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("model", ["T5ForConditionalGeneration", "BartForConditionalGeneration"])
+def test_transformers_knows_where_a_decoder_with_an_encoder_begins(model: str, tmp_path: Path) -> None:
+    case = find(model)
+    theirs.save(case, theirs.make_model(case), tmp_path / "a")
+    save_model(load_model(tmp_path / "a"), tmp_path / "b")
+    stock = getattr(transformers, model).from_pretrained(tmp_path / "b")
+    assert stock.generation_config.decoder_start_token_id == 0
+    with torch.no_grad():
+        assert stock(input_ids=torch.arange(9)[None], labels=torch.arange(4)[None]).loss > 0
+        assert stock.generate(torch.arange(9)[None], max_new_tokens=3)[0, 0] == 0
 
 
 def test_weights_take_the_type_that_is_asked_for(tmp_path: Path, make_model: MakeModel) -> None:
@@ -161,6 +101,7 @@ def test_weights_take_the_type_that_is_asked_for(tmp_path: Path, make_model: Mak
     save_model(model, tmp_path, dtype=torch.bfloat16)
     assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "bfloat16"
     assert {tensor.dtype for tensor in load_file(tmp_path / "model.safetensors").values()} == {torch.bfloat16}
+    assert stored_dtype(tmp_path) == torch.bfloat16
     again = load_model(tmp_path)
     for weight, read in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(read, weight.bfloat16().float())
@@ -168,150 +109,145 @@ def test_weights_take_the_type_that_is_asked_for(tmp_path: Path, make_model: Mak
     assert transformers.AutoModelForCausalLM.from_pretrained(tmp_path).dtype == torch.bfloat16
 
 
-def test_loading_draws_no_random_numbers_and_keeps_no_hold_on_the_file(
-    tmp_path: Path, tokens: Tensor, make_model: MakeModel
-) -> None:
+def test_loading_draws_no_random_numbers_and_keeps_no_hold_on_the_file(tmp_path: Path, make_model: MakeModel) -> None:
     save_model(make_model(), tmp_path)
     before = torch.get_rng_state()
     model = load_model(tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
-    logits = model.head(model(tokens))
+    tokens = torch.randint(0, 97, (2, 33))
+    expected = model.head(model(tokens))
     path = tmp_path / "model.safetensors"
     with path.open("r+b") as file:  # the same file, not a new one of its name
         file.write(b"\xff" * path.stat().st_size)
-    assert torch.equal(model.head(model(tokens)), logits)
+    assert torch.equal(model.head(model(tokens)), expected)
 
 
-def test_a_failed_save_leaves_the_former_file_and_nothing_else(
-    tmp_path: Path, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save_model(make_model(), tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert set(before) == {"config.json", "generation_config.json", "model.safetensors"}
+def test_names_of_old_folders_are_known(tmp_path: Path, model_folder: Any) -> None:
+    """BERT as it was first published: gamma and beta, position numbers, heads that the class has not."""
+    case = find("BertForPreTraining")
+    stock = theirs.make_model(case)
+    theirs.save(case, stock, tmp_path)
+    expected = load_model(tmp_path)
+    folder = model_folder(tmp_path)
 
-    def full_disk(tensors: object, path: Path, metadata: object) -> None:
-        path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
+    def age(tensors: dict[str, Tensor]) -> None:
+        for name in list(tensors):
+            old = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+            tensors[old] = tensors.pop(name)
+        tensors["bert.embeddings.position_ids"] = torch.arange(90)[None]
 
-    monkeypatch.setattr(folder_module, "save_file", full_disk)
-    with pytest.raises(OSError, match="No space"):
-        save_model(make_model(seed=1), tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-def edit_config(folder: Path, **values: Any) -> None:
-    path = folder / "config.json"
-    config = {**json.loads(path.read_text()), **values}
-    path.write_text(json.dumps({key: value for key, value in config.items() if value != "absent"}))
-
-
-def edit_tensors(folder: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
-    tensors = load_file(folder / "model.safetensors")
-    change(tensors)
-    save_file(tensors, folder / "model.safetensors")
+    folder.edit(age)
+    folder.set(architectures=["BertForMaskedLM"])
+    words = load_model(tmp_path)
+    assert isinstance(words.config.head, Head)
+    found, truth = logits(words, case, stock)["logits"], logits(expected, case, stock)["words"]
+    assert torch.equal(found, truth)
 
 
-def truncate(folder: Path, size: int) -> None:
-    path = folder / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:size])
+def test_bart_as_it_was_first_published_is_a_bare_model(tmp_path: Path, model_folder: Any) -> None:
+    """No head, no bias of the words, names without ``model.``, a copy of the embedding for each side."""
+    case = find("BartForConditionalGeneration")
+    stock = theirs.make_model(case)
+    stock.final_logits_bias.zero_()
+    stock.model.save_pretrained(tmp_path)
+    folder = model_folder(tmp_path)
+    assert "shared.weight" in load_file(folder.weights)
+    folder.edit(
+        lambda t: t.update(
+            {f"{side}.embed_tokens.weight": t["shared.weight"].clone() for side in ("encoder", "decoder")}
+        )
+    )
+    model = load_model(tmp_path)
+    assert models.difference(theirs.outputs(stock, make_rows(case, stock.config)), logits(model, case, stock)) <= 1e-5
 
 
-def to_pickle(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-
-
-def to_index(folder: Path, text: str) -> None:
-    (folder / "model.safetensors.index.json").write_text(text)
-
-
-FC1 = "model.layers.0.mlp.fc1.weight"
-BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
-    ({"model_type": "nanochatt"}, "unknown model_type 'nanochatt'; did you mean 'nanochat'"),
-    ({"model_type": "absent"}, "unknown model_type None"),
-    ({"hidden_size": "absent"}, "hidden_size is missing"),
-    ({"hidden_size": "36"}, 'hidden_size must be a whole number above 0; got "36"'),
-    ({"num_hidden_layers": -3}, "num_hidden_layers must be a whole number above 0; got -3"),
-    ({"rms_norm_eps": 0}, "rms_norm_eps must be a number above 0; got 0"),
-    ({"tie_word_embeddings": "no"}, "tie_word_embeddings must be true or false"),
-    ({"num_key_value_heads": 4}, "kv_heads must divide"),
-    ({"attention_bias": True}, "attention_bias must be false; got true"),
-    ({"hidden_act": "gelu"}, 'hidden_act must be "relu2"; got "gelu"'),
-    ({"rope_parameters": {"rope_type": "yarn"}}, 'rope_type must be "default"'),
-    ({"rope_parameters": [1]}, "rope_parameters must be a mapping; got [1]"),
+STAND_INS = [
+    ("T5ForConditionalGeneration", "shared.weight", "decoder.embed_tokens.weight"),
+    ("T5ForConditionalGeneration", "shared.weight", "lm_head.weight"),
+    ("BartForConditionalGeneration", "model.shared.weight", "model.encoder.embed_tokens.weight"),
+    ("BertForMaskedLM", "cls.predictions.bias", "cls.predictions.decoder.bias"),
+    ("RobertaForMaskedLM", "lm_head.bias", "lm_head.decoder.bias"),
+    ("GPT2LMHeadModel", "transformer.wte.weight", "lm_head.weight"),
 ]
 
 
-@pytest.mark.parametrize(("values", "words"), BAD_CONFIGS, ids=[words[:40] for _, words in BAD_CONFIGS])
-def test_says_in_one_line_what_is_wrong_with_a_config(
-    values: dict[str, Any], words: str, tmp_path: Path, make_model: MakeModel
+@pytest.mark.parametrize(("model", "original", "copy"), STAND_INS)
+def test_of_two_that_are_one_either_is_enough_and_both_must_be_equal(
+    model: str, original: str, copy: str, tmp_path: Path, model_folder: Any
 ) -> None:
-    save_model(make_model(), tmp_path)
-    edit_config(tmp_path, **values)
-    assert_refused(tmp_path, "config.json", words)
+    case = find(model)
+    stock = theirs.make_model(case)
+    theirs.save(case, stock, tmp_path)
+    expected = load_model(tmp_path).state_dict()
+    folder = model_folder(tmp_path)
+    folder.edit(lambda tensors: tensors.update({copy: tensors.pop(original)}))
+    assert all(map(torch.equal, load_model(tmp_path).state_dict().values(), expected.values()))
+    folder.edit(lambda tensors: tensors.update({original: tensors[copy].clone()}))
+    assert all(map(torch.equal, load_model(tmp_path).state_dict().values(), expected.values()))
+    folder.edit(lambda tensors: tensors[copy].mul_(2))
+    assert f"{copy} differs from {original}; config.json ties them" in folder.refused()
+    folder.edit(lambda tensors: tensors.update({copy: tensors[copy][:-1].clone()}))
+    assert f"{copy} differs from {original}" in folder.refused()
 
 
-@pytest.mark.parametrize(
-    ("text", "words"), [('{"model_type":', "is damaged"), ("[]", "must hold a JSON object; got list")]
-)
-def test_says_in_one_line_that_a_config_is_none(text: str, words: str, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(text)
-    assert_refused(tmp_path, "config.json", words)
+@pytest.mark.parametrize("model", ["BertForMaskedLM", "RobertaForMaskedLM"])
+def test_an_untied_head_without_a_bias_of_its_own_has_the_other(model: str, tmp_path: Path, model_folder: Any) -> None:
+    """As version 4 of transformers wrote it, where the two were always one."""
+    case = find(model, "untied")
+    stock = theirs.make_model(case)
+    theirs.save(case, stock, tmp_path)
+    expected = load_model(tmp_path).state_dict()
+    own, other = ("decoder.bias", "bias")
+    stem = "cls.predictions." if model.startswith("Bert") else "lm_head."
+    folder = model_folder(tmp_path)
+    folder.edit(lambda tensors: tensors.update({stem + other: tensors.pop(stem + own)}))
+    assert all(map(torch.equal, load_model(tmp_path).state_dict().values(), expected.values()))
 
 
-BAD_WEIGHTS: list[tuple[Callable[[Path], object], str]] = [
-    (lambda d: truncate(d, -1), "is damaged"),
-    (lambda d: truncate(d, 5), "is damaged"),
-    (lambda d: truncate(d, 0), "is damaged"),
-    (to_pickle, "is missing; pytorch_model.bin is a pickle, which can run code and is never loaded"),
-    (lambda d: edit_tensors(d, lambda t: t.pop(FC1)), f"lacks tensor {FC1}; config.json"),
-    (lambda d: edit_tensors(d, lambda t: t.update({FC1: t[FC1][:-1]})), f"{FC1} must be [52, 36]; got [51, 36]"),
-    (lambda d: edit_config(d, num_hidden_layers=4), "lacks tensor model.layers.3.self_attn.q_proj.weight and 5 more"),
-    (lambda d: edit_config(d, num_hidden_layers=2), "holds the unknown tensor model.layers.2"),
-    (lambda d: edit_config(d, vocab_size=96), "model.embed_tokens.weight must be [96, 36]; got [97, 36]"),
-    (lambda d: edit_config(d, tie_word_embeddings=True), "lm_head.weight differs from the embedding"),
-    (lambda d: to_index(d, '{"weight_map": {"a": "../b"}}'), "index.json: a file must lie in the same folder"),
-    (lambda d: to_index(d, '{"weight_map": {"a": "b.safetensors"}}'), "b.safetensors is missing"),
-    (lambda d: to_index(d, "{}"), "index.json is damaged"),
+HEADS: list[tuple[str, str, str, Any]] = [
+    ("BertModel", "plain", "bert", Embedding),
+    ("BertForNextSentencePrediction", "plain", "bert", Labels),
+    ("LlamaForSequenceClassification", "5 labels", "llama", Labels),
+    ("LlamaForTokenClassification", "plain", "llama", Labels),
+    ("GPT2ForTokenClassification", "plain", "gpt2", Labels),
 ]
 
 
-@pytest.mark.parametrize(("damage", "words"), BAD_WEIGHTS, ids=[words[:40] for _, words in BAD_WEIGHTS])
-def test_says_in_one_line_what_is_wrong_with_the_weights(
-    damage: Callable[[Path], object], words: str, tmp_path: Path, make_model: MakeModel
+@pytest.mark.parametrize(("model", "name", "family", "head"), HEADS)
+def test_the_class_says_which_head(model: str, name: str, family: str, head: Any, tmp_path: Path) -> None:
+    case = find(model, name, family)
+    theirs.save(case, theirs.make_model(case), tmp_path / "a")
+    config = load_config(tmp_path / "a")
+    assert isinstance(config.head, head)
+    save_model(load_model(tmp_path / "a"), tmp_path / "b")
+    assert json.loads((tmp_path / "b" / "config.json").read_text())["architectures"] == [model]
+    assert load_config(tmp_path / "b") == config
+
+
+UNKNOWN = [
+    ("BertForMaskedLM", "BertForMultipleChoice"), ("BertForMaskedLM", "RobertaForMaskedLM"),
+    ("GPT2LMHeadModel", "GPT2DoubleHeadsModel"), ("LlamaForCausalLM", "LlamaForQuestionAnswering"),
+    ("T5ForConditionalGeneration", "T5ForSequenceClassification"), ("T5ForConditionalGeneration", "T5EncoderModel"),
+    ("BartForConditionalGeneration", "BartForSequenceClassification"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "named"), UNKNOWN)
+def test_a_class_that_is_not_built_is_refused_by_name(
+    model: str, named: str, tmp_path: Path, model_folder: Any
 ) -> None:
-    save_model(make_model(), tmp_path)
-    load_model(tmp_path)
-    damage(tmp_path)
-    assert_refused(tmp_path, "safetensors", words)
+    case = find(model)
+    theirs.save(case, theirs.make_model(case), tmp_path)
+    folder = model_folder(tmp_path)
+    folder.set(architectures=[named])
+    line = folder.refused()
+    assert "config.json: architectures must be" in line and named in line
 
 
-def assert_refused(folder: Path, file: str, words: str) -> None:
-    with pytest.raises(CheckpointError) as error:
-        load_model(folder)
-    message = str(error.value)
-    assert words in message
-    assert str(folder) in message and file in message
-    assert "\n" not in message
-
-
-@pytest.mark.parametrize("place", ["missing", "file"])
-def test_a_folder_without_a_model_is_bad_input(place: str, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"no model in .*: config\.json is missing"):
-        load_model(tmp_path / place)
-
-
-def test_sliding_windows_are_refused(tmp_path: Path, make_model: MakeModel) -> None:
-    save_model(make_model("qwen3"), tmp_path)
-    edit_config(tmp_path, layer_types=["full_attention", "sliding_attention", "full_attention"])
-    with pytest.raises(CheckpointError, match="layer_types"):
-        load_config(tmp_path)
-
-
-def test_reads_the_older_form_of_rotary_settings(tmp_path: Path, make_model: MakeModel) -> None:
-    save_model(make_model("llama", rope_theta=12345.0), tmp_path)
-    edit_config(tmp_path, rope_parameters="absent", rope_theta=54321.0, rope_scaling=None)
-    assert load_config(tmp_path).rope_theta == 54321.0
-    edit_config(tmp_path, rope_scaling={"type": "linear", "factor": 2.0})
-    with pytest.raises(DanluError, match="type must be"):
-        load_config(tmp_path)
+def test_a_bare_models_names_are_found_with_the_head_beside_them(tmp_path: Path) -> None:
+    case = find("BertForMaskedLM", "bare names")
+    stock = theirs.make_model(case)
+    theirs.save(case, stock, tmp_path)
+    assert "embeddings.word_embeddings.weight" in load_file(tmp_path / "model.safetensors")
+    model = load_model(tmp_path)
+    assert models.difference(theirs.outputs(stock, make_rows(case, stock.config)), logits(model, case, stock)) <= 1e-5

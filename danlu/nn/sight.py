@@ -1,0 +1,110 @@
+"""Who sees whom in one forward pass: causality, document borders, padding and patterns in one place.
+
+Document numbers (``segments``) say everything about borders: a token sees tokens of its own number only,
+and padding is the document ``PADDING``, which nobody else sees.
+
+Axes: B batch, H heads, Q queries, K keys.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from danlu.nn.patterns import Full, Pattern
+
+PADDING = -1
+"""The document number of padding."""
+
+
+class Sight:
+    """Made once for all layers; a mask is built when a layer first asks for it.
+
+    Args:
+        queries: how many; they are the last of the ``keys`` positions where ``causal``.
+        own: whether queries and keys are the same tokens.
+        segments: ``(of the queries [B, Q], of the keys [B, K])`` document numbers; None where all is one document.
+            Queries without numbers (None) see all keys that are no padding.
+        prefix: ``(of the queries, of the keys)``, booleans: tokens of the prefix see each other both ways.
+        bias: ``[1, H, Q, K]`` added to the scores.
+    """
+
+    def __init__(  # noqa: PLR0913 (each is a rule of its own)
+        self,
+        *,
+        queries: int,
+        keys: int,
+        causal: bool,
+        own: bool,
+        device: torch.device,
+        segments: tuple[Tensor | None, Tensor] | None = None,
+        prefix: tuple[Tensor, Tensor] | None = None,
+        bias: Tensor | None = None,
+    ) -> None:
+        self.queries, self.keys, self.causal, self.own, self.device = queries, keys, causal, own, device
+        self.segments, self.prefix, self.bias = segments, prefix, bias
+        self._masks: dict[Pattern, Tensor | None] = {}
+
+    @property
+    def plain(self) -> bool:
+        """Whether borders of documents and causality are all there is."""
+        return self.bias is None and self.prefix is None
+
+    def mask(self, pattern: Pattern) -> Tensor | None:
+        """What ``scaled_dot_product_attention`` takes: booleans, numbers where there is a bias, None for all."""
+        if torch.compiler.is_compiling():  # where each layer makes its own, fused with what it is for
+            return self._with_bias(self.visible(pattern))
+        if pattern not in self._masks:
+            self._masks[pattern] = self._with_bias(self.visible(pattern))
+        return self._masks[pattern]
+
+    def visible(self, pattern: Pattern) -> Tensor | None:
+        """Booleans ``[1 or B, 1, Q, K]``; None where all see all."""
+        query = torch.arange(self.keys - self.queries, self.keys, device=self.device)[:, None]
+        key = torch.arange(self.keys, device=self.device)[None, :]
+        parts = []
+        if self.causal and self.queries > 1:
+            before = (key <= query)[None, None]
+            if self.prefix is not None:
+                both = self.prefix[0][:, None, :, None] & self.prefix[1][:, None, None, :]
+                before = before | both
+            parts.append(before)
+        seen = pattern.sees(query, key)
+        if seen is not None:
+            parts.append(seen[None, None])
+        if self.segments is not None:
+            of_queries, of_keys = self.segments
+            parts.append(_same_document(of_queries, of_keys)[:, None])
+        if not parts:
+            return None
+        visible = parts[0]
+        for part in parts[1:]:
+            visible = visible & part
+        return visible
+
+    def _with_bias(self, visible: Tensor | None) -> Tensor | None:
+        if self.bias is None or visible is None:
+            return visible if self.bias is None else self.bias
+        return self.bias.masked_fill(~visible, -math.inf)
+
+    def is_causal_only(self, pattern: Pattern) -> bool:
+        """Whether the mask is the lower triangle, which kernels know without being told place by place."""
+        return self.causal and self.own and self.plain and self.segments is None and isinstance(pattern, Full)
+
+
+def _same_document(of_queries_BQ: Tensor | None, of_keys_BK: Tensor) -> Tensor:
+    """``[B, Q or 1, K]``; padding sees everything, so that no row of weights is empty."""
+    if of_queries_BQ is None:
+        return (of_keys_BK != PADDING)[:, None, :]
+    query = of_queries_BQ[:, :, None]
+    return (query == of_keys_BK[:, None, :]) | (query == PADDING)
+
+
+def positions_in_document(segments_BQ: Tensor, segments_BK: Tensor) -> Tensor:
+    """``[B, Q]``: how many earlier tokens are of the same document; the queries are the last Q of the K tokens."""
+    queries, keys = segments_BQ.shape[1], segments_BK.shape[1]
+    earlier = torch.ones(queries, keys, dtype=torch.bool, device=segments_BK.device).tril(keys - queries - 1)
+    same = segments_BQ[:, :, None] == segments_BK[:, None, :]
+    return (same & earlier).sum(2)

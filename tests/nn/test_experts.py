@@ -1,0 +1,117 @@
+"""A mixture of experts against transformers, and its load-balancing loss against the paper in numpy."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers.models.qwen3_moe.configuration_qwen3_moe import Qwen3MoeConfig
+from transformers.models.qwen3_moe.modeling_qwen3_moe import Qwen3MoeSparseMoeBlock
+
+from danlu.nn import config
+from danlu.nn.experts import Experts
+
+DIM = 12
+SETTINGS = config.Experts(count=5, per_token=2, hidden=7)
+
+
+def make(settings: config.Experts) -> Experts:
+    experts = Experts(settings, DIM)
+    for weight in experts.parameters():
+        torch.nn.init.normal_(weight, std=0.5)
+    return experts
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("per_token", [1, 2, 5])
+def test_equals_transformers(normalise: bool, per_token: int) -> None:
+    ours = make(dataclasses.replace(SETTINGS, per_token=per_token, normalise=normalise))
+    shape = Qwen3MoeConfig(
+        hidden_size=DIM, moe_intermediate_size=7, num_experts=5, num_experts_per_tok=per_token, norm_topk_prob=normalise
+    )
+    shape._experts_implementation = "eager"
+    theirs = Qwen3MoeSparseMoeBlock(shape)
+    with torch.no_grad():
+        theirs.gate.weight.copy_(ours.router.weight)
+        theirs.experts.gate_up_proj.copy_(ours.up)
+        theirs.experts.down_proj.copy_(ours.down)
+    x = torch.randn(3, 9, DIM, requires_grad=True)
+    again = x.detach().clone().requires_grad_()
+    out, expected = ours(x), theirs(again)
+    torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-6)
+    grad = torch.randn_like(out)
+    out.backward(grad)
+    expected.backward(grad)
+    pairs = [
+        (x, again), (ours.router.weight, theirs.gate.weight), (ours.up, theirs.experts.gate_up_proj),
+        (ours.down, theirs.experts.down_proj),
+    ]  # fmt: skip
+    for mine, his in pairs:
+        assert mine.grad is not None
+        torch.testing.assert_close(mine.grad, his.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_the_shared_expert_is_added_for_every_token() -> None:
+    experts = make(dataclasses.replace(SETTINGS, shared=11))
+    assert experts.shared is not None
+    x = torch.randn(2, 6, DIM)
+    gate, value = (x @ experts.shared.up.weight.T).chunk(2, dim=-1)
+    expected = (F.silu(gate) * value) @ experts.shared.down.weight.T
+    with_it = experts(x)
+    experts.shared = None
+    torch.testing.assert_close(with_it - experts(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def balance_by_the_paper(x: Tensor, experts: Experts) -> float:
+    """``alpha * N * sum(f_i * P_i)`` (Fedus et al. 2022, eq. 4 to 6); f_i counts all of a token's experts."""
+    logits = x.flatten(0, -2).double().numpy() @ experts.router.weight.detach().double().numpy().T
+    share = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    settings = experts.settings
+    taken = np.argsort(-share, axis=-1)[:, : settings.per_token]
+    f = np.bincount(taken.ravel(), minlength=settings.count) / taken.size
+    return float(settings.balance * settings.count * (f * share.mean(0)).sum())
+
+
+@pytest.mark.parametrize("per_token", [1, 2])
+def test_the_balance_loss_is_that_of_the_paper(per_token: int) -> None:
+    experts = make(dataclasses.replace(SETTINGS, per_token=per_token, balance=0.3))
+    x = torch.randn(2, 20, DIM)
+    experts(x)
+    assert experts.balance_loss is not None
+    assert experts.balance_loss.item() == pytest.approx(balance_by_the_paper(x, experts), rel=1e-5)
+
+
+def test_the_balance_loss_is_one_where_all_are_even_and_more_where_not() -> None:
+    experts = make(dataclasses.replace(SETTINGS, balance=1.0, count=4, per_token=1))
+    with torch.no_grad():
+        experts.router.weight.copy_(torch.eye(4, DIM))
+    experts(torch.eye(4, DIM))  # each token to another one
+    assert experts.balance_loss is not None
+    assert experts.balance_loss.item() == pytest.approx(1.0)
+    experts(torch.eye(4, DIM)[[0, 0, 0, 0]] * 9)
+    assert experts.balance_loss.item() > 3.9
+
+
+def test_it_is_measured_in_training_only_and_where_it_counts() -> None:
+    for experts in (make(SETTINGS).eval(), make(dataclasses.replace(SETTINGS, balance=0.0))):
+        experts(torch.randn(1, 4, DIM))
+        assert experts.balance_loss is None
+
+
+def test_its_gradient_spreads_the_tokens() -> None:
+    """Through the router's weights alone, downhill to a smaller loss."""
+    experts = make(dataclasses.replace(SETTINGS, balance=1.0))
+    x = torch.randn(4, 25, DIM) + 1.0  # alike, so that they all go to the same experts at first
+    losses = []
+    for _ in range(40):
+        experts(x)
+        assert experts.balance_loss is not None
+        losses.append(experts.balance_loss.item())
+        (grad,) = torch.autograd.grad(experts.balance_loss, experts.router.weight)
+        with torch.no_grad():
+            experts.router.weight -= 0.5 * grad
+    assert losses[-1] < 1.1 < 1.5 < losses[0]
