@@ -1,8 +1,8 @@
 """Text from a model, token by token: prompts in, answers out.
 
-A prompt is read as the beginning of a document: the end-of-text token goes before it, as in training,
-and where the model writes that token the answer ends. When the context is full, the model reads the
-last half of it again and goes on from there. Axes: N rows, V vocabulary.
+A decoder goes on from the prompt; a decoder with an encoder answers it. Prompts of any length go through
+the model together, and each answer is the one that its prompt would get alone.
+Axes: N rows, V vocabulary.
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from danlu.errors import CheckpointError
-from danlu.generate.sampling import Sampling, choose
+from danlu.generate.constrained import Constraint, constraint_of
+from danlu.generate.penalties import History
+from danlu.generate.reader import Reader, encode, may_be_padded
+from danlu.generate.sampling import NEVER, Sampling, choose
+from danlu.generate.special_tokens import SpecialTokens
 from danlu.generate.stops import StopFilter
-from danlu.nn.cache import KVCache
+from danlu.nn.config import Head
 from danlu.nn.hf.folder import load_model
 from danlu.nn.transformer import Transformer
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -27,7 +31,9 @@ from danlu.tokenizers.tokenizer import Tokenizer
 BATCH_ROWS = 32
 """Prompts that go through the model together."""
 
-End = Literal["end_of_text", "stop", "max_tokens"]
+End = Literal["end_of_text", "stop", "max_tokens", "stuck"]
+"""Why an answer ends. ``max_tokens``: it might go on, and under a constraint its text may be no whole one. ``stuck``:
+the vocabulary lacks a character that the constraint demands next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,36 +41,83 @@ class Answer:
     """What the model wrote after a prompt, and why it stopped there."""
 
     text: str
-    tokens: int
-    """Tokens that were drawn, with the end-of-text token where it was."""
+    ids: tuple[int, ...]
+    """What was drawn, with the end-of-text token where it was."""
     end: End
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens were drawn."""
+        return len(self.ids)
+
+
+class Loaded(NamedTuple):
+    """A model and what is needed to write with it."""
+
+    model: Transformer
+    tokenizer: Tokenizer
+    special: SpecialTokens
 
 
 class Row:
-    """One answer in the making."""
+    """One answer in the making.
 
-    def __init__(self, tokenizer: Tokenizer, prompt: str, settings: Sampling, seed: int) -> None:
-        self.context = [tokenizer.eot, *tokenizer.encode(prompt)]
-        self.generator = torch.Generator().manual_seed(seed)
-        self.drawn = 0
+    Args:
+        place: which of the prompts it answers.
+    """
+
+    def __init__(self, place: int, prompt: str, settings: Sampling, seed: int, loaded: Loaded) -> None:
+        tokenizer, self._special = loaded.tokenizer, loaded.special
+        self.place = place
+        self.context, self.source = self._special.begin(tokenizer, prompt)
+        self.generator = torch.Generator().manual_seed(seed + place)
         self.end: End | None = None
-        self._eot = tokenizer.eot
+        self._begin = len(self.context)
         self._limit = settings.max_tokens
+        self._vocab_size = tokenizer.vocab_size
         self._characters = tokenizer.stream()
         self._stops = StopFilter(settings.stop)
+        self._constraint: Constraint | None = constraint_of(
+            tokenizer, ends=self._special.ends, regex=settings.regex, json_schema=settings.json_schema
+        )
+
+    @property
+    def drawn(self) -> list[int]:
+        """The tokens of the answer so far."""
+        return self.context[self._begin :]
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return len(self.context) - self._begin
+
+    def allowed(self) -> Tensor | None:
+        """Booleans ``[V]``: which tokens may come next; None where all may."""
+        if self._constraint is not None:
+            return self._constraint.allowed_V
+        forced = None
+        if self.count == 0:
+            forced = self._special.first
+        if self.count == self._limit - 1 and self._special.last is not None:
+            forced = self._special.last
+        return None if forced is None else torch.arange(self._vocab_size) == forced
 
     def take(self, token: int) -> str:
         """Add a token; the text that is certain after it."""
         self.context.append(token)
-        self.drawn += 1
-        if token == self._eot:
+        if token in self._special.ends:
             return self._finish("end_of_text")
         text = self._stops.push(self._characters.push(token))
         if self._stops.stopped:
             self.end = "stop"
-        elif self.drawn == self._limit:
-            text += self._finish("max_tokens")
-        return text
+            return text
+        if self._constraint is not None:
+            self._constraint.take(token)
+            if self._constraint.complete:
+                return text + self._finish("end_of_text")
+            if self._constraint.stuck:
+                return text + self._finish("stuck")
+        return text + self._finish("max_tokens") if self.count == self._limit else text
 
     def _finish(self, end: End) -> str:
         text = self._stops.push(self._characters.flush())
@@ -72,106 +125,137 @@ class Row:
         return text + self._stops.flush()
 
 
-def load(folder: Path) -> tuple[Transformer, Tokenizer]:
-    """A model and the tokenizer beside it, which is the one that it was trained with.
+def load(folder: Path) -> Loaded:
+    """A model, the tokenizer beside it, which is the one that it was trained with, and their special tokens.
 
     Raises:
-        InputError, CheckpointError: one of them is missing or damaged, or they do not fit each other.
+        InputError, CheckpointError: one of them is missing or damaged, they do not fit each other, or the model
+            writes no text.
     """
     model, tokenizer = load_model(folder), Tokenizer.load(folder)
+    if model.config.decoder is None or not isinstance(model.config.head, Head):
+        raise CheckpointError(
+            f"the model in {folder} ({model.config.family}) writes no text: "
+            "it needs a decoder with a language-model head"
+        )
     if model.config.vocab_size < tokenizer.vocab_size:
         raise CheckpointError(
             f"the model in {folder} has {model.config.vocab_size} tokens, but its tokenizer has {tokenizer.vocab_size}"
         )
-    return model, tokenizer
+    return Loaded(model, tokenizer, SpecialTokens.read(folder, tokenizer, model.config))
 
 
 def generate(
-    model: Transformer, tokenizer: Tokenizer, prompts: Sequence[str], *, settings: Sampling, seed: int
+    model: Transformer,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str],
+    *,
+    settings: Sampling,
+    seed: int,
+    special: SpecialTokens | None = None,
 ) -> list[Answer]:
     """An answer for each prompt; that of prompt ``i`` is drawn with ``seed + i`` and depends on no other.
 
-    Prompts of equal length go through the model together.
+    Args:
+        prompts: what a decoder goes on from, or the source texts of a model with an encoder.
+        special: as :func:`load` found them; by default what the tokenizer says.
+
+    Raises:
+        InputError: a source text is longer than what the model sees.
     """
-    rows = [Row(tokenizer, prompt, settings, seed + place) for place, prompt in enumerate(prompts)]
-    texts: dict[int, list[str]] = {id(row): [] for row in rows}
-    for _, alike in groupby(sorted(rows, key=lambda row: len(row.context)), key=lambda row: len(row.context)):
-        group = list(alike)
-        for start in range(0, len(group), BATCH_ROWS):
-            for row, text in _write(model, tokenizer, group[start : start + BATCH_ROWS], settings):
-                texts[id(row)].append(text)
-    return [Answer("".join(texts[id(row)]), row.drawn, row.end or "max_tokens") for row in rows]
+    loaded = Loaded(model, tokenizer, special or SpecialTokens.of(tokenizer, model.config))
+    rows = make_rows(loaded, prompts, settings, seed)
+    texts: list[list[str]] = [[] for _ in rows]
+    for row, text in _write_all(loaded, rows, settings):
+        texts[row.place].append(text)
+    return [answer_of(row, pieces) for row, pieces in zip(rows, texts, strict=True)]
 
 
-def stream(model: Transformer, tokenizer: Tokenizer, prompt: str, *, settings: Sampling, seed: int) -> Iterator[str]:
+def stream(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    prompt: str,
+    *,
+    settings: Sampling,
+    seed: int,
+    special: SpecialTokens | None = None,
+) -> Iterator[str]:
     """The answer to one prompt, piece by piece, a piece a token (it may be empty); no half characters, no stop strings.
 
     Joined, the pieces are the text that ``generate`` gives for the same seed.
     """
-    row = Row(tokenizer, prompt, settings, seed)
-    for _, text in _write(model, tokenizer, [row], settings):
-        yield text
+    pieces = stream_batch(model, tokenizer, [prompt], settings=settings, seed=seed, special=special)
+    return (text for _, text in pieces)
 
 
-def _write(model: Transformer, tokenizer: Tokenizer, rows: list[Row], settings: Sampling) -> Iterator[tuple[Row, str]]:
-    """Draw tokens for ``rows``, whose contexts are equally long, until all have ended."""
-    reader = _Reader(model, rows, tokens=settings.max_tokens, vocab_size=tokenizer.vocab_size)
-    seen_NV = _seen(rows, tokenizer.vocab_size) if settings.repetition_penalty != 1 else None
+def stream_batch(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    prompts: Sequence[str],
+    *,
+    settings: Sampling,
+    seed: int,
+    special: SpecialTokens | None = None,
+) -> Iterator[tuple[int, str]]:
+    """The pieces of all answers as they are written, each with the number of its prompt.
+
+    Of more than ``BATCH_ROWS`` prompts, the shorter are answered first.
+    """
+    loaded = Loaded(model, tokenizer, special or SpecialTokens.of(tokenizer, model.config))
+    rows = make_rows(loaded, prompts, settings, seed)
+    return ((row.place, text) for row, text in _write_all(loaded, rows, settings))
+
+
+def make_rows(loaded: Loaded, prompts: Sequence[str], settings: Sampling, seed: int) -> list[Row]:
+    """A row for each prompt, with a generator of its own."""
+    return [Row(place, prompt, settings, seed, loaded) for place, prompt in enumerate(prompts)]
+
+
+def answer_of(row: Row, pieces: Sequence[str]) -> Answer:
+    """The answer of a row that has ended, from the pieces that it gave."""
+    return Answer("".join(pieces), tuple(row.drawn), row.end or "max_tokens")
+
+
+def permitted(logits_NV: Tensor, rows: Sequence[Row]) -> Tensor:
+    """The logits, where each row has tokens that may come next; others are ruled out."""
+    masks = [row.allowed() for row in rows]
+    if all(mask is None for mask in masks):
+        return logits_NV
+    allowed_NV = torch.ones(logits_NV.shape, dtype=torch.bool)
+    for place, mask_V in enumerate(masks):
+        if mask_V is not None:
+            allowed_NV[place] = mask_V
+    return logits_NV.masked_fill(~allowed_NV, NEVER)
+
+
+def _write_all(loaded: Loaded, rows: Sequence[Row], settings: Sampling) -> Iterator[tuple[Row, str]]:
+    """Batches of rows of about equal length, one after the other."""
+
+    def length(row: Row) -> int:
+        return len(row.context if row.source is None else row.source)
+
+    ordered = sorted(rows, key=length)
+    alike = [ordered] if may_be_padded(loaded.model.config) else [list(group) for _, group in groupby(ordered, length)]
+    for group in alike:
+        for start in range(0, len(group), BATCH_ROWS):
+            yield from _write(loaded, group[start : start + BATCH_ROWS], settings)
+
+
+def _write(loaded: Loaded, rows: list[Row], settings: Sampling) -> Iterator[tuple[Row, str]]:
+    """Draw tokens for ``rows`` until all have ended; those that have leave the batch."""
+    contexts, vocab_size = [row.context for row in rows], loaded.tokenizer.vocab_size
+    sources = [row.source for row in rows if row.source is not None]
+    memory = encode(loaded.model, sources) if sources else None
+    reader = Reader(loaded.model, contexts, tokens=settings.max_tokens, vocab_size=vocab_size, memory=memory)
+    history = History(contexts, settings, vocab_size=vocab_size)
     while rows:
-        tokens = choose(reader.logits_NV, settings, [row.generator for row in rows], seen_NV)
-        if seen_NV is not None:
-            seen_NV[range(len(rows)), tokens] = True
+        logits_NV = history.penalise(permitted(reader.read()[:, -1], rows))
+        tokens = choose(logits_NV, settings, [row.generator for row in rows])
+        history.take(tokens)
         for row, token in zip(rows, tokens, strict=True):
             yield row, row.take(token)
         going = [place for place, row in enumerate(rows) if row.end is None]
         if len(going) < len(rows):
             rows = [rows[place] for place in going]
-            seen_NV = seen_NV[going] if seen_NV is not None else None
+            history.keep(going)
             reader.keep(going)
-        if rows:
-            reader.read(rows)
-
-
-def _seen(rows: Sequence[Row], vocab_size: int) -> Tensor:
-    seen_NV = torch.zeros(len(rows), vocab_size, dtype=torch.bool)
-    for place, row in enumerate(rows):
-        seen_NV[place, row.context] = True
-    return seen_NV
-
-
-class _Reader:
-    """The model's state after all tokens so far; ``logits_NV`` are for the next, float32."""
-
-    def __init__(self, model: Transformer, rows: Sequence[Row], *, tokens: int, vocab_size: int) -> None:
-        self._model = model
-        self._vocab_size = vocab_size  # the model may have rows to spare, which are no token
-        self._room = model.config.max_length
-        # The last token that is drawn is never read.
-        self._wanted = len(rows[0].context) + tokens - 1
-        self._reread(rows)
-
-    @torch.inference_mode()
-    def read(self, rows: Sequence[Row]) -> None:
-        """Take in the last token of every row."""
-        if self._cache.used == self._cache.length:
-            self._reread(rows)
-        else:
-            self._forward([row.context[-1:] for row in rows])
-
-    def keep(self, places: Sequence[int]) -> None:
-        """Forget all rows but these."""
-        self._cache.keep(places)
-
-    @torch.inference_mode()
-    def _reread(self, rows: Sequence[Row]) -> None:
-        """Start anew from the whole context, or from the last half of what the model can see if it is longer."""
-        length = len(rows[0].context)
-        start = 0 if length <= self._room else length - max(1, self._room // 2)
-        room = min(self._room, self._wanted - start)
-        dtype = self._model.embedding.weight.dtype
-        self._cache = KVCache(self._model.config, batch=len(rows), length=room, dtype=dtype)
-        self._forward([row.context[start:] for row in rows])
-
-    def _forward(self, tokens: list[list[int]]) -> None:
-        hidden_NTD = self._model(torch.tensor(tokens), cache=self._cache)
-        self.logits_NV: Tensor = self._model.head(hidden_NTD[:, -1]).float()[:, : self._vocab_size]

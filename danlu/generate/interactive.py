@@ -1,7 +1,7 @@
 """A trained model at the terminal: the continuation of one prompt, or a conversation.
 
 The text so far, yours and the model's, is the context; the model goes on directly after your line,
-and after an empty one where it stopped.
+and after an empty one where it stopped. A model with an encoder answers each line by itself.
 Ctrl-C stops an answer, Ctrl-D leaves.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from danlu.errors import DanluError, InputError, RecipeError, suggestion
-from danlu.generate.engine import load, stream
+from danlu.generate.engine import Loaded, load, stream
 from danlu.generate.sampling import Sampling
 from danlu.generate.stage import Generate
 from danlu.log import harmless, say, short
@@ -22,7 +22,6 @@ from danlu.nn.transformer import Transformer
 from danlu.recipe import Recipe, build, plain
 from danlu.recipe_file import apply_override
 from danlu.runs import RunFolder
-from danlu.tokenizers.tokenizer import Tokenizer
 
 COMMANDS = {
     "/help": "these lines",
@@ -36,8 +35,7 @@ COMMANDS = {
 class Conversation:
     """A model, how it is asked, and the text so far."""
 
-    model: Transformer
-    tokenizer: Tokenizer
+    loaded: Loaded
     settings: Sampling
     seed: int
     text: str = ""
@@ -48,10 +46,14 @@ class Conversation:
 
         False where Ctrl-C ended the answer.
         """
+        if self.loaded.model.config.encoder is not None:
+            self.text = ""  # each line is a source text of its own
         if line and self.text and not self.text.endswith("\n"):
             self.text += "\n"
         self.text += line
-        pieces = stream(self.model, self.tokenizer, self.text, settings=self.settings, seed=self.seed + self.answers)
+        model, tokenizer, special = self.loaded
+        seed = self.seed + self.answers
+        pieces = stream(model, tokenizer, self.text, settings=self.settings, seed=seed, special=special)
         self.answers += 1
         answer, whole = show(pieces)
         self.text += answer
@@ -89,10 +91,10 @@ def main(recipe: Recipe, *, prompt: str | None = None, chat: bool = False) -> No
     section = recipe.sections.get("generate", Generate())
     assert isinstance(section, Generate)
     folder = _model_folder(recipe)
-    model, tokenizer = load(folder)
+    loaded = load(folder)
     if sys.stdout.isatty():
-        say(dim(f"with the model in {folder}, {parameters(model)} parameters"))
-    conversation = Conversation(model, tokenizer, section.sampling, section.first_seed(recipe.seed))
+        say(dim(f"with the model in {folder}, {parameters(loaded.model)} parameters"))
+    conversation = Conversation(loaded, section.sampling, section.first_seed(recipe.seed))
     if prompt is not None:
         try:
             prompt.encode()

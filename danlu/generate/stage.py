@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from typing import ClassVar
+from pathlib import Path
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, SkipValidation
 
 from danlu import log
 from danlu.files import atomic_write
-from danlu.generate.engine import Answer, generate, load
+from danlu.generate.engine import Answer, Loaded, generate, load
 from danlu.generate.sampling import Sampling
-from danlu.recipe import Settings
+from danlu.generate.search import Search
+from danlu.generate.searching import find_answers
+from danlu.generate.speculative import Drafting, speculate
+from danlu.recipe import OneOf, Settings
 from danlu.runs import Figures, Job, Stage
 from danlu.text.language import detect_language
 
@@ -41,6 +45,13 @@ class Generate(Stage):
     """How the tokens are drawn."""
     seed: int | None = Field(default=None, ge=0, lt=2**32)
     """What the draws follow from; by default the recipe's seed. Another one gives other texts."""
+    search: Annotated[SkipValidation[Search] | None, OneOf("search")] = None
+    """Look for a good answer (beam, contrastive) in place of drawing one; all samples of a prompt are then alike."""
+    draft: Path | None = None
+    """A folder with a smaller model of the same vocabulary, which drafts tokens for the trained one to check: faster,
+    and distributed alike."""
+    draft_tokens: int = Field(default=4, ge=1)
+    """Tokens to draft at a time."""
 
     def first_seed(self, recipe_seed: int) -> int:
         """The seed of the first sample, and of the first answer at the terminal."""
@@ -53,19 +64,28 @@ class Generate(Stage):
         """
         folder = job.inputs["pretrain"] / "model"
         log.say(f"with the model in {folder}")
-        model, tokenizer = load(folder)
+        loaded = load(folder)
+        drafting = Drafting(loaded, load(self.draft), self.draft_tokens) if self.draft is not None else None
         lines: list[str] = []
         tokens, began = 0, time.perf_counter()
         with log.progress("generate", len(self.prompts) * self.samples, "samples") as progress:
             for prompt in self.prompts:
                 seed = self.first_seed(job.seed) + len(lines)
-                answers = generate(model, tokenizer, [prompt.text] * self.samples, settings=self.sampling, seed=seed)
+                answers = self._answers(loaded, drafting, [prompt.text] * self.samples, seed)
                 tokens += sum(answer.tokens for answer in answers)
                 lines += [_line(prompt, answer, seed + place) for place, answer in enumerate(answers)]
                 progress.update(len(lines), tokens_per_second=tokens / (time.perf_counter() - began))
         seconds = time.perf_counter() - began
         atomic_write(job.out / "samples.jsonl", "".join(lines).encode())
         return {"samples": len(lines), "tokens": tokens, "tokens_per_second": round(tokens / seconds, 1)}
+
+    def _answers(self, loaded: Loaded, drafting: Drafting | None, prompts: list[str], seed: int) -> list[Answer]:
+        if self.search is not None:
+            return find_answers(loaded, self.search, prompts, settings=self.sampling)
+        if drafting is not None:
+            return speculate(drafting, prompts, settings=self.sampling, seed=seed)
+        model, tokenizer, special = loaded
+        return generate(model, tokenizer, prompts, settings=self.sampling, seed=seed, special=special)
 
 
 def _line(prompt: Prompt, answer: Answer, seed: int) -> str:

@@ -40,6 +40,7 @@ class Tokenizer:
                 f"tokenizer_config.json names no token of tokenizer.json as eos_token: {config.get('eos_token')!r}"
             )
         self.eot: int = eot
+        self.bos: int | None = self._special("bos_token")
         unknown = self._special("unk_token")
         self.unknown: int | None = unknown if unknown != eot else None  # GPT-2's names one token for all
         self._bytes = _token_bytes(inner, self.unknown)
@@ -79,6 +80,14 @@ class Tokenizer:
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """``encode`` of each text, on all cores."""
         return [encoding.ids for encoding in self._inner.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def template(self) -> tuple[list[int], list[int]]:
+        """The tokens that the tokenizer's own template (its post-processor) puts before and behind a text."""
+        plain = self._inner.encode("a", add_special_tokens=False).ids
+        framed = self._inner.encode("a", add_special_tokens=True).ids
+        places = range(len(framed) - len(plain) + 1)
+        start = next((place for place in places if framed[place : place + len(plain)] == plain), 0)
+        return framed[:start], framed[start + len(plain) :]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``: the end-of-text token is no text, an unknown character is U+FFFD."""

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+import transformers
 
 from danlu import cli
 from danlu.errors import InputError
@@ -23,6 +25,7 @@ from danlu.generate.interactive import main
 from danlu.generate.sampling import Sampling
 from danlu.generate.stage import Generate
 from danlu.recipe import Recipe
+from danlu.tokenizers.tokenizer import Tokenizer
 
 SETTINGS = Sampling(max_tokens=8)
 
@@ -33,7 +36,7 @@ def recipe(run_dir: Path) -> Recipe:
 
 
 def answer(run_dir: Path, text: str, *, seed: int, settings: Sampling = SETTINGS) -> str:
-    model, tokenizer = load(run_dir / "pretrain/model")
+    model, tokenizer, _ = load(run_dir / "pretrain/model")
     return generate(model, tokenizer, [text], settings=settings, seed=seed)[0].text
 
 
@@ -80,6 +83,36 @@ def test_the_text_so_far_is_the_context(
     second = answer(run_dir, f"To be{first}\nor not".replace("\n\n", "\n"), seed=6)
     third = answer(run_dir, "To be", seed=7)
     assert capsys.readouterr().out == "".join(f"{text}\n" for text in (first, second, third))
+
+
+def test_a_model_with_an_encoder_answers_each_line_by_itself(
+    tokenizer: Tokenizer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "pretrain/model"
+    torch.manual_seed(1)
+    config = transformers.T5Config(
+        vocab_size=tokenizer.vocab_size,
+        d_model=32,
+        d_kv=8,
+        d_ff=48,
+        num_layers=1,
+        num_heads=4,
+        decoder_start_token_id=0,
+    )
+    stock = transformers.T5ForConditionalGeneration(config)
+    for weight in stock.parameters():
+        torch.nn.init.normal_(weight, 0.0, 0.35)
+    stock.save_pretrained(folder)
+    tokenizer.save(folder)
+    (tmp_path / "pretrain/done.json").write_text('{"made_from": {}, "outputs": {}, "figures": {}}')
+    greedy = Sampling(max_tokens=8, temperature=0)
+    talk(Recipe("x", tmp_path, 5, {"generate": Generate(sampling=greedy)}), "To be\nor not\nTo be\n", monkeypatch)
+    model, same, special = load(folder)
+    lines = [
+        generate(model, same, [text], settings=greedy, seed=0, special=special)[0].text for text in ("To be", "or not")
+    ]
+    assert capsys.readouterr().out == "".join(f"{line}\n" for line in (*lines, lines[0]))
+    assert lines[0] != lines[1]
 
 
 def test_settings_change_on_the_way(

@@ -8,7 +8,9 @@ import pytest
 
 from danlu.errors import RecipeError
 from danlu.files import read_jsonl
+from danlu.generate import stage as stage_module
 from danlu.generate.engine import generate, load
+from danlu.generate.speculative import speculate
 from danlu.generate.stage import Generate
 from danlu.recipe import Recipe, build, plain
 from danlu.runs import Job
@@ -31,7 +33,7 @@ def test_writes_every_sample_with_the_seed_that_gives_it_again(run_dir: Path, tm
     assert [sample["seed"] for sample in samples] == [40, 41, 42, 43, 44, 45]
     assert figures["samples"] == 6
     assert figures["tokens"] <= 6 * 12
-    model, tokenizer = load(run_dir / "pretrain/model")
+    model, tokenizer, _ = load(run_dir / "pretrain/model")
     for sample in samples:
         (again,) = generate(model, tokenizer, [sample["prompt"]], settings=stage.sampling, seed=sample["seed"])
         assert again.text == sample["text"]
@@ -53,6 +55,18 @@ def test_a_seed_of_its_own(run_dir: Path, tmp_path: Path) -> None:
     assert write(run_dir, tmp_path / "4", seed=None) == write(run_dir, tmp_path / "5", seed=40)
 
 
+def test_a_draft_model_changes_no_greedy_sample(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(
+        stage_module, "speculate", lambda *args, **rest: calls.append(args[0].count) or speculate(*args, **rest)
+    )
+    greedy = {"max_tokens": 12, "temperature": 0}
+    draft = str(run_dir / "pretrain/model")
+    drafted = write(run_dir, tmp_path / "1", sampling=greedy, draft=draft, draft_tokens=3)
+    assert drafted == write(run_dir, tmp_path / "2", sampling=greedy)
+    assert calls == [3, 3]  # one for each prompt
+
+
 def test_the_tokenizer_is_the_one_beside_the_model(
     run_dir: Path, tmp_path: Path, retrained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,6 +86,7 @@ def test_an_empty_section_begins_one_new_document() -> None:
         ({"prompts": []}, r"generate\.prompts must be a list of at least 1"),
         ({"prompts": [{"txt": "a"}]}, r"generate\.prompts\.0\.txt: unknown key; did you mean 'text'"),
         ({"seed": -1}, r"generate\.seed must be at least 0; got -1"),
+        ({"draft_tokens": 0}, r"generate\.draft_tokens must be at least 1; got 0"),
         ({"samples": 0}, r"generate\.samples must be at least 1; got 0"),
         ({"sampling": {"top_k": "x"}}, r"generate\.sampling\.top_k must be"),
     ],

@@ -1,0 +1,1 @@
+"""What models are used for: forms of data, heads, scores."""
