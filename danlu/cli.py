@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -38,6 +38,7 @@ Override = Annotated[
 ]
 
 Chat = Annotated[bool, Parameter(negative=())]
+Dtype = Literal["float32", "bfloat16", "float16"]
 
 app = App(
     name="danlu",
@@ -149,6 +150,26 @@ def init(folder: Path, /, *, out: Path = Path("recipe.yaml")) -> None:
     say(write_recipe(folder, out))
 
 
+@app.command(name="import", sort_key=(6, 1))
+def import_(path_or_name: str, out: Path | None = None, /, *, dtype: Dtype | None = None) -> None:
+    """Read a model of others, check it, and write it as a complete Hugging Face folder.
+
+    Parameters
+    ----------
+    path_or_name
+        A folder, a .gguf file, or a name on the Hugging Face hub such as org/model.
+    out
+        The folder to write, which must not be there yet; runs/imported/NAME by default.
+    dtype
+        The type of the weights that are written; by default the file's own, float32 for quantised ones.
+    """
+    from danlu.nn.hf.import_model import import_model
+
+    rows = import_model(path_or_name, out, dtype=dtype)
+    for name, value in rows.items():
+        say(f"{name:<12}  {harmless(value)}")
+
+
 @app.command(sort_key=(7,))
 def schema() -> None:
     """Print the JSON schema of a recipe, so that editors complete and check it."""
@@ -165,6 +186,25 @@ def doctor() -> None:
     from danlu.doctor import findings
 
     for line in findings():
+        say(line)
+
+
+verify = App(name="verify", help="Compare with other libraries on this machine.", sort_key=(9,))
+app.command(verify)
+
+
+@verify.command
+def models(*, family: str | None = None) -> None:
+    """Compare the logits, losses and greedy tokens of every model family with those of transformers.
+
+    Parameters
+    ----------
+    family
+        Only this one, such as llama.
+    """
+    from danlu.verify.models import lines
+
+    for line in lines(family):
         say(line)
 
 

@@ -21,6 +21,8 @@ from danlu.machine import (
 )
 
 OPTIONAL = {
+    "gguf": "reads the files of llama.cpp: danlu import model.gguf",
+    "huggingface_hub": "fetches models by name: danlu import org/model",
     "tensorboard": "shows a run's curves in a browser: tensorboard --logdir runs",
     "transformers": "loads what danlu export writes, outside of Danlu",
 }
@@ -63,7 +65,7 @@ def _bfloat16() -> str:
 
 
 def _line(name: str, text: str) -> str:
-    return f"{name:<13}{text}"
+    return f"{name:<16}{text}"
 
 
 def _gigabytes(amount: int | None) -> str:

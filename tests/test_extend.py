@@ -68,7 +68,7 @@ def test_the_recipe_of_the_page_runs() -> None:
     shape = recipe.section("pretrain").model.config(vocab_size=257, max_length=32)  # type: ignore[attr-defined]
     assert load_config(run.stage("export")) == shape
     theirs = AutoModelForCausalLM.from_pretrained(run.stage("export"))
-    assert type(theirs).__name__ == "MistralForCausalLM"
+    assert type(theirs).__name__ == "OlmoForCausalLM"
     ours, tokens = load_model(run.stage("export")), torch.arange(1, 30)[None]
     with torch.no_grad():
         torch.testing.assert_close(ours.head(ours(tokens)), theirs(tokens).logits, rtol=1e-5, atol=1e-5)

