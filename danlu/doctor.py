@@ -23,8 +23,9 @@ from danlu.machine import (
 OPTIONAL = {
     "gguf": "reads the files of llama.cpp: danlu import model.gguf",
     "huggingface_hub": "fetches models by name: danlu import org/model",
+    "llguidance": "answers of a given form: generate.sampling.regex, json_schema",
     "tensorboard": "shows a run's curves in a browser: tensorboard --logdir runs",
-    "transformers": "loads what danlu export writes, outside of Danlu",
+    "transformers": "loads what danlu export writes; danlu verify models compares with it",
 }
 """Packages that Danlu does without, and what they are good for."""
 

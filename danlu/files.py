@@ -92,7 +92,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The object in ``path``; None where there is no such file or it is not whole."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails
 
 from danlu import catalog
 from danlu.errors import RecipeError, did_you_mean, suggestion
-from danlu.recipe_file import Opened, apply_override, read_recipe, shortened, write_yaml
+from danlu.recipe_file import Listed, Opened, apply_override, read_recipe, shortened, write_yaml
 
 S = TypeVar("S", bound="Settings")
 
@@ -170,6 +170,8 @@ def _build_value(annotation: Any, one_of: OneOf | None, value: Any, *, key: str)
         return None
     arms = _arms(annotation)
     listed = next((arm for arm in arms if get_origin(arm) in (list, tuple)), None)
+    if listed is None and isinstance(value, Listed):
+        raise RecipeError(f"{key} is no list; '0' is no place in it")
     if listed is not None and isinstance(value, list | tuple):
         item = get_args(listed)[0]
         return [_build_value(item, one_of, each, key=f"{key}.{place}") for place, each in enumerate(value)]

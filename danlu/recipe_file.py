@@ -103,6 +103,10 @@ class Opened(dict[str, Any]):
         return {key: self.bare, **self}
 
 
+class Listed(list[Any]):
+    """What an override makes of a single value to find place 0 in it; no list, no such place."""
+
+
 def apply_override(raw: dict[str, Any], override: str) -> None:
     """Put the value of ``key.path=value`` (YAML) in its place in ``raw``; a number is a place in a list.
 
@@ -124,7 +128,7 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
         if child is None:
             child = {}
         elif following.isdecimal() and not isinstance(child, list) and following not in _keys(child):
-            child = [child]
+            child = Listed([child])
         elif not isinstance(child, dict | list):
             child = Opened(child)
         place[at] = child

@@ -42,12 +42,12 @@ def danlu(*arguments: str, environment: dict[str, str] | None = None) -> subproc
 def test_help_lists_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     out = capsys.readouterr().out
-    for verb in [*catalog.names("stage"), "run", "plan", "report", "init", "schema", "doctor", "verify"]:
+    for verb in [*catalog.names("stage"), "run", "plan", "report", "init", "schema", "doctor", "verify", "import"]:
         assert f"\n│ {verb} " in out, verb
 
 
 def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for verb in [*catalog.names("stage"), "run", "plan", "report", "init", "schema", "doctor", "verify"]:
+    for verb in [*catalog.names("stage"), "run", "plan", "report", "init", "schema", "doctor", "verify", "import"]:
         assert cli.main([verb, "--help"]) == 0
         assert capsys.readouterr().out.startswith("Usage: danlu ")
 

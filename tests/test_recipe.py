@@ -222,8 +222,9 @@ def test_an_override_finds_the_first_place_of_a_list_written_without_one(tmp_pat
     assert fruit.parts == (Long(length=5),) and fruit.places == (Place(name="a", trees=2),)
     with pytest.raises(RecipeError, match=r"fruit\.parts is a list of 1; '1' is no place in it"):
         load_recipe(path, ["fruit.parts.1.length=5"])
-    with pytest.raises(RecipeError, match=r"fruit\.count must be a whole number; got \[\{"):
-        load_recipe(written(tmp_path, "fruit: {count: 3}"), ["fruit.count.0.trees=5"])
+    for text, override in (("fruit: {count: 3}", "fruit.count.0.trees=5"), ("fruit: {shape: long}", "fruit.shape.0=5")):
+        with pytest.raises(RecipeError, match=r"^fruit\.(count|shape) is no list; '0' is no place in it$"):
+            load_recipe(written(tmp_path, text), [override])
 
 
 def test_a_written_recipe_reads_back_the_same(tmp_path: Path) -> None:

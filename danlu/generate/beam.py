@@ -75,6 +75,11 @@ class Beam(Choice):
         found = self.hypotheses(model, prompts, eot=eot, max_tokens=max_tokens, memory=memory, vocab_size=vocab_size)
         return [each[0].tokens for each in found]
 
+    def with_forced(self, first: int | None, last: int | None) -> Beam:
+        """The same search, with these forced tokens where it has none of its own."""
+        forced = {"forced_first": first, "forced_last": last}
+        return self.model_copy(update={name: token for name, token in forced.items() if getattr(self, name) is None})
+
     @torch.inference_mode()
     def hypotheses(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from danlu.generate.beam import Beam
 from danlu.generate.engine import Answer, End, Loaded
 from danlu.generate.reader import encode
 from danlu.generate.sampling import Sampling
@@ -18,6 +19,8 @@ def find_answers(loaded: Loaded, search: Search, prompts: Sequence[str], *, sett
         InputError: a prompt that leaves no room for an answer, or a source text that is too long.
     """
     model, tokenizer, special = loaded
+    if isinstance(search, Beam):
+        search = search.with_forced(special.first, special.last)
     begins = [special.begin(tokenizer, prompt) for prompt in prompts]
     sources = [source for _, source in begins if source is not None]
     found = search.run(

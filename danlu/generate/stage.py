@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, SkipValidation
+from pydantic import Field, SkipValidation, model_validator
 
 from danlu import log
 from danlu.files import atomic_write
@@ -19,6 +19,9 @@ from danlu.generate.speculative import Drafting, speculate
 from danlu.recipe import OneOf, Settings
 from danlu.runs import Figures, Job, Stage
 from danlu.text.language import detect_language
+
+DRAWING = tuple(name for name in Sampling.model_fields if name not in ("max_tokens", "stop", "temperature"))
+"""What only drawing minds; a temperature stands in many recipes and harms no search."""
 
 
 class Prompt(Settings):
@@ -52,6 +55,19 @@ class Generate(Stage):
     and distributed alike."""
     draft_tokens: int = Field(default=4, ge=1)
     """Tokens to draft at a time."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """Refuse what a search would silently leave out."""
+        if self.search is None:
+            return self
+        if self.draft is not None:
+            raise ValueError("search and draft do not go together; leave one of them out")
+        plain = Sampling(max_tokens=self.sampling.max_tokens, stop=self.sampling.stop)
+        odd = [name for name in DRAWING if getattr(self.sampling, name) != getattr(plain, name)]
+        if odd:
+            raise ValueError(f"a search draws nothing and minds no sampling.{odd[0]}; leave it or search out")
+        return self
 
     def first_seed(self, recipe_seed: int) -> int:
         """The seed of the first sample, and of the first answer at the terminal."""

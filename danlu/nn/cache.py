@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from danlu.nn.config import TransformerConfig
+from danlu.nn.sight import PADDING
 
 
 @dataclass(slots=True)
@@ -56,15 +57,22 @@ class KVCache:
         """Keep the new tokens' document numbers; return those of all tokens so far, None where none were ever given.
 
         Tokens without numbers go on with the document of the row's last token.
+
+        Raises:
+            ValueError: which document that is cannot be known.
         """
         if segments_BT is None and self.segments is None:
             return None
         if self.segments is None:
             assert segments_BT is not None
+            if self.used:
+                raise ValueError(f"the first {self.used} tokens were read without document numbers")
             first = segments_BT[:, :1].int()
             self.segments = first.expand(batch, self.length).clone()
         end = self.used + new
         if segments_BT is None:
+            if bool((self.segments[:, self.used - 1] == PADDING).any()):
+                raise ValueError("a row ends in padding: what is added to it needs document numbers")
             segments_BT = self.segments[:, self.used - 1 : self.used].expand(batch, new)
         self.segments[:, self.used : end] = segments_BT
         return self.segments[:, :end]

@@ -60,7 +60,8 @@ class Decoding:
     """
 
     def __init__(self, model: Transformer, *, rows: int, length: int, compiled: bool = False) -> None:
-        assert model.decoder is not None, "the model has no decoder"
+        if model.decoder is None or model.encoder is not None:
+            raise ValueError("only a decoder without an encoder is written with here")
         self.model, self.stack = model, model.decoder
         room = min(-(-length // ROUND) * ROUND, model.config.max_length)
         self.cache = KVCache(model.config, batch=rows, length=room, dtype=model.embedding.weight.dtype)

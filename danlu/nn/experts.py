@@ -36,8 +36,8 @@ class Experts(nn.Module):
         weight_NR, chosen_NR = share_NX.topk(self.settings.per_token, dim=-1)
         if self.settings.normalise:
             weight_NR = weight_NR / weight_NR.sum(-1, keepdim=True)
-        if self.training and self.settings.balance:
-            self.balance_loss = self._balance(share_NX, chosen_NR) * self.settings.balance
+        counts = self.training and self.settings.balance
+        self.balance_loss = self._balance(share_NX, chosen_NR) * self.settings.balance if counts else None
         out_ND = self._mix(x_ND, weight_NR.to(x_ND.dtype), chosen_NR)
         if self.shared is not None:
             out_ND = out_ND + self.shared(x_ND)

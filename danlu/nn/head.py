@@ -138,8 +138,10 @@ class LinearCrossEntropy(torch.autograd.Function):
         count, vocab_size = hidden_ND.shape[0], weight_VD.shape[0]
         rows = rows_at_once(vocab_size)
         grad_hidden = torch.empty_like(hidden_ND)
-        # Several parts are added up in float32; a single one needs no sum.
-        grad_weight = weight_VD.new_zeros(weight_VD.shape, dtype=torch.float32) if count > rows else None
+        frozen = not ctx.needs_input_grad[1]
+        # Several parts are added up in float32; a single one needs no sum, and a frozen weight no gradient at all.
+        several = count > rows and not frozen
+        grad_weight = weight_VD.new_zeros(weight_VD.shape, dtype=torch.float32) if several else None
         grad_bias = None if bias_V is None else torch.zeros_like(bias_V, dtype=torch.float32)
         total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
         room = hidden_ND.new_empty(min(rows, count), vocab_size)
@@ -153,19 +155,22 @@ class LinearCrossEntropy(torch.autograd.Function):
             if not with_gradients:
                 continue
             torch.mm(logits_NV, weight_VD, out=grad_hidden[part])
-            product = logits_NV.T @ hidden_ND[part]
-            grad_weight = product if grad_weight is None else grad_weight.add_(product)
+            if not frozen:
+                product = logits_NV.T @ hidden_ND[part]
+                grad_weight = product if grad_weight is None else grad_weight.add_(product)
             if grad_bias is not None:
                 grad_bias += logits_NV.sum(0, dtype=torch.float32)
         if not with_gradients:
             return total
-        assert grad_weight is not None, "there is no token"
-        kept = [] if grad_bias is None or bias_V is None else [grad_bias.to(bias_V.dtype)]
-        ctx.save_for_backward(grad_hidden, grad_weight.to(weight_VD.dtype), *kept)
+        assert frozen or grad_weight is not None, "there is no token"
+        ctx.save_for_backward(
+            grad_hidden,
+            None if grad_weight is None else grad_weight.to(weight_VD.dtype),
+            None if grad_bias is None else grad_bias.to(weight_VD.dtype),
+        )
         return total
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        grad_hidden, grad_weight, *grad_bias = ctx.saved_tensors
-        bias = grad_bias[0] * grads[0] if grad_bias else None
-        return grad_hidden * grads[0], grad_weight * grads[0], bias, None, None, None, None
+        hidden, weight, bias = (None if each is None else each * grads[0] for each in ctx.saved_tensors)
+        return hidden, weight, bias, None, None, None, None

@@ -23,7 +23,7 @@ def pool(hidden_BTD: Tensor, segments_BT: Tensor | None, pooling: config.Pooling
     real_BT = segments_BT != PADDING
     if pooling == "mean":
         weight_BT1 = real_BT[:, :, None].to(hidden_BTD.dtype)
-        return (hidden_BTD * weight_BT1).sum(1) / weight_BT1.sum(1)
+        return (hidden_BTD * weight_BT1).sum(1) / weight_BT1.sum(1).clamp_min(1)
     place_BT = real_BT.long().cumsum(1)
     wanted_B1 = 1 if pooling == "first" else place_BT[:, -1:]
     # The first token whose count of real tokens so far is the wanted one: padding behind it counts alike.

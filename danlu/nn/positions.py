@@ -95,8 +95,13 @@ class AddedPositions(nn.Module):
         self.length, self.dim = length, dim
         if self.learned:
             self.weight = nn.Parameter(torch.empty(length + positions.offset, dim))
-        else:
-            self.register_buffer("weight", sinusoidal_table(length, dim), persistent=False)
+        self.set_table()
+
+    def set_table(self) -> None:
+        """Make the sines, which no checkpoint holds; again for a model that was built on ``meta``."""
+        if not self.learned:
+            table = sinusoidal_table(self.length + self.offset, self.dim)
+            self.register_buffer("weight", table, persistent=False)
 
     def forward(self, positions_BT: Tensor) -> Tensor:
         return nn.functional.embedding(positions_BT + self.offset, self.weight)

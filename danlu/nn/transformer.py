@@ -49,7 +49,7 @@ class Entry(nn.Module):
             x_BTD = x_BTD + (self.types.weight[0] if types_BT is None else self.types(types_BT))
         if self.positions is not None:
             assert positions_BT is not None
-            x_BTD = x_BTD + self.positions(positions_BT)
+            x_BTD = x_BTD + self.positions(positions_BT).type_as(x_BTD)
         x_BTD = self.norm(x_BTD)
         return F.dropout(x_BTD, self.dropout, self.training) if self.dropout else x_BTD
 
@@ -76,7 +76,9 @@ class Stack(nn.Module):
         self.set_rotary()
 
     def set_rotary(self) -> None:
-        """Make the rotary tables, which no checkpoint holds; again for a model that was built on ``meta``."""
+        """Make the tables of positions, which no checkpoint holds; again for a model that was built on ``meta``."""
+        if self.entry.positions is not None:
+            self.entry.positions.set_table()
         end = min(self.max_length, LONGEST_TABLE)
         for number, (kind, head_dim) in enumerate(self.rotary):
             for name, table in zip(("cos", "sin"), rotary_table(kind, head_dim, end=end), strict=True):

@@ -1,7 +1,8 @@
 """NorMuon: Muon whose updates are evened out neuron by neuron (Li et al. 2025, arXiv:2510.05491).
 
 The rows of an orthogonal matrix differ in length; the running mean of their squares, as in Adam but
-one number a row, brings neurons that are updated more than others back to the mean.
+one number a row, brings neurons that are updated more than others back to the mean. The size of a
+whole update is Muon's here, where the paper makes it ``0.2 sqrt(RC)``.
 
 Axes: N matrices of one shape, R rows, C columns.
 """

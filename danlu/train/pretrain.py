@@ -95,7 +95,8 @@ class Pretrain(TrainSettings, Stage):
     def _train(self, job: Job, training: Training, heldout: Callable[[], float], length: Length) -> Monitor:
         """Train from the newest checkpoint, or from the start, to the end."""
         folder = job.out / "checkpoints"
-        begun, tokens = start, _ = take_up(training, folder)
+        begun, tokens = take_up(training, folder)
+        start = begun
         metrics = MetricsLog(job.out)
         metrics.rewind(start)
         last = (read_metrics(job.out) or [{"step": 0}])[-1]

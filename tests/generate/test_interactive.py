@@ -217,12 +217,14 @@ def test_at_a_real_terminal(run_dir: Path, tmp_path: Path) -> None:
     control, terminal = pty.openpty()
     # Where the tests run in the background Ctrl-C is ignored, and children would inherit that; handlers they do not.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "danlu", "generate", str(recipe), "--chat"],
-        stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True, env={**os.environ, "TERM": "xterm"},
-    )  # fmt: skip
-    signal.signal(signal.SIGINT, before)
-    os.close(terminal)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "danlu", "generate", str(recipe), "--chat"], stdin=terminal, stdout=terminal,
+            stderr=terminal, start_new_session=True, env={**os.environ, "TERM": "xterm"},
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
+        os.close(terminal)
     try:
         shown = read_until(control, "> ")
         assert f"with the model in {run_dir}/pretrain/model, " in shown

@@ -39,3 +39,8 @@ def test_the_stage_writes_what_is_found(search: Search, run_dir: Path, tmp_path:
     found = find_answers(load(run_dir / "pretrain/model"), search, PROMPTS, settings=Sampling(max_tokens=8))
     assert [sample["text"] for sample in read_jsonl(tmp_path / "samples.jsonl")] == [each.text for each in found]
     assert len({each.text for each in found}) > 1
+
+
+def test_forced_tokens_of_the_folder_hold_where_the_search_has_none() -> None:
+    assert Beam(beams=2).with_forced(5, 7) == Beam(beams=2, forced_first=5, forced_last=7)
+    assert Beam(forced_first=1).with_forced(5, None) == Beam(forced_first=1)

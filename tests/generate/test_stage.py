@@ -94,3 +94,17 @@ def test_an_empty_section_begins_one_new_document() -> None:
 def test_says_what_is_wrong(section: dict[str, object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         build(Generate, section, key="generate")
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"draft": "x"}, "generate: search and draft do not go together"),
+        ({"sampling": {"regex": "a+"}}, r"a search draws nothing and minds no sampling\.regex"),
+        ({"sampling": {"top_k": 3}}, r"a search draws nothing and minds no sampling\.top_k"),
+    ],
+)
+def test_what_a_search_would_leave_out_is_refused(settings: dict[str, object], line: str) -> None:
+    assert build(Generate, {"search": "beam", "sampling": {"max_tokens": 3, "stop": "x"}}, key="generate").search
+    with pytest.raises(RecipeError, match=line):
+        build(Generate, {"search": "beam", **settings}, key="generate")

@@ -166,3 +166,17 @@ def test_tokens_that_are_taken_back_leave_no_trace(make_stack: MakeModel) -> Non
     cache.back_to(4)
     out = model(tokens[:, 4:], segments=segments[:, 4:], cache=cache)
     torch.testing.assert_close(out, model(tokens, segments=segments)[:, 4:], rtol=1e-9, atol=1e-9)
+
+
+def test_which_document_goes_on_must_be_known(make_model: MakeModel) -> None:
+    model = make_model("llama").eval()
+    tokens = torch.randint(0, 97, (2, 5))
+    behind = torch.tensor([[0] * 5, [0, 0, 0, PADDING, PADDING]])
+    cache = KVCache(model.config, batch=2, length=20, dtype=torch.float32)
+    model(tokens, segments=behind, cache=cache)
+    with pytest.raises(ValueError, match="a row ends in padding"):
+        model(tokens[:, :1], cache=cache)
+    cache = KVCache(model.config, batch=2, length=20, dtype=torch.float32)
+    model(tokens, cache=cache)
+    with pytest.raises(ValueError, match="the first 5 tokens were read without document numbers"):
+        model(tokens, segments=behind, cache=cache)

@@ -115,3 +115,13 @@ def test_its_gradient_spreads_the_tokens() -> None:
         with torch.no_grad():
             experts.router.weight -= 0.5 * grad
     assert losses[-1] < 1.1 < 1.5 < losses[0]
+
+
+def test_no_balance_is_left_of_a_pass_that_does_not_train() -> None:
+    experts = Experts(config.Experts(4, 2, 8), 6)
+    for weight in experts.parameters():
+        torch.nn.init.normal_(weight)
+    experts.train()(torch.randn(1, 5, 6))
+    assert experts.balance_loss is not None
+    experts.eval()(torch.randn(1, 5, 6))
+    assert experts.balance_loss is None

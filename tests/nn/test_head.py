@@ -128,3 +128,21 @@ def test_where_no_gradient_is_asked_for_none_is_made(monkeypatch: pytest.MonkeyP
     with torch.no_grad():
         assert head.loss(hidden, targets).equal(with_gradients.detach())
     assert len(products) == 1
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_frozen_weight_gets_no_gradient_and_changes_no_other(bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_module, "LOGITS_AT_ONCE", 40)  # four rows at a time
+    found = {}
+    for frozen in (False, True):
+        head = LanguageModelHead(config.Head(bias=bias), dim=6, vocab_size=10)
+        torch.manual_seed(3)
+        for weight in head.parameters():
+            torch.nn.init.normal_(weight)
+        head.weight.requires_grad_(not frozen)
+        hidden = torch.randn(11, 6, requires_grad=True)
+        head.loss(hidden, torch.randint(0, 10, (11,))).backward()
+        assert (head.weight.grad is None) == frozen
+        found[frozen] = [hidden.grad, None if head.bias is None else head.bias.grad]
+    for mine, other in zip(found[False], found[True], strict=True):
+        assert mine is other is None or torch.equal(mine, other)

@@ -147,3 +147,9 @@ def test_each_record_has_its_module() -> None:
     assert [type(head).__name__ for head in made] == [
         "LanguageModelHead", "LabelHead", "PretrainingHeads", "EmbeddingHead",
     ]  # fmt: skip
+
+
+def test_a_row_of_nothing_but_padding_is_no_nan() -> None:
+    hidden = torch.randn(2, 3, 4)
+    segments = torch.tensor([[0, 0, PADDING], [PADDING] * 3])
+    assert pool(hidden, segments, "mean")[1].eq(0).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from danlu.nn.positions import (
     rotate,
     sinusoidal_table,
 )  # fmt: skip
+from danlu.nn.transformer import Transformer
 
 
 @pytest.mark.parametrize(("direction", "turn"), [(1, turn_llama), (-1, turn_nanochat)])
@@ -160,3 +163,19 @@ def test_relative_bias_equals_t5(causal: bool, buckets: int, longest: int) -> No
     theirs = T5Attention._relative_position_bucket(distance, not causal, buckets, longest)
     expected = bias.weight[theirs].permute(2, 0, 1)[None]
     assert bias(positions[700:702], positions).equal(expected)
+
+
+def test_sinusoidal_positions_survive_being_built_without_memory(make_model: Callable[..., Transformer]) -> None:
+    plain = make_model("llama").config
+    assert plain.decoder is not None
+    entry = config.Entry(config.Positions("sinusoidal", offset=2))
+    settings = dataclasses.replace(plain, decoder=dataclasses.replace(plain.decoder, entry=entry))
+    built = Transformer(settings)
+    built.initialise(1)
+    with torch.device("meta"):
+        again = Transformer(settings)
+    again.load_state_dict(built.state_dict(), assign=True)
+    again.set_rotary()
+    tokens = torch.arange(plain.max_length)[None]  # the last row of the table too
+    assert torch.equal(again(tokens), built(tokens))
+    assert again.bfloat16()(tokens).dtype == torch.bfloat16

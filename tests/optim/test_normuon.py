@@ -1,4 +1,4 @@
-"""NorMuon against the algorithm of its paper, in numpy."""
+"""NorMuon against the algorithm of its paper in numpy, behind the polar factor, which has tests of its own."""
 
 from __future__ import annotations
 
@@ -31,9 +31,8 @@ def test_steps_follow_algorithm_1(rows: int, columns: int) -> None:
             update = orthogonalise(torch.from_numpy(nesterov).float()[None])[0].double().numpy()
             second[number] = 0.8 * second[number] + 0.2 * (update**2).mean(1)
             evened = update / np.sqrt(second[number])[:, None]
-            evened *= np.linalg.norm(update) / np.linalg.norm(
-                evened
-            )  # Muon's size in place of the paper's 0.2 sqrt(mn)
+            # Muon's size in place of the paper's 0.2 sqrt(mn).
+            evened *= np.linalg.norm(update) / np.linalg.norm(evened)
             expected[number] -= 0.02 * max(1.0, rows / columns) ** 0.5 * evened
         optimizer.step()
         for weight, wanted in zip(weights, expected, strict=True):
@@ -56,7 +55,7 @@ def test_neurons_that_move_more_than_others_are_slowed_down() -> None:
     assert moved[NorMuon] < 1.3 < 2 < moved[Muon], moved
 
 
-def test_a_matrix_without_gradient_stays() -> None:
+def test_a_matrix_with_a_zero_gradient_stays() -> None:
     weight = nn.Parameter(torch.ones(4, 6))
     optimizer = NorMuon(**SETTINGS).build([("blocks.0.up.weight", weight)])
     for _ in range(3):

@@ -184,9 +184,10 @@ class ConfigFile:
         if kind in ("linear", "ntk"):
             return Scaling(kind, factor, longest if kind == "ntk" else original)
         if kind == "llama3":
-            return Scaling(
-                kind, factor, original, fast=self.number("high_freq_factor"), slow=self.number("low_freq_factor")
-            )
+            fast, slow = self.number("high_freq_factor"), self.number("low_freq_factor")
+            if fast <= slow:
+                raise self.wrong("high_freq_factor", fast, f"above low_freq_factor ({slow})")
+            return Scaling(kind, factor, original, fast=fast, slow=slow)
         return Scaling(
             kind, factor, original, attention_factor=self._attention_factor(factor),
             fast=self.number("beta_fast", 32.0), slow=self.number("beta_slow", 1.0), whole=self.flag("truncate", True),

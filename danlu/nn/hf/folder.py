@@ -20,6 +20,7 @@ from danlu.files import write_json
 from danlu.nn.config import AnyHead, Embedding, Head, Pretraining, TransformerConfig
 from danlu.nn.hf.config_file import ConfigFile
 from danlu.nn.hf.family import Copy, FolderFamily, WeightNames
+from danlu.nn.hf.kept import check_kept
 from danlu.nn.hf.sentence_transformers import read_pooling
 from danlu.nn.hf.tensors import Readable, read, same, written
 from danlu.nn.hf.weight_files import SHARD_BYTES, StoredTensor, open_weights, weights_path, write_weights
@@ -47,16 +48,12 @@ def save_model(
         max_shard_bytes: weights above this become several files with an index.
 
     Raises:
-        CheckpointError: the model has adapters or quantised weights, which such a folder does not hold.
+        CheckpointError: the folder of its family cannot hold this model, as with adapters or quantised weights.
     """
     config = model.config
     family = find_family(config.family)
     state = model.state_dict()
-    if not family.weight_names(config).keys() <= state.keys():
-        raise CheckpointError(
-            f"{folder}: the model has adapters or quantised weights, which no {config.family} folder holds; "
-            "merge the adapters first, or save them alone"
-        )
+    check_kept(folder, config, family, state.keys())
     folder.mkdir(parents=True, exist_ok=True)
     dtype = dtype or state["embedding.weight"].dtype
     eot = 0

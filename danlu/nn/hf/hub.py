@@ -10,7 +10,8 @@ from typing import Any
 from danlu.errors import InputError
 from danlu.optional import optional
 
-NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+NAME = re.compile(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*")
+"""The oldest models, gpt2 and bert-base-chinese among them, have no organisation before their name."""
 FETCHED = (
     "*.safetensors", "*.json", "*.jinja", "vocab.txt", "merges.txt",
     "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",

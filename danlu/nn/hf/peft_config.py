@@ -23,7 +23,7 @@ WITHOUT_EFFECT = {
 }  # fmt: skip
 BEGINNINGS = (True, False, "gaussian", "orthogonal", "eva")
 """Values of ``init_lora_weights`` that leave the frozen weights alone; others, as PiSSA, change them at each start."""
-REPEATS, REPEATED_GROUP, MOST_REPEATS = re.compile(r"[*+{]"), re.compile(r"\)[*+{]"), 3
+REPEATS, REPEATED_GROUP, MOST_REPEATS = re.compile(r"[*+{?|]"), re.compile(r"\)[*+{?]"), 3
 """A pattern of the file that would be tried in more ways than this could take for ever."""
 
 

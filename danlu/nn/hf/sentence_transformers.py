@@ -27,9 +27,7 @@ def read_pooling(folder: Path, head: Embedding) -> Embedding:
     path = folder / MODULES
     if not path.exists():
         return head
-    listed = _read(path)
-    if not isinstance(listed, list) or not all(isinstance(module, dict) for module in listed):
-        raise CheckpointError(f"{path} must hold a list of modules")
+    listed = _modules(path)
     kinds = [str(module.get("type")).rpartition(".")[2] for module in listed]
     for kind in kinds:
         if kind not in KNOWN:
@@ -45,9 +43,16 @@ def module_files(folder: Path) -> list[str]:
     path = folder / MODULES
     if not path.exists():
         return []
-    pooling = [f"{plain_name(path, module)}/config.json" for module in _read(path) if module.get("path")]
+    pooling = [f"{plain_name(path, module)}/config.json" for module in _modules(path) if module.get("path")]
     names = [MODULES, "sentence_bert_config.json", "config_sentence_transformers.json", *pooling]
     return [name for name in names if (folder / name).is_file()]
+
+
+def _modules(path: Path) -> list[dict[str, Any]]:
+    listed = _read(path)
+    if not isinstance(listed, list) or not all(isinstance(module, dict) for module in listed):
+        raise CheckpointError(f"{path} must hold a list of modules")
+    return listed
 
 
 def plain_name(path: Path, module: dict[str, Any]) -> str:
@@ -82,5 +87,5 @@ def _read(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None

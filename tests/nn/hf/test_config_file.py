@@ -292,3 +292,10 @@ def test_windows_of_older_qwen_files(folder: ModelFolder) -> None:
     assert seen(sliding_window=7, layer_types=kinds) == [Window(6), Full(), Full()]
     with pytest.raises(CheckpointError, match="layer_types must be 3 times full_attention or sliding_attention; got "):
         config_of(folder, layer_types=kinds[:2])
+
+
+def test_llama3_frequencies_must_be_in_order() -> None:
+    rope = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 2.0, "low_freq_factor": 4.0, "high_freq_factor": 4.0}
+    file = ConfigFile(Path("config.json"), {"rope_parameters": rope, "max_position_embeddings": 64})
+    with pytest.raises(CheckpointError, match=r"high_freq_factor must be above low_freq_factor \(4\.0\); got 4\.0"):
+        file.rope()

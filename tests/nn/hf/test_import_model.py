@@ -185,7 +185,7 @@ def refuses(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_refuses_with_one_line_and_leaves_nothing(stock: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert refuses(capsys, "nothing").startswith("there is no file or folder nothing")
+    assert refuses(capsys, "./nothing").startswith("there is no file or folder ./nothing")
     Path("empty").mkdir()
     assert refuses(capsys, "empty") == "no model in empty: config.json is missing"
     Path("model.bin").write_bytes(b"a pickle")

@@ -292,6 +292,8 @@ def changed(adapter: Path, folder: Path, config: dict[str, Any], tensors: dict[s
             "alpha_pattern must be patterns with at most 3 repeats and no repeated group",
         ),
         ({"rank_pattern": {".*.*.*.*q": 5}}, "rank_pattern must be patterns with at most 3 repeats"),
+        ({"rank_pattern": {".?" * 40 + "!": 5}}, "rank_pattern must be patterns with at most 3 repeats"),
+        ({"rank_pattern": {"(.|.)" * 31 + "!": 5}}, "rank_pattern must be patterns with at most 3 repeats"),
         ({"use_dora": True}, "lacks tensor .*lora_magnitude_vector"),
     ],
 )
