@@ -58,6 +58,6 @@ class Experts(nn.Module):
 
     def _balance(self, share_NX: Tensor, chosen_NR: Tensor) -> Tensor:
         """Experts times the sum over them of (share of routed tokens) x (mean probability): 1 where all are even."""
-        count = self.settings.count
-        routed_X = torch.bincount(chosen_NR.flatten(), minlength=count).to(share_NX.dtype) / chosen_NR.numel()
+        count, chosen = self.settings.count, chosen_NR.flatten()
+        routed_X = share_NX.new_zeros(count).index_add(0, chosen, share_NX.new_ones(len(chosen))) / len(chosen)
         return count * (routed_X * share_NX.mean(0)).sum()

@@ -36,7 +36,7 @@ def make_model() -> Callable[..., Transformer]:
 
 @pytest.fixture(scope="session")
 def make_stack() -> Callable[..., Transformer]:
-    """``make_stack(causal=…, attention={…}, **fields)``: two layers, 4 heads of 6 on a width of 20, in float64.
+    """``make_stack(causal=…, attention={…}, **fields)``: two ``layers``, 4 heads of 6 on a width of 20, in float64.
 
     ``attention`` holds fields of each layer's attention, ``layer`` of each layer; further fields are those of the
     stack. Hidden states are what the model gives: its head is an embedding. With ``encoder`` true there is a
@@ -49,6 +49,7 @@ def make_stack() -> Callable[..., Transformer]:
         attention: dict[str, Any] | None = None,
         mlp: MLP | Experts | None = None,
         encoder: bool = False,
+        layers: int = 2,
         max_length: int = 320,
         seed: int = 0,
         **fields: Any,
@@ -56,10 +57,10 @@ def make_stack() -> Callable[..., Transformer]:
         one = Attention(**{"heads": 4, "kv_heads": 2, "head_dim": 6, "bias": True, **(attention or {})})
         layer = Layer(one, mlp or MLP(30, "gelu", bias=True))
         norm = Norm("layer", 1e-5, bias=True)
-        below = Stack(layers=(layer,) * 2, norm=norm, causal=False, **fields) if encoder else None
+        below = Stack(layers=(layer,) * layers, norm=norm, causal=False, **fields) if encoder else None
         if encoder:
             layer = dataclasses.replace(layer, cross=dataclasses.replace(one, rotary=None))
-        above = Stack(layers=(layer,) * 2, norm=norm, causal=causal, **fields)
+        above = Stack(layers=(layer,) * layers, norm=norm, causal=causal, **fields)
         config = TransformerConfig(
             family="test", vocab_size=400, dim=20, max_length=max_length, head=Embedding(),
             encoder=below if encoder else None if causal else above, decoder=above if encoder or causal else None,

@@ -95,13 +95,15 @@ def test_documents_that_begin_on_the_way_are_apart(make_stack: MakeModel) -> Non
 
 
 @torch.no_grad()
-def test_a_prefix_is_read_both_ways_through_a_cache(make_stack: MakeModel) -> None:
+@pytest.mark.parametrize(("first", "end"), [(0, 5), (5, 9)])  # the whole prefix is read in one step
+def test_a_prefix_is_read_both_ways_through_a_cache(first: int, end: int, make_stack: MakeModel) -> None:
     model = make_stack(causal=True)
-    tokens, prefix = torch.randint(0, 400, (2, 12)), (torch.arange(12) < 5).expand(2, -1)
+    places = torch.arange(12)
+    tokens, prefix = torch.randint(0, 400, (2, 12)), ((places >= first) & (places < end)).expand(2, -1)
     cache = KVCache(model.config, batch=2, length=12, dtype=torch.float64)
     parts = [
         model(tokens[:, : start + new][:, start:], cache=cache, prefix=prefix[:, : start + new])
-        for start, new in ((0, 5), (5, 1), (6, 6))
+        for start, new in ((0, 5), (5, 6), (11, 1))
     ]
     torch.testing.assert_close(torch.cat(parts, dim=1), model(tokens, prefix=prefix), rtol=1e-9, atol=1e-9)
 
