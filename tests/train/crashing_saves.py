@@ -18,7 +18,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from danlu.errors import OutputError
+from danlu.errors import InputError, OutputError
 from danlu.nn.families import GPT
 from danlu.nn.hf import weight_files
 from danlu.nn.transformer import Transformer
@@ -112,7 +112,7 @@ def refused(disk: Disk, moment: int, do: Callable[[], object]) -> bool:
     disk.arm(moment, strike)
     try:
         do()
-    except (OutputError, OSError) as error:
+    except (InputError, OutputError, OSError) as error:
         assert "no space left" in str(error).lower(), error
     struck = disk.strike is None
     disk.arm(-1, None)

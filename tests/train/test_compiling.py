@@ -89,6 +89,10 @@ def test_a_broken_compiler_is_told_and_does_without(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings(  # torch's own, of functions with a backward and of what a block is given
+    "ignore:.*Function.*should not be instantiated:DeprecationWarning",
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning",
+)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_compiled_model_learns_the_same(precision: str, make_training: MakeTraining) -> None:
     losses: dict[str, list[float]] = {}
