@@ -131,7 +131,7 @@ class Experts:
     shared: int = 0
     """Width of an expert that all tokens take besides (DeepSeekMoE, Dai et al. 2024, arXiv:2401.06066); 0 for none."""
     balance: float = 0.01
-    """Weight of the load-balancing loss (Fedus et al. 2022, arXiv:2101.03961, eq. 4)."""
+    """Weight of the load-balancing loss (Fedus et al. 2022, arXiv:2101.03961, eq. 4; as ``transformers`` reckons)."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.per_token <= self.count:

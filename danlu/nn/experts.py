@@ -5,6 +5,8 @@ Axes: N tokens, X experts, R experts a token takes, D model width, M width insid
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,7 +18,7 @@ from danlu.nn.mlp import ACTIVATIONS, MLP
 class Experts(nn.Module):
     """Top-k routing over the softmax of all experts (Shazeer et al. 2017, arXiv:1701.06538; Qwen3-MoE's form).
 
-    ``balance_loss`` is that of the last forward pass in training mode; a step adds it to its loss.
+    ``routed`` is what the last forward pass in training mode did, for :func:`balance_loss`.
     """
 
     def __init__(self, settings: config.Experts, dim: int) -> None:
@@ -28,7 +30,8 @@ class Experts(nn.Module):
         self.shared = (
             MLP(config.MLP(settings.shared, settings.activation, gated=True), dim) if settings.shared else None
         )
-        self.balance_loss: Tensor | None = None
+        self.routed: tuple[Tensor, Tensor] | None = None
+        """Each token's probabilities ``[N, X]``, and the experts ``[N, R]`` that it took."""
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         x_ND = x_BTD.flatten(0, -2)
@@ -37,7 +40,7 @@ class Experts(nn.Module):
         if self.settings.normalise:
             weight_NR = weight_NR / weight_NR.sum(-1, keepdim=True)
         counts = self.training and self.settings.balance
-        self.balance_loss = self._balance(share_NX, chosen_NR) * self.settings.balance if counts else None
+        self.routed = (share_NX, chosen_NR) if counts else None
         out_ND = self._mix(x_ND, weight_NR.to(x_ND.dtype), chosen_NR)
         if self.shared is not None:
             out_ND = out_ND + self.shared(x_ND)
@@ -56,8 +59,35 @@ class Experts(nn.Module):
             out_ND = out_ND.index_add(0, token, made * weight_NR[token, place, None])
         return out_ND
 
-    def _balance(self, share_NX: Tensor, chosen_NR: Tensor) -> Tensor:
-        """Experts times the sum over them of (share of routed tokens) x (mean probability): 1 where all are even."""
-        count, chosen = self.settings.count, chosen_NR.flatten()
-        routed_X = share_NX.new_zeros(count).index_add(0, chosen, share_NX.new_ones(len(chosen))) / len(chosen)
-        return count * (routed_X * share_NX.mean(0)).sum()
+
+def balance_loss(layers: Iterable[Experts], real_N: Tensor | None = None) -> Tensor | None:
+    """The weighted load-balancing loss of the last forward pass in training; None where nothing was routed.
+
+    Experts times the sum over them of (how often a token took it) x (its mean probability), from Switch
+    Transformer (Fedus et al. 2022, arXiv:2101.03961, eq. 4 to 6). Two things are as in ``transformers``:
+    layers of the same settings are taken together, as if their tokens were those of one layer, where the
+    paper adds up a loss for each; and how often an expert is taken adds up to R, where the paper has one
+    expert a token. So it is ``balance`` x R where all are even.
+
+    Args:
+        real_N: booleans, the same for all layers: which tokens are no padding; all where None.
+    """
+    alike: dict[config.Experts, list[tuple[Tensor, Tensor]]] = {}
+    for layer in layers:
+        if layer.routed is not None:
+            alike.setdefault(layer.settings, []).append(layer.routed)
+    losses = [_balance(settings, routed, real_N) * settings.balance for settings, routed in alike.items()]
+    return torch.stack(losses).sum() if losses else None
+
+
+def _balance(settings: config.Experts, routed: Sequence[tuple[Tensor, Tensor]], real_N: Tensor | None) -> Tensor:
+    """1 x R where all experts are taken equally often."""
+    count = settings.count
+    taken_X = share_X = routed[0][0].new_zeros(count)
+    for share_NX, chosen_NR in routed:
+        weight_N1 = share_NX.new_ones(len(share_NX), 1) if real_N is None else real_N[:, None].to(share_NX.dtype)
+        weight_NR = weight_N1.expand_as(chosen_NR)
+        taken_X = taken_X.index_add(0, chosen_NR.flatten(), weight_NR.flatten())
+        share_X = share_X + (share_NX * weight_N1).sum(0)
+    tokens = taken_X.sum() / settings.per_token
+    return count * (taken_X / tokens * (share_X / tokens)).sum()

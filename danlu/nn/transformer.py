@@ -18,7 +18,7 @@ from danlu.nn.attention import Context
 from danlu.nn.block import Block
 from danlu.nn.cache import KVCache, Memory
 from danlu.nn.config import TransformerConfig
-from danlu.nn.experts import Experts
+from danlu.nn.experts import Experts, balance_loss
 from danlu.nn.label_head import make_head
 from danlu.nn.norm import make_norm
 from danlu.nn.positions import AddedPositions, Alibi, RelativeBias, depends_on_length, rotary_table
@@ -221,11 +221,15 @@ class Transformer(nn.Module):
         )
         return hidden
 
-    def balance_loss(self) -> Tensor | None:
-        """The load-balancing losses of the last forward pass in training, all layers together; None without experts."""
-        losses = [block.mlp.balance_loss for block in self.blocks if isinstance(block.mlp, Experts)]
-        known = [loss for loss in losses if loss is not None]
-        return torch.stack(known).sum() if known else None
+    def balance_loss(self, real_BT: Tensor | None = None) -> Tensor | None:
+        """The load-balancing loss of the last forward pass in training; None without experts.
+
+        Args:
+            real_BT: booleans: which tokens of that pass are no padding; all where None.
+        """
+        assert len(self.stacks) == 1 or real_BT is None, "the two sides have tokens of their own"
+        experts = [block.mlp for block in self.blocks if isinstance(block.mlp, Experts)]
+        return balance_loss(experts, None if real_BT is None else real_BT.flatten())
 
     def _check_length(self, length: int) -> None:
         if length > self.config.max_length:

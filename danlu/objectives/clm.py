@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from danlu.corpus.batches import Array, Batch, Example
+from danlu.corpus.batches import IGNORE, Array, Batch, Example
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Choice
 
@@ -23,5 +23,5 @@ class CausalLM(Choice):
     def loss(self, model: Transformer, batch: Batch) -> Tensor:
         hidden = model(batch.inputs["tokens"], segments=batch.inputs.get("segments"))
         total: Tensor = model.head.loss(hidden, batch.targets)
-        balance = model.balance_loss()
+        balance = model.balance_loss(batch.targets != IGNORE)
         return total if balance is None else total + balance * batch.count  # a sum, as all losses are

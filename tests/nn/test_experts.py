@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers.models.qwen3_moe.configuration_qwen3_moe import Qwen3MoeConfig
-from transformers.models.qwen3_moe.modeling_qwen3_moe import Qwen3MoeSparseMoeBlock
+from transformers.models.qwen3_moe.modeling_qwen3_moe import Qwen3MoeSparseMoeBlock, load_balancing_loss_func
 
 from danlu.nn import config
-from danlu.nn.experts import Experts
+from danlu.nn.experts import Experts, balance_loss
 
 DIM = 12
 SETTINGS = config.Experts(count=5, per_token=2, hidden=7)
@@ -72,17 +72,53 @@ def balance_by_the_paper(x: Tensor, experts: Experts) -> float:
     share = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     settings = experts.settings
     taken = np.argsort(-share, axis=-1)[:, : settings.per_token]
-    f = np.bincount(taken.ravel(), minlength=settings.count) / taken.size
+    f = np.bincount(taken.ravel(), minlength=settings.count) / len(taken)
     return float(settings.balance * settings.count * (f * share.mean(0)).sum())
 
 
+def balance(*layers: Experts) -> Tensor:
+    found = balance_loss(layers)
+    assert found is not None
+    return found
+
+
 @pytest.mark.parametrize("per_token", [1, 2])
-def test_the_balance_loss_is_that_of_the_paper(per_token: int) -> None:
+def test_the_balance_loss_of_one_layer_is_that_of_the_paper(per_token: int) -> None:
     experts = make(dataclasses.replace(SETTINGS, per_token=per_token, balance=0.3))
     x = torch.randn(2, 20, DIM)
     experts(x)
-    assert experts.balance_loss is not None
-    assert experts.balance_loss.item() == pytest.approx(balance_by_the_paper(x, experts), rel=1e-5)
+    assert balance(experts).item() == pytest.approx(balance_by_the_paper(x, experts), rel=1e-5)
+
+
+@pytest.mark.parametrize("per_token", [1, 2, 5])
+@pytest.mark.parametrize("padded", [False, True])
+def test_the_balance_loss_of_several_layers_is_that_of_transformers(per_token: int, padded: bool) -> None:
+    layers = [make(dataclasses.replace(SETTINGS, per_token=per_token, balance=1.0)) for _ in range(3)]
+    rows = [torch.randn(2, 20, DIM) for _ in layers]
+    mask = torch.ones(2, 20, dtype=torch.long)
+    if padded:
+        mask[0, 13:] = 0
+        mask[1, :4] = 0
+    for layer, x in zip(layers, rows, strict=True):
+        layer(x)
+    logits = tuple(layer.router(x).flatten(0, 1) for layer, x in zip(layers, rows, strict=True))
+    theirs = load_balancing_loss_func(logits, 5, per_token, mask if padded else None)
+    ours = balance_loss(layers, (mask == 1).flatten() if padded else None)
+    assert isinstance(theirs, Tensor) and ours is not None
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+    weights = [layer.router.weight for layer in layers]
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, weights), torch.autograd.grad(theirs, weights), rtol=1e-4, atol=1e-7
+    )
+
+
+def test_layers_of_other_settings_are_taken_by_themselves() -> None:
+    layers = [make(SETTINGS), make(dataclasses.replace(SETTINGS, count=8)), make(SETTINGS)]
+    x = torch.randn(2, 20, DIM)
+    for layer in layers:
+        layer(x)
+    apart = balance(layers[0], layers[2]) + balance(layers[1])
+    torch.testing.assert_close(balance(*layers), apart)
 
 
 def test_the_balance_loss_is_one_where_all_are_even_and_more_where_not() -> None:
@@ -90,28 +126,27 @@ def test_the_balance_loss_is_one_where_all_are_even_and_more_where_not() -> None
     with torch.no_grad():
         experts.router.weight.copy_(torch.eye(4, DIM))
     experts(torch.eye(4, DIM))  # each token to another one
-    assert experts.balance_loss is not None
-    assert experts.balance_loss.item() == pytest.approx(1.0)
+    assert balance(experts).item() == pytest.approx(1.0)
     experts(torch.eye(4, DIM)[[0, 0, 0, 0]] * 9)
-    assert experts.balance_loss.item() > 3.9
+    assert balance(experts).item() > 3.9
 
 
 def test_it_is_measured_in_training_only_and_where_it_counts() -> None:
     for experts in (make(SETTINGS).eval(), make(dataclasses.replace(SETTINGS, balance=0.0))):
         experts(torch.randn(1, 4, DIM))
-        assert experts.balance_loss is None
+        assert balance_loss([experts]) is None
 
 
 def test_its_gradient_spreads_the_tokens() -> None:
     """Through the router's weights alone, downhill to a smaller loss."""
-    experts = make(dataclasses.replace(SETTINGS, balance=1.0))
+    experts = make(dataclasses.replace(SETTINGS, balance=0.5))
     x = torch.randn(4, 25, DIM) + 1.0  # alike, so that they all go to the same experts at first
     losses = []
     for _ in range(40):
         experts(x)
-        assert experts.balance_loss is not None
-        losses.append(experts.balance_loss.item())
-        (grad,) = torch.autograd.grad(experts.balance_loss, experts.router.weight)
+        loss = balance(experts)
+        losses.append(loss.item())
+        (grad,) = torch.autograd.grad(loss, experts.router.weight)
         with torch.no_grad():
             experts.router.weight -= 0.5 * grad
     assert losses[-1] < 1.1 < 1.5 < losses[0]
@@ -122,6 +157,6 @@ def test_no_balance_is_left_of_a_pass_that_does_not_train() -> None:
     for weight in experts.parameters():
         torch.nn.init.normal_(weight)
     experts.train()(torch.randn(1, 5, 6))
-    assert experts.balance_loss is not None
+    assert balance_loss([experts]) is not None
     experts.eval()(torch.randn(1, 5, 6))
-    assert experts.balance_loss is None
+    assert balance_loss([experts]) is None

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+import torch.nn.functional as F
+from transformers import AutoModelForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
-from danlu.corpus.batches import Batch, Example, collate
+from danlu.corpus.batches import IGNORE, Batch, Example, collate
 from danlu.nn.config import Experts
 from danlu.nn.families import GPT, Family, Llama, Qwen3
-from danlu.nn.hf.folder import save_model
+from danlu.nn.hf.folder import load_model, save_model
 from danlu.nn.transformer import Transformer
 from danlu.objectives.clm import CausalLM
 
@@ -119,9 +120,29 @@ def test_experts_add_their_balance_for_every_target() -> None:
     rows = batch([[EOT, *DOCUMENTS[0]], [EOT, *DOCUMENTS[2]]])
     without = CausalLM().loss(model.eval(), rows).item()
     total = CausalLM().loss(model.train(), rows)
-    balance = model.balance_loss()
-    assert balance is not None and balance.item() > 0.9  # 0.5 a layer where the experts are even
+    balance = model.balance_loss(rows.targets != IGNORE)
+    assert balance is not None and balance.item() > 0.9  # 0.5 times 2 experts a token where they are even
     assert total.item() == pytest.approx(without + balance.item() * rows.count)
     total.backward()
     router = model.blocks[0].mlp.router.weight.grad
     assert router is not None and router.ne(0).any()  # blocks write nothing yet: only the balance reaches it
+
+
+@pytest.mark.parametrize("length", [9, 20], ids=["no padding", "padding"])
+def test_the_whole_loss_of_experts_is_that_of_transformers(length: int, tmp_path: Path) -> None:
+    shape = Qwen3MoeConfig(
+        vocab_size=VOCABULARY, hidden_size=32, intermediate_size=40, moe_intermediate_size=16, num_hidden_layers=3,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=8, num_experts=5, num_experts_per_tok=2,
+        mlp_only_layers=[1], router_aux_loss_coef=0.7, output_router_logits=True, max_position_embeddings=32,
+    )  # fmt: skip
+    stock = Qwen3MoeForCausalLM(shape).train()
+    stock.save_pretrained(tmp_path)
+    model = load_model(tmp_path).train()
+    rows = [[7, 8, 9, 10, 11, 12, 13, 3, 5, 6], [40, 3, 9, 8, 7, 7, 2, 5, 31, 30]]
+    ours = batch(rows, length=length)
+    mine = CausalLM().loss(model, ours) / ours.count
+    mask = (ours.targets != IGNORE).long()
+    out = stock(input_ids=ours.inputs["tokens"], attention_mask=mask)
+    logits = out.logits.flatten(0, 1)
+    theirs = F.cross_entropy(logits, ours.targets.flatten(), ignore_index=IGNORE) + 0.7 * out.aux_loss
+    torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-6)
