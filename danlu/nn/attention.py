@@ -60,6 +60,7 @@ class Attention(nn.Module):
             _one_of_its_kind(settings.pattern),
             settings.dropout,
         )
+        self.out_dropout = settings.out_dropout
         self.scale = settings.scale if settings.scale is not None else settings.head_dim**-0.5
         queries, keys = settings.heads * settings.head_dim, settings.kv_heads * settings.head_dim
         self.query = nn.Linear(dim, queries, bias=settings.bias)
@@ -104,7 +105,7 @@ class Attention(nn.Module):
 
     def _join(self, x_BHTE: Tensor) -> Tensor:
         out: Tensor = self.out(x_BHTE.transpose(1, 2).flatten(2))
-        return out
+        return F.dropout(out, self.out_dropout, self.training) if self.out_dropout else out
 
     def _attend(self, q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, sight: Sight) -> Tensor:
         dropout = self.dropout if self.training else 0.0

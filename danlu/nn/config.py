@@ -96,6 +96,8 @@ class Attention:
     """Keys and values are projected to so many places (Wang et al. 2020, arXiv:2006.04768)."""
     dropout: float = 0.0
     """Of attention weights."""
+    out_dropout: float = 0.0
+    """Of what attention gives, before that of the stack; ModernBERT's, whose stack has none."""
 
     def __post_init__(self) -> None:
         if self.heads % self.kv_heads:
@@ -165,6 +167,8 @@ class Entry:
     norm: Norm | None = None
     scale: float = 1.0
     """What token embeddings are multiplied by."""
+    dropout: float = 0.0
+    """Of what goes into the first block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +185,13 @@ class Stack:
     """What is added to the scores of self-attention, the same in all layers."""
     entry: Entry = Entry()
     dropout: float = 0.0
-    """Of what each part adds to the stream, and of the embedding."""
+    """Of what each part adds to the stream."""
+    final_dropout: float = 0.0
+    """Of what the last block gives, behind the last norm."""
     drop_path: float = 0.0
     """Share of rows that skip a part, rising from 0 to this over the layers (Huang et al. 2016, arXiv:1603.09382)."""
+    layer_drop: float = 0.0
+    """How often a whole layer is skipped, by all rows (Fan et al. 2019, arXiv:1909.11556)."""
 
     def __post_init__(self) -> None:
         if any(layer.attention.linformer for layer in self.layers) and (self.causal or self.bias is not None):
@@ -199,6 +207,8 @@ class Dense:
     activation: ActivationName
     norm: Norm | None = None
     bias: bool = True
+    dropout: float = 0.0
+    """Of what it reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +244,8 @@ class Labels:
     bias: bool = True
     span: bool = False
     """The two labels are where an answer begins and where it ends."""
+    dropout: float = 0.0
+    """Of what the scores are made of."""
     pair: bool = False
     """The two labels are whether a second sentence follows the first, or in which order they stand."""
 

@@ -29,15 +29,17 @@ ChunkLoss = Callable[[Tensor, Tensor, float | None], Tensor]
 
 
 class Transform(nn.Module):
-    """A linear layer, an activation, and a norm where there is one."""
+    """A linear layer, an activation, and a norm where there is one; in training with dropout before all that."""
 
     def __init__(self, settings: config.Dense, dim: int) -> None:
         super().__init__()
-        self.activation = settings.activation
+        self.activation, self.dropout = settings.activation, settings.dropout
         self.dense = nn.Linear(dim, dim, bias=settings.bias)
         self.norm = make_norm(settings.norm, dim)
 
     def forward(self, hidden: Tensor) -> Tensor:
+        if self.dropout:
+            hidden = F.dropout(hidden, self.dropout, self.training)
         out: Tensor = self.norm(ACTIVATIONS[self.activation](self.dense(hidden)))
         return out
 

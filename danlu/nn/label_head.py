@@ -36,7 +36,7 @@ class LabelHead(nn.Module):
 
     def __init__(self, settings: config.Labels, *, dim: int) -> None:
         super().__init__()
-        self.pooling = settings.pooling
+        self.pooling, self.dropout = settings.pooling, settings.dropout
         self.transform = Transform(settings.transform, dim) if settings.transform is not None else None
         self.out = nn.Linear(dim, settings.count, bias=settings.bias)
 
@@ -45,6 +45,8 @@ class LabelHead(nn.Module):
         hidden = hidden_BTD if self.pooling is None else pool(hidden_BTD, segments, self.pooling)
         if self.transform is not None:
             hidden = self.transform(hidden)
+        if self.dropout:
+            hidden = F.dropout(hidden, self.dropout, self.training)
         scores: Tensor = self.out(hidden)
         return scores
 

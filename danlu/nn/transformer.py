@@ -35,9 +35,9 @@ WRITING = ("attention.out.weight", "cross.out.weight", ".down.weight", ".down")
 class Entry(nn.Module):
     """From token embeddings to the first block's input: scale, positions, token types, norm, dropout."""
 
-    def __init__(self, entry: config.Entry, dim: int, *, max_length: int, dropout: float) -> None:
+    def __init__(self, entry: config.Entry, dim: int, *, max_length: int) -> None:
         super().__init__()
-        self.scale, self.dropout = entry.scale, dropout
+        self.scale, self.dropout = entry.scale, entry.dropout
         self.positions = AddedPositions(entry.positions, length=max_length, dim=dim) if entry.positions else None
         self.types = nn.Embedding(entry.types, dim) if entry.types else None
         self.norm = make_norm(entry.norm, dim)
@@ -60,10 +60,11 @@ class Stack(nn.Module):
     def __init__(self, stack: config.Stack, dim: int, *, max_length: int) -> None:
         super().__init__()
         self.causal, self.max_length = stack.causal, max_length
+        self.layer_drop, self.final_dropout = stack.layer_drop, stack.final_dropout
         self.mixes = any(layer.attention.linformer for layer in stack.layers)
         kinds = list(dict.fromkeys(layer.attention.rotary for layer in stack.layers if layer.attention.rotary))
         self.rotary = [(kind, _head_dim(stack, kind)) for kind in kinds]
-        self.entry = Entry(stack.entry, dim, max_length=max_length, dropout=stack.dropout)
+        self.entry = Entry(stack.entry, dim, max_length=max_length)
         self.bias = _make_bias(stack)
         self.blocks = nn.ModuleList(
             Block(
@@ -113,11 +114,13 @@ class Stack(nn.Module):
         )  # fmt: skip
         context = Context(sight, self._tables(start, end), cache, *_look_back(memory, own, new, device))
         for block in self.blocks:
+            if self.layer_drop and self.training and float(torch.rand(())) < self.layer_drop:
+                continue
             x_BTD = block(x_BTD, context)
         if cache is not None:
             cache.used = end
         hidden: Tensor = self.norm(x_BTD)
-        return hidden
+        return F.dropout(hidden, self.final_dropout, self.training) if self.final_dropout else hidden
 
     def _positions(
         self, own: Tensor | None, everyone: Tensor | None, start: int, end: int, device: torch.device

@@ -39,11 +39,12 @@ def _read_stack(file: ConfigFile, side: str, dim: int) -> Stack:
         dropout=file.share("activation_dropout", 0.0),
     )  # fmt: skip
     layer = Layer(attention, mlp, cross=attention if side == "decoder" else None)
+    dropout = file.share("dropout", 0.1)
     scale = math.sqrt(dim) if file.flag("scale_embedding", False) else 1.0
     return Stack(
         layers=(layer,) * file.parts(f"{side}_layers", 12), norm=norm, causal=side == "decoder", place="post",
-        final_norm=False, entry=Entry(Positions("learned", OFFSET), norm=norm, scale=scale),
-        dropout=file.share("dropout", 0.1), drop_path=file.share(f"{side}_layerdrop", 0.0),
+        final_norm=False, entry=Entry(Positions("learned", OFFSET), norm=norm, scale=scale, dropout=dropout),
+        dropout=dropout, layer_drop=file.share(f"{side}_layerdrop", 0.0),
     )  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def write_config(config: TransformerConfig) -> dict[str, Any]:
             f"{side}_attention_heads": stack.layers[0].attention.heads,
             f"{side}_ffn_dim": mlp.hidden,
             f"{side}_layers": len(stack.layers),
-            f"{side}_layerdrop": stack.drop_path,
+            f"{side}_layerdrop": stack.layer_drop,
             "activation_dropout": mlp.dropout,
             "activation_function": their_activation(mlp.activation),
         }

@@ -27,9 +27,11 @@ from danlu.nn.hf.encoder import (
     bert_like_sizes,
     embedding_names,
     kind_of,
+    label_dropout,
     layer_norm,
     read_head,
     write_bert_like,
+    write_label_dropout,
 )  # fmt: skip
 from danlu.nn.hf.family import Copy, FolderFamily, WeightNames, in_layers, stored, with_bias
 
@@ -43,7 +45,7 @@ def read_stack(file: ConfigFile, *, offset: int = 0) -> Stack:
         file.only(key, False)
     file.only("position_embedding_type", "absolute")
     sizes = bert_like_sizes(file)
-    norm = layer_norm(file)
+    norm, dropout = layer_norm(file), file.share("hidden_dropout_prob", 0.1)
     attention = Attention(
         heads=sizes["heads"], kv_heads=sizes["heads"], head_dim=sizes["dim"] // sizes["heads"], bias=True,
         out_bias=True, dropout=file.share("attention_probs_dropout_prob", 0.1),
@@ -51,8 +53,8 @@ def read_stack(file: ConfigFile, *, offset: int = 0) -> Stack:
     mlp = MLP(file.integer("intermediate_size"), file.activation("hidden_act", "gelu"), bias=True)
     return Stack(
         layers=(Layer(attention, mlp),) * sizes["layers"], norm=norm, causal=False, place="post", final_norm=False,
-        entry=Entry(Positions("learned", offset), types=file.integer("type_vocab_size", 2), norm=norm),
-        dropout=file.share("hidden_dropout_prob", 0.1),
+        entry=Entry(Positions("learned", offset), types=file.integer("type_vocab_size", 2), norm=norm, dropout=dropout),
+        dropout=dropout,
     )  # fmt: skip
 
 
@@ -67,8 +69,8 @@ def read_config(file: ConfigFile) -> TransformerConfig:
         "ForPreTraining": Pretraining(words, Labels(2, "first", POOLER)),
         "Model": Embedding(pooler=POOLER if file.holds(POOLED, POOLED.removeprefix("bert.")) else None),
         "ForNextSentencePrediction": Labels(2, "first", POOLER, pair=True),
-        "ForSequenceClassification": Labels(file.labels(), "first", POOLER),
-        "ForTokenClassification": Labels(file.labels()),
+        "ForSequenceClassification": Labels(file.labels(), "first", POOLER, dropout=label_dropout(file, stack)),
+        "ForTokenClassification": Labels(file.labels(), dropout=label_dropout(file, stack)),
         "ForQuestionAnswering": Labels(2, span=True),
     }
     return TransformerConfig(
@@ -83,6 +85,7 @@ def write_config(config: TransformerConfig) -> dict[str, Any]:
     return {
         **write_bert_like(config),
         **write_labels(config),
+        **write_label_dropout(config),
         "hidden_act": their_activation(mlp.activation),
         "max_position_embeddings": config.max_length,
         "position_embedding_type": "absolute",

@@ -103,7 +103,7 @@ def read_head(file: ConfigFile, *, softcap: float | None = None) -> AnyHead:
     if name.endswith("ForSequenceClassification"):
         return Labels(file.labels(), pooling="last", bias=False)
     if name.endswith("ForTokenClassification"):
-        return Labels(file.labels())
+        return Labels(file.labels(), dropout=label_dropout(file))
     if name.endswith("Model"):
         return Embedding(pooling="last", normalise=False)
     if name and not name.endswith("ForCausalLM"):
@@ -111,6 +111,11 @@ def read_head(file: ConfigFile, *, softcap: float | None = None) -> AnyHead:
             "architectures", name, "a Model or a class ForCausalLM, ForSequenceClassification or ForTokenClassification"
         )
     return Head(tied=file.flag("tie_word_embeddings", False), softcap=softcap)
+
+
+def label_dropout(file: ConfigFile) -> float:
+    """Of a decoder's scores of tokens; those of rows have none."""
+    return file.share("classifier_dropout", file.share("hidden_dropout", 0.1))
 
 
 def window_size(file: ConfigFile) -> int | None:
@@ -172,6 +177,7 @@ def write_sizes(config: TransformerConfig) -> dict[str, Any]:
         "use_cache": True,
         "vocab_size": config.vocab_size,
         **write_labels(config),
+        **write_label_dropout(config),
     }
 
 
@@ -192,6 +198,12 @@ def rope_parameters(rotary: Rotary) -> dict[str, Any]:
             "beta_fast": scaling.fast, "beta_slow": scaling.slow, "truncate": scaling.whole,
         }  # fmt: skip
     return {**known, "rope_type": "llama3", "high_freq_factor": scaling.fast, "low_freq_factor": scaling.slow}
+
+
+def write_label_dropout(config: TransformerConfig) -> dict[str, Any]:
+    """What :func:`label_dropout` reads."""
+    head = config.head
+    return {"classifier_dropout": head.dropout} if isinstance(head, Labels) and head.pooling is None else {}
 
 
 def write_labels(config: TransformerConfig) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from danlu.nn.config import AnyHead, Dense, Embedding, Head, Norm, Pretraining, TransformerConfig
+from danlu.nn.config import AnyHead, Dense, Embedding, Head, Labels, Norm, Pretraining, Stack, TransformerConfig
 from danlu.nn.hf.config_file import ConfigFile
 from danlu.nn.hf.family import WeightNames, stored, with_bias
 
@@ -47,6 +47,19 @@ def bert_like_sizes(file: ConfigFile) -> dict[str, Any]:
     if dim % heads:
         raise file.wrong("num_attention_heads", heads, f"a divisor of hidden_size ({dim})")
     return {"dim": dim, "heads": heads, "layers": file.parts("num_hidden_layers")}
+
+
+def label_dropout(file: ConfigFile, stack: Stack) -> float:
+    """Of what BERT's and RoBERTa's scores of labels are made of: that of the stack where none is named."""
+    return file.share("classifier_dropout", stack.dropout)
+
+
+def write_label_dropout(config: TransformerConfig) -> dict[str, Any]:
+    """What :func:`label_dropout` reads; spans and pairs of sentences have none."""
+    head = config.head
+    if not isinstance(head, Labels) or head.span or head.pair:
+        return {}
+    return {"classifier_dropout": None if head.dropout == config.stack.dropout else head.dropout}
 
 
 def embedding_names(prefix: str) -> WeightNames:

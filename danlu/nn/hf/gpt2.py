@@ -19,7 +19,7 @@ from danlu.nn.config import (
     TransformerConfig,
 )  # fmt: skip
 from danlu.nn.hf.config_file import ConfigFile, their_activation
-from danlu.nn.hf.decoder import write_labels
+from danlu.nn.hf.decoder import label_dropout, write_label_dropout, write_labels
 from danlu.nn.hf.family import FolderFamily, Stored, WeightNames, fused, in_layers, stored, with_bias
 
 SCORE: WeightNames = {"head.out.weight": stored("score.weight")}
@@ -31,7 +31,6 @@ def read_config(file: ConfigFile) -> TransformerConfig:
     if dim % heads:
         raise file.wrong("n_head", heads, f"a divisor of n_embd ({dim})")
     norm = Norm("layer", file.number("layer_norm_epsilon", 1e-5), bias=True)
-    dropout = file.share("resid_pdrop", 0.1)
     mlp = MLP(file.integer("n_inner", 4 * dim), file.activation("activation_function", "gelu_new"), bias=True)
     scale = (dim // heads) ** -0.5 if file.flag("scale_attn_weights", True) else 1.0
     by_depth = file.flag("scale_attn_by_inverse_layer_idx", False)
@@ -48,8 +47,9 @@ def read_config(file: ConfigFile) -> TransformerConfig:
         dim=dim,
         max_length=file.integer("n_positions"),
         decoder=Stack(
-            layers=tuple(Layer(each, mlp) for each in attention), norm=norm, causal=True, dropout=dropout,
-            entry=Entry(positions=Positions("learned")),
+            layers=tuple(Layer(each, mlp) for each in attention), norm=norm, causal=True,
+            entry=Entry(positions=Positions("learned"), dropout=file.share("embd_pdrop", 0.1)),
+            dropout=file.share("resid_pdrop", 0.1),
         ),
         head=_read_head(file),
     )  # fmt: skip
@@ -60,7 +60,7 @@ def _read_head(file: ConfigFile) -> AnyHead:
     heads: dict[str, AnyHead] = {
         "GPT2LMHeadModel": Head(tied=file.flag("tie_word_embeddings", True)),
         "GPT2ForSequenceClassification": Labels(file.labels(), pooling="last", bias=False),
-        "GPT2ForTokenClassification": Labels(file.labels()),
+        "GPT2ForTokenClassification": Labels(file.labels(), dropout=label_dropout(file)),
         "GPT2Model": Embedding(pooling="last", normalise=False),
     }
     if name not in heads:
@@ -77,7 +77,7 @@ def write_config(config: TransformerConfig) -> dict[str, Any]:
         "activation_function": their_activation(first.mlp.activation),
         "add_cross_attention": False,
         "attn_pdrop": first.attention.dropout,
-        "embd_pdrop": stack.dropout,
+        "embd_pdrop": stack.entry.dropout,
         "resid_pdrop": stack.dropout,
         "initializer_range": 0.02,
         "layer_norm_epsilon": stack.norm.eps,
@@ -92,6 +92,7 @@ def write_config(config: TransformerConfig) -> dict[str, Any]:
         "use_cache": True,
         "vocab_size": config.vocab_size,
         **write_labels(config),
+        **write_label_dropout(config),
     }
 
 

@@ -36,9 +36,9 @@ def read_config(file: ConfigFile) -> TransformerConfig:
     layers = tuple(
         Layer(attention, mlp, first_norm=number > 0) for number, attention in enumerate(_attentions(file, sizes))
     )
-    stack = Stack(
-        layers=layers, norm=norm, causal=False, entry=Entry(norm=norm), dropout=file.share("embedding_dropout", 0.0)
-    )
+    entry = Entry(norm=norm, dropout=file.share("embedding_dropout", 0.0))
+    stack = Stack(layers=layers, norm=norm, causal=False, entry=entry)
+    before_scores = file.share("classifier_dropout", 0.0)
     dense = Dense(file.activation("classifier_activation", "gelu"), norm, bias=file.flag("classifier_bias", False))
     pooling: Pooling = "mean" if file.word("classifier_pooling", "cls", ("cls", "mean")) == "mean" else "first"
     heads: dict[str, AnyHead] = {
@@ -46,9 +46,9 @@ def read_config(file: ConfigFile) -> TransformerConfig:
             tied=file.flag("tie_word_embeddings", True), bias=file.flag("decoder_bias", True), transform=dense
         ),
         "Model": Embedding(),
-        "ForSequenceClassification": Labels(file.labels(), pooling, dense),
-        "ForTokenClassification": Labels(file.labels(), None, dense),
-        "ForQuestionAnswering": Labels(2, None, dense, span=True),
+        "ForSequenceClassification": Labels(file.labels(), pooling, dense, dropout=before_scores),
+        "ForTokenClassification": Labels(file.labels(), None, dense, dropout=before_scores),
+        "ForQuestionAnswering": Labels(2, None, dense, dropout=before_scores, span=True),
     }
     return TransformerConfig(
         family="modernbert", vocab_size=file.integer("vocab_size"), dim=sizes["dim"],
@@ -77,7 +77,7 @@ def _attentions(file: ConfigFile, sizes: dict[str, Any]) -> list[Attention]:
     return [
         Attention(
             heads=sizes["heads"], kv_heads=sizes["heads"], head_dim=sizes["dim"] // sizes["heads"], bias=biased,
-            out_bias=biased, rotary=rotary[kind], dropout=dropout,
+            out_bias=biased, rotary=rotary[kind], dropout=dropout, out_dropout=dropout,
             pattern=Full() if kind == KINDS[0] else Window(half, half),
         )
         for kind in kinds
@@ -97,9 +97,10 @@ def write_config(config: TransformerConfig) -> dict[str, Any]:
         "attention_dropout": first.attention.dropout,
         "classifier_activation": their_activation(dense.activation if dense else "gelu"),
         "classifier_bias": dense.bias if dense else False,
+        "classifier_dropout": head.dropout if isinstance(head, Labels) else 0.0,
         "classifier_pooling": "mean" if isinstance(head, Labels) and head.pooling == "mean" else "cls",
         "decoder_bias": head.bias if isinstance(head, Head) else True,
-        "embedding_dropout": config.encoder.dropout,
+        "embedding_dropout": config.encoder.entry.dropout,
         "hidden_activation": their_activation(first.mlp.activation),
         "hidden_size": config.dim,
         "intermediate_size": first.mlp.hidden,

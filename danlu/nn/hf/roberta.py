@@ -8,7 +8,16 @@ from danlu.nn.config import MLP, AnyHead, Dense, Embedding, Head, Labels, Transf
 from danlu.nn.hf.bert import read_stack
 from danlu.nn.hf.config_file import ConfigFile, their_activation
 from danlu.nn.hf.decoder import write_labels
-from danlu.nn.hf.encoder import BERT_BLOCK, POOLER, embedding_names, kind_of, read_head, write_bert_like
+from danlu.nn.hf.encoder import (
+    BERT_BLOCK,
+    POOLER,
+    embedding_names,
+    kind_of,
+    label_dropout,
+    read_head,
+    write_bert_like,
+    write_label_dropout,
+)  # fmt: skip
 from danlu.nn.hf.family import Copy, FolderFamily, WeightNames, in_layers, stored, with_bias
 
 POOLED = "roberta.pooler.dense.weight"
@@ -21,13 +30,14 @@ def read_config(file: ConfigFile) -> TransformerConfig:
     length = file.integer("max_position_embeddings") - offset
     if length < 1:
         raise file.wrong("max_position_embeddings", length + offset, f"above pad_token_id + 1 ({offset})")
+    dropped = label_dropout(file, stack)
     heads: dict[str, AnyHead] = {
         "ForMaskedLM": Head(
             tied=file.flag("tie_word_embeddings", True), bias=True, transform=Dense("gelu", stack.norm)
         ),
         "Model": Embedding(pooler=POOLER if file.holds(POOLED, POOLED.removeprefix("roberta.")) else None),
-        "ForSequenceClassification": Labels(file.labels(), "first", POOLER),
-        "ForTokenClassification": Labels(file.labels()),
+        "ForSequenceClassification": Labels(file.labels(), "first", Dense("tanh", dropout=dropped), dropout=dropped),
+        "ForTokenClassification": Labels(file.labels(), dropout=dropped),
         "ForQuestionAnswering": Labels(2, span=True),
     }
     return TransformerConfig(
@@ -43,6 +53,7 @@ def write_config(config: TransformerConfig) -> dict[str, Any]:
     return {
         **write_bert_like(config),
         **write_labels(config),
+        **write_label_dropout(config),
         "hidden_act": their_activation(mlp.activation),
         "max_position_embeddings": config.max_length + positions.offset,
         # Positions begin behind it, so the arithmetic hangs on it, whatever the tokenizer's is.

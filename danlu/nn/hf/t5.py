@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from danlu.nn.config import MLP, Attention, Head, Layer, Norm, RelativeBias, Stack, TransformerConfig
+from danlu.nn.config import MLP, Attention, Entry, Head, Layer, Norm, RelativeBias, Stack, TransformerConfig
 from danlu.nn.hf.config_file import ConfigFile, their_activation
 from danlu.nn.hf.family import Copy, FolderFamily, WeightNames, in_layers, stored
 
@@ -20,12 +20,13 @@ def read_config(file: ConfigFile) -> TransformerConfig:
     mlp = _read_mlp(file, dropout, "relu" if stem == "T5" else "gated-gelu")
     norm = Norm("rms", file.number("layer_norm_epsilon", 1e-6))
     bias = _read_bias(file)
+    dropped: dict[str, Any] = {"entry": Entry(dropout=dropout), "dropout": dropout, "final_dropout": dropout}
     encoder = Stack(
-        layers=(Layer(attention, mlp),) * file.parts("num_layers"), norm=norm, causal=False, bias=bias, dropout=dropout
+        layers=(Layer(attention, mlp),) * file.parts("num_layers"), norm=norm, causal=False, bias=bias, **dropped
     )
     layers = file.parts("num_decoder_layers", file.parts("num_layers"))
     decoder = Stack(
-        layers=(Layer(attention, mlp, cross=attention),) * layers, norm=norm, causal=True, bias=bias, dropout=dropout
+        layers=(Layer(attention, mlp, cross=attention),) * layers, norm=norm, causal=True, bias=bias, **dropped
     )
     # The first T5 ties the head and scales what it reads; later ones, whose files say that nothing is tied, do neither.
     first = stem == "T5" and file.flag("scale_decoder_outputs", file.flag("tie_word_embeddings", True))
