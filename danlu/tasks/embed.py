@@ -10,12 +10,14 @@ from pathlib import Path
 
 import tokenizers
 import torch
+from tokenizers import normalizers
 from torch import Tensor
 
-from danlu.errors import CheckpointError, InputError
+from danlu.errors import CheckpointError, InputError, suggestion
 from danlu.machine import fast_bfloat16
 from danlu.nn.config import Embedding
 from danlu.nn.hf.folder import load_model
+from danlu.nn.hf.sentence_transformers import TextSettings, read_texts
 from danlu.nn.sight import PADDING
 from danlu.nn.transformer import Transformer
 
@@ -30,16 +32,23 @@ class Embedder:
 
     Args:
         tokenizer: of the ``tokenizers`` library; it puts the special tokens around a text.
+        texts: how long a text may be, and what goes before it.
     """
 
-    def __init__(self, model: Transformer, tokenizer: tokenizers.Tokenizer) -> None:
+    def __init__(
+        self, model: Transformer, tokenizer: tokenizers.Tokenizer, *, texts: TextSettings | None = None
+    ) -> None:
         if not isinstance(model.config.head, Embedding):
             raise CheckpointError(
                 f"a model of {type(model.config.head).__name__} embeds no texts; it needs a bare model"
             )
-        self.model = model.eval()
+        self.model, self.texts = model.eval(), texts or TextSettings()
+        most = model.config.max_length
         tokenizer.no_padding()
-        tokenizer.enable_truncation(model.config.max_length)
+        tokenizer.enable_truncation(min(self.texts.max_tokens or most, most))
+        if self.texts.lower_case:
+            own = [tokenizer.normalizer] if tokenizer.normalizer is not None else []
+            tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
         self.tokenizer = tokenizer
 
     @classmethod
@@ -57,19 +66,57 @@ class Embedder:
             raise InputError(f"no tokenizer in {folder}: tokenizer.json is missing") from None
         except Exception as error:  # the tokenizers library raises bare Exception
             raise InputError(f"{path} is damaged: {error}") from None
-        return cls(load_model(folder, dtype=dtype), tokenizer)
+        return cls(load_model(folder, dtype=dtype), tokenizer, texts=read_texts(folder))
 
     @torch.inference_mode()
-    def embed(self, texts: Sequence[str]) -> Tensor:
-        """Vectors ``[N, D]`` in float32, in the order of ``texts``."""
-        vectors_ND = torch.empty(len(texts), self.model.config.dim)
+    def embed(self, texts: Sequence[str], prompt: str | None = None) -> Tensor:
+        """Vectors ``[N, D]`` in float32, in the order of ``texts``.
+
+        A text without a single token, as the empty one is where the tokenizer adds none, is a vector of zeros:
+        the mean of nothing, as in ``sentence-transformers`` (which gives up where all texts of a batch are so).
+
+        Args:
+            prompt: the name of what goes before every text; by default the folder's own, mostly nothing.
+
+        Raises:
+            InputError: there is no such prompt.
+        """
+        before = self._prompt(prompt)
+        skip = 0 if self.texts.pools_prompt else self._prompt_tokens(before)
+        vectors_ND = torch.zeros(len(texts), self.model.config.dim)
         for start in range(0, len(texts), TEXTS_AT_ONCE):
-            ids = [each.ids for each in self.tokenizer.encode_batch_fast(list(texts[start : start + TEXTS_AT_ONCE]))]
+            part = [before + text for text in texts[start : start + TEXTS_AT_ONCE]]
+            ids = [each.ids for each in self.tokenizer.encode_batch_fast(part)]
             for places in _batches([len(each) for each in ids]):
-                hidden_BTD, segments_BT = self._hidden([ids[place] for place in places])
-                rows = torch.tensor(places) + start
-                vectors_ND[rows] = self.model.head(hidden_BTD.float(), segments_BT)
+                vectors_ND[torch.tensor(places) + start] = self._vectors([ids[place] for place in places], skip)
         return vectors_ND
+
+    def _prompt(self, name: str | None) -> str:
+        name = self.texts.default_prompt if name is None else name
+        if name is None:
+            return ""
+        if name not in self.texts.prompts:
+            raise InputError(f"unknown prompt {name!r}{suggestion(name, self.texts.prompts)}")
+        return self.texts.prompts[name]
+
+    def _prompt_tokens(self, prompt: str) -> int:
+        """How many of a text's first tokens are the prompt's, with the special ones before it."""
+        if not prompt:
+            return 0
+        special = self.tokenizer.encode(prompt).special_tokens_mask
+        return len(special) - (special[-1] if special else 0)
+
+    def _vectors(self, ids: list[list[int]], skip: int) -> Tensor:
+        """``[B, D]`` of rows whose first ``skip`` tokens are read but count nothing; zeros where none is left."""
+        hidden_BTD, segments_BT = self._hidden(ids)
+        if not skip:
+            vectors_BD: Tensor = self.model.head(hidden_BTD.float(), segments_BT)
+            return vectors_BD
+        if segments_BT is None:
+            segments_BT = torch.zeros(hidden_BTD.shape[:2], dtype=torch.long)
+        segments_BT = segments_BT.masked_fill(torch.arange(segments_BT.shape[1]) < skip, PADDING)
+        vectors_BD = self.model.head(hidden_BTD.float(), segments_BT)
+        return vectors_BD.masked_fill((segments_BT == PADDING).all(1, keepdim=True), 0.0)
 
     def _hidden(self, ids: list[list[int]]) -> tuple[Tensor, Tensor | None]:
         """Hidden states, and document numbers where there is padding."""
@@ -83,9 +130,9 @@ class Embedder:
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Places of texts, the longest first, in groups of at most ``BATCH_TOKENS`` tokens with their padding."""
+    """Places of texts that have tokens, the longest first, in groups of at most ``BATCH_TOKENS`` with their padding."""
     group: list[int] = []
-    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
+    for place in sorted((place for place, length in enumerate(lengths) if length), key=lambda place: -lengths[place]):
         if group and (len(group) + 1) * lengths[group[0]] > BATCH_TOKENS:
             yield group
             group = []

@@ -1,21 +1,89 @@
-"""What a folder of ``sentence-transformers`` says of its embedding: ``modules.json`` and ``1_Pooling/config.json``."""
+"""What a folder of ``sentence-transformers`` says of its embedding, and of the texts that are embedded."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from danlu.errors import CheckpointError
 from danlu.nn.config import Embedding, Pooling
+from danlu.nn.hf.config_file import ConfigFile
 
-MODULES = "modules.json"
+MODULES, PROMPTS = "modules.json", "config_sentence_transformers.json"
+LENGTHS = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+"""The files that may have the greatest length; the first that says anything counts."""
+NO_LIMIT = 2**100
+"""``transformers`` writes a number somewhat below it where a tokenizer has no greatest length."""
 KNOWN = ("Transformer", "Pooling", "Normalize")
 MODES: dict[str, Pooling] = {"cls": "first", "mean": "mean", "lasttoken": "last"}
 """What ``pooling_mode`` calls a pooling."""
 FLAGS = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_lasttoken": "lasttoken"}
 """The older form: one flag for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextSettings:
+    """What is done to a text before the model reads it."""
+
+    max_tokens: int | None = None
+    """Tokens of a text, special ones included, that are read; the rest is cut off."""
+    lower_case: bool = False
+    prompts: Mapping[str, str] = field(default_factory=lambda: {"query": "", "document": ""})
+    """What goes before a text, by its name."""
+    default_prompt: str | None = None
+    """The name of the one that is used where none is named."""
+    pools_prompt: bool = True
+    """Whether the tokens of a prompt count in the vector."""
+
+
+def read_texts(folder: Path) -> TextSettings:
+    """What the folder says of its texts, as ``sentence-transformers`` 6 reads it.
+
+    A length that is not named is the tokenizer's.
+
+    Raises:
+        CheckpointError: a file is damaged, or a value is none that can be.
+    """
+    lengths = next((known for name in LENGTHS if (known := _file(folder / name)).values), _file(folder / LENGTHS[0]))
+    tokenizer = _file(folder / "tokenizer_config.json")
+    length = lengths if lengths.get("max_seq_length") is not None else tokenizer
+    key = "max_seq_length" if length is lengths else "model_max_length"
+    named = _file(folder / PROMPTS)
+    prompts = {"query": "", "document": ""}
+    for name, prompt in named.mapping("prompts").items():
+        if prompt is not None and not isinstance(prompt, str):
+            raise named.wrong(f"prompts.{name}", prompt, "a text")
+        prompts[name] = prompt or ""
+    default = named.get("default_prompt_name")
+    return TextSettings(
+        max_tokens=None if length.get(key) is None else length.integer(key, most=NO_LIMIT),
+        lower_case=lengths.flag("do_lower_case", False),
+        prompts=prompts,
+        default_prompt=None if default is None else named.word("default_prompt_name", "", prompts),
+        pools_prompt=_pools_prompt(folder),
+    )
+
+
+def _pools_prompt(folder: Path) -> bool:
+    path = folder / MODULES
+    if not path.exists():
+        return True
+    places = [plain_name(path, each) for each in _modules(path) if str(each.get("type")).endswith("Pooling")]
+    return all(_file(folder / place / "config.json").flag("include_prompt", True) for place in places)
+
+
+def _file(path: Path) -> ConfigFile:
+    """A JSON object that may be missing."""
+    values = _read(path) if path.exists() else {}
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} must hold a JSON object")
+    return ConfigFile(path, values)
 
 
 def read_pooling(folder: Path, head: Embedding) -> Embedding:
@@ -44,7 +112,7 @@ def module_files(folder: Path) -> list[str]:
     if not path.exists():
         return []
     pooling = [f"{plain_name(path, module)}/config.json" for module in _modules(path) if module.get("path")]
-    names = [MODULES, "sentence_bert_config.json", "config_sentence_transformers.json", *pooling]
+    names = [MODULES, *LENGTHS, PROMPTS, *pooling]
     return [name for name in names if (folder / name).is_file()]
 
 

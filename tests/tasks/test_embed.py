@@ -1,0 +1,195 @@
+"""Texts to vectors: what a folder says of length, prompts and case, against ``transformers`` on the same tokens.
+
+What is done to a text is that of sentence-transformers 6.2, with which all of this was compared.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tokenizers
+import torch
+import transformers
+from tokenizers import models, pre_tokenizers, processors
+from torch import Tensor
+
+from danlu.errors import CheckpointError, InputError
+from danlu.tasks import embed
+from danlu.tasks.embed import Embedder
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefgh", "query:", "to", "be"]
+CLS, SEP = 2, 3
+POOL: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": lambda hidden_TD: hidden_TD.mean(0), "cls": lambda hidden_TD: hidden_TD[0],
+    "lasttoken": lambda hidden_TD: hidden_TD[-1],
+}  # fmt: skip
+SENTENCES, PROMPTS = "sentence_bert_config.json", "config_sentence_transformers.json"
+
+
+class Folder:
+    """A small BERT as sentence-transformers writes it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        torch.manual_seed(0)
+        config = transformers.BertConfig(
+            vocab_size=40, hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=32,
+            max_position_embeddings=20,
+        )  # fmt: skip
+        self.stock = transformers.BertModel(config).eval()
+        self.stock.save_pretrained(path)
+        self.tokenize(special=True)
+        self.pool("mean")
+
+    def tokenize(self, *, special: bool, longest: int = 12) -> None:
+        made = tokenizers.Tokenizer(models.WordLevel({word: n for n, word in enumerate(WORDS)}, unk_token="[UNK]"))
+        made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        if special:
+            made.post_processor = processors.TemplateProcessing(
+                single="[CLS] $A [SEP]", special_tokens=[("[CLS]", CLS), ("[SEP]", SEP)]
+            )
+        made.save(str(self.path / "tokenizer.json"))
+        self.write("tokenizer_config.json", model_max_length=longest)
+
+    def pool(self, mode: str, **others: Any) -> None:
+        kinds = {"Transformer": "", "Pooling": "1_Pooling"}
+        self.write("modules.json", [{"path": path, "type": f"x.{kind}"} for kind, path in kinds.items()])
+        (self.path / "1_Pooling").mkdir(exist_ok=True)
+        self.write("1_Pooling/config.json", pooling_mode=mode, **others)
+
+    def write(self, name: str, values: Any = None, **named: Any) -> None:
+        (self.path / name).write_text(json.dumps(named if values is None else values))
+
+    def embed(self, texts: Sequence[str], prompt: str | None = None) -> Tensor:
+        return Embedder.load(self.path, dtype=torch.float32).embed(texts, prompt)
+
+    @torch.no_grad()
+    def expect(self, words: str, mode: str = "mean", *, skip: int = 0) -> Tensor:
+        """The vector of these tokens, special ones included, of which the first ``skip`` are not pooled."""
+        tokens = torch.tensor([[WORDS.index(word) for word in words.split()]])
+        vector: Tensor = POOL[mode](self.stock(tokens).last_hidden_state[0, skip:])
+        return vector
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def same(found: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", POOL)
+def test_vectors_are_in_the_order_of_their_texts(mode: str, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embed, "BATCH_TOKENS", 12)
+    monkeypatch.setattr(embed, "TEXTS_AT_ONCE", 3)
+    folder.pool(mode)
+    texts = ["a b c", "d", "e f g h", "b a", ""]
+    same(folder.embed(texts), torch.stack([folder.expect(f"[CLS] {text} [SEP]", mode) for text in texts]))
+
+
+def test_a_text_is_cut_where_the_first_that_says_so_says(folder: Folder) -> None:
+    text = "a b c d e f g h " * 3
+    words = text.split()
+
+    def cut(length: int) -> Tensor:
+        return folder.expect(" ".join(["[CLS]", *words[: length - 2], "[SEP]"]))
+
+    same(folder.embed([text])[0], cut(12))  # the tokenizer
+    folder.write(SENTENCES, max_seq_length=7)
+    same(folder.embed([text])[0], cut(7))
+    folder.write(SENTENCES, max_seq_length=None)
+    same(folder.embed([text])[0], cut(12))
+    folder.tokenize(special=True, longest=10**30)
+    same(folder.embed([text])[0], cut(20))  # what the model sees
+    (folder.path / SENTENCES).unlink()
+    folder.write("sentence_roberta_config.json", max_seq_length=5)
+    same(folder.embed([text])[0], cut(5))
+
+
+def test_case_is_dropped_where_the_folder_says_so(folder: Folder) -> None:
+    same(folder.embed(["A b"])[0], folder.expect("[CLS] [UNK] b [SEP]"))
+    folder.write(SENTENCES, do_lower_case=True)
+    same(folder.embed(["A b"])[0], folder.expect("[CLS] a b [SEP]"))
+
+
+def test_a_prompt_goes_before_every_text(folder: Folder) -> None:
+    folder.write(PROMPTS, prompts={"query": "query: ", "other": "to be "}, default_prompt_name=None)
+    same(folder.embed(["a b"])[0], folder.expect("[CLS] a b [SEP]"))
+    same(folder.embed(["a b", "c"], "query")[1], folder.expect("[CLS] query: c [SEP]"))
+    same(folder.embed(["a b"], "document")[0], folder.expect("[CLS] a b [SEP]"))  # known everywhere, and empty
+    folder.write(PROMPTS, prompts={"query": "query: ", "other": "to be "}, default_prompt_name="other")
+    same(folder.embed(["a b"])[0], folder.expect("[CLS] to be a b [SEP]"))
+    same(folder.embed(["a b"], "query")[0], folder.expect("[CLS] query: a b [SEP]"))
+    same(folder.embed(["a b"], "document")[0], folder.expect("[CLS] a b [SEP]"))
+
+
+@pytest.mark.parametrize("mode", POOL)
+@pytest.mark.parametrize("special", [True, False])
+def test_a_prompt_is_not_pooled_where_the_folder_says_so(mode: str, special: bool, folder: Folder) -> None:
+    folder.tokenize(special=special)
+    folder.pool(mode, include_prompt=False)
+    folder.write(PROMPTS, prompts={"other": "to be "})
+    begin, end = ("[CLS] ", " [SEP]") if special else ("", "")
+    skip = 2 + special
+    texts = ["a b c", "d"]
+    expected = torch.stack([folder.expect(f"{begin}to be {text}{end}", mode, skip=skip) for text in texts])
+    same(folder.embed(texts, "other"), expected)
+    same(folder.embed(texts), torch.stack([folder.expect(f"{begin}{text}{end}", mode) for text in texts]))
+
+
+@pytest.mark.parametrize("mode", POOL)
+@pytest.mark.parametrize("texts", [[""], ["", ""], ["a b", "", "c"], []], ids=str)
+def test_a_text_without_tokens_is_a_vector_of_zeros(mode: str, texts: list[str], folder: Folder) -> None:
+    folder.tokenize(special=False)
+    folder.pool(mode)
+    found = folder.embed(texts)
+    assert found.shape == (len(texts), 24)
+    for text, vector in zip(texts, found, strict=True):
+        same(vector, folder.expect(text, mode) if text else torch.zeros(24))
+
+
+@pytest.mark.parametrize("mode", POOL)
+def test_a_text_with_nothing_but_a_prompt_that_is_not_pooled_is_so_too(mode: str, folder: Folder) -> None:
+    folder.tokenize(special=False)
+    folder.pool(mode, include_prompt=False)
+    folder.write(PROMPTS, prompts={"query": "query: "})
+    found = folder.embed(["", "a"], "query")
+    same(found, torch.stack([torch.zeros(24), folder.expect("query: a", mode, skip=1)]))
+
+
+def test_an_unknown_prompt_is_one_line(folder: Folder) -> None:
+    folder.write(PROMPTS, prompts={"passage": "p: "})
+    with pytest.raises(
+        InputError,
+        match=r"^unknown prompt 'pasage'; did you mean 'passage'\? \(choices: query, document, passage\)$",
+    ):
+        folder.embed(["a"], "pasage")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "line"),
+    [
+        (SENTENCES, {"max_seq_length": 0}, "max_seq_length must be a whole number above 0; got 0"),
+        (SENTENCES, {"do_lower_case": 3}, "do_lower_case must be true or false; got 3"),
+        (PROMPTS, {"prompts": [1]}, "prompts must be a mapping"),
+        (PROMPTS, {"prompts": {"a": 3}}, "prompts.a must be a text; got 3"),
+        (PROMPTS, {"default_prompt_name": "x"}, 'default_prompt_name must be "query" or "document"; got "x"'),
+        (
+            "1_Pooling/config.json",
+            {"pooling_mode": "mean", "include_prompt": 1},
+            "include_prompt must be true or false",
+        ),
+        (PROMPTS, [1], "must hold a JSON object"),
+    ],
+)
+def test_a_damaged_file_is_one_line(name: str, values: Any, line: str, folder: Folder) -> None:
+    folder.write(name, values)
+    with pytest.raises(CheckpointError, match=line) as error:
+        folder.embed(["a"])
+    assert str(folder.path / name) in str(error.value) and "\n" not in str(error.value)
