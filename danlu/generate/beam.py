@@ -17,8 +17,7 @@ from torch import Tensor
 from danlu.errors import RecipeError
 from danlu.generate.penalties import NGrams
 from danlu.generate.sampling import NEVER
-from danlu.generate.search import ROWS_AT_ONCE, Rows, ends_of, together
-from danlu.nn.cache import Memory
+from danlu.generate.search import ROWS_AT_ONCE, Rows, ends_of, read_sources, together
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Choice
 
@@ -68,11 +67,11 @@ class Beam(Choice):
         *,
         eot: int | Collection[int],
         max_tokens: int,
-        memory: Memory | None = None,
+        sources: Sequence[list[int]] | None = None,
         vocab_size: int | None = None,
     ) -> list[list[int]]:
         """The best answer to each prompt; :class:`danlu.generate.search.Search` has the arguments."""
-        found = self.hypotheses(model, prompts, eot=eot, max_tokens=max_tokens, memory=memory, vocab_size=vocab_size)
+        found = self.hypotheses(model, prompts, eot=eot, max_tokens=max_tokens, sources=sources, vocab_size=vocab_size)
         return [each[0].tokens for each in found]
 
     def with_forced(self, first: int | None, last: int | None) -> Beam:
@@ -88,23 +87,25 @@ class Beam(Choice):
         *,
         eot: int | Collection[int],
         max_tokens: int,
-        memory: Memory | None = None,
+        sources: Sequence[list[int]] | None = None,
         vocab_size: int | None = None,
     ) -> list[list[Hypothesis]]:
         """The ``beams`` best answers to each prompt, best first; fewer where the rules allow no more.
 
         Raises:
-            InputError: a prompt that leaves no room for an answer.
+            InputError: a prompt that leaves no room for an answer, or a source that is too long.
             RecipeError: a forced token that the model does not have.
         """
         self._check(vocab_size or model.config.vocab_size)
         found: list[list[Hypothesis]] = [[] for _ in prompts]
         ends, rows_at_once = ends_of(eot), max(1, ROWS_AT_ONCE // self.beams)
-        for numbers, limit in together(prompts, model.config, max_tokens=max_tokens, unread=1, rows=rows_at_once):
+        for numbers, limit in together(
+            prompts, model.config, max_tokens=max_tokens, unread=1, rows=rows_at_once, sources=sources
+        ):
             part = [list(prompts[number]) for number in numbers]
             length = max(map(len, part)) + limit - 1  # the last token is never read
-            own = memory.keep(numbers) if memory is not None else None
-            rows = Rows(model, part, length=length, memory=own, vocab_size=vocab_size)
+            memory = read_sources(model, sources, numbers)
+            rows = Rows(model, part, length=length, memory=memory, vocab_size=vocab_size)
             searches = [_PromptSearch(self, prompt, limit=limit, ends=ends) for prompt in part]
             self._search(rows, searches)
             for number, search in zip(numbers, searches, strict=True):

@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from danlu.generate.search import ROWS_AT_ONCE, Rows, ends_of, together
-from danlu.nn.cache import Memory
+from danlu.generate.search import ROWS_AT_ONCE, Rows, ends_of, read_sources, together
 from danlu.nn.sight import PADDING
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Choice
@@ -40,21 +39,23 @@ class Contrastive(Choice):
         *,
         eot: int | Collection[int],
         max_tokens: int,
-        memory: Memory | None = None,
+        sources: Sequence[list[int]] | None = None,
         vocab_size: int | None = None,
     ) -> list[list[int]]:
         """An answer to each prompt; :class:`danlu.generate.search.Search` has the arguments.
 
         Raises:
-            InputError: a prompt that leaves no room for an answer.
+            InputError: a prompt that leaves no room for an answer, or a source that is too long.
         """
         answers: list[list[int]] = [[] for _ in prompts]
         rows_at_once = max(1, ROWS_AT_ONCE // self.top_k)
-        for numbers, limit in together(prompts, model.config, max_tokens=max_tokens, unread=0, rows=rows_at_once):
+        for numbers, limit in together(
+            prompts, model.config, max_tokens=max_tokens, unread=0, rows=rows_at_once, sources=sources
+        ):
             part = [prompts[number] for number in numbers]
-            own = memory.keep(numbers) if memory is not None else None
+            memory = read_sources(model, sources, numbers)
             length = max(map(len, part)) + limit
-            rows = Rows(model, part, length=length, memory=own, vocab_size=vocab_size)
+            rows = Rows(model, part, length=length, memory=memory, vocab_size=vocab_size)
             self._write(rows, [answers[number] for number in numbers], limit=limit, ends=ends_of(eot))
         return answers
 

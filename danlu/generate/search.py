@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from danlu.errors import InputError
-from danlu.generate.reader import may_be_padded, padded
+from danlu.generate.reader import encode, may_be_padded, padded
 from danlu.nn.cache import KVCache, Memory
 from danlu.nn.config import TransformerConfig
 from danlu.nn.transformer import Transformer
@@ -32,7 +32,7 @@ class Search(Protocol):
         *,
         eot: int | Collection[int],
         max_tokens: int,
-        memory: Memory | None = None,
+        sources: Sequence[list[int]] | None = None,
         vocab_size: int | None = None,
     ) -> list[list[int]]:
         """The new tokens of each answer, with ``eot`` at the end where the model wrote it.
@@ -43,11 +43,11 @@ class Search(Protocol):
             prompts: token ids that the decoder goes on from, at least one in each.
             eot: the token that ends an answer; or several, each of which does.
             max_tokens: an answer ends after so many tokens, or earlier where the model can see no more.
-            memory: the encoder's output, a row a prompt, where the model has an encoder; its document is number 0.
+            sources: what the encoder reads, one a prompt, where the model has an encoder.
             vocab_size: tokens that may be written, where the model has rows to spare.
 
         Raises:
-            InputError: a prompt that leaves no room for an answer.
+            InputError: a prompt that leaves no room for an answer, or a source that is too long.
         """
         ...
 
@@ -93,13 +93,24 @@ class Rows:
         return logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
 
 
+def read_sources(model: Transformer, sources: Sequence[list[int]] | None, numbers: Sequence[int]) -> Memory | None:
+    """What the encoder makes of the sources of these numbers, a group of all; None where there are none."""
+    return None if sources is None else encode(model, [sources[number] for number in numbers])
+
+
 def ends_of(eot: int | Collection[int]) -> frozenset[int]:
     """The tokens that end an answer."""
     return frozenset([eot] if isinstance(eot, int) else eot)
 
 
 def together(
-    prompts: Sequence[Sequence[int]], config: TransformerConfig, *, max_tokens: int, unread: int, rows: int
+    prompts: Sequence[Sequence[int]],
+    config: TransformerConfig,
+    *,
+    max_tokens: int,
+    unread: int,
+    rows: int,
+    sources: Sequence[Sequence[int]] | None = None,
 ) -> Iterator[tuple[list[int], int]]:
     """Which prompts go through the model together, at most ``rows``, and how many tokens each answer may have.
 
@@ -108,10 +119,16 @@ def together(
 
     Args:
         unread: tokens at the end of an answer that the model never reads, and that need no room.
+        sources: what the encoder reads; that all are short enough is seen before the first group is given.
 
     Raises:
-        InputError: a prompt that leaves no room for an answer.
+        InputError: a prompt that leaves no room for an answer, or a source that is too long.
     """
+    for number, source in enumerate(sources or []):
+        if len(source) > config.max_length:
+            raise InputError(
+                f"source text {number + 1} has {len(source)} tokens: the model sees at most {config.max_length}"
+            )
     lengths = [len(prompt) for prompt in prompts]
     limits = [min(max_tokens, config.max_length + unread - length) for length in lengths]
     for number, limit in enumerate(limits):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from danlu.generate.beam import Beam
 from danlu.generate.engine import Answer, End, Loaded
-from danlu.generate.reader import encode
 from danlu.generate.sampling import Sampling
 from danlu.generate.search import Search
 from danlu.generate.stops import StopFilter
@@ -25,7 +24,7 @@ def find_answers(loaded: Loaded, search: Search, prompts: Sequence[str], *, sett
     sources = [source for _, source in begins if source is not None]
     found = search.run(
         model, [context for context, _ in begins], eot=special.ends, max_tokens=settings.max_tokens,
-        memory=encode(model, sources) if sources else None, vocab_size=tokenizer.vocab_size,
+        sources=sources or None, vocab_size=tokenizer.vocab_size,
     )  # fmt: skip
     return [_answer(loaded, ids, settings) for ids in found]
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from torch import Tensor
 
 from danlu import catalog
 from danlu.errors import InputError, RecipeError
 from danlu.generate.beam import Beam, Hypothesis
-from danlu.generate.reader import encode
 from danlu.nn.hf.folder import load_model
 from danlu.nn.transformer import Transformer
 from danlu.recipe import build, build_choice
@@ -145,7 +145,7 @@ def test_an_encoder_decoder_equals_transformers(
 ) -> None:
     stock, model = pairs[name]
     sources = prompts_of(20, shortest=3, longest=9)
-    ours = settings.hypotheses(model, [[START]] * len(sources), eot=EOT, max_tokens=NEW, memory=encode(model, sources))
+    ours = settings.hypotheses(model, [[START]] * len(sources), eot=EOT, max_tokens=NEW, sources=sources)
     assert_same(ours, theirs(stock, settings, *padded(sources, left=False)))
     assert_ends_here_and_there(ours)
 
@@ -199,11 +199,11 @@ def test_an_answer_does_not_depend_on_the_others(name: str, pairs: dict[str, tup
     _, model = pairs[name]
     settings = Beam(beams=3, no_repeat_ngram=1)
     prompts = prompts_of(30, shortest=1, longest=28)  # with the longest, the model cannot see all that may be written
-    memory = encode(model, prompts_of(30, shortest=3, longest=9, seed=1)) if name == "t5" else None
-    together = settings.hypotheses(model, prompts, eot=EOT, max_tokens=NEW, memory=memory)
+    sources = prompts_of(30, shortest=3, longest=9, seed=1) if name == "t5" else None
+    together = settings.hypotheses(model, prompts, eot=EOT, max_tokens=NEW, sources=sources)
     for place, prompt in enumerate(prompts):
-        own = memory.keep([place]) if memory is not None else None
-        alone = settings.hypotheses(model, [prompt], eot=EOT, max_tokens=NEW, memory=own)
+        own = [sources[place]] if sources is not None else None
+        alone = settings.hypotheses(model, [prompt], eot=EOT, max_tokens=NEW, sources=own)
         assert_same([together[place]], alone)
     longest = max(len(each.tokens) + len(prompts[place]) for place, found in enumerate(together) for each in found)
     assert longest == 33 if name == "llama" else longest > 33  # Llama sees 32 tokens and need not read the last
@@ -262,3 +262,35 @@ def test_a_recipe_says_it() -> None:
         build(Beam, {"beams": 0}, key="search")
     with pytest.raises(RecipeError, match=r"search\.length_penalty must be at most 10.0; got 1000"):
         build(Beam, {"length_penalty": 1000}, key="search")  # 2 to the power of it is no float
+
+
+def test_sources_are_encoded_by_groups(
+    pairs: dict[str, tuple[Any, Transformer]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that memory does not grow with how many there are; what is found is what each finds alone."""
+    _, model = pairs["t5"]
+    rows: list[int] = []
+    encode = Transformer.encode
+
+    def counted(self: Transformer, tokens_BS: Tensor, **others: Any) -> Any:
+        rows.append(len(tokens_BS))
+        return encode(self, tokens_BS, **others)
+
+    monkeypatch.setattr(Transformer, "encode", counted)
+    sources = prompts_of(70, shortest=3, longest=9)
+    settings = Beam(beams=4)
+    found = settings.hypotheses(model, [[START]] * 70, eot=EOT, max_tokens=NEW, sources=sources)
+    assert rows == [16, 16, 16, 16, 6]
+    for source, mine in zip(sources, found, strict=True):
+        assert_same([mine], settings.hypotheses(model, [[START]], eot=EOT, max_tokens=NEW, sources=[source]))
+
+
+def test_a_source_that_is_too_long_is_seen_before_anything_is_read(
+    pairs: dict[str, tuple[Any, Transformer]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, model = pairs["bart"]
+    monkeypatch.setattr(Transformer, "encode", lambda *_, **__: pytest.fail("something was read"))
+    most = model.config.max_length
+    sources = [*prompts_of(40, shortest=3, longest=9), [5] * (most + 1)]
+    with pytest.raises(InputError, match=f"source text 41 has {most + 1} tokens: the model sees at most {most}"):
+        Beam().run(model, [[START]] * 41, eot=EOT, max_tokens=NEW, sources=sources)

@@ -9,7 +9,6 @@ from danlu.errors import InputError
 from danlu.generate.contrastive import Contrastive
 from danlu.nn.cache import Memory
 from danlu.nn.config import MLP, Attention, Head, Layer, Norm, RelativeBias, Rotary, Stack, TransformerConfig
-from danlu.nn.sight import PADDING
 from danlu.nn.transformer import Transformer
 from danlu.recipe import build_choice
 
@@ -84,17 +83,17 @@ def test_the_comparison_sees_both_ends(model: Transformer) -> None:
 
 def test_an_encoder_decoder_is_the_equation() -> None:
     both = decoder(cross=True)
-    sources = torch.randint(2, WORDS, (6, 9), generator=torch.Generator().manual_seed(0))
-    segments = torch.zeros_like(sources)
-    segments[0, 5:] = segments[3, 2:] = PADDING
+    drawn = torch.randint(2, WORDS, (6, 9), generator=torch.Generator().manual_seed(0)).tolist()
+    sources = [row[:length] for row, length in zip(drawn, (5, 9, 9, 2, 9, 9), strict=True)]
     with torch.no_grad():
-        memory = both.encode(sources, segments=segments)
+        memories = [both.encode(torch.tensor([source])) for source in sources]
     prompts = [[2], [2], [2, 7, 9], [2], [2, 11], [2]]
     settings = Contrastive(top_k=5, penalty=0.5)
     expected = [
-        equation(both, prompt, settings, limit=NEW, memory=memory.keep([place])) for place, prompt in enumerate(prompts)
+        equation(both, prompt, settings, limit=NEW, memory=memory)
+        for prompt, memory in zip(prompts, memories, strict=True)
     ]
-    assert settings.run(both, prompts, eot=EOT, max_tokens=NEW, memory=memory) == expected
+    assert settings.run(both, prompts, eot=EOT, max_tokens=NEW, sources=sources) == expected
     assert len({tuple(answer) for answer in expected}) == len(prompts)
 
 
