@@ -1,16 +1,17 @@
 """``danlu verify models``: every family against ``transformers`` on this machine, one line each.
 
-Models with random weights go both ways. From ``transformers`` to us: its folder is read here, and logits,
-losses and greedy tokens are those of ``transformers``, whether rows stand by themselves, in a batch padded
-left or right, packed into one row, or are read piece by piece with a cache. From us to ``transformers``:
-the folder that we write loads there, nothing missing and nothing left over, and gives the same again.
+Models with random weights go both ways. From ``transformers`` to us: its folder is read here, and logits and
+losses are those of ``transformers``, whether rows stand by themselves, in a batch padded left or right, packed
+into one row, or are read piece by piece with a cache; so are greedy tokens and, of encoder-decoders, what beam
+search finds, both written as ``danlu generate`` writes. From us to ``transformers``: the folder that we write
+loads there, nothing missing and nothing left over, and gives the same again.
 """
 
 from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ LOGITS, LOSS = 1e-5, 1e-6
 """The largest relative differences that are allowed, in float32."""
 PROMPTS, DRAWN = 50, 64
 """How many texts are gone on with, and by how many tokens each."""
+SEARCHED, BEAMS, FOUND = 20, 4, 24
+"""How many texts are answered by beam search, with how many beams, by how many tokens each at most."""
 SHORTEST, LONGEST = 3, 20
 """Tokens of a prompt."""
 
@@ -47,8 +50,14 @@ class Measured:
     """By the direction, the relative difference; empty for bare models."""
     greedy: tuple[int, int] = (0, 0)
     """Prompts that are gone on with alike, of how many."""
+    beam: tuple[int, int] = (0, 0)
+    """Texts to which beam search finds the same answer, of how many."""
     ties: int = 0
     """Prompts gone on with otherwise where two tokens are equally likely, as far as float32 can tell."""
+    beam_ties: int = 0
+    """Other answers that are as good, as far as float32 can tell."""
+    answers: int = 0
+    """Different ones that beam search finds."""
     varied: float = math.nan
     """Different tokens in what was written to a prompt, on average."""
     wrong: list[str] = field(default_factory=list)
@@ -59,8 +68,8 @@ class Measured:
         """What does not hold, in words."""
         found = [f"{form}: logits {worst:.1e}" for form, worst in self.logits.items() if not worst <= LOGITS]
         found += [f"{way}: loss {worst:.1e}" for way, worst in self.loss.items() if not worst <= LOSS]
-        if self.greedy[0] + self.ties < self.greedy[1]:
-            found.append(f"greedy {self.greedy[0]} of {self.greedy[1]}")
+        written = {"greedy": (*self.greedy, self.ties), "beam": (*self.beam, self.beam_ties)}
+        found += [f"{what} {same} of {all_}" for what, (same, all_, ties) in written.items() if same + ties < all_]
         return found + self.wrong
 
 
@@ -116,7 +125,7 @@ def lines(family: str | None = None) -> Iterator[str]:
         raise InputError(f"--family: unknown family {family!r}{suggestion(family, FAMILIES)}")
     version = theirs.transformers().__version__
     yield f"float32, against transformers {version}: logits within {LOGITS:.0e}, loss within {LOSS:.0e}"
-    yield _columns("family", "logits", "loss", "greedy", "verdict", "compared")
+    yield _columns("family", "logits", "loss", "greedy", "beam", "verdict", "compared")
     failed = []
     for each in [family] if family is not None else FAMILIES:
         cases = [case for case in CASES if case.family == each]
@@ -151,9 +160,8 @@ def _write(case: Case, stock: Any, model: Transformer, measured: Measured) -> No
     shortest = LONGEST if case.by_length else SHORTEST
     lengths = torch.randint(shortest, LONGEST + 1, (PROMPTS,), generator=generator).tolist()
     prompts = [torch.randint(RESERVED, model.config.vocab_size, (n,), generator=generator) for n in lengths]
-    batch = ours.pad(prompts, left=model.encoder is None)
-    expected: Tensor = theirs.greedy(stock, *batch, count=DRAWN)
-    found = ours.greedy(model, *batch, count=DRAWN)
+    expected: Tensor = theirs.greedy(stock, *ours.pad(prompts, left=model.encoder is None), count=DRAWN)
+    found = ours.greedy(model, prompts, count=DRAWN)
     same = (expected == found).all(1).tolist()
     measured.greedy = (sum(same), PROMPTS)
     measured.ties = sum(
@@ -161,6 +169,34 @@ def _write(case: Case, stock: Any, model: Transformer, measured: Measured) -> No
         for alike, prompt, *rows in zip(same, prompts, expected, found, strict=True)
     )
     measured.varied = sum(len(set(row)) for row in expected.tolist()) / PROMPTS
+    if model.encoder is not None:
+        _search(stock, model, prompts[:SEARCHED], _end(expected.tolist()), measured)
+
+
+def _end(written: list[list[int]]) -> int:
+    """The token that first comes at the most different places: answers that end with it have as many lengths."""
+    places: dict[int, set[int]] = {}
+    for row in written:
+        for token in set(row[:FOUND]):
+            places.setdefault(token, set()).add(row.index(token))
+    return max(sorted(places), key=lambda token: len(places[token]))
+
+
+def _search(stock: Any, model: Transformer, prompts: list[Tensor], end: int, measured: Measured) -> None:
+    how = {"beams": BEAMS, "count": FOUND, "end": end}
+    tokens, mask = ours.pad(prompts, left=False)
+    expected = theirs.beam(stock, tokens, mask, **how)
+    found = ours.beam(model, prompts, **how)
+    differing = [rows for rows in zip(prompts, expected, found, strict=True) if rows[1] != rows[2]]
+    measured.beam = (len(prompts) - len(differing), len(prompts))
+    measured.beam_ties = sum(_are_equally_good(stock, *rows) for rows in differing)
+    measured.answers = len(set(map(tuple, expected)))
+
+
+def _are_equally_good(stock: Any, prompt: Tensor, expected: list[int], found: list[int]) -> bool:
+    """Whether two answers are as likely, as far as logits may differ."""
+    first, second = (theirs.score(stock, prompt, row) for row in (expected, found))
+    return abs(first - second) <= LOGITS * abs(first)
 
 
 def _is_tie(stock: Any, prompt: Tensor, expected: Tensor, found: Tensor) -> bool:
@@ -174,18 +210,24 @@ def _is_tie(stock: Any, prompt: Tensor, expected: Tensor, found: Tensor) -> bool
 def _line(family: str, cases: Sequence[Case], measured: Sequence[Measured]) -> str:
     logits = max(max(one.logits.values()) for one in measured)
     losses = [worst for one in measured for worst in one.loss.values()]
-    same, prompts = (sum(one.greedy[place] for one in measured) for place in (0, 1))
-    ties = sum(one.ties for one in measured)
+    ties = sum(one.ties + one.beam_ties for one in measured)
     faults = [
         f"{case.model}, {case.name}: {one.faults[0]}" for case, one in zip(cases, measured, strict=True) if one.faults
     ]
     forms = list(dict.fromkeys(form for one in measured for form in one.logits if form != "back"))
     compared = f"{len(cases)} models, both ways; rows {', '.join(forms)}{f'; ties {ties}' if ties else ''}"
     return _columns(
-        family, f"{logits:.1e}", f"{max(losses):.1e}" if losses else "-", f"{same}/{prompts}" if prompts else "-",
-        f"{len(faults)} differ ({faults[0]})" if faults else "holds", compared,
+        family, f"{logits:.1e}", f"{max(losses):.1e}" if losses else "-", _of(one.greedy for one in measured),
+        _of(one.beam for one in measured), f"{len(faults)} differ ({faults[0]})" if faults else "holds", compared,
     )  # fmt: skip
 
 
-def _columns(family: str, logits: str, loss: str, greedy: str, verdict: str, compared: str) -> str:
-    return f"{family:<13}{logits:>8}{loss:>9}{greedy:>9}  {verdict:<8}{compared}"
+def _of(counts: Iterable[tuple[int, int]]) -> str:
+    """How many are alike, of how many, in all cases of a family."""
+    same, count = (sum(numbers) for numbers in zip(*counts, strict=True))
+    return f"{same}/{count}" if count else "-"
+
+
+def _columns(*texts: str) -> str:
+    family, logits, loss, greedy, beam, verdict, compared = texts
+    return f"{family:<13}{logits:>8}{loss:>9}{greedy:>9}{beam:>7}  {verdict:<8}{compared}"

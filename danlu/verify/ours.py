@@ -12,16 +12,26 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from danlu.generate.beam import Beam
+from danlu.generate.engine import Loaded, generate
+from danlu.generate.sampling import Sampling
+from danlu.generate.searching import find_answers
+from danlu.generate.special_tokens import SpecialTokens
 from danlu.nn import config
-from danlu.nn.cache import KVCache, Memory
+from danlu.nn.cache import KVCache
 from danlu.nn.sight import PADDING
 from danlu.nn.transformer import Transformer
+from danlu.tokenizers.char import Char
 from danlu.verify.case import Rows
 from danlu.verify.theirs import PADDING_TOKEN, START, Outputs
 
 Form = Callable[[Transformer, Rows], Outputs]
 CUTS = (0, 5, 6, 7, sys.maxsize)
 """Where rows are cut that are read with a cache, piece by piece."""
+CHAR_TOKENS = 2
+"""Tokens of a character tokenizer that are no character; rows have none of them."""
+FIRST_LETTER = 0x4E00
+"""Behind it there are 20,000 characters one after another."""
 
 
 @torch.inference_mode()
@@ -72,23 +82,37 @@ def cached(model: Transformer, rows: Rows) -> Outputs:
     return {name: torch.cat(tensors) for name, tensors in parts.items()}
 
 
-@torch.inference_mode()
-def greedy(model: Transformer, tokens_BT: Tensor, mask_BT: Tensor, *, count: int) -> Tensor:
-    """The ``count`` likeliest tokens ``[B, count]`` behind each row, or in answer to it; no token ends a text."""
-    segments = torch.where(mask_BT == 1, 0, PADDING)
-    memory: Memory | None = None
-    step, length = tokens_BT, tokens_BT.shape[1] + count
-    given: Tensor | None = segments
-    if model.encoder is not None:
-        memory = model.encode(tokens_BT, segments=segments)
-        step, length, given = torch.full((len(tokens_BT), 1), START), 1 + count, None
-    cache = KVCache(model.config, batch=len(tokens_BT), length=length, dtype=torch.float32)
-    found = []
-    for _ in range(count):
-        hidden = model(step, segments=given, memory=memory, cache=cache)
-        step, given = model.head(hidden[:, -1]).argmax(-1, keepdim=True), None
-        found.append(step)
-    return torch.cat(found, 1)
+def greedy(model: Transformer, prompts: list[Tensor], *, count: int) -> Tensor:
+    """The ``count`` likeliest tokens ``[B, count]`` behind each prompt, or in answer to it; no token ends a text.
+
+    As ``danlu generate`` writes: with a tokenizer, a character a token, in batches.
+    """
+    loaded = _loaded(model)
+    settings = Sampling(max_tokens=count, temperature=0)
+    answers = generate(model, loaded.tokenizer, _texts(prompts), settings=settings, seed=0, special=loaded.special)
+    return torch.tensor([answer.ids for answer in answers])
+
+
+def beam(model: Transformer, prompts: list[Tensor], *, beams: int, count: int, end: int) -> list[list[int]]:
+    """The best answer to each prompt that a search of so many beams finds, as ``danlu generate`` does."""
+    found = find_answers(_loaded(model, end), Beam(beams=beams), _texts(prompts), settings=Sampling(max_tokens=count))
+    return [list(answer.ids) for answer in found]
+
+
+def _loaded(model: Transformer, *ends: int) -> Loaded:
+    """The model with a tokenizer of as many tokens, whose texts :func:`_texts` makes."""
+    tokenizer = Char().train(map(_letter, range(CHAR_TOKENS, model.config.vocab_size)))
+    start = START if model.encoder is not None else None
+    return Loaded(model, tokenizer, SpecialTokens(before=(), after=(), ends=frozenset(ends), start=start))
+
+
+def _texts(prompts: list[Tensor]) -> list[str]:
+    return ["".join(map(_letter, prompt.tolist())) for prompt in prompts]
+
+
+def _letter(token: int) -> str:
+    """The character that is this token."""
+    return chr(FIRST_LETTER + token)
 
 
 def pad(rows: list[Tensor], *, left: bool) -> tuple[Tensor, Tensor]:

@@ -127,6 +127,25 @@ def greedy(model: Any, tokens_BT: Tensor, mask_BT: Tensor, *, count: int) -> Ten
 
 
 @torch.inference_mode()
+def beam(model: Any, tokens_BT: Tensor, mask_BT: Tensor, *, beams: int, count: int, end: int) -> list[list[int]]:
+    """The best answer to each row that a search of so many beams finds, with the token that ends it."""
+    model.generation_config = transformers().GenerationConfig(
+        max_new_tokens=count, do_sample=False, num_beams=beams, pad_token_id=PADDING_TOKEN, eos_token_id=end,
+        decoder_start_token_id=START,
+    )  # fmt: skip
+    found = model.generate(input_ids=tokens_BT, attention_mask=mask_BT)[:, 1:].tolist()
+    return [row[: row.index(end) + 1] if end in row else row for row in found]
+
+
+@torch.inference_mode()
+def score(model: Any, prompt: Tensor, written: list[int]) -> float:
+    """The mean log-probability of the tokens of an answer: what a search looks for the best of."""
+    out = model(input_ids=prompt[None], decoder_input_ids=torch.tensor([[START, *written[:-1]]]))
+    each = out.logits[0].log_softmax(-1)[torch.arange(len(written)), written]
+    return float(each.mean())
+
+
+@torch.inference_mode()
 def next_logits(model: Any, prompt: Tensor, written: Tensor) -> Tensor:
     """Logits ``[V]`` of the token behind what is written to a prompt."""
     if model.config.is_encoder_decoder:

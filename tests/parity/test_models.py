@@ -7,10 +7,10 @@ import transformers
 
 from danlu import catalog
 from danlu.verify.case import Case
-from danlu.verify.models import CASES, PROMPTS, measure
+from danlu.verify.models import CASES, PROMPTS, SEARCHED, measure
 
-VARIED = 6
-"""Different tokens in 64, so that equal ones say something."""
+VARIED, ANSWERS = 6, 5
+"""Different tokens in 64, different answers to 20 texts, so that equal ones say something."""
 WRITERS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 
 
@@ -24,6 +24,9 @@ def test_is_the_same_as_transformers_both_ways(case: Case) -> None:
     if case.greedy:
         assert measured.greedy == (PROMPTS, PROMPTS)
         assert measured.varied >= VARIED
+        if case.model.endswith("ForConditionalGeneration"):
+            assert measured.beam == (SEARCHED, SEARCHED)
+            assert measured.answers >= ANSWERS
 
 
 def test_every_family_of_the_catalog_is_compared_and_writes_where_it_can() -> None:

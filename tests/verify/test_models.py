@@ -19,10 +19,11 @@ from danlu.nn.transformer import Transformer
 from danlu.verify import models, ours, theirs
 from danlu.verify.case import Case
 from danlu.verify.decoders import DECODERS
-from danlu.verify.encoders import ENCODERS
+from danlu.verify.encoders import ENCODER_DECODERS, ENCODERS
 from danlu.verify.models import Measured, difference, lines, measure
 
 LLAMA = next(case for case in DECODERS if case.family == "llama" and case.greedy)
+T5 = next(case for case in ENCODER_DECODERS if case.family == "t5" and case.greedy)
 BERT = next(case for case in ENCODERS if case.model == "BertForMaskedLM")
 
 
@@ -40,11 +41,11 @@ def test_one_line_a_family(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["verify", "models"]) == 0
     said = capsys.readouterr()
     _, head, llama, bert = said.out.splitlines()
-    assert head.split() == ["family", "logits", "loss", "greedy", "verdict", "compared"]
-    family, logits, loss, greedy, verdict = llama.split()[:5]
-    assert (family, greedy, verdict) == ("llama", "3/3", "holds")
+    assert head.split() == ["family", "logits", "loss", "greedy", "beam", "verdict", "compared"]
+    family, logits, loss, greedy, beam, verdict = llama.split()[:6]
+    assert (family, greedy, beam, verdict) == ("llama", "3/3", "-", "holds")
     assert 0 < float(logits) <= 1e-5 and 0 <= float(loss) <= 1e-6
-    assert bert.split()[0] == "bert" and bert.split()[3:5] == ["-", "holds"]
+    assert bert.split()[0] == "bert" and bert.split()[3:6] == ["-", "-", "holds"]
     assert "rows alone, padded left, padded right, packed, cached" in llama and "cached" not in bert
     assert said.err == ""
 
@@ -122,6 +123,41 @@ def test_other_tokens_do_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "DRAWN", 6)
     monkeypatch.setattr(ours, "greedy", wrong)
     assert measure(LLAMA).faults == ["greedy 0 of 4"]
+
+
+def test_the_table_has_what_beam_search_finds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(models, "CASES", [T5])
+    monkeypatch.setattr(models, "FAMILIES", ["t5"])
+    monkeypatch.setattr(models, "DRAWN", 5)
+    assert cli.main(["verify", "models"]) == 0
+    assert capsys.readouterr().out.splitlines()[2].split()[3:6] == ["50/50", "20/20", "holds"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "faults"),
+    [({"beams": 1}, True), ({"count": 3}, True), ({}, False)],
+    ids=["another search", "too short", "the same"],
+)
+def test_other_answers_do_not_hold(wrong: dict[str, int], faults: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = ours.beam
+    monkeypatch.setattr(models, "DRAWN", 12)
+    monkeypatch.setattr(ours, "beam", lambda model, prompts, **how: right(model, prompts, **{**how, **wrong}))
+    measured = measure(T5)
+    assert [fault.split()[0] for fault in measured.faults] == (["beam"] if faults else [])
+    assert measured.beam_ties == 0
+
+
+def test_an_answer_that_is_as_good_is_a_tie_and_another_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "DRAWN", 5)
+    monkeypatch.setattr(ours, "beam", lambda model, prompts, **_: [[5, 6, 7] for _ in prompts])
+    scores = iter(range(1000))
+    monkeypatch.setattr(theirs, "score", lambda *_: -1.0 - 1e-7 * next(scores))
+    measured = measure(T5)
+    assert measured.faults == [] and measured.beam_ties == 20 - measured.beam[0] > 0
+    scores = iter(range(0, 10**9, 10**6))
+    assert measure(T5).faults == ["beam 0 of 20"]
 
 
 def test_a_class_or_a_tensor_that_transformers_does_not_find_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
