@@ -69,6 +69,9 @@ class Attention(nn.Module):
         self.key = nn.Linear(dim, keys, bias=settings.bias)
         self.value = nn.Linear(dim, keys, bias=settings.bias)
         self.out = nn.Linear(queries, dim, bias=settings.out_bias)
+        self.widths = (queries, keys, keys)
+        self.joint: nn.Module | None = None
+        """All three of them in one product, where that is faster (``nn/packed.py``)."""
         self.norm_q, self.norm_k = (make_norm(settings.qk_norm, settings.head_dim) for _ in "qk")
         self.places: nn.Parameter | None = None
         if settings.linformer is not None:
@@ -77,9 +80,9 @@ class Attention(nn.Module):
 
     def forward(self, x_BTD: Tensor, context: Context) -> Tensor:
         """Self-attention."""
-        q_BHTE = self.norm_q(self._heads(self.query(x_BTD)))
-        k_BGTE = self.norm_k(self._heads(self.key(x_BTD)))
-        v_BGTE = self._heads(self.value(x_BTD))
+        q_BTF, k_BTF, v_BTF = self._projected(x_BTD)
+        q_BHTE, k_BGTE = self.norm_q(self._heads(q_BTF)), self.norm_k(self._heads(k_BTF))
+        v_BGTE = self._heads(v_BTF)
         if self.rotary is not None:
             cos_TF, sin_TF = context.rotary[self.rotary]
             q_BHTE, k_BGTE = rotate(q_BHTE, cos_TF, sin_TF), rotate(k_BGTE, cos_TF, sin_TF)
@@ -103,6 +106,11 @@ class Attention(nn.Module):
                 cache.cross = kept
         q_BHTE = self.norm_q(self._heads(self.query(x_BTD)))
         return self._join(self._attend(q_BHTE, *kept, context.memory_sight))
+
+    def _projected(self, x_BTD: Tensor) -> tuple[Tensor, ...]:
+        if self.joint is None:
+            return self.query(x_BTD), self.key(x_BTD), self.value(x_BTD)
+        return self.joint(x_BTD).split(self.widths, -1)  # type: ignore[no-any-return]
 
     def _heads(self, x_BTF: Tensor) -> Tensor:
         batch, length, _ = x_BTF.shape

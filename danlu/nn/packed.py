@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from danlu.nn.attention import Attention
+from danlu.nn.block import Block
 from danlu.nn.head import LanguageModelHead
 from danlu.nn.lora import AdaptedLinear
 from danlu.nn.targets import put
@@ -66,9 +68,24 @@ def pack(model: Transformer) -> None:
 
     The model can then neither train nor be saved. An embedding that the head shares stays beside its packed copy.
     """
+    for module in model.modules():
+        if isinstance(module, Block):
+            _join(module.attention)
     adapted = {module.base for module in model.modules() if isinstance(module, AdaptedLinear)}
     for name, linear in list(model.named_modules()):
         if type(linear) is nn.Linear and linear not in adapted:  # an adapter looks at its layer's weight
             put(model, name, PackedLinear(linear.weight, linear.bias))
     if isinstance(model.head, LanguageModelHead):
         model.head.product = PackedLinear(model.head.weight, model.head.bias)
+
+
+def _join(attention: Attention) -> None:
+    """Queries, keys and values of self-attention as one product, where nothing stands between."""
+    names = ("query", "key", "value")
+    linears = [getattr(attention, name) for name in names]
+    if any(type(linear) is not nn.Linear for linear in linears):
+        return
+    bias = None if linears[0].bias is None else torch.cat([linear.bias for linear in linears])
+    attention.joint = PackedLinear(torch.cat([linear.weight for linear in linears]), bias)
+    for name in names:
+        delattr(attention, name)
