@@ -6,6 +6,7 @@ Names come from the package gguf; the metadata and what is done to tensors are t
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ import transformers
 from torch import Tensor
 
 from danlu import cli
-from danlu.errors import CheckpointError
+from danlu.errors import CheckpointError, DanluError
 from danlu.nn.hf.folder import load_config, load_model
 from danlu.nn.hf.gguf import ARCHITECTURES, load_gguf
 from danlu.nn.hf.gguf_file import GGUFFile
+from danlu.nn.hf.gguf_tokenizer import write_tokenizer
 from danlu.nn.patterns import Full, Window
 from danlu.nn.transformer import Transformer
 
@@ -369,3 +371,24 @@ def test_refuses_with_one_line_and_leaves_nothing(
     assert cli.main(["import", "x.gguf", "out"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["x.gguf"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_whatever_the_header_says_there_is_one_line_or_a_model(case: str, tmp_path: Path) -> None:
+    sound = write(tmp_path / "x.gguf", case, stock_model(case), change=add_words).read_bytes()
+    generator, refused = random.Random(0), 0
+    header = sound.index(b"tokenizer.ggml.model")
+    for _ in range(60):
+        odd = bytearray(sound)
+        for _ in range(generator.randint(1, 3)):
+            odd[generator.randrange(24, header)] = generator.choice([0, 1, 2, 8, 127, 255])
+        (tmp_path / "odd.gguf").write_bytes(odd)
+        try:
+            file = GGUFFile.open(tmp_path / "odd.gguf")
+            load_gguf(file)
+            write_tokenizer(file, tmp_path)
+        except DanluError as error:
+            refused += 1
+            assert "\n" not in str(error)
+            assert len(str(error)) < 600
+    assert refused > 20

@@ -59,8 +59,8 @@ def test_every_type_that_the_package_unpacks_is_read_as_it_unpacks_it(kind: str,
     tensor = GGUFFile.open(write(tmp_path / "x.gguf", tensors={"x": (raw, kind)})).tensors["x"]
     with np.errstate(all="ignore"):  # scales that are no numbers
         expected = gguf.dequantize(raw, gguf.GGMLQuantizationType[kind])
-        assert tensor.shape == (2, 3, 5 * block)
-        assert np.array_equal(tensor.read().numpy(), expected.reshape(tensor.shape), equal_nan=True)
+    assert tensor.shape == (2, 3, 5 * block)
+    assert np.array_equal(tensor.read().numpy(), expected.reshape(tensor.shape), equal_nan=True)
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [("F32", np.float32), ("F16", np.float16)])
