@@ -28,7 +28,7 @@ STAGE_VERBS = {
     "pack": "Turn documents into a token store, split into training and held-out.",
     "pretrain": "Train the model; run it again to go on where it was stopped.",
     "evaluate": "Measure the model on held-out documents.",
-    "export": "Write a folder that stock transformers loads.",
+    "export": "Write the trained model as a folder that stock transformers loads, and generate.",
 }
 """The verbs that run one stage, and what --help says; generate has flags of its own."""
 
@@ -121,8 +121,8 @@ def generate(
 ) -> None:
     """Write text with a model: that of a recipe, or that of a folder, which danlu import or others have written.
 
-    With a recipe alone, the recipe's samples. Of a folder the settings are those of generate.sampling, and seed:
-    temperature=0.7 max_tokens=200 seed=1. What is not set is as its generation_config.json says.
+    A recipe alone gives the recipe's samples. With a folder, KEY=VALUE are the settings of generate.sampling and
+    seed, such as temperature=0.7 max_tokens=200 seed=1; what is not set is as its generation_config.json says.
 
     Parameters
     ----------

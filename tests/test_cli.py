@@ -22,7 +22,8 @@ tokenizer: {use: bpe, vocab_size: 300}
 """
 
 VERBS = [
-    *catalog.names("stage"), "run", "plan", "report", "init", "schema", "doctor", "verify", "import", "embed", "similar",
+    *catalog.names("stage"), "run", "plan", "report", "init", "schema", "doctor", "verify",
+    "import", "embed", "similar",
 ]  # fmt: skip
 
 

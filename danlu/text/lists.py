@@ -60,8 +60,11 @@ def check_new_file(path: Path, *endings: str) -> None:
         raise OutputError(f"{path} exists already; remove it or name another file")
     if not path.parent.is_dir():
         raise OutputError(f"cannot write to {path}: there is no folder {str(path.parent)!r}")
-    with writing(path.parent), tempfile.TemporaryFile(dir=path.parent):
-        pass
+    with writing(path.parent):
+        try:
+            tempfile.TemporaryFile(dir=path.parent).close()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _content(path: Path) -> str:
