@@ -109,7 +109,7 @@ def _embed(embedder: Embedder, texts: Sequence[str], *, folder: Path) -> Tensor:
     if not bool(torch.isfinite(vectors_ND).all()):
         raise CheckpointError(f"the model in {folder} makes vectors with infinity or what is no number")
     if cut:
-        most = embedder.model.config.max_length
+        most = embedder.tokenizer.truncation["max_length"]
         log.say(f"{cut:,} of {len(texts):,} texts are longer than {most:,} tokens; of those only the beginning counts")
     return vectors_ND
 
