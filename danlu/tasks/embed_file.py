@@ -109,7 +109,7 @@ def _embed(embedder: Embedder, texts: Sequence[str], *, folder: Path) -> Tensor:
     if not bool(torch.isfinite(vectors_ND).all()):
         raise CheckpointError(f"the model in {folder} makes vectors with infinity or what is no number")
     if cut:
-        most = embedder.tokenizer.truncation["max_length"]
+        most = (embedder.tokenizer.truncation or {})["max_length"]  # as the embedder has set it
         log.say(f"{cut:,} of {len(texts):,} texts are longer than {most:,} tokens; of those only the beginning counts")
     return vectors_ND
 
