@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -128,7 +129,7 @@ def test_folders_that_are_damaged(capsys: pytest.CaptureFixture[str]) -> None:
     Path("decoder/generation_config.json").write_text("{")
     assert refused(capsys, *ASK).startswith("decoder/generation_config.json is damaged: ")
     Path("decoder/tokenizer.json").unlink()
-    assert refused(capsys, *ASK) == "no tokenizer in decoder: decoder/tokenizer.json is missing"
+    assert re.match(r"no tokenizer in decoder: \S*tokenizer.json is missing", refused(capsys, *ASK))
     set_keys("decoder/config.json", model_type="lama")
     assert "unknown model_type 'lama'; did you mean 'llama'?" in refused(capsys, *ASK)
     Path("decoder/config.json").write_text("{")
@@ -138,7 +139,7 @@ def test_folders_that_are_damaged(capsys: pytest.CaptureFixture[str]) -> None:
     Path("encoder/tokenizer.json").write_text("{")
     assert refused(capsys, *EMBED).startswith("encoder/tokenizer.json is damaged: ")
     Path("encoder/tokenizer.json").unlink()
-    assert refused(capsys, *EMBED) == "no tokenizer in encoder: tokenizer.json is missing"
+    assert re.match(r"no tokenizer in encoder: \S*tokenizer.json is missing", refused(capsys, *EMBED))
 
 
 def test_vectors_that_are_no_numbers_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
@@ -210,9 +211,12 @@ def test_import_ends_with_commands_that_work(
             assert cli.main(shlex.split(words)[1:]) == 0, command
 
 
-def test_import_says_why_no_command_works(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("decoder/tokenizer.json").unlink()
-    assert cli.main(["import", "decoder", "out"]) == 0
+@pytest.mark.parametrize(
+    ("name", "why"), [("decoder", "no text is written: no tokenizer in out: "), ("encoder", "no texts are embedded ")]
+)
+def test_import_says_why_no_command_works(name: str, why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(name, "tokenizer.json").unlink()
+    assert cli.main(["import", name, "out"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("next          from danlu.nn.hf.folder import load_model; load_model(Path('out'))")
-    assert last.endswith("(no text is written: no tokenizer in out: out/tokenizer.json is missing)")
+    assert why in last

@@ -9,6 +9,7 @@ from pathlib import Path
 from danlu.errors import InputError
 from danlu.nn.config import Embedding, Head, TransformerConfig
 from danlu.nn.hf.folder import load_config
+from danlu.nn.hf.import_model import VOCABULARIES
 from danlu.tokenizers.tokenizer import Tokenizer
 
 LICENCES = ("LICEN[CS]E*", "COPYING*")
@@ -33,8 +34,8 @@ def uses(folder: Path, config: TransformerConfig) -> list[str]:
     name = shlex.quote(str(folder))
     python = f"from danlu.nn.hf.folder import load_model; load_model(Path({str(folder)!r}))"
     if isinstance(config.head, Embedding):
-        if not (folder / "tokenizer.json").exists():
-            return [f"{python}  (no texts are embedded without tokenizer.json)"]
+        if not any((folder / file).exists() for file in VOCABULARIES):
+            return [f"{python}  (no texts are embedded without a tokenizer)"]
         return [
             f"danlu embed {name} TEXTS.txt --out VECTORS.npy",
             f"danlu similar {name} TEXT TEXTS.txt",
