@@ -137,7 +137,7 @@ def test_folders_that_are_damaged(capsys: pytest.CaptureFixture[str]) -> None:
     Path("encoder/model.safetensors").write_bytes(b"1234")
     assert refused(capsys, *EMBED).startswith("encoder/model.safetensors is damaged")
     Path("encoder/tokenizer.json").write_text("{")
-    assert refused(capsys, *EMBED).startswith("encoder/tokenizer.json is damaged: ")
+    assert re.match(r"(encoder/tokenizer.json|the tokenizer in encoder) is damaged: ", refused(capsys, *EMBED))
     Path("encoder/tokenizer.json").unlink()
     assert re.match(r"no tokenizer in encoder: \S*tokenizer.json is missing", refused(capsys, *EMBED))
 
