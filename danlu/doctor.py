@@ -47,14 +47,13 @@ def findings() -> Iterator[str]:
 def _torch() -> Iterator[str]:
     import torch
 
-    from danlu.train.compiling import why_not
-    from danlu.train.precision import choose_dtype
+    from danlu.nn.speed import choose_dtype, why_not_compiled
 
     yield _line("torch", f"{torch.__version__}, {torch.get_num_threads()} threads")
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     yield _line("gpu", ", ".join(gpus) or "none that torch can use")
     yield _line("precision", choose_dtype("auto")[1])
-    reason = why_not("auto", None)
+    reason = why_not_compiled("auto", None, worth=0)
     compiler = shutil.which("g++") or shutil.which("clang++")
     yield _line("compilation", f"none: {reason}" if reason else f"torch.compile, with {compiler}")
 

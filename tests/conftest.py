@@ -1,8 +1,127 @@
-"""What holds for all tests: property tests try the same examples everywhere, and a slow machine fails none."""
+"""What holds for all tests: property tests try the same examples everywhere, and a slow machine fails none.
+
+And tiny model folders as ``transformers`` writes them, for what users do with a model that no recipe has made.
+"""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("danlu", deadline=None, derandomize=True, database=None)
 settings.load_profile("danlu")
+
+TEXT = "To be, or not to be: that is the question.\nOnce upon a time there was a sentence. 话说天下大势，从前有座山。\n"
+
+
+def _tokenizer(folder: Path) -> int:
+    """A byte-level tokenizer as transformers saves one; how many tokens it has."""
+    import tokenizers
+    import transformers
+
+    inner = tokenizers.Tokenizer(tokenizers.models.BPE())
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["<|end|>"], initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    )
+    inner.train_from_iterator([TEXT], trainer)
+    transformers.PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|end|>").save_pretrained(folder)
+    return int(inner.get_vocab_size())
+
+
+def _save(build: Callable[[int], Any], folder: Path) -> Path:
+    import torch
+
+    vocab_size = _tokenizer(folder)
+    torch.manual_seed(1)
+    model = build(vocab_size)
+    for weight in model.parameters():
+        if weight.ndim > 1:
+            torch.nn.init.normal_(weight, 0.0, 0.2)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def whole_decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama that transformers has written."""
+    import transformers
+
+    def build(vocab_size: int) -> Any:
+        return transformers.LlamaForCausalLM(transformers.LlamaConfig(
+            vocab_size=vocab_size, hidden_size=32, num_attention_heads=4, num_key_value_heads=2, intermediate_size=64,
+            num_hidden_layers=2, max_position_embeddings=96, bos_token_id=0, eos_token_id=0,
+        ))  # fmt: skip
+
+    return _save(build, tmp_path_factory.mktemp("decoder"))
+
+
+@pytest.fixture(scope="session", params=["t5", "bart"])
+def whole_answerer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A T5 and a BART that transformers has written."""
+    import transformers
+
+    def build(vocab_size: int) -> Any:
+        ids = {"decoder_start_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "bos_token_id": 0}
+        if request.param == "t5":
+            return transformers.T5ForConditionalGeneration(transformers.T5Config(
+                vocab_size=vocab_size, d_model=32, d_kv=8, d_ff=48, num_layers=1, num_heads=4, **ids
+            ))  # fmt: skip
+        return transformers.BartForConditionalGeneration(transformers.BartConfig(
+            vocab_size=vocab_size, d_model=32, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=48,
+            decoder_ffn_dim=48, encoder_attention_heads=4, decoder_attention_heads=4, max_position_embeddings=96,
+            forced_eos_token_id=None, **ids,
+        ))  # fmt: skip
+
+    return _save(build, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="session")
+def whole_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT that transformers has written, which sees 24 tokens."""
+    import tokenizers
+    import torch
+    import transformers
+
+    folder = tmp_path_factory.mktemp("encoder")
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    inner = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token="[UNK]"))
+    inner.normalizer = tokenizers.normalizers.BertNormalizer()
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    inner.train_from_iterator([TEXT], tokenizers.trainers.WordPieceTrainer(vocab_size=200, special_tokens=special))
+    inner.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    transformers.PreTrainedTokenizerFast(tokenizer_object=inner, **names).save_pretrained(folder)
+    torch.manual_seed(1)
+    config = transformers.BertConfig(
+        vocab_size=inner.get_vocab_size(), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=48, max_position_embeddings=24, initializer_range=0.3,
+    )  # fmt: skip
+    transformers.BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def decoder(whole_decoder: Path, tmp_path: Path) -> Path:
+    """A copy of the Llama, to be changed at will."""
+    return Path(shutil.copytree(whole_decoder, tmp_path / "decoder"))
+
+
+@pytest.fixture
+def answerer(whole_answerer: Path, tmp_path: Path) -> Path:
+    """A copy of the T5 or BART."""
+    return Path(shutil.copytree(whole_answerer, tmp_path / "answerer"))
+
+
+@pytest.fixture
+def encoder(whole_encoder: Path, tmp_path: Path) -> Path:
+    """A copy of the BERT."""
+    return Path(shutil.copytree(whole_encoder, tmp_path / "encoder"))

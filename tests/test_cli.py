@@ -21,6 +21,11 @@ clean: {sources: [text]}
 tokenizer: {use: bpe, vocab_size: 300}
 """
 
+VERBS = [
+    *catalog.names("stage"), "run", "plan", "report", "init", "schema", "doctor", "verify",
+    "import", "embed", "similar",
+]  # fmt: skip
+
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -42,12 +47,12 @@ def danlu(*arguments: str, environment: dict[str, str] | None = None) -> subproc
 def test_help_lists_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     out = capsys.readouterr().out
-    for verb in [*catalog.names("stage"), "run", "plan", "report", "init", "schema", "doctor", "verify", "import"]:
+    for verb in VERBS:
         assert f"\n│ {verb} " in out, verb
 
 
 def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for verb in [*catalog.names("stage"), "run", "plan", "report", "init", "schema", "doctor", "verify", "import"]:
+    for verb in VERBS:
         assert cli.main([verb, "--help"]) == 0
         assert capsys.readouterr().out.startswith("Usage: danlu ")
 

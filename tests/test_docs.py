@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import signal
 import tomllib
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
+import torch
+import transformers
 
-from danlu.cli import app
+from danlu.cli import app, main
 from danlu.errors import DanluError
 from danlu.recipe import load_recipe
 
@@ -129,12 +134,39 @@ def test_the_map_is_the_rooms_in_the_order_of_their_layers(page: Path) -> None:
 
 
 def test_both_languages_have_the_same_code() -> None:
-    for language in ("bash", "yaml"):
+    for language in ("bash", "yaml", "python"):
         english, chinese = (
             [without_comments(block) for block in code_blocks(page, language)] for page in (ENGLISH, CHINESE)
         )
         assert chinese == english
         assert english
+
+
+def test_a_model_you_already_have(
+    whole_decoder: Path, whole_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every command of the section, and then every line of its Python, with folders that transformers has written."""
+    (block,) = [block for block in code_blocks(ENGLISH, "bash") if "danlu embed" in block]
+    (program,) = code_blocks(ENGLISH, "python")
+    assert 12 <= len([line for line in program.splitlines() if line]) <= 20
+    (tmp_path / "downloads").mkdir()
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(whole_decoder, "downloads/story")
+    shutil.copytree(whole_encoder, "downloads/encoder")
+    Path("prompts.txt").write_text("Once upon a time\n从前\n", encoding="utf-8")
+    Path("texts.csv").write_text("id,body\n1,a sentence\n2,一句话\n", encoding="utf-8")
+    for line in without_comments(block):
+        assert main(shlex.split(line)[1:]) == 0, line
+    assert len(Path("answers.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+    shutil.rmtree("story")
+    found: dict[str, Any] = {}
+    exec(compile(program, str(ENGLISH), "exec"), found)
+    stock = transformers.AutoModelForCausalLM.from_pretrained("downloads/story", dtype=torch.float32).eval()
+    torch.testing.assert_close(found["logits"], stock(torch.tensor([found["ids"]])).logits, rtol=1e-4, atol=1e-5)
+    assert found["vectors"].shape == np.load("vectors.npy").shape == (2, 32)
+    copy = transformers.AutoModelForCausalLM.from_pretrained("copy")
+    assert copy.dtype == torch.bfloat16
+    assert torch.equal(copy.get_input_embeddings().weight, stock.get_input_embeddings().weight.bfloat16())
 
 
 def test_both_languages_have_the_same_tables() -> None:

@@ -125,14 +125,17 @@ class Row:
         return text + self._stops.flush()
 
 
-def load(folder: Path) -> Loaded:
+def load(folder: Path, *, dtype: torch.dtype = torch.float32) -> Loaded:
     """A model, the tokenizer beside it, which is the one that it was trained with, and their special tokens.
+
+    Args:
+        dtype: the type that the weights get, whatever the file's is.
 
     Raises:
         InputError, CheckpointError: one of them is missing or damaged, they do not fit each other, or the model
             writes no text.
     """
-    model, tokenizer = load_model(folder), Tokenizer.load(folder)
+    model, tokenizer = load_model(folder, dtype=dtype), Tokenizer.load(folder)
     if model.config.decoder is None or not isinstance(model.config.head, Head):
         raise CheckpointError(
             f"the model in {folder} ({model.config.family}) writes no text: "

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from danlu.errors import DanluError, InputError, RecipeError, suggestion
 from danlu.generate.engine import Loaded, load, stream
 from danlu.generate.sampling import Sampling
-from danlu.generate.stage import Generate
+from danlu.generate.source import Source
 from danlu.log import harmless, say, short
 from danlu.nn.transformer import Transformer
-from danlu.recipe import Recipe, build, plain
+from danlu.recipe import build, plain
 from danlu.recipe_file import apply_override
-from danlu.runs import RunFolder
 
 COMMANDS = {
     "/help": "these lines",
@@ -74,32 +72,29 @@ class Conversation:
         elif name == "/set":
             if rest.strip():
                 self.settings = changed(self.settings, rest)
-            say(" ".join(f"{key}={value}" for key, value in plain(self.settings).items()))
+            say(_assignments(plain(self.settings)))
         else:
             raise RecipeError(f"unknown command {name!r}{suggestion(name, [each.split()[0] for each in COMMANDS])}")
 
 
-def main(recipe: Recipe, *, prompt: str | None = None, chat: bool = False) -> None:
+def main(source: Source, *, prompt: str | None = None, chat: bool = False) -> None:
     """Continue ``prompt``; with ``chat``, or without a prompt, go on reading lines and continuing them.
 
-    The model is the one that the run's ``pretrain`` finished, else that of its ``export`` folder.
-
     Raises:
-        InputError: the run has no trained model yet.
+        InputError: the model is missing, or the prompt is no text.
         KeyboardInterrupt: Ctrl-C ended the continuation of ``prompt``, and there is no conversation to go on with.
     """
-    section = recipe.sections.get("generate", Generate())
-    assert isinstance(section, Generate)
-    folder = _model_folder(recipe)
-    loaded = load(folder)
-    if sys.stdout.isatty():
-        say(dim(f"with the model in {folder}, {parameters(loaded.model)} parameters"))
-    conversation = Conversation(loaded, section.sampling, section.first_seed(recipe.seed))
     if prompt is not None:
         try:
             prompt.encode()
         except UnicodeEncodeError:
             raise InputError(f"--prompt must be UTF-8; got {prompt!r}") from None
+    loaded = load(source.folder)
+    if sys.stdout.isatty():
+        say(dim(f"with the model in {source.folder}, {parameters(loaded.model)} parameters"))
+        say(dim(differing(source.settings)))
+    conversation = Conversation(loaded, source.settings, source.seed)
+    if prompt is not None:
         if sys.stdout.isatty():
             print(dim(prompt), end="", flush=True)
         if not conversation.ask(prompt) and not chat:
@@ -176,10 +171,13 @@ def parameters(model: Transformer) -> str:
     return short(sum(parameter.numel() for parameter in model.parameters()))
 
 
-def _model_folder(recipe: Recipe) -> Path:
-    folder = RunFolder(recipe.run_dir)
-    if folder.done("pretrain"):
-        return folder.stage("pretrain") / "model"
-    if folder.done("export"):
-        return folder.stage("export")
-    raise InputError(f"{folder.path} holds no trained model yet; run 'danlu run' with this recipe first")
+def differing(settings: Sampling) -> str:
+    """How long an answer may get, how it is drawn, and the settings that do something beside that."""
+    usual = plain(Sampling())
+    shown = ("max_tokens", "temperature")
+    values = plain(settings).items()
+    return _assignments({name: value for name, value in values if name in shown or value != usual[name]})
+
+
+def _assignments(values: Mapping[str, object]) -> str:
+    return " ".join(f"{key}={value}" for key, value in values.items())

@@ -20,6 +20,9 @@ from danlu.nn.positions import depends_on_length
 from danlu.nn.sight import PADDING
 from danlu.nn.transformer import Transformer
 
+ROUND = 128
+"""The places of a cache are a multiple of this, so that few lengths are compiled for."""
+
 
 class Reader:
     """The model, its cache, and how much of each row it has read.
@@ -97,7 +100,7 @@ class Reader:
                 self._starts[place] = len(context) - max(1, self._room // 2)
         rows = [context[start:] for context, start in zip(self._contexts, self._starts, strict=True)]
         to_come = max(longest - len(context) for longest, context in zip(self._longest, self._contexts, strict=True))
-        length = min(self._room, max(map(len, rows)) + to_come)
+        length = min(self._room, -(-(max(map(len, rows)) + to_come) // ROUND) * ROUND)
         dtype = self._model.embedding.weight.dtype
         self._cache = KVCache(self._model.config, batch=len(rows), length=length, dtype=dtype)
         return padded(rows, left=True)

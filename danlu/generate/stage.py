@@ -12,10 +12,12 @@ from pydantic import Field, SkipValidation, model_validator
 from danlu import log
 from danlu.files import atomic_write
 from danlu.generate.engine import Answer, Loaded, generate, load
+from danlu.generate.prepare import prepare
 from danlu.generate.sampling import Sampling
 from danlu.generate.search import Search
 from danlu.generate.searching import find_answers
 from danlu.generate.speculative import Drafting, speculate
+from danlu.nn.speed import CompileSetting, PrecisionSetting, choose_dtype
 from danlu.recipe import OneOf, Settings
 from danlu.runs import Figures, Job, Stage
 from danlu.text.language import detect_language
@@ -55,6 +57,11 @@ class Generate(Stage):
     and distributed alike."""
     draft_tokens: int = Field(default=4, ge=1)
     """Tokens to draft at a time."""
+    precision: PrecisionSetting = "auto"
+    """The model's number type; auto is bf16 where the processor multiplies it in hardware."""
+    compile: CompileSetting = "auto"
+    """Whether ``torch.compile`` makes the steps from token to token faster; auto leaves it out where it would not
+    pay."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -80,8 +87,10 @@ class Generate(Stage):
         """
         folder = job.inputs["pretrain"] / "model"
         log.say(f"with the model in {folder}")
-        loaded = load(folder)
-        drafting = Drafting(loaded, load(self.draft), self.draft_tokens) if self.draft is not None else None
+        loaded = self.load(folder, tokens=len(self.prompts) * self.sampling.max_tokens)
+        drafting = None
+        if self.draft is not None:
+            drafting = Drafting(loaded, load(self.draft, dtype=loaded.model.embedding.weight.dtype), self.draft_tokens)
         lines: list[str] = []
         tokens, began = 0, time.perf_counter()
         with log.progress("generate", len(self.prompts) * self.samples, "samples") as progress:
@@ -94,6 +103,17 @@ class Generate(Stage):
         seconds = time.perf_counter() - began
         atomic_write(job.out / "samples.jsonl", "".join(lines).encode())
         return {"samples": len(lines), "tokens": tokens, "tokens_per_second": round(tokens / seconds, 1)}
+
+    def load(self, folder: Path, *, tokens: int | None) -> Loaded:
+        """The model in ``folder``, made ready to write so many tokens, which is said.
+
+        Raises:
+            InputError, CheckpointError: as :func:`danlu.generate.engine.load`.
+        """
+        dtype, why = choose_dtype(self.precision)
+        loaded = load(folder, dtype=dtype)
+        log.say(f"precision {why}; {prepare(loaded.model, self.compile, tokens=tokens)}")
+        return loaded
 
     def _answers(self, loaded: Loaded, drafting: Drafting | None, prompts: list[str], seed: int) -> list[Answer]:
         if self.search is not None:

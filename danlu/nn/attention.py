@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from danlu.nn import config
 from danlu.nn.blocked import LONGEST, BlockedAttention
-from danlu.nn.cache import KVCache
+from danlu.nn.cache import LayerCache
 from danlu.nn.norm import make_norm
 from danlu.nn.patterns import Full, Pattern
 from danlu.nn.positions import rotate
 from danlu.nn.sight import PADDING, Sight
+from danlu.nn.single import single_query
 from danlu.nn.sparse import sparse_attention, touches_few
 
 
@@ -29,7 +30,10 @@ class Context(NamedTuple):
     """Who sees whom among the tokens of this stack."""
     rotary: tuple[tuple[Tensor, Tensor], ...] = ()
     """Cosines and sines, a pair for each kind of rotary positions in the stack."""
-    cache: KVCache | None = None
+    cache: LayerCache | None = None
+    """Of the layer that is called."""
+    places: Tensor | None = None
+    """``[T]``: where in the cache the new tokens go."""
     memory: Tensor | None = None
     """The encoder's hidden states."""
     memory_sight: Sight | None = None
@@ -49,12 +53,11 @@ class Attention(nn.Module):
         settings: config.Attention,
         dim: int,
         *,
-        layer: int,
         rotary: int | None = None,
         max_length: int | None = None,
     ) -> None:
         super().__init__()
-        self.layer, self.rotary = layer, rotary
+        self.rotary = rotary
         self.head_dim, self.pattern, self.dropout = (
             settings.head_dim,
             _one_of_its_kind(settings.pattern),
@@ -67,6 +70,9 @@ class Attention(nn.Module):
         self.key = nn.Linear(dim, keys, bias=settings.bias)
         self.value = nn.Linear(dim, keys, bias=settings.bias)
         self.out = nn.Linear(queries, dim, bias=settings.out_bias)
+        self.widths = (queries, keys, keys)
+        self.joint: nn.Module | None = None
+        """All three of them in one product, where that is faster (``nn/packed.py``)."""
         self.norm_q, self.norm_k = (make_norm(settings.qk_norm, settings.head_dim) for _ in "qk")
         self.places: nn.Parameter | None = None
         if settings.linformer is not None:
@@ -75,14 +81,17 @@ class Attention(nn.Module):
 
     def forward(self, x_BTD: Tensor, context: Context) -> Tensor:
         """Self-attention."""
-        q_BHTE = self.norm_q(self._heads(self.query(x_BTD)))
-        k_BGTE = self.norm_k(self._heads(self.key(x_BTD)))
-        v_BGTE = self._heads(self.value(x_BTD))
+        q_BTF, k_BTF, v_BTF = self._projected(x_BTD)
+        q_BHTE, k_BGTE = self.norm_q(self._heads(q_BTF)), self.norm_k(self._heads(k_BTF))
+        v_BGTE = self._heads(v_BTF)
         if self.rotary is not None:
             cos_TF, sin_TF = context.rotary[self.rotary]
             q_BHTE, k_BGTE = rotate(q_BHTE, cos_TF, sin_TF), rotate(k_BGTE, cos_TF, sin_TF)
         if context.cache is not None:
-            k_BGTE, v_BGTE = context.cache.extend(self.layer, k_BGTE, v_BGTE)
+            assert context.places is not None
+            all_so_far = context.cache.extend(context.places, k_BGTE, v_BGTE)
+            if not context.sight.own:
+                k_BGTE, v_BGTE = all_so_far
         if self.places is not None:
             return self._join(self._linformer(q_BHTE, k_BGTE, v_BGTE, context.sight))
         return self._join(self._attend(q_BHTE, k_BGTE, v_BGTE, context.sight))
@@ -91,13 +100,18 @@ class Attention(nn.Module):
         """Attention to the encoder's output, whose keys and values a cache keeps."""
         assert context.memory is not None and context.memory_sight is not None
         cache = context.cache
-        kept = cache.cross[self.layer] if cache is not None else None
+        kept = cache.cross if cache is not None else None
         if kept is None:
             kept = (self.norm_k(self._heads(self.key(context.memory))), self._heads(self.value(context.memory)))
             if cache is not None:
-                cache.cross[self.layer] = kept
+                cache.cross = kept
         q_BHTE = self.norm_q(self._heads(self.query(x_BTD)))
         return self._join(self._attend(q_BHTE, *kept, context.memory_sight))
+
+    def _projected(self, x_BTD: Tensor) -> tuple[Tensor, ...]:
+        if self.joint is None:
+            return self.query(x_BTD), self.key(x_BTD), self.value(x_BTD)
+        return self.joint(x_BTD).split(self.widths, -1)  # type: ignore[no-any-return]
 
     def _heads(self, x_BTF: Tensor) -> Tensor:
         batch, length, _ = x_BTF.shape
@@ -124,6 +138,8 @@ class Attention(nn.Module):
                 return sparse_attention(
                     q_BHTE, k, v, pattern=self.pattern, causal=sight.causal, scale=self.scale, segments=segments
                 )
+        if q_BHTE.shape[2] == 1 and not dropout and _compiled_for_cpu(q_BHTE):
+            return single_query(q_BHTE, k_BGSE, v_BGSE, sight.mask(self.pattern), self.scale)
         causal = sight.is_causal_only(self.pattern) and q_BHTE.shape[2] > 1
         return F.scaled_dot_product_attention(
             q_BHTE, k_BGSE, v_BGSE, attn_mask=None if causal else sight.mask(self.pattern), is_causal=causal,

@@ -30,11 +30,11 @@ class Block(nn.Module):
         # A tensor, so that one compilation serves all layers; on the processor even where the model is built on meta.
         self.rows_kept = torch.tensor(1.0 - share, device="cpu")
         self.norm_attention = make_norm(stack.norm if layer.first_norm else None, dim)
-        self.attention = Attention(layer.attention, dim, layer=number, rotary=rotary, max_length=max_length)
+        self.attention = Attention(layer.attention, dim, rotary=rotary, max_length=max_length)
         self.cross: Attention | None = None
         if layer.cross is not None:
             self.norm_cross = make_norm(stack.norm, dim)
-            self.cross = Attention(layer.cross, dim, layer=number)
+            self.cross = Attention(layer.cross, dim)
         self.norm_mlp = make_norm(stack.norm, dim)
         experts = isinstance(layer.mlp, config.Experts)
         self.mlp = Experts(layer.mlp, dim) if experts else MLP(layer.mlp, dim)  # type: ignore[arg-type]

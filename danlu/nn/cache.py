@@ -1,4 +1,7 @@
-"""Keys and values of the tokens already seen, so that each new token costs one forward step."""
+"""Keys and values of the tokens already seen, so that each new token costs one forward step.
+
+Axes: B rows, T new tokens, L places of the cache, S tokens of a source, G key/value heads, E head width, D model width.
+"""
 
 from __future__ import annotations
 
@@ -25,66 +28,117 @@ class Memory:
         return Memory(self.hidden[index], None if self.segments is None else self.segments[index])
 
 
-class KVCache:
-    """Room for ``length`` tokens of ``batch`` rows; shapes never change.
+@dataclass(slots=True)
+class LayerCache:
+    """One layer's keys and values ``[B, G, L, E]``, and those of the encoder's output once they are made."""
 
-    ``keys[layer]`` and ``values[layer]`` are ``[batch, kv_heads, length, head_dim]``; ``used`` counts
-    the tokens in it, the same for every row. Rows of different length begin with padding, which
+    keys: Tensor
+    values: Tensor
+    cross: tuple[Tensor, Tensor] | None = None
+
+    def extend(self, places_T: Tensor, keys_BGTE: Tensor, values_BGTE: Tensor) -> tuple[Tensor, Tensor]:
+        """Write new keys and values at these places; all ``L`` of them, those behind the last place without meaning."""
+        self.keys.index_copy_(2, places_T, keys_BGTE)
+        self.values.index_copy_(2, places_T, values_BGTE)
+        return self.keys, self.values
+
+    def keep(self, rows: Sequence[int]) -> LayerCache:
+        """The same rows of the batch, in this order, as often as they are named."""
+        index = list(rows)
+        cross = None if self.cross is None else (self.cross[0][index], self.cross[1][index])
+        return LayerCache(self.keys[index], self.values[index], cross)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The tokens of one forward pass, among all positions so far."""
+
+    start: int
+    end: int
+    numbers: Tensor | None
+    """``[B, end]`` document numbers of the tokens so far; None where all is one document."""
+    of_keys: Tensor | None
+    """``[B, keys]``: the same for all keys that the pass may look at."""
+    keys: int
+    """The tokens themselves where none came before; else all places of the cache."""
+    places: Tensor | None = None
+    """``[T]``: where in the cache the new tokens go."""
+
+    @classmethod
+    def whole(cls, segments_BT: Tensor | None, length: int) -> Span:
+        """Of a pass without a cache."""
+        return cls(0, length, segments_BT, segments_BT, length)
+
+    @property
+    def own(self) -> Tensor | None:
+        """``[B, T]`` document numbers of the pass's own tokens."""
+        return None if self.numbers is None else self.numbers[:, self.start :]
+
+
+class KVCache:
+    """Room for ``length`` tokens of ``batch`` rows; shapes never change, so that one compiled step serves all.
+
+    ``used`` counts the tokens in it, the same for every row. Rows of different length begin with padding, which
     ``segments`` ``[batch, length]`` tells apart where a forward pass has said so.
     """
 
-    def __init__(self, config: TransformerConfig, *, batch: int, length: int, dtype: torch.dtype) -> None:
-        layers = config.stack.layers
-        shapes = [(batch, layer.attention.kv_heads, length, layer.attention.head_dim) for layer in layers]
-        self.keys = [torch.zeros(shape, dtype=dtype) for shape in shapes]
-        self.values = [torch.zeros(shape, dtype=dtype) for shape in shapes]
-        self.cross: list[tuple[Tensor, Tensor] | None] = [None] * len(layers)
-        """Keys and values of the encoder's output, made at the first step."""
+    def __init__(
+        self,
+        config: TransformerConfig,
+        *,
+        batch: int,
+        length: int,
+        dtype: torch.dtype,
+        device: torch.device | None = None,
+    ) -> None:
+        def room(heads: int, width: int) -> Tensor:
+            return torch.zeros(batch, heads, length, width, dtype=dtype, device=device)
+
+        sizes = [(layer.attention.kv_heads, layer.attention.head_dim) for layer in config.stack.layers]
+        self.layers = [LayerCache(room(*size), room(*size)) for size in sizes]
         self.segments: Tensor | None = None
         self.length = length
         self.used = 0
 
-    def extend(self, layer: int, key_BGTE: Tensor, value_BGTE: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the new keys and values behind the old ones; return all of this layer's so far."""
-        end = self.used + key_BGTE.shape[2]
-        if end > self.length:
-            raise ValueError(f"the cache holds {self.length} tokens; got {end}")
-        self.keys[layer][:, :, self.used : end] = key_BGTE
-        self.values[layer][:, :, self.used : end] = value_BGTE
-        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
-
-    def note(self, segments_BT: Tensor | None, *, batch: int, new: int) -> Tensor | None:
-        """Keep the new tokens' document numbers; return those of all tokens so far, None where none were ever given.
+    def span(self, segments_BT: Tensor | None, *, batch: int, new: int) -> Span:
+        """Where the next ``new`` tokens stand, whose document numbers are kept.
 
         Tokens without numbers go on with the document of the row's last token.
 
         Raises:
-            ValueError: which document that is cannot be known.
+            ValueError: the cache is full, or which document that is cannot be known.
         """
+        start, end = self.used, self.used + new
+        if end > self.length:
+            raise ValueError(f"the cache holds {self.length} tokens; got {end}")
+        self._note(segments_BT, batch=batch, new=new)
+        places_T = torch.arange(start, end, device=self.layers[0].keys.device)
+        numbers = None if self.segments is None else self.segments[:, :end]
+        if start == 0:
+            return Span(0, end, numbers, numbers, end, places_T)
+        return Span(start, end, numbers, self.segments, self.length, places_T)
+
+    def _note(self, segments_BT: Tensor | None, *, batch: int, new: int) -> None:
+        """Keep the new tokens' document numbers, where any were ever given."""
         if segments_BT is None and self.segments is None:
-            return None
+            return
         if self.segments is None:
             assert segments_BT is not None
             if self.used:
                 raise ValueError(f"the first {self.used} tokens were read without document numbers")
             first = segments_BT[:, :1].int()
             self.segments = first.expand(batch, self.length).clone()
-        end = self.used + new
         if segments_BT is None:
             if bool((self.segments[:, self.used - 1] == PADDING).any()):
                 raise ValueError("a row ends in padding: what is added to it needs document numbers")
             segments_BT = self.segments[:, self.used - 1 : self.used].expand(batch, new)
-        self.segments[:, self.used : end] = segments_BT
-        return self.segments[:, :end]
+        self.segments[:, self.used : self.used + new] = segments_BT
 
     def keep(self, rows: Sequence[int]) -> None:
         """Only these rows of the batch, in this order, as often as they are named."""
-        index = list(rows)
-        self.keys = [keys[index] for keys in self.keys]
-        self.values = [values[index] for values in self.values]
-        self.cross = [None if pair is None else (pair[0][index], pair[1][index]) for pair in self.cross]
+        self.layers = [layer.keep(rows) for layer in self.layers]
         if self.segments is not None:
-            self.segments = self.segments[index]
+            self.segments = self.segments[list(rows)]
 
     def back_to(self, used: int) -> None:
         """Forget the tokens behind the first ``used``."""

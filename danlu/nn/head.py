@@ -51,6 +51,8 @@ class LanguageModelHead(nn.Module):
         super().__init__()
         self.softcap, self.scale = settings.softcap, settings.scale
         self.chunk_loss: ChunkLoss = chunk_loss
+        self.product: nn.Module | None = None
+        """What multiplies by the weight in its place, where it is there in another layout (``nn/packed.py``)."""
         self.transform = Transform(settings.transform, dim) if settings.transform is not None else None
         self.weight = nn.Parameter(torch.empty(vocab_size, dim))
         self.bias = nn.Parameter(torch.zeros(vocab_size)) if settings.bias else None
@@ -62,7 +64,9 @@ class LanguageModelHead(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Logits ``[…, V]`` of hidden states ``[…, D]``."""
-        return soft_cap(F.linear(self._ready(hidden), self.weight, self.bias), self.softcap)
+        ready = self._ready(hidden)
+        product = F.linear(ready, self.weight, self.bias) if self.product is None else self.product(ready)
+        return soft_cap(product, self.softcap)
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """The SUM of the cross entropies in nats, float32; negative targets count nothing."""

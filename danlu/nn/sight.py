@@ -23,12 +23,13 @@ class Sight:
     """Made once for all layers; a mask is built when a layer first asks for it.
 
     Args:
-        queries: how many; they are the last of the ``keys`` positions where ``causal``.
+        queries: how many; they are the last of the ``keys`` positions unless ``start`` says otherwise.
         own: whether queries and keys are the same tokens.
         segments: ``(of the queries [B, Q], of the keys [B, K])`` document numbers; None where all is one document.
             Queries without numbers (None) see all keys that are no padding.
         prefix: ``(of the queries, of the keys)``, booleans: tokens of the prefix see each other both ways.
         bias: ``[1, H, Q, K]`` added to the scores.
+        start: ``[1]``: the position of the first query. As a tensor, so that a compiled step serves all positions.
     """
 
     def __init__(  # noqa: PLR0913 (each is a rule of its own)
@@ -42,9 +43,10 @@ class Sight:
         segments: tuple[Tensor | None, Tensor] | None = None,
         prefix: tuple[Tensor, Tensor] | None = None,
         bias: Tensor | None = None,
+        start: Tensor | None = None,
     ) -> None:
         self.queries, self.keys, self.causal, self.own, self.device = queries, keys, causal, own, device
-        self.segments, self.prefix, self.bias = segments, prefix, bias
+        self.segments, self.prefix, self.bias, self.start = segments, prefix, bias, start
         self._masks: dict[Pattern, Tensor | None] = {}
 
     @property
@@ -62,10 +64,11 @@ class Sight:
 
     def visible(self, pattern: Pattern) -> Tensor | None:
         """Booleans ``[1 or B, 1, Q, K]``; None where all see all."""
-        query = torch.arange(self.keys - self.queries, self.keys, device=self.device)[:, None]
+        query = torch.arange(self.queries, device=self.device)[:, None]
+        query = query + (self.keys - self.queries if self.start is None else self.start)
         key = torch.arange(self.keys, device=self.device)[None, :]
         parts = []
-        if self.causal and self.queries > 1:
+        if self.causal and not (self.queries == 1 and self.start is None):
             before = (key <= query)[None, None]
             if self.prefix is not None:
                 both = self.prefix[0][:, None, :, None] & self.prefix[1][:, None, None, :]
@@ -102,9 +105,11 @@ def _same_document(of_queries_BQ: Tensor | None, of_keys_BK: Tensor) -> Tensor:
     return (query == of_keys_BK[:, None, :]) | (query == PADDING)
 
 
-def positions_in_document(segments_BQ: Tensor, segments_BK: Tensor) -> Tensor:
-    """``[B, Q]``: how many earlier tokens are of the same document; the queries are the last Q of the K tokens."""
-    queries, keys = segments_BQ.shape[1], segments_BK.shape[1]
-    earlier = torch.ones(queries, keys, dtype=torch.bool, device=segments_BK.device).tril(keys - queries - 1)
-    same = segments_BQ[:, :, None] == segments_BK[:, None, :]
-    return (same & earlier).sum(2)
+def positions_in_document(segments_BT: Tensor) -> Tensor:
+    """``[B, T]``: how many earlier tokens of its row each token has the document number of."""
+    numbers_BT, order_BT = segments_BT.sort(dim=1, stable=True)
+    place_T = torch.arange(segments_BT.shape[1], device=segments_BT.device)
+    first_BT = torch.ones_like(numbers_BT, dtype=torch.bool)
+    first_BT[:, 1:] = numbers_BT[:, 1:] != numbers_BT[:, :-1]
+    begin_BT = torch.where(first_BT, place_T, 0).cummax(1).values
+    return torch.empty_like(order_BT).scatter_(1, order_BT, place_T - begin_BT)

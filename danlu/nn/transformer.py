@@ -7,6 +7,7 @@ Axes: B batch, T tokens, S positions so far or of the encoder, D model width, V 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from danlu.nn import config
 from danlu.nn.attention import Context
 from danlu.nn.block import Block
-from danlu.nn.cache import KVCache, Memory
+from danlu.nn.cache import KVCache, Memory, Span
 from danlu.nn.config import TransformerConfig
 from danlu.nn.experts import Experts, balance_loss
 from danlu.nn.label_head import make_head
@@ -54,13 +55,23 @@ class Entry(nn.Module):
         return F.dropout(x_BTD, self.dropout, self.training) if self.dropout else x_BTD
 
 
+def call_block(block: Any, x_BTD: Tensor, context: Context) -> Tensor:
+    """One block. A function, for one compilation of it serves all blocks that are alike."""
+    out: Tensor = block(x_BTD, context)
+    return out
+
+
 class Stack(nn.Module):
     """Blocks, one on top of the other, and what surrounds them."""
+
+    step: Callable[[Any, Tensor, Context], Tensor]
+    """How a block is called for tokens that follow others in a cache: :func:`call_block`, compiled or not."""
 
     def __init__(self, stack: config.Stack, dim: int, *, max_length: int) -> None:
         super().__init__()
         self.causal, self.max_length = stack.causal, max_length
         self.layer_drop, self.final_dropout = stack.layer_drop, stack.final_dropout
+        self.step = call_block
         self.mixes = any(layer.attention.linformer for layer in stack.layers)
         kinds = list(dict.fromkeys(layer.attention.rotary for layer in stack.layers if layer.attention.rotary))
         self.rotary = [(kind, _head_dim(stack, kind)) for kind in kinds]
@@ -96,47 +107,52 @@ class Stack(nn.Module):
         cache: KVCache | None,
     ) -> Tensor:
         batch, new, _ = x_BTD.shape
-        start = cache.used if cache is not None else 0
-        end = start + new
-        device = x_BTD.device
-        own = None if segments is None else segments.int()
-        everyone = own
-        if cache is not None:
-            everyone = cache.note(own, batch=batch, new=new)
-            own = None if everyone is None else everyone[:, start:]
-        if self.mixes and own is not None:
-            _check_one_document(own)
-        x_BTD = self.entry(x_BTD, self._positions(own, everyone, start, end, device), types)
-        sight = Sight(
-            queries=new, keys=end, causal=self.causal, own=start == 0, device=device,
-            segments=None if own is None or everyone is None else (own, everyone),
-            prefix=None if prefix is None else (prefix[:, start:], prefix), bias=self._bias(start, end, x_BTD),
+        numbers = None if segments is None else segments.int()
+        span = Span.whole(numbers, new) if cache is None else cache.span(numbers, batch=batch, new=new)
+        if self.mixes and span.own is not None:
+            _check_one_document(span.own)
+        x_BTD = self.entry(x_BTD, self._positions(span, x_BTD.device), types)
+        context = Context(
+            self._sight(span, prefix, x_BTD), self._tables(span.start, span.end), None, span.places,
+            *_look_back(memory, span.own, new, x_BTD.device),
         )  # fmt: skip
-        context = Context(sight, self._tables(start, end), cache, *_look_back(memory, own, new, device))
-        for block in self.blocks:
-            if self.layer_drop and self.training and float(torch.rand(())) < self.layer_drop:
-                continue
-            x_BTD = block(x_BTD, context)
-        if cache is not None:
-            cache.used = end
+        if cache is None:
+            for block in self.blocks:
+                if self.layer_drop and self.training and float(torch.rand(())) < self.layer_drop:
+                    continue
+                x_BTD = block(x_BTD, context)
+        else:
+            run = call_block if span.start == 0 else self.step
+            for block, layer in zip(self.blocks, cache.layers, strict=True):
+                x_BTD = run(block, x_BTD, context._replace(cache=layer))
+            cache.used = span.end
         hidden: Tensor = self.norm(x_BTD)
         return F.dropout(hidden, self.final_dropout, self.training) if self.final_dropout else hidden
 
-    def _positions(
-        self, own: Tensor | None, everyone: Tensor | None, start: int, end: int, device: torch.device
-    ) -> Tensor | None:
+    def _sight(self, span: Span, prefix: Tensor | None, x_BTD: Tensor) -> Sight:
+        assert self.causal or span.keys == span.end, "only causality hides the places behind the last token"
+        of_all = None if prefix is None else F.pad(prefix, (0, span.keys - prefix.shape[1]))
+        return Sight(
+            queries=span.end - span.start, keys=span.keys, causal=self.causal, own=span.start == 0, device=x_BTD.device,
+            segments=None if span.own is None or span.of_keys is None else (span.own, span.of_keys),
+            prefix=None if of_all is None else (of_all[:, span.start : span.end], of_all),
+            bias=self._bias(span, x_BTD),
+            start=None if span.start == 0 or span.places is None else span.places[:1],
+        )  # fmt: skip
+
+    def _positions(self, span: Span, device: torch.device) -> Tensor | None:
         """Position numbers ``[B, T]``, counted within each document; None where none are added."""
         if self.entry.positions is None:
             return None
-        if own is None or everyone is None:
-            return torch.arange(start, end, device=device)[None]
-        return positions_in_document(own, everyone)
+        if span.numbers is None:
+            return torch.arange(span.start, span.end, device=device)[None]
+        return positions_in_document(span.numbers)[:, span.start :]
 
-    def _bias(self, start: int, end: int, x_BTD: Tensor) -> Tensor | None:
+    def _bias(self, span: Span, x_BTD: Tensor) -> Tensor | None:
         if self.bias is None:
             return None
-        places = torch.arange(end, device=x_BTD.device)
-        bias: Tensor = self.bias(places[start:], places)
+        places = torch.arange(span.keys, device=x_BTD.device)
+        bias: Tensor = self.bias(places[span.start : span.end], places)
         # Torch 2.13 reads a bias of float32 wrongly, without a word, where queries are float64.
         return bias.to(torch.promote_types(bias.dtype, x_BTD.dtype))
 

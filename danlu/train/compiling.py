@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
 from danlu.nn import head
+from danlu.nn.speed import CompileSetting, why_not_compiled
 from danlu.nn.transformer import Transformer
-
-CompileSetting = Literal["auto", "on", "off"]
 
 WORTH_STEPS = 100
 """Compiling takes some 30 s the first time; a shorter run would not earn it back."""
@@ -31,7 +28,7 @@ def compile_blocks(model: Transformer, setting: CompileSetting, *, steps: int | 
     The blocks are alike, so one compilation serves them all. Nothing is compiled yet when this
     returns: that happens at the first call (:func:`danlu.train.probe.warm_up`).
     """
-    reason = why_not(setting, steps)
+    reason = why_not_compiled(setting, steps, worth=WORTH_STEPS)
     if reason:
         return Compilation(False, f"no compilation: {reason}")
     for block in model.blocks:
@@ -45,14 +42,3 @@ def without_compilation(model: Transformer) -> None:
     for block in model.blocks:
         block._compiled_call_impl = None
     model.head.chunk_loss = head.chunk_loss
-
-
-def why_not(setting: CompileSetting, steps: int | None) -> str | None:
-    """Why a run of so many steps (None: not known yet) goes without compilation; None where it compiles."""
-    if setting == "off":
-        return "the recipe says so"
-    if shutil.which("g++") is None and shutil.which("clang++") is None and not torch.cuda.is_available():
-        return "no C++ compiler (g++ or clang++) is installed"
-    if setting == "auto" and steps is not None and steps < WORTH_STEPS:
-        return f"{steps} steps are too few to earn it back"
-    return None

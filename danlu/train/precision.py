@@ -1,25 +1,12 @@
-"""Which number type the model computes in, by a rule that is told, and float32 masters for bfloat16 weights."""
+"""Float32 masters for bfloat16 weights."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from danlu.machine import FAST_BFLOAT16, fast_bfloat16
-
-PrecisionSetting = Literal["auto", "bf16", "fp32"]
-
-
-def choose_dtype(setting: PrecisionSetting) -> tuple[torch.dtype, str]:
-    """The number type and the rule that gave it, in words."""
-    if setting != "auto":
-        return (torch.bfloat16 if setting == "bf16" else torch.float32), f"{setting}: the recipe says so"
-    if fast := fast_bfloat16():
-        return torch.bfloat16, f"bf16: this processor multiplies bfloat16 in hardware ({fast})"
-    return torch.float32, f"fp32: this processor has neither {' nor '.join(FAST_BFLOAT16)}; bfloat16 would be slower"
 
 
 class FloatMasters:

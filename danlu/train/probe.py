@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
+from danlu.nn.speed import first_line, from_compiler
 from danlu.objectives.protocol import Objective
 from danlu.train.compiling import without_compilation
 from danlu.train.loop import StepInfo, fit
@@ -57,11 +58,11 @@ def warm_up(training: Training, objective: Objective, say: Callable[[str], None]
     try:
         _run(training, objective, 0)
     except Exception as error:
-        if not _from_compiler(error):
+        if not from_compiler(error):
             raise
         without_compilation(training.model)
         training.compiling.on = False
-        training.compiling.why = f"no compilation: torch.compile failed: {_first_line(error)}"
+        training.compiling.why = f"no compilation: torch.compile failed: {first_line(error)}"
         say(training.compilation)
         _run(training, objective, 0)
 
@@ -69,12 +70,3 @@ def warm_up(training: Training, objective: Objective, say: Callable[[str], None]
 def _run(training: Training, objective: Objective, step: int, *hooks: Callable[[StepInfo], None]) -> None:
     model, batches, optimizer = training.model, training.batches, training.optimizer
     fit(model, batches, objective, optimizer, lambda _: 1e-3, steps=step + 1, start=step, hooks=hooks)
-
-
-def _from_compiler(error: BaseException) -> bool:
-    """Whether an error was raised by ``torch.compile`` and not by the model."""
-    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

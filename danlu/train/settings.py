@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, SkipValidation
 
 from danlu.nn.families import GPT, Family
+from danlu.nn.speed import CompileSetting, PrecisionSetting
 from danlu.objectives.clm import CausalLM
 from danlu.objectives.protocol import Objective
 from danlu.optim.muon import Muon
@@ -14,8 +15,6 @@ from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
 from danlu.optim.schedules import WarmupStableDecay
 from danlu.recipe import OneOf, Settings
 from danlu.train.budget import Budget
-from danlu.train.compiling import CompileSetting
-from danlu.train.precision import PrecisionSetting
 
 
 class SaveInterval(Settings):

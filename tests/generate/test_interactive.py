@@ -21,8 +21,8 @@ from danlu import cli
 from danlu.errors import InputError
 from danlu.generate import interactive
 from danlu.generate.engine import generate, load
-from danlu.generate.interactive import main
 from danlu.generate.sampling import Sampling
+from danlu.generate.source import of_recipe
 from danlu.generate.stage import Generate
 from danlu.recipe import Recipe
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -33,6 +33,10 @@ SETTINGS = Sampling(max_tokens=8)
 @pytest.fixture
 def recipe(run_dir: Path) -> Recipe:
     return Recipe("x", run_dir, 5, {"generate": Generate(sampling=SETTINGS)})
+
+
+def main(recipe: Recipe, *, prompt: str | None = None, chat: bool = False) -> None:
+    interactive.main(of_recipe(recipe), prompt=prompt, chat=chat)
 
 
 def answer(run_dir: Path, text: str, *, seed: int, settings: Sampling = SETTINGS) -> str:

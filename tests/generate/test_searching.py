@@ -33,7 +33,7 @@ def test_one_beam_is_the_greedy_answer(run_dir: Path, stop: tuple[str, ...]) -> 
 
 @pytest.mark.parametrize("search", [Beam(beams=3), Contrastive()], ids=["beam", "contrastive"])
 def test_the_stage_writes_what_is_found(search: Search, run_dir: Path, tmp_path: Path) -> None:
-    section = {"prompts": PROMPTS, "sampling": {"max_tokens": 8}, "search": search}
+    section = {"prompts": PROMPTS, "sampling": {"max_tokens": 8}, "search": search, "precision": "fp32"}
     stage = build(Generate, section, key="generate")
     stage.run(Job(Recipe("x", run_dir, 40, {"generate": stage}), {"pretrain": run_dir / "pretrain"}, tmp_path))
     found = find_answers(load(run_dir / "pretrain/model"), search, PROMPTS, settings=Sampling(max_tokens=8))

@@ -23,7 +23,7 @@ SECTION = {
 
 
 def test_writes_every_sample_with_the_seed_that_gives_it_again(run_dir: Path, tmp_path: Path) -> None:
-    stage = build(Generate, SECTION, key="generate")
+    stage = build(Generate, {**SECTION, "precision": "fp32"}, key="generate")
     recipe = Recipe("x", run_dir, 40, {"generate": stage})
     figures = stage.run(Job(recipe, {need: run_dir / need for need in stage.needs}, tmp_path))
     samples = read_jsonl(tmp_path / "samples.jsonl")
@@ -62,8 +62,8 @@ def test_a_draft_model_changes_no_greedy_sample(run_dir: Path, tmp_path: Path, m
     )
     greedy = {"max_tokens": 12, "temperature": 0}
     draft = str(run_dir / "pretrain/model")
-    drafted = write(run_dir, tmp_path / "1", sampling=greedy, draft=draft, draft_tokens=3)
-    assert drafted == write(run_dir, tmp_path / "2", sampling=greedy)
+    drafted = write(run_dir, tmp_path / "1", sampling=greedy, draft=draft, draft_tokens=3, precision="fp32")
+    assert drafted == write(run_dir, tmp_path / "2", sampling=greedy, precision="fp32")
     assert calls == [3, 3]  # one for each prompt
 
 

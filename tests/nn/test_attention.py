@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 def make(*, kv_heads: int = 2, max_length: int = 512, rotary: int | None = None, **fields: Any) -> Attention:
     settings = config.Attention(HEADS, kv_heads, WIDTH, bias=True, out_bias=True, **fields)
-    layer = Attention(settings, DIM, layer=0, rotary=rotary, max_length=max_length).double()
+    layer = Attention(settings, DIM, rotary=rotary, max_length=max_length).double()
     for weight in layer.parameters():
         torch.nn.init.normal_(weight, std=0.3)
     return layer

@@ -39,7 +39,7 @@ def with_gradients(layer: Attention, x: Tensor, sight: Sight, grad: Tensor, *, b
 
 @pytest.mark.parametrize(("causal", "backend"), [(True, "inductor"), (False, "aot_eager")])  # the first takes seconds
 def test_attention_in_blocks_is_attention(causal: bool, backend: str) -> None:
-    layer = Attention(config.Attention(4, 2, 8), 24, layer=0)  # two query heads a key head; three blocks, one short
+    layer = Attention(config.Attention(4, 2, 8), 24)  # two query heads a key head; three blocks, one short
     segments = torch.randint(3, (2, 150), dtype=torch.int32).sort(dim=1).values
     sight = Sight(queries=150, keys=150, causal=causal, own=True, device=segments.device, segments=(segments, segments))
     x, grad = torch.randn(2, 150, 24), torch.randn(2, 150, 24)

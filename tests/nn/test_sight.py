@@ -149,4 +149,4 @@ def test_positions_count_within_a_document(row: list[int], new: int) -> None:
     first = max(0, len(row) - new)
     segments = torch.tensor([row])
     expected = [row[:place].count(row[place]) for place in range(first, len(row))]
-    assert positions_in_document(segments[:, first:], segments).tolist() == [expected]
+    assert positions_in_document(segments)[:, first:].tolist() == [expected]

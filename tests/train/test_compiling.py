@@ -11,10 +11,10 @@ import torch
 from torch._inductor import config as inductor
 from torch._inductor.utils import fresh_cache
 
+from danlu.nn import speed
 from danlu.nn.families import GPT
 from danlu.nn.transformer import Transformer
 from danlu.objectives.clm import CausalLM
-from danlu.train import compiling
 from danlu.train.budget import Budget
 from danlu.train.compiling import compile_blocks
 from danlu.train.loop import StepInfo, fit
@@ -57,7 +57,7 @@ def test_any_budget_can_be_too_small(budget: Budget, make_training: MakeTraining
 
 
 def test_without_a_compiler(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
+    monkeypatch.setattr(speed.shutil, "which", lambda name: None)
     for setting in ("auto", "on"):
         compiled = compile_blocks(model, setting, steps=None)  # type: ignore[arg-type]
         assert compiled.why == "no compilation: no C++ compiler (g++ or clang++) is installed"

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from danlu import machine
 from danlu.nn.families import GPT, Family, Llama
+from danlu.nn.speed import choose_dtype
 from danlu.nn.transformer import Transformer
 from danlu.objectives.clm import CausalLM
 from danlu.optim.adamw import AdamW
 from danlu.optim.muon import Muon
 from danlu.train.loop import clip_grad_norm, fit
-from danlu.train.precision import FloatMasters, choose_dtype
+from danlu.train.precision import FloatMasters
 from danlu.train.setup import Training
 
 FAST = "this processor multiplies bfloat16 in hardware"

@@ -62,7 +62,8 @@ class GGUFTensor:
         bytes_shape = (*self.shape[:-1], self.shape[-1] // block * size)
         raw = np.frombuffer(self.blocks, np.uint8).reshape(bytes_shape)
         try:
-            values = gguf_package().dequantize(raw, self.kind)
+            with np.errstate(all="ignore"):  # a scale that is no number is found where all weights are looked at
+                values = gguf_package().dequantize(raw, self.kind)
         except NotImplementedError:
             raise CheckpointError(f"{self.path}: {self.name} is of type {self.kind.name}, which is not read") from None
         return torch.from_numpy(np.array(values, dtype=np.float32).reshape(self.shape))

@@ -15,12 +15,13 @@ import torch
 
 from danlu.errors import CheckpointError, InputError, OutputError
 from danlu.files import atomic_write, read_json, sync_folder, write_json, writing
+from danlu.nn.config import Embedding
 from danlu.nn.hf.folder import load_model, save_model, stored_dtype
-from danlu.nn.hf.gguf import load_gguf, stored_gguf_dtype, token_ids
+from danlu.nn.hf.gguf import load_gguf, pooled, stored_gguf_dtype, token_ids
 from danlu.nn.hf.gguf_file import GGUFFile
 from danlu.nn.hf.gguf_tokenizer import write_tokenizer
 from danlu.nn.hf.hub import locate
-from danlu.nn.hf.sentence_transformers import module_files
+from danlu.nn.hf.sentence_transformers import module_files, write_modules
 from danlu.nn.transformer import Transformer
 
 IMPORTED = Path("runs/imported")
@@ -63,7 +64,8 @@ class Source:
     """Keys of ``config.json`` that the model itself does not hold."""
     generation: dict[str, Any]
     """What ``generation_config.json`` holds."""
-    write_tokenizer: Callable[[Path], None]
+    write_others: Callable[[Path], None]
+    """Writes the tokenizer, and how rows are pooled."""
 
 
 def import_model(source: str, out: Path | None = None, *, dtype: str | None = None) -> dict[str, str]:
@@ -132,7 +134,13 @@ def _read_gguf(path: Path, dtype: torch.dtype | None) -> Source:
         generation["eos_token_id"] = [ids["eos_token_id"], turn]  # an answer ends with either
     config = {**dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id")), **ids}
     model = load_gguf(file, dtype=own)
-    return Source(path, model, own, config, generation, lambda folder: write_tokenizer(file, folder))
+
+    def write(folder: Path) -> None:
+        write_tokenizer(file, folder)
+        if isinstance(model.config.head, Embedding) and pooled(file):
+            write_modules(folder, model.config.head, dim=model.config.dim)
+
+    return Source(path, model, own, config, generation, write)
 
 
 def _ids(config: dict[str, Any]) -> dict[str, Any]:
@@ -183,7 +191,7 @@ def _write(found: Source, folder: Path) -> None:
     config = {key: value for key, value in config.items() if key not in TOKEN_IDS} | found.config
     write_json(folder / "config.json", dict(sorted(config.items())))
     write_json(folder / "generation_config.json", found.generation)
-    found.write_tokenizer(folder)
+    found.write_others(folder)
     again = load_model(folder, dtype=found.dtype)
     there, here = again.state_dict(), found.model.state_dict()
     same = again.config == found.model.config and there.keys() == here.keys()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.errors import CheckpointError
+from danlu.files import write_json
 from danlu.nn.config import Embedding, Pooling
 from danlu.nn.hf.config_file import ConfigFile
 
@@ -114,6 +115,22 @@ def module_files(folder: Path) -> list[str]:
     pooling = [f"{plain_name(path, module)}/config.json" for module in _modules(path) if module.get("path")]
     names = [MODULES, *LENGTHS, PROMPTS, *pooling]
     return [name for name in names if (folder / name).is_file()]
+
+
+def write_modules(folder: Path, head: Embedding, *, dim: int) -> None:
+    """Write what :func:`read_pooling` reads, in the form that ``sentence-transformers`` has had from the beginning."""
+    mode = next(name for name, pooling in MODES.items() if pooling == head.pooling)
+    kinds = ["Transformer", "Pooling", *(["Normalize"] if head.normalise else [])]
+    listed = [
+        {"idx": number, "name": str(number), "path": f"{number}_{kind}" if number else "",
+         "type": f"sentence_transformers.models.{kind}"}
+        for number, kind in enumerate(kinds)
+    ]  # fmt: skip
+    flags = {flag: name == mode for flag, name in FLAGS.items()}
+    pooling = folder / "1_Pooling"
+    pooling.mkdir(exist_ok=True)
+    write_json(pooling / "config.json", {"word_embedding_dimension": dim, **flags})
+    write_json(folder / MODULES, listed)
 
 
 def _modules(path: Path) -> list[dict[str, Any]]:

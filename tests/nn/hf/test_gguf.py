@@ -153,7 +153,7 @@ def test_refuses_what_changes_the_arithmetic(case: str, tmp_path: Path, write_gg
 
 def test_refuses_an_architecture_that_is_not_built_here(tmp_path: Path, write_gguf: WriteGGUF) -> None:
     path = write_gguf(tmp_path / "model.gguf", stock_model("llama"), "qwen2moe")
-    with pytest.raises(CheckpointError, match=r"unknown general.architecture 'qwen2moe'; did you mean 'qwen2'\?"):
+    with pytest.raises(CheckpointError, match=r"unknown general.architecture 'qwen2moe'; did you mean 'qwen3moe'\?"):
         load_gguf(GGUFFile.open(path))
 
 

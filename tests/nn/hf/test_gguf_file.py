@@ -18,6 +18,7 @@ gguf = pytest.importorskip("gguf")
 dequant = pytest.importorskip("transformers.integrations.gguf.dequant")
 
 TYPES = {name: number for number, name in dequant.GGML_NAME.items()}
+UNPACKED = {*gguf.quants._type_traits, gguf.GGMLQuantizationType.F32, gguf.GGMLQuantizationType.F16}
 SCALES_F16 = {"Q4_1": (0, 2), "Q2_K": (80, 82), "Q3_K": (108,), "Q6_K": (208,), "IQ1_M": ()}
 """Where in a block scales stand; at the beginning where nothing is said. IQ1_M's is spread over the block."""
 
@@ -49,6 +50,17 @@ def test_quantised_tensors_are_what_transformers_makes_of_them(kind: str, tmp_pa
     assert tensor.shape == (3, 2 * block)
     expected = dequant.dequantize(torch.from_numpy(raw), TYPES[kind]).view(3, 2 * block)
     torch.testing.assert_close(tensor.read(), expected, rtol=1e-5, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("kind", [each.name for each in gguf.GGML_QUANT_SIZES if each in UNPACKED])
+def test_every_type_that_the_package_unpacks_is_read_as_it_unpacks_it(kind: str, tmp_path: Path) -> None:
+    block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
+    raw = np.random.default_rng(1).integers(0, 256, (2, 3, 5 * size), dtype=np.uint8)
+    tensor = GGUFFile.open(write(tmp_path / "x.gguf", tensors={"x": (raw, kind)})).tensors["x"]
+    with np.errstate(all="ignore"):  # scales that are no numbers
+        expected = gguf.dequantize(raw, gguf.GGMLQuantizationType[kind])
+    assert tensor.shape == (2, 3, 5 * block)
+    assert np.array_equal(tensor.read().numpy(), expected.reshape(tensor.shape), equal_nan=True)
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [("F32", np.float32), ("F16", np.float16)])

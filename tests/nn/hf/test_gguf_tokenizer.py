@@ -151,6 +151,21 @@ def test_the_configuration_names_special_tokens_template_and_length(tmp_path: Pa
     assert Tokenizer.load(tmp_path).eot == 0
 
 
+def test_modernberts_ends_are_those_of_an_encoder(tmp_path: Path) -> None:
+    """As its published ``tokenizer.json`` has them: the first text begins, each ends."""
+    original = trained("gpt-2")
+    original.normalizer = normalizers.NFC()
+    named = {"ggml__bos_token_id": 1, "ggml__eos_token_id": 0, "ggml__seperator_token_id": 0}
+    said = {f"ggml__add_{name}_token": True for name in ("bos", "eos", "sep")}
+    write_tokenizer(byte_level_file(tmp_path / "x.gguf", original, "modern-bert", **named, **said), tmp_path)
+    stock = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for text in TEXTS:
+        ids = original.encode(text).ids
+        assert stock(text).input_ids == [1, *ids, 0]
+        assert stock(text, "a").input_ids == [1, *ids, 0, *original.encode("a").ids, 0]
+    assert (stock.cls_token, stock.sep_token) == ("<|im_start|>", "<|end|>")
+
+
 @pytest.mark.skipif(not (SHARED / "tokenizers/gpt2").is_dir(), reason="the shared data are not beside the repository")
 def test_gpt2s_own_tokens(tmp_path: Path) -> None:
     folder = SHARED / "tokenizers/gpt2"
@@ -190,7 +205,7 @@ def test_sentencepiece_tokens_are_those_of_the_tokenizer_that_was_converted(tmp_
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "pre": ({"ggml__pre": "deepseek-v9"}, 'tokenizer.ggml.pre must be gpt-2 or .*; got "deepseek-v9"'),
-    "model": ({"ggml__model": "rwkv"}, 'tokenizer.ggml.model must be gpt2 or llama; got "rwkv"'),
+    "model": ({"ggml__model": "rwkv"}, 'tokenizer.ggml.model must be gpt2 or llama or bert or t5; got "rwkv"'),
     "eos": (
         {"ggml__eos_token_id": 99999},
         "tokenizer.ggml.eos_token_id must be the number of one of .* tokens; got 99999",

@@ -1,0 +1,59 @@
+"""A loaded model made ready to write fast: its weights packed, and the step from token to token compiled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from danlu import log
+from danlu.nn.attention import Context
+from danlu.nn.packed import may_be_packed, pack
+from danlu.nn.speed import CompileSetting, first_line, from_compiler, why_not_compiled
+from danlu.nn.transformer import Transformer, call_block
+
+WORTH_CALLS = 20_000
+"""Compiling takes some 5 s, and a compiled block saves some 0.3 ms; fewer calls of a block would not earn it back."""
+SHAPES = 64
+"""So many kinds of blocks and numbers of rows may be compiled; the compiler's own limit of 8 is meant for loops."""
+
+
+def prepare(model: Transformer, setting: CompileSetting, *, tokens: int | None) -> str:
+    """Pack the model's weights and compile its steps where that pays; what was done, in words.
+
+    The model can then no longer train nor be saved.
+
+    Args:
+        tokens: how many steps will be written; None where nobody knows, which does not pay unless ``setting`` is on.
+    """
+    packed = may_be_packed(model)
+    if packed:
+        pack(model)
+    decoder = model.decoder
+    assert decoder is not None
+    calls = 0 if tokens is None else tokens * len(decoder.blocks)
+    reason = why_not_compiled(setting, calls, worth=WORTH_CALLS)
+    if reason is None:
+        decoder.step = CompiledStep()
+    compiled = "steps are compiled by torch.compile" if reason is None else f"no compilation: {reason}"
+    return f"{'weights are packed' if packed else 'weights are as they were'}; {compiled}"
+
+
+class CompiledStep:
+    """:func:`call_block`, compiled; where the compiler fails, that is told once and blocks run without it."""
+
+    def __init__(self) -> None:
+        torch._dynamo.config.recompile_limit = max(SHAPES, torch._dynamo.config.recompile_limit)
+        self._compiled: Any = torch.compile(call_block)
+
+    def __call__(self, block: Any, x_BTD: Tensor, context: Context) -> Tensor:
+        try:
+            out: Tensor = self._compiled(block, x_BTD, context)
+        except Exception as error:
+            if not from_compiler(error):
+                raise
+            log.say(f"no compilation: torch.compile failed: {first_line(error)}")
+            self._compiled = call_block
+            out = call_block(block, x_BTD, context)
+        return out

@@ -1,0 +1,122 @@
+"""Which model writes, with which settings and seed: those of a recipe, or of a folder that no recipe has made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import Field
+
+from danlu.errors import CheckpointError, InputError, RecipeError
+from danlu.files import read_json
+from danlu.generate.sampling import Sampling
+from danlu.generate.stage import Generate
+from danlu.nn.config import Embedding, Head, TransformerConfig
+from danlu.nn.hf.folder import load_config
+from danlu.nn.hf.given import check_given
+from danlu.recipe import Recipe, build, plain
+from danlu.recipe_file import apply_override
+from danlu.runs import RunFolder
+
+FILE = "generation_config.json"
+KEYS = {
+    "max_new_tokens": "max_tokens", "temperature": "temperature", "top_k": "top_k", "top_p": "top_p",
+    "min_p": "min_p", "typical_p": "typical_p", "repetition_penalty": "repetition_penalty",
+    "no_repeat_ngram_size": "no_repeat_ngram",
+}  # fmt: skip
+"""What ``transformers`` calls a setting -> what we call it; other keys of the file count for nothing here."""
+NO_LIMIT = {"top_k": 0, "no_repeat_ngram_size": 0}
+"""Numbers with which ``transformers`` turns a setting off."""
+DRAWS = {"temperature": 1.0, "top_k": 50}
+"""What ``transformers`` takes where a file says ``do_sample: true`` and nothing else."""
+
+
+class Source(NamedTuple):
+    """A model's folder, and how it is asked."""
+
+    folder: Path
+    settings: Sampling
+    seed: int
+
+
+class Asked(Sampling):
+    """What can be set where there is no recipe."""
+
+    seed: int = Field(default=1, ge=0, lt=2**32)
+    """What the draws follow from."""
+
+
+def of_recipe(recipe: Recipe) -> Source:
+    """The model that the run's ``pretrain`` finished, else that of its ``export`` folder.
+
+    Raises:
+        InputError: the run has no trained model yet.
+    """
+    section = recipe.sections.get("generate", Generate())
+    assert isinstance(section, Generate)
+    run = RunFolder(recipe.run_dir)
+    if run.done("pretrain"):
+        folder = run.stage("pretrain") / "model"
+    elif run.done("export"):
+        folder = run.stage("export")
+    else:
+        raise InputError(f"{run.path} holds no trained model yet; run 'danlu run' with this recipe first")
+    return Source(folder, section.sampling, section.first_seed(recipe.seed))
+
+
+def of_folder(folder: Path, overrides: Sequence[str]) -> Source:
+    """The model in ``folder``; the settings are the overrides, else the folder's own, else ours.
+
+    Raises:
+        InputError, CheckpointError: there is no model, it is damaged, or it writes no text.
+        RecipeError: an override is wrong.
+    """
+    check_given(folder)
+    values: dict[str, Any] = {}
+    for override in overrides:
+        apply_override(values, override)
+    build(Asked, values, key="")  # an override that is wrong is told before any file
+    config = load_config(folder)
+    _check_writes(folder, config)
+    asked = build(Asked, {**folder_defaults(folder, config), **values}, key="")
+    return Source(folder, Sampling(**{name: getattr(asked, name) for name in Sampling.model_fields}), asked.seed)
+
+
+def folder_defaults(folder: Path, config: TransformerConfig) -> dict[str, Any]:
+    """The settings that ``generation_config.json`` asks for, by our names.
+
+    ``do_sample: false`` is temperature 0, and ``do_sample: true`` brings the defaults of ``transformers``. A file
+    without that key leaves how a decoder draws to us; a model with an encoder, which answers, takes the likeliest
+    token, as ``transformers`` does.
+
+    Raises:
+        CheckpointError: a value is none of such a setting.
+    """
+    path = folder / FILE
+    file = read_json(path) or {}  # one that is damaged is told by ``special_tokens.py``, which has to read it too
+    draws = file.get("do_sample")
+    if not isinstance(draws, bool | None):
+        raise CheckpointError(f"{path}: do_sample must be true or false; got {draws!r:.40}")
+    values: dict[str, Any] = dict(DRAWS) if draws else {}
+    for theirs, ours in KEYS.items():
+        value = file.get(theirs)
+        if value is not None:
+            values[ours] = None if value == NO_LIMIT.get(theirs) else value
+    if draws is False or (draws is None and config.encoder is not None):
+        values["temperature"] = 0.0
+    try:
+        return {name: plain(build(Sampling, values, key=""))[name] for name in values}
+    except RecipeError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def _check_writes(folder: Path, config: TransformerConfig) -> None:
+    if config.decoder is not None and isinstance(config.head, Head):
+        return
+    if isinstance(config.head, Embedding):
+        instead = f"'danlu embed {folder} TEXTS.txt --out VECTORS.npy' makes vectors of texts with it"
+    else:
+        instead = "Python callers use it through danlu.nn.hf.folder.load_model"
+    kind = "an encoder" if config.decoder is None else "a decoder without a language-model head"
+    raise InputError(f"the model in {folder} is {kind} ({config.family}) and writes no text; {instead}")

@@ -1,0 +1,82 @@
+"""What is done to a model before it writes, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from danlu import log
+from danlu.generate.prepare import SHAPES, CompiledStep, prepare
+from danlu.nn.cache import KVCache
+from danlu.nn.families import Llama
+from danlu.nn.packed import PackedLinear
+from danlu.nn.transformer import Transformer, call_block
+
+MakeModel = Callable[[], Transformer]
+
+
+@pytest.fixture
+def make_model() -> MakeModel:
+    def make() -> Transformer:
+        settings = Llama(layers=3, dim=36, heads=6, kv_heads=2, head_dim=8)
+        model = Transformer(settings.config(vocab_size=97, max_length=40))
+        torch.manual_seed(0)
+        for weight in model.parameters():
+            torch.nn.init.normal_(weight, std=0.2)
+        return model.eval()
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("setting", "tokens", "told"),
+    [
+        ("auto", 10, "too few"),
+        ("auto", None, "too few"),
+        ("auto", 10**6, "steps are compiled"),
+        ("off", 10**6, "the recipe says so"),
+        ("on", 1, "steps are compiled"),
+    ],
+)
+def test_what_pays_is_compiled_and_told(setting: Any, tokens: int | None, told: str, make_model: MakeModel) -> None:
+    model = make_model()
+    said = prepare(model, setting, tokens=tokens)
+    assert said.startswith("weights are packed; ") and told in said
+    assert isinstance(model.blocks[0].mlp.up, PackedLinear)
+    assert model.decoder is not None
+    assert isinstance(model.decoder.step, CompiledStep) is ("compiled by" in said)
+
+
+def test_a_compiler_that_fails_is_told_once(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(log, "say", said.append)
+    model = make_model()
+    expected = model(tokens := torch.randint(0, 97, (1, 8)))
+    assert model.decoder is not None
+    model.decoder.step = step = CompiledStep()
+
+    def broken(*_: Any) -> Any:
+        raise torch._dynamo.exc.BackendCompilerFailed(lambda: None, RuntimeError("no such header"), None)
+
+    step._compiled = broken
+    cache = KVCache(model.config, batch=1, length=8, dtype=torch.float32)
+    with torch.inference_mode():
+        parts = [model(part, cache=cache) for part in torch.split(tokens, [5, 1, 1, 1], dim=1)]
+    torch.testing.assert_close(torch.cat(parts, 1), expected, rtol=1e-4, atol=1e-4)
+    assert len(said) == 1 and "torch.compile failed" in said[0]
+    assert step._compiled is call_block
+
+
+def test_errors_of_the_model_stay_errors() -> None:
+    step = CompiledStep()
+
+    def broken(*_: Any) -> Any:
+        raise ValueError("ours")
+
+    step._compiled = broken
+    with pytest.raises(ValueError, match="ours"):
+        step(None, torch.zeros(1), None)  # type: ignore[arg-type]
+    assert torch._dynamo.config.recompile_limit >= SHAPES
