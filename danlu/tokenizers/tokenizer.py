@@ -3,6 +3,7 @@
 Byte-level and character BPE are trained here; WordPiece (BERT), Unigram (T5) and SentencePiece's BPE (Llama 2) come
 with imported models. Text that looks like a special token is text: ``encode("<|endoftext|>")`` never gives the one
 token that parts documents. Stock ``transformers`` does the same when called with ``split_special_tokens=True``.
+Unigram is the exception for both: its special tokens are pieces like others.
 """
 
 from __future__ import annotations

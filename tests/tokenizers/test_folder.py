@@ -27,12 +27,19 @@ def change(path: Path, **values: Any) -> None:
     path.write_text(json.dumps({**(json.loads(path.read_text()) if path.exists() else {}), **values}))
 
 
-@pytest.mark.parametrize("kind", ["WordPiece", "Unigram", "byte fallback", "byte level"])
+@pytest.mark.parametrize(
+    ("kind", "tokenizer_class"),
+    [("WordPiece", "BertTokenizer"), ("Unigram", "T5Tokenizer"), ("byte fallback", "LlamaTokenizer"),
+     ("byte level", "GPT2Tokenizer")],
+)  # fmt: skip
 @pytest.mark.parametrize("model_type", ["llama", "t5", "bert", "gpt2", "mistral"])
 def test_what_is_saved_is_read_alike_beside_any_model(
-    kinds: dict[str, Path], tmp_path: Path, kind: str, model_type: str
+    kinds: dict[str, Path], tmp_path: Path, kind: str, tokenizer_class: str, model_type: str
 ) -> None:
-    ours = Tokenizer.load(kinds[kind])
+    """Whatever class the folder names: of some, ``transformers`` would take the vocabulary and leave the rest."""
+    there = Path(shutil.copytree(kinds[kind], tmp_path / "there"))
+    change(there / "tokenizer_config.json", tokenizer_class=tokenizer_class)
+    ours = Tokenizer.load(there)
     ours.save(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
     for again in (Tokenizer.load(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)):
