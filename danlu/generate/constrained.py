@@ -26,15 +26,17 @@ class Constraint:
     """What one answer has to match, and how far it has come.
 
     Args:
-        matcher: llguidance's, at the beginning of the answer.
+        grammar: in llguidance's words.
         ends: tokens that end an answer; they are allowed where the answer is whole, other special tokens never.
 
     Raises:
         InputError: no token of the vocabulary begins such an answer.
     """
 
-    def __init__(self, matcher: Any, tokenizer: Tokenizer, *, ends: Iterable[int]) -> None:
-        self._matcher, self._eot, self._unknown = matcher, tokenizer.eot, tokenizer.unknown
+    def __init__(self, tokenizer: Tokenizer, grammar: str, *, ends: Iterable[int], begun: bool) -> None:
+        self._tokenizer, self._grammar, self._begun = tokenizer, grammar, begun or tokenizer.begins_as_it_goes_on
+        self._matcher = _matcher(tokenizer, grammar, first=not self._begun)
+        self._eot, self._unknown = tokenizer.eot, tokenizer.unknown
         self._vocab_size = tokenizer.vocab_size
         self._ends = sorted(end for end in ends if end < tokenizer.vocab_size) or [tokenizer.eot]
         self.allowed_V = self._mask()
@@ -46,6 +48,10 @@ class Constraint:
         """Go on behind ``token``, which was allowed."""
         taken = self._matcher.consume_token(token)
         assert taken, self._matcher.get_error()
+        if not self._begun:  # the tokens behind the first are written otherwise
+            written = self._tokenizer.token_bytes(token, first=True)
+            self._begun, self._matcher = True, _matcher(self._tokenizer, self._grammar, first=False)
+            self._matcher.consume_tokens(_known(self._tokenizer, first=False).tokenize_bytes(written))
         self.allowed_V = self._mask()
 
     @property
@@ -72,9 +78,18 @@ class Constraint:
 
 
 def constraint_of(
-    tokenizer: Tokenizer, *, ends: Iterable[int], regex: str | None, json_schema: dict[str, Any] | None
+    tokenizer: Tokenizer,
+    *,
+    ends: Iterable[int],
+    regex: str | None,
+    json_schema: dict[str, Any] | None,
+    begun: bool = True,
 ) -> Constraint | None:
     """The constraint that a new answer is held to; None where there is none.
+
+    Args:
+        begun: whether the answer goes on from a text, as a decoder's does; at the beginning of one, tokens of
+            SentencePiece lose the space before them.
 
     Raises:
         InputError: llguidance is not installed, or nothing of the vocabulary begins such an answer.
@@ -82,8 +97,7 @@ def constraint_of(
     if regex is None and json_schema is None:
         return None
     grammar = _of_regex(regex) if regex is not None else _of_schema(json.dumps(json_schema, ensure_ascii=False))
-    matcher = _library().LLMatcher(_known(tokenizer), grammar, log_level=0)
-    return Constraint(matcher, tokenizer, ends=ends)
+    return Constraint(tokenizer, grammar, ends=ends, begun=begun)
 
 
 def check_regex(regex: str) -> None:
@@ -125,20 +139,41 @@ def _library() -> Any:
 class _Vocabulary:
     """A tokenizer as llguidance wants to see one: with a token for every byte, the missing ones behind all others."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, first: bool) -> None:
         self._tokenizer = tokenizer
         self.eos_token_id = tokenizer.eot
         self.bos_token_id = None
-        tokens = [tokenizer.token_bytes(id) for id in range(tokenizer.vocab_size)]
+        tokens = [tokenizer.token_bytes(id, first=first) for id in range(tokenizer.vocab_size)]
         self.tokens = tokens + sorted({bytes([byte]) for byte in range(256)} - set(tokens))
         self.special_token_ids = [id for id, token in enumerate(tokens) if not token or id == tokenizer.unknown]
+        self._special = frozenset(self.special_token_ids)
+        self._id_of = {token: id for id, token in enumerate(self.tokens) if id not in self._special}
+        self._longest = max(map(len, self._id_of))
 
     def __call__(self, text: bytes | str) -> list[int]:
-        return self._tokenizer.encode(text.decode(errors="replace") if isinstance(text, bytes) else text)
+        """The usual tokens of a text; the longest that fit where these would write another text."""
+        content = text if isinstance(text, bytes) else text.encode()
+        usual = self._tokenizer.encode(content.decode(errors="replace"))
+        written = b"".join(self.tokens[id] for id in usual)
+        return usual if written == content and self._special.isdisjoint(usual) else self._greedy(content)
+
+    def _greedy(self, content: bytes) -> list[int]:
+        ids, place = [], 0
+        while place < len(content):
+            length = next(
+                length for length in range(self._longest, 0, -1) if content[place : place + length] in self._id_of
+            )
+            ids.append(self._id_of[content[place : place + length]])
+            place += length
+        return ids
 
 
 @functools.lru_cache(maxsize=4)
-def _known(tokenizer: Tokenizer) -> Any:
+def _known(tokenizer: Tokenizer, *, first: bool) -> Any:
     """The tokenizer in llguidance's form, which takes a second to make of a large vocabulary."""
     library = _library()
-    return library.LLTokenizer(library.TokenizerWrapper(_Vocabulary(tokenizer)))
+    return library.LLTokenizer(library.TokenizerWrapper(_Vocabulary(tokenizer, first=first)))
+
+
+def _matcher(tokenizer: Tokenizer, grammar: str, *, first: bool) -> Any:
+    return _library().LLMatcher(_known(tokenizer, first=first), grammar, log_level=0)

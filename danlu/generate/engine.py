@@ -75,11 +75,14 @@ class Row:
         self._begin = len(self.context)
         self._limit = settings.max_tokens
         self._vocab_size = tokenizer.vocab_size
-        self._characters = tokenizer.stream()
         self._stops = StopFilter(settings.stop)
         self._constraint: Constraint | None = constraint_of(
-            tokenizer, ends=self._special.ends, regex=settings.regex, json_schema=settings.json_schema
-        )
+            tokenizer, ends=self._special.ends, regex=settings.regex, json_schema=settings.json_schema,
+            begun=tokenizer.begun(self.context),
+        )  # fmt: skip
+        # What follows a constraint must not be tidied afterwards.
+        spelled = tokenizer.stream if self._constraint is None else tokenizer.spell
+        self._characters = spelled(after=self.context)
 
     @property
     def drawn(self) -> list[int]:

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from danlu.errors import DanluError, InputError, RecipeError, suggestion
-from danlu.generate.engine import Loaded, load, stream
+from danlu.generate.engine import Loaded, stream
+from danlu.generate.prepare import load_ready
 from danlu.generate.sampling import Sampling
 from danlu.generate.source import Source
 from danlu.log import harmless, say, short
@@ -89,9 +90,10 @@ def main(source: Source, *, prompt: str | None = None, chat: bool = False) -> No
             prompt.encode()
         except UnicodeEncodeError:
             raise InputError(f"--prompt must be UTF-8; got {prompt!r}") from None
-    loaded = load(source.folder)
+    loaded, how = load_ready(source.folder, source.speed, tokens=None if chat else source.settings.max_tokens)
     if sys.stdout.isatty():
         say(dim(f"with the model in {source.folder}, {parameters(loaded.model)} parameters"))
+        say(dim(how))
         say(dim(differing(source.settings)))
     conversation = Conversation(loaded, source.settings, source.seed)
     if prompt is not None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from danlu import log
 from danlu.files import atomic_write, writing
-from danlu.generate.engine import generate, load
+from danlu.generate.engine import generate
+from danlu.generate.prepare import load_ready
 from danlu.generate.source import Source
 from danlu.text.lists import check_new_file, read_list
 
@@ -28,7 +29,11 @@ def answer_file(source: Source, prompts: Path, out: Path) -> None:
     """
     texts = [line.text for line in read_list(prompts, default="prompt")]
     check_new_file(out, ".jsonl")
-    model, tokenizer, special = load(source.folder)
+    batches = -(-len(texts) // PROMPTS_AT_ONCE)
+    (model, tokenizer, special), how = load_ready(
+        source.folder, source.speed, tokens=batches * source.settings.max_tokens
+    )
+    log.say(how)
     lines: list[str] = []
     tokens, began = 0, time.perf_counter()
     with log.progress("generate", len(texts), "prompts") as progress:

@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from danlu import log
+from danlu.generate.engine import Loaded, load
 from danlu.nn.attention import Context
 from danlu.nn.packed import may_be_packed, pack
-from danlu.nn.speed import CompileSetting, first_line, from_compiler, why_not_compiled
+from danlu.nn.speed import (
+    CompileSetting,
+    PrecisionSetting,
+    choose_dtype,
+    first_line,
+    from_compiler,
+    why_not_compiled,
+)
 from danlu.nn.transformer import Transformer, call_block
 
 WORTH_CALLS = 20_000
 """Compiling takes some 5 s, and a compiled block saves some 0.3 ms; fewer calls of a block would not earn it back."""
 SHAPES = 64
 """So many kinds of blocks and numbers of rows may be compiled; the compiler's own limit of 8 is meant for loops."""
+
+
+class Speed(NamedTuple):
+    """How fast the model is to be, as settings say it."""
+
+    precision: PrecisionSetting = "auto"
+    compile: CompileSetting = "auto"
+
+
+def load_ready(folder: Path, speed: Speed, *, tokens: int | None) -> tuple[Loaded, str]:
+    """The model in ``folder``, ready to write so many tokens (None: nobody knows), and what was done, in words.
+
+    Raises:
+        InputError, CheckpointError: as :func:`danlu.generate.engine.load`.
+    """
+    dtype, why = choose_dtype(speed.precision)
+    loaded = load(folder, dtype=dtype)
+    return loaded, f"precision {why}; {prepare(loaded.model, speed.compile, tokens=tokens)}"
 
 
 def prepare(model: Transformer, setting: CompileSetting, *, tokens: int | None) -> str:

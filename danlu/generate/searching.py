@@ -26,12 +26,12 @@ def find_answers(loaded: Loaded, search: Search, prompts: Sequence[str], *, sett
         model, [context for context, _ in begins], eot=special.ends, max_tokens=settings.max_tokens,
         sources=sources or None, vocab_size=tokenizer.vocab_size,
     )  # fmt: skip
-    return [_answer(loaded, ids, settings) for ids in found]
+    return [_answer(loaded, context, ids, settings) for (context, _), ids in zip(begins, found, strict=True)]
 
 
-def _answer(loaded: Loaded, ids: list[int], settings: Sampling) -> Answer:
+def _answer(loaded: Loaded, context: list[int], ids: list[int], settings: Sampling) -> Answer:
     ended = bool(ids) and ids[-1] in loaded.special.ends
     stops = StopFilter(settings.stop)
-    text = stops.push(loaded.tokenizer.decode(ids[:-1] if ended else ids)) + stops.flush()
+    text = stops.push(loaded.tokenizer.decode(ids[:-1] if ended else ids, after=context)) + stops.flush()
     end: End = "stop" if stops.stopped else "end_of_text" if ended else "max_tokens"
     return Answer(text, tuple(ids), end)

@@ -10,11 +10,13 @@ from pydantic import Field
 
 from danlu.errors import CheckpointError, InputError, RecipeError
 from danlu.files import read_json
+from danlu.generate.prepare import Speed
 from danlu.generate.sampling import Sampling
 from danlu.generate.stage import Generate
 from danlu.nn.config import Embedding, Head, TransformerConfig
 from danlu.nn.hf.folder import load_config
 from danlu.nn.hf.given import check_given
+from danlu.nn.speed import CompileSetting, PrecisionSetting
 from danlu.recipe import Recipe, build, plain
 from danlu.recipe_file import apply_override
 from danlu.runs import RunFolder
@@ -38,6 +40,7 @@ class Source(NamedTuple):
     folder: Path
     settings: Sampling
     seed: int
+    speed: Speed = Speed()
 
 
 class Asked(Sampling):
@@ -45,6 +48,11 @@ class Asked(Sampling):
 
     seed: int = Field(default=1, ge=0, lt=2**32)
     """What the draws follow from."""
+    precision: PrecisionSetting = "auto"
+    """The model's number type; auto is bf16 where the processor multiplies it in hardware."""
+    compile: CompileSetting = "auto"
+    """Whether ``torch.compile`` makes the steps from token to token faster; auto leaves it out where it would not
+    pay."""
 
 
 def of_recipe(recipe: Recipe) -> Source:
@@ -62,7 +70,7 @@ def of_recipe(recipe: Recipe) -> Source:
         folder = run.stage("export")
     else:
         raise InputError(f"{run.path} holds no trained model yet; run 'danlu run' with this recipe first")
-    return Source(folder, section.sampling, section.first_seed(recipe.seed))
+    return Source(folder, section.sampling, section.first_seed(recipe.seed), section.speed)
 
 
 def of_folder(folder: Path, overrides: Sequence[str]) -> Source:
@@ -80,7 +88,8 @@ def of_folder(folder: Path, overrides: Sequence[str]) -> Source:
     config = load_config(folder)
     _check_writes(folder, config)
     asked = build(Asked, {**folder_defaults(folder, config), **values}, key="")
-    return Source(folder, Sampling(**{name: getattr(asked, name) for name in Sampling.model_fields}), asked.seed)
+    settings = Sampling(**{name: getattr(asked, name) for name in Sampling.model_fields})
+    return Source(folder, settings, asked.seed, Speed(asked.precision, asked.compile))
 
 
 def folder_defaults(folder: Path, config: TransformerConfig) -> dict[str, Any]:

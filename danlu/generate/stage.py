@@ -12,12 +12,12 @@ from pydantic import Field, SkipValidation, model_validator
 from danlu import log
 from danlu.files import atomic_write
 from danlu.generate.engine import Answer, Loaded, generate, load
-from danlu.generate.prepare import prepare
+from danlu.generate.prepare import Speed, load_ready
 from danlu.generate.sampling import Sampling
 from danlu.generate.search import Search
 from danlu.generate.searching import find_answers
 from danlu.generate.speculative import Drafting, speculate
-from danlu.nn.speed import CompileSetting, PrecisionSetting, choose_dtype
+from danlu.nn.speed import CompileSetting, PrecisionSetting
 from danlu.recipe import OneOf, Settings
 from danlu.runs import Figures, Job, Stage
 from danlu.text.language import detect_language
@@ -76,6 +76,11 @@ class Generate(Stage):
             raise ValueError(f"a search draws nothing and minds no sampling.{odd[0]}; leave it or search out")
         return self
 
+    @property
+    def speed(self) -> Speed:
+        """What the settings say of it."""
+        return Speed(self.precision, self.compile)
+
     def first_seed(self, recipe_seed: int) -> int:
         """The seed of the first sample, and of the first answer at the terminal."""
         return recipe_seed if self.seed is None else self.seed
@@ -87,7 +92,8 @@ class Generate(Stage):
         """
         folder = job.inputs["pretrain"] / "model"
         log.say(f"with the model in {folder}")
-        loaded = self.load(folder, tokens=len(self.prompts) * self.sampling.max_tokens)
+        loaded, how = load_ready(folder, self.speed, tokens=len(self.prompts) * self.sampling.max_tokens)
+        log.say(how)
         drafting = None
         if self.draft is not None:
             drafting = Drafting(loaded, load(self.draft, dtype=loaded.model.embedding.weight.dtype), self.draft_tokens)
@@ -103,17 +109,6 @@ class Generate(Stage):
         seconds = time.perf_counter() - began
         atomic_write(job.out / "samples.jsonl", "".join(lines).encode())
         return {"samples": len(lines), "tokens": tokens, "tokens_per_second": round(tokens / seconds, 1)}
-
-    def load(self, folder: Path, *, tokens: int | None) -> Loaded:
-        """The model in ``folder``, made ready to write so many tokens, which is said.
-
-        Raises:
-            InputError, CheckpointError: as :func:`danlu.generate.engine.load`.
-        """
-        dtype, why = choose_dtype(self.precision)
-        loaded = load(folder, dtype=dtype)
-        log.say(f"precision {why}; {prepare(loaded.model, self.compile, tokens=tokens)}")
-        return loaded
 
     def _answers(self, loaded: Loaded, drafting: Drafting | None, prompts: list[str], seed: int) -> list[Answer]:
         if self.search is not None:

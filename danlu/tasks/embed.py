@@ -20,6 +20,7 @@ from danlu.nn.hf.folder import load_model
 from danlu.nn.hf.sentence_transformers import TextSettings, read_texts
 from danlu.nn.sight import PADDING
 from danlu.nn.transformer import Transformer
+from danlu.tokenizers.folder import read_tokenizer
 
 BATCH_TOKENS = 4096
 """Tokens, padding included, that go through the model together."""
@@ -59,13 +60,7 @@ class Embedder:
             InputError, CheckpointError: a file is missing or damaged, or the model embeds no texts.
         """
         dtype = dtype or (torch.bfloat16 if fast_bfloat16() else torch.float32)
-        path = folder / "tokenizer.json"
-        try:
-            tokenizer = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"no tokenizer in {folder}: tokenizer.json is missing") from None
-        except Exception as error:  # the tokenizers library raises bare Exception
-            raise InputError(f"{path} is damaged: {error}") from None
+        tokenizer, _ = read_tokenizer(folder)
         return cls(load_model(folder, dtype=dtype), tokenizer, texts=read_texts(folder))
 
     @torch.inference_mode()

@@ -1,15 +1,15 @@
-"""A tokenizer as a folder in Hugging Face form: ``tokenizer.json`` and ``tokenizer_config.json``.
+"""A tokenizer: text to token ids and back, of whichever kind the folder holds.
 
-Text that looks like a special token is text: ``encode("<|endoftext|>")`` never gives the one token that
-parts documents. Stock ``transformers`` does the same when called with ``split_special_tokens=True``.
+Byte-level and character BPE are trained here; WordPiece (BERT), Unigram (T5) and SentencePiece's BPE (Llama 2) come
+with imported models. Text that looks like a special token is text: ``encode("<|endoftext|>")`` never gives the one
+token that parts documents. Stock ``transformers`` does the same when called with ``split_special_tokens=True``.
+Unigram is the exception for both: its special tokens are pieces like others.
 """
 
 from __future__ import annotations
 
-import codecs
 import json
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,15 @@ import tokenizers
 
 from danlu.errors import InputError
 from danlu.files import atomic_write
+from danlu.tokenizers.folder import content_of, read_tokenizer
+from danlu.tokenizers.spelling import spelling_of
+from danlu.tokenizers.stream import REPLACEMENT, TokenStream
+from danlu.tokenizers.tidy import Tidy
 
 END_OF_TEXT = "<|endoftext|>"
 """Begins every document, ends every answer; id 0 in the tokenizers that are trained here."""
 UNKNOWN = "<|unknown|>"
-"""What a character-level vocabulary gives for a character that it lacks."""
-REPLACEMENT = "\ufffd"
-"""What is decoded for an unknown character and for bytes that are no UTF-8."""
+"""What a character-level vocabulary gives for a character that it lacks; it is decoded as U+FFFD."""
 
 
 class Tokenizer:
@@ -36,6 +38,8 @@ class Tokenizer:
         self.vocab_size: int = inner.get_vocab_size(with_added_tokens=True)
         eot = self._special("eos_token")
         if eot is None:
+            eot = self._special("sep_token")  # BERT's, which ends its texts
+        if eot is None:
             raise InputError(
                 f"tokenizer_config.json names no token of tokenizer.json as eos_token: {config.get('eos_token')!r}"
             )
@@ -43,24 +47,24 @@ class Tokenizer:
         self.bos: int | None = self._special("bos_token")
         unknown = self._special("unk_token")
         self.unknown: int | None = unknown if unknown != eot else None  # GPT-2's names one token for all
-        self._bytes = _token_bytes(inner, self.unknown)
+        character = inner.token_to_id(UNKNOWN)
+        self._spelling = spelling_of(inner, {} if character is None else {character: REPLACEMENT})
+        self.begins_as_it_goes_on = not self._spelling.leading_spaces and self._spelling.first == self._spelling.within
+        """Whether tokens are written alike at the beginning of a text and within."""
+        self._tidies = bool(config.get("clean_up_tokenization_spaces")) and not isinstance(
+            inner.model, tokenizers.models.BPE
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
-        """The tokenizer in ``folder``.
+        """The tokenizer in ``folder``: a ``tokenizer.json``, or else a ``vocab.txt`` or a SentencePiece file.
 
         Raises:
             InputError: a file is missing or damaged, or it names no end-of-text token.
         """
-        try:
-            inner = tokenizers.Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
-            config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise InputError(f"no tokenizer in {folder}: {error.filename} is missing") from None
-        except Exception as error:  # the tokenizers library raises bare Exception
-            if isinstance(error, OSError | MemoryError):
-                raise
-            raise InputError(f"the tokenizer in {folder} is damaged: {error}") from None
+        inner, config = read_tokenizer(folder)
+        if not config.keys() & {"eos_token", "sep_token"} and not (folder / "tokenizer_config.json").exists():
+            raise InputError(f"no tokenizer in {folder}: tokenizer_config.json is missing")
         return cls(inner, config)
 
     def save(self, folder: Path) -> None:
@@ -89,39 +93,44 @@ class Tokenizer:
         start = next((place for place in places if framed[place : place + len(plain)] == plain), 0)
         return framed[:start], framed[start + len(plain) :]
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of ``ids``: the end-of-text token is no text, an unknown character is U+FFFD."""
-        return b"".join(self._bytes[id] for id in ids).decode(errors="replace")
+    def decode(self, ids: Iterable[int], *, after: Iterable[int] = ()) -> str:
+        """The text of ``ids``: special tokens are no text, an unknown character is U+FFFD.
 
-    def stream(self) -> TokenStream:
-        """A decoder to be fed one token at a time."""
-        return TokenStream(self)
+        Args:
+            after: the tokens that the text goes on from, where it does: a word keeps the space before it.
+        """
+        stream = self.stream(after=after)
+        return "".join(map(stream.push, ids)) + stream.flush()
 
-    def token_bytes(self, id: int) -> bytes:
-        """The bytes that one token stands for; a character may be spread over several tokens."""
-        return self._bytes[id]
+    def stream(self, *, after: Iterable[int] = ()) -> TokenStream:
+        """A decoder to be fed one token at a time; joined, its pieces are what ``decode`` gives."""
+        tidy = Tidy() if self._tidies else None
+        return TokenStream(self._spelling, begun=self.begun(after), tidy=tidy)
+
+    def spell(self, *, after: Iterable[int] = ()) -> TokenStream:
+        """``stream``, of exactly the bytes of the tokens: without ``clean_up_tokenization_spaces``."""
+        return TokenStream(self._spelling, begun=self.begun(after))
+
+    def begun(self, ids: Iterable[int]) -> bool:
+        """Whether there is text in ``ids``."""
+        return any(id not in self._spelling.silent for id in ids)
+
+    def token_bytes(self, id: int, *, first: bool = False) -> bytes:
+        """The bytes that one token stands for; a character may be spread over several tokens.
+
+        Args:
+            first: it begins a text, and may lose a space that it has within one.
+        """
+        if not first:
+            return self._spelling.within[id]
+        token = self._spelling.first[id]
+        spaces = len(token) - len(token.lstrip(b" "))
+        return token[min(spaces, self._spelling.leading_spaces) :]
 
     def _special(self, name: str) -> int | None:
-        token = self._config.get(name)
-        content = token.get("content") if isinstance(token, dict) else token
-        id: int | None = self._inner.token_to_id(content) if isinstance(content, str) else None
+        content = content_of(self._config.get(name))
+        id: int | None = self._inner.token_to_id(content) if content is not None else None
         return id
-
-
-class TokenStream:
-    """Turns tokens into text as they come, and holds back what is only a part of a character."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-
-    def push(self, id: int) -> str:
-        """The text that is certain after this token; may be empty."""
-        return self._decoder.decode(self._tokenizer.token_bytes(id))
-
-    def flush(self) -> str:
-        """What is left at the end: U+FFFD where the last character was not completed."""
-        return self._decoder.decode(b"", final=True)
 
 
 def tokenizer_config(**special_tokens: str) -> dict[str, Any]:
@@ -131,28 +140,3 @@ def tokenizer_config(**special_tokens: str) -> dict[str, Any]:
         **special_tokens,
         "clean_up_tokenization_spaces": False,  # transformers 4 would change "a ,b" to "a,b" in what it decodes
     }
-
-
-def _token_bytes(inner: tokenizers.Tokenizer, unknown: int | None) -> list[bytes]:
-    """The bytes of every token, by id."""
-    decoder = type(inner.decoder).__name__
-    if decoder not in ("ByteLevel", "Fuse"):
-        raise InputError(f"tokenizer.json has the decoder {decoder}; Danlu reads byte-level and character tokenizers")
-    added = inner.get_added_tokens_decoder()
-    table = [b""] * inner.get_vocab_size(with_added_tokens=True)
-    for token, id in inner.get_vocab(with_added_tokens=False).items():
-        if id not in added:
-            table[id] = bytes(_byte_of()[letter] for letter in token) if decoder == "ByteLevel" else token.encode()
-    for id, added_token in added.items():
-        table[id] = b"" if added_token.special else added_token.content.encode()
-    if unknown is not None:
-        table[unknown] = REPLACEMENT.encode()
-    return table
-
-
-@cache
-def _byte_of() -> dict[str, int]:
-    """The byte that each letter of the byte-level alphabet stands for (Radford et al. 2019, GPT-2's encoder)."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}

@@ -32,7 +32,7 @@ SETTINGS = Sampling(max_tokens=8)
 
 @pytest.fixture
 def recipe(run_dir: Path) -> Recipe:
-    return Recipe("x", run_dir, 5, {"generate": Generate(sampling=SETTINGS)})
+    return Recipe("x", run_dir, 5, {"generate": Generate(precision="fp32", sampling=SETTINGS)})
 
 
 def main(recipe: Recipe, *, prompt: str | None = None, chat: bool = False) -> None:
@@ -54,7 +54,7 @@ def test_a_prompt_is_continued_and_nothing_else_is_printed(
 def test_the_tokenizer_is_the_one_beside_the_model(
     run_dir: Path, retrained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(Recipe("x", retrained, 5, {"generate": Generate(sampling=SETTINGS)}), prompt="To be")
+    main(Recipe("x", retrained, 5, {"generate": Generate(precision="fp32", sampling=SETTINGS)}), prompt="To be")
     assert capsys.readouterr().out == answer(run_dir, "To be", seed=5) + "\n"
 
 
@@ -64,7 +64,8 @@ def test_the_seed_is_that_of_the_section(
 ) -> None:
     shown = []
     for recipe_seed, seed in ((5, 8), (6, 8), (5, 9), (9, None)):
-        recipe = Recipe("x", run_dir, recipe_seed, {"generate": Generate(sampling=SETTINGS, seed=seed)})
+        section = Generate(precision="fp32", sampling=SETTINGS, seed=seed)
+        recipe = Recipe("x", run_dir, recipe_seed, {"generate": section})
         if chat:
             talk(recipe, "To be\n", monkeypatch)
         else:
@@ -110,7 +111,8 @@ def test_a_model_with_an_encoder_answers_each_line_by_itself(
     tokenizer.save(folder)
     (tmp_path / "pretrain/done.json").write_text('{"made_from": {}, "outputs": {}, "figures": {}}')
     greedy = Sampling(max_tokens=8, temperature=0)
-    talk(Recipe("x", tmp_path, 5, {"generate": Generate(sampling=greedy)}), "To be\nor not\nTo be\n", monkeypatch)
+    section = Generate(precision="fp32", sampling=greedy)
+    talk(Recipe("x", tmp_path, 5, {"generate": section}), "To be\nor not\nTo be\n", monkeypatch)
     model, same, special = load(folder)
     lines = [
         generate(model, same, [text], settings=greedy, seed=0, special=special)[0].text for text in ("To be", "or not")
@@ -209,7 +211,7 @@ def test_an_exported_folder_will_do(run_dir: Path, tmp_path: Path, capsys: pytes
     export.mkdir()
     for path in (*(run_dir / "pretrain/model").iterdir(), run_dir / "pretrain/done.json"):
         (export / path.name).write_bytes(path.read_bytes())
-    main(Recipe("x", tmp_path, 5, {"generate": Generate(sampling=SETTINGS)}), prompt="To be")
+    main(Recipe("x", tmp_path, 5, {"generate": Generate(precision="fp32", sampling=SETTINGS)}), prompt="To be")
     assert capsys.readouterr().out == answer(run_dir, "To be", seed=5) + "\n"
 
 

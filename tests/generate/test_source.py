@@ -107,7 +107,7 @@ def test_overrides_come_first_then_the_folder_then_our_own(decoder: Path, answer
     (decoder / "generation_config.json").write_text(json.dumps({"top_p": 0.5, "max_new_tokens": 9, "num_beams": 4}))
     assert of_folder(decoder, []).settings == usual.model_copy(update={"top_p": 0.5, "max_tokens": 9})
     overrides = ["top_p=0.7", "temperature=1.5", "seed=8"]
-    folder, settings, seed = of_folder(decoder, overrides)
+    folder, settings, seed, _ = of_folder(decoder, overrides)
     assert (settings.top_p, settings.temperature, settings.max_tokens, seed, folder) == (0.7, 1.5, 9, 8, decoder)
 
 

@@ -143,9 +143,8 @@ def name_no_token(folder: Path) -> None:
 
 def change_decoder(folder: Path) -> None:
     path = folder / "tokenizer.json"
-    path.write_text(
-        json.dumps({**json.loads(path.read_text()), "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True}})
-    )
+    ctc = {"type": "CTC", "pad_token": "_", "word_delimiter_token": "|", "cleanup": True}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "decoder": ctc}))
 
 
 @pytest.mark.parametrize(
@@ -159,7 +158,7 @@ def change_decoder(folder: Path) -> None:
         (break_json, r"the tokenizer in .* is damaged: "),
         (break_config, r"the tokenizer in .* is damaged: "),
         (name_no_token, r"tokenizer_config\.json names no token of tokenizer\.json as eos_token: '</s>'"),
-        (change_decoder, r"tokenizer\.json has the decoder WordPiece; Danlu reads byte-level and character"),
+        (change_decoder, r"tokenizer\.json has the decoder CTC; Danlu reads ByteFallback, ByteLevel, Fuse, "),
     ],
 )
 def test_a_damaged_folder_is_told_in_one_line(tmp_path: Path, damage: object, line: str) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tokenizers
 import torch
 
 from danlu.errors import CheckpointError, InputError, OutputError
@@ -23,6 +22,7 @@ from danlu.nn.hf.gguf_tokenizer import write_tokenizer
 from danlu.nn.hf.hub import locate
 from danlu.nn.hf.sentence_transformers import module_files, write_modules
 from danlu.nn.transformer import Transformer
+from danlu.tokenizers.folder import READERS, read_tokenizer
 
 IMPORTED = Path("runs/imported")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -218,14 +218,11 @@ def _describe_tokenizer(place: Path, folder: Path) -> str:
     there = [name for name in VOCABULARIES if (folder / name).exists()]
     if not there:
         return "none beside the weights"
-    if there[0] != "tokenizer.json":
+    if not set(there) & READERS.keys():
         return there[0]
     try:
-        inner = tokenizers.Tokenizer.from_file(str(folder / there[0]))
-    except Exception as error:  # the tokenizers library raises bare Exception
-        if isinstance(error, OSError | MemoryError):
-            raise
-        raise CheckpointError(f"{place / 'tokenizer.json'} is damaged: {error}") from None
-    config = read_json(folder / "tokenizer_config.json") or {}
+        inner, config = read_tokenizer(folder)
+    except InputError as error:
+        raise CheckpointError(str(error).replace(str(folder), str(place))) from None
     chat = "chat_template" in config or any(folder.glob("chat_template.*"))
     return f"{type(inner.model).__name__}, {inner.get_vocab_size():,} tokens{', with a chat template' if chat else ''}"

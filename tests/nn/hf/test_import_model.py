@@ -228,4 +228,4 @@ def test_a_tokenizer_that_is_damaged_leaves_nothing(
     assert "tokenizer.ggml.pre must be gpt-2 or" in refuses(capsys, "tiny.gguf")
     stock.save_pretrained("there")
     Path("there/tokenizer.json").write_text("{")
-    assert refuses(capsys, "there", "out").startswith("there/tokenizer.json is damaged: ")
+    assert refuses(capsys, "there", "out").startswith("the tokenizer in there is damaged: ")

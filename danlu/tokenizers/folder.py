@@ -1,0 +1,117 @@
+"""The files of a folder that hold its tokenizer, and what they say together, as ``transformers`` reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import AddedToken
+
+from danlu.errors import InputError
+from danlu.tokenizers.conventions import convention
+from danlu.tokenizers.sentencepiece import read_sentencepiece
+from danlu.tokenizers.wordpiece import read_vocab_txt
+
+NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+"""Keys of ``tokenizer_config.json`` that name a token each."""
+MORE = ("additional_special_tokens", "extra_special_tokens")
+"""Keys that name several; the second is the newer one."""
+WHOLE = {"tokenizer_class": "PreTrainedTokenizerFast"}
+"""Says that ``tokenizer.json`` is to be taken as it stands."""
+
+
+def read_tokenizer(folder: Path) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
+    """The tokenizer in ``folder``, and what ``tokenizer_config.json`` has to say beside its ``tokenizer.json``.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    name = next((name for name in READERS if (folder / name).is_file()), None)
+    if name is None:
+        first, *others = READERS
+        raise InputError(f"no tokenizer in {folder}: {first} is missing, and so are {', '.join(others)}")
+    try:
+        unsaid, said = _settings(folder)
+        config = {**unsaid, **said}
+        inner = READERS[name](folder / name, config)
+        listed = list(_listed(folder, config))
+        _add(inner, [token for _, token in listed])
+        contents = [content for key in NAMED if (content := content_of(config.get(key))) is not None]
+        known = [content for content in contents if inner.token_to_id(content) is not None]
+        _add(inner, [AddedToken(content, normalized=False, special=True) for content in known])
+    except Exception as error:  # the tokenizers library raises bare Exception
+        if isinstance(error, OSError | MemoryError | InputError):
+            raise
+        raise InputError(f"the tokenizer in {folder} is damaged: {error}") from None
+    for id, token in listed:
+        if id is not None and inner.token_to_id(token.content) != id:
+            raise InputError(f"the tokenizer in {folder} has no place {id} for the added token {token.content!r}")
+    inner.no_truncation()
+    inner.no_padding()
+    names = {key: unsaid[key] for key in NAMED if key in unsaid and inner.token_to_id(unsaid[key]) is not None}
+    return inner, {**names, **said, **WHOLE}
+
+
+def content_of(token: object) -> str | None:
+    """The text of a token, which may be spelled out with how it is matched."""
+    content = token.get("content") if isinstance(token, dict) else token
+    return content if isinstance(content, str) else None
+
+
+def _read_tokenizer_json(path: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
+    return tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+
+
+READERS: dict[str, Callable[[Path, dict[str, Any]], tokenizers.Tokenizer]] = {
+    "tokenizer.json": _read_tokenizer_json, "vocab.txt": read_vocab_txt, "spiece.model": read_sentencepiece,
+    "tokenizer.model": read_sentencepiece,
+}  # fmt: skip
+"""By the name of the file, the best first."""
+
+
+def _settings(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What holds where the files are silent, and what they say; ``special_tokens_map.json`` has the last word."""
+    model, said = _object(folder / "config.json"), _object(folder / "tokenizer_config.json")
+    unsaid = convention(said.get("tokenizer_class", model.get("tokenizer_class")), model.get("model_type"))
+    # Where all added tokens stand in it, transformers looks no further.
+    names = {} if "added_tokens_decoder" in said else _object(folder / "special_tokens_map.json")
+    return dict(unsaid), {**said, **names}
+
+
+def _listed(folder: Path, config: dict[str, Any]) -> Iterator[tuple[int | None, AddedToken]]:
+    """Tokens behind those of the vocabulary, or that are matched as a whole, with their numbers where they are said."""
+    several = [content for key in MORE for content in _contents(config.get(key))]
+    if "added_tokens_decoder" in config:
+        for key, settings in sorted(config["added_tokens_decoder"].items(), key=lambda item: int(item[0])):
+            yield int(key), AddedToken(**settings)
+    else:
+        special = {content_of(config.get(key)) for key in NAMED} | set(several)
+        for content, id in sorted(_object(folder / "added_tokens.json").items(), key=lambda item: int(item[1])):
+            yield id, AddedToken(content, normalized=content not in special, special=content in special)
+    for content in several:
+        yield None, AddedToken(content, normalized=False, special=True)
+
+
+def _contents(tokens: Any) -> list[str]:
+    """The texts of several tokens, which may have names besides."""
+    values = tokens.values() if isinstance(tokens, dict) else tokens or []
+    return [content for token in values if (content := content_of(token)) is not None]
+
+
+def _add(inner: tokenizers.Tokenizer, tokens: list[AddedToken]) -> None:
+    """Add tokens; those that are there already stay as they are, but that they become special."""
+    there = {token.content: token.special for token in inner.get_added_tokens_decoder().values()}
+    inner.add_tokens([token for token in tokens if token.special > there.get(token.content, -1)])
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The JSON object in the file; empty where there is no file."""
+    if not path.exists():
+        return {}
+    value = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise InputError(f"{path} must hold a JSON object; got {type(value).__name__}")
+    return value

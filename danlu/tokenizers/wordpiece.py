@@ -1,0 +1,24 @@
+"""BERT's tokenizer from its ``vocab.txt``: one token a line (Devlin et al. 2018; WordPiece, Wu et al. 2016)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+
+
+def read_vocab_txt(path: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
+    """What ``transformers`` makes of the file and of ``do_lower_case`` and its like in ``tokenizer_config.json``."""
+    cls, sep = config["cls_token"], config["sep_token"]
+    vocabulary = models.WordPiece.read_file(str(path))
+    inner = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token=config["unk_token"]))
+    inner.normalizer = normalizers.BertNormalizer(
+        clean_text=True, handle_chinese_chars=config["tokenize_chinese_chars"], strip_accents=config["strip_accents"],
+        lowercase=config["do_lower_case"],
+    )  # fmt: skip
+    inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    inner.decoder = decoders.WordPiece(prefix="##")
+    inner.post_processor = processors.BertProcessing((sep, vocabulary[sep]), (cls, vocabulary[cls]))
+    return inner
