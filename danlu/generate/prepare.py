@@ -11,6 +11,7 @@ from torch import Tensor
 from danlu import log
 from danlu.generate.engine import Loaded, load
 from danlu.nn.attention import Context
+from danlu.nn.heap import keep_freed_memory
 from danlu.nn.packed import may_be_packed, pack
 from danlu.nn.speed import (
     CompileSetting,
@@ -41,6 +42,7 @@ def load_ready(folder: Path, speed: Speed, *, tokens: int | None) -> tuple[Loade
     Raises:
         InputError, CheckpointError: as :func:`danlu.generate.engine.load`.
     """
+    keep_freed_memory()
     dtype, why = choose_dtype(speed.precision)
     loaded = load(folder, dtype=dtype)
     return loaded, f"precision {why}; {prepare(loaded.model, speed.compile, tokens=tokens)}"

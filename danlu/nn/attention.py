@@ -16,8 +16,9 @@ from danlu.nn import config
 from danlu.nn.blocked import LONGEST, BlockedAttention
 from danlu.nn.cache import LayerCache
 from danlu.nn.norm import make_norm
-from danlu.nn.patterns import Full, Pattern
+from danlu.nn.patterns import Full, Pattern, Window
 from danlu.nn.positions import rotate
+from danlu.nn.runs import attend_in_runs
 from danlu.nn.sight import PADDING, Sight
 from danlu.nn.single import single_query
 from danlu.nn.sparse import sparse_attention, touches_few
@@ -131,6 +132,10 @@ class Attention(nn.Module):
                     q_BHTE, k, v, segments, sight.causal, self.scale
                 )
                 return out
+            runs = None if torch.compiler.is_compiling() else sight.runs
+            if runs is not None and _sees_all(self.pattern, max(run.length for run in runs), sight.causal):
+                k, v = _as_many_heads(q_BHTE, k_BGSE, v_BGSE)
+                return attend_in_runs(q_BHTE, k, v, runs, causal=sight.causal, scale=self.scale)
             if not isinstance(self.pattern, Full) and touches_few(
                 self.pattern, length=q_BHTE.shape[2], causal=sight.causal, device=q_BHTE.device
             ):
@@ -164,6 +169,13 @@ class Attention(nn.Module):
 def _one_of_its_kind(pattern: Pattern) -> Pattern:
     """The same object for equal patterns: the compiler tells layers apart by it, and stops after a few."""
     return pattern
+
+
+def _sees_all(pattern: Pattern, length: int, causal: bool) -> bool:
+    """Whether in so short a document the pattern leaves nothing out."""
+    if isinstance(pattern, Window):
+        return pattern.before >= length - 1 and (causal or pattern.after >= length - 1)
+    return isinstance(pattern, Full)
 
 
 def _compiled_for_cpu(q_BHTE: Tensor) -> bool:

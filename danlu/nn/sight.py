@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from danlu.nn.patterns import Full, Pattern
+from danlu.nn.runs import Run, find_runs
 
 PADDING = -1
 """The document number of padding."""
@@ -48,11 +49,22 @@ class Sight:
         self.queries, self.keys, self.causal, self.own, self.device = queries, keys, causal, own, device
         self.segments, self.prefix, self.bias, self.start = segments, prefix, bias, start
         self._masks: dict[Pattern, Tensor | None] = {}
+        self._runs: tuple[Run, ...] | None = None
+        self._looked_for_runs = False
 
     @property
     def plain(self) -> bool:
         """Whether borders of documents and causality are all there is."""
         return self.bias is None and self.prefix is None
+
+    @property
+    def runs(self) -> tuple[Run, ...] | None:
+        """The documents of a single packed row, where each can attend by itself; found when a layer first asks."""
+        if not self._looked_for_runs:
+            self._looked_for_runs = True
+            if self.segments is not None and self.own and self.plain and len(self.segments[1]) == 1:
+                self._runs = find_runs(self.segments[1])
+        return self._runs
 
     def mask(self, pattern: Pattern) -> Tensor | None:
         """What ``scaled_dot_product_attention`` takes: booleans, numbers where there is a bias, None for all."""

@@ -202,7 +202,7 @@ class Transformer(nn.Module):
     def encode(self, tokens_BS: Tensor, *, segments: Tensor | None = None, types: Tensor | None = None) -> Memory:
         """What the decoder attends to. Padding has the document number ``PADDING`` in ``segments``."""
         assert self.encoder is not None, "the model has no encoder"
-        self._check_length(tokens_BS.shape[1])
+        self._check_length(tokens_BS.shape[1], segments)
         hidden = self.encoder(
             self.embedding(tokens_BS), segments=segments, types=types, prefix=None, memory=None, cache=None
         )
@@ -230,9 +230,9 @@ class Transformer(nn.Module):
             cache: keys and values of earlier tokens; the new ones are added to it.
 
         Raises:
-            ValueError: more tokens than ``config.max_length``.
+            ValueError: a document of more tokens than ``config.max_length``.
         """
-        self._check_length(tokens_BT.shape[1] + (cache.used if cache is not None else 0))
+        self._check_length(tokens_BT.shape[1] + (cache.used if cache is not None else 0), segments)
         if self.decoder is None:
             return self.encode(tokens_BT, segments=segments, types=types).hidden
         hidden: Tensor = self.decoder(
@@ -250,7 +250,10 @@ class Transformer(nn.Module):
         experts = [block.mlp for block in self.blocks if isinstance(block.mlp, Experts)]
         return balance_loss(experts, None if real_BT is None else real_BT.flatten())
 
-    def _check_length(self, length: int) -> None:
+    def _check_length(self, length: int, segments: Tensor | None) -> None:
+        """Of the documents, where a row is longer than one may be."""
+        if length > self.config.max_length and segments is not None:
+            length = int(positions_in_document(segments.int()).max()) + 1
         if length > self.config.max_length:
             raise ValueError(f"the model sees at most {self.config.max_length} tokens; got {length}")
 

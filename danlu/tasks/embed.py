@@ -1,4 +1,4 @@
-"""Sentences to vectors: batches of about equal length, so that little is padded, in the fastest number type there is.
+"""Sentences to vectors: sorted by length and packed without padding, in the fastest number type there is.
 
 Axes: N texts, B batch, T tokens, D model width.
 """
@@ -6,6 +6,7 @@ Axes: N texts, B batch, T tokens, D model width.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import tokenizers
@@ -16,14 +17,15 @@ from torch import Tensor
 from danlu.errors import CheckpointError, InputError, suggestion
 from danlu.machine import fast_bfloat16
 from danlu.nn.config import Embedding
+from danlu.nn.heap import keep_freed_memory
 from danlu.nn.hf.folder import load_model
 from danlu.nn.hf.sentence_transformers import TextSettings, read_texts
-from danlu.nn.sight import PADDING
+from danlu.nn.packed import may_be_packed, pack
 from danlu.nn.transformer import Transformer
 from danlu.tokenizers.folder import read_tokenizer
 
 BATCH_TOKENS = 4096
-"""Tokens, padding included, that go through the model together."""
+"""Tokens that go through the model together."""
 TEXTS_AT_ONCE = 4096
 """Texts that are tokenised and sorted together."""
 
@@ -60,8 +62,12 @@ class Embedder:
             InputError, CheckpointError: a file is missing or damaged, or the model embeds no texts.
         """
         dtype = dtype or (torch.bfloat16 if fast_bfloat16() else torch.float32)
+        keep_freed_memory()
         tokenizer, _ = read_tokenizer(folder)
-        return cls(load_model(folder, dtype=dtype), tokenizer, texts=read_texts(folder))
+        embedder = cls(load_model(folder, dtype=dtype), tokenizer, texts=read_texts(folder))
+        if may_be_packed(embedder.model):
+            pack(embedder.model)
+        return embedder
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str], prompt: str | None = None) -> Tensor:
@@ -102,35 +108,34 @@ class Embedder:
         return len(special) - (special[-1] if special else 0)
 
     def _vectors(self, ids: list[list[int]], skip: int) -> Tensor:
-        """``[B, D]`` of rows whose first ``skip`` tokens are read but count nothing; zeros where none is left."""
-        hidden_BTD, segments_BT = self._hidden(ids)
-        if not skip:
-            vectors_BD: Tensor = self.model.head(hidden_BTD.float(), segments_BT)
-            return vectors_BD
-        if segments_BT is None:
-            segments_BT = torch.zeros(hidden_BTD.shape[:2], dtype=torch.long)
-        segments_BT = segments_BT.masked_fill(torch.arange(segments_BT.shape[1]) < skip, PADDING)
-        vectors_BD = self.model.head(hidden_BTD.float(), segments_BT)
-        return vectors_BD.masked_fill((segments_BT == PADDING).all(1, keepdim=True), 0.0)
+        """``[B, D]`` of texts whose first ``skip`` tokens are read but count nothing; zeros where none is left.
 
-    def _hidden(self, ids: list[list[int]]) -> tuple[Tensor, Tensor | None]:
-        """Hidden states, and document numbers where there is padding."""
-        longest = max(len(each) for each in ids)
-        tokens_BT = torch.tensor([each + [0] * (longest - len(each)) for each in ids])
-        lengths_B1 = torch.tensor([len(each) for each in ids])[:, None]
-        segments_BT = None
-        if int(lengths_B1.min()) < longest:
-            segments_BT = torch.where(torch.arange(longest)[None] < lengths_B1, 0, PADDING)
-        return self.model(tokens_BT, segments=segments_BT), segments_BT
+        All go through the model as one long row, without padding.
+        """
+        numbers_1N = torch.arange(len(ids)).repeat_interleave(torch.tensor([len(each) for each in ids]))[None]
+        tokens_1N = torch.tensor([token for each in ids for token in each])[None]
+        hidden_ND = self.model(tokens_1N, segments=numbers_1N)[0].float()
+        vectors, start = [], 0
+        for length, alike in groupby(len(each) for each in ids):
+            end = start + length * len(list(alike))
+            hidden_CTD = hidden_ND[start:end].view(-1, length, hidden_ND.shape[1])
+            start = end
+            none_left = length <= skip
+            vectors.append(
+                torch.zeros_like(hidden_CTD[:, 0]) if none_left else self.model.head(hidden_CTD[:, skip:], None)
+            )
+        return torch.cat(vectors)
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Places of texts that have tokens, the longest first, in groups of at most ``BATCH_TOKENS`` with their padding."""
+    """Places of texts that have tokens, the longest first, in groups of at most ``BATCH_TOKENS``."""
     group: list[int] = []
+    tokens = 0
     for place in sorted((place for place, length in enumerate(lengths) if length), key=lambda place: -lengths[place]):
-        if group and (len(group) + 1) * lengths[group[0]] > BATCH_TOKENS:
+        if group and tokens + lengths[place] > BATCH_TOKENS:
             yield group
-            group = []
+            group, tokens = [], 0
         group.append(place)
+        tokens += lengths[place]
     if group:
         yield group

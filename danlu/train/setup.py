@@ -10,10 +10,10 @@ import torch
 from danlu.corpus.batches import StepBatches
 from danlu.corpus.rows import Rows
 from danlu.corpus.store import TokenStore
+from danlu.nn.heap import keep_freed_memory
 from danlu.nn.speed import choose_dtype
 from danlu.nn.transformer import Transformer
 from danlu.train.compiling import Compilation, compile_blocks
-from danlu.train.heap import keep_freed_memory
 from danlu.train.precision import FloatMasters
 from danlu.train.settings import TrainSettings
 
