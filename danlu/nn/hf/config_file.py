@@ -159,8 +159,11 @@ class ConfigFile:
         return len(self.mapping("id2label")) or self.integer("num_labels", 2)
 
     def rope(self, given: dict[str, Any] | None = None, *, theta: float = 10000.0) -> Rotary:
-        """Rotary positions, from ``given``, ``rope_parameters`` or the older ``rope_theta`` and ``rope_scaling``."""
-        rope = given if given is not None else self.mapping("rope_parameters") or self.mapping("rope_scaling")
+        """Rotary positions, from ``given``, ``rope_scaling`` or ``rope_parameters``, and the older ``rope_theta``.
+
+        Of the two ``transformers`` reads ``rope_scaling``, which people add by hand, and leaves the other out.
+        """
+        rope = given if given is not None else self.mapping("rope_scaling") or self.mapping("rope_parameters")
         if not isinstance(rope, dict):
             raise self.wrong("rope_parameters", rope, "a mapping")
         known = ConfigFile(self.path, {"rope_theta": self.get("rope_theta", theta), **rope})

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import transformers
 
 from danlu.errors import CheckpointError, DanluError, InputError
 from danlu.nn.config import TransformerConfig
@@ -206,6 +208,24 @@ def test_no_value_of_any_key_of_rotary_positions_does_harm(
             assert_harmless(folder, (key, value))
     folder.set(rope_parameters={**rope, "mscale": 1e30, "mscale_all_dim": 1e-30})
     assert_harmless(folder, "scales")
+
+
+@pytest.mark.parametrize("theta", [None, 800.0])
+@pytest.mark.parametrize("scaling", [decoders.YARN, {"type": "linear", "factor": 3.0}, {}], ids=str)
+@torch.no_grad()
+def test_a_scaling_that_is_added_by_hand_counts_as_in_transformers(
+    scaling: dict[str, Any], theta: float | None, tmp_path: Path, make_model: MakeModel, model_folder: Any
+) -> None:
+    save_model(make_model("llama"), tmp_path)
+    added = {key: value for key, value in scaling.items() if key != "rope_theta"}
+    model_folder(tmp_path).set(
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0}, rope_scaling=added or None,
+        rope_theta="absent" if theta is None else theta,
+    )  # fmt: skip
+    stock = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    model = load_model(tmp_path)
+    tokens = torch.randint(0, 97, (2, 33))
+    torch.testing.assert_close(model.head(model(tokens)), stock(tokens).logits, rtol=1e-5, atol=1e-5)
 
 
 OF_FAMILIES: list[tuple[str, dict[str, Any], str]] = [
