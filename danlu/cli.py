@@ -49,6 +49,9 @@ Key = Annotated[
     ),
 ]
 
+LONGEST_ERROR = 2000
+"""Characters of an error that are shown."""
+
 Chat = Annotated[bool, Parameter(negative=())]
 Dtype = Literal["float32", "bfloat16", "float16"]
 EmbedDtype = Literal["float32", "bfloat16"]
@@ -83,7 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _leave(message: str, exit_code: int) -> int:
-    print(f"danlu: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(harmless(message).split())  # it may quote a file of anybody's
+    shown = line if len(line) <= LONGEST_ERROR else line[:LONGEST_ERROR] + "…"
+    print(f"danlu: {shown}", file=sys.stderr)
     return exit_code
 
 

@@ -19,6 +19,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+SHOWN = 100
+"""Characters of a name or value out of a file that an error shows."""
+
 
 class DanluError(Exception):
     """A problem that the user can mend; its message is one line."""
@@ -56,6 +59,11 @@ class Interrupted(DanluError):  # noqa: N818 (not an error of anyone's)
     def __init__(self, message: str, *, signal: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal
+
+
+def shown(text: str) -> str:
+    """What a file says, cut to the length that an error has room for."""
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from danlu.errors import CheckpointError, InputError
+from danlu.errors import CheckpointError, InputError, shown
 from danlu.nn.config import ActivationName, Rotary, Scaling
 
 ACTIVATIONS: dict[str, ActivationName] = {
@@ -25,8 +25,6 @@ MOST, LARGEST = 2**31 - 1, 1e30
 """No whole number and no other number of a model is above these."""
 MOST_PARTS = 4096
 """Layers of a model and experts of a layer; each costs time before a single weight is looked at."""
-SHOWN = 100
-"""Characters of a wrong value that an error shows."""
 
 _REQUIRED = object()
 
@@ -214,8 +212,7 @@ class ConfigFile:
             said = json.dumps(value)
         except RecursionError:
             said = "something nested too deeply"
-        shown = said if len(said) <= SHOWN else said[:SHOWN] + "…"
-        return CheckpointError(f"{self.path}: {key} must be {wanted}; got {shown}")
+        return CheckpointError(f"{self.path}: {key} must be {wanted}; got {shown(said)}")
 
     def _value(self, key: str, default: Any) -> Any:
         value = self.get(key, default)

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from danlu import catalog
-from danlu.errors import CheckpointError, RecipeError, suggestion
+from danlu.errors import CheckpointError, RecipeError, shown, suggestion
 from danlu.files import write_json
 from danlu.nn.config import AnyHead, Embedding, Head, Pretraining, TransformerConfig
 from danlu.nn.hf.config_file import ConfigFile
@@ -104,7 +104,7 @@ def read_family_config(file: ConfigFile) -> TransformerConfig:
     """
     model_type = file.get("model_type")
     if not isinstance(model_type, str) or model_type not in catalog.names("family"):
-        choices = suggestion(str(model_type), catalog.names("family"))
+        choices = suggestion(shown(str(model_type)), catalog.names("family"))
         code = "; its auto_map names code of the folder's own, which is never run" if file.get("auto_map") else ""
         raise CheckpointError(f"{file.path}: unknown model_type {model_type!r:.100}{choices}{code}")
     try:
@@ -216,7 +216,9 @@ def _check_names(
     for what, odd in (("lacks", missing), ("holds the unknown", extra)):
         if odd:
             more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
-            raise CheckpointError(f"{weights_path(folder)} {what} tensor {odd[0]}{more}; config.json says otherwise")
+            raise CheckpointError(
+                f"{weights_path(folder)} {what} tensor {shown(odd[0])}{more}; config.json says otherwise"
+            )
 
 
 def _check_copies(found: Mapping[str, StoredTensor], copies: tuple[Copy, ...]) -> None:

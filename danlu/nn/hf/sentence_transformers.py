@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from danlu.errors import CheckpointError
+from danlu.errors import CheckpointError, shown
 from danlu.files import write_json
 from danlu.nn.config import Embedding, Pooling
 from danlu.nn.hf.config_file import ConfigFile
@@ -100,7 +100,7 @@ def read_pooling(folder: Path, head: Embedding) -> Embedding:
     kinds = [str(module.get("type")).rpartition(".")[2] for module in listed]
     for kind in kinds:
         if kind not in KNOWN:
-            raise CheckpointError(f"{path}: type must be {' or '.join(KNOWN)}; got {kind}")
+            raise CheckpointError(f"{path}: type must be {' or '.join(KNOWN)}; got {shown(kind)}")
     for module, kind in zip(listed, kinds, strict=True):
         if kind == "Pooling":
             head = replace(head, pooling=_pooling(folder / plain_name(path, module) / "config.json"))
@@ -148,7 +148,7 @@ def plain_name(path: Path, module: dict[str, Any]) -> str:
     """
     name = module.get("path")
     if not isinstance(name, str) or Path(name).name != name or name == "..":
-        raise CheckpointError(f"{path}: path must name a folder in the same folder; got {name!r}")
+        raise CheckpointError(f"{path}: path must name a folder in the same folder; got {shown(repr(name))}")
     return name
 
 
@@ -163,7 +163,7 @@ def _pooling(path: Path) -> Pooling:
     if isinstance(mode, list) and len(mode) == 1:
         mode = mode[0]
     if not isinstance(mode, str) or mode not in MODES:
-        raise CheckpointError(f"{path}: pooling_mode must be one of {', '.join(MODES)}; got {mode!r}")
+        raise CheckpointError(f"{path}: pooling_mode must be one of {', '.join(MODES)}; got {shown(repr(mode))}")
     return MODES[mode]
 
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from danlu.errors import CheckpointError
+from danlu.errors import CheckpointError, shown
 from danlu.files import sync_file, sync_folder, write_json
 
 WEIGHTS = "model.safetensors"
@@ -78,12 +78,12 @@ def open_weights(folder: Path, stack: ExitStack) -> dict[str, StoredTensor]:
         tensors = _open_file(_beside(place, name), stack)
         for tensor in tensors:
             if listed.get(tensor) != name:
-                said = f"which it places in {listed[tensor]}" if tensor in listed else "which it does not name"
-                raise CheckpointError(f"{place}: {name} holds tensor {tensor}, {said}")
+                said = f"which it places in {shown(listed[tensor])}" if tensor in listed else "which it does not name"
+                raise CheckpointError(f"{place}: {name} holds tensor {shown(tensor)}, {said}")
         found |= tensors
     lost = [tensor for tensor in listed if tensor not in found]
     if lost:
-        raise CheckpointError(f"{place}: {listed[lost[0]]} lacks tensor {lost[0]}")
+        raise CheckpointError(f"{place}: {listed[lost[0]]} lacks tensor {shown(lost[0])}")
     return found
 
 
@@ -183,7 +183,7 @@ def _open_file(path: Path, stack: ExitStack) -> dict[str, StoredTensor]:
         hint = f"; {pickled[0]} is a pickle, which can run code and is never loaded" if pickled else ""
         raise CheckpointError(f"{path} is missing{hint}") from None
     except SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+        raise CheckpointError(f"{path} is damaged: {shown(' '.join(str(error).split()))}") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
     return {name: StoredTensor(path, name, file) for name in file.keys()}  # noqa: SIM118 (it is no mapping)

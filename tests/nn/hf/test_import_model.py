@@ -14,6 +14,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from danlu import cli
+from danlu.errors import CheckpointError
 from danlu.nn.hf.folder import load_config, load_model
 from danlu.tokenizers.bpe import BPE
 
@@ -208,6 +209,31 @@ def test_refuses_weights_that_are_no_numbers(stock: Any, capsys: pytest.CaptureF
     weights["model.norm.weight"][0] = np.nan
     save_file(weights, "there/model.safetensors", metadata={"format": "pt"})
     assert "decoder.norm.weight holds infinity or what is no number, read as float32" in refuses(capsys, "there")
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_a_hostile_name_neither_moves_the_cursor_nor_fills_the_terminal(
+    index: bool, stock: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stock.save_pretrained("there")
+    name = "\x1b]0;owned\x07\x9b2J" + "a" * 100_000
+    weights = {**load_file("there/model.safetensors"), name: torch.ones(1)}
+    save_file(weights, f"there/{'a' if index else 'model'}.safetensors", metadata={"format": "pt"})
+    if index:
+        Path("there/model.safetensors").unlink()
+        places = dict.fromkeys(weights, "a.safetensors") | {name: "b\x1b[2J.safetensors"}
+        Path("there/model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    line = refuses(capsys, "there")
+    assert line.startswith("there/model.safetensors") and line.isprintable()
+    assert len(line) < 300
+
+
+def test_an_error_is_not_pages_long(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise CheckpointError("words " * 100_000)
+
+    monkeypatch.setattr("danlu.nn.hf.import_model.import_model", fail)
+    assert len(refuses(capsys, "there")) <= 2001
 
 
 def test_never_writes_over_what_is_there(stock: Any, capsys: pytest.CaptureFixture[str]) -> None:
