@@ -13,6 +13,7 @@ from typing import Any
 
 from danlu.errors import CheckpointError, InputError, shown
 from danlu.nn.config import ActivationName, Rotary, Scaling
+from danlu.nn.hf.settings_files import read_object
 
 ACTIVATIONS: dict[str, ActivationName] = {
     "relu": "relu", "relu2": "relu2", "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh",
@@ -43,22 +44,13 @@ class ConfigFile:
 
         Raises:
             InputError: there is no such folder or file.
-            CheckpointError: it is not a JSON object.
+            CheckpointError: it is damaged, or no JSON object.
         """
         path = folder / "config.json"
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            return cls(path, read_object(path), tensors)
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"no model in {folder}: config.json is missing") from None
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}") from None
-        except RecursionError:
-            raise CheckpointError(f"{path} is damaged: it is nested too deeply") from None
-        except ValueError as error:
-            raise CheckpointError(f"{path} is damaged: {error}") from None
-        if not isinstance(values, dict):
-            raise CheckpointError(f"{path} must hold a JSON object; got {type(values).__name__}")
-        return cls(path, values, tensors)
 
     def holds(self, *names: str) -> bool:
         """Whether one of these tensors lies beside the file."""

@@ -15,12 +15,14 @@ import torch
 from danlu.errors import CheckpointError, InputError, OutputError
 from danlu.files import atomic_write, read_json, sync_folder, write_json, writing
 from danlu.nn.config import Embedding
+from danlu.nn.hf.config_file import ConfigFile
 from danlu.nn.hf.folder import load_model, save_model, stored_dtype
 from danlu.nn.hf.gguf import load_gguf, pooled, stored_gguf_dtype, token_ids
 from danlu.nn.hf.gguf_file import GGUFFile
 from danlu.nn.hf.gguf_tokenizer import write_tokenizer
 from danlu.nn.hf.hub import locate
 from danlu.nn.hf.sentence_transformers import module_files, write_modules
+from danlu.nn.hf.settings_files import check_stays, read_object, read_settings
 from danlu.nn.transformer import Transformer
 from danlu.tokenizers.folder import READERS, read_tokenizer
 
@@ -49,6 +51,7 @@ KEPT = (
     "id2label", "label2id", "problem_type", "task_specific_params",
 )  # fmt: skip
 """Keys of ``config.json`` that no arithmetic depends on, taken over as they are."""
+GENERATION = "generation_config.json"
 CODE = "auto_map"
 """Names Python files that ``transformers`` would run."""
 
@@ -103,25 +106,28 @@ def _read(place: Path, dtype: torch.dtype | None) -> Source:
             return _read_folder(place, dtype)
         if len(files) > 1:
             raise InputError(f"{place} holds {len(files)} GGUF files; name one of them, such as {files[0]}")
-        place = files[0]
+        place = check_stays(place, files[0])
     elif place.suffix != ".gguf":
         raise InputError(f"{place} must be a folder or a .gguf file")
     return _read_gguf(place, dtype)
 
 
 def _read_folder(folder: Path, dtype: torch.dtype | None) -> Source:
-    config = read_json(folder / "config.json") or {}
-    own = dtype or (stored_dtype(folder) if config else torch.float32)
+    config = ConfigFile.load(folder).values
+    names = [name for name in (*TOKENIZER_FILES, GENERATION) if (folder / name).is_file()] + module_files(folder)
+    for name in ("config.json", *names):
+        check_stays(folder, folder / name)
+    own = dtype or stored_dtype(folder)
     model = load_model(folder, dtype=own)
     kept = {key: config[key] for key in KEPT if key in config}
-    generation = read_json(folder / "generation_config.json") or _ids(kept)
-    names = [name for name in TOKENIZER_FILES if (folder / name).is_file()] + module_files(folder)
+    generation = read_object(folder / GENERATION) if GENERATION in names else {}
 
     def copy(out: Path) -> None:
         for name in names:
-            _copy(folder / name, out / name)
+            if name != GENERATION:  # which is written with every model
+                _copy(folder / name, out / name)
 
-    return Source(folder, model, own, kept, generation, copy)
+    return Source(folder, model, own, kept, generation or _ids(kept), copy)
 
 
 def _read_gguf(path: Path, dtype: torch.dtype | None) -> Source:
@@ -150,8 +156,8 @@ def _ids(config: dict[str, Any]) -> dict[str, Any]:
 def _copy(source: Path, target: Path) -> None:
     """A file as it is, but for the names of code."""
     target.parent.mkdir(exist_ok=True)
-    values = read_json(source) if source.suffix == ".json" else None
-    if values is not None and CODE in values:
+    values = read_settings(source) if source.suffix == ".json" else None
+    if isinstance(values, dict) and CODE in values:
         write_json(target, {key: value for key, value in values.items() if key != CODE})
     else:
         atomic_write(target, source.read_bytes())
@@ -190,7 +196,7 @@ def _write(found: Source, folder: Path) -> None:
     # Not the token ids of a tokenizer trained here: where the source names none, its family's defaults are meant.
     config = {key: value for key, value in config.items() if key not in TOKEN_IDS} | found.config
     write_json(folder / "config.json", dict(sorted(config.items())))
-    write_json(folder / "generation_config.json", found.generation)
+    write_json(folder / GENERATION, found.generation)
     found.write_others(folder)
     again = load_model(folder, dtype=found.dtype)
     there, here = again.state_dict(), found.model.state_dict()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 from danlu.errors import CheckpointError, InputError
 from danlu.nn.hf.config_file import ConfigFile
+from danlu.nn.hf.settings_files import read_object
 
 CONFIG = "adapter_config.json"
 READ = {
@@ -52,18 +52,9 @@ class PeftConfig:
         """
         path = folder / CONFIG
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            return cls(ConfigFile(path, read_object(path)))
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"no adapter in {folder}: {CONFIG} is missing") from None
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}") from None
-        except RecursionError:
-            raise CheckpointError(f"{path} is damaged: it is nested too deeply") from None
-        except ValueError as error:
-            raise CheckpointError(f"{path} is damaged: {error}") from None
-        if not isinstance(values, dict):
-            raise CheckpointError(f"{path} must hold a JSON object; got {type(values).__name__}")
-        return cls(ConfigFile(path, values))
 
     def rank(self, module: str) -> int:
         """That of the adapter of ``module``."""

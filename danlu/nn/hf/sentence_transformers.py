@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from danlu.errors import CheckpointError, shown
 from danlu.files import write_json
 from danlu.nn.config import Embedding, Pooling
 from danlu.nn.hf.config_file import ConfigFile
+from danlu.nn.hf.settings_files import read_settings
 
 MODULES, PROMPTS = "modules.json", "config_sentence_transformers.json"
 LENGTHS = tuple(
@@ -169,8 +169,6 @@ def _pooling(path: Path) -> Pooling:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return read_settings(path)
+    except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{path} is missing") from None
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from None

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from danlu.errors import CheckpointError, shown
 from danlu.files import sync_file, sync_folder, write_json
+from danlu.nn.hf.settings_files import check_stays, stays
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -71,8 +72,8 @@ def open_weights(folder: Path, stack: ExitStack) -> dict[str, StoredTensor]:
     """
     place = weights_path(folder)
     if place.name == WEIGHTS:
-        return _open_file(place, stack)
-    listed = _read_index(place)
+        return _open_file(check_stays(folder, place), stack)
+    listed = _read_index(check_stays(folder, place))
     found: dict[str, StoredTensor] = {}
     for name in sorted(set(listed.values())):
         tensors = _open_file(_beside(place, name), stack)
@@ -163,16 +164,9 @@ def _read_index(path: Path) -> dict[str, str]:
 def _beside(index: Path, name: str) -> Path:
     """The file ``name``, which lies in the index's folder and nowhere else."""
     path = index.parent / name
-    if Path(name).name != name or name in ("", "..") or "\0" in name or not _stays(index.parent, path):
+    if Path(name).name != name or name in ("", "..") or "\0" in name or not stays(index.parent, path):
         raise CheckpointError(f"{index}: a file must lie in the same folder; got {name!r:.100}")
     return path
-
-
-def _stays(folder: Path, path: Path) -> bool:
-    """Whether following symbolic links leads nowhere else; a hub's cache links to its ``blobs``."""
-    place = path.resolve().parent
-    home = folder.resolve()
-    return place == home or (home.parent.name == "snapshots" and place == home.parent.parent / "blobs")
 
 
 def _open_file(path: Path, stack: ExitStack) -> dict[str, StoredTensor]:

@@ -254,4 +254,60 @@ def test_a_tokenizer_that_is_damaged_leaves_nothing(
     assert "tokenizer.ggml.pre must be gpt-2 or" in refuses(capsys, "tiny.gguf")
     stock.save_pretrained("there")
     Path("there/tokenizer.json").write_text("{")
+    assert refuses(capsys, "there", "out").startswith("there/tokenizer.json is damaged: ")
+    Path("there/tokenizer.json").write_text("{}")
     assert refuses(capsys, "there", "out").startswith("the tokenizer in there is damaged: ")
+
+
+@pytest.mark.parametrize("name", ["generation_config.json", "tokenizer_config.json", "added_tokens.json", "vocab.json"])
+@pytest.mark.parametrize("content", ['{"eos_token_id": 3, "temper', "\ufeff{}"], ids=["cut off", "a mark"])
+def test_a_damaged_file_is_refused_and_never_left_out(
+    name: str, content: str, stock: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(stock, Path("there"))
+    (Path("there") / name).write_text(content, encoding="utf-8")
+    assert refuses(capsys, "there", "out").startswith(f"there/{name} is damaged: ")
+    assert not Path("out").exists()
+
+
+def test_generation_settings_are_an_object(stock: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    stock.save_pretrained("there")
+    Path("there/generation_config.json").write_text("[1]")
+    assert refuses(capsys, "there") == "there/generation_config.json must hold a JSON object; got list"
+
+
+@pytest.mark.parametrize("name", [
+    "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "vocab.txt", "chat_template.jinja",
+    "config_sentence_transformers.json",
+])  # fmt: skip
+def test_no_link_leads_out_of_the_folder(name: str, stock: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    write_folder(stock, Path("there"))
+    Path("there/modules.json").write_text("[]")
+    secret, link = Path("secret"), Path("there", name)
+    secret.write_bytes(link.read_bytes() if link.exists() else b"{}")
+    link.unlink(missing_ok=True)
+    link.symlink_to("../secret")
+    assert (
+        refuses(capsys, "there", "out") == f"{link} is a link that leads out of the folder; put the file itself there"
+    )
+    secret.rename(f"there/.{name}")
+    link.unlink()
+    link.symlink_to(f".{name}")
+    assert cli.main(["import", "there", "out"]) == 0
+
+
+def test_the_links_of_a_hubs_cache_are_followed(stock: Any) -> None:
+    folder, blobs = write_folder(stock, Path("hub/models--a/snapshots/0123")), Path("hub/models--a/blobs")
+    blobs.mkdir()
+    for number, path in enumerate(sorted(folder.iterdir())):
+        path.rename(blobs / str(number))
+        path.symlink_to(f"../../blobs/{number}")
+    assert cli.main(["import", str(folder), "out"]) == 0
+    assert_same_logits(Path("out"), stock)
+
+
+def test_links_that_go_round_are_one_line(stock: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    stock.save_pretrained("there")
+    Path("there/model.safetensors").unlink()
+    Path("there/model.safetensors").symlink_to("model.safetensors")
+    assert refuses(capsys, "there").startswith("there/model.safetensors ")

@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from danlu.errors import CheckpointError
+from danlu.errors import CheckpointError, InputError
 from danlu.nn.config import Embedding
 from danlu.nn.hf.folder import load_config, load_model
 from danlu.nn.sight import PADDING
@@ -119,4 +119,8 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         load_config(tmp_path)
     (tmp_path / "modules.json").write_text("{}")
     with pytest.raises(CheckpointError, match="must hold a list of modules"):
+        load_config(tmp_path)
+    (tmp_path / "modules.json").unlink()
+    (tmp_path / "modules.json").mkdir()
+    with pytest.raises(InputError, match=r"modules\.json cannot be read: Is a directory"):
         load_config(tmp_path)
