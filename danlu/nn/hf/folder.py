@@ -107,10 +107,24 @@ def read_family_config(file: ConfigFile) -> TransformerConfig:
         choices = suggestion(shown(str(model_type)), catalog.names("family"))
         code = "; its auto_map names code of the folder's own, which is never run" if file.get("auto_map") else ""
         raise CheckpointError(f"{file.path}: unknown model_type {model_type!r:.100}{choices}{code}")
+    _refuse_quantised(file)
     try:
         return find_family(model_type).read_config(file)
     except RecipeError as error:  # sizes that do not fit each other
         raise CheckpointError(f"{file.path}: {error}") from None
+
+
+def _refuse_quantised(file: ConfigFile) -> None:
+    settings = file.get("quantization_config")
+    if settings is None:
+        return
+    said = settings if isinstance(settings, dict) else {}
+    # Folders from before there was a quant_method name what bitsandbytes does.
+    method = said.get("quant_method", "bitsandbytes" if {"load_in_8bit", "load_in_4bit"} & said.keys() else settings)
+    raise CheckpointError(
+        f"{file.path}: quantization_config must be null; got quant_method {shown(repr(method))}, which is not read: "
+        "take the model in float32, bfloat16 or float16, or as a GGUF file"
+    )
 
 
 def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> Transformer:

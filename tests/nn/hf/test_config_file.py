@@ -73,6 +73,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"rope_parameters": {"rope_type": "dynamic", "factor": 2}, "head_dim": 2}, "head_dim must be above 2 where"),
     ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor must be 1.0; got 0.5"),
     ({"rope_parameters": [1]}, "rope_parameters must be a mapping; got [1]"),
+    ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "got quant_method 'gptq', which is not read: take"),
+    ({"quantization_config": {"quant_method": "fp8"}}, "quantization_config must be null; got quant_method 'fp8'"),
+    ({"quantization_config": {"load_in_8bit": True}}, "got quant_method 'bitsandbytes'"),
+    ({"quantization_config": {}}, "got quant_method {}"),
+    ({"quantization_config": {"quant_method": "x" * 10_000}}, "got quant_method 'xxxx"),
     ({"attention_dropout": 1}, "attention_dropout must be a number from 0 to below 1"),
 ]  # fmt: skip
 
