@@ -271,7 +271,7 @@ def import_(path_or_name: str, out: Path | None = None, /, *, dtype: Dtype | Non
     out
         The folder to write, which must not be there yet; runs/imported/NAME by default.
     dtype
-        The type of the weights that are written; by default the file's own, float32 for quantised ones.
+        The type of the weights that are written; by default the narrowest that holds all of the file's exactly.
     """
     from danlu.nn.hf.import_model import import_model
     from danlu.tasks.uses import summary

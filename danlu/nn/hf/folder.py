@@ -5,8 +5,6 @@ What is written loads in stock ``transformers`` with no remote code; code in a f
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -22,7 +20,7 @@ from danlu.nn.hf.config_file import ConfigFile
 from danlu.nn.hf.family import Copy, FolderFamily, WeightNames
 from danlu.nn.hf.kept import check_kept
 from danlu.nn.hf.sentence_transformers import read_pooling
-from danlu.nn.hf.tensors import Readable, read, same, written
+from danlu.nn.hf.tensors import Readable, narrowest_dtype, read, same, written
 from danlu.nn.hf.weight_files import SHARD_BYTES, StoredTensor, open_weights, weights_path, write_weights
 from danlu.nn.transformer import Transformer
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -136,15 +134,11 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> Transform
     """
     config = load_config(folder)
     family = find_family(config.family)
-    names = family.weight_names(config)
     with ExitStack() as stack:
-        copies = (*family.copies(config), *_tied_copies(family, config))
-        known = {*_all_names(names), *(copy.name for copy in copies)}
-        found = _as_whole(open_weights(folder, stack), family, known)
-        for copy in copies:
-            if copy.of not in found and copy.name in found:
-                found[copy.of] = found[copy.name]
-        _check_names(folder, found, _all_names(names), known, (*IGNORED, *family.ignored))
+        found, copies = _open_model(folder, config, stack)
+        wanted = _all_names(family.weight_names(config))
+        known = {*wanted, *(copy.name for copy in copies)}
+        _check_names(folder, found, wanted, known, (*IGNORED, *family.ignored))
         model = build_model(config, found, dtype=dtype)
         _check_copies(found, copies)
     return model
@@ -174,16 +168,16 @@ def build_model(config: TransformerConfig, found: Mapping[str, Readable], *, dty
 
 
 def stored_dtype(folder: Path) -> torch.dtype:
-    """The type that most numbers of the folder's weights have, whatever ``config.json`` says.
+    """The narrowest type that holds every weight of the model exactly, whatever ``config.json`` says.
 
     Raises:
-        CheckpointError: a file is missing or damaged.
+        InputError, CheckpointError: as :func:`load_config`; or a file is missing or damaged.
     """
-    sizes: Counter[torch.dtype] = Counter()
+    config = load_config(folder)
+    names = _all_names(find_family(config.family).weight_names(config))
     with ExitStack() as stack:
-        for tensor in open_weights(folder, stack).values():
-            sizes[tensor.dtype or torch.float32] += math.prod(tensor.shape)
-    return sizes.most_common(1)[0][0] if sizes else torch.float32
+        found, _ = _open_model(folder, config, stack)
+        return narrowest_dtype([found[name] for name in names if name in found])
 
 
 def find_family(name: str) -> FolderFamily:
@@ -195,6 +189,20 @@ def find_family(name: str) -> FolderFamily:
 def _all_names(names: WeightNames) -> list[str]:
     """What the folder's tensors are called."""
     return [name for where in names.values() for name in where.names]
+
+
+def _open_model(
+    folder: Path, config: TransformerConfig, stack: ExitStack
+) -> tuple[dict[str, StoredTensor], tuple[Copy, ...]]:
+    """The folder's tensors, of two that are one also the one that is left out; and which ones those are."""
+    family = find_family(config.family)
+    copies = (*family.copies(config), *_tied_copies(family, config))
+    known = {*_all_names(family.weight_names(config)), *(copy.name for copy in copies)}
+    found = _as_whole(open_weights(folder, stack), family, known)
+    for copy in copies:
+        if copy.of not in found and copy.name in found:
+            found[copy.of] = found[copy.name]
+    return found, copies
 
 
 def _as_whole(found: Mapping[str, StoredTensor], family: FolderFamily, known: set[str]) -> dict[str, StoredTensor]:

@@ -15,12 +15,12 @@ from danlu.errors import CheckpointError, suggestion
 from danlu.nn.config import Embedding, Experts, Pooling, TransformerConfig
 from danlu.nn.hf.config_file import ConfigFile
 from danlu.nn.hf.folder import build_model, find_family, read_family_config
-from danlu.nn.hf.gguf_architecture import EMBEDDING, OUTPUT, Architecture, model_config
+from danlu.nn.hf.gguf_architecture import OUTPUT, Architecture, model_config
 from danlu.nn.hf.gguf_decoders import GPT2, LLAMA, QWEN2, QWEN3, QWEN3_MOE, llama_or_mistral
 from danlu.nn.hf.gguf_encoders import BERT, MODERN_BERT, T5
 from danlu.nn.hf.gguf_file import GGUFFile, GGUFTensor, gguf_package
 from danlu.nn.hf.gguf_views import Halves, Turned, expert
-from danlu.nn.hf.tensors import Readable
+from danlu.nn.hf.tensors import Readable, narrowest_dtype
 from danlu.nn.transformer import Transformer
 
 ARCHITECTURES: Mapping[str, Architecture] = {
@@ -43,10 +43,7 @@ def load_gguf(file: GGUFFile, *, dtype: torch.dtype = torch.float32) -> Transfor
         CheckpointError: the architecture is not built here, a value of the metadata is missing or wrong, a
             tensor is missing, unknown, of another shape or of a type that is not read.
     """
-    architecture = find_architecture(file)
-    values = model_config(file, architecture)
-    heads = () if values["tie_word_embeddings"] else ("lm_head.weight",)
-    config = _with_pooling(read_family_config(ConfigFile(file.path, values, heads)), file)
+    config, architecture = _read_config(file)
     return build_model(config, _found(file, config, architecture), dtype=dtype)
 
 
@@ -77,9 +74,22 @@ def pooled(file: GGUFFile) -> bool:
 
 
 def stored_gguf_dtype(file: GGUFFile) -> torch.dtype:
-    """The type of the embedding; float32 where it is quantised, for only that holds every value exactly."""
-    kind = file.tensors[EMBEDDING].kind.name if EMBEDDING in file.tensors else ""
-    return {"F16": torch.float16, "BF16": torch.bfloat16}.get(kind, torch.float32)
+    """The narrowest type that holds all weights exactly; float32 where some are quantised, but for rare values.
+
+    Raises:
+        CheckpointError: as :func:`load_gguf`.
+    """
+    config, _ = _read_config(file)
+    names = [name for where in find_family(config.family).weight_names(config).values() for name in where.names]
+    there = dict.fromkeys(name for name, _ in _places(file, config, names).values())
+    return narrowest_dtype([file.tensors[name] for name in there if name in file.tensors])
+
+
+def _read_config(file: GGUFFile) -> tuple[TransformerConfig, Architecture]:
+    architecture = find_architecture(file)
+    values = model_config(file, architecture)
+    heads = () if values["tie_word_embeddings"] else ("lm_head.weight",)
+    return _with_pooling(read_family_config(ConfigFile(file.path, values, heads)), file), architecture
 
 
 def _with_pooling(config: TransformerConfig, file: GGUFFile) -> TransformerConfig:

@@ -52,6 +52,11 @@ class GGUFTensor:
     blocks: memoryview
     """Its bytes in the file."""
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of its values: float32 where they are quantised."""
+        return {"F16": torch.float16, "BF16": torch.bfloat16}.get(self.kind.name, torch.float32)
+
     def read(self) -> Tensor:
         """The values in float32, copied.
 

@@ -77,7 +77,8 @@ def import_model(source: str, out: Path | None = None, *, dtype: str | None = No
     Args:
         source: a folder, a ``.gguf`` file or a name on the hub.
         out: a folder that is not there yet; ``runs/imported/NAME`` by default. It appears whole or not at all.
-        dtype: of the weights that are written; by default what they are, float32 where they are quantised.
+        dtype: of the weights that are written; by default the narrowest of theirs that holds all of them
+            exactly, which is float32 where they are quantised.
 
     Returns:
         What was imported, in words: family, parameters, layers, vocabulary, context, tokenizer, where it is.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -66,6 +67,35 @@ def read(found: Mapping[str, Readable], where: Stored, shape: tuple[int, ...], d
         turned = tensor.T if where.transposed and tensor.ndim == 2 else tensor
         piece.copy_(turned.chunk(where.parts)[where.part])
     return nn.Parameter(whole.view(shape))
+
+
+class Typed(Readable, Protocol):
+    """A tensor in a file whose values are of a type: None where it is none that weights have."""
+
+    @property
+    def dtype(self) -> torch.dtype | None: ...
+
+
+def narrowest_dtype(tensors: Collection[Typed]) -> torch.dtype:
+    """The narrowest of their types that holds every number of all of them exactly; float32 where none does.
+
+    Where types differ values are looked at: norms that are stored in float32 are often numbers of float16.
+    """
+    numbers: Counter[torch.dtype] = Counter()
+    for tensor in tensors:
+        if tensor.dtype is not None:
+            numbers[tensor.dtype] += math.prod(tensor.shape)
+    for dtype in sorted(numbers, key=lambda each: (each.itemsize, -numbers[each])):
+        if all(_holds(dtype, tensor) for tensor in tensors):
+            return dtype
+    return torch.float32
+
+
+def _holds(dtype: torch.dtype, tensor: Typed) -> bool:
+    if tensor.dtype is None or torch.promote_types(tensor.dtype, dtype) == dtype:
+        return True
+    values = tensor.read()
+    return torch.equal(values.to(dtype).to(values.dtype), values)
 
 
 def same(one: Readable, other: Readable) -> bool:

@@ -74,7 +74,8 @@ def model_folder() -> Callable[[Path], ModelFolder]:
 def write_gguf() -> Callable[..., Path]:
     """``write_gguf(path, stock, architecture, kind="F32", metadata={…}, tensors={…})``: as llama.cpp writes.
 
-    Matrices of ``stock``, a model of ``transformers``, are of type ``kind``, all others F32. ``metadata`` are further
+    Matrices of ``stock``, a model of ``transformers``, are of type ``kind`` (or, by their name, one of ``kinds``), all
+    others F32. ``metadata`` are further
     values of the architecture (or of the whole file, where the key begins with a dot); ``tensors`` are further ones.
     """
     gguf = pytest.importorskip("gguf")
@@ -85,6 +86,7 @@ def write_gguf() -> Callable[..., Path]:
         architecture: str,
         *,
         kind: str = "F32",
+        kinds: Mapping[str, str] | None = None,
         metadata: Mapping[str, Any] | None = None,
         tensors: Mapping[str, np.ndarray] | None = None,
     ) -> Path:
@@ -110,7 +112,8 @@ def write_gguf() -> Callable[..., Path]:
             if architecture == "llama" and (".q_proj." in name or ".k_proj." in name):
                 heads = config.num_attention_heads if ".q_proj." in name else config.num_key_value_heads
                 values = _permuted(values, heads)
-            quantisation = gguf.GGMLQuantizationType[kind if values.ndim > 1 else "F32"]
+            own = (kinds or {}).get(_gguf_name(name), kind)
+            quantisation = gguf.GGMLQuantizationType[own if values.ndim > 1 else "F32"]
             writer.add_tensor(_gguf_name(name), gguf.quants.quantize(values, quantisation), raw_dtype=quantisation)
         for name, values in (tensors or {}).items():
             writer.add_tensor(name, values)

@@ -109,6 +109,41 @@ def test_weights_take_the_type_that_is_asked_for(tmp_path: Path, make_model: Mak
     assert transformers.AutoModelForCausalLM.from_pretrained(tmp_path).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize(("most", "norms", "dtype"), [
+    (torch.float16, 1.5, torch.float16), (torch.float16, 1 + 2**-10, torch.float16),
+    (torch.float16, 1 + 2**-11, torch.float32), (torch.float16, 1e5, torch.float32),
+    (torch.bfloat16, 1.5, torch.bfloat16), (torch.bfloat16, 1e5 // 512 * 512, torch.bfloat16),
+    (torch.bfloat16, 1 + 2**-10, torch.float32),
+])  # fmt: skip
+def test_the_stored_type_is_the_narrowest_that_holds_every_weight(
+    most: torch.dtype, norms: float, dtype: torch.dtype, tmp_path: Path, make_model: MakeModel, model_folder: Any
+) -> None:
+    """Norms are in float32, all others are not; what nobody reads does not count."""
+    save_model(make_model("llama"), tmp_path, dtype=most)
+    folder = model_folder(tmp_path)
+
+    def change(tensors: dict[str, Tensor]) -> None:
+        for name, tensor in list(tensors.items()):
+            if "norm" in name:
+                tensors[name] = torch.full_like(tensor, norms, dtype=torch.float32)
+        tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.full((4,), 1 / 3)
+
+    folder.edit(change)
+    assert stored_dtype(tmp_path) == dtype
+    found, exact = load_model(tmp_path, dtype=dtype).state_dict(), load_model(tmp_path).state_dict()
+    assert all(torch.equal(found[name].float(), exact[name]) for name in exact)
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(1.5, torch.float16), (1e30, torch.float32)])
+def test_of_two_types_of_16_bits_one_may_hold_both(
+    value: float, dtype: torch.dtype, tmp_path: Path, make_model: MakeModel, model_folder: Any
+) -> None:
+    save_model(make_model("llama"), tmp_path, dtype=torch.float16)
+    norm = {"model.norm.weight": torch.full((32,), value, dtype=torch.bfloat16)}
+    model_folder(tmp_path).edit(lambda tensors: tensors.update(norm))
+    assert stored_dtype(tmp_path) == dtype
+
+
 def test_loading_draws_no_random_numbers_and_keeps_no_hold_on_the_file(tmp_path: Path, make_model: MakeModel) -> None:
     save_model(make_model(), tmp_path)
     before = torch.get_rng_state()
