@@ -93,7 +93,10 @@ def measure(case: Case) -> Measured:
         measured.wrong += _changes(model, load_model(written))
     truth = theirs.outputs(stock, rows)
     for form, read in _forms(case, model).items():
-        measured.logits[form] = difference(truth, read(model, rows), whole=form != "packed")
+        found = read(model, rows)
+        if form == "packed" and not found:  # scores of rows, which packed rows have none of
+            continue
+        measured.logits[form] = difference(truth, found, whole=form != "packed")
     measured.logits["back"] = difference(ours.alone(model, rows), theirs.outputs(back, rows))
     if targets:
         loss = our_loss(model, rows, targets)
@@ -106,12 +109,24 @@ def measure(case: Case) -> Measured:
 
 
 def difference(expected: theirs.Outputs, found: theirs.Outputs, *, whole: bool = True) -> float:
-    """The largest difference over the largest number, the worst of all outputs; endless where one is not there."""
+    """The largest difference over the largest number, the worst of all outputs; endless where one is not there.
+
+    No number where one of the outputs holds what is none.
+    """
     names = expected.keys() if whole else expected.keys() & found.keys()
-    if (whole and found.keys() != names) or any(found[name].shape != expected[name].shape for name in names):
+    if (
+        not names
+        or (whole and found.keys() != names)
+        or any(found[name].shape != expected[name].shape for name in names)
+    ):
         return math.inf
     each = [float((found[name] - expected[name]).abs().max() / expected[name].abs().max()) for name in names]
-    return max(each, default=0.0)
+    return _worst(each)
+
+
+def _worst(differences: Sequence[float]) -> float:
+    """The largest; no number where one is none, which ``max`` would pass over."""
+    return math.nan if any(map(math.isnan, differences)) else max(differences)
 
 
 def lines(family: str | None = None) -> Iterator[str]:
@@ -208,7 +223,7 @@ def _is_tie(stock: Any, prompt: Tensor, expected: Tensor, found: Tensor) -> bool
 
 
 def _line(family: str, cases: Sequence[Case], measured: Sequence[Measured]) -> str:
-    logits = max(max(one.logits.values()) for one in measured)
+    logits = _worst([worst for one in measured for worst in one.logits.values()])
     losses = [worst for one in measured for worst in one.loss.values()]
     ties = sum(one.ties + one.beam_ties for one in measured)
     faults = [
@@ -217,7 +232,7 @@ def _line(family: str, cases: Sequence[Case], measured: Sequence[Measured]) -> s
     forms = list(dict.fromkeys(form for one in measured for form in one.logits if form != "back"))
     compared = f"{len(cases)} models, both ways; rows {', '.join(forms)}{f'; ties {ties}' if ties else ''}"
     return _columns(
-        family, f"{logits:.1e}", f"{max(losses):.1e}" if losses else "-", _of(one.greedy for one in measured),
+        family, f"{logits:.1e}", f"{_worst(losses):.1e}" if losses else "-", _of(one.greedy for one in measured),
         _of(one.beam for one in measured), f"{len(faults)} differ ({faults[0]})" if faults else "holds", compared,
     )  # fmt: skip
 

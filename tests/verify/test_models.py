@@ -185,6 +185,35 @@ def test_differences_are_relative_and_nothing_may_be_left_out() -> None:
     assert difference(expected, {"logits": expected["logits"]}) == math.inf
     assert difference(expected, {"logits": expected["logits"]}, whole=False) == 0
     assert difference(expected, {**expected, "pair": torch.ones(2)}) == math.inf
+    assert difference(expected, {}, whole=False) == math.inf
+
+
+@pytest.mark.parametrize("name", ["logits", "pair"])
+def test_what_is_no_number_is_never_passed_over(name: str) -> None:
+    expected = {"logits": torch.tensor([2.0, -4.0]), "pair": torch.tensor([1.0])}
+    assert math.isnan(difference(expected, {**expected, name: expected[name] * math.nan}))
+
+
+@pytest.mark.usefixtures("few")
+def test_the_table_shows_what_is_no_number(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    right = ours.padded_left
+
+    def wrong(model: Transformer, rows: Any) -> theirs.Outputs:
+        return {name: tensor * math.nan for name, tensor in right(model, rows).items()}
+
+    monkeypatch.setattr(ours, "padded_left", wrong)
+    monkeypatch.setattr(models, "our_loss", lambda *_: math.nan)
+    assert cli.main(["verify", "models"]) == 2
+    for line in capsys.readouterr().out.splitlines()[2:]:
+        assert line.split()[1:3] == ["nan", "nan"] and "padded left: logits nan" in line
+
+
+def test_packed_rows_are_no_form_of_what_gives_rows_scores() -> None:
+    scores, words = (
+        next(case for case in ENCODERS if case.model == f"BertFor{kind}")
+        for kind in ("SequenceClassification", "TokenClassification")
+    )
+    assert "packed" not in measure(scores).logits and "packed" in measure(words).logits
     assert Measured(logits={"alone": math.nan}).faults == ["alone: logits nan"]
 
 
