@@ -18,7 +18,7 @@ from danlu.errors import CheckpointError, InputError, suggestion
 from danlu.machine import fast_bfloat16
 from danlu.nn.config import Embedding
 from danlu.nn.heap import keep_freed_memory
-from danlu.nn.hf.folder import load_model
+from danlu.nn.hf.folder import load_embedding_model
 from danlu.nn.hf.sentence_transformers import TextSettings, read_texts
 from danlu.nn.packed import may_be_packed, pack
 from danlu.nn.transformer import Transformer
@@ -64,7 +64,7 @@ class Embedder:
         dtype = dtype or (torch.bfloat16 if fast_bfloat16() else torch.float32)
         keep_freed_memory()
         tokenizer, _ = read_tokenizer(folder)
-        embedder = cls(load_model(folder, dtype=dtype), tokenizer, texts=read_texts(folder))
+        embedder = cls(load_embedding_model(folder, dtype=dtype), tokenizer, texts=read_texts(folder))
         if may_be_packed(embedder.model):
             pack(embedder.model)
         return embedder

@@ -17,7 +17,7 @@ from danlu import log
 from danlu.errors import CheckpointError, InputError
 from danlu.files import atomic_write, writing
 from danlu.nn.config import Embedding, Head
-from danlu.nn.hf.folder import load_config
+from danlu.nn.hf.folder import load_embedding_config
 from danlu.nn.hf.given import check_given
 from danlu.tasks.embed import Embedder
 from danlu.text.lists import Line, check_new_file, read_list
@@ -85,7 +85,7 @@ def load_embedder(folder: Path, *, dtype: str | None = None) -> Embedder:
         InputError, CheckpointError: there is none; the error says what to do instead.
     """
     check_given(folder)
-    config = load_config(folder)
+    config = load_embedding_config(folder)
     if not isinstance(config.head, Embedding):
         writes = config.decoder is not None and isinstance(config.head, Head)
         instead = f"'danlu generate {folder} --prompt TEXT' writes with it" if writes else "it needs a bare model"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tokenizers
 import torch
@@ -17,7 +18,9 @@ import transformers
 from tokenizers import models, pre_tokenizers, processors
 from torch import Tensor
 
+from danlu import cli
 from danlu.errors import CheckpointError, InputError
+from danlu.nn.hf.folder import load_model
 from danlu.tasks import embed
 from danlu.tasks.embed import Embedder
 
@@ -161,6 +164,81 @@ def test_a_text_with_nothing_but_a_prompt_that_is_not_pooled_is_so_too(mode: str
     folder.write(PROMPTS, prompts={"query": "query: "})
     found = folder.embed(["", "a"], "query")
     same(found, torch.stack([torch.zeros(24), folder.expect("query: a", mode, skip=1)]))
+
+
+DECODER = {
+    "vocab_size": 40, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "head_dim": 8, "intermediate_size": 32, "max_position_embeddings": 20, "bos_token_id": 0, "eos_token_id": 0,
+}  # fmt: skip
+BERT = {
+    "vocab_size": 40, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32,
+    "max_position_embeddings": 20,
+}  # fmt: skip
+WITH_HEADS = {
+    "tied decoder": lambda: transformers.Qwen3ForCausalLM(
+        transformers.Qwen3Config(**DECODER, tie_word_embeddings=True)
+    ),
+    "decoder": lambda: transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**DECODER, tie_word_embeddings=False)),
+    "gpt2": lambda: transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(vocab_size=40, n_embd=24, n_layer=2, n_head=4, n_positions=20)
+    ),
+    "masked": lambda: transformers.BertForMaskedLM(transformers.BertConfig(**BERT)),
+    "labels": lambda: transformers.BertForSequenceClassification(transformers.BertConfig(**BERT)),
+    "masked roberta": lambda: transformers.RobertaForMaskedLM(
+        transformers.RobertaConfig(**{**BERT, "max_position_embeddings": 22, "pad_token_id": 1})
+    ),
+    "masked modernbert": lambda: transformers.ModernBertForMaskedLM(
+        transformers.ModernBertConfig(**BERT, pad_token_id=0)
+    ),
+}
+"""What sentence-transformers reads with ``AutoModel``, whatever class wrote it."""
+
+
+@pytest.mark.parametrize("bare", [False, True], ids=["with its head", "names of the bare model"])
+@pytest.mark.parametrize("kind", WITH_HEADS)
+@torch.no_grad()
+def test_modules_make_an_embedder_of_a_model_with_a_head(kind: str, bare: bool, folder: Folder) -> None:
+    torch.manual_seed(0)
+    stock: Any = WITH_HEADS[kind]().eval()
+    if bare:  # as sentence-transformers writes what it has read: the class as it was named, tensors without a head
+        stock.base_model.save_pretrained(folder.path)
+        config = json.loads((folder.path / "config.json").read_text())
+        folder.write("config.json", {**config, "architectures": [type(stock).__name__]})
+    else:
+        stock.save_pretrained(folder.path)
+    folder.pool("lasttoken")
+    folder.stock = transformers.AutoModel.from_pretrained(folder.path, dtype=torch.float32).eval()
+    texts = ["a b c", "d"]
+    same(folder.embed(texts), torch.stack([folder.expect(f"[CLS] {text} [SEP]", "lasttoken") for text in texts]))
+    assert cli.main(["import", str(folder.path), str(folder.path / "out")]) == 0
+    same(Embedder.load(folder.path / "out", dtype=torch.float32).embed(texts), folder.embed(texts))
+    (folder.path / "texts.txt").write_text("a b c\n")
+    vectors = folder.path / "v.npy"
+    line = ["embed", str(folder.path), str(folder.path / "texts.txt"), "--out", str(vectors), "--dtype=float32"]
+    assert cli.main(line) == 0
+    same(torch.from_numpy(np.load(vectors))[0], folder.embed(texts)[0])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["tied decoder", "decoder", "gpt2", "masked"])
+def test_such_a_model_is_one_of_words_besides(kind: str, folder: Folder) -> None:
+    torch.manual_seed(0)
+    stock: Any = WITH_HEADS[kind]().eval()
+    stock.save_pretrained(folder.path)
+    folder.pool("lasttoken")
+    tokens_BT = torch.arange(18)[None]
+    for path in (folder.path, folder.path / "out"):
+        model = load_model(path)
+        torch.testing.assert_close(model.head(model(tokens_BT)), stock(tokens_BT).logits, rtol=1e-5, atol=1e-5)
+        if path == folder.path:
+            assert cli.main(["import", str(path), str(path / "out")]) == 0
+
+
+def test_without_modules_a_model_with_a_head_embeds_nothing(folder: Folder) -> None:
+    WITH_HEADS["masked"]().save_pretrained(folder.path)
+    (folder.path / "modules.json").unlink()
+    with pytest.raises(CheckpointError, match="a model of Head embeds no texts"):
+        folder.embed(["a"])
 
 
 def test_an_unknown_prompt_is_one_line(folder: Folder) -> None:

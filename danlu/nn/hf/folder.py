@@ -17,9 +17,9 @@ from danlu.errors import CheckpointError, RecipeError, shown, suggestion
 from danlu.files import write_json
 from danlu.nn.config import AnyHead, Embedding, Head, Pretraining, TransformerConfig
 from danlu.nn.hf.config_file import ConfigFile
-from danlu.nn.hf.family import Copy, FolderFamily, WeightNames
+from danlu.nn.hf.family import Copy, FolderFamily
 from danlu.nn.hf.kept import check_kept
-from danlu.nn.hf.sentence_transformers import read_pooling
+from danlu.nn.hf.sentence_transformers import MODULES, read_pooling
 from danlu.nn.hf.tensors import Readable, narrowest_dtype, read, same, written
 from danlu.nn.hf.weight_files import SHARD_BYTES, StoredTensor, open_weights, weights_path, write_weights
 from danlu.nn.transformer import Transformer
@@ -77,21 +77,56 @@ def save_model(
 
 
 def load_config(folder: Path) -> TransformerConfig:
-    """The configuration of the model in ``folder``.
+    """The configuration of the model in ``folder``, with the head of the class that wrote it.
+
+    Where ``modules.json`` makes an embedding of it and the weights of that head are left out, there is none.
 
     Raises:
         InputError: there is no ``config.json``.
         CheckpointError: it is damaged, or the model is of a kind that is not built here.
     """
+    file = _read_file(folder)
+    config = read_family_config(file)
+    if (folder / MODULES).exists() and file.tensors:
+        prefix, bare = find_family(config.family).prefix, _without_head(file, config)
+        own = set(_names_of(config)) - set(_names_of(bare))
+        if own and not file.holds(*own, *(name.removeprefix(prefix) for name in own)):
+            config = bare
+    return _with_pooling(folder, config)
+
+
+def load_embedding_config(folder: Path) -> TransformerConfig:
+    """The configuration of the model in ``folder`` as it embeds texts: without a head where there is ``modules.json``.
+
+    Raises:
+        InputError, CheckpointError: as :func:`load_config`.
+    """
+    file = _read_file(folder)
+    config = read_family_config(file)
+    return _with_pooling(folder, _without_head(file, config) if (folder / MODULES).exists() else config)
+
+
+def _read_file(folder: Path) -> ConfigFile:
     with ExitStack() as stack:
         try:
             tensors = list(open_weights(folder, stack))
         except CheckpointError:  # which reading the weights will say in its turn
             tensors = []
-    config = read_family_config(ConfigFile.load(folder, tensors))
+    return ConfigFile.load(folder, tensors)
+
+
+def _without_head(file: ConfigFile, config: TransformerConfig) -> TransformerConfig:
+    """The bare model; with its head where its family has no class of such models."""
     if isinstance(config.head, Embedding):
-        config = replace(config, head=read_pooling(folder, config.head))
-    return config
+        return config
+    name = find_family(config.family).architecture(replace(config, head=Embedding()))
+    return read_family_config(ConfigFile(file.path, {**file.values, "architectures": [name]}, file.tensors))
+
+
+def _with_pooling(folder: Path, config: TransformerConfig) -> TransformerConfig:
+    if not isinstance(config.head, Embedding):
+        return config
+    return replace(config, head=read_pooling(folder, config.head))
 
 
 def read_family_config(file: ConfigFile) -> TransformerConfig:
@@ -132,13 +167,24 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> Transform
         InputError: there is no model.
         CheckpointError: a file is missing or damaged, a tensor is missing, unknown or of another shape.
     """
-    config = load_config(folder)
-    family = find_family(config.family)
+    return _load(folder, load_config(folder), dtype)
+
+
+def load_embedding_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> Transformer:
+    """The model in ``folder`` as it embeds texts; a head that ``modules.json`` does not speak of is not read.
+
+    Raises:
+        InputError, CheckpointError: as :func:`load_model`.
+    """
+    return _load(folder, load_embedding_config(folder), dtype)
+
+
+def _load(folder: Path, config: TransformerConfig, dtype: torch.dtype) -> Transformer:
+    whole = read_family_config(_read_file(folder)) if isinstance(config.head, Embedding) else config
     with ExitStack() as stack:
         found, copies = _open_model(folder, config, stack)
-        wanted = _all_names(family.weight_names(config))
-        known = {*wanted, *(copy.name for copy in copies)}
-        _check_names(folder, found, wanted, known, (*IGNORED, *family.ignored))
+        known = {name for each in (config, whole) for name in (*_names_of(each), *(c.name for c in _copies(each)))}
+        _check_names(folder, found, _names_of(config), known, (*IGNORED, *find_family(config.family).ignored))
         model = build_model(config, found, dtype=dtype)
         _check_copies(found, copies)
     return model
@@ -174,7 +220,7 @@ def stored_dtype(folder: Path) -> torch.dtype:
         InputError, CheckpointError: as :func:`load_config`; or a file is missing or damaged.
     """
     config = load_config(folder)
-    names = _all_names(find_family(config.family).weight_names(config))
+    names = _names_of(config)
     with ExitStack() as stack:
         found, _ = _open_model(folder, config, stack)
         return narrowest_dtype([found[name] for name in names if name in found])
@@ -186,18 +232,17 @@ def find_family(name: str) -> FolderFamily:
     return family
 
 
-def _all_names(names: WeightNames) -> list[str]:
+def _names_of(config: TransformerConfig) -> list[str]:
     """What the folder's tensors are called."""
-    return [name for where in names.values() for name in where.names]
+    return [name for where in find_family(config.family).weight_names(config).values() for name in where.names]
 
 
 def _open_model(
     folder: Path, config: TransformerConfig, stack: ExitStack
 ) -> tuple[dict[str, StoredTensor], tuple[Copy, ...]]:
     """The folder's tensors, of two that are one also the one that is left out; and which ones those are."""
-    family = find_family(config.family)
-    copies = (*family.copies(config), *_tied_copies(family, config))
-    known = {*_all_names(family.weight_names(config)), *(copy.name for copy in copies)}
+    family, copies = find_family(config.family), _copies(config)
+    known = {*_names_of(config), *(copy.name for copy in copies)}
     found = _as_whole(open_weights(folder, stack), family, known)
     for copy in copies:
         if copy.of not in found and copy.name in found:
@@ -214,13 +259,15 @@ def _as_whole(found: Mapping[str, StoredTensor], family: FolderFamily, known: se
     return {family.prefix + name if family.prefix + name in known else name: each for name, each in found.items()}
 
 
-def _tied_copies(family: FolderFamily, config: TransformerConfig) -> tuple[Copy, ...]:
-    """The weight of a head that is the embedding's, which a folder may hold besides."""
+def _copies(config: TransformerConfig) -> tuple[Copy, ...]:
+    """The family's, and the weight of a head that is the embedding's, which a folder may hold besides."""
+    family = find_family(config.family)
     if not config.tied:
-        return ()
+        return family.copies(config)
     head = family.weight_names(replace(config, head=_untied(config.head)))[config.words_weight]
     embedding = family.weight_names(config)["embedding.weight"]
-    return tuple(Copy(name, of) for name, of in zip(head.names, embedding.names, strict=True))
+    tied = (Copy(name, of) for name, of in zip(head.names, embedding.names, strict=True))
+    return (*family.copies(config), *tied)
 
 
 def _untied(head: AnyHead) -> AnyHead:

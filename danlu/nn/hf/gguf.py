@@ -73,6 +73,18 @@ def pooled(file: GGUFFile) -> bool:
     return bool(file.metadata.get(f"{file.metadata['general.architecture']}.pooling_type"))
 
 
+def read_gguf_pooling(file: GGUFFile, head: Embedding) -> Embedding:
+    """``head`` with the pooling that the metadata name.
+
+    Raises:
+        CheckpointError: it is none that is built here.
+    """
+    key = f"{file.metadata['general.architecture']}.pooling_type"
+    meta = ConfigFile(file.path, file.metadata)
+    meta.only(key, *POOLING)
+    return replace(head, pooling=POOLING[meta.integer(key)])
+
+
 def stored_gguf_dtype(file: GGUFFile) -> torch.dtype:
     """The narrowest type that holds all weights exactly; float32 where some are quantised, but for rare values.
 
@@ -89,16 +101,10 @@ def _read_config(file: GGUFFile) -> tuple[TransformerConfig, Architecture]:
     architecture = find_architecture(file)
     values = model_config(file, architecture)
     heads = () if values["tie_word_embeddings"] else ("lm_head.weight",)
-    return _with_pooling(read_family_config(ConfigFile(file.path, values, heads)), file), architecture
-
-
-def _with_pooling(config: TransformerConfig, file: GGUFFile) -> TransformerConfig:
-    if not isinstance(config.head, Embedding) or not pooled(file):
-        return config
-    key = f"{file.metadata['general.architecture']}.pooling_type"
-    meta = ConfigFile(file.path, file.metadata)
-    meta.only(key, *POOLING)
-    return replace(config, head=replace(config.head, pooling=POOLING[meta.integer(key)]))
+    config = read_family_config(ConfigFile(file.path, values, heads))
+    if isinstance(config.head, Embedding) and pooled(file):
+        config = replace(config, head=read_gguf_pooling(file, config.head))
+    return config, architecture
 
 
 def _found(file: GGUFFile, config: TransformerConfig, architecture: Architecture) -> dict[str, Readable]:

@@ -17,7 +17,7 @@ from danlu.files import atomic_write, read_json, sync_folder, write_json, writin
 from danlu.nn.config import Embedding
 from danlu.nn.hf.config_file import ConfigFile
 from danlu.nn.hf.folder import load_model, save_model, stored_dtype
-from danlu.nn.hf.gguf import load_gguf, pooled, stored_gguf_dtype, token_ids
+from danlu.nn.hf.gguf import load_gguf, pooled, read_gguf_pooling, stored_gguf_dtype, token_ids
 from danlu.nn.hf.gguf_file import GGUFFile
 from danlu.nn.hf.gguf_tokenizer import write_tokenizer
 from danlu.nn.hf.hub import locate
@@ -141,11 +141,14 @@ def _read_gguf(path: Path, dtype: torch.dtype | None) -> Source:
         generation["eos_token_id"] = [ids["eos_token_id"], turn]  # an answer ends with either
     config = {**dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id")), **ids}
     model = load_gguf(file, dtype=own)
+    # A decoder that embeds is written as one that writes too; modules.json says how its rows are pooled.
+    head = model.config.head if isinstance(model.config.head, Embedding) else Embedding()
+    pooling = read_gguf_pooling(file, head) if pooled(file) else None
 
     def write(folder: Path) -> None:
         write_tokenizer(file, folder)
-        if isinstance(model.config.head, Embedding) and pooled(file):
-            write_modules(folder, model.config.head, dim=model.config.dim)
+        if pooling is not None:
+            write_modules(folder, pooling, dim=model.config.dim)
 
     return Source(path, model, own, config, generation, write)
 

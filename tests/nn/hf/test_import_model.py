@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from danlu import cli
 from danlu.errors import CheckpointError
-from danlu.nn.hf.folder import load_config, load_model
+from danlu.nn.hf.folder import load_config, load_embedding_model, load_model
 from danlu.tokenizers.bpe import BPE
 
 WriteGGUF = Callable[..., Path]
@@ -160,6 +160,29 @@ def test_the_modules_of_an_embedding_come_along() -> None:
     assert cli.main(["import", "there", "out"]) == 0
     assert load_config(Path("out")) == load_config(Path("there"))
     assert json.loads(Path("out/modules.json").read_text()) == modules
+
+
+@torch.no_grad()
+def test_a_decoder_in_a_gguf_file_that_says_how_it_pools_embeds_and_writes(
+    write_gguf: WriteGGUF, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    config = transformers.Qwen3Config(
+        vocab_size=97, hidden_size=32, num_attention_heads=4, num_key_value_heads=2, head_dim=8, intermediate_size=64,
+        num_hidden_layers=2, max_position_embeddings=40, tie_word_embeddings=True, bos_token_id=0, eos_token_id=0,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0},
+    )  # fmt: skip
+    stock = transformers.Qwen3ForCausalLM(config).eval()
+    tokenizer = {**add_tokenizer(), ".tokenizer.ggml.pre": "qwen2"}
+    write_gguf(Path("tiny.gguf"), stock, "qwen3", metadata={**tokenizer, "pooling_type": 3})
+    assert cli.main(["import", "tiny.gguf", "out"]) == 0
+    assert_same_logits(Path("out"), stock)
+    tokens_BT = torch.arange(40)[None]
+    expected_BD = torch.nn.functional.normalize(stock.model(tokens_BT).last_hidden_state[:, -1])
+    model = load_embedding_model(Path("out"))
+    torch.testing.assert_close(model.head(model(tokens_BT), None), expected_BD, rtol=1e-5, atol=1e-5)
+    write_gguf(Path("odd.gguf"), stock, "qwen3", metadata={**tokenizer, "pooling_type": 4})
+    assert refuses(capsys, "odd.gguf") == "odd.gguf: qwen3.pooling_type must be 1 or 2 or 3; got 4"
 
 
 def test_names_of_labels_are_kept() -> None:
