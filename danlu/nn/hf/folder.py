@@ -199,7 +199,10 @@ def build_model(config: TransformerConfig, found: Mapping[str, Readable], *, dty
     with torch.device("meta"):  # no memory and no random numbers for weights that are read anyway
         try:
             model = Transformer(config)
-        except (RuntimeError, TypeError, OverflowError):
+        except (RuntimeError, TypeError, OverflowError) as error:
+            # torch has no class of its own for "Storage size calculation overflowed" and "Overflow when unpacking long"
+            if not isinstance(error, OverflowError) and "overflow" not in str(error).lower():
+                raise
             path = next(iter(found.values())).path
             raise CheckpointError(f"{path}: no machine holds a tensor as large as config.json says") from None
     names = find_family(config.family).weight_names(config)

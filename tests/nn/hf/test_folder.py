@@ -144,6 +144,19 @@ def test_of_two_types_of_16_bits_one_may_hold_both(
     assert stored_dtype(tmp_path) == dtype
 
 
+@pytest.mark.parametrize("bug", [RuntimeError("a bug"), TypeError("another")], ids=str)
+def test_a_bug_is_never_taken_for_a_tensor_that_is_too_large(
+    bug: Exception, tmp_path: Path, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise bug
+
+    save_model(make_model("llama"), tmp_path)
+    monkeypatch.setattr("danlu.nn.hf.folder.Transformer", fail)
+    with pytest.raises(type(bug), match=str(bug)):
+        load_model(tmp_path)
+
+
 def test_loading_draws_no_random_numbers_and_keeps_no_hold_on_the_file(tmp_path: Path, make_model: MakeModel) -> None:
     save_model(make_model(), tmp_path)
     before = torch.get_rng_state()
