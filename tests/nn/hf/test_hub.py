@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 import sys
 import threading
 import time
@@ -11,16 +13,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
 
-from danlu.errors import InputError
+from danlu.errors import InputError, OutputError
 from danlu.nn.hf.hub import locate
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+WEIGHTS = safetensors.torch.save({"a": torch.ones(1)})
 FILES = {
     "config.json": b"{}",
-    "model.safetensors": b"weights",
+    "model.safetensors": WEIGHTS,
     "tokenizer.json": b"{}",
     "chat_template.jinja": b"{{ messages }}",
     "1_Pooling/config.json": b"{}",
@@ -35,15 +40,28 @@ FILES = {
 }
 
 
+NOBODY = "http://127.0.0.1:9"
+"""Where nobody listens."""
+
+
 class Hub(BaseHTTPRequestHandler):
     """As much of the hub's API as fetching a model needs."""
 
     asked: list[str]
+    status = 200
+    """Of every answer, where it is another one."""
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         self.asked.append(path)
-        if path.startswith("/api/models/org/model/tree/"):
+        if self.status != 200:
+            self.send_response(self.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif path == "/api/models/org/gguf":
+            siblings = [{"rfilename": name} for name in ("README.md", "m-Q8_0.gguf", "m-F16.gguf")]
+            self._send(json.dumps({"id": "org/gguf", "sha": COMMIT, "siblings": siblings}).encode())
+        elif path.startswith("/api/models/org/model/tree/"):
             self._send(json.dumps(
                 [{"type": "file", "path": name, "size": len(data), "oid": "0"} for name, data in FILES.items()]
             ).encode())  # fmt: skip
@@ -99,14 +117,93 @@ def test_fetches_weights_settings_and_tokenizers_only(hub: str) -> None:
         "config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja", "1_Pooling/config.json",
         "vocab.txt",
     }  # fmt: skip
-    assert (folder / "model.safetensors").read_bytes() == b"weights"
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
     fetched = {path.rpartition("/")[2] for path in Hub.asked if "/resolve/" in path}
     assert not fetched & {"pytorch_model.bin", "model.pt", "modeling_odd.py", "model.onnx", "consolidated.safetensors"}
 
 
-def test_what_was_fetched_before_is_there_without_a_network(hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_fetched_before_is_there_without_a_network_and_a_line_says_so(
+    hub: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = locate("org/model", endpoint=hub)
-    assert locate("org/model", endpoint="http://127.0.0.1:9") == folder
+    assert capsys.readouterr().out == ""
+    assert locate("org/model", endpoint=NOBODY) == folder
+    said = capsys.readouterr().out
+    assert said.startswith("org/model: the hub is not reached (ConnectError: ") and said.count("\n") == 1
+    assert said.endswith(f"); what was fetched before is used: {folder}\n")
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+def test_what_was_fetched_before_is_no_answer_to_a_refusal(
+    status: int, hub: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locate("org/model", endpoint=hub)
+    monkeypatch.setattr(Hub, "status", status)
+    with pytest.raises(InputError, match="there is no folder org/model, and it cannot be fetched from the hub: "):
+        locate("org/model", endpoint=hub)
+
+
+def test_a_bug_is_not_answered_with_what_was_fetched_before(hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    locate("org/model", endpoint=hub)
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", fail)
+    with pytest.raises(InputError, match="it cannot be fetched from the hub: ValueError: a bug"):
+        locate("org/model", endpoint=NOBODY)
+
+
+@pytest.mark.parametrize(("lost", "listed"), [
+    ("model.safetensors", True), ("config.json", True), ("vocab.txt", True),
+    ("model.safetensors", False), ("config.json", False),
+])  # fmt: skip
+def test_a_part_is_never_taken_for_the_whole(lost: str, listed: bool, hub: str) -> None:
+    """Be it as a client leaves it that keeps a list of what there is, or as older ones do."""
+    folder = locate("org/model", endpoint=hub)
+    (folder / lost).unlink()
+    if not listed:
+        shutil.rmtree(folder.parent.parent / "trees")
+    with pytest.raises(InputError, match=r"what was fetched before is not whole") as error:
+        locate("org/model", endpoint=NOBODY)
+    assert "\n" not in str(error.value)
+
+
+def test_a_download_that_breaks_off_leaves_no_model(hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    locate("org/model", endpoint=hub)
+
+    def fail(*_: object, **__: object) -> None:
+        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(InputError, match="it cannot be fetched from the hub: ConnectionResetError"):
+        locate("org/model", endpoint=hub)
+
+
+def test_a_full_disk_is_one_line(hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(OutputError, match=r"cannot write to .*: no space left on the disk"):
+        locate("org/model", endpoint=hub)
+
+
+def test_of_gguf_files_one_has_to_be_chosen(hub: str) -> None:
+    with pytest.raises(InputError) as error:
+        locate("org/gguf", endpoint=hub)
+    assert str(error.value) == (
+        "org/gguf on the hub is 2 GGUF files; download one "
+        "(hf download org/gguf m-F16.gguf --local-dir .) and name that file"
+    )
+    assert not any("/resolve/" in path for path in Hub.asked)
+
+
+@pytest.mark.parametrize("place", ["~nosuchuser9/x", "a" * 5000])
+def test_a_place_that_cannot_be_is_one_line(place: str, hub: str) -> None:
+    with pytest.raises(InputError, match=r"there is no file or folder ~nosuchuser9/x|cannot be read: File name too lo"):
+        locate(place, endpoint=hub)
+    assert Hub.asked == []
 
 
 @pytest.mark.usefixtures("hub")
