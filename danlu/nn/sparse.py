@@ -17,8 +17,9 @@ from danlu.nn.patterns import BlockTable, Pattern, block_table
 
 BLOCK = 64
 """Tokens in a block."""
-WORTH = 4
-"""A row of fewer blocks than this is cheaper in full."""
+COST = 4
+"""A pair of blocks takes about so many times as long here as in the kernels for whole rows
+(``benchmarks/attention.py``)."""
 
 
 @functools.lru_cache(maxsize=32)
@@ -36,9 +37,10 @@ def _table(pattern: Pattern, length: int, causal: bool, device: torch.device) ->
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def touches_few(pattern: Pattern, *, length: int, causal: bool, device: torch.device) -> bool:
-    """Whether ``pattern`` leaves out at least half of the blocks of a row of so many tokens."""
+    """Whether ``pattern`` leaves out so many blocks of a row of so many tokens that it is cheaper than the whole."""
     blocks = -(-length // BLOCK)
-    return blocks >= WORTH and 2 * _table(pattern, length, causal, device).blocks <= blocks * blocks
+    whole = blocks * (blocks + 1) // 2 if causal else blocks * blocks
+    return COST * _table(pattern, length, causal, device).blocks <= whole
 
 
 def sparse_attention(
