@@ -1,4 +1,4 @@
-"""Keys that lie apart from a query, a regular share of the row: what Sparse Transformers see beside their neighbourhood.
+"""Keys that lie apart from a query, a regular share of the row: what Sparse Transformers see beside what is near.
 
 Blocks of neighbouring keys would hold most of the row for the sake of a few keys in each; here only those few are
 multiplied (Child et al. 2019, arXiv:1904.10509, section 4.3: two kinds of heads, here one softmax over both parts).
