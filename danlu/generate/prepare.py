@@ -32,7 +32,7 @@ SHAPES = 64
 class Speed(NamedTuple):
     """How fast the model is to be, as settings say it."""
 
-    precision: PrecisionSetting = "auto"
+    precision: PrecisionSetting = "fp32"
     compile: CompileSetting = "auto"
 
 

@@ -136,7 +136,8 @@ class Attention(nn.Module):
             if runs is not None and _sees_all(self.pattern, max(run.length for run in runs), sight.causal):
                 k, v = _as_many_heads(q_BHTE, k_BGSE, v_BGSE)
                 return attend_in_runs(q_BHTE, k, v, runs, causal=sight.causal, scale=self.scale)
-            if not isinstance(self.pattern, Full) and touches_few(
+            by_blocks = not isinstance(self.pattern, Full) and (segments is None or not self.pattern.by_place)
+            if by_blocks and touches_few(
                 self.pattern, length=q_BHTE.shape[2], causal=sight.causal, device=q_BHTE.device
             ):
                 k, v = _as_many_heads(q_BHTE, k_BGSE, v_BGSE)

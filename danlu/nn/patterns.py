@@ -11,7 +11,7 @@ M blocks of queries that touch many, C positions in a block. Positions are whole
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,9 @@ from torch import Tensor
 
 class Pattern(Protocol):
     """What ``Attention.pattern`` in ``nn/config.py`` holds."""
+
+    by_place: ClassVar[bool]
+    """Whether it minds where in its document a position is, and not only how far from another."""
 
     def __hash__(self) -> int: ...
 
@@ -31,6 +34,8 @@ class Pattern(Protocol):
 @dataclass(frozen=True, slots=True)
 class Full:
     """Everything."""
+
+    by_place: ClassVar[bool] = False
 
     def sees(self, query: Tensor, key: Tensor) -> Tensor | None:
         return None
@@ -46,6 +51,8 @@ class Window:
     Longformer's sliding window (Beltagy et al. 2020, arXiv:2004.05150); Mistral's with ``after`` 0.
     """
 
+    by_place: ClassVar[bool] = False
+
     before: int
     after: int = 0
 
@@ -56,6 +63,8 @@ class Window:
 @dataclass(frozen=True, slots=True)
 class Strided:
     """The last ``stride`` positions and every ``stride``-th one (Child et al. 2019, arXiv:1904.10509, section 4.3)."""
+
+    by_place: ClassVar[bool] = False
 
     stride: int
 
@@ -68,6 +77,8 @@ class Strided:
 class Fixed:
     """A query's own block of ``stride`` positions, and the last ``summary`` positions of every block (ibid.)."""
 
+    by_place: ClassVar[bool] = True
+
     stride: int
     summary: int = 1
 
@@ -77,12 +88,28 @@ class Fixed:
 
 
 @dataclass(frozen=True, slots=True)
+class Own:
+    """A query's own block of ``stride`` positions."""
+
+    by_place: ClassVar[bool] = True
+
+    stride: int
+
+    def sees(self, query: Tensor, key: Tensor) -> Tensor | None:
+        return query // self.stride == key // self.stride
+
+
+@dataclass(frozen=True, slots=True)
 class BigBird:
-    """Blocks of ``block`` positions: the ``neighbours`` on each side, the first ``leading`` ones, ``random`` others.
+    """Blocks of ``block`` positions: the ``neighbours`` on each side, the first ``leading`` ones, ``random`` drawn.
 
     Leading blocks see everything and are seen by everything (Zaheer et al. 2020, arXiv:2007.14062,
-    section 2, "ITC"). With ``random`` 0 and one leading block it is Longformer's window with a global start.
+    section 2, "ITC"). Unlike there, blocks are drawn from the query's own and those before it, so that a longer row
+    changes nothing for its beginning; one that is seen anyway may be drawn. With ``random`` 0 and one leading block it
+    is Longformer's window with a global start.
     """
+
+    by_place: ClassVar[bool] = True
 
     block: int = 64
     neighbours: int = 1

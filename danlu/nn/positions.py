@@ -13,15 +13,31 @@ from torch import Tensor, nn
 from danlu.nn import config
 
 
-def rotary_table(rotary: config.Rotary, head_dim: int, *, start: int = 0, end: int) -> tuple[Tensor, Tensor]:
+def rotary_table(
+    rotary: config.Rotary, head_dim: int, *, start: int = 0, end: int, length: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Cosines and sines ``[end - start, F]`` of the positions from ``start``, in float32.
 
-    ``ntk`` scaling depends on how long the text is: the table is that of a text of ``end`` positions.
+    Args:
+        length: of the text, on which ``ntk`` scaling depends; of the longest one where a row holds several. By
+            default ``end``.
     """
-    frequency_F = _frequencies(rotary, head_dim, length=end)
+    frequency_F = _frequencies(rotary, head_dim, length=end if length is None else length)
     angle_TF = torch.outer(torch.arange(start, end, dtype=torch.float32), frequency_F)
     factor = rotary.scaling.attention_factor if rotary.scaling is not None else 1.0
     return angle_TF.cos() * factor, angle_TF.sin() * (factor * rotary.direction)
+
+
+def table_by_length(rotary: config.Rotary, head_dim: int, lengths_BT: Tensor, *, start: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines ``[B, 1, T, F]`` of the positions from ``start``, each that of a text as long as told."""
+    end = start + lengths_BT.shape[1]
+    cos = sin = torch.zeros(*lengths_BT.shape, head_dim // 2, device=lengths_BT.device)
+    for length in sorted(set(lengths_BT.flatten().tolist())):
+        own_BT1 = (lengths_BT == length)[:, :, None]
+        of_cos, of_sin = rotary_table(rotary, head_dim, start=start, end=end, length=length)
+        cos = torch.where(own_BT1, of_cos.to(cos.device), cos)
+        sin = torch.where(own_BT1, of_sin.to(sin.device), sin)
+    return cos[:, None], sin[:, None]
 
 
 def depends_on_length(rotary: config.Rotary) -> bool:

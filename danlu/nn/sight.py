@@ -79,25 +79,24 @@ class Sight:
         query = torch.arange(self.queries, device=self.device)[:, None]
         query = query + (self.keys - self.queries if self.start is None else self.start)
         key = torch.arange(self.keys, device=self.device)[None, :]
-        parts = []
+        visible = self._by_pattern(pattern, query, key)
         if self.causal and not (self.queries == 1 and self.start is None):
-            before = (key <= query)[None, None]
+            visible = _both(visible, (key <= query)[None, None])
             if self.prefix is not None:
-                both = self.prefix[0][:, None, :, None] & self.prefix[1][:, None, None, :]
-                before = before | both
-            parts.append(before)
-        seen = pattern.sees(query, key)
-        if seen is not None:
-            parts.append(seen[None, None])
+                visible = visible | (self.prefix[0][:, None, :, None] & self.prefix[1][:, None, None, :])
         if self.segments is not None:
             of_queries, of_keys = self.segments
-            parts.append(_same_document(of_queries, of_keys)[:, None])
-        if not parts:
-            return None
-        visible = parts[0]
-        for part in parts[1:]:
-            visible = visible & part
+            visible = _both(visible, _same_document(of_queries, of_keys)[:, None])
         return visible
+
+    def _by_pattern(self, pattern: Pattern, query_Q1: Tensor, key_1K: Tensor) -> Tensor | None:
+        """``[1 or B, 1, Q, K]``; where a pattern minds places, they are those within a document."""
+        if not pattern.by_place or self.segments is None:
+            seen = pattern.sees(query_Q1, key_1K)
+            return None if seen is None else seen[None, None]
+        place_BK = positions_in_document(self.segments[1])
+        seen = pattern.sees(place_BK[:, query_Q1[:, 0], None], place_BK[:, None, :])
+        return None if seen is None else seen[:, None]
 
     def _with_bias(self, visible: Tensor | None) -> Tensor | None:
         if self.bias is None or visible is None:
@@ -107,6 +106,10 @@ class Sight:
     def is_causal_only(self, pattern: Pattern) -> bool:
         """Whether the mask is the lower triangle, which kernels know without being told place by place."""
         return self.causal and self.own and self.plain and self.segments is None and isinstance(pattern, Full)
+
+
+def _both(one: Tensor | None, other: Tensor) -> Tensor:
+    return other if one is None else one & other
 
 
 def _same_document(of_queries_BQ: Tensor | None, of_keys_BK: Tensor) -> Tensor:
@@ -125,3 +128,17 @@ def positions_in_document(segments_BT: Tensor) -> Tensor:
     first_BT[:, 1:] = numbers_BT[:, 1:] != numbers_BT[:, :-1]
     begin_BT = torch.where(first_BT, place_T, 0).cummax(1).values
     return torch.empty_like(order_BT).scatter_(1, order_BT, place_T - begin_BT)
+
+
+def document_lengths(segments_BT: Tensor) -> Tensor:
+    """``[B, T]``: how many tokens of its row have the document number that each token has."""
+    rows = []
+    for row_T in segments_BT:
+        _, place_T, count = row_T.unique(return_inverse=True, return_counts=True)
+        rows.append(count[place_T])
+    return torch.stack(rows)
+
+
+def longest_document(segments_BT: Tensor) -> int:
+    """Tokens of the longest document in any row; padding is none."""
+    return int(document_lengths(segments_BT).masked_fill(segments_BT == PADDING, 0).max())

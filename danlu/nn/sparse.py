@@ -13,12 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from danlu.nn.far import Far, far_of
 from danlu.nn.patterns import BlockTable, Pattern, block_table
 
 BLOCK = 64
 """Tokens in a block."""
-WORTH = 4
-"""A row of fewer blocks than this is cheaper in full."""
+COST = 4
+"""A pair of blocks takes about so many times as long here as in the kernels for whole rows
+(``benchmarks/attention.py``)."""
 
 
 @functools.lru_cache(maxsize=32)
@@ -36,9 +38,22 @@ def _table(pattern: Pattern, length: int, causal: bool, device: torch.device) ->
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def touches_few(pattern: Pattern, *, length: int, causal: bool, device: torch.device) -> bool:
-    """Whether ``pattern`` leaves out at least half of the blocks of a row of so many tokens."""
+    """Whether ``pattern`` leaves out so much of a row of so many tokens that it is cheaper than the whole."""
     blocks = -(-length // BLOCK)
-    return blocks >= WORTH and 2 * _table(pattern, length, causal, device).blocks <= blocks * blocks
+    whole = blocks * (blocks + 1) // 2 if causal else blocks * blocks
+    table, far = _parts(pattern, length, causal, device)
+    count = table.blocks + (blocks * far.count / BLOCK if far is not None else 0)
+    return bool(COST * count <= whole)
+
+
+def _parts(pattern: Pattern, length: int, causal: bool, device: torch.device) -> tuple[BlockTable, Far | None]:
+    """The blocks to multiply and the far keys; no far keys where what is near is most of the row already."""
+    far = far_of(pattern, length=length)
+    if far is not None:
+        table = _table(far.near, length, causal, device)
+        if not len(table.many):
+            return table, far
+    return _table(pattern, length, causal, device), None
 
 
 def sparse_attention(
@@ -54,17 +69,20 @@ def sparse_attention(
     """Softmax attention ``[B, H, T, E]`` where every query sees what ``pattern``, causality and ``segments`` allow.
 
     Args:
+        pattern: one that does not mind places where there are ``segments``: it is laid over the row.
         segments: ``[B, T]`` document numbers, or None.
     """
+    assert segments is None or not pattern.by_place, "places are those of a row and not of its documents"
     length = q_BHTE.shape[2]
-    table = _table(pattern, length, causal, q_BHTE.device)
+    table, far = _parts(pattern, length, causal, q_BHTE.device)
+    apart = _Apart(q_BHTE, k_BHTE, v_BHTE, far, causal=causal, scale=scale, segments=segments) if far else None
     rest = -length % BLOCK
     q_BHTE, k_BHTE, v_BHTE = (F.pad(x, (0, 0, 0, rest)) for x in (q_BHTE, k_BHTE, v_BHTE))
     if segments is not None:  # a query behind the end is of the last one's document, so that it sees something
         segments = torch.cat([segments, segments[:, -1:].expand(-1, rest)], dim=1)
     q_BHXCE = torch.unflatten(q_BHTE, 2, (-1, BLOCK))
     if not len(table.many):
-        out_BHXCE = _of_few(q_BHXCE, k_BHTE, v_BHTE, table, scale=scale, segments=segments)
+        out_BHXCE = _of_few(q_BHXCE, k_BHTE, v_BHTE, table, scale=scale, segments=segments, apart=apart)
     else:
         parts = [_of_many(q_BHXCE[:, :, table.many], k_BHTE, v_BHTE, table, scale=scale, segments=segments)]
         if len(table.few):
@@ -73,10 +91,35 @@ def sparse_attention(
     return out_BHXCE.flatten(2, 3)[:, :, :length]
 
 
+class _Apart:
+    """The far keys of one call: their scores in blocks of queries, and their share of the result."""
+
+    def __init__(
+        self, q: Tensor, k: Tensor, v: Tensor, far: Far, *, causal: bool, scale: float, segments: Tensor | None
+    ) -> None:
+        self._far, self._v, self._length = far, v, q.shape[2]
+        seen = far.seen(causal=causal, segments=segments, device=q.device)
+        scores_BHTF = far.scores(q * scale, k).masked_fill(~seen[:, None], -math.inf)
+        padded = F.pad(scores_BHTF, (0, 0, 0, -self._length % BLOCK), value=-math.inf)
+        self.scores_BHXCF = torch.unflatten(padded, 2, (-1, BLOCK))
+
+    def product(self, weights_BHXCF: Tensor) -> Tensor:
+        """``[B, H, X, C, E]``."""
+        out = self._far.product(weights_BHXCF.flatten(2, 3)[:, :, : self._length], self._v)
+        return torch.unflatten(F.pad(out, (0, 0, 0, -self._length % BLOCK)), 2, (-1, BLOCK))
+
+
 def _of_few(
-    q_BHNCE: Tensor, k_BHTE: Tensor, v_BHTE: Tensor, table: BlockTable, *, scale: float, segments: Tensor | None
+    q_BHNCE: Tensor,
+    k_BHTE: Tensor,
+    v_BHTE: Tensor,
+    table: BlockTable,
+    *,
+    scale: float,
+    segments: Tensor | None,
+    apart: _Apart | None = None,
 ) -> Tensor:
-    """Each block of queries against the blocks of keys that it touches, laid side by side."""
+    """Each block of queries against the blocks of keys that it touches, laid side by side, and against far keys."""
     k, v = (
         torch.unflatten(x, 2, (-1, BLOCK))[:, :, table.keys].flatten(3, 4) for x in (k_BHTE, v_BHTE)
     )  # [B, H, N, W C, E]
@@ -86,7 +129,12 @@ def _of_few(
         seen = seen & (blocks[:, table.few][:, :, :, None] == blocks[:, table.keys].flatten(2)[:, :, None, :])
     scores = (q_BHNCE * scale @ k.mT).masked_fill(~seen[:, None], -math.inf)
     wide = torch.promote_types(scores.dtype, torch.float32)
-    return torch.softmax(scores, dim=-1, dtype=wide).to(v.dtype) @ v
+    near = scores.shape[-1]
+    if apart is not None:
+        scores = torch.cat([scores, apart.scores_BHXCF], dim=-1)
+    weights = torch.softmax(scores, dim=-1, dtype=wide).to(v.dtype)
+    out = weights[..., :near] @ v
+    return out if apart is None else out + apart.product(weights[..., near:])
 
 
 def _of_many(

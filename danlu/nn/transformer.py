@@ -22,8 +22,8 @@ from danlu.nn.config import TransformerConfig
 from danlu.nn.experts import Experts, balance_loss
 from danlu.nn.label_head import make_head
 from danlu.nn.norm import make_norm
-from danlu.nn.positions import AddedPositions, Alibi, RelativeBias, depends_on_length, rotary_table
-from danlu.nn.sight import PADDING, Sight, positions_in_document
+from danlu.nn.positions import AddedPositions, Alibi, RelativeBias, depends_on_length, rotary_table, table_by_length
+from danlu.nn.sight import PADDING, Sight, document_lengths, longest_document, positions_in_document
 
 LONGEST_TABLE = 2**17
 """Positions whose rotary table is kept; those behind are worked out when they come."""
@@ -113,7 +113,7 @@ class Stack(nn.Module):
             _check_one_document(span.own)
         x_BTD = self.entry(x_BTD, self._positions(span, x_BTD.device), types)
         context = Context(
-            self._sight(span, prefix, x_BTD), self._tables(span.start, span.end), None, span.places,
+            self._sight(span, prefix, x_BTD), self._tables(span), None, span.places,
             *_look_back(memory, span.own, new, x_BTD.device),
         )  # fmt: skip
         if cache is None:
@@ -146,7 +146,8 @@ class Stack(nn.Module):
             return None
         if span.numbers is None:
             return torch.arange(span.start, span.end, device=device)[None]
-        return positions_in_document(span.numbers)[:, span.start :]
+        places = positions_in_document(span.numbers).masked_fill(span.numbers == PADDING, 0)
+        return places[:, span.start :]
 
     def _bias(self, span: Span, x_BTD: Tensor) -> Tensor | None:
         if self.bias is None:
@@ -156,16 +157,20 @@ class Stack(nn.Module):
         # Torch 2.13 reads a bias of float32 wrongly, without a word, where queries are float64.
         return bias.to(torch.promote_types(bias.dtype, x_BTD.dtype))
 
-    def _tables(self, start: int, end: int) -> tuple[tuple[Tensor, Tensor], ...]:
-        tables = []
-        for number, (kind, head_dim) in enumerate(self.rotary):
-            cos, sin = getattr(self, f"cos_{number}"), getattr(self, f"sin_{number}")
-            if depends_on_length(kind) or end > len(cos):
-                made = rotary_table(kind, head_dim, start=start, end=end)
-                tables.append((made[0].to(cos.device), made[1].to(cos.device)))
-            else:
-                tables.append((cos[start:end], sin[start:end]))
-        return tuple(tables)
+    def _tables(self, span: Span) -> tuple[tuple[Tensor, Tensor], ...]:
+        return tuple(self._table(number, span) for number in range(len(self.rotary)))
+
+    def _table(self, number: int, span: Span) -> tuple[Tensor, Tensor]:
+        kind, head_dim = self.rotary[number]
+        cos, sin = getattr(self, f"cos_{number}"), getattr(self, f"sin_{number}")
+        if depends_on_length(kind) and span.numbers is not None:
+            lengths_BT = document_lengths(span.numbers)[:, span.start :]
+            made = table_by_length(kind, head_dim, lengths_BT, start=span.start)
+        elif depends_on_length(kind) or span.end > len(cos):
+            made = rotary_table(kind, head_dim, start=span.start, end=span.end)
+        else:
+            return cos[span.start : span.end], sin[span.start : span.end]
+        return made[0].to(cos.device), made[1].to(cos.device)
 
 
 class Transformer(nn.Module):
@@ -232,7 +237,8 @@ class Transformer(nn.Module):
         Raises:
             ValueError: a document of more tokens than ``config.max_length``.
         """
-        self._check_length(tokens_BT.shape[1] + (cache.used if cache is not None else 0), segments)
+        used = cache.used if cache is not None else 0
+        self._check_length(tokens_BT.shape[1] + used, None if used else segments)
         if self.decoder is None:
             return self.encode(tokens_BT, segments=segments, types=types).hidden
         hidden: Tensor = self.decoder(
@@ -253,7 +259,7 @@ class Transformer(nn.Module):
     def _check_length(self, length: int, segments: Tensor | None) -> None:
         """Of the documents, where a row is longer than one may be."""
         if length > self.config.max_length and segments is not None:
-            length = int(positions_in_document(segments.int()).max()) + 1
+            length = longest_document(segments.int())
         if length > self.config.max_length:
             raise ValueError(f"the model sees at most {self.config.max_length} tokens; got {length}")
 
@@ -294,10 +300,13 @@ def _look_back(
 
 
 def _check_one_document(segments_BT: Tensor) -> None:
-    """Refuse what a Linformer would mix."""
+    """Refuse what a Linformer would mix, or find at other places than alone."""
     last_B1 = segments_BT.amax(1, keepdim=True)
-    if ((segments_BT != last_B1) & (segments_BT != PADDING)).any():
+    real_BT = segments_BT != PADDING
+    if ((segments_BT != last_B1) & real_BT).any():
         raise ValueError("a Linformer mixes all tokens of a row; a row must hold one document")
+    if (~real_BT[:, :-1] & real_BT[:, 1:]).any():
+        raise ValueError("a Linformer minds where tokens stand; padding must be behind them")
 
 
 def _head_dim(stack: config.Stack, kind: config.Rotary) -> int:

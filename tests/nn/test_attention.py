@@ -13,7 +13,7 @@ from torch import Tensor
 from danlu.nn import attention as attention_module
 from danlu.nn import config
 from danlu.nn.attention import Attention, Context
-from danlu.nn.patterns import BigBird, Pattern, Window
+from danlu.nn.patterns import BigBird, Fixed, Pattern, Strided, Window
 from danlu.nn.positions import rotary_table, rotate
 from danlu.nn.sight import PADDING, Sight
 from danlu.nn.sparse import sparse_attention
@@ -96,9 +96,16 @@ def test_across_reads_the_encoder_s_output(qk_norm: config.Norm | None, padded: 
     torch.testing.assert_close(layer.across(x, context), by_formula(layer, (q, k, v), mask), rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("pattern", [Window(40), Window(20, 20), BigBird(random=1)], ids=str)
+@pytest.mark.parametrize(
+    ("pattern", "packed"),
+    [
+        (Window(40), True), (Window(40), False), (Window(20, 20), True), (Window(20, 20), False),
+        (BigBird(random=1), False),  # packed, its places are those of a document and not of the row
+        (Strided(64), True), (Strided(64), False), (Fixed(64, 3), False),
+    ],
+    ids=str,
+)  # fmt: skip
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("packed", [True, False])
 def test_a_long_row_goes_by_blocks_and_comes_to_the_same(
     pattern: Pattern, causal: bool, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +119,7 @@ def test_a_long_row_goes_by_blocks_and_comes_to_the_same(
         taken.append(1)
         return sparse_attention(*given, **rest)
 
+    monkeypatch.setattr("danlu.nn.sparse.COST", 1)
     monkeypatch.setattr(attention_module, "sparse_attention", counted)
     by_blocks = layer(x, Context(sight(length, causal=causal, segments=segments)))
     assert taken

@@ -22,14 +22,13 @@ MakeModel = Callable[..., Transformer]
 POSITIONS: dict[str, dict[str, Any]] = {
     "none": {},
     "rotary": {"attention": {"rotary": config.Rotary()}},
+    "ntk": {"attention": {"rotary": config.Rotary(scaling=config.Scaling("ntk", 4.0, 16))}},
     "learned": {"entry": config.Entry(positions=config.Positions("learned", offset=2))},
     "sinusoidal": {"entry": config.Entry(positions=config.Positions("sinusoidal"))},
     "relative": {"bias": config.RelativeBias(8, 20)},
     "alibi": {"bias": config.Alibi()},
 }
-BY_DISTANCE: list[Pattern] = [Full(), Window(4), Window(3, 2), Strided(5)]
-"""Patterns that ask for the distance only: where a document stands does not matter to them."""
-BY_PLACE: list[Pattern] = [Fixed(6, 2), BigBird(block=4, random=2)]
+PATTERNS: list[Pattern] = [Full(), Window(4), Window(3, 2), Strided(5), Fixed(6, 2), BigBird(block=4, random=2)]
 
 
 def with_pattern(fields: dict[str, Any], pattern: Pattern) -> dict[str, Any]:
@@ -122,7 +121,7 @@ def test_no_gradient_comes_from_later_tokens_or_other_documents(family: str, mak
 
 
 @pytest.mark.parametrize("kind", POSITIONS)
-@pytest.mark.parametrize("pattern", [*BY_DISTANCE, *BY_PLACE], ids=str)
+@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
 @pytest.mark.parametrize("causal", [True, False])
 def test_no_gradient_comes_from_another_document(
     kind: str, pattern: Pattern, causal: bool, make_stack: MakeModel
@@ -157,7 +156,7 @@ def test_packed_is_unpacked(family: str, make_model: MakeModel) -> None:
 
 
 @pytest.mark.parametrize("kind", POSITIONS)
-@pytest.mark.parametrize("pattern", BY_DISTANCE, ids=str)
+@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("lengths", [(7, 1, 12, 5), (130, 70, 99)])
 def test_packed_is_unpacked_for_all_kinds(
@@ -169,7 +168,7 @@ def test_packed_is_unpacked_for_all_kinds(
         packed = model(torch.cat(parts, dim=1), segments=numbers_of(parts))
         alone = torch.cat([model(part) for part in parts], dim=1)
     # Angles of later positions are rounded to float32 at their own size.
-    torch.testing.assert_close(packed, alone, rtol=1e-4, atol=1e-4 if kind == "rotary" else 1e-9)
+    torch.testing.assert_close(packed, alone, rtol=1e-4, atol=1e-4 if kind in ("rotary", "ntk") else 1e-9)
 
 
 def numbers_of(parts: list[Tensor]) -> Tensor:
@@ -191,7 +190,7 @@ def test_padding_changes_nothing(kind: str, causal: bool, side: str, make_stack:
         padded = torch.where(segments == PADDING, filling, tokens)
         out = model(padded, segments=segments)
         assert out.isfinite().all()
-        torch.testing.assert_close(out[:1, real], alone, rtol=1e-4, atol=1e-4 if kind == "rotary" else 1e-9)
+        torch.testing.assert_close(out[:1, real], alone, rtol=1e-4, atol=1e-4 if kind in ("rotary", "ntk") else 1e-9)
 
 
 def test_padding_changes_nothing_for_a_linformer(make_stack: MakeModel) -> None:
