@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tokenizers
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
 
 from danlu.errors import InputError
 from danlu.tokenizers.protobuf import fields
@@ -115,6 +115,14 @@ def _byte_pairs(file: SentencePieceFile, sentinels: list[str]) -> models.Model:
     return models.BPE(vocabulary, merges, unk_token=unknown, fuse_unk=True, byte_fallback=file.byte_fallback)
 
 
+def without_extra_spaces() -> list[normalizers.Normalizer]:
+    """One space where there are several, none at the ends; for texts that get none put before them.
+
+    Where one is put before, the words can be cut apart instead, for each has its own.
+    """
+    return [normalizers.Replace(Regex(" +"), " "), normalizers.Replace(Regex(rf"\A |[ {SPACE}]+\z"), "")]
+
+
 MODELS: dict[int, Callable[[SentencePieceFile, list[str]], models.Model]] = {1: _unigram, 2: _byte_pairs}
 """By ``trainer_spec.model_type``."""
 
@@ -124,10 +132,12 @@ def _set_spaces(inner: tokenizers.Tokenizer, file: SentencePieceFile) -> None:
     scheme = "never"
     if file.dummy_prefix:
         scheme = "always" if file.remove_extra_spaces else "first"
-    marks = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme=scheme, split=file.remove_extra_spaces)
-    inner.pre_tokenizer = (
-        pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), marks]) if file.remove_extra_spaces else marks
-    )
+    by_words = file.dummy_prefix and file.remove_extra_spaces
+    marks = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme=scheme, split=by_words)
+    inner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), marks]) if by_words else marks
+    if file.remove_extra_spaces and not file.dummy_prefix:
+        before = [] if inner.normalizer is None else [inner.normalizer]
+        inner.normalizer = normalizers.Sequence([*before, *without_extra_spaces()])
     inner.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme=scheme)
     if file.byte_fallback:
         strip = [decoders.Strip(" ", 1, 0)] if file.dummy_prefix else []

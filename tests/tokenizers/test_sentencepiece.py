@@ -81,6 +81,21 @@ def test_a_file_is_read_as_sentencepiece_and_transformers_read_it(
                        and stock.convert_ids_to_tokens(id) not in ("▁", "<0x20>")]  # fmt: skip
 
 
+@pytest.mark.parametrize("rules", ["nmt_nfkc", "identity"])
+@pytest.mark.parametrize("write", [t5, llama])
+def test_texts_that_get_no_space_before_them_keep_one_between_words(tmp_path: Path, write: Any, rules: str) -> None:
+    """With ``remove_extra_whitespaces``, which SentencePiece has by default."""
+    write(tmp_path)
+    path, model_type = (tmp_path / "spiece.model", "unigram") if write is t5 else (tmp_path / "tokenizer.model", "bpe")
+    origin = train(path, model_type=model_type, add_dummy_prefix=False, normalization_rule_name=rules)
+    ours = Tokenizer.load(tmp_path)
+    assert ours.decode(ours.encode("the best times")) == "the best times"
+    for text in [*TEXTS, "the best times", "  a   b  ", "\n a \n b\n", "a ▁ b", "▁▁a", "a▁ "]:
+        assert ours.encode(text) == origin.encode(text)
+        if origin.unk_id() not in ours.encode(text) and not text.startswith("▁"):
+            assert ours.decode(ours.encode(text)) == origin.decode(ours.encode(text))
+
+
 def test_symbols_of_the_users_stay_whole(tmp_path: Path) -> None:
     settings: dict[str, Any] = {**LLAMA, "user_defined_symbols": ["<sep>"], "control_symbols": ["<mode>"]}
     llama(tmp_path)

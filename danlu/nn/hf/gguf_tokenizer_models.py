@@ -14,6 +14,7 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, pro
 
 from danlu.errors import CheckpointError
 from danlu.nn.hf.gguf_vocabulary import BYTE, KEY, NORMAL, SPACE, USER_DEFINED, Vocabulary
+from danlu.tokenizers.sentencepiece import without_extra_spaces
 
 GPT2 = "gpt-2"
 DIGITS = "digits"
@@ -108,7 +109,7 @@ def unigram(vocabulary: Vocabulary) -> tokenizers.Tokenizer:
     rules = vocabulary.meta.get(KEY + "precompiled_charsmap")
     before = [normalizers.Precompiled(bytes(each % 256 for each in rules))] if rules else []
     scheme = "always" if prefix else "never"
-    if plain:  # one space where there are several, as T5's own tokenizer.json has it
+    if plain and prefix:  # one space where there are several, as T5's own tokenizer.json has it
         if before:
             inner.normalizer = before[0]
         inner.pre_tokenizer = pre_tokenizers.Sequence(
@@ -116,7 +117,9 @@ def unigram(vocabulary: Vocabulary) -> tokenizers.Tokenizer:
         )
     else:
         prepend = [normalizers.Prepend(SPACE)] if prefix else []
-        inner.normalizer = normalizers.Sequence([*before, *prepend, normalizers.Replace(" ", SPACE)])
+        inner.normalizer = normalizers.Sequence(
+            [*before, *(without_extra_spaces() if plain else prepend), normalizers.Replace(" ", SPACE)]
+        )
     inner.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(SPACE, prepend_scheme=scheme)])
     return inner
 

@@ -6,12 +6,14 @@ encodings are compared too.
 
 from __future__ import annotations
 
+import io
 import json
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sentencepiece
 import tokenizers
 import transformers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
@@ -187,6 +189,28 @@ def test_spaces_are_kept_where_the_file_says_so(tmp_path: Path) -> None:
                  remove_extra_whitespaces=False)  # fmt: skip
     assert imported(bare).encode("a a").tokens == ["a", "▁a", "</s>"]
     assert imported(bare).decode([5, 6]) == "a a"
+
+
+def test_words_stay_apart_where_no_space_is_put_before_the_text(tmp_path: Path) -> None:
+    """SentencePiece writes the file and says which tokens are right."""
+    content = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS), model_writer=content, minloglevel=2, vocab_size=300, hard_vocab_limit=False,
+        character_coverage=1.0, add_dummy_prefix=False, normalization_rule_name="identity",
+        pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
+    )  # fmt: skip
+    origin = sentencepiece.SentencePieceProcessor(model_proto=content.getvalue())
+    pieces = range(origin.get_piece_size())
+    kinds = [CONTROL, CONTROL, UNKNOWN, *[NORMAL] * (len(pieces) - 3)]
+    file = write(
+        tmp_path / "x.gguf", "t5", [origin.id_to_piece(id) for id in pieces],
+        kinds, token_scores=[origin.get_score(id) for id in pieces],
+        add_space_prefix=False, remove_extra_whitespaces=True, add_eos_token=False, **NAMED_T5,
+    )  # fmt: skip
+    ours = imported(file)
+    assert ours.decode(ours.encode("the stage  of ").ids) == "the stage of"
+    for text in TEXTS:
+        assert ours.encode(text).ids == origin.encode(text)
 
 
 def test_unigram_spells_what_it_lacks_in_bytes_where_it_has_them(tmp_path: Path) -> None:
