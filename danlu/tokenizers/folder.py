@@ -11,6 +11,7 @@ import tokenizers
 from tokenizers import AddedToken
 
 from danlu.errors import InputError
+from danlu.tokenizers.byte_level import read_vocab_json
 from danlu.tokenizers.conventions import convention
 from danlu.tokenizers.sentencepiece import read_sentencepiece
 from danlu.tokenizers.wordpiece import read_vocab_txt
@@ -67,7 +68,7 @@ def _read_tokenizer_json(path: Path, config: dict[str, Any]) -> tokenizers.Token
 
 READERS: dict[str, Callable[[Path, dict[str, Any]], tokenizers.Tokenizer]] = {
     "tokenizer.json": _read_tokenizer_json, "vocab.txt": read_vocab_txt, "spiece.model": read_sentencepiece,
-    "tokenizer.model": read_sentencepiece,
+    "tokenizer.model": read_sentencepiece, "vocab.json": read_vocab_json,
 }  # fmt: skip
 """By the name of the file, the best first."""
 

@@ -57,7 +57,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
-        """The tokenizer in ``folder``: a ``tokenizer.json``, or else a ``vocab.txt`` or a SentencePiece file.
+        """The tokenizer in ``folder``: a ``tokenizer.json``, or else what its kind was published as.
 
         Raises:
             InputError: a file is missing or damaged, or it names no end-of-text token.
