@@ -14,6 +14,7 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
 
 from danlu.errors import InputError
+from danlu.tokenizers.charsmap import check_charsmap
 from danlu.tokenizers.protobuf import fields
 
 SPACE = "▁"
@@ -85,7 +86,7 @@ def read_sentencepiece(path: Path, config: dict[str, Any]) -> tokenizers.Tokeniz
     sentinels = [f"<extra_id_{number}>" for number in reversed(range(config.get("extra_ids", 0)))]
     inner = tokenizers.Tokenizer(MODELS[file.model_type](file, sentinels))
     if file.charsmap:
-        inner.normalizer = normalizers.Precompiled(file.charsmap)
+        inner.normalizer = normalizers.Precompiled(check_charsmap(file.charsmap))
     _set_spaces(inner, file)
     inner.add_special_tokens([*(piece.text for piece in file.pieces if piece.type == CONTROL), *sentinels])
     user_defined = [piece.text for piece in file.pieces if piece.type == USER_DEFINED]

@@ -117,6 +117,22 @@ def test_a_file_says_what_it_holds(tmp_path: Path) -> None:
     assert (file.dummy_prefix, file.remove_extra_spaces, file.unknown) == (False, False, origin.unk_id())
 
 
+@pytest.mark.parametrize("charsmap", ["04000000ffffffff6100", "000000006100", "0400000000000000", "ffffffff"])
+def test_rules_for_characters_that_lead_nowhere_are_told(
+    tmp_path: Path, charsmap: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The library would panic at the first text, with a traceback of its own."""
+    t5(tmp_path)
+    content = bytes.fromhex(charsmap)
+    normaliser = b"\x12" + bytes([len(content)]) + content
+    with (tmp_path / "spiece.model").open("ab") as file:  # of two, the last counts
+        file.write(b"\x1a" + bytes([len(normaliser)]) + normaliser)
+    with pytest.raises(InputError, match=r"the tokenizer in .* is damaged: .*precompiled_charsmap") as error:
+        Tokenizer.load(tmp_path)
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr().err == ""
+
+
 def test_other_kinds_and_damage_are_told(tmp_path: Path) -> None:
     llama(tmp_path)
     path = tmp_path / "tokenizer.model"

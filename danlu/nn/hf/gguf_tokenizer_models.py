@@ -15,6 +15,7 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, pro
 from danlu.errors import CheckpointError
 from danlu.nn.hf.gguf_vocabulary import BYTE, KEY, NORMAL, SPACE, USER_DEFINED, Vocabulary
 from danlu.tokenizers.byte_level import QWEN2
+from danlu.tokenizers.charsmap import check_charsmap
 from danlu.tokenizers.sentencepiece import without_extra_spaces
 
 GPT2 = "gpt-2"
@@ -107,7 +108,7 @@ def unigram(vocabulary: Vocabulary) -> tokenizers.Tokenizer:
     )
     prefix, plain = vocabulary.flag("add_space_prefix", True), vocabulary.flag("remove_extra_whitespaces", True)
     rules = vocabulary.meta.get(KEY + "precompiled_charsmap")
-    before = [normalizers.Precompiled(bytes(each % 256 for each in rules))] if rules else []
+    before = [normalizers.Precompiled(check_charsmap(bytes(each % 256 for each in rules)))] if rules else []
     scheme = "always" if prefix else "never"
     if plain and prefix:  # one space where there are several, as T5's own tokenizer.json has it
         if before:

@@ -274,6 +274,8 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "mask": ("bert", {"mask_token_id": 99, "unk_token_id": 0},
              "tokenizer.ggml.mask_token_id must be the number of one of 3 tokens; got 99"),
     "scores": ("t5", {}, r"tokenizer.ggml.scores must have as many entries as tokenizer.ggml.tokens \(3\)"),
+    "trie": ("t5", {"token_scores": [0.0, 0.0, 0.0], "precompiled_charsmap": bytes.fromhex("04000000ffffffff6100")},
+             "its tokenizer is damaged: the trie of its precompiled_charsmap is damaged"),
     "rules": ("t5", {"token_scores": [0.0, 0.0, 0.0], "precompiled_charsmap": b"odd"}, "its tokenizer is damaged"),
 }  # fmt: skip
 
