@@ -133,6 +133,35 @@ def test_rules_for_characters_that_lead_nowhere_are_told(
     assert capfd.readouterr().err == ""
 
 
+def field(number: int, content: bytes) -> bytes:
+    """A field of a protocol buffer, of less than 2**21 bytes."""
+    sizes = [len(content) & 0x7F | 0x80, len(content) >> 7 & 0x7F | 0x80, len(content) >> 14]
+    return bytes([number << 3 | 2, *sizes]) + content
+
+
+@pytest.mark.parametrize("extra", [1_000_000_000, -1, "100", 1.5, None])
+def test_sentinels_without_number_are_told(tmp_path: Path, extra: Any) -> None:
+    t5(tmp_path, extra_ids=extra)
+    with pytest.raises(InputError, match=r"extra_ids beside .*spiece\.model must be a number from 0 to 100,000; got "):
+        Tokenizer.load(tmp_path)
+
+
+def test_a_piece_without_measure_is_told(tmp_path: Path) -> None:
+    """To cut it in every place would take hours."""
+    llama(tmp_path)
+    with (tmp_path / "tokenizer.model").open("ab") as file:
+        file.write(field(1, field(1, b"a" * 1_500_000)))
+    with pytest.raises(InputError, match="is damaged: it has a piece of 1,500,000 characters; Danlu takes 1,024"):
+        Tokenizer.load(tmp_path)
+
+
+def test_a_file_without_an_unknown_piece_is_told(tmp_path: Path) -> None:
+    t5(tmp_path)
+    (tmp_path / "spiece.model").write_bytes(field(1, field(1, b"a")) + field(1, field(1, b"</s>")))
+    with pytest.raises(InputError, match="is damaged: it has no unknown piece"):
+        Tokenizer.load(tmp_path)
+
+
 def test_other_kinds_and_damage_are_told(tmp_path: Path) -> None:
     llama(tmp_path)
     path = tmp_path / "tokenizer.model"

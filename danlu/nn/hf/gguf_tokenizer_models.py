@@ -16,7 +16,7 @@ from danlu.errors import CheckpointError
 from danlu.nn.hf.gguf_vocabulary import BYTE, KEY, NORMAL, SPACE, USER_DEFINED, Vocabulary
 from danlu.tokenizers.byte_level import QWEN2
 from danlu.tokenizers.charsmap import check_charsmap
-from danlu.tokenizers.sentencepiece import without_extra_spaces
+from danlu.tokenizers.sentencepiece import merges_of, without_extra_spaces
 
 GPT2 = "gpt-2"
 DIGITS = "digits"
@@ -69,20 +69,9 @@ def byte_level(vocabulary: Vocabulary) -> tokenizers.Tokenizer:
 
 
 def sentencepiece(vocabulary: Vocabulary) -> tokenizers.Tokenizer:
-    """SentencePiece's BPE (Kudo & Richardson 2018, arXiv:1808.06226), bytes for what it has no piece for.
-
-    It joins the two neighbours whose piece scores best; as merges: all ways to cut a piece, best piece first.
-    """
-    tokens, scores = vocabulary.tokens, vocabulary.scores()
-    pieces = [number for number, kind in enumerate(vocabulary.kinds) if kind in (NORMAL, USER_DEFINED)]
-    joined = {tokens[number] for number in pieces}
-    pieces.sort(key=lambda number: -scores[number])
-    merges = [
-        (token[:cut], token[cut:])
-        for token in (tokens[number] for number in pieces)
-        for cut in range(1, len(token))
-        if token[:cut] in joined and token[cut:] in joined
-    ]
+    """SentencePiece's BPE (Kudo & Richardson 2018, arXiv:1808.06226), bytes for what it has no piece for."""
+    tokens, scores, kinds = vocabulary.tokens, vocabulary.scores(), vocabulary.kinds
+    merges = merges_of((tokens[id], scores[id]) for id, kind in enumerate(kinds) if kind in (NORMAL, USER_DEFINED))
     unknown = vocabulary.special.get("unk_token") or tokens[0]
     inner = tokenizers.Tokenizer(
         models.BPE(vocab=vocabulary.numbers(), merges=merges, unk_token=unknown, fuse_unk=True, byte_fallback=True)

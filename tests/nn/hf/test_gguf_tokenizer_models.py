@@ -276,6 +276,8 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "scores": ("t5", {}, r"tokenizer.ggml.scores must have as many entries as tokenizer.ggml.tokens \(3\)"),
     "trie": ("t5", {"token_scores": [0.0, 0.0, 0.0], "precompiled_charsmap": bytes.fromhex("04000000ffffffff6100")},
              "its tokenizer is damaged: the trie of its precompiled_charsmap is damaged"),
+    "long": ("llama", {"token_scores": [0.0, 0.0, 0.0], "unk_token_id": 0},
+             "its tokenizer is damaged: it has a piece of 1,500,000 characters; Danlu takes 1,024"),
     "rules": ("t5", {"token_scores": [0.0, 0.0, 0.0], "precompiled_charsmap": b"odd"}, "its tokenizer is damaged"),
 }  # fmt: skip
 
@@ -283,7 +285,9 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_refuses_a_tokenizer_that_is_damaged(case: str, tmp_path: Path) -> None:
     model, metadata, message = REFUSED[case]
-    file = write(tmp_path / "x.gguf", model, ["a", "b", "c"], [NORMAL] * 3, **metadata)
+    file = write(
+        tmp_path / "x.gguf", model, ["a", "b", "c" * (1_500_000 if case == "long" else 1)], [NORMAL] * 3, **metadata
+    )
     with pytest.raises(CheckpointError, match=message) as error:
         write_tokenizer(file, tmp_path)
     assert "\n" not in str(error.value)
