@@ -33,7 +33,7 @@ def read_tokenizer(folder: Path) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
     """The tokenizer in ``folder``, and what ``tokenizer_config.json`` has to say beside its ``tokenizer.json``.
 
     Raises:
-        InputError: a file is missing or damaged.
+        InputError: a file is missing, damaged or cannot be read.
     """
     name = next((name for name in READERS if (folder / name).is_file()), None)
     if name is None:
@@ -52,8 +52,10 @@ def read_tokenizer(folder: Path) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
             inner.no_truncation()
             inner.no_padding()
             inner.encode(TRIAL)
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename or folder}: {error.strerror or error}") from None
     except Exception as error:  # the tokenizers library raises bare Exception
-        if isinstance(error, OSError | MemoryError | InputError):
+        if isinstance(error, MemoryError | InputError):
             raise
         raise InputError(f"the tokenizer in {folder} is damaged: {error}") from None
     for id, token in listed:

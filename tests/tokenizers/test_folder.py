@@ -117,6 +117,16 @@ def test_a_damaged_file_is_told_in_one_line(folder: Path, name: str, text: str, 
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["special_tokens_map.json", "added_tokens.json"])
+def test_a_file_that_cannot_be_read_is_told(folder: Path, name: str) -> None:
+    (folder / name).mkdir()
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config.pop("added_tokens_decoder", None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=rf"^cannot read .*{name}: Is a directory$"):
+        read_tokenizer(folder)
+
+
 @pytest.mark.parametrize("deep", [False, True])
 def test_rules_for_characters_that_lead_nowhere_are_told(
     kinds: dict[str, Path], tmp_path: Path, deep: bool, capfd: pytest.CaptureFixture[str]
