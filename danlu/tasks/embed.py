@@ -47,8 +47,18 @@ class Embedder:
             )
         self.model, self.texts = model.eval(), texts or TextSettings()
         most = model.config.max_length
+        self.max_tokens = min(self.texts.max_tokens or most, most)
+        """Tokens of a text, special ones included, that are read."""
+        self.cut = 0
+        """How many texts so far were longer, prompts included."""
         tokenizer.no_padding()
-        tokenizer.enable_truncation(min(self.texts.max_tokens or most, most))
+        special = tokenizer.num_special_tokens_to_add(is_pair=False)
+        if self.max_tokens <= special:  # the library would cut nothing off at all
+            raise CheckpointError(
+                f"the model reads {self.max_tokens} tokens of a text (max_seq_length, model_max_length or its own "
+                f"length), and the tokenizer puts {special} around it; it must read more"
+            )
+        tokenizer.enable_truncation(self.max_tokens)
         if self.texts.lower_case:
             own = [tokenizer.normalizer] if tokenizer.normalizer is not None else []
             tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
@@ -87,7 +97,9 @@ class Embedder:
         vectors_ND = torch.zeros(len(texts), self.model.config.dim)
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             part = [before + text for text in texts[start : start + TEXTS_AT_ONCE]]
-            ids = [each.ids for each in self.tokenizer.encode_batch_fast(part)]
+            encoded = self.tokenizer.encode_batch_fast(part)
+            self.cut += sum(bool(each.overflowing) for each in encoded)
+            ids = [each.ids for each in encoded]
             for places in _batches([len(each) for each in ids]):
                 vectors_ND[torch.tensor(places) + start] = self._vectors([ids[place] for place in places], skip)
         return vectors_ND

@@ -97,20 +97,19 @@ def load_embedder(folder: Path, *, dtype: str | None = None) -> Embedder:
 def _embed(embedder: Embedder, texts: Sequence[str], *, folder: Path) -> Tensor:
     """Vectors ``[N, D]``, with progress; a last line where texts were longer than what the model sees."""
     parts: list[Tensor] = []
-    cut, began = 0, time.perf_counter()
+    before, began = embedder.cut, time.perf_counter()
     with log.progress("embed", len(texts), "texts") as progress:
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             part = texts[start : start + TEXTS_AT_ONCE]
             parts.append(embedder.embed(part))
-            cut += sum(bool(each.overflowing) for each in embedder.tokenizer.encode_batch(list(part)))
             done = start + len(part)
             progress.update(done, texts_per_second=done / (time.perf_counter() - began))
     vectors_ND = torch.cat(parts)
     if not bool(torch.isfinite(vectors_ND).all()):
         raise CheckpointError(f"the model in {folder} makes vectors with infinity or what is no number")
-    if cut:
-        most = (embedder.tokenizer.truncation or {})["max_length"]  # as the embedder has set it
-        log.say(f"{cut:,} of {len(texts):,} texts are longer than {most:,} tokens; of those only the beginning counts")
+    if cut := embedder.cut - before:
+        most = f"{embedder.max_tokens:,} tokens"
+        log.say(f"{cut:,} of {len(texts):,} texts are longer than {most}; of those only the beginning counts")
     return vectors_ND
 
 

@@ -112,6 +112,27 @@ def test_a_text_is_cut_where_the_first_that_says_so_says(folder: Folder) -> None
     same(folder.embed([text])[0], cut(5))
 
 
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_length_that_leaves_no_room_for_the_text_is_one_line(folder: Folder, length: int) -> None:
+    """The library would not cut at all."""
+    folder.write(SENTENCES, max_seq_length=length)
+    line = rf"^the model reads {length} tokens of a text \(max_seq_length, .* puts 2 around it; it must read more$"
+    with pytest.raises(CheckpointError, match=line):
+        folder.embed(["a b c d"])
+    folder.write(SENTENCES, max_seq_length=3)
+    same(folder.embed(["a b c d"])[0], folder.expect("[CLS] a [SEP]"))
+
+
+def test_texts_that_are_cut_are_counted_with_their_prompts(folder: Folder) -> None:
+    folder.write(SENTENCES, max_seq_length=5)
+    folder.write(PROMPTS, prompts={"query": "query: "}, default_prompt_name="query")
+    embedder = Embedder.load(folder.path, dtype=torch.float32)
+    embedder.embed(["a", "a b", "a b c", "a b c d"])
+    assert embedder.cut == 2
+    embedder.embed(["a b c", "a b c d"], "document")
+    assert embedder.cut == 3
+
+
 def test_case_is_dropped_where_the_folder_says_so(folder: Folder) -> None:
     same(folder.embed(["A b"])[0], folder.expect("[CLS] [UNK] b [SEP]"))
     folder.write(SENTENCES, do_lower_case=True)

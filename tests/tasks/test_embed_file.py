@@ -80,6 +80,15 @@ def test_texts_that_are_too_long_are_told(encoder: Path, capsys: pytest.CaptureF
     np.testing.assert_allclose(np.load("v.npy"), theirs(encoder, ["to be", long]), atol=2e-6)
 
 
+def test_a_prompt_of_the_folder_counts_in_what_is_too_long(encoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (encoder / "config_sentence_transformers.json").write_text(
+        json.dumps({"prompts": {"query": "to be or not to be "}, "default_prompt_name": "query"})
+    )
+    Path("long.txt").write_text(f"to be\n{'to be or not to be ' * 3}\n")  # 18 words
+    assert cli.main(["embed", str(encoder), "long.txt", "--out", "v.npy", "--dtype=float32"]) == 0
+    assert "1 of 2 texts are longer than 24 tokens; of those only the beginning counts\n" in capsys.readouterr().out
+
+
 def test_the_type_is_that_of_the_arithmetic(encoder: Path) -> None:
     for dtype in ("float32", "bfloat16"):
         assert cli.main(["embed", str(encoder), "texts.txt", "--out", f"{dtype}.npy", "--dtype", dtype]) == 0
