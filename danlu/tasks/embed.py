@@ -28,6 +28,8 @@ BATCH_TOKENS = 4096
 """Tokens that go through the model together."""
 TEXTS_AT_ONCE = 4096
 """Texts that are tokenised and sorted together."""
+QUERY, DOCUMENTS = "query", ("document", "passage")
+"""What folders call the prompts of a search."""
 
 
 class Embedder:
@@ -103,6 +105,16 @@ class Embedder:
             for places in _batches([len(each) for each in ids]):
                 vectors_ND[torch.tensor(places) + start] = self._vectors([ids[place] for place in places], skip)
         return vectors_ND
+
+    def search_prompts(self) -> tuple[str | None, str | None]:
+        """Names of the prompts for what is looked for and for where it is looked; the folder's own default without any.
+
+        A folder that has something for either side has it for both: an empty prompt is one too.
+        """
+        said = [name for name in (QUERY, *DOCUMENTS) if self.texts.prompts.get(name)]
+        if not said:
+            return None, None
+        return QUERY, next((name for name in said if name != QUERY), DOCUMENTS[0])
 
     def _prompt(self, name: str | None) -> str:
         name = self.texts.default_prompt if name is None else name

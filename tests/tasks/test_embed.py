@@ -150,6 +150,19 @@ def test_a_prompt_goes_before_every_text(folder: Folder) -> None:
     same(folder.embed(["a b"], "document")[0], folder.expect("[CLS] a b [SEP]"))
 
 
+@pytest.mark.parametrize(
+    ("prompts", "expected"),
+    [({}, (None, None)), ({"other": "to be "}, (None, None)), ({"query": "query: "}, ("query", "document")),
+     ({"query": "query: ", "passage": "to "}, ("query", "passage")), ({"passage": "to "}, ("query", "passage")),
+     ({"query": "query: ", "document": "be ", "passage": "to "}, ("query", "document"))],
+)  # fmt: skip
+def test_a_search_has_a_prompt_for_each_side(
+    prompts: dict[str, str], expected: tuple[str | None, str | None], folder: Folder
+) -> None:
+    folder.write(PROMPTS, prompts=prompts)
+    assert Embedder.load(folder.path, dtype=torch.float32).search_prompts() == expected
+
+
 @pytest.mark.parametrize("mode", POOL)
 @pytest.mark.parametrize("special", [True, False])
 def test_a_prompt_is_not_pooled_where_the_folder_says_so(mode: str, special: bool, folder: Folder) -> None:
