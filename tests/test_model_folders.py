@@ -109,7 +109,7 @@ def test_words_that_are_wrong(capsys: pytest.CaptureFixture[str], arguments: lis
         ("a.csv", b"text,text\n1,a\n", "the header has several columns 'text'"),
         ("a.csv", b'text,id\n"a\nb",1\nc\n', "a.csv, line 4: it has 1 cells and the header 2"),
         ("a.csv", b'text\na\n"b\n', "a.csv, line 3: the table is damaged here: "),
-        ("a.tsv", b"text\ta\nx\ty\n\n", "a.tsv, line 3: it is empty"),
+        ("a.tsv", b"text\ta\nx\ty\n\nz\tw\n", "a.tsv, line 3: it is empty"),
         ("a.tsv", b"text\n", "a.tsv holds no text"),
     ],
 )  # fmt: skip
