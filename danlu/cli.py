@@ -183,6 +183,7 @@ def embed(
     *,
     out: Path,
     key: Key = None,
+    prompt: str | None = None,
     dtype: EmbedDtype | None = None,
 ) -> None:
     """Make a vector of every text in a file, with an encoder such as a sentence-transformers folder.
@@ -191,12 +192,14 @@ def embed(
     ----------
     out
         A new file: .npy (float32, a row a text), .jsonl or .parquet (text and vector).
+    prompt
+        The name of one of the folder's prompts, such as query, which goes before every text; by default its own.
     dtype
         What the model calculates in; by default bfloat16 where the processor has it in hardware.
     """
     from danlu.tasks.embed_file import embed_file
 
-    embed_file(folder, texts, out, field=key, dtype=dtype)
+    embed_file(folder, texts, out, field=key, prompt=prompt, dtype=dtype)
 
 
 @app.command(sort_key=(4, 2))
@@ -211,6 +214,8 @@ def similar(
     dtype: EmbedDtype | None = None,
 ) -> None:
     """List the texts of a file that mean most nearly the same as yours, by the cosine of their vectors.
+
+    Where the folder has prompts for it, yours is embedded with "query" and the file's with "document" or "passage".
 
     Parameters
     ----------

@@ -28,6 +28,8 @@ BATCH_TOKENS = 4096
 """Tokens that go through the model together."""
 TEXTS_AT_ONCE = 4096
 """Texts that are tokenised and sorted together."""
+QUERY, DOCUMENTS = "query", ("document", "passage")
+"""What folders call the prompts of a search."""
 
 
 class Embedder:
@@ -47,8 +49,18 @@ class Embedder:
             )
         self.model, self.texts = model.eval(), texts or TextSettings()
         most = model.config.max_length
+        self.max_tokens = min(self.texts.max_tokens or most, most)
+        """Tokens of a text, special ones included, that are read."""
+        self.cut = 0
+        """How many texts so far were longer, prompts included."""
         tokenizer.no_padding()
-        tokenizer.enable_truncation(min(self.texts.max_tokens or most, most))
+        special = tokenizer.num_special_tokens_to_add(is_pair=False)
+        if self.max_tokens <= special:  # the library would cut nothing off at all
+            raise CheckpointError(
+                f"the model reads {self.max_tokens} tokens of a text (max_seq_length, model_max_length or its own "
+                f"length), and the tokenizer puts {special} around it; it must read more"
+            )
+        tokenizer.enable_truncation(self.max_tokens)
         if self.texts.lower_case:
             own = [tokenizer.normalizer] if tokenizer.normalizer is not None else []
             tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
@@ -87,10 +99,22 @@ class Embedder:
         vectors_ND = torch.zeros(len(texts), self.model.config.dim)
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             part = [before + text for text in texts[start : start + TEXTS_AT_ONCE]]
-            ids = [each.ids for each in self.tokenizer.encode_batch_fast(part)]
+            encoded = self.tokenizer.encode_batch_fast(part)
+            self.cut += sum(bool(each.overflowing) for each in encoded)
+            ids = [each.ids for each in encoded]
             for places in _batches([len(each) for each in ids]):
                 vectors_ND[torch.tensor(places) + start] = self._vectors([ids[place] for place in places], skip)
         return vectors_ND
+
+    def search_prompts(self) -> tuple[str | None, str | None]:
+        """Names of the prompts for what is looked for and for where it is looked; the folder's own default without any.
+
+        A folder that has something for either side has it for both: an empty prompt is one too.
+        """
+        said = [name for name in (QUERY, *DOCUMENTS) if self.texts.prompts.get(name)]
+        if not said:
+            return None, None
+        return QUERY, next((name for name in said if name != QUERY), DOCUMENTS[0])
 
     def _prompt(self, name: str | None) -> str:
         name = self.texts.default_prompt if name is None else name

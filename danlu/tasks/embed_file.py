@@ -34,21 +34,32 @@ class Near(NamedTuple):
     line: Line
 
 
-def embed_file(folder: Path, texts: Path, out: Path, *, field: str | None = None, dtype: str | None = None) -> None:
+def embed_file(
+    folder: Path,
+    texts: Path,
+    out: Path,
+    *,
+    field: str | None = None,
+    prompt: str | None = None,
+    dtype: str | None = None,
+) -> None:
     """Write a vector for every text, in their order: rows of an array (.npy), or beside the texts (.jsonl, .parquet).
 
     Args:
         field: the field or column of ``texts`` that holds them.
+        prompt: the name of what the folder puts before texts of a kind; by default its own, mostly nothing.
         out: a file that is not there yet; it appears when all is done, or not at all.
         dtype: what the model calculates in; by default bfloat16 where the processor multiplies it in hardware.
 
     Raises:
-        InputError, CheckpointError: there is no model, or it embeds no texts; a text cannot be read.
+        InputError, CheckpointError: there is no model, or it embeds no texts, or it has no such prompt; a text cannot
+            be read.
         OutputError: ``out`` is there already, or cannot be written.
     """
     lines = read_list(texts, field=field)
     check_new_file(out, *WRITERS)
-    vectors_ND = _embed(load_embedder(folder, dtype=dtype), [line.text for line in lines], folder=folder)
+    embedder = load_embedder(folder, dtype=dtype)
+    vectors_ND = _embed(embedder, [line.text for line in lines], prompt, folder=folder)
     with writing(out.parent):
         atomic_write(out, WRITERS[out.suffix.lower()]([line.text for line in lines], vectors_ND.numpy()))
     log.say(f"{out}: written, {len(lines):,} vectors of {vectors_ND.shape[1]:,} numbers")
@@ -58,6 +69,8 @@ def nearest(
     folder: Path, text: str, texts: Path, *, top: int, field: str | None = None, dtype: str | None = None
 ) -> list[Near]:
     """The ``top`` texts of a file that are nearest to ``text``, the nearest first; of equals, the earlier one.
+
+    Where the folder has prompts for it, ``text`` is embedded as a query and the file's texts as documents.
 
     Raises:
         InputError, CheckpointError: as :func:`embed_file`; or ``text`` is empty, or ``top`` below 1.
@@ -72,8 +85,10 @@ def nearest(
         raise InputError(f"TEXT must be UTF-8; got {text!r}") from None
     lines = read_list(texts, field=field)
     embedder = load_embedder(folder, dtype=dtype)
-    vectors_ND = torch.nn.functional.normalize(_embed(embedder, [line.text for line in lines], folder=folder), dim=-1)
-    cosines_N = vectors_ND @ torch.nn.functional.normalize(embedder.embed([text])[0], dim=-1)
+    query, documents = embedder.search_prompts()
+    vectors_ND = _embed(embedder, [line.text for line in lines], documents, folder=folder)
+    sought_D = embedder.embed([text], query)[0]
+    cosines_N = torch.nn.functional.normalize(vectors_ND, dim=-1) @ torch.nn.functional.normalize(sought_D, dim=-1)
     places = cosines_N.argsort(descending=True, stable=True)[:top].tolist()
     return [Near(float(cosines_N[place]), lines[place]) for place in places]
 
@@ -94,23 +109,22 @@ def load_embedder(folder: Path, *, dtype: str | None = None) -> Embedder:
     return Embedder.load(folder, dtype=None if dtype is None else DTYPES[dtype])
 
 
-def _embed(embedder: Embedder, texts: Sequence[str], *, folder: Path) -> Tensor:
+def _embed(embedder: Embedder, texts: Sequence[str], prompt: str | None, *, folder: Path) -> Tensor:
     """Vectors ``[N, D]``, with progress; a last line where texts were longer than what the model sees."""
     parts: list[Tensor] = []
-    cut, began = 0, time.perf_counter()
+    before, began = embedder.cut, time.perf_counter()
     with log.progress("embed", len(texts), "texts") as progress:
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             part = texts[start : start + TEXTS_AT_ONCE]
-            parts.append(embedder.embed(part))
-            cut += sum(bool(each.overflowing) for each in embedder.tokenizer.encode_batch(list(part)))
+            parts.append(embedder.embed(part, prompt))
             done = start + len(part)
             progress.update(done, texts_per_second=done / (time.perf_counter() - began))
     vectors_ND = torch.cat(parts)
     if not bool(torch.isfinite(vectors_ND).all()):
         raise CheckpointError(f"the model in {folder} makes vectors with infinity or what is no number")
-    if cut:
-        most = (embedder.tokenizer.truncation or {})["max_length"]  # as the embedder has set it
-        log.say(f"{cut:,} of {len(texts):,} texts are longer than {most:,} tokens; of those only the beginning counts")
+    if cut := embedder.cut - before:
+        most = f"{embedder.max_tokens:,} tokens"
+        log.say(f"{cut:,} of {len(texts):,} texts are longer than {most}; of those only the beginning counts")
     return vectors_ND
 
 

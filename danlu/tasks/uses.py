@@ -9,7 +9,7 @@ from pathlib import Path
 from danlu.errors import InputError
 from danlu.nn.config import Embedding, Head, TransformerConfig
 from danlu.nn.hf.folder import load_config
-from danlu.nn.hf.import_model import VOCABULARIES
+from danlu.tokenizers.folder import read_tokenizer
 from danlu.tokenizers.tokenizer import Tokenizer
 
 LICENCES = ("LICEN[CS]E*", "COPYING*")
@@ -32,10 +32,13 @@ def summary(source: str, rows: Mapping[str, str]) -> list[tuple[str, str]]:
 def uses(folder: Path, config: TransformerConfig) -> list[str]:
     """Commands that work with the model in ``folder``; where there are none, how Python callers read it."""
     name = shlex.quote(str(folder))
-    python = f"from danlu.nn.hf.folder import load_model; load_model(Path({str(folder)!r}))"
+    imports = "from pathlib import Path; from danlu.nn.hf.folder import load_model"
+    python = f"{imports}; model = load_model(Path({str(folder)!r}))"
     if isinstance(config.head, Embedding):
-        if not any((folder / file).exists() for file in VOCABULARIES):
-            return [f"{python}  (no texts are embedded without a tokenizer)"]
+        try:
+            read_tokenizer(folder)
+        except InputError as error:
+            return [f"{python}  # no texts are embedded: {error}"]
         return [
             f"danlu embed {name} TEXTS.txt --out VECTORS.npy",
             f"danlu similar {name} TEXT TEXTS.txt",
@@ -45,7 +48,7 @@ def uses(folder: Path, config: TransformerConfig) -> list[str]:
     try:
         Tokenizer.load(folder)
     except InputError as error:
-        return [f"{python}  (no text is written: {error})"]
+        return [f"{python}  # no text is written: {error}"]
     chat = [f"danlu generate {name} --chat"] if config.encoder is None else []
     return [
         f'danlu generate {name} --prompt "…"',
@@ -55,6 +58,8 @@ def uses(folder: Path, config: TransformerConfig) -> list[str]:
 
 
 def _licences(source: Path) -> list[Path]:
-    """The licence files beside what was imported, where it lies here; they do not come along."""
-    folder = source if source.is_dir() else source.parent
-    return sorted(path for pattern in LICENCES for path in folder.glob(pattern) if source.exists() and path.is_file())
+    """The licence files in the folder that was imported, where it lies here; they do not come along.
+
+    What lies beside a single file may be about something else.
+    """
+    return sorted(path for pattern in LICENCES for path in source.glob(pattern) if path.is_file())

@@ -118,8 +118,9 @@ def _read_tsv(path: Path, content: str, field: str) -> Iterator[Line]:
 
 
 def _read_table(path: Path, content: str, field: str, *, delimiter: str) -> Iterator[Line]:
-    """Rows below a header; a cell in quotes may go over several lines."""
-    rows = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
+    """Rows below a header; a cell in quotes may go over several lines, and blank lines may end the table."""
+    csv.field_size_limit(max(len(content), csv.field_size_limit()))  # a cell is a text of any length
+    rows = csv.reader(io.StringIO(content.rstrip("\r\n"), newline=""), delimiter=delimiter, strict=True)
     number = 1
     try:
         header = next(rows, [])

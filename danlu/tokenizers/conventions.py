@@ -7,11 +7,15 @@ from typing import Any
 
 Convention = Mapping[str, Any]
 
-GPT2: Convention = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
-QWEN2: Convention = dict.fromkeys(("eos_token", "pad_token", "unk_token"), "<|endoftext|>")
+GPT2: Convention = {
+    **dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>"), "byte_level": "gpt2",
+}  # fmt: skip
+QWEN2: Convention = {
+    **dict.fromkeys(("eos_token", "pad_token", "unk_token"), "<|endoftext|>"), "byte_level": "qwen2",
+}  # fmt: skip
 ROBERTA: Convention = {
     "bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>", "unk_token": "<unk>",
-    "pad_token": "<pad>", "mask_token": "<mask>",
+    "pad_token": "<pad>", "mask_token": "<mask>", "byte_level": "roberta",
 }  # fmt: skip
 BERT: Convention = {
     "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]", "pad_token": "[PAD]", "mask_token": "[MASK]",

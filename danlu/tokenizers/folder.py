@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,10 @@ import tokenizers
 from tokenizers import AddedToken
 
 from danlu.errors import InputError
+from danlu.tokenizers.byte_level import read_vocab_json
+from danlu.tokenizers.charsmap import charsmaps, check_charsmap
 from danlu.tokenizers.conventions import convention
+from danlu.tokenizers.panic import no_panics
 from danlu.tokenizers.sentencepiece import read_sentencepiece
 from danlu.tokenizers.wordpiece import read_vocab_txt
 
@@ -19,6 +23,8 @@ NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_t
 """Keys of ``tokenizer_config.json`` that name a token each."""
 MORE = ("additional_special_tokens", "extra_special_tokens")
 """Keys that name several; the second is the newer one."""
+TRIAL = "It was 1594, café 话说天下 👩\n"
+"""A text that shows whether a tokenizer works at all."""
 WHOLE = {"tokenizer_class": "PreTrainedTokenizerFast"}
 """Says that ``tokenizer.json`` is to be taken as it stands."""
 
@@ -27,7 +33,7 @@ def read_tokenizer(folder: Path) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
     """The tokenizer in ``folder``, and what ``tokenizer_config.json`` has to say beside its ``tokenizer.json``.
 
     Raises:
-        InputError: a file is missing or damaged.
+        InputError: a file is missing, damaged or cannot be read.
     """
     name = next((name for name in READERS if (folder / name).is_file()), None)
     if name is None:
@@ -36,21 +42,25 @@ def read_tokenizer(folder: Path) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
     try:
         unsaid, said = _settings(folder)
         config = {**unsaid, **said}
-        inner = READERS[name](folder / name, config)
-        listed = list(_listed(folder, config))
-        _add(inner, [token for _, token in listed])
-        contents = [content for key in NAMED if (content := content_of(config.get(key))) is not None]
-        known = [content for content in contents if inner.token_to_id(content) is not None]
-        _add(inner, [AddedToken(content, normalized=False, special=True) for content in known])
+        with no_panics():
+            inner = READERS[name](folder / name, config)
+            listed = list(_listed(folder, config))
+            _add(inner, [token for _, token in listed])
+            contents = [content for key in NAMED if (content := content_of(config.get(key))) is not None]
+            known = [content for content in contents if inner.token_to_id(content) is not None]
+            _add(inner, [AddedToken(content, normalized=False, special=True) for content in known])
+            inner.no_truncation()
+            inner.no_padding()
+            inner.encode(TRIAL)
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename or folder}: {error.strerror or error}") from None
     except Exception as error:  # the tokenizers library raises bare Exception
-        if isinstance(error, OSError | MemoryError | InputError):
+        if isinstance(error, MemoryError | InputError):
             raise
         raise InputError(f"the tokenizer in {folder} is damaged: {error}") from None
     for id, token in listed:
         if id is not None and inner.token_to_id(token.content) != id:
             raise InputError(f"the tokenizer in {folder} has no place {id} for the added token {token.content!r}")
-    inner.no_truncation()
-    inner.no_padding()
     names = {key: unsaid[key] for key in NAMED if key in unsaid and inner.token_to_id(unsaid[key]) is not None}
     return inner, {**names, **said, **WHOLE}
 
@@ -62,12 +72,16 @@ def content_of(token: object) -> str | None:
 
 
 def _read_tokenizer_json(path: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
-    return tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    content = path.read_text(encoding="utf-8")
+    if "precompiled_charsmap" in content:
+        for charsmap in charsmaps(json.loads(content).get("normalizer")):
+            check_charsmap(base64.b64decode(charsmap))
+    return tokenizers.Tokenizer.from_str(content)
 
 
 READERS: dict[str, Callable[[Path, dict[str, Any]], tokenizers.Tokenizer]] = {
     "tokenizer.json": _read_tokenizer_json, "vocab.txt": read_vocab_txt, "spiece.model": read_sentencepiece,
-    "tokenizer.model": read_sentencepiece,
+    "tokenizer.model": read_sentencepiece, "vocab.json": read_vocab_json,
 }  # fmt: skip
 """By the name of the file, the best first."""
 

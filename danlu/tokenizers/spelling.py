@@ -24,10 +24,13 @@ LONE_BYTE = re.compile("<0x([0-9A-Fa-f]{2})>")
 WORD_PIECE_CLOSER = (*CLOSER[:7], (" do not", " don't"), *CLOSER[7:])
 """What the clean-up of WordPiece's decoder replaces in a token, in this order."""
 
+MOST_IDS = 2**24
+"""Some sixty times as many as any vocabulary has: there is a row for every number, with a token or without."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """How every token is written, by id."""
+    """How every token is written, by id; some ids may have no token."""
 
     within: list[bytes]
     """Behind other tokens."""
@@ -36,7 +39,7 @@ class Spelling:
     lone_bytes: frozenset[int]
     """Tokens of one byte each, of which a row gives characters only where the whole row is UTF-8."""
     silent: frozenset[int]
-    """Special tokens, which are no text."""
+    """Special tokens, which are no text, and numbers that no token has."""
     leading_spaces: int
     """How many spaces the beginning of a text loses, if it has them."""
 
@@ -48,18 +51,25 @@ def spelling_of(inner: tokenizers.Tokenizer, written: dict[int, str]) -> Spellin
         written: special tokens that are text, and which.
 
     Raises:
-        InputError: its decoder has a step that is not built here.
+        InputError: its decoder has a step that is not built here, or a token has too high a number.
     """
     steps, lone, leading_spaces = _steps(inner)
     added = inner.get_added_tokens_decoder()
-    within, lone_bytes = [b""] * inner.get_vocab_size(with_added_tokens=True), set()
+    numbers = inner.get_vocab(with_added_tokens=True)
+    size = max(numbers.values(), default=-1) + 1
+    if size > MOST_IDS:
+        raise InputError(
+            f"tokenizer.json gives a token the number {size - 1:,}; Danlu takes numbers below {MOST_IDS:,}"
+        )
+    within, lone_bytes = [b""] * size, set()
     first = list(within)
-    for token, id in inner.get_vocab(with_added_tokens=True).items():
+    for token, id in numbers.items():
         if lone and LONE_BYTE.fullmatch(token):
             lone_bytes.add(id)
         within[id] = _write(token, steps, first=False)
         first[id] = _write(token, steps, first=True)
     silent = {id for id, token in added.items() if token.special}
+    silent |= set(range(len(within))) - set(numbers.values())
     for id in silent:
         within[id] = first[id] = written.get(id, "").encode()
     return Spelling(within, first, frozenset(lone_bytes), frozenset(silent - written.keys()), leading_spaces)

@@ -35,7 +35,6 @@ class Tokenizer:
         inner.encode_special_tokens = True  # that is, as the plain text that they are
         self._inner = inner
         self._config = config
-        self.vocab_size: int = inner.get_vocab_size(with_added_tokens=True)
         eot = self._special("eos_token")
         if eot is None:
             eot = self._special("sep_token")  # BERT's, which ends its texts
@@ -49,6 +48,8 @@ class Tokenizer:
         self.unknown: int | None = unknown if unknown != eot else None  # GPT-2's names one token for all
         character = inner.token_to_id(UNKNOWN)
         self._spelling = spelling_of(inner, {} if character is None else {character: REPLACEMENT})
+        self.vocab_size = len(self._spelling.within)
+        """One more than the highest id; there may be fewer tokens, for some ids may have none."""
         self.begins_as_it_goes_on = not self._spelling.leading_spaces and self._spelling.first == self._spelling.within
         """Whether tokens are written alike at the beginning of a text and within."""
         self._tidies = bool(config.get("clean_up_tokenization_spaces")) and not isinstance(
@@ -57,7 +58,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
-        """The tokenizer in ``folder``: a ``tokenizer.json``, or else a ``vocab.txt`` or a SentencePiece file.
+        """The tokenizer in ``folder``: a ``tokenizer.json``, or else what its kind was published as.
 
         Raises:
             InputError: a file is missing or damaged, or it names no end-of-text token.

@@ -115,6 +115,27 @@ def test_a_text_is_cut_where_the_first_that_says_so_says(folder: Folder) -> None
     same(folder.embed([text])[0], cut(5))
 
 
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_length_that_leaves_no_room_for_the_text_is_one_line(folder: Folder, length: int) -> None:
+    """The library would not cut at all."""
+    folder.write(SENTENCES, max_seq_length=length)
+    line = rf"^the model reads {length} tokens of a text \(max_seq_length, .* puts 2 around it; it must read more$"
+    with pytest.raises(CheckpointError, match=line):
+        folder.embed(["a b c d"])
+    folder.write(SENTENCES, max_seq_length=3)
+    same(folder.embed(["a b c d"])[0], folder.expect("[CLS] a [SEP]"))
+
+
+def test_texts_that_are_cut_are_counted_with_their_prompts(folder: Folder) -> None:
+    folder.write(SENTENCES, max_seq_length=5)
+    folder.write(PROMPTS, prompts={"query": "query: "}, default_prompt_name="query")
+    embedder = Embedder.load(folder.path, dtype=torch.float32)
+    embedder.embed(["a", "a b", "a b c", "a b c d"])
+    assert embedder.cut == 2
+    embedder.embed(["a b c", "a b c d"], "document")
+    assert embedder.cut == 3
+
+
 def test_case_is_dropped_where_the_folder_says_so(folder: Folder) -> None:
     same(folder.embed(["A b"])[0], folder.expect("[CLS] [UNK] b [SEP]"))
     folder.write(SENTENCES, do_lower_case=True)
@@ -130,6 +151,19 @@ def test_a_prompt_goes_before_every_text(folder: Folder) -> None:
     same(folder.embed(["a b"])[0], folder.expect("[CLS] to be a b [SEP]"))
     same(folder.embed(["a b"], "query")[0], folder.expect("[CLS] query: a b [SEP]"))
     same(folder.embed(["a b"], "document")[0], folder.expect("[CLS] a b [SEP]"))
+
+
+@pytest.mark.parametrize(
+    ("prompts", "expected"),
+    [({}, (None, None)), ({"other": "to be "}, (None, None)), ({"query": "query: "}, ("query", "document")),
+     ({"query": "query: ", "passage": "to "}, ("query", "passage")), ({"passage": "to "}, ("query", "passage")),
+     ({"query": "query: ", "document": "be ", "passage": "to "}, ("query", "document"))],
+)  # fmt: skip
+def test_a_search_has_a_prompt_for_each_side(
+    prompts: dict[str, str], expected: tuple[str | None, str | None], folder: Folder
+) -> None:
+    folder.write(PROMPTS, prompts=prompts)
+    assert Embedder.load(folder.path, dtype=torch.float32).search_prompts() == expected
 
 
 @pytest.mark.parametrize("mode", POOL)

@@ -80,6 +80,48 @@ def test_texts_that_are_too_long_are_told(encoder: Path, capsys: pytest.CaptureF
     np.testing.assert_allclose(np.load("v.npy"), theirs(encoder, ["to be", long]), atol=2e-6)
 
 
+def test_a_prompt_of_the_folder_counts_in_what_is_too_long(encoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (encoder / "config_sentence_transformers.json").write_text(
+        json.dumps({"prompts": {"query": "to be or not to be "}, "default_prompt_name": "query"})
+    )
+    Path("long.txt").write_text(f"to be\n{'to be or not to be ' * 3}\n")  # 18 words
+    assert cli.main(["embed", str(encoder), "long.txt", "--out", "v.npy", "--dtype=float32"]) == 0
+    assert "1 of 2 texts are longer than 24 tokens; of those only the beginning counts\n" in capsys.readouterr().out
+
+
+def write_prompts(folder: Path, **prompts: str) -> None:
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
+
+
+def test_a_prompt_that_is_named_goes_before_every_text(encoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_prompts(encoder, query="question: ")
+    arguments = ["embed", str(encoder), "texts.txt", "--dtype=float32"]
+    assert cli.main([*arguments, "--out", "q.npy", "--prompt", "query"]) == 0
+    assert cli.main([*arguments, "--out", "d.npy", "--prompt", "document"]) == 0
+    assert cli.main([*arguments, "--out", "v.npy"]) == 0
+    np.testing.assert_allclose(np.load("q.npy"), theirs(encoder, [f"question: {text}" for text in TEXTS]), atol=2e-6)
+    np.testing.assert_allclose(np.load("d.npy"), theirs(encoder, TEXTS), atol=2e-6)
+    np.testing.assert_array_equal(np.load("v.npy"), np.load("d.npy"))
+    capsys.readouterr()
+    assert cli.main([*arguments, "--out", "x.npy", "--prompt", "qery"]) == 2
+    line = "danlu: error: unknown prompt 'qery'; did you mean 'query'? (choices: query, document)\n"
+    assert capsys.readouterr().err == line and not Path("x.npy").exists()
+
+
+@pytest.mark.parametrize("place", ["document", "passage", None])
+def test_similar_has_a_prompt_for_each_side(
+    encoder: Path, place: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_prompts(encoder, query="question: ", **({} if place is None else {place: "the sentence: "}))
+    assert cli.main(["similar", str(encoder), "to be", "texts.txt", "--top=5", "--dtype=float32"]) == 0
+    rows = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()[-5:]]
+    before = "" if place is None else "the sentence: "
+    cosines_N = theirs(encoder, [before + text for text in TEXTS]) @ theirs(encoder, ["question: to be"])[0]
+    found = {int(number) - 1: float(cosine) for cosine, number, _ in rows}
+    for number, cosine in enumerate(cosines_N):
+        assert abs(found[number] - cosine) < 1e-4
+
+
 def test_the_type_is_that_of_the_arithmetic(encoder: Path) -> None:
     for dtype in ("float32", "bfloat16"):
         assert cli.main(["embed", str(encoder), "texts.txt", "--out", f"{dtype}.npy", "--dtype", dtype]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 from pathlib import Path
@@ -114,6 +115,43 @@ def test_a_damaged_file_is_told_in_one_line(folder: Path, name: str, text: str, 
     with pytest.raises(InputError, match=line) as error:
         read_tokenizer(folder)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["special_tokens_map.json", "added_tokens.json"])
+def test_a_file_that_cannot_be_read_is_told(folder: Path, name: str) -> None:
+    (folder / name).mkdir()
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config.pop("added_tokens_decoder", None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=rf"^cannot read .*{name}: Is a directory$"):
+        read_tokenizer(folder)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_rules_for_characters_that_lead_nowhere_are_told(
+    kinds: dict[str, Path], tmp_path: Path, deep: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    there = Path(shutil.copytree(kinds["Unigram"], tmp_path / "there"))
+    charsmap = base64.b64encode(bytes.fromhex("04000000ffffffff6100")).decode()
+    normaliser: dict[str, Any] = {"type": "Precompiled", "precompiled_charsmap": charsmap}
+    change(
+        there / "tokenizer.json", normalizer={"type": "Sequence", "normalizers": [normaliser]} if deep else normaliser
+    )
+    with pytest.raises(
+        InputError, match=r"the tokenizer in .* is damaged: the trie of its precompiled_charsmap"
+    ) as error:
+        read_tokenizer(there)
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_any_panic_of_the_library_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it is no Exception."""
+    monkeypatch.setattr("danlu.tokenizers.folder.check_charsmap", lambda content: content)
+    charsmap = base64.b64encode(bytes.fromhex("04000000ffffffff6100")).decode()
+    change(folder / "tokenizer.json", normalizer={"type": "Precompiled", "precompiled_charsmap": charsmap})
+    with pytest.raises(InputError, match="is damaged: the tokenizers library gave up on it: index out of bounds"):
+        read_tokenizer(folder)
 
 
 def test_an_empty_folder_is_told(tmp_path: Path) -> None:

@@ -81,6 +81,21 @@ def test_a_file_is_read_as_sentencepiece_and_transformers_read_it(
                        and stock.convert_ids_to_tokens(id) not in ("▁", "<0x20>")]  # fmt: skip
 
 
+@pytest.mark.parametrize("rules", ["nmt_nfkc", "identity"])
+@pytest.mark.parametrize("write", [t5, llama])
+def test_texts_that_get_no_space_before_them_keep_one_between_words(tmp_path: Path, write: Any, rules: str) -> None:
+    """With ``remove_extra_whitespaces``, which SentencePiece has by default."""
+    write(tmp_path)
+    path, model_type = (tmp_path / "spiece.model", "unigram") if write is t5 else (tmp_path / "tokenizer.model", "bpe")
+    origin = train(path, model_type=model_type, add_dummy_prefix=False, normalization_rule_name=rules)
+    ours = Tokenizer.load(tmp_path)
+    assert ours.decode(ours.encode("the best times")) == "the best times"
+    for text in [*TEXTS, "the best times", "  a   b  ", "\n a \n b\n", "a ▁ b", "▁▁a", "a▁ "]:
+        assert ours.encode(text) == origin.encode(text)
+        if origin.unk_id() not in ours.encode(text) and not text.startswith("▁"):
+            assert ours.decode(ours.encode(text)) == origin.decode(ours.encode(text))
+
+
 def test_symbols_of_the_users_stay_whole(tmp_path: Path) -> None:
     settings: dict[str, Any] = {**LLAMA, "user_defined_symbols": ["<sep>"], "control_symbols": ["<mode>"]}
     llama(tmp_path)
@@ -100,6 +115,51 @@ def test_a_file_says_what_it_holds(tmp_path: Path) -> None:
     ]
     assert (file.model_type, file.byte_fallback, file.charsmap) == (2, True, b"")
     assert (file.dummy_prefix, file.remove_extra_spaces, file.unknown) == (False, False, origin.unk_id())
+
+
+@pytest.mark.parametrize("charsmap", ["04000000ffffffff6100", "000000006100", "0400000000000000", "ffffffff"])
+def test_rules_for_characters_that_lead_nowhere_are_told(
+    tmp_path: Path, charsmap: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The library would panic at the first text, with a traceback of its own."""
+    t5(tmp_path)
+    content = bytes.fromhex(charsmap)
+    normaliser = b"\x12" + bytes([len(content)]) + content
+    with (tmp_path / "spiece.model").open("ab") as file:  # of two, the last counts
+        file.write(b"\x1a" + bytes([len(normaliser)]) + normaliser)
+    with pytest.raises(InputError, match=r"the tokenizer in .* is damaged: .*precompiled_charsmap") as error:
+        Tokenizer.load(tmp_path)
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr().err == ""
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A field of a protocol buffer, of less than 2**21 bytes."""
+    sizes = [len(content) & 0x7F | 0x80, len(content) >> 7 & 0x7F | 0x80, len(content) >> 14]
+    return bytes([number << 3 | 2, *sizes]) + content
+
+
+@pytest.mark.parametrize("extra", [1_000_000_000, -1, "100", 1.5, None])
+def test_sentinels_without_number_are_told(tmp_path: Path, extra: Any) -> None:
+    t5(tmp_path, extra_ids=extra)
+    with pytest.raises(InputError, match=r"extra_ids beside .*spiece\.model must be a number from 0 to 100,000; got "):
+        Tokenizer.load(tmp_path)
+
+
+def test_a_piece_without_measure_is_told(tmp_path: Path) -> None:
+    """To cut it in every place would take hours."""
+    llama(tmp_path)
+    with (tmp_path / "tokenizer.model").open("ab") as file:
+        file.write(field(1, field(1, b"a" * 1_500_000)))
+    with pytest.raises(InputError, match="is damaged: it has a piece of 1,500,000 characters; Danlu takes 1,024"):
+        Tokenizer.load(tmp_path)
+
+
+def test_a_file_without_an_unknown_piece_is_told(tmp_path: Path) -> None:
+    t5(tmp_path)
+    (tmp_path / "spiece.model").write_bytes(field(1, field(1, b"a")) + field(1, field(1, b"</s>")))
+    with pytest.raises(InputError, match="is damaged: it has no unknown piece"):
+        Tokenizer.load(tmp_path)
 
 
 def test_other_kinds_and_damage_are_told(tmp_path: Path) -> None:

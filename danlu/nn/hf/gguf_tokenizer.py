@@ -15,6 +15,8 @@ from danlu.nn.hf.config_file import ConfigFile
 from danlu.nn.hf.gguf_file import GGUFFile
 from danlu.nn.hf.gguf_tokenizer_models import BUILDERS, CUTS, WHOLE_WORDS
 from danlu.nn.hf.gguf_vocabulary import CONTROL, KEY, USER_DEFINED, Vocabulary, read_vocabulary
+from danlu.tokenizers.folder import TRIAL
+from danlu.tokenizers.panic import no_panics
 from danlu.tokenizers.tokenizer import tokenizer_config
 
 
@@ -31,9 +33,11 @@ def write_tokenizer(file: GGUFFile, folder: Path) -> None:
     vocabulary = read_vocabulary(meta, model)
     special = _by_role(vocabulary)
     try:
-        inner = BUILDERS[model](vocabulary)
-        _add_tokens(inner, vocabulary)
-        _add_ends(inner, vocabulary, special)
+        with no_panics():
+            inner = BUILDERS[model](vocabulary)
+            _add_tokens(inner, vocabulary)
+            _add_ends(inner, vocabulary, special)
+            inner.encode(TRIAL)
     except CheckpointError:
         raise
     except Exception as error:  # the tokenizers library raises bare Exception
@@ -68,11 +72,12 @@ def _encoder(vocabulary: Vocabulary) -> bool:
 def _add_tokens(inner: tokenizers.Tokenizer, vocabulary: Vocabulary) -> None:
     """Tokens that no merge makes: they are matched in the text as a whole."""
     special = set(vocabulary.special.values())
-    for token, kind in zip(vocabulary.tokens, vocabulary.kinds, strict=True):
-        if kind == CONTROL or token in special:
-            inner.add_special_tokens([AddedToken(token, special=True, normalized=False)])
-        elif kind == USER_DEFINED:
-            inner.add_tokens([AddedToken(token, special=False, normalized=False)])
+    kinds = list(zip(vocabulary.tokens, vocabulary.kinds, strict=True))
+    control = [token for token, kind in kinds if kind == CONTROL or token in special]
+    users = [token for token, kind in kinds if kind == USER_DEFINED and token not in special]
+    # Each call builds the library's search for all of them anew, so that one a token would take hours.
+    inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in control])
+    inner.add_tokens([AddedToken(token, special=False, normalized=False) for token in users])
 
 
 def _add_ends(inner: tokenizers.Tokenizer, vocabulary: Vocabulary, special: dict[str, str]) -> None:

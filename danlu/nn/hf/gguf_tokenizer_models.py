@@ -14,6 +14,9 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, pro
 
 from danlu.errors import CheckpointError
 from danlu.nn.hf.gguf_vocabulary import BYTE, KEY, NORMAL, SPACE, USER_DEFINED, Vocabulary
+from danlu.tokenizers.byte_level import QWEN2
+from danlu.tokenizers.charsmap import check_charsmap
+from danlu.tokenizers.sentencepiece import merges_of, without_extra_spaces
 
 GPT2 = "gpt-2"
 DIGITS = "digits"
@@ -21,7 +24,6 @@ LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 TEKKEN = (
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
     r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
@@ -67,20 +69,9 @@ def byte_level(vocabulary: Vocabulary) -> tokenizers.Tokenizer:
 
 
 def sentencepiece(vocabulary: Vocabulary) -> tokenizers.Tokenizer:
-    """SentencePiece's BPE (Kudo & Richardson 2018, arXiv:1808.06226), bytes for what it has no piece for.
-
-    It joins the two neighbours whose piece scores best; as merges: all ways to cut a piece, best piece first.
-    """
-    tokens, scores = vocabulary.tokens, vocabulary.scores()
-    pieces = [number for number, kind in enumerate(vocabulary.kinds) if kind in (NORMAL, USER_DEFINED)]
-    joined = {tokens[number] for number in pieces}
-    pieces.sort(key=lambda number: -scores[number])
-    merges = [
-        (token[:cut], token[cut:])
-        for token in (tokens[number] for number in pieces)
-        for cut in range(1, len(token))
-        if token[:cut] in joined and token[cut:] in joined
-    ]
+    """SentencePiece's BPE (Kudo & Richardson 2018, arXiv:1808.06226), bytes for what it has no piece for."""
+    tokens, scores, kinds = vocabulary.tokens, vocabulary.scores(), vocabulary.kinds
+    merges = merges_of((tokens[id], scores[id]) for id, kind in enumerate(kinds) if kind in (NORMAL, USER_DEFINED))
     unknown = vocabulary.special.get("unk_token") or tokens[0]
     inner = tokenizers.Tokenizer(
         models.BPE(vocab=vocabulary.numbers(), merges=merges, unk_token=unknown, fuse_unk=True, byte_fallback=True)
@@ -106,9 +97,9 @@ def unigram(vocabulary: Vocabulary) -> tokenizers.Tokenizer:
     )
     prefix, plain = vocabulary.flag("add_space_prefix", True), vocabulary.flag("remove_extra_whitespaces", True)
     rules = vocabulary.meta.get(KEY + "precompiled_charsmap")
-    before = [normalizers.Precompiled(bytes(each % 256 for each in rules))] if rules else []
+    before = [normalizers.Precompiled(check_charsmap(bytes(each % 256 for each in rules)))] if rules else []
     scheme = "always" if prefix else "never"
-    if plain:  # one space where there are several, as T5's own tokenizer.json has it
+    if plain and prefix:  # one space where there are several, as T5's own tokenizer.json has it
         if before:
             inner.normalizer = before[0]
         inner.pre_tokenizer = pre_tokenizers.Sequence(
@@ -116,7 +107,9 @@ def unigram(vocabulary: Vocabulary) -> tokenizers.Tokenizer:
         )
     else:
         prepend = [normalizers.Prepend(SPACE)] if prefix else []
-        inner.normalizer = normalizers.Sequence([*before, *prepend, normalizers.Replace(" ", SPACE)])
+        inner.normalizer = normalizers.Sequence(
+            [*before, *(without_extra_spaces() if plain else prepend), normalizers.Replace(" ", SPACE)]
+        )
     inner.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(SPACE, prepend_scheme=scheme)])
     return inner
 

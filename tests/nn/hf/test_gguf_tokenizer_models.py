@@ -6,12 +6,14 @@ encodings are compared too.
 
 from __future__ import annotations
 
+import io
 import json
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sentencepiece
 import tokenizers
 import transformers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
@@ -189,6 +191,28 @@ def test_spaces_are_kept_where_the_file_says_so(tmp_path: Path) -> None:
     assert imported(bare).decode([5, 6]) == "a a"
 
 
+def test_words_stay_apart_where_no_space_is_put_before_the_text(tmp_path: Path) -> None:
+    """SentencePiece writes the file and says which tokens are right."""
+    content = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS), model_writer=content, minloglevel=2, vocab_size=300, hard_vocab_limit=False,
+        character_coverage=1.0, add_dummy_prefix=False, normalization_rule_name="identity",
+        pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
+    )  # fmt: skip
+    origin = sentencepiece.SentencePieceProcessor(model_proto=content.getvalue())
+    pieces = range(origin.get_piece_size())
+    kinds = [CONTROL, CONTROL, UNKNOWN, *[NORMAL] * (len(pieces) - 3)]
+    file = write(
+        tmp_path / "x.gguf", "t5", [origin.id_to_piece(id) for id in pieces],
+        kinds, token_scores=[origin.get_score(id) for id in pieces],
+        add_space_prefix=False, remove_extra_whitespaces=True, add_eos_token=False, **NAMED_T5,
+    )  # fmt: skip
+    ours = imported(file)
+    assert ours.decode(ours.encode("the stage  of ").ids) == "the stage of"
+    for text in TEXTS:
+        assert ours.encode(text).ids == origin.encode(text)
+
+
 def test_unigram_spells_what_it_lacks_in_bytes_where_it_has_them(tmp_path: Path) -> None:
     tokens = ["<pad>", "</s>", "<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁a"]
     kinds = [CONTROL, CONTROL, UNKNOWN, *[BYTE] * 256, NORMAL]
@@ -250,6 +274,10 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "mask": ("bert", {"mask_token_id": 99, "unk_token_id": 0},
              "tokenizer.ggml.mask_token_id must be the number of one of 3 tokens; got 99"),
     "scores": ("t5", {}, r"tokenizer.ggml.scores must have as many entries as tokenizer.ggml.tokens \(3\)"),
+    "trie": ("t5", {"token_scores": [0.0, 0.0, 0.0], "precompiled_charsmap": bytes.fromhex("04000000ffffffff6100")},
+             "its tokenizer is damaged: the trie of its precompiled_charsmap is damaged"),
+    "long": ("llama", {"token_scores": [0.0, 0.0, 0.0], "unk_token_id": 0},
+             "its tokenizer is damaged: it has a piece of 1,500,000 characters; Danlu takes 1,024"),
     "rules": ("t5", {"token_scores": [0.0, 0.0, 0.0], "precompiled_charsmap": b"odd"}, "its tokenizer is damaged"),
 }  # fmt: skip
 
@@ -257,7 +285,9 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_refuses_a_tokenizer_that_is_damaged(case: str, tmp_path: Path) -> None:
     model, metadata, message = REFUSED[case]
-    file = write(tmp_path / "x.gguf", model, ["a", "b", "c"], [NORMAL] * 3, **metadata)
+    file = write(
+        tmp_path / "x.gguf", model, ["a", "b", "c" * (1_500_000 if case == "long" else 1)], [NORMAL] * 3, **metadata
+    )
     with pytest.raises(CheckpointError, match=message) as error:
         write_tokenizer(file, tmp_path)
     assert "\n" not in str(error.value)
