@@ -60,6 +60,13 @@ class Experts(nn.Module):
         return out_ND
 
 
+def forget_routed(blocks: Iterable[nn.Module]) -> None:
+    """Have the experts of the blocks forget the last pass: one that is dropped in the next routes nothing."""
+    for block in blocks:
+        if isinstance(block.mlp, Experts):
+            block.mlp.routed = None
+
+
 def balance_loss(layers: Iterable[Experts], real_N: Tensor | None = None) -> Tensor | None:
     """The weighted load-balancing loss of the last forward pass in training; None where nothing was routed.
 
