@@ -69,7 +69,7 @@ class LowRank(nn.Module):
         whole_OI = self.added(weight_OI)
         if self.magnitude is None:
             return whole_OI
-        return whole_OI * (self.magnitude.float() / row_lengths(whole_OI))[:, None]
+        return whole_OI * _over_lengths(self.magnitude.float(), row_lengths(whole_OI))[:, None]
 
     def forward(self, product: Tensor, x: Tensor, weight_OI: Tensor | None) -> Tensor:
         """What the layer gives, ``product``, with the adapter; the weight is only needed where there are magnitudes."""
@@ -79,7 +79,7 @@ class LowRank(nn.Module):
         assert weight_OI is not None
         with torch.no_grad():  # the length is a constant to the gradient (section 4.3 of the paper)
             length_O = row_lengths(self.added(weight_OI))
-        return out * (self.magnitude / length_O).to(out.dtype)
+        return out * _over_lengths(self.magnitude, length_O).to(out.dtype)
 
 
 class AdaptedLinear(nn.Module):
@@ -136,6 +136,15 @@ class AdaptedLinear(nn.Module):
         linear.weight = nn.Parameter(weight_OI.to(self.base.dtype))
         linear.bias = self.base.bias
         return linear
+
+
+def _over_lengths(magnitude_O: Tensor, length_O: Tensor) -> Tensor:
+    """``magnitude / length``; 1 for a row of zeros, which has no direction, so that it can get one.
+
+    Matrices that write to the stream begin as zeros; ``peft`` divides 0 by 0 there.
+    """
+    zero_O = length_O == 0
+    return torch.where(zero_O, 1.0, magnitude_O / length_O.masked_fill(zero_O, 1.0))
 
 
 def row_lengths(weight_OI: Tensor) -> Tensor:
