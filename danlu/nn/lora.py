@@ -18,6 +18,9 @@ from danlu.nn.quantized import QuantizedLinear
 from danlu.nn.targets import LINEARS_OF_BLOCKS, named_layers, put
 from danlu.recipe import Settings
 
+FROZEN = "frozen_before_adapters"
+"""Where a model keeps the weights that had no gradient before it got adapters."""
+
 
 class LoRA(Settings):
     """Adapters of one rank for the layers that ``targets`` name."""
@@ -134,7 +137,7 @@ class AdaptedLinear(nn.Module):
             return self.base
         linear = nn.Linear(self.base.in_features, self.base.out_features, bias=False, device="meta")
         linear.weight = nn.Parameter(weight_OI.to(self.base.dtype))
-        linear.bias = self.base.bias
+        linear.bias = None if self.base.bias is None else nn.Parameter(self.base.bias.detach())
         return linear
 
 
@@ -201,19 +204,30 @@ def refuse_second(model: nn.Module) -> None:
 
 def freeze_all_but_adapters(model: nn.Module) -> None:
     """Gradients for the adapters only."""
+    vars(model)[FROZEN] = [weight for weight in model.parameters() if not weight.requires_grad]
     for name, weight in model.named_parameters():
         weight.requires_grad_(is_adapter(name))
 
 
 def merge(model: nn.Module) -> None:
-    """Add the adapters to the weights, and thaw the model; quantised layers that have one become plain ones again."""
+    """Add the adapters to the weights; quantised layers that have one become plain ones again.
+
+    What learned before there were adapters learns again, and so do the layers that became plain ones.
+    """
     for name, layer in adapted_layers(model).items():
         put(model, name, layer.merged())
-    model.requires_grad_(True)
+    _thaw(model)
 
 
 def remove(model: nn.Module) -> None:
-    """Take the adapters out again, and thaw the model."""
+    """Take the adapters out again; what learned before learns again."""
     for name, layer in adapted_layers(model).items():
         put(model, name, layer.base)
-    model.requires_grad_(True)
+    _thaw(model)
+
+
+def _thaw(model: nn.Module) -> None:
+    """Gradients for all but what had none before there were adapters."""
+    frozen = {id(weight) for weight in vars(model).pop(FROZEN, ())}
+    for weight in model.parameters():
+        weight.requires_grad_(id(weight) not in frozen)

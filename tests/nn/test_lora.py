@@ -200,6 +200,28 @@ def test_removed_is_as_before_bit_by_bit(tokens: Tensor, make_model: MakeModel) 
     assert all(weight.requires_grad for weight in model.parameters())
 
 
+@pytest.mark.parametrize("copied", [False, True])
+@pytest.mark.parametrize("undo", [merge, remove])
+def test_what_was_frozen_before_stays_frozen(undo: Callable[[nn.Module], None], copied: bool) -> None:
+    """Also the biases of quantised layers; one that an adapter is merged into is a plain layer again, and learns."""
+    model = nn.Sequential(*(nn.Linear(64, 64) for _ in range(4)))
+    model[0].requires_grad_(False)
+    quantize(model, "int8", targets=("2", "3"))
+    frozen = {"0.weight", "0.bias", "2.bias", "3.bias"}
+    add_adapters(model, LoRA(targets=("0", "1", "2")))
+    assert {name for name, weight in model.named_parameters() if weight.requires_grad} == {
+        f"{number}.adapter.0.{matrix}" for number in range(3) for matrix in "ab"
+    }
+    model = copy.deepcopy(model) if copied else model
+    undo(model)
+    if undo is merge:
+        frozen -= {"2.bias"}
+    assert {name for name, weight in model.named_parameters() if not weight.requires_grad} == frozen
+    add_adapters(model, LoRA(targets=("1",)))
+    remove(model)
+    assert {name for name, weight in model.named_parameters() if not weight.requires_grad} == frozen
+
+
 @pytest.mark.parametrize("form", [None, "nf4"])
 @pytest.mark.parametrize("kind", ["lora", "dora"])
 def test_training_lowers_the_loss_and_leaves_what_is_frozen(
