@@ -12,6 +12,8 @@ import torch
 import transformers
 
 from danlu import cli
+from danlu.errors import InputError
+from danlu.generate.engine import load
 from danlu.generate.penalties import History
 from danlu.generate.sampling import Sampling, distribution
 from danlu.generate.source import of_folder
@@ -139,3 +141,13 @@ def test_a_recipe_answers_many_prompts_too(run_dir: Path, capsys: pytest.Capture
     (row,) = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()]
     assert ours(capsys, str(recipe), "--prompt", "To be") == row["text"] + "\n"
     assert row["seed"] == 6
+
+
+def test_a_file_that_cannot_be_read_is_told_in_a_line(decoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = decoder / "generation_config.json"
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    assert cli.main(["generate", str(decoder), "--prompt", PROMPT]) == 2
+    assert f"{path} cannot be read: Is a directory" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"generation_config\.json cannot be read: Is a directory"):
+        load(decoder)
