@@ -96,5 +96,5 @@ def _balance(settings: config.Experts, routed: Sequence[tuple[Tensor, Tensor]], 
         weight_NR = weight_N1.expand_as(chosen_NR)
         taken_X = taken_X.index_add(0, chosen_NR.flatten(), weight_NR.flatten())
         share_X = share_X + (share_NX * weight_N1).sum(0)
-    tokens = taken_X.sum() / settings.per_token
+    tokens = (taken_X.sum() / settings.per_token).clamp_min(1)  # where there are none, nothing is out of balance
     return count * (taken_X / tokens * (share_X / tokens)).sum()

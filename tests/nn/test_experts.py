@@ -180,3 +180,11 @@ def test_a_block_that_is_dropped_has_no_balance_of_an_earlier_step(make_stack: C
         loss = hidden.sum() if balance is None else hidden.sum() + balance
         loss.backward()
     assert any(found) and not all(found)
+
+
+@pytest.mark.parametrize(("rows", "real"), [(0, None), (4, torch.zeros(4, dtype=torch.bool))])
+def test_no_tokens_are_not_out_of_balance(rows: int, real: Tensor | None) -> None:
+    experts = make(SETTINGS)
+    assert experts(torch.zeros(1, rows, DIM)).shape == (1, rows, DIM)
+    loss = balance_loss([experts], real)
+    assert loss is not None and loss.item() == 0
