@@ -134,7 +134,7 @@ class Beam(Choice):
         """
         log_probs_NV = self._rule_out(logits_NV.log_softmax(-1), searches)
         totals = [beam.total for search in searches for beam in search.beams]
-        totals_NV = log_probs_NV + torch.tensor(totals, dtype=log_probs_NV.dtype)[:, None]
+        totals_NV = log_probs_NV + log_probs_NV.new_tensor(totals)[:, None]
         totals_PX = totals_NV.view(len(searches), -1)
         count = self.beams * (1 + max(1, len(searches[0].ends)))
         best = totals_PX.topk(min(count, totals_PX.shape[1]))
