@@ -151,6 +151,9 @@ def generate(
     from danlu.generate import source
 
     asked = source.of_folder(recipe_or_folder, overrides) if recipe is None else source.of_recipe(recipe)
+    if asked.unused:
+        file = asked.folder / source.FILE
+        print(f"{file}: what counts for nothing here: {', '.join(asked.unused)}", file=sys.stderr)
     if prompts is not None and out is not None:
         from danlu.generate.many import answer_file
 

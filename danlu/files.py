@@ -89,11 +89,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in ``path``; None where there is no such file or it is not whole."""
+    """The object in ``path``; None where there is no such file or it is not whole.
+
+    Raises:
+        InputError: it is a folder, or may not be read.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
     return value if isinstance(value, dict) else None
 
 

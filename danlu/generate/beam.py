@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from danlu.errors import RecipeError
-from danlu.generate.penalties import NGrams
+from danlu.generate.penalties import NGrams, within
 from danlu.generate.sampling import NEVER
 from danlu.generate.search import ROWS_AT_ONCE, Rows, ends_of, read_sources, together
 from danlu.nn.transformer import Transformer
@@ -134,7 +134,7 @@ class Beam(Choice):
         """
         log_probs_NV = self._rule_out(logits_NV.log_softmax(-1), searches)
         totals = [beam.total for search in searches for beam in search.beams]
-        totals_NV = log_probs_NV + torch.tensor(totals, dtype=log_probs_NV.dtype)[:, None]
+        totals_NV = log_probs_NV + log_probs_NV.new_tensor(totals)[:, None]
         totals_PX = totals_NV.view(len(searches), -1)
         count = self.beams * (1 + max(1, len(searches[0].ends)))
         best = totals_PX.topk(min(count, totals_PX.shape[1]))
@@ -153,8 +153,8 @@ class Beam(Choice):
         if self.no_repeat_ngram is not None:
             beams = [beam for search in searches for beam in search.beams]
             for row, beam in enumerate(beams):
-                if repeating := NGrams(beam.tokens, self.no_repeat_ngram).completing():
-                    log_probs_NV[row, list(repeating)] = NEVER
+                repeating = NGrams(beam.tokens, self.no_repeat_ngram).completing()
+                log_probs_NV[row, within(repeating, log_probs_NV.shape[1])] = NEVER
         if written < self.min_tokens:
             for token in ends:
                 log_probs_NV[:, token : token + 1] = NEVER  # nothing where the token is one that may not be written

@@ -76,7 +76,7 @@ class Contrastive(Choice):
             candidates_NKD = _directions(rows.hidden_NTD[:, -1]).view(len(answers), count, -1)
             likeness_NK = (candidates_NKD @ before_NTD.transpose(1, 2)).amax(-1)
             chosen_N = ((1 - self.penalty) * likeliest.values - self.penalty * likeness_NK).argmax(-1)
-            every_N = torch.arange(len(answers))
+            every_N = torch.arange(len(answers), device=chosen_N.device)
             for answer, token in zip(answers, likeliest.indices[every_N, chosen_N].tolist(), strict=True):
                 answer.append(token)
             before_NTD = torch.cat([before_NTD, candidates_NKD[every_N, chosen_N][:, None]], 1)

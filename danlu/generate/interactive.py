@@ -90,7 +90,8 @@ def main(source: Source, *, prompt: str | None = None, chat: bool = False) -> No
             prompt.encode()
         except UnicodeEncodeError:
             raise InputError(f"--prompt must be UTF-8; got {prompt!r}") from None
-    loaded, how = load_ready(source.folder, source.speed, tokens=None if chat else source.settings.max_tokens)
+    known = source.settings.max_tokens if prompt is not None and not chat else None
+    loaded, how = load_ready(source.folder, source.speed, tokens=known)
     if sys.stdout.isatty():
         say(dim(f"with the model in {source.folder}, {parameters(loaded.model)} parameters"))
         say(dim(how))

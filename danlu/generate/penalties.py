@@ -19,7 +19,8 @@ class History:
     """What stands in each row, as far as the penalties in ``settings`` ask for it.
 
     Args:
-        contexts: the tokens of each row before the first one of its answer.
+        contexts: the tokens of each row before the first one of its answer; those that are none of the vocabulary,
+            as what a decoder starts from may be, count for nothing.
     """
 
     def __init__(self, contexts: Sequence[Sequence[int]], settings: Sampling, *, vocab_size: int) -> None:
@@ -32,7 +33,7 @@ class History:
         self._ngrams = [NGrams(context, size) for context in contexts] if size is not None else None
         if self._seen_NV is not None:
             for place, context in enumerate(contexts):
-                self._seen_NV[place, list(context)] = True
+                self._seen_NV[place, within(context, vocab_size)] = True
 
     def penalise(self, logits_NV: Tensor) -> Tensor:
         """The logits of the next tokens after all penalties."""
@@ -42,7 +43,7 @@ class History:
         if self._ngrams is not None:
             banned_NV = torch.zeros(logits_NV.shape, dtype=torch.bool)
             for place, ngrams in enumerate(self._ngrams):
-                banned_NV[place, list(ngrams.completing())] = True
+                banned_NV[place, within(ngrams.completing(), logits_NV.shape[1])] = True
             logits_NV = forbid(logits_NV, banned_NV)
         if self._counts_NV is not None:
             logits_NV = penalise_presence(
@@ -74,6 +75,11 @@ class History:
         other._counts_NV = None if self._counts_NV is None else self._counts_NV.clone()
         other._ngrams = deepcopy(self._ngrams)
         return other
+
+
+def within(tokens: Iterable[int], vocab_size: int) -> list[int]:
+    """Those that may be written: a model can have rows to spare, which are no token of its tokenizer."""
+    return [token for token in tokens if token < vocab_size]
 
 
 class NGrams:

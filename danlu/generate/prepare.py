@@ -54,15 +54,18 @@ def prepare(model: Transformer, setting: CompileSetting, *, tokens: int | None) 
     The model can then no longer train nor be saved.
 
     Args:
-        tokens: how many steps will be written; None where nobody knows, which does not pay unless ``setting`` is on.
+        tokens: how many will be written, those of one step counted once; None where nobody knows, which does not pay
+            unless ``setting`` is on.
     """
     packed = may_be_packed(model)
     if packed:
         pack(model)
     decoder = model.decoder
     assert decoder is not None
-    calls = 0 if tokens is None else tokens * len(decoder.blocks)
-    reason = why_not_compiled(setting, calls, worth=WORTH_CALLS)
+    worth = -(-WORTH_CALLS // len(decoder.blocks))
+    reason = why_not_compiled(setting, tokens, worth=worth, unit="tokens")
+    if reason is None and setting == "auto" and tokens is None:
+        reason = "how many tokens there will be is not known"
     if reason is None:
         decoder.step = CompiledStep()
     compiled = "steps are compiled by torch.compile" if reason is None else f"no compilation: {reason}"

@@ -45,7 +45,7 @@ class Reader:
     ) -> None:
         self._model, self._contexts, self._memory = model, list(contexts), memory
         self._vocab_size = vocab_size
-        self._room = model.config.max_length
+        self._room, self._device = model.config.max_length, model.embedding.weight.device
         self._starts = [0] * len(self._contexts)
         self._taken = [0] * len(self._contexts)
         self._longest = [len(context) + tokens - 1 for context in self._contexts]
@@ -53,15 +53,19 @@ class Reader:
 
     @torch.inference_mode()
     def read(self, last: int = 1) -> Tensor:
-        """Take in what is new in every row; the float32 logits ``[N, last, V]`` after each of the ``last`` tokens."""
+        """Take in what is new in every row; the float32 logits ``[N, last, V]`` after each of the ``last`` tokens.
+
+        They are the processor's, wherever the model is: drawing is done there.
+        """
         new = len(self._contexts[0]) - self._taken[0]
         if self._cache is None or self._cache.used + new > self._cache.length:
             tokens, segments = self._from_the_start()
         else:
             tokens, segments = [context[-new:] for context in self._contexts], None
-        hidden_NTD = self._model(torch.tensor(tokens), segments=segments, memory=self._memory, cache=self._cache)
+        tokens_NT = torch.tensor(tokens, device=self._device)
+        hidden_NTD = self._model(tokens_NT, segments=segments, memory=self._memory, cache=self._cache)
         self._taken = [len(context) for context in self._contexts]
-        logits_NTV: Tensor = self._model.head(hidden_NTD[:, -last:]).float()[..., : self._vocab_size]
+        logits_NTV: Tensor = self._model.head(hidden_NTD[:, -last:]).float()[..., : self._vocab_size].cpu()
         return logits_NTV
 
     def keep(self, places: Sequence[int]) -> None:
@@ -102,12 +106,14 @@ class Reader:
         to_come = max(longest - len(context) for longest, context in zip(self._longest, self._contexts, strict=True))
         length = min(self._room, -(-(max(map(len, rows)) + to_come) // ROUND) * ROUND)
         dtype = self._model.embedding.weight.dtype
-        self._cache = KVCache(self._model.config, batch=len(rows), length=length, dtype=dtype)
-        return padded(rows, left=True)
+        self._cache = KVCache(self._model.config, batch=len(rows), length=length, dtype=dtype, device=self._device)
+        return padded(rows, left=True, device=self._device)
 
 
-def padded(rows: Sequence[list[int]], *, left: bool) -> tuple[list[list[int]], Tensor | None]:
-    """Rows of one length, and the document numbers ``[N, T]`` that tell padding; None where there is none."""
+def padded(
+    rows: Sequence[list[int]], *, left: bool, device: torch.device | None = None
+) -> tuple[list[list[int]], Tensor | None]:
+    """Rows of one length, and on ``device`` the document numbers ``[N, T]`` that tell padding; None without any."""
     longest = max(map(len, rows))
     if min(map(len, rows)) == longest:
         return list(rows), None
@@ -118,7 +124,7 @@ def padded(rows: Sequence[list[int]], *, left: bool) -> tuple[list[list[int]], T
         numbers = ([PADDING] * padding, [0] * len(row)) if left else ([0] * len(row), [PADDING] * padding)
         tokens.append([*parts[0], *parts[1]])
         segments.append([*numbers[0], *numbers[1]])
-    return tokens, torch.tensor(segments)
+    return tokens, torch.tensor(segments, device=device)
 
 
 def may_be_padded(config: TransformerConfig) -> bool:
@@ -144,5 +150,6 @@ def encode(model: Transformer, sources: Sequence[list[int]]) -> Memory:
     longest = max(map(len, sources))
     if longest > most:
         raise InputError(f"the model sees at most {most} tokens of a source text; got one of {longest}")
-    tokens, segments = padded(sources, left=False)
-    return model.encode(torch.tensor(tokens), segments=segments)
+    device = model.embedding.weight.device
+    tokens, segments = padded(sources, left=False, device=device)
+    return model.encode(torch.tensor(tokens, device=device), segments=segments)

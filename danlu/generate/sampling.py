@@ -115,8 +115,11 @@ def draw(probabilities_NV: Tensor, generators: Sequence[torch.Generator]) -> lis
 
 
 def apply_temperature(logits_NV: Tensor, temperature: float) -> Tensor:
-    """Logits over ``temperature``, moved so that the largest is 0: however cold, none overflows."""
-    return (logits_NV - logits_NV.amax(-1, keepdim=True)) / temperature
+    """Logits over ``temperature``, moved so that the largest is 0: however cold, none overflows.
+
+    Below the least normal number of the logits' type no temperature is another.
+    """
+    return (logits_NV - logits_NV.amax(-1, keepdim=True)) / max(temperature, torch.finfo(logits_NV.dtype).tiny)
 
 
 def keep_top_k(logits_NV: Tensor, k: int) -> Tensor:

@@ -68,16 +68,17 @@ class Rows:
         vocab_size: int | None,
     ) -> None:
         self._model, self._memory, self._vocab_size = model, memory, vocab_size
-        dtype = model.embedding.weight.dtype
-        self._cache = KVCache(model.config, batch=len(prompts), length=length, dtype=dtype)
-        tokens, self.segments_NT = padded([list(prompt) for prompt in prompts], left=True)
-        self.hidden_NTD: Tensor = model(
-            torch.tensor(tokens), segments=self.segments_NT, memory=memory, cache=self._cache
-        )
+        weight = model.embedding.weight
+        self._device = weight.device
+        self._cache = KVCache(model.config, batch=len(prompts), length=length, dtype=weight.dtype, device=weight.device)
+        tokens, self.segments_NT = padded([list(prompt) for prompt in prompts], left=True, device=weight.device)
+        tokens_NT = torch.tensor(tokens, device=weight.device)
+        self.hidden_NTD: Tensor = model(tokens_NT, segments=self.segments_NT, memory=memory, cache=self._cache)
 
     def read(self, tokens: Sequence[int]) -> None:
         """Take in one more token of every row."""
-        self.hidden_NTD = self._model(torch.tensor(tokens)[:, None], memory=self._memory, cache=self._cache)
+        tokens_N1 = torch.tensor(tokens, device=self._device)[:, None]
+        self.hidden_NTD = self._model(tokens_N1, memory=self._memory, cache=self._cache)
 
     def keep(self, rows: Sequence[int]) -> None:
         """Only these rows, in this order, as often as they are named."""

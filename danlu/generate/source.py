@@ -27,7 +27,16 @@ KEYS = {
     "min_p": "min_p", "typical_p": "typical_p", "repetition_penalty": "repetition_penalty",
     "no_repeat_ngram_size": "no_repeat_ngram",
 }  # fmt: skip
-"""What ``transformers`` calls a setting -> what we call it; other keys of the file count for nothing here."""
+"""What ``transformers`` calls a setting -> what we call it; what else is in the file counts for nothing here."""
+NOTHING: dict[str, Any] = {
+    "num_beams": 1, "length_penalty": 1, "early_stopping": False, "num_beam_groups": 1, "diversity_penalty": 0,
+    "max_length": 20, "min_length": 0, "min_new_tokens": 0, "stop_strings": [], "suppress_tokens": [],
+    "begin_suppress_tokens": [], "bad_words_ids": [], "sequence_bias": {}, "forced_decoder_ids": [],
+    "exponential_decay_length_penalty": [], "encoder_repetition_penalty": 1, "encoder_no_repeat_ngram_size": 0,
+    "epsilon_cutoff": 0, "eta_cutoff": 0, "top_h": 0, "penalty_alpha": 0, "guidance_scale": 1,
+    "renormalize_logits": False, "watermarking_config": {}, "num_return_sequences": 1, "max_time": 0,
+}  # fmt: skip
+"""Keys with which ``transformers`` would write otherwise, and the values with which it would not."""
 NO_LIMIT = {"top_k": 0, "no_repeat_ngram_size": 0}
 """Numbers with which ``transformers`` turns a setting off."""
 DRAWS = {"temperature": 1.0, "top_k": 50}
@@ -41,6 +50,8 @@ class Source(NamedTuple):
     settings: Sampling
     seed: int
     speed: Speed = Speed()
+    unused: tuple[str, ...] = ()
+    """What the folder asks for and does not get, by the names of ``transformers``."""
 
 
 class Asked(Sampling):
@@ -91,7 +102,7 @@ def of_folder(folder: Path, overrides: Sequence[str]) -> Source:
     _check_writes(folder, config)
     asked = build(Asked, {**folder_defaults(folder, config), **values}, key="")
     settings = Sampling(**{name: getattr(asked, name) for name in Sampling.model_fields})
-    return Source(folder, settings, asked.seed, Speed(asked.precision, asked.compile))
+    return Source(folder, settings, asked.seed, Speed(asked.precision, asked.compile), unused(folder))
 
 
 def folder_defaults(folder: Path, config: TransformerConfig) -> dict[str, Any]:
@@ -120,6 +131,12 @@ def folder_defaults(folder: Path, config: TransformerConfig) -> dict[str, Any]:
         return {name: plain(build(Sampling, values, key=""))[name] for name in values}
     except RecipeError as error:
         raise CheckpointError(f"{path}: {error}") from None
+
+
+def unused(folder: Path) -> tuple[str, ...]:
+    """The keys of ``generation_config.json`` that ask for something which is not done here."""
+    file = read_json(folder / FILE) or {}
+    return tuple(key for key, usual in NOTHING.items() if file.get(key) is not None and file[key] != usual)
 
 
 def _check_writes(folder: Path, config: TransformerConfig) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from danlu.errors import CheckpointError
+from danlu.errors import CheckpointError, InputError
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.config_file import ConfigFile
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -51,13 +51,15 @@ class SpecialTokens:
         """What the tokenizer says, and ``generation_config.json`` or else ``config.json``, as for ``transformers``.
 
         Raises:
-            CheckpointError: a file is damaged, or names a token that the model does not have.
+            InputError: a file cannot be read.
+            CheckpointError: a file is damaged, or names a token that the model does not have; one that answers must
+                hold is a token of the tokenizer, for nothing else is written.
         """
         whole = ConfigFile.load(folder)
         path = folder / "generation_config.json"
         file = ConfigFile(path, _read(path)) if path.exists() else whole
         known = cls.of(tokenizer, config)
-        ends = frozenset(_tokens(file, "eos_token_id", config)) or known.ends
+        ends = frozenset(_tokens(file, "eos_token_id", config.vocab_size)) or known.ends
         if known.start is None:
             return cls(known.before, known.after, ends)
         start = next(
@@ -68,11 +70,13 @@ class SpecialTokens:
                     (whole, "decoder_start_token_id"),
                     (file, "bos_token_id"),
                 )
-                for token in _tokens(each, key, config)[:1]
+                for token in _tokens(each, key, config.vocab_size)[:1]
             ),
             known.start,
         )
-        first, last = (next(iter(_tokens(file, f"forced_{key}_token_id", config)), None) for key in ("bos", "eos"))
+        first, last = (
+            next(iter(_tokens(file, f"forced_{key}_token_id", tokenizer.vocab_size)), None) for key in ("bos", "eos")
+        )
         return cls(known.before, known.after, ends, start, first, last)
 
     def begin(self, tokenizer: Tokenizer, prompt: str) -> tuple[list[int], list[int] | None]:
@@ -86,6 +90,8 @@ class SpecialTokens:
 def _read(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
     if not isinstance(values, dict):
@@ -93,11 +99,11 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
-def _tokens(file: ConfigFile, key: str, config: TransformerConfig) -> list[int]:
-    """One token or several; none where the key is missing or null."""
+def _tokens(file: ConfigFile, key: str, vocab_size: int) -> list[int]:
+    """One token or several, below ``vocab_size``; none where the key is missing or null."""
     value = file.get(key, [])
     tokens = value if isinstance(value, list) else [value]
     for token in tokens:
-        if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < config.vocab_size:
-            raise file.wrong(key, token, f"a token from 0 to {config.vocab_size - 1}")
+        if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < vocab_size:
+            raise file.wrong(key, token, f"a token from 0 to {vocab_size - 1}")
     return tokens

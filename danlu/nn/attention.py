@@ -115,8 +115,8 @@ class Attention(nn.Module):
         return self.joint(x_BTD).split(self.widths, -1)  # type: ignore[no-any-return]
 
     def _heads(self, x_BTF: Tensor) -> Tensor:
-        batch, length, _ = x_BTF.shape
-        return x_BTF.view(batch, length, -1, self.head_dim).transpose(1, 2)
+        batch, length, width = x_BTF.shape
+        return x_BTF.view(batch, length, width // self.head_dim, self.head_dim).transpose(1, 2)
 
     def _join(self, x_BHTE: Tensor) -> Tensor:
         out: Tensor = self.out(x_BHTE.transpose(1, 2).flatten(2))

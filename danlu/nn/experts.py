@@ -60,6 +60,13 @@ class Experts(nn.Module):
         return out_ND
 
 
+def forget_routed(blocks: Iterable[nn.Module]) -> None:
+    """Have the experts of the blocks forget the last pass: one that is dropped in the next routes nothing."""
+    for block in blocks:
+        if isinstance(block.mlp, Experts):
+            block.mlp.routed = None
+
+
 def balance_loss(layers: Iterable[Experts], real_N: Tensor | None = None) -> Tensor | None:
     """The weighted load-balancing loss of the last forward pass in training; None where nothing was routed.
 
@@ -89,5 +96,5 @@ def _balance(settings: config.Experts, routed: Sequence[tuple[Tensor, Tensor]], 
         weight_NR = weight_N1.expand_as(chosen_NR)
         taken_X = taken_X.index_add(0, chosen_NR.flatten(), weight_NR.flatten())
         share_X = share_X + (share_NX * weight_N1).sum(0)
-    tokens = taken_X.sum() / settings.per_token
+    tokens = (taken_X.sum() / settings.per_token).clamp_min(1)  # where there are none, nothing is out of balance
     return count * (taken_X / tokens * (share_X / tokens)).sum()

@@ -146,7 +146,7 @@ class LinearCrossEntropy(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden_ND)
         frozen = not ctx.needs_input_grad[1]
         # Several parts are added up in float32; a single one needs no sum, and a frozen weight no gradient at all.
-        several = count > rows and not frozen
+        several = (count > rows or count == 0) and not frozen
         grad_weight = weight_VD.new_zeros(weight_VD.shape, dtype=torch.float32) if several else None
         grad_bias = None if bias_V is None else torch.zeros_like(bias_V, dtype=torch.float32)
         total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
@@ -168,7 +168,6 @@ class LinearCrossEntropy(torch.autograd.Function):
                 grad_bias += logits_NV.sum(0, dtype=torch.float32)
         if not with_gradients:
             return total
-        assert frozen or grad_weight is not None, "there is no token"
         ctx.save_for_backward(
             grad_hidden,
             None if grad_weight is None else grad_weight.to(weight_VD.dtype),

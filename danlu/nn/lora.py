@@ -18,6 +18,9 @@ from danlu.nn.quantized import QuantizedLinear
 from danlu.nn.targets import LINEARS_OF_BLOCKS, named_layers, put
 from danlu.recipe import Settings
 
+FROZEN = "frozen_before_adapters"
+"""Where a model keeps the weights that had no gradient before it got adapters."""
+
 
 class LoRA(Settings):
     """Adapters of one rank for the layers that ``targets`` name."""
@@ -69,7 +72,7 @@ class LowRank(nn.Module):
         whole_OI = self.added(weight_OI)
         if self.magnitude is None:
             return whole_OI
-        return whole_OI * (self.magnitude.float() / row_lengths(whole_OI))[:, None]
+        return whole_OI * _over_lengths(self.magnitude.float(), row_lengths(whole_OI))[:, None]
 
     def forward(self, product: Tensor, x: Tensor, weight_OI: Tensor | None) -> Tensor:
         """What the layer gives, ``product``, with the adapter; the weight is only needed where there are magnitudes."""
@@ -79,7 +82,7 @@ class LowRank(nn.Module):
         assert weight_OI is not None
         with torch.no_grad():  # the length is a constant to the gradient (section 4.3 of the paper)
             length_O = row_lengths(self.added(weight_OI))
-        return out * (self.magnitude / length_O).to(out.dtype)
+        return out * _over_lengths(self.magnitude, length_O).to(out.dtype)
 
 
 class AdaptedLinear(nn.Module):
@@ -134,8 +137,17 @@ class AdaptedLinear(nn.Module):
             return self.base
         linear = nn.Linear(self.base.in_features, self.base.out_features, bias=False, device="meta")
         linear.weight = nn.Parameter(weight_OI.to(self.base.dtype))
-        linear.bias = self.base.bias
+        linear.bias = None if self.base.bias is None else nn.Parameter(self.base.bias.detach())
         return linear
+
+
+def _over_lengths(magnitude_O: Tensor, length_O: Tensor) -> Tensor:
+    """``magnitude / length``; 1 for a row of zeros, which has no direction, so that it can get one.
+
+    Matrices that write to the stream begin as zeros; ``peft`` divides 0 by 0 there.
+    """
+    zero_O = length_O == 0
+    return torch.where(zero_O, 1.0, magnitude_O / length_O.masked_fill(zero_O, 1.0))
 
 
 def row_lengths(weight_OI: Tensor) -> Tensor:
@@ -192,19 +204,30 @@ def refuse_second(model: nn.Module) -> None:
 
 def freeze_all_but_adapters(model: nn.Module) -> None:
     """Gradients for the adapters only."""
+    vars(model)[FROZEN] = [weight for weight in model.parameters() if not weight.requires_grad]
     for name, weight in model.named_parameters():
         weight.requires_grad_(is_adapter(name))
 
 
 def merge(model: nn.Module) -> None:
-    """Add the adapters to the weights, and thaw the model; quantised layers that have one become plain ones again."""
+    """Add the adapters to the weights; quantised layers that have one become plain ones again.
+
+    What learned before there were adapters learns again, and so do the layers that became plain ones.
+    """
     for name, layer in adapted_layers(model).items():
         put(model, name, layer.merged())
-    model.requires_grad_(True)
+    _thaw(model)
 
 
 def remove(model: nn.Module) -> None:
-    """Take the adapters out again, and thaw the model."""
+    """Take the adapters out again; what learned before learns again."""
     for name, layer in adapted_layers(model).items():
         put(model, name, layer.base)
-    model.requires_grad_(True)
+    _thaw(model)
+
+
+def _thaw(model: nn.Module) -> None:
+    """Gradients for all but what had none before there were adapters."""
+    frozen = {id(weight) for weight in vars(model).pop(FROZEN, ())}
+    for weight in model.parameters():
+        weight.requires_grad_(id(weight) not in frozen)

@@ -60,7 +60,10 @@ def may_be_packed(model: Transformer) -> bool:
     """Whether this torch and processor have the layout, and the model's numbers are of a type that it has."""
     weight = model.embedding.weight
     there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return there and weight.device.type == "cpu" and weight.dtype in TYPES
+    if not there or weight.device.type != "cpu" or weight.dtype not in TYPES:
+        return False
+    # As torch's own compiler asks: oneDNN multiplies bfloat16 on some processors only.
+    return weight.dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def pack(model: Transformer) -> None:

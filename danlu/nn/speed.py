@@ -16,24 +16,25 @@ CompileSetting = Literal["auto", "on", "off"]
 def choose_dtype(setting: PrecisionSetting) -> tuple[torch.dtype, str]:
     """The number type and the rule that gave it, in words."""
     if setting != "auto":
-        return (torch.bfloat16 if setting == "bf16" else torch.float32), f"{setting}: the recipe says so"
+        return (torch.bfloat16 if setting == "bf16" else torch.float32), f"{setting}: as asked"
     if fast := fast_bfloat16():
         return torch.bfloat16, f"bf16: this processor multiplies bfloat16 in hardware ({fast})"
     return torch.float32, f"fp32: this processor has neither {' nor '.join(FAST_BFLOAT16)}; bfloat16 would be slower"
 
 
-def why_not_compiled(setting: CompileSetting, steps: int | None, *, worth: int) -> str | None:
+def why_not_compiled(setting: CompileSetting, count: int | None, *, worth: int, unit: str = "steps") -> str | None:
     """Why so many steps (None: not known yet) go without ``torch.compile``; None where they are compiled.
 
     Args:
-        worth: fewer steps than this would not earn back what compiling takes.
+        worth: fewer than this would not earn back what compiling takes.
+        unit: what is counted.
     """
     if setting == "off":
-        return "the recipe says so"
+        return "as asked"
     if shutil.which("g++") is None and shutil.which("clang++") is None and not torch.cuda.is_available():
         return "no C++ compiler (g++ or clang++) is installed"
-    if setting == "auto" and steps is not None and steps < worth:
-        return f"{steps:,} steps are too few to earn it back"
+    if setting == "auto" and count is not None and count < worth:
+        return f"{count:,} {unit} are too few to earn it back"
     return None
 
 

@@ -19,7 +19,7 @@ from danlu.nn.attention import Context
 from danlu.nn.block import Block
 from danlu.nn.cache import KVCache, Memory, Span
 from danlu.nn.config import TransformerConfig
-from danlu.nn.experts import Experts, balance_loss
+from danlu.nn.experts import Experts, balance_loss, forget_routed
 from danlu.nn.label_head import make_head
 from danlu.nn.norm import make_norm
 from danlu.nn.positions import AddedPositions, Alibi, RelativeBias, depends_on_length, rotary_table, table_by_length
@@ -107,6 +107,7 @@ class Stack(nn.Module):
         cache: KVCache | None,
     ) -> Tensor:
         batch, new, _ = x_BTD.shape
+        forget_routed(self.blocks)
         numbers = None if segments is None else segments.int()
         span = Span.whole(numbers, new) if cache is None else cache.span(numbers, batch=batch, new=new)
         if self.mixes and span.own is not None:

@@ -37,7 +37,7 @@ FIGURES: dict[str, dict[str, Any]] = {
     "pack": {"train.en.tokens": 25000, "heldout.en.tokens": 900, "train.zh.tokens": 30000, "heldout.zh.tokens": 950},
     "pretrain": {
         "parameters": 11000, "steps": 40, "tokens": 81920, "seconds": 65.0, "tokens_per_second": 1260.3, "loss": 2.31,
-        "precision": "fp32: the recipe says so", "compilation": "off", "some_new_figure": 7,
+        "precision": "fp32: as asked", "compilation": "off", "some_new_figure": 7,
     },
     "evaluate": {"all.bits_per_byte": 1.082, "all.nats_per_token": 2.5},
     "generate": {"samples": 2},
@@ -138,7 +138,7 @@ def test_page_says_what_the_stages_said(run: RunFolder, recipe: Recipe) -> None:
         "1.010–1.150", "12.18", "41.0%", "exact duplicate", "not UTF-8", "81,920", "1,260", "some new figure",
         "aaaaaaaaaa, with changes",
         "2 files with 12 records, 9 kept. 1 file of other kinds not read.",
-        "fp32: the recipe says so", "却说", "曹操大怒", "d#4",
+        "fp32: as asked", "却说", "曹操大怒", "d#4",
     ):  # fmt: skip
         assert wanted in text, wanted
     assert "d#0" not in text  # only the hardest three

@@ -21,6 +21,7 @@ from danlu import cli
 from danlu.errors import InputError
 from danlu.generate import interactive
 from danlu.generate.engine import generate, load
+from danlu.generate.prepare import Speed
 from danlu.generate.sampling import Sampling
 from danlu.generate.source import of_recipe
 from danlu.generate.stage import Generate
@@ -49,6 +50,18 @@ def test_a_prompt_is_continued_and_nothing_else_is_printed(
 ) -> None:
     main(recipe, prompt="To be")
     assert capsys.readouterr().out == answer(run_dir, "To be", seed=5) + "\n"
+
+
+@pytest.mark.parametrize(("prompt", "chat", "known"), [("To be", False, 8), ("To be", True, None), (None, False, None)])
+def test_how_much_is_written_is_known_of_one_answer_only(
+    prompt: str | None, chat: bool, known: int | None, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(_: Path, __: Speed, *, tokens: int | None) -> None:
+        raise InputError(str(tokens))
+
+    monkeypatch.setattr(interactive, "load_ready", asked)
+    with pytest.raises(InputError, match=f"^{known}$"):
+        main(recipe, prompt=prompt, chat=chat)
 
 
 def test_the_tokenizer_is_the_one_beside_the_model(

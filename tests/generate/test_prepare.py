@@ -37,10 +37,13 @@ def make_model() -> MakeModel:
 @pytest.mark.parametrize(
     ("setting", "tokens", "told"),
     [
-        ("auto", 10, "too few"),
-        ("auto", None, "too few"),
-        ("auto", 10**6, "steps are compiled"),
-        ("off", 10**6, "the recipe says so"),
+        ("auto", 10, "no compilation: 10 tokens are too few to earn it back"),
+        ("auto", 6_666, "no compilation: 6,666 tokens are too few to earn it back"),
+        ("auto", 6_667, "steps are compiled"),  # times 3 blocks
+        ("auto", None, "no compilation: how many tokens there will be is not known"),
+        ("off", 10**6, "no compilation: as asked"),
+        ("off", None, "no compilation: as asked"),
+        ("on", None, "steps are compiled"),
         ("on", 1, "steps are compiled"),
     ],
 )

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from danlu.errors import InputError
 from danlu.generate import engine
 from danlu.generate.engine import Loaded, generate, stream_batch
-from danlu.generate.reader import Reader, may_be_padded, padded
+from danlu.generate.reader import Reader, encode, may_be_padded, padded
 from danlu.generate.sampling import Sampling
+from danlu.generate.search import Rows
 from danlu.generate.special_tokens import SpecialTokens
+from danlu.nn.cache import KVCache, Memory
 from danlu.nn.config import MLP, Attention, Entry, Head, Layer, Norm, Positions, Scaling, Stack, TransformerConfig
 from danlu.nn.families import GPT, Llama, Qwen3
 from danlu.nn.patterns import Fixed, Window
@@ -198,3 +202,28 @@ def test_a_source_that_is_too_long_is_told(tokenizer: Tokenizer) -> None:
     loaded = Loaded(random_model(config), tokenizer, SpecialTokens.of(tokenizer, config))
     with pytest.raises(InputError, match="the model sees at most 16 tokens of a source text; got one of 301"):
         generate(loaded.model, tokenizer, ["o" * 300], settings=Sampling(), seed=0, special=loaded.special)
+
+
+class Elsewhere:
+    """Stands for a model on another device: notes where all that it is given lies."""
+
+    def __init__(self, model: Transformer) -> None:
+        self.config, self.head = model.config, model.head
+        self.embedding = nn.Embedding(1, 1, device="meta")
+        self.given: list[str] = []
+
+    def encode(self, tokens: Tensor, *, segments: Tensor | None) -> Memory:
+        self.given += [each.device.type for each in (tokens, segments) if each is not None]
+        return Memory(torch.zeros(*tokens.shape, self.config.dim))
+
+    def __call__(self, tokens: Tensor, *, segments: Tensor | None, cache: KVCache, memory: Memory | None) -> Tensor:
+        self.given += [each.device.type for each in (tokens, segments, cache.layers[0].keys) if each is not None]
+        return torch.zeros(*tokens.shape, self.config.dim)
+
+
+def test_all_that_a_model_is_given_is_on_its_device(model: Transformer) -> None:
+    elsewhere: Any = Elsewhere(model)
+    Reader(elsewhere, [[1, 2, 3], [4]], tokens=3, vocab_size=9).read()
+    encode(elsewhere, [[1, 2, 3], [4]])
+    Rows(elsewhere, [[1, 2, 3], [4]], length=9, memory=None, vocab_size=9)
+    assert elsewhere.given == ["meta"] * 8

@@ -134,7 +134,7 @@ def test_the_ends_of_the_uniform_numbers_draw_tokens_too(uniform: float, monkeyp
     assert draw(x.double().softmax(-1)[None], [torch.Generator()]) == [1 if uniform == 0 else 3]
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1e-37, 1e-5])
+@pytest.mark.parametrize("temperature", [0.0, 5e-324, 1e-50, 1e-39, 1e-37, 1e-5])
 def test_the_coldest_takes_the_likeliest(temperature: float) -> None:
     x = logits(0, scale=100.0)
     generators = [torch.Generator() for _ in range(4)]

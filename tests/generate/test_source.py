@@ -12,6 +12,8 @@ import torch
 import transformers
 
 from danlu import cli
+from danlu.errors import InputError
+from danlu.generate.engine import load
 from danlu.generate.penalties import History
 from danlu.generate.sampling import Sampling, distribution
 from danlu.generate.source import of_folder
@@ -107,7 +109,7 @@ def test_overrides_come_first_then_the_folder_then_our_own(decoder: Path, answer
     (decoder / "generation_config.json").write_text(json.dumps({"top_p": 0.5, "max_new_tokens": 9, "num_beams": 4}))
     assert of_folder(decoder, []).settings == usual.model_copy(update={"top_p": 0.5, "max_tokens": 9})
     overrides = ["top_p=0.7", "temperature=1.5", "seed=8"]
-    folder, settings, seed, _ = of_folder(decoder, overrides)
+    folder, settings, seed, *_ = of_folder(decoder, overrides)
     assert (settings.top_p, settings.temperature, settings.max_tokens, seed, folder) == (0.7, 1.5, 9, 8, decoder)
 
 
@@ -139,3 +141,31 @@ def test_a_recipe_answers_many_prompts_too(run_dir: Path, capsys: pytest.Capture
     (row,) = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()]
     assert ours(capsys, str(recipe), "--prompt", "To be") == row["text"] + "\n"
     assert row["seed"] == 6
+
+
+def test_a_file_that_cannot_be_read_is_told_in_a_line(decoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = decoder / "generation_config.json"
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    assert cli.main(["generate", str(decoder), "--prompt", PROMPT]) == 2
+    assert f"{path} cannot be read: Is a directory" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"generation_config\.json cannot be read: Is a directory"):
+        load(decoder)
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ({"top_k": 5, "eos_token_id": 0, "max_length": 20, "suppress_tokens": [], "length_penalty": 1.0}, None),
+        ({"min_length": 3, "temperature": 0.5}, "what counts for nothing here: min_length"),
+        ({"suppress_tokens": [3], "min_length": 5, "max_length": 60, "num_beam_groups": 2},
+         "what counts for nothing here: num_beam_groups, max_length, min_length, suppress_tokens"),
+    ],
+)  # fmt: skip
+def test_what_the_folder_asks_for_and_does_not_get_is_told(
+    file: dict[str, Any], told: str | None, decoder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = decoder / "generation_config.json"
+    path.write_text(json.dumps(file))
+    assert cli.main(["generate", str(decoder), "--prompt", PROMPT, "max_tokens=2"]) == 0
+    assert capsys.readouterr().err == ("" if told is None else f"{path}: {told}\n")

@@ -14,8 +14,10 @@ import transformers
 from tokenizers.processors import TemplateProcessing
 
 from danlu.errors import CheckpointError
+from danlu.generate.beam import Beam
 from danlu.generate.engine import generate, load, stream_batch
 from danlu.generate.sampling import Sampling
+from danlu.generate.searching import find_answers
 from danlu.generate.special_tokens import SpecialTokens
 from danlu.nn.families import GPT
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -155,6 +157,38 @@ def test_a_damaged_folder_is_refused(text: str, message: str, run_dir: Path, tmp
     (tmp_path / "generation_config.json").write_text(text)
     with pytest.raises(CheckpointError, match=message):
         load(tmp_path)
+
+
+@pytest.fixture
+def spare(tokenizer: Tokenizer, tmp_path: Path) -> Path:
+    """A T5 with rows that are no tokens of the tokenizer, as all T5 have some."""
+    config = transformers.T5Config(**{**T5.to_dict(), "vocab_size": 300})
+    stock_model(config, transformers.T5ForConditionalGeneration, tmp_path, tokenizer)
+    return tmp_path
+
+
+@pytest.mark.parametrize("key", ["forced_bos_token_id", "forced_eos_token_id"])
+def test_what_every_answer_must_hold_has_to_be_written(key: str, spare: Path) -> None:
+    size = Tokenizer.load(spare).vocab_size
+    path = spare / "generation_config.json"
+    path.write_text(json.dumps({"decoder_start_token_id": 3, key: size - 1}))
+    load(spare)
+    path.write_text(json.dumps({"decoder_start_token_id": 3, key: size}))
+    with pytest.raises(CheckpointError, match=rf"{key} must be a token from 0 to {size - 1}; got {size}"):
+        load(spare)
+
+
+def test_a_start_that_is_no_token_of_the_tokenizer_counts_for_nothing(spare: Path) -> None:
+    (spare / "generation_config.json").write_text('{"decoder_start_token_id": 295, "eos_token_id": 1}')
+    loaded = load(spare)
+    assert loaded.special.start == 295 >= loaded.tokenizer.vocab_size
+    drawn = Sampling(temperature=0, max_tokens=6, repetition_penalty=1.2, no_repeat_ngram=1, presence_penalty=0.1)
+    model, tokenizer, special = loaded
+    (answer,) = generate(model, tokenizer, ["To be"], settings=drawn, seed=0, special=special)
+    assert len(set(answer.ids)) == len(answer.ids) > 0
+    search = Beam(beams=2, no_repeat_ngram=1)
+    (found,) = find_answers(loaded, search, ["To be"], settings=Sampling(max_tokens=6))
+    assert len(set(found.ids)) == len(found.ids) > 0
 
 
 def test_a_model_that_writes_no_text_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:

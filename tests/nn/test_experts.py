@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from transformers.models.qwen3_moe.modeling_qwen3_moe import Qwen3MoeSparseMoeBl
 
 from danlu.nn import config
 from danlu.nn.experts import Experts, balance_loss
+from danlu.nn.transformer import Transformer
 
 DIM = 12
 SETTINGS = config.Experts(count=5, per_token=2, hidden=7)
@@ -160,3 +162,29 @@ def test_no_balance_is_left_of_a_pass_that_does_not_train() -> None:
     assert balance_loss([experts]) is not None
     experts.eval()(torch.randn(1, 5, 6))
     assert balance_loss([experts]) is None
+
+
+def test_a_block_that_is_dropped_has_no_balance_of_an_earlier_step(make_stack: Callable[..., Transformer]) -> None:
+    """A pass of which every block is left out balances nothing, and the steps after it learn on."""
+    model = make_stack(causal=True, mlp=config.Experts(4, 2, 8), layer_drop=0.5).train()
+    tokens = torch.randint(0, 400, (2, 9))
+    found = []
+    for step in range(30):
+        torch.manual_seed(step)
+        kept = sum(float(torch.rand(())) >= 0.5 for _ in range(2))
+        torch.manual_seed(step)
+        hidden = model(tokens)
+        balance = model.balance_loss()
+        assert (balance is None) is (kept == 0)
+        found.append(balance is None)
+        loss = hidden.sum() if balance is None else hidden.sum() + balance
+        loss.backward()
+    assert any(found) and not all(found)
+
+
+@pytest.mark.parametrize(("rows", "real"), [(0, None), (4, torch.zeros(4, dtype=torch.bool))])
+def test_no_tokens_are_not_out_of_balance(rows: int, real: Tensor | None) -> None:
+    experts = make(SETTINGS)
+    assert experts(torch.zeros(1, rows, DIM)).shape == (1, rows, DIM)
+    loss = balance_loss([experts], real)
+    assert loss is not None and loss.item() == 0

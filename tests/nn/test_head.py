@@ -146,3 +146,15 @@ def test_a_frozen_weight_gets_no_gradient_and_changes_no_other(bias: bool, monke
         found[frozen] = [hidden.grad, None if head.bias is None else head.bias.grad]
     for mine, other in zip(found[False], found[True], strict=True):
         assert mine is other is None or torch.equal(mine, other)
+
+
+@pytest.mark.parametrize("fields", [{}, {"bias": True}], ids=["plain", "bias"])
+@pytest.mark.parametrize("shape", [(0, 5), (2, 0)])
+def test_no_tokens_have_no_loss_and_no_gradients(shape: tuple[int, int], fields: dict[str, Any]) -> None:
+    """As a sum over none has: ``cross_entropy`` with ``reduction="sum"`` says so too."""
+    head = make_head(15.0, **fields)
+    hidden = torch.randn(*shape, 24, requires_grad=True)
+    loss = head.loss(hidden, torch.zeros(shape, dtype=torch.long))
+    assert loss.shape == () and loss.dtype == torch.float32 and loss.item() == 0
+    for leaf, gradient in zip([hidden, *head.parameters()], gradients(loss, hidden, *head.parameters()), strict=True):
+        assert gradient.shape == leaf.shape and gradient.dtype == leaf.dtype and not gradient.any()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danlu.errors import CheckpointError, RecipeError
@@ -121,6 +122,44 @@ def test_the_gradient_of_dora_takes_the_length_for_a_constant() -> None:
     torch.testing.assert_close(adapter.magnitude.grad, (grad * (x @ whole.T) / length).sum(0), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("form", [None, "nf4"])
+def test_rows_of_zeros_have_no_direction_until_they_learn_one(form: Format | None) -> None:
+    """The definition is 0 / 0 there; the sum is 0 in any case, and its rows with a length are as ever."""
+    linear = nn.Linear(64, 12)
+    with torch.no_grad():
+        linear.weight[3:7] = 0
+    layer = AdaptedLinear(linear if form is None else QuantizedLinear(linear, form))
+    weight = layer.base.weight.detach().clone()
+    magnitude = nn.Parameter(weight.norm(dim=1))
+    layer.adapt(0, LowRank(nn.Parameter(torch.randn(2, 64)), nn.Parameter(torch.zeros(12, 2)), alpha=2.0,
+                           magnitude_O=magnitude))  # fmt: skip
+    x = torch.randn(5, 64)
+    assert_near(layer(x), F.linear(x, weight, linear.bias))
+    optimizer, adapter = torch.optim.SGD(layer.adapter.parameters(), lr=0.05), layer.adapters[0]
+    losses = []
+    for _ in range(200):
+        loss = (layer(x) - 1.0).square().mean()
+        loss.backward()
+        assert adapter.b.grad is not None and adapter.b.grad.isfinite().all()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0] and (magnitude[3:7] != 0).all()
+    wanted = layer(x)
+    assert_near(layer.merged()(x), wanted)
+
+
+def test_a_model_that_has_learned_nothing_takes_dora(tokens: Tensor, make_model: MakeModel) -> None:
+    """What writes to the stream begins as zeros."""
+    model = make_model("llama")
+    model.initialise(0)
+    before = logits(model, tokens)
+    add_adapters(model, LoRA(dora=True))
+    assert torch.equal(logits(model, tokens), before)
+    model.head.loss(model(tokens)[:, :-1], tokens[:, 1:]).backward()
+    assert all(weight.grad.isfinite().all() for weight in model.parameters() if weight.grad is not None)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_fresh_adapters_change_nothing(kind: str, tokens: Tensor, make_model: MakeModel) -> None:
     model = make_model("llama")
@@ -159,6 +198,28 @@ def test_removed_is_as_before_bit_by_bit(tokens: Tensor, make_model: MakeModel) 
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
     assert all(weight.requires_grad for weight in model.parameters())
+
+
+@pytest.mark.parametrize("copied", [False, True])
+@pytest.mark.parametrize("undo", [merge, remove])
+def test_what_was_frozen_before_stays_frozen(undo: Callable[[nn.Module], None], copied: bool) -> None:
+    """Also the biases of quantised layers; one that an adapter is merged into is a plain layer again, and learns."""
+    model = nn.Sequential(*(nn.Linear(64, 64) for _ in range(4)))
+    model[0].requires_grad_(False)
+    quantize(model, "int8", targets=("2", "3"))
+    frozen = {"0.weight", "0.bias", "2.bias", "3.bias"}
+    add_adapters(model, LoRA(targets=("0", "1", "2")))
+    assert {name for name, weight in model.named_parameters() if weight.requires_grad} == {
+        f"{number}.adapter.0.{matrix}" for number in range(3) for matrix in "ab"
+    }
+    model = copy.deepcopy(model) if copied else model
+    undo(model)
+    if undo is merge:
+        frozen -= {"2.bias"}
+    assert {name for name, weight in model.named_parameters() if not weight.requires_grad} == frozen
+    add_adapters(model, LoRA(targets=("1",)))
+    remove(model)
+    assert {name for name, weight in model.named_parameters() if not weight.requires_grad} == frozen
 
 
 @pytest.mark.parametrize("form", [None, "nf4"])

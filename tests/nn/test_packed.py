@@ -54,3 +54,12 @@ def test_adapters_stay_on_their_layers(dora: bool, make_model: MakeModel) -> Non
 
 def test_numbers_that_have_no_such_layout_are_left(make_model: MakeModel) -> None:
     assert not may_be_packed(make_model("llama").double())
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_bfloat16_is_packed_where_the_processor_multiplies_it(
+    supported: bool, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
+    assert may_be_packed(make_model("llama").bfloat16()) is supported
+    assert may_be_packed(make_model("llama"))

@@ -273,3 +273,16 @@ def test_documents_of_the_decoder_look_back_at_their_own(make_stack: MakeModel) 
     packed = model(torch.cat(targets, dim=1), segments=numbers_of(targets), memory=memory)
     alone = [model(target, memory=model.encode(source)) for source, target in zip(sources, targets, strict=True)]
     torch.testing.assert_close(packed, torch.cat(alone, dim=1), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("shape", [(0, 5), (2, 0)])
+def test_no_rows_and_no_tokens_go_through_the_model(family: str, shape: tuple[int, int], make_model: MakeModel) -> None:
+    model, tokens = make_model(family), torch.zeros(shape, dtype=torch.long)
+    hidden = model(tokens, segments=torch.zeros_like(tokens))
+    assert hidden.shape == (*shape, model.config.dim) == model(tokens).shape
+    assert model.head(hidden).shape == (*shape, 97)
+    loss = model.head.loss(hidden, tokens)
+    loss.backward()
+    assert loss.item() == 0
+    assert all(weight.grad is not None and not weight.grad.any() for weight in model.parameters())

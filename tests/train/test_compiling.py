@@ -33,8 +33,8 @@ def model() -> Transformer:
 @pytest.mark.parametrize(
     ("setting", "steps", "on", "why"),
     [
-        ("off", None, False, "no compilation: the recipe says so"),
-        ("off", 10_000, False, "no compilation: the recipe says so"),
+        ("off", None, False, "no compilation: as asked"),
+        ("off", 10_000, False, "no compilation: as asked"),
         ("auto", 99, False, "no compilation: 99 steps are too few to earn it back"),
         ("auto", 100, True, "blocks are compiled by torch.compile"),
         ("auto", None, True, "blocks are compiled by torch.compile"),

@@ -46,7 +46,7 @@ def test_the_recipe_overrules_the_processor(
     setting: Any, dtype: torch.dtype, flags: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "processor_flags", lambda: frozenset(flags))
-    assert choose_dtype(setting) == (dtype, f"{setting}: the recipe says so")
+    assert choose_dtype(setting) == (dtype, f"{setting}: as asked")
 
 
 @pytest.mark.parametrize("optimizer", [AdamW(lr=0.01), Muon()], ids=["adamw", "muon"])

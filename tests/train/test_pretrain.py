@@ -93,7 +93,7 @@ def test_the_figures_are_those_of_the_metrics(make_job: Callable[..., Job]) -> N
     assert (figures["tokens"], figures["loss"], figures["seconds"]) == (last["tokens"], last["loss"], last["seconds"])
     assert figures["steps"] == 12
     assert figures["parameters"] == sum(weight.numel() for weight in load_model(job.out / "model").parameters())
-    assert figures["precision"] == "fp32: the recipe says so"
+    assert figures["precision"] == "fp32: as asked"
     again = stage.run(job)  # as after a kill between the last save and done.json
     assert {key: again[key] for key in ("tokens", "loss", "steps")} == {
         key: figures[key] for key in ("tokens", "loss", "steps")

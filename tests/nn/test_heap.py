@@ -1,0 +1,76 @@
+"""What malloc is told, by versions of glibc that take more or less; and that freed memory then stays."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import subprocess
+import sys
+
+import pytest
+
+from danlu.nn.heap import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory, set_thresholds
+
+MIB = 2**20
+FAULTS = """
+import resource
+import sys
+import torch
+from danlu.nn.heap import keep_freed_memory
+
+def blocks():
+    return [torch.ones(24 * 2**18) for _ in range(4)]
+
+if sys.argv[1] == "kept":
+    assert keep_freed_memory()
+for _ in range(3):
+    blocks()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    blocks()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+class Malloc:
+    """A glibc that takes thresholds up to ``most`` bytes."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.set: dict[int, int] = {}
+
+    def __call__(self, option: int, value: int) -> int:
+        if option == M_MMAP_THRESHOLD and value > self.most:
+            return 0
+        self.set[option] = value
+        return 1
+
+
+@pytest.mark.parametrize(("most", "taken"), [(2**62, 2**31 - 1), (32 * MIB, 32 * MIB)])
+def test_the_largest_threshold_that_is_taken_is_set(most: int, taken: int) -> None:
+    malloc = Malloc(most)
+    assert set_thresholds(malloc)
+    assert malloc.set == {M_MMAP_THRESHOLD: taken, M_TRIM_THRESHOLD: 2**31 - 1}
+
+
+def test_the_end_of_the_heap_is_left_alone_where_blocks_are_mapped_all_the_same() -> None:
+    malloc = Malloc(MIB)
+    assert not set_thresholds(malloc)
+    assert not malloc.set
+
+
+def test_names_are_those_of_the_c_library() -> None:
+    """``malloc.h``: M_TRIM_THRESHOLD is -1, M_MMAP_THRESHOLD -3."""
+    assert (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD) == (-1, -3)
+
+
+def test_freed_memory_stays() -> None:
+    """Blocks that come again and again bring no new pages, counted by the kernel."""
+    if not hasattr(ctypes.CDLL(ctypes.util.find_library("c")), "gnu_get_libc_version"):
+        assert not keep_freed_memory()
+        return
+    faults = {
+        how: int(subprocess.run([sys.executable, "-c", FAULTS, how], check=True, capture_output=True, text=True).stdout)
+        for how in ("usual", "kept")
+    }
+    assert faults["kept"] < 0.1 * faults["usual"], faults
