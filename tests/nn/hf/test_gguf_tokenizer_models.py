@@ -224,9 +224,10 @@ def test_unigram_spells_what_it_lacks_in_bytes_where_it_has_them(tmp_path: Path)
 @pytest.mark.skipif(not SHARED.is_dir(), reason=NO_DATA)
 def test_a_sentencepiece_model_with_its_own_rules_for_characters(tmp_path: Path) -> None:
     pytest.importorskip("google.protobuf")
-    from transformers.utils import sentencepiece_model_pb2_new
+    # The one that transformers takes too: a process can have only one of that name.
+    from sentencepiece import sentencepiece_model_pb2
 
-    proto = sentencepiece_model_pb2_new.ModelProto()
+    proto = sentencepiece_model_pb2.ModelProto()
     proto.ParseFromString((SHARED / "spm_zh/cluecorpussmall_spm.model").read_bytes())
     pieces = [(piece.piece, piece.score) for piece in proto.pieces]
     rules = proto.normalizer_spec.precompiled_charsmap
