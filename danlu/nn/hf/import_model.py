@@ -41,7 +41,7 @@ VOCABULARIES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
-"""Each is enough to make a tokenizer, the first best."""
+"""What a tokenizer may lie in, the best first; which of them are read here says ``READERS``."""
 TOKEN_IDS = (
     "bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id",
     "forced_eos_token_id",
