@@ -127,7 +127,8 @@ def generate(
     """Write text with a model: that of a recipe, or that of a folder, which danlu import or others have written.
 
     A recipe alone gives the recipe's samples. With a folder, KEY=VALUE are the settings of generate.sampling and
-    seed, such as temperature=0.7 max_tokens=200 seed=1; what is not set is as its generation_config.json says.
+    seed, such as temperature=0.7 max_tokens=200 seed=1, or search=beam search.beams=4; what is not set is as its
+    generation_config.json says.
 
     Parameters
     ----------

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from danlu.errors import DanluError, InputError, RecipeError, suggestion
 from danlu.generate.engine import Loaded, stream
 from danlu.generate.prepare import load_ready
 from danlu.generate.sampling import Sampling
+from danlu.generate.search import Search
+from danlu.generate.searching import find_answers
 from danlu.generate.source import Source
+from danlu.generate.stage import not_for_search
 from danlu.log import harmless, say, short
 from danlu.nn.transformer import Transformer
 from danlu.recipe import build, plain
@@ -38,6 +41,8 @@ class Conversation:
     settings: Sampling
     seed: int
     text: str = ""
+    search: Search | None = None
+    """What finds answers, each as a whole, in place of drawing them."""
     answers: int = field(default=0, init=False)
 
     def ask(self, line: str) -> bool:
@@ -50,13 +55,21 @@ class Conversation:
         if line and self.text and not self.text.endswith("\n"):
             self.text += "\n"
         self.text += line
-        model, tokenizer, special = self.loaded
-        seed = self.seed + self.answers
-        pieces = stream(model, tokenizer, self.text, settings=self.settings, seed=seed, special=special)
+        answer, whole = show(self._drawn() if self.search is None else self._found(self.search))
         self.answers += 1
-        answer, whole = show(pieces)
         self.text += answer
         return whole
+
+    def _drawn(self) -> Iterator[str]:
+        model, tokenizer, special = self.loaded
+        seed = self.seed + self.answers
+        return stream(model, tokenizer, self.text, settings=self.settings, seed=seed, special=special)
+
+    def _found(self, search: Search) -> Iterator[str]:
+        """The whole answer as the piece of its first token, and nothing more for the others."""
+        (answer,) = find_answers(self.loaded, search, [self.text], settings=self.settings)
+        yield answer.text
+        yield from [""] * (answer.tokens - 1)
 
     def command(self, line: str) -> None:
         """Do what a line that begins with a slash says; ``/quit`` is not among them.
@@ -72,7 +85,10 @@ class Conversation:
             self.text = ""
         elif name == "/set":
             if rest.strip():
-                self.settings = changed(self.settings, rest)
+                settings = changed(self.settings, rest)
+                if self.search is not None and (wrong := not_for_search(settings)):
+                    raise RecipeError(wrong)
+                self.settings = settings
             say(_assignments(plain(self.settings)))
         else:
             raise RecipeError(f"unknown command {name!r}{suggestion(name, [each.split()[0] for each in COMMANDS])}")
@@ -96,7 +112,7 @@ def main(source: Source, *, prompt: str | None = None, chat: bool = False) -> No
         say(dim(f"with the model in {source.folder}, {parameters(loaded.model)} parameters"))
         say(dim(how))
         say(dim(differing(source.settings)))
-    conversation = Conversation(loaded, source.settings, source.seed)
+    conversation = Conversation(loaded, source.settings, source.seed, search=source.search)
     if prompt is not None:
         if sys.stdout.isatty():
             print(dim(prompt), end="", flush=True)

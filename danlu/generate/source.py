@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, SkipValidation
 
 from danlu.errors import CheckpointError, InputError, RecipeError
 from danlu.files import read_json
+from danlu.generate.beam import Beam
 from danlu.generate.prepare import Speed
 from danlu.generate.sampling import Sampling
-from danlu.generate.stage import Generate
+from danlu.generate.search import Search
+from danlu.generate.stage import DRAWING, Generate, not_for_search
 from danlu.nn.config import Embedding, Head, TransformerConfig
 from danlu.nn.hf.folder import load_config
 from danlu.nn.hf.given import check_given
 from danlu.nn.speed import CompileSetting, PrecisionSetting
-from danlu.recipe import Recipe, build, plain
+from danlu.recipe import OneOf, Recipe, build, plain
 from danlu.recipe_file import apply_override
 from danlu.runs import RunFolder
 
@@ -28,6 +30,11 @@ KEYS = {
     "no_repeat_ngram_size": "no_repeat_ngram",
 }  # fmt: skip
 """What ``transformers`` calls a setting -> what we call it; what else is in the file counts for nothing here."""
+BEAM_KEYS = {
+    "num_beams": "beams", "length_penalty": "length_penalty", "early_stopping": "early_stopping",
+    "no_repeat_ngram_size": "no_repeat_ngram",
+}  # fmt: skip
+"""The same of a beam search, which a file with more than one beam asks for."""
 NOTHING: dict[str, Any] = {
     "num_beams": 1, "length_penalty": 1, "early_stopping": False, "num_beam_groups": 1, "diversity_penalty": 0,
     "max_length": 20, "min_length": 0, "min_new_tokens": 0, "stop_strings": [], "suppress_tokens": [],
@@ -52,6 +59,8 @@ class Source(NamedTuple):
     speed: Speed = Speed()
     unused: tuple[str, ...] = ()
     """What the folder asks for and does not get, by the names of ``transformers``."""
+    search: Search | None = None
+    """What looks for an answer in place of drawing one."""
 
 
 class Asked(Sampling):
@@ -59,6 +68,8 @@ class Asked(Sampling):
 
     seed: int = Field(default=1, ge=0, lt=2**32)
     """What the draws follow from."""
+    search: Annotated[SkipValidation[Search] | None, OneOf("search")] = None
+    """Look for a good answer (beam, contrastive) in place of drawing one."""
     precision: PrecisionSetting = "fp32"
     """The model's number type. In bf16, which auto takes where the processor multiplies it in hardware, a model writes
     up to twice as fast, but what is rounded how depends on what is written beside: a seed then gives the same text
@@ -83,11 +94,13 @@ def of_recipe(recipe: Recipe) -> Source:
         folder = run.stage("export")
     else:
         raise InputError(f"{run.path} holds no trained model yet; run 'danlu run' with this recipe first")
-    return Source(folder, section.sampling, section.first_seed(recipe.seed), section.speed)
+    return Source(folder, section.sampling, section.first_seed(recipe.seed), section.speed, search=section.search)
 
 
 def of_folder(folder: Path, overrides: Sequence[str]) -> Source:
     """The model in ``folder``; the settings are the overrides, else the folder's own, else ours.
+
+    A folder that asks for several beams is searched with them, unless an override says how to draw.
 
     Raises:
         InputError, CheckpointError: there is no model, it is damaged, or it writes no text.
@@ -97,12 +110,19 @@ def of_folder(folder: Path, overrides: Sequence[str]) -> Source:
     values: dict[str, Any] = {}
     for override in overrides:
         apply_override(values, override)
-    build(Asked, values, key="")  # an override that is wrong is told before any file
+    given = build(Asked, values, key="")  # an override that is wrong is told before any file
+    if given.search is not None and (wrong := not_for_search(given)):
+        raise RecipeError(wrong)
     config = load_config(folder)
     _check_writes(folder, config)
-    asked = build(Asked, {**folder_defaults(folder, config), **values}, key="")
+    defaults = folder_defaults(folder, config)
+    drawn = {"search", "temperature", *DRAWING} & values.keys()
+    search = given.search if drawn else beams_of_folder(folder)
+    if search is not None:
+        defaults = {name: value for name, value in defaults.items() if name not in DRAWING}
+    asked = build(Asked, {**defaults, **values}, key="")
     settings = Sampling(**{name: getattr(asked, name) for name in Sampling.model_fields})
-    return Source(folder, settings, asked.seed, Speed(asked.precision, asked.compile), unused(folder))
+    return Source(folder, settings, asked.seed, Speed(asked.precision, asked.compile), unused(folder, search), search)
 
 
 def folder_defaults(folder: Path, config: TransformerConfig) -> dict[str, Any]:
@@ -133,10 +153,33 @@ def folder_defaults(folder: Path, config: TransformerConfig) -> dict[str, Any]:
         raise CheckpointError(f"{path}: {error}") from None
 
 
-def unused(folder: Path) -> tuple[str, ...]:
+def beams_of_folder(folder: Path) -> Beam | None:
+    """The beam search that ``generation_config.json`` asks for; one that draws among its beams is none of ours.
+
+    Raises:
+        CheckpointError: a value is none of such a setting.
+    """
+    path = folder / FILE
+    file = read_json(path) or {}
+    if file.get("num_beams") in (None, 1) or file.get("do_sample") or file.get("num_beam_groups") not in (None, 1):
+        return None
+    given = {ours: file[theirs] for theirs, ours in BEAM_KEYS.items() if file.get(theirs) is not None}
+    if given.get("no_repeat_ngram") == NO_LIMIT["no_repeat_ngram_size"]:
+        del given["no_repeat_ngram"]
+    try:
+        beam: Beam = build(Beam, given, key="")
+    except RecipeError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    return beam
+
+
+def unused(folder: Path, search: Search | None) -> tuple[str, ...]:
     """The keys of ``generation_config.json`` that ask for something which is not done here."""
     file = read_json(folder / FILE) or {}
-    return tuple(key for key, usual in NOTHING.items() if file.get(key) is not None and file[key] != usual)
+    usual = NOTHING if search is None else {**NOTHING, "repetition_penalty": 1}
+    if search is not None and search == beams_of_folder(folder):
+        usual = {key: value for key, value in usual.items() if key not in BEAM_KEYS}
+    return tuple(key for key, value in usual.items() if file.get(key) is not None and file[key] != value)
 
 
 def _check_writes(folder: Path, config: TransformerConfig) -> None:

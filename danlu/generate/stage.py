@@ -26,6 +26,13 @@ DRAWING = tuple(name for name in Sampling.model_fields if name not in ("max_toke
 """What only drawing minds; a temperature stands in many recipes and harms no search."""
 
 
+def not_for_search(sampling: Sampling) -> str | None:
+    """What is wrong with settings for a search, which would silently leave out what only drawing minds."""
+    plain = Sampling(max_tokens=sampling.max_tokens, stop=sampling.stop)
+    odd = [name for name in DRAWING if getattr(sampling, name) != getattr(plain, name)]
+    return f"a search draws nothing and minds no sampling.{odd[0]}; leave it or search out" if odd else None
+
+
 class Prompt(Settings):
     """The beginning of a text."""
 
@@ -67,15 +74,12 @@ class Generate(Stage):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """Refuse what a search would silently leave out."""
         if self.search is None:
             return self
         if self.draft is not None:
             raise ValueError("search and draft do not go together; leave one of them out")
-        plain = Sampling(max_tokens=self.sampling.max_tokens, stop=self.sampling.stop)
-        odd = [name for name in DRAWING if getattr(self.sampling, name) != getattr(plain, name)]
-        if odd:
-            raise ValueError(f"a search draws nothing and minds no sampling.{odd[0]}; leave it or search out")
+        if wrong := not_for_search(self.sampling):
+            raise ValueError(wrong)
         return self
 
     @property

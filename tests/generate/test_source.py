@@ -12,7 +12,9 @@ import torch
 import transformers
 
 from danlu import cli
-from danlu.errors import InputError
+from danlu.errors import CheckpointError, InputError, RecipeError
+from danlu.generate.beam import Beam
+from danlu.generate.contrastive import Contrastive
 from danlu.generate.engine import load
 from danlu.generate.penalties import History
 from danlu.generate.sampling import Sampling, distribution
@@ -106,7 +108,7 @@ def test_overrides_come_first_then_the_folder_then_our_own(decoder: Path, answer
     usual = Sampling()
     assert of_folder(decoder, []).settings == usual
     assert of_folder(answerer, []).settings == usual.model_copy(update={"temperature": 0.0})
-    (decoder / "generation_config.json").write_text(json.dumps({"top_p": 0.5, "max_new_tokens": 9, "num_beams": 4}))
+    (decoder / "generation_config.json").write_text(json.dumps({"top_p": 0.5, "max_new_tokens": 9}))
     assert of_folder(decoder, []).settings == usual.model_copy(update={"top_p": 0.5, "max_tokens": 9})
     overrides = ["top_p=0.7", "temperature=1.5", "seed=8"]
     folder, settings, seed, *_ = of_folder(decoder, overrides)
@@ -169,3 +171,58 @@ def test_what_the_folder_asks_for_and_does_not_get_is_told(
     path.write_text(json.dumps(file))
     assert cli.main(["generate", str(decoder), "--prompt", PROMPT, "max_tokens=2"]) == 0
     assert capsys.readouterr().err == ("" if told is None else f"{path}: {told}\n")
+
+
+BEAMS = {"num_beams": 3, "length_penalty": 0.4, "early_stopping": True, "no_repeat_ngram_size": 2}
+
+
+@pytest.mark.parametrize("file", [BEAMS, {"num_beams": 4, "max_new_tokens": 10}])
+def test_a_folder_that_asks_for_beams_is_searched_as_by_transformers(
+    file: dict[str, Any], decoder: Path, answerer: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    prompts = [PROMPT, "To be", "从前有座山", "a", "the mind", "话说"]
+    (tmp_path / "p.txt").write_text("".join(f"{prompt}\n" for prompt in prompts))
+    for folder in (decoder, answerer):
+        ids = {"eos_token_id": 0, "bos_token_id": 0, "pad_token_id": 0, "decoder_start_token_id": 0}
+        (folder / "generation_config.json").write_text(json.dumps({"max_new_tokens": 12, **ids, **file}))
+        out, drawn = tmp_path / f"{folder.name}.jsonl", tmp_path / f"{folder.name}_drawn.jsonl"
+        arguments = [str(folder), "--prompts", str(tmp_path / "p.txt"), "precision=fp32", "--out"]
+        ours(capsys, *arguments, str(out))
+        ours(capsys, *arguments, str(drawn), "temperature=0")
+        found, likeliest = (
+            [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()]
+            for path in (out, drawn)
+        )
+        assert found == [theirs(folder, prompt) for prompt in prompts]
+        assert ours(capsys, str(folder), "--prompt", PROMPT, "precision=fp32") == found[0] + "\n"
+        assert folder is answerer or found != likeliest
+
+
+def test_overrides_say_which_search(decoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [str(decoder), "--prompt", PROMPT, "max_tokens=12", "precision=fp32", "search=beam", "search.beams=3"]
+    found = ours(capsys, *arguments, "search.length_penalty=0.4")
+    assert found == theirs(decoder, PROMPT, num_beams=3, length_penalty=0.4, max_new_tokens=12, do_sample=False) + "\n"
+    path = decoder / "generation_config.json"
+    path.write_text(json.dumps({**BEAMS, "repetition_penalty": 1.2}))
+    source = of_folder(decoder, [])
+    assert source.search == Beam(beams=3, length_penalty=0.4, early_stopping=True, no_repeat_ngram=2)
+    assert source.unused == ("repetition_penalty",) and source.settings == Sampling()
+    assert of_folder(decoder, ["search=contrastive"]).search == Contrastive()
+    for override in ("search=null", "temperature=0.5", "top_k=3"):
+        drawn = of_folder(decoder, [override])
+        assert drawn.search is None and drawn.unused == ("num_beams", "length_penalty", "early_stopping")
+        assert drawn.settings.no_repeat_ngram == 2
+    with pytest.raises(RecipeError, match=r"a search draws nothing and minds no sampling\.top_k"):
+        of_folder(decoder, ["search=beam", "top_k=3"])
+    path.write_text('{"num_beams": "many"}')
+    with pytest.raises(CheckpointError, match=r"generation_config\.json: beams must be"):
+        of_folder(decoder, [])
+
+
+def test_a_search_at_the_terminal_refuses_what_it_would_leave_out(
+    decoder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("/set top_k=3\n/set max_tokens=4\nOnce upon\n"))
+    out = ours(capsys, str(decoder), "--chat", "search=beam", "search.beams=2", "precision=fp32")
+    assert "a search draws nothing and minds no sampling.top_k" in out
+    assert out.endswith("\n" + theirs(decoder, PROMPT, num_beams=2, do_sample=False, max_new_tokens=4) + "\n")
