@@ -80,3 +80,21 @@ def test_one_compilation_serves_all_layers_and_places(make_model: MakeModel) -> 
     for part in torch.split(tokens, [4] + [1] * 8, dim=1):
         model(part, cache=cache)
     assert counter.frame_count == 1
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("bias", [None, config.RelativeBias(8, 16)], ids=["plain", "relative bias"])
+def test_compiled_steps_look_back_at_an_encoder(bias: config.RelativeBias | None, make_stack: MakeModel) -> None:
+    """One compilation for all steps; a source behind which there is padding."""
+    model = make_stack(causal=True, encoder=True, bias=bias).float().eval()
+    assert model.decoder is not None
+    torch._dynamo.reset()
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    model.decoder.step = torch.compile(call_block, backend=counter, dynamic=False)
+    source, target = torch.randint(0, 400, (2, 9)), torch.randint(0, 400, (2, 12))
+    segments = torch.tensor([[0] * 9, [0] * 5 + [PADDING] * 4])
+    memory = model.encode(source, segments=segments)
+    cache = KVCache(model.config, batch=2, length=16, dtype=torch.float32)
+    found = [model(part, memory=memory, cache=cache) for part in torch.split(target, [3] + [1] * 9, dim=1)]
+    torch.testing.assert_close(torch.cat(found, 1), model(target, memory=memory), rtol=1e-4, atol=1e-4)
+    assert counter.frame_count == 1
