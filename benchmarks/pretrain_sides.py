@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from danlu.train.pretrain import Pretrain
+    from danlu.train.setup import Training
 
 LAYERS, DIM, HEADS = 6, 384, 6
 LEARNING_RATE, BETAS, EPSILON, WEIGHT_DECAY, CLIP = 1e-3, (0.9, 0.95), 1e-8, 0.1, 1.0
@@ -42,15 +46,14 @@ class Outcome:
     how: str
 
 
-def danlu(work: Work, optimizer: Literal["adamw", "muon"]) -> Outcome:
-    """Danlu's own loop, with the settings that a recipe would give it."""
+def danlu_training(work: Work, optimizer: Literal["adamw", "muon"]) -> tuple[Pretrain, Training]:
+    """The settings that a recipe would give Danlu, and what they make."""
     from danlu.corpus.store import TokenStore
     from danlu.nn.families import GPT
     from danlu.optim.adamw import AdamW
     from danlu.optim.muon import Muon
     from danlu.optim.schedules import WarmupStableDecay
     from danlu.train.budget import Budget
-    from danlu.train.loop import StepInfo, fit
     from danlu.train.pretrain import Pretrain
     from danlu.train.setup import set_up
 
@@ -65,7 +68,14 @@ def danlu(work: Work, optimizer: Literal["adamw", "muon"]) -> Outcome:
         clip=CLIP,
         compile="on",
     )
-    training = set_up(settings, TokenStore.open(work.store), seed=SEED)
+    return settings, set_up(settings, TokenStore.open(work.store), seed=SEED)
+
+
+def danlu(work: Work, optimizer: Literal["adamw", "muon"]) -> Outcome:
+    """Danlu's own loop."""
+    from danlu.train.loop import StepInfo, fit
+
+    settings, training = danlu_training(work, optimizer)
     losses: list[float] = []
     marks: list[float] = []
 
