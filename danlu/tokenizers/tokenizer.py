@@ -35,16 +35,16 @@ class Tokenizer:
         inner.encode_special_tokens = True  # that is, as the plain text that they are
         self._inner = inner
         self._config = config
-        eot = self._special("eos_token")
+        eot = self.special("eos_token")
         if eot is None:
-            eot = self._special("sep_token")  # BERT's, which ends its texts
+            eot = self.special("sep_token")  # BERT's, which ends its texts
         if eot is None:
             raise InputError(
                 f"tokenizer_config.json names no token of tokenizer.json as eos_token: {config.get('eos_token')!r}"
             )
         self.eot: int = eot
-        self.bos: int | None = self._special("bos_token")
-        unknown = self._special("unk_token")
+        self.bos: int | None = self.special("bos_token")
+        unknown = self.special("unk_token")
         self.unknown: int | None = unknown if unknown != eot else None  # GPT-2's names one token for all
         character = inner.token_to_id(UNKNOWN)
         self._spelling = spelling_of(inner, {} if character is None else {character: REPLACEMENT})
@@ -76,6 +76,20 @@ class Tokenizer:
     def to_json(self) -> str:
         """What ``tokenizer.json`` holds: the tokenizers library's own form."""
         return str(self._inner.to_str(pretty=True))
+
+    def tokens(self) -> dict[str, int]:
+        """All tokens as the files spell them, added ones too, and their ids."""
+        return dict(self._inner.get_vocab(with_added_tokens=True))
+
+    def special(self, name: str) -> int | None:
+        """The id of the token that ``tokenizer_config.json`` names so (``pad_token`` …); None where there is none."""
+        content = content_of(self._config.get(name))
+        id: int | None = self._inner.token_to_id(content) if content is not None else None
+        return id
+
+    def is_special(self, id: int) -> bool:
+        """Whether the token is no text, or stands for text that has no token."""
+        return id in self._spelling.silent or id == self.unknown
 
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``; nothing is put before or after."""
@@ -127,11 +141,6 @@ class Tokenizer:
         token = self._spelling.first[id]
         spaces = len(token) - len(token.lstrip(b" "))
         return token[min(spaces, self._spelling.leading_spaces) :]
-
-    def _special(self, name: str) -> int | None:
-        content = content_of(self._config.get(name))
-        id: int | None = self._inner.token_to_id(content) if content is not None else None
-        return id
 
 
 def tokenizer_config(**special_tokens: str) -> dict[str, Any]:
