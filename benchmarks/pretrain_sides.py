@@ -178,15 +178,16 @@ def flops_per_token(outcome: Outcome, work: Work) -> float:
 
 def _examples(work: Work) -> list[dict[str, Any]]:
     """The very rows of Danlu's side; the model shifts labels itself, and a row's last token is not its input."""
+    import numpy as np
     import torch
 
-    from danlu.corpus.rows import Rows
     from danlu.corpus.store import TokenStore
+    from danlu.corpus.stream import StreamRows
 
-    rows = Rows(TokenStore.open(work.store), work.sequence, SEED)
+    rows = StreamRows(TokenStore.open(work.store), work.sequence, SEED)
     examples = []
     for number in range(work.steps * work.batch):
-        tokens = torch.from_numpy(rows[number][:-1])
+        tokens = torch.from_numpy(np.concatenate([piece.tokens[:-1] for piece in rows[number]]))
         padding = (0, work.sequence - len(tokens))
         examples.append(
             {

@@ -66,6 +66,12 @@ CATALOG: dict[str, dict[str, str]] = {
         "t5": "danlu.nn.hf.t5:T5",
     },
     "objective": {"clm": "danlu.objectives.clm:CausalLM"},
+    "rows": {
+        "stream": "danlu.corpus.reading:Stream",
+        "packed": "danlu.corpus.reading:Packed",
+        "padded": "danlu.corpus.reading:Padded",
+        "bucketed": "danlu.corpus.reading:Bucketed",
+    },
     "optimizer": {
         "adamw": "danlu.optim.adamw:AdamW",
         "muon": "danlu.optim.muon:Muon",

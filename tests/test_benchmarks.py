@@ -193,8 +193,8 @@ def test_blocks_are_of_equal_size(load: Load) -> None:
 
 
 def test_all_sides_do_the_same_rows_in_the_same_order(load: Load, tmp_path: Path) -> None:
-    from danlu.corpus.rows import Rows
     from danlu.corpus.store import StoreWriter, TokenStore
+    from danlu.corpus.stream import StreamRows
     from danlu.text.document import Document
 
     writer = StoreWriter(tmp_path, vocab_size=100, eot=0)
@@ -203,10 +203,10 @@ def test_all_sides_do_the_same_rows_in_the_same_order(load: Load, tmp_path: Path
     writer.close()
     sides = load("pretrain_sides")
     work = sides.Work(tmp_path, steps=4, sequence=16, batch=2)
-    rows = Rows(TokenStore.open(tmp_path), 16, sides.SEED)
+    rows = StreamRows(TokenStore.open(tmp_path), 16, sides.SEED)
     short = 0
     for number, example in enumerate(sides._examples(work)):
-        tokens = rows[number][:-1].tolist()
+        tokens = [token for piece in rows[number] for token in piece.tokens[:-1].tolist()]
         short += len(tokens) < 16
         assert example["input_ids"].tolist() == tokens + [0] * (16 - len(tokens))
         assert example["labels"].tolist() == tokens + [-100] * (16 - len(tokens))

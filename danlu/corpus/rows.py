@@ -1,14 +1,14 @@
-"""Rows of a token store in an order that is a pure function of (seed, epoch, row).
+"""What a row is made of: stretches of documents, by a number that says everything.
 
-Each epoch reads the stream as a ring, from another starting point, cut into rows of ``length``
-targets, and shuffles the rows. Every target of the store is in exactly one row of an epoch; no
-token is thrown away.
+How rows are cut from a store is a choice of its own: one endless stream (``corpus/stream.py``), or documents
+(``corpus/documents.py``). Row ``n`` is row ``n % per_epoch`` of epoch ``n // per_epoch`` in all of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,40 +17,97 @@ from danlu.corpus.store import TokenStore
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
-@dataclass
-class Rows:
-    """Random access by global row number: row ``n`` is row ``n % per_epoch`` of epoch ``n // per_epoch``."""
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Tokens of one document that follow each other in the store."""
 
     store: TokenStore
-    length: int
-    """Targets a row has at most; only the last row of the ring has fewer."""
+    start: int
+    """Where in the stream the first token stands, which is only seen: the one before those that are learned."""
+    tokens: Ints
+    """``[1 + T]``: that token, then T others; an end-of-text token can only be the first and the last."""
+    seen: int = 0
+    """How many of the others another piece learns too, so that here they are only seen."""
+
+    @property
+    def body(self) -> Ints:
+        """``[T]`` or one less: the tokens without the first and without end-of-text."""
+        return self.tokens[1:-1] if self.closes else self.tokens[1:]
+
+    @property
+    def closes(self) -> bool:
+        """Whether the document ends here."""
+        return len(self.tokens) > 1 and int(self.tokens[-1]) == self.store.eot
+
+    @property
+    def document(self) -> int:
+        """Its number in the store."""
+        return int(np.searchsorted(self.store.starts, self.start, side="right")) - 1
+
+
+class Widths(NamedTuple):
+    """Places that an example takes, single numbers or one for each of many examples."""
+
+    inputs: Any
+    """Of what the model reads, the decoder where there are two sides."""
+    source: Any = 0
+    """Of what an encoder reads beside a decoder."""
+
+    def fit(self, room: Widths) -> Any:
+        """Whether they are within ``room``."""
+        return (self.inputs <= room.inputs) & (self.source <= room.source)
+
+
+class Form(Protocol):
+    """How much room an objective needs; what it knows of lengths before any example is made."""
+
+    @property
+    def room(self) -> Widths:
+        """Of a row."""
+        ...
+
+    def widths(self, body: Ints) -> Widths:
+        """Of examples of so many tokens, end-of-text not counted; 0 where nothing can be made of so few."""
+        ...
+
+
+class Rows(Protocol):
+    """Random access to rows by their number."""
+
+    store: TokenStore
     seed: int
-    _epoch: int = field(default=-1, init=False)
-    _order: Ints = field(init=False, repr=False)
-    _shift: int = field(default=0, init=False)
 
     @property
     def per_epoch(self) -> int:
-        """Rows that hold the whole store once."""
-        return -(-self.store.targets // self.length)
+        """Rows that hold everything once."""
+        ...
 
-    def __getitem__(self, number: int) -> Ints:
-        """``[1 + targets]`` token ids: the inputs are all but the last, the targets all but the first."""
-        epoch, place = divmod(number, self.per_epoch)
-        if epoch != self._epoch:
-            self._begin(epoch)
-        start = int(self._order[place]) * self.length
-        count = min(self.length, self.store.targets - start)
-        first = (self._shift + start) % self.store.targets
-        until_end = min(count, self.store.targets - first)
-        row = np.asarray(self.store.tokens[first : first + until_end + 1], dtype=np.int64)
-        if until_end < count:  # over the end: the stream's last token is eot, and so is its first
-            rest = np.asarray(self.store.tokens[1 : count - until_end + 1], dtype=np.int64)
-            row = np.concatenate([row, rest])
-        return row
+    @property
+    def several(self) -> bool:
+        """Whether a row may hold more than one document, or padding that must not be seen."""
+        ...
 
-    def _begin(self, epoch: int) -> None:
-        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, epoch])))
-        self._shift = int(generator.integers(self.store.targets))
-        self._order = generator.permutation(self.per_epoch)
-        self._epoch = epoch
+    def __getitem__(self, number: int) -> list[Piece]:
+        """The pieces of a row; they never see each other."""
+        ...
+
+
+def longest_body(form: Form, *, key: str = "pretrain.sequence") -> int:
+    """The most tokens of a document that a row has room for.
+
+    Raises:
+        RecipeError: there is room for none.
+    """
+    from danlu.errors import RecipeError
+
+    bodies = np.arange(1, int(form.room.inputs) + int(form.room.source) + 1)
+    widths = form.widths(bodies)
+    fitting = bodies[np.logical_and(widths.fit(form.room), np.asarray(widths.inputs) > 0)]
+    if not len(fitting):
+        raise RecipeError(f"{key} is too small: no text fits between the special tokens; got {form.room.inputs}")
+    return int(fitting[-1])
+
+
+def tokens_of(pieces: Iterable[Piece]) -> Ints:
+    """All tokens that are learned in a row."""
+    return np.concatenate([piece.tokens[1:] for piece in pieces])

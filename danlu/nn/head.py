@@ -24,7 +24,7 @@ BOUNDING_CAP = 30.0
 """Up to here the cap itself is bound enough: exponentials of ``logits - cap`` do not vanish in float32."""
 
 
-ChunkLoss = Callable[[Tensor, Tensor, float | None], Tensor]
+ChunkLoss = Callable[[Tensor, Tensor, float | None, float, float], Tensor]
 """:func:`chunk_loss`, compiled or not."""
 
 
@@ -68,11 +68,20 @@ class LanguageModelHead(nn.Module):
         product = F.linear(ready, self.weight, self.bias) if self.product is None else self.product(ready)
         return soft_cap(product, self.softcap)
 
-    def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """The SUM of the cross entropies in nats, float32; negative targets count nothing."""
+    def loss(self, hidden: Tensor, targets: Tensor, *, smoothing: float = 0.0, z_loss: float = 0.0) -> Tensor:
+        """The SUM of the cross entropies in nats, float32; negative targets count nothing.
+
+        Args:
+            smoothing: the share of each target that is spread evenly over the vocabulary.
+            z_loss: the weight of the squared logarithm of the softmax's denominator.
+        """
         flat = self._ready(hidden.reshape(-1, hidden.shape[-1]))
+
+        def of_chunk(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
+            return self.chunk_loss(logits_NV, targets_N, self.softcap, smoothing, z_loss)
+
         total: Tensor = LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-            flat, self.weight, self.bias, targets.reshape(-1), self.softcap, self.chunk_loss, torch.is_grad_enabled()
+            flat, self.weight, self.bias, targets.reshape(-1), of_chunk, torch.is_grad_enabled()
         )
         return total
 
@@ -92,7 +101,9 @@ def rows_at_once(vocab_size: int, *, logits: int = LOGITS_AT_ONCE) -> int:
     return max(1, logits // vocab_size)
 
 
-def chunk_loss(logits_NV: Tensor, targets_N: Tensor, cap: float | None) -> Tensor:
+def chunk_loss(
+    logits_NV: Tensor, targets_N: Tensor, cap: float | None, smoothing: float = 0.0, z_loss: float = 0.0
+) -> Tensor:
     """Summed cross entropy of one chunk of raw logits, which become its gradient with respect to them."""
     scored_N1 = (targets_N >= 0)[:, None]
     index_N1 = targets_N.clamp_min(0)[:, None]
@@ -101,11 +112,23 @@ def chunk_loss(logits_NV: Tensor, targets_N: Tensor, cap: float | None) -> Tenso
     highest_N1 = cap if cap is not None and cap <= BOUNDING_CAP else capped.amax(-1, keepdim=True)
     weights = torch.exp(capped - highest_N1)
     total_N1 = weights.sum(-1, keepdim=True)
-    loss_N1 = (highest_N1 + torch.log(total_N1) - capped_N1) * scored_N1
+    log_total_N1 = highest_N1 + torch.log(total_N1)
     at_target = torch.arange(logits_NV.shape[1], dtype=torch.int32, device=logits_NV.device) == index_N1.int()
-    gradient = torch.where(at_target, weights / total_N1 - 1.0, weights / total_N1) * slope * scored_N1
-    logits_NV.copy_(gradient)
-    return loss_N1.sum()
+    shares = weights / total_N1
+    if z_loss:
+        shares = shares * (1.0 + 2.0 * z_loss * log_total_N1)
+    if smoothing:
+        wanted_N1 = (1.0 - smoothing) * capped_N1 + smoothing * capped.mean(-1, keepdim=True)
+        elsewhere = smoothing / logits_NV.shape[1]
+        gradient = torch.where(at_target, shares - (1.0 - smoothing + elsewhere), shares - elsewhere)
+    else:
+        wanted_N1 = capped_N1
+        gradient = torch.where(at_target, shares - 1.0, shares)
+    loss_N1 = log_total_N1 - wanted_N1
+    if z_loss:
+        loss_N1 = loss_N1 + z_loss * log_total_N1.square()
+    logits_NV.copy_(gradient * slope * scored_N1)
+    return (loss_N1 * scored_N1).sum()
 
 
 def _capped(logits: Tensor, cap: float | None) -> tuple[Tensor, Tensor]:
@@ -131,14 +154,13 @@ class LinearCrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # noqa: PLR0913 (what autograd hands over)
+    def forward(
         ctx: Any,
         hidden_ND: Tensor,
         weight_VD: Tensor,
         bias_V: Tensor | None,
         targets_N: Tensor,
-        cap: float | None,
-        chunk_loss: ChunkLoss,
+        of_chunk: Callable[[Tensor, Tensor], Tensor],
         with_gradients: bool,
     ) -> Tensor:
         count, vocab_size = hidden_ND.shape[0], weight_VD.shape[0]
@@ -157,7 +179,7 @@ class LinearCrossEntropy(torch.autograd.Function):
             if bias_V is not None:
                 logits_NV += bias_V
             for few, few_targets in _few_rows(logits_NV, targets_N[part]):
-                total += chunk_loss(few, few_targets, cap)
+                total += of_chunk(few, few_targets)
             if not with_gradients:
                 continue
             torch.mm(logits_NV, weight_VD, out=grad_hidden[part])
@@ -178,4 +200,4 @@ class LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias = (None if each is None else each * grads[0] for each in ctx.saved_tensors)
-        return hidden, weight, bias, None, None, None, None
+        return hidden, weight, bias, None, None, None

@@ -1,23 +1,133 @@
-"""What an objective is."""
+"""What an objective is: how a piece of text becomes inputs and targets, and what a batch of them costs."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 from torch import Tensor
 
-from danlu.corpus.batches import Array, Batch, Example
+from danlu.corpus.batches import Batch, Example
+from danlu.corpus.reading import Packed, Reading
+from danlu.corpus.rows import Ints, Piece, Widths
+from danlu.corpus.store import TokenStore
+from danlu.errors import RecipeError
+from danlu.nn.config import TransformerConfig
 from danlu.nn.transformer import Transformer
+from danlu.recipe import Choice
+from danlu.tokenizers.vocabulary import Vocabulary
+
+Sides = Literal["decoder", "encoder", "both"]
+SPECIAL_OF = {"mask": "bert", "cls": "bert", "sep": "bert", "pad": "bert", "fim_prefix": "fim", "fim_middle": "fim",
+              "fim_suffix": "fim", "sentinels": "t5"}  # fmt: skip
+"""Which set of ``tokenizer.special`` has a token of this role."""
 
 
-class Objective(Protocol):
-    """A choice of what is learned: how a row becomes inputs and targets, and what a batch costs."""
+class Objective(Choice):
+    """A choice of what is learned. Subclasses write ``example`` and ``losses``, and say what they need."""
 
-    def example(self, row: Array, *, eot: int | None, noise: np.random.Generator) -> Example:
-        """Inputs and targets from ``[1 + targets]`` token ids; ``eot`` parts documents, None where there is but one."""
-        ...
+    sides: ClassVar[Sides]
+    """Of the models that can learn it."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Roles of special tokens, and ``sentinels``, without which it cannot be."""
+    marks: ClassVar[tuple[str, ...]] = ()
+    """Which of ``pack.marks`` it reads."""
+    reading: ClassVar[Reading] = Packed()
+    """How it reads documents unless ``pretrain.rows`` says otherwise."""
 
-    def loss(self, model: Transformer, batch: Batch) -> Tensor:
-        """The SUM of the losses over the scored targets, in nats; the loop divides by the global count."""
-        ...
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target that is spread evenly over the vocabulary (Szegedy et al. 2016, arXiv:1512.00567)."""
+    z_loss: float = Field(default=0.0, ge=0)
+    """Weight of the squared logarithm of the softmax's denominator, which keeps logits small (Chowdhery et al. 2022,
+    arXiv:2204.02311; 1e-4 there)."""
+
+    def room(self, sequence: int) -> Widths:
+        """Places of a row, where ``pretrain.sequence`` is ``sequence``."""
+        return Widths(sequence)
+
+    def widths(self, body: Ints) -> Widths:
+        """Places of the examples of so many tokens, end-of-text not counted; 0 where there can be none."""
+        raise NotImplementedError(type(self).__name__)
+
+    def example(self, piece: Piece, *, vocabulary: Vocabulary, noise: np.random.Generator) -> Example:
+        """Inputs and targets; what is random in them comes from ``noise``, which is the row's own."""
+        raise NotImplementedError(type(self).__name__)
+
+    def losses(self, model: Transformer, batch: Batch) -> dict[str, Tensor]:
+        """The SUM of each loss over its scored targets, in nats; the loop divides by the counts of the whole step."""
+        raise NotImplementedError(type(self).__name__)
+
+    def weight(self, name: str) -> float:
+        """What the mean of this loss is multiplied by in the sum that is minimised."""
+        return 1.0
+
+    def config(self, config: TransformerConfig) -> TransformerConfig:
+        """The model's shape, with the heads that are learned.
+
+        Raises:
+            RecipeError: a model of this shape cannot learn it.
+        """
+        has = "both" if config.encoder and config.decoder else "encoder" if config.encoder else "decoder"
+        if has != self.sides:
+            kinds = {"decoder": "a decoder", "encoder": "an encoder", "both": "an encoder and a decoder"}
+            raise RecipeError(f"objective: this one needs a model with {kinds[self.sides]}; got {kinds[has]}")
+        return config
+
+    def check(self, vocabulary: Vocabulary, store: TokenStore) -> None:
+        """Refuse a tokenizer or a store that lacks what is needed.
+
+        Raises:
+            RecipeError: with the setting that would add it.
+        """
+        lacking = [role for role in self.needs if not _has(vocabulary, role)]
+        if lacking:
+            sets = ", ".join(dict.fromkeys(SPECIAL_OF[role] for role in lacking))
+            raise RecipeError(
+                f"pretrain.objective needs the special tokens {', '.join(lacking)}, which the tokenizer lacks: "
+                f"set tokenizer.special to [{sets}]"
+            )
+        marked = getattr(store, "mark_names", ())
+        unmarked = [name for name in self.marks if name not in marked]
+        if unmarked:
+            raise RecipeError(
+                f"pretrain.objective needs to know where {', '.join(unmarked)} begin: "
+                f"set pack.marks to [{', '.join(self.marks)}]"
+            )
+
+
+def _has(vocabulary: Vocabulary, role: str) -> bool:
+    return bool(vocabulary.sentinels) if role == "sentinels" else role in vocabulary.roles
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The room of an objective's rows and the widths of its examples (a :class:`danlu.corpus.rows.Form`)."""
+
+    objective: Objective
+    sequence: int
+
+    @property
+    def room(self) -> Widths:
+        return self.objective.room(self.sequence)
+
+    def widths(self, body: Ints) -> Widths:
+        return self.objective.widths(body)
+
+
+def total_loss(objective: Objective, sums: dict[str, Tensor], counts: dict[str, int]) -> Tensor:
+    """The number that is minimised: each sum over the count of its targets, weighted.
+
+    Where a step has no target of a loss, its sum is 0 and so is its part.
+    """
+    return add(objective.weight(name) * value / max(1, counts.get(name, 0)) for name, value in sums.items())
+
+
+def add(parts: Iterable[Tensor]) -> Tensor:
+    """The sum of one tensor or more."""
+    first, *others = parts
+    for other in others:
+        first = first + other
+    return first

@@ -64,6 +64,12 @@ class Vocabulary:
             ordinary=_sorted(set(tokens.values()) - special - unused), special=_sorted(special),
         )  # fmt: skip
 
+    @classmethod
+    def bare(cls, size: int, eot: int) -> Vocabulary:
+        """All text but ``eot``: what a store of tokens says of itself."""
+        ids = np.arange(size, dtype=np.int64)
+        return cls(size, eot, {"eot": eot}, (), ids[ids != eot], ids[ids == eot])
+
 
 def _sentinels(tokens: dict[str, int]) -> tuple[int, ...]:
     """By their numbers, as far as these go without a gap."""

@@ -6,7 +6,7 @@ To do more after a step, pass a hook; to do more inside one, copy ``fit``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 from danlu.corpus.batches import Batch
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Objective
+from danlu.train.gradients import count_targets, gather_gradients
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +24,24 @@ class StepInfo:
     step: int
     """Steps done so far, this one included."""
     loss: float
-    """Mean loss over the step's scored targets, in nats."""
+    """What was minimised: the means over the step's scored targets, weighted, in nats."""
     grad_norm: float
     """Norm of the gradient before clipping."""
     lr: float
     """The schedule's factor at this step."""
     targets: int
     """Scored targets of this step."""
+    tokens: int = 0
+    """Tokens that were read, padding not counted."""
+    losses: dict[str, float] = field(default_factory=dict)
+    """Each mean by its name, unweighted."""
+    skipped: bool = False
+    """Whether the weights were left as they were."""
 
 
 Hook = Callable[[StepInfo], None]
+Accept = Callable[[int, float, float], bool]
+"""Whether to take a step, by its number, its loss and the norm of its gradient."""
 
 
 def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
@@ -45,6 +54,7 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
     steps: int,
     start: int = 0,
     clip: float = 1.0,
+    accept: Accept | None = None,
     hooks: Sequence[Hook] = (),
 ) -> None:
     """Train ``model`` from step ``start`` to ``steps``.
@@ -53,6 +63,7 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
         batches: the micro-batches of a step; pure, so a step number is all that resuming needs.
         lr: the schedule's factor of a step; each parameter group multiplies it by its ``lr_scale``.
         clip: the gradient's norm is cut to this; 0 leaves it.
+        accept: says which steps are taken; all are where it is None.
         hooks: called in order after every step.
     """
     model.train()
@@ -61,16 +72,15 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
         for group in optimizer.param_groups:
             group["lr"] = factor * group["lr_scale"]
         micro = batches(step)
-        count = max(1, sum(batch.count for batch in micro))  # before backward: the same whatever the micro-batches
-        loss = torch.zeros(())
-        for batch in micro:
-            part = objective.loss(model, batch) / count
-            part.backward()  # type: ignore[no-untyped-call]
-            loss += part.detach()
-        norm = clip_grad_norm(optimizer, clip)
-        optimizer.step()
+        counts = count_targets(micro)  # before backward: the same whatever the micro-batches
+        loss, losses = gather_gradients(model, objective, micro, counts)
+        norm = float(clip_grad_norm(optimizer, clip))
+        taken = accept is None or accept(step, loss, norm)
+        if taken:
+            optimizer.step()
         optimizer.zero_grad()
-        info = StepInfo(step + 1, float(loss), float(norm), factor, count)
+        tokens = sum(batch.tokens for batch in micro)
+        info = StepInfo(step + 1, loss, norm, factor, sum(counts.values()), tokens, losses, skipped=not taken)
         for hook in hooks:
             hook(info)
 

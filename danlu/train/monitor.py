@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from danlu.corpus.batches import Batch, collate
-from danlu.corpus.rows import Rows
+from danlu.corpus.batches import Batch, MakeExample, collate, make_examples
+from danlu.corpus.rows import Rows, Widths
 from danlu.errors import Interrupted, OutputError
 from danlu.log import MetricsLog, Progress, say
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import Objective
+from danlu.objectives.protocol import Objective, Shape, total_loss
 from danlu.train.checkpoint import TrainingState, save_checkpoint
 from danlu.train.divergence import check_finite
 from danlu.train.loop import StepInfo
@@ -37,7 +38,7 @@ class Monitor:
     heldout: Callable[[], float]
     heldout_steps: frozenset[int]
     tokens: int = 0
-    """Targets scored so far; a resumed run begins with those of the steps before."""
+    """Tokens read so far; a resumed run begins with those of the steps before."""
     seconds: float = 0.0
     """Training time so far, that of earlier processes included."""
     loss: float | None = None
@@ -51,14 +52,18 @@ class Monitor:
         self._begun = self._mark() - self.seconds
 
     def __call__(self, info: StepInfo) -> None:
-        self.tokens += info.targets
+        self.tokens += info.tokens
         self.loss, self.step = info.loss, info.step
         now = self._mark()
         then, before = self._marks[0]
         pace = (self.tokens - before) / (now - then)
         extra: dict[str, float] = {}
+        if len(info.losses) > 1:
+            extra |= {f"loss.{name}": value for name, value in info.losses.items()}
+        if info.skipped:
+            extra["skipped"] = 1
         if info.step in self.heldout_steps:
-            extra = {"heldout_loss": self.heldout()}
+            extra["heldout_loss"] = self.heldout()
             self._marks.clear()  # the pace is that of training; the time is that of all
             now = self._mark()
         self.seconds = now - self._begun
@@ -67,7 +72,7 @@ class Monitor:
             seconds=round(self.seconds, 3), tokens_per_second=round(pace, 1), **extra,
         )  # fmt: skip
         self.bar.update(info.step, loss=info.loss, tokens_per_second=pace)
-        if extra:
+        if "heldout_loss" in extra:
             say(f"step {info.step}: loss {info.loss:.3f}, held-out {extra['heldout_loss']:.3f}")
 
     def _mark(self) -> float:
@@ -85,21 +90,41 @@ class Monitor:
             self._refused = True
 
 
-@torch.no_grad()
-def heldout_loss(model: Transformer, objective: Objective, rows: Rows, *, batch: int) -> float:
-    """Mean loss in nats over the rows that hold about ``HELDOUT_TOKENS``, always the same ones."""
-    numbers = list(range(min(-(-HELDOUT_TOKENS // rows.length), rows.per_epoch)))
-    total, count = 0.0, 0
-    for cut in range(0, len(numbers), batch):
+@dataclass(frozen=True)
+class Heldout:
+    """The held-out rows that are measured on the way, always the same ones with the same noise."""
+
+    objective: Objective
+    rows: Rows
+    example: MakeExample
+    sequence: int
+    batch: int
+    """Rows at once."""
+
+    @torch.no_grad()
+    def loss(self, model: Transformer) -> float:
+        """What is minimised in training, in nats, over the rows that hold about ``HELDOUT_TOKENS``; no dropout."""
+        room = Shape(self.objective, self.sequence).room
+        numbers = list(range(min(-(-HELDOUT_TOKENS // int(room.inputs)), self.rows.per_epoch)))
+        sums: dict[str, Tensor] = {}
+        counts: Counter[str] = Counter()
+        model.eval()
+        for cut in range(0, len(numbers), self.batch):
+            part = self._batch(numbers[cut : cut + self.batch], room)
+            with torch.compiler.set_stance("force_eager"):  # to compile the forward pass alone would not pay here
+                losses = self.objective.losses(model, part.to(next(model.parameters()).device))
+            for name, value in losses.items():
+                sums[name] = sums[name] + value if name in sums else value
+            counts.update(part.counts)
+        model.train()
+        return float(total_loss(self.objective, sums, counts))
+
+    def _batch(self, numbers: Sequence[int], room: Widths) -> Batch:
         examples = [
-            objective.example(rows[number], eot=rows.store.border, noise=np.random.default_rng([rows.seed, number, 2]))
-            for number in numbers[cut : cut + batch]
+            make_examples(self.example, self.rows[number], np.random.default_rng([self.rows.seed, number, 2]))
+            for number in numbers
         ]
-        part: Batch = collate(examples, length=rows.length)
-        with torch.compiler.set_stance("force_eager"):  # to compile the forward pass alone would not pay here
-            total += float(objective.loss(model, part))
-        count += part.count
-    return total / max(1, count)
+        return collate(examples, widths=room, segments=self.rows.several)
 
 
 @dataclass

@@ -19,7 +19,6 @@ from pathlib import Path
 import torch
 
 from danlu.corpus.pack import Pack
-from danlu.corpus.rows import Rows
 from danlu.corpus.store import StoreWriter, TokenStore
 from danlu.errors import DanluError, InputError
 from danlu.files import writing
@@ -33,11 +32,12 @@ from danlu.text.document import Document
 from danlu.text.readers import Rejected, reader_for
 from danlu.text.sources import SourceFile
 from danlu.tokenizers.stage import TrainTokenizer, sample
+from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.memory import REMEDY, told_where_too_little
-from danlu.train.monitor import heldout_loss
-from danlu.train.pretrain import Pretrain
+from danlu.train.pretrain import Pretrain, heldout_of
 from danlu.train.probe import Probe, probe, warm_up
-from danlu.train.setup import set_up
+from danlu.train.setup import Training, set_up
 
 SAMPLE_BYTES = 8_000_000
 """Text that is read to measure tokens; smaller corpora are read whole."""
@@ -125,9 +125,9 @@ def estimate(recipe: Recipe) -> Estimate:
         sample = _pack_sample(recipe, Path(folder))
         store = TokenStore.open(Path(folder) / "train")
         say("plan: timing a few training steps")
-        measured = _in_own_process(settings, Path(folder) / "train", recipe.seed, sample.share)
+        measured = _in_own_process(settings, Path(folder), recipe.seed, sample.share)
     measuring = settings.evaluations * measured.heldout_seconds
-    config = settings.model.config(vocab_size=store.vocab_size, max_length=settings.sequence)
+    config = settings.shape(store.vocab_size)
     tokens = round(store.targets / sample.share)
     timed = measured.timed
     limits = [
@@ -179,6 +179,7 @@ def _pack_sample(recipe: Recipe, folder: Path) -> _Sample:
     limit = trainer.trainer.sample_bytes  # None where it learns from all of the text
     size = sum(len(document.text.encode()) for document in documents)
     tokenizer = trainer.trainer.train(sample(documents, 1.0 if limit is None else min(1.0, limit / max(1, size))))
+    tokenizer.save(folder)
     writer = StoreWriter(folder / "train", vocab_size=tokenizer.vocab_size, eot=tokenizer.eot)
     bytes_in: Counter[str] = Counter()
     tokens_in: Counter[str] = Counter()
@@ -216,13 +217,13 @@ def _read(clean: Clean, files: Sequence[SourceFile]) -> tuple[list[Document], fl
     return documents, taken / max(1, seen)
 
 
-def _in_own_process(settings: Pretrain, store: Path, seed: int, share: float) -> _Measured:
+def _in_own_process(settings: Pretrain, folder: Path, seed: int, share: float) -> _Measured:
     """Measure twice, in a process each: the second finds compiled what the first had to compile, as the run will."""
     for measure in (_fill_cache, _measure):
         context = multiprocessing.get_context("spawn")
         with told_where_too_little(), ProcessPoolExecutor(1, mp_context=context) as pool:
             try:
-                measured = pool.submit(measure, settings, store, seed, share).result()
+                measured = pool.submit(measure, settings, folder, seed, share).result()
             except BrokenProcessPool as error:
                 problem = f"the process that timed the steps died, perhaps for want of memory: {REMEDY}"
                 raise DanluError(problem) from error
@@ -230,18 +231,24 @@ def _in_own_process(settings: Pretrain, store: Path, seed: int, share: float) ->
     return measured
 
 
-def _fill_cache(settings: Pretrain, store: Path, seed: int, share: float) -> None:
-    training = set_up(settings, TokenStore.open(store), seed=seed, share=share)
+def _set_up(settings: Pretrain, folder: Path, seed: int, share: float) -> Training:
+    vocabulary = Vocabulary.of(Tokenizer.load(folder))
+    return set_up(settings, TokenStore.open(folder / "train"), vocabulary=vocabulary, seed=seed, share=share)
+
+
+def _fill_cache(settings: Pretrain, folder: Path, seed: int, share: float) -> None:
+    training = _set_up(settings, folder, seed, share)
     if training.compiled:
         warm_up(training, settings.objective, say)
 
 
-def _measure(settings: Pretrain, store: Path, seed: int, share: float) -> _Measured:
-    training = set_up(settings, TokenStore.open(store), seed=seed, share=share)
+def _measure(settings: Pretrain, folder: Path, seed: int, share: float) -> _Measured:
+    training = _set_up(settings, folder, seed, share)
     timed = probe(training, settings.objective, say)
-    rows = Rows(TokenStore.open(store), settings.sequence, seed)  # to measure on training text takes as long
+    # To measure on training text takes as long.
+    heldout = heldout_of(settings, training, TokenStore.open(folder / "train"), seed=seed)
     started = time.perf_counter()
-    heldout_loss(training.model, settings.objective, rows, batch=training.batches.micro_batch)
+    heldout.loss(training.model)
     heldout_seconds = time.perf_counter() - started
     return _Measured(
         timed, heldout_seconds, peak_memory_bytes(), training.tokens_per_step, training.precision, training.compilation

@@ -8,18 +8,20 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from danlu.corpus.rows import Rows
 from danlu.corpus.store import TokenStore
 from danlu.errors import CheckpointError
 from danlu.log import MetricsLog, progress, read_metrics, say
 from danlu.nn.hf.folder import save_model
+from danlu.objectives.protocol import Shape
 from danlu.runs import Figures, Job, Stage
+from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.checkpoint import as_model, checkpoints, load_newest
 from danlu.train.divergence import stop_where_diverged
 from danlu.train.length import Length, arithmetic, first_guess, read_length, what_differs, write_length
 from danlu.train.loop import Hook, fit
 from danlu.train.memory import told_where_too_little
-from danlu.train.monitor import Monitor, Saver, heldout_loss
+from danlu.train.monitor import Heldout, Monitor, Saver
 from danlu.train.probe import probe, warm_up
 from danlu.train.settings import TrainSettings
 from danlu.train.setup import Training, restart, set_up
@@ -37,13 +39,14 @@ class Pretrain(TrainSettings, Stage):
     def run(self, job: Job) -> Figures:
         train = TokenStore.open(job.inputs["pack"] / "train")
         with told_where_too_little():
-            training = set_up(self, train, seed=job.seed)
+            vocabulary = Vocabulary.of(Tokenizer.load(job.inputs["tokenizer"]))
+            training = set_up(self, train, vocabulary=vocabulary, seed=job.seed)
             return self._run(job, training)
 
     def _run(self, job: Job, training: Training) -> Figures:
         say(f"precision {training.precision}; {training.compilation}")
-        rows = Rows(TokenStore.open(job.inputs["pack"] / "heldout"), self.sequence, job.seed)
-        heldout = partial(heldout_loss, training.model, self.objective, rows, batch=training.batches.micro_batch)
+        store = TokenStore.open(job.inputs["pack"] / "heldout")
+        heldout = partial(heldout_of(self, training, store, seed=job.seed).loss, training.model)
         length = self._length(job, training, heldout)
         epochs = length.steps / training.steps_per_epoch
         foretold = "" if length.settled else ", as far as the first steps tell"
@@ -143,6 +146,12 @@ class Pretrain(TrainSettings, Stage):
             "precision": training.precision,
             "compilation": training.compilation,
         }
+
+
+def heldout_of(settings: TrainSettings, training: Training, store: TokenStore, *, seed: int) -> Heldout:
+    """What is measured on the way, of the held-out ``store``."""
+    rows = settings.reading.rows(store, Shape(settings.objective, settings.sequence), seed=seed)
+    return Heldout(settings.objective, rows, training.example, settings.sequence, training.micro_batch)
 
 
 def take_up(training: Training, folder: Path) -> tuple[int, int]:

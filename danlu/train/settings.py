@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, SkipValidation
+from pydantic import Field, SkipValidation, model_validator
 
+from danlu.corpus.reading import Reading
+from danlu.errors import RecipeError
+from danlu.nn.config import TransformerConfig
 from danlu.nn.families import GPT, Family
 from danlu.nn.speed import CompileSetting, PrecisionSetting
 from danlu.objectives.clm import CausalLM
@@ -33,6 +36,8 @@ class TrainSettings(Settings):
     """The family and its size."""
     objective: Annotated[SkipValidation[Objective], OneOf("objective")] = CausalLM()
     """What is learned."""
+    rows: Annotated[SkipValidation[Reading] | None, OneOf("rows")] = None
+    """How documents become rows; by default as the objective reads them best."""
     optimizer: Annotated[SkipValidation[OptimizerChoice], OneOf("optimizer")] = Muon()
     """How the weights move."""
     schedule: Annotated[SkipValidation[ScheduleChoice], OneOf("schedule")] = WarmupStableDecay()
@@ -55,3 +60,21 @@ class TrainSettings(Settings):
     """How often a checkpoint is saved; a killed run goes on from the last."""
     evaluations: int = Field(default=10, ge=0)
     """How many times the held-out loss is measured on the way."""
+
+    @property
+    def reading(self) -> Reading:
+        """How documents become rows."""
+        return self.rows if self.rows is not None else self.objective.reading
+
+    def shape(self, vocab_size: int) -> TransformerConfig:
+        """The model with the heads that the objective learns."""
+        return self.objective.config(self.model.config(vocab_size=vocab_size, max_length=self.sequence))
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """Refuse a model that cannot learn the objective when the recipe is loaded."""
+        try:
+            self.shape(2)
+        except RecipeError as error:
+            raise ValueError(str(error)) from None
+        return self

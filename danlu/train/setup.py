@@ -7,12 +7,14 @@ from functools import partial
 
 import torch
 
-from danlu.corpus.batches import StepBatches
-from danlu.corpus.rows import Rows
+from danlu.corpus.batches import MakeExample, StepBatches
+from danlu.corpus.reading import Size
 from danlu.corpus.store import TokenStore
 from danlu.nn.heap import keep_freed_memory
 from danlu.nn.speed import choose_dtype
 from danlu.nn.transformer import Transformer
+from danlu.objectives.protocol import Shape
+from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.compiling import Compilation, compile_blocks
 from danlu.train.precision import FloatMasters
 from danlu.train.settings import TrainSettings
@@ -29,6 +31,10 @@ class Training:
     masters: FloatMasters
     optimizer: torch.optim.Optimizer
     batches: StepBatches
+    example: MakeExample
+    """The objective's, told the vocabulary."""
+    micro_batch: int
+    """Rows at once."""
     tokens_per_step: int
     steps_per_epoch: float
     precision: str
@@ -45,28 +51,45 @@ class Training:
         return self.compiling.on
 
 
-def set_up(settings: TrainSettings, store: TokenStore, *, seed: int, share: float = 1.0) -> Training:
+def set_up(
+    settings: TrainSettings,
+    store: TokenStore,
+    *,
+    vocabulary: Vocabulary | None = None,
+    seed: int,
+    share: float = 1.0,
+) -> Training:
     """Build it all from ``seed``; two calls give the same weights, batches and state.
 
-    ``share`` is the part of the text that the store holds: less than 1 where a sample stands for the whole.
+    Args:
+        vocabulary: of the tokenizer; where None, all ids of the store are text.
+        share: the part of the text that the store holds: less than 1 where a sample stands for the whole.
+
+    Raises:
+        RecipeError: the tokenizer or the store lacks what the objective needs.
     """
     keep_freed_memory()
-    config = settings.model.config(vocab_size=store.vocab_size, max_length=settings.sequence)
+    vocabulary = vocabulary or Vocabulary.bare(store.vocab_size, store.eot)
+    settings.objective.check(vocabulary, store)
+    config = settings.shape(store.vocab_size)
     model = Transformer(config)
     model.initialise(seed)
     dtype, precision = choose_dtype(settings.precision)
     masters = FloatMasters(model, dtype)
     optimizer = settings.optimizer.build(masters.named.items())
     masters.attach(optimizer)
-    rows = Rows(store, settings.sequence, seed)
-    example = partial(settings.objective.example, eot=store.border)
+    example = partial(settings.objective.example, vocabulary=vocabulary)
     micro_batch = min(settings.micro_batch or rows_at_once(settings.batch, settings.sequence), settings.batch)
-    batches = StepBatches(rows, example, settings.batch, micro_batch)
+    size = Size(settings.batch, micro_batch)
+    reader = settings.reading.read(store, Shape(settings.objective, settings.sequence), example, size=size, seed=seed)
     tokens_per_step = settings.batch * settings.sequence
-    steps_per_epoch = rows.per_epoch / settings.batch / share
+    steps_per_epoch = reader.steps_per_epoch / share
     steps = settings.budget.steps_at_most(tokens_per_step=tokens_per_step, steps_per_epoch=steps_per_epoch)
     compiling = compile_blocks(model, settings.compile, steps=steps)
-    return Training(model, masters, optimizer, batches, tokens_per_step, steps_per_epoch, precision, compiling)
+    return Training(
+        model, masters, optimizer, reader.batches, example, micro_batch, tokens_per_step, steps_per_epoch, precision,
+        compiling,
+    )  # fmt: skip
 
 
 def rows_at_once(batch: int, sequence: int) -> int:

@@ -8,35 +8,39 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.corpus.batches import IGNORE, Array, Batch, Example, StepBatches, collate
-from danlu.corpus.rows import Rows
+from danlu.corpus.batches import IGNORE, PADDING, Batch, EqualGroups, Example, StepBatches, collate
+from danlu.corpus.rows import Piece, Widths
 from danlu.corpus.store import TokenStore
+from danlu.corpus.stream import StreamRows
 
 BATCH = 6
 
 
-def noisy(row: Array, *, noise: np.random.Generator) -> Example:
+def noisy(piece: Piece, *, noise: np.random.Generator) -> Example:
     """Half of the targets, chosen at random, and inputs with something random added."""
+    row = piece.tokens
     targets = np.where(noise.random(len(row) - 1) < 0.5, row[1:], IGNORE)
-    return Example({"tokens": row[:-1], "shift": row[:-1] + noise.integers(100, size=len(row) - 1)}, targets)
+    shift = row[:-1] + noise.integers(100, size=len(row) - 1)
+    return Example({"tokens": row[:-1], "shift": shift}, {"words": targets})
 
 
 def step_batches(micro_batch: int, *, targets: int = 95, seed: int = 4) -> StepBatches:
     tokens = np.append(np.arange(targets), 0).astype("<u2")
     store = TokenStore(tokens, np.array([0, targets]), [{}], vocab_size=targets, eot=0)
-    return StepBatches(Rows(store, 10, seed), noisy, BATCH, micro_batch)
+    return StepBatches(StreamRows(store, 10, seed), noisy, EqualGroups(BATCH, micro_batch, Widths(10)))
 
 
 def joined(batches: list[Batch]) -> dict[str, torch.Tensor]:
-    parts = [{**batch.inputs, "targets": batch.targets} for batch in batches]
+    parts = [{**batch.inputs, **batch.targets} for batch in batches]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 @given(micro_batch=st.integers(1, BATCH), step=st.integers(0, 40))
 def test_the_global_batch_is_the_same_whatever_the_micro_batch(micro_batch: int, step: int) -> None:
     whole, cut = step_batches(BATCH)(step), step_batches(micro_batch)(step)
-    assert [len(batch.targets) for batch in cut[:-1]] == [micro_batch] * (len(cut) - 1)
-    assert sum(batch.count for batch in cut) == whole[0].count
+    assert [len(batch.targets["words"]) for batch in cut[:-1]] == [micro_batch] * (len(cut) - 1)
+    assert sum(batch.counts["words"] for batch in cut) == whole[0].counts["words"]
+    assert sum(batch.tokens for batch in cut) == whole[0].tokens
     a, b = joined(whole), joined(cut)
     assert all(torch.equal(a[name], b[name]) for name in a)
 
@@ -52,7 +56,7 @@ def test_a_step_does_not_depend_on_the_steps_before(steps: list[int]) -> None:
 def test_steps_follow_each_other_through_the_rows() -> None:
     batches = step_batches(2)
     tokens = [int(value) for step in range(5) for value in joined(batches(step))["tokens"][:, 0]]
-    assert tokens == [int(batches.rows[number][0]) for number in range(5 * BATCH)]
+    assert tokens == [int(batches.rows[number][0].tokens[0]) for number in range(5 * BATCH)]
 
 
 def test_every_row_of_every_epoch_has_noise_of_its_own() -> None:
@@ -66,18 +70,26 @@ def test_every_row_of_every_epoch_has_noise_of_its_own() -> None:
 
 def test_short_examples_are_padded_and_padding_is_not_scored() -> None:
     examples = [
-        Example({"tokens": np.array([5, 6, 7]), "segments": np.array([1, 1, 2])}, np.array([6, IGNORE, 8])),
-        Example({"tokens": np.array([9]), "segments": np.array([1])}, np.array([3])),
+        [
+            Example({"tokens": np.array([5, 6])}, {"words": np.array([6, IGNORE])}, {"tokens": np.array([2])}),
+            Example({"tokens": np.array([7])}, {"words": np.array([8])}, {"tokens": np.array([3, 4])}),
+        ],
+        [Example({"tokens": np.array([9])}, {"words": np.array([3])}, {"tokens": np.array([1])})],
     ]
-    batch = collate(examples, length=4)
+    batch = collate(examples, widths=Widths(4, 3))
     assert batch.inputs["tokens"].tolist() == [[5, 6, 7, 0], [9, 0, 0, 0]]
-    assert batch.inputs["segments"].tolist() == [[1, 1, 2, 0], [1, 0, 0, 0]]
-    assert batch.targets.tolist() == [[6, IGNORE, 8, IGNORE], [3, IGNORE, IGNORE, IGNORE]]
-    assert batch.count == 3
+    assert batch.inputs["segments"].tolist() == [[0, 0, 1, PADDING], [0, PADDING, PADDING, PADDING]]
+    assert batch.source["tokens"].tolist() == [[2, 3, 4], [1, 0, 0]]
+    assert batch.source["segments"].tolist() == [[0, 1, 1], [0, PADDING, PADDING]]
+    assert batch.targets["words"].tolist() == [[6, IGNORE, 8, IGNORE], [3, IGNORE, IGNORE, IGNORE]]
+    assert (batch.counts, batch.tokens) == ({"words": 3}, 8)
+    first, second = batch.halves()
+    assert torch.equal(torch.cat([first.source["tokens"], second.source["tokens"]]), batch.source["tokens"])
+    assert (first.counts, second.counts) == ({"words": 2}, {"words": 1})
 
 
 @pytest.mark.parametrize("targets", [1, 3, 10, 11])
 def test_a_corpus_smaller_than_a_step_is_seen_several_times(targets: int) -> None:
     batch = step_batches(BATCH, targets=targets)(0)[0]
-    assert batch.targets.shape == (BATCH, 10)
+    assert batch.targets["words"].shape == (BATCH, 10)
     assert batch.inputs["tokens"].max() < targets

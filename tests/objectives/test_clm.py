@@ -12,11 +12,15 @@ import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from danlu.corpus.batches import IGNORE, Batch, Example, collate
+from danlu.corpus.rows import Piece, Widths
+from danlu.corpus.store import TokenStore
+from danlu.corpus.stream import StreamRows
 from danlu.nn.config import Experts
 from danlu.nn.families import GPT, Family, Llama, Qwen3
 from danlu.nn.hf.folder import load_model, save_model
 from danlu.nn.transformer import Transformer
 from danlu.objectives.clm import CausalLM
+from danlu.tokenizers.vocabulary import Vocabulary
 
 EOT = 0
 VOCABULARY = 50
@@ -37,17 +41,26 @@ def model() -> Transformer:
     return make_model(GPT(layers=2, dim=32, heads=2))
 
 
-def example(row: list[int]) -> Example:
-    return CausalLM().example(np.array(row), eot=EOT, noise=np.random.default_rng(0))
+def examples(row: list[int]) -> list[Example]:
+    """As the stream cuts a row: behind every end-of-text token."""
+    tokens = np.array(row, dtype="<u2")
+    store = TokenStore(tokens, np.array([0, len(row) - 1]), [{}, {}], vocab_size=VOCABULARY, eot=EOT)
+    pieces: list[Piece] = StreamRows(store, len(row), 0)._pieces(0, len(row) - 1)
+    known = {"vocabulary": Vocabulary.bare(VOCABULARY, EOT), "noise": np.random.default_rng(0)}
+    return [CausalLM().example(piece, **known) for piece in pieces]  # type: ignore[arg-type]
 
 
 def batch(rows: list[list[int]], *, length: int = 24) -> Batch:
-    return collate([example(row) for row in rows], length=length)
+    return collate([examples(row) for row in rows], widths=Widths(length))
+
+
+def summed(model: Transformer, made: Batch) -> torch.Tensor:
+    return CausalLM().losses(model, made)["words"]
 
 
 def loss(model: Transformer, rows: list[list[int]], *, length: int = 24) -> float:
     with torch.no_grad():
-        return float(CausalLM().loss(model, batch(rows, length=length)))
+        return float(summed(model, batch(rows, length=length)))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +75,7 @@ def loss(model: Transformer, rows: list[list[int]], *, length: int = 24) -> floa
 def test_loss_and_gradient_of_one_document_are_those_of_transformers(family: Family, tmp_path: Path) -> None:
     model = make_model(family)
     row = [EOT, *DOCUMENTS[0], *DOCUMENTS[2], *DOCUMENTS[3], EOT]
-    ours = CausalLM().loss(model, batch([row])) / (len(row) - 1)
+    ours = summed(model, batch([row])) / (len(row) - 1)
     ours.backward()
     save_model(model, tmp_path)
     stock = AutoModelForCausalLM.from_pretrained(tmp_path)
@@ -75,10 +88,10 @@ def test_loss_and_gradient_of_one_document_are_those_of_transformers(family: Fam
 
 
 def test_an_end_of_text_token_opens_a_document() -> None:
-    made = example([9, EOT, 5, 6, EOT, EOT, 7])
-    assert made.inputs["tokens"].tolist() == [9, EOT, 5, 6, EOT, EOT]
-    assert made.inputs["segments"].tolist() == [0, 1, 1, 1, 2, 3]
-    assert made.targets.tolist() == [EOT, 5, 6, EOT, EOT, 7]
+    made = batch([[9, EOT, 5, 6, EOT, EOT, 7]], length=6)
+    assert made.inputs["tokens"].tolist() == [[9, EOT, 5, 6, EOT, EOT]]
+    assert made.inputs["segments"].tolist() == [[0, 1, 1, 1, 2, 3]]
+    assert made.targets["words"].tolist() == [[EOT, 5, 6, EOT, EOT, 7]]
 
 
 def test_packed_documents_cost_what_they_cost_alone(model: Transformer) -> None:
@@ -108,7 +121,7 @@ def test_the_loss_is_a_sum_over_rows(model: Transformer) -> None:
     rows = [[EOT, 7, 8, 9, EOT], [7, 8, EOT, 9, 10], [3, 4]]
     apart = [loss(model, [row]) for row in rows]
     assert loss(model, rows) == pytest.approx(sum(apart), rel=1e-6)
-    assert batch(rows).count == 4 + 4 + 1
+    assert batch(rows).counts["words"] == 4 + 4 + 1
 
 
 def test_experts_add_their_balance_for_every_target() -> None:
@@ -118,11 +131,11 @@ def test_experts_add_their_balance_for_every_target() -> None:
     model = Transformer(replace(plain, decoder=replace(plain.decoder, layers=layers)))
     model.initialise(1)
     rows = batch([[EOT, *DOCUMENTS[0]], [EOT, *DOCUMENTS[2]]])
-    without = CausalLM().loss(model.eval(), rows).item()
-    total = CausalLM().loss(model.train(), rows)
-    balance = model.balance_loss(rows.targets != IGNORE)
+    without = summed(model.eval(), rows).item()
+    total = summed(model.train(), rows)
+    balance = model.balance_loss(rows.targets["words"] != IGNORE)
     assert balance is not None and balance.item() > 0.9  # 0.5 times 2 experts a token where they are even
-    assert total.item() == pytest.approx(without + balance.item() * rows.count)
+    assert total.item() == pytest.approx(without + balance.item() * rows.counts["words"])
     total.backward()
     router = model.blocks[0].mlp.router.weight.grad
     assert router is not None and router.ne(0).any()  # blocks write nothing yet: only the balance reaches it
@@ -140,9 +153,9 @@ def test_the_whole_loss_of_experts_is_that_of_transformers(length: int, tmp_path
     model = load_model(tmp_path).train()
     rows = [[7, 8, 9, 10, 11, 12, 13, 3, 5, 6], [40, 3, 9, 8, 7, 7, 2, 5, 31, 30]]
     ours = batch(rows, length=length)
-    mine = CausalLM().loss(model, ours) / ours.count
-    mask = (ours.targets != IGNORE).long()
+    mine = summed(model, ours) / ours.counts["words"]
+    mask = (ours.targets["words"] != IGNORE).long()
     out = stock(input_ids=ours.inputs["tokens"], attention_mask=mask)
     logits = out.logits.flatten(0, 1)
-    theirs = F.cross_entropy(logits, ours.targets.flatten(), ignore_index=IGNORE) + 0.7 * out.aux_loss
+    theirs = F.cross_entropy(logits, ours.targets["words"].flatten(), ignore_index=IGNORE) + 0.7 * out.aux_loss
     torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-6)

@@ -20,9 +20,12 @@ from danlu.train.setup import Training
 class Sum:
     """A loss over a plain linear model in float64, so that equal means equal."""
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        logits = model(batch.inputs["x"])
-        return F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORE, reduction="sum")
+    def losses(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        logits, targets = model(batch.inputs["x"]), batch.targets["words"].flatten()
+        return {"words": F.cross_entropy(logits.flatten(0, 1), targets, ignore_index=IGNORE, reduction="sum")}
+
+    def weight(self, name: str) -> float:
+        return 1.0
 
 
 def ragged(rows: int = 8) -> tuple[Tensor, Tensor]:
@@ -37,7 +40,10 @@ def ragged(rows: int = 8) -> tuple[Tensor, Tensor]:
 
 def cut(x: Tensor, targets: Tensor, size: int) -> list[Batch]:
     parts = zip(x.split(size), targets.split(size), strict=True)
-    return [Batch({"x": part}, wanted, int((wanted != IGNORE).sum())) for part, wanted in parts]
+    return [
+        Batch({"x": part}, {"words": wanted}, {"words": int((wanted != IGNORE).sum())}, part.shape[0])
+        for part, wanted in parts
+    ]
 
 
 def linear() -> nn.Linear:
@@ -114,7 +120,7 @@ def test_clipping_is_torchs(limit: float) -> None:
     x, targets = ragged()
     ours, theirs = linear(), linear()
     for model in (ours, theirs):
-        (20 * Sum().loss(model, cut(x, targets, 8)[0])).backward()
+        (20 * Sum().losses(model, cut(x, targets, 8)[0])["words"]).backward()
     norm = clip_grad_norm(sgd(ours.parameters()), limit)
     torch.testing.assert_close(norm, nn.utils.clip_grad_norm_(theirs.parameters(), limit), rtol=1e-12, atol=0)
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -124,7 +130,7 @@ def test_clipping_is_torchs(limit: float) -> None:
 def test_clipping_by_zero_only_measures() -> None:
     model = linear()
     x, targets = ragged()
-    Sum().loss(model, cut(x, targets, 8)[0]).backward()
+    Sum().losses(model, cut(x, targets, 8)[0])["words"].backward()
     before = [weight.grad.clone() for weight in model.parameters()]
     norm = clip_grad_norm(sgd(model.parameters()), 0.0)
     assert norm == pytest.approx(float(torch.cat([g.flatten() for g in before]).norm()))

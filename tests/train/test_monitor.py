@@ -10,19 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from danlu.corpus.batches import collate
-from danlu.corpus.rows import Rows
+from danlu.corpus.batches import collate, make_examples
+from danlu.corpus.rows import Widths
 from danlu.corpus.store import TokenStore
+from danlu.corpus.stream import StreamRows
 from danlu.errors import DanluError, Interrupted, OutputError
 from danlu.log import MetricsLog, Progress, read_metrics
 from danlu.objectives.clm import CausalLM
 from danlu.train import monitor as module
 from danlu.train.checkpoint import checkpoints, load_newest
 from danlu.train.loop import StepInfo
-from danlu.train.monitor import Monitor, Saver, heldout_loss
+from danlu.train.monitor import Heldout, Monitor, Saver
 from danlu.train.settings import SaveInterval
 from danlu.train.setup import Training
 from danlu.train.signals import StopRequest
@@ -31,7 +33,7 @@ MakeTraining = Callable[..., Training]
 
 
 def info(step: int, **changes: Any) -> StepInfo:
-    return StepInfo(**{"step": step, "loss": 2.5, "grad_norm": 0.5, "lr": 1.0, "targets": 10, **changes})
+    return StepInfo(**{"step": step, "loss": 2.5, "grad_norm": 0.5, "lr": 1.0, "targets": 10, "tokens": 10, **changes})
 
 
 @pytest.fixture
@@ -115,13 +117,13 @@ def test_held_out_loss_is_the_mean_over_the_first_rows(
     monkeypatch.setattr(module, "HELDOUT_TOKENS", 7 * 24 - 5)
     training = make_training()
     torch.nn.init.normal_(training.model.head.weight, std=0.5)
-    rows = Rows(TokenStore.open(packed / "run" / "pack" / "heldout"), 24, 1)
+    rows = StreamRows(TokenStore.open(packed / "run" / "pack" / "heldout"), 24, 1)
     assert rows.per_epoch > 7
-    examples = [CausalLM().example(rows[n], eot=rows.store.eot, noise=None) for n in range(7)]  # type: ignore[arg-type]
-    alone = [collate([example], length=24) for example in examples]
-    expected = sum(float(CausalLM().loss(training.model, part).detach()) for part in alone)
-    found = heldout_loss(training.model, CausalLM(), rows, batch=batch)
-    assert found == pytest.approx(expected / sum(part.count for part in alone), rel=1e-5)
+    examples = [make_examples(training.example, rows[n], np.random.default_rng(0)) for n in range(7)]
+    alone = [collate([example], widths=Widths(24)) for example in examples]
+    expected = sum(float(CausalLM().losses(training.model, part)["words"].detach()) for part in alone)
+    found = Heldout(CausalLM(), rows, training.example, 24, batch).loss(training.model)
+    assert found == pytest.approx(expected / sum(part.counts["words"] for part in alone), rel=1e-5)
     assert found != pytest.approx(math.log(rows.store.vocab_size), rel=1e-3)
     assert all(weight.grad is None for weight in training.model.parameters())
 

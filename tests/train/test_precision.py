@@ -66,7 +66,7 @@ def test_bfloat16_weights_follow_float32_masters(
     rule = optimizer.build(masters.items())
     for step in range(4):
         micro = training.batches(step)
-        count = sum(batch.count for batch in micro)
+        count = sum(batch.counts["words"] for batch in micro)
         for group in rule.param_groups:
             group["lr"] = group["lr_scale"]
         sums = {name: torch.zeros_like(master) for name, master in masters.items()}
@@ -74,7 +74,7 @@ def test_bfloat16_weights_follow_float32_masters(
             for name, weight in plain.named_parameters():
                 weight.data = masters[name].detach().bfloat16()
                 weight.grad = None
-            (CausalLM().loss(plain, batch) / count).backward()
+            (CausalLM().losses(plain, batch)["words"] / count).backward()
             for name, weight in plain.named_parameters():
                 assert weight.grad is not None
                 assert weight.grad.dtype == torch.bfloat16
@@ -118,7 +118,7 @@ def test_a_float32_model_is_its_own_master(make_training: Callable[..., Training
 
 def test_gradients_are_kept_once(make_training: Callable[..., Training]) -> None:
     training = make_training(precision="bf16")
-    CausalLM().loss(training.model, training.batches(0)[0]).backward()
+    CausalLM().losses(training.model, training.batches(0)[0])["words"].backward()
     assert all(weight.grad is None for weight in training.model.parameters())
     assert all(master.grad is not None for master in training.masters.named.values())
 

@@ -1,0 +1,214 @@
+"""How documents of all lengths become rows: the choices of ``pretrain.rows``.
+
+========  ===========================================================================================
+stream    full rows of one endless stream, documents cut where a row ends; for causal models
+packed    whole documents side by side, as many as fit; what is longer than a row is cut first
+padded    a document a row, padded to the full length: simple and wasteful
+bucketed  documents of like length together, as many as hold the tokens of a step; padded to the longest
+========  ===========================================================================================
+
+Documents never see each other in any of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from danlu.corpus.batches import EqualGroups, Group, MakeExample, StepBatches
+from danlu.corpus.documents import Cuts, DocumentRows, chunks, heads, tails
+from danlu.corpus.packing import best_fit
+from danlu.corpus.rows import Form, Ints, Rows, Widths, longest_body
+from danlu.corpus.store import TokenStore
+from danlu.corpus.stream import StreamRows
+from danlu.errors import InputError, RecipeError
+from danlu.recipe import Choice
+
+WIDTH_STEP = 64
+"""Bucketed rows are padded to multiples of this: few shapes, which are compiled once each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much of the text a step takes."""
+
+    batch: int
+    """Rows a step, each as long as the form has room."""
+    micro_batch: int
+    """Rows at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """The rows of a store, and how steps are made of them."""
+
+    rows: Rows
+    batches: StepBatches
+    steps_per_epoch: float
+
+
+class Reading(Protocol):
+    """A choice of rows."""
+
+    def rows(self, store: TokenStore, form: Form, *, seed: int) -> Rows:
+        """Rows by number, for whoever wants to look at some of them."""
+        ...
+
+    def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
+        """Rows and steps."""
+        ...
+
+
+class Stream(Choice):
+    """One endless stream: no padding and nothing lost; documents are cut wherever a row ends."""
+
+    def rows(self, store: TokenStore, form: Form, *, seed: int) -> Rows:
+        return StreamRows(store, self._length(form), seed)
+
+    def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
+        return _equal(self.rows(store, form, seed=seed), form, example, size)
+
+    def _length(self, form: Form) -> int:
+        widths = form.widths(np.array([64]))
+        if int(widths.inputs[0]) > 65 or np.asarray(widths.source).any():
+            raise RecipeError(
+                "pretrain.rows: stream is for objectives that read the text as it stands; choose packed, padded or "
+                "bucketed (choices: packed, padded, bucketed)"
+            )
+        return int(form.room.inputs)
+
+
+class Documents(Choice):
+    """What the readings by document share."""
+
+    long: Literal["chunk", "head", "tail"] = "chunk"
+    """Documents that are too long: cut into chunks, or only their first or last tokens are read."""
+    overlap: int = Field(default=0, ge=0)
+    """Tokens of the chunk before that a chunk repeats; those are seen and, in causal models, not scored again."""
+
+    def cuts(self, store: TokenStore, form: Form) -> Cuts:
+        """Pieces of which the objective can make something.
+
+        Raises:
+            RecipeError: chunks would overlap whole.
+            InputError: there are none.
+        """
+        longest = longest_body(form)
+        if self.long == "chunk":
+            if self.overlap >= longest:
+                raise RecipeError(
+                    f"pretrain.rows.overlap must be below {longest}, the tokens of a chunk; got {self.overlap}"
+                )
+            found = chunks(store, longest=longest, overlap=self.overlap)
+        else:
+            found = (heads if self.long == "head" else tails)(store, longest=longest)
+        kept = np.flatnonzero(np.asarray(form.widths(found.bodies).inputs) > 0)
+        if not len(kept):
+            raise InputError("pretrain.objective: no document is long enough for it")
+        return found[kept]
+
+
+class Packed(Documents):
+    """Whole documents side by side, as many as fit into a row (best fit); little padding, nothing lost."""
+
+    def rows(self, store: TokenStore, form: Form, *, seed: int) -> Rows:
+        cuts = self.cuts(store, form)
+        order, borders = best_fit(form.widths(cuts.bodies), form.room)
+        return DocumentRows(store, cuts[order], borders, seed)
+
+    def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
+        return _equal(self.rows(store, form, seed=seed), form, example, size)
+
+
+class Padded(Documents):
+    """A document, or a chunk of one, in a row of its own, padded to the full length."""
+
+    def rows(self, store: TokenStore, form: Form, *, seed: int) -> Rows:
+        cuts = self.cuts(store, form)
+        return DocumentRows(store, cuts, np.arange(len(cuts) + 1), seed)
+
+    def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
+        return _equal(self.rows(store, form, seed=seed), form, example, size)
+
+
+class Bucketed(Documents):
+    """As many documents a step as hold its tokens, those of like length together, padded to the longest of them."""
+
+    def rows(self, store: TokenStore, form: Form, *, seed: int) -> Rows:
+        cuts = self.cuts(store, form)
+        return DocumentRows(store, cuts, np.arange(len(cuts) + 1), seed)
+
+    def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
+        cuts = self.cuts(store, form)
+        rows = DocumentRows(store, cuts, np.arange(len(cuts) + 1), seed, shuffled=False)
+        steps = _Buckets(form.widths(cuts.bodies), form.room, size, seed)
+        return Reader(rows, StepBatches(rows, example, steps), float(steps.per_epoch))
+
+
+@dataclass
+class _Buckets:
+    """Steps of as many rows as hold ``batch`` full rows' tokens; the same steps in another order each epoch."""
+
+    widths: Widths
+    """Of every row."""
+    room: Widths
+    size: Size
+    seed: int
+    _steps: list[Ints] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        count = len(self.widths.inputs)
+        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, 4])))
+        order = generator.permutation(count)
+        ends = np.cumsum(self._costs[order])
+        step_of = (ends - 1) // (self.size.batch * self._full)
+        self._steps = np.split(order, np.flatnonzero(np.diff(step_of)) + 1)
+
+    @property
+    def per_epoch(self) -> int:
+        return len(self._steps)
+
+    @property
+    def _costs(self) -> Ints:
+        return np.asarray(self.widths.inputs + np.asarray(self.widths.source), dtype=np.int64)
+
+    @property
+    def _full(self) -> int:
+        return int(self.room.inputs) + int(self.room.source)
+
+    def __call__(self, step: int) -> list[Group]:
+        epoch, place = divmod(step, self.per_epoch)
+        sequence = np.random.SeedSequence([self.seed, epoch, 5])
+        which = int(np.random.Generator(np.random.Philox(sequence)).permutation(self.per_epoch)[place])
+        rows = self._steps[which]
+        rows = rows[np.argsort(-self._costs[rows], kind="stable")]
+        groups: list[Group] = []
+        while len(rows):
+            widths = self._padded(rows[0])
+            count = max(1, self.size.micro_batch * self._full // (widths.inputs + widths.source))
+            first = epoch * len(self.widths.inputs)
+            groups.append(Group((first + rows[:count]).tolist(), self._together(rows[:count])))
+            rows = rows[count:]
+        return groups
+
+    def _together(self, rows: Ints) -> Widths:
+        each = [self._padded(row) for row in rows]
+        return Widths(max(one.inputs for one in each), max(one.source for one in each))
+
+    def _padded(self, row: int) -> Widths:
+        source = np.broadcast_to(np.asarray(self.widths.source), self.widths.inputs.shape)
+        return Widths(
+            _up(int(self.widths.inputs[row]), int(self.room.inputs)), _up(int(source[row]), int(self.room.source))
+        )
+
+
+def _up(width: int, most: int) -> int:
+    return min(most, -(-width // WIDTH_STEP) * WIDTH_STEP)
+
+
+def _equal(rows: Rows, form: Form, example: MakeExample, size: Size) -> Reader:
+    groups = EqualGroups(size.batch, size.micro_batch, form.room)
+    return Reader(rows, StepBatches(rows, example, groups), rows.per_epoch / size.batch)
