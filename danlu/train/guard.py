@@ -78,7 +78,7 @@ class Guard:
         self.in_a_row += 1
         say(f"step {step + 1} is left out: {why}")
         if self.in_a_row >= self.settings.patience:
-            raise DivergedError(f"{self.in_a_row} steps in a row were left out, the last one, {step + 1}, because {why}")
+            raise DivergedError(f"{self.in_a_row} steps in a row were left out, the last one, step {step + 1}: {why}")
         return False
 
     def _objection(self, loss: float, norm: float) -> str | None:
