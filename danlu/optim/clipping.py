@@ -53,8 +53,8 @@ class ClipValue(Choice):
     def clip(self, parameters: Iterable[Tensor]) -> Tensor:
         gradients = _gradients(parameters)
         norm = _norm(gradients)
-        torch._foreach_clamp_min_(gradients, -self.limit)
-        torch._foreach_clamp_max_(gradients, self.limit)
+        for gradient in gradients:
+            gradient.clamp_(-self.limit, self.limit)
         return norm
 
 
