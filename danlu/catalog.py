@@ -45,6 +45,10 @@ CATALOG: dict[str, dict[str, str]] = {
         "hash": "danlu.corpus.split:HashSplit",
         "tail": "danlu.corpus.split:TailSplit",
     },
+    "segmenter": {
+        "jieba": "danlu.text.words:Jieba",
+        "characters": "danlu.text.words:Characters",
+    },
     "model": {
         "gpt": "danlu.nn.families:GPT",
         "llama": "danlu.nn.families:Llama",
