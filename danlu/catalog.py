@@ -40,6 +40,7 @@ CATALOG: dict[str, dict[str, str]] = {
     "tokenizer": {
         "bpe": "danlu.tokenizers.bpe:BPE",
         "char": "danlu.tokenizers.char:Char",
+        "wordpiece": "danlu.tokenizers.wordpiece:WordPiece",
     },
     "split": {
         "hash": "danlu.corpus.split:HashSplit",

@@ -1,6 +1,6 @@
 """A tokenizer: text to token ids and back, of whichever kind the folder holds.
 
-Byte-level and character BPE are trained here; WordPiece (BERT), Unigram (T5) and SentencePiece's BPE (Llama 2) come
+Byte-level BPE, characters and WordPiece (BERT) are trained here; Unigram (T5) and SentencePiece's BPE (Llama 2) come
 with imported models. Text that looks like a special token is text: ``encode("<|endoftext|>")`` never gives the one
 token that parts documents. Stock ``transformers`` does the same when called with ``split_special_tokens=True``.
 Unigram is the exception for both: its special tokens are pieces like others.
