@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from danlu.corpus.batches import Batch, Example
+from danlu.corpus.marks import Unit
 from danlu.corpus.reading import Packed, Reading
 from danlu.corpus.rows import Ints, Piece, Widths
 from danlu.corpus.store import TokenStore
@@ -33,7 +34,7 @@ class Objective(Choice):
     """Of the models that can learn it."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Roles of special tokens, and ``sentinels``, without which it cannot be."""
-    marks: ClassVar[tuple[str, ...]] = ()
+    marks: ClassVar[tuple[Unit, ...]] = ()
     """Which of ``pack.marks`` it reads."""
     reading: ClassVar[Reading] = Packed()
     """How it reads documents unless ``pretrain.rows`` says otherwise."""
@@ -89,8 +90,7 @@ class Objective(Choice):
                 f"pretrain.objective needs the special tokens {', '.join(lacking)}, which the tokenizer lacks: "
                 f"set tokenizer.special to [{sets}]"
             )
-        marked = getattr(store, "mark_names", ())
-        unmarked = [name for name in self.marks if name not in marked]
+        unmarked = [unit for unit in self.marks if unit not in store.marked]
         if unmarked:
             raise RecipeError(
                 f"pretrain.objective needs to know where {', '.join(unmarked)} begin: "

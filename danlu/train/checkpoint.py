@@ -5,7 +5,8 @@ it and a manifest of hashes::
 
     model.safetensors config.json …   the weights, and the tokenizer; stock transformers loads them
     training/optimizer.safetensors    the optimizer's tensors
-    training/state.json               the step, the tokens seen, the optimizer's numbers
+    training/average.safetensors      the averaged weights, where there are such
+    training/state.json               the step, the tokens seen, the optimizer's numbers, the training's history
     manifest.json                     SHA-256 of every other file, written last
 
 A save goes into a hidden folder first; every file and folder is synced before the rename, and the
@@ -19,7 +20,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from danlu.nn.transformer import Transformer
 KEEP = 2
 """Checkpoints kept, so that one damaged on the disk does not end the run."""
 
+AVERAGE = "average.safetensors"
 NEEDED = ("config.json", "model.safetensors", "training/optimizer.safetensors", "training/state.json")
 """Files without which a checkpoint is none; a manifest that lacks one is damaged."""
 
@@ -53,6 +55,10 @@ class TrainingState:
     """Float32, by the names of :class:`Transformer`."""
     optimizer: dict[str, Any]
     """``optimizer.state_dict()``."""
+    history: dict[str, Any] = field(default_factory=dict)
+    """What else the next steps depend on, in plain JSON."""
+    average: dict[str, Tensor] = field(default_factory=dict)
+    """The running average of the weights, where there is one."""
 
 
 def save_checkpoint(
@@ -153,8 +159,11 @@ def _write(hidden: Path, state: TrainingState, config: TransformerConfig, tokeni
     save_model(as_model(state.weights, config), hidden, tokenizer=tokenizer)
     tensors, rest = _flatten(state.optimizer)
     safetensors.torch.save_file(tensors, hidden / "training" / "optimizer.safetensors")
+    if state.average:
+        safetensors.torch.save_file(state.average, hidden / "training" / AVERAGE)
     # Not write_json, which turns what it does not know into text: that would not come back.
-    numbers = json.dumps({"step": state.step, "tokens": state.tokens, "optimizer": rest}, indent=1)
+    known = {"step": state.step, "tokens": state.tokens, "history": state.history, "optimizer": rest}
+    numbers = json.dumps(known, indent=1)
     atomic_write(hidden / "training" / "state.json", numbers.encode())
     files = sorted(path for path in hidden.rglob("*") if path.is_file())
     for path in files:
@@ -174,11 +183,16 @@ def _read_manifest(path: Path) -> dict[str, str] | None:
 
 def _load(path: Path) -> TrainingState:
     state = json.loads((path / "training" / "state.json").read_text(encoding="utf-8"))
-    mapped = safetensors.torch.load_file(path / "training" / "optimizer.safetensors")
-    # Copied: a mapped file would hold its room on the disk after it is removed.
-    tensors = {name: tensor.clone() for name, tensor in mapped.items()}
+    tensors = _read_tensors(path / "training" / "optimizer.safetensors")
+    average = _read_tensors(path / "training" / AVERAGE) if (path / "training" / AVERAGE).exists() else {}
     weights = {name: weight.detach() for name, weight in load_model(path).named_parameters()}
-    return TrainingState(state["step"], state["tokens"], weights, _gather(tensors, state["optimizer"]))
+    optimizer = _gather(tensors, state["optimizer"])
+    return TrainingState(state["step"], state["tokens"], weights, optimizer, state["history"], average)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """Copied: a mapped file would hold its room on the disk after it is removed."""
+    return {name: tensor.clone() for name, tensor in safetensors.torch.load_file(path).items()}
 
 
 def _remove_old(folder: Path, *, newest: Path) -> None:
