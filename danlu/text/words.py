@@ -44,7 +44,7 @@ class Jieba(Choice):
     """Let a hidden Markov model join characters to words that the dictionary lacks, most of them names."""
 
     def make(self) -> Segment:
-        import rjieba  # loads its dictionary, 60 MB, which all in this process share
+        import rjieba  # its dictionary, 60 MB, is shared by all in this process
 
         return lambda run: rjieba.cut(run, self.new_words)
 
