@@ -1,4 +1,4 @@
-"""The n-gram model against the equations of Chen & Goodman, written out with dictionaries, and against what must be so."""
+"""The n-gram model against the equations of Chen & Goodman in dictionaries, and against what must be so."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def corpora(draw: st.DrawFn) -> tuple[Documents, Documents, int, int]:
     return draw(documents), draw(documents), draw(st.integers(1, 6)), vocab_size
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(corpora())
 def test_equals_the_equations_one_probability_at_a_time(case: tuple[Documents, Documents, int, int]) -> None:
     train, heldout, order, vocab_size = case
@@ -128,7 +128,7 @@ def test_estimated_discounts_are_met_and_equal_the_equations() -> None:
         np.testing.assert_allclose(np.exp(-costs), expected, rtol=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(corpora().filter(lambda case: case[3] <= 40), st.lists(st.integers(1, 39), max_size=6))
 def test_probabilities_sum_to_one_behind_any_context(
     case: tuple[Documents, Documents, int, int], context: list[int]
