@@ -49,7 +49,7 @@ class Level:
     """Interpolated with all orders below."""
     kept_C: Floats
     """The share of each context that goes to the order below."""
-    best_C: Ints
+    best_C: NDArray[np.uint32]
     """The most likely token of each context."""
     discounts: tuple[float, float, float]
     """Taken from n-grams that occur once, twice, more often."""
@@ -61,8 +61,8 @@ class NGram(Settings):
     order: int = Field(default=5, ge=1, le=10)
     """Tokens of the longest n-gram, the foreseen one included."""
     max_tokens: int = Field(default=10_000_000, ge=1, lt=2**31)
-    """Training tokens that are counted, of documents drawn at random where there are more; each takes about 150 bytes
-    of memory."""
+    """Training tokens that are counted, of documents drawn at random where there are more; at 5 tokens
+    an n-gram each takes up to some 250 bytes of memory."""
 
     def train(self, store: TokenStore, *, seed: int) -> KneserNey:
         """Count the n-grams of ``store``, or of as many of its documents, drawn by ``seed``, as ``max_tokens`` allows.
@@ -142,8 +142,8 @@ class Counted:
     keys_G: Ints
     shorter_G: NDArray[np.int32]
     """The n-gram without its first token, one order below."""
-    counts_G: Ints
-    beginnings_G: Ints
+    counts_G: NDArray[np.int32]
+    beginnings_G: NDArray[np.int32]
     """How often it stands at the beginning of a document."""
 
 
@@ -197,8 +197,8 @@ def _count(
     counted = Counted(
         keys_G=keys[first],
         shorter_G=ids_N[ends[first]] if below else np.zeros(len(first), dtype=np.int32),
-        counts_G=np.diff(first, append=len(keys)),
-        beginnings_G=np.bincount(longer_ids_N[depth_N == order - 2], minlength=len(first)),
+        counts_G=np.diff(first, append=len(keys)).astype(np.int32),
+        beginnings_G=np.bincount(longer_ids_N[depth_N == order - 2], minlength=len(first)).astype(np.int32),
     )
     return counted, longer_ids_N
 
@@ -206,10 +206,11 @@ def _count(
 def _smoothed(counted: list[Counted], vocab_size: int) -> list[Level]:
     """The levels, from single tokens upwards."""
     levels: list[Level] = []
-    lower_G, best_C, highest_C = np.array([1 / vocab_size]), np.zeros(1, dtype=np.int64), np.array([1 / vocab_size])
+    lower_G = highest_C = np.array([1 / vocab_size])
+    best_C = np.zeros(1, dtype=np.uint32)
     shorter_C = np.zeros(1, dtype=np.int32)  # the context of each context without its first token
     for order, now in enumerate(counted, start=1):
-        counts_G = now.counts_G
+        counts_G: NDArray[Any] = now.counts_G
         if order < len(counted):
             counts_G = np.bincount(counted[order].shorter_G, minlength=len(now.keys_G)) + now.beginnings_G
         discounts = _discounts(counts_G)
@@ -226,7 +227,9 @@ def _smoothed(counted: list[Counted], vocab_size: int) -> list[Level]:
     return levels
 
 
-def _better(keys_G: Ints, probabilities_G: Floats, best_C: Ints, highest_C: Floats, vocab_size: int) -> None:
+def _better(
+    keys_G: Ints, probabilities_G: Floats, best_C: NDArray[np.uint32], highest_C: Floats, vocab_size: int
+) -> None:
     """Where one of a context's own n-grams beats what the order below makes most likely, put it in its place.
 
     No other token can: those that did not occur behind the context keep the order of the level below.
