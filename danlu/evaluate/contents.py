@@ -99,7 +99,7 @@ def heldout_section(run: RunFolder) -> Section | None:
         counts = (f"{group['documents']:,}", f"{group['tokens']:,}")
         rows.append((language, *counts, *_losses(group)))
         if baseline is not None:
-            rows.append((f"{baseline['order']}-gram model", "", "", *_losses(_groups(baseline)[language])))
+            rows.append((f"{baseline['order']}-gram", "", "", *_losses(_groups(baseline)[language])))
     note = (
         f"Every token of the held-out documents, in float32, in rows of {summary['row_tokens']:,} that do not overlap; "
         "documents do not see each other. Bits per byte include what it costs to foresee each document's end. "
@@ -132,7 +132,7 @@ def _about_baseline(baseline: Mapping[str, Any]) -> str:
     order, seen, there = (baseline[name] for name in ("order", "tokens", "train_tokens"))
     counted = f"the {there:,} training tokens" if seen == there else f"{seen:,} of the {there:,} training tokens"
     return (
-        f"The {order}-gram model is what counting alone foresees: interpolated modified Kneser-Ney smoothing "
+        f"The {order}-gram lines say what counting alone foresees: interpolated modified Kneser-Ney smoothing "
         f"(Chen and Goodman 1999) on {counted}, with the same tokens to foresee."
     )
 

@@ -155,11 +155,11 @@ def test_the_baseline_stands_below_each_line(run: RunFolder, recipe: Recipe, the
     summary["baseline"] = {"order": 4, "tokens": 900, "train_tokens": there, "all": worse, "languages": languages}
     path.write_text(json.dumps(summary))
     text = Page(write_report(run, recipe).read_text()).text
-    assert text.count("4-gram model 3.250 1.082 1.010–1.150 25.79 41.0%") == 3
+    assert text.count("4-gram 3.250 1.082 1.010–1.150 25.79 41.0%") == 3
     assert counted in text
     table = (run.path / "report.md").read_text().partition("## Held-out documents")[2]
     firsts = re.findall(r"^\| ([^|]*?) \|", table, flags=re.MULTILINE)[2:8]
-    assert firsts == ["en", "4-gram model", "zh", "4-gram model", "all", "4-gram model"]
+    assert firsts == ["en", "4-gram", "zh", "4-gram", "all", "4-gram"]
 
 
 def test_samples_are_text_whatever_they_hold(run: RunFolder, recipe: Recipe) -> None:
