@@ -29,7 +29,17 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from danlu.errors import CheckpointError, OutputError
-from danlu.files import atomic_write, hash_file, read_json, sync_file, sync_folder, write_json, writing
+from danlu.files import (
+    atomic_write,
+    hash_file,
+    make_folder,
+    read_json,
+    remove_folder,
+    sync_file,
+    sync_folder,
+    write_json,
+    writing,
+)
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.folder import load_model, save_model
 from danlu.nn.transformer import Transformer
@@ -68,13 +78,13 @@ def save_checkpoint(
     final = folder / f"step-{state.step:08d}"
     try:
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             for left in folder.glob(".step-*"):  # by a process that was killed
-                shutil.rmtree(left)
+                remove_folder(left)
             if final.exists():
                 if find_damage(final) is None:
                     return final
-                shutil.rmtree(final)
+                remove_folder(final)
             hidden = folder / f".{final.name}.partial"
             try:
                 _write(hidden, state, config, tokenizer)
@@ -83,10 +93,10 @@ def save_checkpoint(
                 raise
             hidden.rename(final)
             sync_folder(folder)
-            sync_folder(folder.parent)
+            sync_folder(folder.parent)  # where a process was killed just after it had made the folder
+            _remove_old(folder, newest=final)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write to {final}: {error}") from error
-    _remove_old(folder, newest=final)
     return final
 
 
@@ -109,8 +119,9 @@ def load_newest(folder: Path, say: Callable[[str], None]) -> TrainingState | Non
         damage = find_damage(path)
         if damage is None:
             state = _load(path)
-            for damaged in found[place + 1 :]:
-                _remove(damaged)
+            with writing(folder):
+                for damaged in found[place + 1 :]:
+                    _remove(damaged)
             return state
         then = f"going on from {found[place - 1].name}" if place else "and there is no earlier one"
         say(f"checkpoint {path} is damaged ({damage}); {then}")
@@ -153,6 +164,7 @@ def _write(hidden: Path, state: TrainingState, config: TransformerConfig, tokeni
     save_model(as_model(state.weights, config), hidden, tokenizer=tokenizer)
     tensors, rest = _flatten(state.optimizer)
     safetensors.torch.save_file(tensors, hidden / "training" / "optimizer.safetensors")
+    (hidden / "training" / "optimizer.safetensors").chmod(0o644)  # as every other file
     # Not write_json, which turns what it does not know into text: that would not come back.
     numbers = json.dumps({"step": state.step, "tokens": state.tokens, "optimizer": rest}, indent=1)
     atomic_write(hidden / "training" / "state.json", numbers.encode())
@@ -184,18 +196,17 @@ def _load(path: Path) -> TrainingState:
 def _remove_old(folder: Path, *, newest: Path) -> None:
     """Keep ``newest`` and those just before it."""
     earlier = [path for path in checkpoints(folder) if _step(path) < _step(newest)]
-    with writing(folder):
-        for path in earlier[: len(earlier) - (KEEP - 1)]:
-            _remove(path)
+    for path in earlier[: len(earlier) - (KEEP - 1)]:
+        _remove(path)
 
 
 def _remove(path: Path) -> None:
     """Delete a checkpoint; a process that is killed on the way leaves no part of it under its name."""
     hidden = path.with_name(f".{path.name}.removed")
     if hidden.exists():
-        shutil.rmtree(hidden)
+        remove_folder(hidden)
     path.rename(hidden)
-    shutil.rmtree(hidden)
+    remove_folder(hidden)
 
 
 def _step(path: Path) -> int:
