@@ -30,7 +30,17 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from danlu.errors import CheckpointError, OutputError
-from danlu.files import atomic_write, hash_file, read_json, sync_file, sync_folder, write_json, writing
+from danlu.files import (
+    atomic_write,
+    hash_file,
+    make_folder,
+    read_json,
+    remove_folder,
+    sync_file,
+    sync_folder,
+    write_json,
+    writing,
+)
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.folder import load_model, save_model
 from danlu.nn.transformer import Transformer
@@ -74,13 +84,13 @@ def save_checkpoint(
     final = folder / f"step-{state.step:08d}"
     try:
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             for left in folder.glob(".step-*"):  # by a process that was killed
-                shutil.rmtree(left)
+                remove_folder(left)
             if final.exists():
                 if find_damage(final) is None:
                     return final
-                shutil.rmtree(final)
+                remove_folder(final)
             hidden = folder / f".{final.name}.partial"
             try:
                 _write(hidden, state, config, tokenizer)
@@ -89,10 +99,10 @@ def save_checkpoint(
                 raise
             hidden.rename(final)
             sync_folder(folder)
-            sync_folder(folder.parent)
+            sync_folder(folder.parent)  # where a process was killed just after it had made the folder
+            _remove_old(folder, newest=final)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write to {final}: {error}") from error
-    _remove_old(folder, newest=final)
     return final
 
 
@@ -115,8 +125,9 @@ def load_newest(folder: Path, say: Callable[[str], None]) -> TrainingState | Non
         damage = find_damage(path)
         if damage is None:
             state = _load(path)
-            for damaged in found[place + 1 :]:
-                _remove(damaged)
+            with writing(folder):
+                for damaged in found[place + 1 :]:
+                    _remove(damaged)
             return state
         then = f"going on from {found[place - 1].name}" if place else "and there is no earlier one"
         say(f"checkpoint {path} is damaged ({damage}); {then}")
@@ -158,9 +169,9 @@ def _write(hidden: Path, state: TrainingState, config: TransformerConfig, tokeni
     (hidden / "training").mkdir(parents=True)
     save_model(as_model(state.weights, config), hidden, tokenizer=tokenizer)
     tensors, rest = _flatten(state.optimizer)
-    safetensors.torch.save_file(tensors, hidden / "training" / "optimizer.safetensors")
+    _save_tensors(tensors, hidden / "training" / "optimizer.safetensors")
     if state.average:
-        safetensors.torch.save_file(state.average, hidden / "training" / AVERAGE)
+        _save_tensors(state.average, hidden / "training" / AVERAGE)
     # Not write_json, which turns what it does not know into text: that would not come back.
     known = {"step": state.step, "tokens": state.tokens, "history": state.history, "optimizer": rest}
     numbers = json.dumps(known, indent=1)
@@ -190,6 +201,11 @@ def _load(path: Path) -> TrainingState:
     return TrainingState(state["step"], state["tokens"], weights, optimizer, state["history"], average)
 
 
+def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    safetensors.torch.save_file(tensors, path)
+    path.chmod(0o644)  # as every other file
+
+
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     """Copied: a mapped file would hold its room on the disk after it is removed."""
     return {name: tensor.clone() for name, tensor in safetensors.torch.load_file(path).items()}
@@ -198,18 +214,17 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 def _remove_old(folder: Path, *, newest: Path) -> None:
     """Keep ``newest`` and those just before it."""
     earlier = [path for path in checkpoints(folder) if _step(path) < _step(newest)]
-    with writing(folder):
-        for path in earlier[: len(earlier) - (KEEP - 1)]:
-            _remove(path)
+    for path in earlier[: len(earlier) - (KEEP - 1)]:
+        _remove(path)
 
 
 def _remove(path: Path) -> None:
     """Delete a checkpoint; a process that is killed on the way leaves no part of it under its name."""
     hidden = path.with_name(f".{path.name}.removed")
     if hidden.exists():
-        shutil.rmtree(hidden)
+        remove_folder(hidden)
     path.rename(hidden)
-    shutil.rmtree(hidden)
+    remove_folder(hidden)
 
 
 def _step(path: Path) -> int:
