@@ -40,10 +40,15 @@ CATALOG: dict[str, dict[str, str]] = {
     "tokenizer": {
         "bpe": "danlu.tokenizers.bpe:BPE",
         "char": "danlu.tokenizers.char:Char",
+        "wordpiece": "danlu.tokenizers.wordpiece:WordPiece",
     },
     "split": {
         "hash": "danlu.corpus.split:HashSplit",
         "tail": "danlu.corpus.split:TailSplit",
+    },
+    "segmenter": {
+        "jieba": "danlu.text.words:Jieba",
+        "characters": "danlu.text.words:Characters",
     },
     "model": {
         "gpt": "danlu.nn.families:GPT",
@@ -77,13 +82,30 @@ CATALOG: dict[str, dict[str, str]] = {
         "bucketed": "danlu.corpus.reading:Bucketed",
     },
     "optimizer": {
+        "adafactor": "danlu.optim.adafactor:Adafactor",
+        "adagrad": "danlu.optim.adagrad:Adagrad",
+        "adam": "danlu.optim.adam:Adam",
         "adamw": "danlu.optim.adamw:AdamW",
+        "lion": "danlu.optim.lion:Lion",
         "muon": "danlu.optim.muon:Muon",
         "normuon": "danlu.optim.normuon:NorMuon",
+        "rmsprop": "danlu.optim.rmsprop:RMSProp",
+        "sgd": "danlu.optim.sgd:SGD",
+        "soap": "danlu.optim.soap:SOAP",
     },
     "schedule": {
+        "constant": "danlu.optim.schedules:Constant",
         "cosine": "danlu.optim.schedules:Cosine",
+        "inverse_sqrt": "danlu.optim.schedules:InverseSqrt",
+        "linear": "danlu.optim.schedules:Linear",
+        "plateau": "danlu.optim.schedules:Plateau",
         "wsd": "danlu.optim.schedules:WarmupStableDecay",
+    },
+    "clipping": {
+        "adaptive": "danlu.optim.clipping:ClipAdaptive",
+        "none": "danlu.optim.clipping:NoClipping",
+        "norm": "danlu.optim.clipping:ClipNorm",
+        "value": "danlu.optim.clipping:ClipValue",
     },
     "search": {
         "beam": "danlu.generate.beam:Beam",

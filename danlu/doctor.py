@@ -24,6 +24,7 @@ OPTIONAL = {
     "gguf": "reads the files of llama.cpp: danlu import model.gguf",
     "huggingface_hub": "fetches models by name: danlu import org/model",
     "llguidance": "answers of a given form: generate.sampling.regex, json_schema",
+    "pytorch_optimizer": "has more optimizers: pretrain.optimizer lion, soap",
     "tensorboard": "shows a run's curves in a browser: tensorboard --logdir runs",
     "transformers": "loads what danlu export writes; danlu verify models compares with it",
 }

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import SkipValidation
+from pydantic import SkipValidation, model_validator
 
+from danlu.corpus.marks import BITS, Marker, Marks, Unit
 from danlu.corpus.split import HashSplit, Part, Split
 from danlu.corpus.store import StoreWriter, TokenStore
 from danlu.errors import InputError
@@ -16,6 +18,8 @@ from danlu.log import progress, say
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage
 from danlu.text.document import Document, read_documents
+from danlu.text.lexicon import Lexicon
+from danlu.text.words import Jieba, Segmenter
 from danlu.tokenizers.tokenizer import Tokenizer
 
 PARTS: tuple[Part, Part] = ("train", "heldout")
@@ -30,22 +34,57 @@ class Pack(Stage):
 
     split: Annotated[SkipValidation[Split], OneOf("split")] = HashSplit()
     """What is held out."""
+    marks: tuple[Unit, ...] = ()
+    """What to mark the beginnings of, beside the tokens: words, phrases, sentences. Whole-word masking needs words."""
+    segmenter: Annotated[SkipValidation[Segmenter], OneOf("segmenter")] = Jieba()
+    """How runs of Chinese characters are cut into words."""
+    lexicon: Path | None = None
+    """A UTF-8 file of phrases and names, one a line; what follows a tab there is left out. Phrases need it."""
+
+    @model_validator(mode="after")
+    def _phrases_have_a_lexicon(self) -> Pack:
+        if "phrases" in self.marks and self.lexicon is None:
+            raise ValueError("marks of phrases need a lexicon; name its file as pack.lexicon")
+        if "phrases" not in self.marks and self.lexicon is not None:
+            raise ValueError("lexicon has no effect without phrases among pack.marks")
+        return self
+
+    def external_files(self) -> list[Path]:
+        if self.lexicon is None:
+            return []
+        if not self.lexicon.is_file():
+            raise InputError(f"pack.lexicon: there is no file {self.lexicon}")
+        return [self.lexicon]
+
+    @property
+    def marked(self) -> tuple[Unit, ...]:
+        """What is marked, in the order of their bits."""
+        return tuple(unit for unit in BITS if unit in self.marks)
+
+    def marker(self) -> Marker | None:
+        """What finds the beginnings; None where nothing is marked.
+
+        Raises:
+            InputError: the lexicon cannot be read.
+        """
+        lexicon = None if self.lexicon is None else Lexicon.read(self.lexicon)
+        return Marker(self.marked, self.segmenter, lexicon) if self.marked else None
 
     def run(self, job: Job) -> Figures:
-        tokenizer = Tokenizer.load(job.inputs["tokenizer"])
+        tokenizer, marker = Tokenizer.load(job.inputs["tokenizer"]), self.marker()
         pieces = (piece for document in read_documents(job.inputs["clean"]) for piece in self.split.parts(document))
         with ExitStack() as stack, progress("pack", None, "documents") as bar:
             writers = {
                 part: stack.enter_context(
-                    StoreWriter(job.out / part, vocab_size=tokenizer.vocab_size, eot=tokenizer.eot)
+                    StoreWriter(job.out / part, vocab_size=tokenizer.vocab_size, eot=tokenizer.eot, marks=self.marked)
                 )
                 for part in PARTS
             }
             packed = 0
-            for batch in _batches(pieces, BATCH):
-                encoded = tokenizer.encode_batch([document.text for _, document in batch])
-                for (part, document), ids in zip(batch, encoded, strict=True):
-                    writers[part].add(document, ids)
+            for batch in batches(pieces, BATCH):
+                encoded = encode(tokenizer, [document.text for _, document in batch], marker)
+                for (part, document), (ids, marks) in zip(batch, encoded, strict=True):
+                    writers[part].add(document, ids, marks)
                 packed += len(batch)
                 bar.update(packed)
         stores = {part: TokenStore.open(job.out / part) for part in PARTS}
@@ -67,7 +106,17 @@ class Pack(Stage):
             say(f"pack: no {language} document is held out; the held-out figures will not cover {language}")
 
 
-def _batches(pieces: Iterable[tuple[Part, Document]], size: int) -> Iterator[list[tuple[Part, Document]]]:
+def encode(tokenizer: Tokenizer, texts: list[str], marker: Marker | None) -> Iterator[tuple[list[int], Marks | None]]:
+    """The token ids of each text, and their marks where there is a marker."""
+    if marker is None:
+        yield from ((ids, None) for ids in tokenizer.encode_batch(texts))
+        return
+    for text, (ids, ends) in zip(texts, tokenizer.encode_with_ends(texts), strict=True):
+        yield ids, marker.marks(text, ends)
+
+
+def batches(pieces: Iterable[tuple[Part, Document]], size: int) -> Iterator[list[tuple[Part, Document]]]:
+    """The pieces in lists of ``size``."""
     source = iter(pieces)
     while batch := list(islice(source, size)):
         yield batch

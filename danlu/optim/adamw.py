@@ -1,11 +1,11 @@
-"""AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), from ``torch.optim``, fused."""
+"""Adam with decoupled weight decay (Loshchilov & Hutter 2019, arXiv:1711.05101), from ``torch.optim``, fused."""
 
 from __future__ import annotations
 
 import torch
 from pydantic import Field
 
-from danlu.optim.protocol import Decay, NamedParameters
+from danlu.optim.protocol import Decay, NamedParameters, decay_groups
 from danlu.recipe import Choice
 
 
@@ -22,10 +22,5 @@ class AdamW(Choice):
     """How fast matrices shrink, in shares of the learning rate."""
 
     def build(self, parameters: NamedParameters) -> torch.optim.Optimizer:
-        named = list(parameters)
-        groups = [
-            {"params": [p for _, p in named if p.ndim >= 2], "weight_decay": self.weight_decay, "lr_scale": self.lr},
-            {"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0, "lr_scale": self.lr},
-        ]
-        filled = [group for group in groups if group["params"]]
-        return torch.optim.AdamW(filled, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
+        groups = decay_groups(parameters, lr=self.lr, weight_decay=self.weight_decay)
+        return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)

@@ -2,7 +2,10 @@
 
 Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) replaces a matrix's momentum
 by the nearest orthogonal matrix. The polynomial is Polar Express (Amsel et al. 2025,
-arXiv:2505.16932); matrices of one shape go through it in one batch.
+arXiv:2505.16932); matrices of one shape go through it in one batch. The weights of experts are
+stacks ``[X, R, C]`` of matrices, each of which is orthogonalised by itself.
+
+Axes: N matrices of one shape, X experts, R rows, C columns.
 """
 
 from __future__ import annotations
@@ -93,20 +96,21 @@ class MuonOptimizer(torch.optim.Optimizer):
         for weight in group["params"]:
             if weight.grad is not None:
                 alike[weight.shape].append(weight)
-        for (rows, columns), weights in alike.items():
+        for shape, weights in alike.items():
+            rows, columns = shape[-2:]
             grads = [weight.grad for weight in weights if weight.grad is not None]
             buffers = [self._buffer(weight, "momentum") for weight in weights]
             torch._foreach_lerp_(buffers, grads, 1 - momentum)
-            nesterov = torch.stack(torch._foreach_lerp(grads, buffers, momentum))
-            updates = orthogonalise(nesterov, iterations=known.iterations, bfloat16=self.bfloat16)
-            updates = self._shaped(updates, weights)
+            nesterov_NRC = torch.stack(torch._foreach_lerp(grads, buffers, momentum)).view(-1, rows, columns)
+            updates_NRC = orthogonalise(nesterov_NRC, iterations=known.iterations, bfloat16=self.bfloat16)
+            updates = self._shaped(updates_NRC, weights).reshape(len(weights), *shape).to(weights[0].dtype)
             if known.weight_decay:
                 torch._foreach_mul_(weights, 1 - group["lr"] * known.weight_decay)
             scale = max(1.0, rows / columns) ** 0.5
-            torch._foreach_add_(weights, list(updates.to(weights[0].dtype).unbind()), alpha=-group["lr"] * scale)
+            torch._foreach_add_(weights, list(updates.unbind()), alpha=-group["lr"] * scale)
 
     def _shaped(self, updates_NRC: Tensor, weights: list[Tensor]) -> Tensor:
-        """What else is done to the orthogonal updates of matrices of one shape: nothing."""
+        """What else is done to the orthogonal updates of weights of one shape, N matrices in all: nothing."""
         return updates_NRC
 
     def _adamw(self, group: dict[str, Any]) -> None:

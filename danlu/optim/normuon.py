@@ -35,8 +35,8 @@ class NorMuonOptimizer(MuonOptimizer):
     def _shaped(self, updates_NRC: Tensor, weights: list[Tensor]) -> Tensor:
         beta = self.settings.neuron_beta
         square_NR1 = updates_NRC.square().mean(2, keepdim=True)
-        kept = [self._buffer(weight, "neurons", weight[:, :1]) for weight in weights]
-        torch._foreach_lerp_(kept, list(square_NR1.unbind()), 1 - beta)
-        scale_NR1 = torch.stack(kept).clamp_min(1e-10).rsqrt()
+        kept = [self._buffer(weight, "neurons", weight[..., :1]) for weight in weights]
+        torch._foreach_lerp_(kept, list(square_NR1.view(len(weights), *kept[0].shape).unbind()), 1 - beta)
+        scale_NR1 = torch.stack(kept).view_as(square_NR1).clamp_min(1e-10).rsqrt()
         before, after = square_NR1.sum(1, keepdim=True), (square_NR1 * scale_NR1.square()).sum(1, keepdim=True)
         return updates_NRC * (scale_NR1 * (before / after.clamp_min(1e-12)).sqrt())

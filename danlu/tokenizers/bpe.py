@@ -6,14 +6,16 @@ Sennrich et al. 2016 (BPE); Radford et al. 2019 (on bytes).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Inner
 
 from danlu import log
 from danlu.recipe import Choice
-from danlu.tokenizers.tokenizer import END_OF_TEXT, Tokenizer, tokenizer_config
+from danlu.tokenizers.special import Reserved, SpecialSet
+from danlu.tokenizers.tokenizer import Tokenizer
 
 WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -29,16 +31,27 @@ class BPE(Choice):
     """Byte-level BPE."""
 
     vocab_size: int = Field(default=8192, ge=257, le=1_000_000)
-    """Tokens, with the 256 bytes and ``<|endoftext|>``; a small text may not have so many pairs to merge."""
+    """Tokens, with the 256 bytes and the special ones; a small text may not have so many pairs to merge."""
     min_frequency: int = Field(default=2, ge=1)
     """A pair is merged only if it occurs at least this often."""
     sample_bytes: int = Field(default=100_000_000, ge=1)
     """Of a larger corpus, documents of about this many bytes are learned from; training takes about 25 times as much
     memory."""
+    special: list[SpecialSet] = Field(default=[])
+    """Special tokens besides ``<|endoftext|>``: ``bert`` to mask words (also for BART), ``t5`` to mask spans, ``fim``
+    to fill in the middle. Of several the first decides what ``transformers`` puts around a text."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        self._reserved().check_room(self.vocab_size, others=256, named="256 bytes")
+        return self
+
+    def _reserved(self) -> Reserved:
+        return Reserved.of(self.special)
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
         """Learn merges from ``texts``, which are read once, one at a time."""
-        inner = Inner(models.BPE())
+        reserved, inner = self._reserved(), Inner(models.BPE())
         inner.pre_tokenizer = pre_tokenizers.Sequence(
             [
                 pre_tokenizers.Split(Regex(WORDS), behavior="isolated"),
@@ -49,12 +62,13 @@ class BPE(Choice):
         trainer = trainers.BpeTrainer(
             vocab_size=self.vocab_size,
             min_frequency=self.min_frequency,
-            special_tokens=[END_OF_TEXT],
+            special_tokens=reserved.tokens,
             initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
             show_progress=False,
         )
         inner.train_from_iterator(iter(texts), trainer)
-        tokenizer = Tokenizer(inner, tokenizer_config(bos_token=END_OF_TEXT, eos_token=END_OF_TEXT))
+        reserved.add_template(inner)
+        tokenizer = Tokenizer(inner, reserved.config)
         if tokenizer.vocab_size < self.vocab_size:
             log.say(
                 f"tokenizer: the text has pairs for {tokenizer.vocab_size} tokens only, "

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pydantic import Field
 from tokenizers import Tokenizer as Inner
 from tokenizers import decoders, models
 
 from danlu.recipe import Choice
-from danlu.tokenizers.tokenizer import END_OF_TEXT, UNKNOWN, Tokenizer, tokenizer_config
+from danlu.tokenizers.special import Reserved, SpecialSet
+from danlu.tokenizers.tokenizer import UNKNOWN, Tokenizer
 
 
 class Char(Choice):
@@ -16,6 +18,10 @@ class Char(Choice):
 
     A character that was not there is encoded as ``<|unknown|>`` and decoded as U+FFFD.
     """
+
+    special: list[SpecialSet] = Field(default=[])
+    """Special tokens besides ``<|endoftext|>``: ``bert`` to mask words (also for BART), ``t5`` to mask spans, ``fim``
+    to fill in the middle. Of several the first decides what ``transformers`` puts around a text."""
 
     @property
     def sample_bytes(self) -> None:
@@ -27,10 +33,11 @@ class Char(Choice):
         characters: set[str] = set()
         for text in texts:
             characters.update(text)
-        vocabulary = {token: id for id, token in enumerate([END_OF_TEXT, UNKNOWN, *sorted(characters)])}
+        reserved = Reserved.of(self.special, unknown=UNKNOWN)
+        vocabulary = {token: id for id, token in enumerate([*reserved.tokens, *sorted(characters)])}
         # BPE without merges splits a text into characters, with none of WordLevel's cost a word.
         inner = Inner(models.BPE(vocab=vocabulary, merges=[], unk_token=UNKNOWN, fuse_unk=False))
-        inner.add_special_tokens([END_OF_TEXT, UNKNOWN])
+        inner.add_special_tokens(reserved.tokens)
         inner.decoder = decoders.Fuse()
-        config = tokenizer_config(bos_token=END_OF_TEXT, eos_token=END_OF_TEXT, unk_token=UNKNOWN)
-        return Tokenizer(inner, config)
+        reserved.add_template(inner)
+        return Tokenizer(inner, reserved.config)

@@ -17,7 +17,7 @@ from danlu.tokenizers.charsmap import charsmaps, check_charsmap
 from danlu.tokenizers.conventions import convention
 from danlu.tokenizers.panic import no_panics
 from danlu.tokenizers.sentencepiece import read_sentencepiece
-from danlu.tokenizers.wordpiece import read_vocab_txt
+from danlu.tokenizers.vocab_txt import read_vocab_txt
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """Keys of ``tokenizer_config.json`` that name a token each."""

@@ -1,6 +1,6 @@
 """A tokenizer: text to token ids and back, of whichever kind the folder holds.
 
-Byte-level and character BPE are trained here; WordPiece (BERT), Unigram (T5) and SentencePiece's BPE (Llama 2) come
+Byte-level BPE, characters and WordPiece (BERT) are trained here; Unigram (T5) and SentencePiece's BPE (Llama 2) come
 with imported models. Text that looks like a special token is text: ``encode("<|endoftext|>")`` never gives the one
 token that parts documents. Stock ``transformers`` does the same when called with ``split_special_tokens=True``.
 Unigram is the exception for both: its special tokens are pieces like others.
@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tokenizers
 
 from danlu.errors import InputError
@@ -26,6 +27,8 @@ END_OF_TEXT = "<|endoftext|>"
 """Begins every document, ends every answer; id 0 in the tokenizers that are trained here."""
 UNKNOWN = "<|unknown|>"
 """What a character-level vocabulary gives for a character that it lacks; it is decoded as U+FFFD."""
+
+Ends = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class Tokenizer:
@@ -99,6 +102,14 @@ class Tokenizer:
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """``encode`` of each text, on all cores."""
         return [encoding.ids for encoding in self._inner.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def encode_with_ends(self, texts: list[str]) -> list[tuple[list[int], Ends]]:
+        """``encode_batch``, and for each token behind which character of its text it ends.
+
+        Where several tokens make up a character, each of them ends behind it.
+        """
+        encoded = self._inner.encode_batch(texts, add_special_tokens=False)
+        return [(each.ids, np.array(each.offsets, dtype=np.int64).reshape(-1, 2)[:, 1]) for each in encoded]
 
     def template(self) -> tuple[list[int], list[int]]:
         """The tokens that the tokenizer's own template (its post-processor) puts before and behind a text."""

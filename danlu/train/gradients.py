@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from danlu.corpus.batches import Batch
+from danlu.log import say
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Objective, total_loss
+from danlu.train.memory import is_out_of_memory
 
 
 def count_targets(micro: Sequence[Batch]) -> dict[str, int]:
@@ -20,24 +24,59 @@ def count_targets(micro: Sequence[Batch]) -> dict[str, int]:
     return dict(counts)
 
 
-def gather_gradients(
-    model: Transformer, objective: Objective, micro: Sequence[Batch], counts: dict[str, int]
-) -> tuple[float, dict[str, float]]:
-    """Add the gradient of the whole step to the weights.
+@dataclass
+class Gradients:
+    """Adds the gradient of whole steps to the weights; remembers into how many parts a micro-batch must be cut."""
 
-    Returns:
-        The loss that is minimised, and each mean by its name.
-    """
-    device = next(model.parameters()).device
-    sums: dict[str, Tensor] = {}
-    for batch in micro:
-        if not any(batch.counts.values()):
-            continue  # nothing to learn, and no gradient
-        losses = objective.losses(model, batch.to(device))
-        total_loss(objective, losses, counts).backward()  # type: ignore[no-untyped-call]
-        for name, value in losses.items():
-            sums[name] = sums[name] + value.detach() if name in sums else value.detach()
-    if not sums:
-        return 0.0, {}
-    loss = float(total_loss(objective, sums, counts))
-    return loss, {name: float(value) / max(1, counts[name]) for name, value in sums.items()}
+    model: Transformer
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    halvings: int = 0
+    """How often each micro-batch is cut in half, because memory was short once."""
+
+    def add(self, micro: Sequence[Batch], counts: dict[str, int]) -> tuple[float, dict[str, float]]:
+        """The loss that is minimised, and each mean by its name.
+
+        A step that memory does not hold begins again with micro-batches of half the rows; the sum is the same.
+
+        Raises:
+            MemoryError, RuntimeError: single rows are too large.
+        """
+        while True:
+            try:
+                return self._add(_cut(micro, self.halvings), counts)
+            except (MemoryError, RuntimeError) as error:
+                rows = max(len(batch.inputs["tokens"]) for batch in micro)
+                if not is_out_of_memory(error) or rows <= 2**self.halvings:
+                    raise
+            # Out of the handler, where the error still holds the tensors that are in the way.
+            self.optimizer.zero_grad()
+            self.halvings += 1
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            rows = -(-rows // 2**self.halvings)
+            say(f"memory is short: micro-batches are cut to {rows} rows; the step stays the same")
+
+    def _add(self, micro: Sequence[Batch], counts: dict[str, int]) -> tuple[float, dict[str, float]]:
+        device = next(self.model.parameters()).device
+        sums: dict[str, Tensor] = {}
+        for batch in micro:
+            if not any(batch.counts.values()):
+                continue  # nothing to learn, and no gradient
+            losses = self.objective.losses(self.model, batch.to(device))
+            total_loss(self.objective, losses, counts).backward()  # type: ignore[no-untyped-call]
+            for name, value in losses.items():
+                sums[name] = sums[name] + value.detach() if name in sums else value.detach()
+        if not sums:
+            return 0.0, {}
+        loss = float(total_loss(self.objective, sums, counts))
+        return loss, {name: float(value) / max(1, counts[name]) for name, value in sums.items()}
+
+
+def _cut(micro: Sequence[Batch], halvings: int) -> list[Batch]:
+    batches = list(micro)
+    for _ in range(halvings):
+        batches = [
+            part for batch in batches for part in (batch.halves() if len(batch.inputs["tokens"]) > 1 else (batch,))
+        ]
+    return batches

@@ -14,7 +14,7 @@ from torch import Tensor
 from danlu.corpus.batches import Batch
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Objective
-from danlu.train.gradients import count_targets, gather_gradients
+from danlu.train.gradients import Gradients, count_targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
         accept: says which steps are taken; all are where it is None.
         hooks: called in order after every step.
     """
+    gradients = Gradients(model, objective, optimizer)
     model.train()
     for step in range(start, steps):
         factor = lr(step)
@@ -73,7 +74,7 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
             group["lr"] = factor * group["lr_scale"]
         micro = batches(step)
         counts = count_targets(micro)  # before backward: the same whatever the micro-batches
-        loss, losses = gather_gradients(model, objective, micro, counts)
+        loss, losses = gradients.add(micro, counts)
         norm = float(clip_grad_norm(optimizer, clip))
         taken = accept is None or accept(step, loss, norm)
         if taken:

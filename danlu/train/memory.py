@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
 from danlu.errors import DanluError
 from danlu.log import short
 from danlu.machine import free_memory_bytes
@@ -12,6 +14,13 @@ from danlu.machine import free_memory_bytes
 REMEDY = "lower pretrain.model.dim, pretrain.model.layers, tokenizer.vocab_size or pretrain.micro_batch"
 TORCH_SAYS = ("not enough memory", "can't allocate memory", "Storage size calculation overflowed")
 """Of the ``RuntimeError`` that torch raises where the system gives it no memory."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the system or the GPU had no memory to give."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in TORCH_SAYS)
 
 
 @contextmanager
@@ -24,7 +33,7 @@ def told_where_too_little() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not any(words in str(error) for words in TORCH_SAYS):
+        if not is_out_of_memory(error):
             raise
         free = free_memory_bytes()
         have = f"; {short(free)}B of memory are free" if free is not None else ""

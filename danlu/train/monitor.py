@@ -1,4 +1,4 @@
-"""The hooks of a run: metrics and progress, the held-out loss on the way, checkpoints, a stop request."""
+"""What a run measures on the way: metrics and progress after every step, the held-out loss now and then."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,16 +13,10 @@ from torch import Tensor
 
 from danlu.corpus.batches import Batch, MakeExample, collate, make_examples
 from danlu.corpus.rows import Rows, Widths
-from danlu.errors import Interrupted, OutputError
 from danlu.log import MetricsLog, Progress, say
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Objective, Shape, total_loss
-from danlu.train.checkpoint import TrainingState, save_checkpoint
-from danlu.train.divergence import check_finite
 from danlu.train.loop import StepInfo
-from danlu.train.settings import SaveInterval
-from danlu.train.setup import Training
-from danlu.train.signals import StopRequest
 
 HELDOUT_TOKENS = 8192
 """Tokens of the held-out part that are measured on the way; ``evaluate`` measures all of them."""
@@ -125,64 +118,3 @@ class Heldout:
             for number in numbers
         ]
         return collate(examples, widths=room, segments=self.rows.several)
-
-
-@dataclass
-class Saver:
-    """Saves every so often, and when asked to stop."""
-
-    folder: Path
-    training: Training
-    monitor: Monitor
-    stop: StopRequest
-    interval: SaveInterval
-    tokenizer: Path
-    saved: int | None = None
-    """The last step that is on the disk."""
-    _last: float = field(default_factory=time.perf_counter)
-
-    def __call__(self, info: StepInfo) -> None:
-        asked, steps, minutes = self.stop.signal, self.interval.steps, self.interval.minutes
-        by_steps = steps is not None and info.step % steps == 0
-        by_time = minutes is not None and time.perf_counter() - self._last > minutes * 60
-        if by_steps or by_time or asked:
-            try:
-                self._save(info.step)
-            except OutputError as error:
-                if asked:
-                    raise
-                say(f"could not save a checkpoint at step {info.step} ({error}); training goes on")
-        if asked:
-            raise self._interrupted(info.step, asked)
-
-    def finish(self, step: int) -> None:
-        """Save the last step of all.
-
-        Raises:
-            OutputError: it could not be saved.
-            Interrupted: the process was asked to stop meanwhile.
-        """
-        if self.saved != step:
-            try:
-                self._save(step)
-            except OutputError as error:
-                problem = f"the last checkpoint could not be saved ({error}); make room and run again"
-                raise OutputError(problem) from error
-        if self.stop:
-            raise self._interrupted(step, self.stop.signal)
-
-    def _save(self, step: int) -> None:
-        training = self.training
-        weights = training.masters.state()
-        check_finite(weights.values(), step=step)
-        state = TrainingState(step, self.monitor.tokens, weights, training.optimizer.state_dict())
-        try:
-            save_checkpoint(self.folder, state, training.model.config, tokenizer=self.tokenizer)
-            self.saved = step
-        finally:
-            self._last = time.perf_counter()
-
-    def _interrupted(self, step: int, number: int) -> Interrupted:
-        return Interrupted(
-            f"stopped after step {step} as asked; the work is saved, run the same command to go on", signal=number
-        )

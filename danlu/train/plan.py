@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from danlu.corpus.pack import Pack
+from danlu.corpus.pack import BATCH, Pack, batches, encode
 from danlu.corpus.store import StoreWriter, TokenStore
 from danlu.errors import DanluError, InputError
 from danlu.files import writing
@@ -180,15 +180,18 @@ def _pack_sample(recipe: Recipe, folder: Path) -> _Sample:
     size = sum(len(document.text.encode()) for document in documents)
     tokenizer = trainer.trainer.train(sample(documents, 1.0 if limit is None else min(1.0, limit / max(1, size))))
     tokenizer.save(folder)
-    writer = StoreWriter(folder / "train", vocab_size=tokenizer.vocab_size, eot=tokenizer.eot)
+    marker = pack.marker()
+    writer = StoreWriter(folder / "train", vocab_size=tokenizer.vocab_size, eot=tokenizer.eot, marks=pack.marked)
     bytes_in: Counter[str] = Counter()
     tokens_in: Counter[str] = Counter()
-    for part, piece in (piece for document in documents for piece in pack.split.parts(document)):
-        ids = tokenizer.encode(piece.text)
-        bytes_in[piece.meta["language"]] += len(piece.text.encode())
-        tokens_in[piece.meta["language"]] += len(ids)
-        if part == "train":
-            writer.add(piece, ids)
+    pieces = (piece for document in documents for piece in pack.split.parts(document))
+    for batch in batches(pieces, BATCH):
+        encoded = encode(tokenizer, [piece.text for _, piece in batch], marker)
+        for (part, piece), (ids, marks) in zip(batch, encoded, strict=True):
+            bytes_in[piece.meta["language"]] += len(piece.text.encode())
+            tokens_in[piece.meta["language"]] += len(ids)
+            if part == "train":
+                writer.add(piece, ids, marks)
     writer.close()
     if not TokenStore.open(folder / "train").documents:
         raise InputError("pack.split leaves no document to train on; choose a smaller pack.split.fraction")

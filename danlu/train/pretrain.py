@@ -21,8 +21,9 @@ from danlu.train.divergence import stop_where_diverged
 from danlu.train.length import Length, arithmetic, first_guess, read_length, what_differs, write_length
 from danlu.train.loop import Hook, fit
 from danlu.train.memory import told_where_too_little
-from danlu.train.monitor import Heldout, Monitor, Saver
+from danlu.train.monitor import Heldout, Monitor
 from danlu.train.probe import probe, warm_up
+from danlu.train.saving import Saver, writing_beside
 from danlu.train.settings import TrainSettings
 from danlu.train.setup import Training, restart, set_up
 from danlu.train.signals import watch_for_stop
@@ -103,12 +104,18 @@ class Pretrain(TrainSettings, Stage):
         metrics = MetricsLog(job.out)
         metrics.rewind(start)
         last = (read_metrics(job.out) or [{"step": 0}])[-1]
-        with watch_for_stop() as stop, progress("pretrain", length.steps, "steps") as bar:
+        with (
+            watch_for_stop() as stop,
+            progress("pretrain", length.steps, "steps") as bar,
+            writing_beside() as writer,
+        ):
             monitor = Monitor(
                 metrics, bar, heldout, length.heldout_steps(self.evaluations), tokens=tokens,
                 seconds=last.get("seconds", 0.0) if last["step"] == start else 0.0, loss=last.get("loss"), step=start,
             )  # fmt: skip
-            saver = Saver(folder, training, monitor, stop, self.save, tokenizer=job.inputs["tokenizer"], saved=start)
+            saver = Saver(
+                folder, training, monitor, stop, self.save, writer, tokenizer=job.inputs["tokenizer"], saved=start
+            )
             hooks = (stop_where_diverged, monitor, saver)
             while not length.settled:
                 mark = length.mark

@@ -20,13 +20,16 @@ from danlu.recipe import OneOf, Settings
 from danlu.train.budget import Budget
 
 
-class SaveInterval(Settings):
-    """How often a checkpoint is saved, whichever comes first; it changes nothing in the result."""
+class Saves(Settings):
+    """When and how checkpoints are saved; it changes nothing in the result. Of steps and minutes the first to come."""
 
     steps: int | None = Field(default=None, ge=1)
     """Optimizer steps."""
     minutes: float | None = Field(default=5.0, gt=0)
     """Minutes of the clock."""
+    background: bool = False
+    """Whether training goes on while a checkpoint is written: from a copy, which takes the memory of the weights and
+    the optimizer's state once more. Where all cores are busy with the training anyway there is little to win."""
 
 
 class TrainSettings(Settings):
@@ -56,8 +59,8 @@ class TrainSettings(Settings):
     """What the model computes in: bf16 where the processor multiplies it in hardware, else fp32, or as it says here."""
     compile: CompileSetting = "auto"
     """Whether ``torch.compile`` makes the blocks faster; auto leaves it out where it would not pay."""
-    save: SaveInterval = SaveInterval()
-    """How often a checkpoint is saved; a killed run goes on from the last."""
+    save: Saves = Saves()
+    """When a checkpoint is saved; a killed run goes on from the last."""
     evaluations: int = Field(default=10, ge=0)
     """How many times the held-out loss is measured on the way."""
 

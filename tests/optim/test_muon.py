@@ -151,3 +151,26 @@ def test_resumed_is_uninterrupted(choice: Callable[[], Any]) -> None:
     train(resumed, again, range(3, 6))
     assert all(map(torch.equal, model.state_dict().values(), resumed.state_dict().values()))
     json.dumps(optimizer.state_dict()["param_groups"])  # a checkpoint keeps it without pickle
+
+
+@pytest.mark.parametrize("choice", [Muon, NorMuon])
+@pytest.mark.parametrize(("rows", "columns"), [(6, 10), (9, 4)])
+def test_experts_are_orthogonalised_matrix_by_matrix(choice: Callable[..., Any], rows: int, columns: int) -> None:
+    stack = [nn.Parameter(torch.randn(3, rows, columns)) for _ in range(2)]
+    single = [[nn.Parameter(matrix.detach().clone()) for matrix in weight] for weight in stack]
+    settings = {"momentum": 0.9, "momentum_steps": 3, "weight_decay": 0.1, "precision": "fp32"}
+    ours = choice(**settings).build([(f"decoder.blocks.{n}.mlp.up", weight) for n, weight in enumerate(stack)])
+    reference = choice(**settings).build(
+        [(f"decoder.blocks.{n}.mlp.{x}.weight", w) for n, weights in enumerate(single) for x, w in enumerate(weights)]
+    )
+    assert [group["rule"] for group in ours.param_groups] == ["muon"]
+    for _ in range(4):
+        for weight, matrices in zip(stack, single, strict=True):
+            # Experts of very different gradients: what one of them gets must not depend on the others.
+            weight.grad = torch.randn(weight.shape) * torch.tensor([1e-3, 1.0, 1e3])[:, None, None]
+            for matrix, gradient in zip(matrices, weight.grad, strict=True):
+                matrix.grad = gradient.clone()
+        ours.step()
+        reference.step()
+    for weight, matrices in zip(stack, single, strict=True):
+        torch.testing.assert_close(weight.detach(), torch.stack([m.detach() for m in matrices]), rtol=1e-5, atol=1e-6)

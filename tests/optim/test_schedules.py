@@ -1,20 +1,24 @@
-"""Schedules: properties that hold for any length and any settings."""
+"""Schedules against those of torch and transformers, and properties that hold for any length and any settings."""
 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
+import torch
+import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.optim.schedules import Cosine, WarmupStableDecay
-from danlu.recipe import Choice
+from danlu import catalog
+from danlu.optim.protocol import ScheduleChoice
+from danlu.optim.schedules import Constant, Cosine, InverseSqrt, Linear, Plateau, WarmupStableDecay
 
 shares = st.floats(0, 0.99)
 
 
-def rates(schedule: Cosine | WarmupStableDecay, steps: int) -> list[float]:
+def rates(schedule: ScheduleChoice, steps: int) -> list[float]:
     return [schedule.factor(step, steps=steps) for step in range(steps)]
 
 
@@ -55,6 +59,102 @@ def test_cosine_ends_at_its_final_share() -> None:
     assert found[999] == pytest.approx(0.1, abs=1e-4)
 
 
-@pytest.mark.parametrize("schedule", [Cosine(), WarmupStableDecay()])
-def test_one_step_learns_something(schedule: Choice) -> None:
-    assert schedule.factor(0, steps=1) > 0  # type: ignore[attr-defined]
+@pytest.mark.parametrize("name", catalog.names("schedule"))
+def test_one_step_learns_something(name: str) -> None:
+    schedule = catalog.load("schedule", name, key="schedule")()
+    assert schedule.factor(0, steps=1) > 0
+
+
+@pytest.mark.parametrize("name", catalog.names("schedule"))
+@given(warmup=shares, steps=st.integers(1, 60))
+def test_every_schedule_warms_up_to_the_peak_and_no_further(name: str, warmup: float, steps: int) -> None:
+    schedule = catalog.load("schedule", name, key="schedule")(warmup=warmup)
+    assert_rises_then_falls(rates(schedule, steps), warmup_steps=warmup * steps)
+
+
+def optimizer() -> torch.optim.Optimizer:
+    return torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
+
+
+def theirs(name: str, *, steps: int, **settings: Any) -> list[float]:
+    """The rates of a schedule of transformers."""
+    made = optimizer()
+    schedule = getattr(transformers.optimization, name)(made, **settings)
+    found = []
+    for _ in range(steps):
+        found.append(schedule.get_last_lr()[0])
+        made.step()
+        schedule.step()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("ours", "name", "settings"),
+    [
+        (Constant(warmup=0.2), "get_constant_schedule_with_warmup", {}),
+        (Linear(warmup=0.2), "get_linear_schedule_with_warmup", {"num_training_steps": 50}),
+        (Cosine(warmup=0.2, final=0.0), "get_cosine_schedule_with_warmup", {"num_training_steps": 50}),
+        (InverseSqrt(warmup=0.2), "get_inverse_sqrt_schedule", {}),
+        (
+            WarmupStableDecay(warmup=0.2, decay=0.5),
+            "get_wsd_schedule",
+            {"num_training_steps": 50, "num_decay_steps": 25, "decay_type": "linear"},
+        ),
+    ],
+    ids=["constant", "linear", "cosine", "inverse_sqrt", "wsd"],
+)
+def test_rates_are_those_of_transformers(ours: ScheduleChoice, name: str, settings: dict[str, Any]) -> None:
+    found = rates(ours, 50)
+    # Ours is above 0 at the first step and reaches the peak as many steps later: theirs, one step on, of 11.
+    assert found[:10] == pytest.approx(theirs(name, steps=11, num_warmup_steps=11, **settings)[1:11])
+    assert found[10:] == pytest.approx(theirs(name, steps=50, num_warmup_steps=10, **settings)[10:])
+
+
+def test_linear_ends_at_its_final_share_as_in_torch() -> None:
+    made = optimizer()
+    schedule = torch.optim.lr_scheduler.LinearLR(made, start_factor=1.0, end_factor=0.3, total_iters=40)
+    expected = []
+    for _ in range(40):
+        expected.append(schedule.get_last_lr()[0])
+        made.step()
+        schedule.step()
+    assert rates(Linear(warmup=0.0, final=0.3), 40) == pytest.approx(expected)
+
+
+def test_inverse_sqrt_is_that_of_t5() -> None:
+    found = rates(InverseSqrt(warmup=0.0, stable=0.1), 1000)
+    assert found == pytest.approx([(1 / max(step, 100) ** 0.5) / (1 / 100**0.5) for step in range(1000)])
+
+
+losses = st.lists(st.one_of(st.floats(0.5, 4), st.sampled_from([1.0, 0.9999, 0.9998]), st.just(float("nan"))))
+
+
+@given(
+    found=losses, shrink=st.sampled_from([0.1, 0.5, 0.9]), patience=st.integers(0, 4),
+    gain=st.sampled_from([0.0, 1e-4, 0.1]), final=st.sampled_from([0.0, 0.2]),
+)  # fmt: skip
+def test_plateau_is_that_of_torch(found: list[float], shrink: float, patience: int, gain: float, final: float) -> None:
+    made = optimizer()
+    reference = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        made, factor=shrink, patience=patience, threshold=gain, min_lr=final, eps=0.0
+    )
+    schedule = Plateau(warmup=0.0, shrink=shrink, patience=patience, gain=gain, final=final)
+    heldout: list[tuple[int, float]] = []
+    for number, loss in enumerate(found):
+        heldout.append((10 * (number + 1), loss))
+        reference.step(loss)
+        rate = schedule.factor(10 * (number + 1), steps=1000, heldout=heldout)
+        assert rate == pytest.approx(made.param_groups[0]["lr"])
+
+
+def test_plateau_looks_at_no_loss_before_it_is_measured() -> None:
+    schedule = Plateau(warmup=0.0, patience=0)
+    heldout = [(10, 2.0), (20, 3.0), (30, 3.0)]
+    found = [schedule.factor(step, steps=40, heldout=heldout) for step in (9, 19, 20, 29, 30, 39)]
+    assert found == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+
+
+def test_plateau_shrinks_what_warms_up() -> None:
+    schedule = Plateau(warmup=0.5, patience=0)
+    heldout = [(1, 2.0), (2, 3.0)]
+    assert [schedule.factor(step, steps=8, heldout=heldout) for step in (0, 1, 2, 5)] == [0.2, 0.4, 0.3, 0.5]

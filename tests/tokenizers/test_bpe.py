@@ -126,9 +126,12 @@ def test_documents_are_read_one_at_a_time() -> None:
         ({"use": "bpe", "vocab_size": 12}, "tokenizer.vocab_size must be at least 257; got 12"),
         ({"use": "bpe", "vocab": 12}, "tokenizer.vocab: unknown key; did you mean 'vocab_size'?"),
         ({"use": "bpe", "min_frequency": 0}, "tokenizer.min_frequency must be at least 1; got 0"),
-        ({"use": "bep"}, "tokenizer.use: unknown tokenizer 'bep'; did you mean 'bpe'? (choices: bpe, char)"),
-        ({"vocab_size": 4096}, "tokenizer needs 'use: NAME' (choices: bpe, char)"),
-        (None, "tokenizer needs 'use: NAME' (choices: bpe, char)"),
+        (
+            {"use": "bep"},
+            "tokenizer.use: unknown tokenizer 'bep'; did you mean 'bpe'? (choices: bpe, char, wordpiece)",
+        ),
+        ({"vocab_size": 4096}, "tokenizer needs 'use: NAME' (choices: bpe, char, wordpiece)"),
+        (None, "tokenizer needs 'use: NAME' (choices: bpe, char, wordpiece)"),
     ],
 )
 def test_wrong_settings_are_told_by_their_key(section: object, line: str) -> None:

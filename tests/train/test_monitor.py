@@ -1,11 +1,10 @@
-"""The hooks of a run: what is written, when it is saved, and what happens where the disk refuses."""
+"""What a run measures on the way, and what happens where the disk refuses it."""
 
 from __future__ import annotations
 
 import errno
 import math
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,16 +17,12 @@ from danlu.corpus.batches import collate, make_examples
 from danlu.corpus.rows import Widths
 from danlu.corpus.store import TokenStore
 from danlu.corpus.stream import StreamRows
-from danlu.errors import DanluError, Interrupted, OutputError
 from danlu.log import MetricsLog, Progress, read_metrics
 from danlu.objectives.clm import CausalLM
 from danlu.train import monitor as module
-from danlu.train.checkpoint import checkpoints, load_newest
 from danlu.train.loop import StepInfo
-from danlu.train.monitor import Heldout, Monitor, Saver
-from danlu.train.settings import SaveInterval
+from danlu.train.monitor import Heldout, Monitor
 from danlu.train.setup import Training
-from danlu.train.signals import StopRequest
 
 MakeTraining = Callable[..., Training]
 
@@ -126,123 +121,3 @@ def test_held_out_loss_is_the_mean_over_the_first_rows(
     assert found == pytest.approx(expected / sum(part.counts["words"] for part in alone), rel=1e-5)
     assert found != pytest.approx(math.log(rows.store.vocab_size), rel=1e-3)
     assert all(weight.grad is None for weight in training.model.parameters())
-
-
-class Saves:
-    """A saver in a folder of its own, and what it said."""
-
-    def __init__(self, training: Training, folder: Path, tokenizer: Path, **interval: Any) -> None:
-        self.stop = StopRequest()
-        self.folder = folder / "checkpoints"
-        self.monitor = make_monitor(folder, heldout_steps=frozenset())
-        settings = SaveInterval(**{"steps": None, "minutes": None, **interval})
-        self.saver = Saver(self.folder, training, self.monitor, self.stop, settings, tokenizer=tokenizer)
-
-    def steps(self, *numbers: int) -> None:
-        for number in numbers:
-            self.monitor(info(number))
-            self.saver(info(number))
-
-    def saved(self) -> list[str]:
-        return [path.name for path in checkpoints(self.folder)]
-
-
-@pytest.fixture
-def saves(make_training: MakeTraining, tmp_path: Path, packed: Path) -> Callable[..., Saves]:
-    def make(**interval: Any) -> Saves:
-        return Saves(make_training(), tmp_path, packed / "run" / "tokenizer", **interval)
-
-    return make
-
-
-def test_saving_by_steps(saves: Callable[..., Saves]) -> None:
-    work = saves(steps=3)
-    work.steps(1, 2)
-    assert work.saved() == []
-    work.steps(3, 4, 5, 6, 7)
-    assert work.saved() == ["step-00000003", "step-00000006"]
-    state = load_newest(work.folder, pytest.fail)
-    assert state is not None
-    assert (state.step, state.tokens) == (6, 60)
-    work.saver.finish(7)
-    assert work.saved() == ["step-00000006", "step-00000007"]
-
-
-def test_saving_by_minutes(saves: Callable[..., Saves], clock: list[float]) -> None:
-    work = saves(minutes=2)
-    work.saver._last = clock[-1]
-    work.steps(1, 2)
-    clock.append(clock[-1] + 121)
-    work.steps(3, 4)
-    assert work.saved() == ["step-00000003"]
-    clock.append(clock[-1] + 121)
-    work.steps(5)
-    assert work.saved() == ["step-00000003", "step-00000005"]
-
-
-def test_a_request_to_stop_saves_this_step_and_leaves(saves: Callable[..., Saves]) -> None:
-    work = saves()
-    work.steps(1, 2)
-    work.stop.signal = signal.SIGTERM
-    with pytest.raises(Interrupted, match=r"^stopped after step 3 as asked; the work is saved") as caught:
-        work.steps(3)
-    assert caught.value.exit_code == 143
-    assert work.saved() == ["step-00000003"]
-
-
-def test_a_request_during_the_last_save_is_not_forgotten(saves: Callable[..., Saves]) -> None:
-    work = saves()
-    work.steps(1)
-    work.stop.signal = signal.SIGINT
-    with pytest.raises(Interrupted) as caught:
-        work.saver.finish(1)
-    assert caught.value.exit_code == 130
-    assert work.saved() == ["step-00000001"]
-
-
-def test_a_disk_that_refuses_does_not_end_the_training(
-    saves: Callable[..., Saves], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    work = saves(steps=2)
-    work.steps(1, 2)
-    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def fsync(descriptor: int) -> None:
-        raise full
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", fsync)
-        work.steps(3, 4, 5)
-        [line] = capsys.readouterr().out.splitlines()
-        assert line.startswith("could not save a checkpoint at step 4 (cannot write to ")
-        assert line.endswith("no space left on the disk); training goes on")
-        assert work.saved() == ["step-00000002"]
-        problem = r"^the last checkpoint could not be saved \(cannot write to [^\n]*\); make room and run again$"
-        with pytest.raises(OutputError, match=problem):
-            work.saver.finish(5)
-        work.stop.signal = signal.SIGTERM
-        with pytest.raises(OutputError, match="no space left"):  # not the line that says that the work is saved
-            work.steps(6)
-        work.stop.signal = 0
-    assert work.saved() == ["step-00000002"]
-    work.saver.finish(6)
-    assert work.saved() == ["step-00000002", "step-00000006"]
-
-
-def test_what_is_saved_already_is_not_saved_again_at_the_end(
-    saves: Callable[..., Saves], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    work = saves(steps=2)
-    work.steps(1, 2)
-    monkeypatch.setattr(module, "save_checkpoint", lambda *_, **__: pytest.fail("saved again"))
-    work.saver.finish(2)
-
-
-def test_weights_that_are_no_numbers_are_never_saved(saves: Callable[..., Saves]) -> None:
-    work = saves(steps=2)
-    work.steps(1, 2)
-    with torch.no_grad():
-        next(iter(work.saver.training.masters.named.values())).view(-1)[5] = math.nan
-    with pytest.raises(DanluError, match=r"^weights are no longer finite after step 4: "):
-        work.steps(3, 4)
-    assert work.saved() == ["step-00000002"]

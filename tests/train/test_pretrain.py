@@ -19,7 +19,7 @@ from danlu.nn.hf.folder import load_model
 from danlu.optim.schedules import Cosine, WarmupStableDecay
 from danlu.runs import Job
 from danlu.tokenizers.tokenizer import Tokenizer
-from danlu.train import monitor
+from danlu.train import monitor, saving
 from danlu.train import pretrain as module
 from danlu.train import probe as probe_module
 from danlu.train.budget import Budget
@@ -106,9 +106,10 @@ def test_the_figures_are_those_of_the_metrics(make_job: Callable[..., Job]) -> N
         (),
         ("pretrain.optimizer=adamw", "pretrain.schedule=cosine", "pretrain.micro_batch=3"),
         ("pretrain.precision=bf16",),
+        ("pretrain.precision=bf16", "pretrain.save.background=true"),
         ("pretrain.model={use: llama, layers: 1, dim: 32, heads: 2, tied: true}", "pretrain.sequence=500"),
     ],
-    ids=["muon", "adamw", "bf16", "tied, several epochs"],
+    ids=["muon", "adamw", "bf16", "bf16, saved beside", "tied, several epochs"],
 )
 @pytest.mark.parametrize("step", [2, 7])
 def test_a_resumed_training_is_the_uninterrupted_one(
@@ -129,7 +130,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(
 @pytest.mark.parametrize(
     "overrides",
     [("pretrain.save.steps=5",), ("pretrain.save={minutes: 0.00001}",), ("pretrain.save={minutes: null}",),
-     ("pretrain.evaluations=0",), ("pretrain.evaluations=12",)],
+     ("pretrain.evaluations=0",), ("pretrain.evaluations=12",), ("pretrain.save={steps: 2, background: true}",)],
 )  # fmt: skip
 def test_saving_and_measuring_change_nothing(overrides: tuple[str, ...], train: Train) -> None:
     assert result(train(*SHORT, *overrides, out="other")) == result(train(*SHORT))
@@ -310,7 +311,7 @@ def test_a_full_disk_is_an_error_only_at_the_end(
 
     straight = train(*SHORT, out="straight")
     with monkeypatch.context() as patch, pytest.raises(OutputError, match=r"^the last checkpoint could not be saved"):
-        patch.setattr(monitor, "save_checkpoint", save)
+        patch.setattr(saving, "save_checkpoint", save)
         train(*SHORT)
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("could not save")]
     assert [line.split("(")[0] for line in told] == [f"could not save a checkpoint at step {n} " for n in (6, 9, 12)]

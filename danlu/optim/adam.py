@@ -1,0 +1,26 @@
+"""Adam (Kingma & Ba 2015, arXiv:1412.6980), from ``torch.optim``, fused."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+
+from danlu.optim.protocol import Decay, NamedParameters, decay_groups
+from danlu.recipe import Choice
+
+
+class Adam(Choice):
+    """Plain weight decay, as part of the gradient; ``adamw`` is the one that decouples it."""
+
+    lr: float = Field(default=1e-3, gt=0)
+    """The learning rate at the schedule's peak."""
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """How slowly the running means of the gradient and of its square change."""
+    eps: float = Field(default=1e-8, gt=0)
+    """Added to the root of the mean square before dividing by it."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """The share of a matrix that is added to its gradient."""
+
+    def build(self, parameters: NamedParameters) -> torch.optim.Optimizer:
+        groups = decay_groups(parameters, lr=self.lr, weight_decay=self.weight_decay)
+        return torch.optim.Adam(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)

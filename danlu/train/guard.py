@@ -1,0 +1,136 @@
+"""Steps that would spoil the weights are left out: NaN, infinity and spikes, told by robust statistics.
+
+A spike is a loss, or a norm of the gradient, so many robust standard deviations above the median of the steps taken
+lately, where 1.4826 times the median absolute deviation stands for one (Rousseeuw & Croux 1993); of the norm, of its
+logarithm. What was left out is never part of the statistics, which a checkpoint holds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from danlu.errors import DanluError
+from danlu.log import say
+from danlu.recipe import Settings
+
+LEAST = 20
+"""Steps that must have been taken before one can be a spike."""
+SIGMA = 1.4826
+"""Of the median absolute deviation of a normal distribution, in standard deviations."""
+LEAST_LOSS_SIGMA, LEAST_NORM_SIGMA = 0.01, 0.2
+"""Deviations below these, of the loss as a share of its median and of the logarithm of the norm, are taken for these:
+losses that hardly vary would make spikes of nothing."""
+
+
+class Anomalies(Settings):
+    """What is done about steps that would spoil the weights."""
+
+    spike: float = Field(default=12.0, ge=0)
+    """Robust standard deviations above the median from which on a step is left out; 0: only what is no number is."""
+    window: int = Field(default=128, ge=LEAST)
+    """Steps that the median is taken of."""
+    patience: int = Field(default=5, ge=1)
+    """So many left out in a row take the training back to the last checkpoint, with a lower learning rate."""
+    rewinds: int = Field(default=3, ge=0)
+    """How often that is done before the training ends."""
+    lr_factor: float = Field(default=0.5, gt=0, lt=1)
+    """What the learning rate is multiplied by each time."""
+
+
+class DivergedError(Exception):
+    """Too many steps in a row were left out, or weights are no numbers: back to the last checkpoint."""
+
+
+@dataclass
+class Guard:
+    """Says of each step whether it is taken."""
+
+    settings: Anomalies
+    losses: deque[float] = field(init=False)
+    norms: deque[float] = field(init=False)
+    """Logarithms."""
+    in_a_row: int = 0
+
+    def __post_init__(self) -> None:
+        self.losses, self.norms = (deque(maxlen=self.settings.window) for _ in range(2))
+
+    def __call__(self, step: int, loss: float, norm: float) -> bool:
+        """Whether ``step``, counted from 0, is taken.
+
+        Raises:
+            DivergedError: it is one too many of those that are not.
+        """
+        why = self._objection(loss, norm)
+        if why is None:
+            self.losses.append(loss)
+            self.norms.append(math.log(max(norm, 1e-30)))
+            self.in_a_row = 0
+            return True
+        self.in_a_row += 1
+        say(f"step {step + 1} is left out: {why}")
+        if self.in_a_row >= self.settings.patience:
+            raise DivergedError(f"{self.in_a_row} steps in a row were left out, the last one, step {step + 1}: {why}")
+        return False
+
+    def _objection(self, loss: float, norm: float) -> str | None:
+        for what, value in (("loss", loss), ("norm of the gradient", norm)):
+            if not math.isfinite(value):
+                return f"its {what} is {value}"
+        if not self.settings.spike or len(self.losses) < LEAST:
+            return None
+        for what, value, shown, known, least in (
+            ("loss", loss, loss, self.losses, LEAST_LOSS_SIGMA * abs(median(self.losses))),
+            ("norm of the gradient", math.log(max(norm, 1e-30)), norm, self.norms, LEAST_NORM_SIGMA),
+        ):
+            far = deviations(value, known, least=least)
+            if far > self.settings.spike:
+                return f"its {what}, {shown:.3g}, is {far:.0f} deviations above the median of the steps before"
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds; plain JSON."""
+        return {"losses": list(self.losses), "norms": list(self.norms), "in_a_row": self.in_a_row}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over :meth:`state`."""
+        self.__post_init__()
+        self.losses.extend(state.get("losses", ()))
+        self.norms.extend(state.get("norms", ()))
+        self.in_a_row = state.get("in_a_row", 0)
+
+
+def deviations(value: float, known: Iterable[float], *, least: float) -> float:
+    """How many robust standard deviations, of at least ``least`` each, ``value`` is above the median of ``known``."""
+    values = list(known)
+    middle = median(values)
+    sigma = SIGMA * median(abs(each - middle) for each in values)
+    return (value - middle) / max(sigma, least, 1e-30)
+
+
+@torch.no_grad()
+def check_finite(weights: Iterable[Tensor], *, step: int) -> None:
+    """Refuse weights that one step has blown up: its loss was still right, the next one would not be.
+
+    Raises:
+        DivergedError: a weight is infinite or not a number.
+    """
+    if not all(bool(torch.isfinite(weight).all()) for weight in weights):
+        raise DivergedError(f"weights are no longer finite after step {step}")
+
+
+def given_up(diverged: DivergedError, *, rewinds: int) -> DanluError:
+    """The end of a training that going back has not helped."""
+    tried = f", also after going back {rewinds} times with a lower learning rate each time" if rewinds else ""
+    return DanluError(
+        f"the training has diverged{tried}: {diverged}; lower the learning rates in pretrain.optimizer; "
+        "the last good checkpoint is kept"
+    )

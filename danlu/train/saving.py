@@ -1,0 +1,173 @@
+"""When a checkpoint is saved, and who writes it: the training itself or a thread beside it.
+
+A :class:`Saver` is a hook. It hands each checkpoint to a :class:`Writer`, which writes it at once or,
+in the background, from a copy in memory while training goes on. Either way one is written at a time,
+the last one is waited for, and a disk that refuses is told as a warning until the last one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from danlu.errors import Interrupted, OutputError
+from danlu.log import say
+from danlu.train.checkpoint import TrainingState, save_checkpoint
+from danlu.train.divergence import check_finite
+from danlu.train.loop import StepInfo
+from danlu.train.monitor import Monitor
+from danlu.train.settings import Saves
+from danlu.train.setup import Training
+from danlu.train.signals import StopRequest
+
+
+class Writer:
+    """Does one piece of work at a time, in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Begin ``work``; what was begun before must have been waited for."""
+        assert self._thread is None, "one at a time"
+        # A daemon, so that Ctrl-C can end the wait and the process; what is half-written is taken for no checkpoint.
+        self._thread = threading.Thread(target=self._do, args=(work,), name="checkpoint", daemon=True)
+        self._thread.start()
+
+    @property
+    def busy(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def wait(self) -> None:
+        """Wait for what was begun; raises what it raised, once."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def _do(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            self._failure = error
+
+
+@contextmanager
+def writing_beside() -> Iterator[Writer]:
+    """A writer that has ended its work when the ``with`` is left, however that happens."""
+    writer = Writer()
+    try:
+        yield writer
+    except BaseException as error:
+        # The run folder is unlocked next. That the training failed is told; a save that failed too is added to it.
+        try:
+            writer.wait()
+        except OutputError as refused:
+            error.add_note(str(refused))
+        raise
+    writer.wait()
+
+
+@dataclass
+class Saver:
+    """Saves every so often, and when asked to stop."""
+
+    folder: Path
+    training: Training
+    monitor: Monitor
+    stop: StopRequest
+    settings: Saves
+    writer: Writer
+    tokenizer: Path
+    saved: int | None = None
+    """The last step that is on the disk."""
+    _begun: int = 0
+    """The step that the writer was given."""
+    _last: float = field(default_factory=time.perf_counter)
+
+    def __call__(self, info: StepInfo) -> None:
+        if not self.writer.busy:
+            self._wait()
+        asked, steps, minutes = self.stop.signal, self.settings.steps, self.settings.minutes
+        by_steps = steps is not None and info.step % steps == 0
+        by_time = minutes is not None and time.perf_counter() - self._last > minutes * 60
+        if asked:
+            self._wait()
+            self._save(info.step)
+            raise self._interrupted(info.step, asked)
+        if by_steps or by_time:
+            self._wait()
+            if self.settings.background:
+                self._begin(info.step)
+            else:
+                with self._told_where_refused(info.step):
+                    self._save(info.step)
+
+    def finish(self, step: int) -> None:
+        """Save the last step of all.
+
+        Raises:
+            OutputError: it could not be saved.
+            Interrupted: the process was asked to stop meanwhile.
+        """
+        self._wait()
+        if self.saved != step:
+            try:
+                self._save(step)
+            except OutputError as error:
+                problem = f"the last checkpoint could not be saved ({error}); make room and run again"
+                raise OutputError(problem) from error
+        if self.stop:
+            raise self._interrupted(step, self.stop.signal)
+
+    def _wait(self) -> None:
+        """Take note of what the writer has done, once it has."""
+        with self._told_where_refused(self._begun):
+            self.writer.wait()
+
+    @contextmanager
+    def _told_where_refused(self, step: int) -> Iterator[None]:
+        try:
+            yield
+        except OutputError as error:
+            say(f"could not save a checkpoint at step {step} ({error}); training goes on")
+
+    def _begin(self, step: int) -> None:
+        """Have this step written while the next ones are done."""
+        state = copied(self._state(step))
+        self._begun = step
+        self.writer.start(lambda: self._write(state))
+
+    def _save(self, step: int) -> None:
+        self._write(self._state(step))
+
+    def _state(self, step: int) -> TrainingState:
+        weights = self.training.masters.state()
+        check_finite(weights.values(), step=step)
+        return TrainingState(step, self.monitor.tokens, weights, self.training.optimizer.state_dict())
+
+    def _write(self, state: TrainingState) -> None:
+        try:
+            save_checkpoint(self.folder, state, self.training.model.config, tokenizer=self.tokenizer)
+            self.saved = state.step
+        finally:
+            self._last = time.perf_counter()
+
+    def _interrupted(self, step: int, number: int) -> Interrupted:
+        return Interrupted(
+            f"stopped after step {step} as asked; the work is saved, run the same command to go on", signal=number
+        )
+
+
+def copied(state: TrainingState) -> TrainingState:
+    """The same state in memory of its own, which no later step changes."""
+    weights = {name: weight.clone() for name, weight in state.weights.items()}
+    return replace(state, weights=weights, optimizer=deepcopy(state.optimizer))
