@@ -78,7 +78,11 @@ CATALOG: dict[str, dict[str, str]] = {
         "roberta": "danlu.nn.hf.roberta:ROBERTA",
         "t5": "danlu.nn.hf.t5:T5",
     },
-    "objective": {"clm": "danlu.objectives.clm:CausalLM"},
+    "objective": {
+        "clm": "danlu.objectives.clm:CausalLM",
+        "mlm": "danlu.objectives.mlm:MaskedLM",
+    },
+    "masking": {"tokens": "danlu.objectives.masking:Tokens"},
     "rows": {
         "stream": "danlu.corpus.reading:Stream",
         "packed": "danlu.corpus.reading:Packed",
