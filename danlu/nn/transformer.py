@@ -269,9 +269,10 @@ class Transformer(nn.Module):
         """Draw all weights from ``seed``: matrices N(0, 1/fan-in); what writes to the stream, and an untied head, 0.
 
         Zero output projections make every block the identity at the start (Zhang et al. 2019,
-        arXiv:1901.09321; so do nanochat and modded-nanogpt). An embedding is N(0, 0.02²), but N(0, 1) behind a norm
-        where it is not the head's too, and where that head scales what it reads, as the first T5's. Queries whose
-        scores are not divided by the root of a head's width, as T5's, are drawn so much smaller.
+        arXiv:1901.09321; so do nanochat and modded-nanogpt). An embedding is N(0, 0.02²), but N(0, 1) where a norm
+        follows it or T5's biases stand for positions, unless it is also the weight of a head that does not scale what
+        it reads. Queries whose scores are not divided by the root of a head's width, as T5's, are drawn so much
+        smaller (Raffel et al. 2020, arXiv:1910.10683).
         """
         generator = torch.Generator().manual_seed(seed)
         smaller = self._smaller_queries()
@@ -291,10 +292,11 @@ class Transformer(nn.Module):
                 weight.normal_(0.0, spread, generator=generator)
 
     def _embedding_spread(self) -> float:
-        entry, words = self.config.stack.entry, self.config.words
+        stack, words = self.config.stack, self.config.words
         if words is not None and words.tied:
             return 1.0 if words.scale != 1.0 else 0.02
-        return 1.0 if entry.norm is not None and entry.positions is None else 0.02
+        normed = stack.entry.norm is not None and stack.entry.positions is None
+        return 1.0 if normed or isinstance(stack.bias, config.RelativeBias) else 0.02
 
     def _smaller_queries(self) -> dict[str, float]:
         """By the name of a matrix of queries."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+import transformers
 from torch import Tensor
 
 from danlu import catalog
@@ -59,6 +60,25 @@ def test_scores_of_attention_are_of_size_one(choice: Any) -> None:
         queries, keys = attention.query(x).view(64, 2, -1), attention.key(x).view(64, 2, -1)
         scores = torch.einsum("qhe,khe->hqk", queries, keys) * attention.scale
         assert 0.7 < scores.std() < 1.4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("choice", "theirs"),
+    [
+        (T5(**SIZES), transformers.T5Config(vocab_size=VOCAB, d_model=128, num_layers=1, num_heads=2, d_kv=64)),
+        (Bert(**SIZES), transformers.BertConfig(vocab_size=VOCAB, hidden_size=128, num_hidden_layers=1)),
+        (ModernBert(**SIZES), transformers.ModernBertConfig(
+            vocab_size=VOCAB, hidden_size=128, num_hidden_layers=1, num_attention_heads=2, pad_token_id=0,
+            bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2,
+        )),
+    ],
+    ids=["t5", "bert", "modernbert"],
+)  # fmt: skip
+def test_embeddings_are_of_the_size_that_transformers_draws(choice: Any, theirs: Any) -> None:
+    torch.manual_seed(0)
+    stock = transformers.AutoModel.from_config(theirs).get_input_embeddings().weight
+    assert fresh(choice).embedding.weight.std() == pytest.approx(float(stock.std()), rel=0.2)  # some cut the tails
 
 
 @torch.no_grad()
