@@ -67,7 +67,9 @@ def test_scores_of_attention_are_of_size_one(choice: Any) -> None:
     ("choice", "theirs"),
     [
         (T5(**SIZES), transformers.T5Config(vocab_size=VOCAB, d_model=128, num_layers=1, num_heads=2, d_kv=64)),
-        (Bert(**SIZES), transformers.BertConfig(vocab_size=VOCAB, hidden_size=128, num_hidden_layers=1)),
+        (Bert(**SIZES), transformers.BertConfig(
+            vocab_size=VOCAB, hidden_size=128, num_hidden_layers=1, num_attention_heads=2
+        )),
         (ModernBert(**SIZES), transformers.ModernBertConfig(
             vocab_size=VOCAB, hidden_size=128, num_hidden_layers=1, num_attention_heads=2, pad_token_id=0,
             bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2,
