@@ -105,7 +105,8 @@ class Run:
 
         fit(
             training.model, training.batches, self.settings.objective, training.optimizer, factor,
-            steps=end, start=start, clip=self.settings.clip, accept=history.guard, hooks=hooks,
+            steps=end, start=start, clip=self.settings.clip, backward=training.masters.backward,
+            accept=training.accept, hooks=hooks,
         )  # fmt: skip
 
     def _take_up(self) -> int:
