@@ -14,7 +14,7 @@ from danlu.errors import CheckpointError
 from danlu.log import MetricsLog, progress, read_metrics, say
 from danlu.nn.hf.folder import save_model
 from danlu.runs import Figures, Job, Stage
-from danlu.train.checkpoint import as_model, checkpoints, load_newest
+from danlu.train.checkpoint import as_model, check_fits, checkpoints, load_newest
 from danlu.train.divergence import stop_where_diverged
 from danlu.train.length import Length, arithmetic, first_guess, read_length, what_differs, write_length
 from danlu.train.loop import Hook, fit
@@ -34,6 +34,12 @@ class Pretrain(TrainSettings, Stage):
 
     needs: ClassVar[tuple[str, ...]] = ("tokenizer", "pack")
     resumable: ClassVar[bool] = True
+    # A raised budget is not among them: the schedule stretches with it, and so do the steps already done.
+    neutral: ClassVar[tuple[str, ...]] = ("save", "evaluations")
+
+    def progress(self, out: Path) -> str | None:
+        found = checkpoints(out / "checkpoints")
+        return f"its newest checkpoint is {found[-1].name}" if found else None
 
     def run(self, job: Job) -> Figures:
         train = TokenStore.open(job.inputs["pack"] / "train")
@@ -58,7 +64,8 @@ class Pretrain(TrainSettings, Stage):
     def _length(self, job: Job, training: Training, heldout: Callable[[], float]) -> Length:
         """How many steps there are, from ``plan.json`` where the run has begun before."""
         path = job.out / PLAN
-        length = read_length(path)
+        # Of all other budgets the settings say it, which may be new where a changed training is to go on.
+        length = read_length(path) if self.budget.minutes is not None else None
         if length is None and self.budget.minutes is not None and checkpoints(job.out / "checkpoints"):
             raise CheckpointError(
                 f"{path} is missing or damaged, and only it says how many steps there are; "
@@ -98,6 +105,8 @@ class Pretrain(TrainSettings, Stage):
         folder = job.out / "checkpoints"
         begun, tokens = take_up(training, folder)
         start = begun
+        if start > length.steps:
+            raise CheckpointError(f"{folder} stands at step {start}, behind the {length.steps} of pretrain.budget")
         metrics = MetricsLog(job.out)
         metrics.rewind(start)
         last = (read_metrics(job.out) or [{"step": 0}])[-1]
@@ -157,7 +166,12 @@ def take_up(training: Training, folder: Path) -> tuple[int, int]:
     state = load_newest(folder, say)
     if state is None:
         return 0, 0
+    check_fits(state, training.masters.state(), training.optimizer, folder)
     training.masters.load(state.weights)
+    settings = [dict(group) for group in training.optimizer.param_groups]
     training.optimizer.load_state_dict(state.optimizer)
+    for group, known in zip(training.optimizer.param_groups, settings, strict=True):
+        # The learning rate and the like are the recipe's, should they have changed; how far it is, the checkpoint's.
+        group.update({name: value for name, value in known.items() if name not in ("params", "lr", "step")})
     say(f"going on after step {state.step}")
     return state.step, state.tokens
