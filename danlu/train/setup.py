@@ -83,9 +83,13 @@ class Training:
         return TrainingState(step, self.history.tokens, weights, self.optimizer.state_dict(), history, average)
 
     def restore(self, state: TrainingState) -> None:
-        """Go on from :meth:`state`."""
+        """Go on from :meth:`state`: with the settings of now, should they have changed."""
         self.masters.load(state.weights)
+        settings = [dict(group) for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state.optimizer)
+        for group, known in zip(self.optimizer.param_groups, settings, strict=True):
+            # The learning rate and the like are the recipe's; how far it is, the checkpoint's.
+            group.update({name: value for name, value in known.items() if name not in ("params", "lr", "step")})
         self.history.load(state.history, tokens=state.tokens)
         if self.masters.scale is not None:
             self.masters.scale = LossScale(**state.history["scale"])
