@@ -82,7 +82,13 @@ CATALOG: dict[str, dict[str, str]] = {
         "clm": "danlu.objectives.clm:CausalLM",
         "mlm": "danlu.objectives.mlm:MaskedLM",
     },
-    "masking": {"tokens": "danlu.objectives.masking:Tokens"},
+    "masking": {
+        "tokens": "danlu.objectives.masking:Tokens",
+        "words": "danlu.objectives.masking:Words",
+        "spans": "danlu.objectives.masking:Spans",
+        "ngrams": "danlu.objectives.masking:NGrams",
+        "phrases": "danlu.objectives.masking:Phrases",
+    },
     "rows": {
         "stream": "danlu.corpus.reading:Stream",
         "packed": "danlu.corpus.reading:Packed",
