@@ -70,7 +70,14 @@ CATALOG: dict[str, dict[str, str]] = {
         "roberta": "danlu.nn.hf.roberta:ROBERTA",
         "t5": "danlu.nn.hf.t5:T5",
     },
-    "objective": {"clm": "danlu.objectives.clm:CausalLM"},
+    "objective": {
+        "clm": "danlu.objectives.clm:CausalLM",
+        "prefix_lm": "danlu.objectives.prefix_lm:PrefixLM",
+        "fim": "danlu.objectives.fim:FillInTheMiddle",
+        "span_corruption": "danlu.objectives.span_corruption:SpanCorruption",
+        "ul2": "danlu.objectives.ul2:UL2",
+        "bart": "danlu.objectives.bart:BartDenoising",
+    },
     "rows": {
         "stream": "danlu.corpus.reading:Stream",
         "packed": "danlu.corpus.reading:Packed",

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from danlu.corpus.batches import Batch, Example
+from danlu.corpus.marks import Unit
 from danlu.corpus.reading import Packed, Reading
 from danlu.corpus.rows import Ints, Piece, Widths
 from danlu.corpus.store import TokenStore
@@ -33,7 +34,7 @@ class Objective(Choice):
     """Of the models that can learn it."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Roles of special tokens, and ``sentinels``, without which it cannot be."""
-    marks: ClassVar[tuple[str, ...]] = ()
+    marks: ClassVar[tuple[Unit, ...]] = ()
     """Which of ``pack.marks`` it reads."""
     reading: ClassVar[Reading] = Packed()
     """How it reads documents unless ``pretrain.rows`` says otherwise."""
@@ -49,7 +50,10 @@ class Objective(Choice):
         return Widths(sequence)
 
     def widths(self, body: Ints) -> Widths:
-        """Places of the examples of so many tokens, end-of-text not counted; 0 where there can be none."""
+        """Places that the examples of so many tokens take at most, end-of-text not counted; 0 where there can be none.
+
+        Exactly so many where the text alone decides it: then rows are packed without a gap.
+        """
         raise NotImplementedError(type(self).__name__)
 
     def example(self, piece: Piece, *, vocabulary: Vocabulary, noise: np.random.Generator) -> Example:
@@ -89,13 +93,21 @@ class Objective(Choice):
                 f"pretrain.objective needs the special tokens {', '.join(lacking)}, which the tokenizer lacks: "
                 f"set tokenizer.special to [{sets}]"
             )
-        marked = getattr(store, "mark_names", ())
-        unmarked = [name for name in self.marks if name not in marked]
-        if unmarked:
-            raise RecipeError(
-                f"pretrain.objective needs to know where {', '.join(unmarked)} begin: "
-                f"set pack.marks to [{', '.join(self.marks)}]"
-            )
+        need_marks(store, self.marks)
+
+
+def need_marks(store: TokenStore, units: tuple[Unit, ...]) -> None:
+    """Refuse a store that does not know where ``units`` begin.
+
+    Raises:
+        RecipeError: with the setting that would add it.
+    """
+    unmarked = [unit for unit in units if unit not in store.marked]
+    if unmarked:
+        raise RecipeError(
+            f"pretrain.objective needs to know where {', '.join(unmarked)} begin: "
+            f"set pack.marks to [{', '.join([*store.marked, *unmarked])}]"
+        )
 
 
 def _has(vocabulary: Vocabulary, role: str) -> bool:
