@@ -51,6 +51,7 @@ def danlu_training(work: Work, optimizer: Literal["adamw", "muon"]) -> tuple[Pre
     from danlu.corpus.store import TokenStore
     from danlu.nn.families import GPT
     from danlu.optim.adamw import AdamW
+    from danlu.optim.clipping import ClipNorm
     from danlu.optim.muon import Muon
     from danlu.optim.schedules import WarmupStableDecay
     from danlu.train.budget import Budget
@@ -65,7 +66,7 @@ def danlu_training(work: Work, optimizer: Literal["adamw", "muon"]) -> tuple[Pre
         budget=Budget(steps=work.steps),
         sequence=work.sequence,
         batch=work.batch,
-        clip=CLIP,
+        clip=ClipNorm(limit=CLIP),
         compile="on",
     )
     return settings, set_up(settings, TokenStore.open(work.store), seed=SEED)

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 from danlu import __version__
 from danlu.errors import InputError, RecipeError, RunLockedError
-from danlu.files import atomic_write, hash_file, read_json, write_json, writing
+from danlu.files import atomic_write, hash_file, make_folder, read_json, write_json, writing
 from danlu.machine import environment
 from danlu.recipe import Recipe, Settings, plain
 
@@ -152,7 +152,7 @@ class RunFolder:
                 folder.rename(self._former(name))
             else:
                 shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_json(folder / "begun.json", {"fingerprint": fingerprint})
         return folder
 
@@ -200,7 +200,7 @@ class RunFolder:
             OutputError: the folder cannot be written.
         """
         with writing(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             try:

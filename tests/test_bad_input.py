@@ -99,7 +99,10 @@ def one_line(capsys: pytest.CaptureFixture[str], code: int) -> str:
             "pretrain.optimizer.use must be a name or module:Thing; got ':T'",
         ),
         (["clean", "r.yaml", "pretrain.optimizer.adamw_betas=[0.8, 1.2]"], "must be less than 1; got 1.2"),
-        (["clean", "r.yaml", "pretrain.clip=.inf"], "pretrain.clip must be a finite number; got inf"),
+        (
+            ["clean", "r.yaml", "pretrain.clip={use: norm, limit: .inf}"],
+            "pretrain.clip.limit must be a finite number; got inf",
+        ),
         (["clean", "r.yaml", "pretrain.budget={}"], "pretrain.budget: needs one of minutes, tokens, steps, epochs"),
         (["clean", "r.yaml", "pretrain.compile=yes"], "pretrain.compile must be 'auto', 'on' or 'off'; got 'yes'"),
         (["clean", "r.yaml", "seed=-1"], "seed must be at least 0; got -1"),

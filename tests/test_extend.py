@@ -62,7 +62,12 @@ def test_the_recipe_of_the_page_runs() -> None:
     assert run.figures("pretrain")["steps"] == 3
     assert run.figures("evaluate")["all.nats_per_token"] > 0
     settings = json.loads((run.stage("pretrain") / "done.json").read_text())["made_from"]["settings"]
-    assert settings["objective"] == {"use": "my_parts.noisy:NoisyCausalLM", "rate": 0.1}
+    assert settings["objective"] == {
+        "use": "my_parts.noisy:NoisyCausalLM",
+        "rate": 0.1,
+        "label_smoothing": 0.0,
+        "z_loss": 0.0,
+    }
     assert settings["optimizer"] == {"use": "my_parts.sgd:SGD", "lr": 0.5, "momentum": 0.9}
 
     shape = recipe.section("pretrain").model.config(vocab_size=257, max_length=32)  # type: ignore[attr-defined]

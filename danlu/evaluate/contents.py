@@ -83,7 +83,6 @@ def heldout_section(run: RunFolder) -> Section | None:
         return None
     if summary is None:
         return Section("Held-out documents", tables=[_facts(figures)])
-    groups = {**summary["languages"], "all": summary["all"]}
     head = (
         "language",
         "documents",
@@ -94,28 +93,48 @@ def heldout_section(run: RunFolder) -> Section | None:
         "perplexity",
         "accuracy",
     )
-    rows = [
-        (
-            language,
-            f"{group['documents']:,}",
-            f"{group['tokens']:,}",
-            f"{group['nats_per_token']:.3f}",
-            f"{group['bits_per_byte']:.3f}",
-            _interval(group["bits_per_byte_95"]),
-            number(group["perplexity"]),
-            f"{group['accuracy']:.1%}",
-        )
-        for language, group in groups.items()
-        if language != "all" or len(groups) != 2
-    ]
+    baseline = summary.get("baseline")
+    rows = []
+    for language, group in _groups(summary).items():
+        counts = (f"{group['documents']:,}", f"{group['tokens']:,}")
+        rows.append((language, *counts, *_losses(group)))
+        if baseline is not None:
+            rows.append((f"{baseline['order']}-gram", "", "", *_losses(_groups(baseline)[language])))
     note = (
         f"Every token of the held-out documents, in float32, in rows of {summary['row_tokens']:,} that do not overlap; "
         "documents do not see each other. Bits per byte include what it costs to foresee each document's end. "
         f"The interval is a bootstrap over documents ({summary['resamples']:,} draws). "
         "Accuracy: how often the most likely token was the right one."
     )
+    if baseline is not None:
+        note += f" {_about_baseline(baseline)}"
     hardest = _hardest(run.stage("evaluate") / "perplexity_documents.jsonl")
     return Section("Held-out documents", note=note, tables=[Table(head, rows), *hardest])
+
+
+def _groups(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The figures of each language and of all, which one language alone makes needless."""
+    languages: dict[str, dict[str, Any]] = summary["languages"]
+    return languages if len(languages) == 1 else {**languages, "all": summary["all"]}
+
+
+def _losses(group: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{group['nats_per_token']:.3f}",
+        f"{group['bits_per_byte']:.3f}",
+        _interval(group["bits_per_byte_95"]),
+        number(group["perplexity"]),
+        f"{group['accuracy']:.1%}",
+    )
+
+
+def _about_baseline(baseline: Mapping[str, Any]) -> str:
+    order, seen, there = (baseline[name] for name in ("order", "tokens", "train_tokens"))
+    counted = f"the {there:,} training tokens" if seen == there else f"{seen:,} of the {there:,} training tokens"
+    return (
+        f"The {order}-gram lines say what counting alone foresees: interpolated modified Kneser-Ney smoothing "
+        f"(Chen and Goodman 1999) on {counted}, with the same tokens to foresee."
+    )
 
 
 def training_section(run: RunFolder, *, pictures: Sequence[str], last: Mapping[str, Any] | None) -> Section | None:

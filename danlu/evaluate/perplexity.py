@@ -4,6 +4,9 @@ The held-out stream is cut into rows of the model's ``max_length`` that do not o
 target in it is scored once, in float32. So a token early in a row has little before it, as in
 training; a sliding window would give lower figures. Documents in one row do not see each other.
 
+Beside them stand the figures of an n-gram model of the training part on the same targets, so that a table
+says what has been learned beyond counting.
+
 Axes: B rows, T tokens in a row, D model width, N tokens, V vocabulary.
 """
 
@@ -26,6 +29,7 @@ from danlu import log
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError
 from danlu.evaluate.bootstrap import RESAMPLES, ratio_interval
+from danlu.evaluate.ngram import NGram
 from danlu.evaluate.protocol import Subject
 from danlu.files import atomic_write, write_json
 from danlu.nn.head import rows_at_once
@@ -35,6 +39,8 @@ from danlu.runs import Figures
 
 FIRST_TOKENS = 48
 """Tokens of a document that stand in ``perplexity_documents.jsonl``, so that people know which it is."""
+COMPARED = ("nats_per_token", "bits_per_byte", "perplexity", "accuracy")
+"""Figures of the baseline; its documents, tokens and bytes are the model's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,34 +59,31 @@ class Perplexity(Choice):
 
     batch_tokens: int = Field(default=8192, ge=1)
     """Tokens that go through the model at once: more takes more memory and changes no figure."""
+    baseline: NGram | None = NGram()
+    """The n-gram model of the training part that stands beside it; null for none."""
 
     def measure(self, subject: Subject) -> Figures:
-        """Write ``perplexity.json`` and ``perplexity_documents.jsonl``; figures ``all.…`` and by language.
+        """Write ``perplexity.json`` and ``perplexity_documents.jsonl``; figures ``all.…``, by language, ``baseline.…``.
 
         Raises:
             InputError: no document was held out.
         """
         losses = document_losses(subject.model, subject.heldout, batch_tokens=self.batch_tokens)
-        present = sorted(set(losses.languages.tolist()))
-        everything = _summary(losses, np.ones(len(losses.nats), dtype=bool), seed=subject.seed)
-        languages = {name: _summary(losses, losses.languages == name, seed=subject.seed) for name in present}
-        write_json(
-            subject.out / "perplexity.json",
-            {
-                "row_tokens": subject.model.config.max_length,
-                "resamples": RESAMPLES,
-                "all": everything,
-                "languages": languages,
-            },
-        )
+        groups = _by_language(losses, seed=subject.seed)
+        summary = {"row_tokens": subject.model.config.max_length, "resamples": RESAMPLES, **_parted(groups)}
+        figures = {f"{group}.{name}": value for group, found in groups.items() for name, value in found.items()}
+        if self.baseline is not None:
+            ngram = self.baseline.train(subject.train, seed=subject.seed)
+            beside = _by_language(_document_losses(subject.heldout, *ngram.score(subject.heldout)), seed=subject.seed)
+            about = {"order": ngram.order, "tokens": ngram.tokens, "train_tokens": subject.train.targets}
+            discounts = [[_rounded(discount) for discount in level.discounts] for level in ngram.levels]
+            summary["baseline"] = {**about, "discounts": discounts, **_parted(beside)}
+            figures |= {f"baseline.{name}": value for name, value in about.items()}
+            figures |= {f"baseline.{group}.{name}": found[name] for group, found in beside.items() for name in COMPARED}
+        write_json(subject.out / "perplexity.json", summary)
         lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in _document_lines(losses, subject))
         atomic_write(subject.out / "perplexity_documents.jsonl", "".join(lines).encode())
-        return {
-            f"{group}.{name}": value
-            for group, summary in {"all": everything, **languages}.items()
-            for name, value in summary.items()
-            if not isinstance(value, list | None)
-        }
+        return {name: value for name, value in figures.items() if not isinstance(value, list | None)}
 
 
 def document_losses(model: Transformer, store: TokenStore, *, batch_tokens: int) -> DocumentLosses:
@@ -100,6 +103,10 @@ def document_losses(model: Transformer, store: TokenStore, *, batch_tokens: int)
             nats += np.bincount(documents_N, weights=nats_N.double().numpy(), minlength=count)
             right += np.bincount(documents_N, weights=right_N.double().numpy(), minlength=count)
             progress.update(end)
+    return _document_losses(store, nats, right)
+
+
+def _document_losses(store: TokenStore, nats: NDArray[np.float64], right: NDArray[np.float64]) -> DocumentLosses:
     return DocumentLosses(
         languages=np.array([document["language"] for document in store.documents]),
         tokens=np.diff(np.asarray(store.starts)).astype(np.float64),
@@ -134,6 +141,17 @@ def _score(model: Transformer, tokens_BT: Tensor, targets_N: Tensor, documents_B
         nats.append(F.cross_entropy(logits_NV, part_N, reduction="none"))
         right.append(logits_NV.argmax(dim=-1) == part_N)
     return torch.cat(nats), torch.cat(right)
+
+
+def _by_language(losses: DocumentLosses, *, seed: int) -> dict[str, dict[str, Any]]:
+    """The figures of all documents, and of those of each language."""
+    present = sorted(set(losses.languages.tolist()))
+    everything = _summary(losses, np.ones(len(losses.nats), dtype=bool), seed=seed)
+    return {"all": everything, **{name: _summary(losses, losses.languages == name, seed=seed) for name in present}}
+
+
+def _parted(groups: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {"all": groups["all"], "languages": {name: found for name, found in groups.items() if name != "all"}}
 
 
 def _summary(losses: DocumentLosses, chosen: NDArray[np.bool_], *, seed: int) -> dict[str, Any]:

@@ -14,13 +14,14 @@ from danlu.tokenizers.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A trained model and what it is measured on.
+    """A trained model, what it is measured on, and the part that it was trained on.
 
     ``model`` is in float32 and in evaluation mode; ``out`` is the folder that a measure writes to.
     """
 
     model: Transformer
     tokenizer: Tokenizer
+    train: TokenStore
     heldout: TokenStore
     out: Path
     seed: int

@@ -30,6 +30,7 @@ class Evaluate(Stage):
         subject = Subject(
             model=load_model(job.inputs["pretrain"] / "model").eval(),
             tokenizer=Tokenizer.load(job.inputs["tokenizer"]),
+            train=TokenStore.open(job.inputs["pack"] / "train"),
             heldout=TokenStore.open(job.inputs["pack"] / "heldout"),
             out=job.out,
             seed=job.seed,

@@ -1,6 +1,6 @@
 """The shape of a Transformer, as a tree of small records; every switch that changes the arithmetic is a field of one.
 
-A family (``nn/families.py``) makes the tree from a recipe, a folder's reader (``nn/hf/``) from ``config.json``.
+A family (``nn/families/``) makes the tree from a recipe, a folder's reader (``nn/hf/``) from ``config.json``.
 """
 
 from __future__ import annotations

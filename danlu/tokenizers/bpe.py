@@ -39,7 +39,7 @@ class BPE(Choice):
     memory."""
     special: list[SpecialSet] = Field(default=[])
     """Special tokens besides ``<|endoftext|>``: ``bert`` to mask words (also for BART), ``t5`` to mask spans, ``fim``
-    to fill in the middle. Of several the first decides what ``transformers`` puts around a text."""
+    to fill in the middle. Of several the first decides what is put around a text or a prompt."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

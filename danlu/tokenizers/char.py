@@ -21,7 +21,7 @@ class Char(Choice):
 
     special: list[SpecialSet] = Field(default=[])
     """Special tokens besides ``<|endoftext|>``: ``bert`` to mask words (also for BART), ``t5`` to mask spans, ``fim``
-    to fill in the middle. Of several the first decides what ``transformers`` puts around a text."""
+    to fill in the middle. Of several the first decides what is put around a text or a prompt."""
 
     @property
     def sample_bytes(self) -> None:

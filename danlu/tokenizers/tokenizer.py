@@ -9,7 +9,7 @@ Unigram is the exception for both: its special tokens are pieces like others.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,16 @@ class Tokenizer:
             raise InputError(f"no tokenizer in {folder}: tokenizer_config.json is missing")
         return cls(inner, config)
 
-    def save(self, folder: Path) -> None:
-        """Write ``tokenizer.json`` and ``tokenizer_config.json`` into ``folder``, which must be there."""
+    def save(self, folder: Path, *, inputs: Sequence[str] = ()) -> None:
+        """Write ``tokenizer.json`` and ``tokenizer_config.json`` into ``folder``, which must be there.
+
+        Args:
+            inputs: what ``transformers``' tokenizer makes for a model, such as ``input_ids``; where empty, what the
+                files said so far.
+        """
+        config = {**self._config, "model_input_names": list(inputs)} if inputs else self._config
         atomic_write(folder / "tokenizer.json", self.to_json().encode())
-        atomic_write(folder / "tokenizer_config.json", (json.dumps(self._config, indent=2) + "\n").encode())
+        atomic_write(folder / "tokenizer_config.json", (json.dumps(config, indent=2) + "\n").encode())
 
     def to_json(self) -> str:
         """What ``tokenizer.json`` holds: the tokenizers library's own form."""

@@ -41,7 +41,7 @@ class WordPiece(Choice):
     """Of a larger corpus, documents of about this many bytes are learned from, all of them held in memory."""
     special: list[SpecialSet] = Field(default=["bert"])
     """Special tokens besides ``<|endoftext|>`` and ``[UNK]``: ``bert`` to mask words (also for BART), ``t5`` to mask
-    spans, ``fim`` to fill in the middle. Of several the first decides what ``transformers`` puts around a text."""
+    spans, ``fim`` to fill in the middle. Of several the first decides what is put around a text or a prompt."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

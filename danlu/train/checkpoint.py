@@ -5,7 +5,8 @@ it and a manifest of hashes::
 
     model.safetensors config.json …   the weights, and the tokenizer; stock transformers loads them
     training/optimizer.safetensors    the optimizer's tensors
-    training/state.json               the step, the tokens seen, the optimizer's numbers
+    training/average.safetensors      the averaged weights, where there are such
+    training/state.json               the step, the tokens seen, the optimizer's numbers, the training's history
     manifest.json                     SHA-256 of every other file, written last
 
 A save goes into a hidden folder first; every file and folder is synced before the rename, and the
@@ -19,7 +20,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,17 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from danlu.errors import CheckpointError, OutputError
-from danlu.files import atomic_write, hash_file, read_json, sync_file, sync_folder, write_json, writing
+from danlu.files import (
+    atomic_write,
+    hash_file,
+    make_folder,
+    read_json,
+    remove_folder,
+    sync_file,
+    sync_folder,
+    write_json,
+    writing,
+)
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.folder import load_model, save_model
 from danlu.nn.transformer import Transformer
@@ -37,6 +48,7 @@ from danlu.nn.transformer import Transformer
 KEEP = 2
 """Checkpoints kept, so that one damaged on the disk does not end the run."""
 
+AVERAGE = "average.safetensors"
 NEEDED = ("config.json", "model.safetensors", "training/optimizer.safetensors", "training/state.json")
 """Files without which a checkpoint is none; a manifest that lacks one is damaged."""
 
@@ -53,6 +65,10 @@ class TrainingState:
     """Float32, by the names of :class:`Transformer`."""
     optimizer: dict[str, Any]
     """``optimizer.state_dict()``."""
+    history: dict[str, Any] = field(default_factory=dict)
+    """What else the next steps depend on, in plain JSON."""
+    average: dict[str, Tensor] = field(default_factory=dict)
+    """The running average of the weights, where there is one."""
 
 
 def save_checkpoint(
@@ -68,13 +84,13 @@ def save_checkpoint(
     final = folder / f"step-{state.step:08d}"
     try:
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             for left in folder.glob(".step-*"):  # by a process that was killed
-                shutil.rmtree(left)
+                remove_folder(left)
             if final.exists():
                 if find_damage(final) is None:
                     return final
-                shutil.rmtree(final)
+                remove_folder(final)
             hidden = folder / f".{final.name}.partial"
             try:
                 _write(hidden, state, config, tokenizer)
@@ -83,10 +99,10 @@ def save_checkpoint(
                 raise
             hidden.rename(final)
             sync_folder(folder)
-            sync_folder(folder.parent)
+            sync_folder(folder.parent)  # where a process was killed just after it had made the folder
+            _remove_old(folder, newest=final)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write to {final}: {error}") from error
-    _remove_old(folder, newest=final)
     return final
 
 
@@ -109,8 +125,9 @@ def load_newest(folder: Path, say: Callable[[str], None]) -> TrainingState | Non
         damage = find_damage(path)
         if damage is None:
             state = _load(path)
-            for damaged in found[place + 1 :]:
-                _remove(damaged)
+            with writing(folder):
+                for damaged in found[place + 1 :]:
+                    _remove(damaged)
             return state
         then = f"going on from {found[place - 1].name}" if place else "and there is no earlier one"
         say(f"checkpoint {path} is damaged ({damage}); {then}")
@@ -152,9 +169,12 @@ def _write(hidden: Path, state: TrainingState, config: TransformerConfig, tokeni
     (hidden / "training").mkdir(parents=True)
     save_model(as_model(state.weights, config), hidden, tokenizer=tokenizer)
     tensors, rest = _flatten(state.optimizer)
-    safetensors.torch.save_file(tensors, hidden / "training" / "optimizer.safetensors")
+    _save_tensors(tensors, hidden / "training" / "optimizer.safetensors")
+    if state.average:
+        _save_tensors(state.average, hidden / "training" / AVERAGE)
     # Not write_json, which turns what it does not know into text: that would not come back.
-    numbers = json.dumps({"step": state.step, "tokens": state.tokens, "optimizer": rest}, indent=1)
+    known = {"step": state.step, "tokens": state.tokens, "history": state.history, "optimizer": rest}
+    numbers = json.dumps(known, indent=1)
     atomic_write(hidden / "training" / "state.json", numbers.encode())
     files = sorted(path for path in hidden.rglob("*") if path.is_file())
     for path in files:
@@ -174,28 +194,37 @@ def _read_manifest(path: Path) -> dict[str, str] | None:
 
 def _load(path: Path) -> TrainingState:
     state = json.loads((path / "training" / "state.json").read_text(encoding="utf-8"))
-    mapped = safetensors.torch.load_file(path / "training" / "optimizer.safetensors")
-    # Copied: a mapped file would hold its room on the disk after it is removed.
-    tensors = {name: tensor.clone() for name, tensor in mapped.items()}
+    tensors = _read_tensors(path / "training" / "optimizer.safetensors")
+    average = _read_tensors(path / "training" / AVERAGE) if (path / "training" / AVERAGE).exists() else {}
     weights = {name: weight.detach() for name, weight in load_model(path).named_parameters()}
-    return TrainingState(state["step"], state["tokens"], weights, _gather(tensors, state["optimizer"]))
+    optimizer = _gather(tensors, state["optimizer"])
+    return TrainingState(state["step"], state["tokens"], weights, optimizer, state["history"], average)
+
+
+def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    safetensors.torch.save_file(tensors, path)
+    path.chmod(0o644)  # as every other file
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """Copied: a mapped file would hold its room on the disk after it is removed."""
+    return {name: tensor.clone() for name, tensor in safetensors.torch.load_file(path).items()}
 
 
 def _remove_old(folder: Path, *, newest: Path) -> None:
     """Keep ``newest`` and those just before it."""
     earlier = [path for path in checkpoints(folder) if _step(path) < _step(newest)]
-    with writing(folder):
-        for path in earlier[: len(earlier) - (KEEP - 1)]:
-            _remove(path)
+    for path in earlier[: len(earlier) - (KEEP - 1)]:
+        _remove(path)
 
 
 def _remove(path: Path) -> None:
     """Delete a checkpoint; a process that is killed on the way leaves no part of it under its name."""
     hidden = path.with_name(f".{path.name}.removed")
     if hidden.exists():
-        shutil.rmtree(hidden)
+        remove_folder(hidden)
     path.rename(hidden)
-    shutil.rmtree(hidden)
+    remove_folder(hidden)
 
 
 def _step(path: Path) -> int:

@@ -60,6 +60,10 @@ class Length:
         done = len(before) == len(CORRECTED_AT) or corrected.mark >= steps
         return replace(corrected, settled=done)
 
+    def ended(self, step: int) -> Length:
+        """The training ends after ``step``, earlier than was known; what the schedule did until then stays."""
+        return replace(self, steps=step, settled=True, before=(*self.before, (step, self.steps)))
+
     def heldout_steps(self, evaluations: int) -> frozenset[int]:
         """The steps after which the held-out loss is measured, evenly spread, the last one included."""
         marks: list[int] = []

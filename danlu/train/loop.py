@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
 from danlu.corpus.batches import Batch
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Objective
+from danlu.optim.clipping import ClipNorm, ClippingChoice
 from danlu.train.gradients import Gradients, count_targets
 
 
@@ -39,6 +39,7 @@ class StepInfo:
     """Whether the weights were left as they were."""
 
 
+CLIP = ClipNorm()
 Hook = Callable[[StepInfo], None]
 Accept = Callable[[int, float, float], bool]
 """Whether to take a step, by its number, its loss and the norm of its gradient."""
@@ -53,7 +54,7 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
     *,
     steps: int,
     start: int = 0,
-    clip: float = 1.0,
+    clip: ClippingChoice = CLIP,
     accept: Accept | None = None,
     hooks: Sequence[Hook] = (),
 ) -> None:
@@ -62,7 +63,7 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
     Args:
         batches: the micro-batches of a step; pure, so a step number is all that resuming needs.
         lr: the schedule's factor of a step; each parameter group multiplies it by its ``lr_scale``.
-        clip: the gradient's norm is cut to this; 0 leaves it.
+        clip: what is done to large gradients.
         accept: says which steps are taken; all are where it is None.
         hooks: called in order after every step.
     """
@@ -75,7 +76,7 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
         micro = batches(step)
         counts = count_targets(micro)  # before backward: the same whatever the micro-batches
         loss, losses = gradients.add(micro, counts)
-        norm = float(clip_grad_norm(optimizer, clip))
+        norm = float(clip.clip(weight for group in optimizer.param_groups for weight in group["params"]))
         taken = accept is None or accept(step, loss, norm)
         if taken:
             optimizer.step()
@@ -84,12 +85,3 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
         info = StepInfo(step + 1, loss, norm, factor, sum(counts.values()), tokens, losses, skipped=not taken)
         for hook in hooks:
             hook(info)
-
-
-def clip_grad_norm(optimizer: torch.optim.Optimizer, limit: float) -> Tensor:
-    """The norm of all gradients together; where it is above ``limit`` > 0, they are scaled down to it."""
-    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
-    if limit > 0 and norm > limit:
-        torch._foreach_mul_(gradients, limit / (norm + 1e-6))
-    return norm

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from danlu.corpus.rows import Rows, Widths
 from danlu.log import MetricsLog, Progress, say
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Objective, Shape, total_loss
+from danlu.train.history import History
 from danlu.train.loop import StepInfo
 
 HELDOUT_TOKENS = 8192
@@ -30,8 +32,8 @@ class Monitor:
     bar: Progress
     heldout: Callable[[], float]
     heldout_steps: frozenset[int]
-    tokens: int = 0
-    """Tokens read so far; a resumed run begins with those of the steps before."""
+    history: History
+    """Which it keeps up to date: the tokens read and the held-out losses."""
     seconds: float = 0.0
     """Training time so far, that of earlier processes included."""
     loss: float | None = None
@@ -45,7 +47,7 @@ class Monitor:
         self._begun = self._mark() - self.seconds
 
     def __call__(self, info: StepInfo) -> None:
-        self.tokens += info.tokens
+        self.history.tokens += info.tokens
         self.loss, self.step = info.loss, info.step
         now = self._mark()
         then, before = self._marks[0]
@@ -57,16 +59,24 @@ class Monitor:
             extra["skipped"] = 1
         if info.step in self.heldout_steps:
             extra["heldout_loss"] = self.heldout()
+            self.history.heldout.append((info.step, extra["heldout_loss"]))
             self._marks.clear()  # the pace is that of training; the time is that of all
             now = self._mark()
         self.seconds = now - self._begun
+        measured = {"loss": info.loss, "grad_norm": info.grad_norm}
+        known = {name: value for name, value in measured.items() if math.isfinite(value)}  # JSON has no others
         self._write(
-            info.step, loss=info.loss, lr=info.lr, grad_norm=info.grad_norm, tokens=self.tokens,
+            info.step, **known, lr=info.lr, tokens=self.tokens,
             seconds=round(self.seconds, 3), tokens_per_second=round(pace, 1), **extra,
         )  # fmt: skip
         self.bar.update(info.step, loss=info.loss, tokens_per_second=pace)
         if "heldout_loss" in extra:
             say(f"step {info.step}: loss {info.loss:.3f}, held-out {extra['heldout_loss']:.3f}")
+
+    @property
+    def tokens(self) -> int:
+        """Read so far, padding not counted, those of earlier processes included."""
+        return self.history.tokens
 
     def _mark(self) -> float:
         now = time.perf_counter()

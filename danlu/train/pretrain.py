@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable
 from typing import ClassVar
 
 from danlu.corpus.store import TokenStore
 from danlu.errors import CheckpointError
-from danlu.log import MetricsLog, progress, read_metrics, say
+from danlu.log import say
 from danlu.nn.hf.folder import save_model
 from danlu.objectives.protocol import Shape
 from danlu.runs import Figures, Job, Stage
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
-from danlu.train.checkpoint import as_model, checkpoints, load_newest
-from danlu.train.divergence import stop_where_diverged
+from danlu.train.checkpoint import as_model, checkpoints
 from danlu.train.length import Length, arithmetic, first_guess, read_length, what_differs, write_length
-from danlu.train.loop import Hook, fit
 from danlu.train.memory import told_where_too_little
 from danlu.train.monitor import Heldout, Monitor
 from danlu.train.probe import probe, warm_up
-from danlu.train.saving import Saver, writing_beside
+from danlu.train.run import PLAN, Run
 from danlu.train.settings import TrainSettings
 from danlu.train.setup import Training, restart, set_up
-from danlu.train.signals import watch_for_stop
-
-PLAN = "plan.json"
 
 
 class Pretrain(TrainSettings, Stage):
@@ -47,13 +40,13 @@ class Pretrain(TrainSettings, Stage):
     def _run(self, job: Job, training: Training) -> Figures:
         say(f"precision {training.precision}; {training.compilation}")
         store = TokenStore.open(job.inputs["pack"] / "heldout")
-        heldout = partial(heldout_of(self, training, store, seed=job.seed).loss, training.model)
-        length = self._length(job, training, heldout)
+        heldout = heldout_of(self, training, store, seed=job.seed)
+        length = self._length(job, training, lambda: heldout.loss(training.model))
         epochs = length.steps / training.steps_per_epoch
         foretold = "" if length.settled else ", as far as the first steps tell"
         say(f"{length.steps:,} steps of {training.tokens_per_step:,} tokens: {epochs:.2f} epochs{foretold}")
         training = restart(training, self, seed=job.seed)  # the timed steps have spoilt the weights
-        done = self._train(job, training, heldout, length)
+        done = Run(self, training, heldout, length, job.out, job.inputs["tokenizer"], job.seed).train()
         model = as_model(training.masters.state(), training.model.config)
         save_model(model, job.out / "model", tokenizer=job.inputs["tokenizer"])
         return self._figures(training, done)
@@ -96,51 +89,6 @@ class Pretrain(TrainSettings, Stage):
             tokens_per_step=training.tokens_per_step, steps_per_epoch=training.steps_per_epoch
         )
 
-    def _train(self, job: Job, training: Training, heldout: Callable[[], float], length: Length) -> Monitor:
-        """Train from the newest checkpoint, or from the start, to the end."""
-        folder = job.out / "checkpoints"
-        begun, tokens = take_up(training, folder)
-        start = begun
-        metrics = MetricsLog(job.out)
-        metrics.rewind(start)
-        last = (read_metrics(job.out) or [{"step": 0}])[-1]
-        with (
-            watch_for_stop() as stop,
-            progress("pretrain", length.steps, "steps") as bar,
-            writing_beside() as writer,
-        ):
-            monitor = Monitor(
-                metrics, bar, heldout, length.heldout_steps(self.evaluations), tokens=tokens,
-                seconds=last.get("seconds", 0.0) if last["step"] == start else 0.0, loss=last.get("loss"), step=start,
-            )  # fmt: skip
-            saver = Saver(
-                folder, training, monitor, stop, self.save, writer, tokenizer=job.inputs["tokenizer"], saved=start
-            )
-            hooks = (stop_where_diverged, monitor, saver)
-            while not length.settled:
-                mark = length.mark
-                self._fit(training, length, start, mark, hooks)
-                # Metrics may be lost with a crash: then only the steps of this process have a time.
-                timed = mark if last["step"] == begun else mark - begun
-                pace = monitor.seconds / timed if timed else None
-                length = length.correct(self.budget, pace=pace, at_most=self._steps_at_most(training))
-                write_length(job.out / PLAN, length, arithmetic(training))
-                say(f"step {mark:,}: with the pace so far there will be {length.steps:,} steps")
-                start = mark
-                bar.total, monitor.heldout_steps = length.steps, length.heldout_steps(self.evaluations)
-            self._fit(training, length, start, length.steps, hooks)
-            saver.finish(length.steps)
-        return monitor
-
-    def _fit(self, training: Training, length: Length, start: int, end: int, hooks: Sequence[Hook]) -> None:
-        def factor(step: int) -> float:
-            return self.schedule.factor(step, steps=length.schedule_steps(step))
-
-        fit(
-            training.model, training.batches, self.objective, training.optimizer, factor,
-            steps=end, start=start, clip=self.clip, hooks=hooks,
-        )  # fmt: skip
-
     def _figures(self, training: Training, done: Monitor) -> Figures:
         return {
             "parameters": sum(weight.numel() for weight in training.model.parameters()),
@@ -159,14 +107,3 @@ def heldout_of(settings: TrainSettings, training: Training, store: TokenStore, *
     """What is measured on the way, of the held-out ``store``."""
     rows = settings.reading.rows(store, Shape(settings.objective, settings.sequence), seed=seed)
     return Heldout(settings.objective, rows, training.example, settings.sequence, training.micro_batch)
-
-
-def take_up(training: Training, folder: Path) -> tuple[int, int]:
-    """Load the newest checkpoint into ``training``; the steps and tokens that it stands at, 0 where there is none."""
-    state = load_newest(folder, say)
-    if state is None:
-        return 0, 0
-    training.masters.load(state.weights)
-    training.optimizer.load_state_dict(state.optimizer)
-    say(f"going on after step {state.step}")
-    return state.step, state.tokens

@@ -18,7 +18,6 @@ from pathlib import Path
 from danlu.errors import Interrupted, OutputError
 from danlu.log import say
 from danlu.train.checkpoint import TrainingState, save_checkpoint
-from danlu.train.divergence import check_finite
 from danlu.train.loop import StepInfo
 from danlu.train.monitor import Monitor
 from danlu.train.settings import Saves
@@ -150,9 +149,7 @@ class Saver:
         self._write(self._state(step))
 
     def _state(self, step: int) -> TrainingState:
-        weights = self.training.masters.state()
-        check_finite(weights.values(), step=step)
-        return TrainingState(step, self.monitor.tokens, weights, self.training.optimizer.state_dict())
+        return self.training.state(step)
 
     def _write(self, state: TrainingState) -> None:
         try:
@@ -170,4 +167,7 @@ class Saver:
 def copied(state: TrainingState) -> TrainingState:
     """The same state in memory of its own, which no later step changes."""
     weights = {name: weight.clone() for name, weight in state.weights.items()}
-    return replace(state, weights=weights, optimizer=deepcopy(state.optimizer))
+    average = {name: weight.clone() for name, weight in state.average.items()}
+    return replace(
+        state, weights=weights, average=average, optimizer=deepcopy(state.optimizer), history=deepcopy(state.history)
+    )

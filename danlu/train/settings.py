@@ -13,11 +13,15 @@ from danlu.nn.families import GPT, Family
 from danlu.nn.speed import CompileSetting, PrecisionSetting
 from danlu.objectives.clm import CausalLM
 from danlu.objectives.protocol import Objective
+from danlu.optim.clipping import ClipNorm, ClippingChoice
+from danlu.optim.ema import Averaging
 from danlu.optim.muon import Muon
 from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
 from danlu.optim.schedules import WarmupStableDecay
 from danlu.recipe import OneOf, Settings
 from danlu.train.budget import Budget
+from danlu.train.guard import Anomalies
+from danlu.train.stopping import EarlyStopping
 
 
 class Saves(Settings):
@@ -53,8 +57,16 @@ class TrainSettings(Settings):
     """Rows a step."""
     micro_batch: int | None = Field(default=None, ge=1)
     """Rows that go through the model at once, by default as many as hold 2,048 tokens; the step is the same."""
-    clip: float = Field(default=1.0, ge=0)
-    """The gradient's norm is cut to this; 0 leaves it."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """What the learning rate of a layer is multiplied by for each layer above it; below 1 the lowest change least."""
+    clip: Annotated[SkipValidation[ClippingChoice], OneOf("clipping")] = ClipNorm()
+    """What is done to large gradients."""
+    average: Averaging | None = None
+    """A running average of the weights, which is then what is measured and what the model is in the end."""
+    anomalies: Anomalies = Anomalies()
+    """What is done about steps that would spoil the weights."""
+    early_stopping: EarlyStopping | None = None
+    """Whether the training ends when it gains no more; its best weights are then the model."""
     precision: PrecisionSetting = "auto"
     """What the model computes in: bf16 where the processor multiplies it in hardware, else fp32, or as it says here."""
     compile: CompileSetting = "auto"

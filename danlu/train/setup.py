@@ -14,8 +14,14 @@ from danlu.nn.heap import keep_freed_memory
 from danlu.nn.speed import choose_dtype
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Shape
+from danlu.optim.depth import build_optimizer
+from danlu.optim.ema import AverageState, WeightAverage
 from danlu.tokenizers.vocabulary import Vocabulary
+from danlu.train.checkpoint import TrainingState
 from danlu.train.compiling import Compilation, compile_blocks
+from danlu.train.guard import Guard, check_finite
+from danlu.train.history import History
+from danlu.train.loop import StepInfo
 from danlu.train.precision import FloatMasters
 from danlu.train.settings import TrainSettings
 
@@ -40,6 +46,35 @@ class Training:
     precision: str
     """Which number type, and the rule that chose it."""
     compiling: Compilation
+    history: History
+    average: WeightAverage | None
+
+    def after_step(self, info: StepInfo) -> None:
+        """A hook: the average follows the weights."""
+        if self.average is not None and not info.skipped:
+            self.average.update()
+
+    def state(self, step: int) -> TrainingState:
+        """All that the next step depends on; the tensors themselves, not copies.
+
+        Raises:
+            DivergedError: a weight is no longer a number.
+        """
+        weights = self.masters.state()
+        check_finite(weights.values(), step=step)
+        history, average = self.history.state(), {}
+        if self.average is not None:
+            averaged = self.average.state()
+            history["updates"], average = averaged.updates, averaged.weights
+        return TrainingState(step, self.history.tokens, weights, self.optimizer.state_dict(), history, average)
+
+    def restore(self, state: TrainingState) -> None:
+        """Go on from :meth:`state`."""
+        self.masters.load(state.weights)
+        self.optimizer.load_state_dict(state.optimizer)
+        self.history.load(state.history, tokens=state.tokens)
+        if self.average is not None:
+            self.average.load(AverageState(state.history["updates"], state.average))
 
     @property
     def compilation(self) -> str:
@@ -76,7 +111,7 @@ def set_up(
     model.initialise(seed)
     dtype, precision = choose_dtype(settings.precision)
     masters = FloatMasters(model, dtype)
-    optimizer = settings.optimizer.build(masters.named.items())
+    optimizer = build_optimizer(settings.optimizer, masters.named.items(), layer_decay=settings.layer_decay)
     masters.attach(optimizer)
     example = partial(settings.objective.example, vocabulary=vocabulary)
     micro_batch = min(settings.micro_batch or rows_at_once(settings.batch, settings.sequence), settings.batch)
@@ -86,9 +121,10 @@ def set_up(
     steps_per_epoch = reader.steps_per_epoch / share
     steps = settings.budget.steps_at_most(tokens_per_step=tokens_per_step, steps_per_epoch=steps_per_epoch)
     compiling = compile_blocks(model, settings.compile, steps=steps)
+    average = WeightAverage(masters.named, settings.average) if settings.average is not None else None
     return Training(
         model, masters, optimizer, reader.batches, example, micro_batch, tokens_per_step, steps_per_epoch, precision,
-        compiling,
+        compiling, History(Guard(settings.anomalies)), average,
     )  # fmt: skip
 
 
@@ -101,9 +137,20 @@ def rows_at_once(batch: int, sequence: int) -> int:
 
 def restart(training: Training, settings: TrainSettings, *, seed: int) -> Training:
     """The same compiled model at its first step again, with an optimizer that has seen nothing."""
+    optimizer = build_optimizer(settings.optimizer, training.masters.named.items(), layer_decay=settings.layer_decay)
+    training.masters.attach(optimizer)
+    again = replace(training, optimizer=optimizer)
+    first_weights(again, settings, seed=seed)
+    return again
+
+
+def first_weights(training: Training, settings: TrainSettings, *, seed: int) -> None:
+    """Have ``training`` be as if no step had been done, whatever was."""
     fresh = Transformer(training.model.config)
     fresh.initialise(seed)
-    training.masters.load({name: weight.detach() for name, weight in fresh.named_parameters()})
-    optimizer = settings.optimizer.build(training.masters.named.items())
-    training.masters.attach(optimizer)
-    return replace(training, optimizer=optimizer)
+    weights = {name: weight.detach() for name, weight in fresh.named_parameters()}
+    training.optimizer.load_state_dict({"state": {}, "param_groups": training.optimizer.state_dict()["param_groups"]})
+    training.masters.load(weights)
+    training.history.load({}, tokens=0)
+    if training.average is not None:
+        training.average.load(AverageState(0, weights))

@@ -10,9 +10,9 @@ import pytest
 from danlu.corpus.pack import Pack
 from danlu.corpus.split import HashSplit, TailSplit
 from danlu.corpus.store import TokenStore
-from danlu.errors import InputError
-from danlu.recipe import Recipe
-from danlu.runs import Job
+from danlu.errors import InputError, RecipeError
+from danlu.recipe import Recipe, build, load_recipe, plain
+from danlu.runs import Job, run_stages
 from danlu.text.document import Document, DocumentWriter
 from danlu.tokenizers.char import Char
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -89,3 +89,68 @@ def test_a_language_that_is_not_held_out_is_told(tmp_path: Path, capsys: pytest.
     trained = [d for d in ENGLISH + CHINESE if next(HashSplit().parts(d))[0] == "train"]
     Pack().run(job(tmp_path, held + trained))
     assert "pack: no zh document is held out; the held-out figures will not cover zh" in capsys.readouterr().out
+
+
+MARKED = {"marks": ["words", "phrases", "sentences"], "split": {"use": "hash", "fraction": 0.2}}
+
+
+def test_marks_lie_beside_the_tokens_that_are_the_same_without_them(tmp_path: Path) -> None:
+    lexicon = tmp_path / "lexicon.txt"
+    lexicon.write_text("number 7\t3\n", encoding="utf-8")
+    unmarked, marked = job(tmp_path / "plain", ENGLISH + CHINESE), job(tmp_path / "marked", ENGLISH + CHINESE)
+    Pack(split=HashSplit(fraction=0.2)).run(unmarked)
+    build(Pack, {**MARKED, "lexicon": str(lexicon)}, key="pack").run(marked)
+    tokenizer = Tokenizer.load(tmp_path / "marked" / "tokenizer")
+    for part in ("train", "heldout"):
+        without, store = TokenStore.open(unmarked.out / part), TokenStore.open(marked.out / part)
+        assert store.tokens.tolist() == without.tokens.tolist()
+        assert without.marks is None
+        assert store.marks is not None
+        assert store.marked == ("words", "phrases", "sentences")
+        for about, start, end in zip(store.documents, store.starts, store.starts[1:], strict=False):
+            text = tokenizer.decode(store.tokens[start + 1 : end].tolist())
+            marks = "".join(map(str, store.marks[start + 1 : end].tolist()))
+            if about["language"] == "zh":
+                assert marks == "7" + "3" + "0" * (len(text) - 3) + "3"
+            else:
+                number = text.split()[1]
+                first = "1" if number == "7" else "3"  # within the phrase
+                assert marks == "7000000" + first + "0" * len(number) + "333" + "0" * 8 + "33"
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"marks": ["phrases"]}, r"^pack: marks of phrases need a lexicon; name its file as pack\.lexicon$"),
+        ({"marks": ["words"], "lexicon": "x.txt"}, r"^pack: lexicon has no effect without phrases among pack\.marks$"),
+        ({"marks": ["verses"]}, r"^pack\.marks\.0 must be 'words', 'phrases' or 'sentences'; got 'verses'"),
+        ({"segmenter": "jiebe"}, r"^pack\.segmenter\.use: unknown segmenter 'jiebe'; did you mean 'jieba'\?"),
+    ],
+)
+def test_settings_of_marks_that_make_no_sense(settings: dict[str, object], line: str) -> None:
+    with pytest.raises(RecipeError, match=line):
+        build(Pack, settings, key="pack")
+
+
+def test_the_lexicon_is_part_of_what_a_store_is_made_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.txt").write_text("To be, or not to be: 生存还是毁灭。" * 20, encoding="utf-8")
+    lexicon, path = tmp_path / "lexicon.txt", tmp_path / "r.yaml"
+    path.write_text(
+        f"run_dir: {tmp_path / 'run'}\nclean: {{sources: [{tmp_path / 'text'}]}}\ntokenizer: {{use: char}}\n"
+        f"pack: {{split: {{use: tail, fraction: 0.2}}, marks: [phrases], lexicon: {lexicon}}}\n",
+        encoding="utf-8",
+    )
+    recipe = load_recipe(path)
+    assert load_recipe(path).section("pack") == build(Pack, plain(recipe.section("pack")), key="pack")
+    with pytest.raises(InputError, match=rf"^pack\.lexicon: there is no file {lexicon}$"):
+        run_stages(recipe, list(recipe.sections))
+    contents = []
+    for phrase in ("to be", "to be", "or not"):
+        lexicon.write_text(phrase, encoding="utf-8")
+        run_stages(recipe, list(recipe.sections))
+        contents.append((tmp_path / "run" / "pack" / "train" / "marks.bin").read_bytes())
+    out = capsys.readouterr().out
+    assert out.count("pack: unchanged, skipped") == 1
+    assert "pack: the files that it reads changed; it runs again" in out
+    assert contents[0] == contents[1] != contents[2]

@@ -140,3 +140,48 @@ def test_unusual_line_ends_in_names_part_nothing(tmp_path: Path) -> None:
     names = ["a\u2028b", "c\x85d", "e\x0cf", "g\r\nh"]
     write(tmp_path, [(name, [1]) for name in names])
     assert [document["id"] for document in TokenStore.open(tmp_path).documents] == [f"file.txt#{n}" for n in names]
+
+
+@pytest.fixture
+def marked(tmp_path: Path) -> Path:
+    with StoreWriter(tmp_path / "marked", vocab_size=500, eot=0, marks=["sentences", "words"]) as writer:
+        for ids, marks in (([5, 6, 7], [5, 0, 1]), ([], []), ([8, 9], [5, 0])):
+            writer.add(Document("a", "text"), ids, np.array(marks, dtype=np.uint8))
+    return tmp_path / "marked"
+
+
+def test_marks_come_back_beside_their_tokens(marked: Path, store: Path) -> None:
+    opened = TokenStore.open(marked)
+    assert opened.marks is not None
+    assert opened.tokens.tolist() == [0, 5, 6, 7, 0, 0, 8, 9, 0]
+    assert opened.marks.tolist() == [5, 5, 0, 1, 5, 5, 5, 0, 5]  # an end of text has every mark
+    assert opened.marked == ("words", "sentences")
+    assert json.loads((marked / "store.json").read_text())["marks"] == ["words", "sentences"]
+    plain = TokenStore.open(store)
+    assert (plain.marks, plain.marked) == (None, ())
+    assert not (store / "marks.bin").exists()
+    assert "marks" not in json.loads((store / "store.json").read_text())
+
+
+def test_marks_that_do_not_fit_the_tokens_are_refused(marked: Path) -> None:
+    whole = (marked / "marks.bin").read_bytes()
+    for damaged in (whole[:-1], whole[:0], whole + b"\x05", b"\0" + whole[1:], whole[:-1] + b"\7"):
+        (marked / "marks.bin").write_bytes(damaged)
+        refused(marked)
+    (marked / "marks.bin").unlink()
+    assert "marks.bin is missing" in refused(marked)
+
+
+@pytest.mark.parametrize("marks", [["phrases"], ["verses"], ["sentences", "words"], "words", 3, None, [["words"]]])
+def test_a_description_of_other_marks_is_refused(marked: Path, marks: object) -> None:
+    about = json.loads((marked / "store.json").read_text())
+    (marked / "store.json").write_text(json.dumps({**about, "marks": marks}))
+    refused(marked)
+
+
+def test_a_document_without_the_marks_of_its_store_is_a_mistake(tmp_path: Path) -> None:
+    writer = StoreWriter(tmp_path, vocab_size=500, eot=0, marks=["words"])
+    for marks in (None, np.zeros(2, dtype=np.uint8)):
+        with pytest.raises(AssertionError):
+            writer.add(Document("a", "text"), [5], marks)
+    writer.close()

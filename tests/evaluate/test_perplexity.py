@@ -13,6 +13,7 @@ import torch
 
 from danlu.corpus.store import StoreWriter, TokenStore
 from danlu.errors import InputError
+from danlu.evaluate.ngram import NGram
 from danlu.evaluate.perplexity import Perplexity, document_losses
 from danlu.evaluate.protocol import Subject
 from danlu.nn.families import GPT
@@ -54,7 +55,8 @@ def model(tokenizer: Tokenizer) -> Transformer:
 
 @pytest.fixture
 def subject(model: Transformer, tokenizer: Tokenizer, store: TokenStore, tmp_path: Path) -> Subject:
-    return Subject(model=model, tokenizer=tokenizer, heldout=store, out=tmp_path, seed=1)
+    """The baseline is trained on what it is measured on: nothing here depends on how good it is."""
+    return Subject(model=model, tokenizer=tokenizer, train=store, heldout=store, out=tmp_path, seed=1)
 
 
 def expected_nats(model: Transformer, store: TokenStore) -> Iterator[tuple[int, float, bool]]:
@@ -168,6 +170,31 @@ def test_files_hold_what_the_figures_say(subject: Subject) -> None:
     assert sum(line["nats_per_token"] * line["tokens"] for line in lines) == pytest.approx(
         figures["all.nats_per_token"] * figures["all.tokens"], rel=1e-5
     )
+
+
+def test_the_baseline_is_measured_on_the_same_targets(subject: Subject) -> None:
+    figures = Perplexity(baseline=NGram(order=3)).measure(subject)
+    found = json.loads((subject.out / "perplexity.json").read_text())["baseline"]
+    model = NGram(order=3).train(subject.train, seed=1)
+    nats, right = model.score(subject.heldout)
+    targets, size = subject.heldout.targets, sum(len(text.encode()) for text in TEXTS.values())
+    assert figures["baseline.all.nats_per_token"] == pytest.approx(nats.sum() / targets, abs=1e-6)
+    assert figures["baseline.all.bits_per_byte"] == pytest.approx(nats.sum() / math.log(2) / size, abs=1e-6)
+    assert figures["baseline.zh.nats_per_token"] == pytest.approx(nats[1] / 12, abs=1e-6)
+    assert figures["baseline.all.accuracy"] == pytest.approx(right.sum() / targets, abs=1e-6)
+    assert figures["baseline.order"] == found["order"] == len(found["discounts"]) == 3
+    assert figures["baseline.tokens"] == figures["baseline.train_tokens"] == targets
+    low, high = found["languages"]["en"]["bits_per_byte_95"]
+    assert low < figures["baseline.en.bits_per_byte"] < high
+    assert found["all"]["documents"] == figures["all.documents"]
+
+
+def test_the_baseline_says_that_it_saw_a_part_only_and_can_be_left_out(subject: Subject) -> None:
+    figures = Perplexity(baseline=NGram(max_tokens=20)).measure(subject)
+    assert (figures["baseline.tokens"], figures["baseline.train_tokens"]) == (20, subject.train.targets)
+    figures = Perplexity(baseline=None).measure(subject)
+    assert not any(name.startswith("baseline") for name in figures)
+    assert "baseline" not in json.loads((subject.out / "perplexity.json").read_text())
 
 
 def test_nothing_held_out_is_one_clear_line(subject: Subject, tmp_path: Path) -> None:

@@ -144,6 +144,24 @@ def test_page_says_what_the_stages_said(run: RunFolder, recipe: Recipe) -> None:
     assert "d#0" not in text  # only the hardest three
 
 
+@pytest.mark.parametrize(
+    ("there", "counted"), [(900, "on the 900 training tokens"), (2000, "on 900 of the 2,000 training tokens")]
+)
+def test_the_baseline_stands_below_each_line(run: RunFolder, recipe: Recipe, there: int, counted: str) -> None:
+    path = run.stage("evaluate") / "perplexity.json"
+    summary = json.loads(path.read_text())
+    worse = {**GROUP, "nats_per_token": 3.25, "perplexity": 25.79}
+    languages = {"en": worse, "zh": worse}
+    summary["baseline"] = {"order": 4, "tokens": 900, "train_tokens": there, "all": worse, "languages": languages}
+    path.write_text(json.dumps(summary))
+    text = Page(write_report(run, recipe).read_text()).text
+    assert text.count("4-gram 3.250 1.082 1.010–1.150 25.79 41.0%") == 3
+    assert counted in text
+    table = (run.path / "report.md").read_text().partition("## Held-out documents")[2]
+    firsts = re.findall(r"^\| ([^|]*?) \|", table, flags=re.MULTILINE)[2:8]
+    assert firsts == ["en", "4-gram", "zh", "4-gram", "all", "4-gram"]
+
+
 def test_samples_are_text_whatever_they_hold(run: RunFolder, recipe: Recipe) -> None:
     page = Page(write_report(run, recipe).read_text())
     assert NASTY in page.text

@@ -25,9 +25,9 @@ def test_measures_the_model_of_pretrain_on_the_heldout_part_of_pack(tmp_path: Pa
     for folder in ("tokenizer", "evaluate"):
         (tmp_path / folder).mkdir()
     tokenizer.save(tmp_path / "tokenizer")
-    writer = StoreWriter(tmp_path / "pack" / "heldout", vocab_size=tokenizer.vocab_size, eot=tokenizer.eot)
-    writer.add(Document("d", text, {"language": "en"}), tokenizer.encode(text))
-    writer.close()
+    for part in ("train", "heldout"):
+        with StoreWriter(tmp_path / "pack" / part, vocab_size=tokenizer.vocab_size, eot=tokenizer.eot) as writer:
+            writer.add(Document("d", text, {"language": "en"}), tokenizer.encode(text))
     model = Transformer(GPT(layers=1, dim=16).config(vocab_size=tokenizer.vocab_size, max_length=8))
     model.initialise(1)  # an untrained head is zero: every token is as likely as any other
     save_model(model, tmp_path / "pretrain" / "model")
@@ -39,6 +39,7 @@ def test_measures_the_model_of_pretrain_on_the_heldout_part_of_pack(tmp_path: Pa
 
     assert figures["en.nats_per_token"] == pytest.approx(math.log(tokenizer.vocab_size), abs=1e-5)
     assert figures["en.tokens"] == len(text) + 1
+    assert figures["baseline.en.nats_per_token"] < 1 < figures["en.nats_per_token"], "it has seen that document"
     assert sorted(path.name for path in (tmp_path / "evaluate").iterdir()) == [
         "perplexity.json",
         "perplexity_documents.jsonl",
@@ -46,7 +47,11 @@ def test_measures_the_model_of_pretrain_on_the_heldout_part_of_pack(tmp_path: Pa
 
 
 def test_recipe_names_the_tasks() -> None:
-    assert plain(build(Evaluate, None, key="evaluate")) == {"tasks": [{"use": "perplexity", "batch_tokens": 8192}]}
+    assert plain(build(Evaluate, None, key="evaluate")) == {
+        "tasks": [
+            {"use": "perplexity", "batch_tokens": 8192, "baseline": {"order": 5, "max_tokens": 10_000_000}},
+        ],
+    }
     with pytest.raises(RecipeError, match=r"evaluate.tasks.0.use: unknown measure 'perplexty'; did you mean 'perp"):
         build(Evaluate, {"tasks": ["perplexty"]}, key="evaluate")
     with pytest.raises(RecipeError, match=r"evaluate.tasks must be a list of at least 1"):

@@ -126,7 +126,9 @@ def test_inverse_sqrt_is_that_of_t5() -> None:
     assert found == pytest.approx([(1 / max(step, 100) ** 0.5) / (1 / 100**0.5) for step in range(1000)])
 
 
-losses = st.lists(st.one_of(st.floats(0.5, 4), st.sampled_from([1.0, 0.9999, 0.9998]), st.just(float("nan"))))
+losses = st.lists(
+    st.one_of(st.floats(0.5, 4), st.sampled_from([1.0, 0.9999, 0.9998]), st.just(float("nan"))), min_size=2, max_size=12
+)
 
 
 @given(
@@ -152,6 +154,11 @@ def test_plateau_looks_at_no_loss_before_it_is_measured() -> None:
     heldout = [(10, 2.0), (20, 3.0), (30, 3.0)]
     found = [schedule.factor(step, steps=40, heldout=heldout) for step in (9, 19, 20, 29, 30, 39)]
     assert found == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+
+
+def test_plateau_goes_no_lower_than_its_final_share() -> None:
+    schedule = Plateau(warmup=0.0, patience=0, shrink=0.1, final=0.2)
+    assert schedule.factor(30, steps=40, heldout=[(10, 2.0), (20, 3.0), (30, 3.0)]) == 0.2
 
 
 def test_plateau_shrinks_what_warms_up() -> None:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from danlu.corpus.batches import IGNORE, Batch
 from danlu.nn.families import GPT, Llama
 from danlu.objectives.clm import CausalLM
-from danlu.train.loop import StepInfo, clip_grad_norm, fit
+from danlu.optim.clipping import ClipNorm, NoClipping
+from danlu.train.loop import StepInfo, fit
 from danlu.train.setup import Training
 
 
@@ -71,7 +72,7 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(size: int) -> None:
     expected = F.cross_entropy(whole(x).flatten(0, 1), targets.flatten(), ignore_index=IGNORE)  # the mean
     expected.backward()
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
-    [info] = run(model, lambda _: cut(x, targets, size), Sum(), clip=0.0)
+    [info] = run(model, lambda _: cut(x, targets, size), Sum(), clip=NoClipping())
     assert info.targets == 15
     assert info.loss == pytest.approx(expected.item(), rel=1e-6)
     for name, weight in whole.named_parameters():
@@ -105,7 +106,7 @@ def test_micro_batches_of_a_transformer(family: Any, make_training: Callable[...
                 {name: weight.grad.clone() for name, weight in model.named_parameters()}
             )
         )
-        [info] = run(training.model, training.batches, CausalLM(), optimizer=optimizer, clip=0.0)
+        [info] = run(training.model, training.batches, CausalLM(), optimizer=optimizer, clip=NoClipping())
         results.append((info, gradients))
     (whole, wanted), *others = results
     for info, gradients in others:
@@ -113,28 +114,6 @@ def test_micro_batches_of_a_transformer(family: Any, make_training: Callable[...
         assert info.loss == pytest.approx(whole.loss, rel=1e-6)
         for name, gradient in gradients.items():
             assert (gradient - wanted[name]).norm() <= 1e-6 * wanted[name].norm(), name
-
-
-@pytest.mark.parametrize("limit", [0.05, 1.0, 1e6])
-def test_clipping_is_torchs(limit: float) -> None:
-    x, targets = ragged()
-    ours, theirs = linear(), linear()
-    for model in (ours, theirs):
-        (20 * Sum().losses(model, cut(x, targets, 8)[0])["words"]).backward()
-    norm = clip_grad_norm(sgd(ours.parameters()), limit)
-    torch.testing.assert_close(norm, nn.utils.clip_grad_norm_(theirs.parameters(), limit), rtol=1e-12, atol=0)
-    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-12, atol=0)
-
-
-def test_clipping_by_zero_only_measures() -> None:
-    model = linear()
-    x, targets = ragged()
-    Sum().losses(model, cut(x, targets, 8)[0])["words"].backward()
-    before = [weight.grad.clone() for weight in model.parameters()]
-    norm = clip_grad_norm(sgd(model.parameters()), 0.0)
-    assert norm == pytest.approx(float(torch.cat([g.flatten() for g in before]).norm()))
-    assert all(torch.equal(weight.grad, g) for weight, g in zip(model.parameters(), before, strict=True))
 
 
 def test_weights_without_a_gradient_are_left_out() -> None:
@@ -180,8 +159,8 @@ def test_hooks_are_told_steps_from_one_and_batches_from_zero() -> None:
 
 def test_the_told_norm_is_that_before_clipping() -> None:
     x, targets = ragged()
-    [free] = run(linear(), lambda _: cut(x, targets, 8), Sum(), clip=0.0)
-    [clipped] = run(linear(), lambda _: cut(x, targets, 8), Sum(), clip=1e-3)
+    [free] = run(linear(), lambda _: cut(x, targets, 8), Sum(), clip=NoClipping())
+    [clipped] = run(linear(), lambda _: cut(x, targets, 8), Sum(), clip=ClipNorm(limit=1e-3))
     assert free.grad_norm == clipped.grad_norm > 1e-3
 
 

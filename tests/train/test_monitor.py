@@ -20,6 +20,8 @@ from danlu.corpus.stream import StreamRows
 from danlu.log import MetricsLog, Progress, read_metrics
 from danlu.objectives.clm import CausalLM
 from danlu.train import monitor as module
+from danlu.train.guard import Anomalies, Guard
+from danlu.train.history import History
 from danlu.train.loop import StepInfo
 from danlu.train.monitor import Heldout, Monitor
 from danlu.train.setup import Training
@@ -45,7 +47,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def make_monitor(folder: Path, **settings: Any) -> Monitor:
-    known: dict[str, Any] = {"heldout": lambda: 3.25, "heldout_steps": frozenset({2})}
+    history = History(Guard(Anomalies()), tokens=settings.pop("tokens", 0))
+    known: dict[str, Any] = {"heldout": lambda: 3.25, "heldout_steps": frozenset({2}), "history": history}
     return Monitor(MetricsLog(folder), Progress("test", 10, "steps"), **{**known, **settings})
 
 

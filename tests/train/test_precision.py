@@ -15,8 +15,9 @@ from danlu.nn.speed import choose_dtype
 from danlu.nn.transformer import Transformer
 from danlu.objectives.clm import CausalLM
 from danlu.optim.adamw import AdamW
+from danlu.optim.clipping import ClipNorm
 from danlu.optim.muon import Muon
-from danlu.train.loop import clip_grad_norm, fit
+from danlu.train.loop import fit
 from danlu.train.precision import FloatMasters
 from danlu.train.setup import Training
 
@@ -81,7 +82,7 @@ def test_bfloat16_weights_follow_float32_masters(
                 sums[name] += weight.grad.float()
         for name, master in masters.items():
             master.grad = sums[name]
-        clip_grad_norm(rule, 1.0)
+        ClipNorm().clip(weight for group in rule.param_groups for weight in group["params"])
         rule.step()
     state = training.masters.state()
     assert state.keys() == masters.keys()

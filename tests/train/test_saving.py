@@ -20,6 +20,7 @@ from danlu.nn.hf.folder import load_model
 from danlu.objectives.clm import CausalLM
 from danlu.train import saving as module
 from danlu.train.checkpoint import TrainingState, checkpoints, load_newest, save_checkpoint
+from danlu.train.guard import DivergedError
 from danlu.train.loop import StepInfo, fit
 from danlu.train.monitor import Monitor
 from danlu.train.saving import Saver, Writer, copied, writing_beside
@@ -31,7 +32,7 @@ MakeTraining = Callable[..., Training]
 
 
 def info(step: int) -> StepInfo:
-    return StepInfo(step, loss=2.5, grad_norm=0.5, lr=1.0, targets=10)
+    return StepInfo(step, loss=2.5, grad_norm=0.5, lr=1.0, targets=10, tokens=10)
 
 
 @pytest.fixture
@@ -53,7 +54,9 @@ class Work:
     def __init__(self, training: Training, folder: Path, tokenizer: Path, **interval: Any) -> None:
         self.stop = StopRequest()
         self.folder = folder / "checkpoints"
-        self.monitor = Monitor(MetricsLog(folder), Progress("test", 10, "steps"), lambda: 3.25, frozenset())
+        self.monitor = Monitor(
+            MetricsLog(folder), Progress("test", 10, "steps"), lambda: 3.25, frozenset(), training.history
+        )
         self.writer = Writer()
         settings = Saves(**{"steps": None, "minutes": None, **interval})
         self.saver = Saver(self.folder, training, self.monitor, self.stop, settings, self.writer, tokenizer=tokenizer)
@@ -163,7 +166,7 @@ def test_weights_that_are_no_numbers_are_never_saved(saves: Callable[..., Work])
     work.steps(1, 2)
     with torch.no_grad():
         next(iter(work.saver.training.masters.named.values())).view(-1)[5] = math.nan
-    with pytest.raises(DanluError, match=r"^weights are no longer finite after step 4: "):
+    with pytest.raises(DivergedError, match=r"^weights are no longer finite after step 4$"):
         work.steps(3, 4)
     assert work.saved() == ["step-00000002"]
 

@@ -67,6 +67,7 @@ def write_config(config: TransformerConfig) -> dict[str, Any]:
         "attention_dropout": config.decoder.layers[0].attention.dropout,
         "d_model": config.dim,
         "dropout": config.decoder.dropout,
+        "forced_eos_token_id": None,  # by default token 2, whatever that is
         "init_std": 0.02,
         "is_encoder_decoder": True,
         "max_position_embeddings": config.max_length,
@@ -111,5 +112,5 @@ def copies(config: TransformerConfig) -> tuple[Copy, ...]:
 
 BART = FolderFamily(
     read_config, write_config, lambda config: "BartForConditionalGeneration", weight_names, prefix="model.",
-    copies=copies,
+    copies=copies, decoder_start="eos",
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.config_file import ConfigFile
@@ -70,6 +70,8 @@ class FolderFamily:
     """Ends of names of tensors that some folders hold and nobody reads."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Ends of names in old folders -> what they are now."""
+    decoder_start: Literal["pad", "eos"] = "pad"
+    """Of models with an encoder: which token the decoder starts from."""
 
 
 def in_layers(stack: str, count: int, theirs: str, block: WeightNames) -> WeightNames:

@@ -21,9 +21,11 @@ from danlu.nn.hf.family import Copy, FolderFamily
 from danlu.nn.hf.kept import check_kept
 from danlu.nn.hf.sentence_transformers import MODULES, read_pooling
 from danlu.nn.hf.tensors import Readable, narrowest_dtype, read, same, written
+from danlu.nn.hf.token_ids import check_padding, input_names, token_ids
 from danlu.nn.hf.weight_files import SHARD_BYTES, StoredTensor, open_weights, weights_path, write_weights
 from danlu.nn.transformer import Transformer
 from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.tokenizers.vocabulary import Vocabulary
 
 IGNORED = ("rotary_emb.inv_freq",)
 """Tensors that old folders hold and nobody reads: they follow from the configuration."""
@@ -41,12 +43,13 @@ def save_model(
 
     Args:
         dtype: the type of the weights in the file; by default the one that they have.
-        tokenizer: a folder with a tokenizer that goes with the model; its end-of-text token is written
-            as beginning and end, without one that is token 0.
+        tokenizer: a folder with a tokenizer that goes with the model, whose special tokens are named; without
+            one token 0 begins and ends texts.
         max_shard_bytes: weights above this become several files with an index.
 
     Raises:
-        CheckpointError: the folder of its family cannot hold this model, as with adapters or quantised weights.
+        CheckpointError: the folder of its family cannot hold this model, as with adapters or quantised weights;
+            or the tokenizer's padding is not the model's.
     """
     config = model.config
     family = find_family(config.family)
@@ -54,25 +57,24 @@ def save_model(
     check_kept(folder, config, family, state.keys())
     folder.mkdir(parents=True, exist_ok=True)
     dtype = dtype or state["embedding.weight"].dtype
-    eot = 0
+    written_config = family.write_config(config)
+    roles = {"eot": 0}
     if tokenizer is not None:
         loaded = Tokenizer.load(tokenizer)
-        loaded.save(folder)
-        eot = loaded.eot
+        roles = Vocabulary.of(loaded).roles
+        check_padding(config, written_config, roles)
+        loaded.save(folder, inputs=input_names(config))
     names, copies = family.weight_names(config), family.copies(config)
     write_weights(folder, written(state, names, dtype=dtype, copies=copies), max_shard_bytes=max_shard_bytes)
-    # Padding is named, because some families have a padding token by default, which is then never learned.
-    tokens: dict[str, int | None] = {"bos_token_id": eot, "eos_token_id": eot, "pad_token_id": None}
-    if config.encoder is not None and config.decoder is not None:
-        tokens |= {"pad_token_id": eot, "decoder_start_token_id": eot}
+    ids, when_writing = token_ids(config, family, roles)
     whole = {
         "architectures": [family.architecture(config)],
         "model_type": config.family,
         "dtype": str(dtype).removeprefix("torch."),
-        **tokens,
-        **family.write_config(config),
+        **ids,
+        **written_config,
     }
-    write_json(folder / "generation_config.json", {**tokens, "pad_token_id": eot})
+    write_json(folder / "generation_config.json", when_writing)
     write_json(folder / "config.json", dict(sorted(whole.items())))
 
 

@@ -1,0 +1,57 @@
+"""The numbers of special tokens that ``config.json`` and ``generation_config.json`` name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from danlu.errors import CheckpointError
+from danlu.nn.config import TransformerConfig
+from danlu.nn.hf.family import FolderFamily
+
+Ids = dict[str, int | None]
+
+
+def token_ids(config: TransformerConfig, family: FolderFamily, roles: Mapping[str, int]) -> tuple[Ids, Ids]:
+    """What ``config.json`` and what ``generation_config.json`` says.
+
+    Args:
+        roles: the tokenizer's special tokens (``Vocabulary.roles``), at least ``eot``.
+    """
+    end = roles["eot"]
+    ids: Ids = {"bos_token_id": roles.get("bos", end), "eos_token_id": end}
+    padding = roles.get("pad", end)
+    if config.encoder is not None and config.decoder is not None:
+        ids["pad_token_id"] = padding
+        ids["decoder_start_token_id"] = padding if family.decoder_start == "pad" else end
+        return ids, ids
+    if config.encoder is not None:
+        ids |= {f"{role}_token_id": roles.get(role) for role in ("cls", "sep", "mask")}
+    # Padding is named, because some families have a padding token by default, which is then never learned.
+    written = {**ids, "pad_token_id": roles.get("pad")}
+    return written, {"bos_token_id": ids["bos_token_id"], "eos_token_id": end, "pad_token_id": padding}
+
+
+def input_names(config: TransformerConfig) -> list[str]:
+    """What ``transformers``' tokenizer has to make for the model."""
+    reads_types = config.encoder is not None and config.encoder.entry.types > 1
+    return ["input_ids", *(["token_type_ids"] if reads_types else []), "attention_mask"]
+
+
+def check_padding(config: TransformerConfig, written: Mapping[str, Any], roles: Mapping[str, int]) -> None:
+    """Refuse a tokenizer whose padding is not the token that the model's positions are counted by.
+
+    ``transformers`` counts RoBERTa's positions by all tokens but that one, wherever it stands.
+
+    Args:
+        written: what the family's ``config.json`` holds.
+
+    Raises:
+        CheckpointError: it is another token, or none.
+    """
+    wanted, found = written.get("pad_token_id"), roles.get("pad")
+    if wanted is not None and wanted != found:
+        raise CheckpointError(
+            f"the model {config.family} needs a tokenizer whose padding is token {wanted}, as one that is trained with "
+            f"tokenizer.special: [bert] has it; this one has {'none' if found is None else f'token {found}'}"
+        )

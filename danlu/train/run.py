@@ -1,0 +1,181 @@
+"""A training from its newest checkpoint, or from its first weights, to its end; bad stretches are gone back over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from danlu.log import MetricsLog, Progress, progress, read_metrics, say
+from danlu.train.checkpoint import load_newest
+from danlu.train.guard import DivergedError, given_up
+from danlu.train.length import Length, arithmetic, write_length
+from danlu.train.loop import Hook, fit
+from danlu.train.monitor import Heldout, Monitor
+from danlu.train.saving import Saver, Writer, writing_beside
+from danlu.train.settings import TrainSettings
+from danlu.train.setup import Training, first_weights
+from danlu.train.signals import StopRequest, watch_for_stop
+from danlu.train.stopping import BestWeights, EnoughError
+
+PLAN = "plan.json"
+
+
+@dataclass
+class Run:
+    """One training in one folder."""
+
+    settings: TrainSettings
+    training: Training
+    heldout: Heldout
+    length: Length
+    out: Path
+    tokenizer: Path
+    seed: int
+    _metrics: MetricsLog = field(init=False)
+
+    def train(self) -> Monitor:
+        """To the end.
+
+        Raises:
+            DanluError: the training diverges, also after going back with lower learning rates.
+            OutputError: the last checkpoint could not be saved.
+            Interrupted: a signal asked to stop; the work is saved.
+        """
+        self._metrics = MetricsLog(self.out)
+        with (
+            watch_for_stop() as stop,
+            progress("pretrain", self.length.steps, "steps") as bar,
+            writing_beside() as writer,
+        ):
+            while True:
+                try:
+                    return self._attempt(stop, bar, writer)
+                except DivergedError as diverged:
+                    self._set_back(diverged)
+
+    def _attempt(self, stop: StopRequest, bar: Progress, writer: Writer) -> Monitor:
+        start = self._take_up()
+        monitor = self._monitor(start, bar)
+        saver = Saver(
+            self.out / "checkpoints", self.training, monitor, stop, self.settings.save, writer,
+            tokenizer=self.tokenizer, saved=start,
+        )  # fmt: skip
+        hooks: list[Hook] = [self.training.after_step, monitor]
+        best = self._best_weights()
+        if best is not None:
+            hooks.append(best)
+        hooks.append(saver)
+        with self._ended_early(monitor):
+            self._to_the_end(start, monitor, hooks)
+        saver.finish(monitor.step)
+        if best is not None and (weights := best.best()) is not None:
+            self.training.masters.load(weights)
+        elif self.training.average is not None:
+            self.training.masters.load(self.training.average.state().weights)
+        return monitor
+
+    def _to_the_end(self, start: int, monitor: Monitor, hooks: Sequence[Hook]) -> None:
+        """Step by step; a budget in minutes is turned into another number of steps on the way."""
+        begun, timed_before = start, monitor.seconds > 0
+        while not self.length.settled:
+            mark = self.length.mark
+            self._fit(start, mark, hooks)
+            # Metrics may be lost with a crash: then only the steps of this process have a time.
+            timed = mark if timed_before or not begun else mark - begun
+            pace = monitor.seconds / timed if timed else None
+            self.length = self.length.correct(self.settings.budget, pace=pace, at_most=self._steps_at_most())
+            write_length(self.out / PLAN, self.length, arithmetic(self.training))
+            say(f"step {mark:,}: with the pace so far there will be {self.length.steps:,} steps")
+            start = mark
+            monitor.bar.total = self.length.steps
+            monitor.heldout_steps = self.length.heldout_steps(self.settings.evaluations)
+        self._fit(start, self.length.steps, hooks)
+
+    def _fit(self, start: int, end: int, hooks: Sequence[Hook]) -> None:
+        training, history = self.training, self.training.history
+        lowered = self.settings.anomalies.lr_factor**history.setbacks
+
+        def factor(step: int) -> float:
+            steps = self.length.schedule_steps(step)
+            return lowered * self.settings.schedule.factor(step, steps=steps, heldout=history.heldout)
+
+        fit(
+            training.model, training.batches, self.settings.objective, training.optimizer, factor,
+            steps=end, start=start, clip=self.settings.clip, accept=history.guard, hooks=hooks,
+        )  # fmt: skip
+
+    def _take_up(self) -> int:
+        """Load the newest checkpoint; the step that it stands at, 0 where there is none."""
+        setbacks = self.training.history.setbacks
+        state = load_newest(self.out / "checkpoints", say)
+        if state is None:
+            first_weights(self.training, self.settings, seed=self.seed)
+        else:
+            self.training.restore(state)
+            say(f"going on after step {state.step}")
+        step = 0 if state is None else state.step
+        self.training.history.setbacks = max(setbacks, self.training.history.setbacks)
+        self._metrics.rewind(step)
+        return step
+
+    def _set_back(self, diverged: DivergedError) -> None:
+        """Have the next attempt go on with a lower learning rate.
+
+        Raises:
+            DanluError: that has been done as often as is allowed.
+        """
+        history, known = self.training.history, self.settings.anomalies
+        if history.setbacks >= known.rewinds:
+            raise given_up(diverged, rewinds=history.setbacks) from diverged
+        history.setbacks += 1
+        say(f"{diverged}; going back, with {known.lr_factor**history.setbacks:g} of the learning rate")
+
+    def _monitor(self, start: int, bar: Progress) -> Monitor:
+        last = (read_metrics(self.out) or [{"step": 0}])[-1]
+        return Monitor(
+            self._metrics, bar, self._heldout_loss(), self.length.heldout_steps(self.settings.evaluations),
+            history=self.training.history, seconds=last.get("seconds", 0.0) if last["step"] == start else 0.0,
+            loss=last.get("loss"), step=start,
+        )  # fmt: skip
+
+    def _heldout_loss(self) -> Callable[[], float]:
+        """Of the averaged weights, where there are such."""
+        training = self.training
+
+        def loss() -> float:
+            if training.average is None:
+                return self.heldout.loss(training.model)
+            with training.average.swapped_in(training.masters.publish):
+                return self.heldout.loss(training.model)
+
+        return loss
+
+    def _best_weights(self) -> BestWeights | None:
+        settings, training = self.settings.early_stopping, self.training
+        if settings is None:
+            return None
+
+        def weights() -> dict[str, Tensor]:
+            return training.masters.state() if training.average is None else training.average.state().weights
+
+        return BestWeights(
+            settings, training.history, self.out / "best", weights, training.model.config, self.tokenizer
+        )
+
+    @contextmanager
+    def _ended_early(self, monitor: Monitor) -> Iterator[None]:
+        """Where there is no more to gain, the steps done are all there are."""
+        try:
+            yield
+        except EnoughError:
+            self.length = self.length.ended(monitor.step)
+            write_length(self.out / PLAN, self.length, arithmetic(self.training))
+
+    def _steps_at_most(self) -> int | None:
+        return self.settings.budget.steps_at_most(
+            tokens_per_step=self.training.tokens_per_step, steps_per_epoch=self.training.steps_per_epoch
+        )
