@@ -81,6 +81,11 @@ CATALOG: dict[str, dict[str, str]] = {
     "objective": {
         "clm": "danlu.objectives.clm:CausalLM",
         "mlm": "danlu.objectives.mlm:MaskedLM",
+        "prefix_lm": "danlu.objectives.prefix_lm:PrefixLM",
+        "fim": "danlu.objectives.fim:FillInTheMiddle",
+        "span_corruption": "danlu.objectives.span_corruption:SpanCorruption",
+        "ul2": "danlu.objectives.ul2:UL2",
+        "bart": "danlu.objectives.bart:BartDenoising",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",
