@@ -128,7 +128,8 @@ class Collator:
         starts = np.cumsum(np.stack([kept, cut], 1).reshape(-1))[:-1]
         begins = np.zeros(length, dtype=np.int64)
         begins[starts] = 1
-        return np.cumsum(begins) % 2 == 1
+        mask: np.ndarray[Any, Any] = np.cumsum(begins) % 2 == 1
+        return mask
 
     def _segments(self, items: int, parts: int) -> np.ndarray[Any, Any]:
         firsts = np.arange(items - 1) < parts - 1
