@@ -71,7 +71,8 @@ class TrainSettings(Settings):
     """Where the model computes: on a GPU where there is one, or as it says here."""
     precision: TrainingPrecision = "auto"
     """What the model computes in: bf16 where it is multiplied in hardware, else fp32 (fp16 on a GPU), or as it says
-    here. Masters and the optimizer's state are float32 in all cases; fp16's loss is scaled."""
+    here. Masters and the optimizer's state are float32 in all cases; fp16's loss is scaled; fp8 is for the products of
+    blocks, on GPUs that have it, where all else is bf16."""
     offload: bool = False
     """Whether masters and the optimizer's state stay in main memory: a GPU then holds two bytes a weight."""
     compile: CompileSetting = "auto"

@@ -11,6 +11,7 @@ import torch
 from danlu.corpus.batches import MakeExample, StepBatches
 from danlu.corpus.reading import Size
 from danlu.corpus.store import TokenStore
+from danlu.nn.float8 import multiply_in_float8
 from danlu.nn.heap import keep_freed_memory
 from danlu.nn.speed import choose_device, choose_training_dtype
 from danlu.nn.transformer import Transformer
@@ -131,6 +132,8 @@ def set_up(
     model.initialise(seed)
     device = choose_device(settings.device)
     dtype, precision = choose_training_dtype(settings.precision, device)
+    if settings.precision == "fp8":
+        multiply_in_float8(model)
     masters = FloatMasters(model.to(device), dtype, offload=settings.offload)
     optimizer = build_optimizer(settings.optimizer, masters.named.items(), layer_decay=settings.layer_decay)
     masters.attach(optimizer)
