@@ -26,7 +26,7 @@ class FloatMasters:
                 continue
             self.named[name] = master = nn.Parameter(weight.detach().float().clone())
             weight.data = weight.data.to(dtype)
-            weight.register_post_accumulate_grad_hook(partial(_hand_over, master))  # type: ignore[no-untyped-call]
+            weight.register_post_accumulate_grad_hook(partial(hand_over, master))  # type: ignore[no-untyped-call]
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Have the model's weights follow after every step of ``optimizer``."""
@@ -50,7 +50,7 @@ class FloatMasters:
         self.publish()
 
 
-def _hand_over(master: nn.Parameter, weight: Any) -> None:
+def hand_over(master: nn.Parameter, weight: Any) -> None:
     """Move a fresh gradient to the master."""
     if master.grad is None:
         master.grad = weight.grad.float()
