@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from danlu.errors import DanluError, InputError, Interrupted
 from danlu.train.watch import LOST, Watch, Watchman
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MEETING = timedelta(minutes=10)
 """How long the first rank waits for the last to start."""
+AGAIN = timedelta(seconds=3)
+"""How long a rank tries to reach the store once more."""
 FOREVER = timedelta(days=30)
 """Of a collective call: the watch ends a wait for a rank that will not come, and knows better which."""
 NETWORK = ("connection", "socket", "gloo", "nccl", "peer")
@@ -108,11 +111,11 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
     watchman.begin()
     try:
         yield Ranks(world.rank, world.size, watchman)
-    except Interrupted:
+    except Interrupted as stop:
         watchman.end()
-        if world.rank == 0:  # every rank was told, and leaves as it is
+        if world.rank == 0:  # all ranks stop after the same step, and one of them says so
             raise
-        raise SystemExit(128 + 15) from None
+        raise SystemExit(stop.exit_code) from None
     except DanluError as error:
         first = watchman.blame(str(error), error.exit_code)
         watchman.end()
@@ -126,6 +129,7 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
             watchman.blame(f"{watchman.names[world.rank]} failed", LOST)
         raise
     else:
+        watchman.arrive()
         dist.barrier()
         watchman.end()
     finally:
@@ -133,16 +137,16 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
 
 
 def _meet(world: World, watch: Watch) -> Watchman:
-    hosts = world.rank == 0 and not world.hosted
+    keeper = None if world.hosted else 0
 
-    def connect(*, host: bool = False) -> dist.TCPStore:
-        return dist.TCPStore(world.address, world.port, is_master=host, timeout=MEETING, wait_for_workers=False)
+    def connect(*, host: bool = False, timeout: timedelta = AGAIN) -> TCPStore:
+        return TCPStore(world.address, world.port, is_master=host, timeout=timeout, wait_for_workers=False)
 
     try:
-        store = connect(host=hosts)
+        store = connect(host=keeper == world.rank, timeout=MEETING)
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-            store=dist.PrefixStore("danlu", store), rank=world.rank, world_size=world.size, timeout=FOREVER,
+            store=PrefixStore("danlu", store), rank=world.rank, world_size=world.size, timeout=FOREVER,
         )  # fmt: skip
     except (dist.DistError, RuntimeError) as error:
         first = str(error).splitlines()[0]
@@ -153,4 +157,4 @@ def _meet(world: World, watch: Watch) -> Watchman:
         torch.cuda.set_device(world.local_rank)
     names: list[Any] = [None] * world.size
     dist.all_gather_object(names, f"rank {world.rank} (host {socket.gethostname()}, process {os.getpid()})")
-    return Watchman(connect, world.rank, names, watch, hosts)
+    return Watchman(connect, world.rank, names, watch, keeper)

@@ -5,7 +5,7 @@ Ranks are numbered with ``tensor`` innermost, then ``shard``, then ``data``: tho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -40,7 +40,11 @@ class Mesh(Settings):
         data = self.data if self.data is not None else max(1, size // each)
         if data * each != size:
             asked = f"shard {self.shard} x tensor {self.tensor}"
-            wrong = f"{asked} does not divide" if self.data is None else f"data {self.data} x {asked} = {data * each} is not"
+            wrong = (
+                f"{asked} does not divide"
+                if self.data is None
+                else f"data {self.data} x {asked} = {data * each} is not"
+            )
             raise RecipeError(f"pretrain.mesh: {wrong} the number of processes, {size}")
         return Place(rank, data, self.shard, self.tensor)
 
@@ -84,6 +88,10 @@ class Place:
         """The rank that stands there."""
         return (data * self.shard_size + shard) * self.tensor_size + tensor
 
+    def once(self, sums: Mapping[str, T]) -> dict[str, T]:
+        """What this rank adds to the sums over all ranks: nothing where another has read the same micro-batches."""
+        return dict(sums) if self.tensor == 0 else {}
+
     def own(self, micro_batches: Sequence[T]) -> list[tuple[T, bool]]:
         """This rank's micro-batches of a step, in order, each with whether it counts.
 
@@ -99,7 +107,7 @@ class Place:
 
 
 def share(count: int, part: int, parts: int) -> range:
-    """The numbers below ``count`` that belong to ``part`` of ``parts``: a run of them; the first parts have one more."""
+    """The numbers below ``count`` of ``part`` of ``parts``: a run of them; the first parts have one more."""
     each, more = divmod(count, parts)
     start = part * each + min(part, more)
     return range(start, start + each + (part < more))

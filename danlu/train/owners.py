@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -82,17 +81,17 @@ class OwnedMasters:
                 gradients = [(name, self._whole(name)) for name in names]  # all ranks of a copy take part
                 mine = [(name, gradient) for name, gradient in gradients if self.owners[name] == owner]
                 if mine:
-                    self._reduce(*zip(*mine, strict=True), owner=owner)  # type: ignore[arg-type]
+                    self._reduce(mine, owner)
 
-    def _reduce(self, names: Sequence[str], gradients: Sequence[Tensor], *, owner: int) -> None:
+    def _reduce(self, gradients: Sequence[tuple[str, Tensor]], owner: int) -> None:
         """Add up what the copies of the model have, in float32, at the owner."""
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        flat = torch.cat([gradient.flatten() for _, gradient in gradients])
         if self.place.data_size > 1:
             assert self.layout.mesh is not None
             dist.reduce(flat, owner, group=self.layout.mesh.get_group("data"))
         if owner == self.ranks.rank:
-            for name, gradient in zip(names, flat.split([each.numel() for each in gradients]), strict=True):
-                self.named[name].grad = gradient.view(self.named[name].shape)
+            for name, gradient in self._cut(flat, [name for name, _ in gradients]):
+                self.named[name].grad = gradient
 
     def _whole(self, name: str) -> Tensor:
         """The gradient that this rank and those that share its copy have made, taken from them."""
@@ -115,19 +114,27 @@ class OwnedMasters:
         self.ranks.arrive()
         for owner in range(self.ranks.size):
             for names in self._messages(name for name, its in self.owners.items() if its == owner):
-                self._send_out(names, owner, self.named)
+                self._send_out(names, owner)
 
-    def _send_out(self, names: Sequence[str], source: int, tensors: dict[str, Any]) -> None:
-        """Broadcast whole weights from ``source``; every rank takes its part, owners take all into the master."""
+    def _send_out(self, names: Sequence[str], owner: int) -> None:
+        """Broadcast the owner's weights; every rank takes its part of them."""
         known = self.weights[names[0]]
-        shapes = [self.named[name].shape for name in names]
-        if source == self.ranks.rank:
-            flat = torch.cat([tensors[name].detach().to(known.device, known.dtype).flatten() for name in names])
+        if owner == self.ranks.rank:
+            flat = torch.cat([self.named[name].detach().to(known.dtype).flatten() for name in names])
         else:
-            flat = torch.empty(sum(shape.numel() for shape in shapes), dtype=known.dtype, device=known.device)
-        dist.broadcast(flat, source)
-        for name, shape, part in zip(names, shapes, flat.split([shape.numel() for shape in shapes]), strict=True):
-            self._take(name, part.view(shape))
+            numbers = sum(self.named[name].numel() for name in names)
+            flat = torch.empty(numbers, dtype=known.dtype, device=known.device)
+        dist.broadcast(flat, owner)
+        for name, whole in self._cut(flat, names):
+            self._take(name, whole)
+
+    def _cut(self, flat: Tensor, names: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+        """Whole weights, or gradients, that stand in one message one behind the other."""
+        start = 0
+        for name in names:
+            shape = self.named[name].shape
+            yield name, flat[start : start + shape.numel()].view(shape)
+            start += shape.numel()
 
     def _take(self, name: str, whole: Tensor) -> None:
         weight = self.weights[name]

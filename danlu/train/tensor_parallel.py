@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from danlu.errors import RecipeError
 from danlu.nn.attention import Attention
 from danlu.nn.mlp import MLP
-from danlu.nn.norm import LayerNorm, RMSNorm
 from danlu.nn.transformer import Stack, Transformer
 from danlu.train.mesh import Place
 
@@ -41,7 +40,8 @@ class Split:
         """What ``rank`` of ``size`` holds."""
         if self.axis is None:
             return whole
-        return torch.cat([share.chunk(size, self.axis)[rank] for share in whole.chunk(self.parts, self.axis)], self.axis)
+        shares = whole.chunk(self.parts, self.axis)
+        return torch.cat([share.chunk(size, self.axis)[rank] for share in shares], self.axis)
 
     def join(self, pieces: Sequence[Tensor]) -> Tensor:
         """The whole from what all ranks hold of it, or of its gradient."""
@@ -78,7 +78,8 @@ class _SumForward(torch.autograd.Function):
 
 def _summed(x: Tensor, group: dist.ProcessGroup) -> Tensor:
     # The functional form is the one that torch.compile can follow.
-    return functional.wait_tensor(functional.all_reduce(x.contiguous(), "sum", group))  # type: ignore[no-any-return]
+    total: Tensor = functional.wait_tensor(functional.all_reduce(x.contiguous(), "sum", group))  # type: ignore[no-untyped-call]
+    return total
 
 
 class SummedLinear(nn.Linear):
@@ -146,7 +147,7 @@ def _cut(name: str, linear: nn.Linear, *, axis: int, parts: int = 1) -> dict[str
 
 
 def _summing(name: str, linear: nn.Linear, group: dist.ProcessGroup) -> dict[str, Split]:
-    linear.__class__ = SummedLinear
+    linear.__class__ = SummedLinear  # the weights stay where they are, by the same names
     linear.group = group  # type: ignore[assignment]
     return {f"{name}.weight": Split(1)}
 
@@ -167,6 +168,4 @@ def _own_heads(place: Place) -> Callable[[nn.Module, Any, Tensor], Tensor]:
 
 def _check_divides(what: str, count: int, place: Place) -> None:
     if count % place.tensor_size:
-        raise RecipeError(
-            f"pretrain.mesh.tensor must divide {what}, {count}; got {place.tensor_size}"
-        )
+        raise RecipeError(f"pretrain.mesh.tensor must divide {what}, {count}; got {place.tensor_size}")

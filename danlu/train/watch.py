@@ -89,8 +89,8 @@ class Watchman:
     rank: int
     names: list[str]
     settings: Watch
-    hosts: bool
-    """Whether the store is a part of this process, which then leaves last."""
+    keeper: int | None
+    """The rank whose process the store is a part of, and which leaves last; None where the launcher keeps it."""
     leave: Callable[[int], Any] = os._exit
     steps: int = 0
     _sign: Sign = field(default_factory=Sign)
@@ -102,6 +102,8 @@ class Watchman:
     _signs: list[Sign] = field(default_factory=list)
 
     def begin(self) -> None:
+        """Start to watch and to be watched."""
+        self._store = self.connect()
         now = time.monotonic()
         self._signs = [Sign(seen=now, moved=now, limit=self.settings.first) for _ in self.names]
         self._threads = [threading.Thread(target=each, daemon=True) for each in (self._beat, self._judge)]
@@ -133,18 +135,11 @@ class Watchman:
             self._alone, self._since = before, time.monotonic()
 
     def end(self) -> None:
-        """Say that this rank leaves in good order; where it hosts the store, wait until the others have left."""
+        """Say that this rank leaves in good order."""
         self._over.set()
         for thread in self._threads:
             thread.join(2 * BEAT)
-        with contextlib.suppress(Exception):  # the store may have gone with its rank
-            store = self.connect()
-            self._sign.left = True
-            self._write(store)
-            others = [rank for rank in range(len(self.names)) if rank != self.rank]
-            while self.hosts and others and time.monotonic() - self._heard < self.settings.silent:
-                others = [rank for rank in others if not json.loads(store.get(_key(rank)))["left"]]
-                time.sleep(0.02)
+        self._take_leave(self.settings.silent)
 
     def blame(self, problem: str, code: int) -> bool:
         """Have all ranks leave with ``code``; False where another has been faster, and has said why."""
@@ -154,8 +149,8 @@ class Watchman:
         return True
 
     def wait_for_verdict(self) -> None:
-        """After an error that another rank's end has caused: the verdict names it and ends this process."""
-        self._over.wait(self.settings.silent + self.settings.stuck + 5 * BEAT)
+        """After an error that another rank's end has caused: the verdict names it and ends this process meanwhile."""
+        time.sleep(self.settings.silent + self.settings.stuck + 5 * BEAT)
 
     def _moved(self) -> None:
         now = time.monotonic()
@@ -176,7 +171,7 @@ class Watchman:
 
     def _beat(self) -> None:
         """Write and read signs, until the end; a store that does not answer leaves ``_heard`` as it was."""
-        store = self.connect()
+        store = self._store
         while not self._over.wait(BEAT):
             try:
                 self._write(store)
@@ -200,8 +195,8 @@ class Watchman:
                     sign.seen = sign.moved = now
             last = now
             if now - self._heard > self.settings.silent:
-                where = "the launcher's store" if self.hosts else f"the store, which is at {self.names[0]}"
-                self._say(f"no answer for {now - self._heard:.0f} s from {where}")
+                where = "the launcher" if self.keeper is None else self.names[self.keeper]
+                self._say(f"{where} does not answer since {now - self._heard:.0f} s: it is dead or stopped")
                 self._go(LOST)
             elif problem := self._problem(now):
                 if self.blame(problem, LOST):
@@ -223,10 +218,25 @@ class Watchman:
         print(f"danlu: error: {problem}; all ranks stop, run the same command to go on", file=sys.stderr, flush=True)
 
     def _go(self, code: int) -> None:
-        if self.hosts:
-            time.sleep(3 * BEAT)  # so that the others can read the verdict
         self._over.set()
+        self._take_leave(3 * BEAT)
         self.leave(code)
+
+    def _take_leave(self, seconds: float) -> None:
+        """Tell the others; whose process the store is a part of waits until they have read what stands there."""
+        until = time.monotonic() + seconds
+        with contextlib.suppress(Exception):  # the store may have gone before, with its process
+            store = self.connect()
+            self._sign.left = True
+            self._write(store)
+            others = [rank for rank in range(len(self.names)) if rank != self.rank]
+            while self.keeper == self.rank and others and time.monotonic() < until:
+                others = [rank for rank in others if not (store.check([_key(rank)]) and _has_left(store, rank))]
+                time.sleep(0.02)
+
+
+def _has_left(store: Store, rank: int) -> bool:
+    return bool(json.loads(store.get(_key(rank)))["left"])
 
 
 def _key(rank: int) -> str:
