@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-PRELOADED = ["torch", "torch.distributed.fsdp", "danlu.train.joining", "danlu.train.setup"]
+PRELOADED = ["torch._dynamo", "torch.distributed.fsdp", "danlu.train.owners", "danlu.train.setup"]
 
 _forks = multiprocessing.get_context("forkserver")
 
