@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from danlu.errors import DanluError, InputError, Interrupted
-from danlu.train.watch import LOST, Watch, Watchman
+from danlu.train.watch import BEAT, LOST, Watch, Watchman
 from danlu.train.world import World
 
 if TYPE_CHECKING:
@@ -67,9 +69,15 @@ class Ranks:
         if self.size == 1:
             return value
         self.arrive()
-        told: list[Any] = [value]
-        dist.broadcast_object_list(told, src=0)
-        result: T = told[0]
+        return self.told(value)
+
+    def told(self, value: T) -> T:
+        """What rank 0 says next, however long that takes: no rank counts as waiting for it."""
+        if self.size == 1:
+            return value
+        said: list[Any] = [value]
+        dist.broadcast_object_list(said, src=0)
+        result: T = said[0]
         return result
 
     def arrive(self) -> None:
@@ -93,6 +101,12 @@ class Ranks:
 
 
 ALONE = Ranks()
+_together: list[Ranks] = [ALONE]
+
+
+def here() -> Ranks:
+    """The ranks that this process is one of."""
+    return _together[-1]
 
 
 @contextmanager
@@ -109,19 +123,23 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
         return
     watchman = _meet(world, watch)
     watchman.begin()
+    _together.append(Ranks(world.rank, world.size, watchman))
     try:
-        yield Ranks(world.rank, world.size, watchman)
+        yield here()
     except Interrupted as stop:
         watchman.end()
         if world.rank == 0:  # all ranks stop after the same step, and one of them says so
             raise
         raise SystemExit(stop.exit_code) from None
     except DanluError as error:
+        time.sleep(BEAT * (world.rank != 0))  # what all have alike rank 0 says
         first = watchman.blame(str(error), error.exit_code)
         watchman.end()
-        if not first:
-            raise SystemExit(error.exit_code) from None
-        raise
+        if first and world.rank == 0:
+            raise
+        if first:
+            print(f"danlu: error: on {watchman.names[world.rank]}: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(error.exit_code) from None
     except BaseException as error:
         if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in NETWORK):
             watchman.wait_for_verdict()
@@ -133,6 +151,7 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
         dist.barrier()
         watchman.end()
     finally:
+        _together.pop()
         dist.destroy_process_group()
 
 

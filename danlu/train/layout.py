@@ -58,11 +58,12 @@ def check_alike(ranks: Ranks, named: Iterable[tuple[str, Tensor]]) -> None:
         DanluError: and the first weight that differs, on which rank.
     """
     digests = {name: hashlib.sha256(_bytes(weight)).hexdigest() for name, weight in named}
-    for rank, told in enumerate(ranks.all(digests)):
-        different = [name for name in digests | told if digests.get(name) != told.get(name)]
+    first, *others = ranks.all(digests)
+    for rank, told in enumerate(others, 1):
+        different = [name for name in first | told if first.get(name) != told.get(name)]
         if different:
             raise DanluError(
-                f"rank {rank} begins with another {different[0]} than rank {ranks.rank}: "
+                f"rank {rank} begins with another {different[0]} than rank 0: "
                 "all ranks need the same version of danlu and torch, the same recipe and the same files"
             )
 

@@ -44,6 +44,12 @@ def read_world(environ: Mapping[str, str]) -> World | None:
     return world if world.size > 1 else None
 
 
+def speaks(environ: Mapping[str, str]) -> bool:
+    """Whether this process shows errors that all have alike, such as those of the recipe."""
+    names = ("RANK", "SLURM_PROCID") if "SLURM_STEP_ID" in environ else ("RANK",)
+    return next((environ[name] for name in names if name in environ), "0") == "0"
+
+
 def _of_torchrun(environ: Mapping[str, str]) -> World:
     missing = [name for name in TORCHRUN if name not in environ]
     if missing:

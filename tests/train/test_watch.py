@@ -127,14 +127,16 @@ def test_what_one_rank_does_alone_is_waited_for(tmp_path: Path) -> None:
     assert said(tmp_path) == ""
 
 
-def test_an_error_of_one_rank_is_raised_there_and_ends_the_others_with_its_code(tmp_path: Path) -> None:
+def test_an_error_of_one_rank_is_said_once_and_ends_all_with_its_code(tmp_path: Path) -> None:
     started = ranks.start(keep_step, 2, str(tmp_path), QUICK, "leave")
     try:
         assert ends(started, 1, seconds=15) == [DanluError.exit_code]
-        assert b"DanluError: the disk is full" in started[1][1].recv_bytes()
+        assert b"SystemExit: 2" in started[1][1].recv_bytes()
     finally:
         clear(started)
-    assert said(tmp_path) == ""
+    assert said(tmp_path).startswith("danlu: error: on rank 1 (host ")
+    assert said(tmp_path).endswith("): the disk is full\n")
+    assert said(tmp_path).count("\n") == 1
 
 
 def test_the_defaults_keep_to_half_a_minute() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from danlu.errors import InputError
-from danlu.train.world import PORTS, World, first_node, read_world
+from danlu.train.world import PORTS, World, first_node, read_world, speaks
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
 SRUN = {
@@ -63,3 +63,11 @@ def test_the_first_node(nodes: str, first: str) -> None:
 def test_what_is_not_whole_is_named(environ: dict[str, str], problem: str) -> None:
     with pytest.raises(InputError, match=problem):
         read_world(environ)
+
+
+def test_one_of_all_speaks() -> None:
+    assert speaks({})
+    assert not speaks(TORCHRUN)
+    assert speaks({**TORCHRUN, "RANK": "0"})
+    assert not speaks(SRUN)
+    assert speaks({"SLURM_PROCID": "5"})  # of the shell that started this one
