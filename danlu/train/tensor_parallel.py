@@ -22,9 +22,13 @@ from torch import Tensor, nn
 
 from danlu.errors import RecipeError
 from danlu.nn.attention import Attention
+from danlu.nn.experts import Experts
+from danlu.nn.lora import AdaptedLinear
 from danlu.nn.mlp import MLP
 from danlu.nn.transformer import Stack, Transformer
 from danlu.train.mesh import Place
+
+NOT_DIVIDED: dict[type[nn.Module], str] = {Experts: "experts", AdaptedLinear: "adapters"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +100,15 @@ def divide_products(model: Transformer, place: Place, group: dist.ProcessGroup) 
     """Cut the matrices of all blocks to this rank's part; what was cut, by name.
 
     Raises:
-        RecipeError: heads or hidden numbers cannot be divided by the ranks.
+        RecipeError: heads or hidden numbers cannot be divided by the ranks, or there are layers of other kinds.
     """
     splits: dict[str, Split] = {}
     for name, module in list(model.named_modules()):
+        if isinstance(module, Experts | AdaptedLinear):
+            raise RecipeError(f"pretrain.mesh.tensor must be 1 for a model with {NOT_DIVIDED[type(module)]}")
         if isinstance(module, Attention):
             splits |= _divide_attention(name, module, place, group)
-        elif isinstance(module, MLP) and ".mlp.shared" not in name:
+        elif isinstance(module, MLP):
             splits |= _divide_mlp(name, module, place, group)
         elif isinstance(module, Stack) and module.bias is not None:
             module.bias.register_forward_hook(_own_heads(place))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from danlu.corpus.batches import IGNORE, Batch
 from danlu.errors import DanluError, RecipeError
-from danlu.nn.config import Alibi, RelativeBias, TransformerConfig
+from danlu.nn.config import Alibi, Experts, RelativeBias, TransformerConfig
 from danlu.nn.families import GPT, Llama, Qwen3
 from danlu.nn.transformer import Transformer
 from danlu.objectives.clm import CausalLM
@@ -269,3 +269,20 @@ def too_few_heads() -> str:
 
 def test_heads_that_cannot_be_divided_are_refused() -> None:
     assert ranks.run(too_few_heads, 3) == ["pretrain.mesh.tensor must divide pretrain.model.heads, 4; got 3"] * 3
+
+
+def experts_in_parts() -> str:
+    config = FAMILIES["llama"].config(vocab_size=64, max_length=16)
+    assert config.decoder is not None
+    layer = replace(config.decoder.layers[0], mlp=Experts(count=2, per_token=1, hidden=32))
+    with joined(read_world(os.environ), Watch()) as team:
+        try:
+            model = draw(replace(config, decoder=replace(config.decoder, layers=(layer,))), torch.float32)
+            OwnedMasters(model, torch.float32, team, Place(team.rank, tensor_size=2))
+        except RecipeError as error:
+            return str(error)
+    return ""
+
+
+def test_experts_are_not_divided() -> None:
+    assert ranks.run(experts_in_parts, 2) == ["pretrain.mesh.tensor must be 1 for a model with experts"] * 2
