@@ -24,7 +24,7 @@ from danlu.train.compiling import Compilation, compile_blocks
 from danlu.train.guard import Guard, check_finite
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
-from danlu.train.precision import FloatMasters, LossScale
+from danlu.train.precision import FloatMasters
 from danlu.train.settings import TrainSettings
 
 TOKENS_AT_ONCE = 2048
@@ -93,7 +93,7 @@ class Training:
             group.update({name: value for name, value in known.items() if name not in ("params", "lr", "step")})
         self.history.load(state.history, tokens=state.tokens)
         if self.masters.scale is not None:
-            self.masters.scale = LossScale(**state.history["scale"])
+            self.masters.scale.load(state.history["scale"])
         if self.average is not None:
             self.average.load(AverageState(state.history["updates"], state.average))
 
