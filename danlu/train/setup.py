@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from danlu.corpus.batches import MakeExample, StepBatches
 from danlu.corpus.reading import Size
@@ -71,10 +72,11 @@ class Training:
         """All that the next step depends on; the tensors themselves, not copies.
 
         Raises:
-            DivergedError: a weight is no longer a number.
+            DivergedError: a weight, or a number of the optimizer's, is infinite or none.
         """
         weights = self.masters.state()
-        check_finite(weights.values(), step=step)
+        moments = [value for values in self.optimizer.state.values() for value in values.values()]
+        check_finite([*weights.values(), *(value for value in moments if isinstance(value, Tensor))], step=step)
         history, average = self.history.state(), {}
         if self.average is not None:
             averaged = self.average.state()
