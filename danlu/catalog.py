@@ -81,6 +81,8 @@ CATALOG: dict[str, dict[str, str]] = {
     "objective": {
         "clm": "danlu.objectives.clm:CausalLM",
         "mlm": "danlu.objectives.mlm:MaskedLM",
+        "nsp": "danlu.objectives.pairs:NextSentence",
+        "sop": "danlu.objectives.pairs:SentenceOrder",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",
