@@ -53,7 +53,10 @@ class Objective(Choice):
         return Widths(sequence)
 
     def widths(self, body: Ints) -> Widths:
-        """Places of the examples of so many tokens, end-of-text not counted; 0 where there can be none."""
+        """Places that the examples of so many tokens take at most, end-of-text not counted; 0 where there can be none.
+
+        Exactly so many where the text alone decides it: then rows are packed without a gap.
+        """
         raise NotImplementedError(type(self).__name__)
 
     def example(self, piece: Piece, *, vocabulary: Vocabulary, noise: np.random.Generator) -> Example:
@@ -93,12 +96,21 @@ class Objective(Choice):
                 f"pretrain.objective needs the special tokens {', '.join(lacking)}, which the tokenizer lacks: "
                 f"set tokenizer.special to [{sets}]"
             )
-        unmarked = [name for name in self.marks if name not in store.marked]
-        if unmarked:
-            raise RecipeError(
-                f"pretrain.objective needs to know where {', '.join(unmarked)} begin: "
-                f"set pack.marks to [{', '.join(unit for unit in BITS if unit in {*store.marked, *unmarked})}]"
-            )
+        need_marks(store, self.marks)
+
+
+def need_marks(store: TokenStore, units: tuple[Unit, ...]) -> None:
+    """Refuse a store that does not know where ``units`` begin.
+
+    Raises:
+        RecipeError: with the setting that would add it.
+    """
+    unmarked = [unit for unit in units if unit not in store.marked]
+    if unmarked:
+        raise RecipeError(
+            f"pretrain.objective needs to know where {', '.join(unmarked)} begin: "
+            f"set pack.marks to [{', '.join(unit for unit in BITS if unit in {*store.marked, *unmarked})}]"
+        )
 
 
 def _has(vocabulary: Vocabulary, role: str) -> bool:
