@@ -81,6 +81,8 @@ CATALOG: dict[str, dict[str, str]] = {
     "objective": {
         "clm": "danlu.objectives.clm:CausalLM",
         "mlm": "danlu.objectives.mlm:MaskedLM",
+        "nsp": "danlu.objectives.pairs:NextSentence",
+        "sop": "danlu.objectives.pairs:SentenceOrder",
         "prefix_lm": "danlu.objectives.prefix_lm:PrefixLM",
         "fim": "danlu.objectives.fim:FillInTheMiddle",
         "span_corruption": "danlu.objectives.span_corruption:SpanCorruption",
