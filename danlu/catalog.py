@@ -88,7 +88,13 @@ CATALOG: dict[str, dict[str, str]] = {
         "bart": "danlu.objectives.bart:BartDenoising",
         "seq2seq": "danlu.objectives.seq2seq:Seq2Seq",
     },
-    "masking": {"tokens": "danlu.objectives.masking:Tokens"},
+    "masking": {
+        "tokens": "danlu.objectives.masking:Tokens",
+        "words": "danlu.objectives.masking:Words",
+        "spans": "danlu.objectives.masking:Spans",
+        "ngrams": "danlu.objectives.masking:NGrams",
+        "phrases": "danlu.objectives.masking:Phrases",
+    },
     "rows": {
         "stream": "danlu.corpus.reading:Stream",
         "packed": "danlu.corpus.reading:Packed",

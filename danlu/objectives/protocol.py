@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from danlu.corpus.batches import Batch, Example
-from danlu.corpus.marks import Unit
+from danlu.corpus.marks import BITS, Unit
 from danlu.corpus.reading import Packed, Reading
 from danlu.corpus.rows import Ints, Piece, Widths
 from danlu.corpus.store import TokenStore
@@ -34,8 +34,6 @@ class Objective(Choice):
     """Of the models that can learn it."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Roles of special tokens, and ``sentinels``, without which it cannot be."""
-    marks: ClassVar[tuple[Unit, ...]] = ()
-    """Which of ``pack.marks`` it reads."""
     reading: ClassVar[Reading] = Packed()
     """How it reads documents unless ``pretrain.rows`` says otherwise."""
 
@@ -44,6 +42,11 @@ class Objective(Choice):
     z_loss: float = Field(default=0.0, ge=0)
     """Weight of the squared logarithm of the softmax's denominator, which keeps logits small (Chowdhery et al. 2022,
     arXiv:2204.02311; 1e-4 there)."""
+
+    @property
+    def marks(self) -> tuple[Unit, ...]:
+        """Which of ``pack.marks`` it reads."""
+        return ()
 
     def room(self, sequence: int) -> Widths:
         """Places of a row, where ``pretrain.sequence`` is ``sequence``."""
@@ -119,7 +122,7 @@ def need_marks(store: TokenStore, units: tuple[Unit, ...]) -> None:
     if unmarked:
         raise RecipeError(
             f"pretrain.objective needs to know where {', '.join(unmarked)} begin: "
-            f"set pack.marks to [{', '.join([*store.marked, *unmarked])}]"
+            f"set pack.marks to [{', '.join(unit for unit in BITS if unit in {*store.marked, *unmarked})}]"
         )
 
 

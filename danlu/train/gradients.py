@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +31,7 @@ class Gradients:
     model: Transformer
     objective: Objective
     optimizer: torch.optim.Optimizer
+    backward: Callable[[Tensor], None]
     halvings: int = 0
     """How often each micro-batch is cut in half, because memory was short once."""
 
@@ -64,7 +65,7 @@ class Gradients:
             if not any(batch.counts.values()):
                 continue  # nothing to learn, and no gradient
             losses = self.objective.losses(self.model, batch.to(device))
-            total_loss(self.objective, losses, counts).backward()  # type: ignore[no-untyped-call]
+            self.backward(total_loss(self.objective, losses, counts))
             for name, value in losses.items():
                 sums[name] = sums[name] + value.detach() if name in sums else value.detach()
         if not sums:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from danlu.errors import CheckpointError
 from danlu.log import MetricsLog, Progress, progress, read_metrics, say
-from danlu.train.checkpoint import load_newest
+from danlu.train.checkpoint import check_fits, load_newest
 from danlu.train.guard import DivergedError, given_up
 from danlu.train.length import Length, arithmetic, write_length
 from danlu.train.loop import Hook, fit
@@ -105,19 +106,24 @@ class Run:
 
         fit(
             training.model, training.batches, self.settings.objective, training.optimizer, factor,
-            steps=end, start=start, clip=self.settings.clip, accept=history.guard, hooks=hooks,
+            steps=end, start=start, clip=self.settings.clip, backward=training.masters.backward,
+            accept=training.accept, hooks=hooks,
         )  # fmt: skip
 
     def _take_up(self) -> int:
         """Load the newest checkpoint; the step that it stands at, 0 where there is none."""
         setbacks = self.training.history.setbacks
-        state = load_newest(self.out / "checkpoints", say)
+        folder = self.out / "checkpoints"
+        state = load_newest(folder, say)
         if state is None:
             first_weights(self.training, self.settings, seed=self.seed)
         else:
+            check_fits(state, self.training.masters.state(), self.training.optimizer, folder)
             self.training.restore(state)
             say(f"going on after step {state.step}")
         step = 0 if state is None else state.step
+        if step > self.length.steps:
+            raise CheckpointError(f"{folder} stands at step {step}, behind the {self.length.steps} of pretrain.budget")
         self.training.history.setbacks = max(setbacks, self.training.history.setbacks)
         self._metrics.rewind(step)
         return step

@@ -10,7 +10,7 @@ from danlu.corpus.reading import Reading
 from danlu.errors import RecipeError
 from danlu.nn.config import TransformerConfig
 from danlu.nn.families import GPT, Family
-from danlu.nn.speed import CompileSetting, PrecisionSetting
+from danlu.nn.speed import CompileSetting, DeviceSetting, TrainingPrecision
 from danlu.objectives.clm import CausalLM
 from danlu.objectives.protocol import Objective
 from danlu.optim.clipping import ClipNorm, ClippingChoice
@@ -67,8 +67,13 @@ class TrainSettings(Settings):
     """What is done about steps that would spoil the weights."""
     early_stopping: EarlyStopping | None = None
     """Whether the training ends when it gains no more; its best weights are then the model."""
-    precision: PrecisionSetting = "auto"
-    """What the model computes in: bf16 where the processor multiplies it in hardware, else fp32, or as it says here."""
+    device: DeviceSetting = "auto"
+    """Where the model computes: on a GPU where there is one, or as it says here."""
+    precision: TrainingPrecision = "auto"
+    """What the model computes in: bf16 where it is multiplied in hardware, else fp32 (fp16 on a GPU), or as it says
+    here. Masters and the optimizer's state are float32 in all cases; fp16's loss is scaled."""
+    offload: bool = False
+    """Whether masters and the optimizer's state stay in main memory: a GPU then holds two bytes a weight."""
     compile: CompileSetting = "auto"
     """Whether ``torch.compile`` makes the blocks faster; auto leaves it out where it would not pay."""
     save: Saves = Saves()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import torch
@@ -13,7 +14,7 @@ from danlu.corpus.store import TokenStore
 from danlu.nn.heap import keep_freed_memory
 from danlu.nn.hf.folder import find_family
 from danlu.nn.hf.token_ids import decoder_start
-from danlu.nn.speed import choose_dtype
+from danlu.nn.speed import choose_device, choose_training_dtype
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Shape
 from danlu.optim.depth import build_optimizer
@@ -24,7 +25,7 @@ from danlu.train.compiling import Compilation, compile_blocks
 from danlu.train.guard import Guard, check_finite
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
-from danlu.train.precision import FloatMasters
+from danlu.train.precision import FloatMasters, LossScale
 from danlu.train.settings import TrainSettings
 
 TOKENS_AT_ONCE = 2048
@@ -51,6 +52,17 @@ class Training:
     history: History
     average: WeightAverage | None
 
+    def accept(self, step: int, loss: float, norm: float) -> bool:
+        """Whether a step is taken: its gradient did not overflow float16, and the guard has nothing against it.
+
+        Raises:
+            DivergedError: the guard had too much against the last ones.
+        """
+        scale = self.masters.scale
+        if scale is not None and math.isfinite(loss) and not scale.fits(norm):
+            return False
+        return self.history.guard(step, loss, norm)
+
     def after_step(self, info: StepInfo) -> None:
         """A hook: the average follows the weights."""
         if self.average is not None and not info.skipped:
@@ -68,13 +80,21 @@ class Training:
         if self.average is not None:
             averaged = self.average.state()
             history["updates"], average = averaged.updates, averaged.weights
+        if self.masters.scale is not None:
+            history["scale"] = asdict(self.masters.scale)
         return TrainingState(step, self.history.tokens, weights, self.optimizer.state_dict(), history, average)
 
     def restore(self, state: TrainingState) -> None:
-        """Go on from :meth:`state`."""
+        """Go on from :meth:`state`: with the settings of now, should they have changed."""
         self.masters.load(state.weights)
+        settings = [dict(group) for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state.optimizer)
+        for group, known in zip(self.optimizer.param_groups, settings, strict=True):
+            # The learning rate and the like are the recipe's; how far it is, the checkpoint's.
+            group.update({name: value for name, value in known.items() if name not in ("params", "lr", "step")})
         self.history.load(state.history, tokens=state.tokens)
+        if self.masters.scale is not None:
+            self.masters.scale = LossScale(**state.history["scale"])
         if self.average is not None:
             self.average.load(AverageState(state.history["updates"], state.average))
 
@@ -111,8 +131,9 @@ def set_up(
     config = settings.shape(store.vocab_size)
     model = Transformer(config)
     model.initialise(seed)
-    dtype, precision = choose_dtype(settings.precision)
-    masters = FloatMasters(model, dtype)
+    device = choose_device(settings.device)
+    dtype, precision = choose_training_dtype(settings.precision, device)
+    masters = FloatMasters(model.to(device), dtype, offload=settings.offload)
     optimizer = build_optimizer(settings.optimizer, masters.named.items(), layer_decay=settings.layer_decay)
     masters.attach(optimizer)
     start = decoder_start(find_family(config.family), vocabulary.roles)

@@ -12,6 +12,10 @@ from danlu.corpus.store import TokenStore
 from danlu.nn.hf.folder import load_model
 from danlu.recipe import load_recipe
 from danlu.runs import RunFolder, run_stages
+from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.tokenizers.vocabulary import Vocabulary
+from danlu.train.pretrain import Pretrain
+from danlu.train.setup import set_up
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 TEXT = "It was the best of times, it was the worst of times.\n\n话说天下大势，分久必合，合久必分。\n\n"
@@ -52,6 +56,11 @@ def test_t5_goes_from_text_to_transformers() -> None:
         theirs = stock(input_ids=source, labels=written).logits  # shifted by transformers itself
         logits = ours.head(ours(torch.tensor([[start, *written[0, :-1].tolist()]]), memory=ours.encode(source)))
     torch.testing.assert_close(logits, theirs, rtol=1e-5, atol=1e-5)
+    settings = load_recipe(RECIPES / "t5.yaml", SMALL).section("pretrain")
+    assert isinstance(settings, Pretrain)
+    vocabulary = Vocabulary.of(Tokenizer.load(made.stage("tokenizer")))
+    batch = set_up(settings, store, vocabulary=vocabulary, seed=0).batches(0)[0]
+    assert (batch.inputs["tokens"][:, 0] == start).all()  # in training as in the folder
     figures = made.figures("pretrain")
     assert figures["steps"] == 8 and figures["loss"] < 6  # log(400) is 5.99
 
