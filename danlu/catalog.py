@@ -88,6 +88,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "span_corruption": "danlu.objectives.span_corruption:SpanCorruption",
         "ul2": "danlu.objectives.ul2:UL2",
         "bart": "danlu.objectives.bart:BartDenoising",
+        "seq2seq": "danlu.objectives.seq2seq:Seq2Seq",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",

@@ -59,6 +59,10 @@ class Objective(Choice):
         """
         raise NotImplementedError(type(self).__name__)
 
+    def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
+        """``widths`` of these pieces, where what stands in them says more than how long they are."""
+        return self.widths(bodies)
+
     def example(self, piece: Piece, *, vocabulary: Vocabulary, noise: np.random.Generator) -> Example:
         """Inputs and targets; what is random in them comes from ``noise``, which is the row's own."""
         raise NotImplementedError(type(self).__name__)
@@ -77,10 +81,7 @@ class Objective(Choice):
         Raises:
             RecipeError: a model of this shape cannot learn it.
         """
-        has = "both" if config.encoder and config.decoder else "encoder" if config.encoder else "decoder"
-        if has != self.sides:
-            kinds = {"decoder": "a decoder", "encoder": "an encoder", "both": "an encoder and a decoder"}
-            raise RecipeError(f"objective: this one needs a model with {kinds[self.sides]}; got {kinds[has]}")
+        need_sides(config, self.sides)
         return config
 
     def check(self, vocabulary: Vocabulary, store: TokenStore) -> None:
@@ -97,6 +98,18 @@ class Objective(Choice):
                 f"set tokenizer.special to [{sets}]"
             )
         need_marks(store, self.marks)
+
+
+def need_sides(config: TransformerConfig, sides: Sides) -> None:
+    """Refuse a model that has others.
+
+    Raises:
+        RecipeError: in words.
+    """
+    has = "both" if config.encoder and config.decoder else "encoder" if config.encoder else "decoder"
+    if has != sides:
+        kinds = {"decoder": "a decoder", "encoder": "an encoder", "both": "an encoder and a decoder"}
+        raise RecipeError(f"objective: this one needs a model with {kinds[sides]}; got {kinds[has]}")
 
 
 def need_marks(store: TokenStore, units: tuple[Unit, ...]) -> None:
@@ -130,6 +143,9 @@ class Shape:
 
     def widths(self, body: Ints) -> Widths:
         return self.objective.widths(body)
+
+    def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
+        return self.objective.measure(store, starts, bodies)
 
 
 def total_loss(objective: Objective, sums: dict[str, Tensor], counts: dict[str, int]) -> Tensor:

@@ -14,6 +14,8 @@ from danlu.corpus.reading import Size
 from danlu.corpus.store import TokenStore
 from danlu.nn.float8 import multiply_in_float8
 from danlu.nn.heap import keep_freed_memory
+from danlu.nn.hf.folder import find_family
+from danlu.nn.hf.token_ids import decoder_start
 from danlu.nn.speed import choose_device, choose_training_dtype
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Shape
@@ -139,7 +141,9 @@ def set_up(
     masters = FloatMasters(model.to(device), dtype, offload=settings.offload)
     optimizer = build_optimizer(settings.optimizer, masters.named.items(), layer_decay=settings.layer_decay)
     masters.attach(optimizer)
-    example = partial(settings.objective.example, vocabulary=vocabulary)
+    start = decoder_start(find_family(config.family), vocabulary.roles)
+    known = replace(vocabulary, roles={**vocabulary.roles, "start": start})
+    example = partial(settings.objective.example, vocabulary=known)
     micro_batch = min(settings.micro_batch or rows_at_once(settings.batch, settings.sequence), settings.batch)
     size = Size(settings.batch, micro_batch)
     reader = settings.reading.read(store, Shape(settings.objective, settings.sequence), example, size=size, seed=seed)
