@@ -81,6 +81,7 @@ CATALOG: dict[str, dict[str, str]] = {
     "objective": {
         "clm": "danlu.objectives.clm:CausalLM",
         "mlm": "danlu.objectives.mlm:MaskedLM",
+        "distil": "danlu.objectives.distil:Distil",
     },
     "masking": {"tokens": "danlu.objectives.masking:Tokens"},
     "rows": {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +45,8 @@ class Vocabulary:
     """Ids of text, rising: no special tokens, none that is kept free and none without a token."""
     special: NDArray[np.int64]
     """Ids of special tokens, rising."""
+    tokens: str = ""
+    """A hash of which token has which id, by which two vocabularies are told apart; empty where nobody knows."""
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Vocabulary:
@@ -62,6 +66,7 @@ class Vocabulary:
         return cls(
             size=tokenizer.vocab_size, eot=tokenizer.eot, roles=roles, sentinels=sentinels,
             ordinary=_sorted(set(tokens.values()) - special - unused), special=_sorted(special),
+            tokens=sha256(json.dumps(sorted(tokens.items())).encode()).hexdigest(),
         )  # fmt: skip
 
     @classmethod
