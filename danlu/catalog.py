@@ -89,6 +89,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "ul2": "danlu.objectives.ul2:UL2",
         "bart": "danlu.objectives.bart:BartDenoising",
         "seq2seq": "danlu.objectives.seq2seq:Seq2Seq",
+        "distil": "danlu.objectives.distil:Distil",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",

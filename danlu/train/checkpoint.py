@@ -154,7 +154,7 @@ def find_damage(path: Path) -> str | None:
         if error.errno != errno.EIO:
             raise
         return f"{name} cannot be read: {error.strerror}"
-    return None if step == _step(path) else f"{name} is that of step {step}"
+    return None if step == checkpoint_step(path) else f"{name} is that of step {step}"
 
 
 def check_fits(
