@@ -132,7 +132,10 @@ CATALOG: dict[str, dict[str, str]] = {
         "beam": "danlu.generate.beam:Beam",
         "contrastive": "danlu.generate.contrastive:Contrastive",
     },
-    "measure": {"perplexity": "danlu.evaluate.perplexity:Perplexity"},
+    "measure": {
+        "perplexity": "danlu.evaluate.perplexity:Perplexity",
+        "objective": "danlu.evaluate.objective:OwnObjective",
+    },
 }
 
 
