@@ -88,6 +88,8 @@ CATALOG: dict[str, dict[str, str]] = {
         "span_corruption": "danlu.objectives.span_corruption:SpanCorruption",
         "ul2": "danlu.objectives.ul2:UL2",
         "bart": "danlu.objectives.bart:BartDenoising",
+        "seq2seq": "danlu.objectives.seq2seq:Seq2Seq",
+        "distil": "danlu.objectives.distil:Distil",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",
