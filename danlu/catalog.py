@@ -82,6 +82,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "clm": "danlu.objectives.clm:CausalLM",
         "mlm": "danlu.objectives.mlm:MaskedLM",
         "distil": "danlu.objectives.distil:Distil",
+        "multitask": "danlu.objectives.multitask:Multitask",
     },
     "masking": {"tokens": "danlu.objectives.masking:Tokens"},
     "rows": {
