@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danlu.nn import config
-from danlu.nn.attention import Context
+from danlu.nn.attention import Attention, Context
 from danlu.nn.block import Block
 from danlu.nn.cache import KVCache, Memory, Span
 from danlu.nn.config import TransformerConfig
@@ -297,24 +297,42 @@ class Transformer(nn.Module):
         """Draw all weights from ``seed``: matrices N(0, 1/fan-in); what writes to the stream, and an untied head, 0.
 
         Zero output projections make every block the identity at the start (Zhang et al. 2019,
-        arXiv:1901.09321; so do nanochat and modded-nanogpt). An embedding behind a norm is N(0, 1).
+        arXiv:1901.09321; so do nanochat and modded-nanogpt). An embedding is N(0, 0.02²), but N(0, 1) where a norm
+        follows it or T5's biases stand for positions, unless it is also the weight of a head that does not scale what
+        it reads. Queries whose scores are not divided by the root of a head's width, as T5's, are drawn so much
+        smaller (Raffel et al. 2020, arXiv:1910.10683).
         """
         generator = torch.Generator().manual_seed(seed)
-        entry = self.config.stack.entry
-        normed = entry.norm is not None and entry.positions is None
+        smaller = self._smaller_queries()
         for name, weight in self.named_parameters():
             if name.endswith("bias"):
                 weight.zero_()
             elif weight.ndim == 1:
                 weight.fill_(1.0)
             elif name == "embedding.weight":
-                weight.normal_(0.0, 1.0 if normed else 0.02, generator=generator)
+                weight.normal_(0.0, self._embedding_spread(), generator=generator)
             elif ".entry." in name or name.endswith("bias.weight"):
                 weight.normal_(0.0, 0.02, generator=generator)
             elif name == self.config.words_weight or name.endswith(WRITING):
                 weight.zero_()
             else:
-                weight.normal_(0.0, weight.shape[-1] ** -0.5, generator=generator)
+                spread = weight.shape[-1] ** -0.5 * smaller.get(name, 1.0)
+                weight.normal_(0.0, spread, generator=generator)
+
+    def _embedding_spread(self) -> float:
+        stack, words = self.config.stack, self.config.words
+        if words is not None and words.tied:
+            return 1.0 if words.scale != 1.0 else 0.02
+        normed = stack.entry.norm is not None and stack.entry.positions is None
+        return 1.0 if normed or isinstance(stack.bias, config.RelativeBias) else 0.02
+
+    def _smaller_queries(self) -> dict[str, float]:
+        """By the name of a matrix of queries."""
+        return {
+            f"{name}.query.weight": module.head_dim**-0.5 / module.scale
+            for name, module in self.named_modules()
+            if isinstance(module, Attention) and module.scale > module.head_dim**-0.5
+        }
 
 
 def _look_back(

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from danlu.corpus.batches import Batch, Example
-from danlu.corpus.marks import Unit
+from danlu.corpus.marks import BITS, Unit
 from danlu.corpus.reading import Packed, Reading
 from danlu.corpus.rows import Ints, Piece, Widths
 from danlu.corpus.store import TokenStore
@@ -53,8 +53,6 @@ class AnyObjective(Choice):
     """Of the models that can learn it."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Roles of special tokens, and ``sentinels``, without which it cannot be."""
-    marks: ClassVar[tuple[Unit, ...]] = ()
-    """Which of ``pack.marks`` it reads."""
     reading: ClassVar[Reading] = Packed()
     """How it reads documents unless ``pretrain.rows`` says otherwise."""
 
@@ -79,13 +77,25 @@ class AnyObjective(Choice):
         """None: most objectives have nothing of their own to train."""
         return None
 
+    @property
+    def marks(self) -> tuple[Unit, ...]:
+        """Which of ``pack.marks`` it reads."""
+        return ()
+
     def room(self, sequence: int) -> Widths:
         """Places of a row, where ``pretrain.sequence`` is ``sequence``."""
         return Widths(sequence)
 
     def widths(self, body: Ints) -> Widths:
-        """Places of the examples of so many tokens, end-of-text not counted; 0 where there can be none."""
+        """Places that the examples of so many tokens take at most, end-of-text not counted; 0 where there can be none.
+
+        Exactly so many where the text alone decides it: then rows are packed without a gap.
+        """
         raise NotImplementedError(type(self).__name__)
+
+    def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
+        """``widths`` of these pieces, where what stands in them says more than how long they are."""
+        return self.widths(bodies)
 
     def example(self, piece: Piece, *, vocabulary: Vocabulary, noise: np.random.Generator) -> Example:
         """Inputs and targets; what is random in them comes from ``noise``, which is the row's own."""
@@ -105,10 +115,7 @@ class AnyObjective(Choice):
         Raises:
             RecipeError: a model of this shape cannot learn it.
         """
-        has = "both" if config.encoder and config.decoder else "encoder" if config.encoder else "decoder"
-        if has != self.sides:
-            kinds = {"decoder": "a decoder", "encoder": "an encoder", "both": "an encoder and a decoder"}
-            raise RecipeError(f"objective: this one needs a model with {kinds[self.sides]}; got {kinds[has]}")
+        need_sides(config, self.sides)
         return config
 
     def check(self, vocabulary: Vocabulary, store: TokenStore) -> None:
@@ -124,12 +131,33 @@ class AnyObjective(Choice):
                 f"pretrain.objective needs the special tokens {', '.join(lacking)}, which the tokenizer lacks: "
                 f"set tokenizer.special to [{sets}]"
             )
-        unmarked = [unit for unit in self.marks if unit not in store.marked]
-        if unmarked:
-            raise RecipeError(
-                f"pretrain.objective needs to know where {', '.join(unmarked)} begin: "
-                f"set pack.marks to [{', '.join(self.marks)}]"
-            )
+        need_marks(store, self.marks)
+
+
+def need_sides(config: TransformerConfig, sides: Sides) -> None:
+    """Refuse a model that has others.
+
+    Raises:
+        RecipeError: in words.
+    """
+    has = "both" if config.encoder and config.decoder else "encoder" if config.encoder else "decoder"
+    if has != sides:
+        kinds = {"decoder": "a decoder", "encoder": "an encoder", "both": "an encoder and a decoder"}
+        raise RecipeError(f"objective: this one needs a model with {kinds[sides]}; got {kinds[has]}")
+
+
+def need_marks(store: TokenStore, units: tuple[Unit, ...]) -> None:
+    """Refuse a store that does not know where ``units`` begin.
+
+    Raises:
+        RecipeError: with the setting that would add it.
+    """
+    unmarked = [unit for unit in units if unit not in store.marked]
+    if unmarked:
+        raise RecipeError(
+            f"pretrain.objective needs to know where {', '.join(unmarked)} begin: "
+            f"set pack.marks to [{', '.join(unit for unit in BITS if unit in {*store.marked, *unmarked})}]"
+        )
 
 
 def _has(vocabulary: Vocabulary, role: str) -> bool:
@@ -159,6 +187,9 @@ class Shape:
 
     def widths(self, body: Ints) -> Widths:
         return self.objective.widths(body)
+
+    def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
+        return self.objective.measure(store, starts, bodies)
 
 
 def total_loss(lesson: Lesson, sums: dict[str, Tensor], counts: dict[str, int]) -> Tensor:
