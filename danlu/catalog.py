@@ -90,6 +90,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "bart": "danlu.objectives.bart:BartDenoising",
         "seq2seq": "danlu.objectives.seq2seq:Seq2Seq",
         "distil": "danlu.objectives.distil:Distil",
+        "multitask": "danlu.objectives.multitask:Multitask",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",
