@@ -20,6 +20,7 @@ from danlu.optim.ema import AverageState, WeightAverage
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.checkpoint import TrainingState
 from danlu.train.compiling import Compilation, compile_blocks
+from danlu.train.dropout import Dropout
 from danlu.train.guard import Guard, check_finite
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
@@ -49,6 +50,7 @@ class Training:
     compiling: Compilation
     history: History
     average: WeightAverage | None
+    dropout: Dropout
 
     def after_step(self, info: StepInfo) -> None:
         """A hook: the average follows the weights."""
@@ -111,6 +113,8 @@ def set_up(
     config = settings.shape(store.vocab_size)
     model = Transformer(config)
     model.initialise(seed)
+    for stack in model.stacks:
+        stack.recompute = settings.recompute
     dtype, precision = choose_dtype(settings.precision)
     masters = FloatMasters(model, dtype)
     optimizer = build_optimizer(settings.optimizer, masters.named.items(), layer_decay=settings.layer_decay)
@@ -126,7 +130,7 @@ def set_up(
     average = WeightAverage(masters.named, settings.average) if settings.average is not None else None
     return Training(
         model, masters, optimizer, reader.batches, example, micro_batch, tokens_per_step, steps_per_epoch, precision,
-        compiling, History(Guard(settings.anomalies)), average,
+        compiling, History(Guard(settings.anomalies)), average, Dropout(model),
     )  # fmt: skip
 
 

@@ -60,9 +60,7 @@ def poison(patch: pytest.MonkeyPatch, steps: Sequence[int], how: str, *, above_l
     """Have these steps of the stage, counted from 1, go wrong wherever the learning rate is above ``above_lr``."""
 
     def wrapped(model: Any, batches: Any, objective: Any, optimizer: Any, lr: Any, **settings: Any) -> None:
-        poisoned = Poisoned(
-            objective, batches, lambda step: how if step + 1 in steps and lr(step) > above_lr else None
-        )
+        poisoned = Poisoned(objective, batches, lambda step: how if step + 1 in steps and lr(step) > above_lr else None)
         fit(model, poisoned.batches, poisoned, optimizer, lr, **settings)  # type: ignore[arg-type]
 
     patch.setattr(run, "fit", wrapped)

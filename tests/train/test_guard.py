@@ -155,7 +155,7 @@ def test_the_last_of_a_row_is_one_too_many(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_weights_that_are_no_numbers_are_refused(number: float) -> None:
     check_finite([torch.ones(2), torch.zeros(3, dtype=torch.bfloat16)], step=3)
-    with pytest.raises(DivergedError, match="after step 3$"):
+    with pytest.raises(DivergedError, match=r"after step 3$"):
         check_finite([torch.ones(2), torch.tensor([0.0, number])], step=3)
 
 
