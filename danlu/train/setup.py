@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from danlu.corpus.batches import MakeExample, StepBatches
+from danlu.corpus.batches import Batch, MakeExample
 from danlu.corpus.reading import Size
 from danlu.corpus.store import TokenStore
 from danlu.nn.float8 import multiply_in_float8
@@ -22,6 +23,7 @@ from danlu.objectives.protocol import Shape
 from danlu.optim.depth import build_optimizer
 from danlu.optim.ema import AverageState, WeightAverage
 from danlu.tokenizers.vocabulary import Vocabulary
+from danlu.train.ahead import Ahead
 from danlu.train.checkpoint import TrainingState
 from danlu.train.compiling import Compilation, compile_blocks
 from danlu.train.dropout import Dropout
@@ -33,6 +35,8 @@ from danlu.train.settings import TrainSettings
 
 TOKENS_AT_ONCE = 2048
 """Tokens that go through the model together: on processors more are no faster and need more memory."""
+TOKENS_ON_GPU = 32768
+"""The same on GPUs, which fewer leave idle; where memory does not hold them, micro-batches are cut."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class Training:
     model: Transformer
     masters: FloatMasters
     optimizer: torch.optim.Optimizer
-    batches: StepBatches
+    batches: Callable[[int], list[Batch]]
+    """The micro-batches of a step."""
     example: MakeExample
     """The objective's, told the vocabulary."""
     micro_batch: int
@@ -148,7 +153,9 @@ def set_up(
     start = decoder_start(find_family(config.family), vocabulary.roles)
     known = replace(vocabulary, roles={**vocabulary.roles, "start": start})
     example = partial(settings.objective.example, vocabulary=known)
-    micro_batch = min(settings.micro_batch or rows_at_once(settings.batch, settings.sequence), settings.batch)
+    at_once = TOKENS_ON_GPU if device.type == "cuda" else TOKENS_AT_ONCE
+    rows = settings.micro_batch or rows_at_once(settings.batch, settings.sequence, tokens=at_once)
+    micro_batch = min(rows, settings.batch)
     size = Size(settings.batch, micro_batch)
     reader = settings.reading.read(store, Shape(settings.objective, settings.sequence), example, size=size, seed=seed)
     tokens_per_step = settings.batch * settings.sequence
@@ -156,17 +163,16 @@ def set_up(
     steps = settings.budget.steps_at_most(tokens_per_step=tokens_per_step, steps_per_epoch=steps_per_epoch)
     compiling = compile_blocks(model, settings.compile, steps=steps)
     average = WeightAverage(masters.named, settings.average) if settings.average is not None else None
+    batches = Ahead(reader.batches) if device.type == "cuda" else reader.batches
     return Training(
-        model, masters, optimizer, reader.batches, example, micro_batch, tokens_per_step, steps_per_epoch, precision,
+        model, masters, optimizer, batches, example, micro_batch, tokens_per_step, steps_per_epoch, precision,
         compiling, History(Guard(settings.anomalies)), average, Dropout(model),
     )  # fmt: skip
 
 
-def rows_at_once(batch: int, sequence: int) -> int:
-    """The largest equal part of a batch that keeps to ``TOKENS_AT_ONCE``; one row where even that is longer."""
-    return max(
-        rows for rows in range(1, batch + 1) if batch % rows == 0 and (rows == 1 or rows * sequence <= TOKENS_AT_ONCE)
-    )
+def rows_at_once(batch: int, sequence: int, *, tokens: int = TOKENS_AT_ONCE) -> int:
+    """The largest equal part of a batch that has at most so many ``tokens``; one row where even that is longer."""
+    return max(rows for rows in range(1, batch + 1) if batch % rows == 0 and (rows == 1 or rows * sequence <= tokens))
 
 
 def restart(training: Training, settings: TrainSettings, *, seed: int) -> Training:
