@@ -23,6 +23,8 @@ from danlu.log import say
 BLOCK = 16
 """In so many rows the tasks have their shares, but for a row more or less."""
 BLOCKS_AT_ONCE = 1024
+SHOWN = 5
+"""Sources that an error names."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,11 @@ class Mixture:
 
 def _nothing_for(part: Part, store: TokenStore, what: str) -> str:
     languages = sorted({document["language"] for document in store.documents})
+    sources = sorted({document["source"] for document in store.documents})
+    more = ", …" if len(sources) > SHOWN else ""
     return (
         f"pretrain.objective.tasks.{part.task}.documents: no such document is {what} "
-        f"(the store has the languages {', '.join(languages)})"
+        f"(languages: {', '.join(languages)}; sources: {', '.join(sources[:SHOWN])}{more})"
     )
 
 

@@ -86,6 +86,9 @@ class Distil(AnyObjective):
     def widths(self, body: Ints) -> Widths:
         return self.of.widths(body)
 
+    def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
+        return self.of.measure(store, starts, bodies)
+
     def example(self, piece: Piece, *, vocabulary: Vocabulary, noise: np.random.Generator) -> Example:
         """That of the objective; ``logits`` is scored where its words are, hidden states and attention everywhere."""
         example = self.of.example(piece, vocabulary=vocabulary, noise=noise)

@@ -35,6 +35,9 @@ class Short:
     def widths(self, body: Ints) -> Widths:
         return Widths(body + 1)
 
+    def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
+        return self.widths(bodies)
+
 
 class Long(Short):
     room = Widths(6)
@@ -158,7 +161,7 @@ def test_what_is_measured_has_every_task() -> None:
 
 
 def test_a_task_without_documents(capsys: pytest.CaptureFixture[str]) -> None:
-    message = r"tasks.de.documents: no such document is to train on \(the store has the languages en, zh\)"
+    message = r"tasks.de.documents: no such document is to train on \(languages: en, zh; sources: \)"
     with pytest.raises(InputError, match=message):
         mixture().rows(make_store(en=3, zh=3), Short(), seed=1)
     sample = mixture().sample(make_store(en=3, zh=3), Short(), tokens=30, seed=3)

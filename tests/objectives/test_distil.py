@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -358,7 +359,7 @@ def test_another_vocabulary_is_refused(pair: Callable[..., Pair], whole_decoder:
         Distil(teacher=whole_decoder).prepare(config, dtype=torch.float32, seed=1)
     known, store = Vocabulary.of(Tokenizer.load(whole_decoder)), TokenStore(np.zeros(1), np.zeros(1), [], 9, 0)
     Distil(teacher=whole_decoder).check(known, store)
-    other = Vocabulary(known.size, known.eot, known.roles, (), known.ordinary, known.special, "another")
+    other = replace(known, tokens="another")
     with pytest.raises(RecipeError, match=r"of this run: .* has ([\d,]+) tokens, the tokenizer \1, of other texts"):
         Distil(teacher=whole_decoder).check(other, store)
 
