@@ -81,6 +81,8 @@ def test_shares_are_those_of_the_sizes_or_as_told(
     found = np.bincount([rows.where(number)[0] for number in range(count)], minlength=3) / count
     wanted = np.array(expected) / sum(expected)
     np.testing.assert_allclose(found, wanted, atol=3 / count**0.5 / BLOCK)  # a block is off by a row at most
+    orders = {tuple(rows.where(block * BLOCK + place)[0] for place in range(BLOCK)) for block in range(50)}
+    assert len(orders) > 10  # tasks come in another order in each block
     for block in range(0, count // BLOCK, 97):
         inner = np.bincount([rows.where(block * BLOCK + place)[0] for place in range(BLOCK)], minlength=3)
         assert (np.abs(inner - BLOCK * wanted) <= 1 + 1e-6).all()
