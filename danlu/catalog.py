@@ -125,6 +125,10 @@ CATALOG: dict[str, dict[str, str]] = {
         "plateau": "danlu.optim.schedules:Plateau",
         "wsd": "danlu.optim.schedules:WarmupStableDecay",
     },
+    "dropout_schedule": {
+        "early": "danlu.train.dropout:EarlyDropout",
+        "late": "danlu.train.dropout:LateDropout",
+    },
     "clipping": {
         "adaptive": "danlu.optim.clipping:ClipAdaptive",
         "none": "danlu.optim.clipping:NoClipping",
@@ -135,7 +139,10 @@ CATALOG: dict[str, dict[str, str]] = {
         "beam": "danlu.generate.beam:Beam",
         "contrastive": "danlu.generate.contrastive:Contrastive",
     },
-    "measure": {"perplexity": "danlu.evaluate.perplexity:Perplexity"},
+    "measure": {
+        "perplexity": "danlu.evaluate.perplexity:Perplexity",
+        "objective": "danlu.evaluate.objective:OwnObjective",
+    },
 }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from danlu.corpus.batches import Group, MakeExample, StepBatches
 from danlu.corpus.parts import Selection
-from danlu.corpus.reading import Reader, Reading, Sample, Size
+from danlu.corpus.reading import Reader, Reading, Sample, Size, how_many
 from danlu.corpus.rows import Form, Ints, Piece, Rows, Widths
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError
@@ -79,8 +79,8 @@ class Mixture:
         groups = MixedGroups(rows, size, tuple(part.form(form).room for part in self.parts))
         return Reader(rows, StepBatches(rows, example, groups), rows.per_epoch / size.batch)
 
-    def sample(self, store: TokenStore, form: Form, *, tokens: int, seed: int) -> Sample:
-        """About so many tokens of each task; a task for which there is nothing is told and left out.
+    def sample(self, store: TokenStore, form: Form, *, tokens: int | None, seed: int) -> Sample:
+        """About so many tokens of each task, or all; a task for which there is nothing is told and left out.
 
         Raises:
             InputError: there is nothing for any of them.
@@ -93,10 +93,9 @@ class Mixture:
             if own is None:
                 say(_nothing_for(part, store, "held out, so that it has no held-out loss"))
                 continue
-            rows, room = part.rows(own, form, seed=seed), part.form(form).room
-            count = min(-(-tokens // int(room.inputs)), rows.per_epoch)
+            rows, shape = part.rows(own, form, seed=seed), part.form(form)
             chained.append(TaskRows(part.task, rows))
-            groups.append(Group(range(before, before + count), room))
+            groups.append(Group(range(before, before + how_many(rows, shape, tokens)), shape.room))
             before += rows.per_epoch
         if not chained:
             raise InputError(_nothing_for(self.parts[0], store, "held out, nor for any other"))
