@@ -243,12 +243,12 @@ def _set_up(settings: Pretrain, folder: Path, seed: int, share: float) -> Traini
 def _fill_cache(settings: Pretrain, folder: Path, seed: int, share: float) -> None:
     training = _set_up(settings, folder, seed, share)
     if training.compiled:
-        warm_up(training, settings.objective, say)
+        warm_up(training, say)
 
 
 def _measure(settings: Pretrain, folder: Path, seed: int, share: float) -> _Measured:
     training = _set_up(settings, folder, seed, share)
-    timed = probe(training, settings.objective, say)
+    timed = probe(training, say)
     # To measure on training text takes as long.
     heldout = heldout_of(settings, training, TokenStore.open(folder / "train"), seed=seed)
     started = time.perf_counter()
