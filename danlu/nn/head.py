@@ -168,7 +168,7 @@ class LinearCrossEntropy(torch.autograd.Function):
         rows = rows_at_once(vocab_size)
         grad_hidden = torch.empty_like(hidden_ND)
         frozen = not ctx.needs_input_grad[1]
-        # Several parts are added up in float32 at least; a single one needs no sum, and a frozen weight no gradient at all.
+        # Several parts are added up in float32 at least; one alone needs no sum, and a frozen weight no gradient at all.
         several = (count > rows or count == 0) and not frozen
         exact = torch.promote_types(hidden_ND.dtype, torch.float32)
         grad_weight = weight_VD.new_zeros(weight_VD.shape, dtype=exact) if several else None
