@@ -52,7 +52,7 @@ Key = Annotated[
 LONGEST_ERROR = 2000
 """Characters of an error that are shown."""
 
-Chat = Annotated[bool, Parameter(negative=())]
+Flag = Annotated[bool, Parameter(negative=())]
 Dtype = Literal["float32", "bfloat16", "float16"]
 EmbedDtype = Literal["float32", "bfloat16"]
 
@@ -120,7 +120,7 @@ def generate(
     /,
     *overrides: Override,
     prompt: str | None = None,
-    chat: Chat = False,
+    chat: Flag = False,
     prompts: Path | None = None,
     out: Path | None = None,
 ) -> None:
@@ -237,11 +237,27 @@ def similar(
 
 
 @app.command(sort_key=(2,))
-def plan(recipe: RecipeFile, /, *overrides: Override) -> None:
-    """Tell tokens, parameters, steps, time and memory before anything runs."""
+def plan(recipe: RecipeFile, /, *overrides: Override, find: Flag = False, out: Path | None = None) -> None:
+    """Tell tokens, parameters, steps, time and memory before anything runs; with --find, look for better settings.
+
+    Parameters
+    ----------
+    find
+        Look for the learning rate, the rows that go through the model at once and the rows a step, by short trainings.
+    out
+        The folder that --find writes its curve and its figures to; by default that of the run with -find behind it.
+    """
+    loaded = _load(recipe, overrides)
+    if find:
+        from danlu.evaluate.found import find_and_write
+
+        find_and_write(loaded, out)
+        return
+    if out is not None:
+        raise InputError("--out is where --find writes; without --find nothing is written")
     from danlu.train import plan as planner
 
-    say(planner.plan(_load(recipe, overrides)))
+    say(planner.in_words(planner.estimate(loaded)))
 
 
 @app.command(sort_key=(5,))
