@@ -33,8 +33,8 @@ from danlu.errors import CheckpointError, OutputError
 from danlu.files import (
     atomic_write,
     hash_file,
+    json_text,
     make_folder,
-    read_json,
     remove_folder,
     sync_file,
     sync_folder,
@@ -109,7 +109,7 @@ def save_checkpoint(
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in ``folder``, oldest first."""
     found = (path for path in folder.glob("step-*") if re.fullmatch(r"step-\d{8,}", path.name) and path.is_dir())
-    return sorted(found, key=_step)
+    return sorted(found, key=checkpoint_step)
 
 
 def load_newest(folder: Path, say: Callable[[str], None]) -> TrainingState | None:
@@ -138,20 +138,44 @@ def load_newest(folder: Path, say: Callable[[str], None]) -> TrainingState | Non
 
 def find_damage(path: Path) -> str | None:
     """The first thing wrong with a checkpoint, in words; None where it is what was written."""
-    manifest = _read_manifest(path / "manifest.json")
-    if manifest is None:
-        return "manifest.json is missing or damaged"
-    for name, digest in manifest.items():
-        if not (path / name).is_file():
-            return f"{name} is missing"
-        try:
+    name = "manifest.json"
+    try:
+        manifest = _read_manifest(path / name)
+        if manifest is None:
+            return f"{name} is missing or damaged"
+        for name, digest in manifest.items():
+            if not (path / name).is_file():
+                return f"{name} is missing"
             if hash_file(path / name) != digest:
                 return f"{name} is not what was written"
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-            return f"{name} cannot be read: {error.strerror}"
-    return None
+        name = "training/state.json"
+        step = json.loads((path / name).read_text(encoding="utf-8"))["step"]
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return f"{name} cannot be read: {error.strerror}"
+    return None if step == checkpoint_step(path) else f"{name} is that of step {step}"
+
+
+def check_fits(
+    state: TrainingState, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer, folder: Path
+) -> None:
+    """Refuse a state that is not one of these weights and this optimizer.
+
+    Raises:
+        CheckpointError: a weight has another shape, or the optimizer is another one.
+    """
+    shapes = [{name: list(weight.shape) for name, weight in each.items()} for each in (state.weights, weights)]
+    for name in shapes[0] | shapes[1]:
+        if shapes[0].get(name) != shapes[1].get(name):
+            was, now = (each.get(name, "nothing") for each in shapes)
+            raise CheckpointError(f"{folder} holds another model: {name} is {was} there, {now} in the recipe")
+    groups = [
+        [(set(group) - {"lr"}, group.get("rule"), len(group["params"])) for group in each["param_groups"]]
+        for each in (state.optimizer, optimizer.state_dict())
+    ]
+    if groups[0] != groups[1]:
+        raise CheckpointError(f"{folder} holds the state of another optimizer than pretrain.optimizer")
 
 
 def as_model(weights: dict[str, Tensor], config: TransformerConfig) -> Transformer:
@@ -185,11 +209,15 @@ def _write(hidden: Path, state: TrainingState, config: TransformerConfig, tokeni
 
 
 def _read_manifest(path: Path) -> dict[str, str] | None:
-    """Name to hash; None where the file is not whole to its last byte."""
-    manifest = read_json(path)
-    if manifest is None or not path.read_bytes().endswith(b"}\n") or any(name not in manifest for name in NEEDED):
+    """Name to hash; None where the file is not to the byte what is written for them."""
+    try:
+        text = path.read_bytes().decode()
+        manifest = json.loads(text)
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
-    return manifest
+    if not isinstance(manifest, dict) or any(name not in manifest for name in NEEDED):
+        return None
+    return manifest if text == json_text(manifest) else None
 
 
 def _load(path: Path) -> TrainingState:
@@ -213,7 +241,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _remove_old(folder: Path, *, newest: Path) -> None:
     """Keep ``newest`` and those just before it."""
-    earlier = [path for path in checkpoints(folder) if _step(path) < _step(newest)]
+    earlier = [path for path in checkpoints(folder) if checkpoint_step(path) < checkpoint_step(newest)]
     for path in earlier[: len(earlier) - (KEEP - 1)]:
         _remove(path)
 
@@ -227,7 +255,8 @@ def _remove(path: Path) -> None:
     remove_folder(hidden)
 
 
-def _step(path: Path) -> int:
+def checkpoint_step(path: Path) -> int:
+    """The step that a checkpoint stands at, by its name."""
     return int(path.name.removeprefix("step-"))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +31,7 @@ class Gradients:
     model: Transformer
     objective: Objective
     optimizer: torch.optim.Optimizer
+    backward: Callable[[Tensor], None]
     halvings: int = 0
     """How often each micro-batch is cut in half, because memory was short once."""
 
@@ -42,6 +43,7 @@ class Gradients:
         Raises:
             MemoryError, RuntimeError: single rows are too large.
         """
+        self._zero()
         while True:
             try:
                 return self._add(_cut(micro, self.halvings), counts)
@@ -50,12 +52,17 @@ class Gradients:
                 if not is_out_of_memory(error) or rows <= 2**self.halvings:
                     raise
             # Out of the handler, where the error still holds the tensors that are in the way.
-            self.optimizer.zero_grad()
+            self._zero()
             self.halvings += 1
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             rows = -(-rows // 2**self.halvings)
             say(f"memory is short: micro-batches are cut to {rows} rows; the step stays the same")
+
+    def _zero(self) -> None:
+        """Whatever a step that did not come to its end has left, in the model and in its masters."""
+        self.model.zero_grad()
+        self.optimizer.zero_grad()
 
     def _add(self, micro: Sequence[Batch], counts: dict[str, int]) -> tuple[float, dict[str, float]]:
         device = next(self.model.parameters()).device
@@ -64,7 +71,7 @@ class Gradients:
             if not any(batch.counts.values()):
                 continue  # nothing to learn, and no gradient
             losses = self.objective.losses(self.model, batch.to(device))
-            total_loss(self.objective, losses, counts).backward()  # type: ignore[no-untyped-call]
+            self.backward(total_loss(self.objective, losses, counts))
             for name, value in losses.items():
                 sums[name] = sums[name] + value.detach() if name in sums else value.detach()
         if not sums:

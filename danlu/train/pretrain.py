@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
 from danlu.corpus.store import TokenStore
@@ -29,6 +30,12 @@ class Pretrain(TrainSettings, Stage):
 
     needs: ClassVar[tuple[str, ...]] = ("tokenizer", "pack")
     resumable: ClassVar[bool] = True
+    # A raised budget is not among them: the schedule stretches with it, and so do the steps already done.
+    neutral: ClassVar[tuple[str, ...]] = ("save", "evaluations")
+
+    def progress(self, out: Path) -> str | None:
+        found = checkpoints(out / "checkpoints")
+        return f"its newest checkpoint is {found[-1].name}" if found else None
 
     def run(self, job: Job) -> Figures:
         train = TokenStore.open(job.inputs["pack"] / "train")
@@ -54,7 +61,8 @@ class Pretrain(TrainSettings, Stage):
     def _length(self, job: Job, training: Training, heldout: Callable[[], float]) -> Length:
         """How many steps there are, from ``plan.json`` where the run has begun before."""
         path = job.out / PLAN
-        length = read_length(path)
+        # Of all other budgets the settings say it, which may be new where a changed training is to go on.
+        length = read_length(path) if self.budget.minutes is not None else None
         if length is None and self.budget.minutes is not None and checkpoints(job.out / "checkpoints"):
             raise CheckpointError(
                 f"{path} is missing or damaged, and only it says how many steps there are; "

@@ -10,7 +10,7 @@ from danlu.corpus.reading import Reading
 from danlu.errors import RecipeError
 from danlu.nn.config import TransformerConfig
 from danlu.nn.families import GPT, Family
-from danlu.nn.speed import CompileSetting, PrecisionSetting
+from danlu.nn.speed import CompileSetting, DeviceSetting, TrainingPrecision
 from danlu.objectives.clm import CausalLM
 from danlu.objectives.protocol import Objective
 from danlu.optim.clipping import ClipNorm, ClippingChoice
@@ -20,12 +20,14 @@ from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
 from danlu.optim.schedules import WarmupStableDecay
 from danlu.recipe import OneOf, Settings
 from danlu.train.budget import Budget
+from danlu.train.dropout import DropoutScheduleChoice, drops
 from danlu.train.guard import Anomalies
 from danlu.train.stopping import EarlyStopping
 
 
 class Saves(Settings):
-    """When and how checkpoints are saved; it changes nothing in the result. Of steps and minutes the first to come."""
+    """When and how checkpoints are saved, of steps and minutes the first to come. It changes nothing in the result of a
+    training that never has to go back to one."""
 
     steps: int | None = Field(default=None, ge=1)
     """Optimizer steps."""
@@ -61,14 +63,29 @@ class TrainSettings(Settings):
     """What the learning rate of a layer is multiplied by for each layer above it; below 1 the lowest change least."""
     clip: Annotated[SkipValidation[ClippingChoice], OneOf("clipping")] = ClipNorm()
     """What is done to large gradients."""
+    dropout_schedule: Annotated[SkipValidation[DropoutScheduleChoice] | None, OneOf("dropout_schedule")] = None
+    """How the model's dropout changes on the way; by default it stays."""
     average: Averaging | None = None
     """A running average of the weights, which is then what is measured and what the model is in the end."""
     anomalies: Anomalies = Anomalies()
     """What is done about steps that would spoil the weights."""
     early_stopping: EarlyStopping | None = None
     """Whether the training ends when it gains no more; its best weights are then the model."""
-    precision: PrecisionSetting = "auto"
-    """What the model computes in: bf16 where the processor multiplies it in hardware, else fp32, or as it says here."""
+    vocab_multiple: int = Field(default=1, ge=1)
+    """The rows of the embedding and the head are rounded up to a multiple of it, such as 64 for the tensor cores of
+    GPUs. The spare ones stand for no token: none is ever a target, which makes them improbable, nor written by
+    ``generate``."""
+    recompute: bool = False
+    """Whether the backward pass does the blocks' forward pass again in place of keeping what it needs of it: less
+    memory, a third more work (Chen et al. 2016, arXiv:1604.06174)."""
+    device: DeviceSetting = "auto"
+    """Where the model computes: on a GPU where there is one, or as it says here."""
+    precision: TrainingPrecision = "auto"
+    """What the model computes in: bf16 where it is multiplied in hardware, else fp32 (fp16 on a GPU), or as it says
+    here. Masters and the optimizer's state are float32 in all cases; fp16's loss is scaled; fp8 is for the products of
+    blocks, on GPUs that have it, where all else is bf16."""
+    offload: bool = False
+    """Whether masters and the optimizer's state stay in main memory: a GPU then holds two bytes a weight."""
     compile: CompileSetting = "auto"
     """Whether ``torch.compile`` makes the blocks faster; auto leaves it out where it would not pay."""
     save: Saves = Saves()
@@ -82,14 +99,19 @@ class TrainSettings(Settings):
         return self.rows if self.rows is not None else self.objective.reading
 
     def shape(self, vocab_size: int) -> TransformerConfig:
-        """The model with the heads that the objective learns."""
-        return self.objective.config(self.model.config(vocab_size=vocab_size, max_length=self.sequence))
+        """The model with the heads that the objective learns, for a tokenizer of so many tokens."""
+        rows = -(-vocab_size // self.vocab_multiple) * self.vocab_multiple
+        return self.objective.config(self.model.config(vocab_size=rows, max_length=self.sequence))
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """Refuse a model that cannot learn the objective when the recipe is loaded."""
+        """Refuse what cannot be when the recipe is loaded."""
+        if self.early_stopping is not None and not self.evaluations:
+            raise ValueError("early_stopping needs held-out losses on the way: evaluations must be at least 1; got 0")
         try:
-            self.shape(2)
+            shape = self.shape(2)
         except RecipeError as error:
             raise ValueError(str(error)) from None
+        if self.dropout_schedule is not None and not drops(shape):
+            raise ValueError("dropout_schedule needs a model with dropout, such as model.dropout: 0.1; got none")
         return self
