@@ -84,7 +84,7 @@ def text_plot(curve: Curve, factor: float | None) -> str:
     drawn = [f"{label} {''.join(row).rstrip()}" for label, row in zip(scale, rows, strict=True)]
     decade = (COLUMNS - 1) // round(math.log10(HIGHEST / LOWEST))
     ticks = "".join(f"{LOWEST * 10**number:<{decade}g}" for number in range(COLUMNS // decade + 1))
-    return "\n".join([*drawn, f"    loss {ticks} times the recipe's rates"])
+    return "\n".join([*drawn, f"    loss {ticks.rstrip()} times the recipe's rates"])
 
 
 def _column(factor: float) -> int:
