@@ -69,7 +69,7 @@ class LanguageModelHead(nn.Module):
         return soft_cap(product, self.softcap)
 
     def loss(self, hidden: Tensor, targets: Tensor, *, smoothing: float = 0.0, z_loss: float = 0.0) -> Tensor:
-        """The SUM of the cross entropies in nats, float32; negative targets count nothing.
+        """The SUM of the cross entropies in nats, in float32 or wider; negative targets count nothing.
 
         Args:
             smoothing: the share of each target that is spread evenly over the vocabulary.
@@ -101,14 +101,20 @@ def rows_at_once(vocab_size: int, *, logits: int = LOGITS_AT_ONCE) -> int:
     return max(1, logits // vocab_size)
 
 
+def wide_type(tensor: Tensor) -> torch.dtype:
+    """What sums are made in: float32, and float64 where ``tensor`` is."""
+    return torch.promote_types(tensor.dtype, torch.float32)
+
+
 def chunk_loss(
     logits_NV: Tensor, targets_N: Tensor, cap: float | None, smoothing: float = 0.0, z_loss: float = 0.0
 ) -> Tensor:
     """Summed cross entropy of one chunk of raw logits, which become its gradient with respect to them."""
+    wide = wide_type(logits_NV)
     scored_N1 = (targets_N >= 0)[:, None]
     index_N1 = targets_N.clamp_min(0)[:, None]
-    capped_N1, _ = _capped(logits_NV.gather(1, index_N1).float(), cap)
-    capped, slope = _capped(logits_NV.float(), cap)
+    capped_N1, _ = _capped(logits_NV.gather(1, index_N1).to(wide), cap)
+    capped, slope = _capped(logits_NV.to(wide), cap)
     highest_N1 = cap if cap is not None and cap <= BOUNDING_CAP else capped.amax(-1, keepdim=True)
     weights = torch.exp(capped - highest_N1)
     total_N1 = weights.sum(-1, keepdim=True)
@@ -164,14 +170,14 @@ class LinearCrossEntropy(torch.autograd.Function):
         with_gradients: bool,
     ) -> Tensor:
         count, vocab_size = hidden_ND.shape[0], weight_VD.shape[0]
-        rows = rows_at_once(vocab_size)
+        rows, wide = rows_at_once(vocab_size), wide_type(hidden_ND)
         grad_hidden = torch.empty_like(hidden_ND)
         frozen = not ctx.needs_input_grad[1]
         # Several parts are added up in float32; a single one needs no sum, and a frozen weight no gradient at all.
         several = (count > rows or count == 0) and not frozen
-        grad_weight = weight_VD.new_zeros(weight_VD.shape, dtype=torch.float32) if several else None
-        grad_bias = None if bias_V is None else torch.zeros_like(bias_V, dtype=torch.float32)
-        total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
+        grad_weight = weight_VD.new_zeros(weight_VD.shape, dtype=wide) if several else None
+        grad_bias = None if bias_V is None else torch.zeros_like(bias_V, dtype=wide)
+        total = torch.zeros((), dtype=wide, device=hidden_ND.device)
         room = hidden_ND.new_empty(min(rows, count), vocab_size)
         for start in range(0, count, rows):
             part = slice(start, start + rows)
@@ -187,7 +193,7 @@ class LinearCrossEntropy(torch.autograd.Function):
                 product = logits_NV.T @ hidden_ND[part]
                 grad_weight = product if grad_weight is None else grad_weight.add_(product)
             if grad_bias is not None:
-                grad_bias += logits_NV.sum(0, dtype=torch.float32)
+                grad_bias += logits_NV.sum(0, dtype=wide)
         if not with_gradients:
             return total
         ctx.save_for_backward(
