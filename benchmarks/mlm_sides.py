@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
+
+from turns import Outcome, Work, between, train
 
 LAYERS, DIM, HEADS = 4, 256, 4
 SEQUENCE = 512
@@ -22,42 +20,15 @@ SEED = 1
 How = Literal["defaults", "tuned", "tuned bf16"]
 
 
-@dataclass(frozen=True)
-class Work:
-    """What every side has to do."""
-
-    run: Path
-    """A run folder in which ``clean``, ``tokenizer`` and ``pack`` are done."""
-    steps: int
-    """In all, those that warm up included."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a side did; of every step but the first, which is never a measurement."""
-
-    losses: list[float]
-    seconds: list[float]
-    tokens: list[int]
-    """Padding not counted."""
-    parameters: int
-    how: str
-
-
 def danlu(work: Work) -> Outcome:
     """Danlu's own loop on packed rows."""
-    from danlu.corpus.store import TokenStore
     from danlu.nn.families import Bert
     from danlu.objectives.mlm import MaskedLM
     from danlu.optim.adamw import AdamW
     from danlu.optim.clipping import ClipNorm
     from danlu.optim.schedules import WarmupStableDecay
-    from danlu.tokenizers.tokenizer import Tokenizer
-    from danlu.tokenizers.vocabulary import Vocabulary
     from danlu.train.budget import Budget
-    from danlu.train.loop import StepInfo, fit
     from danlu.train.pretrain import Pretrain
-    from danlu.train.setup import set_up
 
     settings = Pretrain(
         model=Bert(layers=LAYERS, dim=DIM, heads=HEADS), objective=MaskedLM(),
@@ -65,24 +36,7 @@ def danlu(work: Work) -> Outcome:
         schedule=WarmupStableDecay(warmup=0.0, decay=1.0), budget=Budget(steps=work.steps), sequence=SEQUENCE,
         batch=ROWS, clip=ClipNorm(limit=CLIP), compile="on",
     )  # fmt: skip
-    vocabulary = Vocabulary.of(Tokenizer.load(work.run / "tokenizer"))
-    training = set_up(settings, TokenStore.open(work.run / "pack" / "train"), vocabulary=vocabulary, seed=SEED)
-    infos: list[StepInfo] = []
-    marks: list[float] = []
-
-    def note(info: StepInfo) -> None:
-        infos.append(info)
-        marks.append(time.perf_counter())
-
-    fit(
-        training.model, training.batches, settings.objective, training.optimizer,
-        lambda step: settings.schedule.factor(step, steps=work.steps),
-        steps=work.steps, clip=settings.clip, backward=training.masters.backward, hooks=(note,),
-    )  # fmt: skip
-    return Outcome(
-        [info.loss for info in infos], _between(marks), [info.tokens for info in infos[1:]],
-        sum(weight.numel() for weight in training.model.parameters()), f"{training.precision}; {training.compilation}",
-    )  # fmt: skip
+    return train(settings, work, seed=SEED)
 
 
 def trainer(work: Work, how: How) -> Outcome:
@@ -149,7 +103,7 @@ def trainer(work: Work, how: How) -> Outcome:
     precision = "bf16 by autocast" if arguments.bf16 else "fp32"
     compiled = "compiled by torch.compile" if arguments.torch_compile else "not compiled"
     parameters = sum(weight.numel() for weight in model.parameters())
-    return Outcome(losses, _between(marks), tokens[1:], parameters, f"{precision}; {compiled}")
+    return Outcome(losses, between(marks), tokens[1:], parameters, f"{precision}; {compiled}")
 
 
 def _examples(work: Work, tokenizer: Any) -> list[dict[str, Any]]:
@@ -165,7 +119,3 @@ def _examples(work: Work, tokenizer: Any) -> list[dict[str, Any]]:
     bodies = (np.asarray(store.tokens[start:end]).tolist() for start, end in zip(cuts.starts, ends, strict=True))
     framed = ([tokenizer.cls_token_id, *body, tokenizer.sep_token_id] for body in bodies if body)
     return [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in framed]
-
-
-def _between(marks: Sequence[float]) -> list[float]:
-    return [after - before for before, after in pairwise(marks)]

@@ -81,11 +81,15 @@ CATALOG: dict[str, dict[str, str]] = {
     "objective": {
         "clm": "danlu.objectives.clm:CausalLM",
         "mlm": "danlu.objectives.mlm:MaskedLM",
+        "nsp": "danlu.objectives.pairs:NextSentence",
+        "sop": "danlu.objectives.pairs:SentenceOrder",
         "prefix_lm": "danlu.objectives.prefix_lm:PrefixLM",
         "fim": "danlu.objectives.fim:FillInTheMiddle",
         "span_corruption": "danlu.objectives.span_corruption:SpanCorruption",
         "ul2": "danlu.objectives.ul2:UL2",
         "bart": "danlu.objectives.bart:BartDenoising",
+        "seq2seq": "danlu.objectives.seq2seq:Seq2Seq",
+        "distil": "danlu.objectives.distil:Distil",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",

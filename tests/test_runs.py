@@ -15,11 +15,10 @@ from typing import ClassVar
 import pytest
 
 from danlu import catalog, runs
-from danlu.differences import differences, listed
-from danlu.errors import CheckpointError, InputError, OutputError, RecipeError, RunLockedError
+from danlu.errors import InputError, OutputError, RecipeError, RunLockedError
 from danlu.log import MetricsLog
 from danlu.recipe import Recipe, load_recipe
-from danlu.runs import Changed, Figures, Job, RunFolder, Stage, run_stages
+from danlu.runs import Figures, Job, RunFolder, Stage, run_stages
 
 RAN: list[str] = []
 """The stages that really ran, in order."""
@@ -64,13 +63,7 @@ class Drink(Stage):
 
     needs: ClassVar[tuple[str, ...]] = ("press",)
     resumable: ClassVar[bool] = True
-    neutral: ClassVar[tuple[str, ...]] = ("ice",)
     sips: int = 5
-    ice: bool = False
-
-    def progress(self, out: Path) -> str | None:
-        glass = out / "glass.txt"
-        return f"{len(glass.read_text(encoding='utf-8'))} sips" if glass.exists() else None
 
     def run(self, job: Job) -> Figures:
         RAN.append("drink")
@@ -109,12 +102,12 @@ def recipe(*overrides: str) -> Recipe:
     return load_recipe(Path("r.yaml"), overrides)
 
 
-def run(*overrides: str, stages: list[str] | None = None, changed: Changed = "refuse") -> tuple[list[str], list[str]]:
+def run(*overrides: str, stages: list[str] | None = None) -> tuple[list[str], list[str]]:
     """Run (all) stages; the stages that really ran, and what was said."""
     RAN.clear()
     said: list[str] = []
     loaded = recipe(*overrides)
-    run_stages(loaded, stages or list(loaded.sections), said.append, begin=lambda name: None, changed=changed)
+    run_stages(loaded, stages or list(loaded.sections), said.append, begin=lambda name: None)
     return list(RAN), said
 
 
@@ -256,100 +249,12 @@ def test_a_resumable_stage_goes_on_where_it_was() -> None:
     assert (FOLDER.stage("drink") / "glass.txt").read_text(encoding="utf-8") == "01234"
 
 
-def test_a_resumable_stage_with_nothing_to_lose_begins_anew_and_keeps_the_half_done(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(Drink, "progress", lambda stage, out: None)
+def test_a_resumable_stage_with_other_settings_begins_anew_and_keeps_the_half_done() -> None:
+    """Where there is nothing that would be lost; tests/test_half_done.py has the others."""
     spill()
     run("drink.sips=6")
     assert FOLDER.figures("drink") == {"begun_at": 0}
     assert (FOLDER.path / "previous" / "drink-1" / "glass.txt").read_text(encoding="utf-8") == "012"
-
-
-def snapshot() -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in FOLDER.path.rglob("*") if path.is_file() and path.name != ".lock"}
-
-
-def change_press() -> None:
-    """As another command may: press now says something else."""
-    run("press.twice=true", stages=["press"])
-
-
-@pytest.mark.parametrize(
-    ("overrides", "before", "difference"),
-    [
-        (["drink.sips=6"], None, "drink.sips: 5 -> 6"),
-        (["drink.sips=6", "drink.ice=true"], None, "drink.sips: 5 -> 6"),
-        (["press.twice=true"], change_press, "press/juice.txt changed"),
-    ],
-)
-def test_a_half_done_stage_with_something_to_lose_is_refused_where_anything_changed(
-    overrides: list[str], before: Callable[[], None] | None, difference: str
-) -> None:
-    spill()
-    if before is not None:
-        before()
-    whole = snapshot()
-    with pytest.raises(CheckpointError) as caught:
-        run(*overrides)
-    assert str(caught.value) == (
-        f"drink is half done (3 sips), and since it began: {difference}; --changed restart begins anew and keeps that "
-        "in runs/r/previous, --changed go-on goes on from it with what is new"
-    )
-    assert snapshot() == whole, "what is refused leaves no trace"
-    assert run(*overrides, changed="go-on")[0][-1:] == ["drink"]
-    assert FOLDER.figures("drink") == {"begun_at": 3}
-    assert run(*overrides, changed="go-on")[0] == []
-
-
-def test_a_changed_half_done_stage_restarts_when_told_and_the_former_is_kept() -> None:
-    spill()
-    run("drink.sips=6", changed="restart")
-    assert FOLDER.figures("drink") == {"begun_at": 0}
-    assert (FOLDER.path / "previous" / "drink-1" / "glass.txt").read_text(encoding="utf-8") == "012"
-
-
-def test_told_to_restart_an_unchanged_stage_goes_on() -> None:
-    spill()
-    run(changed="restart")
-    assert FOLDER.figures("drink") == {"begun_at": 3}
-
-
-def test_a_change_of_the_files_before_it_is_found_when_they_have_been_made_again() -> None:
-    spill()
-    with pytest.raises(CheckpointError, match=r"since it began: press/juice\.txt changed; "):
-        run("grow.capitals=true")
-    assert RAN == ["grow", "press"]
-    assert run()[0] == ["grow", "press", "drink"], "with the former settings the files are the former ones"
-    assert FOLDER.figures("drink") == {"begun_at": 3}
-
-
-def test_neutral_settings_are_no_reason_to_refuse() -> None:
-    spill()
-    run("drink.ice=true")
-    assert FOLDER.figures("drink") == {"begun_at": 3}
-
-
-def test_a_seed_a_version_and_a_lost_record_are_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
-    spill()
-    with pytest.raises(CheckpointError, match=r"since it began: seed: 1 -> 2; "):
-        run("seed=2")
-    with monkeypatch.context() as patch:
-        patch.setattr(runs, "__version__", "9.9")
-        with pytest.raises(CheckpointError, match=r'since it began: danlu: "[^"]*" -> "9\.9"; '):
-            run()
-    (FOLDER.stage("drink") / "begun.json").write_text("{", encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"since it began: runs/r/drink/begun\.json is missing or damaged; "):
-        run()
-
-
-def test_the_first_ten_differences_are_shown() -> None:
-    record = {"made_from": {"settings": {str(n): n for n in range(14)}}, "files": {"pack": {"a": "1", "b": "1"}}}
-    now = {"made_from": {"settings": {"0": 0}}, "files": {"pack": {"a": "2", "c": "1"}}}
-    found = differences(record, now, "x", neutral=["13"])
-    assert found[:1] == ["x.1: 1 -> null"]
-    assert found[-3:] == ["pack/a changed", "pack/b is gone", "pack/c is new"]
-    assert listed(found).endswith("x.10: 10 -> null and 5 more")
 
 
 def test_a_stage_that_is_not_resumable_begins_in_an_empty_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ class Documents(Choice):
             found = chunks(store, longest=longest, overlap=self.overlap)
         else:
             found = (heads if self.long == "head" else tails)(store, longest=longest)
-        kept = np.flatnonzero(np.asarray(form.widths(found.bodies).inputs) > 0)
+        kept = np.flatnonzero(np.asarray(form.measure(store, found.starts, found.bodies).inputs) > 0)
         if not len(kept):
             raise InputError("pretrain.objective: no document is long enough for it")
         return found[kept]
@@ -116,7 +116,7 @@ class Packed(Documents):
 
     def rows(self, store: TokenStore, form: Form, *, seed: int) -> Rows:
         cuts = self.cuts(store, form)
-        order, borders = best_fit(form.widths(cuts.bodies), form.room)
+        order, borders = best_fit(form.measure(store, cuts.starts, cuts.bodies), form.room)
         return DocumentRows(store, cuts[order], borders, seed)
 
     def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
@@ -144,7 +144,7 @@ class Bucketed(Documents):
     def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
         cuts = self.cuts(store, form)
         rows = DocumentRows(store, cuts, np.arange(len(cuts) + 1), seed, shuffled=False)
-        steps = _Buckets(form.widths(cuts.bodies), form.room, size, seed)
+        steps = _Buckets(form.measure(store, cuts.starts, cuts.bodies), form.room, size, seed)
         return Reader(rows, StepBatches(rows, example, steps), float(steps.per_epoch))
 
 

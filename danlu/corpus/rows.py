@@ -78,6 +78,10 @@ class Form(Protocol):
         """Of examples of so many tokens, end-of-text not counted; 0 where nothing can be made of so few."""
         ...
 
+    def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
+        """Of the examples of these stretches of ``store``, by where their own tokens begin and how many they are."""
+        ...
+
 
 class Rows(Protocol):
     """Random access to rows by their number."""

@@ -9,9 +9,10 @@ import torch
 
 from danlu.errors import RecipeError
 from danlu.machine import FAST_BFLOAT16, fast_bfloat16
+from danlu.nn.float8 import why_no_float8
 
 PrecisionSetting = Literal["auto", "bf16", "fp32"]
-TrainingPrecision = Literal["auto", "bf16", "fp16", "fp32"]
+TrainingPrecision = Literal["auto", "bf16", "fp16", "fp8", "fp32"]
 CompileSetting = Literal["auto", "on", "off"]
 DeviceSetting = Literal["auto", "cpu", "cuda"]
 AMPERE = 8
@@ -31,7 +32,15 @@ def choose_device(setting: DeviceSetting) -> torch.device:
 
 
 def choose_training_dtype(setting: TrainingPrecision, device: torch.device) -> tuple[torch.dtype, str]:
-    """The number type of a model in training, and the rule that gave it, in words."""
+    """The number type of a model in training, and the rule that gave it, in words.
+
+    Raises:
+        RecipeError: float8 is asked for and cannot be.
+    """
+    if setting == "fp8":
+        if reason := why_no_float8():
+            raise RecipeError(f"pretrain.precision fp8: {reason}")
+        return torch.bfloat16, "fp8: as asked, products of blocks; bf16 elsewhere"
     if setting == "fp16":
         return torch.float16, "fp16: as asked, the loss scaled"
     if setting == "auto" and device.type == "cuda":

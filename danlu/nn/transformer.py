@@ -7,7 +7,8 @@ Axes: B batch, T tokens, S positions so far or of the encoder, D model width, V 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -72,6 +73,8 @@ class Stack(nn.Module):
         self.causal, self.max_length = stack.causal, max_length
         self.layer_drop, self.final_dropout = stack.layer_drop, stack.final_dropout
         self.step = call_block
+        self.recorded: list[Tensor] | None = None
+        """What goes into each block and what the stack gives, where somebody asked for it (:func:`recording`)."""
         self.mixes = any(layer.attention.linformer for layer in stack.layers)
         kinds = list(dict.fromkeys(layer.attention.rotary for layer in stack.layers if layer.attention.rotary))
         self.rotary = [(kind, _head_dim(stack, kind)) for kind in kinds]
@@ -119,6 +122,8 @@ class Stack(nn.Module):
         )  # fmt: skip
         if cache is None:
             for block in self.blocks:
+                if self.recorded is not None:
+                    self.recorded.append(x_BTD)
                 if self.layer_drop and self.training and float(torch.rand(())) < self.layer_drop:
                     continue
                 x_BTD = block(x_BTD, context)
@@ -128,7 +133,11 @@ class Stack(nn.Module):
                 x_BTD = run(block, x_BTD, context._replace(cache=layer))
             cache.used = span.end
         hidden: Tensor = self.norm(x_BTD)
-        return F.dropout(hidden, self.final_dropout, self.training) if self.final_dropout else hidden
+        if self.final_dropout:
+            hidden = F.dropout(hidden, self.final_dropout, self.training)
+        if self.recorded is not None:
+            self.recorded.append(hidden)
+        return hidden
 
     def _sight(self, span: Span, prefix: Tensor | None, x_BTD: Tensor) -> Sight:
         assert self.causal or span.keys == span.end, "only causality hides the places behind the last token"
@@ -174,6 +183,20 @@ class Stack(nn.Module):
         return made[0].to(cos.device), made[1].to(cos.device)
 
 
+@contextmanager
+def recording(stack: Stack) -> Iterator[list[Tensor]]:
+    """A list that passes without a cache fill: ``[B, T, D]``, the input of each block, then what the stack gives.
+
+    A list of the model's own, not hooks, which the compiler would have to trace.
+    """
+    found: list[Tensor] = []
+    stack.recorded = found
+    try:
+        yield found
+    finally:
+        stack.recorded = None
+
+
 class Transformer(nn.Module):
     """Built from ``config``; ``head`` may be replaced per task."""
 
@@ -194,6 +217,11 @@ class Transformer(nn.Module):
     @property
     def stacks(self) -> list[Stack]:
         return [stack for stack in (self.encoder, self.decoder) if stack is not None]
+
+    @property
+    def stack(self) -> Stack:
+        """The one whose hidden states the head reads: the decoder where there is one."""
+        return self.stacks[-1]
 
     @property
     def blocks(self) -> list[Block]:

@@ -30,7 +30,7 @@ class BartDenoising(Objective):
     their number is the one that is expected and the lengths are drawn given their sum, which makes them multinomial,
     so that it is known how long the source will be. Nor do spans begin where words do, as fairseq's, and none becomes a
     random token, as with its ``mask_random``. The source is ``[CLS] … [SEP]``; what is
-    written is ``[CLS] …`` and end-of-text, from end-of-text on, as in published models.
+    written is ``[CLS] …`` and end-of-text.
     """
 
     sides: ClassVar[Sides] = "both"

@@ -12,8 +12,7 @@ from danlu.tokenizers.vocabulary import Vocabulary
 def two_sides(source: Ints, written: Ints, *, vocabulary: Vocabulary) -> Example:
     """The decoder sees its own tokens one place later, as ``transformers`` shifts labels.
 
-    It starts from end-of-text, which folders name as ``decoder_start_token_id`` and, for T5 starts from padding, as
-    ``pad_token_id``.
+    It starts from the token that the model's family starts from: padding for T5, end-of-text for BART.
     """
-    seen = np.concatenate([[vocabulary.eot], written[:-1]])
+    seen = np.concatenate([[vocabulary.roles["start"]], written[:-1]])
     return Example({"tokens": seen}, {"words": written}, {"tokens": source})

@@ -109,7 +109,7 @@ def save_checkpoint(
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in ``folder``, oldest first."""
     found = (path for path in folder.glob("step-*") if re.fullmatch(r"step-\d{8,}", path.name) and path.is_dir())
-    return sorted(found, key=_step)
+    return sorted(found, key=checkpoint_step)
 
 
 def load_newest(folder: Path, say: Callable[[str], None]) -> TrainingState | None:
@@ -154,7 +154,7 @@ def find_damage(path: Path) -> str | None:
         if error.errno != errno.EIO:
             raise
         return f"{name} cannot be read: {error.strerror}"
-    return None if step == _step(path) else f"{name} is that of step {step}"
+    return None if step == checkpoint_step(path) else f"{name} is that of step {step}"
 
 
 def check_fits(
@@ -241,7 +241,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _remove_old(folder: Path, *, newest: Path) -> None:
     """Keep ``newest`` and those just before it."""
-    earlier = [path for path in checkpoints(folder) if _step(path) < _step(newest)]
+    earlier = [path for path in checkpoints(folder) if checkpoint_step(path) < checkpoint_step(newest)]
     for path in earlier[: len(earlier) - (KEEP - 1)]:
         _remove(path)
 
@@ -255,7 +255,8 @@ def _remove(path: Path) -> None:
     remove_folder(hidden)
 
 
-def _step(path: Path) -> int:
+def checkpoint_step(path: Path) -> int:
+    """The step that a checkpoint stands at, by its name."""
     return int(path.name.removeprefix("step-"))
 
 

@@ -43,6 +43,7 @@ class Gradients:
         Raises:
             MemoryError, RuntimeError: single rows are too large.
         """
+        self._zero()
         while True:
             try:
                 return self._add(_cut(micro, self.halvings), counts)
@@ -51,12 +52,17 @@ class Gradients:
                 if not is_out_of_memory(error) or rows <= 2**self.halvings:
                     raise
             # Out of the handler, where the error still holds the tensors that are in the way.
-            self.optimizer.zero_grad()
+            self._zero()
             self.halvings += 1
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             rows = -(-rows // 2**self.halvings)
             say(f"memory is short: micro-batches are cut to {rows} rows; the step stays the same")
+
+    def _zero(self) -> None:
+        """Whatever a step that did not come to its end has left, in the model and in its masters."""
+        self.model.zero_grad()
+        self.optimizer.zero_grad()
 
     def _add(self, micro: Sequence[Batch], counts: dict[str, int]) -> tuple[float, dict[str, float]]:
         device = next(self.model.parameters()).device

@@ -1,8 +1,9 @@
 """Steps that would spoil the weights are left out: NaN, infinity and spikes, told by robust statistics.
 
 A spike is a loss, or a norm of the gradient, so many robust standard deviations above the median of the steps taken
-lately, where 1.4826 times the median absolute deviation stands for one (Rousseeuw & Croux 1993); of the norm, of its
-logarithm. What was left out is never part of the statistics, which a checkpoint holds.
+lately, where 1.4826 times the median absolute deviation stands for one (Rousseeuw & Croux 1993), or the way up to the
+ninth decile where that is longer; of the norm, of its logarithm. What was left out is never part of the statistics,
+which a checkpoint holds.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import NormalDist, median, quantiles
 from typing import Any
 
 import torch
@@ -26,9 +27,13 @@ LEAST = 20
 """Steps that must have been taken before one can be a spike."""
 SIGMA = 1.4826
 """Of the median absolute deviation of a normal distribution, in standard deviations."""
-LEAST_LOSS_SIGMA, LEAST_NORM_SIGMA = 0.01, 0.2
-"""Deviations below these, of the loss as a share of its median and of the logarithm of the norm, are taken for these:
-losses that hardly vary would make spikes of nothing."""
+NINTH_DECILE = NormalDist().inv_cdf(0.9)
+"""Of a normal distribution, in standard deviations."""
+LEAST_LOSS_SIGMA, LEAST_LOSS_SHARE, LEAST_NORM_SIGMA = 0.1, 0.03, 0.3
+"""Deviations below these, of the loss in nats and as a share of its median and of the logarithm of the norm, are taken
+for these. Numbers that hardly vary would else make spikes of nothing: of a text that is known by heart all but a line,
+or of a warm-up, in which the norm rises to six times its median while all is well. Twelve of them are 1.2 nats and a
+norm of 37 times the median."""
 
 
 class Anomalies(Settings):
@@ -71,9 +76,10 @@ class Guard:
         """
         why = self._objection(loss, norm)
         if why is None:
-            self.losses.append(loss)
-            self.norms.append(math.log(max(norm, 1e-30)))
-            self.in_a_row = 0
+            if norm:  # a step without targets moves nothing and says nothing
+                self.losses.append(loss)
+                self.norms.append(math.log(norm))
+                self.in_a_row = 0
             return True
         self.in_a_row += 1
         say(f"step {step + 1} is left out: {why}")
@@ -85,11 +91,12 @@ class Guard:
         for what, value in (("loss", loss), ("norm of the gradient", norm)):
             if not math.isfinite(value):
                 return f"its {what} is {value}"
-        if not self.settings.spike or len(self.losses) < LEAST:
+        if not self.settings.spike or not norm or len(self.losses) < LEAST:
             return None
+        least_loss = max(LEAST_LOSS_SIGMA, LEAST_LOSS_SHARE * abs(median(self.losses)))
         for what, value, shown, known, least in (
-            ("loss", loss, loss, self.losses, LEAST_LOSS_SIGMA * abs(median(self.losses))),
-            ("norm of the gradient", math.log(max(norm, 1e-30)), norm, self.norms, LEAST_NORM_SIGMA),
+            ("loss", loss, loss, self.losses, least_loss),
+            ("norm of the gradient", math.log(norm), norm, self.norms, LEAST_NORM_SIGMA),
         ):
             far = deviations(value, known, least=least)
             if far > self.settings.spike:
@@ -112,24 +119,26 @@ def deviations(value: float, known: Iterable[float], *, least: float) -> float:
     """How many robust standard deviations, of at least ``least`` each, ``value`` is above the median of ``known``."""
     values = list(known)
     middle = median(values)
+    upper = (quantiles(values, n=10, method="inclusive")[-1] - middle) / NINTH_DECILE
     sigma = SIGMA * median(abs(each - middle) for each in values)
-    return (value - middle) / max(sigma, least, 1e-30)
+    return (value - middle) / max(sigma, upper, least)
 
 
 @torch.no_grad()
-def check_finite(weights: Iterable[Tensor], *, step: int) -> None:
-    """Refuse weights that one step has blown up: its loss was still right, the next one would not be.
+def check_finite(tensors: Iterable[Tensor], *, step: int) -> None:
+    """Refuse weights or moments that one step has blown up: its loss was still right, the next one would not be.
 
     Raises:
-        DivergedError: a weight is infinite or not a number.
+        DivergedError: a number is infinite or none.
     """
-    if not all(bool(torch.isfinite(weight).all()) for weight in weights):
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
         raise DivergedError(f"weights are no longer finite after step {step}")
 
 
 def given_up(diverged: DivergedError, *, rewinds: int) -> DanluError:
     """The end of a training that going back has not helped."""
-    tried = f", also after going back {rewinds} times with a lower learning rate each time" if rewinds else ""
+    times = f"{rewinds} times" if rewinds > 1 else "once"
+    tried = f", also after going back {times} with a lower learning rate each time" if rewinds else ""
     return DanluError(
         f"the training has diverged{tried}: {diverged}; lower the learning rates in pretrain.optimizer; "
         "the last good checkpoint is kept"

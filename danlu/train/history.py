@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,4 +37,5 @@ class History:
     @property
     def best(self) -> tuple[int, float] | None:
         """The step with the lowest held-out loss, the first of several; None before the first measurement."""
-        return min(self.heldout, key=lambda each: each[1], default=None)
+        numbers = [each for each in self.heldout if not math.isnan(each[1])]
+        return min(numbers, key=lambda each: each[1], default=None)

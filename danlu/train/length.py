@@ -33,6 +33,8 @@ class Length:
     """Seconds of the budget that were used before the first step."""
     before: tuple[tuple[int, int], ...] = ()
     """Earlier numbers, each behind the step up to which it held."""
+    setbacks: int = 0
+    """How often the training has gone back to a checkpoint, since when it has a lower learning rate."""
 
     @property
     def mark(self) -> int:
@@ -62,7 +64,14 @@ class Length:
 
     def ended(self, step: int) -> Length:
         """The training ends after ``step``, earlier than was known; what the schedule did until then stays."""
+        if step >= self.steps:
+            return self
         return replace(self, steps=step, settled=True, before=(*self.before, (step, self.steps)))
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether :meth:`ended` has set the number."""
+        return bool(self.before) and self.before[-1][0] == self.steps
 
     def heldout_steps(self, evaluations: int) -> frozenset[int]:
         """The steps after which the held-out loss is measured, evenly spread, the last one included."""

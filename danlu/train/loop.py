@@ -55,6 +55,7 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
     *,
     steps: int,
     start: int = 0,
+    before: Callable[[int], None] | None = None,
     clip: ClippingChoice = CLIP,
     backward: Callable[[Tensor], None] = Tensor.backward,
     accept: Accept | None = None,
@@ -65,6 +66,7 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
     Args:
         batches: the micro-batches of a step; pure, so a step number is all that resuming needs.
         lr: the schedule's factor of a step; each parameter group multiplies it by its ``lr_scale``.
+        before: called with the number of each step before it is done.
         clip: what is done to large gradients.
         backward: adds the gradient of a loss to the weights'; float16 scales it first.
         accept: says which steps are taken; all are where it is None.
@@ -73,6 +75,8 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
     gradients = Gradients(model, objective, optimizer, backward)
     model.train()
     for step in range(start, steps):
+        if before is not None:
+            before(step)
         factor = lr(step)
         for group in optimizer.param_groups:
             group["lr"] = factor * group["lr_scale"]

@@ -37,7 +37,7 @@ class Monitor:
     seconds: float = 0.0
     """Training time so far, that of earlier processes included."""
     loss: float | None = None
-    """Of the last step; None before the first."""
+    """Of the last step whose loss was a number; None before the first."""
     step: int = 0
     """The last step; of a resumed run, also before it does one."""
     _marks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=20))
@@ -48,7 +48,9 @@ class Monitor:
 
     def __call__(self, info: StepInfo) -> None:
         self.history.tokens += info.tokens
-        self.loss, self.step = info.loss, info.step
+        self.step = info.step
+        if math.isfinite(info.loss):
+            self.loss = info.loss
         now = self._mark()
         then, before = self._marks[0]
         pace = (self.tokens - before) / (now - then)

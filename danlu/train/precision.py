@@ -36,6 +36,10 @@ class LossScale:
             self.value, self.steps = min(LARGEST_SCALE, self.value * 2), 0
         return True
 
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over the fields of another; the gradients' hooks hold this one."""
+        self.value, self.steps = float(state["value"]), int(state["steps"])
+
 
 class FloatMasters:
     """The parameters that an optimizer works on, in float32 whatever the model computes in.
@@ -60,7 +64,8 @@ class FloatMasters:
                 continue
             self.named[name] = master = nn.Parameter(weight.detach().to(home, torch.float32, copy=True))
             weight.data = weight.data.to(dtype)
-            weight.register_post_accumulate_grad_hook(partial(self._hand_over, master))  # type: ignore[no-untyped-call]
+            hook = partial(hand_over, master, scale=self.scale)
+            weight.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Have the model's weights follow after every step of ``optimizer``."""
@@ -87,13 +92,14 @@ class FloatMasters:
             master.copy_(state[name])
         self.publish()
 
-    def _hand_over(self, master: nn.Parameter, weight: Any) -> None:
-        """Move a fresh gradient to the master, its scale taken off."""
-        fresh = weight.grad.to(master.device, torch.float32)
-        if self.scale is not None:
-            fresh = fresh / self.scale.value
-        if master.grad is None:
-            master.grad = fresh
-        else:
-            master.grad += fresh
-        weight.grad = None
+
+def hand_over(master: nn.Parameter, weight: Any, *, scale: LossScale | None = None) -> None:
+    """Move a fresh gradient to the master, its scale taken off."""
+    fresh = weight.grad.to(master.device, torch.float32)
+    if scale is not None:
+        fresh = fresh / scale.value
+    if master.grad is None:
+        master.grad = fresh
+    else:
+        master.grad += fresh
+    weight.grad = None

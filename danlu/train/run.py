@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
 
 from danlu.errors import CheckpointError
 from danlu.log import MetricsLog, Progress, progress, read_metrics, say
-from danlu.train.checkpoint import check_fits, load_newest
+from danlu.train.checkpoint import check_fits, checkpoint_step, checkpoints, load_newest
 from danlu.train.guard import DivergedError, given_up
 from danlu.train.length import Length, arithmetic, write_length
 from danlu.train.loop import Hook, fit
@@ -52,26 +51,26 @@ class Run:
             progress("pretrain", self.length.steps, "steps") as bar,
             writing_beside() as writer,
         ):
+            saver = self._saver(stop, writer)
             while True:
                 try:
-                    return self._attempt(stop, bar, writer)
+                    return self._attempt(saver, bar)
                 except DivergedError as diverged:
                     self._set_back(diverged)
+                    saver.wait()  # what is being written is the newest checkpoint once it is there
 
-    def _attempt(self, stop: StopRequest, bar: Progress, writer: Writer) -> Monitor:
-        start = self._take_up()
+    def _attempt(self, saver: Saver, bar: Progress) -> Monitor:
+        start, best = self._take_up(), self._best_weights()
+        saver.saved = start
         monitor = self._monitor(start, bar)
-        saver = Saver(
-            self.out / "checkpoints", self.training, monitor, stop, self.settings.save, writer,
-            tokenizer=self.tokenizer, saved=start,
-        )  # fmt: skip
-        hooks: list[Hook] = [self.training.after_step, monitor]
-        best = self._best_weights()
-        if best is not None:
-            hooks.append(best)
-        hooks.append(saver)
-        with self._ended_early(monitor):
-            self._to_the_end(start, monitor, hooks)
+        if best is None:
+            self._to_the_end(start, monitor, [self.training.after_step, monitor, saver])
+        else:
+            best.go_back(start)
+            try:
+                self._to_the_end(start, monitor, [self.training.after_step, monitor, best, saver])
+            except EnoughError:
+                self._keep_length(self.length.ended(monitor.step))
         saver.finish(monitor.step)
         if best is not None and (weights := best.best()) is not None:
             self.training.masters.load(weights)
@@ -88,8 +87,7 @@ class Run:
             # Metrics may be lost with a crash: then only the steps of this process have a time.
             timed = mark if timed_before or not begun else mark - begun
             pace = monitor.seconds / timed if timed else None
-            self.length = self.length.correct(self.settings.budget, pace=pace, at_most=self._steps_at_most())
-            write_length(self.out / PLAN, self.length, arithmetic(self.training))
+            self._keep_length(self.length.correct(self.settings.budget, pace=pace, at_most=self._steps_at_most()))
             say(f"step {mark:,}: with the pace so far there will be {self.length.steps:,} steps")
             start = mark
             monitor.bar.total = self.length.steps
@@ -112,7 +110,6 @@ class Run:
 
     def _take_up(self) -> int:
         """Load the newest checkpoint; the step that it stands at, 0 where there is none."""
-        setbacks = self.training.history.setbacks
         folder = self.out / "checkpoints"
         state = load_newest(folder, say)
         if state is None:
@@ -124,7 +121,8 @@ class Run:
         step = 0 if state is None else state.step
         if step > self.length.steps:
             raise CheckpointError(f"{folder} stands at step {step}, behind the {self.length.steps} of pretrain.budget")
-        self.training.history.setbacks = max(setbacks, self.training.history.setbacks)
+        history = self.training.history
+        history.setbacks = max(history.setbacks, self.length.setbacks)
         self._metrics.rewind(step)
         return step
 
@@ -138,15 +136,20 @@ class Run:
         if history.setbacks >= known.rewinds:
             raise given_up(diverged, rewinds=history.setbacks) from diverged
         history.setbacks += 1
+        self._keep_length(replace(self.length, setbacks=history.setbacks))
         say(f"{diverged}; going back, with {known.lr_factor**history.setbacks:g} of the learning rate")
 
     def _monitor(self, start: int, bar: Progress) -> Monitor:
-        last = (read_metrics(self.out) or [{"step": 0}])[-1]
+        lines = read_metrics(self.out) or [{"step": 0}]
         return Monitor(
             self._metrics, bar, self._heldout_loss(), self.length.heldout_steps(self.settings.evaluations),
-            history=self.training.history, seconds=last.get("seconds", 0.0) if last["step"] == start else 0.0,
-            loss=last.get("loss"), step=start,
+            history=self.training.history, seconds=lines[-1].get("seconds", 0.0) if lines[-1]["step"] == start else 0.0,
+            loss=next((line["loss"] for line in reversed(lines) if "loss" in line), None), step=start,
         )  # fmt: skip
+
+    def _saver(self, stop: StopRequest, writer: Writer) -> Saver:
+        folder = self.out / "checkpoints"
+        return Saver(folder, self.training, stop, self.settings.save, writer, tokenizer=self.tokenizer)
 
     def _heldout_loss(self) -> Callable[[], float]:
         """Of the averaged weights, where there are such."""
@@ -168,18 +171,16 @@ class Run:
         def weights() -> dict[str, Tensor]:
             return training.masters.state() if training.average is None else training.average.state().weights
 
+        def steps() -> list[int]:
+            return [checkpoint_step(path) for path in checkpoints(self.out / "checkpoints")]
+
         return BestWeights(
-            settings, training.history, self.out / "best", weights, training.model.config, self.tokenizer
+            settings, training.history, self.out / "best", weights, training.model.config, self.tokenizer, steps
         )
 
-    @contextmanager
-    def _ended_early(self, monitor: Monitor) -> Iterator[None]:
-        """Where there is no more to gain, the steps done are all there are."""
-        try:
-            yield
-        except EnoughError:
-            self.length = self.length.ended(monitor.step)
-            write_length(self.out / PLAN, self.length, arithmetic(self.training))
+    def _keep_length(self, length: Length) -> None:
+        self.length = length
+        write_length(self.out / PLAN, length, arithmetic(self.training))
 
     def _steps_at_most(self) -> int | None:
         return self.settings.budget.steps_at_most(

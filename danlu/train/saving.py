@@ -19,7 +19,6 @@ from danlu.errors import Interrupted, OutputError
 from danlu.log import say
 from danlu.train.checkpoint import TrainingState, save_checkpoint
 from danlu.train.loop import StepInfo
-from danlu.train.monitor import Monitor
 from danlu.train.settings import Saves
 from danlu.train.setup import Training
 from danlu.train.signals import StopRequest
@@ -77,11 +76,13 @@ def writing_beside() -> Iterator[Writer]:
 
 @dataclass
 class Saver:
-    """Saves every so often, and when asked to stop."""
+    """Saves every so often, and when asked to stop.
+
+    Amid steps that are left out it waits for one that is taken, or for the training to go back: to a step before them.
+    """
 
     folder: Path
     training: Training
-    monitor: Monitor
     stop: StopRequest
     settings: Saves
     writer: Writer
@@ -94,16 +95,18 @@ class Saver:
 
     def __call__(self, info: StepInfo) -> None:
         if not self.writer.busy:
-            self._wait()
+            self.wait()
+        if info.skipped:
+            return
         asked, steps, minutes = self.stop.signal, self.settings.steps, self.settings.minutes
         by_steps = steps is not None and info.step % steps == 0
         by_time = minutes is not None and time.perf_counter() - self._last > minutes * 60
         if asked:
-            self._wait()
+            self.wait()
             self._save(info.step)
             raise self._interrupted(info.step, asked)
         if by_steps or by_time:
-            self._wait()
+            self.wait()
             if self.settings.background:
                 self._begin(info.step)
             else:
@@ -117,7 +120,7 @@ class Saver:
             OutputError: it could not be saved.
             Interrupted: the process was asked to stop meanwhile.
         """
-        self._wait()
+        self.wait()
         if self.saved != step:
             try:
                 self._save(step)
@@ -127,7 +130,7 @@ class Saver:
         if self.stop:
             raise self._interrupted(step, self.stop.signal)
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
         """Take note of what the writer has done, once it has."""
         with self._told_where_refused(self._begun):
             self.writer.wait()

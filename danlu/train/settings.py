@@ -25,7 +25,8 @@ from danlu.train.stopping import EarlyStopping
 
 
 class Saves(Settings):
-    """When and how checkpoints are saved; it changes nothing in the result. Of steps and minutes the first to come."""
+    """When and how checkpoints are saved, of steps and minutes the first to come. It changes nothing in the result of a
+    training that never has to go back to one."""
 
     steps: int | None = Field(default=None, ge=1)
     """Optimizer steps."""
@@ -71,7 +72,8 @@ class TrainSettings(Settings):
     """Where the model computes: on a GPU where there is one, or as it says here."""
     precision: TrainingPrecision = "auto"
     """What the model computes in: bf16 where it is multiplied in hardware, else fp32 (fp16 on a GPU), or as it says
-    here. Masters and the optimizer's state are float32 in all cases; fp16's loss is scaled."""
+    here. Masters and the optimizer's state are float32 in all cases; fp16's loss is scaled; fp8 is for the products of
+    blocks, on GPUs that have it, where all else is bf16."""
     offload: bool = False
     """Whether masters and the optimizer's state stay in main memory: a GPU then holds two bytes a weight."""
     compile: CompileSetting = "auto"
@@ -92,7 +94,9 @@ class TrainSettings(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """Refuse a model that cannot learn the objective when the recipe is loaded."""
+        """Refuse what cannot be when the recipe is loaded."""
+        if self.early_stopping is not None and not self.evaluations:
+            raise ValueError("early_stopping needs held-out losses on the way: evaluations must be at least 1; got 0")
         try:
             self.shape(2)
         except RecipeError as error:

@@ -7,11 +7,15 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from danlu.corpus.batches import MakeExample, StepBatches
 from danlu.corpus.reading import Size
 from danlu.corpus.store import TokenStore
+from danlu.nn.float8 import multiply_in_float8
 from danlu.nn.heap import keep_freed_memory
+from danlu.nn.hf.folder import find_family
+from danlu.nn.hf.token_ids import decoder_start
 from danlu.nn.speed import choose_device, choose_training_dtype
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Shape
@@ -23,7 +27,7 @@ from danlu.train.compiling import Compilation, compile_blocks
 from danlu.train.guard import Guard, check_finite
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
-from danlu.train.precision import FloatMasters, LossScale
+from danlu.train.precision import FloatMasters
 from danlu.train.settings import TrainSettings
 
 TOKENS_AT_ONCE = 2048
@@ -70,10 +74,11 @@ class Training:
         """All that the next step depends on; the tensors themselves, not copies.
 
         Raises:
-            DivergedError: a weight is no longer a number.
+            DivergedError: a weight, or a number of the optimizer's, is infinite or none.
         """
         weights = self.masters.state()
-        check_finite(weights.values(), step=step)
+        moments = [value for values in self.optimizer.state.values() for value in values.values()]
+        check_finite([*weights.values(), *(value for value in moments if isinstance(value, Tensor))], step=step)
         history, average = self.history.state(), {}
         if self.average is not None:
             averaged = self.average.state()
@@ -92,7 +97,7 @@ class Training:
             group.update({name: value for name, value in known.items() if name not in ("params", "lr", "step")})
         self.history.load(state.history, tokens=state.tokens)
         if self.masters.scale is not None:
-            self.masters.scale = LossScale(**state.history["scale"])
+            self.masters.scale.load(state.history["scale"])
         if self.average is not None:
             self.average.load(AverageState(state.history["updates"], state.average))
 
@@ -131,10 +136,14 @@ def set_up(
     model.initialise(seed)
     device = choose_device(settings.device)
     dtype, precision = choose_training_dtype(settings.precision, device)
+    if settings.precision == "fp8":
+        multiply_in_float8(model)
     masters = FloatMasters(model.to(device), dtype, offload=settings.offload)
     optimizer = build_optimizer(settings.optimizer, masters.named.items(), layer_decay=settings.layer_decay)
     masters.attach(optimizer)
-    example = partial(settings.objective.example, vocabulary=vocabulary)
+    start = decoder_start(find_family(config.family), vocabulary.roles)
+    known = replace(vocabulary, roles={**vocabulary.roles, "start": start})
+    example = partial(settings.objective.example, vocabulary=known)
     micro_batch = min(settings.micro_batch or rows_at_once(settings.batch, settings.sequence), settings.batch)
     size = Size(settings.batch, micro_batch)
     reader = settings.reading.read(store, Shape(settings.objective, settings.sequence), example, size=size, seed=seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from danlu.errors import OutputError
-from danlu.files import read_json, write_json, writing
+from danlu.files import make_folder, remove_folder, sync_file, sync_folder, writing
 from danlu.log import say
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.folder import load_model, save_model
@@ -49,7 +50,8 @@ def without_gain(losses: Sequence[float], *, gain: float) -> int:
 class BestWeights:
     """A hook that keeps the weights of the lowest held-out loss in ``folder``, and says when to stop.
 
-    What it does follows from the history alone, so that a resumed training stops where an undisturbed one does.
+    What it does follows from the history alone, so that a resumed training stops where an undisturbed one does. The
+    best weights of the times of the checkpoints are kept too, for the training may go back to one of them.
     """
 
     settings: EarlyStopping
@@ -59,6 +61,8 @@ class BestWeights:
     """As they are now, in float32."""
     config: TransformerConfig
     tokenizer: Path
+    checkpoints: Callable[[], list[int]]
+    """The steps that the training may go back to."""
 
     def __call__(self, info: StepInfo) -> None:
         measured = self.history.heldout
@@ -73,24 +77,53 @@ class BestWeights:
                 f"the result is step {step}, held-out {loss:.4f}")  # fmt: skip
             raise EnoughError
 
+    def go_back(self, step: int) -> None:
+        """Forget what was kept after ``step``, from which the training goes on."""
+        for later in (kept for kept in self._kept() if kept > step):
+            remove_folder(self._path(later))
+
+    def best(self) -> dict[str, Tensor] | None:
+        """The weights of the best step; None where nothing was measured, or the disk had no room for them."""
+        if self.history.best is None:
+            return None
+        path = self._path(self.history.best[0])
+        if not path.exists():
+            say(f"the weights of step {self.history.best[0]}, the best, were not kept: the result is the last step")
+            return None
+        return {name: weight.detach() for name, weight in load_model(path).named_parameters()}
+
     def _keep(self, step: int) -> None:
-        """Whole or not at all: the folder appears under its name when all of it is there."""
-        hidden = self.folder.with_name(f".{self.folder.name}.partial")
+        """Whole or not at all: the folder appears under its name when all of it is on the disk."""
+        final = self._path(step)
+        hidden = final.with_name(f".{final.name}.partial")
         try:
             with writing(self.folder):
+                make_folder(self.folder)
                 shutil.rmtree(hidden, ignore_errors=True)
-                hidden.mkdir(parents=True)
+                hidden.mkdir()
                 save_model(as_model(self.weights(), self.config), hidden, tokenizer=self.tokenizer)
-                write_json(hidden / "step.json", {"step": step})
-                if self.folder.exists():
-                    shutil.rmtree(self.folder)
-                hidden.rename(self.folder)
+                for file in hidden.rglob("*"):
+                    sync_file(file)
+                sync_folder(hidden)
+                hidden.rename(final)
+                sync_folder(self.folder)
+                self._remove_needless()
         except OutputError as error:
             say(f"could not keep the best weights so far ({error}); training goes on")
 
-    def best(self) -> dict[str, Tensor] | None:
-        """The kept weights, where they are those of the best step."""
-        best = self.history.best
-        if best is None or (read_json(self.folder / "step.json") or {}).get("step") != best[0]:
-            return None
-        return {name: weight.detach() for name, weight in load_model(self.folder).named_parameters()}
+    def _remove_needless(self) -> None:
+        """All but the two newest, the second for a checkpoint that is being written, and those of checkpoints."""
+        kept = self._kept()
+        needed = {*kept[-2:]}
+        for checkpoint in self.checkpoints():
+            needed |= set([step for step in kept if step <= checkpoint][-1:])
+        for step in set(kept) - needed:
+            remove_folder(self._path(step))
+
+    def _kept(self) -> list[int]:
+        """Steps, in order."""
+        names = [path.name for path in self.folder.glob("step-*")]
+        return sorted(int(name.removeprefix("step-")) for name in names if re.fullmatch(r"step-\d+", name))
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"

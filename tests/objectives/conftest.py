@@ -14,7 +14,17 @@ from danlu.corpus.store import TokenStore
 from danlu.tokenizers.vocabulary import Vocabulary
 
 SIZE = 400
-ROLES = {"eot": 0, "pad": 1, "cls": 2, "sep": 3, "mask": 4, "fim_prefix": 5, "fim_middle": 6, "fim_suffix": 7}
+ROLES = {
+    "eot": 0,
+    "pad": 1,
+    "cls": 2,
+    "sep": 3,
+    "mask": 4,
+    "fim_prefix": 5,
+    "fim_middle": 6,
+    "fim_suffix": 7,
+    "start": 8,
+}
 SENTINELS = tuple(range(120, 20, -1))
 """Downwards, as in T5's own vocabulary."""
 FIRST_WORD = 121

@@ -17,7 +17,7 @@ from danlu.objectives.bart import BartDenoising, permuted
 from danlu.objectives.protocol import Shape
 from danlu.tokenizers.vocabulary import Vocabulary
 
-CLS, SEP, MASK, EOT = 2, 3, 4, 0
+CLS, SEP, MASK, EOT, START = 2, 3, 4, 0, 8
 INFILLING = BartDenoising(permute=False)
 
 
@@ -52,7 +52,7 @@ def test_widths_and_what_stays(
     assert length - len(stays) == min(length, max(1, round(length * rate)))
     assert np.isin(stays, piece.body).all() and (np.diff(stays) > 0).all()  # in their order, each once
     assert made.targets["words"].tolist() == [CLS, *piece.body.tolist(), EOT]
-    assert made.inputs["tokens"].tolist() == [EOT, CLS, *piece.body.tolist()]
+    assert made.inputs["tokens"].tolist() == [START, CLS, *piece.body.tolist()]
 
 
 def test_there_is_nothing_of_no_text() -> None:

@@ -23,7 +23,7 @@ from danlu.objectives.ul2 import UL2
 from danlu.tokenizers.vocabulary import Vocabulary
 
 TOKENS: dict[str, Any] = {
-    "vocab_size": 400, "pad_token_id": 1, "eos_token_id": 0, "bos_token_id": 0, "decoder_start_token_id": 0,
+    "vocab_size": 400, "pad_token_id": 1, "eos_token_id": 0, "bos_token_id": 0, "decoder_start_token_id": 8,
 }  # fmt: skip
 LENGTHS = (30, 7, 45, 2, 19)
 
@@ -130,8 +130,8 @@ def test_no_side_of_a_document_reaches_another(ours: Transformer, make_piece: An
     assert not source[0, made.source["segments"][0] != 1].any() and not inputs[0, ~second[0]].any()
 
 
-def test_the_decoder_reads_what_it_wrote_from_end_of_text_on(vocabulary: Vocabulary) -> None:
+def test_the_decoder_reads_what_it_wrote_one_place_later(vocabulary: Vocabulary) -> None:
     made = two_sides(np.array([130, 131]), np.array([140, 141, 0]), vocabulary=vocabulary)
-    assert made.inputs["tokens"].tolist() == [0, 140, 141]
+    assert made.inputs["tokens"].tolist() == [8, 140, 141]
     assert made.targets["words"].tolist() == [140, 141, 0]
     assert made.source["tokens"].tolist() == [130, 131]

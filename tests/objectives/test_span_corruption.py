@@ -30,7 +30,7 @@ def test_the_example_of_the_paper(make_piece: Callable[..., Piece], vocabulary: 
     assert [token for token in written if token < 200] == [first, second, EOT]
     assert written[0] == first and source[0] == words[0] and source[-2] == second
     assert sorted([*source, *written])[6:] == words  # each of them on one side
-    assert made.inputs["tokens"].tolist() == [EOT, *written[:-1]]
+    assert made.inputs["tokens"].tolist() == [vocabulary.roles["start"], *written[:-1]]
 
 
 @given(length=st.integers(2, 600), closes=st.booleans(), seed=st.integers(0, 5))

@@ -48,7 +48,8 @@ def test_small_gradients_are_lost_without_the_scale() -> None:
     def gradient(scale: float) -> float:
         layer = torch.nn.Linear(1, 1, bias=False)
         masters = FloatMasters(layer, torch.float16)
-        masters.scale = LossScale(scale)
+        assert masters.scale is not None
+        masters.scale.value = scale
         masters.backward((layer(torch.ones(1, 1, dtype=torch.float16)) * 1e-4 * 1e-4).sum())
         return float(masters.named["weight"].grad)  # type: ignore[arg-type]
 

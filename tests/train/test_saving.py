@@ -59,7 +59,7 @@ class Work:
         )
         self.writer = Writer()
         settings = Saves(**{"steps": None, "minutes": None, **interval})
-        self.saver = Saver(self.folder, training, self.monitor, self.stop, settings, self.writer, tokenizer=tokenizer)
+        self.saver = Saver(self.folder, training, self.stop, settings, self.writer, tokenizer=tokenizer)
 
     def steps(self, *numbers: int) -> None:
         for number in numbers:
