@@ -42,8 +42,12 @@ class Property:
     look: Callable[[Sample], Outcome]
 
 
-def within(compared: str, differences: Mapping[str, tuple[float, float]]) -> Outcome:
-    """The outcome of differences, each with what it may be at most; one that is no number is a fault too."""
+Differences = dict[str, tuple[float, float]]
+"""By what was compared: how much differs, and how much may at most."""
+
+
+def within(compared: str, differences: Differences) -> Outcome:
+    """The outcome of these; one that is no number is a fault too."""
     by_bound: dict[float, list[float]] = {}
     for each, bound in differences.values():
         by_bound.setdefault(bound, []).append(each)
