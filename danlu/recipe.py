@@ -192,6 +192,9 @@ def _build_value(annotation: Any, one_of: OneOf | None, value: Any, *, key: str)
         if value is None:
             raise RecipeError(f"{key} must be a list; got None")
         return [_build_value(get_args(listed)[0], one_of, value, key=key)]
+    named = next((arm for arm in arms if get_origin(arm) is dict), None)
+    if named is not None and isinstance(value, Mapping):
+        return {str(n): _build_value(get_args(named)[1], one_of, each, key=f"{key}.{n}") for n, each in value.items()}
     if one_of is not None:
         return build_choice(one_of.kind, value, key=key)
     settings = next((arm for arm in arms if isinstance(arm, type) and issubclass(arm, Settings)), None)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from danlu.nn import config
 from danlu.nn.attention import Attention, Context
@@ -67,6 +68,8 @@ class Stack(nn.Module):
 
     step: Callable[[Any, Tensor, Context], Tensor]
     """How a block is called for tokens that follow others in a cache: :func:`call_block`, compiled or not."""
+    recompute: bool = False
+    """Whether the backward pass makes anew what it needs of the blocks (Chen et al. 2016, arXiv:1604.06174)."""
 
     def __init__(self, stack: config.Stack, dim: int, *, max_length: int) -> None:
         super().__init__()
@@ -121,12 +124,16 @@ class Stack(nn.Module):
             *_look_back(memory, span.own, new, x_BTD.device),
         )  # fmt: skip
         if cache is None:
+            again = self.recompute and torch.is_grad_enabled()
+            if again and self.bias is not None:  # made here, for a block that made it would make less the second time
+                for block in self.blocks:
+                    context.sight.mask(block.attention.pattern)  # type: ignore[union-attr,arg-type]
             for block in self.blocks:
                 if self.recorded is not None:
                     self.recorded.append(x_BTD)
                 if self.layer_drop and self.training and float(torch.rand(())) < self.layer_drop:
                     continue
-                x_BTD = block(x_BTD, context)
+                x_BTD = checkpoint(block, x_BTD, context, use_reentrant=False) if again else block(x_BTD, context)
         else:
             run = call_block if span.start == 0 else self.step
             for block, layer in zip(self.blocks, cache.layers, strict=True):
@@ -176,8 +183,10 @@ class Stack(nn.Module):
         if depends_on_length(kind) and span.numbers is not None:
             lengths_BT = document_lengths(span.numbers)[:, span.start :]
             made = table_by_length(kind, head_dim, lengths_BT, start=span.start)
-        elif depends_on_length(kind) or span.end > len(cos):
-            made = rotary_table(kind, head_dim, start=span.start, end=span.end)
+        elif depends_on_length(kind) or span.end > len(cos) or cos.dtype == torch.float64:
+            # In float64 anew: the table that is kept was rounded, by which places of a row are not quite alike.
+            wide = torch.promote_types(cos.dtype, torch.float32)
+            made = rotary_table(kind, head_dim, start=span.start, end=span.end, dtype=wide)
         else:
             return cos[span.start : span.end], sin[span.start : span.end]
         return made[0].to(cos.device), made[1].to(cos.device)

@@ -11,6 +11,7 @@ from torch import Tensor
 from danlu.errors import CheckpointError
 from danlu.log import MetricsLog, Progress, progress, read_metrics, say
 from danlu.train.checkpoint import check_fits, checkpoint_step, checkpoints, load_newest
+from danlu.train.dropout import seed_step
 from danlu.train.guard import DivergedError, given_up
 from danlu.train.length import Length, arithmetic, write_length
 from danlu.train.loop import Hook, fit
@@ -102,9 +103,15 @@ class Run:
             steps = self.length.schedule_steps(step)
             return lowered * self.settings.schedule.factor(step, steps=steps, heldout=history.heldout)
 
+        def before(step: int) -> None:
+            seed_step(self.seed, step)
+            if self.settings.dropout_schedule is not None:
+                steps = self.length.schedule_steps(step)
+                training.dropout.scale(self.settings.dropout_schedule.share(step, steps=steps))
+
         fit(
             training.model, training.batches, self.settings.objective, training.optimizer, factor,
-            steps=end, start=start, clip=self.settings.clip, backward=training.masters.backward,
+            steps=end, start=start, before=before, clip=self.settings.clip, backward=training.masters.backward,
             accept=training.accept, hooks=hooks,
         )  # fmt: skip
 
