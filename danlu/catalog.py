@@ -81,8 +81,24 @@ CATALOG: dict[str, dict[str, str]] = {
     "objective": {
         "clm": "danlu.objectives.clm:CausalLM",
         "mlm": "danlu.objectives.mlm:MaskedLM",
+        "nsp": "danlu.objectives.pairs:NextSentence",
+        "sop": "danlu.objectives.pairs:SentenceOrder",
+        "prefix_lm": "danlu.objectives.prefix_lm:PrefixLM",
+        "fim": "danlu.objectives.fim:FillInTheMiddle",
+        "span_corruption": "danlu.objectives.span_corruption:SpanCorruption",
+        "ul2": "danlu.objectives.ul2:UL2",
+        "bart": "danlu.objectives.bart:BartDenoising",
+        "seq2seq": "danlu.objectives.seq2seq:Seq2Seq",
+        "distil": "danlu.objectives.distil:Distil",
+        "multitask": "danlu.objectives.multitask:Multitask",
     },
-    "masking": {"tokens": "danlu.objectives.masking:Tokens"},
+    "masking": {
+        "tokens": "danlu.objectives.masking:Tokens",
+        "words": "danlu.objectives.masking:Words",
+        "spans": "danlu.objectives.masking:Spans",
+        "ngrams": "danlu.objectives.masking:NGrams",
+        "phrases": "danlu.objectives.masking:Phrases",
+    },
     "rows": {
         "stream": "danlu.corpus.reading:Stream",
         "packed": "danlu.corpus.reading:Packed",
@@ -123,7 +139,10 @@ CATALOG: dict[str, dict[str, str]] = {
         "beam": "danlu.generate.beam:Beam",
         "contrastive": "danlu.generate.contrastive:Contrastive",
     },
-    "measure": {"perplexity": "danlu.evaluate.perplexity:Perplexity"},
+    "measure": {
+        "perplexity": "danlu.evaluate.perplexity:Perplexity",
+        "objective": "danlu.evaluate.objective:OwnObjective",
+    },
 }
 
 

@@ -20,7 +20,7 @@ from danlu.log import duration, harmless, say
 
 if TYPE_CHECKING:
     from danlu.recipe import Recipe
-    from danlu.runs import RunFolder
+    from danlu.runs import Changed, RunFolder
 
 STAGE_VERBS = {
     "clean": "Read raw files, normalise them, drop what is empty or repeated.",
@@ -49,6 +49,10 @@ Key = Annotated[
     ),
 ]
 
+WhereChanged = Annotated[
+    Literal["restart", "go-on"] | None,
+    Parameter(help="Begin a half-done training anew, or go on, where its settings or inputs changed; else refused."),
+]
 LONGEST_ERROR = 2000
 """Characters of an error that are shown."""
 
@@ -93,18 +97,18 @@ def _leave(message: str, exit_code: int) -> int:
 
 
 @app.command(sort_key=(1,))
-def run(recipe: RecipeFile, /, *overrides: Override) -> None:
+def run(recipe: RecipeFile, /, *overrides: Override, changed: WhereChanged = None) -> None:
     """Run every stage that the recipe has, in order; those that are done and unchanged are skipped."""
     loaded = _load(recipe, overrides)
-    folder = _run_stages(loaded, list(loaded.sections))
+    folder = _run_stages(loaded, list(loaded.sections), changed or "refuse")
     report = _write_report(folder, loaded)
     _show_results(folder, loaded)
     say(f"report: {report}")
 
 
 def _stage_verb(stage: str) -> Callable[..., None]:
-    def verb(recipe: RecipeFile, /, *overrides: Override) -> None:
-        _run_stages(_load(recipe, overrides), [stage])
+    def verb(recipe: RecipeFile, /, *overrides: Override, changed: WhereChanged = None) -> None:
+        _run_stages(_load(recipe, overrides), [stage], changed or "refuse")
 
     verb.__doc__ = STAGE_VERBS[stage]
     return verb
@@ -333,10 +337,10 @@ def _load(recipe: Path, overrides: Sequence[str]) -> Recipe:
     return load_recipe(recipe, overrides)
 
 
-def _run_stages(recipe: Recipe, stages: Sequence[str]) -> RunFolder:
+def _run_stages(recipe: Recipe, stages: Sequence[str], changed: Changed = "refuse") -> RunFolder:
     from danlu.runs import run_stages
 
-    return run_stages(recipe, stages, say, begin=lambda stage: say(f"{stage}: begins"))
+    return run_stages(recipe, stages, say, begin=lambda stage: say(f"{stage}: begins"), changed=changed)
 
 
 def _write_report(folder: RunFolder, recipe: Recipe) -> Path:

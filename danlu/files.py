@@ -115,7 +115,12 @@ def sync_folder(folder: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Atomic, indented, readable JSON."""
-    atomic_write(path, (json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n").encode())
+    atomic_write(path, json_text(value).encode())
+
+
+def json_text(value: Any) -> str:
+    """What :func:`write_json` writes."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n"
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

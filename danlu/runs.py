@@ -1,8 +1,9 @@
 """A run folder: which stage is done, what it was made from, and who is working in it.
 
-``runs/<name>/<stage>/`` is one folder a stage. ``begun.json`` names the fingerprint being worked
-on; ``done.json``, written last, says what the output was made from, its hashes and the figures.
+``runs/<name>/<stage>/`` is one folder a stage. ``begun.json`` says what is being worked from;
+``done.json``, written last, what the output was made from, its hashes and the figures.
 A stage whose settings or inputs have changed runs again; its former output moves to ``previous/``.
+Where that would set aside work that is half done, it is refused, unless told otherwise.
 """
 
 from __future__ import annotations
@@ -17,16 +18,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from danlu import __version__
-from danlu.errors import InputError, RecipeError, RunLockedError
+from danlu.differences import differences, first_difference, listed
+from danlu.errors import CheckpointError, InputError, RecipeError, RunLockedError
 from danlu.files import atomic_write, hash_file, make_folder, read_json, write_json, writing
 from danlu.machine import environment
 from danlu.recipe import Recipe, Settings, plain
 
 Figures = dict[str, Any]
 """A flat table of names and numbers (or strings) that a stage reports."""
+
+Changed = Literal["refuse", "restart", "go-on"]
+"""What becomes of a half-done stage whose settings or inputs have changed since it began."""
 
 READ_BY_NO_STAGE = ("metrics.jsonl", "tensorboard", "checkpoints")
 """Times of day and paces, which are for people, and what a stage itself goes on from: they decide nothing."""
@@ -54,6 +59,13 @@ class Stage(Settings):
     """Stages before it whose figures it reads where they are done (:meth:`RunFolder.current`); it does without them."""
     resumable: ClassVar[bool] = False
     """Whether it can go on in a half-filled folder of its own; others start from an empty one."""
+
+    neutral: ClassVar[tuple[str, ...]] = ()
+    """Settings that change nothing in the result: with others a half-done stage goes on."""
+
+    def progress(self, out: Path) -> str | None:
+        """What a half-done folder holds that would be lost by starting again, in words; None where nothing."""
+        return None
 
     def external_files(self) -> list[Path]:
         """Files outside the run folder that it reads; their content is part of its fingerprint."""
@@ -134,26 +146,39 @@ class RunFolder:
             return "not done yet"
         was: dict[str, Any] = done["made_from"]
         if was != made_from:
-            return f"{_difference(was, made_from, name)} changed"
+            return f"{first_difference(was, made_from, name)} changed"
         damaged = self.damaged(name)
         return f"{damaged} is missing or damaged" if damaged else None
 
-    def begin(self, name: str, fingerprint: str, *, keep: bool) -> Path:
-        """Make the stage's folder ready; ``keep`` leaves a half-done one of this fingerprint as it is.
+    def record(self, recipe: Recipe, name: str, made_from: Mapping[str, Any]) -> dict[str, Any]:
+        """What ``begun.json`` holds: enough to say later, file by file, what has changed since."""
+        needs = _stage(recipe, name).needs
+        return {"made_from": made_from, "files": {need: (self.done(need) or {}).get("outputs") for need in needs}}
 
-        A finished folder, and a half-done one that ``keep`` could have gone on with, is moved to
-        ``previous/``; any other half-done one is deleted.
+    def changes(self, recipe: Recipe, name: str, now: Mapping[str, Any], *, fresh: Iterable[str] = ()) -> list[str]:
+        """What differs from the record that the half-done stage began with; ``fresh`` stages are not looked at."""
+        was = read_json(self.stage(name) / "begun.json") or {}
+        if not all(isinstance(was.get(key), dict) for key in ("made_from", "files")):
+            return [f"{self.stage(name) / 'begun.json'} is missing or damaged"]
+        unseen = set(fresh)
+        files = {need: listed for need, listed in now["files"].items() if need not in unseen}
+        return differences(was, {**now, "files": files}, name, neutral=_stage(recipe, name).neutral)
+
+    def begin(self, name: str, record: Mapping[str, Any], *, resumable: bool, go_on: bool) -> Path:
+        """Make the stage's folder ready; ``go_on`` leaves a half-done one as it is where the stage is ``resumable``.
+
+        A finished folder, and a half-done one of a resumable stage, is moved to ``previous/``; any other
+        half-done one is deleted.
         """
         folder = self.stage(name)
-        begun = (read_json(folder / "begun.json") or {}).get("fingerprint")
         finished = (folder / "done.json").exists()
-        if folder.exists() and (finished or not keep or begun != fingerprint):
-            if finished or keep:
+        if folder.exists() and (finished or not resumable or not go_on):
+            if finished or resumable:
                 folder.rename(self._former(name))
             else:
                 shutil.rmtree(folder)
         make_folder(folder)
-        write_json(folder / "begun.json", {"fingerprint": fingerprint})
+        write_json(folder / "begun.json", record)
         return folder
 
     def _former(self, name: str) -> Path:
@@ -218,15 +243,23 @@ class RunFolder:
 
 
 def run_stages(
-    recipe: Recipe, stages: Iterable[str], say: Callable[[str], None] = print, *, begin: Callable[[str], None] = print
+    recipe: Recipe,
+    stages: Iterable[str],
+    say: Callable[[str], None] = print,
+    *,
+    begin: Callable[[str], None] = print,
+    changed: Changed = "refuse",
 ) -> RunFolder:
     """Run ``stages`` in order in the recipe's folder, skipping those that are done.
 
-    ``say`` gets a line a skipped or finished stage, ``begin`` the name of each that starts.
+    ``say`` gets a line a skipped or finished stage, ``begin`` the name of each that starts. A half-done stage
+    with something to lose whose settings or inputs have ``changed`` is refused; or it begins anew and the
+    half-done is kept in ``previous/`` (restart), or it goes on from there with what is new (go-on).
 
     Raises:
         RecipeError: the recipe lacks a section that one of them needs.
         InputError: a file that a stage reads is missing, or a stage before it has not run with this recipe.
+        CheckpointError: a half-done stage is refused.
     """
     folder, todo = RunFolder(recipe.run_dir), list(stages)
     for name in todo:
@@ -237,10 +270,29 @@ def run_stages(
             _check_needs(folder, recipe, name, fresh=todo[:place])
             with writing(folder.path):
                 if place == 0:  # a command that is refused leaves no trace
+                    for later, half_done in enumerate(todo):
+                        _check_half_done(folder, recipe, half_done, changed, fresh=todo[:later])
                     atomic_write(folder.path / "recipe.yaml", recipe.to_yaml().encode())
                     write_json(folder.path / "env.json", here)
-                _run_stage(folder, recipe, name, here, say=say, begin=begin)
+                _check_half_done(folder, recipe, name, changed)
+                _run_stage(folder, recipe, name, here, say=say, begin=begin, go_on=changed == "go-on")
     return folder
+
+
+def _check_half_done(
+    folder: RunFolder, recipe: Recipe, name: str, changed: Changed, *, fresh: Iterable[str] = ()
+) -> None:
+    """Refuse to set aside what a half-done stage has done; ``fresh`` stages have still to run."""
+    stage, out = _stage(recipe, name), folder.stage(name)
+    done = stage.progress(out) if changed == "refuse" and stage.resumable and not (out / "done.json").exists() else None
+    if done is None:
+        return
+    record = folder.record(recipe, name, folder.made_from(recipe, name))
+    if found := folder.changes(recipe, name, record, fresh=fresh):
+        raise CheckpointError(
+            f"{name} is half done ({done}), and since it began: {listed(found)}; --changed restart begins anew and "
+            f"keeps that in {folder.path / 'previous'}, --changed go-on goes on from it with what is new"
+        )
 
 
 def _run_stage(
@@ -251,6 +303,7 @@ def _run_stage(
     *,
     say: Callable[[str], None],
     begin: Callable[[str], None],
+    go_on: bool,
 ) -> None:
     stage = _stage(recipe, name)
     made_from = folder.made_from(recipe, name)
@@ -262,7 +315,9 @@ def _run_stage(
         say(f"{name}: {why}; it runs again, and its former output is kept in {folder.path / 'previous'}")
     begin(name)
     started = time.perf_counter()
-    out = folder.begin(name, _digest(made_from), keep=stage.resumable)
+    record = folder.record(recipe, name, made_from)
+    go_on = go_on or not folder.changes(recipe, name, record)
+    out = folder.begin(name, record, resumable=stage.resumable, go_on=go_on)
     figures = stage.run(Job(recipe, {need: folder.stage(need) for need in stage.needs}, out))
     seconds = time.perf_counter() - started
     folder.finish(name, made_from, figures, seconds, here)
@@ -284,7 +339,7 @@ def _check_needs(folder: RunFolder, recipe: Recipe, name: str, *, fresh: Iterabl
         if done is None:
             raise InputError(f"{name} needs the output of {need}; {remedy}")
         if (done["made_from"].get("settings"), done["made_from"].get("seed")) != (settings, recipe.seed):
-            different = _difference(
+            different = first_difference(
                 done["made_from"], {**done["made_from"], "settings": settings, "seed": recipe.seed}, need
             )
             raise InputError(f"{name} needs the output of {need}, but {different} changed since {need} ran; {remedy}")
@@ -306,31 +361,6 @@ def _stage(recipe: Recipe, name: str) -> Stage:
     section = recipe.section(name)
     assert isinstance(section, Stage)
     return section
-
-
-def _difference(was: Mapping[str, Any], now: Mapping[str, Any], stage: str) -> str:
-    """The first thing that differs, in a person's words: ``tokenizer.vocab_size (4096, was 8192)``."""
-    for part in ("settings", "seed", "sources", "inputs", "figures"):
-        before, after = was.get(part), now.get(part)
-        if before == after:
-            continue
-        if part == "settings":
-            return _deepest(stage, before, after)
-        if part in ("inputs", "figures"):
-            known = [values if isinstance(values, dict) else {} for values in (before, after)]
-            names = [need for need in known[0] | known[1] if known[0].get(need) != known[1].get(need)]
-            return f"the {'output' if part == 'inputs' else 'figures'} of {' and '.join(names)}"
-        return f"seed ({after}, was {before})" if part == "seed" else "the files that it reads"
-    return "the version of danlu"
-
-
-def _deepest(key: str, before: Any, after: Any) -> str:
-    """The key of the first setting that differs, with its value now and before."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for name in [*after, *(name for name in before if name not in after)]:
-            if before.get(name) != after.get(name):
-                return _deepest(f"{key}.{name}", before.get(name), after.get(name))
-    return f"{key} ({json.dumps(after, ensure_ascii=False)}, was {json.dumps(before, ensure_ascii=False)})"
 
 
 def _outputs(folder: Path) -> Iterator[Path]:

@@ -250,6 +250,7 @@ def test_a_resumable_stage_goes_on_where_it_was() -> None:
 
 
 def test_a_resumable_stage_with_other_settings_begins_anew_and_keeps_the_half_done() -> None:
+    """Where there is nothing that would be lost; tests/test_half_done.py has the others."""
     spill()
     run("drink.sips=6")
     assert FOLDER.figures("drink") == {"begun_at": 0}

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
+import numpy as np
 from pydantic import SkipValidation, model_validator
 
 from danlu.corpus.marks import BITS, Marker, Marks, Unit
@@ -76,13 +77,19 @@ class Pack(Stage):
         with ExitStack() as stack, progress("pack", None, "documents") as bar:
             writers = {
                 part: stack.enter_context(
-                    StoreWriter(job.out / part, vocab_size=tokenizer.vocab_size, eot=tokenizer.eot, marks=self.marked)
+                    StoreWriter(
+                        job.out / part,
+                        vocab_size=tokenizer.vocab_size,
+                        eot=tokenizer.eot,
+                        marks=self.marked,
+                        sep=tokenizer.special("sep_token"),
+                    )
                 )
                 for part in PARTS
             }
             packed = 0
             for batch in batches(pieces, BATCH):
-                encoded = encode(tokenizer, [document.text for _, document in batch], marker)
+                encoded = encode(tokenizer, [document for _, document in batch], marker)
                 for (part, document), (ids, marks) in zip(batch, encoded, strict=True):
                     writers[part].add(document, ids, marks)
                 packed += len(batch)
@@ -106,13 +113,42 @@ class Pack(Stage):
             say(f"pack: no {language} document is held out; the held-out figures will not cover {language}")
 
 
-def encode(tokenizer: Tokenizer, texts: list[str], marker: Marker | None) -> Iterator[tuple[list[int], Marks | None]]:
-    """The token ids of each text, and their marks where there is a marker."""
+def encode(
+    tokenizer: Tokenizer, documents: list[Document], marker: Marker | None
+) -> Iterator[tuple[list[int], Marks | None]]:
+    """The token ids of each document, ``sep_token`` between the sides of a pair, and their marks where there is a
+    marker.
+
+    Raises:
+        InputError: there are pairs, and no such token.
+    """
+    sides = [document.sides for document in documents]
+    encoded = _encode_texts(tokenizer, [text for each in sides for text in each], marker)
+    for each in sides:
+        ids, marks = next(encoded)
+        if len(each) > 1:
+            more, more_marks = next(encoded)
+            ids = [*ids, _separator(tokenizer), *more]
+            if marker is not None:
+                marks = np.concatenate([marks, more_marks[:1], more_marks])  # the separator begins what it parts
+        yield ids, marks
+
+
+def _encode_texts(tokenizer: Tokenizer, texts: list[str], marker: Marker | None) -> Iterator[tuple[list[int], Any]]:
     if marker is None:
         yield from ((ids, None) for ids in tokenizer.encode_batch(texts))
         return
     for text, (ids, ends) in zip(texts, tokenizer.encode_with_ends(texts), strict=True):
         yield ids, marker.marks(text, ends)
+
+
+def _separator(tokenizer: Tokenizer) -> int:
+    sep = tokenizer.special("sep_token")
+    if sep is None or sep == tokenizer.eot:
+        raise InputError(
+            "pack: pairs of texts need a token between them, which the tokenizer lacks: add bert to tokenizer.special"
+        )
+    return sep
 
 
 def batches(pieces: Iterable[tuple[Part, Document]], size: int) -> Iterator[list[tuple[Part, Document]]]:

@@ -50,6 +50,15 @@ class Reader:
     steps_per_epoch: float
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The first rows of a store, to measure by; always the same ones."""
+
+    rows: Rows
+    groups: tuple[Group, ...]
+    """All of them, those of one task together."""
+
+
 class Reading(Protocol):
     """A choice of rows."""
 
@@ -61,6 +70,10 @@ class Reading(Protocol):
         """Rows and steps."""
         ...
 
+    def sample(self, store: TokenStore, form: Form, *, tokens: int | None, seed: int) -> Sample:
+        """The rows that hold about so many tokens; all where there are no more, or where it is None."""
+        ...
+
 
 class Stream(Choice):
     """One endless stream: no padding and nothing lost; documents are cut wherever a row ends."""
@@ -70,6 +83,9 @@ class Stream(Choice):
 
     def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
         return _equal(self.rows(store, form, seed=seed), form, example, size)
+
+    def sample(self, store: TokenStore, form: Form, *, tokens: int | None, seed: int) -> Sample:
+        return _first(self.rows(store, form, seed=seed), form, tokens)
 
     def _length(self, form: Form) -> int:
         widths = form.widths(np.array([64]))
@@ -105,10 +121,17 @@ class Documents(Choice):
             found = chunks(store, longest=longest, overlap=self.overlap)
         else:
             found = (heads if self.long == "head" else tails)(store, longest=longest)
-        kept = np.flatnonzero(np.asarray(form.widths(found.bodies).inputs) > 0)
+        kept = np.flatnonzero(np.asarray(form.measure(store, found.starts, found.bodies).inputs) > 0)
         if not len(kept):
             raise InputError("pretrain.objective: no document is long enough for it")
         return found[kept]
+
+    def rows(self, store: TokenStore, form: Form, *, seed: int) -> Rows:
+        """Rows by number; each reading's own."""
+        raise NotImplementedError(type(self).__name__)
+
+    def sample(self, store: TokenStore, form: Form, *, tokens: int | None, seed: int) -> Sample:
+        return _first(self.rows(store, form, seed=seed), form, tokens)
 
 
 class Packed(Documents):
@@ -116,7 +139,7 @@ class Packed(Documents):
 
     def rows(self, store: TokenStore, form: Form, *, seed: int) -> Rows:
         cuts = self.cuts(store, form)
-        order, borders = best_fit(form.widths(cuts.bodies), form.room)
+        order, borders = best_fit(form.measure(store, cuts.starts, cuts.bodies), form.room)
         return DocumentRows(store, cuts[order], borders, seed)
 
     def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
@@ -144,7 +167,7 @@ class Bucketed(Documents):
     def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
         cuts = self.cuts(store, form)
         rows = DocumentRows(store, cuts, np.arange(len(cuts) + 1), seed, shuffled=False)
-        steps = _Buckets(form.widths(cuts.bodies), form.room, size, seed)
+        steps = _Buckets(form.measure(store, cuts.starts, cuts.bodies), form.room, size, seed)
         return Reader(rows, StepBatches(rows, example, steps), float(steps.per_epoch))
 
 
@@ -212,3 +235,12 @@ def _up(width: int, most: int) -> int:
 def _equal(rows: Rows, form: Form, example: MakeExample, size: Size) -> Reader:
     groups = EqualGroups(size.batch, size.micro_batch, form.room)
     return Reader(rows, StepBatches(rows, example, groups), rows.per_epoch / size.batch)
+
+
+def _first(rows: Rows, form: Form, tokens: int | None) -> Sample:
+    return Sample(rows, (Group(range(how_many(rows, form, tokens)), form.room),))
+
+
+def how_many(rows: Rows, form: Form, tokens: int | None) -> int:
+    """Rows that hold about so many tokens; all where it is None."""
+    return rows.per_epoch if tokens is None else min(-(-tokens // int(form.room.inputs)), rows.per_epoch)

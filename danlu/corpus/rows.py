@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from danlu.corpus.marks import Marks
 from danlu.corpus.store import TokenStore
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -28,11 +29,20 @@ class Piece:
     """``[1 + T]``: that token, then T others; an end-of-text token can only be the first and the last."""
     seen: int = 0
     """How many of the others another piece learns too, so that here they are only seen."""
+    task: str = ""
+    """Which of several objectives makes an example of it."""
 
     @property
     def body(self) -> Ints:
         """``[T]`` or one less: the tokens without the first and without end-of-text."""
         return self.tokens[1:-1] if self.closes else self.tokens[1:]
+
+    @property
+    def marks(self) -> Marks | None:
+        """``[T]`` what each token of ``body`` begins; None where the store does not know."""
+        if self.store.marks is None:
+            return None
+        return np.asarray(self.store.marks[self.start + 1 : self.start + 1 + len(self.body)])
 
     @property
     def closes(self) -> bool:
@@ -68,6 +78,10 @@ class Form(Protocol):
 
     def widths(self, body: Ints) -> Widths:
         """Of examples of so many tokens, end-of-text not counted; 0 where nothing can be made of so few."""
+        ...
+
+    def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
+        """Of the examples of these stretches of ``store``, by where their own tokens begin and how many they are."""
         ...
 
 

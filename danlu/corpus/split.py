@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from pydantic import Field
 
+from danlu.errors import InputError
 from danlu.recipe import Choice
 from danlu.text.document import Document
 
@@ -39,6 +40,8 @@ class TailSplit(Choice):
     """Share of each document held out."""
 
     def parts(self, document: Document) -> Iterator[tuple[Part, Document]]:
+        if len(document.sides) > 1:
+            raise InputError("pack.split: tail would tear pairs of texts apart; choose 'use: hash'")
         border = int(len(document.text) * (1 - self.fraction))
         for part, text in (("train", document.text[:border]), ("heldout", document.text[border:])):
             if text:

@@ -42,6 +42,8 @@ class TokenStore:
     """``[tokens]`` memory-mapped bits of what each token begins; None where the store has none."""
     marked: tuple[Unit, ...] = ()
     """What ``marks`` tell the beginnings of; the bits of others are 0."""
+    sep: int | None = None
+    """The token between the sides of a pair, which stands nowhere else; None where there are no pairs."""
 
     @classmethod
     def open(cls, folder: Path) -> TokenStore:
@@ -59,7 +61,9 @@ class TokenStore:
             documents = read_jsonl(folder / "documents.jsonl")
             marked = tuple(unit for unit in BITS if unit in about.get("marks", ()))
             marks = np.memmap(folder / "marks.bin", dtype=np.uint8, mode="r") if marked else None
-            store = cls(tokens, starts, documents, int(about["vocab_size"]), int(about["eot"]), marks, marked)
+            store = cls(
+                tokens, starts, documents, int(about["vocab_size"]), int(about["eot"]), marks, marked, about.get("sep")
+            )
             counts = int(about["tokens"]), int(about["documents"])
         except FileNotFoundError as error:
             raise InputError(f"the token store in {folder} is damaged: {error.filename} is missing") from None
@@ -102,9 +106,12 @@ class StoreWriter:
 
     Args:
         marks: what the marks of the documents tell the beginnings of; nothing where there are none.
+        sep: the token between the sides of a pair.
     """
 
-    def __init__(self, folder: Path, *, vocab_size: int, eot: int, marks: Sequence[Unit] = ()) -> None:
+    def __init__(
+        self, folder: Path, *, vocab_size: int, eot: int, marks: Sequence[Unit] = (), sep: int | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.about: dict[str, Any] = {
@@ -114,6 +121,7 @@ class StoreWriter:
         }
         if marks:
             self.about["marks"] = [unit for unit in BITS if unit in marks]
+        self._sep = sep
         self._every_mark = all_bits(marks)
         self._marks = (folder / "marks.bin").open("wb") if marks else None
         self._tokens = (folder / "tokens.bin").open("wb")
@@ -138,6 +146,8 @@ class StoreWriter:
             "bytes": len(document.text.encode()),
             "source": document.meta.get("source", ""),
         }
+        if len(document.sides) > 1:
+            self.about["sep"] = self._sep
         self._documents.write(json.dumps(known, ensure_ascii=False) + "\n")
 
     def close(self) -> None:

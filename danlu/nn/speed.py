@@ -7,10 +7,47 @@ from typing import Literal
 
 import torch
 
+from danlu.errors import RecipeError
 from danlu.machine import FAST_BFLOAT16, fast_bfloat16
+from danlu.nn.float8 import why_no_float8
 
 PrecisionSetting = Literal["auto", "bf16", "fp32"]
+TrainingPrecision = Literal["auto", "bf16", "fp16", "fp8", "fp32"]
 CompileSetting = Literal["auto", "on", "off"]
+DeviceSetting = Literal["auto", "cpu", "cuda"]
+AMPERE = 8
+"""The first generation of NVIDIA's GPUs that multiplies bfloat16."""
+
+
+def choose_device(setting: DeviceSetting) -> torch.device:
+    """Where to compute.
+
+    Raises:
+        RecipeError: a GPU is asked for and there is none.
+    """
+    there = torch.cuda.is_available()
+    if setting == "cuda" and not there:
+        raise RecipeError("pretrain.device is cuda, and torch finds no GPU here")
+    return torch.device("cuda" if there and setting != "cpu" else "cpu")
+
+
+def choose_training_dtype(setting: TrainingPrecision, device: torch.device) -> tuple[torch.dtype, str]:
+    """The number type of a model in training, and the rule that gave it, in words.
+
+    Raises:
+        RecipeError: float8 is asked for and cannot be.
+    """
+    if setting == "fp8":
+        if reason := why_no_float8():
+            raise RecipeError(f"pretrain.precision fp8: {reason}")
+        return torch.bfloat16, "fp8: as asked, products of blocks; bf16 elsewhere"
+    if setting == "fp16":
+        return torch.float16, "fp16: as asked, the loss scaled"
+    if setting == "auto" and device.type == "cuda":
+        if torch.cuda.get_device_capability(device)[0] >= AMPERE:
+            return torch.bfloat16, "bf16: this GPU multiplies bfloat16"
+        return torch.float16, "fp16: this GPU does not multiply bfloat16; the loss is scaled"
+    return choose_dtype(setting)
 
 
 def choose_dtype(setting: PrecisionSetting) -> tuple[torch.dtype, str]:

@@ -7,7 +7,8 @@ Axes: B batch, T tokens, S positions so far or of the encoder, D model width, V 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from danlu.nn import config
-from danlu.nn.attention import Context
+from danlu.nn.attention import Attention, Context
 from danlu.nn.block import Block
 from danlu.nn.cache import KVCache, Memory, Span
 from danlu.nn.config import TransformerConfig
@@ -75,6 +76,8 @@ class Stack(nn.Module):
         self.causal, self.max_length = stack.causal, max_length
         self.layer_drop, self.final_dropout = stack.layer_drop, stack.final_dropout
         self.step = call_block
+        self.recorded: list[Tensor] | None = None
+        """What goes into each block and what the stack gives, where somebody asked for it (:func:`recording`)."""
         self.mixes = any(layer.attention.linformer for layer in stack.layers)
         kinds = list(dict.fromkeys(layer.attention.rotary for layer in stack.layers if layer.attention.rotary))
         self.rotary = [(kind, _head_dim(stack, kind)) for kind in kinds]
@@ -126,6 +129,8 @@ class Stack(nn.Module):
                 for block in self.blocks:
                     context.sight.mask(block.attention.pattern)  # type: ignore[union-attr,arg-type]
             for block in self.blocks:
+                if self.recorded is not None:
+                    self.recorded.append(x_BTD)
                 if self.layer_drop and self.training and float(torch.rand(())) < self.layer_drop:
                     continue
                 x_BTD = checkpoint(block, x_BTD, context, use_reentrant=False) if again else block(x_BTD, context)
@@ -135,7 +140,11 @@ class Stack(nn.Module):
                 x_BTD = run(block, x_BTD, context._replace(cache=layer))
             cache.used = span.end
         hidden: Tensor = self.norm(x_BTD)
-        return F.dropout(hidden, self.final_dropout, self.training) if self.final_dropout else hidden
+        if self.final_dropout:
+            hidden = F.dropout(hidden, self.final_dropout, self.training)
+        if self.recorded is not None:
+            self.recorded.append(hidden)
+        return hidden
 
     def _sight(self, span: Span, prefix: Tensor | None, x_BTD: Tensor) -> Sight:
         assert self.causal or span.keys == span.end, "only causality hides the places behind the last token"
@@ -183,6 +192,20 @@ class Stack(nn.Module):
         return made[0].to(cos.device), made[1].to(cos.device)
 
 
+@contextmanager
+def recording(stack: Stack) -> Iterator[list[Tensor]]:
+    """A list that passes without a cache fill: ``[B, T, D]``, the input of each block, then what the stack gives.
+
+    A list of the model's own, not hooks, which the compiler would have to trace.
+    """
+    found: list[Tensor] = []
+    stack.recorded = found
+    try:
+        yield found
+    finally:
+        stack.recorded = None
+
+
 class Transformer(nn.Module):
     """Built from ``config``; ``head`` may be replaced per task."""
 
@@ -203,6 +226,11 @@ class Transformer(nn.Module):
     @property
     def stacks(self) -> list[Stack]:
         return [stack for stack in (self.encoder, self.decoder) if stack is not None]
+
+    @property
+    def stack(self) -> Stack:
+        """The one whose hidden states the head reads: the decoder where there is one."""
+        return self.stacks[-1]
 
     @property
     def blocks(self) -> list[Block]:
@@ -278,24 +306,42 @@ class Transformer(nn.Module):
         """Draw all weights from ``seed``: matrices N(0, 1/fan-in); what writes to the stream, and an untied head, 0.
 
         Zero output projections make every block the identity at the start (Zhang et al. 2019,
-        arXiv:1901.09321; so do nanochat and modded-nanogpt). An embedding behind a norm is N(0, 1).
+        arXiv:1901.09321; so do nanochat and modded-nanogpt). An embedding is N(0, 0.02²), but N(0, 1) where a norm
+        follows it or T5's biases stand for positions, unless it is also the weight of a head that does not scale what
+        it reads. Queries whose scores are not divided by the root of a head's width, as T5's, are drawn so much
+        smaller (Raffel et al. 2020, arXiv:1910.10683).
         """
         generator = torch.Generator().manual_seed(seed)
-        entry = self.config.stack.entry
-        normed = entry.norm is not None and entry.positions is None
+        smaller = self._smaller_queries()
         for name, weight in self.named_parameters():
             if name.endswith("bias"):
                 weight.zero_()
             elif weight.ndim == 1:
                 weight.fill_(1.0)
             elif name == "embedding.weight":
-                weight.normal_(0.0, 1.0 if normed else 0.02, generator=generator)
+                weight.normal_(0.0, self._embedding_spread(), generator=generator)
             elif ".entry." in name or name.endswith("bias.weight"):
                 weight.normal_(0.0, 0.02, generator=generator)
             elif name == self.config.words_weight or name.endswith(WRITING):
                 weight.zero_()
             else:
-                weight.normal_(0.0, weight.shape[-1] ** -0.5, generator=generator)
+                spread = weight.shape[-1] ** -0.5 * smaller.get(name, 1.0)
+                weight.normal_(0.0, spread, generator=generator)
+
+    def _embedding_spread(self) -> float:
+        stack, words = self.config.stack, self.config.words
+        if words is not None and words.tied:
+            return 1.0 if words.scale != 1.0 else 0.02
+        normed = stack.entry.norm is not None and stack.entry.positions is None
+        return 1.0 if normed or isinstance(stack.bias, config.RelativeBias) else 0.02
+
+    def _smaller_queries(self) -> dict[str, float]:
+        """By the name of a matrix of queries."""
+        return {
+            f"{name}.query.weight": module.head_dim**-0.5 / module.scale
+            for name, module in self.named_modules()
+            if isinstance(module, Attention) and module.scale > module.head_dim**-0.5
+        }
 
 
 def _look_back(

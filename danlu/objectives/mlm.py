@@ -9,6 +9,7 @@ from pydantic import Field, SkipValidation, model_validator
 from torch import Tensor
 
 from danlu.corpus.batches import IGNORE, Batch, Example
+from danlu.corpus.marks import Marks, Unit
 from danlu.corpus.rows import Ints, Piece, Widths
 from danlu.nn.transformer import Transformer
 from danlu.objectives.masking import Chosen, Masking, Tokens
@@ -43,6 +44,10 @@ class MaskedLM(Objective):
             raise ValueError(f"masked and random must be at most 1 together; got {self.masked} and {self.random}")
         return self
 
+    @property
+    def marks(self) -> tuple[Unit, ...]:
+        return self.units.marks
+
     def widths(self, body: Ints) -> Widths:
         return Widths(np.where(body > 0, body + 2, 0))
 
@@ -50,14 +55,21 @@ class MaskedLM(Objective):
         """``[cls] text [sep]``, some of the text hidden; targets are what stood there."""
         roles = vocabulary.roles
         tokens = np.concatenate(([roles["cls"]], piece.body, [roles["sep"]]))
-        corrupted, targets = self.hide(tokens, vocabulary=vocabulary, noise=noise)
+        marks = None if piece.marks is None else np.pad(piece.marks, 1)
+        corrupted, targets = self.hide(tokens, marks, vocabulary=vocabulary, noise=noise)
         return Example({"tokens": corrupted}, {"words": targets})
 
-    def hide(self, tokens: Ints, *, vocabulary: Vocabulary, noise: np.random.Generator) -> tuple[Ints, Ints]:
-        """``[T]`` the tokens with some hidden, and the targets; special tokens stay."""
+    def hide(
+        self, tokens: Ints, marks: Marks | None, *, vocabulary: Vocabulary, noise: np.random.Generator
+    ) -> tuple[Ints, Ints]:
+        """``[T]`` the tokens with some hidden, and the targets; special tokens stay.
+
+        Args:
+            marks: ``[T]`` what each token begins, where the store knows.
+        """
         allowed = np.flatnonzero(~np.isin(tokens, vocabulary.special))
         budget = max(1, round(self.rate * len(tokens)))
-        chosen = self.units.choose(allowed, budget, noise)
+        chosen = self.units.choose(allowed, None if marks is None else marks[allowed], budget, noise)
         targets = np.full(len(tokens), IGNORE, dtype=np.int64)
         targets[chosen.places] = tokens[chosen.places]
         return self._corrupt(tokens, chosen, vocabulary, noise), targets

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
+import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from danlu.corpus.batches import Batch, Example
-from danlu.corpus.marks import Unit
+from danlu.corpus.marks import BITS, Unit
 from danlu.corpus.reading import Packed, Reading
 from danlu.corpus.rows import Ints, Piece, Widths
 from danlu.corpus.store import TokenStore
@@ -27,31 +29,73 @@ SPECIAL_OF = {"mask": "bert", "cls": "bert", "sep": "bert", "pad": "bert", "fim_
 """Which set of ``tokenizer.special`` has a token of this role."""
 
 
-class Objective(Choice):
-    """A choice of what is learned. Subclasses write ``example`` and ``losses``, and say what they need."""
+class Lesson(Protocol):
+    """What a batch costs: an objective, together with what it needs beside its settings."""
+
+    @property
+    def modules(self) -> nn.Module | None:
+        """What is trained along with the model and kept in checkpoints, but is no part of the model."""
+        ...
+
+    def losses(self, model: Transformer, batch: Batch) -> dict[str, Tensor]:
+        """The SUM of each loss over its scored targets, in nats; the loop divides by the counts of the whole step."""
+        ...
+
+    def weight(self, name: str) -> float:
+        """What the mean of this loss is multiplied by in the sum that is minimised."""
+        ...
+
+
+class AnyObjective(Choice):
+    """A choice of what is learned, whatever it is made of."""
 
     sides: ClassVar[Sides]
     """Of the models that can learn it."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Roles of special tokens, and ``sentinels``, without which it cannot be."""
-    marks: ClassVar[tuple[Unit, ...]] = ()
-    """Which of ``pack.marks`` it reads."""
     reading: ClassVar[Reading] = Packed()
     """How it reads documents unless ``pretrain.rows`` says otherwise."""
 
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the target that is spread evenly over the vocabulary (Szegedy et al. 2016, arXiv:1512.00567)."""
-    z_loss: float = Field(default=0.0, ge=0)
-    """Weight of the squared logarithm of the softmax's denominator, which keeps logits small (Chowdhery et al. 2022,
-    arXiv:2204.02311; 1e-4 there)."""
+    def read_by(self, rows: Reading | None) -> Reading:
+        """How documents become rows, where ``pretrain.rows`` is ``rows``."""
+        return self.reading if rows is None else rows
+
+    def external_files(self) -> list[Path]:
+        """Files outside the run folder that it reads.
+
+        Raises:
+            InputError: there are none where they should be.
+        """
+        return []
+
+    def prepare(self, config: TransformerConfig, *, dtype: torch.dtype, seed: int) -> Lesson:
+        """The lesson for a model of this shape, computing in ``dtype``; what is random in it follows from ``seed``."""
+        return self
+
+    @property
+    def modules(self) -> nn.Module | None:
+        """None: most objectives have nothing of their own to train."""
+        return None
+
+    @property
+    def marks(self) -> tuple[Unit, ...]:
+        """Which of ``pack.marks`` it reads."""
+        return ()
 
     def room(self, sequence: int) -> Widths:
         """Places of a row, where ``pretrain.sequence`` is ``sequence``."""
         return Widths(sequence)
 
     def widths(self, body: Ints) -> Widths:
-        """Places of the examples of so many tokens, end-of-text not counted; 0 where there can be none."""
+        """Places that the examples of so many tokens take at most, end-of-text not counted; 0 where there can be none.
+
+        Exactly so many where the text alone decides it: then rows are packed without a gap.
+        """
         raise NotImplementedError(type(self).__name__)
+
+    def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
+        """``widths`` of these pieces, where what stands in them says more than how long they are."""
+        return self.widths(bodies)
 
     def example(self, piece: Piece, *, vocabulary: Vocabulary, noise: np.random.Generator) -> Example:
         """Inputs and targets; what is random in them comes from ``noise``, which is the row's own."""
@@ -71,10 +115,7 @@ class Objective(Choice):
         Raises:
             RecipeError: a model of this shape cannot learn it.
         """
-        has = "both" if config.encoder and config.decoder else "encoder" if config.encoder else "decoder"
-        if has != self.sides:
-            kinds = {"decoder": "a decoder", "encoder": "an encoder", "both": "an encoder and a decoder"}
-            raise RecipeError(f"objective: this one needs a model with {kinds[self.sides]}; got {kinds[has]}")
+        need_sides(config, self.sides)
         return config
 
     def check(self, vocabulary: Vocabulary, store: TokenStore) -> None:
@@ -90,23 +131,54 @@ class Objective(Choice):
                 f"pretrain.objective needs the special tokens {', '.join(lacking)}, which the tokenizer lacks: "
                 f"set tokenizer.special to [{sets}]"
             )
-        unmarked = [unit for unit in self.marks if unit not in store.marked]
-        if unmarked:
-            raise RecipeError(
-                f"pretrain.objective needs to know where {', '.join(unmarked)} begin: "
-                f"set pack.marks to [{', '.join(self.marks)}]"
-            )
+        need_marks(store, self.marks)
+
+
+def need_sides(config: TransformerConfig, sides: Sides) -> None:
+    """Refuse a model that has others.
+
+    Raises:
+        RecipeError: in words.
+    """
+    has = "both" if config.encoder and config.decoder else "encoder" if config.encoder else "decoder"
+    if has != sides:
+        kinds = {"decoder": "a decoder", "encoder": "an encoder", "both": "an encoder and a decoder"}
+        raise RecipeError(f"objective: this one needs a model with {kinds[sides]}; got {kinds[has]}")
+
+
+def need_marks(store: TokenStore, units: tuple[Unit, ...]) -> None:
+    """Refuse a store that does not know where ``units`` begin.
+
+    Raises:
+        RecipeError: with the setting that would add it.
+    """
+    unmarked = [unit for unit in units if unit not in store.marked]
+    if unmarked:
+        raise RecipeError(
+            f"pretrain.objective needs to know where {', '.join(unmarked)} begin: "
+            f"set pack.marks to [{', '.join(unit for unit in BITS if unit in {*store.marked, *unmarked})}]"
+        )
 
 
 def _has(vocabulary: Vocabulary, role: str) -> bool:
     return bool(vocabulary.sentinels) if role == "sentinels" else role in vocabulary.roles
 
 
+class Objective(AnyObjective):
+    """An objective that predicts tokens. Subclasses write ``example`` and ``losses``, and say what they need."""
+
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target that is spread evenly over the vocabulary (Szegedy et al. 2016, arXiv:1512.00567)."""
+    z_loss: float = Field(default=0.0, ge=0)
+    """Weight of the squared logarithm of the softmax's denominator, which keeps logits small (Chowdhery et al. 2022,
+    arXiv:2204.02311; 1e-4 there)."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """The room of an objective's rows and the widths of its examples (a :class:`danlu.corpus.rows.Form`)."""
 
-    objective: Objective
+    objective: AnyObjective
     sequence: int
 
     @property
@@ -116,13 +188,16 @@ class Shape:
     def widths(self, body: Ints) -> Widths:
         return self.objective.widths(body)
 
+    def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
+        return self.objective.measure(store, starts, bodies)
 
-def total_loss(objective: Objective, sums: dict[str, Tensor], counts: dict[str, int]) -> Tensor:
+
+def total_loss(lesson: Lesson, sums: dict[str, Tensor], counts: dict[str, int]) -> Tensor:
     """The number that is minimised: each sum over the count of its targets, weighted.
 
     Where a step has no target of a loss, its sum is 0 and so is its part.
     """
-    return add(objective.weight(name) * value / max(1, counts.get(name, 0)) for name, value in sums.items())
+    return add(lesson.weight(name) * value / max(1, counts.get(name, 0)) for name, value in sums.items())
 
 
 def add(parts: Iterable[Tensor]) -> Tensor:

@@ -55,6 +55,12 @@ def word_loss(
     return total
 
 
+def only_words(objective: Objective, model: Transformer, batch: Batch, *, sparse: bool = False) -> dict[str, Tensor]:
+    """The losses of objectives that predict tokens and nothing else: ``word_loss`` and the balance of experts."""
+    total = word_loss(objective, model, hidden_states(model, batch), batch.targets["words"], sparse=sparse)
+    return {"words": total + balance(model, batch)}
+
+
 def scored(hidden_BTD: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
     """``[N, D]`` and ``[N]``: those that have a target, filled up with some that have none."""
     flat = targets_BT.flatten()

@@ -116,6 +116,8 @@ class MuonOptimizer(torch.optim.Optimizer):
     def _adamw(self, group: dict[str, Any]) -> None:
         known = self.settings
         weights = [weight for weight in group["params"] if weight.grad is not None]
+        if not weights:
+            return
         torch._fused_adamw_(
             weights,
             [weight.grad for weight in weights],

@@ -21,11 +21,11 @@ from danlu.files import write_json
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage
 from danlu.text.cuts import Whole
-from danlu.text.document import Document, DocumentWriter
+from danlu.text.document import TARGET_START, Document, DocumentWriter, pair
 from danlu.text.filters import Empty, ExactDuplicate, FilterChoice
 from danlu.text.language import detect_language
 from danlu.text.normalise import Form, normalise
-from danlu.text.readers import Raw, Rejected, reader_for
+from danlu.text.readers import Raw, Rejected
 from danlu.text.sources import Found, Source, SourceFile, find_files
 
 
@@ -153,10 +153,8 @@ class Clean(Stage):
         read_bytes = 0
         with log.progress("clean", sum(sizes), "bytes") as progress:
             for file, size in zip(files, sizes, strict=True):
-                reader = reader_for(file.path)
-                assert reader is not None, file.path
                 progress.update(read_bytes, file=file.name)
-                for record in reader(file.path, file.source.text_field):
+                for record in file.records():
                     if isinstance(record, Rejected):
                         yield file, record
                     else:
@@ -167,11 +165,15 @@ class Clean(Stage):
     def documents(self, file: SourceFile, record: Raw) -> Iterator[Document]:
         """The documents of one record: normalised, cut, their language named; no filter has seen them."""
         text = normalise(record.text, form=self.form, repair=self.repair)
+        extra: dict[str, str] = {}
+        if (target := file.source.target_field) is not None:
+            text, extra = pair(text, normalise(record.fields[target], form=self.form, repair=self.repair))
         cut = file.source.documents
         for piece_number, piece in enumerate(cut.pieces(text)):
             number = str(record.number) if isinstance(cut, Whole) else f"{record.number}.{piece_number}"
             language = file.source.language or detect_language(piece)
-            meta = {**record.fields, "source": file.name, "language": language}
+            fields = {name: value for name, value in record.fields.items() if name not in (target, TARGET_START)}
+            meta = {**fields, **extra, "source": file.name, "language": language}
             yield Document(id=f"{file.name}#{number}", text=piece, meta=meta)
 
     def _nothing_to_read(self, found: Found) -> str:

@@ -18,6 +18,10 @@ SHARD_BYTES = 256_000_000
 """A shard is closed before it would grow beyond this; only a single larger document makes a larger one."""
 
 
+TARGET_START = "target_start"
+"""The entry of ``meta`` that a pair has: at which character of its text the target begins."""
+
+
 @dataclass(slots=True)
 class Document:
     """One text with a stable id.
@@ -29,6 +33,19 @@ class Document:
     id: str
     text: str
     meta: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """The text, or of a pair its source and its target."""
+        if TARGET_START not in self.meta:
+            return (self.text,)
+        start = int(self.meta[TARGET_START])
+        return self.text[: start - 1], self.text[start:]
+
+
+def pair(source: str, target: str) -> tuple[str, dict[str, str]]:
+    """The text of a document that is a pair, a line end between its sides, and what ``meta`` says of it."""
+    return f"{source}\n{target}", {TARGET_START: str(len(source) + 1)}
 
 
 class DocumentWriter:

@@ -8,15 +8,15 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, SkipValidation, field_validator
+from pydantic import Field, SkipValidation, field_validator, model_validator
 
 from danlu import catalog
 from danlu.errors import InputError
 from danlu.recipe import OneOf, Settings
 from danlu.text.cuts import Cut, Whole
-from danlu.text.readers import reader_for
+from danlu.text.readers import Raw, Rejected, reader_for
 
 
 class Source(Settings):
@@ -30,6 +30,9 @@ class Source(Settings):
     """The language of all its text (ISO 639-1: en, zh); detected for each document where not given."""
     text_field: str = Field(default="text", min_length=1)
     """The field of a .jsonl record, or the column of a .parquet file, that holds the text."""
+    target_field: str | None = Field(default=None, min_length=1)
+    """The field of what belongs to that text, such as its translation or its summary: a document is then a pair, for
+    the objective ``seq2seq``."""
     documents: Annotated[SkipValidation[Cut], OneOf("documents")] = Whole()
     """What one document is: the whole record (a .txt file is one record), its lines, paragraphs or blocks."""
 
@@ -40,6 +43,14 @@ class Source(Settings):
             raise ValueError(f"must be a language code such as en or zh; got {value!r}")
         return value
 
+    @model_validator(mode="after")
+    def _pairs_are_whole(self) -> Self:
+        if self.target_field is not None and not isinstance(self.documents, Whole):
+            raise ValueError("documents must be whole where there is a target_field: parts would not match")
+        if self.target_field == self.text_field:
+            raise ValueError(f"target_field must be another field than text_field; got {self.target_field!r}")
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
@@ -48,6 +59,22 @@ class SourceFile:
     name: str
     path: Path
     source: Source
+
+    def records(self) -> Iterator[Raw | Rejected]:
+        """What the file holds; where the source has pairs, records that lack a side are rejected."""
+        reader = reader_for(self.path)
+        assert reader is not None, self.path
+        target = self.source.target_field
+        for record in reader(self.path, self.source.text_field):
+            if target is None or isinstance(record, Rejected):
+                yield record
+            elif target not in record.fields:
+                others = ", ".join(record.fields)
+                yield Rejected(record.number, f"no text in a field {target!r}", f"other fields with text: {others}")
+            elif not record.text.strip() or not record.fields[target].strip():
+                yield Rejected(record.number, "a side of the pair is empty")
+            else:
+                yield record
 
 
 @dataclass(slots=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,13 +38,19 @@ class Vocabulary:
     """What parts documents."""
     roles: dict[str, int]
     """``eot`` and, where the tokenizer has them, ``bos``, ``eos``, ``cls``, ``sep``, ``mask``, ``pad``, ``unk``,
-    ``fim_prefix``, ``fim_middle`` and ``fim_suffix``."""
+    ``fim_prefix``, ``fim_middle`` and ``fim_suffix``; and ``start``, where a model's decoder starts from a token."""
     sentinels: tuple[int, ...]
     """T5's ``<extra_id_0>``, ``<extra_id_1>`` …, in this order, which in T5's own vocabulary go downwards."""
     ordinary: NDArray[np.int64]
     """Ids of text, rising: no special tokens, none that is kept free and none without a token."""
     special: NDArray[np.int64]
     """Ids of special tokens, rising."""
+    before: tuple[int, ...] = ()
+    """What the tokenizer itself puts before a text."""
+    after: tuple[int, ...] = ()
+    """What it puts behind one."""
+    tokens: str = ""
+    """A hash of which token has which id, by which two vocabularies are told apart; empty where nobody knows."""
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Vocabulary:
@@ -59,9 +67,12 @@ class Vocabulary:
         sentinels = _sentinels(tokens)
         special = {*roles.values(), *sentinels, *(id for id in tokens.values() if tokenizer.is_special(id))}
         unused = {id for token, id in tokens.items() if UNUSED.fullmatch(token)}
+        before, after = tokenizer.template()
         return cls(
             size=tokenizer.vocab_size, eot=tokenizer.eot, roles=roles, sentinels=sentinels,
             ordinary=_sorted(set(tokens.values()) - special - unused), special=_sorted(special),
+            before=tuple(before), after=tuple(after),
+            tokens=sha256(json.dumps(sorted(tokens.items())).encode()).hexdigest(),
         )  # fmt: skip
 
     @classmethod

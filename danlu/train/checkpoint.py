@@ -6,6 +6,7 @@ it and a manifest of hashes::
     model.safetensors config.json …   the weights, and the tokenizer; stock transformers loads them
     training/optimizer.safetensors    the optimizer's tensors
     training/average.safetensors      the averaged weights, where there are such
+    training/objective.safetensors    the objective's own weights, where it has some
     training/state.json               the step, the tokens seen, the optimizer's numbers, the training's history
     manifest.json                     SHA-256 of every other file, written last
 
@@ -33,8 +34,8 @@ from danlu.errors import CheckpointError, OutputError
 from danlu.files import (
     atomic_write,
     hash_file,
+    json_text,
     make_folder,
-    read_json,
     remove_folder,
     sync_file,
     sync_folder,
@@ -44,11 +45,13 @@ from danlu.files import (
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.folder import load_model, save_model
 from danlu.nn.transformer import Transformer
+from danlu.train.precision import OBJECTIVE
 
 KEEP = 2
 """Checkpoints kept, so that one damaged on the disk does not end the run."""
 
 AVERAGE = "average.safetensors"
+OWN = "objective.safetensors"
 NEEDED = ("config.json", "model.safetensors", "training/optimizer.safetensors", "training/state.json")
 """Files without which a checkpoint is none; a manifest that lacks one is damaged."""
 
@@ -62,7 +65,7 @@ class TrainingState:
     tokens: int
     """Targets scored in them."""
     weights: dict[str, Tensor]
-    """Float32, by the names of :class:`Transformer`."""
+    """Float32, by the names of :class:`Transformer`; those of the objective's own modules begin with ``objective.``."""
     optimizer: dict[str, Any]
     """``optimizer.state_dict()``."""
     history: dict[str, Any] = field(default_factory=dict)
@@ -138,24 +141,49 @@ def load_newest(folder: Path, say: Callable[[str], None]) -> TrainingState | Non
 
 def find_damage(path: Path) -> str | None:
     """The first thing wrong with a checkpoint, in words; None where it is what was written."""
-    manifest = _read_manifest(path / "manifest.json")
-    if manifest is None:
-        return "manifest.json is missing or damaged"
-    for name, digest in manifest.items():
-        if not (path / name).is_file():
-            return f"{name} is missing"
-        try:
+    name = "manifest.json"
+    try:
+        manifest = _read_manifest(path / name)
+        if manifest is None:
+            return f"{name} is missing or damaged"
+        for name, digest in manifest.items():
+            if not (path / name).is_file():
+                return f"{name} is missing"
             if hash_file(path / name) != digest:
                 return f"{name} is not what was written"
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-            return f"{name} cannot be read: {error.strerror}"
-    return None
+        name = "training/state.json"
+        step = json.loads((path / name).read_text(encoding="utf-8"))["step"]
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return f"{name} cannot be read: {error.strerror}"
+    return None if step == checkpoint_step(path) else f"{name} is that of step {step}"
+
+
+def check_fits(
+    state: TrainingState, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer, folder: Path
+) -> None:
+    """Refuse a state that is not one of these weights and this optimizer.
+
+    Raises:
+        CheckpointError: a weight has another shape, or the optimizer is another one.
+    """
+    shapes = [{name: list(weight.shape) for name, weight in each.items()} for each in (state.weights, weights)]
+    for name in shapes[0] | shapes[1]:
+        if shapes[0].get(name) != shapes[1].get(name):
+            was, now = (each.get(name, "nothing") for each in shapes)
+            raise CheckpointError(f"{folder} holds another model: {name} is {was} there, {now} in the recipe")
+    groups = [
+        [(set(group) - {"lr"}, group.get("rule"), len(group["params"])) for group in each["param_groups"]]
+        for each in (state.optimizer, optimizer.state_dict())
+    ]
+    if groups[0] != groups[1]:
+        raise CheckpointError(f"{folder} holds the state of another optimizer than pretrain.optimizer")
 
 
 def as_model(weights: dict[str, Tensor], config: TransformerConfig) -> Transformer:
-    """A model that holds these very tensors, without copying them."""
+    """A model that holds these very tensors, without copying them; not those of the objective."""
+    weights = {name: weight for name, weight in weights.items() if not name.startswith(OBJECTIVE)}
     with torch.device("meta"):
         model = Transformer(config)
     if config.tied:
@@ -170,6 +198,8 @@ def _write(hidden: Path, state: TrainingState, config: TransformerConfig, tokeni
     save_model(as_model(state.weights, config), hidden, tokenizer=tokenizer)
     tensors, rest = _flatten(state.optimizer)
     _save_tensors(tensors, hidden / "training" / "optimizer.safetensors")
+    if own := {name: weight for name, weight in state.weights.items() if name.startswith(OBJECTIVE)}:
+        _save_tensors(own, hidden / "training" / OWN)
     if state.average:
         _save_tensors(state.average, hidden / "training" / AVERAGE)
     # Not write_json, which turns what it does not know into text: that would not come back.
@@ -185,18 +215,24 @@ def _write(hidden: Path, state: TrainingState, config: TransformerConfig, tokeni
 
 
 def _read_manifest(path: Path) -> dict[str, str] | None:
-    """Name to hash; None where the file is not whole to its last byte."""
-    manifest = read_json(path)
-    if manifest is None or not path.read_bytes().endswith(b"}\n") or any(name not in manifest for name in NEEDED):
+    """Name to hash; None where the file is not to the byte what is written for them."""
+    try:
+        text = path.read_bytes().decode()
+        manifest = json.loads(text)
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
-    return manifest
+    if not isinstance(manifest, dict) or any(name not in manifest for name in NEEDED):
+        return None
+    return manifest if text == json_text(manifest) else None
 
 
 def _load(path: Path) -> TrainingState:
     state = json.loads((path / "training" / "state.json").read_text(encoding="utf-8"))
     tensors = _read_tensors(path / "training" / "optimizer.safetensors")
-    average = _read_tensors(path / "training" / AVERAGE) if (path / "training" / AVERAGE).exists() else {}
-    weights = {name: weight.detach() for name, weight in load_model(path).named_parameters()}
+    average, own = (
+        _read_tensors(file) if file.exists() else {} for file in (path / "training" / AVERAGE, path / "training" / OWN)
+    )
+    weights = {name: weight.detach() for name, weight in load_model(path).named_parameters()} | own
     optimizer = _gather(tensors, state["optimizer"])
     return TrainingState(state["step"], state["tokens"], weights, optimizer, state["history"], average)
 

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from danlu.corpus.batches import Batch
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import Objective
+from danlu.objectives.protocol import Lesson
 from danlu.optim.clipping import ClipNorm, ClippingChoice
 from danlu.train.gradients import Gradients, count_targets
 
@@ -48,7 +49,7 @@ Accept = Callable[[int, float, float], bool]
 def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
     model: Transformer,
     batches: Callable[[int], Sequence[Batch]],
-    objective: Objective,
+    lesson: Lesson,
     optimizer: torch.optim.Optimizer,
     lr: Callable[[int], float],
     *,
@@ -56,6 +57,7 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
     start: int = 0,
     before: Callable[[int], None] | None = None,
     clip: ClippingChoice = CLIP,
+    backward: Callable[[Tensor], None] = Tensor.backward,
     accept: Accept | None = None,
     hooks: Sequence[Hook] = (),
 ) -> None:
@@ -66,10 +68,11 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
         lr: the schedule's factor of a step; each parameter group multiplies it by its ``lr_scale``.
         before: called with the number of each step before it is done.
         clip: what is done to large gradients.
+        backward: adds the gradient of a loss to the weights'; float16 scales it first.
         accept: says which steps are taken; all are where it is None.
         hooks: called in order after every step.
     """
-    gradients = Gradients(model, objective, optimizer)
+    gradients = Gradients(model, lesson, optimizer, backward)
     model.train()
     for step in range(start, steps):
         if before is not None:

@@ -29,7 +29,7 @@ from danlu.nn.transformer import Transformer
 from danlu.recipe import Recipe
 from danlu.text.clean import Clean
 from danlu.text.document import Document
-from danlu.text.readers import Rejected, reader_for
+from danlu.text.readers import Rejected
 from danlu.text.sources import SourceFile
 from danlu.tokenizers.stage import TrainTokenizer, sample
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -179,14 +179,17 @@ def _pack_sample(recipe: Recipe, folder: Path) -> _Sample:
     limit = trainer.trainer.sample_bytes  # None where it learns from all of the text
     size = sum(len(document.text.encode()) for document in documents)
     tokenizer = trainer.trainer.train(sample(documents, 1.0 if limit is None else min(1.0, limit / max(1, size))))
-    tokenizer.save(folder)
     marker = pack.marker()
-    writer = StoreWriter(folder / "train", vocab_size=tokenizer.vocab_size, eot=tokenizer.eot, marks=pack.marked)
+    writer = StoreWriter(
+        folder / "train", vocab_size=tokenizer.vocab_size, eot=tokenizer.eot, marks=pack.marked,
+        sep=tokenizer.special("sep_token"),
+    )  # fmt: skip
+    tokenizer.save(folder)  # which the writer has made
     bytes_in: Counter[str] = Counter()
     tokens_in: Counter[str] = Counter()
     pieces = (piece for document in documents for piece in pack.split.parts(document))
     for batch in batches(pieces, BATCH):
-        encoded = encode(tokenizer, [piece.text for _, piece in batch], marker)
+        encoded = encode(tokenizer, [piece for _, piece in batch], marker)
         for (part, piece), (ids, marks) in zip(batch, encoded, strict=True):
             bytes_in[piece.meta["language"]] += len(piece.text.encode())
             tokens_in[piece.meta["language"]] += len(ids)
@@ -206,9 +209,7 @@ def _read(clean: Clean, files: Sequence[SourceFile]) -> tuple[list[Document], fl
     documents: list[Document] = []
     seen = taken = number = 0
     for file in files:
-        reader = reader_for(file.path)
-        assert reader is not None, file.path
-        for record in reader(file.path, file.source.text_field):
+        for record in file.records():
             if isinstance(record, Rejected):
                 continue
             size = len(record.text.encode())
@@ -242,12 +243,12 @@ def _set_up(settings: Pretrain, folder: Path, seed: int, share: float) -> Traini
 def _fill_cache(settings: Pretrain, folder: Path, seed: int, share: float) -> None:
     training = _set_up(settings, folder, seed, share)
     if training.compiled:
-        warm_up(training, settings.objective, say)
+        warm_up(training, say)
 
 
 def _measure(settings: Pretrain, folder: Path, seed: int, share: float) -> _Measured:
     training = _set_up(settings, folder, seed, share)
-    timed = probe(training, settings.objective, say)
+    timed = probe(training, say)
     # To measure on training text takes as long.
     heldout = heldout_of(settings, training, TokenStore.open(folder / "train"), seed=seed)
     started = time.perf_counter()

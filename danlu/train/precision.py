@@ -1,37 +1,88 @@
-"""Float32 masters for bfloat16 weights."""
+"""Float32 masters for weights of half the width, and the scale that keeps float16's gradients from vanishing."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+OBJECTIVE = "objective."
+"""Before the names of what is trained along with the model and is no part of it."""
+
+GROWS_AFTER = 2000
+"""Steps without an overflow after which the scale of a loss is doubled."""
+LARGEST_SCALE = 2.0**24
+
+
+@dataclass
+class LossScale:
+    """What a float16 loss is multiplied by, so that small gradients are no zeros (Micikevicius et al. 2018, sec. 3.2).
+
+    Halved when a gradient overflows, doubled after a long while without.
+    """
+
+    value: float = 2.0**16
+    steps: int = 0
+    """Since it was changed."""
+
+    def fits(self, norm: float) -> bool:
+        """Whether a step whose gradient has this norm can be taken; the scale follows."""
+        if not math.isfinite(norm):
+            self.value, self.steps = max(1.0, self.value / 2), 0
+            return False
+        self.steps += 1
+        if self.steps >= GROWS_AFTER:
+            self.value, self.steps = min(LARGEST_SCALE, self.value * 2), 0
+        return True
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over the fields of another; the gradients' hooks hold this one."""
+        self.value, self.steps = float(state["value"]), int(state["steps"])
+
 
 class FloatMasters:
     """The parameters that an optimizer works on, in float32 whatever the model computes in.
 
-    A float32 model is its own master. The weights of a bfloat16 model are copies: each gradient is
+    A float32 model is its own master. The weights of a bfloat16 or float16 model are copies: each gradient is
     added, in float32, to its master's as soon as it is made, and after each optimizer step the
     masters are copied back (Micikevicius et al. 2018, arXiv:1710.03740).
+
+    Args:
+        modules: the objective's own, whose names begin with ``objective.``.
+        offload: masters, and so the optimizer's state, are in main memory, whatever device the model is on
+            (Ren et al. 2021, arXiv:2101.06840).
     """
 
-    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(
+        self, model: nn.Module, dtype: torch.dtype, *, modules: nn.Module | None = None, offload: bool = False
+    ) -> None:
         self.weights = dict(model.named_parameters())
+        if modules is not None:
+            self.weights |= {f"{OBJECTIVE}{name}": weight for name, weight in modules.named_parameters()}
         self.named: dict[str, nn.Parameter] = {}
+        self.scale = LossScale() if dtype == torch.float16 else None
         for name, weight in self.weights.items():
-            if dtype == torch.float32:
+            home = torch.device("cpu") if offload else weight.device
+            if dtype == torch.float32 and home == weight.device:
                 self.named[name] = weight
                 continue
-            self.named[name] = master = nn.Parameter(weight.detach().float().clone())
+            self.named[name] = master = nn.Parameter(weight.detach().to(home, torch.float32, copy=True))
             weight.data = weight.data.to(dtype)
-            weight.register_post_accumulate_grad_hook(partial(_hand_over, master))  # type: ignore[no-untyped-call]
+            hook = partial(hand_over, master, scale=self.scale)
+            weight.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Have the model's weights follow after every step of ``optimizer``."""
         if any(self.named[name] is not weight for name, weight in self.weights.items()):
             optimizer.register_step_post_hook(lambda *_: self.publish())
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of ``loss`` to that of the masters."""
+        (loss if self.scale is None else loss * self.scale.value).backward()  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def publish(self) -> None:
@@ -50,10 +101,13 @@ class FloatMasters:
         self.publish()
 
 
-def _hand_over(master: nn.Parameter, weight: Any) -> None:
-    """Move a fresh gradient to the master."""
+def hand_over(master: nn.Parameter, weight: Any, *, scale: LossScale | None = None) -> None:
+    """Move a fresh gradient to the master, its scale taken off."""
+    fresh = weight.grad.to(master.device, torch.float32)
+    if scale is not None:
+        fresh = fresh / scale.value
     if master.grad is None:
-        master.grad = weight.grad.float()
+        master.grad = fresh
     else:
-        master.grad += weight.grad
+        master.grad += fresh
     weight.grad = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
 from danlu.corpus.store import TokenStore
@@ -17,7 +18,7 @@ from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.checkpoint import as_model, checkpoints
 from danlu.train.length import Length, arithmetic, first_guess, read_length, what_differs, write_length
 from danlu.train.memory import told_where_too_little
-from danlu.train.monitor import Heldout, Monitor
+from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Monitor
 from danlu.train.probe import probe, warm_up
 from danlu.train.run import PLAN, Run
 from danlu.train.settings import TrainSettings
@@ -29,6 +30,15 @@ class Pretrain(TrainSettings, Stage):
 
     needs: ClassVar[tuple[str, ...]] = ("tokenizer", "pack")
     resumable: ClassVar[bool] = True
+    # A raised budget is not among them: the schedule stretches with it, and so do the steps already done.
+    neutral: ClassVar[tuple[str, ...]] = ("save", "evaluations")
+
+    def progress(self, out: Path) -> str | None:
+        found = checkpoints(out / "checkpoints")
+        return f"its newest checkpoint is {found[-1].name}" if found else None
+
+    def external_files(self) -> list[Path]:
+        return self.objective.external_files()
 
     def run(self, job: Job) -> Figures:
         train = TokenStore.open(job.inputs["pack"] / "train")
@@ -55,7 +65,8 @@ class Pretrain(TrainSettings, Stage):
     def _length(self, job: Job, training: Training, heldout: Callable[[], float]) -> Length:
         """How many steps there are, from ``plan.json`` where the run has begun before."""
         path = job.out / PLAN
-        length = read_length(path)
+        # Of all other budgets the settings say it, which may be new where a changed training is to go on.
+        length = read_length(path) if self.budget.minutes is not None else None
         if length is None and self.budget.minutes is not None and checkpoints(job.out / "checkpoints"):
             raise CheckpointError(
                 f"{path} is missing or damaged, and only it says how many steps there are; "
@@ -63,7 +74,7 @@ class Pretrain(TrainSettings, Stage):
             )
         if length is not None or self.budget.minutes is None:
             if training.compiled:
-                warm_up(training, self.objective, say)
+                warm_up(training, say)
             if different := what_differs(path, arithmetic(training)):
                 say(f"this run began with {different}: the last bits of its weights will differ from then on")
         if length is None:
@@ -76,7 +87,7 @@ class Pretrain(TrainSettings, Stage):
         if self.budget.minutes is None:
             assert at_most is not None, "a budget has at least one limit"
             return Length(at_most, settled=True)
-        timed = probe(training, self.objective, say)
+        timed = probe(training, say)
         started = time.perf_counter()
         heldout()
         measuring = self.evaluations * (time.perf_counter() - started)
@@ -106,5 +117,6 @@ class Pretrain(TrainSettings, Stage):
 
 def heldout_of(settings: TrainSettings, training: Training, store: TokenStore, *, seed: int) -> Heldout:
     """What is measured on the way, of the held-out ``store``."""
-    rows = settings.reading.rows(store, Shape(settings.objective, settings.sequence), seed=seed)
-    return Heldout(settings.objective, rows, training.example, settings.sequence, training.micro_batch)
+    form = Shape(settings.objective, settings.sequence)
+    sample = settings.reading.sample(store, form, tokens=HELDOUT_TOKENS, seed=seed)
+    return Heldout(training.lesson, sample, training.example, training.micro_batch)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from torch import Tensor
 
+from danlu.errors import CheckpointError
 from danlu.log import MetricsLog, Progress, progress, read_metrics, say
-from danlu.train.checkpoint import checkpoint_step, checkpoints, load_newest
+from danlu.train.checkpoint import check_fits, checkpoint_step, checkpoints, load_newest
 from danlu.train.dropout import seed_step
 from danlu.train.guard import DivergedError, given_up
 from danlu.train.length import Length, arithmetic, write_length
 from danlu.train.loop import Hook, fit
-from danlu.train.monitor import Heldout, Monitor
+from danlu.train.monitor import Heldout, Measured, Monitor
 from danlu.train.saving import Saver, Writer, writing_beside
 from danlu.train.settings import TrainSettings
 from danlu.train.setup import Training, first_weights
@@ -119,19 +120,24 @@ class Run:
                 training.dropout.scale(self.settings.dropout_schedule.share(step, steps=steps))
 
         fit(
-            training.model, training.batches, self.settings.objective, training.optimizer, factor,
-            steps=end, start=start, before=before, clip=self.settings.clip, accept=history.guard, hooks=hooks,
+            training.model, training.batches, training.lesson, training.optimizer, factor,
+            steps=end, start=start, before=before, clip=self.settings.clip, backward=training.masters.backward,
+            accept=training.accept, hooks=hooks,
         )  # fmt: skip
 
     def _take_up(self) -> int:
         """Load the newest checkpoint; the step that it stands at, 0 where there is none."""
-        state = load_newest(self.out / "checkpoints", say)
+        folder = self.out / "checkpoints"
+        state = load_newest(folder, say)
         if state is None:
             first_weights(self.training, self.settings, seed=self.seed)
         else:
+            check_fits(state, self.training.masters.state(), self.training.optimizer, folder)
             self.training.restore(state)
             say(f"going on after step {state.step}")
         step = 0 if state is None else state.step
+        if step > self.length.steps:
+            raise CheckpointError(f"{folder} stands at step {step}, behind the {self.length.steps} of pretrain.budget")
         history = self.training.history
         history.setbacks = max(history.setbacks, self.length.setbacks)
         self._metrics.rewind(step)
@@ -162,15 +168,15 @@ class Run:
         folder = self.out / "checkpoints"
         return Saver(folder, self.training, stop, self.settings.save, writer, tokenizer=self.tokenizer)
 
-    def _heldout_loss(self) -> Callable[[], float]:
+    def _heldout_loss(self) -> Callable[[], Measured]:
         """Of the averaged weights, where there are such."""
         training = self.training
 
-        def loss() -> float:
+        def loss() -> Measured:
             if training.average is None:
-                return self.heldout.loss(training.model)
+                return self.heldout.measure(training.model)
             with training.average.swapped_in(training.masters.publish):
-                return self.heldout.loss(training.model)
+                return self.heldout.measure(training.model)
 
         return loss
 

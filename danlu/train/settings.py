@@ -10,9 +10,9 @@ from danlu.corpus.reading import Reading
 from danlu.errors import RecipeError
 from danlu.nn.config import TransformerConfig
 from danlu.nn.families import GPT, Family
-from danlu.nn.speed import CompileSetting, PrecisionSetting
+from danlu.nn.speed import CompileSetting, DeviceSetting, TrainingPrecision
 from danlu.objectives.clm import CausalLM
-from danlu.objectives.protocol import Objective
+from danlu.objectives.protocol import AnyObjective
 from danlu.optim.clipping import ClipNorm, ClippingChoice
 from danlu.optim.ema import Averaging
 from danlu.optim.muon import Muon
@@ -43,7 +43,7 @@ class TrainSettings(Settings):
 
     model: Annotated[SkipValidation[Family], OneOf("model")] = GPT()
     """The family and its size."""
-    objective: Annotated[SkipValidation[Objective], OneOf("objective")] = CausalLM()
+    objective: Annotated[SkipValidation[AnyObjective], OneOf("objective")] = CausalLM()
     """What is learned."""
     rows: Annotated[SkipValidation[Reading] | None, OneOf("rows")] = None
     """How documents become rows; by default as the objective reads them best."""
@@ -78,8 +78,14 @@ class TrainSettings(Settings):
     recompute: bool = False
     """Whether the backward pass does the blocks' forward pass again in place of keeping what it needs of it: less
     memory, a third more work (Chen et al. 2016, arXiv:1604.06174)."""
-    precision: PrecisionSetting = "auto"
-    """What the model computes in: bf16 where the processor multiplies it in hardware, else fp32, or as it says here."""
+    device: DeviceSetting = "auto"
+    """Where the model computes: on a GPU where there is one, or as it says here."""
+    precision: TrainingPrecision = "auto"
+    """What the model computes in: bf16 where it is multiplied in hardware, else fp32 (fp16 on a GPU), or as it says
+    here. Masters and the optimizer's state are float32 in all cases; fp16's loss is scaled; fp8 is for the products of
+    blocks, on GPUs that have it, where all else is bf16."""
+    offload: bool = False
+    """Whether masters and the optimizer's state stay in main memory: a GPU then holds two bytes a weight."""
     compile: CompileSetting = "auto"
     """Whether ``torch.compile`` makes the blocks faster; auto leaves it out where it would not pay."""
     save: Saves = Saves()
@@ -90,7 +96,7 @@ class TrainSettings(Settings):
     @property
     def reading(self) -> Reading:
         """How documents become rows."""
-        return self.rows if self.rows is not None else self.objective.reading
+        return self.objective.read_by(self.rows)
 
     def shape(self, vocab_size: int) -> TransformerConfig:
         """The model with the heads that the objective learns, for a tokenizer of so many tokens."""
@@ -104,6 +110,7 @@ class TrainSettings(Settings):
             raise ValueError("early_stopping needs held-out losses on the way: evaluations must be at least 1; got 0")
         try:
             shape = self.shape(2)
+            self.objective.read_by(self.rows)
         except RecipeError as error:
             raise ValueError(str(error)) from None
         if self.dropout_schedule is not None and not drops(shape):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import torch
@@ -11,10 +12,13 @@ from torch import Tensor
 from danlu.corpus.batches import MakeExample, StepBatches
 from danlu.corpus.reading import Size
 from danlu.corpus.store import TokenStore
+from danlu.nn.float8 import multiply_in_float8
 from danlu.nn.heap import keep_freed_memory
-from danlu.nn.speed import choose_dtype
+from danlu.nn.hf.folder import find_family
+from danlu.nn.hf.token_ids import decoder_start
+from danlu.nn.speed import choose_device, choose_training_dtype
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import Shape
+from danlu.objectives.protocol import Lesson, Shape
 from danlu.optim.depth import build_optimizer
 from danlu.optim.ema import AverageState, WeightAverage
 from danlu.tokenizers.vocabulary import Vocabulary
@@ -24,7 +28,7 @@ from danlu.train.dropout import Dropout
 from danlu.train.guard import Guard, check_finite
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
-from danlu.train.precision import FloatMasters
+from danlu.train.precision import OBJECTIVE, FloatMasters
 from danlu.train.settings import TrainSettings
 
 TOKENS_AT_ONCE = 2048
@@ -41,6 +45,10 @@ class Training:
     batches: StepBatches
     example: MakeExample
     """The objective's, told the vocabulary."""
+    lesson: Lesson
+    """The objective with what it needs beside its settings."""
+    own_weights: dict[str, Tensor]
+    """What the lesson's own modules begin with."""
     micro_batch: int
     """Rows at once."""
     tokens_per_step: int
@@ -51,6 +59,17 @@ class Training:
     history: History
     average: WeightAverage | None
     dropout: Dropout
+
+    def accept(self, step: int, loss: float, norm: float) -> bool:
+        """Whether a step is taken: its gradient did not overflow float16, and the guard has nothing against it.
+
+        Raises:
+            DivergedError: the guard had too much against the last ones.
+        """
+        scale = self.masters.scale
+        if scale is not None and math.isfinite(loss) and not scale.fits(norm):
+            return False
+        return self.history.guard(step, loss, norm)
 
     def after_step(self, info: StepInfo) -> None:
         """A hook: the average follows the weights."""
@@ -70,13 +89,21 @@ class Training:
         if self.average is not None:
             averaged = self.average.state()
             history["updates"], average = averaged.updates, averaged.weights
+        if self.masters.scale is not None:
+            history["scale"] = asdict(self.masters.scale)
         return TrainingState(step, self.history.tokens, weights, self.optimizer.state_dict(), history, average)
 
     def restore(self, state: TrainingState) -> None:
-        """Go on from :meth:`state`."""
+        """Go on from :meth:`state`: with the settings of now, should they have changed."""
         self.masters.load(state.weights)
+        settings = [dict(group) for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state.optimizer)
+        for group, known in zip(self.optimizer.param_groups, settings, strict=True):
+            # The learning rate and the like are the recipe's; how far it is, the checkpoint's.
+            group.update({name: value for name, value in known.items() if name not in ("params", "lr", "step")})
         self.history.load(state.history, tokens=state.tokens)
+        if self.masters.scale is not None:
+            self.masters.scale.load(state.history["scale"])
         if self.average is not None:
             self.average.load(AverageState(state.history["updates"], state.average))
 
@@ -115,11 +142,20 @@ def set_up(
     model.initialise(seed)
     for stack in model.stacks:
         stack.recompute = settings.recompute
-    dtype, precision = choose_dtype(settings.precision)
-    masters = FloatMasters(model, dtype)
+    device = choose_device(settings.device)
+    dtype, precision = choose_training_dtype(settings.precision, device)
+    if settings.precision == "fp8":
+        multiply_in_float8(model)
+    lesson = settings.objective.prepare(config, dtype=dtype, seed=seed)
+    if lesson.modules is not None:
+        lesson.modules.to(device)
+    masters = FloatMasters(model.to(device), dtype, modules=lesson.modules, offload=settings.offload)
+    own_weights = {name: weight.clone() for name, weight in masters.state().items() if name.startswith(OBJECTIVE)}
     optimizer = build_optimizer(settings.optimizer, masters.named.items(), layer_decay=settings.layer_decay)
     masters.attach(optimizer)
-    example = partial(settings.objective.example, vocabulary=vocabulary)
+    start = decoder_start(find_family(config.family), vocabulary.roles)
+    known = replace(vocabulary, roles={**vocabulary.roles, "start": start})
+    example = partial(settings.objective.example, vocabulary=known)
     micro_batch = min(settings.micro_batch or rows_at_once(settings.batch, settings.sequence), settings.batch)
     size = Size(settings.batch, micro_batch)
     reader = settings.reading.read(store, Shape(settings.objective, settings.sequence), example, size=size, seed=seed)
@@ -129,8 +165,8 @@ def set_up(
     compiling = compile_blocks(model, settings.compile, steps=steps)
     average = WeightAverage(masters.named, settings.average) if settings.average is not None else None
     return Training(
-        model, masters, optimizer, reader.batches, example, micro_batch, tokens_per_step, steps_per_epoch, precision,
-        compiling, History(Guard(settings.anomalies)), average, Dropout(model),
+        model, masters, optimizer, reader.batches, example, lesson, own_weights, micro_batch, tokens_per_step,
+        steps_per_epoch, precision, compiling, History(Guard(settings.anomalies)), average, Dropout(model),
     )  # fmt: skip
 
 
@@ -154,7 +190,7 @@ def first_weights(training: Training, settings: TrainSettings, *, seed: int) -> 
     """Have ``training`` be as if no step had been done, whatever was."""
     fresh = Transformer(training.model.config)
     fresh.initialise(seed)
-    weights = {name: weight.detach() for name, weight in fresh.named_parameters()}
+    weights = {name: weight.detach() for name, weight in fresh.named_parameters()} | training.own_weights
     training.optimizer.load_state_dict({"state": {}, "param_groups": training.optimizer.state_dict()["param_groups"]})
     training.masters.load(weights)
     training.history.load({}, tokens=0)

@@ -158,3 +158,31 @@ def test_no_tokens_have_no_loss_and_no_gradients(shape: tuple[int, int], fields:
     assert loss.shape == () and loss.dtype == torch.float32 and loss.item() == 0
     for leaf, gradient in zip([hidden, *head.parameters()], gradients(loss, hidden, *head.parameters()), strict=True):
         assert gradient.shape == leaf.shape and gradient.dtype == leaf.dtype and not gradient.any()
+
+
+def written_out(logits_NV: Tensor, targets_N: Tensor, smoothing: float, z_loss: float) -> Tensor:
+    """Smoothed cross entropy as torch has it, and the squared logarithm of the softmax's denominator."""
+    scored = targets_N >= 0
+    smoothed = F.cross_entropy(logits_NV, targets_N, ignore_index=-100, reduction="sum", label_smoothing=smoothing)
+    return smoothed + z_loss * logits_NV[scored].exp().sum(-1).log().square().sum()
+
+
+@pytest.mark.parametrize("cap", [None, 5.0, 40.0])
+@pytest.mark.parametrize(("smoothing", "z_loss"), [(0.1, 0.0), (0.0, 0.01), (0.3, 0.5)])
+@pytest.mark.parametrize("few", [4, 1000])
+def test_smoothing_and_z_loss_equal_their_definitions(
+    cap: float | None, smoothing: float, z_loss: float, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss, and the gradients of hidden states, weight and bias, of logits in float64."""
+    monkeypatch.setattr(head_module, "rows_at_once", lambda _, logits=0: few if logits else 7)
+    head = make_head(cap, bias=True)
+    hidden = torch.randn(3, 10, 24, requires_grad=True)
+    targets = torch.randint(0, 53, (3, 10))
+    targets[1, 2:6] = -100
+    ours = head.loss(hidden, targets, smoothing=smoothing, z_loss=z_loss)
+    wide = [each.detach().double().requires_grad_() for each in (hidden, head.weight, head.bias)]
+    logits = soft_cap(wide[0] @ wide[1].T + wide[2], cap)
+    expected = written_out(logits.flatten(0, 1), targets.flatten(), smoothing, z_loss)
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-6)
+    for got, want in zip(gradients(ours, hidden, head.weight, head.bias), gradients(expected, *wide), strict=True):
+        assert (got - want).abs().max() <= 2e-6 * want.abs().max()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from danlu.runs import Job, run_stages
 from danlu.train.budget import Budget
 from danlu.train.pretrain import Pretrain
 from danlu.train.setup import Training, set_up
+
+# Processes that a test starts find ranks.py by its name, and so do the tests.
+sys.path.insert(0, str(Path(__file__).parent))
 
 WORDS = ("to", "be", "or", "not", "that", "is", "the", "question", "whether", "nobler", "in", "mind", "suffer")
 

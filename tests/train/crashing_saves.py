@@ -138,7 +138,7 @@ class Faults:
         return self._found()
 
     def refused(self, moment: int, number: int, *, lasting: bool) -> int | None:
-        """The step found when this call and, if lasting, those after it fail; no half of the new one is left."""
+        """The step that is found when this call and, if lasting, those after it fail; no half is left."""
         self._fresh()
         before, seen = {path.name for path in self.checkpoints.glob("*")}, 0
 

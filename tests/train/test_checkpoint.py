@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,49 +105,99 @@ def test_a_checkpoint_loads_in_stock_transformers(make_training: MakeTraining, t
     assert AutoTokenizer.from_pretrained(path).decode(AutoTokenizer.from_pretrained(path)("to be").input_ids) == "to be"
 
 
-def damage(path: Path, randoms: random.Random) -> tuple[str, str]:
-    """Do something bad to one file of a checkpoint; its name, and what was done."""
-    file = randoms.choice(sorted(p for p in path.rglob("*") if p.is_file()))
-    data = bytearray(file.read_bytes())
-    kind = randoms.choice(["flip", "flip", "flip", "cut", "cut", "append", "zero", "delete"])
+Files = dict[str, bytes]
+"""What is in a checkpoint, by name."""
+
+
+def read(path: Path) -> Files:
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
+
+
+def damage_bytes(data: bytearray, kind: str, randoms: random.Random) -> None:
+    place = randoms.randrange(len(data))
     if kind == "flip":
-        data[randoms.randrange(len(data))] ^= 1 << randoms.randrange(8)
+        data[place] ^= 1 << randoms.randrange(8)
     elif kind == "cut":
-        del data[randoms.randrange(len(data)) :]
+        del data[place:]
     elif kind == "append":
-        data += bytes([randoms.randrange(256)])
+        data += randoms.randbytes(randoms.randint(1, 600))
+    elif kind == "hole":
+        del data[place : place + randoms.randint(1, 600)]
     elif kind == "zero":  # what a file system may leave of a block after the power failed
-        start = randoms.randrange(len(data))
-        data[start:] = bytes(len(data) - start) if any(data[start:]) else b"\1" * (len(data) - start)
-    file.write_bytes(data)
+        data[place:] = bytes(len(data) - place) if any(data[place:]) else b"\1" * (len(data) - place)
+
+
+def damage(path: Path, files: Files, other: Files, randoms: random.Random) -> tuple[set[str], str]:
+    """Do something bad to a checkpoint; the files that may be named for it, and what was done."""
+    name = randoms.choice(list(files))
+    kind = randoms.choice(["flip", "flip", "flip", "cut", "cut", "append", "hole", "zero", "delete", "swap", "older"])
+    data = bytearray(files[name])
+    damage_bytes(data, kind, randoms)
+    (path / name).write_bytes(data)
     if kind == "delete":
-        file.unlink()
-    return file.relative_to(path).as_posix(), kind
+        (path / name).unlink()
+    elif kind == "older":  # the file of the checkpoint before; all of them where it is the same
+        for each in files if other[name] == files[name] else [name]:
+            (path / each).write_bytes(other[each])
+        return ({"training/state.json"} if other[name] == files[name] else {name}), kind
+    elif kind == "swap":
+        second = randoms.choice([each for each in files if each != name])
+        (path / name).write_bytes(files[second])
+        (path / second).write_bytes(files[name])
+        return {name, second}, kind
+    return {name}, kind
 
 
-def test_a_hundred_random_damages_are_found_and_named(
-    saved: tuple[Path, dict[int, TrainingState], Training], tmp_path: Path
+def test_a_thousand_random_damages_are_found_and_named_and_the_one_before_is_used(
+    saved: tuple[Path, dict[int, TrainingState], Training], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, states, _ = saved
-    randoms = random.Random(11)
-    for number in range(100):
-        work = tmp_path / "work"
-        shutil.rmtree(work, ignore_errors=True)
-        shutil.copytree(folder, work)
-        newest = work / "step-00000020"
-        name, kind = damage(newest, randoms)
+    real = checkpoint._load
+    # Every twentieth is really loaded; of the others it is enough which one it would be.
+    monkeypatch.setattr(checkpoint, "_load", lambda path: states[int(path.name[5:])] if number % 20 else real(path))
+    newest, older = folder / "step-00000020", folder / "step-00000010"
+    files, other = read(newest), read(older)
+    randoms, done = random.Random(11), Counter[str]()
+    for number in range(1000):
+        names, kind = damage(newest, files, other, randoms)
         lines: list[str] = []
-        loaded = load_newest(work, lines.append)
-        assert loaded is not None, (number, name, kind)
-        assert loaded.step == 10, (number, name, kind)
-        assert same(loaded.weights, states[10].weights)
-        assert same(loaded.optimizer["state"], states[10].optimizer["state"])
+        loaded = load_newest(folder, lines.append)
+        assert loaded is not None and loaded.step == 10, (number, names, kind)
+        if number % 20 == 0:
+            assert same(loaded.weights, states[10].weights)
+            assert same(loaded.optimizer["state"], states[10].optimizer["state"])
         [line] = lines
         assert line.startswith(f"checkpoint {newest} is damaged ("), line
         assert line.endswith("; going on from step-00000010"), line
         # A damaged manifest may name a file that is not there; every other damage is at the file it names.
-        assert name in line or name == "manifest.json", (line, name, kind)
-        assert [path.name for path in sorted(work.iterdir())] == ["step-00000010"]
+        assert "manifest.json" in names or any(name in line for name in names), (line, names, kind)
+        assert not newest.exists() and sorted(folder.iterdir()) == [older]
+        done[kind] += 1
+        (newest / "training").mkdir(parents=True)
+        for name, data in files.items():
+            (newest / name).write_bytes(data)
+    assert min(done.values()) > 50, done
+    assert len(done) == 8
+    number = 0
+    undamaged = load_newest(folder, pytest.fail)
+    assert undamaged is not None and undamaged.step == 20
+
+
+def test_two_damaged_at_once_are_both_named(saved: tuple[Path, dict[int, TrainingState], Training]) -> None:
+    folder, _, _ = saved
+    shutil.copytree(folder / "step-00000020", folder / "step-00000030")
+    state = (folder / "step-00000030" / "training" / "state.json").read_text().replace('"step": 20', '"step": 30')
+    (folder / "step-00000030" / "training" / "state.json").write_text(state)
+    (folder / "step-00000020" / "model.safetensors").unlink()
+    lines: list[str] = []
+    loaded = load_newest(folder, lines.append)
+    assert loaded is not None and loaded.step == 10
+    assert lines == [
+        f"checkpoint {folder / 'step-00000030'} is damaged (training/state.json is not what was written); "
+        "going on from step-00000020",
+        f"checkpoint {folder / 'step-00000020'} is damaged (model.safetensors is missing); going on from step-00000010",
+    ]
+    assert [path.name for path in folder.iterdir()] == ["step-00000010"]
 
 
 def test_every_byte_of_the_manifest_counts(saved: tuple[Path, dict[int, TrainingState], Training]) -> None:
@@ -159,6 +210,9 @@ def test_every_byte_of_the_manifest_counts(saved: tuple[Path, dict[int, Training
         flipped = bytes([whole[place] ^ 1 << place % 8])
         manifest.write_bytes(whole[:place] + flipped + whole[place + 1 :])
         assert checkpoint.find_damage(manifest.parent) is not None, place
+    first, *_ = whole.decode().splitlines(keepends=True)[1:]
+    manifest.write_bytes(whole.replace(first.encode(), first.encode() * 2))  # as a flipped bit in a name may make it
+    assert checkpoint.find_damage(manifest.parent) == "manifest.json is missing or damaged"
     manifest.write_bytes(b"{}\n")
     assert checkpoint.find_damage(manifest.parent) == "manifest.json is missing or damaged"
     manifest.write_bytes(whole)
@@ -198,6 +252,19 @@ def test_a_disk_that_cannot_read_is_a_damage_too(
     assert loaded is not None
     assert loaded.step == 10
     assert "model.safetensors cannot be read: Input/output error" in lines[0]
+
+
+def test_a_manifest_that_the_disk_cannot_read_is_a_damage_too(
+    saved: tuple[Path, dict[int, TrainingState], Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_bytes(path: Path) -> bytes:
+        if path == saved[0] / "step-00000020" / "manifest.json":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(path)
+
+    real = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    assert checkpoint.find_damage(saved[0] / "step-00000020") == "manifest.json cannot be read: Input/output error"
 
 
 def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:

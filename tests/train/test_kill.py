@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -9,8 +10,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +24,8 @@ from danlu.runs import run_stages
 from danlu.train.checkpoint import checkpoints
 
 STEPS = 60
+Process = Any
+"""One that was started, or :class:`Fork`, which is alike."""
 
 
 def start(run_dir: Path, packed: Path, *overrides: str, threads: int = 1) -> subprocess.Popen[str]:
@@ -65,7 +70,7 @@ def metrics(run_dir: Path) -> int:
         return 0
 
 
-def strike_when(process: subprocess.Popen[str], moment: Callable[[], bool], number: signal.Signals) -> bool:
+def strike_when(process: Process, moment: Callable[[], bool], number: signal.Signals) -> bool:
     """Send ``number`` once ``moment`` has come; False where the process ended before."""
     while process.poll() is None:
         if moment():
@@ -110,55 +115,153 @@ def random_moment(run_dir: Path, randoms: random.Random, *, during_save: bool) -
     return during_a_save(run_dir, randoms.randrange(9)) if during_save else after_steps(run_dir, randoms.randint(1, 8))
 
 
-def kill_once(run_dir: Path, packed: Path, moment: Callable[[], bool]) -> bool:
-    """Start, kill -9 at this moment; False where the training came to its end first."""
-    process = start(run_dir, packed)
+class Forks:
+    """Starts danlu in processes that have everything imported, so that a kill takes no seconds of start-up."""
+
+    def __init__(self, packed: Path, folder: Path) -> None:
+        self.packed, self.folder, self.started = packed, folder, 0
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self.program = subprocess.Popen(
+            [sys.executable, Path(__file__).parent / "forking_danlu.py"],
+            env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def ask(self, **question: object) -> int | None:
+        assert self.program.stdin is not None and self.program.stdout is not None
+        print(json.dumps(question), file=self.program.stdin, flush=True)
+        answer: int | None = json.loads(self.program.stdout.readline())
+        return answer
+
+    def start(self, run_dir: Path, *overrides: str) -> Fork:
+        self.started += 1
+        out = self.folder / f"process-{self.started}"
+        command = ["pretrain", str(self.packed / "recipe.yaml"), f"run_dir={run_dir}", *overrides]
+        pid = self.ask(start=command, out=str(out))
+        assert pid is not None
+        return Fork(self, pid, out)
+
+
+@dataclass
+class Fork:
+    """One of them, with the methods of ``subprocess.Popen``."""
+
+    forks: Forks
+    pid: int
+    out: Path
+    returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = self.forks.ask(poll=self.pid)
+        return self.returncode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        until = time.monotonic() + timeout
+        while self.poll() is None:
+            assert time.monotonic() < until
+            time.sleep(0.002)
+        return Path(f"{self.out}.out").read_text(), Path(f"{self.out}.err").read_text()
+
+
+@pytest.fixture(scope="module")
+def forks(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    forks = Forks(packed, tmp_path_factory.mktemp("forks"))
+    yield forks
+    assert forks.program.stdin is not None and forks.program.stdout is not None
+    forks.program.stdin.close()
+    forks.program.wait(timeout=60)
+    forks.program.stdout.close()
+
+
+BESIDE = "pretrain.save={steps: 5, background: true}"
+"""Nothing in the result changes with it, so one process of a run may save this way and the next the other way."""
+
+
+def kill_once(process: Process, moment: Callable[[], bool]) -> bool:
+    """kill -9 at this moment; False where the training came to its end first."""
     struck = strike_when(process, moment, signal.SIGKILL)
     _, err = process.communicate(timeout=300)
     assert process.returncode == (-signal.SIGKILL if struck else 0), err
     return struck
 
 
-def test_killed_five_times(packed: Path, tmp_path: Path, straight: dict[str, bytes]) -> None:
-    run_dir, randoms = copy(packed, tmp_path), random.Random(3)
-    for during_save in (False, True, False, True):
-        assert kill_once(run_dir, packed, random_moment(run_dir, randoms, during_save=during_save))
-    assert kill_once(run_dir, packed, after_steps(run_dir, 11))  # two saves later: there is one before the newest
-    *_, newest = checkpoints(run_dir / "pretrain" / "checkpoints")
-    weights = newest / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1])
-    code, out, err = finish(run_dir, packed)
-    assert code == 0, err
-    assert f"checkpoint {newest} is damaged (model.safetensors is not what was written); going on from step-" in out
-    assert result(run_dir) == straight
-    assert [line["step"] for line in read_metrics(run_dir / "pretrain")] == list(range(1, STEPS + 1))
-    seconds = [line["seconds"] for line in read_metrics(run_dir / "pretrain")]
-    assert seconds == sorted(set(seconds))
-    assert not list((run_dir / "pretrain" / "checkpoints").glob(".*"))
+def kill_often(
+    count: int, forks: Forks, packed: Path, tmp_path: Path, straight: dict[str, bytes], *, real_every: int
+) -> None:
+    """Kill ``count`` times: after some steps, during a save, at any time at all; saving in the training and beside it.
 
-
-@pytest.mark.slow
-def test_killed_fifty_times(packed: Path, tmp_path: Path, straight: dict[str, bytes]) -> None:
-    """Every third kill at any time at all, from the first import to the last line."""
+    Each time that the training comes to its end, that is the undisturbed one's, and another begins. Every
+    ``real_every``-th process is started as a user would.
+    """
     randoms, kills, ends = random.Random(5), 0, 0
     run_dir = copy(packed, tmp_path / "0")
-    while kills < 50:
-        if kills % 3 == 2:
-            process = start(run_dir, packed)
-            until = time.monotonic() + randoms.uniform(0, 10)
-            struck = strike_when(process, lambda until=until: time.monotonic() > until, signal.SIGKILL)  # type: ignore[misc]
-            process.communicate(timeout=300)
-        else:
-            struck = kill_once(run_dir, packed, random_moment(run_dir, randoms, during_save=kills % 3 == 1))
+    while kills < count:
+        settings = (BESIDE,) if randoms.random() < 0.5 else ()
+        real = kills % real_every == real_every - 1
+        until = time.monotonic() + randoms.uniform(0, 10 if real else 1.5)
+        moments: list[Callable[[], bool]] = [
+            random_moment(run_dir, randoms, during_save=False),
+            random_moment(run_dir, randoms, during_save=True),
+            lambda until=until: time.monotonic() > until,  # type: ignore[misc]
+        ]
+        process = start(run_dir, packed, *settings) if real else forks.start(run_dir, *settings)
+        struck = kill_once(process, moments[kills % 3])
         kills += struck
         if not struck:
             ends += 1
             assert result(run_dir) == straight
             run_dir = copy(packed, tmp_path / str(ends))
-    code, _, err = finish(run_dir, packed)
-    assert code == 0, err
+    process = forks.start(run_dir)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
     assert result(run_dir) == straight
-    assert ends >= 2
+    assert not list((run_dir / "pretrain" / "checkpoints").glob(".*"))
+
+
+def test_killed_again_and_again(forks: Forks, packed: Path, tmp_path: Path, straight: dict[str, bytes]) -> None:
+    """With the four at known places below, twenty kills in all."""
+    kill_often(16, forks, packed, tmp_path, straight, real_every=8)
+
+
+@pytest.mark.slow
+def test_killed_two_hundred_times(forks: Forks, packed: Path, tmp_path: Path, straight: dict[str, bytes]) -> None:
+    kill_often(200, forks, packed, tmp_path, straight, real_every=20)
+
+
+@pytest.mark.parametrize("settings", [(), (BESIDE,)], ids=["in the training", "beside it"])
+def test_resumed_thrice_within_an_epoch_and_again_in_a_later_one(
+    settings: tuple[str, ...], forks: Forks, packed: Path, tmp_path: Path, straight: dict[str, bytes]
+) -> None:
+    """An epoch has 21.5 steps; the newest checkpoint is damaged on the way, and the one before it is used."""
+    run_dir, going_on = copy(packed, tmp_path), []
+    folder = run_dir / "pretrain" / "checkpoints"
+    for step in (5, 10, 15, 30):
+
+        def saved(step: int = step) -> bool:
+            return any(int(path.name[5:]) >= step for path in checkpoints(folder))
+
+        process = forks.start(run_dir, *settings)
+        assert strike_when(process, saved, signal.SIGKILL)
+        out, _ = process.communicate(timeout=300)
+        going_on += [int(line.split()[-1]) for line in out.splitlines() if line.startswith("going on after step")]
+    newest = checkpoints(folder)[-1]
+    weights = newest / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    process = forks.start(run_dir, *settings)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert f"checkpoint {newest} is damaged (model.safetensors is not what was written); going on from step-" in out
+    [first, second, third] = going_on
+    assert 5 <= first < second < third <= 20, "three within the first epoch"
+    last = next(int(line.split()[-1]) for line in out.splitlines() if line.startswith("going on after step"))
+    assert 22 < last < 43
+    assert result(run_dir) == straight
+    assert [line["step"] for line in read_metrics(run_dir / "pretrain")] == list(range(1, STEPS + 1))
+    seconds = [line["seconds"] for line in read_metrics(run_dir / "pretrain")]
+    assert seconds == sorted(set(seconds))
 
 
 def test_sigterm_saves_this_step_and_says_so(packed: Path, tmp_path: Path, straight: dict[str, bytes]) -> None:

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from danlu.corpus.store import TokenStore
 from danlu.errors import CheckpointError, DanluError, OutputError
 from danlu.log import read_metrics
 from danlu.nn.hf.folder import load_model
+from danlu.objectives.clm import CausalLM
+from danlu.optim.adamw import AdamW
+from danlu.optim.muon import Muon
 from danlu.optim.schedules import Cosine, WarmupStableDecay
 from danlu.runs import Job
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -24,10 +28,10 @@ from danlu.train import pretrain as module
 from danlu.train import probe as probe_module
 from danlu.train import run as run_module
 from danlu.train.budget import Budget
-from danlu.train.checkpoint import checkpoints, save_checkpoint
+from danlu.train.checkpoint import TrainingState, checkpoints, save_checkpoint
 from danlu.train.length import Length, read_length
-from danlu.train.loop import StepInfo
-from danlu.train.pretrain import Pretrain
+from danlu.train.loop import StepInfo, fit
+from danlu.train.pretrain import Pretrain, take_up
 from danlu.train.probe import Probe
 from danlu.train.setup import Training
 
@@ -331,3 +335,46 @@ def test_a_full_disk_is_an_error_only_at_the_end(
     assert [path.name for path in checkpoints(out / "checkpoints")] == ["step-00000003"]
     assert not (out / "model").exists()
     assert result(train(*SHORT)) == result(straight)
+
+
+@pytest.mark.parametrize("optimizer", [AdamW, Muon])
+def test_going_on_with_another_learning_rate_takes_it_and_keeps_the_moments(
+    optimizer: Any, make_training: Callable[..., Training], tmp_path: Path
+) -> None:
+    before, after = make_training(optimizer=optimizer(lr=0.25)), make_training(optimizer=optimizer(lr=0.5), seed=9)
+    fit(before.model, before.batches, CausalLM(), before.optimizer, lambda step: 1.0, steps=3)
+    state = TrainingState(3, 30, before.masters.state(), before.optimizer.state_dict())
+    save_checkpoint(tmp_path, state, before.model.config)
+    assert take_up(after, tmp_path) == (3, 30)
+    assert after.optimizer.param_groups[0]["lr_scale"] == 0.5
+    assert after.optimizer.param_groups[0].get("step") == before.optimizer.param_groups[0].get("step")
+    [was, now] = [each.optimizer.state_dict()["state"] for each in (before, after)]
+    assert all(torch.equal(now[key][name], was[key][name]) for key in was for name in was[key])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (["pretrain.model.dim=64"], r"holds another model: embedding\.weight is \[\d+, 32\] there, \[\d+, 64\] in"),
+        (
+            ["pretrain.model.layers=1"],
+            r"holds another model: decoder\.blocks\.1\.[^ ]* is \[[^]]*\] there, nothing in the recipe",
+        ),
+        (["pretrain.optimizer=adamw"], r"holds the state of another optimizer than pretrain\.optimizer$"),
+        (["pretrain.budget.steps=4"], r"stands at step 6, behind the 4 of pretrain\.budget$"),
+    ],
+)
+def test_a_checkpoint_that_the_new_settings_cannot_go_on_from_is_one_clear_line(
+    overrides: list[str], problem: str, train: Train, unplug: Callable[..., None]
+) -> None:
+    unplug(7, *SHORT)
+    with pytest.raises(CheckpointError, match=problem) as caught:
+        train(*SHORT, *overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_going_on_with_more_steps_does_them(train: Train, unplug: Callable[..., None]) -> None:
+    unplug(7, *SHORT)
+    longer = train(*SHORT, "pretrain.budget.steps=20")
+    assert [line["step"] for line in read_metrics(longer.out)] == list(range(1, 21))
+    assert checkpoints(longer.out / "checkpoints")[-1].name == "step-00000020"

@@ -54,5 +54,12 @@ def _check(model: Transformer, folder: Path, dtype: torch.dtype) -> None:
         weight.copy_(weight.to(dtype))
     count = min(CHECKED_TOKENS, model.config.max_length)
     tokens_BT = torch.arange(count)[None] * 7919 % model.config.vocab_size
-    if not torch.equal(model.head(model(tokens_BT)), written.head(written(tokens_BT))):
+    if not torch.equal(_logits(model, tokens_BT), _logits(written, tokens_BT)):
         raise CheckpointError(f"{folder} does not hold the model that was written to it; is the disk sound?")
+
+
+def _logits(model: Transformer, tokens_BT: torch.Tensor) -> torch.Tensor:
+    """Of a decoder with an encoder, of what it writes after reading the same."""
+    both = model.encoder is not None and model.decoder is not None
+    logits: torch.Tensor = model.head(model(tokens_BT, memory=model.encode(tokens_BT) if both else None))
+    return logits

@@ -23,13 +23,18 @@ def token_ids(config: TransformerConfig, family: FolderFamily, roles: Mapping[st
     padding = roles.get("pad", end)
     if config.encoder is not None and config.decoder is not None:
         ids["pad_token_id"] = padding
-        ids["decoder_start_token_id"] = padding if family.decoder_start == "pad" else end
+        ids["decoder_start_token_id"] = decoder_start(family, roles)
         return ids, ids
     if config.encoder is not None:
         ids |= {f"{role}_token_id": roles.get(role) for role in ("cls", "sep", "mask")}
     # Padding is named, because some families have a padding token by default, which is then never learned.
     written = {**ids, "pad_token_id": roles.get("pad")}
     return written, {"bos_token_id": ids["bos_token_id"], "eos_token_id": end, "pad_token_id": padding}
+
+
+def decoder_start(family: FolderFamily, roles: Mapping[str, int]) -> int:
+    """The token that a decoder with an encoder starts from."""
+    return roles.get("pad", roles["eot"]) if family.decoder_start == "pad" else roles["eot"]
 
 
 def input_names(config: TransformerConfig) -> list[str]:

@@ -1,0 +1,226 @@
+"""Two sides or more that train on documents, in turn, in fresh processes: tokens a second, memory, loss curves."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from process import in_fresh_process
+from report import Comparison, NotMeasuredError, compare, say, table, text_plot
+
+if TYPE_CHECKING:
+    from danlu.optim.adamw import AdamW
+    from danlu.train.pretrain import Pretrain
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every side has to do."""
+
+    run: Path
+    """A run folder in which ``clean``, ``tokenizer`` and ``pack`` are done."""
+    steps: int
+    """In all, those that warm up included."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a side did; ``seconds`` and ``tokens`` of every step but the first, which is never a measurement."""
+
+    losses: list[float]
+    seconds: list[float]
+    tokens: list[int]
+    """Padding not counted."""
+    parameters: int
+    how: str
+
+
+@dataclass(frozen=True)
+class Round:
+    """One side in one round."""
+
+    outcome: Outcome
+    tokens_per_second: float
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class Turns:
+    """How often and how long the sides run."""
+
+    rounds: int
+    steps: int
+    warmup: int
+
+    @classmethod
+    def from_command(cls, docstring: str | None) -> Turns:
+        """What the command line says."""
+        parser = argparse.ArgumentParser(description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("--rounds", type=int, default=3, help="how often each side runs (default %(default)s)")
+        parser.add_argument("--steps", type=int, default=24, help="steps that are timed (default %(default)s)")
+        parser.add_argument("--warmup", type=int, default=12, help="steps before them, not timed (default %(default)s)")
+        options = parser.parse_args()
+        if min(options.rounds, options.steps, options.warmup) < 1:
+            parser.error("--rounds, --steps and --warmup must be at least 1")
+        return cls(options.rounds, options.steps, options.warmup)
+
+
+Side = Callable[[], Round]
+
+
+def adamw() -> AdamW:
+    """Danlu's, with the same numbers as the Trainer's."""
+    from danlu.optim.adamw import AdamW
+
+    return AdamW(lr=1e-3, betas=(0.9, 0.98), eps=1e-8, weight_decay=0.01)
+
+
+def train(settings: Pretrain, work: Work, *, seed: int) -> Outcome:
+    """What ``danlu pretrain`` does with these settings, its steps timed."""
+    from danlu.corpus.store import TokenStore
+    from danlu.tokenizers.tokenizer import Tokenizer
+    from danlu.tokenizers.vocabulary import Vocabulary
+    from danlu.train.loop import StepInfo, fit
+    from danlu.train.setup import set_up
+
+    vocabulary = Vocabulary.of(Tokenizer.load(work.run / "tokenizer"))
+    training = set_up(settings, TokenStore.open(work.run / "pack" / "train"), vocabulary=vocabulary, seed=seed)
+    infos: list[StepInfo] = []
+    marks: list[float] = []
+
+    def note(info: StepInfo) -> None:
+        infos.append(info)
+        marks.append(time.perf_counter())
+
+    fit(
+        training.model, training.batches, settings.objective, training.optimizer,
+        lambda step: settings.schedule.factor(step, steps=work.steps),
+        steps=work.steps, clip=settings.clip, backward=training.masters.backward, hooks=(note,),
+    )  # fmt: skip
+    return Outcome(
+        [info.loss for info in infos], between(marks), [info.tokens for info in infos[1:]],
+        sum(weight.numel() for weight in training.model.parameters()), f"{training.precision}; {training.compilation}",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What Hugging Face's Trainer is given."""
+
+    model: Any
+    examples: Sequence[Mapping[str, Any]]
+    collator: Any
+    tokens_in: Callable[[Mapping[str, Any]], int]
+    """How many tokens of a batch are no padding."""
+    batch: int
+    """Examples a step."""
+    settings: Mapping[str, Any]
+    """Of ``TrainingArguments``, beside those here."""
+
+
+ADAM = {"learning_rate": 1e-3, "adam_beta1": 0.9, "adam_beta2": 0.98, "adam_epsilon": 1e-8, "weight_decay": 0.01,
+        "max_grad_norm": 1.0, "lr_scheduler_type": "linear"}  # fmt: skip
+"""Of all sides; the learning rate falls linearly to 0 over all steps."""
+TUNED = {"torch_compile": True, "optim": "adamw_torch_fused", "dataloader_pin_memory": False, "disable_tqdm": True,
+         "logging_strategy": "no"}  # fmt: skip
+
+
+def hugging_face(peer: Peer, work: Work, *, seed: int) -> Outcome:
+    """What Hugging Face's Trainer does with it, its steps timed."""
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+    losses: list[float] = []
+    tokens: list[int] = []
+    marks: list[float] = []
+
+    class Watched(Trainer):  # type: ignore[misc]
+        def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            tokens.append(peer.tokens_in(inputs))
+            loss = super().training_step(model, inputs, *args, **kwargs)
+            losses.append(float(loss))
+            return loss
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            marks.append(time.perf_counter())
+
+    with TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder, max_steps=work.steps, per_device_train_batch_size=peer.batch, save_strategy="no",
+            use_cpu=True, seed=seed, remove_unused_columns=False, **{**ADAM, **peer.settings},
+        )  # fmt: skip
+        Watched(
+            model=peer.model, args=arguments, train_dataset=peer.examples, data_collator=peer.collator,
+            callbacks=[Clock()],
+        ).train()  # fmt: skip
+    precision = "bf16 by autocast" if arguments.bf16 else "fp32"
+    compiled = "compiled by torch.compile" if arguments.torch_compile else "not compiled"
+    parameters = sum(weight.numel() for weight in peer.model.parameters())
+    return Outcome(losses, between(marks), tokens[1:], parameters, f"{precision}; {compiled}")
+
+
+def run_side(work: Work, warmup: int, side: Callable[..., Outcome], *how: str) -> Round:
+    """One side in a fresh process; over all timed steps together, for steps hold different numbers of tokens."""
+    outcome, peak = in_fresh_process(side, work, *how)
+    seconds, tokens = outcome.seconds[warmup - 1 :], outcome.tokens[warmup - 1 :]
+    if len(outcome.losses) != work.steps or len(seconds) != work.steps - warmup:
+        raise NotMeasuredError(f"{side.__name__} did {len(outcome.losses)} steps of {work.steps}")
+    return Round(outcome, sum(tokens) / sum(seconds), peak)
+
+
+def in_turn(sides: Mapping[str, Side], rounds: int) -> dict[str, list[Round]]:
+    """All sides, one after the other, and so on; every second round backwards."""
+    results: dict[str, list[Round]] = {name: [] for name in sides}
+    for number in range(rounds):
+        order = list(sides)[:: -1 if number % 2 else 1]  # so that no side always runs on a warm machine
+        for name in order:
+            results[name].append(sides[name]())
+            say(f"round {number + 1}: {name}: {results[name][-1].tokens_per_second:,.0f} tokens/s")
+    return results
+
+
+def compare_sides(
+    what: str, results: Mapping[str, Sequence[Round]], ours: str, targets: Mapping[str, float]
+) -> list[Comparison]:
+    """The speed of ``ours`` beside each peer's, and what is wanted; memory beside the first peer's."""
+    comparisons = []
+    for peer, target in targets.items():
+        mine, theirs = ([run.tokens_per_second for run in results[name]] for name in (ours, peer))
+        comparison = compare(f"{what} speed: {ours} / {peer}", mine, theirs, unit="tokens/s")
+        least, greatest = comparison.spread
+        met = "met" if comparison.ratio >= target else "MISSED"
+        ratio = f"{comparison.ratio:.2f} ({least:.2f} to {greatest:.2f})"
+        say(f"{comparison.benchmark}: {ratio}; wanted at least {target}: {met}")
+        comparisons.append(comparison)
+    peer = next(iter(targets))
+    mine, theirs = ([run.peak_bytes / 1e6 for run in results[name]] for name in (ours, peer))
+    return [*comparisons, compare(f"{what} peak memory: {ours} / {peer}", mine, theirs, unit="MB")]
+
+
+def say_results(results: Mapping[str, Sequence[Round]]) -> None:
+    """A table of speed and memory, and the loss curves over one another."""
+    rows = [["side", "tokens/s", "least", "greatest", "tokens a step", "peak MB", "parameters", "last loss"]]
+    for name, runs in results.items():
+        speeds, outcome = [run.tokens_per_second for run in runs], runs[0].outcome
+        rows.append([
+            name, f"{median(speeds):,.0f}", f"{min(speeds):,.0f}", f"{max(speeds):,.0f}",
+            f"{sum(outcome.tokens) / len(outcome.tokens):,.0f}",
+            f"{median(run.peak_bytes for run in runs) / 1e6:,.0f}", f"{outcome.parameters:,}",
+            f"{outcome.losses[-1]:.3f}",
+        ])  # fmt: skip
+    say(f"\n{table(rows)}\n")
+    for name, runs in results.items():
+        say(f"{name}: {runs[0].outcome.how}")
+    say(f"\n{text_plot({name: runs[0].outcome.losses for name, runs in results.items()})}\n")
+
+
+def between(marks: Sequence[float]) -> list[float]:
+    """Seconds from each mark to the next."""
+    return [after - before for before, after in pairwise(marks)]

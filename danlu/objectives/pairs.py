@@ -1,0 +1,149 @@
+"""Pairs of sentences beside masked tokens: does the second follow the first, or in which order do they stand?
+
+Axes: B rows, T tokens, D model width, P pairs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from danlu.corpus.batches import IGNORE, Batch, Example
+from danlu.corpus.marks import BITS, SENTENCE, Marks, Unit
+from danlu.corpus.rows import Ints, Piece, Widths
+from danlu.corpus.store import TokenStore
+from danlu.errors import InputError
+from danlu.nn.config import TransformerConfig
+from danlu.nn.families.encoders import with_pair_head
+from danlu.nn.transformer import Transformer
+from danlu.objectives.mlm import MaskedLM
+from danlu.objectives.words import hidden_states, word_loss
+from danlu.tokenizers.vocabulary import Vocabulary
+
+TRUE, FALSE = 0, 1
+"""Labels of pairs, as of ``BertForPreTraining``: the second follows the first, or does not."""
+LOOK_BACK = 256
+"""Tokens within which the beginning of a sentence is looked for."""
+
+Side = tuple[Ints, Marks]
+"""Tokens and their marks."""
+
+
+class Pairs(MaskedLM):
+    """What next-sentence and sentence-order prediction share: ``[cls] A [sep] B [sep]`` of token types 0 and 1.
+
+    A piece of a document is parted at a sentence of it, any alike; a piece of one sentence in its middle, so that
+    none is lost and both labels are as frequent there too.
+    """
+
+    short_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of the examples that are cut to a random length, as BERT's ``short_seq_prob``; their rows stay padded
+    there, which costs about half of this share."""
+    pair_weight: float = Field(default=1.0, ge=0)
+    """What the loss of the pairs is multiplied by beside that of the tokens."""
+
+    @property
+    def marks(self) -> tuple[Unit, ...]:
+        return tuple(unit for unit in BITS if unit in {*self.units.marks, "sentences"})
+
+    def widths(self, body: Ints) -> Widths:
+        return Widths(np.where(body > 1, body + 3, 0))
+
+    def config(self, config: TransformerConfig) -> TransformerConfig:
+        return with_pair_head(super().config(config))
+
+    def weight(self, name: str) -> float:
+        return self.pair_weight if name == "pairs" else 1.0
+
+    def example(self, piece: Piece, *, vocabulary: Vocabulary, noise: np.random.Generator) -> Example:
+        """Two parts of the text, or what stands in their place, some of both hidden, and the pair's label."""
+        label = FALSE if noise.random() < 0.5 else TRUE
+        first, second = parted(piece, short=noise.random() < self.short_share, noise=noise)
+        if label == FALSE:
+            first, second = self.false(piece, first, second, noise)
+        cls, sep = ([vocabulary.roles[role]] for role in ("cls", "sep"))
+        tokens = np.concatenate((cls, first[0], sep, second[0], sep))
+        marks = np.concatenate(([0], first[1], [0], second[1], [0])).astype(np.uint8)
+        types = np.repeat(np.arange(2), [len(first[0]) + 2, len(second[0]) + 1])
+        corrupted, words = self.hide(tokens, marks, vocabulary=vocabulary, noise=noise)
+        pairs = np.full(len(tokens), IGNORE, dtype=np.int64)
+        pairs[0] = label
+        return Example({"tokens": corrupted, "types": types}, {"words": words, "pairs": pairs})
+
+    def false(self, piece: Piece, first: Side, second: Side, noise: np.random.Generator) -> tuple[Side, Side]:
+        """A pair that is no longer than this one, and is not as the text has it."""
+        raise NotImplementedError(type(self).__name__)
+
+    def losses(self, model: Transformer, batch: Batch) -> dict[str, Tensor]:
+        hidden = hidden_states(model, batch)
+        return {
+            "words": word_loss(self, model, hidden, batch.targets["words"], sparse=True),
+            "pairs": pair_loss(model, hidden, batch.targets["pairs"]),
+        }
+
+
+class NextSentence(Pairs):
+    """Masked tokens and whether B follows A (BERT, Devlin et al. 2019, arXiv:1810.04805).
+
+    In half of the pairs B is from another document, any alike, as long as the true one where that document has so much.
+    """
+
+    def check(self, vocabulary: Vocabulary, store: TokenStore) -> None:
+        super().check(vocabulary, store)
+        if len(store.documents) < 2:
+            raise InputError(
+                f"pretrain.objective: nsp takes sentences from other documents; got {len(store.documents)} document"
+            )
+
+    def false(self, piece: Piece, first: Side, second: Side, noise: np.random.Generator) -> tuple[Side, Side]:
+        store, own = piece.store, piece.document
+        others = len(store.documents) - 1
+        # A held-out part may be a single document: then B is from anywhere in it, as with BERT's own script.
+        other = (own + 1 + int(noise.integers(others))) % (others + 1) if others else own
+        return first, stretch(store, other, len(second[0]), noise)
+
+
+class SentenceOrder(Pairs):
+    """Masked tokens and whether A and B stand in their order (ALBERT, Lan et al. 2020, arXiv:1909.11942)."""
+
+    def false(self, piece: Piece, first: Side, second: Side, noise: np.random.Generator) -> tuple[Side, Side]:
+        return second, first
+
+
+def parted(piece: Piece, *, short: bool, noise: np.random.Generator) -> tuple[Side, Side]:
+    """The text of a piece of two tokens or more in two parts that follow each other.
+
+    Args:
+        short: only its first tokens, from two up to all.
+    """
+    tokens, marks = piece.body, piece.marks
+    assert marks is not None, "the objective has asked for them"
+    if short:
+        length = int(noise.integers(2, len(tokens) + 1))
+        tokens, marks = tokens[:length], marks[:length]
+    borders = 1 + np.flatnonzero(marks[1:] & SENTENCE)
+    border = int(noise.choice(borders)) if len(borders) else len(tokens) // 2
+    return (tokens[:border], marks[:border]), (tokens[border:], marks[border:])
+
+
+def stretch(store: TokenStore, document: int, most: int, noise: np.random.Generator) -> Side:
+    """Up to ``most`` tokens of a document, from the beginning of a sentence that is any alike by its length."""
+    assert store.marks is not None, "the objective has asked for them"
+    begin, end = int(store.starts[document]) + 1, int(store.starts[document + 1])
+    place = int(noise.integers(begin, max(begin, end - most) + 1))
+    before = max(begin, place - LOOK_BACK)
+    sentences = np.flatnonzero(store.marks[before : place + 1] & SENTENCE)
+    start = before + int(sentences[-1]) if len(sentences) else place
+    chosen = slice(start, min(start + most, end))
+    return np.asarray(store.tokens[chosen], dtype=np.int64), np.asarray(store.marks[chosen])
+
+
+def pair_loss(model: Transformer, hidden_BTD: Tensor, targets_BT: Tensor) -> Tensor:
+    """The summed cross entropy of the pairs, whose labels stand at their first tokens."""
+    flat = targets_BT.flatten()
+    places = (flat != IGNORE).nonzero().flatten()
+    hidden_PD = hidden_BTD.flatten(0, 1).index_select(0, places)
+    scores_P2 = model.head.pair(hidden_PD[:, None])  # each is the first and only token of its row
+    return F.cross_entropy(scores_P2.float(), flat[places], reduction="sum")

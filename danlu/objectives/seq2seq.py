@@ -1,0 +1,103 @@
+"""Sequence to sequence: from pairs of texts, such as translations, learn to write the second of the first."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+import numpy as np
+from pydantic import model_validator
+from torch import Tensor
+
+from danlu.corpus.batches import IGNORE, Array, Batch, Example
+from danlu.corpus.rows import Ints, Piece, Widths
+from danlu.corpus.store import TokenStore
+from danlu.errors import RecipeError
+from danlu.nn.config import TransformerConfig
+from danlu.nn.transformer import Transformer
+from danlu.objectives.protocol import Objective, Sides, need_sides
+from danlu.objectives.sides import two_sides
+from danlu.objectives.words import only_words
+from danlu.tokenizers.vocabulary import Vocabulary
+
+AROUND = 2
+"""Tokens around a source at most: those that the tokenizer puts around a text, or end-of-text behind it."""
+
+
+class Seq2Seq(Objective):
+    """Pairs of texts (Sutskever et al. 2014, arXiv:1409.3215); only the second is scored, its end with it.
+
+    They come from ``clean.sources`` with a ``target_field``, and stand in the store with the tokenizer's ``sep_token``
+    between them. A pair that is longer than a row loses the end of its target; one whose source alone is longer is
+    left out.
+    """
+
+    sides: ClassVar[Sides] = "both"
+
+    encoder: bool = True
+    """Whether an encoder reads the source; without, a decoder reads source, separator and target in one row."""
+    prefix: bool = False
+    """Whether a decoder without an encoder reads the source in both directions, as a prefix LM; ``transformers`` can
+    read a prompt in one direction only."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.encoder and self.prefix:
+            raise ValueError("prefix has no effect with an encoder, which reads in both directions; set encoder: false")
+        return self
+
+    def room(self, sequence: int) -> Widths:
+        return Widths(sequence, sequence if self.encoder else 0)
+
+    def widths(self, body: Ints) -> Widths:
+        """The most, whatever the sides are: 1 of the tokens is the separator and each side has one at least."""
+        body = np.asarray(body, dtype=np.int64)
+        there = body > 2
+        if not self.encoder:
+            return Widths(np.where(there, body + 1, 0))
+        return Widths(np.where(there, body - 1, 0), np.where(there, body - 2 + AROUND, 0))
+
+    def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
+        """Of pieces that begin with a source and hold a target, or its beginning."""
+        separators = np.flatnonzero(store.tokens == store.sep)
+        nearest = np.append(separators, len(store.tokens))[np.searchsorted(separators, starts)]
+        source, target = nearest - starts, starts + bodies - nearest - 1
+        there = (source > 0) & (target > 0) & (store.tokens[starts - 1] == store.eot)
+        if not self.encoder:
+            return Widths(np.where(there, bodies + 1, 0))
+        return Widths(np.where(there, target + 1, 0), np.where(there, source + AROUND, 0))
+
+    def example(self, piece: Piece, *, vocabulary: Vocabulary, noise: np.random.Generator) -> Example:
+        border = int(np.flatnonzero(piece.tokens == piece.store.sep)[0])
+        if not self.encoder:
+            return self._in_one_row(piece, border)
+        after = vocabulary.after or (vocabulary.eot,)
+        source = np.concatenate([vocabulary.before, piece.tokens[1:border], after]).astype(np.int64)
+        return two_sides(source, piece.tokens[border + 1 :], vocabulary=vocabulary)
+
+    def losses(self, model: Transformer, batch: Batch) -> dict[str, Tensor]:
+        return only_words(self, model, batch, sparse=not self.encoder)
+
+    def config(self, config: TransformerConfig) -> TransformerConfig:
+        need_sides(config, "both" if self.encoder else "decoder")
+        return config
+
+    def check(self, vocabulary: Vocabulary, store: TokenStore) -> None:
+        super().check(vocabulary, store)
+        if store.sep is None:
+            raise RecipeError(
+                "pretrain.objective needs pairs of texts, and the store has none: "
+                "name the field of the targets as clean.sources.N.target_field"
+            )
+        if len(vocabulary.before) + len(vocabulary.after) > AROUND:
+            raise RecipeError(
+                f"pretrain.objective takes at most {AROUND} tokens around a text; the tokenizer puts "
+                f"{len(vocabulary.before) + len(vocabulary.after)}"
+            )
+
+    def _in_one_row(self, piece: Piece, border: int) -> Example:
+        targets = piece.tokens[1:].copy()
+        targets[:border] = IGNORE
+        inputs: dict[str, Array] = {"tokens": piece.tokens[:-1]}
+        if self.prefix:
+            inputs["prefix"] = np.arange(len(targets)) <= border
+        return Example(inputs, {"words": targets})

@@ -1,0 +1,179 @@
+"""Joining the other processes of a training and leaving them; what ranks tell each other outside of gradients."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore, TCPStore
+
+from danlu.errors import DanluError, InputError, Interrupted
+from danlu.train.watch import BEAT, LOST, Watch, Watchman
+from danlu.train.world import World
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+T = TypeVar("T")
+MEETING = timedelta(minutes=10)
+"""How long the first rank waits for the last to start."""
+AGAIN = timedelta(seconds=3)
+"""How long a rank tries to reach the store once more."""
+FOREVER = timedelta(days=30)
+"""Of a collective call: the watch ends a wait for a rank that will not come, and knows better which."""
+NETWORK = ("connection", "socket", "gloo", "nccl", "peer")
+"""Of the errors that torch raises where another rank is gone."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes of a training, seen from one of them; with ``ALONE`` nothing is sent anywhere."""
+
+    rank: int = 0
+    size: int = 1
+    watch: Watchman | None = None
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the rank that writes: run folder, checkpoints, metrics, lines for people."""
+        return self.rank == 0
+
+    def sum(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Name by name over all ranks, in the order of ranks; a rank may lack a name. Whole numbers stay whole."""
+        total: dict[str, float] = {}
+        for told in self.all(dict(values)):
+            for name, value in told.items():
+                total[name] = total.get(name, 0) + value
+        return total
+
+    def all(self, value: T) -> list[T]:
+        """What every rank has, by rank."""
+        if self.size == 1:
+            return [value]
+        self.arrive()
+        told: list[Any] = [None] * self.size
+        dist.all_gather_object(told, value)
+        return told
+
+    def from_first(self, value: T) -> T:
+        """What rank 0 has: for whatever depends on a clock, a disk or a signal, and must be the same everywhere."""
+        if self.size == 1:
+            return value
+        self.arrive()
+        return self.told(value)
+
+    def told(self, value: T) -> T:
+        """What rank 0 says next, however long that takes: no rank counts as waiting for it."""
+        if self.size == 1:
+            return value
+        said: list[Any] = [value]
+        dist.broadcast_object_list(said, src=0)
+        result: T = said[0]
+        return result
+
+    def arrive(self) -> None:
+        """Tell the watch that this rank stands where all ranks meet: before every collective call."""
+        if self.watch is not None:
+            self.watch.arrive()
+
+    def tick(self) -> None:
+        """Tell the watch that a micro-batch is done."""
+        if self.watch is not None:
+            self.watch.tick()
+
+    def step(self) -> None:
+        """Tell the watch that a step is done."""
+        if self.watch is not None:
+            self.watch.step()
+
+    def alone(self, what: str) -> AbstractContextManager[None]:
+        """While one rank does something that the others wait for, such as saving."""
+        return self.watch.alone(what) if self.watch is not None else nullcontext()
+
+
+ALONE = Ranks()
+_together: list[Ranks] = [ALONE]
+
+
+def here() -> Ranks:
+    """The ranks that this process is one of."""
+    return _together[-1]
+
+
+@contextmanager
+def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
+    """The ranks of ``world`` while they are together; ``ALONE``, and no ``torch.distributed``, where there is none.
+
+    An error that a user can mend, raised on one rank or on all, is shown once, and ends every rank with its exit code.
+
+    Raises:
+        InputError: the others did not come.
+    """
+    if world is None:
+        yield ALONE
+        return
+    watchman = _meet(world, watch)
+    watchman.begin()
+    _together.append(Ranks(world.rank, world.size, watchman))
+    try:
+        yield here()
+    except Interrupted as stop:
+        watchman.end()
+        if world.rank == 0:  # all ranks stop after the same step, and one of them says so
+            raise
+        raise SystemExit(stop.exit_code) from None
+    except DanluError as error:
+        time.sleep(BEAT * (world.rank != 0))  # what all have alike rank 0 says
+        first = watchman.blame(str(error), error.exit_code)
+        watchman.end()
+        if first and world.rank == 0:
+            raise
+        if first:
+            print(f"danlu: error: on {watchman.names[world.rank]}: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(error.exit_code) from None
+    except BaseException as error:
+        if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in NETWORK):
+            watchman.wait_for_verdict()
+        else:
+            watchman.blame(f"{watchman.names[world.rank]} failed", LOST)
+        raise
+    else:
+        watchman.arrive()
+        dist.barrier()
+        watchman.end()
+    finally:
+        _together.pop()
+        dist.destroy_process_group()
+
+
+def _meet(world: World, watch: Watch) -> Watchman:
+    keeper = None if world.hosted else 0
+
+    def connect(*, host: bool = False, timeout: timedelta = AGAIN) -> TCPStore:
+        return TCPStore(world.address, world.port, is_master=host, timeout=timeout, wait_for_workers=False)
+
+    try:
+        store = connect(host=keeper == world.rank, timeout=MEETING)
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+            store=PrefixStore("danlu", store), rank=world.rank, world_size=world.size, timeout=FOREVER,
+        )  # fmt: skip
+    except (dist.DistError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(
+            f"rank {world.rank} of {world.size} cannot meet the others at {world.address}:{world.port}: {first}"
+        ) from error
+    if torch.cuda.is_available():
+        torch.cuda.set_device(world.local_rank)
+    names: list[Any] = [None] * world.size
+    dist.all_gather_object(names, f"rank {world.rank} (host {socket.gethostname()}, process {os.getpid()})")
+    return Watchman(connect, world.rank, names, watch, keeper)

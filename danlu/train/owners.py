@@ -1,0 +1,211 @@
+"""Float32 masters over many ranks: each weight has one owner, which alone has its master and its optimizer state.
+
+What ZeRO (Rajbhandari et al. 2020, arXiv:1910.02054) does with slices is done with whole weights here, so that any
+optimizer works unchanged, Muon on its whole matrices too, and the state in a checkpoint knows nothing of ranks.
+After the last micro-batch gradients are summed into their owners; after the optimizer's step owners send out weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from danlu.nn.transformer import Transformer
+from danlu.train.joining import Ranks
+from danlu.train.layout import lay_out, owners
+from danlu.train.mesh import Place
+from danlu.train.precision import hand_over
+
+AT_ONCE = 2**25
+"""Numbers that are sent together: weights up to this many make one message, a larger one makes its own."""
+
+
+class OwnedMasters:
+    """:class:`FloatMasters` as one of many ranks has them.
+
+    ``named`` has all weights by their whole shapes, so that an optimizer's groups are the same everywhere. Those of
+    other owners have no memory and never a gradient, so that optimizers leave them out.
+
+    Args:
+        model: float32, whole, and the same on all ranks; it is cut to this rank's part of it.
+        dtype: what it computes in from then on.
+    """
+
+    def __init__(self, model: Transformer, dtype: torch.dtype, ranks: Ranks, place: Place) -> None:
+        self.ranks, self.place = ranks, place
+        self.owners = owners(model.named_parameters(), ranks.size)
+        divided = place.shard_size * place.tensor_size > 1
+        narrow = dtype != torch.float32 and place.shard_size == 1
+        self.named: dict[str, nn.Parameter] = {}
+        for name, weight in model.named_parameters():
+            if not self._mine(name):
+                self.named[name] = _weightless(weight)
+            elif divided or narrow:
+                self.named[name] = nn.Parameter(weight.detach().clone(), weight.requires_grad)
+            else:
+                self.named[name] = weight
+        self.layout = lay_out(model, dtype, ranks, place)
+        self.weights = dict(model.named_parameters())
+        self.sums = self.weights
+        """What each rank's own gradients gather in."""
+        if narrow:
+            self.sums = {name: _weightless(weight) for name, weight in self.weights.items()}
+            for name, weight in self.weights.items():
+                weight.data = weight.data.to(dtype)
+                if weight.requires_grad:
+                    hook = partial(hand_over, self.sums[name])
+                    weight.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+        """Have all ranks' weights follow after every step of ``optimizer``."""
+        optimizer.register_step_post_hook(lambda *_: self.publish())
+
+    @torch.no_grad()
+    def collect(self) -> None:
+        """Sum all ranks' gradients into their owners' masters, where then all have the whole step's gradient.
+
+        A weight that no rank has a gradient of gets none.
+        """
+        there = torch.tensor([weight.grad is not None for weight in self.sums.values()], dtype=torch.int32)
+        self.ranks.arrive()
+        dist.all_reduce(there, dist.ReduceOp.MAX)
+        present = [name for name, has in zip(self.sums, there.tolist(), strict=True) if has]
+        for data in range(self.place.data_size):
+            owner = self.place.at(data=data, shard=self.place.shard, tensor=self.place.tensor)
+            for names in self._messages(name for name in present if self._copy_of(self.owners[name]) == data):
+                gradients = [(name, self._whole(name)) for name in names]  # all ranks of a copy take part
+                mine = [(name, gradient) for name, gradient in gradients if self.owners[name] == owner]
+                if mine:
+                    self._reduce(mine, owner)
+
+    def _reduce(self, gradients: Sequence[tuple[str, Tensor]], owner: int) -> None:
+        """Add up what the copies of the model have, in float32, at the owner."""
+        flat = torch.cat([gradient.flatten() for _, gradient in gradients])
+        if self.place.data_size > 1:
+            assert self.layout.mesh is not None
+            dist.reduce(flat, owner, group=self.layout.mesh.get_group("data"))
+        if owner == self.ranks.rank:
+            for name, gradient in self._cut(flat, [name for name, _ in gradients]):
+                self.named[name].grad = gradient
+
+    def _whole(self, name: str) -> Tensor:
+        """The gradient that this rank and those that share its copy have made, taken from them."""
+        weight = self.sums[name]
+        gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        weight.grad = None
+        if isinstance(gradient, DTensor):
+            gradient = gradient.full_tensor()
+        split = self.layout.splits.get(name)
+        if split is None:
+            return gradient
+        assert self.layout.mesh is not None
+        pieces = [torch.empty_like(gradient) for _ in range(self.place.tensor_size)]
+        dist.all_gather(pieces, gradient.contiguous(), group=self.layout.mesh.get_group("tensor"))
+        return split.join(pieces)
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Give every rank its part of what the owners have."""
+        self.ranks.arrive()
+        for owner in range(self.ranks.size):
+            for names in self._messages(name for name, its in self.owners.items() if its == owner):
+                self._send_out(names, owner)
+
+    def _send_out(self, names: Sequence[str], owner: int) -> None:
+        """Broadcast the owner's weights; every rank takes its part of them."""
+        known = self.weights[names[0]]
+        if owner == self.ranks.rank:
+            flat = torch.cat([self.named[name].detach().to(known.dtype).flatten() for name in names])
+        else:
+            numbers = sum(self.named[name].numel() for name in names)
+            flat = torch.empty(numbers, dtype=known.dtype, device=known.device)
+        dist.broadcast(flat, owner)
+        for name, whole in self._cut(flat, names):
+            self._take(name, whole)
+
+    def _cut(self, flat: Tensor, names: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+        """Whole weights, or gradients, that stand in one message one behind the other."""
+        start = 0
+        for name in names:
+            shape = self.named[name].shape
+            yield name, flat[start : start + shape.numel()].view(shape)
+            start += shape.numel()
+
+    def _take(self, name: str, whole: Tensor) -> None:
+        weight = self.weights[name]
+        split = self.layout.splits.get(name)
+        part = whole if split is None else split.part(whole, self.place.tensor, self.place.tensor_size)
+        if isinstance(weight, DTensor):
+            pieces = part.chunk(self.place.shard_size)
+            if self.place.shard < len(pieces):  # short weights leave the last ranks nothing
+                weight.to_local().copy_(pieces[self.place.shard])
+        else:
+            weight.copy_(part)
+
+    def state(self) -> dict[str, Tensor]:
+        """The float32 weights by name, on rank 0; nothing on others. All ranks call it."""
+        self.ranks.arrive()
+        found: dict[str, Tensor] = {}
+        for name, master in self.named.items():
+            tensor = self.pass_on(master.detach(), self.owners[name])
+            if tensor is not None:
+                found[name] = tensor
+        return found
+
+    @torch.no_grad()
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take over the weights that rank 0 has. All ranks call it, others with an empty table."""
+        self.ranks.arrive()
+        for name, master in self.named.items():
+            whole = torch.empty(master.shape, dtype=master.dtype)
+            if self.ranks.first:
+                whole.copy_(state[name])
+            dist.broadcast(whole, 0)
+            if self._mine(name):
+                master.copy_(whole)
+            self._take(name, whole.to(self.weights[name].device))
+
+    def pass_on(self, tensor: Tensor, owner: int) -> Tensor | None:
+        """The owner's ``tensor`` on rank 0's processor; None on all others, which only need one of its shape."""
+        if owner == self.ranks.rank != 0:
+            dist.send(tensor.cpu().contiguous(), 0)
+        if not self.ranks.first:
+            return None
+        if owner == 0:
+            return tensor.cpu()
+        received = torch.empty(tensor.shape, dtype=tensor.dtype)
+        dist.recv(received, owner)
+        return received
+
+    def _mine(self, name: str) -> bool:
+        return self.owners[name] == self.ranks.rank
+
+    def _copy_of(self, rank: int) -> int:
+        """Which copy of the model a rank belongs to."""
+        return rank // (self.place.shard_size * self.place.tensor_size)
+
+    def _messages(self, names: Iterator[str]) -> Iterator[list[str]]:
+        """Names in runs of up to ``AT_ONCE`` numbers."""
+        message: list[str] = []
+        numbers = 0
+        for name in names:
+            more = self.named[name].numel()
+            if message and numbers + more > AT_ONCE:
+                yield message
+                message, numbers = [], 0
+            message.append(name)
+            numbers += more
+        if message:
+            yield message
+
+
+def _weightless(weight: Tensor) -> nn.Parameter:
+    """A float32 parameter of the same shape that takes no memory: a place for a gradient."""
+    wide = torch.promote_types(weight.dtype, torch.float32)
+    nothing = torch.zeros((), dtype=wide, device=weight.device).expand(weight.shape)
+    return nn.Parameter(nothing, weight.requires_grad)

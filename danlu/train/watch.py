@@ -1,0 +1,254 @@
+"""A rank that is dead or hangs stops all others, by name, instead of being waited for.
+
+Every rank writes a sign of life into the store where the ranks have met, each ``BEAT`` seconds and over a
+connection of its own: how often it beat, how far it has come, and how long it may be waited for. And every rank reads
+those of the others:
+
+- no new sign for ``silent`` seconds: its process is dead or stopped, or its machine is;
+- signs, but no progress for as long as it may be waited for, while others are ahead and wait: it hangs.
+
+Whoever sees it first writes the verdict and says it; all leave. The main thread may be in a collective call by then,
+which nothing interrupts: so two threads beside it do all this, one for the connection, one for the clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pydantic import Field
+
+from danlu.recipe import Settings
+
+BEAT = 1.0
+"""Seconds between two signs of life."""
+LOST = 3
+"""The exit code of ranks that leave because of another one."""
+SETTLED = 2
+"""Steps that may take as long as ``first`` says."""
+
+
+class Watch(Settings):
+    """When a rank counts as lost; all others then stop."""
+
+    silent: float = Field(default=12.0, ge=3)
+    """Seconds without a sign of life from its process."""
+    stuck: float = Field(default=15.0, ge=2)
+    """Seconds without progress while others wait for it, or three times its longest micro-batch where that is more."""
+    first: float = Field(default=1800.0, ge=2)
+    """As ``stuck``, while the first steps are compiled, checkpoints saved, and whatever else one rank does alone."""
+
+
+class Store(Protocol):
+    """What is used of ``torch.distributed.TCPStore``."""
+
+    def set(self, key: str, value: str, /) -> None: ...
+    def get(self, key: str, /) -> bytes: ...
+    def check(self, keys: list[str], /) -> bool: ...
+    def compare_set(self, key: str, expected: str, wanted: str, /) -> bytes: ...
+
+
+@dataclass
+class Sign:
+    """What a rank says of itself, and since when it has said nothing else by the clock of who reads it."""
+
+    beats: int = 0
+    arrived: int = 0
+    """Points reached at which all ranks meet."""
+    work: int = 0
+    """Pieces of work done, such as micro-batches."""
+    limit: float = 0.0
+    """Seconds that it may be waited for."""
+    left: bool = False
+    """Whether it has come to its end in good order."""
+    seen: float = 0.0
+    """When ``beats`` last changed."""
+    moved: float = 0.0
+    """When anything else last changed."""
+
+
+@dataclass
+class Watchman:
+    """The two threads of a rank, and what the main thread tells them.
+
+    Args:
+        connect: a new connection to the store.
+        names: of the ranks, for people: ``rank 1 (host a, process 7)``.
+        leave: ends the process at once.
+    """
+
+    connect: Callable[[], Store]
+    rank: int
+    names: list[str]
+    settings: Watch
+    keeper: int | None
+    """The rank whose process the store is a part of, and which leaves last; None where the launcher keeps it."""
+    leave: Callable[[int], Any] = os._exit
+    steps: int = 0
+    _sign: Sign = field(default_factory=Sign)
+    _alone: str | None = None
+    _longest: float = 0.0
+    _since: float = field(default_factory=time.monotonic)
+    _over: threading.Event = field(default_factory=threading.Event)
+    _heard: float = field(default_factory=time.monotonic)
+    _signs: list[Sign] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Start to watch and to be watched."""
+        self._store = self.connect()
+        now = time.monotonic()
+        self._signs = [Sign(seen=now, moved=now, limit=self.settings.first) for _ in self.names]
+        self._threads = [threading.Thread(target=each, daemon=True) for each in (self._beat, self._judge)]
+        for thread in self._threads:
+            thread.start()
+
+    def arrive(self) -> None:
+        """The main thread stands where all ranks meet."""
+        self._moved()
+        self._sign.arrived += 1
+
+    def tick(self) -> None:
+        """The main thread has done a piece of work, and others may be ahead."""
+        self._moved()
+        self._sign.work += 1
+
+    def step(self) -> None:
+        """A step is done: the first ones may take longer."""
+        self.steps += 1
+        self.tick()
+
+    @contextmanager
+    def alone(self, what: str) -> Iterator[None]:
+        """Something that this rank does while others wait, and that takes as long as it takes."""
+        before, self._alone = self._alone, what
+        try:
+            yield
+        finally:
+            self._alone, self._since = before, time.monotonic()
+
+    def end(self) -> None:
+        """Say that this rank leaves in good order."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join(2 * BEAT)
+        self._take_leave(self.settings.silent)
+
+    def blame(self, problem: str, code: int) -> bool:
+        """Have all ranks leave with ``code``; False where another has been faster, and has said why."""
+        with contextlib.suppress(Exception):
+            verdict = json.dumps({"by": self.rank, "problem": problem, "code": code})
+            return bool(json.loads(self.connect().compare_set("verdict", "", verdict))["by"] == self.rank)
+        return True
+
+    def wait_for_verdict(self) -> None:
+        """After an error that another rank's end has caused: the verdict names it and ends this process meanwhile."""
+        time.sleep(self.settings.silent + self.settings.stuck + 5 * BEAT)
+
+    def _moved(self) -> None:
+        now = time.monotonic()
+        if self._alone is None and self.steps >= SETTLED:
+            self._longest = max(self._longest, now - self._since)
+        self._since = now
+
+    def _limit(self) -> float:
+        if self._alone is not None or self.steps < SETTLED:
+            return self.settings.first
+        return max(self.settings.stuck, 3 * self._longest)
+
+    def _write(self, store: Store) -> None:
+        mine = self._sign
+        mine.beats, mine.limit = mine.beats + 1, self._limit()
+        known = {name: getattr(mine, name) for name in ("beats", "arrived", "work", "limit", "left")}
+        store.set(_key(self.rank), json.dumps(known))
+
+    def _beat(self) -> None:
+        """Write and read signs, until the end; a store that does not answer leaves ``_heard`` as it was."""
+        store = self._store
+        while not self._over.wait(BEAT):
+            try:
+                self._write(store)
+                for rank, sign in enumerate(self._signs):
+                    if store.check([_key(rank)]):
+                        _take(sign, json.loads(store.get(_key(rank))))
+                verdict = json.loads(store.get("verdict")) if store.check(["verdict"]) else None
+            except Exception:
+                return  # the connection is gone: the judge sees that nothing is heard any more
+            self._heard = time.monotonic()
+            if verdict is not None and not self._over.is_set():
+                self._go(verdict["code"])
+
+    def _judge(self) -> None:
+        last = time.monotonic()
+        while not self._over.wait(BEAT / 2):
+            now = time.monotonic()
+            if now - last > 4 * BEAT:  # this process itself was stopped for a while: nobody else is to blame
+                self._heard = now
+                for sign in self._signs:
+                    sign.seen = sign.moved = now
+            last = now
+            if now - self._heard > self.settings.silent:
+                where = "the launcher" if self.keeper is None else self.names[self.keeper]
+                self._say(f"{where} does not answer since {now - self._heard:.0f} s: it is dead or stopped")
+                self._go(LOST)
+            elif problem := self._problem(now):
+                if self.blame(problem, LOST):
+                    self._say(problem)
+                self._go(LOST)
+
+    def _problem(self, now: float) -> str | None:
+        """What is wrong with another rank, in words."""
+        furthest = max(sign.arrived for sign in self._signs)
+        for name, sign in zip(self.names, self._signs, strict=True):
+            if not sign.left and now - sign.seen > self.settings.silent:
+                return f"{name} gives no sign of life since {now - sign.seen:.0f} s: it is dead or stopped"
+            if sign.arrived < furthest and now - sign.moved > sign.limit:
+                what = "has left" if sign.left else "hangs"
+                return f"{name} {what}: the others have waited for it for {now - sign.moved:.0f} s"
+        return None
+
+    def _say(self, problem: str) -> None:
+        print(f"danlu: error: {problem}; all ranks stop, run the same command to go on", file=sys.stderr, flush=True)
+
+    def _go(self, code: int) -> None:
+        self._over.set()
+        self._take_leave(3 * BEAT)
+        self.leave(code)
+
+    def _take_leave(self, seconds: float) -> None:
+        """Tell the others; whose process the store is a part of waits until they have read what stands there."""
+        until = time.monotonic() + seconds
+        with contextlib.suppress(Exception):  # the store may have gone before, with its process
+            store = self.connect()
+            self._sign.left = True
+            self._write(store)
+            others = [rank for rank in range(len(self.names)) if rank != self.rank]
+            while self.keeper == self.rank and others and time.monotonic() < until:
+                others = [rank for rank in others if not (store.check([_key(rank)]) and _has_left(store, rank))]
+                time.sleep(0.02)
+
+
+def _has_left(store: Store, rank: int) -> bool:
+    return bool(json.loads(store.get(_key(rank)))["left"])
+
+
+def _key(rank: int) -> str:
+    return f"sign/{rank}"
+
+
+def _take(sign: Sign, told: dict[str, Any]) -> None:
+    """Note what a rank says, and when it was news."""
+    now = time.monotonic()
+    if told["beats"] != sign.beats:
+        sign.seen = now
+    if (told["arrived"], told["work"], told["limit"]) != (sign.arrived, sign.work, sign.limit):
+        sign.moved = now
+    for name, value in told.items():
+        setattr(sign, name, value)

@@ -1,0 +1,232 @@
+"""Pairs of sentences against transformers' BERT, and where both of their sides come from, in both languages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertForPreTraining
+
+from danlu.corpus.batches import IGNORE, Example, collate
+from danlu.corpus.marks import SENTENCE, WORD, Marker
+from danlu.corpus.rows import Ints, Piece, Widths
+from danlu.corpus.store import TokenStore
+from danlu.errors import InputError, RecipeError
+from danlu.nn.families import GPT, Bert
+from danlu.nn.hf.folder import load_model
+from danlu.nn.transformer import Transformer
+from danlu.objectives.masking import Words
+from danlu.objectives.pairs import NextSentence, Pairs, SentenceOrder
+from danlu.objectives.protocol import total_loss
+from danlu.text.words import Jieba
+from danlu.tokenizers.vocabulary import Vocabulary
+
+EOT, CLS, SEP, MASK, SPECIAL, SIZE = 0, 1, 2, 3, 4, 600
+VOCABULARY = Vocabulary(
+    SIZE, EOT, {"eot": EOT, "cls": CLS, "sep": SEP, "mask": MASK}, (), np.arange(SPECIAL, SIZE), np.arange(SPECIAL)
+)
+TEXTS = [
+    "The kettle sang. Nobody heard it, for the rain was louder! Was anybody there? Dr. Lu was not. He had left early.",
+    "铁匠把炉子点着了。邻居们都来看！谁也没有说话？天慢慢亮了。他开始打铁。",
+    "One sentence is all that this document has",
+    "山上有一座庙。庙里有一个老和尚。他在讲故事。",
+    "Apples fell all night. In the morning they were gone. A fox had come. It came back.",
+]
+SENTENCES = [5, 5, 1, 3, 4]
+
+
+def make_store() -> TokenStore:
+    """A token a character; each document has ids of its own, which rise, so that a token says where it is from."""
+    marker = Marker(("words", "sentences"), Jieba(), None)
+    tokens, marks, starts = [EOT], [WORD | SENTENCE], [0]
+    for text in TEXTS:
+        first = SPECIAL + len(tokens) - 1
+        tokens += [*range(first, first + len(text)), EOT]
+        marks += [*marker.marks(text, np.arange(1, len(text) + 1)).tolist(), WORD | SENTENCE]
+        starts.append(len(tokens) - 1)
+    found = np.array(marks, dtype=np.uint8)
+    return TokenStore(np.array(tokens), np.array(starts), [{} for _ in TEXTS], SIZE, EOT, found, ("words", "sentences"))
+
+
+STORE = make_store()
+
+
+def whole(document: int) -> Piece:
+    start, end = int(STORE.starts[document]), int(STORE.starts[document + 1])
+    return Piece(STORE, start, np.asarray(STORE.tokens[start : end + 1], dtype=np.int64))
+
+
+def sides(example: Example) -> tuple[Ints, Ints, int]:
+    """A, B with what was hidden put back, and the label."""
+    targets, tokens, types = example.targets["words"], example.inputs["tokens"], example.inputs["types"]
+    clear = np.where(targets == IGNORE, tokens, targets)
+    border = int(np.flatnonzero(clear == SEP)[0])
+    assert clear[0] == CLS and clear[-1] == SEP and (clear == SEP).sum() == 2
+    assert types.tolist() == [0] * (border + 1) + [1] * (len(clear) - border - 1)
+    assert (example.targets["pairs"][1:] == IGNORE).all()
+    return clear[1:border], clear[border + 1 : -1], int(example.targets["pairs"][0])
+
+
+def document_of(token: int) -> int:
+    return int(np.searchsorted(STORE.starts, token - SPECIAL + 1) - 1)
+
+
+def many(objective: Pairs, document: int, count: int = 60) -> list[tuple[Ints, Ints, int]]:
+    piece, known = whole(document), {"vocabulary": VOCABULARY}
+    made = [objective.example(piece, **known, noise=np.random.default_rng(seed)) for seed in range(count)]
+    assert max(len(one.inputs["tokens"]) for one in made) <= objective.widths(np.array([len(piece.body)])).inputs[0]
+    return [sides(one) for one in made]
+
+
+@pytest.mark.parametrize("document", range(5))
+@pytest.mark.parametrize("objective", [NextSentence(short_share=0), SentenceOrder(short_share=0)], ids=["nsp", "sop"])
+def test_true_pairs_are_the_document_parted_at_a_sentence(objective: Pairs, document: int) -> None:
+    piece = whole(document)
+    borders = np.flatnonzero(piece.marks[1:] & SENTENCE) + 1 if piece.marks is not None else np.array([])
+    assert len(borders) == SENTENCES[document] - 1
+    seen = set()
+    for first, second, label in many(objective, document):
+        if label == 0:
+            assert np.concatenate((first, second)).tolist() == piece.body.tolist()
+            seen.add(len(first))
+    assert seen == (set(borders.tolist()) or {len(piece.body) // 2})  # every border, and the middle where none is
+
+
+@pytest.mark.parametrize("document", range(5))
+def test_false_pairs_of_sentence_order_are_swapped(document: int) -> None:
+    for first, second, label in many(SentenceOrder(short_share=0), document):
+        if label == 1:
+            assert np.concatenate((second, first)).tolist() == whole(document).body.tolist()
+
+
+@pytest.mark.parametrize("document", range(5))
+def test_false_pairs_of_next_sentence_are_from_any_other_document(document: int) -> None:
+    seen, begins = set(), 0
+    marks = STORE.marks
+    assert marks is not None
+    for first, second, label in many(NextSentence(short_share=0), document, 120):
+        if label == 1:
+            others = {document_of(token) for token in second.tolist()}
+            assert (
+                len(others) == 1 and document not in others and {document_of(t) for t in first.tolist()} == {document}
+            )
+            assert (np.diff(second) == 1).all()
+            assert marks[second[0] - SPECIAL + 1] & SENTENCE
+            seen |= others
+            begins += second[0] - SPECIAL == STORE.starts[others.pop()]
+    assert seen == set(range(5)) - {document}
+    assert begins < 55  # not only first sentences
+
+
+@pytest.mark.parametrize("objective", [NextSentence(), SentenceOrder()], ids=["nsp", "sop"])
+def test_half_of_the_labels_are_false_whatever_the_document(objective: Pairs) -> None:
+    for document in range(5):
+        false = sum(label for _, _, label in many(objective, document, 400))
+        assert abs(false - 200) < 5 * 10
+
+
+def test_some_examples_are_short() -> None:
+    full = len(whole(0).body)
+    lengths = np.array([len(first) + len(second) for first, second, _ in many(SentenceOrder(short_share=0.5), 0, 400)])
+    short = lengths < full
+    assert abs(short.sum() - 200) < 5 * 10
+    assert lengths.min() < 10 and lengths[short].mean() == pytest.approx((2 + full) / 2, abs=8)
+    assert all(len(a) + len(b) == full for a, b, _ in many(SentenceOrder(short_share=0), 0))
+
+
+def test_words_of_both_sides_stay_whole() -> None:
+    marks = STORE.marks
+    assert marks is not None
+    objective = NextSentence(units=Words(), short_share=0)
+    hidden = 0
+    for seed in range(60):
+        example = objective.example(whole(1), vocabulary=VOCABULARY, noise=np.random.default_rng(seed))
+        targets, tokens = example.targets["words"], example.inputs["tokens"]
+        clear = np.where(targets == IGNORE, tokens, targets)
+        for place in np.flatnonzero(targets != IGNORE).tolist():
+            if clear[place + 1] >= SPECIAL and not marks[clear[place + 1] - SPECIAL + 1] & WORD:
+                assert targets[place + 1] != IGNORE
+                hidden += 1
+    assert hidden > 50
+
+
+def test_a_token_by_itself_makes_no_pair() -> None:
+    assert NextSentence().widths(np.array([0, 1, 2, 9])).inputs.tolist() == [0, 0, 5, 12]
+
+
+def test_what_is_lacking_is_said() -> None:
+    unmarked = TokenStore(STORE.tokens, STORE.starts, STORE.documents, SIZE, EOT)
+    with pytest.raises(RecipeError, match=r"where sentences begin: set pack.marks to \[sentences\]"):
+        SentenceOrder().check(VOCABULARY, unmarked)
+    single = TokenStore(STORE.tokens, STORE.starts[[0, -1]], [{}], SIZE, EOT, STORE.marks, ("words", "sentences"))
+    SentenceOrder().check(VOCABULARY, single)
+    with pytest.raises(InputError, match="nsp takes sentences from other documents; got 1 document"):
+        NextSentence().check(VOCABULARY, single)
+    with pytest.raises(RecipeError, match="needs a model with an encoder; got a decoder"):
+        NextSentence().config(GPT(layers=1, dim=32).config(vocab_size=SIZE, max_length=64))
+    assert NextSentence().config(Bert(layers=1, dim=32).config(vocab_size=SIZE, max_length=64)).words is not None
+
+
+@pytest.fixture
+def stock() -> Any:
+    torch.manual_seed(0)
+    shape = BertConfig(
+        vocab_size=SIZE, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48,
+        max_position_embeddings=128, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, initializer_range=0.3,
+    )  # fmt: skip
+    return BertForPreTraining(shape).train()
+
+
+@pytest.fixture
+def model(stock: Any, tmp_path: Path) -> Transformer:
+    stock.save_pretrained(tmp_path)
+    return load_model(tmp_path).train()
+
+
+def made(objective: Pairs, documents: list[int]) -> list[Example]:
+    return [
+        objective.example(whole(document), vocabulary=VOCABULARY, noise=np.random.default_rng(document))
+        for document in documents
+    ]
+
+
+def test_loss_and_gradients_are_those_of_transformers(stock: Any, model: Transformer) -> None:
+    objective = NextSentence()
+    batch = collate([[one] for one in made(objective, [0, 1, 2, 3, 4])], widths=Widths(128))
+    ours = total_loss(objective, objective.losses(model, batch), batch.counts)
+    labels = batch.targets["pairs"][:, 0]
+    assert set(labels.tolist()) == {0, 1}
+    theirs = stock(
+        input_ids=batch.inputs["tokens"], token_type_ids=batch.inputs["types"], labels=batch.targets["words"],
+        attention_mask=(batch.inputs["segments"] >= 0).long(), next_sentence_label=labels,
+    ).loss  # fmt: skip
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=0)
+    ours.backward()
+    theirs.backward()
+    mine, wanted = dict(model.named_parameters()), dict(stock.named_parameters())
+    for name, its in {
+        "embedding.weight": "bert.embeddings.word_embeddings.weight",
+        "head.pair.out.weight": "cls.seq_relationship.weight",
+        "head.pair.transform.dense.weight": "bert.pooler.dense.weight",
+    }.items():
+        gradient, reference = mine[name].grad, wanted[its].grad
+        assert gradient is not None
+        torch.testing.assert_close(gradient, reference, rtol=0, atol=2e-6 * float(reference.abs().max()))
+
+
+def test_packed_pairs_cost_what_they_cost_alone(model: Transformer) -> None:
+    objective = SentenceOrder()
+    examples = made(objective, [1, 2, 3])
+    together = objective.losses(model, collate([examples], widths=Widths(128)))
+    apart = [objective.losses(model, collate([[one]], widths=Widths(128))) for one in examples]
+    for name, value in together.items():
+        torch.testing.assert_close(value, sum(one[name] for one in apart), rtol=1e-6, atol=0)
+
+
+def test_the_weight_is_that_of_the_pairs() -> None:
+    objective = NextSentence(pair_weight=0.25)
+    sums = {"words": torch.tensor(9.0), "pairs": torch.tensor(8.0)}
+    assert total_loss(objective, sums, {"words": 3, "pairs": 4}).item() == 3.0 + 0.25 * 2.0

@@ -1,0 +1,177 @@
+"""A half-done stage whose settings or inputs have changed: refused with the difference, or as told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from danlu import catalog, runs
+from danlu.differences import differences, listed
+from danlu.errors import CheckpointError
+from danlu.recipe import load_recipe
+from danlu.runs import Changed, Figures, Job, RunFolder, Stage, run_stages
+
+RAN: list[str] = []
+"""The stages that really ran, in order."""
+
+
+class Grow(Stage):
+    capitals: bool = False
+
+    def run(self, job: Job) -> Figures:
+        RAN.append("grow")
+        (job.out / "fruit.txt").write_text("PEAR" if self.capitals else "pear", encoding="utf-8")
+        return {}
+
+
+class Press(Stage):
+    needs: ClassVar[tuple[str, ...]] = ("grow",)
+    twice: bool = False
+
+    def run(self, job: Job) -> Figures:
+        RAN.append("press")
+        fruit = (job.inputs["grow"] / "fruit.txt").read_text(encoding="utf-8")
+        (job.out / "juice.txt").write_text(fruit * (1 + self.twice), encoding="utf-8")
+        return {}
+
+
+class Drink(Stage):
+    """Takes five sips, goes on where it was stopped, and has them to lose."""
+
+    needs: ClassVar[tuple[str, ...]] = ("press",)
+    resumable: ClassVar[bool] = True
+    neutral: ClassVar[tuple[str, ...]] = ("ice",)
+    sips: int = 5
+    ice: bool = False
+
+    def progress(self, out: Path) -> str | None:
+        glass = out / "glass.txt"
+        return f"{len(glass.read_text(encoding='utf-8'))} sips" if glass.exists() else None
+
+    def run(self, job: Job) -> Figures:
+        RAN.append("drink")
+        glass = job.out / "glass.txt"
+        begun_at = len(glass.read_text(encoding="utf-8")) if glass.exists() else 0
+        for sip in range(begun_at, self.sips):
+            if (job.recipe.run_dir / "spill").exists() and sip == 3:
+                raise RuntimeError("spilled")
+            with glass.open("a", encoding="utf-8") as file:
+                file.write(str(sip))
+        return {"begun_at": begun_at}
+
+
+@pytest.fixture(autouse=True)
+def orchard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stages = {name: f"{__name__}:{name.title()}" for name in ("grow", "press", "drink")}
+    monkeypatch.setattr(catalog, "CATALOG", {"stage": stages})
+    monkeypatch.chdir(tmp_path)
+    Path("r.yaml").write_text("grow:\npress:\ndrink:\n", encoding="utf-8")
+
+
+def run(*overrides: str, stages: list[str] | None = None, changed: Changed = "refuse") -> list[str]:
+    """Run (all) stages; those that really ran."""
+    RAN.clear()
+    loaded = load_recipe(Path("r.yaml"), overrides)
+    run_stages(loaded, stages or list(loaded.sections), lambda line: None, begin=lambda name: None, changed=changed)
+    return list(RAN)
+
+
+FOLDER = RunFolder(Path("runs/r"))
+
+
+def spill() -> None:
+    """A run that breaks in the middle of drink."""
+    FOLDER.path.mkdir(parents=True, exist_ok=True)
+    (FOLDER.path / "spill").touch()
+    with pytest.raises(RuntimeError, match="spilled"):
+        run()
+    (FOLDER.path / "spill").unlink()
+
+
+def snapshot() -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in FOLDER.path.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def change_press() -> None:
+    """As another command may: press now says something else."""
+    run("press.twice=true", stages=["press"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "before", "difference"),
+    [
+        (["drink.sips=6"], None, "drink.sips: 5 -> 6"),
+        (["drink.sips=6", "drink.ice=true"], None, "drink.sips: 5 -> 6"),
+        (["press.twice=true"], change_press, "press/juice.txt changed"),
+    ],
+)
+def test_a_half_done_stage_with_something_to_lose_is_refused_where_anything_changed(
+    overrides: list[str], before: Callable[[], None] | None, difference: str
+) -> None:
+    spill()
+    if before is not None:
+        before()
+    whole = snapshot()
+    with pytest.raises(CheckpointError) as caught:
+        run(*overrides)
+    assert str(caught.value) == (
+        f"drink is half done (3 sips), and since it began: {difference}; --changed restart begins anew and keeps that "
+        "in runs/r/previous, --changed go-on goes on from it with what is new"
+    )
+    assert snapshot() == whole, "what is refused leaves no trace"
+    assert run(*overrides, changed="go-on")[-1:] == ["drink"]
+    assert FOLDER.figures("drink") == {"begun_at": 3}
+    assert run(*overrides, changed="go-on") == []
+
+
+def test_a_changed_half_done_stage_restarts_when_told_and_the_former_is_kept() -> None:
+    spill()
+    run("drink.sips=6", changed="restart")
+    assert FOLDER.figures("drink") == {"begun_at": 0}
+    assert (FOLDER.path / "previous" / "drink-1" / "glass.txt").read_text(encoding="utf-8") == "012"
+
+
+def test_told_to_restart_an_unchanged_stage_goes_on() -> None:
+    spill()
+    run(changed="restart")
+    assert FOLDER.figures("drink") == {"begun_at": 3}
+
+
+def test_a_change_of_the_files_before_it_is_found_when_they_have_been_made_again() -> None:
+    spill()
+    with pytest.raises(CheckpointError, match=r"since it began: press/juice\.txt changed; "):
+        run("grow.capitals=true")
+    assert RAN == ["grow", "press"]
+    assert run() == ["grow", "press", "drink"], "with the former settings the files are the former ones"
+    assert FOLDER.figures("drink") == {"begun_at": 3}
+
+
+def test_neutral_settings_are_no_reason_to_refuse() -> None:
+    spill()
+    run("drink.ice=true")
+    assert FOLDER.figures("drink") == {"begun_at": 3}
+
+
+def test_a_seed_a_version_and_a_lost_record_are_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
+    spill()
+    with pytest.raises(CheckpointError, match=r"since it began: seed: 1 -> 2; "):
+        run("seed=2")
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "__version__", "9.9")
+        with pytest.raises(CheckpointError, match=r'since it began: danlu: "[^"]*" -> "9\.9"; '):
+            run()
+    (FOLDER.stage("drink") / "begun.json").write_text("{", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"since it began: runs/r/drink/begun\.json is missing or damaged; "):
+        run()
+
+
+def test_the_first_ten_differences_are_shown() -> None:
+    record = {"made_from": {"settings": {str(n): n for n in range(14)}}, "files": {"pack": {"a": "1", "b": "1"}}}
+    now = {"made_from": {"settings": {"0": 0}}, "files": {"pack": {"a": "2", "c": "1"}}}
+    found = differences(record, now, "x", neutral=["13"])
+    assert found[:1] == ["x.1: 1 -> null"]
+    assert found[-3:] == ["pack/a changed", "pack/b is gone", "pack/c is new"]
+    assert listed(found).endswith("x.10: 10 -> null and 5 more")

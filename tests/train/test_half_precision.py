@@ -1,0 +1,129 @@
+"""float16 with a scaled loss, and masters kept off the device: the same training as float32, or near enough."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from danlu.errors import RecipeError
+from danlu.nn.speed import choose_device, choose_training_dtype
+from danlu.objectives.clm import CausalLM
+from danlu.train import precision
+from danlu.train.loop import StepInfo, fit
+from danlu.train.precision import FloatMasters, LossScale
+from danlu.train.setup import Training
+
+MakeTraining = Callable[..., Training]
+
+
+def steps(training: Training, count: int, *, start: int = 0) -> list[StepInfo]:
+    seen: list[StepInfo] = []
+    fit(
+        training.model, training.batches, CausalLM(), training.optimizer, lambda _: 1.0, steps=count, start=start,
+        backward=training.masters.backward, accept=training.accept, hooks=[seen.append],
+    )  # fmt: skip
+    return seen
+
+
+def test_scaled_gradients_are_those_of_float32(make_training: MakeTraining) -> None:
+    half, single = make_training(precision="fp16"), make_training(precision="fp32")
+    assert half.masters.scale is not None
+    half.masters.scale.value = 1024.0
+    for training in (half, single):
+        batch = training.batches(0)[0]
+        loss = CausalLM().losses(training.model, batch)["words"] / batch.counts["words"]
+        training.masters.backward(loss)
+    for name, weight in half.masters.named.items():
+        grad, wanted = weight.grad, single.masters.named[name].grad
+        assert grad is not None and wanted is not None and grad.dtype == torch.float32
+        assert (grad - wanted).norm() <= 0.02 * wanted.norm() + 1e-6, name
+    assert next(half.model.parameters()).dtype == torch.float16
+
+
+def test_small_gradients_are_lost_without_the_scale() -> None:
+    def gradient(scale: float) -> float:
+        layer = torch.nn.Linear(1, 1, bias=False)
+        masters = FloatMasters(layer, torch.float16)
+        assert masters.scale is not None
+        masters.scale.value = scale
+        masters.backward((layer(torch.ones(1, 1, dtype=torch.float16)) * 1e-4 * 1e-4).sum())
+        return float(masters.named["weight"].grad)  # type: ignore[arg-type]
+
+    assert gradient(1.0) == 0.0
+    assert gradient(2.0**12) == pytest.approx(1e-8, rel=0.01)
+
+
+def test_an_overflow_halves_the_scale_and_leaves_the_step_out(make_training: MakeTraining) -> None:
+    training = make_training(precision="fp16")
+    assert training.masters.scale is not None
+    training.masters.scale.value = 2.0**24
+    before = {name: weight.clone() for name, weight in training.masters.state().items()}
+    first, *others = steps(training, 20)
+    assert first.skipped and not math.isfinite(first.grad_norm) and math.isfinite(first.loss)
+    assert training.masters.scale.value < 2.0**24
+    assert not others[-1].skipped
+    assert training.history.guard.in_a_row == 0  # an overflow is no anomaly
+    assert any(not torch.equal(weight, before[name]) for name, weight in training.masters.state().items())
+
+
+def test_the_scale_grows_after_a_while_without_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "GROWS_AFTER", 3)
+    scale = LossScale(8.0)
+    assert [scale.fits(1.0) for _ in range(3)] == [True] * 3
+    assert (scale.value, scale.steps) == (16.0, 0)
+    assert not scale.fits(math.nan)
+    assert (scale.value, scale.steps) == (8.0, 0)
+    assert not LossScale(1.0).fits(math.inf)  # and never below 1
+
+
+def test_a_resumed_float16_training_is_the_uninterrupted_one(make_training: MakeTraining) -> None:
+    straight, begun, resumed = (make_training(precision="fp16") for _ in range(3))
+    steps(straight, 8)
+    steps(begun, 5)
+    resumed.restore(begun.state(5))
+    steps(resumed, 8, start=5)
+    assert resumed.masters.scale == straight.masters.scale
+    for name, weight in straight.masters.state().items():
+        assert torch.equal(weight, resumed.masters.state()[name]), name
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_masters_elsewhere_change_nothing(dtype: str, make_training: MakeTraining) -> None:
+    """On one device offloading is the same arithmetic; where there is a GPU it is run by the tests marked so."""
+    here, elsewhere = make_training(precision=dtype), make_training(precision=dtype, offload=True)
+    for training in (here, elsewhere):
+        steps(training, 4)
+    for name, weight in here.masters.state().items():
+        assert torch.equal(weight, elsewhere.masters.state()[name]), name
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("offload", [False, True])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+def test_a_gpu_learns_what_a_processor_learns(dtype: str, offload: bool, make_training: MakeTraining) -> None:
+    there = make_training(precision=dtype, device="cuda", offload=offload)
+    here = make_training(precision="fp32")
+    assert next(there.model.parameters()).device.type == "cuda"
+    assert next(iter(there.masters.named.values())).device.type == ("cpu" if offload else "cuda")
+    losses = [[info.loss for info in steps(training, 10)] for training in (there, here)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4 if dtype == "fp32" else 0.03)
+
+
+def test_what_there_is_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto").type == "cpu"
+    with pytest.raises(RecipeError, match=r"^pretrain\.device is cuda, and torch finds no GPU here$"):
+        choose_device("cuda")
+
+
+@pytest.mark.parametrize(("generation", "wanted"), [((7, 5), torch.float16), ((8, 0), torch.bfloat16)])
+def test_a_gpu_computes_in_what_it_multiplies(
+    generation: Any, wanted: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: generation)
+    assert choose_training_dtype("auto", torch.device("cuda"))[0] == wanted
+    assert choose_training_dtype("fp32", torch.device("cuda"))[0] == torch.float32

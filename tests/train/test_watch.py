@@ -1,0 +1,144 @@
+"""A rank that dies, is stopped or hangs ends all others, by name; nobody is blamed for a slow first step."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ranks
+
+from danlu.errors import DanluError
+from danlu.train.joining import joined
+from danlu.train.watch import LOST, Watch
+from danlu.train.world import read_world
+
+QUICK = {"silent": 3.0, "stuck": 2.0}
+PATIENT = {"silent": 600.0, "stuck": 600.0}
+
+
+def keep_step(folder: str, watch: dict[str, float], what: str = "nothing") -> None:
+    """Step after step; rank 1 does ``what`` after the fourth."""
+    world = read_world(os.environ)
+    assert world is not None
+    os.dup2(os.open(Path(folder) / f"said-{world.rank}", os.O_WRONLY | os.O_CREAT), 2)
+    with joined(world, Watch(**watch)) as team:
+        for step in range(1000):
+            team.sum({"loss": 1.0})
+            team.step()
+            if step == 4:
+                (Path(folder) / f"stands-{team.rank}").touch()
+                if team.rank == 1 and what == "hang":
+                    while True:
+                        time.sleep(0.01)
+                if team.rank == 1 and what == "leave":
+                    raise DanluError("the disk is full")
+                if team.rank == 1 and what == "work":
+                    with team.alone("saves"):
+                        time.sleep(5)
+                    return
+            time.sleep(0.01)
+
+
+def wait_until_all_stand(folder: Path, size: int) -> None:
+    until = time.monotonic() + 30
+    while any(not (folder / f"stands-{rank}").exists() for rank in range(size)):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def ends(started: list[Any], but: int, *, seconds: float) -> list[int | None]:
+    """The exit codes of all others."""
+    until = time.monotonic() + seconds
+    for rank, (process, _) in enumerate(started):
+        if rank != but:
+            process.join(max(0.0, until - time.monotonic()))
+    return [process.exitcode for rank, (process, _) in enumerate(started) if rank != but]
+
+
+def clear(started: list[Any]) -> None:
+    for process, _ in started:
+        process.kill()
+        process.join()
+
+
+def said(folder: Path) -> str:
+    """What we said; torch says things of its own where the store is gone."""
+    lines = [line for path in sorted(folder.glob("said-*")) for line in path.read_text().splitlines(keepends=True)]
+    return "".join(line for line in lines if line.startswith("danlu: "))
+
+
+@pytest.mark.parametrize(
+    ("number", "lost", "line"),
+    [
+        (signal.SIGKILL, 1, "gives no sign of life since"),
+        (signal.SIGSTOP, 1, "gives no sign of life since"),
+        (signal.SIGKILL, 0, "does not answer since"),
+    ],
+)
+def test_a_dead_or_stopped_rank_ends_the_others(number: int, lost: int, line: str, tmp_path: Path) -> None:
+    started = ranks.start(keep_step, 2, str(tmp_path), QUICK)
+    try:
+        wait_until_all_stand(tmp_path, 2)
+        process = started[lost][0]
+        os.kill(process.pid, number)
+        assert ends(started, lost, seconds=15) == [LOST]
+    finally:
+        clear(started)
+    assert said(tmp_path).startswith(f"danlu: error: rank {lost} (host ")
+    assert f"process {process.pid}) {line}" in said(tmp_path)
+    assert said(tmp_path).count("\n") == 1
+
+
+def test_without_the_watch_it_would_be_waited_for(tmp_path: Path) -> None:
+    started = ranks.start(keep_step, 2, str(tmp_path), PATIENT)
+    try:
+        wait_until_all_stand(tmp_path, 2)
+        os.kill(started[1][0].pid, signal.SIGSTOP)
+        assert ends(started, 1, seconds=7) == [None]
+    finally:
+        clear(started)
+
+
+def test_a_rank_that_hangs_ends_itself_and_the_others(tmp_path: Path) -> None:
+    started = ranks.start(keep_step, 3, str(tmp_path), QUICK, "hang")
+    try:
+        assert ends(started, -1, seconds=25) == [LOST] * 3
+    finally:
+        clear(started)
+    assert said(tmp_path).startswith("danlu: error: rank 1 (host ")
+    assert " hangs: the others have waited for it for " in said(tmp_path)
+    assert said(tmp_path).count("\n") == 1
+
+
+def test_what_one_rank_does_alone_is_waited_for(tmp_path: Path) -> None:
+    """It takes longer than ``stuck``; what ends the others is that it then leaves them."""
+    began = time.monotonic()
+    started = ranks.start(keep_step, 2, str(tmp_path), QUICK, "work")
+    try:
+        wait_until_all_stand(tmp_path, 2)
+        assert ends(started, 1, seconds=4) == [None]
+    finally:
+        clear(started)
+    assert time.monotonic() - began > 4
+    assert said(tmp_path) == ""
+
+
+def test_an_error_of_one_rank_is_said_once_and_ends_all_with_its_code(tmp_path: Path) -> None:
+    started = ranks.start(keep_step, 2, str(tmp_path), QUICK, "leave")
+    try:
+        assert ends(started, 1, seconds=15) == [DanluError.exit_code]
+        assert b"SystemExit: 2" in started[1][1].recv_bytes()
+    finally:
+        clear(started)
+    assert said(tmp_path).startswith("danlu: error: on rank 1 (host ")
+    assert said(tmp_path).endswith("): the disk is full\n")
+    assert said(tmp_path).count("\n") == 1
+
+
+def test_the_defaults_keep_to_half_a_minute() -> None:
+    """Between the last sign of life and the end: the limit, two beats to see it, and what the store's keeper waits."""
+    assert max(Watch().silent, Watch().stuck) + 2 + 3 + 1 < 30
