@@ -56,10 +56,11 @@ class Pretrain(TrainSettings, Stage):
         foretold = "" if length.settled else ", as far as the first steps tell"
         say(f"{length.steps:,} steps of {training.tokens_per_step:,} tokens: {epochs:.2f} epochs{foretold}")
         training = restart(training, self, seed=job.seed)  # the timed steps have spoilt the weights
-        done = Run(self, training, heldout, length, job.out, job.inputs["tokenizer"], job.seed).train()
+        run = Run(self, training, heldout, length, job.out, job.inputs["tokenizer"], job.seed)
+        done = run.train()
         model = as_model(training.masters.state(), training.model.config)
         save_model(model, job.out / "model", tokenizer=job.inputs["tokenizer"])
-        return self._figures(training, done)
+        return {**self._figures(training, done), **run.outcome()}
 
     def _length(self, job: Job, training: Training, heldout: Callable[[], float]) -> Length:
         """How many steps there are, from ``plan.json`` where the run has begun before."""

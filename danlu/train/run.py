@@ -60,6 +60,16 @@ class Run:
                     self._set_back(diverged)
                     saver.wait()  # what is being written is the newest checkpoint once it is there
 
+    def outcome(self) -> dict[str, int | str]:
+        """What became of the training that its number of steps does not say, as figures."""
+        found: dict[str, int | str] = {}
+        history = self.training.history
+        if self.settings.early_stopping is not None and history.best is not None:
+            found |= {"best_step": history.best[0], "stopped_early": "yes" if self.length.ended_early else "no"}
+        if history.setbacks:
+            found["setbacks"] = history.setbacks
+        return found
+
     def _attempt(self, saver: Saver, bar: Progress) -> Monitor:
         start, best = self._take_up(), self._best_weights()
         saver.saved = start
