@@ -186,7 +186,9 @@ def _write(path: Path, files: dict[str, bytes]) -> None:
         (path / name).write_bytes(data)
 
 
-def _spoil(path: Path, files: dict[str, bytes], other: dict[str, bytes], randoms: random.Random) -> tuple[set[str], str]:
+def _spoil(
+    path: Path, files: dict[str, bytes], other: dict[str, bytes], randoms: random.Random
+) -> tuple[set[str], str]:
     """Damage a checkpoint; the files that may be named for it, and what was done."""
     name, kind = randoms.choice(list(files)), randoms.choice(KINDS)
     (path / name).write_bytes(_spoilt(files[name], kind, randoms))

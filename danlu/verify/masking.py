@@ -40,10 +40,14 @@ def shares(sample: Sample) -> Outcome:
             objective, name = MaskedLM(units=units), f"{language}, {type(units).__name__.lower()}"
             scored = hidden = swapped = places = 0
             for piece, example in zip(pieces, _examples(sample, objective, pieces), strict=True):
-                before = np.concatenate([[sample.vocabulary.roles["cls"]], piece.body, [sample.vocabulary.roles["sep"]]])
+                before = np.concatenate(
+                    [[sample.vocabulary.roles["cls"]], piece.body, [sample.vocabulary.roles["sep"]]]
+                )
                 chosen = example.targets["words"] != IGNORE
                 now = example.inputs["tokens"]
-                if (now[~chosen] != before[~chosen]).any() or (example.targets["words"][chosen] != before[chosen]).any():
+                if (now[~chosen] != before[~chosen]).any() or (
+                    example.targets["words"][chosen] != before[chosen]
+                ).any():
                     faults.append(f"{name}: another token than the chosen ones has changed, or a target is wrong")
                 places, scored = places + len(before), scored + int(chosen.sum())
                 hidden += int((now[chosen] == sample.vocabulary.roles["mask"]).sum())
@@ -181,5 +185,3 @@ def _words(marks: Marks) -> list[tuple[int, int]]:
 def _deviations(found: int, of: int, share: float) -> float:
     """How many standard deviations of a binomial count it is off."""
     return abs(found - of * share) / (of * share * (1 - share)) ** 0.5
-
-
