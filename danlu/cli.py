@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,7 +16,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from danlu import __version__
 from danlu.errors import DanluError, InputError, Interrupted
-from danlu.log import duration, harmless, say
+from danlu.log import harmless, say
 from danlu.verify.commands import verify
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ WhereChanged = Annotated[
 LONGEST_ERROR = 2000
 """Characters of an error that are shown."""
 
-Chat = Annotated[bool, Parameter(negative=())]
+Flag = Annotated[bool, Parameter(negative=())]
 Dtype = Literal["float32", "bfloat16", "float16"]
 EmbedDtype = Literal["float32", "bfloat16"]
 
@@ -100,10 +100,12 @@ def _leave(message: str, exit_code: int) -> int:
 @app.command(sort_key=(1,))
 def run(recipe: RecipeFile, /, *overrides: Override, changed: WhereChanged = None) -> None:
     """Run every stage that the recipe has, in order; those that are done and unchanged are skipped."""
+    from danlu.evaluate import results
+
     loaded = _load(recipe, overrides)
     folder = _run_stages(loaded, list(loaded.sections), changed or "refuse")
     report = _write_report(folder, loaded)
-    _show_results(folder, loaded)
+    results.show(folder, loaded)
     say(f"report: {report}")
 
 
@@ -125,7 +127,7 @@ def generate(
     /,
     *overrides: Override,
     prompt: str | None = None,
-    chat: Chat = False,
+    chat: Flag = False,
     prompts: Path | None = None,
     out: Path | None = None,
 ) -> None:
@@ -151,7 +153,9 @@ def generate(
     if prompt is None and not chat and prompts is None:
         if folder:
             raise InputError("a model folder has no prompts of its own: --prompt TEXT, --chat or --prompts FILE")
-        _show_samples(_run_stages(_load(recipe_or_folder, overrides), ["generate"]))
+        from danlu.evaluate.results import show_samples
+
+        show_samples(_run_stages(_load(recipe_or_folder, overrides), ["generate"]))
         return
     recipe = None if folder else _load(recipe_or_folder, overrides)
     from danlu.generate import source
@@ -242,11 +246,27 @@ def similar(
 
 
 @app.command(sort_key=(2,))
-def plan(recipe: RecipeFile, /, *overrides: Override) -> None:
-    """Tell tokens, parameters, steps, time and memory before anything runs."""
+def plan(recipe: RecipeFile, /, *overrides: Override, find: Flag = False, out: Path | None = None) -> None:
+    """Tell tokens, parameters, steps, time and memory before anything runs; with --find, look for better settings.
+
+    Parameters
+    ----------
+    find
+        Look for the learning rate, the rows that go through the model at once and the rows a step, by short trainings.
+    out
+        The folder that --find writes its curve and its figures to; by default that of the run with -find behind it.
+    """
+    loaded = _load(recipe, overrides)
+    if find:
+        from danlu.evaluate.found import find_and_write
+
+        find_and_write(loaded, out)
+        return
+    if out is not None:
+        raise InputError("--out is where --find writes; without --find nothing is written")
     from danlu.train import plan as planner
 
-    say(planner.plan(_load(recipe, overrides)))
+    say(planner.in_words(planner.estimate(loaded)))
 
 
 @app.command(sort_key=(5,))
@@ -334,50 +354,3 @@ def _write_report(folder: RunFolder, recipe: Recipe) -> Path:
 
     with writing(folder.path):
         return write_report(folder, recipe)
-
-
-def _show_results(folder: RunFolder, recipe: Recipe) -> None:
-    """Print a table of the stages' figures, then the samples."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{recipe.name}: results", title_justify="left", show_lines=True)
-    table.add_column("stage")
-    table.add_column("time", justify="right")
-    table.add_column("figures", overflow="fold")
-    for stage in recipe.sections:
-        done = folder.done(stage) or {}
-        table.add_row(stage, duration(done.get("seconds", 0)), "\n".join(figure_lines(done.get("figures", {}))))
-    Console(highlight=False, markup=False).print(table)
-    _show_samples(folder)
-
-
-def figure_lines(figures: Mapping[str, object]) -> list[str]:
-    """Figures in words, those with a common first part on one line: ``en: bits_per_byte 1.9, perplexity 41``."""
-    lines: dict[str, list[str]] = {}
-    for name, value in figures.items():
-        group, _, last = name.rpartition(".")
-        lines.setdefault(group, []).append(f"{last} {_in_words(value)}")
-    return [f"{group}: {', '.join(parts)}" if group else ", ".join(parts) for group, parts in lines.items()]
-
-
-def _in_words(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _show_samples(folder: RunFolder) -> None:
-    if texts := sample_texts(folder):
-        say("\n" + "\n\n".join(texts) + "\n")
-
-
-def sample_texts(folder: RunFolder) -> list[str]:
-    """The samples of a run for a terminal, which a pipe may lead to as well; the file has them as they are."""
-    from danlu.files import read_jsonl
-
-    path = folder.stage("generate") / "samples.jsonl"
-    return [
-        harmless(f"sample ({sample['language']}); the model writes from ⟩ on\n{sample['prompt']}⟩{sample['text']}")
-        for sample in (read_jsonl(path) if path.exists() else [])
-    ]

@@ -12,7 +12,7 @@ from torch import Tensor
 from danlu.corpus.batches import Batch
 from danlu.log import say
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import Objective, total_loss
+from danlu.objectives.protocol import Lesson, total_loss
 from danlu.train.memory import is_out_of_memory
 
 
@@ -29,7 +29,7 @@ class Gradients:
     """Adds the gradient of whole steps to the weights; remembers into how many parts a micro-batch must be cut."""
 
     model: Transformer
-    objective: Objective
+    lesson: Lesson
     optimizer: torch.optim.Optimizer
     backward: Callable[[Tensor], None]
     halvings: int = 0
@@ -70,13 +70,13 @@ class Gradients:
         for batch in micro:
             if not any(batch.counts.values()):
                 continue  # nothing to learn, and no gradient
-            losses = self.objective.losses(self.model, batch.to(device))
-            self.backward(total_loss(self.objective, losses, counts))
+            losses = self.lesson.losses(self.model, batch.to(device))
+            self.backward(total_loss(self.lesson, losses, counts))
             for name, value in losses.items():
                 sums[name] = sums[name] + value.detach() if name in sums else value.detach()
         if not sums:
             return 0.0, {}
-        loss = float(total_loss(self.objective, sums, counts))
+        loss = float(total_loss(self.lesson, sums, counts))
         return loss, {name: float(value) / max(1, counts[name]) for name, value in sums.items()}
 
 

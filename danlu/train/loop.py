@@ -13,7 +13,7 @@ from torch import Tensor
 
 from danlu.corpus.batches import Batch
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import Objective
+from danlu.objectives.protocol import Lesson
 from danlu.optim.clipping import ClipNorm, ClippingChoice
 from danlu.train.gradients import Gradients, count_targets
 
@@ -49,7 +49,7 @@ Accept = Callable[[int, float, float], bool]
 def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
     model: Transformer,
     batches: Callable[[int], Sequence[Batch]],
-    objective: Objective,
+    lesson: Lesson,
     optimizer: torch.optim.Optimizer,
     lr: Callable[[int], float],
     *,
@@ -72,7 +72,7 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
         accept: says which steps are taken; all are where it is None.
         hooks: called in order after every step.
     """
-    gradients = Gradients(model, objective, optimizer, backward)
+    gradients = Gradients(model, lesson, optimizer, backward)
     model.train()
     for step in range(start, steps):
         if before is not None:

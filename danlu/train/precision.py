@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+OBJECTIVE = "objective."
+"""Before the names of what is trained along with the model and is no part of it."""
+
 GROWS_AFTER = 2000
 """Steps without an overflow after which the scale of a loss is doubled."""
 LARGEST_SCALE = 2.0**24
@@ -49,12 +52,17 @@ class FloatMasters:
     masters are copied back (Micikevicius et al. 2018, arXiv:1710.03740).
 
     Args:
+        modules: the objective's own, whose names begin with ``objective.``.
         offload: masters, and so the optimizer's state, are in main memory, whatever device the model is on
             (Ren et al. 2021, arXiv:2101.06840).
     """
 
-    def __init__(self, model: nn.Module, dtype: torch.dtype, *, offload: bool = False) -> None:
+    def __init__(
+        self, model: nn.Module, dtype: torch.dtype, *, modules: nn.Module | None = None, offload: bool = False
+    ) -> None:
         self.weights = dict(model.named_parameters())
+        if modules is not None:
+            self.weights |= {f"{OBJECTIVE}{name}": weight for name, weight in modules.named_parameters()}
         self.named: dict[str, nn.Parameter] = {}
         self.scale = LossScale() if dtype == torch.float16 else None
         for name, weight in self.weights.items():

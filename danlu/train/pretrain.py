@@ -18,7 +18,7 @@ from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.checkpoint import as_model, checkpoints
 from danlu.train.length import Length, arithmetic, first_guess, read_length, what_differs, write_length
 from danlu.train.memory import told_where_too_little
-from danlu.train.monitor import Heldout, Monitor
+from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Monitor
 from danlu.train.probe import probe, warm_up
 from danlu.train.run import PLAN, Run
 from danlu.train.settings import TrainSettings
@@ -37,6 +37,9 @@ class Pretrain(TrainSettings, Stage):
         found = checkpoints(out / "checkpoints")
         return f"its newest checkpoint is {found[-1].name}" if found else None
 
+    def external_files(self) -> list[Path]:
+        return self.objective.external_files()
+
     def run(self, job: Job) -> Figures:
         train = TokenStore.open(job.inputs["pack"] / "train")
         with told_where_too_little():
@@ -53,10 +56,11 @@ class Pretrain(TrainSettings, Stage):
         foretold = "" if length.settled else ", as far as the first steps tell"
         say(f"{length.steps:,} steps of {training.tokens_per_step:,} tokens: {epochs:.2f} epochs{foretold}")
         training = restart(training, self, seed=job.seed)  # the timed steps have spoilt the weights
-        done = Run(self, training, heldout, length, job.out, job.inputs["tokenizer"], job.seed).train()
+        run = Run(self, training, heldout, length, job.out, job.inputs["tokenizer"], job.seed)
+        done = run.train()
         model = as_model(training.masters.state(), training.model.config)
         save_model(model, job.out / "model", tokenizer=job.inputs["tokenizer"])
-        return self._figures(training, done)
+        return {**self._figures(training, done), **run.outcome()}
 
     def _length(self, job: Job, training: Training, heldout: Callable[[], float]) -> Length:
         """How many steps there are, from ``plan.json`` where the run has begun before."""
@@ -70,7 +74,7 @@ class Pretrain(TrainSettings, Stage):
             )
         if length is not None or self.budget.minutes is None:
             if training.compiled:
-                warm_up(training, self.objective, say)
+                warm_up(training, say)
             if different := what_differs(path, arithmetic(training)):
                 say(f"this run began with {different}: the last bits of its weights will differ from then on")
         if length is None:
@@ -83,7 +87,7 @@ class Pretrain(TrainSettings, Stage):
         if self.budget.minutes is None:
             assert at_most is not None, "a budget has at least one limit"
             return Length(at_most, settled=True)
-        timed = probe(training, self.objective, say)
+        timed = probe(training, say)
         started = time.perf_counter()
         heldout()
         measuring = self.evaluations * (time.perf_counter() - started)
@@ -113,5 +117,6 @@ class Pretrain(TrainSettings, Stage):
 
 def heldout_of(settings: TrainSettings, training: Training, store: TokenStore, *, seed: int) -> Heldout:
     """What is measured on the way, of the held-out ``store``."""
-    rows = settings.reading.rows(store, Shape(settings.objective, settings.sequence), seed=seed)
-    return Heldout(settings.objective, rows, training.example, settings.sequence, training.micro_batch)
+    form = Shape(settings.objective, settings.sequence)
+    sample = settings.reading.sample(store, form, tokens=HELDOUT_TOKENS, seed=seed)
+    return Heldout(training.lesson, sample, training.example, training.micro_batch)

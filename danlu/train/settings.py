@@ -12,7 +12,7 @@ from danlu.nn.config import TransformerConfig
 from danlu.nn.families import GPT, Family
 from danlu.nn.speed import CompileSetting, DeviceSetting, TrainingPrecision
 from danlu.objectives.clm import CausalLM
-from danlu.objectives.protocol import Objective
+from danlu.objectives.protocol import AnyObjective
 from danlu.optim.clipping import ClipNorm, ClippingChoice
 from danlu.optim.ema import Averaging
 from danlu.optim.muon import Muon
@@ -43,7 +43,7 @@ class TrainSettings(Settings):
 
     model: Annotated[SkipValidation[Family], OneOf("model")] = GPT()
     """The family and its size."""
-    objective: Annotated[SkipValidation[Objective], OneOf("objective")] = CausalLM()
+    objective: Annotated[SkipValidation[AnyObjective], OneOf("objective")] = CausalLM()
     """What is learned."""
     rows: Annotated[SkipValidation[Reading] | None, OneOf("rows")] = None
     """How documents become rows; by default as the objective reads them best."""
@@ -96,7 +96,7 @@ class TrainSettings(Settings):
     @property
     def reading(self) -> Reading:
         """How documents become rows."""
-        return self.rows if self.rows is not None else self.objective.reading
+        return self.objective.read_by(self.rows)
 
     def shape(self, vocab_size: int) -> TransformerConfig:
         """The model with the heads that the objective learns, for a tokenizer of so many tokens."""
@@ -110,6 +110,7 @@ class TrainSettings(Settings):
             raise ValueError("early_stopping needs held-out losses on the way: evaluations must be at least 1; got 0")
         try:
             shape = self.shape(2)
+            self.objective.read_by(self.rows)
         except RecipeError as error:
             raise ValueError(str(error)) from None
         if self.dropout_schedule is not None and not drops(shape):

@@ -18,7 +18,7 @@ from danlu.nn.hf.folder import find_family
 from danlu.nn.hf.token_ids import decoder_start
 from danlu.nn.speed import choose_device, choose_training_dtype
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import Shape
+from danlu.objectives.protocol import Lesson, Shape
 from danlu.optim.depth import build_optimizer
 from danlu.optim.ema import AverageState, WeightAverage
 from danlu.tokenizers.vocabulary import Vocabulary
@@ -28,7 +28,7 @@ from danlu.train.dropout import Dropout
 from danlu.train.guard import Guard, check_finite
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
-from danlu.train.precision import FloatMasters
+from danlu.train.precision import OBJECTIVE, FloatMasters
 from danlu.train.settings import TrainSettings
 
 TOKENS_AT_ONCE = 2048
@@ -45,6 +45,10 @@ class Training:
     batches: StepBatches
     example: MakeExample
     """The objective's, told the vocabulary."""
+    lesson: Lesson
+    """The objective with what it needs beside its settings."""
+    own_weights: dict[str, Tensor]
+    """What the lesson's own modules begin with."""
     micro_batch: int
     """Rows at once."""
     tokens_per_step: int
@@ -142,7 +146,11 @@ def set_up(
     dtype, precision = choose_training_dtype(settings.precision, device)
     if settings.precision == "fp8":
         multiply_in_float8(model)
-    masters = FloatMasters(model.to(device), dtype, offload=settings.offload)
+    lesson = settings.objective.prepare(config, dtype=dtype, seed=seed)
+    if lesson.modules is not None:
+        lesson.modules.to(device)
+    masters = FloatMasters(model.to(device), dtype, modules=lesson.modules, offload=settings.offload)
+    own_weights = {name: weight.clone() for name, weight in masters.state().items() if name.startswith(OBJECTIVE)}
     optimizer = build_optimizer(settings.optimizer, masters.named.items(), layer_decay=settings.layer_decay)
     masters.attach(optimizer)
     start = decoder_start(find_family(config.family), vocabulary.roles)
@@ -157,8 +165,8 @@ def set_up(
     compiling = compile_blocks(model, settings.compile, steps=steps)
     average = WeightAverage(masters.named, settings.average) if settings.average is not None else None
     return Training(
-        model, masters, optimizer, reader.batches, example, micro_batch, tokens_per_step, steps_per_epoch, precision,
-        compiling, History(Guard(settings.anomalies)), average, Dropout(model),
+        model, masters, optimizer, reader.batches, example, lesson, own_weights, micro_batch, tokens_per_step,
+        steps_per_epoch, precision, compiling, History(Guard(settings.anomalies)), average, Dropout(model),
     )  # fmt: skip
 
 
@@ -182,7 +190,7 @@ def first_weights(training: Training, settings: TrainSettings, *, seed: int) -> 
     """Have ``training`` be as if no step had been done, whatever was."""
     fresh = Transformer(training.model.config)
     fresh.initialise(seed)
-    weights = {name: weight.detach() for name, weight in fresh.named_parameters()}
+    weights = {name: weight.detach() for name, weight in fresh.named_parameters()} | training.own_weights
     training.optimizer.load_state_dict({"state": {}, "param_groups": training.optimizer.state_dict()["param_groups"]})
     training.masters.load(weights)
     training.history.load({}, tokens=0)
