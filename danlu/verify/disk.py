@@ -8,8 +8,8 @@ import random
 import resource
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -61,7 +61,7 @@ def as_the_system_says(number: int) -> Iterator[None]:
         yield
 
 
-REFUSALS = {
+REFUSALS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "no room": no_room,
     "read-only": lambda: as_the_system_says(errno.EROFS),
     "full": lambda: as_the_system_says(errno.ENOSPC),

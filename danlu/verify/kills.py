@@ -58,25 +58,40 @@ def kills(sample: Sample) -> Outcome:
     straight = sample.copy()
     train(sample, straight, SAVES["in the training"]).result(seconds=SECONDS)
     wanted = left(straight)
-    faults, resumed, struck = [], [], 0
+    faults: list[str] = []
+    resumed: list[int] = []
     for way, saves in SAVES.items():
         run_dir = sample.copy()
-        for moment in MOMENTS.values():
-            fork = train(sample, run_dir, saves)
-            if forks.wait_until(lambda moment=moment, at=run_dir: moment(at), fork=fork):  # type: ignore[misc]
-                struck += 1
-                fork.kill()
-                resumed.append(saved(run_dir))
-            else:
-                fork.result(seconds=SECONDS)
-        train(sample, run_dir, saves).result(seconds=SECONDS)
-        faults += [f"{way}: {each}" for each in differing(wanted, left(run_dir))]
-    planned = len(SAVES) * len(MOMENTS)
+        try:
+            resumed += _killed(sample, run_dir, saves)
+        except RuntimeError as error:
+            faults.append(f"{way}: the training does not come to its end: {error}")
+        else:
+            faults += [f"{way}: {each}" for each in differing(wanted, left(run_dir))]
+    planned, struck = len(SAVES) * len(MOMENTS), len(resumed)
     if struck < planned // 2:
         faults.append(f"only {struck} of {planned} kills came before the training was done")
     steps = ", ".join(map(str, resumed))
     return Outcome(f"{struck} kills, gone on from steps {steps} of {STEPS} (an epoch has {EPOCH}); {len(wanted)} files",
                    f"{len(faults)} differ", "0 differ", faults)  # fmt: skip
+
+
+def _killed(sample: Sample, run_dir: Path, saves: str) -> list[int]:
+    """Train to the end, killed at each of the moments; the steps that were saved then.
+
+    Raises:
+        RuntimeError: a process ended otherwise.
+    """
+    resumed = []
+    for moment in MOMENTS.values():
+        fork = train(sample, run_dir, saves)
+        if forks.wait_until(lambda moment=moment: moment(run_dir), fork=fork):  # type: ignore[misc]
+            fork.kill()
+            resumed.append(saved(run_dir))
+        else:
+            fork.result(seconds=SECONDS)
+    train(sample, run_dir, saves).result(seconds=SECONDS)
+    return resumed
 
 
 def train(sample: Sample, run_dir: Path, saves: str) -> Fork:

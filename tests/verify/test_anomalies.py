@@ -53,9 +53,7 @@ def test_statistics_that_are_polluted_show(sample: Sample, monkeypatch: pytest.M
         return right(self, step, loss, norm)
 
     monkeypatch.setattr(Guard, "__call__", pollute)
-    assert anomalies.bad_steps(sample).faults == [
-        "the statistics of losses are not those of the steps that were taken"
-    ]
+    assert anomalies.bad_steps(sample).faults == ["the statistics of losses are not those of the steps that were taken"]
 
 
 def test_going_back_to_the_beginning_shows(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
