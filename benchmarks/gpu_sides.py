@@ -112,7 +112,7 @@ def danlu(job: Job) -> Outcome:
         tokens.append(info.tokens)
 
     fit(
-        training.model, training.batches, settings.objective, training.optimizer,
+        training.model, training.made_ahead, settings.objective, training.optimizer,
         lambda step: settings.schedule.factor(step, steps=job.steps),
         steps=job.steps, clip=settings.clip, backward=training.masters.backward, hooks=(note,),
     )  # fmt: skip

@@ -17,6 +17,7 @@ from cyclopts import App, CycloptsError, Parameter
 from danlu import __version__
 from danlu.errors import DanluError, InputError, Interrupted
 from danlu.log import harmless, say
+from danlu.verify.commands import verify
 
 if TYPE_CHECKING:
     from danlu.recipe import Recipe
@@ -332,23 +333,7 @@ def doctor() -> None:
         say(line)
 
 
-verify = App(name="verify", help="Compare with other libraries on this machine.", sort_key=(9,))
 app.command(verify)
-
-
-@verify.command
-def models(*, family: str | None = None) -> None:
-    """Compare the logits, losses and greedy tokens of every model family with those of transformers.
-
-    Parameters
-    ----------
-    family
-        Only this one, such as llama.
-    """
-    from danlu.verify.models import lines
-
-    for line in lines(family):
-        say(line)
 
 
 def _load(recipe: Path, overrides: Sequence[str]) -> Recipe:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -25,6 +25,8 @@ from danlu.errors import InputError, RecipeError
 from danlu.evaluate.protocol import Subject
 from danlu.files import write_json
 from danlu.nn.head import rows_at_once
+from danlu.nn.hf.folder import find_family
+from danlu.nn.hf.token_ids import decoder_start
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Lesson, Shape, total_loss
 from danlu.objectives.words import word_head
@@ -80,7 +82,9 @@ class OwnObjective(Choice):
             raise RecipeError("evaluate.tasks: objective needs the section pretrain, which says what is learned")
         if not store.documents:
             raise InputError("evaluate needs held-out documents, and there are none; give pack.split a larger share")
-        objective, vocabulary = training.objective, Vocabulary.of(subject.tokenizer)
+        objective, known = training.objective, Vocabulary.of(subject.tokenizer)
+        start = decoder_start(find_family(subject.model.config.family), known.roles)
+        vocabulary = replace(known, roles={**known.roles, "start": start})
         objective.check(vocabulary, subject.train)
         shape = Shape(objective, training.sequence)
         lesson = objective.prepare(subject.model.config, dtype=torch.float32, seed=subject.seed)

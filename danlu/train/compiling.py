@@ -9,6 +9,7 @@ import torch
 from danlu.nn import head
 from danlu.nn.speed import CompileSetting, why_not_compiled
 from danlu.nn.transformer import Transformer
+from danlu.objectives.words import word_head
 
 WORTH_STEPS = 100
 """Compiling takes some 30 s the first time; a shorter run would not earn it back."""
@@ -35,7 +36,7 @@ def compile_blocks(model: Transformer, setting: CompileSetting, *, steps: int | 
         block.compile(dynamic=False)
     # On GPUs all scored tokens are one chunk, of as many rows as a step happens to score.
     on_gpu = model.embedding.weight.device.type == "cuda"
-    model.head.chunk_loss = torch.compile(head.chunk_loss, dynamic=None if on_gpu else False)
+    word_head(model).chunk_loss = torch.compile(head.chunk_loss, dynamic=None if on_gpu else False)
     return Compilation(True, "blocks are compiled by torch.compile")
 
 
@@ -43,4 +44,4 @@ def without_compilation(model: Transformer) -> None:
     """Undo :func:`compile_blocks`."""
     for block in model.blocks:
         block._compiled_call_impl = None
-    model.head.chunk_loss = head.chunk_loss
+    word_head(model).chunk_loss = head.chunk_loss

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
-from danlu.corpus.batches import Batch, MakeExample
+from danlu.corpus.batches import Batch, MakeExample, StepBatches
 from danlu.corpus.reading import Size
 from danlu.corpus.store import TokenStore
 from danlu.nn.float8 import multiply_in_float8
@@ -46,8 +46,7 @@ class Training:
     model: Transformer
     masters: FloatMasters
     optimizer: torch.optim.Optimizer
-    batches: Callable[[int], list[Batch]]
-    """The micro-batches of a step."""
+    batches: StepBatches
     example: MakeExample
     """The objective's, told the vocabulary."""
     lesson: Lesson
@@ -112,6 +111,11 @@ class Training:
         if self.average is not None:
             self.average.load(AverageState(state.history["updates"], state.average))
 
+    @cached_property
+    def made_ahead(self) -> Callable[[int], list[Batch]]:
+        """``batches``; for a GPU those of the next step are made while it works at this one."""
+        return Ahead(self.batches) if next(self.model.parameters()).is_cuda else self.batches
+
     @property
     def compilation(self) -> str:
         """Whether blocks are compiled, and why, in words."""
@@ -146,15 +150,15 @@ def set_up(
     model = Transformer(config)
     model.initialise(seed)
     for stack in model.stacks:
-        stack.recompute = settings.recompute
-    device = choose_device(settings.device)
+        stack.recompute = settings.hardware.recompute
+    device = choose_device(settings.hardware.device)
     dtype, precision = choose_training_dtype(settings.precision, device)
     if settings.precision == "fp8":
         multiply_in_float8(model)
     lesson = settings.objective.prepare(config, dtype=dtype, seed=seed)
     if lesson.modules is not None:
         lesson.modules.to(device)
-    masters = FloatMasters(model.to(device), dtype, modules=lesson.modules, offload=settings.offload)
+    masters = FloatMasters(model.to(device), dtype, modules=lesson.modules, offload=settings.hardware.offload)
     own_weights = {name: weight.clone() for name, weight in masters.state().items() if name.startswith(OBJECTIVE)}
     optimizer = build_optimizer(settings.optimizer, masters.named.items(), layer_decay=settings.layer_decay)
     masters.attach(optimizer)
@@ -171,9 +175,8 @@ def set_up(
     steps = settings.budget.steps_at_most(tokens_per_step=tokens_per_step, steps_per_epoch=steps_per_epoch)
     compiling = compile_blocks(model, settings.compile, steps=steps)
     average = WeightAverage(masters.named, settings.average) if settings.average is not None else None
-    batches = Ahead(reader.batches) if device.type == "cuda" else reader.batches
     return Training(
-        model, masters, optimizer, batches, example, lesson, own_weights, micro_batch, tokens_per_step,
+        model, masters, optimizer, reader.batches, example, lesson, own_weights, micro_batch, tokens_per_step,
         steps_per_epoch, precision, compiling, History(Guard(settings.anomalies)), average, Dropout(model),
     )  # fmt: skip
 

@@ -108,7 +108,9 @@ def bad_steps(sample: Sample) -> Outcome:
             faults.append(f"step {info.step} was {'' if info.skipped else 'not '}left out")
         elif unmoved != info.skipped:
             faults.append(f"step {info.step}: the weights {'stayed' if unmoved else 'moved'}")
-    faults += [f"step {step} is left out, but nobody is told" for step in POISON if f"step {step} is left out: " not in told]
+    faults += [
+        f"step {step} is left out, but nobody is told" for step in POISON if f"step {step} is left out: " not in told
+    ]
     good = [info for info in poisoned.infos if info.step not in POISON]
     guard = training.history.guard
     if list(guard.losses) != [info.loss for info in good]:

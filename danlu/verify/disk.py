@@ -8,16 +8,18 @@ import random
 import resource
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
 from danlu.corpus.store import TokenStore
 from danlu.errors import OutputError
 from danlu.nn.families import GPT
+from danlu.nn.transformer import Transformer
 from danlu.train.budget import Budget
 from danlu.train.checkpoint import TrainingState, checkpoints, find_damage, load_newest, save_checkpoint
 from danlu.train.length import Length
@@ -32,6 +34,8 @@ STEPS, SAVED, ROOM = 20, 5, 10
 LIMIT = 3000
 """Bytes of the largest file that the system then allows: less than the weights."""
 DAMAGES = 1000
+Files = dict[str, bytes]
+"""What is in a checkpoint, by name."""
 KINDS = ("flip", "flip", "flip", "cut", "cut", "append", "hole", "zero", "delete", "swap", "older")
 
 
@@ -53,15 +57,11 @@ def as_the_system_says(number: int) -> Iterator[None]:
     def refuse(place: Any, *_: Any, **__: Any) -> None:
         raise OSError(number, os.strerror(number), str(place) if not isinstance(place, int) else None)
 
-    kept = os.mkdir, os.fsync
-    os.mkdir = os.fsync = refuse
-    try:
+    with patch.object(os, "mkdir", refuse), patch.object(os, "fsync", refuse):
         yield
-    finally:
-        os.mkdir, os.fsync = kept
 
 
-REFUSALS = {
+REFUSALS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "no room": no_room,
     "read-only": lambda: as_the_system_says(errno.EROFS),
     "full": lambda: as_the_system_says(errno.ENOSPC),
@@ -82,8 +82,9 @@ def refusals(sample: Sample) -> Outcome:
             if weights.keys() != wanted.keys() or not all(torch.equal(weights[n], wanted[n]) for n in wanted):
                 faults.append(f"{name}: the weights differ from those of a training with room")
     count = 2 * len(REFUSALS)
-    return Outcome(f"{count} trainings: no room, read-only, full, failing; in the training and beside it",
-                   f"{count - len({fault.split(':')[0] for fault in faults})} of {count}", f"{count} of {count}", faults)  # fmt: skip
+    held = count - len({fault.split(":")[0] for fault in faults})
+    compared = f"{count} trainings: no room, read-only, full, failing; in the training and beside it"
+    return Outcome(compared, f"{held} of {count}", f"{count} of {count}", faults)
 
 
 def _run(sample: Sample, out: Path, why: str, *, background: bool = False) -> tuple[str, dict[str, torch.Tensor]]:
@@ -133,15 +134,9 @@ def damage(sample: Sample) -> Outcome:
     randoms, faults, kinds = random.Random(11), [], Counter[str]()
     for number in range(DAMAGES):
         names, kind = _spoil(newest, files, other, randoms)
-        lines: list[str] = []
-        found = load_newest(folder, lines.append)
         kinds[kind] += 1
-        # A damaged manifest may name a file that is not there; every other damage is at the file it names.
-        named = len(lines) == 1 and ("manifest.json" in names or any(name in lines[0] for name in names))
-        if found is None or found.step != 10 or not _same(found, states[10]):
-            faults.append(f"damage {number}, {kind} in {', '.join(sorted(names))}: not found")
-        elif not named or not lines[0].endswith("; going on from step-00000010"):
-            faults.append(f"damage {number}, {kind} in {', '.join(sorted(names))}: not named, but {lines}")
+        if wrong := _not_found(folder, names, states[10]):
+            faults.append(f"damage {number}, {kind} in {', '.join(sorted(names))}: {wrong}")
         shutil.rmtree(newest, ignore_errors=True)
         _write(newest, files)
     whole = load_newest(folder, lambda line: faults.append(f"undamaged: {line}"))
@@ -151,9 +146,22 @@ def damage(sample: Sample) -> Outcome:
     return Outcome(f"random damages of {len(kinds)} kinds to {len(files)} files", told, "all", faults)
 
 
-def _save_two(folder: Path, tokenizer: Path) -> dict[int, TrainingState]:
-    from danlu.nn.transformer import Transformer
+def _not_found(folder: Path, names: set[str], wanted: TrainingState) -> str:
+    """What is wrong with how a damage to one of these files is taken; nothing where all is well."""
+    lines: list[str] = []
+    try:
+        found = load_newest(folder, lines.append)
+    except Exception as error:  # whatever the reader of a file says that nobody had looked at before
+        return f"not found, but {error!r:.100}"
+    if found is None or not _same(found, wanted):
+        return "not found"
+    # A damaged manifest may name a file that is not there; every other damage is at the file it names.
+    named = len(lines) == 1 and ("manifest.json" in names or any(name in lines[0] for name in names))
+    going_on = named and lines[0].endswith(f"; going on from step-{wanted.step:08d}")
+    return "" if going_on else f"not named, but {lines}"
 
+
+def _save_two(folder: Path, tokenizer: Path) -> dict[int, TrainingState]:
     config = GPT(layers=1, dim=8, heads=1).config(vocab_size=60, max_length=8)
     states = {}
     for step in (10, 20):
@@ -176,17 +184,17 @@ def _same(found: TrainingState, wanted: TrainingState) -> bool:
     return weights and moments and (found.step, found.tokens) == (wanted.step, wanted.tokens)
 
 
-def _read(path: Path) -> dict[str, bytes]:
+def _read(path: Path) -> Files:
     return {file.relative_to(path).as_posix(): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
 
 
-def _write(path: Path, files: dict[str, bytes]) -> None:
+def _write(path: Path, files: Files) -> None:
     (path / "training").mkdir(parents=True)
     for name, data in files.items():
         (path / name).write_bytes(data)
 
 
-def _spoil(path: Path, files: dict[str, bytes], other: dict[str, bytes], randoms: random.Random) -> tuple[set[str], str]:
+def _spoil(path: Path, files: Files, other: Files, randoms: random.Random) -> tuple[set[str], str]:
     """Damage a checkpoint; the files that may be named for it, and what was done."""
     name, kind = randoms.choice(list(files)), randoms.choice(KINDS)
     (path / name).write_bytes(_spoilt(files[name], kind, randoms))

@@ -19,6 +19,7 @@ from danlu.nn.head import LanguageModelHead
 from danlu.nn.transformer import Transformer
 from danlu.objectives.mlm import MaskedLM
 from danlu.objectives.protocol import Objective
+from danlu.verify.layouts import lost_tokens
 from danlu.verify.outcome import Differences, Outcome, apart, relative, within
 from danlu.verify.sample import Sample, quiet
 from danlu.verify.steps import KINDS, NARROW, WIDE, compare, fitted, prepare, readings, written_out
@@ -51,13 +52,18 @@ def nothing_scored(sample: Sample) -> Outcome:
 def one_token(sample: Sample) -> Outcome:
     """Documents of a single token between long ones."""
     found: Differences = {}
-    store = _with_short_documents(sample.store)
+    lost: list[str] = []
+    store = with_short_documents(sample.store)
     for kind, (_, objective) in KINDS.items():
         for rows in readings(objective, Packed(), Padded(), Bucketed()):
             training = prepare(sample, kind, rows, store=store, batch=6, micro_batch=2)
             name = f"{kind}, {type(rows).__name__.lower()}"
             found |= compare(training, objective, {f"{name}, {step}": training.batches(step) for step in (0, 1)})
-    return within(f"{len(found)} steps, every other document of one token", found)
+            if objective.sides != "both":  # a span and what is around it are two tokens at least
+                lost += [f"{name}: {fault}" for fault in lost_tokens(training, store)]
+    outcome = within(f"{len(found)} steps, every other document of one token", found)
+    outcome.faults += lost
+    return outcome
 
 
 def larger_vocabulary(sample: Sample) -> Outcome:
@@ -155,7 +161,7 @@ def _unscored(batch: Batch) -> Batch:
     return replace(batch, targets=targets, counts=dict.fromkeys(batch.counts, 0))
 
 
-def _with_short_documents(store: TokenStore) -> TokenStore:
+def with_short_documents(store: TokenStore) -> TokenStore:
     """The documents of ``store``, each with one of a single token behind it."""
     stream, starts = [store.eot], [0]
     for begin, end in zip(store.starts[:-1], store.starts[1:], strict=True):

@@ -95,7 +95,9 @@ def wait_until(moment: Callable[[], bool], *, fork: Fork, seconds: float = 60.0)
     return False
 
 
-def _do(pipe: Connection, function: Callable[..., Any], arguments: Any, said: Path, environment: dict[str, str]) -> None:
+def _do(
+    pipe: Connection, function: Callable[..., Any], arguments: Any, said: Path, environment: dict[str, str]
+) -> None:
     import torch
 
     os.environ.update(environment)

@@ -48,12 +48,13 @@ def packing(sample: Sample) -> Outcome:
     documents = 0
     for kind, (_, objective) in KINDS.items():
         for rows in readings(objective, Packed()):
-            training = prepare(sample, kind, rows, batch=4, sequence=96)
+            training = prepare(sample, kind, rows, batch=4, sequence=192)
             micro, name = training.batches(2), f"{kind}, {type(rows).__name__.lower()}"
             apart_too = [_alone(document) for document in documents_of(micro)]
             documents += len(apart_too)
+            assert len(apart_too) >= 8, "two documents a row"
             found |= compare(training, objective, {name: micro, f"{name}, a row each": apart_too}, of=micro)
-            lost += [f"{name}: {fault}" for fault in _lost(training, sample.store)]
+            lost += [f"{name}: {fault}" for fault in lost_tokens(training, sample.store)]
     outcome = within(f"{documents} documents in {len(found)} steps; every document once an epoch", found)
     outcome.faults += lost
     return outcome
@@ -91,7 +92,7 @@ def _longest(side: dict[str, Tensor]) -> int:
     return int((side["segments"] >= 0).sum(1).max()) if side else 0
 
 
-def _lost(training: Training, store: TokenStore) -> list[str]:
+def lost_tokens(training: Training, store: TokenStore) -> list[str]:
     """What is wrong with one epoch's rows: every token but the first is learned once."""
     rows = training.batches.rows
     times = np.zeros(len(store.tokens), dtype=np.int64)

@@ -5,6 +5,7 @@ The words are those of ``pack``; where one begins is read from its marks here on
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -34,20 +35,20 @@ CHOICES: list[Masking] = [Tokens(), Words(), NGrams()]
 def shares(sample: Sample) -> Outcome:
     """How much is masked, and what stands there then."""
     faults: list[str] = []
-    counted, largest = 0, 0.0
+    counted, largest, roles = 0, 0.0, sample.vocabulary.roles
     for language, pieces in _rows(sample, ROWS).items():
         for units in CHOICES:
             objective, name = MaskedLM(units=units), f"{language}, {type(units).__name__.lower()}"
             scored = hidden = swapped = places = 0
             for piece, example in zip(pieces, _examples(sample, objective, pieces), strict=True):
-                before = np.concatenate([[sample.vocabulary.roles["cls"]], piece.body, [sample.vocabulary.roles["sep"]]])
-                chosen = example.targets["words"] != IGNORE
-                now = example.inputs["tokens"]
-                if (now[~chosen] != before[~chosen]).any() or (example.targets["words"][chosen] != before[chosen]).any():
+                before = np.concatenate([[roles["cls"]], piece.body, [roles["sep"]]])
+                now, targets = example.inputs["tokens"], example.targets["words"]
+                chosen = targets != IGNORE
+                if (now[~chosen] != before[~chosen]).any() or (targets[chosen] != before[chosen]).any():
                     faults.append(f"{name}: another token than the chosen ones has changed, or a target is wrong")
                 places, scored = places + len(before), scored + int(chosen.sum())
-                hidden += int((now[chosen] == sample.vocabulary.roles["mask"]).sum())
-                swapped += int(((now != before) & (now != sample.vocabulary.roles["mask"]))[chosen].sum())
+                hidden += int((now[chosen] == roles["mask"]).sum())
+                swapped += int(((now != before) & (now != roles["mask"]))[chosen].sum())
             counted += scored
             # One swap in as many as there are words is for the word itself.
             seen = RANDOM * (1 - 1 / len(sample.vocabulary.ordinary))
@@ -180,6 +181,4 @@ def _words(marks: Marks) -> list[tuple[int, int]]:
 
 def _deviations(found: int, of: int, share: float) -> float:
     """How many standard deviations of a binomial count it is off."""
-    return abs(found - of * share) / (of * share * (1 - share)) ** 0.5
-
-
+    return float(abs(found - of * share) / math.sqrt(of * share * (1 - share)))

@@ -182,6 +182,7 @@ pretrain:
   evaluations: 2
   precision: fp32
   compile: off
+evaluate: {{tasks: [objective]}}
 """
 
 
@@ -202,7 +203,11 @@ def recipe(folder: Path, text: str, *overrides: str) -> Recipe:
 def test_a_training_of_two_tasks_logs_each_and_both_fall(tmp_path: Path) -> None:
     write_corpus(tmp_path)
     made = recipe(tmp_path, RECIPE.format(folder=tmp_path))
-    run_stages(made, ["clean", "tokenizer", "pack", "pretrain"], begin=lambda _: None)
+    done = run_stages(made, ["clean", "tokenizer", "pack", "pretrain", "evaluate"], begin=lambda _: None)
+    figures = done.figures("evaluate")
+    parts = [figures[f"all.{task}.words.nats"] for task in ("english", "chinese")]
+    assert figures["all.loss"] == pytest.approx(sum(parts), abs=1e-5) and min(parts) > 0.5
+    assert figures["en.english.words.targets"] == figures["all.english.words.targets"] > 50
     lines = read_metrics(tmp_path / "run" / "pretrain")
     for task in ("english", "chinese"):
         found = [line[f"loss.{task}.words"] for line in lines if f"loss.{task}.words" in line]

@@ -28,7 +28,7 @@ WAITS = 6
 def losses(training: Training, *, steps: int = 6) -> list[float]:
     infos: list[StepInfo] = []
     fit(
-        training.model, training.batches, Pretrain().objective, training.optimizer, lambda _: 1.0, steps=steps,
+        training.model, training.made_ahead, Pretrain().objective, training.optimizer, lambda _: 1.0, steps=steps,
         backward=training.masters.backward, hooks=[infos.append],
     )  # fmt: skip
     return [info.loss for info in infos]
@@ -43,7 +43,7 @@ def test_losses_are_those_of_a_processor(make_training: MakeTraining, model: Any
     settings = {"model": model(layers=2, dim=64, heads=4), "optimizer": optimizer}
     wanted = losses(make_training(device="cpu", **settings))
     training = make_training(device="cuda", compile=compile, **settings)
-    assert isinstance(training.batches, Ahead)
+    assert isinstance(training.made_ahead, Ahead)
     assert losses(training) == pytest.approx(wanted, rel=1e-3)
     assert training.model.embedding.weight.is_cuda
 
@@ -56,7 +56,7 @@ def test_half_the_width_is_near(make_training: MakeTraining, precision: str, off
 
 
 def test_batches_are_pinned(make_training: MakeTraining) -> None:
-    [batch, *_] = make_training(device="cuda").batches(0)
+    [batch, *_] = make_training(device="cuda").made_ahead(0)
     assert batch.inputs["tokens"].is_pinned()
 
 
