@@ -61,12 +61,11 @@ def measure(rounds: int, steps: int) -> list[Comparison]:
             paces: dict[int, list[float]] = {1: [], 2: []}
             for number in range(rounds):
                 for processes in (2, 1) if number % 2 else (1, 2):
-                    pace = train(
-                        Path(temporary), packed.parent, f"{name}-{number}-{processes}", optimizer, steps, processes
-                    )
-                    (two if processes == 2 else one).append(pace)
+                    run_dir = Path(temporary) / f"{name}-{number}-{processes}"
+                    pace = train(run_dir, packed.parent, PRETRAIN.format(optimizer=optimizer, steps=steps), processes)
+                    paces[processes].append(pace)
                     say(f"round {number + 1}, {name}: {processes} of {2 // processes}: {pace:,.0f} tokens/s")
-            comparison = compare(f"two processes / two threads, {name}", two, one, unit="tokens/s")
+            comparison = compare(f"two processes / two threads, {name}", paces[2], paces[1], unit="tokens/s")
             comparisons.append(comparison)
             least, greatest = comparison.spread
             rows.append([name, *(f"{median(paces[count]):,.0f}" for count in (2, 1)), f"{comparison.ratio:.2f}",
