@@ -144,3 +144,16 @@ def test_nothing_of_a_row_is_seen_by_another(store: TokenStore) -> None:
                 else:
                     assert torch.equal(inside[1:-1], inside[1].expand(len(inside) - 2))
                     assert inside[0] == 1 and inside[-1] == 2
+
+
+@pytest.mark.parametrize("choice", [Packed(), Padded(), Bucketed()], ids=["packed", "padded", "bucketed"])
+def test_every_epoch_has_noise_of_its_own(choice: Any, store: TokenStore) -> None:
+    reader = read(choice, store)
+    numbers = [group.numbers for epoch in (0, 1) for group in _epoch(reader, epoch)]
+    flat = [number for each in numbers for number in each]
+    assert len(set(flat)) == len(flat)  # the noise of a row hangs on its number
+
+
+def _epoch(reader: Reader, epoch: int) -> list[Any]:
+    steps = int(reader.steps_per_epoch)
+    return [group for step in range(epoch * steps, (epoch + 1) * steps) for group in reader.batches.groups(step)]
