@@ -147,7 +147,8 @@ class Distil(AnyObjective):
         if theirs.vocab_size != config.vocab_size:
             raise RecipeError(
                 f"objective.teacher must have the vocabulary of this run, {config.vocab_size:,} tokens; "
-                f"{self.teacher} has {theirs.vocab_size:,}; spare rows, of pretrain.vocab_multiple, must be as many too"
+                f"{self.teacher} has {theirs.vocab_size:,}; spare rows, of pretrain.hardware.vocab_multiple, "
+                "must be as many too"
             )
         if self.logits and (theirs.words is None or config.words is None):
             raise RecipeError(f"objective.logits needs a teacher that predicts tokens; {self.teacher} has no such head")

@@ -15,6 +15,7 @@ import torch
 
 from danlu.log import Progress, duration, progress, say, short
 from danlu.machine import free_memory_bytes, peak_memory_bytes
+from danlu.nn.speed import choose_device, choose_training_dtype
 from danlu.optim.depth import build_optimizer
 from danlu.optim.protocol import NamedParameters
 from danlu.recipe import Choice, Recipe
@@ -81,9 +82,8 @@ def find(recipe: Recipe, sample: Sample, known: Estimate) -> Found:
     """
     settings = recipe.section("pretrain")
     assert isinstance(settings, Pretrain) and isinstance(settings.optimizer, Choice)
-    plain = settings.model_copy(update={"compile": "off"})  # so few steps would not earn it back
     steps = _steps_in(known.seconds_per_step, RANGE_STEPS, FEWEST_RANGE_STEPS)
-    curve, suggestion, rates = in_own_process(_learning_rate, plain, sample, recipe.seed, steps)
+    curve, suggestion, rates = in_own_process(_learning_rate, settings, sample, recipe.seed, steps)
     rows_now = min(settings.micro_batch or rows_at_once(settings.batch, settings.sequence), settings.batch)
     say("plan: timing steps with more and more rows at once")
     cost = partial(_cost, settings, sample, recipe.seed)
@@ -91,7 +91,7 @@ def find(recipe: Recipe, sample: Sample, known: Estimate) -> Found:
     measured = len(POINTS) * BLOCKS * _block_steps(settings.batch)
     steps = _steps_in(known.seconds_per_step, NOISE_STEPS, FEWEST_NOISE_STEPS, beside=measured)
     rows = max(1, min(rows_now, settings.batch * _block_steps(settings.batch) // PARTS))
-    parted = plain.model_copy(update={"micro_batch": rows})
+    parted = settings.model_copy(update={"micro_batch": rows})
     scales = in_own_process(_noise, parted, sample, recipe.seed, min(steps, known.steps), known.steps)
     use = settings.optimizer.to_recipe()["use"]
     return Found(curve, suggestion, rates, known_costs, rows_now, scales, settings.batch, use)
@@ -106,11 +106,21 @@ def _steps_in(seconds_per_step: float, most: int, fewest: int, *, beside: int = 
     return steps
 
 
+def as_measured(settings: Pretrain) -> Pretrain:
+    """For the short trainings: not compiled, which they would not earn back, and without float16.
+
+    Its gradients overflow on purpose, until the scale of the loss has settled, and tell nothing of rate or noise.
+    """
+    dtype, _ = choose_training_dtype(settings.precision, choose_device(settings.device))
+    precision = {"precision": "fp32"} if dtype == torch.float16 else {}
+    return settings.model_copy(update={"compile": "off", **precision})
+
+
 def _learning_rate(
     settings: Pretrain, sample: Sample, seed: int, steps: int
 ) -> tuple[Curve, Suggestion, dict[str, tuple[float, float]]]:
     torch.manual_seed(seed)
-    training = training_on(settings, sample, seed)
+    training = training_on(as_measured(settings), sample, seed)
     with progress("plan: learning rate", steps, "steps") as bar:
         curve = range_test(
             training.model, training.batches, training.lesson, training.optimizer,
@@ -185,7 +195,7 @@ def _timed(settings: Pretrain, sample: Sample, seed: int) -> Cost | None:
 def _noise(settings: Pretrain, sample: Sample, seed: int, steps: int, planned: int) -> list[NoiseScale]:
     """The noise scale at some points of the run's first ``steps`` steps, with its schedule for ``planned`` steps."""
     torch.manual_seed(seed)
-    training = training_on(settings, sample, seed)
+    training = training_on(as_measured(settings), sample, seed)
     points = sorted({max(1, round(share * steps)) for share in POINTS})
     scales = []
     with progress("plan: noise scale", steps + BLOCKS * len(points), "steps") as bar:

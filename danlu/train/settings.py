@@ -38,6 +38,22 @@ class Saves(Settings):
     the optimizer's state once more. Where all cores are busy with the training anyway there is little to win."""
 
 
+class Hardware(Settings):
+    """What a machine, or its memory, asks for; the result is the same but for the last bits."""
+
+    device: DeviceSetting = "auto"
+    """Where the model computes: on a GPU where there is one, or as it says here."""
+    offload: bool = False
+    """Whether masters and the optimizer's state stay in main memory: a GPU then holds two bytes a weight."""
+    recompute: bool = False
+    """Whether the backward pass does the blocks' forward pass again in place of keeping what it needs of it: less
+    memory, a third more work (Chen et al. 2016, arXiv:1604.06174)."""
+    vocab_multiple: int = Field(default=1, ge=1)
+    """The rows of the embedding and the head are rounded up to a multiple of it, such as 64 for the tensor cores of
+    GPUs. The spare ones stand for no token: none is ever a target, which makes them improbable, nor written by
+    ``generate``."""
+
+
 class TrainSettings(Settings):
     """What a recipe says of a training."""
 
@@ -71,21 +87,12 @@ class TrainSettings(Settings):
     """What is done about steps that would spoil the weights."""
     early_stopping: EarlyStopping | None = None
     """Whether the training ends when it gains no more; its best weights are then the model."""
-    vocab_multiple: int = Field(default=1, ge=1)
-    """The rows of the embedding and the head are rounded up to a multiple of it, such as 64 for the tensor cores of
-    GPUs. The spare ones stand for no token: none is ever a target, which makes them improbable, nor written by
-    ``generate``."""
-    recompute: bool = False
-    """Whether the backward pass does the blocks' forward pass again in place of keeping what it needs of it: less
-    memory, a third more work (Chen et al. 2016, arXiv:1604.06174)."""
-    device: DeviceSetting = "auto"
-    """Where the model computes: on a GPU where there is one, or as it says here."""
     precision: TrainingPrecision = "auto"
     """What the model computes in: bf16 where it is multiplied in hardware, else fp32 (fp16 on a GPU), or as it says
     here. Masters and the optimizer's state are float32 in all cases; fp16's loss is scaled; fp8 is for the products of
     blocks, on GPUs that have it, where all else is bf16."""
-    offload: bool = False
-    """Whether masters and the optimizer's state stay in main memory: a GPU then holds two bytes a weight."""
+    hardware: Hardware = Hardware()
+    """Where it computes, and what it keeps in which memory."""
     compile: CompileSetting = "auto"
     """Whether ``torch.compile`` makes the blocks faster; auto leaves it out where it would not pay."""
     save: Saves = Saves()
@@ -100,7 +107,7 @@ class TrainSettings(Settings):
 
     def shape(self, vocab_size: int) -> TransformerConfig:
         """The model with the heads that the objective learns, for a tokenizer of so many tokens."""
-        rows = -(-vocab_size // self.vocab_multiple) * self.vocab_multiple
+        rows = -(-vocab_size // self.hardware.vocab_multiple) * self.hardware.vocab_multiple
         return self.objective.config(self.model.config(vocab_size=rows, max_length=self.sequence))
 
     @model_validator(mode="after")

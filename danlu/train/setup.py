@@ -141,15 +141,15 @@ def set_up(
     model = Transformer(config)
     model.initialise(seed)
     for stack in model.stacks:
-        stack.recompute = settings.recompute
-    device = choose_device(settings.device)
+        stack.recompute = settings.hardware.recompute
+    device = choose_device(settings.hardware.device)
     dtype, precision = choose_training_dtype(settings.precision, device)
     if settings.precision == "fp8":
         multiply_in_float8(model)
     lesson = settings.objective.prepare(config, dtype=dtype, seed=seed)
     if lesson.modules is not None:
         lesson.modules.to(device)
-    masters = FloatMasters(model.to(device), dtype, modules=lesson.modules, offload=settings.offload)
+    masters = FloatMasters(model.to(device), dtype, modules=lesson.modules, offload=settings.hardware.offload)
     own_weights = {name: weight.clone() for name, weight in masters.state().items() if name.startswith(OBJECTIVE)}
     optimizer = build_optimizer(settings.optimizer, masters.named.items(), layer_decay=settings.layer_decay)
     masters.attach(optimizer)

@@ -120,6 +120,12 @@ def test_a_scale_without_upper_end_is_a_lower_bound() -> None:
     assert "at least 4.1 times the fewest steps" in find.meaning(scale, 8)[1]
 
 
+@pytest.mark.parametrize(("asked", "used"), [("fp16", "fp32"), ("fp32", "fp32"), ("bf16", "bf16")])
+def test_short_trainings_go_without_what_would_blur_them(asked: str, used: str) -> None:
+    found = find.as_measured(settings_with(precision=asked, compile="on"))
+    assert (found.precision, found.compile) == (used, "off")
+
+
 def test_slow_steps_mean_fewer_and_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert find._steps_in(0.01, 100, 40) == 100
     assert capsys.readouterr().out == ""

@@ -21,6 +21,7 @@ from danlu.optim.adamw import AdamW
 from danlu.runs import Job
 from danlu.train.gradients import Gradients, count_targets
 from danlu.train.precision import FloatMasters
+from danlu.train.settings import Hardware
 from danlu.train.setup import Training
 
 SMALL: dict[str, Any] = {"layers": 2, "dim": 32, "heads": 2}
@@ -286,7 +287,7 @@ def test_recomputing_gives_the_same_gradient_and_keeps_less(family: Any) -> None
 def test_a_training_that_recomputes_is_the_same(make_training: Callable[..., Training]) -> None:
     results = []
     for again in (False, True):
-        training = make_training(recompute=again)
+        training = make_training(hardware=Hardware(recompute=again))
         assert training.model.stacks[0].recompute is again
         with torch.no_grad():
             for number, weight in enumerate(training.model.parameters()):

@@ -254,7 +254,7 @@ MORE = {
     "plateau": ("pretrain.schedule={use: plateau, patience: 0, gain: 0.5, warmup: 0}",),
     "dropout": ("pretrain.model={use: gpt2, layers: 2, dim: 32, heads: 2, dropout: 0.3}",
                 "pretrain.dropout_schedule={use: late, begin: 0.3, levels: 3}"),
-    "recompute": ("pretrain.recompute=true", "pretrain.precision=bf16"),
+    "recompute": ("pretrain.hardware.recompute=true", "pretrain.precision=bf16"),
 }  # fmt: skip
 
 
@@ -297,7 +297,7 @@ def test_spare_rows_of_the_vocabulary_are_nobody(train: Train, packed: Path) -> 
     """The folder loads in stock transformers, whose logits are ours; a spare row is never written."""
     from transformers import AutoModelForCausalLM
 
-    job = train(*BASE, "pretrain.vocab_multiple=64")
+    job = train(*BASE, "pretrain.hardware.vocab_multiple=64")
     size = json.loads((packed / "run" / "pack" / "train" / "store.json").read_text())["vocab_size"]
     model = load_model(job.out / "model")
     assert model.config.vocab_size == 64 > size
