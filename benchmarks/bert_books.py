@@ -151,7 +151,8 @@ def trainer(run: Path, folder: Path, steps: int, bf16: bool) -> list[float]:
     arguments = TrainingArguments(
         output_dir=str(folder), max_steps=steps, per_device_train_batch_size=BATCH, learning_rate=1e-3,
         warmup_steps=0.02, weight_decay=0.01, lr_scheduler_type="linear", torch_compile=True, bf16=bf16,
-        optim="adamw_torch_fused", dataloader_pin_memory=False, disable_tqdm=True, logging_strategy="no", save_strategy="no", use_cpu=True, seed=1,
+        optim="adamw_torch_fused", dataloader_pin_memory=False, disable_tqdm=True, logging_strategy="no",
+        save_strategy="no", use_cpu=True, seed=1,
     )  # fmt: skip
     Trainer(
         model=model, args=arguments, train_dataset=_rows(run, tokenizer),

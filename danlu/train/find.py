@@ -111,7 +111,7 @@ def as_measured(settings: Pretrain) -> Pretrain:
 
     Its gradients overflow on purpose, until the scale of the loss has settled, and tell nothing of rate or noise.
     """
-    dtype, _ = choose_training_dtype(settings.precision, choose_device(settings.device))
+    dtype, _ = choose_training_dtype(settings.precision, choose_device(settings.hardware.device))
     precision = {"precision": "fp32"} if dtype == torch.float16 else {}
     return settings.model_copy(update={"compile": "off", **precision})
 

@@ -65,8 +65,9 @@ class Pretrain(TrainSettings, Stage):
     def _length(self, job: Job, training: Training, heldout: Callable[[], float]) -> Length:
         """How many steps there are, from ``plan.json`` where the run has begun before."""
         path = job.out / PLAN
-        # Of all other budgets the settings say it, which may be new where a changed training is to go on.
-        length = read_length(path) if self.budget.minutes is not None else None
+        length = read_length(path)
+        if self.budget.minutes is None and length is not None and length.begun_with != self._steps_at_most(training):
+            length = None  # the budget is another one, and a changed training is to go on
         if length is None and self.budget.minutes is not None and checkpoints(job.out / "checkpoints"):
             raise CheckpointError(
                 f"{path} is missing or damaged, and only it says how many steps there are; "

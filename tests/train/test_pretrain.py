@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from outcome import decisive, result
 
 from danlu.corpus.store import TokenStore
 from danlu.errors import CheckpointError, DanluError, OutputError
@@ -28,24 +29,16 @@ from danlu.train import pretrain as module
 from danlu.train import probe as probe_module
 from danlu.train import run as run_module
 from danlu.train.budget import Budget
-from danlu.train.checkpoint import TrainingState, checkpoints, save_checkpoint
+from danlu.train.checkpoint import TrainingState, checkpoints, load_newest, save_checkpoint
 from danlu.train.length import Length, read_length
 from danlu.train.loop import StepInfo, fit
-from danlu.train.pretrain import Pretrain, take_up
+from danlu.train.pretrain import Pretrain
 from danlu.train.probe import Probe
 from danlu.train.setup import Training
 
 Train = Callable[..., Job]
 TIMED = ("pretrain.budget={minutes: 100, steps: 12}", "pretrain.save.steps=3")
 SHORT = ("pretrain.budget.steps=12", "pretrain.save.steps=3")
-
-
-def result(job: Job) -> dict[str, bytes]:
-    """Everything that the next stage or the next step could see of a training."""
-    newest = checkpoints(job.out / "checkpoints")[-1]
-    files = [newest / "model.safetensors", newest / "training" / "optimizer.safetensors",
-             newest / "training" / "state.json", job.out / "model" / "model.safetensors"]  # fmt: skip
-    return {path.relative_to(job.out).as_posix(): path.read_bytes() for path in files}
 
 
 @pytest.fixture
@@ -140,15 +133,6 @@ def test_a_resumed_training_is_the_uninterrupted_one(
 )  # fmt: skip
 def test_saving_and_measuring_change_nothing(overrides: tuple[str, ...], train: Train) -> None:
     assert decisive(train(*SHORT, *overrides, out="other")) == decisive(train(*SHORT))
-
-
-def decisive(job: Job) -> dict[str, Any]:
-    """The result but for which held-out losses a checkpoint remembers."""
-    found: dict[str, Any] = result(job)
-    [state] = (name for name in found if name.endswith("state.json"))
-    found[state] = json.loads(found[state])
-    del found[state]["history"]["heldout"]
-    return found
 
 
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(
@@ -345,7 +329,10 @@ def test_going_on_with_another_learning_rate_takes_it_and_keeps_the_moments(
     fit(before.model, before.batches, CausalLM(), before.optimizer, lambda step: 1.0, steps=3)
     state = TrainingState(3, 30, before.masters.state(), before.optimizer.state_dict())
     save_checkpoint(tmp_path, state, before.model.config)
-    assert take_up(after, tmp_path) == (3, 30)
+    found = load_newest(tmp_path, pytest.fail)
+    assert found is not None
+    after.restore(found)
+    assert (found.step, after.history.tokens) == (3, 30)
     assert after.optimizer.param_groups[0]["lr_scale"] == 0.5
     assert after.optimizer.param_groups[0].get("step") == before.optimizer.param_groups[0].get("step")
     [was, now] = [each.optimizer.state_dict()["state"] for each in (before, after)]

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from outcome import result
+from poison import poison
 from torch import Tensor
 
 from danlu.errors import OutputError, RecipeError
@@ -23,13 +25,11 @@ from danlu.train import stopping
 from danlu.train.checkpoint import checkpoints, load_newest
 from danlu.train.length import read_length
 from danlu.train.loop import StepInfo
-from danlu.train.monitor import Heldout
+from danlu.train.monitor import Heldout, Measured
 from danlu.train.run import Run
 from danlu.train.saving import Saver
 from danlu.train.setup import Training
 from danlu.train.stopping import BestWeights, without_gain
-from tests.train.poison import poison
-from tests.train.test_pretrain import result
 
 Train = Callable[..., Job]
 BASE = (
@@ -52,13 +52,13 @@ def foretold(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[int, float]], No
     def tell(losses: dict[int, float]) -> None:
         real = Run._heldout_loss
 
-        def heldout_loss(self: Run) -> Callable[[], float]:
+        def heldout_loss(self: Run) -> Callable[[], Measured]:
             measured = real(self)
 
-            def loss() -> float:
+            def loss() -> Measured:
                 measured()
                 known = self.training.history.heldout
-                return losses[known[-1][0] + 2 if known else 2]
+                return Measured(losses[known[-1][0] + 2 if known else 2])
 
             return loss
 
@@ -209,9 +209,9 @@ def test_an_average_is_what_is_measured_and_what_the_model_is(
     def note(self: Training, info: StepInfo) -> None:
         steps.append({name: weight.clone() for name, weight in self.masters.state().items()})
 
-    real = Heldout.loss
+    real = Heldout.measure
 
-    def look(self: Heldout, model: Any) -> float:
+    def look(self: Heldout, model: Any) -> Measured:
         measured.append({name: weight.detach().clone() for name, weight in model.named_parameters()})
         return real(self, model)
 
@@ -228,7 +228,7 @@ def test_an_average_is_what_is_measured_and_what_the_model_is(
         patch.setattr(Run, "_take_up", take_up)
         train(*settings, out="plain")
     with monkeypatch.context() as patch:
-        patch.setattr(Heldout, "loss", look)
+        patch.setattr(Heldout, "measure", look)
         job = train(*averaged)
     expected = dict(first)
     wanted = []
