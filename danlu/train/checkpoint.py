@@ -19,8 +19,8 @@ import errno
 import json
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,10 @@ class TrainingState:
     """What else the next steps depend on, in plain JSON."""
     average: dict[str, Tensor] = field(default_factory=dict)
     """The running average of the weights, where there is one."""
+
+    def without_tensors(self) -> TrainingState:
+        """What ranks need that get their tensors from another."""
+        return replace(self, weights={}, optimizer={}, average={})
 
 
 def save_checkpoint(
@@ -154,11 +158,11 @@ def find_damage(path: Path) -> str | None:
         if error.errno != errno.EIO:
             raise
         return f"{name} cannot be read: {error.strerror}"
-    return None if step == _step(path) else f"{name} is that of step {step}"
+    return None if step == checkpoint_step(path) else f"{name} is that of step {step}"
 
 
 def check_fits(
-    state: TrainingState, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer, folder: Path
+    state: TrainingState, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, folder: Path
 ) -> None:
     """Refuse a state that is not one of these weights and this optimizer.
 

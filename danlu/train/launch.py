@@ -10,12 +10,12 @@ import os
 from collections.abc import Callable, Iterable
 
 from danlu.errors import RecipeError
+from danlu.parallel.joining import Ranks, joined
+from danlu.parallel.watch import Watch
+from danlu.parallel.world import World
 from danlu.recipe import Recipe
 from danlu.runs import Job, RunFolder, Stage, run_stages
-from danlu.train.joining import Ranks, joined
 from danlu.train.settings import TrainSettings
-from danlu.train.watch import Watch
-from danlu.train.world import World
 
 
 def run_on_ranks(

@@ -69,4 +69,7 @@ def warm_up(training: Training, objective: Objective, say: Callable[[str], None]
 
 def _run(training: Training, objective: Objective, step: int, *hooks: Callable[[StepInfo], None]) -> None:
     model, batches, optimizer = training.model, training.batches, training.optimizer
-    fit(model, batches, objective, optimizer, lambda _: 1e-3, steps=step + 1, start=step, hooks=hooks)
+    fit(
+        model, batches, objective, optimizer, lambda _: 1e-3, steps=step + 1, start=step, masters=training.masters,
+        hooks=hooks,
+    )  # fmt: skip

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from danlu.errors import RecipeError
 from danlu.recipe import build
-from danlu.train.mesh import Mesh
+from danlu.parallel.mesh import Mesh
 
 sizes = st.integers(1, 4)
 

@@ -17,8 +17,8 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from danlu.errors import DanluError, InputError, Interrupted
-from danlu.train.watch import BEAT, LOST, Watch, Watchman
-from danlu.train.world import World
+from danlu.parallel.watch import BEAT, LOST, Watch, Watchman
+from danlu.parallel.world import World
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

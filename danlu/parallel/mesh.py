@@ -13,7 +13,7 @@ from pydantic import Field
 
 from danlu.errors import RecipeError
 from danlu.recipe import Settings
-from danlu.train.watch import Watch
+from danlu.parallel.watch import Watch
 
 T = TypeVar("T")
 
