@@ -7,17 +7,14 @@ of a piece fills a row of the encoder, so that nothing is padded.
 
 from __future__ import annotations
 
-import time
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
-from turns import Outcome, Work, between, train
+from turns import TUNED, Outcome, Peer, Work, adamw, hugging_face, train
 
 LAYERS, DIM, HEADS, HIDDEN = 4, 256, 4, 1024
 SEQUENCE, ROWS = 512, 8
 RATE, MEAN = 0.15, 3.0
-LEARNING_RATE, BETAS, EPSILON, WEIGHT_DECAY, CLIP = 1e-3, (0.9, 0.98), 1e-8, 0.01, 1.0
 SEED = 1
 
 How = Literal["defaults", "tuned", "tuned bf16"]
@@ -27,18 +24,15 @@ def danlu(work: Work) -> Outcome:
     """Danlu's own loop: spans are cut out of each document by itself, documents are packed and never see each other."""
     from danlu.nn.families import T5
     from danlu.objectives.span_corruption import SpanCorruption
-    from danlu.optim.adamw import AdamW
-    from danlu.optim.clipping import ClipNorm
     from danlu.optim.schedules import WarmupStableDecay
     from danlu.train.budget import Budget
     from danlu.train.pretrain import Pretrain
 
     settings = Pretrain(
         model=T5(layers=LAYERS, dim=DIM, heads=HEADS, hidden=HIDDEN, mlp="relu"),
-        objective=SpanCorruption(rate=RATE, mean=MEAN),
-        optimizer=AdamW(lr=LEARNING_RATE, betas=BETAS, eps=EPSILON, weight_decay=WEIGHT_DECAY),
+        objective=SpanCorruption(rate=RATE, mean=MEAN), optimizer=adamw(),
         schedule=WarmupStableDecay(warmup=0.0, decay=1.0), budget=Budget(steps=work.steps), sequence=SEQUENCE,
-        batch=ROWS, clip=ClipNorm(limit=CLIP), compile="on",
+        batch=ROWS, compile="on",
     )  # fmt: skip
     return train(settings, work, seed=SEED)
 
@@ -50,14 +44,7 @@ def trainer(work: Work, how: How) -> Outcome:
     autocast to bfloat16.
     """
     import torch
-    from transformers import (
-        AutoTokenizer,
-        T5Config,
-        T5ForConditionalGeneration,
-        Trainer,
-        TrainerCallback,
-        TrainingArguments,
-    )
+    from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
 
     torch.manual_seed(SEED)
     tokenizer = AutoTokenizer.from_pretrained(work.run / "tokenizer")
@@ -66,41 +53,13 @@ def trainer(work: Work, how: How) -> Outcome:
         dropout_rate=0.0, feed_forward_proj="relu", pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id, decoder_start_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
-    model = T5ForConditionalGeneration(config)
-    losses: list[float] = []
-    tokens: list[int] = []
-    marks: list[float] = []
-
-    class Watched(Trainer):  # type: ignore[misc]
-        def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            tokens.append(inputs["input_ids"].numel() + inputs["labels"].numel())
-            loss = super().training_step(model, inputs, *args, **kwargs)
-            losses.append(float(loss))
-            return loss
-
-    class Clock(TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            marks.append(time.perf_counter())
-
-    tuned: dict[str, Any] = {
-        "torch_compile": True, "bf16": how == "tuned bf16", "optim": "adamw_torch_fused",
-        "dataloader_pin_memory": False, "disable_tqdm": True, "logging_strategy": "no",
-    }  # fmt: skip
-    with TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            output_dir=folder, max_steps=work.steps, per_device_train_batch_size=ROWS, learning_rate=LEARNING_RATE,
-            adam_beta1=BETAS[0], adam_beta2=BETAS[1], adam_epsilon=EPSILON, weight_decay=WEIGHT_DECAY,
-            max_grad_norm=CLIP, lr_scheduler_type="linear", save_strategy="no", use_cpu=True, seed=SEED,
-            remove_unused_columns=False, **({} if how == "defaults" else tuned),
-        )  # fmt: skip
-        Watched(
-            model=model, args=arguments, train_dataset=_examples(work), data_collator=Collator(tokenizer),
-            callbacks=[Clock()],
-        ).train()  # fmt: skip
-    precision = "bf16 by autocast" if arguments.bf16 else "fp32"
-    compiled = "compiled by torch.compile" if arguments.torch_compile else "not compiled"
-    parameters = sum(weight.numel() for weight in model.parameters())
-    return Outcome(losses, between(marks), tokens[1:], parameters, f"{precision}; {compiled}")
+    tuned = {**TUNED, "bf16": how == "tuned bf16"}
+    peer = Peer(
+        T5ForConditionalGeneration(config), _examples(work), Collator(tokenizer),
+        lambda batch: batch["input_ids"].numel() + batch["labels"].numel(), ROWS,
+        {} if how == "defaults" else tuned,
+    )  # fmt: skip
+    return hugging_face(peer, work, seed=SEED)
 
 
 class Collator:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from process import in_fresh_process
 from report import Comparison, NotMeasuredError, compare, say, table, text_plot
 
 if TYPE_CHECKING:
+    from danlu.optim.adamw import AdamW
     from danlu.train.pretrain import Pretrain
 
 
@@ -73,6 +75,13 @@ class Turns:
 Side = Callable[[], Round]
 
 
+def adamw() -> AdamW:
+    """Danlu's, with the same numbers as the Trainer's."""
+    from danlu.optim.adamw import AdamW
+
+    return AdamW(lr=1e-3, betas=(0.9, 0.98), eps=1e-8, weight_decay=0.01)
+
+
 def train(settings: Pretrain, work: Work, *, seed: int) -> Outcome:
     """What ``danlu pretrain`` does with these settings, its steps timed."""
     from danlu.corpus.store import TokenStore
@@ -99,6 +108,62 @@ def train(settings: Pretrain, work: Work, *, seed: int) -> Outcome:
         [info.loss for info in infos], between(marks), [info.tokens for info in infos[1:]],
         sum(weight.numel() for weight in training.model.parameters()), f"{training.precision}; {training.compilation}",
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What Hugging Face's Trainer is given."""
+
+    model: Any
+    examples: Sequence[Mapping[str, Any]]
+    collator: Any
+    tokens_in: Callable[[Mapping[str, Any]], int]
+    """How many tokens of a batch are no padding."""
+    batch: int
+    """Examples a step."""
+    settings: Mapping[str, Any]
+    """Of ``TrainingArguments``, beside those here."""
+
+
+ADAM = {"learning_rate": 1e-3, "adam_beta1": 0.9, "adam_beta2": 0.98, "adam_epsilon": 1e-8, "weight_decay": 0.01,
+        "max_grad_norm": 1.0, "lr_scheduler_type": "linear"}  # fmt: skip
+"""Of all sides; the learning rate falls linearly to 0 over all steps."""
+TUNED = {"torch_compile": True, "optim": "adamw_torch_fused", "dataloader_pin_memory": False, "disable_tqdm": True,
+         "logging_strategy": "no"}  # fmt: skip
+
+
+def hugging_face(peer: Peer, work: Work, *, seed: int) -> Outcome:
+    """What Hugging Face's Trainer does with it, its steps timed."""
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+    losses: list[float] = []
+    tokens: list[int] = []
+    marks: list[float] = []
+
+    class Watched(Trainer):  # type: ignore[misc]
+        def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            tokens.append(peer.tokens_in(inputs))
+            loss = super().training_step(model, inputs, *args, **kwargs)
+            losses.append(float(loss))
+            return loss
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            marks.append(time.perf_counter())
+
+    with TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder, max_steps=work.steps, per_device_train_batch_size=peer.batch, save_strategy="no",
+            use_cpu=True, seed=seed, remove_unused_columns=False, **{**ADAM, **peer.settings},
+        )  # fmt: skip
+        Watched(
+            model=peer.model, args=arguments, train_dataset=peer.examples, data_collator=peer.collator,
+            callbacks=[Clock()],
+        ).train()  # fmt: skip
+    precision = "bf16 by autocast" if arguments.bf16 else "fp32"
+    compiled = "compiled by torch.compile" if arguments.torch_compile else "not compiled"
+    parameters = sum(weight.numel() for weight in peer.model.parameters())
+    return Outcome(losses, between(marks), tokens[1:], parameters, f"{precision}; {compiled}")
 
 
 def run_side(work: Work, warmup: int, side: Callable[..., Outcome], *how: str) -> Round:

@@ -89,6 +89,8 @@ CATALOG: dict[str, dict[str, str]] = {
         "ul2": "danlu.objectives.ul2:UL2",
         "bart": "danlu.objectives.bart:BartDenoising",
         "seq2seq": "danlu.objectives.seq2seq:Seq2Seq",
+        "distil": "danlu.objectives.distil:Distil",
+        "multitask": "danlu.objectives.multitask:Multitask",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",
@@ -123,6 +125,10 @@ CATALOG: dict[str, dict[str, str]] = {
         "plateau": "danlu.optim.schedules:Plateau",
         "wsd": "danlu.optim.schedules:WarmupStableDecay",
     },
+    "dropout_schedule": {
+        "early": "danlu.train.dropout:EarlyDropout",
+        "late": "danlu.train.dropout:LateDropout",
+    },
     "clipping": {
         "adaptive": "danlu.optim.clipping:ClipAdaptive",
         "none": "danlu.optim.clipping:NoClipping",
@@ -133,7 +139,10 @@ CATALOG: dict[str, dict[str, str]] = {
         "beam": "danlu.generate.beam:Beam",
         "contrastive": "danlu.generate.contrastive:Contrastive",
     },
-    "measure": {"perplexity": "danlu.evaluate.perplexity:Perplexity"},
+    "measure": {
+        "perplexity": "danlu.evaluate.perplexity:Perplexity",
+        "objective": "danlu.evaluate.objective:OwnObjective",
+    },
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -72,6 +73,9 @@ class Choice(Settings):
         return self.to_recipe()  # so that a default in the JSON schema says which choice it is
 
 
+_SPELLED_OUT: ContextVar[frozenset[str]] = ContextVar("kinds whose schema is being made", default=frozenset())
+
+
 @dataclass(frozen=True, slots=True)
 class OneOf:
     """Marks a field that holds a choice (or a list of choices) of one catalog ``kind``."""
@@ -79,18 +83,27 @@ class OneOf:
     kind: str
 
     def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
-        options: list[dict[str, Any]] = []
-        for name in catalog.names(self.kind):
-            schema = settings_schema(catalog.load(self.kind, name, key=self.kind))
-            properties = {"use": {"const": name}, **schema.get("properties", {})}
-            options.append({**schema, "properties": properties, "required": ["use", *schema.get("required", [])]})
         plug_in = {"type": "string", "pattern": "^[^:]+:[^:]+$"}
         outside = {"type": "object", "properties": {"use": plug_in}, "required": ["use"]}
-        single = {"anyOf": [{"enum": catalog.names(self.kind)}, *options, plug_in, outside]}
+        single = {"anyOf": [{"enum": catalog.names(self.kind)}, *self._options(), plug_in, outside]}
         nullable = core_schema["type"] == "nullable"
         inner = core_schema["schema"] if nullable else core_schema
         value = {"type": "array", "items": single} if inner["type"] in ("list", "tuple") else single
         return {"anyOf": [value, {"type": "null"}]} if nullable else value
+
+    def _options(self) -> list[dict[str, Any]]:
+        """A schema for each name; of a choice inside one of its own kind only the name, for that would never end."""
+        if self.kind in _SPELLED_OUT.get():
+            names = {"use": {"enum": catalog.names(self.kind)}}
+            return [{"type": "object", "properties": names, "required": ["use"]}]
+        options: list[dict[str, Any]] = []
+        outer = _SPELLED_OUT.set(_SPELLED_OUT.get() | {self.kind})
+        for name in catalog.names(self.kind):
+            schema = settings_schema(catalog.load(self.kind, name, key=self.kind))
+            properties = {"use": {"const": name}, **schema.get("properties", {})}
+            options.append({**schema, "properties": properties, "required": ["use", *schema.get("required", [])]})
+        _SPELLED_OUT.reset(outer)
+        return options
 
 
 def _takes_one_item(field: FieldInfo) -> bool:
@@ -179,6 +192,9 @@ def _build_value(annotation: Any, one_of: OneOf | None, value: Any, *, key: str)
         if value is None:
             raise RecipeError(f"{key} must be a list; got None")
         return [_build_value(get_args(listed)[0], one_of, value, key=key)]
+    named = next((arm for arm in arms if get_origin(arm) is dict), None)
+    if named is not None and isinstance(value, Mapping):
+        return {str(n): _build_value(get_args(named)[1], one_of, each, key=f"{key}.{n}") for n, each in value.items()}
     if one_of is not None:
         return build_choice(one_of.kind, value, key=key)
     settings = next((arm for arm in arms if isinstance(arm, type) and issubclass(arm, Settings)), None)

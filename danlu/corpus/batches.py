@@ -39,7 +39,7 @@ class Batch:
     inputs: dict[str, Tensor]
     targets: dict[str, Tensor]
     counts: dict[str, int]
-    """Targets that are scored, by the name of the loss."""
+    """Targets that are scored, by the name of the loss; the task stands before a dot there, where there are several."""
     tokens: int
     """Tokens that are read, padding not counted."""
     source: dict[str, Tensor] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Batch:
 
     def _rows(self, rows: slice) -> Batch:
         part = self._each(lambda value: value[rows])
-        return replace(part, counts=_counts(part.targets), tokens=0)
+        return replace(part, counts=_counts(part.targets, self.task), tokens=0)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         inputs, targets, source = (
@@ -76,13 +76,14 @@ class MakeExample(Protocol):
         ...
 
 
-def collate(rows: Sequence[Sequence[Example]], *, widths: Widths, segments: bool = True) -> Batch:
+def collate(rows: Sequence[Sequence[Example]], *, widths: Widths, segments: bool = True, task: str = "") -> Batch:
     """Put the examples of each row behind each other, pad (inputs with 0, targets with ``IGNORE``), stack.
 
     Args:
         widths: what rows are padded to.
         segments: whether ``inputs`` and ``source`` say which example of its row each token is of, ``PADDING`` for
             none; without, a row must be one document, and padding stands where nobody looks.
+        task: which of several objectives made the examples.
     """
     first = rows[0][0]
     inputs = {name: _stack([[each.inputs[name] for each in row] for row in rows], widths.inputs, 0)
@@ -98,11 +99,12 @@ def collate(rows: Sequence[Sequence[Example]], *, widths: Widths, segments: bool
         if source:
             source["segments"] = _segments(source_sizes, widths.source)
     tokens = sum(map(sum, sizes)) + sum(map(sum, source_sizes))
-    return Batch(inputs, targets, _counts(targets), tokens, source)
+    return Batch(inputs, targets, _counts(targets, task), tokens, source, task)
 
 
-def _counts(targets: dict[str, Tensor]) -> dict[str, int]:
-    return {name: int((values != IGNORE).sum()) for name, values in targets.items()}
+def _counts(targets: dict[str, Tensor], task: str) -> dict[str, int]:
+    before = f"{task}." if task else ""
+    return {before + name: int((values != IGNORE).sum()) for name, values in targets.items()}
 
 
 def _stack(rows: Sequence[Sequence[Array]], width: int, filler: int) -> Tensor:
@@ -143,13 +145,19 @@ class StepBatches:
 
     def make(self, group: Group) -> Batch:
         """One micro-batch."""
-        rows = [make_examples(self.example, self.rows[number], self._noise(number)) for number in group.numbers]
-        return collate(rows, widths=group.widths, segments=self.rows.several)
+        return make_batch(self.rows, self.example, group, self._noise)
 
     def _noise(self, number: int) -> np.random.Generator:
         """The random source of one row of one epoch, for objectives that corrupt it."""
         # The 1 keeps it apart from the sources of the row order, which are [seed, epoch].
         return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.rows.seed, number, 1])))
+
+
+def make_batch(rows: Rows, example: MakeExample, group: Group, noise: Callable[[int], np.random.Generator]) -> Batch:
+    """The rows of a group, which are all of one task; ``noise`` is the random source of a row by its number."""
+    pieces = [(number, rows[number]) for number in group.numbers]
+    made = [make_examples(example, each, noise(number)) for number, each in pieces]
+    return collate(made, widths=group.widths, segments=rows.several, task=pieces[0][1][0].task)
 
 
 def make_examples(example: MakeExample, pieces: Sequence[Piece], noise: np.random.Generator) -> list[Example]:

@@ -50,6 +50,15 @@ class Reader:
     steps_per_epoch: float
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The first rows of a store, to measure by; always the same ones."""
+
+    rows: Rows
+    groups: tuple[Group, ...]
+    """All of them, those of one task together."""
+
+
 class Reading(Protocol):
     """A choice of rows."""
 
@@ -61,6 +70,10 @@ class Reading(Protocol):
         """Rows and steps."""
         ...
 
+    def sample(self, store: TokenStore, form: Form, *, tokens: int, seed: int) -> Sample:
+        """The rows that hold about so many tokens, all where there are no more."""
+        ...
+
 
 class Stream(Choice):
     """One endless stream: no padding and nothing lost; documents are cut wherever a row ends."""
@@ -70,6 +83,9 @@ class Stream(Choice):
 
     def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
         return _equal(self.rows(store, form, seed=seed), form, example, size)
+
+    def sample(self, store: TokenStore, form: Form, *, tokens: int, seed: int) -> Sample:
+        return _first(self.rows(store, form, seed=seed), form, tokens)
 
     def _length(self, form: Form) -> int:
         widths = form.widths(np.array([64]))
@@ -109,6 +125,13 @@ class Documents(Choice):
         if not len(kept):
             raise InputError("pretrain.objective: no document is long enough for it")
         return found[kept]
+
+    def rows(self, store: TokenStore, form: Form, *, seed: int) -> Rows:
+        """Rows by number; each reading's own."""
+        raise NotImplementedError(type(self).__name__)
+
+    def sample(self, store: TokenStore, form: Form, *, tokens: int, seed: int) -> Sample:
+        return _first(self.rows(store, form, seed=seed), form, tokens)
 
 
 class Packed(Documents):
@@ -212,3 +235,8 @@ def _up(width: int, most: int) -> int:
 def _equal(rows: Rows, form: Form, example: MakeExample, size: Size) -> Reader:
     groups = EqualGroups(size.batch, size.micro_batch, form.room)
     return Reader(rows, StepBatches(rows, example, groups), rows.per_epoch / size.batch)
+
+
+def _first(rows: Rows, form: Form, tokens: int) -> Sample:
+    count = min(-(-tokens // int(form.room.inputs)), rows.per_epoch)
+    return Sample(rows, (Group(range(count), form.room),))

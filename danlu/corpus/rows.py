@@ -29,6 +29,8 @@ class Piece:
     """``[1 + T]``: that token, then T others; an end-of-text token can only be the first and the last."""
     seen: int = 0
     """How many of the others another piece learns too, so that here they are only seen."""
+    task: str = ""
+    """Which of several objectives makes an example of it."""
 
     @property
     def body(self) -> Ints:

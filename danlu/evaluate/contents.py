@@ -82,7 +82,8 @@ def heldout_section(run: RunFolder) -> Section | None:
     if not figures:
         return None
     if summary is None:
-        return Section("Held-out documents", tables=[_facts(figures)])
+        known = (run.stage("evaluate") / "objective.json").exists()  # which has a section of its own
+        return None if known else Section("Held-out documents", tables=[_facts(figures)])
     head = (
         "language",
         "documents",
@@ -110,6 +111,26 @@ def heldout_section(run: RunFolder) -> Section | None:
         note += f" {_about_baseline(baseline)}"
     hardest = _hardest(run.stage("evaluate") / "perplexity_documents.jsonl")
     return Section("Held-out documents", note=note, tables=[Table(head, rows), *hardest])
+
+
+def objective_section(run: RunFolder) -> Section | None:
+    """What the model's own objective costs on held-out documents, by language."""
+    summary = read_json(run.stage("evaluate") / "objective.json")
+    if not run.figures("evaluate") or summary is None:
+        return None
+    rows = []
+    for language, group in _groups(summary).items():
+        for name in (key.removesuffix(".targets") for key in group if key.endswith(".targets")):
+            nats, accuracy = group.get(f"{name}.nats"), group.get(f"{name}.accuracy")
+            cells = ("—" if nats is None else f"{nats:.3f}", "—" if accuracy is None else f"{accuracy:.1%}")
+            rows.append((language, name, f"{group[f'{name}.targets']:,}", *cells))
+    head = ("language", "what is foreseen", "targets", "nats each", "accuracy")
+    note = (
+        f"The objective {summary['objective']['use']} on all {summary['rows']:,} held-out rows of up to "
+        f"{summary['row_tokens']:,} tokens, each read once with noise that is always the same, in float32. "
+        "Accuracy: how often the most likely one was the right one."
+    )
+    return Section("Held-out objective", note=note, tables=[Table(head, rows, texts=2)])
 
 
 def _groups(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from danlu import log
 from danlu.corpus.store import TokenStore
-from danlu.errors import InputError
+from danlu.errors import InputError, RecipeError
 from danlu.evaluate.bootstrap import RESAMPLES, ratio_interval
 from danlu.evaluate.ngram import NGram
 from danlu.evaluate.protocol import Subject
@@ -66,8 +66,11 @@ class Perplexity(Choice):
         """Write ``perplexity.json`` and ``perplexity_documents.jsonl``; figures ``all.…``, by language, ``baseline.…``.
 
         Raises:
+            RecipeError: the model has an encoder: it sees what it would have to foresee.
             InputError: no document was held out.
         """
+        if subject.model.config.encoder is not None:
+            raise RecipeError("evaluate.tasks: perplexity is of models without an encoder; choose objective")
         losses = document_losses(subject.model, subject.heldout, batch_tokens=self.batch_tokens)
         groups = _by_language(losses, seed=subject.seed)
         summary = {"row_tokens": subject.model.config.max_length, "resamples": RESAMPLES, **_parted(groups)}

@@ -10,13 +10,15 @@ from danlu.corpus.store import TokenStore
 from danlu.nn.transformer import Transformer
 from danlu.runs import Figures
 from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.train.settings import TrainSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A trained model, what it is measured on, and the part that it was trained on.
 
-    ``model`` is in float32 and in evaluation mode; ``out`` is the folder that a measure writes to.
+    ``model`` is in float32 and in evaluation mode; ``out`` is the folder that a measure writes to; ``training`` is the
+    recipe's section ``pretrain``.
     """
 
     model: Transformer
@@ -25,6 +27,7 @@ class Subject:
     heldout: TokenStore
     out: Path
     seed: int
+    training: TrainSettings | None = None
 
 
 class Measure(Protocol):

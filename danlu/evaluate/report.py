@@ -89,6 +89,7 @@ def headline(run: RunFolder) -> list[tuple[str, str]]:
     wanted = [
         ("held-out bits per byte", evaluate.get("all.bits_per_byte"), "{:.3f}".format),
         ("held-out nats per token", evaluate.get("all.nats_per_token"), "{:.3f}".format),
+        ("held-out loss", evaluate.get("all.loss"), "{:.3f}".format),
         ("parameters", pretrain.get("parameters"), short),
         ("tokens seen", pretrain.get("tokens"), short),
         ("of training", pretrain.get("seconds"), duration),
@@ -101,6 +102,7 @@ def _sections(run: RunFolder, recipe: Recipe, metrics: Metrics, pictures: dict[s
     sections: Iterable[Section | None] = (
         contents.training_section(run, pictures=list(pictures), last=last),
         contents.heldout_section(run),
+        contents.objective_section(run),
         contents.samples_section(run),
         contents.data_section(run),
         contents.tokenizer_section(run),

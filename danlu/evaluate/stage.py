@@ -7,12 +7,14 @@ from typing import Annotated, ClassVar
 from pydantic import Field, SkipValidation
 
 from danlu.corpus.store import TokenStore
+from danlu.evaluate.objective import OwnObjective
 from danlu.evaluate.perplexity import Perplexity
 from danlu.evaluate.protocol import Measure, Subject
 from danlu.nn.hf.folder import load_model
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage
 from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.train.settings import TrainSettings
 
 
 class Evaluate(Stage):
@@ -20,22 +22,22 @@ class Evaluate(Stage):
 
     needs: ClassVar[tuple[str, ...]] = ("pretrain", "pack", "tokenizer")
 
-    tasks: Annotated[tuple[SkipValidation[Measure], ...], OneOf("measure")] = Field(
-        default=(Perplexity(),), min_length=1
-    )
-    """What is measured."""
+    tasks: Annotated[tuple[SkipValidation[Measure], ...] | None, OneOf("measure")] = Field(default=None, min_length=1)
+    """What is measured; by default the perplexity of a decoder, and the objective of a model with an encoder."""
 
     def run(self, job: Job) -> Figures:
         """Load the model once, take every measure."""
+        model, training = load_model(job.inputs["pretrain"] / "model").eval(), job.recipe.sections.get("pretrain")
         subject = Subject(
-            model=load_model(job.inputs["pretrain"] / "model").eval(),
+            model=model,
             tokenizer=Tokenizer.load(job.inputs["tokenizer"]),
             train=TokenStore.open(job.inputs["pack"] / "train"),
             heldout=TokenStore.open(job.inputs["pack"] / "heldout"),
             out=job.out,
             seed=job.seed,
+            training=training if isinstance(training, TrainSettings) else None,
         )
         figures: Figures = {}
-        for task in self.tasks:
+        for task in self.tasks or ((Perplexity() if model.config.encoder is None else OwnObjective()),):
             figures.update(task.measure(subject))
         return figures

@@ -82,7 +82,7 @@ class Attention(nn.Module):
 
     def forward(self, x_BTD: Tensor, context: Context) -> Tensor:
         """Self-attention."""
-        q_BTF, k_BTF, v_BTF = self._projected(x_BTD)
+        q_BTF, k_BTF, v_BTF = self.projected(x_BTD)
         q_BHTE, k_BGTE = self.norm_q(self._heads(q_BTF)), self.norm_k(self._heads(k_BTF))
         v_BGTE = self._heads(v_BTF)
         if self.rotary is not None:
@@ -109,7 +109,8 @@ class Attention(nn.Module):
         q_BHTE = self.norm_q(self._heads(self.query(x_BTD)))
         return self._join(self._attend(q_BHTE, *kept, context.memory_sight))
 
-    def _projected(self, x_BTD: Tensor) -> tuple[Tensor, ...]:
+    def projected(self, x_BTD: Tensor) -> tuple[Tensor, ...]:
+        """Queries, keys and values, ``[B, T, heads * E]`` each, without norms and rotary positions."""
         if self.joint is None:
             return self.query(x_BTD), self.key(x_BTD), self.value(x_BTD)
         return self.joint(x_BTD).split(self.widths, -1)  # type: ignore[no-any-return]

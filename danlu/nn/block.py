@@ -52,6 +52,10 @@ class Block(nn.Module):
         x_BTD = x_BTD + self._dropped(self.mlp(self.norm_mlp(x_BTD)))
         return x_BTD
 
+    def projected(self, x_BTD: Tensor) -> tuple[Tensor, ...]:
+        """The queries, keys and values of self-attention that the block makes of its input."""
+        return self.attention.projected(x_BTD if self.post else self.norm_attention(x_BTD))
+
     def _dropped(self, part_BTD: Tensor) -> Tensor:
         """Dropout of single numbers, and of whole rows (stochastic depth)."""
         if not self.training:

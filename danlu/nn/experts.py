@@ -35,7 +35,7 @@ class Experts(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         x_ND = x_BTD.flatten(0, -2)
-        share_NX = F.softmax(self.router(x_ND).float(), dim=-1)
+        share_NX = F.softmax(_exact(self.router(x_ND)), dim=-1)
         weight_NR, chosen_NR = share_NX.topk(self.settings.per_token, dim=-1)
         if self.settings.normalise:
             weight_NR = weight_NR / weight_NR.sum(-1, keepdim=True)
@@ -58,6 +58,10 @@ class Experts(nn.Module):
             made = F.linear(activate(gate) * value, self.down[expert])
             out_ND = out_ND.index_add(0, token, made * weight_NR[token, place, None])
         return out_ND
+
+
+def _exact(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def forget_routed(blocks: Iterable[nn.Module]) -> None:

@@ -26,6 +26,8 @@ BOUNDING_CAP = 30.0
 
 ChunkLoss = Callable[[Tensor, Tensor, float | None, float, float], Tensor]
 """:func:`chunk_loss`, compiled or not."""
+OfChunk = Callable[[Tensor, Tensor], Tensor]
+"""From raw logits and their targets to a summed loss; the logits become its gradient."""
 
 
 class Transform(nn.Module):
@@ -69,19 +71,28 @@ class LanguageModelHead(nn.Module):
         return soft_cap(product, self.softcap)
 
     def loss(self, hidden: Tensor, targets: Tensor, *, smoothing: float = 0.0, z_loss: float = 0.0) -> Tensor:
-        """The SUM of the cross entropies in nats, float32; negative targets count nothing.
+        """The SUM of the cross entropies in nats, in float32 at least; negative targets count nothing.
 
         Args:
             smoothing: the share of each target that is spread evenly over the vocabulary.
             z_loss: the weight of the squared logarithm of the softmax's denominator.
         """
-        flat = self._ready(hidden.reshape(-1, hidden.shape[-1]))
 
         def of_chunk(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
             return self.chunk_loss(logits_NV, targets_N, self.softcap, smoothing, z_loss)
 
+        return self.sum_of_chunks(hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1), of_chunk)
+
+    def sum_of_chunks(self, hidden_ND: Tensor, targets: Tensor, of_chunk: OfChunk) -> Tensor:
+        """The SUM of a loss of logits that are never there all at once.
+
+        Args:
+            targets: ``[N, …]`` what ``of_chunk`` compares the logits of a token with.
+            of_chunk: from some of the raw logits and their targets the summed loss, in place of the logits its
+                gradient with respect to them; the cap has not been applied.
+        """
         total: Tensor = LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-            flat, self.weight, self.bias, targets.reshape(-1), of_chunk, torch.is_grad_enabled()
+            self._ready(hidden_ND), self.weight, self.bias, targets, of_chunk, torch.is_grad_enabled()
         )
         return total
 
@@ -107,8 +118,9 @@ def chunk_loss(
     """Summed cross entropy of one chunk of raw logits, which become its gradient with respect to them."""
     scored_N1 = (targets_N >= 0)[:, None]
     index_N1 = targets_N.clamp_min(0)[:, None]
-    capped_N1, _ = _capped(logits_NV.gather(1, index_N1).float(), cap)
-    capped, slope = _capped(logits_NV.float(), cap)
+    wide = at_least_float32(logits_NV)
+    capped_N1, _ = capped_with_slope(logits_NV.gather(1, index_N1).to(wide), cap)
+    capped, slope = capped_with_slope(logits_NV.to(wide), cap)
     highest_N1 = cap if cap is not None and cap <= BOUNDING_CAP else capped.amax(-1, keepdim=True)
     weights = torch.exp(capped - highest_N1)
     total_N1 = weights.sum(-1, keepdim=True)
@@ -131,7 +143,12 @@ def chunk_loss(
     return (loss_N1 * scored_N1).sum()
 
 
-def _capped(logits: Tensor, cap: float | None) -> tuple[Tensor, Tensor]:
+def at_least_float32(value: Tensor) -> torch.dtype:
+    """What sums of such numbers are taken in."""
+    return torch.promote_types(value.dtype, torch.float32)
+
+
+def capped_with_slope(logits: Tensor, cap: float | None) -> tuple[Tensor, Tensor]:
     """Capped logits and their derivative.
 
     The hyperbolic tangent is written by an exponential, which compiles to code twice as fast.
@@ -142,9 +159,9 @@ def _capped(logits: Tensor, cap: float | None) -> tuple[Tensor, Tensor]:
     return tanh * cap, 1.0 - tanh * tanh
 
 
-def _few_rows(logits_NV: Tensor, targets_N: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+def _few_rows(logits_NV: Tensor, targets: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
     rows = rows_at_once(logits_NV.shape[1], logits=LOGITS_IN_CACHE)
-    return zip(torch.split(logits_NV, rows), torch.split(targets_N, rows), strict=True)
+    return zip(torch.split(logits_NV, rows), torch.split(targets, rows), strict=True)
 
 
 class LinearCrossEntropy(torch.autograd.Function):
@@ -159,26 +176,26 @@ class LinearCrossEntropy(torch.autograd.Function):
         hidden_ND: Tensor,
         weight_VD: Tensor,
         bias_V: Tensor | None,
-        targets_N: Tensor,
-        of_chunk: Callable[[Tensor, Tensor], Tensor],
+        targets: Tensor,
+        of_chunk: OfChunk,
         with_gradients: bool,
     ) -> Tensor:
         count, vocab_size = hidden_ND.shape[0], weight_VD.shape[0]
-        rows = rows_at_once(vocab_size)
+        rows, wide = rows_at_once(vocab_size), at_least_float32(weight_VD)
         grad_hidden = torch.empty_like(hidden_ND)
         frozen = not ctx.needs_input_grad[1]
-        # Several parts are added up in float32; a single one needs no sum, and a frozen weight no gradient at all.
+        # Several parts are added up in float32 at least; one alone needs no sum, a frozen weight no gradient.
         several = (count > rows or count == 0) and not frozen
-        grad_weight = weight_VD.new_zeros(weight_VD.shape, dtype=torch.float32) if several else None
-        grad_bias = None if bias_V is None else torch.zeros_like(bias_V, dtype=torch.float32)
-        total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
+        grad_weight = weight_VD.new_zeros(weight_VD.shape, dtype=wide) if several else None
+        grad_bias = None if bias_V is None else torch.zeros_like(bias_V, dtype=wide)
+        total = torch.zeros((), dtype=wide, device=hidden_ND.device)
         room = hidden_ND.new_empty(min(rows, count), vocab_size)
         for start in range(0, count, rows):
             part = slice(start, start + rows)
             logits_NV = torch.mm(hidden_ND[part], weight_VD.T, out=room[: hidden_ND[part].shape[0]])
             if bias_V is not None:
                 logits_NV += bias_V
-            for few, few_targets in _few_rows(logits_NV, targets_N[part]):
+            for few, few_targets in _few_rows(logits_NV, targets[part]):
                 total += of_chunk(few, few_targets)
             if not with_gradients:
                 continue
@@ -187,7 +204,7 @@ class LinearCrossEntropy(torch.autograd.Function):
                 product = logits_NV.T @ hidden_ND[part]
                 grad_weight = product if grad_weight is None else grad_weight.add_(product)
             if grad_bias is not None:
-                grad_bias += logits_NV.sum(0, dtype=torch.float32)
+                grad_bias += logits_NV.sum(0, dtype=wide)
         if not with_gradients:
             return total
         ctx.save_for_backward(

@@ -1,4 +1,4 @@
-"""Normalisation of the last axis, computed in float32: RMSNorm and LayerNorm."""
+"""Normalisation of the last axis, computed in float32 at least: RMSNorm and LayerNorm."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from danlu.nn import config
 
 def rms_norm(x: Tensor, eps: float) -> Tensor:
     """``x`` over the root mean square of its last axis, in its type (Zhang & Sennrich 2019, arXiv:1910.07467)."""
-    wide = x.float()
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
     return (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)).type_as(x)
 
 

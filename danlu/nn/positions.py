@@ -14,16 +14,23 @@ from danlu.nn import config
 
 
 def rotary_table(
-    rotary: config.Rotary, head_dim: int, *, start: int = 0, end: int, length: int | None = None
+    rotary: config.Rotary,
+    head_dim: int,
+    *,
+    start: int = 0,
+    end: int,
+    length: int | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[Tensor, Tensor]:
-    """Cosines and sines ``[end - start, F]`` of the positions from ``start``, in float32.
+    """Cosines and sines ``[end - start, F]`` of the positions from ``start``.
 
     Args:
         length: of the text, on which ``ntk`` scaling depends; of the longest one where a row holds several. By
             default ``end``.
+        dtype: of angles and table. The frequencies are those of float32 in any case, as published models have them.
     """
     frequency_F = _frequencies(rotary, head_dim, length=end if length is None else length)
-    angle_TF = torch.outer(torch.arange(start, end, dtype=torch.float32), frequency_F)
+    angle_TF = torch.outer(torch.arange(start, end, dtype=dtype), frequency_F.to(dtype))
     factor = rotary.scaling.attention_factor if rotary.scaling is not None else 1.0
     return angle_TF.cos() * factor, angle_TF.sin() * (factor * rotary.direction)
 

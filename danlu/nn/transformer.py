@@ -7,12 +7,14 @@ Axes: B batch, T tokens, S positions so far or of the encoder, D model width, V 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from danlu.nn import config
 from danlu.nn.attention import Attention, Context
@@ -66,12 +68,16 @@ class Stack(nn.Module):
 
     step: Callable[[Any, Tensor, Context], Tensor]
     """How a block is called for tokens that follow others in a cache: :func:`call_block`, compiled or not."""
+    recompute: bool = False
+    """Whether the backward pass makes anew what it needs of the blocks (Chen et al. 2016, arXiv:1604.06174)."""
 
     def __init__(self, stack: config.Stack, dim: int, *, max_length: int) -> None:
         super().__init__()
         self.causal, self.max_length = stack.causal, max_length
         self.layer_drop, self.final_dropout = stack.layer_drop, stack.final_dropout
         self.step = call_block
+        self.recorded: list[Tensor] | None = None
+        """What goes into each block and what the stack gives, where somebody asked for it (:func:`recording`)."""
         self.mixes = any(layer.attention.linformer for layer in stack.layers)
         kinds = list(dict.fromkeys(layer.attention.rotary for layer in stack.layers if layer.attention.rotary))
         self.rotary = [(kind, _head_dim(stack, kind)) for kind in kinds]
@@ -118,17 +124,27 @@ class Stack(nn.Module):
             *_look_back(memory, span.own, new, x_BTD.device),
         )  # fmt: skip
         if cache is None:
+            again = self.recompute and torch.is_grad_enabled()
+            if again and self.bias is not None:  # made here, for a block that made it would make less the second time
+                for block in self.blocks:
+                    context.sight.mask(block.attention.pattern)  # type: ignore[union-attr,arg-type]
             for block in self.blocks:
+                if self.recorded is not None:
+                    self.recorded.append(x_BTD)
                 if self.layer_drop and self.training and float(torch.rand(())) < self.layer_drop:
                     continue
-                x_BTD = block(x_BTD, context)
+                x_BTD = checkpoint(block, x_BTD, context, use_reentrant=False) if again else block(x_BTD, context)
         else:
             run = call_block if span.start == 0 else self.step
             for block, layer in zip(self.blocks, cache.layers, strict=True):
                 x_BTD = run(block, x_BTD, context._replace(cache=layer))
             cache.used = span.end
         hidden: Tensor = self.norm(x_BTD)
-        return F.dropout(hidden, self.final_dropout, self.training) if self.final_dropout else hidden
+        if self.final_dropout:
+            hidden = F.dropout(hidden, self.final_dropout, self.training)
+        if self.recorded is not None:
+            self.recorded.append(hidden)
+        return hidden
 
     def _sight(self, span: Span, prefix: Tensor | None, x_BTD: Tensor) -> Sight:
         assert self.causal or span.keys == span.end, "only causality hides the places behind the last token"
@@ -167,11 +183,27 @@ class Stack(nn.Module):
         if depends_on_length(kind) and span.numbers is not None:
             lengths_BT = document_lengths(span.numbers)[:, span.start :]
             made = table_by_length(kind, head_dim, lengths_BT, start=span.start)
-        elif depends_on_length(kind) or span.end > len(cos):
-            made = rotary_table(kind, head_dim, start=span.start, end=span.end)
+        elif depends_on_length(kind) or span.end > len(cos) or cos.dtype == torch.float64:
+            # In float64 anew: the table that is kept was rounded, by which places of a row are not quite alike.
+            wide = torch.promote_types(cos.dtype, torch.float32)
+            made = rotary_table(kind, head_dim, start=span.start, end=span.end, dtype=wide)
         else:
             return cos[span.start : span.end], sin[span.start : span.end]
         return made[0].to(cos.device), made[1].to(cos.device)
+
+
+@contextmanager
+def recording(stack: Stack) -> Iterator[list[Tensor]]:
+    """A list that passes without a cache fill: ``[B, T, D]``, the input of each block, then what the stack gives.
+
+    A list of the model's own, not hooks, which the compiler would have to trace.
+    """
+    found: list[Tensor] = []
+    stack.recorded = found
+    try:
+        yield found
+    finally:
+        stack.recorded = None
 
 
 class Transformer(nn.Module):
@@ -194,6 +226,11 @@ class Transformer(nn.Module):
     @property
     def stacks(self) -> list[Stack]:
         return [stack for stack in (self.encoder, self.decoder) if stack is not None]
+
+    @property
+    def stack(self) -> Stack:
+        """The one whose hidden states the head reads: the decoder where there is one."""
+        return self.stacks[-1]
 
     @property
     def blocks(self) -> list[Block]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
+import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from danlu.corpus.batches import Batch, Example
 from danlu.corpus.marks import BITS, Unit
@@ -27,8 +29,25 @@ SPECIAL_OF = {"mask": "bert", "cls": "bert", "sep": "bert", "pad": "bert", "fim_
 """Which set of ``tokenizer.special`` has a token of this role."""
 
 
-class Objective(Choice):
-    """A choice of what is learned. Subclasses write ``example`` and ``losses``, and say what they need."""
+class Lesson(Protocol):
+    """What a batch costs: an objective, together with what it needs beside its settings."""
+
+    @property
+    def modules(self) -> nn.Module | None:
+        """What is trained along with the model and kept in checkpoints, but is no part of the model."""
+        ...
+
+    def losses(self, model: Transformer, batch: Batch) -> dict[str, Tensor]:
+        """The SUM of each loss over its scored targets, in nats; the loop divides by the counts of the whole step."""
+        ...
+
+    def weight(self, name: str) -> float:
+        """What the mean of this loss is multiplied by in the sum that is minimised."""
+        ...
+
+
+class AnyObjective(Choice):
+    """A choice of what is learned, whatever it is made of."""
 
     sides: ClassVar[Sides]
     """Of the models that can learn it."""
@@ -37,11 +56,26 @@ class Objective(Choice):
     reading: ClassVar[Reading] = Packed()
     """How it reads documents unless ``pretrain.rows`` says otherwise."""
 
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the target that is spread evenly over the vocabulary (Szegedy et al. 2016, arXiv:1512.00567)."""
-    z_loss: float = Field(default=0.0, ge=0)
-    """Weight of the squared logarithm of the softmax's denominator, which keeps logits small (Chowdhery et al. 2022,
-    arXiv:2204.02311; 1e-4 there)."""
+    def read_by(self, rows: Reading | None) -> Reading:
+        """How documents become rows, where ``pretrain.rows`` is ``rows``."""
+        return self.reading if rows is None else rows
+
+    def external_files(self) -> list[Path]:
+        """Files outside the run folder that it reads.
+
+        Raises:
+            InputError: there are none where they should be.
+        """
+        return []
+
+    def prepare(self, config: TransformerConfig, *, dtype: torch.dtype, seed: int) -> Lesson:
+        """The lesson for a model of this shape, computing in ``dtype``; what is random in it follows from ``seed``."""
+        return self
+
+    @property
+    def modules(self) -> nn.Module | None:
+        """None: most objectives have nothing of their own to train."""
+        return None
 
     @property
     def marks(self) -> tuple[Unit, ...]:
@@ -130,11 +164,21 @@ def _has(vocabulary: Vocabulary, role: str) -> bool:
     return bool(vocabulary.sentinels) if role == "sentinels" else role in vocabulary.roles
 
 
+class Objective(AnyObjective):
+    """An objective that predicts tokens. Subclasses write ``example`` and ``losses``, and say what they need."""
+
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target that is spread evenly over the vocabulary (Szegedy et al. 2016, arXiv:1512.00567)."""
+    z_loss: float = Field(default=0.0, ge=0)
+    """Weight of the squared logarithm of the softmax's denominator, which keeps logits small (Chowdhery et al. 2022,
+    arXiv:2204.02311; 1e-4 there)."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """The room of an objective's rows and the widths of its examples (a :class:`danlu.corpus.rows.Form`)."""
 
-    objective: Objective
+    objective: AnyObjective
     sequence: int
 
     @property
@@ -148,12 +192,12 @@ class Shape:
         return self.objective.measure(store, starts, bodies)
 
 
-def total_loss(objective: Objective, sums: dict[str, Tensor], counts: dict[str, int]) -> Tensor:
+def total_loss(lesson: Lesson, sums: dict[str, Tensor], counts: dict[str, int]) -> Tensor:
     """The number that is minimised: each sum over the count of its targets, weighted.
 
     Where a step has no target of a loss, its sum is 0 and so is its part.
     """
-    return add(objective.weight(name) * value / max(1, counts.get(name, 0)) for name, value in sums.items())
+    return add(lesson.weight(name) * value / max(1, counts.get(name, 0)) for name, value in sums.items())
 
 
 def add(parts: Iterable[Tensor]) -> Tensor:

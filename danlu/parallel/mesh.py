@@ -12,8 +12,8 @@ from typing import TypeVar
 from pydantic import Field
 
 from danlu.errors import RecipeError
-from danlu.recipe import Settings
 from danlu.parallel.watch import Watch
+from danlu.recipe import Settings
 
 T = TypeVar("T")
 
@@ -84,6 +84,16 @@ class Place:
         """Into how many parts a step's micro-batches are divided."""
         return self.data_size * self.shard_size
 
+    @property
+    def together(self) -> bool:
+        """Whether ranks share weights, so that all of them go through the model equally often."""
+        return self.shard_size > 1
+
+    @property
+    def shared(self) -> bool:
+        """Whether a pass through the model needs other ranks."""
+        return self.shard_size * self.tensor_size > 1
+
     def at(self, *, data: int, shard: int, tensor: int) -> int:
         """The rank that stands there."""
         return (data * self.shard_size + shard) * self.tensor_size + tensor
@@ -100,7 +110,7 @@ class Place:
         """
         numbers = share(len(micro_batches), self.reader, self.readers)
         mine = [(micro_batches[number], True) for number in numbers]
-        if self.shard_size > 1:
+        if self.together:
             most = -(-len(micro_batches) // self.readers)
             mine += [(micro_batches[0], False)] * (most - len(mine))
         return mine

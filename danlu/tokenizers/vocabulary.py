@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +49,8 @@ class Vocabulary:
     """What the tokenizer itself puts before a text."""
     after: tuple[int, ...] = ()
     """What it puts behind one."""
+    tokens: str = ""
+    """A hash of which token has which id, by which two vocabularies are told apart; empty where nobody knows."""
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Vocabulary:
@@ -68,6 +72,7 @@ class Vocabulary:
             size=tokenizer.vocab_size, eot=tokenizer.eot, roles=roles, sentinels=sentinels,
             ordinary=_sorted(set(tokens.values()) - special - unused), special=_sorted(special),
             before=tuple(before), after=tuple(after),
+            tokens=sha256(json.dumps(sorted(tokens.items())).encode()).hexdigest(),
         )  # fmt: skip
 
     @classmethod

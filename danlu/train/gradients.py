@@ -99,7 +99,7 @@ class Gradients:
             rows = max((len(batch.inputs["tokens"]) for batch in micro), default=1)
             if not is_out_of_memory(error) or rows <= 2**self.halvings:
                 raise
-            if self.masters.shared:
+            if self.masters.place.shared:
                 raise DanluError(
                     "memory is short, and ranks that share a model cannot cut micro-batches on the way: "
                     f"lower pretrain.micro_batch, now {rows}"
@@ -111,7 +111,7 @@ class Gradients:
         sums: dict[str, Tensor] = {}
         for batch in micro:
             learns = any(batch.counts.values())
-            if not learns and not self.masters.together:
+            if not learns and not self.masters.place.together:
                 continue
             losses = self.objective.losses(self.model, batch.to(device))
             total = total_loss(self.objective, losses, counts)

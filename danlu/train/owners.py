@@ -71,14 +71,6 @@ class OwnedMasters:
         """The masters of this rank."""
         return {name: master for name, master in self.named.items() if self._mine(name)}
 
-    @property
-    def together(self) -> bool:
-        return self.place.shard_size > 1
-
-    @property
-    def shared(self) -> bool:
-        return self.place.shard_size * self.place.tensor_size > 1
-
     def sum(self, values: Mapping[str, float]) -> dict[str, float]:
         return self.ranks.sum(self.place.once(values))
 

@@ -179,12 +179,12 @@ def _pack_sample(recipe: Recipe, folder: Path) -> _Sample:
     limit = trainer.trainer.sample_bytes  # None where it learns from all of the text
     size = sum(len(document.text.encode()) for document in documents)
     tokenizer = trainer.trainer.train(sample(documents, 1.0 if limit is None else min(1.0, limit / max(1, size))))
-    tokenizer.save(folder)
     marker = pack.marker()
     writer = StoreWriter(
         folder / "train", vocab_size=tokenizer.vocab_size, eot=tokenizer.eot, marks=pack.marked,
         sep=tokenizer.special("sep_token"),
     )  # fmt: skip
+    tokenizer.save(folder)  # which the writer has made
     bytes_in: Counter[str] = Counter()
     tokens_in: Counter[str] = Counter()
     pieces = (piece for document in documents for piece in pack.split.parts(document))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from danlu.optim.clipping import gradient_norm
 from danlu.parallel.joining import ALONE, Ranks
+from danlu.parallel.mesh import Place
 
 GROWS_AFTER = 2000
 """Steps without an overflow after which the scale of a loss is doubled."""
@@ -62,14 +63,7 @@ class Masters(Protocol):
         ...
 
     @property
-    def together(self) -> bool:
-        """Whether ranks share weights, so that all of them go through the model equally often."""
-        ...
-
-    @property
-    def shared(self) -> bool:
-        """Whether a pass through the model needs other ranks."""
-        ...
+    def place(self) -> Place: ...
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None: ...
     def backward(self, loss: Tensor) -> None: ...
@@ -117,8 +111,7 @@ class FloatMasters:
     """
 
     ranks: ClassVar[Ranks] = ALONE
-    together: ClassVar[bool] = False
-    shared: ClassVar[bool] = False
+    place: ClassVar[Place] = Place(0)
 
     def __init__(self, model: nn.Module, dtype: torch.dtype, *, offload: bool = False) -> None:
         self.dtype = dtype

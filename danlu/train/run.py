@@ -10,6 +10,7 @@ from danlu.errors import CheckpointError
 from danlu.log import Metrics, MetricsLog, NoLog, Progress, progress, read_metrics, say
 from danlu.parallel.joining import Ranks
 from danlu.train.checkpoint import TrainingState, check_fits, checkpoint_step, checkpoints, load_newest
+from danlu.train.dropout import seed_step
 from danlu.train.guard import DivergedError, given_up
 from danlu.train.length import Length, arithmetic, write_length
 from danlu.train.loop import Hook, fit
@@ -105,9 +106,15 @@ class Run:
             steps = self.length.schedule_steps(step)
             return lowered * self.settings.schedule.factor(step, steps=steps, heldout=history.heldout)
 
+        def before(step: int) -> None:
+            seed_step(self.seed, step, reader=training.masters.place.reader)
+            if self.settings.dropout_schedule is not None:
+                steps = self.length.schedule_steps(step)
+                training.dropout.scale(self.settings.dropout_schedule.share(step, steps=steps))
+
         fit(
             training.model, training.batches, self.settings.objective, training.optimizer, factor,
-            steps=end, start=start, clip=self.settings.clip, masters=training.masters,
+            steps=end, start=start, before=before, clip=self.settings.clip, masters=training.masters,
             accept=training.accept, hooks=hooks,
         )  # fmt: skip
 

@@ -143,7 +143,7 @@ class Saver:
             self.writer.wait()
 
     def _asked(self, by_time: bool = False) -> tuple[int, bool]:
-        """The signal that has asked any of the processes to stop, 0 for none; and whether rank 0's clock asks for it."""
+        """The signal that has asked any process to stop, 0 for none; and whether rank 0's clock asks for it."""
         told = self.ranks.all((self.stop.signal, by_time))
         return max(signal for signal, _ in told), told[0][1]
 

@@ -21,6 +21,7 @@ from danlu.optim.schedules import WarmupStableDecay
 from danlu.parallel.mesh import Mesh
 from danlu.recipe import OneOf, Settings
 from danlu.train.budget import Budget
+from danlu.train.dropout import DropoutScheduleChoice, drops
 from danlu.train.guard import Anomalies
 from danlu.train.stopping import EarlyStopping
 
@@ -63,12 +64,21 @@ class TrainSettings(Settings):
     """What the learning rate of a layer is multiplied by for each layer above it; below 1 the lowest change least."""
     clip: Annotated[SkipValidation[ClippingChoice], OneOf("clipping")] = ClipNorm()
     """What is done to large gradients."""
+    dropout_schedule: Annotated[SkipValidation[DropoutScheduleChoice] | None, OneOf("dropout_schedule")] = None
+    """How the model's dropout changes on the way; by default it stays."""
     average: Averaging | None = None
     """A running average of the weights, which is then what is measured and what the model is in the end."""
     anomalies: Anomalies = Anomalies()
     """What is done about steps that would spoil the weights."""
     early_stopping: EarlyStopping | None = None
     """Whether the training ends when it gains no more; its best weights are then the model."""
+    vocab_multiple: int = Field(default=1, ge=1)
+    """The rows of the embedding and the head are rounded up to a multiple of it, such as 64 for the tensor cores of
+    GPUs. The spare ones stand for no token: none is ever a target, which makes them improbable, nor written by
+    ``generate``."""
+    recompute: bool = False
+    """Whether the backward pass does the blocks' forward pass again in place of keeping what it needs of it: less
+    memory, a third more work (Chen et al. 2016, arXiv:1604.06174)."""
     device: DeviceSetting = "auto"
     """Where the model computes: on a GPU where there is one, or as it says here."""
     precision: TrainingPrecision = "auto"
@@ -92,8 +102,9 @@ class TrainSettings(Settings):
         return self.rows if self.rows is not None else self.objective.reading
 
     def shape(self, vocab_size: int) -> TransformerConfig:
-        """The model with the heads that the objective learns."""
-        return self.objective.config(self.model.config(vocab_size=vocab_size, max_length=self.sequence))
+        """The model with the heads that the objective learns, for a tokenizer of so many tokens."""
+        rows = -(-vocab_size // self.vocab_multiple) * self.vocab_multiple
+        return self.objective.config(self.model.config(vocab_size=rows, max_length=self.sequence))
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -101,7 +112,9 @@ class TrainSettings(Settings):
         if self.early_stopping is not None and not self.evaluations:
             raise ValueError("early_stopping needs held-out losses on the way: evaluations must be at least 1; got 0")
         try:
-            self.shape(2)
+            shape = self.shape(2)
         except RecipeError as error:
             raise ValueError(str(error)) from None
+        if self.dropout_schedule is not None and not drops(shape):
+            raise ValueError("dropout_schedule needs a model with dropout, such as model.dropout: 0.1; got none")
         return self

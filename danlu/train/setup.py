@@ -28,6 +28,7 @@ from danlu.parallel.mesh import Place
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.checkpoint import TrainingState
 from danlu.train.compiling import Compilation, compile_blocks
+from danlu.train.dropout import Dropout
 from danlu.train.gradients import OwnBatches
 from danlu.train.guard import Guard, check_finite
 from danlu.train.history import History
@@ -60,6 +61,7 @@ class Training:
     compiling: Compilation
     history: History
     average: WeightAverage | None
+    dropout: Dropout
 
     def accept(self, step: int, loss: float, norm: float) -> bool:
         """Whether a step is taken: its gradient did not overflow float16, and the guard has nothing against it.
@@ -151,6 +153,8 @@ def set_up(
     config = settings.shape(store.vocab_size)
     model = Transformer(config)
     model.initialise(seed)
+    for stack in model.stacks:
+        stack.recompute = settings.recompute
     device = choose_device(settings.device)
     dtype, precision = choose_training_dtype(settings.precision, device)
     if settings.precision == "fp8":
@@ -172,7 +176,7 @@ def set_up(
     average = WeightAverage(masters.own, settings.average) if settings.average is not None else None
     return Training(
         model, masters, optimizer, OwnBatches(reader.batches, place), example, micro_batch, tokens_per_step,
-        steps_per_epoch, precision, compiling, History(Guard(settings.anomalies)), average,
+        steps_per_epoch, precision, compiling, History(Guard(settings.anomalies)), average, Dropout(model),
     )  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def without_gain(losses: Sequence[float], *, gain: float) -> int:
 
 @dataclass
 class BestWeights:
-    """A hook that keeps the weights of the lowest held-out loss in ``folder``, and says when to stop; rank 0 keeps them.
+    """A hook that keeps the weights of the lowest held-out loss in ``folder``, on rank 0, and says when to stop.
 
     What it does follows from the history alone, so that a resumed training stops where an undisturbed one does. The
     best weights of the times of the checkpoints are kept too, for the training may go back to one of them.

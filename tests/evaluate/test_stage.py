@@ -47,7 +47,8 @@ def test_measures_the_model_of_pretrain_on_the_heldout_part_of_pack(tmp_path: Pa
 
 
 def test_recipe_names_the_tasks() -> None:
-    assert plain(build(Evaluate, None, key="evaluate")) == {
+    assert plain(build(Evaluate, None, key="evaluate")) == {"tasks": None}, "the model decides"
+    assert plain(build(Evaluate, {"tasks": "perplexity"}, key="evaluate")) == {
         "tasks": [
             {"use": "perplexity", "batch_tokens": 8192, "baseline": {"order": 5, "max_tokens": 10_000_000}},
         ],

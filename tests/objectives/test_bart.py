@@ -63,14 +63,18 @@ def test_lengths_of_spans_are_poisson(make_piece: Callable[..., Piece], vocabula
     """Of 250 tokens 75 are masked in 25 spans; each length as often as by the paper's own way within a fiftieth."""
     generator, piece = np.random.default_rng(0), make_piece(250)
     ours: list[int] = []
+    ends: list[tuple[int, int]] = []
     for _ in range(600):
         made = INFILLING.example(piece, vocabulary=vocabulary, noise=generator)
         assert (made.source["tokens"] == MASK).sum() == 25
-        ours += spans_of(made.source["tokens"], 250)
+        found = spans_of(made.source["tokens"], 250)
+        ours += found
+        ends.append((found[0], found[-1]))
     theirs = [length for _ in range(600) for length in lengths_by_the_paper(75, 3.0, generator)]
     share = [np.bincount(lengths, minlength=20)[:20] / len(lengths) for lengths in (ours, theirs)]
     assert np.abs(share[0] - share[1]).max() < 0.02
     assert share[0][0] == pytest.approx(np.exp(-3), abs=0.01)  # of length 0: a mask and nothing missing
+    assert np.abs(np.mean(ends, axis=0) - 3).max() < 5 * np.sqrt(3 / 600)  # wherever they stand
     assert len(theirs) / 600 == pytest.approx(25, abs=1)
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.errors import RecipeError
-from danlu.recipe import build
 from danlu.parallel.mesh import Mesh
+from danlu.recipe import build
 
 sizes = st.integers(1, 4)
 

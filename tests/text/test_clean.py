@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from danlu.errors import InputError
+from danlu.errors import InputError, RecipeError
 from danlu.recipe import Recipe, build
 from danlu.runs import Figures, Job
 from danlu.text.clean import Clean
@@ -231,3 +231,31 @@ def test_shakespeare_passes_byte_for_byte(tmp_path: Path) -> None:
     assert "".join(blocks).encode() == path.read_bytes()
     assert len(blocks) > 200
     assert all(len(block) < 8100 for block in blocks)
+
+
+def test_a_pair_is_one_document_with_two_sides(tmp_path: Path) -> None:
+    """Both normalised; a field of the name that says where the target begins is no such thing."""
+    lines = [{"en": "Wait, cafe\u0301.\r\n", "zh": "等\x00等\n。", "target_start": "1", "by": "me"}, {"en": "Go."}]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    source = {"path": str(path), "text_field": "en", "language": "en"}
+    figures = clean(tmp_path / "pairs", sources=[{**source, "target_field": "zh"}])
+    (document,) = read_documents(tmp_path / "pairs")
+    assert document.sides == ("Wait, café.\n", "等等\n。")
+    assert document.text == "Wait, café.\n\n等等\n。"
+    assert document.meta.keys() == {"by", "source", "language", "target_start"}
+    assert figures["quarantined.no text in a field 'zh'"] == 1
+    clean(tmp_path / "texts", sources=[source])
+    assert [document.sides for document in read_documents(tmp_path / "texts")] == [("Wait, café.\n",), ("Go.",)]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"target_field": "zh", "documents": "lines"}, "documents must be whole where there is a target_field"),
+        ({"target_field": "text"}, "target_field must be another field than text_field; got 'text'"),
+    ],
+)
+def test_pairs_that_cannot_be(more: dict[str, str], told: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=told):
+        clean(tmp_path, sources=[{"path": str(tmp_path), **more}])

@@ -22,15 +22,15 @@ from danlu.objectives.clm import CausalLM
 from danlu.optim.adamw import AdamW
 from danlu.optim.muon import Muon
 from danlu.optim.normuon import NorMuon
-from danlu.train.gathered import load_optimizer_state, optimizer_state
 from danlu.parallel.joining import joined
 from danlu.parallel.layout import check_alike, owners
 from danlu.parallel.mesh import Mesh, Place
-from danlu.train.owners import OwnedMasters
-from danlu.train.precision import FloatMasters
 from danlu.parallel.tensor_parallel import Split
 from danlu.parallel.watch import Watch
 from danlu.parallel.world import read_world
+from danlu.train.gathered import load_optimizer_state, optimizer_state
+from danlu.train.owners import OwnedMasters
+from danlu.train.precision import FloatMasters
 
 FAMILIES = {
     "gpt": GPT(layers=2, dim=32, heads=2),

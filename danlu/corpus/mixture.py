@@ -1,0 +1,223 @@
+"""Rows of several tasks, mixed by their shares: which task a row has follows from its number and the seed alone.
+
+Each task has a part of the store, a way to read it and an order of its own, and goes through all of its rows before
+it begins again, whatever the tasks beside it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from danlu.corpus.batches import Group, MakeExample, StepBatches
+from danlu.corpus.parts import Selection
+from danlu.corpus.reading import Reader, Reading, Sample, Size
+from danlu.corpus.rows import Form, Ints, Piece, Rows, Widths
+from danlu.corpus.store import TokenStore
+from danlu.errors import InputError
+from danlu.log import say
+
+BLOCK = 16
+"""In so many rows the tasks have their shares, but for a row more or less."""
+BLOCKS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one task reads."""
+
+    task: str
+    documents: Selection
+    reading: Reading
+    form: Callable[[Form], Form]
+    """Its own form, from that of the whole."""
+    share: float | None = None
+    """Of the rows, against the shares of the others; by how many rows there are where None."""
+
+    def store(self, whole: TokenStore) -> TokenStore | None:
+        return self.documents.of(whole)
+
+    def rows(self, store: TokenStore, form: Form, *, seed: int) -> Rows:
+        """In an order of the task's own, though others read the same text."""
+        own = np.random.SeedSequence([seed, zlib.crc32(self.task.encode())]).generate_state(1)[0]
+        return self.reading.rows(store, self.form(form), seed=int(own))
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Tasks side by side (a :class:`danlu.corpus.reading.Reading`)."""
+
+    parts: tuple[Part, ...]
+    temperature: float = 1.0
+    """Shares are as the numbers of rows to the power of ``1 / temperature`` (Devlin's multilingual BERT; Raffel et al.
+    2020, arXiv:1910.10683): 1 reads all parts equally often, more lets small ones be read more often."""
+
+    def rows(self, store: TokenStore, form: Form, *, seed: int) -> MixedRows:
+        """Mixed by their shares.
+
+        Raises:
+            InputError: no document of the store is for one of the tasks.
+        """
+        rows: list[TaskRows] = []
+        for part in self.parts:
+            own = part.store(store)
+            if own is None:
+                raise InputError(_nothing_for(part, store, "to train on"))
+            rows.append(TaskRows(part.task, part.rows(own, form, seed=seed)))
+        sizes = np.array([each.rows.per_epoch for each in rows], dtype=np.float64) ** (1 / self.temperature)
+        shares = sizes if self.parts[0].share is None else np.array([part.share for part in self.parts])
+        return MixedRows(store, seed, tuple(rows), shares / shares.sum())
+
+    def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
+        """Steps of ``size.batch`` rows; those of one task go through the model together."""
+        rows = self.rows(store, form, seed=seed)
+        groups = MixedGroups(rows, size, tuple(part.form(form).room for part in self.parts))
+        return Reader(rows, StepBatches(rows, example, groups), rows.per_epoch / size.batch)
+
+    def sample(self, store: TokenStore, form: Form, *, tokens: int, seed: int) -> Sample:
+        """About so many tokens of each task; a task for which there is nothing is told and left out.
+
+        Raises:
+            InputError: there is nothing for any of them.
+        """
+        chained: list[TaskRows] = []
+        groups: list[Group] = []
+        before = 0
+        for part in self.parts:
+            own = part.store(store)
+            if own is None:
+                say(_nothing_for(part, store, "held out, so that it has no held-out loss"))
+                continue
+            rows, room = part.rows(own, form, seed=seed), part.form(form).room
+            count = min(-(-tokens // int(room.inputs)), rows.per_epoch)
+            chained.append(TaskRows(part.task, rows))
+            groups.append(Group(range(before, before + count), room))
+            before += rows.per_epoch
+        if not chained:
+            raise InputError(_nothing_for(self.parts[0], store, "held out, nor for any other"))
+        return Sample(ChainedRows(store, seed, tuple(chained)), tuple(groups))
+
+
+def _nothing_for(part: Part, store: TokenStore, what: str) -> str:
+    languages = sorted({document["language"] for document in store.documents})
+    return (
+        f"pretrain.objective.tasks.{part.task}.documents: no such document is {what} "
+        f"(the store has the languages {', '.join(languages)})"
+    )
+
+
+@dataclass(frozen=True)
+class TaskRows:
+    """The rows of one task."""
+
+    task: str
+    rows: Rows
+
+    def __getitem__(self, number: int) -> list[Piece]:
+        return [replace(piece, task=self.task) for piece in self.rows[number]]
+
+
+@dataclass
+class MixedRows:
+    """Random access to the rows of all tasks by one number, each of the task that :meth:`where` says."""
+
+    store: TokenStore
+    seed: int
+    parts: tuple[TaskRows, ...]
+    shares: np.ndarray[tuple[int], np.dtype[np.float64]]
+    """Of the rows; they add up to 1."""
+    _before: list[Ints] = field(init=False, repr=False)
+    """Rows of each task before each ``BLOCKS_AT_ONCE`` blocks."""
+    _counts: tuple[int, Ints] = field(init=False, repr=False)
+    _tasks: tuple[int, Ints] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._before = [np.zeros(len(self.parts), dtype=np.int64)]
+        self._counts = (0, self._count(0))
+        self._tasks = (-1, np.zeros(0, dtype=np.int64))
+
+    @property
+    def per_epoch(self) -> int:
+        """Rows that hold the part of every task once, though not each at once where shares are not by size."""
+        return sum(each.rows.per_epoch for each in self.parts)
+
+    @property
+    def several(self) -> bool:
+        return any(each.rows.several for each in self.parts)
+
+    def __getitem__(self, number: int) -> list[Piece]:
+        part, row = self.where(number)
+        return self.parts[part][row]
+
+    def where(self, number: int) -> tuple[int, int]:
+        """Which task a row has, and the how-manieth of that task's rows it is."""
+        block, place = divmod(number, BLOCK)
+        counts, inner = self._counts_of(block // BLOCKS_AT_ONCE), block % BLOCKS_AT_ONCE
+        if self._tasks[0] != block:
+            source = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, block, 7])))
+            self._tasks = (block, source.permutation(np.repeat(np.arange(len(self.parts)), counts[inner])))
+        part = int(self._tasks[1][place])
+        before = self._before[block // BLOCKS_AT_ONCE][part] + counts[:inner, part].sum()
+        return part, int(before + (self._tasks[1][:place] == part).sum())
+
+    def _counts_of(self, many: int) -> Ints:
+        """Rows of each task in each of many blocks; those before are counted on the way, once."""
+        while len(self._before) <= many:
+            self._before.append(self._before[-1] + self._count(len(self._before) - 1).sum(0))
+        if self._counts[0] != many:
+            self._counts = (many, self._count(many))
+        return self._counts[1]
+
+    def _count(self, many: int) -> Ints:
+        """``[BLOCKS_AT_ONCE, tasks]`` by systematic sampling: the shares exactly on average, a row off at most."""
+        source = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, many, 6])))
+        offsets = source.random(BLOCKS_AT_ONCE)[:, None]
+        bounds = np.append(np.cumsum(self.shares)[:-1], 1.0)
+        below = np.clip(np.ceil(BLOCK * bounds - offsets), 0, BLOCK).astype(np.int64)
+        return np.diff(below, axis=1, prepend=0)
+
+
+@dataclass
+class ChainedRows:
+    """The rows of one task behind those of another."""
+
+    store: TokenStore
+    seed: int
+    parts: tuple[TaskRows, ...]
+
+    @property
+    def per_epoch(self) -> int:
+        return sum(each.rows.per_epoch for each in self.parts)
+
+    @property
+    def several(self) -> bool:
+        return any(each.rows.several for each in self.parts)
+
+    def __getitem__(self, number: int) -> list[Piece]:
+        for part in self.parts:
+            if number < part.rows.per_epoch:
+                return part[number]
+            number -= part.rows.per_epoch
+        raise IndexError(number)
+
+
+@dataclass(frozen=True)
+class MixedGroups:
+    """What a step is made of: the rows of each task together, in micro-batches of their own."""
+
+    rows: MixedRows
+    size: Size
+    rooms: Sequence[Widths]
+
+    def __call__(self, step: int) -> list[Group]:
+        numbers: list[list[int]] = [[] for _ in self.rows.parts]
+        for number in range(step * self.size.batch, (step + 1) * self.size.batch):
+            numbers[self.rows.where(number)[0]].append(number)
+        return [
+            Group(of_task[cut : cut + self.size.micro_batch], room)
+            for of_task, room in zip(numbers, self.rooms, strict=True)
+            for cut in range(0, len(of_task), self.size.micro_batch)
+        ]

@@ -1,0 +1,147 @@
+"""The held-out loss of what the model was trained for, whatever that is: by language, and how often it was right.
+
+Every held-out row is read once, as in training and with noise that is always the same, in float32 and without
+dropout. Rows are parted by the languages of their documents, which never see each other.
+
+Axes: B rows, T tokens, D model width, N targets.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from danlu import log
+from danlu.corpus.batches import IGNORE, Batch, Example, MakeExample, collate
+from danlu.corpus.rows import Rows
+from danlu.errors import InputError, RecipeError
+from danlu.evaluate.protocol import Subject
+from danlu.files import write_json
+from danlu.nn.head import rows_at_once
+from danlu.nn.transformer import Transformer
+from danlu.objectives.protocol import Objective, Shape, total_loss
+from danlu.objectives.words import word_head
+from danlu.recipe import Choice
+from danlu.runs import Figures
+from danlu.tokenizers.vocabulary import Vocabulary
+
+
+@dataclass
+class Tally:
+    """What targets cost in all, by the name of their loss."""
+
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    right: Counter[str] = field(default_factory=Counter)
+    """How many were foreseen; only of losses that choose among tokens or labels."""
+
+    def add(self, other: Tally) -> None:
+        """Put what ``other`` has to it."""
+        for name, value in other.sums.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.counts.update(other.counts)
+        self.right.update(other.right)
+
+    def figures(self, objective: Objective) -> dict[str, float]:
+        """``loss``, which training minimises, and of each of its parts the targets, their mean cost and accuracy."""
+        found: dict[str, float] = {"loss": _rounded(float(total_loss(objective, self.sums, dict(self.counts))))}
+        for name, value in self.sums.items():
+            count = self.counts[name]
+            found[f"{name}.targets"] = count
+            if count:
+                found[f"{name}.nats"] = _rounded(float(value) / count)
+            if count and name in self.right:
+                found[f"{name}.accuracy"] = _rounded(self.right[name] / count)
+        return found
+
+
+class OwnObjective(Choice):
+    """The loss of the recipe's own ``pretrain.objective`` on held-out documents, in all and by language."""
+
+    batch_tokens: int = Field(default=8192, ge=1)
+    """Tokens that go through the model at once: more takes more memory and changes no figure."""
+
+    def measure(self, subject: Subject) -> Figures:
+        """Write ``objective.json``; figures ``all.…`` and by language.
+
+        Raises:
+            RecipeError: the recipe trains nothing.
+            InputError: no document was held out.
+        """
+        training, store = subject.training, subject.heldout
+        if training is None:
+            raise RecipeError("evaluate.tasks: objective needs the section pretrain, which says what is learned")
+        if not store.documents:
+            raise InputError("evaluate needs held-out documents, and there are none; give pack.split a larger share")
+        objective, vocabulary = training.objective, Vocabulary.of(subject.tokenizer)
+        objective.check(vocabulary, subject.train)
+        shape = Shape(objective, training.sequence)
+        rows = training.reading.rows(store, shape, seed=subject.seed)
+        example = partial(objective.example, vocabulary=vocabulary)
+        at_once = max(1, self.batch_tokens // (int(shape.room.inputs) + int(shape.room.source)))
+        tallies: defaultdict[str, Tally] = defaultdict(Tally)
+        with log.progress("evaluate", rows.per_epoch, "rows") as progress, torch.inference_mode():
+            for done, language, part in _parts(rows, example, at_once):
+                batch = collate(part, widths=shape.room, segments=rows.several)
+                tallies[language].add(tally(subject.model, objective, batch))
+                progress.update(done)
+        everything = Tally()
+        for each in tallies.values():
+            everything.add(each)
+        languages = {name: tallies[name].figures(objective) for name in sorted(tallies)}
+        summary = everything.figures(objective)
+        about = {"objective": objective.to_recipe(), "rows": rows.per_epoch, "row_tokens": int(shape.room.inputs)}
+        write_json(subject.out / "objective.json", {**about, "all": summary, "languages": languages})
+        groups = {"all": summary, **languages}
+        return {f"{group}.{name}": value for group, found in groups.items() for name, value in found.items()}
+
+
+def tally(model: Transformer, objective: Objective, batch: Batch) -> Tally:
+    """The losses of one batch, and how many of its targets were the most likely ones."""
+    hidden: list[Tensor] = []
+    # The losses alone do not say what was foreseen; a second pass through the model would double the time.
+    hook = model.register_forward_hook(lambda _, __, out: hidden.append(out))
+    try:
+        sums = objective.losses(model, batch)
+    finally:
+        hook.remove()
+    right = {name: _right(model, name, hidden[-1], batch.targets[name]) for name in sums if name in ("words", "pairs")}
+    return Tally(dict(sums), Counter(batch.counts), Counter(right))
+
+
+def _right(model: Transformer, name: str, hidden_BTD: Tensor, targets_BT: Tensor) -> int:
+    flat = targets_BT.flatten()
+    places = (flat != IGNORE).nonzero().flatten()
+    found = 0
+    for part in torch.split(places, rows_at_once(model.config.vocab_size)):
+        hidden_ND = hidden_BTD.flatten(0, 1)[part]
+        scores = word_head(model)(hidden_ND) if name == "words" else model.head.pair(hidden_ND[:, None])
+        found += int((scores.argmax(-1) == flat[part]).sum())
+    return found
+
+
+def _parts(rows: Rows, example: MakeExample, at_once: int) -> Iterator[tuple[int, str, list[list[Example]]]]:
+    """(rows read, language, up to ``at_once`` rows of examples of that language)."""
+    waiting: defaultdict[str, list[list[Example]]] = defaultdict(list)
+    for number in range(rows.per_epoch):
+        noise = np.random.default_rng([rows.seed, number, 2])
+        by_language: defaultdict[str, list[Example]] = defaultdict(list)
+        for piece in rows[number]:
+            language = rows.store.documents[piece.document]["language"]
+            by_language[language].append(example(piece, noise=noise))
+        for language, examples in by_language.items():
+            waiting[language].append(examples)
+            if len(waiting[language]) == at_once:
+                yield number + 1, language, waiting.pop(language)
+    yield from ((rows.per_epoch, language, part) for language, part in waiting.items())
+
+
+def _rounded(value: float) -> float:
+    return round(value, 6)

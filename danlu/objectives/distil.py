@@ -1,0 +1,182 @@
+"""Knowledge distillation: any objective, learned also from what a trained model makes of the same batch."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field, SkipValidation, model_validator
+
+from danlu.corpus.batches import IGNORE, Example
+from danlu.corpus.reading import Reading
+from danlu.corpus.rows import Ints, Piece, Widths
+from danlu.corpus.store import TokenStore
+from danlu.errors import InputError, RecipeError
+from danlu.nn.config import TransformerConfig
+from danlu.nn.hf.folder import load_config, load_model
+from danlu.objectives.clm import CausalLM
+from danlu.objectives.matching import Matching, make_projection
+from danlu.objectives.protocol import AnyObjective, Lesson, Objective
+from danlu.recipe import OneOf
+from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.tokenizers.vocabulary import Vocabulary
+
+KINDS = ("logits", "hidden", "attention")
+"""Names of the losses beside the objective's own."""
+READ = ("config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab*", "*.model")
+"""Files of a model folder that decide what a teacher says."""
+
+
+class Distil(AnyObjective):
+    """Knowledge distillation (Hinton et al. 2015, arXiv:1503.02531) beside, or instead of, an objective's own losses.
+
+    The teacher reads the student's very inputs, so both need one vocabulary. Hidden states and attention are those of
+    the stack that the head reads: an encoder beside a decoder learns through the decoder alone.
+    """
+
+    teacher: Path
+    """The folder of a trained model with its tokenizer, as ``pretrain`` and ``danlu import`` write it."""
+    of: Annotated[SkipValidation[AnyObjective], OneOf("objective")] = CausalLM()
+    """What is learned from the text itself, and how the text becomes examples."""
+    own: float = Field(default=0.5, ge=0)
+    """Weight of the losses of that objective."""
+    logits: float = Field(default=0.5, ge=0)
+    """Weight of the divergence of the student's predictions from the teacher's, at the tokens that the objective
+    scores; 0 leaves it out."""
+    temperature: float = Field(default=2.0, gt=0)
+    """What logits of both are divided by first; the divergence is multiplied by its square, as Hinton et al. do."""
+    hidden: float = Field(default=0.0, ge=0)
+    """Weight of the distance of hidden states, of every token; 0 leaves it out."""
+    distance: Literal["mse", "cosine"] = "mse"
+    """Of hidden states: the mean squared difference (TinyBERT, Jiao et al. 2020, arXiv:1909.10351) or 1 less the cosine
+    (DistilBERT, Sanh et al. 2019, arXiv:1910.01108). A student of another width learns a projection too."""
+    layers: tuple[tuple[int, int], ...] = ()
+    """Pairs of a student's layer and the teacher's; 0 is what goes into the first block, the last what the head reads.
+    By default all of the student's, spread evenly over the teacher's, as TinyBERT's."""
+    attention: float = Field(default=0.0, ge=0)
+    """Weight of the divergence of relations among queries, among keys and among values in one layer (MiniLMv2, Wang et
+    al. 2021, arXiv:2012.15828); 0 leaves it out. Its memory grows with the square of a row."""
+    relation_heads: int | None = Field(default=None, ge=1)
+    """Heads that those are cut into, whatever the attention heads of either; by default as many as the student has,
+    or the next number below that divides all widths."""
+    attention_layer: int | None = Field(default=None, ge=1)
+    """Whose block of the teacher the student's last block follows, counted from 1; by default its last. Of large
+    teachers one above the middle is better."""
+
+    @model_validator(mode="after")
+    def _teaches(self) -> Self:
+        if not any(getattr(self, kind) for kind in KINDS):
+            raise ValueError("one of logits, hidden and attention must be above 0, or there is no teacher")
+        if not isinstance(self.of, Objective):
+            raise ValueError("of must be one objective that learns from text; distil each task of a multitask instead")
+        return self
+
+    def weight(self, name: str) -> float:
+        return float(getattr(self, name)) if name in KINDS else self.own * self.of.weight(name)
+
+    def read_by(self, rows: Reading | None) -> Reading:
+        return self.of.read_by(rows)
+
+    def room(self, sequence: int) -> Widths:
+        return self.of.room(sequence)
+
+    def widths(self, body: Ints) -> Widths:
+        return self.of.widths(body)
+
+    def example(self, piece: Piece, *, vocabulary: Vocabulary, noise: np.random.Generator) -> Example:
+        """That of the objective; ``logits`` is scored where its words are, hidden states and attention everywhere."""
+        example = self.of.example(piece, vocabulary=vocabulary, noise=noise)
+        if self.logits:
+            example.targets["logits"] = np.where(example.targets["words"] == IGNORE, IGNORE, 0)
+        for kind in ("hidden", "attention"):
+            if getattr(self, kind):
+                example.targets[kind] = np.zeros(len(example.inputs["tokens"]), dtype=np.int64)
+        return example
+
+    def config(self, config: TransformerConfig) -> TransformerConfig:
+        return self.of.config(config)
+
+    def check(self, vocabulary: Vocabulary, store: TokenStore) -> None:
+        self.of.check(vocabulary, store)
+        if not vocabulary.tokens:
+            return  # nobody knows what its ids stand for
+        teachers = Vocabulary.of(Tokenizer.load(self.teacher))
+        if teachers.tokens != vocabulary.tokens:
+            raise RecipeError(
+                f"objective.teacher must have the vocabulary of this run: {self.teacher} has {teachers.size:,} tokens, "
+                f"the tokenizer {vocabulary.size:,}{', of other texts' if teachers.size == vocabulary.size else ''}"
+            )
+
+    def external_files(self) -> list[Path]:
+        if not (self.teacher / "config.json").is_file():
+            raise InputError(f"objective.teacher: there is no model in {self.teacher}")
+        return sorted({path for pattern in READ for path in self.teacher.glob(pattern)})
+
+    def prepare(self, config: TransformerConfig, *, dtype: torch.dtype, seed: int) -> Lesson:
+        """With the teacher in the student's precision; it is never trained and in no checkpoint.
+
+        Raises:
+            RecipeError: the teacher cannot teach this student.
+        """
+        theirs = load_config(self.teacher)
+        self._check_teacher(config, theirs)
+        projection = None
+        if self.hidden and config.dim != theirs.dim:
+            projection = make_projection(config.dim, theirs.dim, seed=seed)
+        return Matching(
+            settings=self,
+            of=self.of.prepare(config, dtype=dtype, seed=seed),
+            teacher=load_model(self.teacher, dtype=dtype).requires_grad_(False),
+            modules=projection,
+            layers=self._pairs(len(config.stack.layers), len(theirs.stack.layers)) if self.hidden else (),
+            heads=self._heads(config, theirs) if self.attention else 0,
+            block=(self.attention_layer or len(theirs.stack.layers)) - 1,
+        )
+
+    def _check_teacher(self, config: TransformerConfig, theirs: TransformerConfig) -> None:
+        try:
+            self.of.config(theirs)
+        except RecipeError as error:
+            raise RecipeError(f"objective.teacher cannot do what the student learns: {error}") from None
+        if theirs.vocab_size != config.vocab_size:
+            raise RecipeError(
+                f"objective.teacher must have the vocabulary of this run, {config.vocab_size:,} tokens; "
+                f"{self.teacher} has {theirs.vocab_size:,}"
+            )
+        if self.logits and (theirs.words is None or config.words is None):
+            raise RecipeError(f"objective.logits needs a teacher that predicts tokens; {self.teacher} has no such head")
+        if theirs.max_length < config.max_length:
+            raise RecipeError(
+                f"objective.teacher sees at most {theirs.max_length} tokens, the student {config.max_length}: "
+                f"set pretrain.sequence to {theirs.max_length} at most"
+            )
+        if self.attention_layer is not None and self.attention_layer > len(theirs.stack.layers):
+            raise RecipeError(
+                f"objective.attention_layer must be at most {len(theirs.stack.layers)}, the teacher's blocks; "
+                f"got {self.attention_layer}"
+            )
+
+    def _pairs(self, blocks: int, theirs: int) -> tuple[tuple[int, int], ...]:
+        for mine, other in self.layers:
+            if not (0 <= mine <= blocks and 0 <= other <= theirs):
+                raise RecipeError(
+                    f"objective.layers must be pairs of 0 to {blocks} and 0 to {theirs}; got [{mine}, {other}]"
+                )
+        return self.layers or tuple((layer, layer * theirs // blocks) for layer in range(blocks + 1))
+
+    def _heads(self, config: TransformerConfig, theirs: TransformerConfig) -> int:
+        """How many relation heads there are: a divisor of the widths of queries and of keys, of both models."""
+        attentions = [config.stack.layers[-1].attention, theirs.stack.layers[(self.attention_layer or 0) - 1].attention]
+        widths = [n * each.head_dim for each in attentions for n in (each.heads, each.kv_heads)]
+        common = math.gcd(*widths)
+        if self.relation_heads is None:
+            return next(count for count in range(attentions[0].heads, 0, -1) if common % count == 0)
+        if common % self.relation_heads:
+            raise RecipeError(
+                f"objective.relation_heads must divide the widths of queries and keys ({sorted(set(widths))}); "
+                f"got {self.relation_heads}"
+            )
+        return self.relation_heads

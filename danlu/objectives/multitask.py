@@ -1,0 +1,159 @@
+"""Several objectives over one model: each row is of one task, and each task has its loss and its weight."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Self, TypeVar
+
+import numpy as np
+import torch
+from pydantic import Field, SkipValidation, model_validator
+from torch import Tensor, nn
+
+from danlu.corpus.batches import Batch, Example
+from danlu.corpus.mixture import Mixture, Part
+from danlu.corpus.parts import Selection
+from danlu.corpus.reading import Bucketed, Reading
+from danlu.corpus.rows import Form, Piece
+from danlu.corpus.store import TokenStore
+from danlu.errors import RecipeError
+from danlu.nn.config import TransformerConfig
+from danlu.nn.transformer import Transformer
+from danlu.objectives.protocol import AnyObjective, Lesson, Shape
+from danlu.recipe import OneOf, Settings
+from danlu.tokenizers.vocabulary import Vocabulary
+
+T = TypeVar("T")
+NAME = re.compile("[A-Za-z0-9_-]+")
+NO_BUCKETS = "bucketed makes whole steps of one task; choose packed or padded (choices: stream, packed, padded)"
+
+
+class Task(Settings):
+    """One of several objectives, and what it reads."""
+
+    objective: Annotated[SkipValidation[AnyObjective], OneOf("objective")]
+    """What is learned."""
+    weight: float = Field(default=1.0, gt=0)
+    """What the mean loss of its targets is multiplied by in the sum that is minimised."""
+    share: float | None = Field(default=None, gt=0)
+    """Its part of the rows, against those of the others; where no task has one, the number of their rows decides."""
+    documents: Selection = Selection()
+    """Which documents it reads; all by default, as other tasks may too."""
+    rows: Annotated[SkipValidation[Reading] | None, OneOf("rows")] = None
+    """How they become rows; by default as ``pretrain.rows`` says, or as the objective reads them best."""
+
+
+class Multitask(AnyObjective):
+    """Multi-task learning (Caruana 1997) with one shared model, tasks mixed row by row (Raffel et al. 2020).
+
+    A step's loss is the sum of each task's mean, weighted: the weight says how much a task counts in a step, the
+    share how much of its text is read. Losses are named ``task.loss``.
+    """
+
+    tasks: dict[str, Task] = Field(min_length=1)
+    """The tasks by names of your own."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Where no task has a share, shares are as the tasks' numbers of rows to the power of 1 / temperature: 1 reads all
+    equally often, a high one gives all the same share."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        for name, task in self.tasks.items():
+            if not NAME.fullmatch(name):
+                raise ValueError(f"a task's name must be of letters, digits, _ and -; got {name!r}")
+            if isinstance(task.objective, Multitask):
+                raise ValueError(f"tasks.{name}.objective must be a single one; name its tasks here")
+            if isinstance(task.rows, Bucketed):
+                raise ValueError(f"tasks.{name}.rows: {NO_BUCKETS}")
+        shared = [task.share is not None for task in self.tasks.values()]
+        if any(shared) and not all(shared):
+            lacking = next(name for name, task in self.tasks.items() if task.share is None)
+            raise ValueError(f"tasks.{lacking} must have a share, as others have one, or none may")
+        if any(shared) and self.temperature != 1.0:
+            raise ValueError("temperature has no effect where tasks have shares; leave it out")
+        return self
+
+    def read_by(self, rows: Reading | None) -> Reading:
+        """A mixture of what the tasks read.
+
+        Raises:
+            RecipeError: rows are bucketed, whose steps would be of one task.
+        """
+        if isinstance(rows, Bucketed):
+            raise RecipeError(f"pretrain.rows: {NO_BUCKETS}")
+        parts = tuple(
+            Part(name, task.documents, task.objective.read_by(task.rows or rows), _form(task.objective), task.share)
+            for name, task in self.tasks.items()
+        )
+        return Mixture(parts, self.temperature)
+
+    def external_files(self) -> list[Path]:
+        return [path for task in self.tasks.values() for path in task.objective.external_files()]
+
+    def example(self, piece: Piece, *, vocabulary: Vocabulary, noise: np.random.Generator) -> Example:
+        """That of the piece's task."""
+        return self.tasks[piece.task].objective.example(piece, vocabulary=vocabulary, noise=noise)
+
+    def config(self, config: TransformerConfig) -> TransformerConfig:
+        """With the heads of all tasks."""
+        for name, task in self.tasks.items():
+            config = _told_of(name, partial(task.objective.config, config))
+        for name, task in self.tasks.items():
+            if task.objective.config(config) != config:
+                raise RecipeError(f"objective.tasks.{name} needs another head than the tasks behind it")
+        return config
+
+    def check(self, vocabulary: Vocabulary, store: TokenStore) -> None:
+        for name, task in self.tasks.items():
+            _told_of(name, partial(task.objective.check, vocabulary, store))
+
+    def prepare(self, config: TransformerConfig, *, dtype: torch.dtype, seed: int) -> Lesson:
+        lessons = {name: task.objective.prepare(config, dtype=dtype, seed=seed) for name, task in self.tasks.items()}
+        return Lessons(lessons, {name: task.weight for name, task in self.tasks.items()})
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """The lessons of all tasks (a :class:`danlu.objectives.protocol.Lesson`)."""
+
+    of_tasks: Mapping[str, Lesson]
+    weights: Mapping[str, float]
+
+    @property
+    def modules(self) -> nn.Module | None:
+        """Those of the tasks that have some, by the task's name."""
+        found = {name: lesson.modules for name, lesson in self.of_tasks.items() if lesson.modules is not None}
+        return nn.ModuleDict(found) if found else None
+
+    def weight(self, name: str) -> float:
+        task, _, loss = name.partition(".")
+        return self.weights[task] * self.of_tasks[task].weight(loss)
+
+    def losses(self, model: Transformer, batch: Batch) -> dict[str, Tensor]:
+        """Those of the batch's task, named ``task.loss`` as its counts are."""
+        task = batch.task
+        own = {name.removeprefix(f"{task}."): count for name, count in batch.counts.items()}
+        losses = self.of_tasks[task].losses(model, replace(batch, task="", counts=own))
+        return {f"{task}.{name}": value for name, value in losses.items()}
+
+
+def _form(objective: AnyObjective) -> Callable[[Form], Form]:
+    """The form of a task's rows, from that of the whole, which says how long a row is."""
+
+    def of_task(whole: Form) -> Form:
+        assert isinstance(whole, Shape)
+        return Shape(objective, whole.sequence)
+
+    return of_task
+
+
+def _told_of(task: str, do: Callable[[], T]) -> T:
+    """What ``do`` gives; an error says which task it is of."""
+    try:
+        return do()
+    except RecipeError as error:
+        raise RecipeError(f"task {task}: {error}") from None

@@ -1,0 +1,169 @@
+"""Which task a row has: by its number and the seed alone, in the shares that were asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from danlu.corpus.batches import Batch, Example, make_batch
+from danlu.corpus.mixture import BLOCK, BLOCKS_AT_ONCE, Mixture, Part
+from danlu.corpus.parts import Selection
+from danlu.corpus.reading import Padded, Reader, Size
+from danlu.corpus.rows import Form, Ints, Piece, Widths
+from danlu.corpus.store import TokenStore
+from danlu.errors import InputError
+
+COUNTS = {"en": 60, "zh": 20, "de": 5}
+
+
+def make_store(**counts: int) -> TokenStore:
+    """Documents of two tokens, each of its own."""
+    languages = [language for language, count in counts.items() for _ in range(count)]
+    tokens = np.array([0, *(each for n in range(len(languages)) for each in (2 * n + 1, 2 * n + 2, 0))])
+    starts = np.arange(len(languages) + 1) * 3
+    return TokenStore(tokens, starts, [{"language": each, "source": ""} for each in languages], 1000, 0)
+
+
+class Short:
+    room = Widths(3)
+
+    def widths(self, body: Ints) -> Widths:
+        return Widths(body + 1)
+
+
+class Long(Short):
+    room = Widths(6)
+
+
+def part(task: str, share: float | None = None, form: Form | None = None) -> Part:
+    made = form or Short()
+    return Part(task, Selection(language=(task,)), Padded(), lambda _: made, share)
+
+
+def mixture(*shares: float | None, temperature: float = 1.0) -> Mixture:
+    forms = {"en": Short(), "zh": Long(), "de": Short()}
+    parts = (part(task, share, forms[task]) for task, share in zip(COUNTS, shares or (None, None, None), strict=True))
+    return Mixture(tuple(parts), temperature)
+
+
+def example(piece: Piece, *, noise: np.random.Generator) -> Example:
+    tokens = piece.tokens[:-1]
+    return Example({"tokens": tokens, "noise": noise.integers(1000, size=len(tokens))}, {"words": piece.tokens[1:]})
+
+
+def read(micro_batch: int = 4, *, batch: int = 12, seed: int = 5, **rest: float) -> Reader:
+    size = Size(batch, micro_batch)
+    return mixture(**rest).read(make_store(**COUNTS), Short(), example, size=size, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("shares", "temperature", "expected"),
+    [
+        ((None, None, None), 1.0, [60 / 85, 20 / 85, 5 / 85]),
+        ((None, None, None), 2.0, [60**0.5, 20**0.5, 5**0.5]),
+        ((None, None, None), 1e9, [1, 1, 1]),
+        ((1.0, 3.0, 0.01), 1.0, [1, 3, 0.01]),
+    ],
+)
+def test_shares_are_those_of_the_sizes_or_as_told(
+    shares: tuple[float | None, ...], temperature: float, expected: list[float]
+) -> None:
+    rows = mixture(*shares, temperature=temperature).rows(make_store(**COUNTS), Short(), seed=3)
+    count = BLOCK * BLOCKS_AT_ONCE + 3 * BLOCK
+    found = np.bincount([rows.where(number)[0] for number in range(count)], minlength=3) / count
+    wanted = np.array(expected) / sum(expected)
+    np.testing.assert_allclose(found, wanted, atol=3 / count**0.5 / BLOCK)  # a block is off by a row at most
+    for block in range(0, count // BLOCK, 97):
+        inner = np.bincount([rows.where(block * BLOCK + place)[0] for place in range(BLOCK)], minlength=3)
+        assert (np.abs(inner - BLOCK * wanted) <= 1 + 1e-6).all()
+
+
+@given(numbers=st.lists(st.integers(0, 4 * BLOCK * BLOCKS_AT_ONCE), min_size=1, max_size=4), seed=st.integers(0, 9))
+def test_a_row_depends_on_its_number_and_the_seed_alone(numbers: list[int], seed: int) -> None:
+    used = mixture().rows(make_store(**COUNTS), Short(), seed=seed)
+    for number in numbers:
+        fresh = mixture().rows(make_store(**COUNTS), Short(), seed=seed)
+        assert used.where(number) == fresh.where(number)
+
+
+def test_each_task_goes_through_all_of_its_rows_before_it_begins_again() -> None:
+    rows = mixture().rows(make_store(**COUNTS), Short(), seed=3)
+    at = {task: [number for number in range(3000) if rows.where(number)[0] == n] for n, task in enumerate(COUNTS)}
+    for task, numbers in at.items():
+        assert [rows.where(number)[1] for number in numbers] == list(range(len(numbers)))
+        for epoch in range(2):
+            once = numbers[epoch * COUNTS[task] : (epoch + 1) * COUNTS[task]]
+            pieces = [rows[number] for number in once]
+            assert len({piece.document for [piece] in pieces}) == COUNTS[task]
+            assert {piece.store.documents[piece.document]["language"] for [piece] in pieces} == {task}
+            assert {piece.task for [piece] in pieces} == {task}
+
+
+def test_tasks_on_one_text_read_it_in_orders_of_their_own() -> None:
+    parts = tuple(Part(name, Selection(), Padded(), lambda _: Short()) for name in ("a", "b"))
+    rows = Mixture(parts).rows(make_store(en=50), Short(), seed=3)
+    first, second = ([part[n][0].document for n in range(50)] for part in rows.parts)
+    assert sorted(first) == sorted(second) and first != second
+    alone = Mixture(parts[:1]).rows(make_store(en=50), Short(), seed=3)
+    assert [alone.parts[0][n][0].document for n in range(50)] == first  # another task beside it changes nothing
+
+
+def joined(batches: list[Batch]) -> dict[str, list[list[int]]]:
+    rows: dict[str, list[list[int]]] = {}
+    for batch in batches:
+        both = np.concatenate([batch.inputs["tokens"], batch.inputs["noise"], batch.targets["words"]], axis=1)
+        rows.setdefault(batch.task, []).extend(both.tolist())
+    return rows
+
+
+@given(micro_batch=st.integers(1, 12), step=st.integers(0, 300))
+def test_a_step_is_the_same_whatever_the_micro_batch(micro_batch: int, step: int) -> None:
+    whole, cut = read(12).batches(step), read(micro_batch).batches(step)
+    assert joined(whole) == joined(cut)
+    assert sum(len(batch.inputs["tokens"]) for batch in cut) == 12
+    assert max(len(batch.inputs["tokens"]) for batch in cut) <= micro_batch
+    counts: Counter[str] = Counter()
+    for batch in cut:
+        assert batch.inputs["tokens"].shape[1] == (6 if batch.task == "zh" else 3)
+        counts.update(batch.counts)
+    assert counts == {f"{batch.task}.words": 3 * len(batch.inputs["tokens"]) for batch in whole}
+
+
+def test_halves_keep_their_task_and_its_counts() -> None:
+    [batch] = [each for each in read(12).batches(0) if each.task == "en"]
+    parts = batch.halves()
+    assert [part.task for part in parts] == ["en", "en"]
+    assert sum(part.counts["en.words"] for part in parts) == batch.counts["en.words"] > 0
+
+
+def test_an_epoch_is_as_many_steps_as_hold_all_rows() -> None:
+    assert read().steps_per_epoch == 85 / 12
+
+
+def test_what_is_measured_has_every_task() -> None:
+    sample = mixture().sample(make_store(**COUNTS), Short(), tokens=30, seed=3)
+    noise = np.random.default_rng(0)
+    batches = [make_batch(sample.rows, example, group, lambda _: noise) for group in sample.groups]
+    assert {batch.task: tuple(batch.inputs["tokens"].shape) for batch in batches} == {
+        "en": (10, 3), "zh": (5, 6), "de": (5, 3),
+    }  # fmt: skip
+    assert sample.rows.per_epoch == 85
+    with pytest.raises(IndexError):
+        sample.rows[85]
+
+
+def test_a_task_without_documents(capsys: pytest.CaptureFixture[str]) -> None:
+    message = r"tasks.de.documents: no such document is to train on \(the store has the languages en, zh\)"
+    with pytest.raises(InputError, match=message):
+        mixture().rows(make_store(en=3, zh=3), Short(), seed=1)
+    sample = mixture().sample(make_store(en=3, zh=3), Short(), tokens=30, seed=3)
+    assert len(sample.groups) == 2
+    assert "tasks.de.documents: no such document is held out" in capsys.readouterr().out
+    only = replace(mixture(), parts=(part("fr"),))
+    with pytest.raises(InputError, match=r"tasks.fr.documents: no such document is held out"):
+        only.sample(make_store(en=3), Short(), tokens=30, seed=3)

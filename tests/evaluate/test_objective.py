@@ -1,0 +1,152 @@
+"""The held-out loss of the recipe's own objective, against transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import BertForPreTraining
+
+from danlu.corpus.batches import IGNORE
+from danlu.corpus.marks import SENTENCE
+from danlu.corpus.store import StoreWriter, TokenStore
+from danlu.errors import InputError, RecipeError
+from danlu.evaluate.objective import OwnObjective
+from danlu.evaluate.perplexity import Perplexity
+from danlu.evaluate.protocol import Subject
+from danlu.evaluate.stage import Evaluate
+from danlu.files import read_json
+from danlu.nn.families import Bert
+from danlu.nn.hf.folder import save_model
+from danlu.nn.transformer import Transformer
+from danlu.objectives.mlm import MaskedLM
+from danlu.objectives.pairs import SentenceOrder
+from danlu.objectives.protocol import Objective, Shape
+from danlu.recipe import Recipe
+from danlu.runs import Job
+from danlu.text.document import Document
+from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.tokenizers.vocabulary import Vocabulary
+from danlu.tokenizers.wordpiece import WordPiece
+from danlu.train.pretrain import Pretrain
+
+TEXTS = [
+    ("en", "the old man sat by the river and waited"),
+    ("zh", "老人坐在河边等着天黑"),
+    ("en", "nobody came back"),
+] * 6
+LENGTH = 32
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return WordPiece(vocab_size=400).train([text for _, text in TEXTS])
+
+
+def write_store(folder: Path, tokenizer: Tokenizer, texts: list[tuple[str, str]]) -> TokenStore:
+    with StoreWriter(folder, vocab_size=tokenizer.vocab_size, eot=tokenizer.eot, marks=["sentences"]) as writer:
+        for number, (language, text) in enumerate(texts):
+            ids = tokenizer.encode(text)
+            marks = np.where(np.arange(len(ids)) % 4 == 0, SENTENCE, 0).astype(np.uint8)
+            writer.add(Document(str(number), text, {"language": language}), ids, marks)
+    return TokenStore.open(folder)
+
+
+def make_model(objective: Objective, vocab_size: int) -> Transformer:
+    shape = Bert(layers=1, dim=32, heads=2).config(vocab_size=vocab_size, max_length=LENGTH)
+    model = Transformer(objective.config(shape))
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(1.0 if weight.ndim == 1 else 0.0, 0.3, generator=generator)
+    return model.eval()
+
+
+def make_subject(folder: Path, tokenizer: Tokenizer, objective: Objective) -> Subject:
+    store = write_store(folder / "heldout", tokenizer, TEXTS)
+    training = Pretrain(model=Bert(layers=1, dim=32, heads=2), objective=objective, sequence=LENGTH)
+    (folder / "out").mkdir()
+    model = make_model(objective, tokenizer.vocab_size)
+    return Subject(model, tokenizer, train=store, heldout=store, out=folder / "out", seed=4, training=training)
+
+
+def test_words_and_pairs_by_language_are_those_of_transformers(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    objective = SentenceOrder(pair_weight=0.5, label_smoothing=0.3)  # smoothing is for training only
+    subject = make_subject(tmp_path, tokenizer, objective)
+    figures = OwnObjective(batch_tokens=70).measure(subject)
+    save_model(subject.model, tmp_path / "model")
+    stock: Any = BertForPreTraining.from_pretrained(tmp_path / "model").eval()
+    rows = objective.reading.rows(subject.heldout, Shape(objective, LENGTH), seed=subject.seed)
+    assert max(len(rows[number]) for number in range(rows.per_epoch)) > 1
+    wanted: dict[str, dict[str, list[tuple[float, bool]]]] = {"en": {}, "zh": {}, "all": {}}
+    for number in range(rows.per_epoch):
+        noise = np.random.default_rng([subject.seed, number, 2])
+        for piece in rows[number]:
+            made = objective.example(piece, vocabulary=Vocabulary.of(tokenizer), noise=noise)
+            tokens, types = (torch.from_numpy(made.inputs[name])[None] for name in ("tokens", "types"))
+            with torch.no_grad():
+                out = stock(input_ids=tokens, token_type_ids=types)
+            scores = {"words": out.prediction_logits[0], "pairs": out.seq_relationship_logits}
+            for name, logits in scores.items():
+                targets = torch.from_numpy(made.targets[name])
+                targets = targets[targets != IGNORE]
+                places = made.targets[name] != IGNORE if name == "words" else [0]
+                nats = F.cross_entropy(logits[places], targets, reduction="none")
+                found = [*zip(nats.tolist(), (logits[places].argmax(-1) == targets).tolist(), strict=True)]
+                for group in ("all", subject.heldout.documents[piece.document]["language"]):
+                    wanted[group].setdefault(name, []).extend(found)
+    for group, parts in wanted.items():
+        means = {}
+        for name, found in parts.items():
+            means[name] = sum(nats for nats, _ in found) / len(found)
+            assert figures[f"{group}.{name}.targets"] == len(found)
+            assert figures[f"{group}.{name}.nats"] == pytest.approx(means[name], rel=1e-5)
+            assert figures[f"{group}.{name}.accuracy"] == pytest.approx(
+                sum(ok for _, ok in found) / len(found), abs=1e-6
+            )
+        assert figures[f"{group}.loss"] == pytest.approx(means["words"] + 0.5 * means["pairs"], rel=1e-5)
+    assert 0 < figures["all.pairs.accuracy"] < 1
+    summary = read_json(subject.out / "objective.json")
+    assert summary is not None and summary["languages"]["zh"]["words.nats"] == figures["zh.words.nats"]
+    assert summary["objective"]["use"] == "sop"
+
+
+def test_the_figures_are_the_same_each_time(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    subject = make_subject(tmp_path, tokenizer, MaskedLM())
+    first, again = OwnObjective().measure(subject), OwnObjective(batch_tokens=1).measure(subject)
+    assert first == pytest.approx(again, rel=1e-5)
+
+
+def test_an_encoder_is_measured_by_its_objective_unless_the_recipe_says_otherwise(
+    tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    subject = make_subject(tmp_path, tokenizer, MaskedLM())
+    tokenizer_folder = tmp_path / "tokenizer"
+    tokenizer_folder.mkdir()
+    tokenizer.save(tokenizer_folder)
+    write_store(tmp_path / "pack" / "train", tokenizer, TEXTS)
+    write_store(tmp_path / "pack" / "heldout", tokenizer, TEXTS)
+    save_model(subject.model, tmp_path / "pretrain" / "model")
+    assert subject.training is not None
+    inputs = {name: tmp_path / name for name in Evaluate.needs}
+    job = Job(Recipe("r", tmp_path, 4, {"pretrain": subject.training}), inputs, tmp_path / "out")
+    assert Evaluate().run(job)["all.words.targets"] > 20
+    with pytest.raises(RecipeError, match="perplexity is of models without an encoder; choose objective"):
+        Evaluate(tasks=(Perplexity(),)).run(job)
+    bare = Job(Recipe("r", tmp_path, 4, {"evaluate": Evaluate()}), inputs, tmp_path / "out")
+    with pytest.raises(RecipeError, match="objective needs the section pretrain"):
+        Evaluate().run(bare)
+
+
+def test_no_held_out_documents_is_said(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    subject = make_subject(tmp_path, tokenizer, MaskedLM())
+    empty = write_store(tmp_path / "empty", tokenizer, [])
+    bare = Subject(
+        subject.model, tokenizer, train=subject.train, heldout=empty, out=subject.out, seed=4, training=subject.training
+    )
+    with pytest.raises(InputError, match="needs held-out documents, and there are none"):
+        OwnObjective().measure(bare)
