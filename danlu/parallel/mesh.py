@@ -58,6 +58,10 @@ class Place:
     shard_size: int = 1
     tensor_size: int = 1
 
+    def __str__(self) -> str:
+        sizes = {"data": self.data_size, "shard": self.shard_size, "tensor": self.tensor_size}
+        return " x ".join(f"{name} {size}" for name, size in sizes.items() if size > 1) or "1"
+
     @property
     def size(self) -> int:
         return self.data_size * self.shard_size * self.tensor_size

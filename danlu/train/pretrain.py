@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -31,7 +32,7 @@ class Pretrain(TrainSettings, Stage):
     needs: ClassVar[tuple[str, ...]] = ("tokenizer", "pack")
     resumable: ClassVar[bool] = True
     # A raised budget is not among them: the schedule stretches with it, and so do the steps already done.
-    neutral: ClassVar[tuple[str, ...]] = ("save", "evaluations")
+    neutral: ClassVar[tuple[str, ...]] = ("save", "evaluations", "mesh")
 
     def progress(self, out: Path) -> str | None:
         found = checkpoints(out / "checkpoints")
@@ -45,7 +46,8 @@ class Pretrain(TrainSettings, Stage):
             return self._run(job, training)
 
     def _run(self, job: Job, training: Training) -> Figures:
-        say(f"precision {training.precision}; {training.compilation}")
+        ranks = training.masters.ranks
+        say(f"precision {training.precision}; {training.compilation}{_shared(self, training)}")
         store = TokenStore.open(job.inputs["pack"] / "heldout")
         heldout = heldout_of(self, training, store, seed=job.seed)
         length = self._length(job, training, lambda: heldout.loss(training.model))
@@ -54,16 +56,20 @@ class Pretrain(TrainSettings, Stage):
         say(f"{length.steps:,} steps of {training.tokens_per_step:,} tokens: {epochs:.2f} epochs{foretold}")
         training = restart(training, self, seed=job.seed)  # the timed steps have spoilt the weights
         done = Run(self, training, heldout, length, job.out, job.inputs["tokenizer"], job.seed).train()
-        model = as_model(training.masters.state(), training.model.config)
-        save_model(model, job.out / "model", tokenizer=job.inputs["tokenizer"])
+        with ranks.alone("saves the model"):
+            weights = training.masters.state()
+            if ranks.first:
+                model = as_model(weights, training.model.config)
+                save_model(model, job.out / "model", tokenizer=job.inputs["tokenizer"])
         return self._figures(training, done)
 
     def _length(self, job: Job, training: Training, heldout: Callable[[], float]) -> Length:
         """How many steps there are, from ``plan.json`` where the run has begun before."""
-        path = job.out / PLAN
+        path, ranks = job.out / PLAN, training.masters.ranks
+        known = ranks.from_first(read_length(path))
         # Of all other budgets the settings say it, which may be new where a changed training is to go on.
-        length = read_length(path) if self.budget.minutes is not None else None
-        if length is None and self.budget.minutes is not None and checkpoints(job.out / "checkpoints"):
+        length = known if self.budget.minutes is not None else None
+        if length is None and self.budget.minutes is not None and ranks.first and checkpoints(job.out / "checkpoints"):
             raise CheckpointError(
                 f"{path} is missing or damaged, and only it says how many steps there are; "
                 f"delete {job.out} to train from the start"
@@ -74,8 +80,11 @@ class Pretrain(TrainSettings, Stage):
             if different := what_differs(path, arithmetic(training)):
                 say(f"this run began with {different}: the last bits of its weights will differ from then on")
         if length is None:
-            length = self._first_length(training, heldout)
-        write_length(path, length, arithmetic(training))
+            length = ranks.from_first(self._first_length(training, heldout))
+            if known is not None:
+                length = replace(length, setbacks=known.setbacks)
+        if ranks.first:
+            write_length(path, length, arithmetic(training))
         return length
 
     def _first_length(self, training: Training, heldout: Callable[[], float]) -> Length:
@@ -85,7 +94,8 @@ class Pretrain(TrainSettings, Stage):
             return Length(at_most, settled=True)
         timed = probe(training, self.objective, say)
         started = time.perf_counter()
-        heldout()
+        with training.masters.ranks.alone("measures"):
+            heldout()
         measuring = self.evaluations * (time.perf_counter() - started)
         say(f"first step {timed.first_step_seconds:.1f} s, then {timed.seconds_per_step * 1e3:.0f} ms a step")
         steps = self.budget.steps_in(timed.seconds_per_step, spent=timed.seconds + measuring)
@@ -99,7 +109,7 @@ class Pretrain(TrainSettings, Stage):
 
     def _figures(self, training: Training, done: Monitor) -> Figures:
         return {
-            "parameters": sum(weight.numel() for weight in training.model.parameters()),
+            "parameters": sum(weight.numel() for weight in training.masters.named.values()),
             "steps": done.step,
             "tokens": done.tokens,
             "epochs": round(done.step / training.steps_per_epoch, 3),
@@ -109,6 +119,16 @@ class Pretrain(TrainSettings, Stage):
             "precision": training.precision,
             "compilation": training.compilation,
         }
+
+
+def _shared(settings: TrainSettings, training: Training) -> str:
+    """How processes share the training, in words; nothing for one."""
+    place = training.masters.place
+    if place.size == 1:
+        return ""
+    micro_batches = -(-settings.batch // training.micro_batch)
+    idle = f", with only {micro_batches} micro-batches a step" if micro_batches < place.readers else ""
+    return f"; {place.size} processes: {place}{idle}"
 
 
 def heldout_of(settings: TrainSettings, training: Training, store: TokenStore, *, seed: int) -> Heldout:

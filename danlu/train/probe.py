@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
+from danlu.errors import DanluError
 from danlu.nn.speed import first_line, from_compiler
 from danlu.objectives.protocol import Objective
 from danlu.train.compiling import without_compilation
@@ -46,7 +47,10 @@ def probe(training: Training, objective: Objective, say: Callable[[str], None]) 
         marks.append(time.perf_counter())
 
     step = 1
-    while len(marks) <= PROBE_STEPS or (marks[-1] - marks[0] < PROBE_SECONDS and len(marks) < MOST_STEPS):
+    ranks = training.masters.ranks
+    while ranks.from_first(
+        len(marks) <= PROBE_STEPS or (marks[-1] - marks[0] < PROBE_SECONDS and len(marks) < MOST_STEPS)
+    ):
         _run(training, objective, step, mark)
         step += 1
     seconds = [after - before for before, after in pairwise(marks)]
@@ -60,6 +64,9 @@ def warm_up(training: Training, objective: Objective, say: Callable[[str], None]
     except Exception as error:
         if not from_compiler(error):
             raise
+        if training.masters.ranks.size > 1:  # the others are amid the step
+            problem = f"torch.compile failed: {first_line(error)}; set pretrain.compile to off"
+            raise DanluError(problem) from error
         without_compilation(training.model)
         training.compiling.on = False
         training.compiling.why = f"no compilation: torch.compile failed: {first_line(error)}"

@@ -121,11 +121,13 @@ class Run:
     def _take_up(self) -> int:
         """Load the newest checkpoint; the step that it stands at, 0 where there is none."""
         folder = self.out / "checkpoints"
-        state = self._newest(folder)
-        if state is None:
-            first_weights(self.training, self.settings, seed=self.seed)
-        else:
-            self.training.restore(state)
+        with self._ranks.alone("reads a checkpoint"):
+            state = self._newest(folder)
+            if state is None:
+                first_weights(self.training, self.settings, seed=self.seed)
+            else:
+                self.training.restore(state)
+        if state is not None:
             say(f"going on after step {state.step}")
         step = 0 if state is None else state.step
         if step > self.length.steps:
@@ -139,8 +141,7 @@ class Run:
         """What rank 0 finds on the disk; others have it without its tensors."""
         ranks, state = self._ranks, None
         if ranks.first:
-            with ranks.alone("reads a checkpoint"):
-                state = load_newest(folder, say)
+            state = load_newest(folder, say)
             if state is not None:
                 check_fits(state, self.training.masters.named, self.training.optimizer, folder)
         told = ranks.from_first(state if state is None or ranks.size == 1 else state.without_tensors())

@@ -156,24 +156,24 @@ class Saver:
 
     def _begin(self, step: int) -> None:
         """Have this step written while the next ones are done."""
-        state = copied(self._state(step))
+        with self.ranks.alone("saves"):
+            state = copied(self._state(step))
         self._begun = step
         if self.ranks.first:
             self.writer.start(lambda: self._write(state))
 
     def _save(self, step: int) -> None:
         """Rank 0 writes, and all hear how it went."""
-        state, refused = self._state(step), None
-        if self.ranks.first:
-            with self.ranks.alone("saves"):
+        with self.ranks.alone("saves"):
+            state, refused = self._state(step), None
+            if self.ranks.first:
                 try:
                     self._write(state)
                 except OutputError as error:
-                    if self.ranks.size == 1:
-                        raise
-                    refused = str(error)
-        if (problem := self.ranks.from_first(refused)) is not None:
-            raise OutputError(problem)
+                    refused = error
+            problem = self.ranks.from_first(None if refused is None else str(refused))
+        if problem is not None:
+            raise OutputError(problem) from refused
 
     def _state(self, step: int) -> TrainingState:
         return self.training.state(step)

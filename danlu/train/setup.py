@@ -222,8 +222,9 @@ def first_weights(training: Training, settings: TrainSettings, *, seed: int) -> 
     """Have ``training`` be as if no step had been done, whatever was."""
     weights: dict[str, Tensor] = {}
     if training.masters.ranks.first:
-        fresh = Transformer(training.model.config)
-        fresh.initialise(seed)
+        with training.masters.ranks.alone("draws the first weights"):
+            fresh = Transformer(training.model.config)
+            fresh.initialise(seed)
         weights = {name: weight.detach() for name, weight in fresh.named_parameters()}
     training.optimizer.load_state_dict({"state": {}, "param_groups": training.optimizer.state_dict()["param_groups"]})
     training.masters.load(weights)

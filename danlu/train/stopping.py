@@ -71,9 +71,9 @@ class BestWeights:
         if not measured or measured[-1][0] != info.step:
             return
         if self.history.best == measured[-1]:
-            weights = self.weights()
-            if self.ranks.first:
-                with self.ranks.alone("keeps the best weights"):
+            with self.ranks.alone("keeps the best weights"):
+                weights = self.weights()
+                if self.ranks.first:
                     self._keep(info.step, weights)
         waited = without_gain([loss for _, loss in measured], gain=self.settings.gain)
         if waited >= self.settings.patience:

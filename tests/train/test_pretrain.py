@@ -28,10 +28,10 @@ from danlu.train import pretrain as module
 from danlu.train import probe as probe_module
 from danlu.train import run as run_module
 from danlu.train.budget import Budget
-from danlu.train.checkpoint import TrainingState, checkpoints, save_checkpoint
+from danlu.train.checkpoint import TrainingState, checkpoints, load_newest, save_checkpoint
 from danlu.train.length import Length, read_length
 from danlu.train.loop import StepInfo, fit
-from danlu.train.pretrain import Pretrain, take_up
+from danlu.train.pretrain import Pretrain
 from danlu.train.probe import Probe
 from danlu.train.setup import Training
 
@@ -345,7 +345,10 @@ def test_going_on_with_another_learning_rate_takes_it_and_keeps_the_moments(
     fit(before.model, before.batches, CausalLM(), before.optimizer, lambda step: 1.0, steps=3)
     state = TrainingState(3, 30, before.masters.state(), before.optimizer.state_dict())
     save_checkpoint(tmp_path, state, before.model.config)
-    assert take_up(after, tmp_path) == (3, 30)
+    found = load_newest(tmp_path, pytest.fail)
+    assert found is not None
+    after.restore(found)
+    assert (found.step, after.history.tokens) == (3, 30)
     assert after.optimizer.param_groups[0]["lr_scale"] == 0.5
     assert after.optimizer.param_groups[0].get("step") == before.optimizer.param_groups[0].get("step")
     [was, now] = [each.optimizer.state_dict()["state"] for each in (before, after)]
