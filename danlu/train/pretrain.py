@@ -32,7 +32,8 @@ class Pretrain(TrainSettings, Stage):
     needs: ClassVar[tuple[str, ...]] = ("tokenizer", "pack")
     resumable: ClassVar[bool] = True
     # A raised budget is not among them: the schedule stretches with it, and so do the steps already done.
-    neutral: ClassVar[tuple[str, ...]] = ("save", "evaluations", "mesh")
+    neutral: ClassVar[tuple[str, ...]] = ("save", "evaluations")
+    unrecorded: ClassVar[tuple[str, ...]] = ("mesh",)
 
     def progress(self, out: Path) -> str | None:
         found = checkpoints(out / "checkpoints")
