@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,8 +17,9 @@ from cyclopts import App, CycloptsError, Parameter
 
 from danlu import __version__
 from danlu.errors import DanluError, InputError, Interrupted
-from danlu.log import duration, harmless, say
+from danlu.log import harmless, say
 from danlu.parallel.world import read_world, speaks
+from danlu.verify.commands import verify
 
 if TYPE_CHECKING:
     from danlu.recipe import Recipe
@@ -60,7 +61,7 @@ SECONDS_TO_SPEAK = 5.0
 LONGEST_ERROR = 2000
 """Characters of an error that are shown."""
 
-Chat = Annotated[bool, Parameter(negative=())]
+Flag = Annotated[bool, Parameter(negative=())]
 Dtype = Literal["float32", "bfloat16", "float16"]
 EmbedDtype = Literal["float32", "bfloat16"]
 
@@ -77,7 +78,7 @@ app = App(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (``sys.argv`` by default) and return its exit code."""
     if "RANK" in os.environ or "SLURM_STEP_ID" in os.environ:
-        # Before torch is loaded: when a rank is lost, the others' connections fail, and each would tell of it at length.
+        # Before torch is loaded: when a rank is lost, the connections of all others fail, and torch tells of each.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         app(None if arguments is None else list(arguments), exit_on_error=False, print_error=False)
@@ -109,12 +110,14 @@ def _leave(message: str, exit_code: int) -> int:
 @app.command(sort_key=(1,))
 def run(recipe: RecipeFile, /, *overrides: Override, changed: WhereChanged = None) -> None:
     """Run every stage that the recipe has, in order; those that are done and unchanged are skipped."""
+    from danlu.evaluate import results
+
     loaded = _load(recipe, overrides)
     folder = _run_stages(loaded, list(loaded.sections), changed or "refuse")
     if not speaks(os.environ):
         return
     report = _write_report(folder, loaded)
-    _show_results(folder, loaded)
+    results.show(folder, loaded)
     say(f"report: {report}")
 
 
@@ -136,7 +139,7 @@ def generate(
     /,
     *overrides: Override,
     prompt: str | None = None,
-    chat: Chat = False,
+    chat: Flag = False,
     prompts: Path | None = None,
     out: Path | None = None,
 ) -> None:
@@ -162,7 +165,9 @@ def generate(
     if prompt is None and not chat and prompts is None:
         if folder:
             raise InputError("a model folder has no prompts of its own: --prompt TEXT, --chat or --prompts FILE")
-        _show_samples(_run_stages(_load(recipe_or_folder, overrides), ["generate"]))
+        from danlu.evaluate.results import show_samples
+
+        show_samples(_run_stages(_load(recipe_or_folder, overrides), ["generate"]))
         return
     recipe = None if folder else _load(recipe_or_folder, overrides)
     from danlu.generate import source
@@ -253,11 +258,27 @@ def similar(
 
 
 @app.command(sort_key=(2,))
-def plan(recipe: RecipeFile, /, *overrides: Override) -> None:
-    """Tell tokens, parameters, steps, time and memory before anything runs."""
+def plan(recipe: RecipeFile, /, *overrides: Override, find: Flag = False, out: Path | None = None) -> None:
+    """Tell tokens, parameters, steps, time and memory before anything runs; with --find, look for better settings.
+
+    Parameters
+    ----------
+    find
+        Look for the learning rate, the rows that go through the model at once and the rows a step, by short trainings.
+    out
+        The folder that --find writes its curve and its figures to; by default that of the run with -find behind it.
+    """
+    loaded = _load(recipe, overrides)
+    if find:
+        from danlu.evaluate.found import find_and_write
+
+        find_and_write(loaded, out)
+        return
+    if out is not None:
+        raise InputError("--out is where --find writes; without --find nothing is written")
     from danlu.train import plan as planner
 
-    say(planner.plan(_load(recipe, overrides)))
+    say(planner.in_words(planner.estimate(loaded)))
 
 
 @app.command(sort_key=(5,))
@@ -324,23 +345,7 @@ def doctor() -> None:
         say(line)
 
 
-verify = App(name="verify", help="Compare with other libraries on this machine.", sort_key=(9,))
 app.command(verify)
-
-
-@verify.command
-def models(*, family: str | None = None) -> None:
-    """Compare the logits, losses and greedy tokens of every model family with those of transformers.
-
-    Parameters
-    ----------
-    family
-        Only this one, such as llama.
-    """
-    from danlu.verify.models import lines
-
-    for line in lines(family):
-        say(line)
 
 
 def _load(recipe: Path, overrides: Sequence[str]) -> Recipe:
@@ -375,50 +380,3 @@ def _write_report(folder: RunFolder, recipe: Recipe) -> Path:
 
     with writing(folder.path):
         return write_report(folder, recipe)
-
-
-def _show_results(folder: RunFolder, recipe: Recipe) -> None:
-    """Print a table of the stages' figures, then the samples."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{recipe.name}: results", title_justify="left", show_lines=True)
-    table.add_column("stage")
-    table.add_column("time", justify="right")
-    table.add_column("figures", overflow="fold")
-    for stage in recipe.sections:
-        done = folder.done(stage) or {}
-        table.add_row(stage, duration(done.get("seconds", 0)), "\n".join(figure_lines(done.get("figures", {}))))
-    Console(highlight=False, markup=False).print(table)
-    _show_samples(folder)
-
-
-def figure_lines(figures: Mapping[str, object]) -> list[str]:
-    """Figures in words, those with a common first part on one line: ``en: bits_per_byte 1.9, perplexity 41``."""
-    lines: dict[str, list[str]] = {}
-    for name, value in figures.items():
-        group, _, last = name.rpartition(".")
-        lines.setdefault(group, []).append(f"{last} {_in_words(value)}")
-    return [f"{group}: {', '.join(parts)}" if group else ", ".join(parts) for group, parts in lines.items()]
-
-
-def _in_words(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _show_samples(folder: RunFolder) -> None:
-    if speaks(os.environ) and (texts := sample_texts(folder)):
-        say("\n" + "\n\n".join(texts) + "\n")
-
-
-def sample_texts(folder: RunFolder) -> list[str]:
-    """The samples of a run for a terminal, which a pipe may lead to as well; the file has them as they are."""
-    from danlu.files import read_jsonl
-
-    path = folder.stage("generate") / "samples.jsonl"
-    return [
-        harmless(f"sample ({sample['language']}); the model writes from ⟩ on\n{sample['prompt']}⟩{sample['text']}")
-        for sample in (read_jsonl(path) if path.exists() else [])
-    ]

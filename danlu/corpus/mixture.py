@@ -14,7 +14,7 @@ import numpy as np
 
 from danlu.corpus.batches import Group, MakeExample, StepBatches
 from danlu.corpus.parts import Selection
-from danlu.corpus.reading import Reader, Reading, Sample, Size
+from danlu.corpus.reading import Reader, Reading, Sample, Size, how_many
 from danlu.corpus.rows import Form, Ints, Piece, Rows, Widths
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError
@@ -23,6 +23,8 @@ from danlu.log import say
 BLOCK = 16
 """In so many rows the tasks have their shares, but for a row more or less."""
 BLOCKS_AT_ONCE = 1024
+SHOWN = 5
+"""Sources that an error names."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ class Mixture:
         groups = MixedGroups(rows, size, tuple(part.form(form).room for part in self.parts))
         return Reader(rows, StepBatches(rows, example, groups), rows.per_epoch / size.batch)
 
-    def sample(self, store: TokenStore, form: Form, *, tokens: int, seed: int) -> Sample:
-        """About so many tokens of each task; a task for which there is nothing is told and left out.
+    def sample(self, store: TokenStore, form: Form, *, tokens: int | None, seed: int) -> Sample:
+        """About so many tokens of each task, or all; a task for which there is nothing is told and left out.
 
         Raises:
             InputError: there is nothing for any of them.
@@ -91,10 +93,9 @@ class Mixture:
             if own is None:
                 say(_nothing_for(part, store, "held out, so that it has no held-out loss"))
                 continue
-            rows, room = part.rows(own, form, seed=seed), part.form(form).room
-            count = min(-(-tokens // int(room.inputs)), rows.per_epoch)
+            rows, shape = part.rows(own, form, seed=seed), part.form(form)
             chained.append(TaskRows(part.task, rows))
-            groups.append(Group(range(before, before + count), room))
+            groups.append(Group(range(before, before + how_many(rows, shape, tokens)), shape.room))
             before += rows.per_epoch
         if not chained:
             raise InputError(_nothing_for(self.parts[0], store, "held out, nor for any other"))
@@ -103,9 +104,11 @@ class Mixture:
 
 def _nothing_for(part: Part, store: TokenStore, what: str) -> str:
     languages = sorted({document["language"] for document in store.documents})
+    sources = sorted({document["source"] for document in store.documents})
+    more = ", …" if len(sources) > SHOWN else ""
     return (
         f"pretrain.objective.tasks.{part.task}.documents: no such document is {what} "
-        f"(the store has the languages {', '.join(languages)})"
+        f"(languages: {', '.join(languages)}; sources: {', '.join(sources[:SHOWN])}{more})"
     )
 
 

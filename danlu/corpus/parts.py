@@ -19,7 +19,9 @@ class Selection(Settings):
     language: tuple[str, ...] = ()
     """Those in one of these languages, as ``documents.jsonl`` names them; in all where none is named."""
     source: tuple[str, ...] = ()
-    """Those from files whose path matches one of these patterns, with ``*`` and ``?``; from all where none is given."""
+    """Those whose ``source`` there matches one of these patterns, with ``*`` and ``?``: the path of a file within its
+    entry of ``clean.sources``, such as ``books/*``. Where two entries have a file of one path, the number of the later
+    one stands before its own: ``1:books/*``."""
 
     def matches(self, document: dict[str, Any]) -> bool:
         """Whether a line of ``documents.jsonl`` is of such a document."""
@@ -48,11 +50,13 @@ class Spliced:
     def __len__(self) -> int:
         return int(self.borders[-1])
 
-    def __getitem__(self, key: int | slice) -> Any:
+    def __getitem__(self, key: int | slice | Ints) -> Any:
+        if isinstance(key, np.ndarray):
+            places = np.where(key < 0, key + len(self), key)
+            stretch = np.searchsorted(self.borders, places, side="right") - 1
+            return self.whole[self.begins[stretch] + places - self.borders[stretch]]
         if not isinstance(key, slice):
-            number = range(len(self))[key]
-            stretch = int(np.searchsorted(self.borders, number, side="right")) - 1
-            return self.whole[int(self.begins[stretch] + number - self.borders[stretch])]
+            return self[np.array(range(len(self))[key])]
         start, end, step = key.indices(len(self))
         first, last = (int(np.searchsorted(self.borders, place, side="right")) - 1 for place in (start, end - 1))
         parts = [self._stretch(number, start, end) for number in range(first, last + 1)] if end > start else []
@@ -60,6 +64,12 @@ class Spliced:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.asarray(self[:], dtype=dtype)
+
+    def __eq__(self, other: object) -> Any:
+        """Number by number, as of any array."""
+        return np.asarray(self) == other
+
+    __hash__ = None  # type: ignore[assignment]
 
     def _stretch(self, number: int, start: int, end: int) -> np.ndarray[Any, Any]:
         offset = self.begins[number] - self.borders[number]

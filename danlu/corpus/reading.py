@@ -70,8 +70,8 @@ class Reading(Protocol):
         """Rows and steps."""
         ...
 
-    def sample(self, store: TokenStore, form: Form, *, tokens: int, seed: int) -> Sample:
-        """The rows that hold about so many tokens, all where there are no more."""
+    def sample(self, store: TokenStore, form: Form, *, tokens: int | None, seed: int) -> Sample:
+        """The rows that hold about so many tokens; all where there are no more, or where it is None."""
         ...
 
 
@@ -84,7 +84,7 @@ class Stream(Choice):
     def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
         return _equal(self.rows(store, form, seed=seed), form, example, size)
 
-    def sample(self, store: TokenStore, form: Form, *, tokens: int, seed: int) -> Sample:
+    def sample(self, store: TokenStore, form: Form, *, tokens: int | None, seed: int) -> Sample:
         return _first(self.rows(store, form, seed=seed), form, tokens)
 
     def _length(self, form: Form) -> int:
@@ -130,7 +130,7 @@ class Documents(Choice):
         """Rows by number; each reading's own."""
         raise NotImplementedError(type(self).__name__)
 
-    def sample(self, store: TokenStore, form: Form, *, tokens: int, seed: int) -> Sample:
+    def sample(self, store: TokenStore, form: Form, *, tokens: int | None, seed: int) -> Sample:
         return _first(self.rows(store, form, seed=seed), form, tokens)
 
 
@@ -237,6 +237,10 @@ def _equal(rows: Rows, form: Form, example: MakeExample, size: Size) -> Reader:
     return Reader(rows, StepBatches(rows, example, groups), rows.per_epoch / size.batch)
 
 
-def _first(rows: Rows, form: Form, tokens: int) -> Sample:
-    count = min(-(-tokens // int(form.room.inputs)), rows.per_epoch)
-    return Sample(rows, (Group(range(count), form.room),))
+def _first(rows: Rows, form: Form, tokens: int | None) -> Sample:
+    return Sample(rows, (Group(range(how_many(rows, form, tokens)), form.room),))
+
+
+def how_many(rows: Rows, form: Form, tokens: int | None) -> int:
+    """Rows that hold about so many tokens; all where it is None."""
+    return rows.per_epoch if tokens is None else min(-(-tokens // int(form.room.inputs)), rows.per_epoch)

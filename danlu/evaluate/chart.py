@@ -7,7 +7,7 @@ chart that stands alone brings its own, for light and for dark (:func:`standalon
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Literal
@@ -71,8 +71,14 @@ def line_chart(
     y_range: tuple[float, float],
     width: int,
     height: int,
+    x_labels: Mapping[float, str] | None = None,
 ) -> str:
-    """An ``<svg>`` of ``width`` x ``height`` pixels; what lies outside ``y_range`` is cut off."""
+    """An ``<svg>`` of ``width`` x ``height`` pixels; what lies outside ``y_range`` is cut off.
+
+    Args:
+        x_labels: what stands below the axis, by place, where that is not the places themselves; the lowest place is
+            that of ``x_name``.
+    """
     ticks_y = ticks(*y_range, about=max(2, height // 60))
     xs = [x for each in series for x, _ in each.points]
     x_low, x_high = min(xs, default=0.0), max(xs, default=1.0)
@@ -86,7 +92,7 @@ def line_chart(
         f'width="{width}" height="{height}" role="img" aria-label="{escape(title)}">',
         f'<clipPath id="{clip}"><rect x="{LEFT - 6}" y="0" width="{frame.right - LEFT + 12:g}" '
         f'height="{frame.bottom + 6:g}"/></clipPath>',
-        *_axes(frame, ticks_y, x_name),
+        *_axes(frame, ticks_y, x_name, x_labels if x_labels is not None else _round_labels(frame)),
         f'<g clip-path="url(#{clip})">',
         *(_draw(each, frame) for each in series if each.points),
         "</g>",
@@ -122,7 +128,13 @@ def hash_of(*parts: object) -> int:
     return number
 
 
-def _axes(frame: Frame, ticks_y: Sequence[float], x_name: str) -> list[str]:
+def _round_labels(frame: Frame) -> dict[float, str]:
+    """Round numbers along the axis; 0, where the name stands, is left out."""
+    places = [tick for tick in ticks(frame.x_low, frame.x_high, about=int(frame.right - frame.left) // 60) if tick]
+    return {place: _number(place, places) for place in places}
+
+
+def _axes(frame: Frame, ticks_y: Sequence[float], x_name: str, x_labels: Mapping[float, str]) -> list[str]:
     parts = []
     for tick in ticks_y:
         y = frame.y(tick)
@@ -130,11 +142,9 @@ def _axes(frame: Frame, ticks_y: Sequence[float], x_name: str) -> list[str]:
         parts.append(
             f'<text x="{frame.left - 8:.1f}" y="{y + 4:.1f}" text-anchor="end">{_number(tick, ticks_y)}</text>'
         )
-    ticks_x = [tick for tick in ticks(frame.x_low, frame.x_high, about=int(frame.right - frame.left) // 60) if tick]
-    for tick in ticks_x:
+    for place, label in x_labels.items():
         parts.append(
-            f'<text x="{frame.x(tick):.1f}" y="{frame.bottom + 18:.1f}" text-anchor="middle">'
-            f"{_number(tick, ticks_x)}</text>"
+            f'<text x="{frame.x(place):.1f}" y="{frame.bottom + 18:.1f}" text-anchor="middle">{escape(label)}</text>'
         )
     parts.append(f'<text x="{frame.left:.1f}" y="{frame.bottom + 18:.1f}">{escape(x_name)}</text>')
     return parts

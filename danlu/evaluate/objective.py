@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -19,14 +19,16 @@ from pydantic import Field
 from torch import Tensor
 
 from danlu import log
-from danlu.corpus.batches import IGNORE, Batch, Example, MakeExample, collate
+from danlu.corpus.batches import IGNORE, Batch, Example, Group, MakeExample, collate
 from danlu.corpus.rows import Rows
 from danlu.errors import InputError, RecipeError
 from danlu.evaluate.protocol import Subject
 from danlu.files import write_json
 from danlu.nn.head import rows_at_once
+from danlu.nn.hf.folder import find_family
+from danlu.nn.hf.token_ids import decoder_start
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import Objective, Shape, total_loss
+from danlu.objectives.protocol import Lesson, Shape, total_loss
 from danlu.objectives.words import word_head
 from danlu.recipe import Choice
 from danlu.runs import Figures
@@ -49,9 +51,9 @@ class Tally:
         self.counts.update(other.counts)
         self.right.update(other.right)
 
-    def figures(self, objective: Objective) -> dict[str, float]:
+    def figures(self, lesson: Lesson) -> dict[str, float]:
         """``loss``, which training minimises, and of each of its parts the targets, their mean cost and accuracy."""
-        found: dict[str, float] = {"loss": _rounded(float(total_loss(objective, self.sums, dict(self.counts))))}
+        found: dict[str, float] = {"loss": _rounded(float(total_loss(lesson, self.sums, dict(self.counts))))}
         for name, value in self.sums.items():
             count = self.counts[name]
             found[f"{name}.targets"] = count
@@ -80,39 +82,47 @@ class OwnObjective(Choice):
             raise RecipeError("evaluate.tasks: objective needs the section pretrain, which says what is learned")
         if not store.documents:
             raise InputError("evaluate needs held-out documents, and there are none; give pack.split a larger share")
-        objective, vocabulary = training.objective, Vocabulary.of(subject.tokenizer)
+        objective, known = training.objective, Vocabulary.of(subject.tokenizer)
+        start = decoder_start(find_family(subject.model.config.family), known.roles)
+        vocabulary = replace(known, roles={**known.roles, "start": start})
         objective.check(vocabulary, subject.train)
         shape = Shape(objective, training.sequence)
-        rows = training.reading.rows(store, shape, seed=subject.seed)
+        lesson = objective.prepare(subject.model.config, dtype=torch.float32, seed=subject.seed)
+        sample = training.reading.sample(store, shape, tokens=None, seed=subject.seed)
         example = partial(objective.example, vocabulary=vocabulary)
-        at_once = max(1, self.batch_tokens // (int(shape.room.inputs) + int(shape.room.source)))
         tallies: defaultdict[str, Tally] = defaultdict(Tally)
+        rows = sample.rows
         with log.progress("evaluate", rows.per_epoch, "rows") as progress, torch.inference_mode():
-            for done, language, part in _parts(rows, example, at_once):
-                batch = collate(part, widths=shape.room, segments=rows.several)
-                tallies[language].add(tally(subject.model, objective, batch))
-                progress.update(done)
+            for group in sample.groups:  # one a task
+                for done, language, task, part in _parts(rows, example, group, self.batch_tokens):
+                    batch = collate(part, widths=group.widths, segments=rows.several, task=task)
+                    tallies[language].add(tally(subject.model, lesson, batch))
+                    progress.update(done)
         everything = Tally()
         for each in tallies.values():
             everything.add(each)
-        languages = {name: tallies[name].figures(objective) for name in sorted(tallies)}
-        summary = everything.figures(objective)
+        languages = {name: tallies[name].figures(lesson) for name in sorted(tallies)}
+        summary = everything.figures(lesson)
         about = {"objective": objective.to_recipe(), "rows": rows.per_epoch, "row_tokens": int(shape.room.inputs)}
         write_json(subject.out / "objective.json", {**about, "all": summary, "languages": languages})
         groups = {"all": summary, **languages}
         return {f"{group}.{name}": value for group, found in groups.items() for name, value in found.items()}
 
 
-def tally(model: Transformer, objective: Objective, batch: Batch) -> Tally:
+def tally(model: Transformer, lesson: Lesson, batch: Batch) -> Tally:
     """The losses of one batch, and how many of its targets were the most likely ones."""
     hidden: list[Tensor] = []
     # The losses alone do not say what was foreseen; a second pass through the model would double the time.
     hook = model.register_forward_hook(lambda _, __, out: hidden.append(out))
     try:
-        sums = objective.losses(model, batch)
+        sums = lesson.losses(model, batch)
     finally:
         hook.remove()
-    right = {name: _right(model, name, hidden[-1], batch.targets[name]) for name in sums if name in ("words", "pairs")}
+    right = {
+        name: _right(model, kind, hidden[-1], batch.targets[kind])
+        for name in sums
+        if (kind := name.rpartition(".")[2]) in ("words", "pairs")
+    }
     return Tally(dict(sums), Counter(batch.counts), Counter(right))
 
 
@@ -127,20 +137,24 @@ def _right(model: Transformer, name: str, hidden_BTD: Tensor, targets_BT: Tensor
     return found
 
 
-def _parts(rows: Rows, example: MakeExample, at_once: int) -> Iterator[tuple[int, str, list[list[Example]]]]:
-    """(rows read, language, up to ``at_once`` rows of examples of that language)."""
+def _parts(
+    rows: Rows, example: MakeExample, group: Group, tokens: int
+) -> Iterator[tuple[int, str, str, list[list[Example]]]]:
+    """(rows read, language, task, rows of examples of that language that hold up to so many tokens)."""
+    at_once = max(1, tokens // (int(group.widths.inputs) + int(group.widths.source)))
     waiting: defaultdict[str, list[list[Example]]] = defaultdict(list)
-    for number in range(rows.per_epoch):
+    task = ""
+    for number in group.numbers:
         noise = np.random.default_rng([rows.seed, number, 2])
         by_language: defaultdict[str, list[Example]] = defaultdict(list)
         for piece in rows[number]:
-            language = rows.store.documents[piece.document]["language"]
+            language, task = piece.store.documents[piece.document]["language"], piece.task
             by_language[language].append(example(piece, noise=noise))
         for language, examples in by_language.items():
             waiting[language].append(examples)
             if len(waiting[language]) == at_once:
-                yield number + 1, language, waiting.pop(language)
-    yield from ((rows.per_epoch, language, part) for language, part in waiting.items())
+                yield number + 1, language, task, waiting.pop(language)
+    yield from ((group.numbers[-1] + 1, language, task, part) for language, part in waiting.items())
 
 
 def _rounded(value: float) -> float:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from danlu.nn import config
 from danlu.nn.blocked import LONGEST, BlockedAttention
 from danlu.nn.cache import LayerCache
+from danlu.nn.flex import Flex, find_flex
 from danlu.nn.norm import make_norm
 from danlu.nn.patterns import Full, Pattern, Window
 from danlu.nn.positions import rotate
@@ -39,6 +40,8 @@ class Context(NamedTuple):
     """The encoder's hidden states."""
     memory_sight: Sight | None = None
     """Who sees what of them."""
+    flexes: tuple[Flex, ...] = ()
+    """On GPUs, how self-attention goes in layers of each pattern; none where it goes as on processors."""
 
 
 class Attention(nn.Module):
@@ -95,6 +98,8 @@ class Attention(nn.Module):
                 k_BGTE, v_BGTE = all_so_far
         if self.places is not None:
             return self._join(self._linformer(q_BHTE, k_BGTE, v_BGTE, context.sight))
+        if (flex := find_flex(context.flexes, self.pattern)) is not None:
+            return self._join(flex.attend(q_BHTE, k_BGTE, v_BGTE, self.scale))
         return self._join(self._attend(q_BHTE, k_BGTE, v_BGTE, context.sight))
 
     def across(self, x_BTD: Tensor, context: Context) -> Tensor:

@@ -27,7 +27,7 @@ def choose_device(setting: DeviceSetting) -> torch.device:
     """
     there = torch.cuda.is_available()
     if setting == "cuda" and not there:
-        raise RecipeError("pretrain.device is cuda, and torch finds no GPU here")
+        raise RecipeError("pretrain.hardware.device is cuda, and torch finds no GPU here")
     return torch.device("cuda" if there and setting != "cpu" else "cpu")
 
 

@@ -22,6 +22,7 @@ from danlu.nn.block import Block
 from danlu.nn.cache import KVCache, Memory, Span
 from danlu.nn.config import TransformerConfig
 from danlu.nn.experts import Experts, balance_loss, forget_routed
+from danlu.nn.flex import Flex, make_flexes, serves
 from danlu.nn.label_head import make_head
 from danlu.nn.norm import make_norm
 from danlu.nn.positions import AddedPositions, Alibi, RelativeBias, depends_on_length, rotary_table, table_by_length
@@ -119,9 +120,11 @@ class Stack(nn.Module):
         if self.mixes and span.own is not None:
             _check_one_document(span.own)
         x_BTD = self.entry(x_BTD, self._positions(span, x_BTD.device), types)
+        by_flex = cache is None and not isinstance(self.bias, RelativeBias) and serves(self.blocks, x_BTD)  # type: ignore[arg-type]
+        sight = self._sight(span, prefix, None if by_flex else self._bias(span, x_BTD), x_BTD.device)
         context = Context(
-            self._sight(span, prefix, x_BTD), self._tables(span), None, span.places,
-            *_look_back(memory, span.own, new, x_BTD.device),
+            sight, self._tables(span), None, span.places, *_look_back(memory, span.own, new, x_BTD.device),
+            self._flexes(sight) if by_flex else (),
         )  # fmt: skip
         if cache is None:
             again = self.recompute and torch.is_grad_enabled()
@@ -146,14 +149,14 @@ class Stack(nn.Module):
             self.recorded.append(hidden)
         return hidden
 
-    def _sight(self, span: Span, prefix: Tensor | None, x_BTD: Tensor) -> Sight:
+    def _sight(self, span: Span, prefix: Tensor | None, bias: Tensor | None, device: torch.device) -> Sight:
         assert self.causal or span.keys == span.end, "only causality hides the places behind the last token"
         of_all = None if prefix is None else F.pad(prefix, (0, span.keys - prefix.shape[1]))
         return Sight(
-            queries=span.end - span.start, keys=span.keys, causal=self.causal, own=span.start == 0, device=x_BTD.device,
+            queries=span.end - span.start, keys=span.keys, causal=self.causal, own=span.start == 0, device=device,
             segments=None if span.own is None or span.of_keys is None else (span.own, span.of_keys),
             prefix=None if of_all is None else (of_all[:, span.start : span.end], of_all),
-            bias=self._bias(span, x_BTD),
+            bias=bias,
             start=None if span.start == 0 or span.places is None else span.places[:1],
         )  # fmt: skip
 
@@ -173,6 +176,13 @@ class Stack(nn.Module):
         bias: Tensor = self.bias(places[span.start : span.end], places)
         # Torch 2.13 reads a bias of float32 wrongly, without a word, where queries are float64.
         return bias.to(torch.promote_types(bias.dtype, x_BTD.dtype))
+
+    def _flexes(self, sight: Sight) -> tuple[Flex, ...]:
+        slopes = None
+        if self.bias is not None:  # ALiBi's: what it takes off one position away
+            places = torch.arange(2, device=sight.device)
+            slopes = -self.bias(places[1:], places[:1]).flatten()
+        return make_flexes(sight, (block.attention.pattern for block in self.blocks), slopes)  # type: ignore[union-attr,misc]
 
     def _tables(self, span: Span) -> tuple[tuple[Tensor, Tensor], ...]:
         return tuple(self._table(number, span) for number in range(len(self.rotary)))

@@ -86,6 +86,9 @@ class Distil(AnyObjective):
     def widths(self, body: Ints) -> Widths:
         return self.of.widths(body)
 
+    def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
+        return self.of.measure(store, starts, bodies)
+
     def example(self, piece: Piece, *, vocabulary: Vocabulary, noise: np.random.Generator) -> Example:
         """That of the objective; ``logits`` is scored where its words are, hidden states and attention everywhere."""
         example = self.of.example(piece, vocabulary=vocabulary, noise=noise)
@@ -144,7 +147,8 @@ class Distil(AnyObjective):
         if theirs.vocab_size != config.vocab_size:
             raise RecipeError(
                 f"objective.teacher must have the vocabulary of this run, {config.vocab_size:,} tokens; "
-                f"{self.teacher} has {theirs.vocab_size:,}"
+                f"{self.teacher} has {theirs.vocab_size:,}; spare rows, of pretrain.hardware.vocab_multiple, "
+                "must be as many too"
             )
         if self.logits and (theirs.words is None or config.words is None):
             raise RecipeError(f"objective.logits needs a teacher that predicts tokens; {self.teacher} has no such head")

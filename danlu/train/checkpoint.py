@@ -6,6 +6,7 @@ it and a manifest of hashes::
     model.safetensors config.json …   the weights, and the tokenizer; stock transformers loads them
     training/optimizer.safetensors    the optimizer's tensors
     training/average.safetensors      the averaged weights, where there are such
+    training/objective.safetensors    the objective's own weights, where it has some
     training/state.json               the step, the tokens seen, the optimizer's numbers, the training's history
     manifest.json                     SHA-256 of every other file, written last
 
@@ -44,11 +45,13 @@ from danlu.files import (
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.folder import load_model, save_model
 from danlu.nn.transformer import Transformer
+from danlu.train.precision import OBJECTIVE
 
 KEEP = 2
 """Checkpoints kept, so that one damaged on the disk does not end the run."""
 
 AVERAGE = "average.safetensors"
+OWN = "objective.safetensors"
 NEEDED = ("config.json", "model.safetensors", "training/optimizer.safetensors", "training/state.json")
 """Files without which a checkpoint is none; a manifest that lacks one is damaged."""
 
@@ -62,7 +65,7 @@ class TrainingState:
     tokens: int
     """Targets scored in them."""
     weights: dict[str, Tensor]
-    """Float32, by the names of :class:`Transformer`."""
+    """Float32, by the names of :class:`Transformer`; those of the objective's own modules begin with ``objective.``."""
     optimizer: dict[str, Any]
     """``optimizer.state_dict()``."""
     history: dict[str, Any] = field(default_factory=dict)
@@ -183,7 +186,8 @@ def check_fits(
 
 
 def as_model(weights: dict[str, Tensor], config: TransformerConfig) -> Transformer:
-    """A model that holds these very tensors, without copying them."""
+    """A model that holds these very tensors, without copying them; not those of the objective."""
+    weights = {name: weight for name, weight in weights.items() if not name.startswith(OBJECTIVE)}
     with torch.device("meta"):
         model = Transformer(config)
     if config.tied:
@@ -198,6 +202,8 @@ def _write(hidden: Path, state: TrainingState, config: TransformerConfig, tokeni
     save_model(as_model(state.weights, config), hidden, tokenizer=tokenizer)
     tensors, rest = _flatten(state.optimizer)
     _save_tensors(tensors, hidden / "training" / "optimizer.safetensors")
+    if own := {name: weight for name, weight in state.weights.items() if name.startswith(OBJECTIVE)}:
+        _save_tensors(own, hidden / "training" / OWN)
     if state.average:
         _save_tensors(state.average, hidden / "training" / AVERAGE)
     # Not write_json, which turns what it does not know into text: that would not come back.
@@ -227,8 +233,10 @@ def _read_manifest(path: Path) -> dict[str, str] | None:
 def _load(path: Path) -> TrainingState:
     state = json.loads((path / "training" / "state.json").read_text(encoding="utf-8"))
     tensors = _read_tensors(path / "training" / "optimizer.safetensors")
-    average = _read_tensors(path / "training" / AVERAGE) if (path / "training" / AVERAGE).exists() else {}
-    weights = {name: weight.detach() for name, weight in load_model(path).named_parameters()}
+    average, own = (
+        _read_tensors(file) if file.exists() else {} for file in (path / "training" / AVERAGE, path / "training" / OWN)
+    )
+    weights = {name: weight.detach() for name, weight in load_model(path).named_parameters()} | own
     optimizer = _gather(tensors, state["optimizer"])
     return TrainingState(state["step"], state["tokens"], weights, optimizer, state["history"], average)
 

@@ -9,6 +9,7 @@ import torch
 from danlu.nn import head
 from danlu.nn.speed import CompileSetting, why_not_compiled
 from danlu.nn.transformer import Transformer
+from danlu.objectives.words import word_head
 
 WORTH_STEPS = 100
 """Compiling takes some 30 s the first time; a shorter run would not earn it back."""
@@ -33,7 +34,7 @@ def compile_blocks(model: Transformer, setting: CompileSetting, *, steps: int | 
         return Compilation(False, f"no compilation: {reason}")
     for block in model.blocks:
         block.compile(dynamic=False)
-    model.head.chunk_loss = torch.compile(head.chunk_loss, dynamic=False)
+    word_head(model).chunk_loss = torch.compile(head.chunk_loss, dynamic=False)
     return Compilation(True, "blocks are compiled by torch.compile")
 
 
@@ -41,4 +42,4 @@ def without_compilation(model: Transformer) -> None:
     """Undo :func:`compile_blocks`."""
     for block in model.blocks:
         block._compiled_call_impl = None
-    model.head.chunk_loss = head.chunk_loss
+    word_head(model).chunk_loss = head.chunk_loss

@@ -13,13 +13,13 @@ from danlu.corpus.batches import Batch, StepBatches
 from danlu.errors import DanluError
 from danlu.log import say
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import Objective, total_loss
+from danlu.objectives.protocol import Lesson, total_loss
 from danlu.parallel.mesh import Place
 from danlu.train.memory import is_out_of_memory
 from danlu.train.precision import Masters
 
 SHORT = "ranks that are short of memory"
-TOKENS = "tokens"
+"""Told along with the losses, none of which has such a name."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,17 @@ class OwnBatches:
         """Those of ``step``; one that only keeps step with the others counts nothing."""
         own = [(self.whole.make(group), counts) for group, counts in self.place.own(self.whole.groups(step))]
         return [
-            batch if counts else replace(batch, counts=dict.fromkeys(batch.counts, 0), tokens=0) for batch, counts in own
+            batch if counts else replace(batch, counts=dict.fromkeys(batch.counts, 0), tokens=0)
+            for batch, counts in own
         ]
 
 
-def count_work(micro: Sequence[Batch], masters: Masters) -> tuple[dict[str, int], int]:
-    """Scored targets of a whole step, by the name of the loss, and its tokens; ``micro`` are this process's."""
-    own: Counter[tuple[str, ...]] = Counter({(TOKENS,): sum(batch.tokens for batch in micro)})
+def count_targets(micro: Sequence[Batch]) -> dict[str, int]:
+    """Scored targets of all micro-batches together, by the name of the loss."""
+    counts: Counter[str] = Counter()
     for batch in micro:
-        own.update({("targets", name): count for name, count in batch.counts.items()})
-    told = masters.sum({"/".join(name): count for name, count in own.items()})
-    counts = {name.removeprefix("targets/"): int(count) for name, count in told.items() if name != TOKENS}
-    return counts, int(told[TOKENS])
+        counts.update(batch.counts)
+    return dict(counts)
 
 
 @dataclass
@@ -52,7 +51,7 @@ class Gradients:
     """Adds the gradient of whole steps to the weights; remembers into how many parts a micro-batch must be cut."""
 
     model: Transformer
-    objective: Objective
+    lesson: Lesson
     optimizer: torch.optim.Optimizer
     masters: Masters
     halvings: int = 0
@@ -84,7 +83,7 @@ class Gradients:
             say(f"memory is short: micro-batches are cut to {rows} rows; the step stays the same")
         self.masters.collect()
         totals = {name: torch.tensor(value, dtype=torch.float64) for name, value in told.items()}
-        loss = float(total_loss(self.objective, totals, counts))
+        loss = float(total_loss(self.lesson, totals, counts))
         return loss, {name: value / max(1, counts[name]) for name, value in told.items()}
 
     def _zero(self) -> None:
@@ -115,13 +114,17 @@ class Gradients:
             learns = any(batch.counts.values())
             if not learns and not self.masters.place.together:
                 continue
-            losses = self.objective.losses(self.model, batch.to(device))
-            total = total_loss(self.objective, losses, counts)
+            losses = self.lesson.losses(self.model, batch.to(device))
+            total = total_loss(self.lesson, losses, counts)
             self.masters.backward(total if learns else total * 0.0)
             self.masters.ranks.tick()
             for name, value in losses.items() if learns else ():
                 sums[name] = sums[name] + value.detach() if name in sums else value.detach()
         return {name: float(value) for name, value in sums.items()}
+
+
+def _uncounted(batch: Batch) -> Batch:
+    return replace(batch, counts=dict.fromkeys(batch.counts, 0), tokens=0)
 
 
 def _cut(micro: Sequence[Batch], halvings: int) -> list[Batch]:

@@ -46,6 +46,11 @@ class Length:
         """The number of steps that the schedule knew at ``step``: the same however often the run was interrupted."""
         return next((steps for until, steps in self.before if step < until), self.steps)
 
+    @property
+    def begun_with(self) -> int:
+        """The number that was known at the first step."""
+        return self.schedule_steps(0)
+
     def correct(self, budget: Budget, *, pace: float | None, at_most: int | None) -> Length:
         """The number of steps at ``mark``, where one took ``pace`` seconds so far, held-out measurements included.
 

@@ -12,9 +12,9 @@ import torch
 
 from danlu.corpus.batches import Batch
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import Objective
+from danlu.objectives.protocol import Lesson
 from danlu.optim.clipping import ClipNorm, ClippingChoice
-from danlu.train.gradients import Gradients, count_work
+from danlu.train.gradients import Gradients, count_targets
 from danlu.train.precision import FloatMasters, Masters
 
 
@@ -49,7 +49,7 @@ Accept = Callable[[int, float, float], bool]
 def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
     model: Transformer,
     batches: Callable[[int], Sequence[Batch]],
-    objective: Objective,
+    lesson: Lesson,
     optimizer: torch.optim.Optimizer,
     lr: Callable[[int], float],
     *,
@@ -73,7 +73,7 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
         hooks: called in order after every step.
     """
     masters = masters or FloatMasters(model, torch.float32)
-    gradients = Gradients(model, objective, optimizer, masters)
+    gradients = Gradients(model, lesson, optimizer, masters)
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     model.train()
     for step in range(start, steps):
@@ -83,7 +83,7 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
         for group in optimizer.param_groups:
             group["lr"] = factor * group["lr_scale"]
         micro = batches(step)
-        counts, tokens = count_work(micro, masters)  # before backward: the same whatever the micro-batches
+        counts = masters.sum(count_targets(micro))  # before backward: the same whatever the micro-batches
         loss, losses = gradients.add(micro, counts)
         norm = masters.norm(weights)
         clip.clip(weights, norm)
@@ -91,6 +91,7 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
         if taken:
             optimizer.step()
         optimizer.zero_grad()
+        tokens = masters.sum({"tokens": sum(batch.tokens for batch in micro)})["tokens"]
         info = StepInfo(step + 1, loss, float(norm), factor, sum(counts.values()), tokens, losses, skipped=not taken)
         for hook in hooks:
             hook(info)

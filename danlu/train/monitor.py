@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from danlu.corpus.batches import Batch, MakeExample, collate, make_examples
-from danlu.corpus.rows import Rows, Widths
+from danlu.corpus.batches import Batch, Group, MakeExample, make_batch
+from danlu.corpus.reading import Sample
 from danlu.log import Metrics, Progress, say
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import Objective, Shape, total_loss
+from danlu.objectives.protocol import Lesson, total_loss
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
 
@@ -30,7 +30,7 @@ class Monitor:
 
     metrics: Metrics
     bar: Progress
-    heldout: Callable[[], float]
+    heldout: Callable[[], Measured]
     heldout_steps: frozenset[int]
     history: History
     """Which it keeps up to date: the tokens read and the held-out losses."""
@@ -55,18 +55,18 @@ class Monitor:
         then, before = self._marks[0]
         pace = (self.tokens - before) / (now - then)
         extra: dict[str, float] = {}
-        if len(info.losses) > 1:
-            extra |= {f"loss.{name}": value for name, value in info.losses.items()}
+        extra |= by_name("loss", info.losses)
         if info.skipped:
             extra["skipped"] = 1
         if info.step in self.heldout_steps:
-            extra["heldout_loss"] = self.heldout()
+            measured = self.heldout()
+            extra |= {"heldout_loss": measured.loss, **by_name("heldout_loss", measured.losses)}
             self.history.heldout.append((info.step, extra["heldout_loss"]))
             self._marks.clear()  # the pace is that of training; the time is that of all
             now = self._mark()
         self.seconds = now - self._begun
-        measured = {"loss": info.loss, "grad_norm": info.grad_norm}
-        known = {name: value for name, value in measured.items() if math.isfinite(value)}  # JSON has no others
+        numbers = {"loss": info.loss, "grad_norm": info.grad_norm}
+        known = {name: value for name, value in numbers.items() if math.isfinite(value)}  # JSON has no others
         self._write(
             info.step, **known, lr=info.lr, tokens=self.tokens,
             seconds=round(self.seconds, 3), tokens_per_second=round(pace, 1), **extra,
@@ -95,38 +95,54 @@ class Monitor:
             self._refused = True
 
 
+def by_name(before: str, losses: Mapping[str, float]) -> dict[str, float]:
+    """Losses as columns of the metrics; none where there is but that of words, which is the whole."""
+    return {} if losses.keys() <= {"words"} else {f"{before}.{name}": value for name, value in losses.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A held-out loss."""
+
+    loss: float
+    """What is minimised."""
+    losses: dict[str, float] = field(default_factory=dict)
+    """Each mean by its name, unweighted."""
+
+
 @dataclass(frozen=True)
 class Heldout:
     """The held-out rows that are measured on the way, always the same ones with the same noise."""
 
-    objective: Objective
-    rows: Rows
+    lesson: Lesson
+    sample: Sample
     example: MakeExample
-    sequence: int
     batch: int
     """Rows at once."""
 
-    @torch.no_grad()
     def loss(self, model: Transformer) -> float:
-        """What is minimised in training, in nats, over the rows that hold about ``HELDOUT_TOKENS``; no dropout."""
-        room = Shape(self.objective, self.sequence).room
-        numbers = list(range(min(-(-HELDOUT_TOKENS // int(room.inputs)), self.rows.per_epoch)))
+        """What is minimised in training, in nats, over the rows of the sample; no dropout."""
+        return self.measure(model).loss
+
+    @torch.no_grad()
+    def measure(self, model: Transformer) -> Measured:
+        """The loss and all that it is made of."""
         sums: dict[str, Tensor] = {}
         counts: Counter[str] = Counter()
         model.eval()
-        for cut in range(0, len(numbers), self.batch):
-            part = self._batch(numbers[cut : cut + self.batch], room)
+        for part in self._batches():
             with torch.compiler.set_stance("force_eager"):  # to compile the forward pass alone would not pay here
-                losses = self.objective.losses(model, part.to(next(model.parameters()).device))
+                losses = self.lesson.losses(model, part.to(next(model.parameters()).device))
             for name, value in losses.items():
                 sums[name] = sums[name] + value if name in sums else value
             counts.update(part.counts)
         model.train()
-        return float(total_loss(self.objective, sums, counts))
+        means = {name: float(value) / max(1, counts[name]) for name, value in sums.items()}
+        return Measured(float(total_loss(self.lesson, sums, counts)), means)
 
-    def _batch(self, numbers: Sequence[int], room: Widths) -> Batch:
-        examples = [
-            make_examples(self.example, self.rows[number], np.random.default_rng([self.rows.seed, number, 2]))
-            for number in numbers
-        ]
-        return collate(examples, widths=room, segments=self.rows.several)
+    def _batches(self) -> Iterator[Batch]:
+        rows = self.sample.rows
+        for numbers, widths in self.sample.groups:
+            for cut in range(0, len(numbers), self.batch):
+                group = Group(numbers[cut : cut + self.batch], widths)
+                yield make_batch(rows, self.example, group, lambda n: np.random.default_rng([rows.seed, n, 2]))

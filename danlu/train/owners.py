@@ -19,11 +19,11 @@ from torch.distributed.tensor import DTensor
 
 from danlu.nn.transformer import Transformer
 from danlu.optim.clipping import gradient_norm
-from danlu.parallel.joining import Ranks
+from danlu.parallel.joining import Number, Ranks
 from danlu.parallel.layout import lay_out, owners
 from danlu.parallel.mesh import Place
 from danlu.train import gathered
-from danlu.train.precision import LossScale, hand_over
+from danlu.train.precision import OBJECTIVE, LossScale, hand_over
 
 AT_ONCE = 2**25
 """Numbers that are sent together: weights up to this many make one message, a larger one makes its own."""
@@ -38,16 +38,21 @@ class OwnedMasters:
     Args:
         model: float32, whole, and the same on all ranks; it is cut to this rank's part of it.
         dtype: what it computes in from then on.
+        modules: the objective's own, as in :class:`FloatMasters`; whole on every rank.
     """
 
-    def __init__(self, model: Transformer, dtype: torch.dtype, ranks: Ranks, place: Place) -> None:
+    def __init__(
+        self, model: Transformer, dtype: torch.dtype, ranks: Ranks, place: Place, modules: nn.Module | None = None
+    ) -> None:
         self.ranks, self.place, self.dtype = ranks, place, dtype
         self.scale: LossScale | None = None
-        self.owners = owners(model.named_parameters(), ranks.size)
+        beside = {} if modules is None else {f"{OBJECTIVE}{name}": each for name, each in modules.named_parameters()}
+        whole = {**dict(model.named_parameters()), **beside}
+        self.owners = owners(whole.items(), ranks.size)
         divided = place.shard_size * place.tensor_size > 1
         narrow = dtype != torch.float32 and place.shard_size == 1
         self.named: dict[str, nn.Parameter] = {}
-        for name, weight in model.named_parameters():
+        for name, weight in whole.items():
             if not self._mine(name):
                 self.named[name] = _weightless(weight)
             elif divided or narrow:
@@ -55,7 +60,7 @@ class OwnedMasters:
             else:
                 self.named[name] = weight
         self.layout = lay_out(model, dtype, ranks, place)
-        self.weights = dict(model.named_parameters())
+        self.weights = {**dict(model.named_parameters()), **beside}
         self.sums = self.weights
         """What each rank's own gradients gather in."""
         if narrow:
@@ -71,7 +76,7 @@ class OwnedMasters:
         """The masters of this rank."""
         return {name: master for name, master in self.named.items() if self._mine(name)}
 
-    def sum(self, values: Mapping[str, float]) -> dict[str, float]:
+    def sum(self, values: Mapping[str, Number]) -> dict[str, Number]:
         return self.ranks.sum(self.place.once(values))
 
     def norm(self, weights: Iterable[Tensor]) -> Tensor:

@@ -6,13 +6,11 @@ on a few real training steps, in a process of their own so that the peak is thei
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +18,7 @@ import torch
 
 from danlu.corpus.pack import BATCH, Pack, batches, encode
 from danlu.corpus.store import StoreWriter, TokenStore
-from danlu.errors import DanluError, InputError
+from danlu.errors import InputError
 from danlu.files import writing
 from danlu.log import duration, say, short
 from danlu.machine import peak_memory_bytes
@@ -34,7 +32,7 @@ from danlu.text.sources import SourceFile
 from danlu.tokenizers.stage import TrainTokenizer, sample
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
-from danlu.train.memory import REMEDY, told_where_too_little
+from danlu.train.own_process import in_own_process
 from danlu.train.pretrain import Pretrain, heldout_of
 from danlu.train.probe import Probe, probe, warm_up
 from danlu.train.setup import Training, set_up
@@ -69,9 +67,11 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
+class Sample:
     """The part of the text that was read, tokenised and packed."""
 
+    folder: Path
+    """Its tokenizer, and its token store as ``train``."""
     files: int
     documents: int
     bytes: int
@@ -91,9 +91,8 @@ class _Measured:
     compilation: str
 
 
-def plan(recipe: Recipe) -> str:
+def in_words(known: Estimate) -> str:
     """The estimate as lines of text."""
-    known = estimate(recipe)
     per_token = ", ".join(f"{language} {value:.2f}" for language, value in sorted(known.bytes_per_token.items()))
     read = "all read" if known.sampled_bytes >= known.bytes else f"from a sample of {short(known.sampled_bytes)}B"
     parts = ", ".join(f"{part} {short(count)}" for part, count in known.parameters.items())
@@ -119,13 +118,32 @@ def estimate(recipe: Recipe) -> Estimate:
         RecipeError: it lacks one of the sections ``clean``, ``tokenizer``, ``pack``, ``pretrain``.
         InputError: the sources hold no text.
     """
+    with sampled(recipe) as sample:
+        return measure(recipe, sample)
+
+
+@contextmanager
+def sampled(recipe: Recipe) -> Iterator[Sample]:
+    """A sample of the recipe's text, packed into a folder that is there as long as the ``with`` lasts.
+
+    Raises:
+        RecipeError: it lacks one of the sections ``clean``, ``tokenizer``, ``pack``, ``pretrain``.
+        InputError: the sources hold no text.
+    """
+    recipe.section("pretrain")
+    with tempfile.TemporaryDirectory(prefix="danlu-plan-") as folder, writing(Path(folder)):
+        yield _pack_sample(recipe, Path(folder))
+
+
+def measure(recipe: Recipe, sample: Sample) -> Estimate:
+    """What ``recipe`` will cost, by some training steps on its sample."""
     settings = recipe.section("pretrain")
     assert isinstance(settings, Pretrain)
-    with tempfile.TemporaryDirectory(prefix="danlu-plan-") as folder, writing(Path(folder)):
-        sample = _pack_sample(recipe, Path(folder))
-        store = TokenStore.open(Path(folder) / "train")
-        say("plan: timing a few training steps")
-        measured = _in_own_process(settings, Path(folder), recipe.seed, sample.share)
+    store = TokenStore.open(sample.folder / "train")
+    say("plan: timing a few training steps")
+    # Twice, in a process each: the second finds compiled what the first had to compile, as the run will.
+    in_own_process(_fill_cache, settings, sample, recipe.seed)
+    measured = in_own_process(_measure, settings, sample, recipe.seed)
     measuring = settings.evaluations * measured.heldout_seconds
     config = settings.shape(store.vocab_size)
     tokens = round(store.targets / sample.share)
@@ -168,7 +186,7 @@ def parameters_by_part(config: TransformerConfig) -> dict[str, int]:
     return dict(counts)
 
 
-def _pack_sample(recipe: Recipe, folder: Path) -> _Sample:
+def _pack_sample(recipe: Recipe, folder: Path) -> Sample:
     """Tokenise every n-th record, with n such that the sample is of about ``SAMPLE_BYTES``, into a token store."""
     clean, trainer, pack = (recipe.section(name) for name in ("clean", "tokenizer", "pack"))
     assert isinstance(clean, Clean) and isinstance(trainer, TrainTokenizer) and isinstance(pack, Pack)
@@ -199,7 +217,7 @@ def _pack_sample(recipe: Recipe, folder: Path) -> _Sample:
     if not TokenStore.open(folder / "train").documents:
         raise InputError("pack.split leaves no document to train on; choose a smaller pack.split.fraction")
     per_token = {language: bytes_in[language] / max(1, tokens_in[language]) for language in bytes_in}
-    return _Sample(len(files), len(documents), sum(bytes_in.values()), share, per_token)
+    return Sample(folder, len(files), len(documents), sum(bytes_in.values()), share, per_token)
 
 
 def _read(clean: Clean, files: Sequence[SourceFile]) -> tuple[list[Document], float]:
@@ -221,36 +239,24 @@ def _read(clean: Clean, files: Sequence[SourceFile]) -> tuple[list[Document], fl
     return documents, taken / max(1, seen)
 
 
-def _in_own_process(settings: Pretrain, folder: Path, seed: int, share: float) -> _Measured:
-    """Measure twice, in a process each: the second finds compiled what the first had to compile, as the run will."""
-    for measure in (_fill_cache, _measure):
-        context = multiprocessing.get_context("spawn")
-        with told_where_too_little(), ProcessPoolExecutor(1, mp_context=context) as pool:
-            try:
-                measured = pool.submit(measure, settings, folder, seed, share).result()
-            except BrokenProcessPool as error:
-                problem = f"the process that timed the steps died, perhaps for want of memory: {REMEDY}"
-                raise DanluError(problem) from error
-    assert measured is not None
-    return measured
+def training_on(settings: Pretrain, sample: Sample, seed: int) -> Training:
+    """What the run will begin with, but for the text, of which this is a sample."""
+    vocabulary = Vocabulary.of(Tokenizer.load(sample.folder))
+    store = TokenStore.open(sample.folder / "train")
+    return set_up(settings, store, vocabulary=vocabulary, seed=seed, share=sample.share)
 
 
-def _set_up(settings: Pretrain, folder: Path, seed: int, share: float) -> Training:
-    vocabulary = Vocabulary.of(Tokenizer.load(folder))
-    return set_up(settings, TokenStore.open(folder / "train"), vocabulary=vocabulary, seed=seed, share=share)
-
-
-def _fill_cache(settings: Pretrain, folder: Path, seed: int, share: float) -> None:
-    training = _set_up(settings, folder, seed, share)
+def _fill_cache(settings: Pretrain, sample: Sample, seed: int) -> None:
+    training = training_on(settings, sample, seed)
     if training.compiled:
-        warm_up(training, settings.objective, say)
+        warm_up(training, say)
 
 
-def _measure(settings: Pretrain, folder: Path, seed: int, share: float) -> _Measured:
-    training = _set_up(settings, folder, seed, share)
-    timed = probe(training, settings.objective, say)
+def _measure(settings: Pretrain, sample: Sample, seed: int) -> _Measured:
+    training = training_on(settings, sample, seed)
+    timed = probe(training, say)
     # To measure on training text takes as long.
-    heldout = heldout_of(settings, training, TokenStore.open(folder / "train"), seed=seed)
+    heldout = heldout_of(settings, training, TokenStore.open(sample.folder / "train"), seed=seed)
     started = time.perf_counter()
     heldout.loss(training.model)
     heldout_seconds = time.perf_counter() - started

@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from danlu.optim.clipping import gradient_norm
-from danlu.parallel.joining import ALONE, Ranks
+from danlu.parallel.joining import ALONE, Number, Ranks
 from danlu.parallel.mesh import Place
+
+OBJECTIVE = "objective."
+"""Before the names of what is trained along with the model and is no part of it."""
 
 GROWS_AFTER = 2000
 """Steps without an overflow after which the scale of a loss is doubled."""
@@ -76,7 +79,7 @@ class Masters(Protocol):
         """Drop gradients that are not collected yet."""
         ...
 
-    def sum(self, values: Mapping[str, float]) -> dict[str, float]:
+    def sum(self, values: Mapping[str, Number]) -> dict[str, Number]:
         """What all micro-batches of a step give together, name by name, of what those of this process gave."""
         ...
 
@@ -106,6 +109,7 @@ class FloatMasters:
     masters are copied back (Micikevicius et al. 2018, arXiv:1710.03740).
 
     Args:
+        modules: the objective's own, whose names begin with ``objective.``.
         offload: masters, and so the optimizer's state, are in main memory, whatever device the model is on
             (Ren et al. 2021, arXiv:2101.06840).
     """
@@ -113,9 +117,13 @@ class FloatMasters:
     ranks: ClassVar[Ranks] = ALONE
     place: ClassVar[Place] = Place(0)
 
-    def __init__(self, model: nn.Module, dtype: torch.dtype, *, offload: bool = False) -> None:
+    def __init__(
+        self, model: nn.Module, dtype: torch.dtype, *, modules: nn.Module | None = None, offload: bool = False
+    ) -> None:
         self.dtype = dtype
         self.weights = dict(model.named_parameters())
+        if modules is not None:
+            self.weights |= {f"{OBJECTIVE}{name}": weight for name, weight in modules.named_parameters()}
         self.named: dict[str, nn.Parameter] = {}
         self.scale = LossScale() if dtype == torch.float16 else None
         for name, weight in self.weights.items():
@@ -147,7 +155,7 @@ class FloatMasters:
     def forget(self) -> None:
         """Nothing that is not the model's or the optimizer's."""
 
-    def sum(self, values: Mapping[str, float]) -> dict[str, float]:
+    def sum(self, values: Mapping[str, Number]) -> dict[str, Number]:
         return dict(values)
 
     def norm(self, weights: Iterable[Tensor]) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,7 +18,7 @@ from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.checkpoint import as_model, checkpoints
 from danlu.train.length import Length, arithmetic, first_guess, read_length, what_differs, write_length
 from danlu.train.memory import told_where_too_little
-from danlu.train.monitor import Heldout, Monitor
+from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Monitor
 from danlu.train.probe import probe, warm_up
 from danlu.train.run import PLAN, Run
 from danlu.train.settings import TrainSettings
@@ -39,6 +38,9 @@ class Pretrain(TrainSettings, Stage):
         found = checkpoints(out / "checkpoints")
         return f"its newest checkpoint is {found[-1].name}" if found else None
 
+    def external_files(self) -> list[Path]:
+        return self.objective.external_files()
+
     def run(self, job: Job) -> Figures:
         train = TokenStore.open(job.inputs["pack"] / "train")
         with told_where_too_little():
@@ -56,20 +58,21 @@ class Pretrain(TrainSettings, Stage):
         foretold = "" if length.settled else ", as far as the first steps tell"
         say(f"{length.steps:,} steps of {training.tokens_per_step:,} tokens: {epochs:.2f} epochs{foretold}")
         training = restart(training, self, seed=job.seed)  # the timed steps have spoilt the weights
-        done = Run(self, training, heldout, length, job.out, job.inputs["tokenizer"], job.seed).train()
+        run = Run(self, training, heldout, length, job.out, job.inputs["tokenizer"], job.seed)
+        done = run.train()
         with ranks.alone("saves the model"):
             weights = training.masters.state()
             if ranks.first:
                 model = as_model(weights, training.model.config)
                 save_model(model, job.out / "model", tokenizer=job.inputs["tokenizer"])
-        return self._figures(training, done)
+        return {**self._figures(training, done), **run.outcome()}
 
     def _length(self, job: Job, training: Training, heldout: Callable[[], float]) -> Length:
         """How many steps there are, from ``plan.json`` where the run has begun before."""
         path, ranks = job.out / PLAN, training.masters.ranks
-        known = ranks.from_first(read_length(path))
-        # Of all other budgets the settings say it, which may be new where a changed training is to go on.
-        length = known if self.budget.minutes is not None else None
+        length = ranks.from_first(read_length(path))
+        if self.budget.minutes is None and length is not None and length.begun_with != self._steps_at_most(training):
+            length = None  # the budget is another one, and a changed training is to go on
         if length is None and self.budget.minutes is not None and ranks.first and checkpoints(job.out / "checkpoints"):
             raise CheckpointError(
                 f"{path} is missing or damaged, and only it says how many steps there are; "
@@ -77,13 +80,11 @@ class Pretrain(TrainSettings, Stage):
             )
         if length is not None or self.budget.minutes is None:
             if training.compiled:
-                warm_up(training, self.objective, say)
+                warm_up(training, say)
             if different := what_differs(path, arithmetic(training)):
                 say(f"this run began with {different}: the last bits of its weights will differ from then on")
         if length is None:
             length = ranks.from_first(self._first_length(training, heldout))
-            if known is not None:
-                length = replace(length, setbacks=known.setbacks)
         if ranks.first:
             write_length(path, length, arithmetic(training))
         return length
@@ -93,7 +94,7 @@ class Pretrain(TrainSettings, Stage):
         if self.budget.minutes is None:
             assert at_most is not None, "a budget has at least one limit"
             return Length(at_most, settled=True)
-        timed = probe(training, self.objective, say)
+        timed = probe(training, say)
         started = time.perf_counter()
         with training.masters.ranks.alone("measures"):
             heldout()
@@ -134,5 +135,6 @@ def _shared(settings: TrainSettings, training: Training) -> str:
 
 def heldout_of(settings: TrainSettings, training: Training, store: TokenStore, *, seed: int) -> Heldout:
     """What is measured on the way, of the held-out ``store``."""
-    rows = settings.reading.rows(store, Shape(settings.objective, settings.sequence), seed=seed)
-    return Heldout(settings.objective, rows, training.example, settings.sequence, training.micro_batch)
+    form = Shape(settings.objective, settings.sequence)
+    sample = settings.reading.sample(store, form, tokens=HELDOUT_TOKENS, seed=seed)
+    return Heldout(training.lesson, sample, training.example, training.micro_batch)

@@ -10,7 +10,6 @@ from statistics import median
 
 from danlu.errors import DanluError
 from danlu.nn.speed import first_line, from_compiler
-from danlu.objectives.protocol import Objective
 from danlu.train.compiling import without_compilation
 from danlu.train.loop import StepInfo, fit
 from danlu.train.setup import Training
@@ -33,13 +32,13 @@ class Probe:
     """The step before them, compilation included."""
 
 
-def probe(training: Training, objective: Objective, say: Callable[[str], None]) -> Probe:
+def probe(training: Training, say: Callable[[str], None]) -> Probe:
     """Time steps of ``training``, whose weights and optimizer state are spoilt by it.
 
     A step that cannot be compiled is told through ``say`` and runs without compilation from then on.
     """
     started = time.perf_counter()
-    warm_up(training, objective, say)
+    warm_up(training, say)
     first = time.perf_counter() - started
     marks = [time.perf_counter()]
 
@@ -51,16 +50,16 @@ def probe(training: Training, objective: Objective, say: Callable[[str], None]) 
     while ranks.from_first(
         len(marks) <= PROBE_STEPS or (marks[-1] - marks[0] < PROBE_SECONDS and len(marks) < MOST_STEPS)
     ):
-        _run(training, objective, step, mark)
+        _run(training, step, mark)
         step += 1
     seconds = [after - before for before, after in pairwise(marks)]
     return Probe(median(seconds), sum(seconds), first)
 
 
-def warm_up(training: Training, objective: Objective, say: Callable[[str], None]) -> None:
+def warm_up(training: Training, say: Callable[[str], None]) -> None:
     """One step, so that everything is compiled; where that fails, say why and go on without."""
     try:
-        _run(training, objective, 0)
+        _run(training, 0)
     except Exception as error:
         if not from_compiler(error):
             raise
@@ -71,12 +70,12 @@ def warm_up(training: Training, objective: Objective, say: Callable[[str], None]
         training.compiling.on = False
         training.compiling.why = f"no compilation: torch.compile failed: {first_line(error)}"
         say(training.compilation)
-        _run(training, objective, 0)
+        _run(training, 0)
 
 
-def _run(training: Training, objective: Objective, step: int, *hooks: Callable[[StepInfo], None]) -> None:
+def _run(training: Training, step: int, *hooks: Callable[[StepInfo], None]) -> None:
     model, batches, optimizer = training.model, training.batches, training.optimizer
     fit(
-        model, batches, objective, optimizer, lambda _: 1e-3, steps=step + 1, start=step, masters=training.masters,
-        hooks=hooks,
+        model, batches, training.lesson, optimizer, lambda _: 1e-3, steps=step + 1, start=step,
+        masters=training.masters, hooks=hooks,
     )  # fmt: skip

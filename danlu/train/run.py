@@ -14,7 +14,7 @@ from danlu.train.dropout import seed_step
 from danlu.train.guard import DivergedError, given_up
 from danlu.train.length import Length, arithmetic, write_length
 from danlu.train.loop import Hook, fit
-from danlu.train.monitor import Heldout, Monitor
+from danlu.train.monitor import Heldout, Measured, Monitor
 from danlu.train.saving import Saver, Writer, writing_beside
 from danlu.train.settings import TrainSettings
 from danlu.train.setup import Training, first_weights
@@ -58,6 +58,16 @@ class Run:
                 except DivergedError as diverged:
                     self._set_back(diverged)
                     saver.wait()  # what is being written is the newest checkpoint once it is there
+
+    def outcome(self) -> dict[str, int | str]:
+        """What became of the training that its number of steps does not say, as figures."""
+        found: dict[str, int | str] = {}
+        history = self.training.history
+        if self.settings.early_stopping is not None and history.best is not None:
+            found |= {"best_step": history.best[0], "stopped_early": "yes" if self.length.ended_early else "no"}
+        if history.setbacks:
+            found["setbacks"] = history.setbacks
+        return found
 
     @property
     def _ranks(self) -> Ranks:
@@ -113,7 +123,7 @@ class Run:
                 training.dropout.scale(self.settings.dropout_schedule.share(step, steps=steps))
 
         fit(
-            training.model, training.batches, self.settings.objective, training.optimizer, factor,
+            training.model, training.batches, training.lesson, training.optimizer, factor,
             steps=end, start=start, before=before, clip=self.settings.clip, masters=training.masters,
             accept=training.accept, hooks=hooks,
         )  # fmt: skip
@@ -172,17 +182,17 @@ class Run:
         folder = self.out / "checkpoints"
         return Saver(folder, self.training, stop, self.settings.save, writer, tokenizer=self.tokenizer)
 
-    def _heldout_loss(self) -> Callable[[], float]:
+    def _heldout_loss(self) -> Callable[[], Measured]:
         """Of the averaged weights, where there are such."""
         training = self.training
 
-        def loss() -> float:
+        def loss() -> Measured:
             if training.average is None:
-                return self.heldout.loss(training.model)
+                return self.heldout.measure(training.model)
             with training.average.swapped_in(training.masters.publish):
-                return self.heldout.loss(training.model)
+                return self.heldout.measure(training.model)
 
-        def alike() -> float:
+        def alike() -> Measured:
             with self._ranks.alone("measures"):
                 return self._ranks.from_first(loss())
 

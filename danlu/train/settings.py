@@ -12,7 +12,7 @@ from danlu.nn.config import TransformerConfig
 from danlu.nn.families import GPT, Family
 from danlu.nn.speed import CompileSetting, DeviceSetting, TrainingPrecision
 from danlu.objectives.clm import CausalLM
-from danlu.objectives.protocol import Objective
+from danlu.objectives.protocol import AnyObjective
 from danlu.optim.clipping import ClipNorm, ClippingChoice
 from danlu.optim.ema import Averaging
 from danlu.optim.muon import Muon
@@ -39,12 +39,28 @@ class Saves(Settings):
     the optimizer's state once more. Where all cores are busy with the training anyway there is little to win."""
 
 
+class Hardware(Settings):
+    """What a machine, or its memory, asks for; the result is the same but for the last bits."""
+
+    device: DeviceSetting = "auto"
+    """Where the model computes: on a GPU where there is one, or as it says here."""
+    offload: bool = False
+    """Whether masters and the optimizer's state stay in main memory: a GPU then holds two bytes a weight."""
+    recompute: bool = False
+    """Whether the backward pass does the blocks' forward pass again in place of keeping what it needs of it: less
+    memory, a third more work (Chen et al. 2016, arXiv:1604.06174)."""
+    vocab_multiple: int = Field(default=1, ge=1)
+    """The rows of the embedding and the head are rounded up to a multiple of it, such as 64 for the tensor cores of
+    GPUs. The spare ones stand for no token: none is ever a target, which makes them improbable, nor written by
+    ``generate``."""
+
+
 class TrainSettings(Settings):
     """What a recipe says of a training."""
 
     model: Annotated[SkipValidation[Family], OneOf("model")] = GPT()
     """The family and its size."""
-    objective: Annotated[SkipValidation[Objective], OneOf("objective")] = CausalLM()
+    objective: Annotated[SkipValidation[AnyObjective], OneOf("objective")] = CausalLM()
     """What is learned."""
     rows: Annotated[SkipValidation[Reading] | None, OneOf("rows")] = None
     """How documents become rows; by default as the objective reads them best."""
@@ -72,21 +88,12 @@ class TrainSettings(Settings):
     """What is done about steps that would spoil the weights."""
     early_stopping: EarlyStopping | None = None
     """Whether the training ends when it gains no more; its best weights are then the model."""
-    vocab_multiple: int = Field(default=1, ge=1)
-    """The rows of the embedding and the head are rounded up to a multiple of it, such as 64 for the tensor cores of
-    GPUs. The spare ones stand for no token: none is ever a target, which makes them improbable, nor written by
-    ``generate``."""
-    recompute: bool = False
-    """Whether the backward pass does the blocks' forward pass again in place of keeping what it needs of it: less
-    memory, a third more work (Chen et al. 2016, arXiv:1604.06174)."""
-    device: DeviceSetting = "auto"
-    """Where the model computes: on a GPU where there is one, or as it says here."""
     precision: TrainingPrecision = "auto"
     """What the model computes in: bf16 where it is multiplied in hardware, else fp32 (fp16 on a GPU), or as it says
     here. Masters and the optimizer's state are float32 in all cases; fp16's loss is scaled; fp8 is for the products of
     blocks, on GPUs that have it, where all else is bf16."""
-    offload: bool = False
-    """Whether masters and the optimizer's state stay in main memory: a GPU then holds two bytes a weight."""
+    hardware: Hardware = Hardware()
+    """Where it computes, and what it keeps in which memory."""
     compile: CompileSetting = "auto"
     """Whether ``torch.compile`` makes the blocks faster; auto leaves it out where it would not pay."""
     save: Saves = Saves()
@@ -99,11 +106,11 @@ class TrainSettings(Settings):
     @property
     def reading(self) -> Reading:
         """How documents become rows."""
-        return self.rows if self.rows is not None else self.objective.reading
+        return self.objective.read_by(self.rows)
 
     def shape(self, vocab_size: int) -> TransformerConfig:
         """The model with the heads that the objective learns, for a tokenizer of so many tokens."""
-        rows = -(-vocab_size // self.vocab_multiple) * self.vocab_multiple
+        rows = -(-vocab_size // self.hardware.vocab_multiple) * self.hardware.vocab_multiple
         return self.objective.config(self.model.config(vocab_size=rows, max_length=self.sequence))
 
     @model_validator(mode="after")
@@ -113,6 +120,7 @@ class TrainSettings(Settings):
             raise ValueError("early_stopping needs held-out losses on the way: evaluations must be at least 1; got 0")
         try:
             shape = self.shape(2)
+            self.objective.read_by(self.rows)
         except RecipeError as error:
             raise ValueError(str(error)) from None
         if self.dropout_schedule is not None and not drops(shape):

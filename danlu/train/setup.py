@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from danlu.corpus.batches import Batch, MakeExample
+from danlu.corpus.batches import MakeExample
 from danlu.corpus.reading import Size
 from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
@@ -20,7 +19,7 @@ from danlu.nn.hf.folder import find_family
 from danlu.nn.hf.token_ids import decoder_start
 from danlu.nn.speed import choose_device, choose_training_dtype
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import Shape
+from danlu.objectives.protocol import Lesson, Shape
 from danlu.optim.depth import build_optimizer
 from danlu.optim.ema import AverageState, WeightAverage
 from danlu.parallel.joining import Ranks, here
@@ -34,7 +33,7 @@ from danlu.train.guard import Guard, check_finite
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
 from danlu.train.owners import OwnedMasters
-from danlu.train.precision import FloatMasters, Masters
+from danlu.train.precision import OBJECTIVE, FloatMasters, Masters
 from danlu.train.settings import TrainSettings
 
 TOKENS_AT_ONCE = 2048
@@ -48,10 +47,14 @@ class Training:
     model: Transformer
     masters: Masters
     optimizer: torch.optim.Optimizer
-    batches: Callable[[int], Sequence[Batch]]
+    batches: OwnBatches
     """The micro-batches of a step that are this process's."""
     example: MakeExample
     """The objective's, told the vocabulary."""
+    lesson: Lesson
+    """The objective with what it needs beside its settings."""
+    own_weights: dict[str, Tensor]
+    """What the lesson's own modules begin with."""
     micro_batch: int
     """Rows at once."""
     tokens_per_step: int
@@ -154,12 +157,17 @@ def set_up(
     model = Transformer(config)
     model.initialise(seed)
     for stack in model.stacks:
-        stack.recompute = settings.recompute
-    device = choose_device(settings.device)
+        stack.recompute = settings.hardware.recompute
+    device = choose_device(settings.hardware.device)
     dtype, precision = choose_training_dtype(settings.precision, device)
     if settings.precision == "fp8":
         multiply_in_float8(model)
-    masters = _masters(settings, model.to(device), dtype, ranks, place)
+    lesson = settings.objective.prepare(config, dtype=dtype, seed=seed)
+    own_weights: dict[str, Tensor] = {}
+    if lesson.modules is not None:
+        lesson.modules.to(device)
+        own_weights = {f"{OBJECTIVE}{name}": each.detach().clone() for name, each in lesson.modules.named_parameters()}
+    masters = _masters(settings, model.to(device), dtype, lesson.modules, ranks=ranks, place=place)
     optimizer = build_optimizer(settings.optimizer, masters.named.items(), layer_decay=settings.layer_decay)
     masters.attach(optimizer)
     start = decoder_start(find_family(config.family), vocabulary.roles)
@@ -175,28 +183,42 @@ def set_up(
     compiling = compile_blocks(model, settings.compile, steps=steps)
     average = WeightAverage(masters.own, settings.average) if settings.average is not None else None
     return Training(
-        model, masters, optimizer, OwnBatches(reader.batches, place), example, micro_batch, tokens_per_step,
-        steps_per_epoch, precision, compiling, History(Guard(settings.anomalies)), average, Dropout(model),
+        model, masters, optimizer, OwnBatches(reader.batches, place), example, lesson, own_weights, micro_batch,
+        tokens_per_step, steps_per_epoch, precision, compiling, History(Guard(settings.anomalies)), average,
+        Dropout(model),
     )  # fmt: skip
 
 
-def _masters(settings: TrainSettings, model: Transformer, dtype: torch.dtype, ranks: Ranks, place: Place) -> Masters:
+def _masters(
+    settings: TrainSettings,
+    model: Transformer,
+    dtype: torch.dtype,
+    modules: nn.Module | None,
+    *,
+    ranks: Ranks,
+    place: Place,
+) -> Masters:
     """The float32 weights: of one process, or spread over several.
 
     Raises:
         RecipeError: several processes cannot train as the settings say.
     """
     if ranks.size == 1:
-        return FloatMasters(model, dtype, offload=settings.offload)
-    if settings.offload:
+        return FloatMasters(model, dtype, modules=modules, offload=settings.hardware.offload)
+    if settings.hardware.offload:
         raise RecipeError(
-            f"pretrain.offload is for one process; {ranks.size} have a part of the optimizer's state each"
+            f"pretrain.hardware.offload is for one process; {ranks.size} have a part of the optimizer's state each"
         )
     if dtype == torch.float16:
         raise RecipeError(f"pretrain.precision fp16 is for one process, got {ranks.size} (choices: bf16, fp32)")
     if settings.precision == "fp8" and place.tensor_size > 1:
         raise RecipeError(f"pretrain.precision fp8 needs pretrain.mesh.tensor 1; got {place.tensor_size}")
-    return OwnedMasters(model, dtype, ranks, place)
+    if modules is not None and place.together:
+        raise RecipeError(
+            f"pretrain.objective trains weights of its own, which cannot be shared; set pretrain.mesh.shard to 1; "
+            f"got {place.shard_size}"
+        )
+    return OwnedMasters(model, dtype, ranks, place, modules)
 
 
 def rows_at_once(batch: int, sequence: int, *, readers: int = 1) -> int:
@@ -225,7 +247,7 @@ def first_weights(training: Training, settings: TrainSettings, *, seed: int) -> 
         with training.masters.ranks.alone("draws the first weights"):
             fresh = Transformer(training.model.config)
             fresh.initialise(seed)
-        weights = {name: weight.detach() for name, weight in fresh.named_parameters()}
+        weights = {name: weight.detach() for name, weight in fresh.named_parameters()} | training.own_weights
     training.optimizer.load_state_dict({"state": {}, "param_groups": training.optimizer.state_dict()["param_groups"]})
     training.masters.load(weights)
     training.history.load({}, tokens=0)

@@ -103,7 +103,8 @@ class BestWeights:
         if not path.exists():
             say(f"the weights of step {step}, the best, were not kept: the result is the last step")
             return None
-        return {name: weight.detach() for name, weight in load_model(path).named_parameters()}
+        # The objective's own weights, which no model folder holds, end as they are.
+        return {**self.weights(), **{name: weight.detach() for name, weight in load_model(path).named_parameters()}}
 
     def _keep(self, step: int, weights: dict[str, Tensor]) -> None:
         """Whole or not at all: the folder appears under its name when all of it is on the disk."""

@@ -1,1 +1,1 @@
-"""What a user runs to trust the library: comparisons with other libraries, on the machine where it is used."""
+"""What a user runs to trust the library, where it is used: comparisons with others, and promises that are tried."""

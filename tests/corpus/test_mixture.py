@@ -35,6 +35,9 @@ class Short:
     def widths(self, body: Ints) -> Widths:
         return Widths(body + 1)
 
+    def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
+        return self.widths(bodies)
+
 
 class Long(Short):
     room = Widths(6)
@@ -78,6 +81,8 @@ def test_shares_are_those_of_the_sizes_or_as_told(
     found = np.bincount([rows.where(number)[0] for number in range(count)], minlength=3) / count
     wanted = np.array(expected) / sum(expected)
     np.testing.assert_allclose(found, wanted, atol=3 / count**0.5 / BLOCK)  # a block is off by a row at most
+    orders = {tuple(rows.where(block * BLOCK + place)[0] for place in range(BLOCK)) for block in range(50)}
+    assert len(orders) > 10  # tasks come in another order in each block
     for block in range(0, count // BLOCK, 97):
         inner = np.bincount([rows.where(block * BLOCK + place)[0] for place in range(BLOCK)], minlength=3)
         assert (np.abs(inner - BLOCK * wanted) <= 1 + 1e-6).all()
@@ -158,7 +163,7 @@ def test_what_is_measured_has_every_task() -> None:
 
 
 def test_a_task_without_documents(capsys: pytest.CaptureFixture[str]) -> None:
-    message = r"tasks.de.documents: no such document is to train on \(the store has the languages en, zh\)"
+    message = r"tasks.de.documents: no such document is to train on \(languages: en, zh; sources: \)"
     with pytest.raises(InputError, match=message):
         mixture().rows(make_store(en=3, zh=3), Short(), seed=1)
     sample = mixture().sample(make_store(en=3, zh=3), Short(), tokens=30, seed=3)

@@ -62,6 +62,9 @@ class Form:
     def widths(self, body: Ints) -> Widths:
         return Widths(body + 1)
 
+    def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
+        return self.widths(bodies)
+
 
 @pytest.mark.parametrize("reading", [Stream(), Packed()])
 def test_its_rows_are_those_of_that_store(reading: Stream | Packed, tmp_path: Path) -> None:
@@ -85,5 +88,8 @@ def test_any_slice_is_that_of_the_joined_stretches(data: st.DataObject, borders:
     assert spliced[cut].tolist() == joined[cut].tolist() and spliced[cut].dtype == np.uint16
     number = data.draw(st.integers(-len(joined), len(joined) - 1))
     assert spliced[number] == joined[number]
+    many = np.array(data.draw(st.lists(st.integers(-len(joined), len(joined) - 1))), dtype=np.int64)
+    assert spliced[many].tolist() == joined[many].tolist()
+    assert (spliced == number).tolist() == (joined == number).tolist()
     with pytest.raises(IndexError):
         spliced[len(joined)]

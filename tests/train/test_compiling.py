@@ -76,7 +76,7 @@ def test_a_broken_compiler_is_told_and_does_without(
     assert broken.compiled
     told: list[str] = []
     with fresh_cache(), inductor.patch({"cpp.cxx": (None, str(compiler)), "compile_threads": 1}):
-        first(broken, CausalLM(), told.append)
+        first(broken, told.append)
     [line] = told
     assert line.startswith("no compilation: torch.compile failed: ")
     assert "\n" not in line

@@ -19,8 +19,9 @@ from danlu.nn.transformer import Transformer
 from danlu.objectives.clm import CausalLM
 from danlu.optim.adamw import AdamW
 from danlu.runs import Job
-from danlu.train.gradients import Gradients, count_work
+from danlu.train.gradients import Gradients, count_targets
 from danlu.train.precision import FloatMasters
+from danlu.train.settings import Hardware
 from danlu.train.setup import Training
 
 SMALL: dict[str, Any] = {"layers": 2, "dim": 32, "heads": 2}
@@ -94,8 +95,7 @@ def gradient(
 ) -> tuple[float, dict[str, Tensor]]:
     named = dict(model.named_parameters()) if masters is None else masters.named
     optimizer, masters = AdamW().build(named.items()), masters or FloatMasters(model, torch.float32)
-    counts, _ = count_work(micro, masters)
-    loss, _ = Gradients(model, objective or CausalLM(), optimizer, masters).add(micro, counts)
+    loss, _ = Gradients(model, objective or CausalLM(), optimizer, masters).add(micro, count_targets(micro))
     return loss, {name: weight.grad.clone() for name, weight in named.items() if weight.grad is not None}
 
 
@@ -203,7 +203,7 @@ def test_what_was_learned_about_memory_is_remembered(capsys: pytest.CaptureFixtu
     masters = FloatMasters(model, torch.float32)
     gradients = Gradients(model, Short().memory_for(2, error=MemoryError(), late=False), optimizer, masters)
     for _ in range(3):
-        gradients.add(micro, count_work(micro, masters)[0])
+        gradients.add(micro, count_targets(micro))
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
@@ -288,7 +288,7 @@ def test_recomputing_gives_the_same_gradient_and_keeps_less(family: Any) -> None
 def test_a_training_that_recomputes_is_the_same(make_training: Callable[..., Training]) -> None:
     results = []
     for again in (False, True):
-        training = make_training(recompute=again)
+        training = make_training(hardware=Hardware(recompute=again))
         assert training.model.stacks[0].recompute is again
         with torch.no_grad():
             for number, weight in enumerate(training.model.parameters()):

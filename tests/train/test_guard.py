@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from outcome import result
+from poison import Poisoned, poison
 
 from danlu.errors import DanluError, Interrupted
 from danlu.evaluate.curves import loss_chart, rate_chart
@@ -25,8 +27,6 @@ from danlu.train.guard import Anomalies, DivergedError, Guard, check_finite, dev
 from danlu.train.loop import StepInfo, fit
 from danlu.train.run import Run
 from danlu.train.setup import Training
-from tests.train.poison import Poisoned, poison
-from tests.train.test_pretrain import result
 
 Train = Callable[..., Job]
 KINDS = ["nan", "inf", "-inf", "gradient nan", "gradient inf", "1000", "gradient 1e6"]

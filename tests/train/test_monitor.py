@@ -14,16 +14,18 @@ import pytest
 import torch
 
 from danlu.corpus.batches import collate, make_examples
+from danlu.corpus.reading import Stream
 from danlu.corpus.rows import Widths
 from danlu.corpus.store import TokenStore
 from danlu.corpus.stream import StreamRows
 from danlu.log import MetricsLog, Progress, read_metrics
 from danlu.objectives.clm import CausalLM
+from danlu.objectives.protocol import Shape
 from danlu.train import monitor as module
 from danlu.train.guard import Anomalies, Guard
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
-from danlu.train.monitor import Heldout, Monitor
+from danlu.train.monitor import Heldout, Measured, Monitor
 from danlu.train.setup import Training
 
 MakeTraining = Callable[..., Training]
@@ -48,7 +50,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def make_monitor(folder: Path, **settings: Any) -> Monitor:
     history = History(Guard(Anomalies()), tokens=settings.pop("tokens", 0))
-    known: dict[str, Any] = {"heldout": lambda: 3.25, "heldout_steps": frozenset({2}), "history": history}
+    known: dict[str, Any] = {"heldout": lambda: Measured(3.25), "heldout_steps": frozenset({2}), "history": history}
     return Monitor(MetricsLog(folder), Progress("test", 10, "steps"), **{**known, **settings})
 
 
@@ -68,10 +70,19 @@ def test_a_line_a_step(tmp_path: Path, clock: list[float], capsys: pytest.Captur
     assert capsys.readouterr().out == "step 2: loss 2.800, held-out 3.250\n"
 
 
+def test_losses_by_name_are_columns_where_there_is_more_than_words(tmp_path: Path) -> None:
+    monitor = make_monitor(tmp_path, heldout=lambda: Measured(3.0, {"a.words": 2.0, "b.pair": 1.0}))
+    for step, losses in ((1, {"words": 2.5}), (2, {"a.words": 2.5})):
+        monitor(info(step, losses=losses))
+    first, second = ({name: line[name] for name in line if "." in name} for line in read_metrics(tmp_path))
+    assert first == {}
+    assert second == {"loss.a.words": 2.5, "heldout_loss.a.words": 2.0, "heldout_loss.b.pair": 1.0}
+
+
 def test_the_time_of_a_held_out_measurement_is_not_in_the_pace(tmp_path: Path, clock: list[float]) -> None:
-    def heldout() -> float:
+    def heldout() -> Measured:
         clock.append(clock[-1] + 1000)
-        return 3.0
+        return Measured(3.0)
 
     monitor = make_monitor(tmp_path, heldout=heldout)
     for step in (1, 2, 3):
@@ -109,10 +120,7 @@ def test_a_disk_that_refuses_metrics_is_told_once_and_half_a_line_is_never_left(
 
 
 @pytest.mark.parametrize("batch", [1, 5, 32, 100])
-def test_held_out_loss_is_the_mean_over_the_first_rows(
-    batch: int, make_training: MakeTraining, packed: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "HELDOUT_TOKENS", 7 * 24 - 5)
+def test_held_out_loss_is_the_mean_over_the_first_rows(batch: int, make_training: MakeTraining, packed: Path) -> None:
     training = make_training()
     torch.nn.init.normal_(training.model.head.weight, std=0.5)
     rows = StreamRows(TokenStore.open(packed / "run" / "pack" / "heldout"), 24, 1)
@@ -120,7 +128,9 @@ def test_held_out_loss_is_the_mean_over_the_first_rows(
     examples = [make_examples(training.example, rows[n], np.random.default_rng(0)) for n in range(7)]
     alone = [collate([example], widths=Widths(24)) for example in examples]
     expected = sum(float(CausalLM().losses(training.model, part)["words"].detach()) for part in alone)
-    found = Heldout(CausalLM(), rows, training.example, 24, batch).loss(training.model)
+    form = Shape(CausalLM(), 24)
+    sample = Stream().sample(rows.store, form, tokens=7 * 24 - 5, seed=1)
+    found = Heldout(CausalLM(), sample, training.example, batch).loss(training.model)
     assert found == pytest.approx(expected / sum(part.counts["words"] for part in alone), rel=1e-5)
     assert found != pytest.approx(math.log(rows.store.vocab_size), rel=1e-3)
     assert all(weight.grad is None for weight in training.model.parameters())

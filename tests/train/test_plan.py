@@ -23,6 +23,7 @@ def test_a_sample_has_the_tokens_and_marks_that_pack_writes(tmp_path: Path) -> N
     )
     recipe = load_recipe(tmp_path / "r.yaml")
     run_stages(recipe, list(recipe.sections), lambda _: None, begin=lambda _: None)
+    (tmp_path / "sample").mkdir()
     _pack_sample(recipe, tmp_path / "sample")
     packed = tmp_path / "run" / "pack" / "train"
     assert (packed / "marks.bin").stat().st_size > 500

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from outcome import decisive, result
 
 from danlu.corpus.store import TokenStore
 from danlu.errors import CheckpointError, DanluError, OutputError
@@ -38,14 +39,6 @@ from danlu.train.setup import Training
 Train = Callable[..., Job]
 TIMED = ("pretrain.budget={minutes: 100, steps: 12}", "pretrain.save.steps=3")
 SHORT = ("pretrain.budget.steps=12", "pretrain.save.steps=3")
-
-
-def result(job: Job) -> dict[str, bytes]:
-    """Everything that the next stage or the next step could see of a training."""
-    newest = checkpoints(job.out / "checkpoints")[-1]
-    files = [newest / "model.safetensors", newest / "training" / "optimizer.safetensors",
-             newest / "training" / "state.json", job.out / "model" / "model.safetensors"]  # fmt: skip
-    return {path.relative_to(job.out).as_posix(): path.read_bytes() for path in files}
 
 
 @pytest.fixture
@@ -140,15 +133,6 @@ def test_a_resumed_training_is_the_uninterrupted_one(
 )  # fmt: skip
 def test_saving_and_measuring_change_nothing(overrides: tuple[str, ...], train: Train) -> None:
     assert decisive(train(*SHORT, *overrides, out="other")) == decisive(train(*SHORT))
-
-
-def decisive(job: Job) -> dict[str, Any]:
-    """The result but for which held-out losses a checkpoint remembers."""
-    found: dict[str, Any] = result(job)
-    [state] = (name for name in found if name.endswith("state.json"))
-    found[state] = json.loads(found[state])
-    del found[state]["history"]["heldout"]
-    return found
 
 
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(

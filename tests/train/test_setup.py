@@ -57,7 +57,7 @@ def test_timed_steps_leave_no_trace(
     plain, timed = make_training(**settings), make_training(**settings)
     spoilt = timed.masters.state()
     known = Pretrain(**settings, budget=Budget(steps=10), sequence=24, batch=8, compile="off")
-    measured = probe(timed, CausalLM(), pytest.fail)
+    measured = probe(timed, pytest.fail)
     assert not equal(plain.masters.state(), spoilt)
     again = restart(timed, known, seed=3)
     assert equal(plain.masters.state(), again.masters.state())
@@ -84,4 +84,4 @@ def test_an_error_of_the_model_is_not_taken_for_one_of_the_compiler(
     training = make_training()
     monkeypatch.setattr(training.model, "forward", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        warm_up(training, CausalLM(), pytest.fail)
+        warm_up(training, pytest.fail)

@@ -71,6 +71,8 @@ def with_pair_head(config: TransformerConfig) -> TransformerConfig:
     Raises:
         RecipeError: it is another family, whose folders have no place for the second head.
     """
+    if isinstance(config.head, Pretraining):
+        return config
     if config.family != "bert" or not isinstance(config.head, Head):
         raise RecipeError(f"pairs of sentences need the model bert; got {config.family}")
     return replace(config, head=Pretraining(config.head, Labels(2, "first", Dense("tanh"))))

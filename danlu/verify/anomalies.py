@@ -1,0 +1,171 @@
+"""Steps that would spoil the weights: left out, gone back over, and given up on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from danlu.corpus.batches import Batch
+from danlu.corpus.store import TokenStore
+from danlu.errors import DanluError
+from danlu.log import read_metrics
+from danlu.nn.transformer import Transformer
+from danlu.objectives.clm import CausalLM
+from danlu.train.budget import Budget
+from danlu.train.checkpoint import checkpoints, find_damage
+from danlu.train.guard import Anomalies
+from danlu.train.length import Length
+from danlu.train.loop import StepInfo
+from danlu.train.pretrain import Pretrain, heldout_of
+from danlu.train.run import Run
+from danlu.train.settings import Saves
+from danlu.train.setup import Training
+from danlu.verify.outcome import Outcome
+from danlu.verify.sample import Sample, quiet, small
+
+STEPS = 50
+POISON = {24: math.nan, 27: math.inf, 28: -math.inf, 33: 1000.0, 40: math.nan}
+"""Step, counted from 1 -> what its loss and gradient are multiplied by; there are no spikes before the twentieth."""
+PATIENCE, REWINDS, SAVED = 3, 2, 10
+
+
+@dataclass
+class Poisoned:
+    """A training of which some steps' losses are multiplied; it also keeps the weights after every step."""
+
+    poison: Callable[[int], float]
+    """Of a step, counted from 1."""
+    objective: CausalLM = field(default_factory=CausalLM)
+    step: int = 0
+    weights: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    infos: list[StepInfo] = field(default_factory=list)
+
+    def losses(self, model: Transformer, batch: Batch) -> dict[str, Tensor]:
+        factor = self.poison(self.step) if model.training else 1.0
+        return {name: value * factor for name, value in self.objective.losses(model, batch).items()}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.objective, name)
+
+    def run(self, sample: Sample, out: Path, **settings: Any) -> Training:
+        """Train to the end, in ``out``."""
+        known = small(budget=Budget(steps=STEPS), batch=4, save=Saves(steps=SAVED, minutes=None), **settings)
+        training = sample.training(batch=4, **settings)
+        training = replace(training, batches=self._watched(training.batches))
+        poisoned: Any = _with_objective(known, self)
+        heldout = heldout_of(known, training, TokenStore.open(sample.run / "pack" / "heldout"), seed=3)
+        run = Run(poisoned, _Kept.of(training, self), heldout, Length(STEPS, settled=True), out,
+                  sample.run / "tokenizer", 3)  # fmt: skip
+        run.train()
+        return training
+
+    def _watched(self, batches: Any) -> Any:
+        def of_step(step: int) -> Sequence[Batch]:
+            self.step = step + 1
+            made: Sequence[Batch] = batches(step)
+            return made
+
+        return of_step
+
+
+class _Kept(Training):
+    """Keeps the weights after every step."""
+
+    poisoned: Poisoned
+
+    @classmethod
+    def of(cls, training: Training, poisoned: Poisoned) -> _Kept:
+        kept = cls(**{name: getattr(training, name) for name in training.__dataclass_fields__})
+        object.__setattr__(kept, "poisoned", poisoned)
+        return kept
+
+    def after_step(self, info: StepInfo) -> None:
+        super().after_step(info)
+        self.poisoned.infos.append(info)
+        self.poisoned.weights[info.step] = {name: weight.clone() for name, weight in self.masters.state().items()}
+
+
+def _with_objective(settings: Pretrain, objective: Poisoned) -> Pretrain:
+    return settings.model_copy(update={"objective": objective})
+
+
+def bad_steps(sample: Sample) -> Outcome:
+    """Each is left out, changes no weight, and is no part of the statistics."""
+    poisoned, out = Poisoned(lambda step: POISON.get(step, 1.0)), sample.new("bad-steps")
+    with quiet() as said:
+        training = poisoned.run(sample, out)
+    faults, told = [], said.getvalue()
+    for info in poisoned.infos:
+        before, after = (poisoned.weights.get(step) for step in (info.step - 1, info.step))
+        unmoved = before is not None and after is not None and all(torch.equal(after[n], before[n]) for n in before)
+        if (info.step in POISON) != info.skipped:
+            faults.append(f"step {info.step} was {'' if info.skipped else 'not '}left out")
+        elif unmoved != info.skipped:
+            faults.append(f"step {info.step}: the weights {'stayed' if unmoved else 'moved'}")
+    faults += [
+        f"step {step} is left out, but nobody is told" for step in POISON if f"step {step} is left out: " not in told
+    ]
+    good = [info for info in poisoned.infos if info.step not in POISON]
+    guard = training.history.guard
+    if list(guard.losses) != [info.loss for info in good]:
+        faults.append("the statistics of losses are not those of the steps that were taken")
+    if list(guard.norms) != [math.log(info.grad_norm) for info in good]:
+        faults.append("the statistics of gradients are not those of the steps that were taken")
+    if not all(bool(torch.isfinite(weight).all()) for weight in training.masters.state().values()):
+        faults.append("a weight is no number")
+    skipped = [line["step"] for line in read_metrics(out) if line.get("skipped")]
+    if skipped != list(POISON):
+        faults.append(f"metrics.jsonl has steps {skipped} as left out")
+    left = sum(info.skipped for info in poisoned.infos)
+    return Outcome(f"{STEPS} steps, {len(POISON)} bad; weights, statistics and metrics after each", f"{left} left out",
+                   f"{len(POISON)} left out", faults)  # fmt: skip
+
+
+def rewinds(sample: Sample) -> Outcome:
+    """From a step on every one is bad: back to the last checkpoint, twice, each time slower; then the end."""
+    first, out = 3 * SAVED - 2, sample.new("rewinds")
+    poisoned = Poisoned(lambda step: math.nan if step >= first else 1.0)
+    faults: list[str] = []
+    with quiet() as said:
+        try:
+            poisoned.run(sample, out, anomalies=Anomalies(patience=PATIENCE, rewinds=REWINDS))
+            faults.append("it has not ended")
+        except DanluError as error:
+            if "diverged" not in str(error) or "the last good checkpoint is kept" not in str(error):
+                faults.append(f"it ended otherwise: {error}")
+    told = said.getvalue()
+    saved = (first - 1) // SAVED * SAVED
+    steps = [info.step for info in poisoned.infos]
+    wanted = [*range(1, first + PATIENCE - 1), *[*range(saved + 1, first + PATIENCE - 1)] * REWINDS]
+    if steps != wanted:
+        faults.append(f"other steps were done: {steps}")
+    else:
+        faults += _not_slower(poisoned, saved)
+    faults += _not_again(poisoned, saved, first)
+    if (times := told.count("; going back, with ")) != REWINDS:
+        faults.append(f"it went back {times} times")
+    names = [path.name for path in checkpoints(out / "checkpoints") if find_damage(path) is None]
+    if names[-1:] != [f"step-{saved:08d}"]:
+        faults.append(f"the last good checkpoint is not there, but {names}")
+    return Outcome(
+        f"{PATIENCE} bad steps in a row, {REWINDS} times back to step {saved} with half the rate, then the end",
+        f"{told.count('; going back, with ')} rewinds", f"{REWINDS} rewinds", faults,
+    )  # fmt: skip
+
+
+def _not_slower(poisoned: Poisoned, saved: int) -> list[str]:
+    """Where the learning rate of a step that is done again is not half of what it was."""
+    rates = [info.lr for info in poisoned.infos if info.step == saved + 1]
+    return [] if rates == [rates[0] / 2**time for time in range(len(rates))] else [f"the rates were {rates}"]
+
+
+def _not_again(poisoned: Poisoned, saved: int, first: int) -> list[str]:
+    """Where the first step after going back does not read the same batch from the same weights: its loss differs."""
+    losses = {info.loss for info in poisoned.infos if info.step == saved + 1}
+    return [] if len(losses) == 1 else [f"step {saved + 1} had other losses: {sorted(losses)}"]
