@@ -1,0 +1,159 @@
+"""The choices of rows: what a step holds, whatever the micro-batch, and what they refuse."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from danlu.corpus.batches import Batch, Example
+from danlu.corpus.reading import Bucketed, Packed, Padded, Reader, Size, Stream
+from danlu.corpus.rows import Ints, Piece, Widths
+from danlu.corpus.store import TokenStore
+from danlu.errors import InputError, RecipeError
+
+EOT = 0
+SEQUENCE = 256
+
+
+class Framed:
+    """A form with a token before and one behind, as BERT has it; nothing is made of an empty text."""
+
+    def __init__(self, room: int = SEQUENCE) -> None:
+        self.room = Widths(room)
+
+    def widths(self, body: Ints) -> Widths:
+        return Widths(np.where(body > 0, body + 2, 0))
+
+    def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
+        return self.widths(bodies)
+
+
+def example(piece: Piece, *, noise: np.random.Generator) -> Example:
+    tokens = np.concatenate([[1], piece.body, [2]])
+    return Example({"tokens": tokens}, {"words": tokens + noise.integers(5)})
+
+
+@pytest.fixture(scope="module")
+def store() -> TokenStore:
+    """Documents of many lengths; every token of a document is its number, from 3."""
+    lengths = np.clip(np.random.default_rng(3).lognormal(3.0, 1.2, 200).astype(int), 0, 900)
+    tokens = [EOT]
+    for number, length in enumerate(lengths.tolist(), 3):
+        tokens += [*[number] * length, EOT]
+    starts = np.cumsum([0, *(lengths + 1)])
+    return TokenStore(np.array(tokens, dtype="<u2"), starts, [{}] * 200, vocab_size=300, eot=EOT)
+
+
+def read(choice: Any, store: TokenStore, *, batch: int = 8, micro_batch: int = 4) -> Reader:
+    found: Reader = choice.read(store, Framed(), example, size=Size(batch, micro_batch), seed=7)
+    return found
+
+
+def seen(batches: list[Batch]) -> Counter[int]:
+    """How often each token was read, special ones and padding left out."""
+    counts: Counter[int] = Counter()
+    for batch in batches:
+        counts.update(batch.inputs["tokens"][batch.inputs["tokens"] > 2].tolist())
+    return counts
+
+
+@pytest.mark.parametrize("choice", [Packed(), Padded(), Bucketed()], ids=["packed", "padded", "bucketed"])
+def test_an_epoch_reads_every_token_once(choice: Any, store: TokenStore) -> None:
+    reader = read(choice, store, batch=4)
+    steps = round(reader.steps_per_epoch) if isinstance(choice, Bucketed) else None
+    if steps is None:
+        rows = range(reader.rows.per_epoch)
+        made = [piece.body for number in rows for piece in reader.rows[number]]
+        counts: Counter[int] = Counter(token for body in made for token in body.tolist())
+    else:
+        counts = seen([batch for step in range(steps) for batch in reader.batches(step)])
+    wanted = Counter(store.tokens.tolist())
+    del wanted[EOT]
+    assert counts == wanted
+
+
+@pytest.mark.parametrize("choice", [Packed(), Padded(), Bucketed()], ids=["packed", "padded", "bucketed"])
+def test_a_step_is_the_same_whatever_the_micro_batch(choice: Any, store: TokenStore) -> None:
+    for step in (0, 1, 5, 23):
+        whole, cut = (read(choice, store, micro_batch=m).batches(step) for m in (8, 1))
+        assert seen(whole) == seen(cut)
+        assert sum(b.counts["words"] for b in whole) == sum(b.counts["words"] for b in cut)
+        assert sum(b.tokens for b in whole) == sum(b.tokens for b in cut)
+        # And so is the noise, which is a row's own.
+        sums = [sum(int(b.targets["words"][b.targets["words"] >= 0].sum()) for b in each) for each in (whole, cut)]
+        assert sums[0] == sums[1]
+
+
+def test_packed_rows_are_nearly_full_and_padded_ones_are_not(store: TokenStore) -> None:
+    filled = {}
+    for choice in (Packed(), Padded()):
+        batches = [batch for step in range(5) for batch in read(choice, store).batches(step)]
+        filled[type(choice)] = sum(b.tokens for b in batches) / sum(b.inputs["tokens"].numel() for b in batches)
+    assert filled[Packed] > 0.95 and filled[Padded] < 0.5
+
+
+def test_bucketed_steps_hold_the_tokens_of_a_step_in_groups_of_like_length(store: TokenStore) -> None:
+    reader = read(Bucketed(), store)
+    steps = [reader.batches(step) for step in range(round(reader.steps_per_epoch))]
+    held = [sum(batch.tokens for batch in step) for step in steps]
+    assert all(8 * SEQUENCE - SEQUENCE <= tokens <= 8 * SEQUENCE + SEQUENCE for tokens in sorted(held)[1:])
+    for step in steps:
+        assert all(batch.inputs["tokens"].numel() <= 4 * SEQUENCE for batch in step)
+        widths = [batch.inputs["tokens"].shape[1] for batch in step]
+        assert widths == sorted(widths, reverse=True) and all(width % 64 == 0 for width in widths)
+    padded = sum(batch.inputs["tokens"].numel() for step in steps for batch in step)
+    assert sum(held) / padded > 0.4  # most documents are far shorter than 64
+    assert len({tuple(b.inputs["tokens"][0, 1].item() for b in step) for step in steps}) > 1
+
+
+@pytest.mark.parametrize("long", ["head", "tail"])
+def test_long_documents_can_lose_what_does_not_fit(long: Any, store: TokenStore) -> None:
+    rows = Packed(long=long).rows(store, Framed(), seed=1)
+    bodies = [piece.body for number in range(rows.per_epoch) for piece in rows[number]]
+    assert max(map(len, bodies)) == SEQUENCE - 2
+    assert len({int(body[0]) for body in bodies}) == len(bodies)  # one piece a document
+
+
+def test_what_cannot_be_is_refused(store: TokenStore) -> None:
+    with pytest.raises(
+        RecipeError, match=r"^pretrain\.rows\.overlap must be below 254, the tokens of a chunk; got 254$"
+    ):
+        Packed(overlap=254).cuts(store, Framed())
+    with pytest.raises(RecipeError, match=r"^pretrain\.sequence is too small: no text fits [^\n]*; got 2$"):
+        Packed().cuts(store, Framed(2))
+    with pytest.raises(RecipeError, match=r"^pretrain\.rows: stream is for objectives that read the text as it stands"):
+        Stream().rows(store, Framed(), seed=1)
+    empty = TokenStore(np.zeros(4, dtype="<u2"), np.arange(4), [{}] * 3, vocab_size=9, eot=EOT)
+    with pytest.raises(InputError, match="no document is long enough"):
+        Packed().cuts(empty, Framed())
+
+
+def test_nothing_of_a_row_is_seen_by_another(store: TokenStore) -> None:
+    """Document numbers are consecutive within a row and padding has none."""
+    for batch in read(Packed(), store).batches(0):
+        tokens, segments = batch.inputs["tokens"], batch.inputs["segments"]
+        for row, numbers in zip(tokens, segments, strict=True):
+            for number in numbers.unique().tolist():
+                inside = row[numbers == number]
+                if number < 0:
+                    assert not inside.any()
+                else:
+                    assert torch.equal(inside[1:-1], inside[1].expand(len(inside) - 2))
+                    assert inside[0] == 1 and inside[-1] == 2
+
+
+@pytest.mark.parametrize("choice", [Packed(), Padded(), Bucketed()], ids=["packed", "padded", "bucketed"])
+def test_every_epoch_has_noise_of_its_own(choice: Any, store: TokenStore) -> None:
+    reader = read(choice, store)
+    numbers = [group.numbers for epoch in (0, 1) for group in _epoch(reader, epoch)]
+    flat = [number for each in numbers for number in each]
+    assert len(set(flat)) == len(flat)  # the noise of a row hangs on its number
+
+
+def _epoch(reader: Reader, epoch: int) -> list[Any]:
+    steps = int(reader.steps_per_epoch)
+    return [group for step in range(epoch * steps, (epoch + 1) * steps) for group in reader.batches.groups(step)]
