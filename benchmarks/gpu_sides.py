@@ -114,7 +114,7 @@ def danlu(job: Job) -> Outcome:
     fit(
         training.model, training.made_ahead, settings.objective, training.optimizer,
         lambda step: settings.schedule.factor(step, steps=job.steps),
-        steps=job.steps, clip=settings.clip, backward=training.masters.backward, hooks=(note,),
+        steps=job.steps, clip=settings.clip, masters=training.masters, hooks=(note,),
     )  # fmt: skip
     peak = peak_bytes(job.device)  # before what follows, which is no part of it
     reads = [read_of(training.batches(step)) for step in range(1, job.steps)]

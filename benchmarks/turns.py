@@ -102,7 +102,7 @@ def train(settings: Pretrain, work: Work, *, seed: int) -> Outcome:
     fit(
         training.model, training.batches, settings.objective, training.optimizer,
         lambda step: settings.schedule.factor(step, steps=work.steps),
-        steps=work.steps, clip=settings.clip, backward=training.masters.backward, hooks=(note,),
+        steps=work.steps, clip=settings.clip, masters=training.masters, hooks=(note,),
     )  # fmt: skip
     return Outcome(
         [info.loss for info in infos], between(marks), [info.tokens for info in infos[1:]],

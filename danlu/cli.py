@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,6 +18,7 @@ from cyclopts import App, CycloptsError, Parameter
 from danlu import __version__
 from danlu.errors import DanluError, InputError, Interrupted
 from danlu.log import harmless, say
+from danlu.parallel.world import read_world, speaks
 from danlu.verify.commands import verify
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ WhereChanged = Annotated[
     Literal["restart", "go-on"] | None,
     Parameter(help="Begin a half-done training anew, or go on, where its settings or inputs changed; else refused."),
 ]
+SECONDS_TO_SPEAK = 5.0
+"""Of many processes with the same error one shows it; the others leave it so much time."""
 LONGEST_ERROR = 2000
 """Characters of an error that are shown."""
 
@@ -73,6 +77,9 @@ app = App(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (``sys.argv`` by default) and return its exit code."""
+    if "RANK" in os.environ or "SLURM_STEP_ID" in os.environ:
+        # Before torch is loaded: when a rank is lost, the connections of all others fail, and torch tells of each.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         app(None if arguments is None else list(arguments), exit_on_error=False, print_error=False)
         sys.stdout.flush()
@@ -93,7 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _leave(message: str, exit_code: int) -> int:
     line = " ".join(harmless(message).split())  # it may quote a file of anybody's
     shown = line if len(line) <= LONGEST_ERROR else line[:LONGEST_ERROR] + "…"
-    print(f"danlu: {shown}", file=sys.stderr)
+    if speaks(os.environ):
+        print(f"danlu: {shown}", file=sys.stderr, flush=True)
+    else:
+        time.sleep(SECONDS_TO_SPEAK)  # a launcher ends all processes when the first has failed
     return exit_code
 
 
@@ -104,6 +114,8 @@ def run(recipe: RecipeFile, /, *overrides: Override, changed: WhereChanged = Non
 
     loaded = _load(recipe, overrides)
     folder = _run_stages(loaded, list(loaded.sections), changed or "refuse")
+    if not speaks(os.environ):
+        return
     report = _write_report(folder, loaded)
     results.show(folder, loaded)
     say(f"report: {report}")
@@ -345,7 +357,21 @@ def _load(recipe: Path, overrides: Sequence[str]) -> Recipe:
 def _run_stages(recipe: Recipe, stages: Sequence[str], changed: Changed = "refuse") -> RunFolder:
     from danlu.runs import run_stages
 
-    return run_stages(recipe, stages, say, begin=lambda stage: say(f"{stage}: begins"), changed=changed)
+    def begin(stage: str) -> None:
+        say(f"{stage}: begins")
+
+    world = read_world(os.environ)
+    if world is None:
+        return run_stages(recipe, stages, say, begin=begin, changed=changed)
+    from danlu.parallel.watch import Watch
+    from danlu.train.launch import run_on_ranks
+    from danlu.train.settings import TrainSettings
+
+    meshes = [section.mesh for section in recipe.sections.values() if isinstance(section, TrainSettings)]
+    for mesh in meshes:
+        mesh.place(rank=world.rank, size=world.size)  # what does not fit is told before anything begins
+    watch = meshes[0].watch if meshes else Watch()
+    return run_on_ranks(world, recipe, stages, say, begin=begin, changed=changed, watch=watch)
 
 
 def _write_report(folder: RunFolder, recipe: Recipe) -> Path:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from danlu import events
 
@@ -170,6 +170,23 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
+
+
+class Metrics(Protocol):
+    """Where numbers go that are measured step by step."""
+
+    def write(self, step: int, **values: float | str) -> None: ...
+    def rewind(self, step: int) -> None: ...
+
+
+class NoLog:
+    """For processes whose numbers another one writes."""
+
+    def write(self, step: int, **values: float | str) -> None:
+        """Nothing."""
+
+    def rewind(self, step: int) -> None:
+        """Nothing."""
 
 
 class MetricsLog:

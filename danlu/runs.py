@@ -62,6 +62,8 @@ class Stage(Settings):
 
     neutral: ClassVar[tuple[str, ...]] = ()
     """Settings that change nothing in the result: with others a half-done stage goes on."""
+    unrecorded: ClassVar[tuple[str, ...]] = ()
+    """Settings of where it runs, which no output is told apart by: with others a stage that is done stays done."""
 
     def progress(self, out: Path) -> str | None:
         """What a half-done folder holds that would be lost by starting again, in words; None where nothing."""
@@ -111,7 +113,7 @@ class RunFolder:
         figures = {want: self.current(recipe, want) for want in stage.wants}
         return {
             "seed": recipe.seed,
-            "settings": plain(stage),
+            "settings": _recorded(stage),
             "inputs": {need: _digest((self.done(need) or {}).get("outputs")) for need in stage.needs},
             **({"figures": figures} if figures else {}),
         }
@@ -334,7 +336,7 @@ def _check_needs(folder: RunFolder, recipe: Recipe, name: str, *, fresh: Iterabl
     for need in _before(recipe, name):
         if need in known:
             continue
-        done, settings = folder.done(need), _as_json(plain(_stage(recipe, need)))
+        done, settings = folder.done(need), _as_json(_recorded(_stage(recipe, need)))
         remedy = f"run 'danlu {need}' first, or 'danlu run'"
         if done is None:
             raise InputError(f"{name} needs the output of {need}; {remedy}")
@@ -355,6 +357,11 @@ def _before(recipe: Recipe, name: str) -> list[str]:
             raise RecipeError(f"{name} needs the section {need!r}, which the recipe lacks")
         order += [earlier for earlier in [*_before(recipe, need), need] if earlier not in order]
     return order
+
+
+def _recorded(stage: Stage) -> dict[str, Any]:
+    """The settings that an output is made from."""
+    return {name: value for name, value in plain(stage).items() if name not in stage.unrecorded}
 
 
 def _stage(recipe: Recipe, name: str) -> Stage:

@@ -18,6 +18,7 @@ import transformers
 
 from danlu.cli import app, main
 from danlu.errors import DanluError
+from danlu.parallel.watch import LOST
 from danlu.recipe import load_recipe
 
 ROOT = Path(__file__).parent.parent
@@ -94,7 +95,7 @@ def test_the_exit_codes_are_all_there(page: Path) -> None:
     """0 and 1 are Python's own; 141 is what a shell tells of a process that SIGPIPE has ended."""
     (codes,) = ([row[0] for row in table[2:]] for table in tables(page) if table[2][0] == "0")
     signals = (signal.SIGINT, signal.SIGPIPE, signal.SIGTERM)
-    assert [int(code) for code in codes] == [0, 1, DanluError.exit_code, *(128 + number for number in signals)]
+    assert [int(code) for code in codes] == [0, 1, DanluError.exit_code, LOST, *(128 + number for number in signals)]
 
 
 def test_make_targets_exist() -> None:

@@ -18,16 +18,20 @@ from danlu.recipe import Choice
 class ClippingChoice(Protocol):
     """Settings of a limit on gradients."""
 
-    def clip(self, parameters: Iterable[Tensor]) -> Tensor:
-        """Change the gradients in place; the norm of all of them together, before that."""
+    def clip(self, parameters: Iterable[Tensor], norm: Tensor) -> None:
+        """Change the gradients in place.
+
+        Args:
+            norm: of all gradients together, those included that other processes have.
+        """
         ...
 
 
 class NoClipping(Choice):
     """Gradients as they are."""
 
-    def clip(self, parameters: Iterable[Tensor]) -> Tensor:
-        return _norm(_gradients(parameters))
+    def clip(self, parameters: Iterable[Tensor], norm: Tensor) -> None:
+        """Leave all as it is."""
 
 
 class ClipNorm(Choice):
@@ -36,12 +40,10 @@ class ClipNorm(Choice):
     limit: float = Field(default=1.0, gt=0)
     """The norm of all gradients together that is left as it is."""
 
-    def clip(self, parameters: Iterable[Tensor]) -> Tensor:
+    def clip(self, parameters: Iterable[Tensor], norm: Tensor) -> None:
         gradients = _gradients(parameters)
-        norm = _norm(gradients)
-        if norm > self.limit:
+        if gradients and norm > self.limit:
             torch._foreach_mul_(gradients, self.limit / (norm + 1e-6))
-        return norm
 
 
 class ClipValue(Choice):
@@ -50,12 +52,9 @@ class ClipValue(Choice):
     limit: float = Field(default=1.0, gt=0)
     """The size of an entry that is left as it is."""
 
-    def clip(self, parameters: Iterable[Tensor]) -> Tensor:
-        gradients = _gradients(parameters)
-        norm = _norm(gradients)
-        for gradient in gradients:
+    def clip(self, parameters: Iterable[Tensor], norm: Tensor) -> None:
+        for gradient in _gradients(parameters):
             gradient.clamp_(-self.limit, self.limit)
-        return norm
 
 
 class ClipAdaptive(Choice):
@@ -69,16 +68,20 @@ class ClipAdaptive(Choice):
     smallest: float = Field(default=1e-3, gt=0)
     """Units whose weights have a smaller norm are taken to have this one; else a unit of zeros could never learn."""
 
-    def clip(self, parameters: Iterable[Tensor]) -> Tensor:
-        parameters = [parameter for parameter in parameters if parameter.grad is not None]
-        norm = _norm(_gradients(parameters))
+    def clip(self, parameters: Iterable[Tensor], norm: Tensor) -> None:
         for parameter in parameters:
-            assert parameter.grad is not None
+            if parameter.grad is None:
+                continue
             limit_R1 = _unit_norm(parameter.detach()).clamp_min(self.smallest) * self.limit
             norm_R1 = _unit_norm(parameter.grad).clamp_min(torch.finfo(parameter.dtype).tiny)
             # One that is within its limit is multiplied by 1, which leaves every bit of it.
             parameter.grad.mul_((limit_R1 / norm_R1).clamp_max(1.0))
-        return norm
+
+
+def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
+    """The norm of all gradients together."""
+    norm: Tensor = torch.nn.utils.get_total_norm(_gradients(parameters), foreach=True)
+    return norm
 
 
 def _unit_norm(weight: Tensor) -> Tensor:
@@ -89,8 +92,3 @@ def _unit_norm(weight: Tensor) -> Tensor:
 
 def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
-
-
-def _norm(gradients: list[Tensor]) -> Tensor:
-    norm: Tensor = torch.nn.utils.get_total_norm(gradients, foreach=True)
-    return norm

@@ -20,8 +20,8 @@ import errno
 import json
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,10 @@ class TrainingState:
     """What else the next steps depend on, in plain JSON."""
     average: dict[str, Tensor] = field(default_factory=dict)
     """The running average of the weights, where there is one."""
+
+    def without_tensors(self) -> TrainingState:
+        """What ranks need that get their tensors from another."""
+        return replace(self, weights={}, optimizer={}, average={})
 
 
 def save_checkpoint(
@@ -161,7 +165,7 @@ def find_damage(path: Path) -> str | None:
 
 
 def check_fits(
-    state: TrainingState, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer, folder: Path
+    state: TrainingState, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, folder: Path
 ) -> None:
     """Refuse a state that is not one of these weights and this optimizer.
 

@@ -84,7 +84,11 @@ def drops(settings: Any) -> bool:
     return any(bool(value) if name in (*RATES, "drop_path") else drops(value) for name, value in named.items())
 
 
-def seed_step(seed: int, step: int) -> None:
-    """Have what a step draws follow from its number, so that a resumed training draws what an undisturbed one does."""
+def seed_step(seed: int, step: int, *, reader: int = 0) -> None:
+    """Have what a step draws follow from its number, so that a resumed training draws what an undisturbed one does.
+
+    Args:
+        reader: of the processes that do different micro-batches of the step.
+    """
     # The 3 keeps it apart from the sources of rows.
-    torch.manual_seed(int(np.random.SeedSequence([seed, step, 3]).generate_state(1, np.uint64)[0] >> 1))
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, 3, reader]).generate_state(1, np.uint64)[0] >> 1))

@@ -5,13 +5,14 @@ So that a checkpoint written by any number of ranks is read by any other.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from danlu.train.owners import OwnedMasters
+if TYPE_CHECKING:
+    from danlu.train.owners import OwnedMasters
 
 State = dict[int, dict[str, Any]]
 

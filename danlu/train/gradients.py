@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from danlu.corpus.batches import Batch
+from danlu.corpus.batches import Batch, StepBatches
+from danlu.errors import DanluError
 from danlu.log import say
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Lesson, total_loss
+from danlu.parallel.mesh import Place
 from danlu.train.memory import is_out_of_memory
+from danlu.train.precision import Masters
+
+SHORT = "ranks that are short of memory"
+"""Told along with the losses, none of which has such a name."""
+
+
+@dataclass(frozen=True)
+class OwnBatches:
+    """The micro-batches of a step that one of several processes does; those of others are not made at all."""
+
+    whole: StepBatches
+    place: Place
+
+    def __call__(self, step: int) -> list[Batch]:
+        """Those of ``step``; one that only keeps step with the others counts nothing."""
+        own = [(self.whole.make(group), counts) for group, counts in self.place.own(self.whole.groups(step))]
+        return [
+            batch if counts else replace(batch, counts=dict.fromkeys(batch.counts, 0), tokens=0)
+            for batch, counts in own
+        ]
 
 
 def count_targets(micro: Sequence[Batch]) -> dict[str, int]:
@@ -31,53 +53,78 @@ class Gradients:
     model: Transformer
     lesson: Lesson
     optimizer: torch.optim.Optimizer
-    backward: Callable[[Tensor], None]
+    masters: Masters
     halvings: int = 0
     """How often each micro-batch is cut in half, because memory was short once."""
 
     def add(self, micro: Sequence[Batch], counts: dict[str, int]) -> tuple[float, dict[str, float]]:
-        """The loss that is minimised, and each mean by its name.
+        """The loss that is minimised, and each mean by its name: of the whole step, of which ``micro`` is a part.
 
         A step that memory does not hold begins again with micro-batches of half the rows; the sum is the same.
 
         Raises:
             MemoryError, RuntimeError: single rows are too large.
+            DanluError: memory is short where ranks share the model, and so cannot begin again.
         """
         self._zero()
+        if not any(counts.values()):
+            return 0.0, {}  # nothing to learn, and no gradient
         while True:
-            try:
-                return self._add(_cut(micro, self.halvings), counts)
-            except (MemoryError, RuntimeError) as error:
-                rows = max(len(batch.inputs["tokens"]) for batch in micro)
-                if not is_out_of_memory(error) or rows <= 2**self.halvings:
-                    raise
+            sums = self._where_it_fits(micro, counts)
+            told = self.masters.sum({SHORT: 1} if sums is None else {SHORT: 0, **sums})
+            if not told.pop(SHORT):
+                break
             # Out of the handler, where the error still holds the tensors that are in the way.
             self._zero()
             self.halvings += 1
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            rows = -(-rows // 2**self.halvings)
+            rows = -(-max((len(batch.inputs["tokens"]) for batch in micro), default=1) // 2**self.halvings)
             say(f"memory is short: micro-batches are cut to {rows} rows; the step stays the same")
+        self.masters.collect()
+        totals = {name: torch.tensor(value, dtype=torch.float64) for name, value in told.items()}
+        loss = float(total_loss(self.lesson, totals, counts))
+        return loss, {name: value / max(1, counts[name]) for name, value in told.items()}
 
     def _zero(self) -> None:
         """Whatever a step that did not come to its end has left, in the model and in its masters."""
         self.model.zero_grad()
         self.optimizer.zero_grad()
+        self.masters.forget()
 
-    def _add(self, micro: Sequence[Batch], counts: dict[str, int]) -> tuple[float, dict[str, float]]:
+    def _where_it_fits(self, micro: Sequence[Batch], counts: dict[str, int]) -> dict[str, float] | None:
+        """The sum of each loss; None where memory is short and micro-batches can be cut."""
+        try:
+            return self._add(_cut(micro, self.halvings), counts)
+        except (MemoryError, RuntimeError) as error:
+            rows = max((len(batch.inputs["tokens"]) for batch in micro), default=1)
+            if not is_out_of_memory(error) or rows <= 2**self.halvings:
+                raise
+            if self.masters.place.shared:
+                raise DanluError(
+                    "memory is short, and ranks that share a model cannot cut micro-batches on the way: "
+                    f"lower pretrain.micro_batch, now {rows}"
+                ) from error
+            return None
+
+    def _add(self, micro: Sequence[Batch], counts: dict[str, int]) -> dict[str, float]:
         device = next(self.model.parameters()).device
         sums: dict[str, Tensor] = {}
         for batch in micro:
-            if not any(batch.counts.values()):
-                continue  # nothing to learn, and no gradient
+            learns = any(batch.counts.values())
+            if not learns and not self.masters.place.together:
+                continue
             losses = self.lesson.losses(self.model, batch.to(device))
-            self.backward(total_loss(self.lesson, losses, counts))
-            for name, value in losses.items():
+            total = total_loss(self.lesson, losses, counts)
+            self.masters.backward(total if learns else total * 0.0)
+            self.masters.ranks.tick()
+            for name, value in losses.items() if learns else ():
                 sums[name] = sums[name] + value.detach() if name in sums else value.detach()
-        if not sums:
-            return 0.0, {}
-        loss = float(total_loss(self.lesson, sums, counts))
-        return loss, {name: float(value) / max(1, counts[name]) for name, value in sums.items()}
+        return {name: float(value) for name, value in sums.items()}
+
+
+def _uncounted(batch: Batch) -> Batch:
+    return replace(batch, counts=dict.fromkeys(batch.counts, 0), tokens=0)
 
 
 def _cut(micro: Sequence[Batch], halvings: int) -> list[Batch]:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from danlu.errors import DanluError
 from danlu.log import say
+from danlu.parallel.joining import ALONE, Ranks
 from danlu.recipe import Settings
 
 LEAST = 20
@@ -125,13 +126,15 @@ def deviations(value: float, known: Iterable[float], *, least: float) -> float:
 
 
 @torch.no_grad()
-def check_finite(tensors: Iterable[Tensor], *, step: int) -> None:
+def check_finite(tensors: Iterable[Tensor], ranks: Ranks = ALONE, *, step: int) -> None:
     """Refuse weights or moments that one step has blown up: its loss was still right, the next one would not be.
+
+    All ranks call it, each with its own, and all come to the same verdict.
 
     Raises:
         DivergedError: a number is infinite or none.
     """
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+    if not all(ranks.all(all(bool(torch.isfinite(tensor).all()) for tensor in tensors))):
         raise DivergedError(f"weights are no longer finite after step {step}")
 
 

@@ -10,12 +10,12 @@ import os
 from collections.abc import Callable, Iterable
 
 from danlu.errors import RecipeError
+from danlu.parallel.joining import Ranks, joined
+from danlu.parallel.watch import Watch
+from danlu.parallel.world import World
 from danlu.recipe import Recipe
-from danlu.runs import Job, RunFolder, Stage, run_stages
-from danlu.train.joining import Ranks, joined
+from danlu.runs import Changed, Job, RunFolder, Stage, run_stages
 from danlu.train.settings import TrainSettings
-from danlu.train.watch import Watch
-from danlu.train.world import World
 
 
 def run_on_ranks(
@@ -25,6 +25,7 @@ def run_on_ranks(
     say: Callable[[str], None],
     *,
     begin: Callable[[str], None],
+    changed: Changed = "refuse",
     watch: Watch,
 ) -> RunFolder:
     """As :func:`danlu.runs.run_stages`, called by every rank of ``world``.
@@ -43,7 +44,7 @@ def run_on_ranks(
             begin(stage)
             team.told(stage)
 
-        run_stages(recipe, stages, say, begin=tell)
+        run_stages(recipe, stages, say, begin=tell, changed=changed)
         team.told("")
     return folder
 

@@ -116,9 +116,9 @@ def write_length(path: Path, length: Length, arithmetic: dict[str, str]) -> None
 
 def arithmetic(training: Training) -> dict[str, str]:
     """What decides the last bits of the weights, beside settings, data and seed."""
-    dtype = next(training.model.parameters()).dtype
     return {
-        "number type": str(dtype).removeprefix("torch."),
+        "number type": str(training.masters.dtype).removeprefix("torch."),
+        "processes": str(training.masters.place),
         "compilation": "on" if training.compiled else "off",
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,

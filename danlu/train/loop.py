@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
 from danlu.corpus.batches import Batch
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Lesson
 from danlu.optim.clipping import ClipNorm, ClippingChoice
 from danlu.train.gradients import Gradients, count_targets
+from danlu.train.precision import FloatMasters, Masters
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +57,24 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
     start: int = 0,
     before: Callable[[int], None] | None = None,
     clip: ClippingChoice = CLIP,
-    backward: Callable[[Tensor], None] = Tensor.backward,
+    masters: Masters | None = None,
     accept: Accept | None = None,
     hooks: Sequence[Hook] = (),
 ) -> None:
     """Train ``model`` from step ``start`` to ``steps``.
 
     Args:
-        batches: the micro-batches of a step; pure, so a step number is all that resuming needs.
+        batches: this process's micro-batches of a step; pure, so a step number is all that resuming needs.
         lr: the schedule's factor of a step; each parameter group multiplies it by its ``lr_scale``.
         before: called with the number of each step before it is done.
         clip: what is done to large gradients.
-        backward: adds the gradient of a loss to the weights'; float16 scales it first.
+        masters: what the optimizer works on, and how that of many processes comes together; by default the weights.
         accept: says which steps are taken; all are where it is None.
         hooks: called in order after every step.
     """
-    gradients = Gradients(model, lesson, optimizer, backward)
+    masters = masters or FloatMasters(model, torch.float32)
+    gradients = Gradients(model, lesson, optimizer, masters)
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     model.train()
     for step in range(start, steps):
         if before is not None:
@@ -81,14 +83,16 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
         for group in optimizer.param_groups:
             group["lr"] = factor * group["lr_scale"]
         micro = batches(step)
-        counts = count_targets(micro)  # before backward: the same whatever the micro-batches
+        counts = masters.sum(count_targets(micro))  # before backward: the same whatever the micro-batches
         loss, losses = gradients.add(micro, counts)
-        norm = float(clip.clip(weight for group in optimizer.param_groups for weight in group["params"]))
-        taken = accept is None or accept(step, loss, norm)
+        norm = masters.norm(weights)
+        clip.clip(weights, norm)
+        taken = accept is None or accept(step, loss, float(norm))
         if taken:
             optimizer.step()
         optimizer.zero_grad()
-        tokens = sum(batch.tokens for batch in micro)
-        info = StepInfo(step + 1, loss, norm, factor, sum(counts.values()), tokens, losses, skipped=not taken)
+        tokens = masters.sum({"tokens": sum(batch.tokens for batch in micro)})["tokens"]
+        info = StepInfo(step + 1, loss, float(norm), factor, sum(counts.values()), tokens, losses, skipped=not taken)
         for hook in hooks:
             hook(info)
+        masters.ranks.step()

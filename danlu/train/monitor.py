@@ -14,7 +14,7 @@ from torch import Tensor
 
 from danlu.corpus.batches import Batch, Group, MakeExample, make_batch
 from danlu.corpus.reading import Sample
-from danlu.log import MetricsLog, Progress, say
+from danlu.log import Metrics, Progress, say
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Lesson, total_loss
 from danlu.train.history import History
@@ -28,7 +28,7 @@ HELDOUT_TOKENS = 8192
 class Monitor:
     """Writes a line of metrics after every step and shows the progress."""
 
-    metrics: MetricsLog
+    metrics: Metrics
     bar: Progress
     heldout: Callable[[], Measured]
     heldout_steps: frozenset[int]

@@ -7,8 +7,10 @@ After the last micro-batch gradients are summed into their owners; after the opt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -16,10 +18,12 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from danlu.nn.transformer import Transformer
-from danlu.train.joining import Ranks
-from danlu.train.layout import lay_out, owners
-from danlu.train.mesh import Place
-from danlu.train.precision import hand_over
+from danlu.optim.clipping import gradient_norm
+from danlu.parallel.joining import Number, Ranks
+from danlu.parallel.layout import lay_out, owners
+from danlu.parallel.mesh import Place
+from danlu.train import gathered
+from danlu.train.precision import OBJECTIVE, LossScale, hand_over
 
 AT_ONCE = 2**25
 """Numbers that are sent together: weights up to this many make one message, a larger one makes its own."""
@@ -34,15 +38,21 @@ class OwnedMasters:
     Args:
         model: float32, whole, and the same on all ranks; it is cut to this rank's part of it.
         dtype: what it computes in from then on.
+        modules: the objective's own, as in :class:`FloatMasters`; whole on every rank.
     """
 
-    def __init__(self, model: Transformer, dtype: torch.dtype, ranks: Ranks, place: Place) -> None:
-        self.ranks, self.place = ranks, place
-        self.owners = owners(model.named_parameters(), ranks.size)
+    def __init__(
+        self, model: Transformer, dtype: torch.dtype, ranks: Ranks, place: Place, modules: nn.Module | None = None
+    ) -> None:
+        self.ranks, self.place, self.dtype = ranks, place, dtype
+        self.scale: LossScale | None = None
+        beside = {} if modules is None else {f"{OBJECTIVE}{name}": each for name, each in modules.named_parameters()}
+        whole = {**dict(model.named_parameters()), **beside}
+        self.owners = owners(whole.items(), ranks.size)
         divided = place.shard_size * place.tensor_size > 1
         narrow = dtype != torch.float32 and place.shard_size == 1
         self.named: dict[str, nn.Parameter] = {}
-        for name, weight in model.named_parameters():
+        for name, weight in whole.items():
             if not self._mine(name):
                 self.named[name] = _weightless(weight)
             elif divided or narrow:
@@ -50,7 +60,7 @@ class OwnedMasters:
             else:
                 self.named[name] = weight
         self.layout = lay_out(model, dtype, ranks, place)
-        self.weights = dict(model.named_parameters())
+        self.weights = {**dict(model.named_parameters()), **beside}
         self.sums = self.weights
         """What each rank's own gradients gather in."""
         if narrow:
@@ -60,6 +70,26 @@ class OwnedMasters:
                 if weight.requires_grad:
                     hook = partial(hand_over, self.sums[name])
                     weight.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
+
+    @property
+    def own(self) -> dict[str, nn.Parameter]:
+        """The masters of this rank."""
+        return {name: master for name, master in self.named.items() if self._mine(name)}
+
+    def sum(self, values: Mapping[str, Number]) -> dict[str, Number]:
+        return self.ranks.sum(self.place.once(values))
+
+    def norm(self, weights: Iterable[Tensor]) -> Tensor:
+        own = gradient_norm(weights)
+        squares = self.ranks.sum({"squares": float(own) ** 2})["squares"]
+        return torch.tensor(math.sqrt(squares) if squares >= 0 else squares, dtype=own.dtype, device=own.device)
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def forget(self) -> None:
+        for weight in (*self.sums.values(), *self.named.values()):
+            weight.grad = None
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Have all ranks' weights follow after every step of ``optimizer``."""
@@ -115,6 +145,7 @@ class OwnedMasters:
         for owner in range(self.ranks.size):
             for names in self._messages(name for name, its in self.owners.items() if its == owner):
                 self._send_out(names, owner)
+        self.layout.let_go()
 
     def _send_out(self, names: Sequence[str], owner: int) -> None:
         """Broadcast the owner's weights; every rank takes its part of them."""
@@ -149,16 +180,40 @@ class OwnedMasters:
 
     def state(self) -> dict[str, Tensor]:
         """The float32 weights by name, on rank 0; nothing on others. All ranks call it."""
+        return self.gathered({name: master.detach() for name, master in self.own.items()})
+
+    def gathered(self, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
         self.ranks.arrive()
         found: dict[str, Tensor] = {}
         for name, master in self.named.items():
-            tensor = self.pass_on(master.detach(), self.owners[name])
+            tensor = self.pass_on(own.get(name, master.detach()), self.owners[name])
             if tensor is not None:
                 found[name] = tensor
         return found
 
+    def owned(self, whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        self.ranks.arrive()
+        mine: dict[str, Tensor] = {}
+        for name, master in self.named.items():
+            owner = self.owners[name]
+            if self.ranks.first and owner != 0:
+                dist.send(whole[name].to("cpu", master.dtype).contiguous(), owner)
+            elif self._mine(name):
+                mine[name] = whole[name] if self.ranks.first else torch.empty(master.shape, dtype=master.dtype)
+                if not self.ranks.first:
+                    dist.recv(mine[name], 0)
+        return mine
+
+    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """The ``state_dict`` of all owners together, on rank 0; nothing on others. All ranks call it."""
+        return gathered.optimizer_state(optimizer, self)
+
+    def load_optimizer(self, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+        """Give every owner its part of the ``state_dict`` that rank 0 has. All ranks call it."""
+        gathered.load_optimizer_state(optimizer, self, state)
+
     @torch.no_grad()
-    def load(self, state: dict[str, Tensor]) -> None:
+    def load(self, state: Mapping[str, Tensor]) -> None:
         """Take over the weights that rank 0 has. All ranks call it, others with an empty table."""
         self.ranks.arrive()
         for name, master in self.named.items():
@@ -169,6 +224,7 @@ class OwnedMasters:
             if self._mine(name):
                 master.copy_(whole)
             self._take(name, whole.to(self.weights[name].device))
+        self.layout.let_go()
 
     def pass_on(self, tensor: Tensor, owner: int) -> Tensor | None:
         """The owner's ``tensor`` on rank 0's processor; None on all others, which only need one of its shape."""

@@ -24,6 +24,7 @@ from danlu.log import duration, say, short
 from danlu.machine import peak_memory_bytes
 from danlu.nn.config import TransformerConfig
 from danlu.nn.transformer import Transformer
+from danlu.parallel.mesh import Mesh
 from danlu.recipe import Recipe
 from danlu.text.clean import Clean
 from danlu.text.document import Document
@@ -243,7 +244,8 @@ def training_on(settings: Pretrain, sample: Sample, seed: int) -> Training:
     """What the run will begin with, but for the text, of which this is a sample."""
     vocabulary = Vocabulary.of(Tokenizer.load(sample.folder))
     store = TokenStore.open(sample.folder / "train")
-    return set_up(settings, store, vocabulary=vocabulary, seed=seed, share=sample.share)
+    alone = settings.model_copy(update={"mesh": Mesh()})  # however many will share it
+    return set_up(alone, store, vocabulary=vocabulary, seed=seed, share=sample.share)
 
 
 def _fill_cache(settings: Pretrain, sample: Sample, seed: int) -> None:

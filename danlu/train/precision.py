@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from danlu.optim.clipping import gradient_norm
+from danlu.parallel.joining import ALONE, Number, Ranks
+from danlu.parallel.mesh import Place
 
 OBJECTIVE = "objective."
 """Before the names of what is trained along with the model and is no part of it."""
@@ -44,6 +49,58 @@ class LossScale:
         self.value, self.steps = float(state["value"]), int(state["steps"])
 
 
+class Masters(Protocol):
+    """The float32 weights that an optimizer works on, and what processes tell each other of them in a step."""
+
+    dtype: torch.dtype
+    """What the model computes in."""
+    named: dict[str, nn.Parameter]
+    scale: LossScale | None
+    """Of float16."""
+
+    @property
+    def ranks(self) -> Ranks: ...
+    @property
+    def own(self) -> Mapping[str, nn.Parameter]:
+        """Those whose optimizer state is in this process."""
+        ...
+
+    @property
+    def place(self) -> Place: ...
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None: ...
+    def backward(self, loss: Tensor) -> None: ...
+    def publish(self) -> None: ...
+    def collect(self) -> None:
+        """Have the owners' gradients be those of all micro-batches of a step, whoever did them."""
+        ...
+
+    def forget(self) -> None:
+        """Drop gradients that are not collected yet."""
+        ...
+
+    def sum(self, values: Mapping[str, Number]) -> dict[str, Number]:
+        """What all micro-batches of a step give together, name by name, of what those of this process gave."""
+        ...
+
+    def norm(self, weights: Iterable[Tensor]) -> Tensor:
+        """Of all gradients together, of which ``weights`` have this process's."""
+        ...
+
+    def gathered(self, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All that the processes' ``own`` tables have, on rank 0; nothing on others."""
+        ...
+
+    def owned(self, whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """This process's part of the table that rank 0 has."""
+        ...
+
+    def state(self) -> dict[str, Tensor]: ...
+    def load(self, state: Mapping[str, Tensor]) -> None: ...
+    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]: ...
+    def load_optimizer(self, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None: ...
+
+
 class FloatMasters:
     """The parameters that an optimizer works on, in float32 whatever the model computes in.
 
@@ -57,9 +114,13 @@ class FloatMasters:
             (Ren et al. 2021, arXiv:2101.06840).
     """
 
+    ranks: ClassVar[Ranks] = ALONE
+    place: ClassVar[Place] = Place(0)
+
     def __init__(
         self, model: nn.Module, dtype: torch.dtype, *, modules: nn.Module | None = None, offload: bool = False
     ) -> None:
+        self.dtype = dtype
         self.weights = dict(model.named_parameters())
         if modules is not None:
             self.weights |= {f"{OBJECTIVE}{name}": weight for name, weight in modules.named_parameters()}
@@ -84,6 +145,28 @@ class FloatMasters:
         """Add the gradient of ``loss`` to that of the masters."""
         (loss if self.scale is None else loss * self.scale.value).backward()  # type: ignore[no-untyped-call]
 
+    @property
+    def own(self) -> dict[str, nn.Parameter]:
+        return self.named
+
+    def collect(self) -> None:
+        """Nothing: each gradient is where it belongs as soon as it is made."""
+
+    def forget(self) -> None:
+        """Nothing that is not the model's or the optimizer's."""
+
+    def sum(self, values: Mapping[str, Number]) -> dict[str, Number]:
+        return dict(values)
+
+    def norm(self, weights: Iterable[Tensor]) -> Tensor:
+        return gradient_norm(weights)
+
+    def gathered(self, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict(own)
+
+    def owned(self, whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict(whole)
+
     @torch.no_grad()
     def publish(self) -> None:
         """Copy the masters into the model."""
@@ -94,11 +177,19 @@ class FloatMasters:
         return {name: master.detach() for name, master in self.named.items()}
 
     @torch.no_grad()
-    def load(self, state: dict[str, Tensor]) -> None:
+    def load(self, state: Mapping[str, Tensor]) -> None:
         """Take over weights of the same names and shapes, in the masters and in the model."""
         for name, master in self.named.items():
             master.copy_(state[name])
         self.publish()
+
+    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """Its ``state_dict``."""
+        return optimizer.state_dict()
+
+    def load_optimizer(self, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+        """Have ``optimizer`` go on from a ``state_dict``."""
+        optimizer.load_state_dict(state)
 
 
 def hand_over(master: nn.Parameter, weight: Any, *, scale: LossScale | None = None) -> None:

@@ -32,6 +32,7 @@ class Pretrain(TrainSettings, Stage):
     resumable: ClassVar[bool] = True
     # A raised budget is not among them: the schedule stretches with it, and so do the steps already done.
     neutral: ClassVar[tuple[str, ...]] = ("save", "evaluations")
+    unrecorded: ClassVar[tuple[str, ...]] = ("mesh",)
 
     def progress(self, out: Path) -> str | None:
         found = checkpoints(out / "checkpoints")
@@ -48,7 +49,8 @@ class Pretrain(TrainSettings, Stage):
             return self._run(job, training)
 
     def _run(self, job: Job, training: Training) -> Figures:
-        say(f"precision {training.precision}; {training.compilation}")
+        ranks = training.masters.ranks
+        say(f"precision {training.precision}; {training.compilation}{_shared(self, training)}")
         store = TokenStore.open(job.inputs["pack"] / "heldout")
         heldout = heldout_of(self, training, store, seed=job.seed)
         length = self._length(job, training, lambda: heldout.loss(training.model))
@@ -58,17 +60,20 @@ class Pretrain(TrainSettings, Stage):
         training = restart(training, self, seed=job.seed)  # the timed steps have spoilt the weights
         run = Run(self, training, heldout, length, job.out, job.inputs["tokenizer"], job.seed)
         done = run.train()
-        model = as_model(training.masters.state(), training.model.config)
-        save_model(model, job.out / "model", tokenizer=job.inputs["tokenizer"])
+        with ranks.alone("saves the model"):
+            weights = training.masters.state()
+            if ranks.first:
+                model = as_model(weights, training.model.config)
+                save_model(model, job.out / "model", tokenizer=job.inputs["tokenizer"])
         return {**self._figures(training, done), **run.outcome()}
 
     def _length(self, job: Job, training: Training, heldout: Callable[[], float]) -> Length:
         """How many steps there are, from ``plan.json`` where the run has begun before."""
-        path = job.out / PLAN
-        length = read_length(path)
+        path, ranks = job.out / PLAN, training.masters.ranks
+        length = ranks.from_first(read_length(path))
         if self.budget.minutes is None and length is not None and length.begun_with != self._steps_at_most(training):
             length = None  # the budget is another one, and a changed training is to go on
-        if length is None and self.budget.minutes is not None and checkpoints(job.out / "checkpoints"):
+        if length is None and self.budget.minutes is not None and ranks.first and checkpoints(job.out / "checkpoints"):
             raise CheckpointError(
                 f"{path} is missing or damaged, and only it says how many steps there are; "
                 f"delete {job.out} to train from the start"
@@ -79,8 +84,9 @@ class Pretrain(TrainSettings, Stage):
             if different := what_differs(path, arithmetic(training)):
                 say(f"this run began with {different}: the last bits of its weights will differ from then on")
         if length is None:
-            length = self._first_length(training, heldout)
-        write_length(path, length, arithmetic(training))
+            length = ranks.from_first(self._first_length(training, heldout))
+        if ranks.first:
+            write_length(path, length, arithmetic(training))
         return length
 
     def _first_length(self, training: Training, heldout: Callable[[], float]) -> Length:
@@ -90,7 +96,8 @@ class Pretrain(TrainSettings, Stage):
             return Length(at_most, settled=True)
         timed = probe(training, say)
         started = time.perf_counter()
-        heldout()
+        with training.masters.ranks.alone("measures"):
+            heldout()
         measuring = self.evaluations * (time.perf_counter() - started)
         say(f"first step {timed.first_step_seconds:.1f} s, then {timed.seconds_per_step * 1e3:.0f} ms a step")
         steps = self.budget.steps_in(timed.seconds_per_step, spent=timed.seconds + measuring)
@@ -104,7 +111,7 @@ class Pretrain(TrainSettings, Stage):
 
     def _figures(self, training: Training, done: Monitor) -> Figures:
         return {
-            "parameters": sum(weight.numel() for weight in training.model.parameters()),
+            "parameters": sum(weight.numel() for weight in training.masters.named.values()),
             "steps": done.step,
             "tokens": done.tokens,
             "epochs": round(done.step / training.steps_per_epoch, 3),
@@ -114,6 +121,16 @@ class Pretrain(TrainSettings, Stage):
             "precision": training.precision,
             "compilation": training.compilation,
         }
+
+
+def _shared(settings: TrainSettings, training: Training) -> str:
+    """How processes share the training, in words; nothing for one."""
+    place = training.masters.place
+    if place.size == 1:
+        return ""
+    micro_batches = -(-settings.batch // training.micro_batch)
+    idle = f", with only {micro_batches} micro-batches a step" if micro_batches < place.readers else ""
+    return f"; {place.size} processes: {place}{idle}"
 
 
 def heldout_of(settings: TrainSettings, training: Training, store: TokenStore, *, seed: int) -> Heldout:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
+from danlu.errors import DanluError
 from danlu.nn.speed import first_line, from_compiler
 from danlu.train.compiling import without_compilation
 from danlu.train.loop import StepInfo, fit
@@ -45,7 +46,10 @@ def probe(training: Training, say: Callable[[str], None]) -> Probe:
         marks.append(time.perf_counter())
 
     step = 1
-    while len(marks) <= PROBE_STEPS or (marks[-1] - marks[0] < PROBE_SECONDS and len(marks) < MOST_STEPS):
+    ranks = training.masters.ranks
+    while ranks.from_first(
+        len(marks) <= PROBE_STEPS or (marks[-1] - marks[0] < PROBE_SECONDS and len(marks) < MOST_STEPS)
+    ):
         _run(training, step, mark)
         step += 1
     seconds = [after - before for before, after in pairwise(marks)]
@@ -59,6 +63,9 @@ def warm_up(training: Training, say: Callable[[str], None]) -> None:
     except Exception as error:
         if not from_compiler(error):
             raise
+        if training.masters.ranks.size > 1:  # the others are amid the step
+            problem = f"torch.compile failed: {first_line(error)}; set pretrain.compile to off"
+            raise DanluError(problem) from error
         without_compilation(training.model)
         training.compiling.on = False
         training.compiling.why = f"no compilation: torch.compile failed: {first_line(error)}"
@@ -68,4 +75,7 @@ def warm_up(training: Training, say: Callable[[str], None]) -> None:
 
 def _run(training: Training, step: int, *hooks: Callable[[StepInfo], None]) -> None:
     model, batches, optimizer = training.model, training.made_ahead, training.optimizer
-    fit(model, batches, training.lesson, optimizer, lambda _: 1e-3, steps=step + 1, start=step, hooks=hooks)
+    fit(
+        model, batches, training.lesson, optimizer, lambda _: 1e-3, steps=step + 1, start=step,
+        masters=training.masters, hooks=hooks,
+    )  # fmt: skip

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from torch import Tensor
-
 from danlu.errors import CheckpointError
-from danlu.log import MetricsLog, Progress, progress, read_metrics, say
-from danlu.train.checkpoint import check_fits, checkpoint_step, checkpoints, load_newest
+from danlu.log import Metrics, MetricsLog, NoLog, Progress, progress, read_metrics, say
+from danlu.parallel.joining import Ranks
+from danlu.train.checkpoint import TrainingState, check_fits, checkpoint_step, checkpoints, load_newest
 from danlu.train.dropout import seed_step
 from danlu.train.guard import DivergedError, given_up
 from danlu.train.length import Length, arithmetic, write_length
@@ -36,7 +35,7 @@ class Run:
     out: Path
     tokenizer: Path
     seed: int
-    _metrics: MetricsLog = field(init=False)
+    _metrics: Metrics = field(init=False)
 
     def train(self) -> Monitor:
         """To the end.
@@ -46,7 +45,7 @@ class Run:
             OutputError: the last checkpoint could not be saved.
             Interrupted: a signal asked to stop; the work is saved.
         """
-        self._metrics = MetricsLog(self.out)
+        self._metrics = MetricsLog(self.out) if self._ranks.first else NoLog()
         with (
             watch_for_stop() as stop,
             progress("pretrain", self.length.steps, "steps") as bar,
@@ -70,6 +69,10 @@ class Run:
             found["setbacks"] = history.setbacks
         return found
 
+    @property
+    def _ranks(self) -> Ranks:
+        return self.training.masters.ranks
+
     def _attempt(self, saver: Saver, bar: Progress) -> Monitor:
         start, best = self._take_up(), self._best_weights()
         saver.saved = start
@@ -86,7 +89,7 @@ class Run:
         if best is not None and (weights := best.best()) is not None:
             self.training.masters.load(weights)
         elif self.training.average is not None:
-            self.training.masters.load(self.training.average.state().weights)
+            self.training.masters.load(self.training.averaged())
         return monitor
 
     def _to_the_end(self, start: int, monitor: Monitor, hooks: Sequence[Hook]) -> None:
@@ -97,7 +100,7 @@ class Run:
             self._fit(start, mark, hooks)
             # Metrics may be lost with a crash: then only the steps of this process have a time.
             timed = mark if timed_before or not begun else mark - begun
-            pace = monitor.seconds / timed if timed else None
+            pace = self._ranks.from_first(monitor.seconds / timed if timed else None)
             self._keep_length(self.length.correct(self.settings.budget, pace=pace, at_most=self._steps_at_most()))
             say(f"step {mark:,}: with the pace so far there will be {self.length.steps:,} steps")
             start = mark
@@ -114,26 +117,27 @@ class Run:
             return lowered * self.settings.schedule.factor(step, steps=steps, heldout=history.heldout)
 
         def before(step: int) -> None:
-            seed_step(self.seed, step)
+            seed_step(self.seed, step, reader=training.masters.place.reader)
             if self.settings.dropout_schedule is not None:
                 steps = self.length.schedule_steps(step)
                 training.dropout.scale(self.settings.dropout_schedule.share(step, steps=steps))
 
         fit(
             training.model, training.made_ahead, training.lesson, training.optimizer, factor,
-            steps=end, start=start, before=before, clip=self.settings.clip, backward=training.masters.backward,
+            steps=end, start=start, before=before, clip=self.settings.clip, masters=training.masters,
             accept=training.accept, hooks=hooks,
         )  # fmt: skip
 
     def _take_up(self) -> int:
         """Load the newest checkpoint; the step that it stands at, 0 where there is none."""
         folder = self.out / "checkpoints"
-        state = load_newest(folder, say)
-        if state is None:
-            first_weights(self.training, self.settings, seed=self.seed)
-        else:
-            check_fits(state, self.training.masters.state(), self.training.optimizer, folder)
-            self.training.restore(state)
+        with self._ranks.alone("reads a checkpoint"):
+            state = self._newest(folder)
+            if state is None:
+                first_weights(self.training, self.settings, seed=self.seed)
+            else:
+                self.training.restore(state)
+        if state is not None:
             say(f"going on after step {state.step}")
         step = 0 if state is None else state.step
         if step > self.length.steps:
@@ -142,6 +146,16 @@ class Run:
         history.setbacks = max(history.setbacks, self.length.setbacks)
         self._metrics.rewind(step)
         return step
+
+    def _newest(self, folder: Path) -> TrainingState | None:
+        """What rank 0 finds on the disk; others have it without its tensors."""
+        ranks, state = self._ranks, None
+        if ranks.first:
+            state = load_newest(folder, say)
+            if state is not None:
+                check_fits(state, self.training.masters.named, self.training.optimizer, folder)
+        told = ranks.from_first(state if state is None or ranks.size == 1 else state.without_tensors())
+        return state if ranks.first else told
 
     def _set_back(self, diverged: DivergedError) -> None:
         """Have the next attempt go on with a lower learning rate.
@@ -157,7 +171,7 @@ class Run:
         say(f"{diverged}; going back, with {known.lr_factor**history.setbacks:g} of the learning rate")
 
     def _monitor(self, start: int, bar: Progress) -> Monitor:
-        lines = read_metrics(self.out) or [{"step": 0}]
+        lines = (read_metrics(self.out) if self._ranks.first else []) or [{"step": 0}]
         return Monitor(
             self._metrics, bar, self._heldout_loss(), self.length.heldout_steps(self.settings.evaluations),
             history=self.training.history, seconds=lines[-1].get("seconds", 0.0) if lines[-1]["step"] == start else 0.0,
@@ -178,26 +192,29 @@ class Run:
             with training.average.swapped_in(training.masters.publish):
                 return self.heldout.measure(training.model)
 
-        return loss
+        def alike() -> Measured:
+            with self._ranks.alone("measures"):
+                return self._ranks.from_first(loss())
+
+        return alike
 
     def _best_weights(self) -> BestWeights | None:
         settings, training = self.settings.early_stopping, self.training
         if settings is None:
             return None
 
-        def weights() -> dict[str, Tensor]:
-            return training.masters.state() if training.average is None else training.average.state().weights
-
         def steps() -> list[int]:
             return [checkpoint_step(path) for path in checkpoints(self.out / "checkpoints")]
 
         return BestWeights(
-            settings, training.history, self.out / "best", weights, training.model.config, self.tokenizer, steps
-        )
+            settings, training.history, self.out / "best", training.averaged, training.model.config, self.tokenizer,
+            steps, self._ranks,
+        )  # fmt: skip
 
     def _keep_length(self, length: Length) -> None:
         self.length = length
-        write_length(self.out / PLAN, length, arithmetic(self.training))
+        if self._ranks.first:
+            write_length(self.out / PLAN, length, arithmetic(self.training))
 
     def _steps_at_most(self) -> int | None:
         return self.settings.budget.steps_at_most(

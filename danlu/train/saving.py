@@ -2,7 +2,8 @@
 
 A :class:`Saver` is a hook. It hands each checkpoint to a :class:`Writer`, which writes it at once or,
 in the background, from a copy in memory while training goes on. Either way one is written at a time,
-the last one is waited for, and a disk that refuses is told as a warning until the last one.
+the last one is waited for, and a disk that refuses is told as a warning until the last one. Of many processes rank 0
+writes; all decide alike.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from danlu.errors import Interrupted, OutputError
 from danlu.log import say
+from danlu.parallel.joining import Ranks
 from danlu.train.checkpoint import TrainingState, save_checkpoint
 from danlu.train.loop import StepInfo
 from danlu.train.settings import Saves
@@ -93,14 +95,18 @@ class Saver:
     """The step that the writer was given."""
     _last: float = field(default_factory=time.perf_counter)
 
+    @property
+    def ranks(self) -> Ranks:
+        return self.training.masters.ranks
+
     def __call__(self, info: StepInfo) -> None:
         if not self.writer.busy:
             self.wait()
         if info.skipped:
             return
-        asked, steps, minutes = self.stop.signal, self.settings.steps, self.settings.minutes
+        steps, minutes = self.settings.steps, self.settings.minutes
         by_steps = steps is not None and info.step % steps == 0
-        by_time = minutes is not None and time.perf_counter() - self._last > minutes * 60
+        asked, by_time = self._asked(minutes is not None and time.perf_counter() - self._last > minutes * 60)
         if asked:
             self.wait()
             self._save(info.step)
@@ -121,19 +127,25 @@ class Saver:
             Interrupted: the process was asked to stop meanwhile.
         """
         self.wait()
-        if self.saved != step:
+        if self.ranks.from_first(self.saved) != step:
             try:
                 self._save(step)
             except OutputError as error:
                 problem = f"the last checkpoint could not be saved ({error}); make room and run again"
                 raise OutputError(problem) from error
-        if self.stop:
-            raise self._interrupted(step, self.stop.signal)
+        asked, _ = self._asked()
+        if asked:
+            raise self._interrupted(step, asked)
 
     def wait(self) -> None:
         """Take note of what the writer has done, once it has."""
-        with self._told_where_refused(self._begun):
+        with self._told_where_refused(self._begun), self.ranks.alone("saves"):
             self.writer.wait()
+
+    def _asked(self, by_time: bool = False) -> tuple[int, bool]:
+        """The signal that has asked any process to stop, 0 for none; and whether rank 0's clock asks for it."""
+        told = self.ranks.all((self.stop.signal, by_time))
+        return max(signal for signal, _ in told), told[0][1]
 
     @contextmanager
     def _told_where_refused(self, step: int) -> Iterator[None]:
@@ -144,12 +156,24 @@ class Saver:
 
     def _begin(self, step: int) -> None:
         """Have this step written while the next ones are done."""
-        state = copied(self._state(step))
+        with self.ranks.alone("saves"):
+            state = copied(self._state(step))
         self._begun = step
-        self.writer.start(lambda: self._write(state))
+        if self.ranks.first:
+            self.writer.start(lambda: self._write(state))
 
     def _save(self, step: int) -> None:
-        self._write(self._state(step))
+        """Rank 0 writes, and all hear how it went."""
+        with self.ranks.alone("saves"):
+            state, refused = self._state(step), None
+            if self.ranks.first:
+                try:
+                    self._write(state)
+                except OutputError as error:
+                    refused = error
+            problem = self.ranks.from_first(None if refused is None else str(refused))
+        if problem is not None:
+            raise OutputError(problem) from refused
 
     def _state(self, step: int) -> TrainingState:
         return self.training.state(step)

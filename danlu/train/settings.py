@@ -18,6 +18,7 @@ from danlu.optim.ema import Averaging
 from danlu.optim.muon import Muon
 from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
 from danlu.optim.schedules import WarmupStableDecay
+from danlu.parallel.mesh import Mesh
 from danlu.recipe import OneOf, Settings
 from danlu.train.budget import Budget
 from danlu.train.dropout import DropoutScheduleChoice, drops
@@ -98,6 +99,8 @@ class TrainSettings(Settings):
     """Whether ``torch.compile`` makes the blocks faster; auto leaves it out where it would not pay."""
     save: Saves = Saves()
     """When a checkpoint is saved; a killed run goes on from the last."""
+    mesh: Mesh = Mesh()
+    """How the processes that a launcher has started share the training; the result is the same."""
     evaluations: int = Field(default=10, ge=0)
     """How many times the held-out loss is measured on the way."""
 

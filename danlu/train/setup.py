@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from danlu.corpus.batches import Batch, MakeExample, StepBatches
+from danlu.corpus.batches import Batch, MakeExample
 from danlu.corpus.reading import Size
 from danlu.corpus.store import TokenStore
+from danlu.errors import RecipeError
 from danlu.nn.float8 import multiply_in_float8
 from danlu.nn.heap import keep_freed_memory
 from danlu.nn.hf.folder import find_family
@@ -22,15 +23,19 @@ from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Lesson, Shape
 from danlu.optim.depth import build_optimizer
 from danlu.optim.ema import AverageState, WeightAverage
+from danlu.parallel.joining import Ranks, here
+from danlu.parallel.mesh import Place
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.ahead import Ahead
 from danlu.train.checkpoint import TrainingState
 from danlu.train.compiling import Compilation, compile_blocks
 from danlu.train.dropout import Dropout
+from danlu.train.gradients import OwnBatches
 from danlu.train.guard import Guard, check_finite
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
-from danlu.train.precision import OBJECTIVE, FloatMasters
+from danlu.train.owners import OwnedMasters
+from danlu.train.precision import OBJECTIVE, FloatMasters, Masters
 from danlu.train.settings import TrainSettings
 
 TOKENS_AT_ONCE = 2048
@@ -44,9 +49,10 @@ class Training:
     """A model at its first step, with its batches and its optimizer."""
 
     model: Transformer
-    masters: FloatMasters
+    masters: Masters
     optimizer: torch.optim.Optimizer
-    batches: StepBatches
+    batches: OwnBatches
+    """The micro-batches of a step that are this process's."""
     example: MakeExample
     """The objective's, told the vocabulary."""
     lesson: Lesson
@@ -81,27 +87,31 @@ class Training:
             self.average.update()
 
     def state(self, step: int) -> TrainingState:
-        """All that the next step depends on; the tensors themselves, not copies.
+        """All that the next step depends on; the tensors themselves, not copies. Others than rank 0 have no tensors.
 
         Raises:
             DivergedError: a weight, or a number of the optimizer's, is infinite or none.
         """
-        weights = self.masters.state()
-        moments = [value for values in self.optimizer.state.values() for value in values.values()]
-        check_finite([*weights.values(), *(value for value in moments if isinstance(value, Tensor))], step=step)
+        masters, optimizer = self.masters, self.optimizer
+        moments = [value for values in optimizer.state.values() for value in values.values()]
+        check_finite(
+            [*masters.own.values(), *(value for value in moments if isinstance(value, Tensor))],
+            masters.ranks, step=step,
+        )  # fmt: skip
         history, average = self.history.state(), {}
         if self.average is not None:
             averaged = self.average.state()
-            history["updates"], average = averaged.updates, averaged.weights
+            history["updates"], average = averaged.updates, masters.gathered(averaged.weights)
         if self.masters.scale is not None:
             history["scale"] = asdict(self.masters.scale)
-        return TrainingState(step, self.history.tokens, weights, self.optimizer.state_dict(), history, average)
+        tokens, weights = self.history.tokens, masters.state()
+        return TrainingState(step, tokens, weights, masters.optimizer_state(optimizer), history, average)
 
     def restore(self, state: TrainingState) -> None:
         """Go on from :meth:`state`: with the settings of now, should they have changed."""
         self.masters.load(state.weights)
         settings = [dict(group) for group in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(state.optimizer)
+        self.masters.load_optimizer(self.optimizer, state.optimizer)
         for group, known in zip(self.optimizer.param_groups, settings, strict=True):
             # The learning rate and the like are the recipe's; how far it is, the checkpoint's.
             group.update({name: value for name, value in known.items() if name not in ("params", "lr", "step")})
@@ -109,7 +119,11 @@ class Training:
         if self.masters.scale is not None:
             self.masters.scale.load(state.history["scale"])
         if self.average is not None:
-            self.average.load(AverageState(state.history["updates"], state.average))
+            self.average.load(AverageState(state.history["updates"], self.masters.owned(state.average)))
+
+    def averaged(self) -> dict[str, Tensor]:
+        """The weights as they are measured, in float32, on rank 0."""
+        return self.masters.state() if self.average is None else self.masters.gathered(self.average.state().weights)
 
     @cached_property
     def made_ahead(self) -> Callable[[int], list[Batch]]:
@@ -144,6 +158,8 @@ def set_up(
         RecipeError: the tokenizer or the store lacks what the objective needs.
     """
     keep_freed_memory()
+    ranks = here()
+    place = settings.mesh.place(rank=ranks.rank, size=ranks.size)
     vocabulary = vocabulary or Vocabulary.bare(store.vocab_size, store.eot)
     settings.objective.check(vocabulary, store)
     config = settings.shape(store.vocab_size)
@@ -156,17 +172,20 @@ def set_up(
     if settings.precision == "fp8":
         multiply_in_float8(model)
     lesson = settings.objective.prepare(config, dtype=dtype, seed=seed)
+    own_weights: dict[str, Tensor] = {}
     if lesson.modules is not None:
         lesson.modules.to(device)
-    masters = FloatMasters(model.to(device), dtype, modules=lesson.modules, offload=settings.hardware.offload)
-    own_weights = {name: weight.clone() for name, weight in masters.state().items() if name.startswith(OBJECTIVE)}
+        own_weights = {f"{OBJECTIVE}{name}": each.detach().clone() for name, each in lesson.modules.named_parameters()}
+    masters = _masters(settings, model.to(device), dtype, lesson.modules, ranks=ranks, place=place)
     optimizer = build_optimizer(settings.optimizer, masters.named.items(), layer_decay=settings.layer_decay)
     masters.attach(optimizer)
     start = decoder_start(find_family(config.family), vocabulary.roles)
     known = replace(vocabulary, roles={**vocabulary.roles, "start": start})
     example = partial(settings.objective.example, vocabulary=known)
     at_once = TOKENS_ON_GPU if device.type == "cuda" else TOKENS_AT_ONCE
-    rows = settings.micro_batch or rows_at_once(settings.batch, settings.sequence, tokens=at_once)
+    rows = settings.micro_batch or rows_at_once(
+        settings.batch, settings.sequence, tokens=at_once, readers=place.readers
+    )
     micro_batch = min(rows, settings.batch)
     size = Size(settings.batch, micro_batch)
     reader = settings.reading.read(store, Shape(settings.objective, settings.sequence), example, size=size, seed=seed)
@@ -174,16 +193,54 @@ def set_up(
     steps_per_epoch = reader.steps_per_epoch / share
     steps = settings.budget.steps_at_most(tokens_per_step=tokens_per_step, steps_per_epoch=steps_per_epoch)
     compiling = compile_blocks(model, settings.compile, steps=steps)
-    average = WeightAverage(masters.named, settings.average) if settings.average is not None else None
+    average = WeightAverage(masters.own, settings.average) if settings.average is not None else None
     return Training(
-        model, masters, optimizer, reader.batches, example, lesson, own_weights, micro_batch, tokens_per_step,
-        steps_per_epoch, precision, compiling, History(Guard(settings.anomalies)), average, Dropout(model),
+        model, masters, optimizer, OwnBatches(reader.batches, place), example, lesson, own_weights, micro_batch,
+        tokens_per_step, steps_per_epoch, precision, compiling, History(Guard(settings.anomalies)), average,
+        Dropout(model),
     )  # fmt: skip
 
 
-def rows_at_once(batch: int, sequence: int, *, tokens: int = TOKENS_AT_ONCE) -> int:
-    """The largest equal part of a batch that has at most so many ``tokens``; one row where even that is longer."""
-    return max(rows for rows in range(1, batch + 1) if batch % rows == 0 and (rows == 1 or rows * sequence <= tokens))
+def _masters(
+    settings: TrainSettings,
+    model: Transformer,
+    dtype: torch.dtype,
+    modules: nn.Module | None,
+    *,
+    ranks: Ranks,
+    place: Place,
+) -> Masters:
+    """The float32 weights: of one process, or spread over several.
+
+    Raises:
+        RecipeError: several processes cannot train as the settings say.
+    """
+    if ranks.size == 1:
+        return FloatMasters(model, dtype, modules=modules, offload=settings.hardware.offload)
+    if settings.hardware.offload:
+        raise RecipeError(
+            f"pretrain.hardware.offload is for one process; {ranks.size} have a part of the optimizer's state each"
+        )
+    if dtype == torch.float16:
+        raise RecipeError(f"pretrain.precision fp16 is for one process, got {ranks.size} (choices: bf16, fp32)")
+    if settings.precision == "fp8" and place.tensor_size > 1:
+        raise RecipeError(f"pretrain.precision fp8 needs pretrain.mesh.tensor 1; got {place.tensor_size}")
+    if modules is not None and place.together:
+        raise RecipeError(
+            f"pretrain.objective trains weights of its own, which cannot be shared; set pretrain.mesh.shard to 1; "
+            f"got {place.shard_size}"
+        )
+    return OwnedMasters(model, dtype, ranks, place, modules)
+
+
+def rows_at_once(batch: int, sequence: int, *, tokens: int = TOKENS_AT_ONCE, readers: int = 1) -> int:
+    """The largest equal part of a batch that has at most so many ``tokens``; one row where even that is longer.
+
+    Args:
+        readers: among whom the parts are divided, so that they have equally many where that can be.
+    """
+    equal = [rows for rows in range(1, batch + 1) if batch % rows == 0 and batch // rows % readers == 0] or [1]
+    return max([rows for rows in equal if rows * sequence <= tokens], default=min(equal))
 
 
 def restart(training: Training, settings: TrainSettings, *, seed: int) -> Training:
@@ -197,11 +254,14 @@ def restart(training: Training, settings: TrainSettings, *, seed: int) -> Traini
 
 def first_weights(training: Training, settings: TrainSettings, *, seed: int) -> None:
     """Have ``training`` be as if no step had been done, whatever was."""
-    fresh = Transformer(training.model.config)
-    fresh.initialise(seed)
-    weights = {name: weight.detach() for name, weight in fresh.named_parameters()} | training.own_weights
+    weights: dict[str, Tensor] = {}
+    if training.masters.ranks.first:
+        with training.masters.ranks.alone("draws the first weights"):
+            fresh = Transformer(training.model.config)
+            fresh.initialise(seed)
+        weights = {name: weight.detach() for name, weight in fresh.named_parameters()} | training.own_weights
     training.optimizer.load_state_dict({"state": {}, "param_groups": training.optimizer.state_dict()["param_groups"]})
     training.masters.load(weights)
     training.history.load({}, tokens=0)
     if training.average is not None:
-        training.average.load(AverageState(0, weights))
+        training.average.load(AverageState(0, training.masters.owned(weights)))

@@ -16,6 +16,7 @@ from danlu.files import make_folder, remove_folder, sync_file, sync_folder, writ
 from danlu.log import say
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.folder import load_model, save_model
+from danlu.parallel.joining import ALONE, Ranks
 from danlu.recipe import Settings
 from danlu.train.checkpoint import as_model
 from danlu.train.history import History
@@ -48,7 +49,7 @@ def without_gain(losses: Sequence[float], *, gain: float) -> int:
 
 @dataclass
 class BestWeights:
-    """A hook that keeps the weights of the lowest held-out loss in ``folder``, and says when to stop.
+    """A hook that keeps the weights of the lowest held-out loss in ``folder``, on rank 0, and says when to stop.
 
     What it does follows from the history alone, so that a resumed training stops where an undisturbed one does. The
     best weights of the times of the checkpoints are kept too, for the training may go back to one of them.
@@ -63,13 +64,17 @@ class BestWeights:
     tokenizer: Path
     checkpoints: Callable[[], list[int]]
     """The steps that the training may go back to."""
+    ranks: Ranks = ALONE
 
     def __call__(self, info: StepInfo) -> None:
         measured = self.history.heldout
         if not measured or measured[-1][0] != info.step:
             return
         if self.history.best == measured[-1]:
-            self._keep(info.step)
+            with self.ranks.alone("keeps the best weights"):
+                weights = self.weights()
+                if self.ranks.first:
+                    self._keep(info.step, weights)
         waited = without_gain([loss for _, loss in measured], gain=self.settings.gain)
         if waited >= self.settings.patience:
             step, loss = self.history.best or measured[-1]
@@ -79,21 +84,29 @@ class BestWeights:
 
     def go_back(self, step: int) -> None:
         """Forget what was kept after ``step``, from which the training goes on."""
-        for later in (kept for kept in self._kept() if kept > step):
-            remove_folder(self._path(later))
+        if self.ranks.first:
+            for later in (kept for kept in self._kept() if kept > step):
+                remove_folder(self._path(later))
 
     def best(self) -> dict[str, Tensor] | None:
-        """The weights of the best step; None where nothing was measured, or the disk had no room for them."""
+        """The weights of the best step; None where nothing was measured, or the disk had no room for them.
+
+        On others than rank 0, nothing in their place.
+        """
         if self.history.best is None:
             return None
-        path = self._path(self.history.best[0])
+        found = self._read(self.history.best[0]) if self.ranks.first else {}
+        return found if self.ranks.from_first(found is not None) else None
+
+    def _read(self, step: int) -> dict[str, Tensor] | None:
+        path = self._path(step)
         if not path.exists():
-            say(f"the weights of step {self.history.best[0]}, the best, were not kept: the result is the last step")
+            say(f"the weights of step {step}, the best, were not kept: the result is the last step")
             return None
         # The objective's own weights, which no model folder holds, end as they are.
         return {**self.weights(), **{name: weight.detach() for name, weight in load_model(path).named_parameters()}}
 
-    def _keep(self, step: int) -> None:
+    def _keep(self, step: int, weights: dict[str, Tensor]) -> None:
         """Whole or not at all: the folder appears under its name when all of it is on the disk."""
         final = self._path(step)
         hidden = final.with_name(f".{final.name}.partial")
@@ -102,7 +115,7 @@ class BestWeights:
                 make_folder(self.folder)
                 shutil.rmtree(hidden, ignore_errors=True)
                 hidden.mkdir()
-                save_model(as_model(self.weights(), self.config), hidden, tokenizer=self.tokenizer)
+                save_model(as_model(weights, self.config), hidden, tokenizer=self.tokenizer)
                 for file in hidden.rglob("*"):
                     sync_file(file)
                 sync_folder(hidden)

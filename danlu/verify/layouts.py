@@ -65,13 +65,13 @@ def padding(sample: Sample) -> Outcome:
     found: Differences = {}
     for kind, (_, objective) in KINDS.items():
         training = prepare(sample, kind, Padded(), batch=4, sequence=160)
-        room, batches = training.batches.groups(0)[0].widths, training.batches
-        [group] = training.batches.groups(0)
-        longest = Widths(*(max(_longest(part), 1) for part in _sides(batches.make(group))))
+        room, batches = training.batches.whole.groups(0)[0].widths, training.batches
+        [group] = training.batches.whole.groups(0)
+        longest = Widths(*(max(_longest(part), 1) for part in _sides(batches.whole.make(group))))
         ways = {}
         for more in (0, 1, 30):
             widths = Widths(min(room.inputs, longest.inputs + more), min(room.source, longest.source + more))
-            ways[f"{kind}, {more} more"] = [batches.make(Group(group.numbers, widths))]
+            ways[f"{kind}, {more} more"] = [batches.whole.make(Group(group.numbers, widths))]
         found |= compare(training, objective, {**ways, f"{kind}, full": batches(0)}, of=batches(0))
     return within(f"{len(found)} steps: the longest row, 1 and 30 places more, the full length", found)
 
@@ -94,7 +94,7 @@ def _longest(side: dict[str, Tensor]) -> int:
 
 def lost_tokens(training: Training, store: TokenStore) -> list[str]:
     """What is wrong with one epoch's rows: every token but the first is learned once."""
-    rows = training.batches.rows
+    rows = training.batches.whole.rows
     times = np.zeros(len(store.tokens), dtype=np.int64)
     for number in range(rows.per_epoch):
         for piece in rows[number]:

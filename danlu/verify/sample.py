@@ -21,6 +21,7 @@ from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.budget import Budget
 from danlu.train.pretrain import Pretrain
+from danlu.train.settings import Hardware
 from danlu.train.setup import Training, set_up
 
 ENGLISH = (
@@ -55,7 +56,7 @@ pretrain:
   budget: {{steps: 60}}
   save: {{steps: 5}}
   evaluations: 2
-  device: cpu
+  hardware: {{device: cpu}}
   precision: fp32
   compile: off
 """
@@ -130,7 +131,7 @@ def small(**settings: Any) -> Pretrain:
     """A training of a tiny model; ``settings`` are changed."""
     known: dict[str, Any] = {
         "model": GPT(layers=2, dim=32, heads=2), "optimizer": AdamW(), "budget": Budget(steps=10), "sequence": 32,
-        "batch": 8, "device": "cpu", "precision": "fp32", "compile": "off", "evaluations": 0,
+        "batch": 8, "hardware": Hardware(device="cpu"), "precision": "fp32", "compile": "off", "evaluations": 0,
     }  # fmt: skip
     return Pretrain(**{**known, **settings})
 

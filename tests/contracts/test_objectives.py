@@ -30,6 +30,7 @@ from danlu.recipe import build_choice
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.gradients import Gradients, count_targets
 from danlu.train.loop import fit
+from danlu.train.precision import FloatMasters
 
 SIZE, SEQUENCE, BATCH = 100, 48, 6
 ROLES = {"eot": 0, "pad": 1, "cls": 2, "sep": 3, "mask": 4, "fim_prefix": 5, "fim_middle": 6, "fim_suffix": 7,
@@ -231,7 +232,7 @@ def gradients(objective: AnyObjective, name: str, batches: list[Batch]) -> dict[
     lesson = lesson_for(objective, model, torch.float64)
     weights = trained(model, lesson)
     optimizer = torch.optim.SGD(weights.values())
-    Gradients(model, lesson, optimizer, Tensor.backward).add(batches, count_targets(batches))
+    Gradients(model, lesson, optimizer, FloatMasters(model, torch.float32)).add(batches, count_targets(batches))
     return {key: weight.grad for key, weight in weights.items() if weight.grad is not None}
 
 

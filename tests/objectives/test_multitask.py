@@ -271,7 +271,7 @@ def _train(training: Any, stage: Pretrain, folder: Path, steps: int) -> None:
         training.restore(state)
     fit(
         training.model, training.batches, training.lesson, training.optimizer, lambda _: 1.0,
-        steps=steps, start=0 if state is None else state.step, backward=training.masters.backward,
+        steps=steps, start=0 if state is None else state.step, masters=training.masters,
         hooks=[training.after_step],
     )  # fmt: skip
     save_checkpoint(folder, training.state(steps), training.model.config)

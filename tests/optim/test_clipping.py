@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from danlu import catalog
-from danlu.optim.clipping import ClipAdaptive, ClipNorm, ClipValue, NoClipping
+from danlu.optim.clipping import ClipAdaptive, ClipNorm, ClipValue, NoClipping, gradient_norm
 
 SHAPES = [(4, 3), (5,), (), (2, 3, 4), (3, 2)]
 
@@ -40,7 +40,8 @@ def assert_alike(ours: list[nn.Parameter], theirs: list[nn.Parameter], tolerance
 def test_the_norm_is_cut_as_torch_cuts_it(scale: float) -> None:
     ours = parameters(scale)
     theirs = copies(ours)
-    norm = ClipNorm(limit=1.5).clip(ours)
+    norm = gradient_norm(ours)
+    ClipNorm(limit=1.5).clip(ours, norm)
     torch.testing.assert_close(norm, torch.nn.utils.clip_grad_norm_(theirs, 1.5))
     assert_alike(ours, theirs)
 
@@ -48,7 +49,8 @@ def test_the_norm_is_cut_as_torch_cuts_it(scale: float) -> None:
 def test_values_are_cut_as_torch_cuts_them() -> None:
     ours = parameters(1.0)
     theirs = copies(ours)
-    norm = ClipValue(limit=0.5).clip(ours)
+    norm = gradient_norm(ours)
+    ClipValue(limit=0.5).clip(ours, norm)
     torch.testing.assert_close(norm, torch.nn.utils.get_total_norm([p.grad for p in theirs if p.grad is not None]))
     torch.nn.utils.clip_grad_value_(theirs, 0.5)
     assert_alike(ours, theirs, tolerance=0)
@@ -70,18 +72,23 @@ def test_units_are_cut_as_timm_cuts_them(scale: float) -> None:
         cut = gradient * (most / np.maximum(norm, 1e-6))
         parameter.grad = torch.tensor(np.where(norm < most, gradient, cut), dtype=torch.float32)
     before = torch.nn.utils.get_total_norm([p.grad for p in ours if p.grad is not None])
-    torch.testing.assert_close(ClipAdaptive(limit=0.02).clip(ours), before)
+    torch.testing.assert_close(gradient_norm(ours), before)
+    ClipAdaptive(limit=0.02).clip(ours, before)
     assert_alike(ours, expected, tolerance=1e-5)
 
 
 def test_none_leaves_them() -> None:
     ours = parameters(100.0)
     theirs = copies(ours)
-    norm = NoClipping().clip(ours)
+    norm = gradient_norm(ours)
+    NoClipping().clip(ours, norm)
     torch.testing.assert_close(norm, torch.nn.utils.get_total_norm([p.grad for p in theirs if p.grad is not None]))
     assert_alike(ours, theirs, tolerance=0)
 
 
 @pytest.mark.parametrize("name", catalog.names("clipping"))
 def test_without_gradients_there_is_nothing_to_cut(name: str) -> None:
-    assert float(catalog.load("clipping", name, key="clipping")().clip([nn.Parameter(torch.ones(2))])) == 0
+    weights = [nn.Parameter(torch.ones(2))]
+    assert float(gradient_norm(weights)) == 0
+    catalog.load("clipping", name, key="clipping")().clip(weights, gradient_norm(weights))
+    assert weights[0].grad is None

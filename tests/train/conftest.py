@@ -21,7 +21,7 @@ from danlu.train.pretrain import Pretrain
 from danlu.train.setup import Training, set_up
 
 # Processes that a test starts find ranks.py by its name, and so do the tests.
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "parallel")]
 
 WORDS = ("to", "be", "or", "not", "that", "is", "the", "question", "whether", "nobler", "in", "mind", "suffer")
 

@@ -31,7 +31,7 @@ def losses(training: Training, *, steps: int = 6) -> list[float]:
     infos: list[StepInfo] = []
     fit(
         training.model, training.made_ahead, Pretrain().objective, training.optimizer, lambda _: 1.0, steps=steps,
-        backward=training.masters.backward, hooks=[infos.append],
+        masters=training.masters, hooks=[infos.append],
     )  # fmt: skip
     return [info.loss for info in infos]
 

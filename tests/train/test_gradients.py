@@ -94,8 +94,8 @@ def gradient(
     model: Transformer, micro: Sequence[Batch], objective: Any = None, *, masters: FloatMasters | None = None
 ) -> tuple[float, dict[str, Tensor]]:
     named = dict(model.named_parameters()) if masters is None else masters.named
-    optimizer = AdamW().build(named.items())
-    loss, _ = Gradients(model, objective or CausalLM(), optimizer).add(micro, count_targets(micro))
+    optimizer, masters = AdamW().build(named.items()), masters or FloatMasters(model, torch.float32)
+    loss, _ = Gradients(model, objective or CausalLM(), optimizer, masters).add(micro, count_targets(micro))
     return loss, {name: weight.grad.clone() for name, weight in named.items() if weight.grad is not None}
 
 
@@ -200,7 +200,8 @@ def test_a_gradient_that_was_not_handed_over_is_forgotten(monkeypatch: pytest.Mo
 def test_what_was_learned_about_memory_is_remembered(capsys: pytest.CaptureFixture[str]) -> None:
     model, micro = moved(FAMILIES[0], torch.float32), [joined(rows_of(EACH))]
     optimizer = AdamW().build(model.named_parameters())
-    gradients = Gradients(model, Short().memory_for(2, error=MemoryError(), late=False), optimizer)
+    masters = FloatMasters(model, torch.float32)
+    gradients = Gradients(model, Short().memory_for(2, error=MemoryError(), late=False), optimizer, masters)
     for _ in range(3):
         gradients.add(micro, count_targets(micro))
     assert len(capsys.readouterr().out.splitlines()) == 2

@@ -25,7 +25,7 @@ def steps(training: Training, count: int, *, start: int = 0) -> list[StepInfo]:
     seen: list[StepInfo] = []
     fit(
         training.model, training.batches, CausalLM(), training.optimizer, lambda _: 1.0, steps=count, start=start,
-        backward=training.masters.backward, accept=training.accept, hooks=[seen.append],
+        masters=training.masters, accept=training.accept, hooks=[seen.append],
     )  # fmt: skip
     return seen
 

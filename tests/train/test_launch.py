@@ -13,13 +13,13 @@ import pytest
 import ranks
 
 from danlu.files import read_json
+from danlu.parallel.joining import here
+from danlu.parallel.watch import Watch
+from danlu.parallel.world import read_world
 from danlu.recipe import load_recipe
 from danlu.runs import Job
-from danlu.train.joining import here
 from danlu.train.launch import run_on_ranks
 from danlu.train.pretrain import Pretrain
-from danlu.train.watch import Watch
-from danlu.train.world import read_world
 
 
 def count(self: Pretrain, job: Job) -> dict[str, Any]:

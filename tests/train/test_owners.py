@@ -22,15 +22,15 @@ from danlu.objectives.clm import CausalLM
 from danlu.optim.adamw import AdamW
 from danlu.optim.muon import Muon
 from danlu.optim.normuon import NorMuon
+from danlu.parallel.joining import joined
+from danlu.parallel.layout import check_alike, owners
+from danlu.parallel.mesh import Mesh, Place
+from danlu.parallel.tensor_parallel import Split
+from danlu.parallel.watch import Watch
+from danlu.parallel.world import read_world
 from danlu.train.gathered import load_optimizer_state, optimizer_state
-from danlu.train.joining import joined
-from danlu.train.layout import check_alike, owners
-from danlu.train.mesh import Mesh, Place
 from danlu.train.owners import OwnedMasters
 from danlu.train.precision import FloatMasters
-from danlu.train.tensor_parallel import Split
-from danlu.train.watch import Watch
-from danlu.train.world import read_world
 
 FAMILIES = {
     "gpt": GPT(layers=2, dim=32, heads=2),
@@ -48,7 +48,12 @@ def batch(number: int) -> Batch:
     segments[:, 8:] = 1
     targets = tokens[:, 1:].clone()
     targets[0, : number % 5] = IGNORE
-    return Batch({"tokens": tokens[:, :-1], "segments": segments}, targets, int((targets != IGNORE).sum()))
+    return Batch(
+        {"tokens": tokens[:, :-1], "segments": segments},
+        {"words": targets},
+        {"words": int((targets != IGNORE).sum())},
+        tokens.numel(),
+    )
 
 
 def draw(config: TransformerConfig, dtype: torch.dtype) -> Transformer:
@@ -93,10 +98,10 @@ def train(run: Run, mesh: dict[str, int]) -> Any:
                 chosen.load_state_dict(state)
         for step in range(begun, run.steps):
             own = place.own([batch(micro_batches * step + number) for number in range(micro_batches)])
-            count = team.sum(place.once({"all": sum(part.count for part, counts in own if counts)}))["all"]
+            count = team.sum(place.once({"all": sum(part.counts["words"] for part, counts in own if counts)}))["all"]
             loss = 0.0
             for part, counts in own:
-                share = objective.loss(model, part) / count * counts
+                share = objective.losses(model, part)["words"] / count * counts
                 share.backward()  # type: ignore[no-untyped-call]
                 loss += float(share.detach())
             if isinstance(masters, OwnedMasters):
@@ -240,7 +245,7 @@ def loss_with_bias(kind: str, mesh: dict[str, int]) -> tuple[float, dict[str, Te
         masters: Any = FloatMasters(model, torch.float32)
         if team.size > 1:
             masters = OwnedMasters(model, torch.float32, team, place)
-        loss = CausalLM().loss(model, batch(1))
+        loss = CausalLM().losses(model, batch(1))["words"]
         loss.backward()  # type: ignore[no-untyped-call]
         if team.size > 1:
             masters.collect()

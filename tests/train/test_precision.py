@@ -15,7 +15,7 @@ from danlu.nn.speed import choose_dtype
 from danlu.nn.transformer import Transformer
 from danlu.objectives.clm import CausalLM
 from danlu.optim.adamw import AdamW
-from danlu.optim.clipping import ClipNorm
+from danlu.optim.clipping import ClipNorm, gradient_norm
 from danlu.optim.muon import Muon
 from danlu.train.loop import fit
 from danlu.train.precision import FloatMasters
@@ -82,7 +82,8 @@ def test_bfloat16_weights_follow_float32_masters(
                 sums[name] += weight.grad.float()
         for name, master in masters.items():
             master.grad = sums[name]
-        ClipNorm().clip(weight for group in rule.param_groups for weight in group["params"])
+        weights = [weight for group in rule.param_groups for weight in group["params"]]
+        ClipNorm().clip(weights, gradient_norm(weights))
         rule.step()
     state = training.masters.state()
     assert state.keys() == masters.keys()

@@ -25,7 +25,8 @@ def shard(model: Transformer, mesh: DeviceMesh, dtype: torch.dtype) -> None:
         policy = MixedPrecisionPolicy(cast_forward_inputs=False)
     for module in (*model.blocks, model):
         fully_shard(module, mesh=mesh, mp_policy=policy)
-    register_fsdp_forward_method(model, "encode")
+    if model.decoder is not None:  # else forward calls it, and what both gather the inner one would let go too early
+        register_fsdp_forward_method(model, "encode")
     for module in model.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)

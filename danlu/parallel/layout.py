@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import FSDPModule
 
 from danlu.errors import DanluError
 from danlu.nn.transformer import Transformer
-from danlu.train.joining import Ranks
-from danlu.train.mesh import Place
-from danlu.train.sharding import shard
-from danlu.train.tensor_parallel import Split, divide_products
+from danlu.parallel.joining import Ranks
+from danlu.parallel.mesh import Place
+from danlu.parallel.sharding import shard
+from danlu.parallel.tensor_parallel import Split, divide_products
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,13 @@ class Layout:
     """None for one process."""
     splits: Mapping[str, Split] = field(default_factory=dict)
     """Weights of which each tensor-parallel rank holds a part, or has a part of the gradient."""
+    gathering: Sequence[FSDPModule] = ()
+    """Modules that gather their weights from the ranks when they are needed."""
+
+    def let_go(self) -> None:
+        """Have gathered weights be gathered anew: after they have changed, without a backward pass since."""
+        for module in self.gathering:
+            module.reshard()
 
 
 def lay_out(model: Transformer, dtype: torch.dtype, ranks: Ranks, place: Place) -> Layout:
@@ -48,7 +56,8 @@ def lay_out(model: Transformer, dtype: torch.dtype, ranks: Ranks, place: Place) 
     splits = divide_products(model, place, mesh.get_group("tensor")) if place.tensor_size > 1 else {}
     if place.shard_size > 1:
         shard(model, mesh["shard"], dtype)
-    return Layout(ranks, place, mesh, splits)
+    gathering = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    return Layout(ranks, place, mesh, splits, gathering)
 
 
 def check_alike(ranks: Ranks, named: Iterable[tuple[str, Tensor]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from danlu.errors import InputError
-from danlu.train.world import PORTS, World, first_node, read_world, speaks
+from danlu.parallel.world import PORTS, World, first_node, read_world, speaks
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
 SRUN = {

@@ -26,7 +26,7 @@ from danlu.nn.experts import Experts
 from danlu.nn.lora import AdaptedLinear
 from danlu.nn.mlp import MLP
 from danlu.nn.transformer import Stack, Transformer
-from danlu.train.mesh import Place
+from danlu.parallel.mesh import Place
 
 NOT_DIVIDED: dict[type[nn.Module], str] = {Experts: "experts", AdaptedLinear: "adapters"}
 

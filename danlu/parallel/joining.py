@@ -17,13 +17,14 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from danlu.errors import DanluError, InputError, Interrupted
-from danlu.train.watch import BEAT, LOST, Watch, Watchman
-from danlu.train.world import World
+from danlu.parallel.watch import BEAT, LOST, Watch, Watchman
+from danlu.parallel.world import World
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 T = TypeVar("T")
+Number = TypeVar("Number", int, float)
 MEETING = timedelta(minutes=10)
 """How long the first rank waits for the last to start."""
 AGAIN = timedelta(seconds=3)
@@ -47,9 +48,9 @@ class Ranks:
         """Whether this is the rank that writes: run folder, checkpoints, metrics, lines for people."""
         return self.rank == 0
 
-    def sum(self, values: Mapping[str, float]) -> dict[str, float]:
+    def sum(self, values: Mapping[str, Number]) -> dict[str, Number]:
         """Name by name over all ranks, in the order of ranks; a rank may lack a name. Whole numbers stay whole."""
-        total: dict[str, float] = {}
+        total: dict[str, Number] = {}
         for told in self.all(dict(values)):
             for name, value in told.items():
                 total[name] = total.get(name, 0) + value

@@ -12,9 +12,9 @@ import pytest
 import ranks
 
 from danlu.errors import DanluError
-from danlu.train.joining import joined
-from danlu.train.watch import LOST, Watch
-from danlu.train.world import read_world
+from danlu.parallel.joining import joined
+from danlu.parallel.watch import LOST, Watch
+from danlu.parallel.world import read_world
 
 QUICK = {"silent": 3.0, "stuck": 2.0}
 PATIENT = {"silent": 600.0, "stuck": 600.0}

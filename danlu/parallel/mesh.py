@@ -12,8 +12,8 @@ from typing import TypeVar
 from pydantic import Field
 
 from danlu.errors import RecipeError
+from danlu.parallel.watch import Watch
 from danlu.recipe import Settings
-from danlu.train.watch import Watch
 
 T = TypeVar("T")
 
@@ -58,6 +58,10 @@ class Place:
     shard_size: int = 1
     tensor_size: int = 1
 
+    def __str__(self) -> str:
+        sizes = {"data": self.data_size, "shard": self.shard_size, "tensor": self.tensor_size}
+        return " x ".join(f"{name} {size}" for name, size in sizes.items() if size > 1) or "1"
+
     @property
     def size(self) -> int:
         return self.data_size * self.shard_size * self.tensor_size
@@ -84,6 +88,16 @@ class Place:
         """Into how many parts a step's micro-batches are divided."""
         return self.data_size * self.shard_size
 
+    @property
+    def together(self) -> bool:
+        """Whether ranks share weights, so that all of them go through the model equally often."""
+        return self.shard_size > 1
+
+    @property
+    def shared(self) -> bool:
+        """Whether a pass through the model needs other ranks."""
+        return self.shard_size * self.tensor_size > 1
+
     def at(self, *, data: int, shard: int, tensor: int) -> int:
         """The rank that stands there."""
         return (data * self.shard_size + shard) * self.tensor_size + tensor
@@ -100,7 +114,7 @@ class Place:
         """
         numbers = share(len(micro_batches), self.reader, self.readers)
         mine = [(micro_batches[number], True) for number in numbers]
-        if self.shard_size > 1:
+        if self.together:
             most = -(-len(micro_batches) // self.readers)
             mine += [(micro_batches[0], False)] * (most - len(mine))
         return mine

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.errors import RecipeError
+from danlu.parallel.mesh import Mesh
 from danlu.recipe import build
-from danlu.train.mesh import Mesh
 
 sizes = st.integers(1, 4)
 
