@@ -35,13 +35,15 @@ def rotary_table(
     return angle_TF.cos() * factor, angle_TF.sin() * (factor * rotary.direction)
 
 
-def table_by_length(rotary: config.Rotary, head_dim: int, lengths_BT: Tensor, *, start: int) -> tuple[Tensor, Tensor]:
+def table_by_length(
+    rotary: config.Rotary, head_dim: int, lengths_BT: Tensor, *, start: int, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor]:
     """Cosines and sines ``[B, 1, T, F]`` of the positions from ``start``, each that of a text as long as told."""
     end = start + lengths_BT.shape[1]
-    cos = sin = torch.zeros(*lengths_BT.shape, head_dim // 2, device=lengths_BT.device)
+    cos = sin = torch.zeros(*lengths_BT.shape, head_dim // 2, device=lengths_BT.device, dtype=dtype)
     for length in sorted(set(lengths_BT.flatten().tolist())):
         own_BT1 = (lengths_BT == length)[:, :, None]
-        of_cos, of_sin = rotary_table(rotary, head_dim, start=start, end=end, length=length)
+        of_cos, of_sin = rotary_table(rotary, head_dim, start=start, end=end, length=length, dtype=dtype)
         cos = torch.where(own_BT1, of_cos.to(cos.device), cos)
         sin = torch.where(own_BT1, of_sin.to(sin.device), sin)
     return cos[:, None], sin[:, None]

@@ -190,12 +190,12 @@ class Stack(nn.Module):
     def _table(self, number: int, span: Span) -> tuple[Tensor, Tensor]:
         kind, head_dim = self.rotary[number]
         cos, sin = getattr(self, f"cos_{number}"), getattr(self, f"sin_{number}")
+        wide = torch.promote_types(cos.dtype, torch.float32)
         if depends_on_length(kind) and span.numbers is not None:
             lengths_BT = document_lengths(span.numbers)[:, span.start :]
-            made = table_by_length(kind, head_dim, lengths_BT, start=span.start)
+            made = table_by_length(kind, head_dim, lengths_BT, start=span.start, dtype=wide)
         elif depends_on_length(kind) or span.end > len(cos) or cos.dtype == torch.float64:
             # In float64 anew: the table that is kept was rounded, by which places of a row are not quite alike.
-            wide = torch.promote_types(cos.dtype, torch.float32)
             made = rotary_table(kind, head_dim, start=span.start, end=span.end, dtype=wide)
         else:
             return cos[span.start : span.end], sin[span.start : span.end]

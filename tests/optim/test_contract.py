@@ -121,13 +121,13 @@ def model() -> Transformer:
 def losses(made: OptimizerChoice, trained: Transformer, steps: int = 30) -> list[float]:
     """Of a sentence that is learned by heart."""
     tokens = (torch.arange(16).square() % 11 + 1)[None]
-    batch = Batch({"tokens": tokens[:, :-1]}, tokens[:, 1:], 15)
+    batch = Batch({"tokens": tokens[:, :-1]}, {"words": tokens[:, 1:]}, {"words": 15}, tokens=15)
     optimizer = made.build(trained.named_parameters())
     found = []
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = group["lr_scale"] * min(1.0, (step + 1) / 5)
-        loss = CausalLM().loss(trained, batch) / batch.count
+        loss = CausalLM().losses(trained, batch)["words"] / 15
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
