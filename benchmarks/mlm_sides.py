@@ -54,14 +54,14 @@ def trainer(work: Work, how: How) -> Outcome:
     tuned = {**TUNED, "train_sampling_strategy": "group_by_length", "bf16": how == "tuned bf16"}
     multiple = None if how == "defaults" else 64
     peer = Peer(
-        BertForMaskedLM(config), _examples(work, tokenizer),
+        BertForMaskedLM(config), documents_of(work, tokenizer),
         DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15, pad_to_multiple_of=multiple),
         lambda batch: int(batch["attention_mask"].sum()), DOCUMENTS, {} if how == "defaults" else tuned,
     )  # fmt: skip
     return hugging_face(peer, work, seed=SEED)
 
 
-def _examples(work: Work, tokenizer: Any) -> list[dict[str, Any]]:
+def documents_of(work: Work, tokenizer: Any) -> list[dict[str, Any]]:
     """The documents, and chunks of the long ones, that Danlu's rows are packed from."""
     import numpy as np
 

@@ -29,13 +29,23 @@ def in_fresh_process(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
         NotMeasuredError: it raised, or the process was killed.
     """
     os.environ.update(OFFLINE)
+    return _measured(partial(function, *args, **kwargs), function.__name__)
+
+
+def in_fresh_process_with_gpu(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, int]:
+    """As :func:`in_fresh_process`, with the GPUs that are there."""
+    os.environ.update({name: value for name, value in OFFLINE.items() if name != "CUDA_VISIBLE_DEVICES"})
+    return _measured(partial(function, *args, **kwargs), function.__name__)
+
+
+def _measured(function: Callable[[], T], name: str) -> tuple[T, int]:
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
         try:
-            return pool.submit(_with_peak, partial(function, *args, **kwargs)).result()
+            return pool.submit(_with_peak, function).result()
         except BrokenProcessPool:
-            raise NotMeasuredError(f"the process of {function.__name__} was killed; too little memory?") from None
+            raise NotMeasuredError(f"the process of {name} was killed; too little memory?") from None
         except Exception as error:
-            raise NotMeasuredError(f"{function.__name__}: {type(error).__name__}: {error}") from error
+            raise NotMeasuredError(f"{name}: {type(error).__name__}: {error}") from error
 
 
 def _end_with_parent() -> None:

@@ -55,7 +55,7 @@ def trainer(work: Work, how: How) -> Outcome:
     )  # fmt: skip
     tuned = {**TUNED, "bf16": how == "tuned bf16"}
     peer = Peer(
-        T5ForConditionalGeneration(config), _examples(work), Collator(tokenizer),
+        T5ForConditionalGeneration(config), pieces_of(work), Collator(tokenizer),
         lambda batch: batch["input_ids"].numel() + batch["labels"].numel(), ROWS,
         {} if how == "defaults" else tuned,
     )  # fmt: skip
@@ -103,7 +103,7 @@ class Collator:
         return np.append(marked[~cut | begins], self.eos)
 
 
-def _examples(work: Work) -> list[dict[str, Any]]:
+def pieces_of(work: Work) -> list[dict[str, Any]]:
     """The text as one stream in pieces of which 512 tokens are left when the spans are cut out."""
     from danlu.corpus.store import TokenStore
 

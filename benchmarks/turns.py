@@ -154,7 +154,7 @@ def hugging_face(peer: Peer, work: Work, *, seed: int) -> Outcome:
     with TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder, max_steps=work.steps, per_device_train_batch_size=peer.batch, save_strategy="no",
-            use_cpu=True, seed=seed, remove_unused_columns=False, **{**ADAM, **peer.settings},
+            seed=seed, remove_unused_columns=False, **{"use_cpu": True, **ADAM, **peer.settings},
         )  # fmt: skip
         Watched(
             model=peer.model, args=arguments, train_dataset=peer.examples, data_collator=peer.collator,

@@ -61,7 +61,7 @@ def test_the_list_of_benchmarks_is_complete() -> None:
     listed = re.findall(r"^\| `(\w+)\.py`", text, flags=re.MULTILINE)
     assert sorted(listed) == SCRIPTS
     assert SCRIPTS == [
-        "attention", "blocks", "forward_cpu", "generate_cpu", "plan", "pretrain_cpu", "products", "shakespeare",
+        "attention", "blocks", "forward_cpu", "generate_cpu", "gpu", "plan", "pretrain_cpu", "products", "shakespeare",
         "start",
     ]  # fmt: skip
 

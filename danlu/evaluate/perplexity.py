@@ -103,8 +103,8 @@ def document_losses(model: Transformer, store: TokenStore, *, batch_tokens: int)
         for end, tokens_BT, targets_N, documents_BT in _batches(store, model.config.max_length, batch_tokens):
             nats_N, right_N = _score(model, tokens_BT, targets_N, documents_BT)
             documents_N = documents_BT.flatten()[: len(targets_N)].numpy()
-            nats += np.bincount(documents_N, weights=nats_N.double().numpy(), minlength=count)
-            right += np.bincount(documents_N, weights=right_N.double().numpy(), minlength=count)
+            nats += np.bincount(documents_N, weights=nats_N.cpu().double().numpy(), minlength=count)
+            right += np.bincount(documents_N, weights=right_N.cpu().double().numpy(), minlength=count)
             progress.update(end)
     return _document_losses(store, nats, right)
 
@@ -135,6 +135,8 @@ def _batches(store: TokenStore, length: int, batch_tokens: int) -> Iterator[tupl
 def _score(model: Transformer, tokens_BT: Tensor, targets_N: Tensor, documents_BT: Tensor) -> tuple[Tensor, Tensor]:
     """Nats of every target, and whether it was the most likely token; N leaves the padding out."""
     several = bool((documents_BT[:, 1:] != documents_BT[:, :-1]).any())
+    device = model.embedding.weight.device
+    tokens_BT, targets_N, documents_BT = (tensor.to(device) for tensor in (tokens_BT, targets_N, documents_BT))
     hidden_BTD = model(tokens_BT, segments=documents_BT if several else None)  # without a mask it is faster
     hidden_ND = hidden_BTD.flatten(0, 1)[: len(targets_N)]
     rows = rows_at_once(model.config.vocab_size)

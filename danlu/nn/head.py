@@ -18,6 +18,8 @@ from danlu.nn.norm import make_norm
 
 LOGITS_AT_ONCE = 2**24
 """Logits held at once, whatever the batch and the vocabulary: 32 MiB in bfloat16."""
+LOGITS_ON_GPU = 2**27
+"""The same on a GPU, which small products leave idle: 256 MiB. Their losses are taken at once."""
 LOGITS_IN_CACHE = 2**20
 """Logits whose losses are taken at once; their float32 intermediates then stay in the processor's cache."""
 BOUNDING_CAP = 30.0
@@ -160,6 +162,8 @@ def capped_with_slope(logits: Tensor, cap: float | None) -> tuple[Tensor, Tensor
 
 
 def _few_rows(logits_NV: Tensor, targets: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+    if logits_NV.device.type == "cuda":
+        return [(logits_NV, targets)]
     rows = rows_at_once(logits_NV.shape[1], logits=LOGITS_IN_CACHE)
     return zip(torch.split(logits_NV, rows), torch.split(targets, rows), strict=True)
 
@@ -181,7 +185,9 @@ class LinearCrossEntropy(torch.autograd.Function):
         with_gradients: bool,
     ) -> Tensor:
         count, vocab_size = hidden_ND.shape[0], weight_VD.shape[0]
-        rows, wide = rows_at_once(vocab_size), at_least_float32(weight_VD)
+        on_gpu = hidden_ND.device.type == "cuda"
+        rows = rows_at_once(vocab_size, logits=LOGITS_ON_GPU) if on_gpu else rows_at_once(vocab_size)
+        wide = at_least_float32(weight_VD)
         grad_hidden = torch.empty_like(hidden_ND)
         frozen = not ctx.needs_input_grad[1]
         # Several parts are added up in float32 at least; one alone needs no sum, a frozen weight no gradient.

@@ -128,9 +128,9 @@ class Stack(nn.Module):
         )  # fmt: skip
         if cache is None:
             again = self.recompute and torch.is_grad_enabled()
-            if again and self.bias is not None:  # made here, for a block that made it would make less the second time
+            if again and sight.bias is not None:  # made here, for a block that made it would make less the second time
                 for block in self.blocks:
-                    context.sight.mask(block.attention.pattern)  # type: ignore[union-attr,arg-type]
+                    sight.mask(block.attention.pattern)  # type: ignore[union-attr,arg-type]
             for block in self.blocks:
                 if self.recorded is not None:
                     self.recorded.append(x_BTD)

@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from danlu.machine import fast_bfloat16
+from danlu.nn.speed import AMPERE
 from danlu.optim.protocol import Decay, NamedParameters, is_matrix
 from danlu.recipe import Choice
 
@@ -48,7 +49,7 @@ class Muon(Choice):
     iterations: int = Field(default=5, ge=1, le=len(POLAR_EXPRESS))
     """Polar Express iterations."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """What the iterations compute in: bf16 where the processor multiplies it in hardware, else fp32."""
+    """What the iterations compute in: bf16 where the processor or GPU multiplies it in hardware, else fp32."""
     adamw_lr: float = Field(default=3e-3, gt=0)
     """For everything that is not a matrix of a block."""
     adamw_betas: tuple[Decay, Decay] = (0.8, 0.95)
@@ -78,8 +79,8 @@ class MuonOptimizer(torch.optim.Optimizer):
     def __init__(self, groups: list[dict[str, Any]], settings: Muon) -> None:
         super().__init__(groups, {"lr": settings.lr, "step": 0})
         self.settings = settings
-        fast = fast_bfloat16() is not None
-        self.bfloat16 = settings.precision == "bf16" or (settings.precision == "auto" and fast)
+        fast = settings.precision == "auto" and multiplies_bfloat16(self.param_groups[0]["params"][0].device)
+        self.bfloat16 = settings.precision == "bf16" or fast
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -124,7 +125,8 @@ class MuonOptimizer(torch.optim.Optimizer):
             [self._buffer(weight, "mean") for weight in weights],
             [self._buffer(weight, "square") for weight in weights],
             [],
-            [torch.tensor(float(group["step"])) for _ in weights],
+            # Where the weights are: a GPU's kernel would read the processor's memory without asking.
+            [torch.full((), float(group["step"]), device=weights[0].device)] * len(weights),
             lr=group["lr"], beta1=known.adamw_betas[0], beta2=known.adamw_betas[1], weight_decay=0.0,
             eps=known.adamw_eps, amsgrad=False, maximize=False,
         )  # fmt: skip
@@ -136,6 +138,13 @@ class MuonOptimizer(torch.optim.Optimizer):
             state[name] = torch.zeros_like(weight if like is None else like)
         buffer: Tensor = state[name]
         return buffer
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the device has instructions for it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= AMPERE
+    return fast_bfloat16() is not None
 
 
 def orthogonalise(matrices_NRC: Tensor, *, iterations: int = 5, bfloat16: bool = False) -> Tensor:

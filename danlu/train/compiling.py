@@ -34,7 +34,9 @@ def compile_blocks(model: Transformer, setting: CompileSetting, *, steps: int | 
         return Compilation(False, f"no compilation: {reason}")
     for block in model.blocks:
         block.compile(dynamic=False)
-    word_head(model).chunk_loss = torch.compile(head.chunk_loss, dynamic=False)
+    # On GPUs all scored tokens are one chunk, of as many rows as a step happens to score.
+    on_gpu = model.embedding.weight.device.type == "cuda"
+    word_head(model).chunk_loss = torch.compile(head.chunk_loss, dynamic=None if on_gpu else False)
     return Compilation(True, "blocks are compiled by torch.compile")
 
 

@@ -123,7 +123,7 @@ def _learning_rate(
     training = training_on(as_measured(settings), sample, seed)
     with progress("plan: learning rate", steps, "steps") as bar:
         curve = range_test(
-            training.model, training.batches, training.lesson, training.optimizer,
+            training.model, training.made_ahead, training.lesson, training.optimizer,
             steps=steps, clip=settings.clip, after=lambda step, loss: bar.update(step, loss=loss),
         )  # fmt: skip
     suggestion = suggest(curve)
@@ -222,7 +222,7 @@ def _train(
     training: Training, settings: Pretrain, steps: range, planned: int, tell: Callable[[int, StepInfo], None]
 ) -> None:
     fit(
-        training.model, training.batches, training.lesson, training.optimizer,
+        training.model, training.made_ahead, training.lesson, training.optimizer,
         lambda step: settings.schedule.factor(step, steps=planned, heldout=()),
         start=steps.start, steps=steps.stop, clip=settings.clip, hooks=[partial(tell, steps.start)],
     )  # fmt: skip

@@ -74,7 +74,7 @@ def warm_up(training: Training, say: Callable[[str], None]) -> None:
 
 
 def _run(training: Training, step: int, *hooks: Callable[[StepInfo], None]) -> None:
-    model, batches, optimizer = training.model, training.batches, training.optimizer
+    model, batches, optimizer = training.model, training.made_ahead, training.optimizer
     fit(
         model, batches, training.lesson, optimizer, lambda _: 1e-3, steps=step + 1, start=step,
         masters=training.masters, hooks=hooks,

@@ -123,7 +123,7 @@ class Run:
                 training.dropout.scale(self.settings.dropout_schedule.share(step, steps=steps))
 
         fit(
-            training.model, training.batches, training.lesson, training.optimizer, factor,
+            training.model, training.made_ahead, training.lesson, training.optimizer, factor,
             steps=end, start=start, before=before, clip=self.settings.clip, masters=training.masters,
             accept=training.accept, hooks=hooks,
         )  # fmt: skip

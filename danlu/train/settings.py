@@ -77,7 +77,8 @@ class TrainSettings(Settings):
     batch: int = Field(default=8, ge=1)
     """Rows a step."""
     micro_batch: int | None = Field(default=None, ge=1)
-    """Rows that go through the model at once, by default as many as hold 2,048 tokens; the step is the same."""
+    """Rows that go through the model at once, by default as many as hold 2,048 tokens, on a GPU 32,768; the
+    step is the same."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """What the learning rate of a layer is multiplied by for each layer above it; below 1 the lowest change least."""
     clip: Annotated[SkipValidation[ClippingChoice], OneOf("clipping")] = ClipNorm()

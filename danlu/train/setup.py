@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
 
-from danlu.corpus.batches import MakeExample
+from danlu.corpus.batches import Batch, MakeExample
 from danlu.corpus.reading import Size
 from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
@@ -25,6 +26,7 @@ from danlu.optim.ema import AverageState, WeightAverage
 from danlu.parallel.joining import Ranks, here
 from danlu.parallel.mesh import Place
 from danlu.tokenizers.vocabulary import Vocabulary
+from danlu.train.ahead import Ahead
 from danlu.train.checkpoint import TrainingState
 from danlu.train.compiling import Compilation, compile_blocks
 from danlu.train.dropout import Dropout
@@ -38,6 +40,8 @@ from danlu.train.settings import TrainSettings
 
 TOKENS_AT_ONCE = 2048
 """Tokens that go through the model together: on processors more are no faster and need more memory."""
+TOKENS_ON_GPU = 32768
+"""The same on GPUs, which fewer leave idle; where memory does not hold them, micro-batches are cut."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,11 @@ class Training:
         """The weights as they are measured, in float32, on rank 0."""
         return self.masters.state() if self.average is None else self.masters.gathered(self.average.state().weights)
 
+    @cached_property
+    def made_ahead(self) -> Callable[[int], list[Batch]]:
+        """``batches``; for a GPU those of the next step are made while it works at this one."""
+        return Ahead(self.batches) if next(self.model.parameters()).is_cuda else self.batches
+
     @property
     def compilation(self) -> str:
         """Whether blocks are compiled, and why, in words."""
@@ -173,8 +182,11 @@ def set_up(
     start = decoder_start(find_family(config.family), vocabulary.roles)
     known = replace(vocabulary, roles={**vocabulary.roles, "start": start})
     example = partial(settings.objective.example, vocabulary=known)
-    at_once = settings.micro_batch or rows_at_once(settings.batch, settings.sequence, readers=place.readers)
-    micro_batch = min(at_once, settings.batch)
+    at_once = TOKENS_ON_GPU if device.type == "cuda" else TOKENS_AT_ONCE
+    rows = settings.micro_batch or rows_at_once(
+        settings.batch, settings.sequence, tokens=at_once, readers=place.readers
+    )
+    micro_batch = min(rows, settings.batch)
     size = Size(settings.batch, micro_batch)
     reader = settings.reading.read(store, Shape(settings.objective, settings.sequence), example, size=size, seed=seed)
     tokens_per_step = settings.batch * settings.sequence
@@ -221,14 +233,14 @@ def _masters(
     return OwnedMasters(model, dtype, ranks, place, modules)
 
 
-def rows_at_once(batch: int, sequence: int, *, readers: int = 1) -> int:
-    """The largest equal part of a batch that keeps to ``TOKENS_AT_ONCE``; one row where even that is longer.
+def rows_at_once(batch: int, sequence: int, *, tokens: int = TOKENS_AT_ONCE, readers: int = 1) -> int:
+    """The largest equal part of a batch that has at most so many ``tokens``; one row where even that is longer.
 
     Args:
         readers: among whom the parts are divided, so that they have equally many where that can be.
     """
     equal = [rows for rows in range(1, batch + 1) if batch % rows == 0 and batch // rows % readers == 0] or [1]
-    return max([rows for rows in equal if rows * sequence <= TOKENS_AT_ONCE], default=min(equal))
+    return max([rows for rows in equal if rows * sequence <= tokens], default=min(equal))
 
 
 def restart(training: Training, settings: TrainSettings, *, seed: int) -> Training:

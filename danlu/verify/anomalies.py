@@ -22,7 +22,7 @@ from danlu.train.checkpoint import checkpoints, find_damage
 from danlu.train.guard import Anomalies
 from danlu.train.length import Length
 from danlu.train.loop import StepInfo
-from danlu.train.pretrain import Pretrain, heldout_of
+from danlu.train.pretrain import heldout_of
 from danlu.train.run import Run
 from danlu.train.settings import Saves
 from danlu.train.setup import Training
@@ -57,12 +57,11 @@ class Poisoned:
         """Train to the end, in ``out``."""
         known = small(budget=Budget(steps=STEPS), batch=4, save=Saves(steps=SAVED, minutes=None), **settings)
         training = sample.training(batch=4, **settings)
-        training = replace(training, batches=self._watched(training.batches))
-        poisoned: Any = _with_objective(known, self)
+        lesson: Any = self
+        training = replace(training, batches=self._watched(training.batches), lesson=lesson)
         heldout = heldout_of(known, training, TokenStore.open(sample.run / "pack" / "heldout"), seed=3)
-        run = Run(poisoned, _Kept.of(training, self), heldout, Length(STEPS, settled=True), out,
-                  sample.run / "tokenizer", 3)  # fmt: skip
-        run.train()
+        kept, length = _Kept.of(training, self), Length(STEPS, settled=True)
+        Run(known, kept, heldout, length, out, sample.run / "tokenizer", 3).train()
         return training
 
     def _watched(self, batches: Any) -> Any:
@@ -89,10 +88,6 @@ class _Kept(Training):
         super().after_step(info)
         self.poisoned.infos.append(info)
         self.poisoned.weights[info.step] = {name: weight.clone() for name, weight in self.masters.state().items()}
-
-
-def _with_objective(settings: Pretrain, objective: Poisoned) -> Pretrain:
-    return settings.model_copy(update={"objective": objective})
 
 
 def bad_steps(sample: Sample) -> Outcome:

@@ -56,7 +56,7 @@ pretrain:
   budget: {{steps: 60}}
   save: {{steps: 5}}
   evaluations: 2
-  device: cpu
+  hardware: {{device: cpu}}
   precision: fp32
   compile: off
 """

@@ -174,3 +174,13 @@ def test_experts_are_orthogonalised_matrix_by_matrix(choice: Callable[..., Any],
         reference.step()
     for weight, matrices in zip(stack, single, strict=True):
         torch.testing.assert_close(weight.detach(), torch.stack([m.detach() for m in matrices]), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("generation", "fast"), [(7, False), (8, True), (9, True)])
+def test_weights_on_a_gpu_are_multiplied_as_it_does_best(
+    generation: int, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(muon, "fast_bfloat16", lambda: None if fast else "avx512_bf16")  # the processor beside it
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (generation, 0))
+    assert muon.multiplies_bfloat16(torch.device("cuda")) == fast
+    assert muon.multiplies_bfloat16(torch.device("cpu")) != fast
