@@ -27,27 +27,30 @@ PROPERTIES: dict[str, Callable[[Sample], Outcome]] = {
 Patch = pytest.MonkeyPatch
 
 
+def change_counts(patch: Patch, change: Callable[[Sequence[Batch]], dict[str, int]]) -> None:
+    right = gradients.count_work
+
+    def count(micro: Sequence[Batch], masters: Any) -> tuple[dict[str, int], int]:
+        return change(micro), right(micro, masters)[1]
+
+    patch.setattr(loop, "count_work", count)
+
+
 def count_the_first(patch: Patch) -> None:
     """The mean over the first micro-batch's targets, not the step's."""
-    patch.setattr(loop, "count_targets", lambda micro: gradients.count_targets(micro[:1]))
+    change_counts(patch, lambda micro: micro[0].counts)
 
 
 def count_alike(patch: Patch) -> None:
     """As if all micro-batches had as many targets as the first."""
 
-    def alike(micro: Sequence[Batch]) -> dict[str, int]:
-        return {name: count * len(micro) for name, count in micro[0].counts.items()}
-
-    patch.setattr(loop, "count_targets", alike)
+    change_counts(patch, lambda micro: {name: count * len(micro) for name, count in micro[0].counts.items()})
 
 
 def count_places(patch: Patch) -> None:
     """Targets that are not scored are counted too."""
 
-    def places(micro: Sequence[Batch]) -> dict[str, int]:
-        return {"words": sum(batch.targets["words"].numel() for batch in micro)}
-
-    patch.setattr(loop, "count_targets", places)
+    change_counts(patch, lambda micro: {"words": sum(batch.targets["words"].numel() for batch in micro)})
 
 
 def change_segments(patch: Patch, change: Callable[[Tensor], Tensor | None]) -> None:
