@@ -27,30 +27,28 @@ PROPERTIES: dict[str, Callable[[Sample], Outcome]] = {
 Patch = pytest.MonkeyPatch
 
 
-def change_counts(patch: Patch, change: Callable[[Sequence[Batch]], dict[str, int]]) -> None:
-    right = gradients.count_work
-
-    def count(micro: Sequence[Batch], masters: Any) -> tuple[dict[str, int], int]:
-        return change(micro), right(micro, masters)[1]
-
-    patch.setattr(loop, "count_work", count)
-
-
 def count_the_first(patch: Patch) -> None:
     """The mean over the first micro-batch's targets, not the step's."""
-    change_counts(patch, lambda micro: micro[0].counts)
+    patch.setattr(loop, "count_targets", lambda micro: gradients.count_targets(micro[:1]))
 
 
 def count_alike(patch: Patch) -> None:
     """As if all micro-batches had as many targets as the first."""
 
-    change_counts(patch, lambda micro: {name: count * len(micro) for name, count in micro[0].counts.items()})
+    def alike(micro: Sequence[Batch]) -> dict[str, int]:
+        return {name: count * len(micro) for name, count in micro[0].counts.items()}
+
+    patch.setattr(loop, "count_targets", alike)
 
 
 def count_places(patch: Patch) -> None:
     """Targets that are not scored are counted too."""
 
-    change_counts(patch, lambda micro: {"words": sum(batch.targets["words"].numel() for batch in micro)})
+    def places(micro: Sequence[Batch]) -> dict[str, int]:
+        scored = any(batch.counts["words"] for batch in micro)  # a step without any is another matter
+        return {"words": sum(batch.targets["words"].numel() for batch in micro) if scored else 0}
+
+    patch.setattr(loop, "count_targets", places)
 
 
 def change_segments(patch: Patch, change: Callable[[Tensor], Tensor | None]) -> None:

@@ -42,15 +42,15 @@ def test_two_train_as_one(sample: Sample) -> None:
 SPOILT = """
     from pathlib import Path
 
-    from danlu.train import loop
+    from danlu.train.owners import OwnedMasters
     from danlu.train.setup import Training
     from danlu.verify import processes
 
     real, restore = processes.pretrain, Training.restore
 
 
-    def of_this_rank(micro, masters):
-        return {{"words": sum(batch.counts["words"] for batch in micro)}}, sum(batch.tokens for batch in micro)
+    def of_this_rank(self, each):
+        return dict(each)
 
 
     def forgetful(self, state):
@@ -73,8 +73,8 @@ def spoil(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_few")
-def test_counts_of_one_rank_show(sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spoil("loop.count_work = of_this_rank", tmp_path, monkeypatch)
+def test_sums_of_one_rank_show(sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil("OwnedMasters.sum = of_this_rank", tmp_path, monkeypatch)
     [fault] = processes.ranks(sample).faults
     assert fault.startswith("2 ranks: ")
 
