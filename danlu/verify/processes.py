@@ -162,7 +162,7 @@ def pretrain(recipe: Path, overrides: Sequence[str]) -> None:
     section = loaded.section("pretrain")
     assert isinstance(section, TrainSettings)
     try:
-        run_on_ranks(world, loaded, ["pretrain"], print, begin=print, watch=section.mesh.watch)
+        run_on_ranks(world, loaded, ["pretrain"], print, begin=print, watch=section.hardware.mesh.watch)
     except DanluError as error:
         print(f"danlu: error: {error}", flush=True)
         raise SystemExit(error.exit_code) from None
