@@ -9,6 +9,7 @@ from pydantic import model_validator
 from torch import Tensor
 
 from danlu.corpus.batches import IGNORE, Array, Batch, Example
+from danlu.corpus.reading import Reading, Stream
 from danlu.corpus.rows import Ints, Piece, Widths
 from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
@@ -44,6 +45,19 @@ class Seq2Seq(Objective):
         if self.encoder and self.prefix:
             raise ValueError("prefix has no effect with an encoder, which reads in both directions; set encoder: false")
         return self
+
+    def read_by(self, rows: Reading | None) -> Reading:
+        """How documents become rows.
+
+        Raises:
+            RecipeError: rows are cut from a stream, which would tear pairs apart.
+        """
+        if isinstance(rows, Stream):
+            raise RecipeError(
+                "pretrain.rows: stream would tear pairs of texts apart; choose packed, padded or bucketed "
+                "(choices: packed, padded, bucketed)"
+            )
+        return super().read_by(rows)
 
     def room(self, sequence: int) -> Widths:
         return Widths(sequence, sequence if self.encoder else 0)
