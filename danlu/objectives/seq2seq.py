@@ -28,8 +28,8 @@ class Seq2Seq(Objective):
     """Pairs of texts (Sutskever et al. 2014, arXiv:1409.3215); only the second is scored, its end with it.
 
     They come from ``clean.sources`` with a ``target_field``, and stand in the store with the tokenizer's ``sep_token``
-    between them. A pair that is longer than a row loses the end of its target; one whose source alone is longer is
-    left out.
+    between them. A pair of more than ``sequence`` tokens, both sides together, loses the end of its target, also where
+    an encoder reads the source; one whose source alone is longer is left out.
     """
 
     sides: ClassVar[Sides] = "both"

@@ -92,3 +92,5 @@ def test_what_a_tokenizer_must_have(
         SpanCorruption().check(make_vocabulary(sentinels=99), store)
     with pytest.raises(RecipeError, match=r"needs the special tokens sentinels.*set tokenizer.special to \[t5\]"):
         SpanCorruption().check(Vocabulary.bare(50, 0), store)
+    with pytest.raises(RecipeError, match=r"set tokenizer.special to \[bert, fim, t5\]"):  # what is there stays
+        SpanCorruption().check(make_vocabulary(sentinels=0), store)
