@@ -54,7 +54,7 @@ class Seq2Seq(Objective):
         """
         if isinstance(rows, Stream):
             raise RecipeError(
-                "pretrain.rows: stream would tear pairs of texts apart; choose packed, padded or bucketed "
+                "rows: stream would tear pairs of texts apart; choose packed, padded or bucketed "
                 "(choices: packed, padded, bucketed)"
             )
         return super().read_by(rows)
