@@ -118,7 +118,8 @@ def longest_body(form: Form, *, key: str = "pretrain.sequence") -> int:
     widths = form.widths(bodies)
     fitting = bodies[np.logical_and(widths.fit(form.room), np.asarray(widths.inputs) > 0)]
     if not len(fitting):
-        raise RecipeError(f"{key} is too small: no text fits between the special tokens; got {form.room.inputs}")
+        sequence = max(form.room)  # of two sides, the one that it speaks of
+        raise RecipeError(f"{key} is too small: no text fits between the special tokens; got {sequence}")
     return int(fitting[-1])
 
 

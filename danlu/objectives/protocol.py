@@ -126,7 +126,8 @@ class AnyObjective(Choice):
         """
         lacking = [role for role in self.needs if not _has(vocabulary, role)]
         if lacking:
-            sets = ", ".join(dict.fromkeys(SPECIAL_OF[role] for role in lacking))
+            there = [role for role in SPECIAL_OF if role != "pad" and _has(vocabulary, role)]  # padding is T5's too
+            sets = ", ".join(dict.fromkeys(SPECIAL_OF[role] for role in [*there, *lacking]))
             raise RecipeError(
                 f"pretrain.objective needs the special tokens {', '.join(lacking)}, which the tokenizer lacks: "
                 f"set tokenizer.special to [{sets}]"

@@ -9,6 +9,7 @@ from pydantic import model_validator
 from torch import Tensor
 
 from danlu.corpus.batches import IGNORE, Array, Batch, Example
+from danlu.corpus.reading import Reading, Stream
 from danlu.corpus.rows import Ints, Piece, Widths
 from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
@@ -27,8 +28,8 @@ class Seq2Seq(Objective):
     """Pairs of texts (Sutskever et al. 2014, arXiv:1409.3215); only the second is scored, its end with it.
 
     They come from ``clean.sources`` with a ``target_field``, and stand in the store with the tokenizer's ``sep_token``
-    between them. A pair that is longer than a row loses the end of its target; one whose source alone is longer is
-    left out.
+    between them. A pair of more than ``sequence`` tokens, both sides together, loses the end of its target, also where
+    an encoder reads the source; one whose source alone is longer is left out.
     """
 
     sides: ClassVar[Sides] = "both"
@@ -44,6 +45,19 @@ class Seq2Seq(Objective):
         if self.encoder and self.prefix:
             raise ValueError("prefix has no effect with an encoder, which reads in both directions; set encoder: false")
         return self
+
+    def read_by(self, rows: Reading | None) -> Reading:
+        """How documents become rows.
+
+        Raises:
+            RecipeError: rows are cut from a stream, which would tear pairs apart.
+        """
+        if isinstance(rows, Stream):
+            raise RecipeError(
+                "rows: stream would tear pairs of texts apart; choose packed, padded or bucketed "
+                "(choices: packed, padded, bucketed)"
+            )
+        return super().read_by(rows)
 
     def room(self, sequence: int) -> Widths:
         return Widths(sequence, sequence if self.encoder else 0)

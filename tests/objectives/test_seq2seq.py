@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from danlu.corpus.batches import IGNORE, collate
-from danlu.corpus.reading import Packed
+from danlu.corpus.reading import Packed, Padded, Stream
 from danlu.corpus.rows import Piece, Widths, longest_body
 from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
@@ -127,6 +127,9 @@ def test_what_is_asked_of_model_store_and_settings(vocabulary: Vocabulary, make_
         Seq2Seq().check(vocabulary, make_piece(5).store)
     with pytest.raises(RecipeError, match="at most 2 tokens around a text; the tokenizer puts 3"):
         Seq2Seq().check(replace(vocabulary, before=(2, 2), after=(3,)), make_store(PAIRS))
+    assert Seq2Seq().read_by(Padded()) == Padded()
+    with pytest.raises(RecipeError, match=r"^rows: stream would tear pairs of texts apart; .*choices: packed"):
+        Seq2Seq(encoder=False).read_by(Stream())
 
 
 RECIPE = """
