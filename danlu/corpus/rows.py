@@ -76,6 +76,15 @@ class Form(Protocol):
         """Of a row."""
         ...
 
+    @property
+    def longest(self) -> int:
+        """The most tokens of a document that a row may have room for; longer ones are cut.
+
+        Raises:
+            RecipeError: there is room for none.
+        """
+        ...
+
     def widths(self, body: Ints) -> Widths:
         """Of examples of so many tokens, end-of-text not counted; 0 where nothing can be made of so few."""
         ...

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from danlu.corpus.batches import Batch, Example
 from danlu.corpus.marks import BITS, Unit
 from danlu.corpus.reading import Packed, Reading
-from danlu.corpus.rows import Ints, Piece, Widths
+from danlu.corpus.rows import Form, Ints, Piece, Widths, longest_body
 from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
 from danlu.nn.config import TransformerConfig
@@ -85,6 +85,10 @@ class AnyObjective(Choice):
     def room(self, sequence: int) -> Widths:
         """Places of a row, where ``pretrain.sequence`` is ``sequence``."""
         return Widths(sequence)
+
+    def longest(self, form: Form) -> int:
+        """The most tokens of a document that a row of ``form``, its own, may have room for; longer ones are cut."""
+        return longest_body(form)
 
     def widths(self, body: Ints) -> Widths:
         """Places that the examples of so many tokens take at most, end-of-text not counted; 0 where there can be none.
@@ -185,6 +189,10 @@ class Shape:
     @property
     def room(self) -> Widths:
         return self.objective.room(self.sequence)
+
+    @property
+    def longest(self) -> int:
+        return self.objective.longest(self)
 
     def widths(self, body: Ints) -> Widths:
         return self.objective.widths(body)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from danlu.corpus.batches import IGNORE, Array, Batch, Example
 from danlu.corpus.reading import Reading, Stream
-from danlu.corpus.rows import Ints, Piece, Widths
+from danlu.corpus.rows import Form, Ints, Piece, Widths, longest_body
 from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
 from danlu.nn.config import TransformerConfig
@@ -28,8 +28,9 @@ class Seq2Seq(Objective):
     """Pairs of texts (Sutskever et al. 2014, arXiv:1409.3215); only the second is scored, its end with it.
 
     They come from ``clean.sources`` with a ``target_field``, and stand in the store with the tokenizer's ``sep_token``
-    between them. A pair of more than ``sequence`` tokens, both sides together, loses the end of its target, also where
-    an encoder reads the source; one whose source alone is longer is left out.
+    between them. Beside an encoder each side has ``sequence`` places, and a pair of which one side is longer is left
+    out. A decoder alone has ``sequence`` places for both: a longer pair loses the end of its target, and one whose
+    source alone is longer is left out.
     """
 
     sides: ClassVar[Sides] = "both"
@@ -61,6 +62,12 @@ class Seq2Seq(Objective):
 
     def room(self, sequence: int) -> Widths:
         return Widths(sequence, sequence if self.encoder else 0)
+
+    def longest(self, form: Form) -> int:
+        """Both sides full and the separator between them, where each has a row of its own."""
+        if not self.encoder:
+            return longest_body(form)
+        return int(form.room.source) - AROUND + 1 + int(form.room.inputs) - 1
 
     def widths(self, body: Ints) -> Widths:
         """The most, whatever the sides are: 1 of the tokens is the separator and each side has one at least."""
