@@ -367,7 +367,7 @@ def _run_stages(recipe: Recipe, stages: Sequence[str], changed: Changed = "refus
     from danlu.train.launch import run_on_ranks
     from danlu.train.settings import TrainSettings
 
-    meshes = [section.mesh for section in recipe.sections.values() if isinstance(section, TrainSettings)]
+    meshes = [section.hardware.mesh for section in recipe.sections.values() if isinstance(section, TrainSettings)]
     for mesh in meshes:
         mesh.place(rank=world.rank, size=world.size)  # what does not fit is told before anything begins
     watch = meshes[0].watch if meshes else Watch()

@@ -63,7 +63,7 @@ class Stage(Settings):
     neutral: ClassVar[tuple[str, ...]] = ()
     """Settings that change nothing in the result: with others a half-done stage goes on."""
     unrecorded: ClassVar[tuple[str, ...]] = ()
-    """Settings of where it runs, which no output is told apart by: with others a stage that is done stays done."""
+    """Keys of where it runs, such as ``hardware.mesh``, which no output is told apart by: what is done stays done."""
 
     def progress(self, out: Path) -> str | None:
         """What a half-done folder holds that would be lost by starting again, in words; None where nothing."""
@@ -361,7 +361,14 @@ def _before(recipe: Recipe, name: str) -> list[str]:
 
 def _recorded(stage: Stage) -> dict[str, Any]:
     """The settings that an output is made from."""
-    return {name: value for name, value in plain(stage).items() if name not in stage.unrecorded}
+    settings = plain(stage)
+    for key in stage.unrecorded:
+        *sections, name = key.split(".")
+        inner = settings
+        for section in sections:
+            inner = inner[section]
+        del inner[name]
+    return settings
 
 
 def _stage(recipe: Recipe, name: str) -> Stage:

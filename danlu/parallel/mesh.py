@@ -45,7 +45,7 @@ class Mesh(Settings):
                 if self.data is None
                 else f"data {self.data} x {asked} = {data * each} is not"
             )
-            raise RecipeError(f"pretrain.mesh: {wrong} the number of processes, {size}")
+            raise RecipeError(f"pretrain.hardware.mesh: {wrong} the number of processes, {size}")
         return Place(rank, data, self.shard, self.tensor)
 
 

@@ -105,7 +105,7 @@ def divide_products(model: Transformer, place: Place, group: dist.ProcessGroup) 
     splits: dict[str, Split] = {}
     for name, module in list(model.named_modules()):
         if isinstance(module, Experts | AdaptedLinear):
-            raise RecipeError(f"pretrain.mesh.tensor must be 1 for a model with {NOT_DIVIDED[type(module)]}")
+            raise RecipeError(f"pretrain.hardware.mesh.tensor must be 1 for a model with {NOT_DIVIDED[type(module)]}")
         if isinstance(module, Attention):
             splits |= _divide_attention(name, module, place, group)
         elif isinstance(module, MLP):
@@ -174,4 +174,4 @@ def _own_heads(place: Place) -> Callable[[nn.Module, Any, Tensor], Tensor]:
 
 def _check_divides(what: str, count: int, place: Place) -> None:
     if count % place.tensor_size:
-        raise RecipeError(f"pretrain.mesh.tensor must divide {what}, {count}; got {place.tensor_size}")
+        raise RecipeError(f"pretrain.hardware.mesh.tensor must divide {what}, {count}; got {place.tensor_size}")

@@ -244,7 +244,8 @@ def training_on(settings: Pretrain, sample: Sample, seed: int) -> Training:
     """What the run will begin with, but for the text, of which this is a sample."""
     vocabulary = Vocabulary.of(Tokenizer.load(sample.folder))
     store = TokenStore.open(sample.folder / "train")
-    alone = settings.model_copy(update={"mesh": Mesh()})  # however many will share it
+    hardware = settings.hardware.model_copy(update={"mesh": Mesh()})
+    alone = settings.model_copy(update={"hardware": hardware})  # however many will share it
     return set_up(alone, store, vocabulary=vocabulary, seed=seed, share=sample.share)
 
 

@@ -32,7 +32,7 @@ class Pretrain(TrainSettings, Stage):
     resumable: ClassVar[bool] = True
     # A raised budget is not among them: the schedule stretches with it, and so do the steps already done.
     neutral: ClassVar[tuple[str, ...]] = ("save", "evaluations")
-    unrecorded: ClassVar[tuple[str, ...]] = ("mesh",)
+    unrecorded: ClassVar[tuple[str, ...]] = ("hardware.mesh",)
 
     def progress(self, out: Path) -> str | None:
         found = checkpoints(out / "checkpoints")

@@ -46,6 +46,8 @@ class Hardware(Settings):
     """Where the model computes: on a GPU where there is one, or as it says here."""
     offload: bool = False
     """Whether masters and the optimizer's state stay in main memory: a GPU then holds two bytes a weight."""
+    mesh: Mesh = Mesh()
+    """How the processes that a launcher has started share the training."""
     recompute: bool = False
     """Whether the backward pass does the blocks' forward pass again in place of keeping what it needs of it: less
     memory, a third more work (Chen et al. 2016, arXiv:1604.06174)."""
@@ -99,8 +101,6 @@ class TrainSettings(Settings):
     """Whether ``torch.compile`` makes the blocks faster; auto leaves it out where it would not pay."""
     save: Saves = Saves()
     """When a checkpoint is saved; a killed run goes on from the last."""
-    mesh: Mesh = Mesh()
-    """How the processes that a launcher has started share the training; the result is the same."""
     evaluations: int = Field(default=10, ge=0)
     """How many times the held-out loss is measured on the way."""
 

@@ -159,7 +159,7 @@ def set_up(
     """
     keep_freed_memory()
     ranks = here()
-    place = settings.mesh.place(rank=ranks.rank, size=ranks.size)
+    place = settings.hardware.mesh.place(rank=ranks.rank, size=ranks.size)
     vocabulary = vocabulary or Vocabulary.bare(store.vocab_size, store.eot)
     settings.objective.check(vocabulary, store)
     config = settings.shape(store.vocab_size)
@@ -224,11 +224,11 @@ def _masters(
     if dtype == torch.float16:
         raise RecipeError(f"pretrain.precision fp16 is for one process, got {ranks.size} (choices: bf16, fp32)")
     if settings.precision == "fp8" and place.tensor_size > 1:
-        raise RecipeError(f"pretrain.precision fp8 needs pretrain.mesh.tensor 1; got {place.tensor_size}")
+        raise RecipeError(f"pretrain.precision fp8 needs pretrain.hardware.mesh.tensor 1; got {place.tensor_size}")
     if modules is not None and place.together:
         raise RecipeError(
-            f"pretrain.objective trains weights of its own, which cannot be shared; set pretrain.mesh.shard to 1; "
-            f"got {place.shard_size}"
+            "pretrain.objective trains weights of its own, which cannot be in shards: "
+            f"pretrain.hardware.mesh.shard must be 1; got {place.shard_size}"
         )
     return OwnedMasters(model, dtype, ranks, place, modules)
 

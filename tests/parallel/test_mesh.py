@@ -46,10 +46,10 @@ def test_ranks_read_every_micro_batch_once_in_order(data: int, shard: int, tenso
     ],
 )
 def test_a_mesh_that_does_not_fit_is_refused(mesh: dict[str, int], problem: str) -> None:
-    with pytest.raises(RecipeError, match=rf"^pretrain\.mesh: {problem}$"):
-        build(Mesh, mesh, key="pretrain.mesh").place(rank=0, size=4)
+    with pytest.raises(RecipeError, match=rf"^pretrain\.hardware\.mesh: {problem}$"):
+        build(Mesh, mesh, key="pretrain.hardware.mesh").place(rank=0, size=4)
 
 
 def test_sizes_count_from_one() -> None:
-    with pytest.raises(RecipeError, match=r"pretrain\.mesh\.shard"):
-        build(Mesh, {"shard": 0}, key="pretrain.mesh")
+    with pytest.raises(RecipeError, match=r"pretrain\.hardware\.mesh\.shard"):
+        build(Mesh, {"shard": 0}, key="pretrain.hardware.mesh")

@@ -34,6 +34,7 @@ from danlu.train.monitor import Monitor
 from danlu.train.setup import Training
 
 ROOT = Path(__file__).parent.parent.parent
+MESH = "pretrain.hardware.mesh"
 COMMON = ("pretrain.optimizer=adamw", "pretrain.micro_batch=1", "pretrain.save.minutes=null")
 
 
@@ -191,7 +192,7 @@ def test_two_ranks_train_as_one(fresh: Fresh) -> None:
     figures = [RunFolder(folder / "run").figures("pretrain") for folder in (one, two)]
     assert [each["parameters"] for each in figures] == [figures[0]["parameters"]] * 2
     # Once done it stays done, however many ask.
-    assert exit_codes(launch, 1, str(two), *settings, "pretrain.mesh.watch.stuck=20") == [0]
+    assert exit_codes(launch, 1, str(two), *settings, "pretrain.hardware.mesh.watch.stuck=20") == [0]
     assert (two / "out-0").read_text() == "pretrain: unchanged, skipped\n"
 
 
@@ -200,7 +201,7 @@ MESHES = [(3, {}), (4, {}), (2, {"shard": 2}), (3, {"shard": 3}), (2, {"tensor":
 
 
 def mesh_override(mesh: dict[str, int]) -> tuple[str, ...]:
-    return tuple(f"pretrain.mesh.{axis}={size}" for axis, size in mesh.items())
+    return tuple(f"pretrain.hardware.mesh.{axis}={size}" for axis, size in mesh.items())
 
 
 @pytest.mark.cluster
@@ -308,7 +309,7 @@ def test_memory_that_is_short_on_one_rank_has_all_cut_alike(fresh: Fresh) -> Non
 
 def test_ranks_that_share_weights_cannot_cut(fresh: Fresh) -> None:
     folder = fresh("short")
-    settings = ("pretrain.budget.steps=3", "pretrain.micro_batch=2", "pretrain.mesh.shard=2")
+    settings = ("pretrain.budget.steps=3", "pretrain.micro_batch=2", "pretrain.hardware.mesh.shard=2")
     assert exit_codes(launch_short, 2, str(folder), *settings) == [2, 2]
     said = [(folder / f"err-{rank}").read_text() for rank in range(2)]
     assert "".join(said).count("memory is short, and ranks that share a model cannot cut") == 1
@@ -317,8 +318,8 @@ def test_ranks_that_share_weights_cannot_cut(fresh: Fresh) -> None:
 @pytest.mark.parametrize(
     ("size", "overrides", "problem"),
     [
-        (3, ["pretrain.mesh.shard=2"], "pretrain.mesh: shard 2 x tensor 1 does not divide the number of processes, 3"),
-        (2, ["pretrain.mesh.data=3"], "pretrain.mesh: data 3 x shard 1 x tensor 1 = 3 is not the number of processes"),
+        (3, [f"{MESH}.shard=2"], f"{MESH}: shard 2 x tensor 1 does not divide the number of processes, 3"),
+        (2, [f"{MESH}.data=3"], f"{MESH}: data 3 x shard 1 x tensor 1 = 3 is not the number of processes, 2"),
         (2, ["pretrain.batch=zero"], "pretrain.batch must be a whole number; got 'zero'"),
         (2, ["pretrain.hardware.offload=true"], "pretrain.hardware.offload is for one process; "),
         (2, ["pretrain.precision=fp16"], "pretrain.precision fp16 is for one process, got 2 (choices: bf16, fp32)"),

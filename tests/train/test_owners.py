@@ -273,7 +273,9 @@ def too_few_heads() -> str:
 
 
 def test_heads_that_cannot_be_divided_are_refused() -> None:
-    assert ranks.run(too_few_heads, 3) == ["pretrain.mesh.tensor must divide pretrain.model.heads, 4; got 3"] * 3
+    assert (
+        ranks.run(too_few_heads, 3) == ["pretrain.hardware.mesh.tensor must divide pretrain.model.heads, 4; got 3"] * 3
+    )
 
 
 def experts_in_parts() -> str:
@@ -290,4 +292,4 @@ def experts_in_parts() -> str:
 
 
 def test_experts_are_not_divided() -> None:
-    assert ranks.run(experts_in_parts, 2) == ["pretrain.mesh.tensor must be 1 for a model with experts"] * 2
+    assert ranks.run(experts_in_parts, 2) == ["pretrain.hardware.mesh.tensor must be 1 for a model with experts"] * 2
