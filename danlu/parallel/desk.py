@@ -1,4 +1,4 @@
-"""Where the caller of a training that runs elsewhere and its workers leave each other word: lines, ends, a wish to stop.
+"""Where the caller of a training that runs elsewhere and its workers leave each other word: lines, ends, when to stop.
 
 A desk waits for nobody; those who expect something ask again.
 """

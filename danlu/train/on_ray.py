@@ -63,7 +63,7 @@ def run_on_ray(
     """As :func:`danlu.train.launch.run_on_ranks`, on workers that Ray starts.
 
     Args:
-        address: ``local`` for a cluster that begins and ends with this call; else that of one, as ``ray.init`` takes it.
+        address: ``local`` for a cluster that begins and ends with this call; else as ``ray.init`` takes it.
         workers: how many; None for as many as ``pretrain.hardware.mesh`` says.
 
     Raises:
