@@ -56,6 +56,10 @@ WhereChanged = Annotated[
     Literal["restart", "go-on"] | None,
     Parameter(help="Begin a half-done training anew, or go on, where its settings or inputs changed; else refused."),
 ]
+Ray = Annotated[
+    str | None, Parameter(help='Run on the workers of a Ray cluster: its address, "auto", or "local" for a new one.')
+]
+Workers = Annotated[int | None, Parameter(help="How many workers of Ray; by default as pretrain.hardware.mesh says.")]
 SECONDS_TO_SPEAK = 5.0
 """Of many processes with the same error one shows it; the others leave it so much time."""
 LONGEST_ERROR = 2000
@@ -108,12 +112,14 @@ def _leave(message: str, exit_code: int) -> int:
 
 
 @app.command(sort_key=(1,))
-def run(recipe: RecipeFile, /, *overrides: Override, changed: WhereChanged = None) -> None:
+def run(
+    recipe: RecipeFile, /, *overrides: Override, changed: WhereChanged = None, ray: Ray = None, workers: Workers = None
+) -> None:
     """Run every stage that the recipe has, in order; those that are done and unchanged are skipped."""
     from danlu.evaluate import results
 
     loaded = _load(recipe, overrides)
-    folder = _run_stages(loaded, list(loaded.sections), changed or "refuse")
+    folder = _run_stages(loaded, list(loaded.sections), changed or "refuse", ray=ray, workers=workers)
     if not speaks(os.environ):
         return
     report = _write_report(folder, loaded)
@@ -129,8 +135,15 @@ def _stage_verb(stage: str) -> Callable[..., None]:
     return verb
 
 
+def _pretrain(
+    recipe: RecipeFile, /, *overrides: Override, changed: WhereChanged = None, ray: Ray = None, workers: Workers = None
+) -> None:
+    _run_stages(_load(recipe, overrides), ["pretrain"], changed or "refuse", ray=ray, workers=workers)
+
+
+_pretrain.__doc__ = STAGE_VERBS["pretrain"]
 for _place, _name in enumerate(STAGE_VERBS):
-    app.command(_stage_verb(_name), name=_name, sort_key=(3, _place))
+    app.command(_pretrain if _name == "pretrain" else _stage_verb(_name), name=_name, sort_key=(3, _place))
 
 
 @app.command(sort_key=(4,))
@@ -354,8 +367,15 @@ def _load(recipe: Path, overrides: Sequence[str]) -> Recipe:
     return load_recipe(recipe, overrides)
 
 
-def _run_stages(recipe: Recipe, stages: Sequence[str], changed: Changed = "refuse") -> RunFolder:
+def _run_stages(
+    recipe: Recipe, stages: Sequence[str], changed: Changed = "refuse", *, ray: Ray = None, workers: Workers = None
+) -> RunFolder:
     from danlu.runs import run_stages
+
+    if ray is not None or workers is not None:
+        from danlu.train.on_ray import run_on_ray
+
+        return run_on_ray(recipe, stages, address=ray, workers=workers, changed=changed)
 
     def begin(stage: str) -> None:
         say(f"{stage}: begins")
@@ -363,15 +383,9 @@ def _run_stages(recipe: Recipe, stages: Sequence[str], changed: Changed = "refus
     world = read_world(os.environ)
     if world is None:
         return run_stages(recipe, stages, say, begin=begin, changed=changed)
-    from danlu.parallel.watch import Watch
     from danlu.train.launch import run_on_ranks
-    from danlu.train.settings import TrainSettings
 
-    meshes = [section.hardware.mesh for section in recipe.sections.values() if isinstance(section, TrainSettings)]
-    for mesh in meshes:
-        mesh.place(rank=world.rank, size=world.size)  # what does not fit is told before anything begins
-    watch = meshes[0].watch if meshes else Watch()
-    return run_on_ranks(world, recipe, stages, say, begin=begin, changed=changed, watch=watch)
+    return run_on_ranks(world, recipe, stages, say, begin=begin, changed=changed)
 
 
 def _write_report(folder: RunFolder, recipe: Recipe) -> Path:

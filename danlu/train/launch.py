@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
-from danlu.errors import RecipeError
+from danlu.errors import InputError, RecipeError
+from danlu.files import writing
 from danlu.parallel.joining import Ranks, joined
 from danlu.parallel.watch import Watch
 from danlu.parallel.world import World
@@ -17,25 +21,33 @@ from danlu.recipe import Recipe
 from danlu.runs import Changed, Job, RunFolder, Stage, run_stages
 from danlu.train.settings import TrainSettings
 
+SECONDS_TO_APPEAR = 10.0
+"""How long a file that one machine writes may take to be seen by another."""
+
 
 def run_on_ranks(
-    world: World,
+    world: World | None,
     recipe: Recipe,
     stages: Iterable[str],
     say: Callable[[str], None],
     *,
     begin: Callable[[str], None],
     changed: Changed = "refuse",
-    watch: Watch,
 ) -> RunFolder:
-    """As :func:`danlu.runs.run_stages`, called by every rank of ``world``.
+    """As :func:`danlu.runs.run_stages`, called by every rank of ``world``; None is one process alone.
 
     Raises:
-        RecipeError: the ranks do not have the same recipe.
+        RecipeError: the mesh does not fit the number of ranks, or they do not have the same recipe.
+        InputError: they do not see the same run folder.
     """
     folder = RunFolder(recipe.run_dir)
+    meshes = [section.hardware.mesh for section in recipe.sections.values() if isinstance(section, TrainSettings)]
+    for mesh in meshes if world is not None else []:
+        mesh.place(rank=world.rank, size=world.size)  # what does not fit is told before anything begins
+    watch = meshes[0].watch if meshes else Watch()
     with joined(world, watch) as team:
         _check_recipe(team, recipe)
+        _check_disk(team, recipe.run_dir)
         if not team.first:
             _follow(team, recipe, folder)
             return folder
@@ -63,3 +75,30 @@ def _check_recipe(team: Ranks, recipe: Recipe) -> None:
     for rank, other in enumerate(others, 1):
         if other != first:
             raise RecipeError(f"rank {rank} has another recipe than rank 0: all need the same one")
+
+
+def _check_disk(team: Ranks, folder: Path) -> None:
+    """Have rank 0 leave a mark where the run folder is or will be, which the others must find."""
+    if team.watch is None:
+        return
+    mark = None
+    if team.first:
+        place = next(path for path in (folder, *folder.parents) if path.is_dir())
+        mark = place / f".seen-by-all-{secrets.token_hex(8)}"
+        with writing(place):
+            mark.touch()
+    mark = team.told(mark)
+    assert mark is not None
+    seen = team.all(team.first or _appears(mark))
+    if team.first:
+        mark.unlink(missing_ok=True)
+    if not all(seen):
+        blind, first = team.watch.names[seen.index(False)], team.watch.names[0]
+        raise InputError(f"{blind} does not see {folder} of {first}: run_dir must lie on a disk that all ranks share")
+
+
+def _appears(path: Path) -> bool:
+    until = time.monotonic() + SECONDS_TO_APPEAR
+    while not path.exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    return path.exists()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from danlu.errors import Interrupted
-from danlu.train.signals import watch_for_stop
+from danlu.train.signals import ask_to_stop, watch_for_stop
 
 
 @pytest.fixture
@@ -72,3 +72,27 @@ def test_outside_the_main_thread_nobody_watches_and_nothing_breaks() -> None:
     thread.start()
     thread.join()
     assert seen == [0]
+
+
+def test_outside_the_main_thread_requests_come_from_others_and_do_not_get_lost() -> None:
+    ready, asked = threading.Event(), threading.Event()
+    seen: list[int] = []
+
+    def work() -> None:
+        try:
+            with watch_for_stop() as stop:
+                ready.set()
+                asked.wait(10)
+                seen.append(stop.signal)
+        except Interrupted as error:
+            seen.append(error.exit_code)
+
+    assert not ask_to_stop(signal.SIGTERM)
+    thread = threading.Thread(target=work)
+    thread.start()
+    ready.wait(10)
+    assert ask_to_stop(signal.SIGTERM)
+    asked.set()
+    thread.join()
+    assert seen == [signal.SIGTERM, 128 + signal.SIGTERM]
+    assert not ask_to_stop(signal.SIGTERM)
