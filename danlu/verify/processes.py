@@ -18,7 +18,6 @@ from danlu.recipe import load_recipe
 from danlu.runs import run_stages
 from danlu.train.gradients import OwnBatches
 from danlu.train.launch import run_on_ranks
-from danlu.train.settings import TrainSettings
 from danlu.verify import forks, kills
 from danlu.verify.forks import Fork
 from danlu.verify.outcome import Outcome, within
@@ -159,10 +158,8 @@ def pretrain(recipe: Path, overrides: Sequence[str]) -> None:
     if world is None:
         run_stages(loaded, ["pretrain"])
         return
-    section = loaded.section("pretrain")
-    assert isinstance(section, TrainSettings)
     try:
-        run_on_ranks(world, loaded, ["pretrain"], print, begin=print, watch=section.hardware.mesh.watch)
+        run_on_ranks(world, loaded, ["pretrain"], print, begin=print)
     except DanluError as error:
         print(f"danlu: error: {error}", flush=True)
         raise SystemExit(error.exit_code) from None
