@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -45,6 +46,7 @@ STORE_BYTES = 100 * 2**20
 """For objects of a cluster that is started here; by default Ray would take a third of the memory."""
 AGAIN = "run the same command to go on"
 SECONDS_BETWEEN_NEWS = 0.3
+SECONDS_TO_ANSWER = 10.0
 SECONDS_TO_LEAVE = 10.0
 """How long the others have to come to their end once rank 0 has stopped or failed."""
 
@@ -151,6 +153,21 @@ def _ray_workers() -> ModuleType:
         raise InputError(f"--ray needs {PACKAGE} ({_first_line(error)}): pip install {PACKAGE}") from error
 
 
+def check_answers(address: str) -> None:
+    """Whether somebody listens at ``HOST:PORT`` or ``ray://HOST:PORT``; Ray itself would try for minutes.
+
+    Raises:
+        InputError: nobody does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"--ray {address}: no Ray cluster answers there ({error})") from error
+
+
 @contextlib.contextmanager
 def _connected(address: str, workers: int) -> Iterator[Any]:
     """Ray, while this process is connected to a cluster."""
@@ -158,6 +175,7 @@ def _connected(address: str, workers: int) -> Iterator[Any]:
         os.environ.setdefault(name, value)
     ray = optional("ray", purpose="--ray", install=PACKAGE)
     _ray_workers()
+    check_answers(address)
     here: dict[str, Any] = {}
     if address == "local":
         cpus = max(cores(), workers)

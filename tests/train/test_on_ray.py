@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ from danlu.parallel.desk import End, Line, News
 from danlu.recipe import load_recipe
 from danlu.runs import RunFolder
 from danlu.train.checkpoint import checkpoints
-from danlu.train.on_ray import WorkersError, _settle, count_workers, share_out
+from danlu.train.on_ray import WorkersError, _settle, check_answers, count_workers, share_out
 from danlu.train.pretrain import Pretrain
 
 Fresh = Callable[..., Path]
@@ -144,6 +145,19 @@ def test_a_recipe_that_trains_nothing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("tokenizer: {use: char}\n", encoding="utf-8")
     with pytest.raises(RecipeError, match="--ray is for recipes that train; this one has: tokenizer"):
         run_on_ray(load_recipe(tmp_path / "recipe.yaml"), ["tokenizer"], address="local", workers=2)
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
+def test_an_address_where_nobody_listens_is_told_at_once(form: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = form.format(taken.getsockname()[1])
+        with pytest.raises(InputError, match=f"--ray {address}: no Ray cluster answers there .*refused"):
+            check_answers(address)
+        taken.listen()
+        check_answers(address)
+    for without_port in ("auto", "local"):
+        check_answers(without_port)
 
 
 @pytest.fixture
