@@ -19,33 +19,36 @@ from mlm_sides import danlu, trainer
 from pretrain_sides import matrix_rates
 from process import in_fresh_process
 from report import Comparison, run_benchmark, say_machine
-from turns import Turns, Work, compare_sides, in_turn, run_side, say_results
+from turns import Steps, compare_sides, in_turn, rounds_from_command, run_side, say_results
 
 OURS, DEFAULTS, TUNED = "Danlu", "Trainer, defaults", "Trainer, tuned"
 TARGETS = {DEFAULTS: 6.0, TUNED: 2.0}
 """Tokens a second, at least so many times the peer's."""
 
 
+STEPS = {OURS: Steps(8, 24), DEFAULTS: Steps(2, 6), TUNED: Steps(50, 50)}
+"""The tuned Trainer goes through groups of all lengths, first to compile for them, then to be timed."""
+
+
 def main() -> int:
-    turns = Turns.from_command(__doc__)
-    return run_benchmark(lambda: measure(turns))
+    rounds = rounds_from_command(__doc__)
+    return run_benchmark(lambda: measure(rounds))
 
 
-def measure(turns: Turns) -> list[Comparison]:
+def measure(rounds: int) -> list[Comparison]:
     """Run every side in turn, and say what came out."""
     say_machine()
     with TemporaryDirectory(prefix="mlm_cpu-") as temporary:
         run, _ = in_fresh_process(pack_paragraphs, Path(temporary), vocab_size=8192, special="bert")
-        work = Work(run, turns.warmup + turns.steps)
         rates, _ = in_fresh_process(matrix_rates)
         tuned = "tuned bf16" if rates["bf16"] > rates["fp32"] else "tuned"
         results = in_turn(
             {
-                OURS: lambda: run_side(work, turns.warmup, danlu),
-                DEFAULTS: lambda: run_side(work, turns.warmup, trainer, "defaults"),
-                TUNED: lambda: run_side(work, turns.warmup, trainer, tuned),
+                OURS: lambda: run_side(run, STEPS[OURS], danlu),
+                DEFAULTS: lambda: run_side(run, STEPS[DEFAULTS], trainer, "defaults"),
+                TUNED: lambda: run_side(run, STEPS[TUNED], trainer, tuned),
             },
-            turns.rounds,
+            rounds,
         )
     say_results(results)
     return compare_sides("masked LM", results, OURS, TARGETS)

@@ -52,24 +52,25 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Turns:
-    """How often and how long the sides run."""
+class Steps:
+    """Of one side: so many to warm up, in which torch.compile meets all shapes, and so many that are timed."""
 
-    rounds: int
-    steps: int
     warmup: int
+    timed: int
 
-    @classmethod
-    def from_command(cls, docstring: str | None) -> Turns:
-        """What the command line says."""
-        parser = argparse.ArgumentParser(description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter)
-        parser.add_argument("--rounds", type=int, default=3, help="how often each side runs (default %(default)s)")
-        parser.add_argument("--steps", type=int, default=24, help="steps that are timed (default %(default)s)")
-        parser.add_argument("--warmup", type=int, default=12, help="steps before them, not timed (default %(default)s)")
-        options = parser.parse_args()
-        if min(options.rounds, options.steps, options.warmup) < 1:
-            parser.error("--rounds, --steps and --warmup must be at least 1")
-        return cls(options.rounds, options.steps, options.warmup)
+    @property
+    def all(self) -> int:
+        return self.warmup + self.timed
+
+
+def rounds_from_command(docstring: str | None) -> int:
+    """How often each side runs, as the command line says."""
+    parser = argparse.ArgumentParser(description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="how often each side runs (default %(default)s)")
+    options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    return int(options.rounds)
 
 
 Side = Callable[[], Round]
@@ -166,12 +167,12 @@ def hugging_face(peer: Peer, work: Work, *, seed: int) -> Outcome:
     return Outcome(losses, between(marks), tokens[1:], parameters, f"{precision}; {compiled}")
 
 
-def run_side(work: Work, warmup: int, side: Callable[..., Outcome], *how: str) -> Round:
+def run_side(run: Path, steps: Steps, side: Callable[..., Outcome], *how: str) -> Round:
     """One side in a fresh process; over all timed steps together, for steps hold different numbers of tokens."""
-    outcome, peak = in_fresh_process(side, work, *how)
-    seconds, tokens = outcome.seconds[warmup - 1 :], outcome.tokens[warmup - 1 :]
-    if len(outcome.losses) != work.steps or len(seconds) != work.steps - warmup:
-        raise NotMeasuredError(f"{side.__name__} did {len(outcome.losses)} steps of {work.steps}")
+    outcome, peak = in_fresh_process(side, Work(run, steps.all), *how)
+    seconds, tokens = outcome.seconds[steps.warmup - 1 :], outcome.tokens[steps.warmup - 1 :]
+    if len(outcome.losses) != steps.all or len(seconds) != steps.timed:
+        raise NotMeasuredError(f"{side.__name__} did {len(outcome.losses)} steps of {steps.all}")
     return Round(outcome, sum(tokens) / sum(seconds), peak)
 
 

@@ -21,7 +21,7 @@ from pydantic import Field
 from danlu.corpus.batches import EqualGroups, Group, MakeExample, StepBatches
 from danlu.corpus.documents import Cuts, DocumentRows, chunks, heads, tails
 from danlu.corpus.packing import best_fit
-from danlu.corpus.rows import Form, Ints, Rows, Widths, longest_body
+from danlu.corpus.rows import Form, Ints, Rows, Widths
 from danlu.corpus.store import TokenStore
 from danlu.corpus.stream import StreamRows
 from danlu.errors import InputError, RecipeError
@@ -112,7 +112,7 @@ class Documents(Choice):
             RecipeError: chunks would overlap whole.
             InputError: there are none.
         """
-        longest = longest_body(form)
+        longest = form.longest
         if self.long == "chunk":
             if self.overlap >= longest:
                 raise RecipeError(
@@ -121,7 +121,8 @@ class Documents(Choice):
             found = chunks(store, longest=longest, overlap=self.overlap)
         else:
             found = (heads if self.long == "head" else tails)(store, longest=longest)
-        kept = np.flatnonzero(np.asarray(form.measure(store, found.starts, found.bodies).inputs) > 0)
+        widths = form.measure(store, found.starts, found.bodies)
+        kept = np.flatnonzero((np.asarray(widths.inputs) > 0) & widths.fit(form.room))
         if not len(kept):
             raise InputError("pretrain.objective: no document is long enough for it")
         return found[kept]

@@ -76,6 +76,15 @@ class Form(Protocol):
         """Of a row."""
         ...
 
+    @property
+    def longest(self) -> int:
+        """The most tokens of a document that a row may have room for; longer ones are cut.
+
+        Raises:
+            RecipeError: there is room for none.
+        """
+        ...
+
     def widths(self, body: Ints) -> Widths:
         """Of examples of so many tokens, end-of-text not counted; 0 where nothing can be made of so few."""
         ...
@@ -118,7 +127,8 @@ def longest_body(form: Form, *, key: str = "pretrain.sequence") -> int:
     widths = form.widths(bodies)
     fitting = bodies[np.logical_and(widths.fit(form.room), np.asarray(widths.inputs) > 0)]
     if not len(fitting):
-        raise RecipeError(f"{key} is too small: no text fits between the special tokens; got {form.room.inputs}")
+        sequence = max(form.room)  # of two sides, the one that it speaks of
+        raise RecipeError(f"{key} is too small: no text fits between the special tokens; got {sequence}")
     return int(fitting[-1])
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -89,6 +90,12 @@ class TokenStore:
             return True
         every = all_bits(self.marked)
         return len(self.marks) == len(self.tokens) and bool(self.marks[0] == every == self.marks[-1])
+
+    @cached_property
+    def by_language(self) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
+        """Numbers of the documents in each language, rising."""
+        languages = np.array([document["language"] for document in self.documents])
+        return {str(language): np.flatnonzero(languages == language) for language in np.unique(languages)}
 
     @property
     def border(self) -> int | None:

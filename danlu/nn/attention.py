@@ -131,13 +131,13 @@ class Attention(nn.Module):
     def _attend(self, q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, sight: Sight) -> Tensor:
         dropout = self.dropout if self.training else 0.0
         segments = None if sight.segments is None else sight.segments[1]
+        if sight.whole and not dropout and isinstance(self.pattern, Full) and _compiled_for_cpu(q_BHTE):
+            k, v = _as_many_heads(q_BHTE, k_BGSE, v_BGSE)
+            out: Tensor = BlockedAttention.apply(  # type: ignore[no-untyped-call]
+                q_BHTE, k, v, sight.segments, sight.bias, sight.causal, self.scale
+            )
+            return out
         if sight.own and sight.plain and not dropout:
-            if isinstance(self.pattern, Full) and _compiled_for_cpu(q_BHTE):
-                k, v = _as_many_heads(q_BHTE, k_BGSE, v_BGSE)
-                out: Tensor = BlockedAttention.apply(  # type: ignore[no-untyped-call]
-                    q_BHTE, k, v, segments, sight.causal, self.scale
-                )
-                return out
             runs = None if torch.compiler.is_compiling() else sight.runs
             if runs is not None and _sees_all(self.pattern, max(run.length for run in runs), sight.causal):
                 k, v = _as_many_heads(q_BHTE, k_BGSE, v_BGSE)

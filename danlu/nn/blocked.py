@@ -14,7 +14,10 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from danlu.corpus.batches import PADDING
 
 LONGEST = 2048
 """Tokens of the longest row that is worth its memory here."""
@@ -26,21 +29,30 @@ def block_length(length: int) -> int:
 
 
 class BlockedAttention(torch.autograd.Function):
-    """``apply(q, k, v, segments, causal, scale)``, q, k, v each ``[B, H, T, E]``.
+    """``apply(q, k, v, segments, bias, causal, scale)``, q ``[B, H, T, E]``, k and v ``[B, H, S, E]``.
 
-    ``segments`` are document numbers ``[B, T]`` or None. A token sees the tokens of its own document,
-    where ``causal`` the earlier ones and itself.
+    ``segments`` are document numbers of the queries ``[B, T]`` and of the keys ``[B, S]``, or None; ``bias``
+    ``[1, H, T, S]`` or None is added to the scores. A token sees the tokens of its own document; where ``causal``,
+    which is for equal T and S, the earlier ones and itself.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, segments: Tensor | None, causal: bool, scale: float
+    def forward(  # noqa: PLR0913 (what autograd hands over)
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        segments: tuple[Tensor, Tensor] | None,
+        bias: Tensor | None,
+        causal: bool,
+        scale: float,
     ) -> Tensor:
         outs, totals, kept = [], [], []
         for start, stop in _blocks(q.shape[2]):
-            end = stop if causal else q.shape[2]
+            end = stop if causal else k.shape[2]
             scores = (q[:, :, start:stop] @ k[:, :, :end].mT).float() * scale
             mask = _mask(slice(start, stop), end, segments, causal, q.device)
+            scores = scores if bias is None else scores + bias[:, :, start:stop, :end].float()
             scores = scores if mask is None else scores + mask
             exponentials = torch.exp(scores - scores.amax(-1, keepdim=True))
             total = exponentials.sum(-1, keepdim=True)
@@ -50,25 +62,29 @@ class BlockedAttention(torch.autograd.Function):
             kept.append(weights)
         out = torch.cat(outs, 2)
         ctx.save_for_backward(q, k, v, out, torch.cat(totals, 2), *kept)
-        ctx.causal, ctx.scale = causal, scale
+        ctx.causal, ctx.scale, ctx.learns_bias = causal, scale, bias is not None and ctx.needs_input_grad[4]
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, total_BHT1, *kept = ctx.saved_tensors
         grad = grads[0]
-        scale_BHT1 = ctx.scale / total_BHT1
+        share_BHT1 = 1.0 / total_BHT1
         inner_BHT1 = (grad.float() * out.float()).sum(-1, keepdim=True)
         shares = (grad / total_BHT1).to(grad.dtype)
-        grad_q, grad_k, grad_v = [], [], []
+        grad_q, grad_k, grad_v, grad_bias = [], [], [], []
         for (start, stop), weights in zip(_blocks(q.shape[2]), kept, strict=True):
             block, end = slice(start, stop), weights.shape[3]
             grad_weights = (grad[:, :, block] @ v[:, :, :end].mT).float() - inner_BHT1[:, :, block]
-            grad_scores = (weights * grad_weights * scale_BHT1[:, :, block]).to(q.dtype)
+            wide = weights * grad_weights * share_BHT1[:, :, block]
+            if ctx.learns_bias:
+                grad_bias.append(F.pad(wide.sum(0, keepdim=True), (0, k.shape[2] - end)).to(q.dtype))
+            grad_scores = (wide * ctx.scale).to(q.dtype)
             grad_q.append(grad_scores @ k[:, :, :end])
             grad_k.append(grad_scores.mT @ q[:, :, block])
             grad_v.append(weights.mT @ shares[:, :, block])
-        return torch.cat(grad_q, 2), _sum_over_queries(grad_k), _sum_over_queries(grad_v), None, None, None
+        of_bias = torch.cat(grad_bias, 2) if ctx.learns_bias else None
+        return torch.cat(grad_q, 2), _sum_over_queries(grad_k), _sum_over_queries(grad_v), None, of_bias, None, None
 
 
 def _sum_over_queries(parts: list[Tensor]) -> Tensor:
@@ -94,13 +110,17 @@ def _blocks(length: int) -> list[tuple[int, int]]:
     return [(start, min(length, start + size)) for start in range(0, length, size)]
 
 
-def _mask(block: slice, end: int, segments: Tensor | None, causal: bool, device: torch.device) -> Tensor | None:
+def _mask(
+    block: slice, end: int, segments: tuple[Tensor, Tensor] | None, causal: bool, device: torch.device
+) -> Tensor | None:
     """``[1 or B, 1, Q, K]`` float32: 0 for the keys before ``end`` that the block's queries see, -inf for others."""
     visible = None
     if causal:
         queries = torch.arange(block.start, block.stop, dtype=torch.int32, device=device)[:, None]
         visible = (torch.arange(end, dtype=torch.int32, device=device)[None, :] <= queries)[None, None]
     if segments is not None:
-        same = segments[:, None, block, None] == segments[:, None, None, :end]
+        of_queries, of_keys = segments
+        query = of_queries[:, None, block, None]
+        same = (query == of_keys[:, None, None, :end]) | (query == PADDING)  # so that no row of weights is empty
         visible = same if visible is None else visible & same
     return None if visible is None else torch.where(visible, 0.0, -math.inf)

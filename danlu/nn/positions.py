@@ -141,8 +141,11 @@ class RelativeBias(nn.Module):
         self.weight = nn.Parameter(torch.empty(bias.buckets, heads))
 
     def forward(self, query_Q: Tensor, key_K: Tensor) -> Tensor:
-        bucket_QK = self._bucket(key_K[None, :] - query_Q[:, None])
-        return nn.functional.embedding(bucket_QK, self.weight).permute(2, 0, 1)[None]
+        """Of positions that follow each other: each distance is looked up once, not once a pair."""
+        queries, keys = len(query_Q), len(key_K)
+        ahead_W = key_K[0] - query_Q[-1] + torch.arange(queries + keys - 1, device=key_K.device)
+        values_HW = nn.functional.embedding(self._bucket(ahead_W), self.weight).T
+        return by_distance(values_HW, queries, keys)[None]
 
     def _bucket(self, ahead: Tensor) -> Tensor:
         """Half of the buckets hold one distance each, the others logarithmically more, up to ``max_distance``."""
@@ -159,6 +162,19 @@ class RelativeBias(nn.Module):
         grown = torch.log(distance.clamp_min(1).float() / exact) / math.log(self.max_distance / exact)
         far = exact + (grown * (buckets - exact)).long()
         return base + torch.where(distance < exact, distance, far.clamp_max(buckets - 1))
+
+
+def by_distance(values_HW: Tensor, queries: int, keys: int) -> Tensor:
+    """``[H, Q, K]`` from ``W = Q + K - 1`` values, one a distance, from the last query back to the first key.
+
+    Row q begins one value farther left than row q - 1, which is a change of view on rows that are all the same; the
+    gradient is a sum over them.
+    """
+    if queries == 1:
+        return values_HW[:, None]
+    heads, width = values_HW.shape
+    rows = values_HW[:, None].expand(heads, queries, width).reshape(heads, -1)
+    return rows[:, queries - 1 : -1].reshape(heads, queries, width - 1)[:, :, :keys]
 
 
 class Alibi(nn.Module):

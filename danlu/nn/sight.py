@@ -58,6 +58,13 @@ class Sight:
         return self.bias is None and self.prefix is None
 
     @property
+    def whole(self) -> bool:
+        """Whether rows are read whole, by borders of documents and causality: by themselves, or beside an encoder's."""
+        if self.prefix is not None or (self.segments is not None and self.segments[0] is None):
+            return False
+        return self.own or (not self.causal and self.queries > 1)
+
+    @property
     def runs(self) -> tuple[Run, ...] | None:
         """The documents of a single packed row, where each can attend by itself; found when a layer first asks."""
         if not self._looked_for_runs:

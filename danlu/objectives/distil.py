@@ -12,7 +12,7 @@ from pydantic import Field, SkipValidation, model_validator
 
 from danlu.corpus.batches import IGNORE, Example
 from danlu.corpus.reading import Reading
-from danlu.corpus.rows import Ints, Piece, Widths
+from danlu.corpus.rows import Form, Ints, Piece, Widths
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError, RecipeError
 from danlu.nn.config import TransformerConfig
@@ -38,7 +38,7 @@ class Distil(AnyObjective):
     """
 
     teacher: Path
-    """The folder of a trained model with its tokenizer, as ``pretrain`` and ``danlu import`` write it."""
+    """The folder of a trained model with its tokenizer: a run's ``pretrain/model``, or what ``danlu import`` writes."""
     of: Annotated[SkipValidation[AnyObjective], OneOf("objective")] = CausalLM()
     """What is learned from the text itself, and how the text becomes examples."""
     own: float = Field(default=0.5, ge=0)
@@ -83,6 +83,9 @@ class Distil(AnyObjective):
     def room(self, sequence: int) -> Widths:
         return self.of.room(sequence)
 
+    def longest(self, form: Form) -> int:
+        return self.of.longest(form)
+
     def widths(self, body: Ints) -> Widths:
         return self.of.widths(body)
 
@@ -115,7 +118,10 @@ class Distil(AnyObjective):
 
     def external_files(self) -> list[Path]:
         if not (self.teacher / "config.json").is_file():
-            raise InputError(f"objective.teacher: there is no model in {self.teacher}")
+            raise InputError(
+                f"pretrain.objective.teacher: there is no model in {self.teacher}; "
+                "that of a run is in its folder pretrain/model"
+            )
         return sorted({path for pattern in READ for path in self.teacher.glob(pattern)})
 
     def prepare(self, config: TransformerConfig, *, dtype: torch.dtype, seed: int) -> Lesson:

@@ -188,6 +188,12 @@ class Units:
         """Tokens of ``count`` units from the ``first`` on."""
         return self.borders[first + count] - self.borders[first]
 
+    def held(self, first: int, count: int, budget: int) -> bool:
+        """Whether these units are within the budget, and have none of what is not allowed between them."""
+        size = self.size(first, count)
+        begin = self.borders[first]
+        return size <= budget and bool(self.places[begin + size - 1] - self.places[begin] == size - 1)
+
     def chosen(
         self, runs: Sequence[tuple[int, int]], budget: int, noise: np.random.Generator, *, together: bool = False
     ) -> Chosen:
@@ -223,8 +229,9 @@ def _scatter(
 ) -> list[tuple[int, int]]:
     """Runs of units that do not overlap; lengths 1, 2, … have these weights, until the budget is spent.
 
-    A place for a run is any that is free for its length. The last runs are shortened to what is left of the budget;
-    where text is so full that no place is found, single units fill what is left.
+    A place for a run is any that is free for its length. A run ends before a special token, such as the one between
+    two sentences, and the last ones are shortened to what is left of the budget; where text is so full that no place is
+    found, single units fill what is left.
     """
     chances = np.cumsum(weights[: len(units)])
     taken = bytearray(len(units))
@@ -248,12 +255,12 @@ def _scatter(
 def _place(
     units: Units, length: int, taken: bytearray, budget: int, noise: np.random.Generator
 ) -> tuple[int, int] | None:
-    """A free run of ``length`` units, or of as many of them as the budget holds."""
+    """A free run of ``length`` units, or of as many of them as the budget and the next special token leave."""
     places = len(units) - length + 1
     for _ in range(TRIES):
         first = int(noise.random() * places)
         if not any(taken[first : first + length]):
-            held = next((count for count in range(length, 0, -1) if units.size(first, count) <= budget), 0)
+            held = next((count for count in range(length, 0, -1) if units.held(first, count, budget)), 0)
             if held:
                 return first, held
     return None

@@ -84,7 +84,7 @@ class Multitask(AnyObjective):
             RecipeError: rows are bucketed, whose steps would be of one task.
         """
         if isinstance(rows, Bucketed):
-            raise RecipeError(f"pretrain.rows: {NO_BUCKETS}")
+            raise RecipeError(f"rows: {NO_BUCKETS}")
         parts = tuple(
             Part(name, task.documents, task.objective.read_by(task.rows or rows), _form(task.objective), task.share)
             for name, task in self.tasks.items()

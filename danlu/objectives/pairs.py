@@ -26,6 +26,8 @@ TRUE, FALSE = 0, 1
 """Labels of pairs, as of ``BertForPreTraining``: the second follows the first, or does not."""
 LOOK_BACK = 256
 """Tokens within which the beginning of a sentence is looked for."""
+TRIES = 16
+"""Places that are tried for a text that begins and ends as the one that it stands for."""
 
 Side = tuple[Ints, Marks]
 """Tokens and their marks."""
@@ -87,7 +89,9 @@ class Pairs(MaskedLM):
 class NextSentence(Pairs):
     """Masked tokens and whether B follows A (BERT, Devlin et al. 2019, arXiv:1810.04805).
 
-    In half of the pairs B is from another document, any alike, as long as the true one where that document has so much.
+    In half of the pairs B is from another document of A's language, if there is one. It begins and ends with sentences
+    where the true one does, and is no longer: another language, or no full stop where all short documents end, would
+    tell the label. Where no such text is found in ``TRIES`` documents, that of the last one is cut.
     """
 
     def check(self, vocabulary: Vocabulary, store: TokenStore) -> None:
@@ -98,11 +102,23 @@ class NextSentence(Pairs):
             )
 
     def false(self, piece: Piece, first: Side, second: Side, noise: np.random.Generator) -> tuple[Side, Side]:
-        store, own = piece.store, piece.document
-        others = len(store.documents) - 1
-        # A held-out part may be a single document: then B is from anywhere in it, as with BERT's own script.
-        other = (own + 1 + int(noise.integers(others))) % (others + 1) if others else own
-        return first, stretch(store, other, len(second[0]), noise)
+        store, own, most = piece.store, piece.document, len(second[0])
+        assert store.marks is not None, "the objective has asked for them"
+        alike = store.by_language[store.documents[own]["language"]]
+        if len(alike) == 1:
+            alike = np.arange(len(store.documents))
+        behind = piece.start + 1 + len(first[0]) + most
+        begins, ends = bool(second[1][0] & SENTENCE), bool(store.marks[behind] & SENTENCE)
+        for _ in range(TRIES):
+            other = _another(own, alike, noise)
+            place, limit = somewhere(store, other, most, noise)
+            start = sentence_before(store, place) if begins else place
+            end = sentence_end(store, start, min(start + most, limit)) if ends else start + most
+            if start < end <= limit:
+                break
+        else:
+            end = min(start + most, limit)
+        return first, (np.asarray(store.tokens[start:end], dtype=np.int64), np.asarray(store.marks[start:end]))
 
 
 class SentenceOrder(Pairs):
@@ -128,16 +144,36 @@ def parted(piece: Piece, *, short: bool, noise: np.random.Generator) -> tuple[Si
     return (tokens[:border], marks[:border]), (tokens[border:], marks[border:])
 
 
-def stretch(store: TokenStore, document: int, most: int, noise: np.random.Generator) -> Side:
-    """Up to ``most`` tokens of a document, from the beginning of a sentence that is any alike by its length."""
-    assert store.marks is not None, "the objective has asked for them"
+def _another(own: int, documents: Ints, noise: np.random.Generator) -> int:
+    """Any other of ``documents``, which rise; where there is none, the same, as with BERT's own script.
+
+    A held-out part may be a single document.
+    """
+    if len(documents) == 1:
+        return own
+    after = int(np.searchsorted(documents, own)) + 1
+    return int(documents[(after + int(noise.integers(len(documents) - 1))) % len(documents)])
+
+
+def somewhere(store: TokenStore, document: int, most: int, noise: np.random.Generator) -> tuple[int, int]:
+    """Any place of a document with ``most`` tokens from it on, the first where there is none; and where it ends."""
     begin, end = int(store.starts[document]) + 1, int(store.starts[document + 1])
-    place = int(noise.integers(begin, max(begin, end - most) + 1))
-    before = max(begin, place - LOOK_BACK)
-    sentences = np.flatnonzero(store.marks[before : place + 1] & SENTENCE)
-    start = before + int(sentences[-1]) if len(sentences) else place
-    chosen = slice(start, min(start + most, end))
-    return np.asarray(store.tokens[chosen], dtype=np.int64), np.asarray(store.marks[chosen])
+    return int(noise.integers(begin, max(begin, end - most) + 1)), end
+
+
+def sentence_before(store: TokenStore, place: int) -> int:
+    """Where the sentence of the token at ``place`` begins; ``place`` itself where that is far away."""
+    assert store.marks is not None, "the objective has asked for them"
+    before = max(0, place - LOOK_BACK)
+    found = np.flatnonzero(store.marks[before : place + 1] & SENTENCE)
+    return before + int(found[-1]) if len(found) else place
+
+
+def sentence_end(store: TokenStore, start: int, most: int) -> int:
+    """Where the last sentence ends that is over at ``most``, which is no further than its document; or ``start``."""
+    assert store.marks is not None, "the objective has asked for them"
+    found = np.flatnonzero(store.marks[start + 1 : most + 1] & SENTENCE)
+    return start + 1 + int(found[-1]) if len(found) else start
 
 
 def pair_loss(model: Transformer, hidden_BTD: Tensor, targets_BT: Tensor) -> Tensor:

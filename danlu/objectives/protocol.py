@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from danlu.corpus.batches import Batch, Example
 from danlu.corpus.marks import BITS, Unit
 from danlu.corpus.reading import Packed, Reading
-from danlu.corpus.rows import Ints, Piece, Widths
+from danlu.corpus.rows import Form, Ints, Piece, Widths, longest_body
 from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
 from danlu.nn.config import TransformerConfig
@@ -86,6 +86,10 @@ class AnyObjective(Choice):
         """Places of a row, where ``pretrain.sequence`` is ``sequence``."""
         return Widths(sequence)
 
+    def longest(self, form: Form) -> int:
+        """The most tokens of a document that a row of ``form``, its own, may have room for; longer ones are cut."""
+        return longest_body(form)
+
     def widths(self, body: Ints) -> Widths:
         """Places that the examples of so many tokens take at most, end-of-text not counted; 0 where there can be none.
 
@@ -126,7 +130,8 @@ class AnyObjective(Choice):
         """
         lacking = [role for role in self.needs if not _has(vocabulary, role)]
         if lacking:
-            sets = ", ".join(dict.fromkeys(SPECIAL_OF[role] for role in lacking))
+            there = [role for role in SPECIAL_OF if role != "pad" and _has(vocabulary, role)]  # padding is T5's too
+            sets = ", ".join(dict.fromkeys(SPECIAL_OF[role] for role in [*there, *lacking]))
             raise RecipeError(
                 f"pretrain.objective needs the special tokens {', '.join(lacking)}, which the tokenizer lacks: "
                 f"set tokenizer.special to [{sets}]"
@@ -184,6 +189,10 @@ class Shape:
     @property
     def room(self) -> Widths:
         return self.objective.room(self.sequence)
+
+    @property
+    def longest(self) -> int:
+        return self.objective.longest(self)
 
     def widths(self, body: Ints) -> Widths:
         return self.objective.widths(body)

@@ -9,7 +9,8 @@ from pydantic import model_validator
 from torch import Tensor
 
 from danlu.corpus.batches import IGNORE, Array, Batch, Example
-from danlu.corpus.rows import Ints, Piece, Widths
+from danlu.corpus.reading import Reading, Stream
+from danlu.corpus.rows import Form, Ints, Piece, Widths, longest_body
 from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
 from danlu.nn.config import TransformerConfig
@@ -27,8 +28,9 @@ class Seq2Seq(Objective):
     """Pairs of texts (Sutskever et al. 2014, arXiv:1409.3215); only the second is scored, its end with it.
 
     They come from ``clean.sources`` with a ``target_field``, and stand in the store with the tokenizer's ``sep_token``
-    between them. A pair that is longer than a row loses the end of its target; one whose source alone is longer is
-    left out.
+    between them. Beside an encoder each side has ``sequence`` places, and a pair of which one side is longer is left
+    out. A decoder alone has ``sequence`` places for both: a longer pair loses the end of its target, and one whose
+    source alone is longer is left out.
     """
 
     sides: ClassVar[Sides] = "both"
@@ -45,8 +47,27 @@ class Seq2Seq(Objective):
             raise ValueError("prefix has no effect with an encoder, which reads in both directions; set encoder: false")
         return self
 
+    def read_by(self, rows: Reading | None) -> Reading:
+        """How documents become rows.
+
+        Raises:
+            RecipeError: rows are cut from a stream, which would tear pairs apart.
+        """
+        if isinstance(rows, Stream):
+            raise RecipeError(
+                "rows: stream would tear pairs of texts apart; choose packed, padded or bucketed "
+                "(choices: packed, padded, bucketed)"
+            )
+        return super().read_by(rows)
+
     def room(self, sequence: int) -> Widths:
         return Widths(sequence, sequence if self.encoder else 0)
+
+    def longest(self, form: Form) -> int:
+        """Both sides full and the separator between them, where each has a row of its own."""
+        if not self.encoder:
+            return longest_body(form)
+        return int(form.room.source) - AROUND + 1 + int(form.room.inputs) - 1
 
     def widths(self, body: Ints) -> Widths:
         """The most, whatever the sides are: 1 of the tokens is the separator and each side has one at least."""

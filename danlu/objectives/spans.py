@@ -85,5 +85,6 @@ def check_sentinels(vocabulary: Vocabulary, spans: int, *, others: int = 0) -> N
     most = len(vocabulary.sentinels) - others
     if spans > most:
         raise RecipeError(
-            f"pretrain.objective.sentinels must be at most {most}, for the tokenizer has no more; got {spans}"
+            f"pretrain.objective.sentinels must be at most {most}, for the tokenizer has {len(vocabulary.sentinels)}"
+            f"{f', {others} of them for other uses' if others else ''}; got {spans}"
         )

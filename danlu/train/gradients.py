@@ -83,7 +83,7 @@ class Gradients:
             say(f"memory is short: micro-batches are cut to {rows} rows; the step stays the same")
         self.masters.collect()
         totals = {name: torch.tensor(value, dtype=torch.float64) for name, value in told.items()}
-        loss = float(total_loss(self.lesson, totals, counts))
+        loss = float(total_loss(self.lesson, totals, counts)) if totals else 0.0
         return loss, {name: value / max(1, counts[name]) for name, value in told.items()}
 
     def _zero(self) -> None:

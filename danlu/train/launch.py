@@ -42,8 +42,9 @@ def run_on_ranks(
     """
     folder = RunFolder(recipe.run_dir)
     meshes = [section.hardware.mesh for section in recipe.sections.values() if isinstance(section, TrainSettings)]
-    for mesh in meshes:  # what does not fit is told before anything begins
-        mesh.place(rank=0 if world is None else world.rank, size=1 if world is None else world.size)
+    if world is not None:
+        for mesh in meshes:
+            mesh.place(rank=world.rank, size=world.size)  # what does not fit is told before anything begins
     watch = meshes[0].watch if meshes else Watch()
     with joined(world, watch) as team:
         _check_recipe(team, recipe)

@@ -125,6 +125,10 @@ def running_means(values: Sequence[float], keep: float = KEEP) -> list[float]:
     return means
 
 
+FARTHEST = 100.0
+"""How far below the factor of the lowest loss the steepest fall is looked for, as a divisor."""
+
+
 def suggest(curve: Curve) -> Suggestion:
     """The factor where the loss falls fastest, but at most a tenth of that where it is lowest."""
     points, losses = curve.smoothed, curve.losses
@@ -144,7 +148,8 @@ def suggest(curve: Curve) -> Suggestion:
         return Suggestion(
             None, None, None, f"no clear minimum: the loss never falls, by {first - best:.2g} from {first:.3g} at most"
         )
-    steepest = _steepest(points[: place + 1])
+    # Farther below, a noisy loss may fall by chance as fast as it ever does.
+    steepest = _steepest([point for point in points[: place + 1] if point[0] >= lowest / FARTHEST])
     if not curve.diverged and max(loss for _, loss in points[place:]) - best < clear:
         return Suggestion(
             None, steepest, None, f"no clear minimum: the loss does not rise again, up to {HIGHEST:g} times these rates"

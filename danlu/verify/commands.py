@@ -26,7 +26,7 @@ def models(*, family: str | None = None) -> None:
 
 @verify.command
 def training(*, only: str | None = None) -> None:
-    """Try what a training promises: equal sums, bad steps, full disks, damaged checkpoints, kills, masking.
+    """Try what a training promises: equal sums, bad steps, masking, full disks, damaged checkpoints, kills, ranks.
 
     Parameters
     ----------

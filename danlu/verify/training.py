@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from danlu.errors import InputError, VerificationError, suggestion
-from danlu.verify import anomalies, crashes, disk, edges, kills, layouts, masking, resuming
+from danlu.verify import anomalies, crashes, disk, edges, kills, layouts, masking, processes, resuming
 from danlu.verify.outcome import Outcome, Property
 from danlu.verify.sample import Sample
 
@@ -41,6 +41,10 @@ PROPERTIES = [
     Property("damage", "a damaged checkpoint is found and named", disk.damage),
     Property("crashes", "a save killed anywhere: old or new", crashes.crashes),
     Property("kills", "killed and resumed: the same bytes", kills.kills),
+    Property("order", "any number of processes reads the same", processes.order),
+    Property("ranks", "and trains the same", processes.ranks),
+    Property("lost-ranks", "a rank that is dead or hangs stops all", processes.lost_ranks),
+    Property("other-sizes", "and goes on with another number", processes.other_sizes),
     Property("changes", "changed settings or inputs are refused", resuming.changes),
 ]
 

@@ -193,7 +193,7 @@ def test_no_example_is_wider_than_was_said(name: str, make_objective: Callable[[
     objective = make_objective(name)
     for number, piece in enumerate(pieces(objective)):
         own = objective.tasks[piece.task].objective if piece.task else objective  # type: ignore[attr-defined]
-        said = own.widths(np.array([len(piece.body)]))
+        said = own.measure(piece.store, np.array([piece.start + 1]), np.array([len(piece.body)]))
         assert bool(np.all(said.fit(own.room(SEQUENCE))))
         for seed in range(3):
             made = example(objective, piece, 10 * number + seed)

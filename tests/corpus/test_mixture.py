@@ -31,6 +31,7 @@ def make_store(**counts: int) -> TokenStore:
 
 class Short:
     room = Widths(3)
+    longest = 2
 
     def widths(self, body: Ints) -> Widths:
         return Widths(body + 1)
@@ -41,6 +42,7 @@ class Short:
 
 class Long(Short):
     room = Widths(6)
+    longest = 5
 
 
 def part(task: str, share: float | None = None, form: Form | None = None) -> Part:

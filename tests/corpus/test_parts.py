@@ -58,6 +58,7 @@ def test_all_is_the_store_itself_and_nothing_is_none(tmp_path: Path) -> None:
 
 class Form:
     room = Widths(7)
+    longest = 6
 
     def widths(self, body: Ints) -> Widths:
         return Widths(body + 1)

@@ -11,7 +11,7 @@ import torch
 
 from danlu.corpus.batches import Batch, Example
 from danlu.corpus.reading import Bucketed, Packed, Padded, Reader, Size, Stream
-from danlu.corpus.rows import Ints, Piece, Widths
+from danlu.corpus.rows import Ints, Piece, Widths, longest_body
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError, RecipeError
 
@@ -24,6 +24,10 @@ class Framed:
 
     def __init__(self, room: int = SEQUENCE) -> None:
         self.room = Widths(room)
+
+    @property
+    def longest(self) -> int:
+        return longest_body(self)
 
     def widths(self, body: Ints) -> Widths:
         return Widths(np.where(body > 0, body + 2, 0))

@@ -393,5 +393,5 @@ def test_a_teacher_of_other_sides_or_too_short_is_refused(pair: Callable[..., Pa
 def test_the_teachers_files_are_part_of_what_the_stage_is_made_from(pair: Callable[..., Pair], tmp_path: Path) -> None:
     teacher = pair("clm").folders["teacher"]
     assert {path.name for path in Distil(teacher=teacher).external_files()} >= {"config.json", "model.safetensors"}
-    with pytest.raises(InputError, match=r"objective.teacher: there is no model in"):
+    with pytest.raises(InputError, match=r"pretrain.objective.teacher: there is no model in"):
         Distil(teacher=tmp_path / "nowhere").external_files()

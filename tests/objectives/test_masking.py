@@ -221,6 +221,16 @@ def chi_square(found: list[int], shares: np.ndarray[Any, Any]) -> float:
     return float((((counts - expected) ** 2 / expected).sum() - freedom) / (2 * freedom) ** 0.5)
 
 
+def test_no_span_reaches_over_what_must_not_be_masked() -> None:
+    """Such as from one side of a pair to the other."""
+    allowed = np.concatenate([np.arange(1, 30), np.arange(31, 60)])
+    for seed in range(200):
+        chosen = Spans().choose(allowed, np.full(len(allowed), WORD, np.uint8), 20, np.random.default_rng(seed))
+        for group in range(int(chosen.groups.max()) + 1):
+            places = chosen.places[chosen.groups == group]
+            assert places.max() < 30 or places.min() > 30
+
+
 def test_spans_have_geometric_lengths() -> None:
     marks = marks_of([1, 2, 1, 3] * 20_000)
     chosen = Spans().choose(np.arange(len(marks)), marks, len(marks) * 15 // 100, np.random.default_rng(3))

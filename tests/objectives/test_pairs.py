@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ TEXTS = [
     "Apples fell all night. In the morning they were gone. A fox had come. It came back.",
 ]
 SENTENCES = [5, 5, 1, 3, 4]
+LANGUAGES = ["en", "zh", "en", "zh", "en"]
+ABOUT = [{"language": language} for language in LANGUAGES]
 
 
 def make_store() -> TokenStore:
@@ -48,7 +51,7 @@ def make_store() -> TokenStore:
         marks += [*marker.marks(text, np.arange(1, len(text) + 1)).tolist(), WORD | SENTENCE]
         starts.append(len(tokens) - 1)
     found = np.array(marks, dtype=np.uint8)
-    return TokenStore(np.array(tokens), np.array(starts), [{} for _ in TEXTS], SIZE, EOT, found, ("words", "sentences"))
+    return TokenStore(np.array(tokens), np.array(starts), ABOUT, SIZE, EOT, found, ("words", "sentences"))
 
 
 STORE = make_store()
@@ -103,10 +106,8 @@ def test_false_pairs_of_sentence_order_are_swapped(document: int) -> None:
 
 
 @pytest.mark.parametrize("document", range(5))
-def test_false_pairs_of_next_sentence_are_from_any_other_document(document: int) -> None:
+def test_false_pairs_of_next_sentence_are_from_other_documents_of_the_language(document: int) -> None:
     seen, begins = set(), 0
-    marks = STORE.marks
-    assert marks is not None
     for first, second, label in many(NextSentence(short_share=0), document, 120):
         if label == 1:
             others = {document_of(token) for token in second.tolist()}
@@ -114,11 +115,40 @@ def test_false_pairs_of_next_sentence_are_from_any_other_document(document: int)
                 len(others) == 1 and document not in others and {document_of(t) for t in first.tolist()} == {document}
             )
             assert (np.diff(second) == 1).all()
-            assert marks[second[0] - SPECIAL + 1] & SENTENCE
             seen |= others
             begins += second[0] - SPECIAL == STORE.starts[others.pop()]
-    assert seen == set(range(5)) - {document}
+    assert seen == {other for other in range(5) if LANGUAGES[other] == LANGUAGES[document]} - {document}
     assert begins < 55  # not only first sentences
+
+
+def begins_sentence(token: int) -> bool:
+    """Whether one begins at this token of the store, or a document has ended before it."""
+    assert STORE.marks is not None
+    return bool(STORE.marks[token - SPECIAL + 1] & SENTENCE)
+
+
+@pytest.mark.parametrize("short", [0, 1])
+@pytest.mark.parametrize("document", [0, 1])  # whose last sentences are no shorter than all others
+def test_where_the_second_side_begins_and_ends_does_not_tell_the_label(document: int, short: float) -> None:
+    """Else a full stop at the end of a pair, or none, says whether it is true."""
+    found: tuple[list[tuple[bool, bool]], ...] = ([], [])
+    for _, second, label in many(NextSentence(short_share=short), document, 400):
+        found[label].append((begins_sentence(second[0]), begins_sentence(second[-1] + 1)))
+    true, false = (np.array(each).mean(0) for each in found)
+    assert false == pytest.approx(true, abs=0.15)
+
+
+def test_the_only_document_of_a_language_is_followed_by_any() -> None:
+    store = replace(STORE, documents=[{"language": "fr"}, *ABOUT[1:]])
+    tokens = np.asarray(store.tokens[: store.starts[1] + 1], dtype=np.int64)
+    seen = set()
+    for seed in range(200):
+        example = NextSentence().example(
+            Piece(store, 0, tokens), vocabulary=VOCABULARY, noise=np.random.default_rng(seed)
+        )
+        _, second, label = sides(example)
+        seen |= {document_of(int(second[0]))} if label == 1 else set()
+    assert seen == {1, 2, 3, 4}
 
 
 @pytest.mark.parametrize("objective", [NextSentence(), SentenceOrder()], ids=["nsp", "sop"])
@@ -161,7 +191,7 @@ def test_what_is_lacking_is_said() -> None:
     unmarked = TokenStore(STORE.tokens, STORE.starts, STORE.documents, SIZE, EOT)
     with pytest.raises(RecipeError, match=r"where sentences begin: set pack.marks to \[sentences\]"):
         SentenceOrder().check(VOCABULARY, unmarked)
-    single = TokenStore(STORE.tokens, STORE.starts[[0, -1]], [{}], SIZE, EOT, STORE.marks, ("words", "sentences"))
+    single = TokenStore(STORE.tokens, STORE.starts[[0, -1]], ABOUT[:1], SIZE, EOT, STORE.marks, ("words", "sentences"))
     SentenceOrder().check(VOCABULARY, single)
     with pytest.raises(InputError, match="nsp takes sentences from other documents; got 1 document"):
         NextSentence().check(VOCABULARY, single)

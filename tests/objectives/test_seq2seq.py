@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from danlu.corpus.batches import IGNORE, collate
-from danlu.corpus.reading import Packed
+from danlu.corpus.reading import Packed, Padded, Stream
 from danlu.corpus.rows import Piece, Widths, longest_body
 from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
@@ -76,15 +76,27 @@ def test_pairs_come_back_and_are_as_long_as_measured(
         assert widths.inputs[0] <= most.inputs[0]
 
 
-def test_a_long_pair_loses_the_end_of_its_target_and_a_long_source_is_left_out(vocabulary: Vocabulary) -> None:
+def test_each_side_has_its_own_places_and_a_pair_that_does_not_fit_is_left_out(vocabulary: Vocabulary) -> None:
+    """Source and target of 14 and 15 tokens fill 16 places each; one more on either side does not fit."""
+    pairs = [([130] * 14, [140] * 15), ([150] * 15, [160] * 2), ([170] * 2, [180] * 16), ([190], [200])]
+    rows = pieces_of(make_store(pairs), Seq2Seq(), 16)
+    found = {piece.document: piece for row in rows for piece in row}
+    assert set(found) == {0, 3}
+    made = Seq2Seq().example(found[0], vocabulary=vocabulary, noise=np.random.default_rng(0))
+    assert made.targets["words"].tolist() == [140] * 15 + [EOT]
+    assert (len(made.inputs["tokens"]), len(made.source["tokens"])) == (16, 15)  # room for two tokens around a source
+
+
+def test_a_long_pair_loses_the_end_of_its_target_in_a_single_row(vocabulary: Vocabulary) -> None:
     pairs = [([130] * 4, [140] * 30), ([150] * 40, [160] * 2), ([170], [180])]
-    objective = Seq2Seq()
+    objective = Seq2Seq(encoder=False)
     found = [piece for row in pieces_of(make_store(pairs), objective, 16) for piece in row]
     longest = longest_body(Shape(objective, 16))
     assert {piece.document: len(piece.body) for piece in found} == {0: longest, 2: 3}
     cut = next(piece for piece in found if piece.document == 0)
     made = objective.example(cut, vocabulary=vocabulary, noise=np.random.default_rng(0))
-    assert made.targets["words"].tolist() == [140] * (longest - 5)  # and no end-of-text
+    scored = made.targets["words"][made.targets["words"] != IGNORE]
+    assert scored.tolist() == [140] * (longest - 5)  # and no end-of-text
 
 
 @pytest.mark.parametrize("prefix", [False, True])
@@ -127,6 +139,9 @@ def test_what_is_asked_of_model_store_and_settings(vocabulary: Vocabulary, make_
         Seq2Seq().check(vocabulary, make_piece(5).store)
     with pytest.raises(RecipeError, match="at most 2 tokens around a text; the tokenizer puts 3"):
         Seq2Seq().check(replace(vocabulary, before=(2, 2), after=(3,)), make_store(PAIRS))
+    assert Seq2Seq().read_by(Padded()) == Padded()
+    with pytest.raises(RecipeError, match=r"^rows: stream would tear pairs of texts apart; .*choices: packed"):
+        Seq2Seq(encoder=False).read_by(Stream())
 
 
 RECIPE = """

@@ -79,7 +79,7 @@ def test_whole_documents_fill_rows() -> None:
 
 
 def test_a_row_that_is_too_short_is_told() -> None:
-    with pytest.raises(RecipeError, match=r"pretrain.sequence is too small: .*; got"):
+    with pytest.raises(RecipeError, match=r"pretrain.sequence is too small: .*; got 2$"):
         longest_body(Shape(SpanCorruption(), 2))
 
 
@@ -92,3 +92,5 @@ def test_what_a_tokenizer_must_have(
         SpanCorruption().check(make_vocabulary(sentinels=99), store)
     with pytest.raises(RecipeError, match=r"needs the special tokens sentinels.*set tokenizer.special to \[t5\]"):
         SpanCorruption().check(Vocabulary.bare(50, 0), store)
+    with pytest.raises(RecipeError, match=r"set tokenizer.special to \[bert, fim, t5\]"):  # what is there stays
+        SpanCorruption().check(make_vocabulary(sentinels=0), store)

@@ -93,5 +93,7 @@ def test_modes_need_sentinels_of_their_own(
 ) -> None:
     store, vocabulary = make_piece(5).store, make_vocabulary(sentinels=97)
     UL2(modes=False).check(vocabulary, store)
-    with pytest.raises(RecipeError, match=r"pretrain.objective.sentinels must be at most 94, .* got 97"):
+    with pytest.raises(
+        RecipeError, match=r"pretrain.objective.sentinels must be at most 94, .* has 97, 3 of them .* got 97"
+    ):
         UL2().check(vocabulary, store)

@@ -248,8 +248,8 @@ def test_other_objectives_train_as_by_one(
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ((1, {}), (2, {})),
-        pytest.param((2, {}), (1, {}), marks=pytest.mark.cluster),
+        ((2, {}), (1, {})),
+        pytest.param((1, {}), (2, {}), marks=pytest.mark.cluster),
         pytest.param((2, {"shard": 2}), (2, {}), marks=pytest.mark.cluster),
         pytest.param((3, {}), (2, {"tensor": 2}), marks=pytest.mark.cluster),
     ],

@@ -74,7 +74,7 @@ def test_a_step_has_batch_rows_of_sequence_tokens(make_training: MakeTraining) -
     training = make_training(batch=8, micro_batch=3, sequence=24)
     assert [tuple(batch.targets["words"].shape) for batch in training.batches(0)] == [(3, 24), (3, 24), (2, 24)]
     assert training.tokens_per_step == 192
-    assert training.steps_per_epoch == pytest.approx(training.batches.rows.per_epoch / 8)
+    assert training.steps_per_epoch == pytest.approx(training.batches.whole.rows.per_epoch / 8)
     assert make_training(batch=2, micro_batch=64).micro_batch == 2
 
 

@@ -45,7 +45,8 @@ def count_places(patch: Patch) -> None:
     """Targets that are not scored are counted too."""
 
     def places(micro: Sequence[Batch]) -> dict[str, int]:
-        return {"words": sum(batch.targets["words"].numel() for batch in micro)}
+        scored = any(batch.counts["words"] for batch in micro)  # a step without any is another matter
+        return {"words": sum(batch.targets["words"].numel() for batch in micro) if scored else 0}
 
     patch.setattr(loop, "count_targets", places)
 
