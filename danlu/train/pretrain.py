@@ -30,8 +30,8 @@ class Pretrain(TrainSettings, Stage):
 
     needs: ClassVar[tuple[str, ...]] = ("tokenizer", "pack")
     resumable: ClassVar[bool] = True
-    # A raised budget is not among them: the schedule stretches with it, and so do the steps already done.
-    neutral: ClassVar[tuple[str, ...]] = ("save", "evaluations")
+    # Not the budget, with which the schedule stretches, nor evaluations, on which early stopping and plateau hang.
+    neutral: ClassVar[tuple[str, ...]] = ("save",)
     unrecorded: ClassVar[tuple[str, ...]] = ("hardware.mesh",)
 
     def progress(self, out: Path) -> str | None:

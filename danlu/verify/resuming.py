@@ -57,7 +57,7 @@ CHANGES = {
     "a word more": Change("pack/train/tokens.bin changed", (), _another_word, ALL),
     "a token of the store": Change("pack/train/tokens.bin is missing or damaged", (), _flipped_token, error=InputError),
 }
-NEUTRAL = ("pretrain.save.steps=7", "pretrain.evaluations=3")
+NEUTRAL = ("pretrain.save.steps=7", "pretrain.save.background=true")
 """Settings that change nothing in the result."""
 
 
