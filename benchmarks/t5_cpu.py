@@ -11,46 +11,21 @@ the number type that is the faster one on this machine.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from bilingual import pack_paragraphs
-from pretrain_sides import matrix_rates
-from process import in_fresh_process
-from report import Comparison, run_benchmark, say_machine
+from report import run_benchmark
 from t5_sides import danlu, trainer
-from turns import Steps, compare_sides, in_turn, rounds_from_command, run_side, say_results
+from turns import BEST, DEFAULTS, OURS, Steps, measure, rounds_from_command
 
-OURS, DEFAULTS, TUNED = "Danlu", "Trainer, defaults", "Trainer, tuned"
-TARGETS = {DEFAULTS: 4.0, TUNED: 1.5}
+TARGETS = {DEFAULTS: 4.0, BEST: 1.5}
 """Tokens a second, at least so many times the peer's."""
-
-
-STEPS = {OURS: Steps(6, 16), DEFAULTS: Steps(2, 6), TUNED: Steps(4, 8)}
+STEPS = {OURS: Steps(6, 16), DEFAULTS: Steps(2, 6), BEST: Steps(4, 8)}
 
 
 def main() -> int:
     rounds = rounds_from_command(__doc__)
-    return run_benchmark(lambda: measure(rounds))
-
-
-def measure(rounds: int) -> list[Comparison]:
-    """Run every side in turn, and say what came out."""
-    say_machine()
-    with TemporaryDirectory(prefix="t5_cpu-") as temporary:
-        run, _ = in_fresh_process(pack_paragraphs, Path(temporary), vocab_size=8192, special="t5")
-        rates, _ = in_fresh_process(matrix_rates)
-        tuned = "tuned bf16" if rates["bf16"] > rates["fp32"] else "tuned"
-        results = in_turn(
-            {
-                OURS: lambda: run_side(run, STEPS[OURS], danlu),
-                DEFAULTS: lambda: run_side(run, STEPS[DEFAULTS], trainer, "defaults"),
-                TUNED: lambda: run_side(run, STEPS[TUNED], trainer, tuned),
-            },
-            rounds,
-        )
-    say_results(results)
-    return compare_sides("span corruption", results, OURS, TARGETS)
+    return run_benchmark(
+        lambda: measure("span corruption", danlu, trainer, special="t5", steps=STEPS, targets=TARGETS, rounds=rounds)
+    )
 
 
 if __name__ == "__main__":

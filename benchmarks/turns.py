@@ -12,8 +12,10 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from bilingual import pack_paragraphs
+from pretrain_sides import matrix_rates
 from process import in_fresh_process
-from report import Comparison, NotMeasuredError, compare, say, table, text_plot
+from report import Comparison, NotMeasuredError, compare, say, say_machine, table, text_plot
 
 if TYPE_CHECKING:
     from danlu.optim.adamw import AdamW
@@ -185,6 +187,43 @@ def in_turn(sides: Mapping[str, Side], rounds: int) -> dict[str, list[Round]]:
             results[name].append(sides[name]())
             say(f"round {number + 1}: {name}: {results[name][-1].tokens_per_second:,.0f} tokens/s")
     return results
+
+
+OURS, DEFAULTS, BEST = "Danlu", "Trainer, defaults", "Trainer, tuned"
+
+
+def measure(
+    what: str,
+    danlu: Callable[[Work], Outcome],
+    trainer: Callable[..., Outcome],
+    *,
+    special: str,
+    steps: Mapping[str, Steps],
+    targets: Mapping[str, float],
+    rounds: int,
+) -> list[Comparison]:
+    """Danlu and the Trainer, with its defaults and tuned, on the paragraphs of corpora/.
+
+    Args:
+        special: the set of special tokens that the tokenizer has.
+        steps: of ``OURS``, ``DEFAULTS`` and ``BEST``.
+        targets: tokens a second, at least so many times those of ``DEFAULTS`` and of ``BEST``.
+    """
+    say_machine()
+    with TemporaryDirectory(prefix="danlu-benchmark-") as temporary:
+        run, _ = in_fresh_process(pack_paragraphs, Path(temporary), vocab_size=8192, special=special)
+        rates, _ = in_fresh_process(matrix_rates)
+        tuned = "tuned bf16" if rates["bf16"] > rates["fp32"] else "tuned"
+        results = in_turn(
+            {
+                OURS: lambda: run_side(run, steps[OURS], danlu),
+                DEFAULTS: lambda: run_side(run, steps[DEFAULTS], trainer, "defaults"),
+                BEST: lambda: run_side(run, steps[BEST], trainer, tuned),
+            },
+            rounds,
+        )
+    say_results(results)
+    return compare_sides(what, results, OURS, targets)
 
 
 def compare_sides(
