@@ -130,10 +130,10 @@ def damage(sample: Sample) -> Outcome:
     folder = sample.new("damage") / "checkpoints"
     states = _save_two(folder, sample.run / "tokenizer")
     newest, older = folder / "step-00000020", folder / "step-00000010"
-    files, other = _read(newest), _read(older)
+    files, other = read(newest), read(older)
     randoms, faults, kinds = random.Random(11), [], Counter[str]()
     for number in range(DAMAGES):
-        names, kind = _spoil(newest, files, other, randoms)
+        names, kind = spoil(newest, files, other, randoms)
         kinds[kind] += 1
         if wrong := _not_found(folder, names, states[10]):
             faults.append(f"damage {number}, {kind} in {', '.join(sorted(names))}: {wrong}")
@@ -184,7 +184,7 @@ def _same(found: TrainingState, wanted: TrainingState) -> bool:
     return weights and moments and (found.step, found.tokens) == (wanted.step, wanted.tokens)
 
 
-def _read(path: Path) -> Files:
+def read(path: Path) -> Files:
     return {file.relative_to(path).as_posix(): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
 
 
@@ -194,7 +194,7 @@ def _write(path: Path, files: Files) -> None:
         (path / name).write_bytes(data)
 
 
-def _spoil(path: Path, files: Files, other: Files, randoms: random.Random) -> tuple[set[str], str]:
+def spoil(path: Path, files: Files, other: Files, randoms: random.Random) -> tuple[set[str], str]:
     """Damage a checkpoint; the files that may be named for it, and what was done."""
     name, kind = randoms.choice(list(files)), randoms.choice(KINDS)
     (path / name).write_bytes(_spoilt(files[name], kind, randoms))

@@ -27,6 +27,7 @@ from danlu.train import checkpoint
 from danlu.train.checkpoint import TrainingState, checkpoints, load_newest, save_checkpoint
 from danlu.train.loop import fit
 from danlu.train.setup import Training
+from danlu.verify.disk import read, spoil
 
 MakeTraining = Callable[..., Training]
 
@@ -105,49 +106,6 @@ def test_a_checkpoint_loads_in_stock_transformers(make_training: MakeTraining, t
     assert AutoTokenizer.from_pretrained(path).decode(AutoTokenizer.from_pretrained(path)("to be").input_ids) == "to be"
 
 
-Files = dict[str, bytes]
-"""What is in a checkpoint, by name."""
-
-
-def read(path: Path) -> Files:
-    return {file.relative_to(path).as_posix(): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
-
-
-def damage_bytes(data: bytearray, kind: str, randoms: random.Random) -> None:
-    place = randoms.randrange(len(data))
-    if kind == "flip":
-        data[place] ^= 1 << randoms.randrange(8)
-    elif kind == "cut":
-        del data[place:]
-    elif kind == "append":
-        data += randoms.randbytes(randoms.randint(1, 600))
-    elif kind == "hole":
-        del data[place : place + randoms.randint(1, 600)]
-    elif kind == "zero":  # what a file system may leave of a block after the power failed
-        data[place:] = bytes(len(data) - place) if any(data[place:]) else b"\1" * (len(data) - place)
-
-
-def damage(path: Path, files: Files, other: Files, randoms: random.Random) -> tuple[set[str], str]:
-    """Do something bad to a checkpoint; the files that may be named for it, and what was done."""
-    name = randoms.choice(list(files))
-    kind = randoms.choice(["flip", "flip", "flip", "cut", "cut", "append", "hole", "zero", "delete", "swap", "older"])
-    data = bytearray(files[name])
-    damage_bytes(data, kind, randoms)
-    (path / name).write_bytes(data)
-    if kind == "delete":
-        (path / name).unlink()
-    elif kind == "older":  # the file of the checkpoint before; all of them where it is the same
-        for each in files if other[name] == files[name] else [name]:
-            (path / each).write_bytes(other[each])
-        return ({"training/state.json"} if other[name] == files[name] else {name}), kind
-    elif kind == "swap":
-        second = randoms.choice([each for each in files if each != name])
-        (path / name).write_bytes(files[second])
-        (path / second).write_bytes(files[name])
-        return {name, second}, kind
-    return {name}, kind
-
-
 def test_a_thousand_random_damages_are_found_and_named_and_the_one_before_is_used(
     saved: tuple[Path, dict[int, TrainingState], Training], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,7 +117,7 @@ def test_a_thousand_random_damages_are_found_and_named_and_the_one_before_is_use
     files, other = read(newest), read(older)
     randoms, done = random.Random(11), Counter[str]()
     for number in range(1000):
-        names, kind = damage(newest, files, other, randoms)
+        names, kind = spoil(newest, files, other, randoms)
         lines: list[str] = []
         loaded = load_newest(folder, lines.append)
         assert loaded is not None and loaded.step == 10, (number, names, kind)
