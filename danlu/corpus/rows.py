@@ -6,7 +6,6 @@ How rows are cut from a store is a choice of its own: one endless stream (``corp
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -130,8 +129,3 @@ def longest_body(form: Form, *, key: str = "pretrain.sequence") -> int:
         sequence = max(form.room)  # of two sides, the one that it speaks of
         raise RecipeError(f"{key} is too small: no text fits between the special tokens; got {sequence}")
     return int(fitting[-1])
-
-
-def tokens_of(pieces: Iterable[Piece]) -> Ints:
-    """All tokens that are learned in a row."""
-    return np.concatenate([piece.tokens[1:] for piece in pieces])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -9,13 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from danlu.corpus.rows import tokens_of
+from danlu.corpus.rows import Ints, Piece
 from danlu.corpus.store import TokenStore
 from danlu.corpus.stream import StreamRows
 
 SIZES = st.integers(1, 150)
 LENGTHS = st.integers(1, 60)
 SEEDS = st.integers(0, 2**32 - 1)
+
+
+def tokens_of(pieces: Iterable[Piece]) -> Ints:
+    """All tokens that are learned in a row."""
+    return np.concatenate([piece.tokens[1:] for piece in pieces])
 
 
 def ring(targets: int) -> TokenStore:
