@@ -175,3 +175,13 @@ def test_the_first_ten_differences_are_shown() -> None:
     assert found[:1] == ["x.1: 1 -> null"]
     assert found[-3:] == ["pack/a changed", "pack/b is gone", "pack/c is new"]
     assert listed(found).endswith("x.10: 10 -> null and 5 more")
+
+
+def test_how_often_is_measured_is_no_free_choice() -> None:
+    """Early stopping and a plateau follow from the held-out losses; how checkpoints are saved decides nothing."""
+    from danlu.train.pretrain import Pretrain
+
+    settings = ({"evaluations": count, "save": {"steps": count}} for count in (3, 5))
+    was, now = ({"made_from": {"settings": each}, "files": {}} for each in settings)
+    found = differences(was, now, "pretrain", neutral=Pretrain.neutral)
+    assert found == ["pretrain.evaluations: 3 -> 5"]
