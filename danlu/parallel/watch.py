@@ -150,7 +150,9 @@ class Watchman:
 
     def wait_for_verdict(self) -> None:
         """After an error that another rank's end has caused: the verdict names it and ends this process meanwhile."""
-        time.sleep(self.settings.silent + self.settings.stuck + 5 * BEAT)
+        if self._over.wait(self.settings.silent + self.settings.stuck + 5 * BEAT):
+            for thread in self._threads:  # one of them is about to end this process
+                thread.join()
 
     def _moved(self) -> None:
         now = time.monotonic()
@@ -197,7 +199,8 @@ class Watchman:
             if now - self._heard > self.settings.silent:
                 where = "the launcher" if self.keeper is None else self.names[self.keeper]
                 self._say(f"{where} does not answer since {now - self._heard:.0f} s: it is dead or stopped")
-                self._go(LOST)
+                self._over.set()
+                self.leave(LOST)  # without a word to the others: each of them sees the same
             elif problem := self._problem(now):
                 if self.blame(problem, LOST):
                     self._say(problem)
