@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context, parent_process
 from threading import Thread
@@ -28,24 +30,51 @@ def in_fresh_process(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     Raises:
         NotMeasuredError: it raised, or the process was killed.
     """
-    os.environ.update(OFFLINE)
-    return _measured(partial(function, *args, **kwargs), function.__name__)
+    with _environment(OFFLINE):
+        return _measured(partial(function, *args, **kwargs), function.__name__)
 
 
 def in_fresh_process_with_gpu(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, int]:
     """As :func:`in_fresh_process`, with the GPUs that are there."""
-    os.environ.update({name: value for name, value in OFFLINE.items() if name != "CUDA_VISIBLE_DEVICES"})
-    return _measured(partial(function, *args, **kwargs), function.__name__)
+    with _environment({name: value for name, value in OFFLINE.items() if name != "CUDA_VISIBLE_DEVICES"}):
+        return _measured(partial(function, *args, **kwargs), function.__name__)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Those variables while it lasts, for processes that are started; a later one may see the GPUs again."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _measured(function: Callable[[], T], name: str) -> tuple[T, int]:
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
         try:
-            return pool.submit(_with_peak, function).result()
+            done = pool.submit(_with_peak, function).result()
         except BrokenProcessPool:
             raise NotMeasuredError(f"the process of {name} was killed; too little memory?") from None
-        except Exception as error:
-            raise NotMeasuredError(f"{name}: {type(error).__name__}: {error}") from error
+    if isinstance(done, _Failure):
+        raise NotMeasuredError(f"{name}: {done.problem}") from done
+    return done
+
+
+class _Failure(Exception):
+    """What a function raised, in words: not every exception can be sent from one process to another."""
+
+    def __init__(self, problem: str, trace: str) -> None:
+        super().__init__(problem, trace)
+        self.problem, self.trace = problem, trace
+
+    def __str__(self) -> str:
+        return self.trace
 
 
 def _end_with_parent() -> None:
@@ -60,6 +89,9 @@ def _end_with_parent() -> None:
     Thread(target=wait, daemon=True).start()
 
 
-def _with_peak(function: Callable[[], T]) -> tuple[T, int]:
-    result = function()
+def _with_peak(function: Callable[[], T]) -> tuple[T, int] | _Failure:
+    try:
+        result = function()
+    except Exception as error:
+        return _Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
     return result, peak_memory_bytes()

@@ -152,6 +152,25 @@ def test_a_process_that_fails_or_dies_is_no_measurement(
         process.in_fresh_process(os.abort)
 
 
+def test_a_process_may_see_gpus_after_one_that_may_not(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = load("process")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    assert process.in_fresh_process(os.getenv, "CUDA_VISIBLE_DEVICES")[0] == ""
+    assert process.in_fresh_process_with_gpu(os.getenv, "CUDA_VISIBLE_DEVICES")[0] == "3"
+    assert process.in_fresh_process_with_gpu(os.getenv, "HF_HUB_OFFLINE")[0] == "1"
+    assert "HF_HUB_OFFLINE" not in os.environ
+
+
+def test_what_a_process_raises_is_told_though_it_cannot_be_sent(load: Load, report: ModuleType) -> None:
+    """As the errors of torch's compiler, which are made of more than their message."""
+    process = load("process")
+    code = "exec('class E(Exception):\\n def __init__(self, a, b): super().__init__(a)') or exec('raise E(1, 2)')"
+    with pytest.raises(report.NotMeasuredError, match="E: 1") as caught:
+        process.in_fresh_process(eval, code)
+    assert "Traceback" in str(caught.value.__cause__)
+
+
 def test_ours_is_compared_with_each_peer(load: Load) -> None:
     module = load("pretrain_cpu")
     outcome = load("pretrain_sides").Outcome([1.0], [], 1, 1, "")
