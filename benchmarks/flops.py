@@ -90,12 +90,30 @@ def measured_rate(device: str, *, side: int = SQUARE) -> float:
     return 2.0 * side**3 / min(seconds)
 
 
-def find_peak(device: str, *, side: int = SQUARE) -> tuple[float, str]:
-    """FLOP/s that utilisation is a share of, and where the number is from, in words."""
+@dataclass(frozen=True)
+class Gpu:
+    """What a GPU is measured against."""
+
+    peak: float
+    """FLOP/s that utilisation is a share of."""
+    about: str
+    """Where that number is from, in words."""
+    no_float8: str | None
+    """Why it does not multiply float8; None where it does."""
+
+
+def look_at_gpu(device: str, *, side: int = SQUARE) -> Gpu | None:
+    """None where there is no GPU; the processor where that is the device."""
     import torch
 
+    from danlu.nn.float8 import why_no_float8
+
+    if device == "cuda" and not torch.cuda.is_available():
+        return None
     name = torch.cuda.get_device_name() if device == "cuda" else "the processor"
-    if device == "cuda" and (known := peak_of(name)) is not None:
-        return known, f"{name}: {known / 1e12:,.0f} TFLOP/s of dense bfloat16, as its maker says"
     rate = measured_rate(device, side=side)
-    return rate, f"{name} is not in the table: {rate / 1e12:,.3g} TFLOP/s, measured by a product of {side} x {side}"
+    measured = f"{rate / 1e12:,.3g} TFLOP/s measured by a product of {side} x {side}"
+    if device == "cuda" and (known := peak_of(name)) is not None:
+        about = f"{name}: {known / 1e12:,.0f} TFLOP/s of dense bfloat16, as its maker says; {measured}"
+        return Gpu(known, about, why_no_float8())
+    return Gpu(rate, f"{name} is not in the table: {measured}", why_no_float8())

@@ -3,7 +3,8 @@
 GPT-2 of 124M and a Llama of 1B parameters at 2,048 and 8,192 tokens, BERT-base on documents of natural length, T5-base
 with span corruption; Danlu in bf16 and fp8, the Trainer tuned (bf16 by autocast, torch.compile, fused AdamW), and the
 transformers model in bf16 compiled as a whole. Each side runs in a fresh process, in turn, with the largest micro-batch
-that its memory holds (up to 65,536 tokens); the first steps, in which torch.compile works, are left out of the timing.
+that its memory holds (up to --tokens, halved until it fits); the first steps, in which torch.compile works, are left
+out of the timing. Each figure is printed as soon as it is known, and a side that fails does not end the others.
 
 Utilisation is model FLOPs a second over the GPU's peak of dense bf16 products, in fp8 too. Model FLOPs are 6 a token
 and matrix parameter and 12 a pair of query and key, head and number of its width, of causal attention the half (PaLM,
@@ -19,7 +20,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,12 +30,12 @@ from tempfile import TemporaryDirectory
 from typing import ParamSpec, TypeVar
 
 from bilingual import pack_paragraphs
-from flops import find_peak
+from flops import SQUARE, Gpu, look_at_gpu
 from gpu_sides import Case, Job, Outcome, compiled_model, danlu, trainer, write_tokens
 from process import in_fresh_process, in_fresh_process_with_gpu
 from report import Comparison, NotMeasuredError, compare, run_benchmark, say, say_machine, table
 
-TOKENS = 65_536
+TOKENS = 32_768
 """Of a micro-batch, at most."""
 DOCUMENT = 64
 """Tokens of a document, of the sides that pad: about as many as those of corpora/ have."""
@@ -62,6 +64,8 @@ class Options:
     rounds: int
     steps: int
     warmup: int
+    tokens: int
+    """Of a micro-batch, at most."""
     device: str
     tiny: bool
     only: tuple[str, ...]
@@ -72,7 +76,7 @@ class Options:
 
     @property
     def most_tokens(self) -> int:
-        return 1024 if self.tiny else TOKENS
+        return 1024 if self.tiny else self.tokens
 
     @property
     def vocab_size(self) -> int:
@@ -101,63 +105,62 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="how often each side runs (default %(default)s)")
     parser.add_argument("--steps", type=int, default=20, help="steps that are timed (default %(default)s)")
     parser.add_argument("--warmup", type=int, default=10, help="steps before them, not timed (default %(default)s)")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="of a micro-batch, at most (default %(default)s)")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu needs --tiny")
     parser.add_argument("--tiny", action="store_true", help="toy sizes, to see that everything runs")
     parser.add_argument(
         "--only", nargs="+", default=[], choices=[case.name for case in CASES], help="some of the models"
     )
     chosen = parser.parse_args()
-    if min(chosen.rounds, chosen.steps, chosen.warmup) < 1:
-        parser.error("--rounds, --steps and --warmup must be at least 1")
+    if min(chosen.rounds, chosen.steps, chosen.warmup, chosen.tokens) < 1:
+        parser.error("--rounds, --steps, --warmup and --tokens must be at least 1")
     if chosen.device == "cpu" and not chosen.tiny:
         parser.error("--device cpu needs --tiny")
     options = Options(
-        chosen.rounds, chosen.steps, chosen.warmup, chosen.device, chosen.tiny, tuple(chosen.only)
+        chosen.rounds, chosen.steps, chosen.warmup, chosen.tokens, chosen.device, chosen.tiny, tuple(chosen.only)
     )  # fmt: skip
-    if options.device == "cuda" and (reason := in_fresh_process_with_gpu(why_no_gpu)[0]):
-        say(f"nothing is measured: {reason}")
+    try:
+        gpu = fresh(options, look_at_gpu, options.device, side=256 if options.tiny else SQUARE)
+    except NotMeasuredError as error:
+        print(f"not measured: {error}", file=sys.stderr)
+        return 1
+    if gpu is None:
+        say("nothing is measured: torch finds no GPU here")
         return 0
-    return run_benchmark(partial(measure, options))
+    failed: list[str] = []
+    code = run_benchmark(partial(measure, options, gpu, failed))
+    for problem in failed:
+        print(f"not measured: {problem}", file=sys.stderr)
+    return code or bool(failed)
 
 
-def why_no_gpu() -> str | None:
-    """None where torch finds one."""
-    import torch
-
-    return None if torch.cuda.is_available() else "torch finds no GPU here"
-
-
-def why_no_fp8() -> str | None:
-    """None where the GPU multiplies float8."""
-    from danlu.nn.float8 import why_no_float8
-
-    return why_no_float8()
-
-
-def measure(options: Options) -> list[Comparison]:
-    """Every model, one after the other."""
+def measure(options: Options, gpu: Gpu, failed: list[str]) -> list[Comparison]:
+    """Every model, one after the other; to ``failed`` goes what could not be measured."""
     say_machine()
-    peak, about = fresh(options, find_peak, options.device, side=256 if options.tiny else 8192)
-    say(f"peak: {about}")
-    no_fp8 = fresh(options, why_no_fp8)
-    say(f"fp8: {no_fp8 or 'measured'}\n")
+    say(f"peak: {gpu.about}")
+    say(f"fp8: {gpu.no_float8 or 'measured'}\n")
     comparisons = []
     with TemporaryDirectory(prefix="gpu-") as temporary:
         folder = Path(temporary)
         (folder / "texts").mkdir()
         packed = None
         for case in options.cases:
-            if case.kind in ("bert", "t5"):
-                packed = packed or in_fresh_process(
-                    pack_paragraphs, folder / "texts", vocab_size=options.vocab_size, special="bert, t5"
-                )[0]  # fmt: skip
-                store = packed
-            else:
-                store = in_fresh_process(
-                    write_tokens, folder / case.name, vocab_size=case.vocab_size,
-                    tokens=2 * options.most_tokens * (options.steps + options.warmup), document=16 * case.sequence,
-                )[0]  # fmt: skip
-            comparisons += measure_case(case, store, options, peak=peak, fp8=no_fp8 is None)
+            try:
+                if case.kind in ("bert", "t5"):
+                    packed = packed or in_fresh_process(
+                        pack_paragraphs, folder / "texts", vocab_size=options.vocab_size, special="bert, t5"
+                    )[0]  # fmt: skip
+                    store = packed
+                else:
+                    tokens = 2 * max(options.most_tokens, case.sequence) * (options.steps + options.warmup)
+                    store = in_fresh_process(
+                        write_tokens, folder / case.name, vocab_size=case.vocab_size, tokens=tokens,
+                        document=16 * case.sequence,
+                    )[0]  # fmt: skip
+            except NotMeasuredError as error:
+                failed.append(f"{case.name}: {error}")
+                continue
+            comparisons += measure_case(case, store, options, gpu, failed)
     return comparisons
 
 
@@ -167,41 +170,57 @@ def fresh(options: Options, function: Callable[P, T], *args: P.args, **kwargs: P
     return run(function, *args, **kwargs)[0]
 
 
-def measure_case(case: Case, store: Path, options: Options, *, peak: float, fp8: bool) -> list[Comparison]:
+def measure_case(case: Case, store: Path, options: Options, gpu: Gpu, failed: list[str]) -> list[Comparison]:
     """One model on all sides, in turn; every second round backwards."""
     steps = options.warmup + options.steps
     plain = Job(case, store, steps, 1, options.device, compiled=not options.tiny)
-    sides: dict[str, tuple[Side, Job]] = {
-        OURS: (danlu, plain), TRAINER: (trainer, plain), PLAIN: (compiled_model, plain),
-    }  # fmt: skip
-    if fp8:
-        sides[FP8] = (danlu, replace(plain, precision="fp8"))
-    sides = {name: (side, with_rows(side, job, options)) for name, (side, job) in sides.items()}
+    sides: dict[str, tuple[Side, Job]] = {OURS: (danlu, plain)}
+    if gpu.no_float8 is None:
+        sides[FP8] = danlu, replace(plain, precision="fp8")
+    sides |= {PLAIN: (compiled_model, plain), TRAINER: (trainer, plain)}
+    sides = {name: (side, replace(job, rows=most_rows(side, case, options))) for name, (side, job) in sides.items()}
     results: dict[str, list[Figures]] = {name: [] for name in sides}
+    say(f"{case.name}: {case.layers} layers, width {case.dim}, rows of {case.sequence:,} tokens")
     for number in range(options.rounds):
-        for name in list(sides)[:: -1 if number % 2 else 1]:
+        for name in [*sides][:: -1 if number % 2 else 1]:
+            if name not in sides:
+                continue  # it failed in an earlier round
             side, job = sides[name]
-            results[name].append(figures(fresh(options, side, job), options.warmup))
-    rows = {name: job.rows for name, (_, job) in sides.items()}
-    return report(case, results, rows, peak)
+            started = time.perf_counter()
+            try:
+                job, outcome = with_rows_that_fit(side, job, options)
+                found = figures(outcome, options.warmup)
+            except NotMeasuredError as error:
+                say(f"{case.name}, {name}: not measured: {error.__cause__ or error}")
+                failed.append(f"{case.name}, {name}: {error}")
+                del sides[name], results[name]
+                continue
+            sides[name] = side, job
+            results[name].append(found)
+            say(
+                f"round {number + 1}: {name}: utilisation {found.flops_per_second / gpu.peak:.3f}, "
+                f"{found.tokens_per_second:,.0f} tokens/s, {found.seconds_per_step * 1e3:,.1f} ms a step of {job.rows} "
+                f"rows, {found.peak_bytes / 1e9:,.1f} GB; {found.how}; took {time.perf_counter() - started:.0f} s"
+            )
+    return report(case, results, {name: job.rows for name, (_, job) in sides.items()}, gpu.peak)
 
 
-def with_rows(side: Side, job: Job, options: Options) -> Job:
-    """With as many rows as memory holds: halved from the most until two steps run."""
-    pads = job.case.kind == "bert" and side is not danlu
-    rows = max(1, options.most_tokens // (DOCUMENT if pads else job.case.sequence))
-    if options.device == "cpu":
-        return replace(job, rows=rows)
+def most_rows(side: Side, case: Case, options: Options) -> int:
+    """Of a micro-batch, before it is known whether memory holds them."""
+    pads = case.kind == "bert" and side is not danlu
+    return max(1, options.most_tokens // (DOCUMENT if pads else case.sequence))
+
+
+def with_rows_that_fit(side: Side, job: Job, options: Options) -> tuple[Job, Outcome]:
+    """With half the rows, and half of those, where memory does not hold them."""
     while True:
-        trial = replace(job, rows=rows, steps=2)
         try:
-            fresh(options, side, trial)
+            return job, fresh(options, side, job)
         except NotMeasuredError as error:
-            if rows == 1 or "memory" not in str(error).lower():
+            if job.rows == 1 or "memory" not in str(error).lower():
                 raise
-            rows //= 2
-            continue
-        return replace(job, rows=rows)
+            say(f"memory does not hold {job.rows} rows")
+            job = replace(job, rows=job.rows // 2)
 
 
 def figures(outcome: Outcome, warmup: int) -> Figures:
@@ -213,8 +232,12 @@ def figures(outcome: Outcome, warmup: int) -> Figures:
     return Figures(sum(tokens) / total, sum(flops) / total, total / len(seconds), outcome.peak_bytes, outcome.how)
 
 
-def report(case: Case, results: dict[str, list[Figures]], rows: dict[str, int], peak: float) -> list[Comparison]:
-    """A table, the goal, and the claims."""
+def report(
+    case: Case, results: Mapping[str, Sequence[Figures]], rows: Mapping[str, int], peak: float
+) -> list[Comparison]:
+    """A table, the goal, and the claims, of the sides that were measured."""
+    if not results:
+        return []
     lines = [["side", "utilisation", "least", "greatest", "tokens/s", "ms a step", "peak GB", "rows"]]
     for name, runs in results.items():
         shares = [run.flops_per_second / peak for run in runs]
@@ -224,15 +247,13 @@ def report(case: Case, results: dict[str, list[Figures]], rows: dict[str, int], 
             f"{median(run.seconds_per_step for run in runs) * 1e3:,.1f}",
             f"{median(run.peak_bytes for run in runs) / 1e9:,.1f}", str(rows[name]),
         ])  # fmt: skip
-    say(f"{case.name}: {case.layers} layers, width {case.dim}, rows of {case.sequence:,} tokens\n{table(lines)}")
-    for name, runs in results.items():
-        say(f"{name}: {runs[0].how}")
-    share = median(run.flops_per_second for run in results[OURS]) / peak
-    if case.target is not None:
+    say(f"\n{case.name}\n{table(lines)}")
+    if case.target is not None and OURS in results:
+        share = median(run.flops_per_second for run in results[OURS]) / peak
         verdict = "met" if share >= case.target else "MISSED"
         say(f"{case.name} utilisation: {share:.3f}; wanted at least {case.target} on an H200: {verdict}")
     say()
-    pairs = [(OURS, TRAINER), (OURS, PLAIN)] + ([(FP8, OURS)] if FP8 in results else [])
+    pairs = [pair for pair in ((OURS, TRAINER), (OURS, PLAIN), (FP8, OURS)) if results.keys() >= {*pair}]
     return [
         compare(f"{case.name} speed: {ours} / {other}", [run.flops_per_second / 1e12 for run in results[ours]],
                 [run.flops_per_second / 1e12 for run in results[other]], unit="model TFLOP/s")

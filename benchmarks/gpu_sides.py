@@ -240,17 +240,18 @@ def _decoder(job: Job) -> tuple[Any, Sequence[Any], Any]:
     case = job.case
     ids = {"bos_token_id": 0, "eos_token_id": 0}
     if case.kind == "gpt2":
-        model = GPT2LMHeadModel(GPT2Config(
+        config = GPT2Config(
             vocab_size=case.vocab_size, n_positions=case.sequence, n_embd=case.dim, n_layer=case.layers,
             n_head=case.heads, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False, **ids,
-        ))  # fmt: skip
+        )  # fmt: skip
     else:
-        model = LlamaForCausalLM(LlamaConfig(
+        config = LlamaConfig(
             vocab_size=case.vocab_size, hidden_size=case.dim, num_hidden_layers=case.layers, use_cache=False,
             num_attention_heads=case.heads, num_key_value_heads=case.kv_heads, intermediate_size=case.hidden,
             max_position_embeddings=case.sequence, tie_word_embeddings=True, **ids,
-        ))  # fmt: skip
+        )  # fmt: skip
     rows = torch.randint(1, case.vocab_size, (job.rows * job.steps, case.sequence))
+    model = _drawn(GPT2LMHeadModel if case.kind == "gpt2" else LlamaForCausalLM, config, job)
     return model, [{"input_ids": row, "labels": row} for row in rows], default_data_collator
 
 
@@ -260,12 +261,13 @@ def _bert(job: Job) -> tuple[Any, Sequence[Any], Any]:
 
     case = job.case
     tokenizer = AutoTokenizer.from_pretrained(job.folder / "tokenizer")
-    model = BertForMaskedLM(BertConfig(
+    config = BertConfig(
         vocab_size=len(tokenizer), hidden_size=case.dim, num_hidden_layers=case.layers, num_attention_heads=case.heads,
         intermediate_size=case.hidden, max_position_embeddings=case.sequence, hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0, pad_token_id=tokenizer.pad_token_id,
-    ))  # fmt: skip
+    )  # fmt: skip
     collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15, pad_to_multiple_of=64)
+    model = _drawn(BertForMaskedLM, config, job)
     return model, mlm_sides.documents_of(Work(job.folder, job.steps), tokenizer), collator
 
 
@@ -275,13 +277,22 @@ def _t5(job: Job) -> tuple[Any, Sequence[Any], Any]:
 
     case = job.case
     tokenizer = AutoTokenizer.from_pretrained(job.folder / "tokenizer")
-    model = T5ForConditionalGeneration(T5Config(
+    config = T5Config(
         vocab_size=len(tokenizer), d_model=case.dim, d_kv=case.dim // case.heads, d_ff=case.hidden,
         num_layers=case.layers, num_heads=case.heads, dropout_rate=0.0, feed_forward_proj="relu",
         pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
         decoder_start_token_id=tokenizer.pad_token_id,
-    ))  # fmt: skip
+    )  # fmt: skip
+    model = _drawn(T5ForConditionalGeneration, config, job)
     return model, t5_sides.pieces_of(Work(job.folder, job.steps)), t5_sides.Collator(tokenizer)
+
+
+def _drawn(kind: Any, config: Any, job: Job) -> Any:
+    """A model with random weights, which are drawn on the GPU: a billion of them take a processor long."""
+    import torch
+
+    with torch.device(job.device):
+        return kind(config)
 
 
 def peak_bytes(device: str) -> int:

@@ -61,12 +61,12 @@ def _measured(function: Callable[[], T], name: str) -> tuple[T, int]:
             done = pool.submit(_with_peak, function).result()
         except BrokenProcessPool:
             raise NotMeasuredError(f"the process of {name} was killed; too little memory?") from None
-    if isinstance(done, _Failure):
+    if isinstance(done, _RaisedThereError):
         raise NotMeasuredError(f"{name}: {done.problem}") from done
     return done
 
 
-class _Failure(Exception):
+class _RaisedThereError(Exception):
     """What a function raised, in words: not every exception can be sent from one process to another."""
 
     def __init__(self, problem: str, trace: str) -> None:
@@ -89,9 +89,9 @@ def _end_with_parent() -> None:
     Thread(target=wait, daemon=True).start()
 
 
-def _with_peak(function: Callable[[], T]) -> tuple[T, int] | _Failure:
+def _with_peak(function: Callable[[], T]) -> tuple[T, int] | _RaisedThereError:
     try:
         result = function()
     except Exception as error:
-        return _Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+        return _RaisedThereError(f"{type(error).__name__}: {error}", traceback.format_exc())
     return result, peak_memory_bytes()
