@@ -147,6 +147,7 @@ def _blocks(sight: Sight, pattern: Pattern) -> BlockMask:
     if sight.segments is not None:
         together_BNM, same_BNM = _documents_of_blocks(sight.segments[1])
         some_BNM, all_BNM = some_BNM & together_BNM, all_BNM & same_BNM
+    all_BNM = all_BNM.expand_as(some_BNM)  # the kernels find their way in both tables by the shape of the first
     partly, wholly = (_in_order(dense_BNM[:, None]) for dense_BNM in (some_BNM & ~all_BNM, all_BNM))
     return BlockMask.from_kv_blocks(
         *partly, *wholly, BLOCK_SIZE=BLOCK, mask_mod=_rule(sight, pattern, places_BT), seq_lengths=(length, length)

@@ -12,8 +12,11 @@ from danlu.log import short
 from danlu.machine import free_memory_bytes
 
 REMEDY = "lower pretrain.model.dim, pretrain.model.layers, tokenizer.vocab_size or pretrain.micro_batch"
-TORCH_SAYS = ("not enough memory", "can't allocate memory", "Storage size calculation overflowed")
-"""Of the ``RuntimeError`` that torch raises where the system gives it no memory."""
+TORCH_SAYS = (
+    "not enough memory", "can't allocate memory", "Storage size calculation overflowed", "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)  # fmt: skip
+"""Of the ``RuntimeError`` that torch raises where the system, or what drives the GPU, gives it no memory."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -139,6 +139,18 @@ def test_a_prefix_is_seen_both_ways(packed: bool) -> None:
     compare(make_flexes(whole, [FULL])[0].attend(*given, 0.3), wanted, given, segments)
 
 
+def test_both_tables_are_of_as_many_rows() -> None:
+    """The kernel reads the second one by the strides of the first: templates/flex_attention.py.jinja of torch."""
+    length = 300
+    prefix = torch.arange(length)[None] < torch.tensor([[140], [20]])
+    [made] = make_flexes(sight(length, causal=True, prefix=prefix), [Window(40)])
+    blocks = made.blocks
+    assert blocks.full_kv_indices is not None and blocks.full_q_indices is not None
+    for few, full in ((blocks.kv_indices, blocks.full_kv_indices), (blocks.q_indices, blocks.full_q_indices)):
+        assert few.shape == full.shape and few.stride() == full.stride()
+        assert few.shape[0] == 2
+
+
 @pytest.mark.usefixtures("gradients_on_processors")
 @pytest.mark.parametrize("causal", [True, False])
 def test_alibi_takes_off_what_the_bias_does(causal: bool) -> None:

@@ -23,6 +23,18 @@ def test_so_is_what_python_says() -> None:
         raise MemoryError
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA driver error: out of memory", "Triton Error [CUDA]: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)  # fmt: skip
+def test_so_is_what_the_libraries_of_a_gpu_say(words: str) -> None:
+    with pytest.raises(DanluError, match=LINE), told_where_too_little():
+        raise RuntimeError(words)
+
+
 def test_bugs_keep_their_traceback() -> None:
     with pytest.raises(RuntimeError, match="shapes"), told_where_too_little():
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
