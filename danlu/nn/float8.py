@@ -45,7 +45,7 @@ class Float8Product(torch.autograd.Function):
         w8, w_scale = narrowed(weight_OI, FORWARD)
         ctx.save_for_backward(x8, x_scale, w8, w_scale)
         ctx.dtype = x_NI.dtype
-        return _product(x8, x_scale, w8.t(), w_scale, x_NI.dtype)
+        return _product(x8, x_scale, w8.t(), w_scale, x_NI.dtype, fast=True)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,8 +68,11 @@ def _by_columns(x: Tensor) -> Tensor:
     return x.t().contiguous().t()
 
 
-def _product(a: Tensor, a_scale: Tensor, b: Tensor, b_scale: Tensor, dtype: torch.dtype) -> Tensor:
-    return torch._scaled_mm(a, b, scale_a=a_scale, scale_b=b_scale, out_dtype=dtype)
+def _product(
+    a: Tensor, a_scale: Tensor, b: Tensor, b_scale: Tensor, dtype: torch.dtype, *, fast: bool = False
+) -> Tensor:
+    """``fast``: summed in the GPU's matrix units, with fewer digits than float32 has; gradients need those."""
+    return torch._scaled_mm(a, b, scale_a=a_scale, scale_b=b_scale, out_dtype=dtype, use_fast_accum=fast)
 
 
 def multiply_in_float8(model: nn.Module) -> int:

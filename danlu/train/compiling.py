@@ -11,6 +11,8 @@ from danlu.nn.speed import CompileSetting, why_not_compiled
 from danlu.nn.transformer import Transformer
 from danlu.objectives.words import word_head
 
+SHAPES = 64
+"""Shapes of micro-batches that blocks of one kind are compiled for: more would go without the compiler."""
 WORTH_STEPS = 100
 """Compiling takes some 30 s the first time; a shorter run would not earn it back."""
 
@@ -32,6 +34,7 @@ def compile_blocks(model: Transformer, setting: CompileSetting, *, steps: int | 
     reason = why_not_compiled(setting, steps, worth=WORTH_STEPS)
     if reason:
         return Compilation(False, f"no compilation: {reason}")
+    torch._dynamo.config.recompile_limit = max(SHAPES, torch._dynamo.config.recompile_limit)
     for block in model.blocks:
         block.compile(dynamic=False)
     # On GPUs all scored tokens are one chunk, of as many rows as a step happens to score.

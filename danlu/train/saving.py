@@ -15,6 +15,9 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from danlu.errors import Interrupted, OutputError
 from danlu.log import say
@@ -192,9 +195,17 @@ class Saver:
 
 
 def copied(state: TrainingState) -> TrainingState:
-    """The same state in memory of its own, which no later step changes."""
-    weights = {name: weight.clone() for name, weight in state.weights.items()}
-    average = {name: weight.clone() for name, weight in state.average.items()}
-    return replace(
-        state, weights=weights, average=average, optimizer=deepcopy(state.optimizer), history=deepcopy(state.history)
-    )
+    """The same state in main memory of its own, which no later step changes: a GPU may have no room for it twice."""
+    weights, optimizer, average = (_apart(part) for part in (state.weights, state.optimizer, state.average))
+    return replace(state, weights=weights, optimizer=optimizer, average=average, history=deepcopy(state.history))
+
+
+def _apart(value: Any) -> Any:
+    """A copy of tensors, and of the tables and lists that they are in."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {name: _apart(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_apart(each) for each in value]
+    return deepcopy(value)

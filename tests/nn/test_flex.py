@@ -140,7 +140,7 @@ def test_a_prefix_is_seen_both_ways(packed: bool) -> None:
 
 
 def test_both_tables_are_of_as_many_rows() -> None:
-    """The kernel reads the second one by the strides of the first: templates/flex_attention.py.jinja of torch."""
+    """The kernels take the number of a row from the first one for both, and would read behind the end of a shorter."""
     length = 300
     prefix = torch.arange(length)[None] < torch.tensor([[140], [20]])
     [made] = make_flexes(sight(length, causal=True, prefix=prefix), [Window(40)])

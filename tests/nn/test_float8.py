@@ -27,16 +27,26 @@ def layer(inputs: int, outputs: int, *, bias: bool) -> tuple[nn.Linear, Float8Li
     return plain, narrow
 
 
+ON_GPU = pytest.mark.gpu
+
+
+@pytest.mark.filterwarnings("ignore:.*Function.*should not be instantiated:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("device", "compiled"),
+    [("cpu", False), pytest.param("cuda", False, marks=ON_GPU), pytest.param("cuda", True, marks=ON_GPU)],
+)
 @pytest.mark.parametrize("tokens", [16, 7, 33])
 @pytest.mark.parametrize("bias", [False, True])
-def test_all_three_products_are_of_rounded_numbers(tokens: int, bias: bool) -> None:
+def test_all_three_products_are_of_rounded_numbers(tokens: int, bias: bool, device: str, compiled: bool) -> None:
     torch.manual_seed(tokens)
     assert (torch.float8_e4m3fn, torch.float8_e5m2) == (FORWARD, BACKWARD)  # the paper's: precise there, wide here
     plain, narrow = layer(32, 48, bias=bias)
     x = (torch.randn(2, tokens, 32) * 3).bfloat16().requires_grad_()
     grad = (torch.randn(2, tokens, 48) * 1e-3).bfloat16()
-    out = narrow(x)
-    out.backward(grad)
+    narrow.to(device)
+    out = (torch.compile(narrow, dynamic=False) if compiled else narrow)(x.to(device))
+    out.backward(grad.to(device))
+    out, weight_grad = out.cpu(), narrow.weight.grad
     x8, w8, g8 = (
         rounded(x.detach().flatten(0, 1), FORWARD),
         rounded(plain.weight.detach(), FORWARD),
@@ -45,8 +55,8 @@ def test_all_three_products_are_of_rounded_numbers(tokens: int, bias: bool) -> N
     wanted = x8 @ w8.T + (plain.bias.double() if bias else 0.0)
     close = {"rtol": 0.02, "atol": 0.02}
     torch.testing.assert_close(out.detach().double().flatten(0, 1), wanted, **close)
-    assert x.grad is not None and narrow.weight.grad is not None
-    for found, expected in ((x.grad.flatten(0, 1), g8 @ w8), (narrow.weight.grad, g8.T @ x8)):
+    assert x.grad is not None and weight_grad is not None
+    for found, expected in ((x.grad.flatten(0, 1), g8 @ w8), (weight_grad.cpu(), g8.T @ x8)):
         assert (found.double() - expected).norm() <= 0.01 * expected.norm()
     # And the rounding can be seen: it is not the plain product.
     assert (out.detach().double().flatten(0, 1) - plain(x).detach().double().flatten(0, 1)).abs().max() > 1e-3

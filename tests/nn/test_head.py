@@ -48,6 +48,30 @@ def test_loss_and_gradients_equal_cross_entropy(
     assert gradients(head.loss(hidden, targets), hidden)[0][0, 3:8].eq(0).all()
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("cap", [None, 15.0])
+def test_so_they_do_on_a_gpu_in_several_chunks(
+    compiled: bool, cap: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(head_module, "LOGITS_ON_GPU", 53 * 16)
+    head = make_head(cap).cuda()
+    if compiled:
+        head.chunk_loss = torch.compile(head_module.chunk_loss, dynamic=None)
+    for count in (40, 53, 16, 70):  # the last chunk is of another length each time
+        hidden = torch.randn(count, 24, device="cuda", requires_grad=True)
+        targets = torch.randint(0, 53, (count,), device="cuda")
+        targets[3:8] = -100
+        ours = head.loss(hidden, targets)
+        logits = soft_cap(hidden.double() @ head.weight.double().T, cap)
+        expected = F.cross_entropy(logits, targets, ignore_index=-100, reduction="sum")
+        assert ours.item() == pytest.approx(expected.item(), rel=1e-5)
+        for got, want in zip(
+            gradients(ours, hidden, head.weight), gradients(expected, hidden, head.weight), strict=True
+        ):
+            assert (got - want).abs().max() <= 1e-5 * want.abs().max()
+
+
 TRANSFORM = config.Dense("gelu", config.Norm("layer", 1e-5, bias=True))
 
 

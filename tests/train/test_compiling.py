@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 from torch._inductor import config as inductor
 from torch._inductor.utils import fresh_cache
 
@@ -54,6 +56,22 @@ def test_any_budget_can_be_too_small(budget: Budget, make_training: MakeTraining
     training = make_training(compile="auto", budget=budget)
     assert not training.compiled
     assert "too few to earn it back" in training.compilation
+
+
+@pytest.mark.filterwarnings("ignore:.*Function.*should not be instantiated:DeprecationWarning")
+def test_rows_of_many_widths_are_all_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As bucketed rows are: beyond a limit, torch goes on without the compiler."""
+    torch._dynamo.reset()
+    counters.clear()
+    plain = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(plain, backend="eager"))
+    model = Transformer(TINY.config(vocab_size=9, max_length=20))
+    with torch._dynamo.config.patch(recompile_limit=8):
+        assert compile_blocks(model, "on", steps=None).on
+        for length in range(2, 14):
+            model(torch.zeros(2, length, dtype=torch.long))
+    assert counters["stats"]["unique_graphs"] == 12
+    torch._dynamo.reset()
 
 
 def test_without_a_compiler(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:

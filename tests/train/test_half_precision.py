@@ -107,7 +107,7 @@ def test_masters_elsewhere_change_nothing(dtype: str, make_training: MakeTrainin
 @pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
 def test_a_gpu_learns_what_a_processor_learns(dtype: str, offload: bool, make_training: MakeTraining) -> None:
     there = make_training(precision=dtype, hardware=Hardware(device="cuda", offload=offload))
-    here = make_training(precision="fp32")
+    here = make_training(precision="fp32", hardware=Hardware(device="cpu"))
     assert next(there.model.parameters()).device.type == "cuda"
     assert next(iter(there.masters.named.values())).device.type == ("cpu" if offload else "cuda")
     losses = [[info.loss for info in steps(training, 10)] for training in (there, here)]
