@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import os
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -101,6 +103,58 @@ def test_the_1b_models_have_so_many_parameters(load: Load) -> None:
         sizes[case.name] = sum(parameters_by_part(config).values())
     assert 0.95e9 < sizes["1b-2k"] < 1.1e9
     assert 120e6 < sizes["gpt2-2k"] < 130e6
+
+
+@pytest.fixture
+def sides_of(load: Load, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, list[str], str]]:
+    """``sides_of(act)``: the claims, the problems and what is printed, of a case of which ``act`` does each side."""
+    gpu, flops = load("gpu"), load("flops")
+
+    def measure(act: Callable[[str, Any], Any]) -> tuple[Any, list[str], str]:
+        monkeypatch.setattr(gpu, "fresh", lambda options, side, job: act(side.__name__, job))
+        said: list[str] = []
+        monkeypatch.setattr(gpu, "say", lambda line="": said.append(line))
+        options = gpu.Options(2, 3, 1, 1024, "cuda", False, ())
+        case, failed = dataclasses.replace(gpu.CASES[0], sequence=128), []
+        claims = gpu.measure_case(case, Path(), options, flops.Gpu(1e15, "", None), failed)
+        return claims, failed, "\n".join(said)
+
+    return measure
+
+
+def outcome(load: Load, speed: float) -> Any:
+    return load("gpu_sides").Outcome([1.0] * 3, [100] * 3, [speed] * 3, 5, "how")
+
+
+def test_rows_are_halved_until_memory_holds_them(load: Load, sides_of: Any) -> None:
+    tried: list[int] = []
+
+    def act(name: str, job: Any) -> Any:
+        if name == "trainer":
+            tried.append(job.rows)
+            if job.rows > 2:
+                raise load("report").NotMeasuredError("trainer: OutOfMemoryError: CUDA out of memory.")
+        return outcome(load, 1e12)
+
+    claims, failed, said = sides_of(act)
+    assert tried == [8, 4, 2, 2]  # what fits is tried first in the second round
+    assert len(claims) == 3 and not failed
+    assert "memory does not hold 8 rows" in said
+
+
+def test_a_side_that_fails_does_not_end_the_others(load: Load, sides_of: Any) -> None:
+    def act(name: str, job: Any) -> Any:
+        if name == "compiled_model":
+            raise load("report").NotMeasuredError("compiled_model: InductorError: no such kernel")
+        return outcome(load, 1e12 if job.precision == "bf16" else 2e12)
+
+    claims, failed, said = sides_of(act)
+    assert [claim.benchmark.partition("speed: ")[2] for claim in claims] == [
+        "Danlu, bf16 / Trainer, bf16", "Danlu, fp8 / Danlu, bf16",
+    ]  # fmt: skip
+    assert [claim.ratio for claim in claims] == [1.0, 2.0]
+    assert failed == ["gpt2-2k, transformers compiled, bf16: compiled_model: InductorError: no such kernel"]
+    assert said.index("round 1: Danlu, bf16") < said.index("no such kernel") < said.index("side")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -116,13 +116,14 @@ def write_length(path: Path, length: Length, arithmetic: dict[str, str]) -> None
 
 def arithmetic(training: Training) -> dict[str, str]:
     """What decides the last bits of the weights, beside settings, data and seed."""
+    device = next(training.model.parameters()).device
     return {
         "number type": str(training.masters.dtype).removeprefix("torch."),
         "processes": str(training.masters.place),
         "compilation": "on" if training.compiled else "off",
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
-        "processor": processor(),
+        "processor": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
     }
 
 

@@ -86,13 +86,14 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
         counts = masters.sum(count_targets(micro))  # before backward: the same whatever the micro-batches
         loss, losses = gradients.add(micro, counts)
         norm = masters.norm(weights)
+        size = float(norm)  # asked for before the update, which a GPU then does while the next step is prepared
         clip.clip(weights, norm)
-        taken = accept is None or accept(step, loss, float(norm))
+        taken = accept is None or accept(step, loss, size)
         if taken:
             optimizer.step()
         optimizer.zero_grad()
         tokens = masters.sum({"tokens": sum(batch.tokens for batch in micro)})["tokens"]
-        info = StepInfo(step + 1, loss, float(norm), factor, sum(counts.values()), tokens, losses, skipped=not taken)
+        info = StepInfo(step + 1, loss, size, factor, sum(counts.values()), tokens, losses, skipped=not taken)
         for hook in hooks:
             hook(info)
         masters.ranks.step()
