@@ -24,7 +24,7 @@ pytestmark = pytest.mark.gpu
 MakeTraining = Callable[..., Training]
 CPU, CUDA = Hardware(device="cpu"), Hardware(device="cuda")
 WAITS = 6
-"""Of a step with one loss, counted in the source: the loss, each mean by its name, the norm twice, and room for two."""
+"""Of a step with one loss, counted in the source: the loss, the norm, whether to clip, and room for three."""
 
 
 def losses(training: Training, *, steps: int = 6) -> list[float]:
