@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from turns import TUNED, Outcome, Peer, Work, adamw, hugging_face, train
+
+if TYPE_CHECKING:
+    from danlu.nn.speed import TrainingPrecision
 
 LAYERS, DIM, HEADS = 4, 256, 4
 SEQUENCE = 512
@@ -17,7 +20,7 @@ SEED = 1
 How = Literal["defaults", "tuned", "tuned bf16"]
 
 
-def danlu(work: Work) -> Outcome:
+def danlu(work: Work, precision: TrainingPrecision) -> Outcome:
     """Danlu's own loop on packed rows."""
     from danlu.nn.families import Bert
     from danlu.objectives.mlm import MaskedLM
@@ -28,7 +31,7 @@ def danlu(work: Work) -> Outcome:
     settings = Pretrain(
         model=Bert(layers=LAYERS, dim=DIM, heads=HEADS), objective=MaskedLM(), optimizer=adamw(),
         schedule=WarmupStableDecay(warmup=0.0, decay=1.0), budget=Budget(steps=work.steps), sequence=SEQUENCE,
-        batch=ROWS, compile="on",
+        batch=ROWS, precision=precision, compile="on",
     )  # fmt: skip
     return train(settings, work, seed=SEED)
 

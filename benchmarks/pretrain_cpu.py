@@ -5,7 +5,8 @@ on the text of corpora/. All sides see the same rows in the same order, with the
 schedule and the same number of steps; each runs in a fresh process, they take turns, and the first
 steps, in which torch.compile works, are left out of the timing. Danlu keeps documents in a row apart;
 the peer lets them see each other, which is less work. The tuned peer has the number type that is the
-faster one on this machine.
+faster one on this machine. Danlu runs with products of bf16 and, where the processor multiplies them fast, of int8;
+benchmarks/int8.py says what these cost in loss.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from pretrain_sides import Outcome, Work, danlu, flops_per_token, matrix_rates, 
 from process import in_fresh_process
 from report import Comparison, NotMeasuredError, compare, last_line, run_benchmark, say, say_machine, table, text_plot
 
-ADAMW, MUON, DEFAULTS, TUNED = "Danlu, AdamW", "Danlu, Muon", "Trainer, defaults", "Trainer, tuned"
-TARGETS = {DEFAULTS: 3.0, TUNED: 1.3}
+from danlu.machine import fast_int8
+
+ADAMW, INT8, MUON = "Danlu, AdamW", "Danlu, AdamW, int8", "Danlu, Muon"
+DEFAULTS, TUNED = "Trainer, defaults", "Trainer, tuned"
+TARGETS = {DEFAULTS: 4.0, TUNED: 1.7}
 """Tokens a second, at least so many times the peer's."""
 MEMORY_TARGET = 0.6
 """Peak memory, at most so many times that of the Trainer's defaults."""
@@ -64,10 +68,13 @@ def measure(rounds: int, steps: int, warmup: int, out: Path | None) -> list[Comp
         tuned = choose_tuned(work, rates)
         sides: dict[str, Callable[[], Round]] = {
             ADAMW: lambda: run_side(work, warmup, danlu, "adamw"),
+            INT8: lambda: run_side(work, warmup, danlu, "adamw int8"),
             MUON: lambda: run_side(work, warmup, danlu, "muon"),
             DEFAULTS: lambda: run_side(work, warmup, trainer, "defaults"),
             TUNED: lambda: run_side(work, warmup, trainer, tuned),
         }
+        if fast_int8() is None:
+            del sides[INT8]
         results: dict[str, list[Round]] = {name: [] for name in sides}
         for number in range(rounds):
             order = list(sides)[:: -1 if number % 2 else 1]  # so that no side always runs on a warm machine
@@ -119,7 +126,7 @@ def compare_sides(results: dict[str, list[Round]]) -> list[Comparison]:
         return [run.peak_bytes / 1e6 for run in results[name]]
 
     comparisons = []
-    for ours in (ADAMW, MUON):
+    for ours in (side for side in (ADAMW, INT8, MUON) if side in results):
         for peer in (DEFAULTS, TUNED):
             comparisons.append(compare(f"speed: {ours} / {peer}", speeds(ours), speeds(peer), unit="tokens/s"))
         comparisons.append(compare(f"peak memory: {ours} / {DEFAULTS}", peaks(ours), peaks(DEFAULTS), unit="MB"))
@@ -127,8 +134,21 @@ def compare_sides(results: dict[str, list[Round]]) -> list[Comparison]:
 
 
 def say_results(results: dict[str, list[Round]], work: Work, most_gflops: float) -> None:
-    """A table of speed, memory and arithmetic, and the loss curves over one another."""
-    rows = [["side", "tokens/s", "least", "greatest", "peak MB", "GFLOP/s", "parameters", "first loss", "last loss"]]
+    """A table of speed, memory and arithmetic, its share of the floats' rate too; the loss curves over one another."""
+    rows = [
+        [
+            "side",
+            "tokens/s",
+            "least",
+            "greatest",
+            "peak MB",
+            "GFLOP/s",
+            "of the rate",
+            "parameters",
+            "first loss",
+            "last loss",
+        ]
+    ]
     for name, runs in results.items():
         speeds, outcome = [run.tokens_per_second for run in runs], runs[0].outcome
         rows.append(
@@ -139,6 +159,7 @@ def say_results(results: dict[str, list[Round]], work: Work, most_gflops: float)
                 f"{max(speeds):,.0f}",
                 f"{median(run.peak_bytes for run in runs) / 1e6:,.0f}",
                 f"{median(speeds) * flops_per_token(outcome, work) / 1e9:,.0f}",
+                f"{median(speeds) * flops_per_token(outcome, work) / 1e9 / most_gflops:.0%}",
                 f"{outcome.parameters:,}",
                 f"{outcome.losses[0]:.3f}",
                 f"{outcome.losses[-1]:.3f}",
@@ -159,7 +180,7 @@ def say_results(results: dict[str, list[Round]], work: Work, most_gflops: float)
 
 
 def say_targets(comparisons: list[Comparison]) -> None:
-    """Each ratio beside what it is meant to be; of Danlu's two optimizers, the one that the peer has."""
+    """Each ratio beside what it is meant to be."""
     for comparison in comparisons:
         least, greatest = comparison.spread
         ratio = f"{comparison.benchmark}: {comparison.ratio:.2f} ({least:.2f} to {greatest:.2f})"

@@ -19,6 +19,8 @@ LEARNING_RATE, BETAS, EPSILON, WEIGHT_DECAY, CLIP = 1e-3, (0.9, 0.95), 1e-8, 0.1
 """AdamW on every side but Danlu's with Muon; the learning rate falls linearly to 0 over all steps."""
 SEED = 1
 
+How = Literal["adamw", "adamw int8", "muon"]
+
 
 @dataclass(frozen=True)
 class Work:
@@ -46,7 +48,7 @@ class Outcome:
     how: str
 
 
-def danlu_training(work: Work, optimizer: Literal["adamw", "muon"]) -> tuple[Pretrain, Training]:
+def danlu_training(work: Work, how: How) -> tuple[Pretrain, Training]:
     """The settings that a recipe would give Danlu, and what they make."""
     from danlu.corpus.store import TokenStore
     from danlu.nn.families import GPT
@@ -61,22 +63,23 @@ def danlu_training(work: Work, optimizer: Literal["adamw", "muon"]) -> tuple[Pre
     adamw = AdamW(lr=LEARNING_RATE, betas=BETAS, eps=EPSILON, weight_decay=WEIGHT_DECAY)
     settings = Pretrain(
         model=GPT(layers=LAYERS, dim=DIM, heads=HEADS),
-        optimizer=adamw if optimizer == "adamw" else Muon(),
+        optimizer=Muon() if how == "muon" else adamw,
         schedule=WarmupStableDecay(warmup=0.0, decay=1.0),
         budget=Budget(steps=work.steps),
         sequence=work.sequence,
         batch=work.batch,
         clip=ClipNorm(limit=CLIP),
+        precision="int8" if how == "adamw int8" else "auto",
         compile="on",
     )
     return settings, set_up(settings, TokenStore.open(work.store), seed=SEED)
 
 
-def danlu(work: Work, optimizer: Literal["adamw", "muon"]) -> Outcome:
+def danlu(work: Work, how: How) -> Outcome:
     """Danlu's own loop."""
     from danlu.train.loop import StepInfo, fit
 
-    settings, training = danlu_training(work, optimizer)
+    settings, training = danlu_training(work, how)
     losses: list[float] = []
     marks: list[float] = []
 

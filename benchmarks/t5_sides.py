@@ -7,10 +7,13 @@ of a piece fills a row of the encoder, so that nothing is padded.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from turns import TUNED, Outcome, Peer, Work, adamw, hugging_face, train
+
+if TYPE_CHECKING:
+    from danlu.nn.speed import TrainingPrecision
 
 LAYERS, DIM, HEADS, HIDDEN = 4, 256, 4, 1024
 SEQUENCE, ROWS = 512, 8
@@ -20,7 +23,7 @@ SEED = 1
 How = Literal["defaults", "tuned", "tuned bf16"]
 
 
-def danlu(work: Work) -> Outcome:
+def danlu(work: Work, precision: TrainingPrecision) -> Outcome:
     """Danlu's own loop: spans are cut out of each document by itself, documents are packed and never see each other."""
     from danlu.nn.families import T5
     from danlu.objectives.span_corruption import SpanCorruption
@@ -32,7 +35,7 @@ def danlu(work: Work) -> Outcome:
         model=T5(layers=LAYERS, dim=DIM, heads=HEADS, hidden=HIDDEN, mlp="relu"),
         objective=SpanCorruption(rate=RATE, mean=MEAN), optimizer=adamw(),
         schedule=WarmupStableDecay(warmup=0.0, decay=1.0), budget=Budget(steps=work.steps), sequence=SEQUENCE,
-        batch=ROWS, compile="on",
+        batch=ROWS, precision=precision, compile="on",
     )  # fmt: skip
     return train(settings, work, seed=SEED)
 

@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -189,12 +190,13 @@ def in_turn(sides: Mapping[str, Side], rounds: int) -> dict[str, list[Round]]:
     return results
 
 
-OURS, DEFAULTS, BEST = "Danlu", "Trainer, defaults", "Trainer, tuned"
+OURS, WHOLE, DEFAULTS, BEST = "Danlu", "Danlu, int8", "Trainer, defaults", "Trainer, tuned"
+"""``WHOLE`` is the only side whose products are of whole numbers."""
 
 
 def measure(
     what: str,
-    danlu: Callable[[Work], Outcome],
+    danlu: Callable[..., Outcome],
     trainer: Callable[..., Outcome],
     *,
     special: str,
@@ -214,16 +216,22 @@ def measure(
         run, _ = in_fresh_process(pack_paragraphs, Path(temporary), vocab_size=8192, special=special)
         rates, _ = in_fresh_process(matrix_rates)
         tuned = "tuned bf16" if rates["bf16"] > rates["fp32"] else "tuned"
-        results = in_turn(
-            {
-                OURS: lambda: run_side(run, steps[OURS], danlu),
-                DEFAULTS: lambda: run_side(run, steps[DEFAULTS], trainer, "defaults"),
-                BEST: lambda: run_side(run, steps[BEST], trainer, tuned),
-            },
-            rounds,
-        )
+        ours = ours_here()
+        sides: dict[str, Side] = {
+            name: partial(run_side, run, steps[OURS], danlu, precision) for name, precision in ours.items()
+        }
+        sides[DEFAULTS] = partial(run_side, run, steps[DEFAULTS], trainer, "defaults")
+        sides[BEST] = partial(run_side, run, steps[BEST], trainer, tuned)
+        results = in_turn(sides, rounds)
     say_results(results)
-    return compare_sides(what, results, OURS, targets)
+    return [comparison for name in ours for comparison in compare_sides(what, results, name, targets)]
+
+
+def ours_here() -> dict[str, str]:
+    """Danlu's sides and their ``precision``: with int8 where the processor multiplies it fast."""
+    from danlu.machine import fast_int8
+
+    return {OURS: "auto", WHOLE: "int8"} if fast_int8() else {OURS: "auto"}
 
 
 def compare_sides(

@@ -16,6 +16,8 @@ from danlu import __version__
 
 FAST_BFLOAT16 = ("amx_bf16", "avx512_bf16")
 """Processor flags, the faster first."""
+FAST_INT8 = ("amx_int8", "avx512_vnni", "avx_vnni")
+"""Those by which integers of 8 bits are multiplied faster than floats; likewise."""
 CORE_PACKAGES = ("torch", "numpy", "pyarrow", "safetensors", "tokenizers", "pydantic")
 
 
@@ -101,6 +103,11 @@ def processor_flags() -> frozenset[str]:
 def fast_bfloat16() -> str | None:
     """What lets the processor multiply bfloat16 in hardware, ``amx_bf16`` say; None where nothing does."""
     return next((flag for flag in FAST_BFLOAT16 if flag in processor_flags()), None)
+
+
+def fast_int8() -> str | None:
+    """What lets the processor multiply integers of 8 bits in hardware; None where nothing does."""
+    return next((flag for flag in FAST_INT8 if flag in processor_flags()), None)
 
 
 def commit() -> str | None:

@@ -8,11 +8,11 @@ from typing import Literal
 import torch
 
 from danlu.errors import RecipeError
-from danlu.machine import FAST_BFLOAT16, fast_bfloat16
+from danlu.machine import FAST_BFLOAT16, FAST_INT8, fast_bfloat16, fast_int8
 from danlu.nn.float8 import why_no_float8
 
 PrecisionSetting = Literal["auto", "bf16", "fp32"]
-TrainingPrecision = Literal["auto", "bf16", "fp16", "fp8", "fp32"]
+TrainingPrecision = Literal["auto", "bf16", "fp16", "fp8", "int8", "fp32"]
 CompileSetting = Literal["auto", "on", "off"]
 DeviceSetting = Literal["auto", "cpu", "cuda"]
 AMPERE = 8
@@ -35,12 +35,17 @@ def choose_training_dtype(setting: TrainingPrecision, device: torch.device) -> t
     """The number type of a model in training, and the rule that gave it, in words.
 
     Raises:
-        RecipeError: float8 is asked for and cannot be.
+        RecipeError: products of 8 bits are asked for and cannot be.
     """
     if setting == "fp8":
         if reason := why_no_float8():
             raise RecipeError(f"pretrain.precision fp8: {reason}")
         return torch.bfloat16, "fp8: as asked, products of blocks; bf16 elsewhere"
+    if setting == "int8":
+        if reason := why_no_int8(device):
+            raise RecipeError(f"pretrain.precision int8: {reason}")
+        dtype = choose_dtype("auto")[0]
+        return dtype, f"int8: as asked, products of blocks; {'bf16' if dtype == torch.bfloat16 else 'fp32'} elsewhere"
     if setting == "fp16":
         return torch.float16, "fp16: as asked, the loss scaled"
     if setting == "auto" and device.type == "cuda":
@@ -57,6 +62,15 @@ def choose_dtype(setting: PrecisionSetting) -> tuple[torch.dtype, str]:
     if fast := fast_bfloat16():
         return torch.bfloat16, f"bf16: this processor multiplies bfloat16 in hardware ({fast})"
     return torch.float32, f"fp32: this processor has neither {' nor '.join(FAST_BFLOAT16)}; bfloat16 would be slower"
+
+
+def why_no_int8(device: torch.device) -> str | None:
+    """Why int8 is not multiplied fast there; None where it is."""
+    if device.type != "cpu":
+        return "it is for processors; on a GPU choose fp8 or bf16"
+    if fast_int8() is None:
+        return f"this processor has none of {', '.join(FAST_INT8)}, so it would be slower than fp32"
+    return None
 
 
 def why_not_compiled(setting: CompileSetting, count: int | None, *, worth: int, unit: str = "steps") -> str | None:

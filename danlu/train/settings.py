@@ -93,8 +93,8 @@ class TrainSettings(Settings):
     """Whether the training ends when it gains no more; its best weights are then the model."""
     precision: TrainingPrecision = "auto"
     """What the model computes in: bf16 where it is multiplied in hardware, else fp32 (fp16 on a GPU), or as it says
-    here. Masters and the optimizer's state are float32 in all cases; fp16's loss is scaled; fp8 is for the products of
-    blocks, on GPUs that have it, where all else is bf16."""
+    here. Masters and the optimizer's state are float32 in all cases; fp16's loss is scaled; fp8, on GPUs
+    that have it, and int8, on processors, are for the products of blocks, where all else is bf16."""
     hardware: Hardware = Hardware()
     """Where it computes, and what it keeps in which memory."""
     compile: CompileSetting = "auto"

@@ -18,6 +18,7 @@ from danlu.nn.float8 import multiply_in_float8
 from danlu.nn.heap import keep_freed_memory
 from danlu.nn.hf.folder import find_family
 from danlu.nn.hf.token_ids import decoder_start
+from danlu.nn.int8 import multiply_in_int8
 from danlu.nn.speed import choose_device, choose_training_dtype
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Lesson, Shape
@@ -171,6 +172,8 @@ def set_up(
     dtype, precision = choose_training_dtype(settings.precision, device)
     if settings.precision == "fp8":
         multiply_in_float8(model)
+    elif settings.precision == "int8":
+        multiply_in_int8(model)
     lesson = settings.objective.prepare(config, dtype=dtype, seed=seed)
     own_weights: dict[str, Tensor] = {}
     if lesson.modules is not None:
@@ -223,8 +226,10 @@ def _masters(
         )
     if dtype == torch.float16:
         raise RecipeError(f"pretrain.precision fp16 is for one process, got {ranks.size} (choices: bf16, fp32)")
-    if settings.precision == "fp8" and place.tensor_size > 1:
-        raise RecipeError(f"pretrain.precision fp8 needs pretrain.hardware.mesh.tensor 1; got {place.tensor_size}")
+    if settings.precision in ("fp8", "int8") and place.tensor_size > 1:
+        raise RecipeError(
+            f"pretrain.precision {settings.precision} needs pretrain.hardware.mesh.tensor 1; got {place.tensor_size}"
+        )
     if modules is not None and place.together:
         raise RecipeError(
             "pretrain.objective trains weights of its own, which cannot be in shards: "

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from danlu.errors import RecipeError
+from danlu.nn import speed
+from danlu.nn.int8 import Int8Linear
 from danlu.nn.speed import choose_device, choose_training_dtype
 from danlu.objectives.clm import CausalLM
 from danlu.train import precision
@@ -100,6 +102,21 @@ def test_masters_elsewhere_change_nothing(dtype: str, make_training: MakeTrainin
         steps(training, 4)
     for name, weight in here.masters.state().items():
         assert torch.equal(weight, elsewhere.masters.state()[name]), name
+
+
+@pytest.mark.filterwarnings("ignore:.*Function.*should not be instantiated:DeprecationWarning")
+@pytest.mark.parametrize("compile", ["off", "on"])
+def test_products_of_int8_learn_what_float32_learns(
+    compile: str, make_training: MakeTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "fast_int8", lambda: "avx512_vnni")
+    whole, single = (make_training(precision=each, compile=compile) for each in ("int8", "fp32"))
+    assert any(isinstance(layer, Int8Linear) for layer in whole.model.modules())
+    found, wanted = ([info.loss for info in steps(training, 30)] for training in (whole, single))
+    assert found == pytest.approx(wanted, rel=2e-2)
+    assert found != wanted
+    assert wanted[-1] < 0.9 * wanted[0]
+    assert all(weight.dtype == torch.float32 for weight in whole.masters.state().values())
 
 
 @pytest.mark.gpu
