@@ -24,6 +24,7 @@ from danlu.objectives.protocol import Lesson, Shape
 from danlu.optim.depth import build_optimizer
 from danlu.optim.ema import AverageState, WeightAverage
 from danlu.parallel.joining import Ranks, here
+from danlu.parallel.layout import check_same
 from danlu.parallel.mesh import Place
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.ahead import Ahead
@@ -169,6 +170,8 @@ def set_up(
         stack.recompute = settings.hardware.recompute
     device = choose_device(settings.hardware.device)
     dtype, precision = choose_training_dtype(settings.precision, device)
+    text = f"{len(store.tokens):,} tokens of {len(store.documents):,} documents"
+    check_same(ranks, {"device": device.type, "number type": str(dtype).removeprefix("torch."), "text": text})
     if settings.precision == "fp8":
         multiply_in_float8(model)
     lesson = settings.objective.prepare(config, dtype=dtype, seed=seed)

@@ -23,12 +23,15 @@ from safetensors.torch import load_file
 from danlu import cli
 from danlu.corpus.batches import IGNORE, Batch
 from danlu.log import read_metrics
+from danlu.nn import speed
 from danlu.objectives.clm import CausalLM
 from danlu.parallel.joining import here
 from danlu.parallel.mesh import Place
 from danlu.recipe import load_recipe
 from danlu.runs import RunFolder, run_stages
+from danlu.train import setup
 from danlu.train.checkpoint import checkpoints
+from danlu.train.compiling import Compilation
 from danlu.train.gradients import OwnBatches
 from danlu.train.monitor import Monitor
 from danlu.train.setup import Training
@@ -105,6 +108,18 @@ def launch_short(folder: str, *overrides: str) -> int:
         return real(self, model, batch)
 
     CausalLM.losses = losses  # type: ignore[method-assign]
+    return launch(folder, *overrides)
+
+
+def launch_on_another_processor(folder: str, *overrides: str) -> int:
+    """Rank 1 finds that its processor is no good at bfloat16; rank 0 that its own is."""
+    speed.fast_bfloat16 = lambda: "" if os.environ["RANK"] == "1" else "amx_bf16"  # type: ignore[assignment]
+    return launch(folder, *overrides)
+
+
+def launch_without_compiler(folder: str, *overrides: str) -> int:
+    """Rank 1 has none; what rank 0 compiles would take long here, and changes nothing in who talks when."""
+    setup.compile_blocks = lambda *_, **__: Compilation(os.environ["RANK"] == "0", "as the test says")  # type: ignore
     return launch(folder, *overrides)
 
 
@@ -307,6 +322,24 @@ def test_memory_that_is_short_on_one_rank_has_all_cut_alike(fresh: Fresh) -> Non
     assert_same(two, short)
     [cut] = [line for line in (short / "out-0").read_text().splitlines() if line.startswith("memory is short")]
     assert cut == "memory is short: micro-batches are cut to 1 rows; the step stays the same"
+
+
+def test_machines_that_would_compute_in_different_types_are_refused(fresh: Fresh) -> None:
+    folder = fresh("unlike")
+    assert exit_codes(launch_on_another_processor, 2, str(folder), "pretrain.precision=auto") == [2, 2]
+    said = [(folder / f"err-{rank}").read_text() for rank in range(2)]
+    assert said[0].startswith(
+        "danlu: error: rank 1 has another number type than rank 0: float32, not bfloat16; all ranks need the same: set "
+    )
+    assert (said[0].count("\n"), said[1]) == (1, "")
+
+
+@pytest.mark.cluster
+def test_a_machine_without_a_compiler_does_the_first_step_with_the_others(fresh: Fresh) -> None:
+    one, two = fresh("one"), fresh("two")
+    exit_codes(launch, 2, str(one), "pretrain.budget.steps=3")
+    assert exit_codes(launch_without_compiler, 2, str(two), "pretrain.budget.steps=3") == [0, 0]
+    assert_same(one, two)
 
 
 def test_ranks_that_share_weights_cannot_cut(fresh: Fresh) -> None:
