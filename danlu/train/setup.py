@@ -170,8 +170,7 @@ def set_up(
         stack.recompute = settings.hardware.recompute
     device = choose_device(settings.hardware.device)
     dtype, precision = choose_training_dtype(settings.precision, device)
-    text = f"{len(store.tokens):,} tokens of {len(store.documents):,} documents"
-    check_same(ranks, {"device": device.type, "number type": str(dtype).removeprefix("torch."), "text": text})
+    check_same(ranks, {"device": device.type, "number type": str(dtype).removeprefix("torch."), "text": _text(store)})
     if settings.precision == "fp8":
         multiply_in_float8(model)
     lesson = settings.objective.prepare(config, dtype=dtype, seed=seed)
@@ -202,6 +201,10 @@ def set_up(
         tokens_per_step, steps_per_epoch, precision, compiling, History(Guard(settings.anomalies)), average,
         Dropout(model),
     )  # fmt: skip
+
+
+def _text(store: TokenStore) -> str:
+    return f"{len(store.tokens):,} tokens of {len(store.documents):,} documents"
 
 
 def _masters(
