@@ -6,9 +6,9 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from danlu.errors import DanluError, InputError, Interrupted
+from danlu.parallel import telling
 from danlu.parallel.watch import BEAT, LOST, Watch, Watchman
 from danlu.parallel.world import World
 
@@ -35,6 +36,14 @@ NETWORK = ("connection", "socket", "gloo", "nccl", "peer")
 """Of the errors that torch raises where another rank is gone."""
 
 
+@dataclass
+class Aside:
+    """What a rank says along with all else that it tells, and what all have said last."""
+
+    say: Callable[[], Any] = lambda: None
+    told: list[Any] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class Ranks:
     """The processes of a training, seen from one of them; with ``ALONE`` nothing is sent anywhere."""
@@ -42,6 +51,7 @@ class Ranks:
     rank: int = 0
     size: int = 1
     watch: Watchman | None = None
+    _aside: Aside = field(default_factory=Aside)
 
     @property
     def first(self) -> bool:
@@ -50,20 +60,28 @@ class Ranks:
 
     def sum(self, values: Mapping[str, Number]) -> dict[str, Number]:
         """Name by name over all ranks, in the order of ranks; a rank may lack a name. Whole numbers stay whole."""
-        total: dict[str, Number] = {}
-        for told in self.all(dict(values)):
-            for name, value in told.items():
-                total[name] = total.get(name, 0) + value
-        return total
+        return added(self.all(dict(values)))
 
     def all(self, value: T) -> list[T]:
         """What every rank has, by rank."""
         if self.size == 1:
             return [value]
         self.arrive()
-        told: list[Any] = [None] * self.size
-        dist.all_gather_object(told, value)
-        return told
+        told = telling.gather((value, self._aside.say()), self.size)
+        self._aside.told = [said for _, said in told]
+        return [each for each, _ in told]
+
+    def mention(self, say: Callable[[], T]) -> Callable[[], list[T]]:
+        """Have ``say()`` go along with whatever :meth:`all` and :meth:`sum` tell, which costs no call of its own.
+
+        Returns:
+            what each rank has said so last, by rank: the same on all ranks, and in time for the next step.
+        """
+        if self.size == 1:
+            return lambda: [say()]
+        self._aside.say = say
+        self.all(None)
+        return lambda: self._aside.told
 
     def from_first(self, value: T) -> T:
         """What rank 0 has: for whatever depends on a clock, a disk or a signal, and must be the same everywhere."""
@@ -76,9 +94,7 @@ class Ranks:
         """What rank 0 says next, however long that takes: no rank counts as waiting for it."""
         if self.size == 1:
             return value
-        said: list[Any] = [value]
-        dist.broadcast_object_list(said, src=0)
-        result: T = said[0]
+        result: T = telling.broadcast(value, speaks=self.first)
         return result
 
     def arrive(self) -> None:
@@ -99,6 +115,15 @@ class Ranks:
     def alone(self, what: str) -> AbstractContextManager[None]:
         """While one rank does something that the others wait for, such as saving."""
         return self.watch.alone(what) if self.watch is not None else nullcontext()
+
+
+def added(tables: Iterable[Mapping[str, Number]]) -> dict[str, Number]:
+    """Tables of numbers, added up name by name."""
+    total: dict[str, Number] = {}
+    for table in tables:
+        for name, value in table.items():
+            total[name] = total.get(name, 0) + value
+    return total
 
 
 ALONE = Ranks()
@@ -175,6 +200,6 @@ def _meet(world: World, watch: Watch) -> Watchman:
         ) from error
     if torch.cuda.is_available():
         torch.cuda.set_device(world.local_rank)
-    names: list[Any] = [None] * world.size
-    dist.all_gather_object(names, f"rank {world.rank} (host {socket.gethostname()}, process {os.getpid()})")
+    mine = f"rank {world.rank} (host {socket.gethostname()}, process {os.getpid()})"
+    names: list[str] = telling.gather(mine, world.size)
     return Watchman(connect, world.rank, names, watch, keeper)

@@ -60,6 +60,25 @@ def lay_out(model: Transformer, dtype: torch.dtype, ranks: Ranks, place: Place) 
     return Layout(ranks, place, mesh, splits, gathering)
 
 
+def check_same(ranks: Ranks, known: Mapping[str, str]) -> None:
+    """Refuse to train where what each machine has found for itself is not the same on all.
+
+    Args:
+        known: by what it is called in the message.
+
+    Raises:
+        DanluError: and the first difference, on which rank.
+    """
+    first, *others = ranks.all(dict(known))
+    for rank, told in enumerate(others, 1):
+        for name, value in told.items():
+            if value != first[name]:
+                raise DanluError(
+                    f"rank {rank} has another {name} than rank 0: {value}, not {first[name]}; all ranks need the same: "
+                    "set pretrain.precision and pretrain.hardware.device, and have run_dir on a disk that all share"
+                )
+
+
 def check_alike(ranks: Ranks, named: Iterable[tuple[str, Tensor]]) -> None:
     """Refuse to train copies of a model that were not drawn alike: other versions, seeds or files.
 

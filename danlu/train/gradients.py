@@ -18,8 +18,8 @@ from danlu.parallel.mesh import Place
 from danlu.train.memory import is_out_of_memory
 from danlu.train.precision import Masters
 
-SHORT = "ranks that are short of memory"
-"""Told along with the losses, none of which has such a name."""
+TOKENS = "tokens that are read"
+"""Told along with the counts of targets; no loss has such a name."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,11 @@ def count_targets(micro: Sequence[Batch]) -> dict[str, int]:
     return dict(counts)
 
 
+def count_all(micro: Sequence[Batch]) -> dict[str, int]:
+    """The scored targets, and as ``TOKENS`` what is read, padding not counted."""
+    return {TOKENS: sum(batch.tokens for batch in micro), **count_targets(micro)}
+
+
 @dataclass
 class Gradients:
     """Adds the gradient of whole steps to the weights; remembers into how many parts a micro-batch must be cut."""
@@ -69,11 +74,7 @@ class Gradients:
         self._zero()
         if not any(counts.values()):
             return 0.0, {}  # nothing to learn, and no gradient
-        while True:
-            sums = self._where_it_fits(micro, counts)
-            told = self.masters.sum({SHORT: 1} if sums is None else {SHORT: 0, **sums})
-            if not told.pop(SHORT):
-                break
+        while (told := self.masters.collect(self._where_it_fits(micro, counts))) is None:
             # Out of the handler, where the error still holds the tensors that are in the way.
             self._zero()
             self.halvings += 1
@@ -81,7 +82,6 @@ class Gradients:
                 torch.cuda.empty_cache()
             rows = -(-max((len(batch.inputs["tokens"]) for batch in micro), default=1) // 2**self.halvings)
             say(f"memory is short: micro-batches are cut to {rows} rows; the step stays the same")
-        self.masters.collect()
         totals = {name: torch.tensor(value, dtype=torch.float64) for name, value in told.items()}
         loss = float(total_loss(self.lesson, totals, counts)) if totals else 0.0
         return loss, {name: value / max(1, counts[name]) for name, value in told.items()}

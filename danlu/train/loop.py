@@ -14,7 +14,7 @@ from danlu.corpus.batches import Batch
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Lesson
 from danlu.optim.clipping import ClipNorm, ClippingChoice
-from danlu.train.gradients import Gradients, count_targets
+from danlu.train.gradients import TOKENS, Gradients, count_all
 from danlu.train.precision import FloatMasters, Masters
 
 
@@ -83,7 +83,8 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
         for group in optimizer.param_groups:
             group["lr"] = factor * group["lr_scale"]
         micro = batches(step)
-        counts = masters.sum(count_targets(micro))  # before backward: the same whatever the micro-batches
+        counts = masters.sum(count_all(micro))  # before backward: the same whatever the micro-batches
+        tokens = counts.pop(TOKENS)
         loss, losses = gradients.add(micro, counts)
         norm = masters.norm(weights)
         size = float(norm)  # asked for before the update, which a GPU then does while the next step is prepared
@@ -92,7 +93,6 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
         if taken:
             optimizer.step()
         optimizer.zero_grad()
-        tokens = masters.sum({"tokens": sum(batch.tokens for batch in micro)})["tokens"]
         info = StepInfo(step + 1, loss, size, factor, sum(counts.values()), tokens, losses, skipped=not taken)
         for hook in hooks:
             hook(info)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -19,14 +20,14 @@ from torch.distributed.tensor import DTensor
 
 from danlu.nn.transformer import Transformer
 from danlu.optim.clipping import gradient_norm
-from danlu.parallel.joining import Number, Ranks
+from danlu.parallel.joining import Number, Ranks, added
 from danlu.parallel.layout import lay_out, owners
 from danlu.parallel.mesh import Place
 from danlu.train import gathered
 from danlu.train.precision import OBJECTIVE, LossScale, hand_over
 
 AT_ONCE = 2**25
-"""Numbers that are sent together: weights up to this many make one message, a larger one makes its own."""
+"""Numbers that are sent together, by all ranks; a weight of more is sent whole all the same."""
 
 
 class OwnedMasters:
@@ -96,32 +97,49 @@ class OwnedMasters:
         optimizer.register_step_post_hook(lambda *_: self.publish())
 
     @torch.no_grad()
-    def collect(self) -> None:
+    def collect(self, sums: Mapping[str, float] | None) -> dict[str, float] | None:
         """Sum all ranks' gradients into their owners' masters, where then all have the whole step's gradient.
 
         A weight that no rank has a gradient of gets none.
         """
-        there = torch.tensor([weight.grad is not None for weight in self.sums.values()], dtype=torch.int32)
-        self.ranks.arrive()
-        dist.all_reduce(there, dist.ReduceOp.MAX)
-        present = [name for name, has in zip(self.sums, there.tolist(), strict=True) if has]
-        for data in range(self.place.data_size):
-            owner = self.place.at(data=data, shard=self.place.shard, tensor=self.place.tensor)
-            for names in self._messages(name for name in present if self._copy_of(self.owners[name]) == data):
-                gradients = [(name, self._whole(name)) for name in names]  # all ranks of a copy take part
-                mine = [(name, gradient) for name, gradient in gradients if self.owners[name] == owner]
-                if mine:
-                    self._reduce(mine, owner)
+        without = {name for name, weight in self.sums.items() if weight.requires_grad and weight.grad is None}
+        told = self.ranks.all((None if sums is None else self.place.once(sums), without))
+        if any(sums is None for sums, _ in told):
+            return None
+        absent = set.intersection(*(without for _, without in told))
+        present = [name for name, weight in self.sums.items() if weight.requires_grad and name not in absent]
+        copies = [[name for name in present if self._copy_of(self.owners[name]) == data]
+                  for data in range(self.place.data_size)]  # fmt: skip
+        for messages in zip_longest(*(self._messages(names, self.place.data_size) for names in copies), fillvalue=[]):
+            self._exchange([self._own_part(names, data) for data, names in enumerate(messages)])
+        return added(sums for sums, _ in told if sums is not None)
 
-    def _reduce(self, gradients: Sequence[tuple[str, Tensor]], owner: int) -> None:
-        """Add up what the copies of the model have, in float32, at the owner."""
-        flat = torch.cat([gradient.flatten() for _, gradient in gradients])
+    def _own_part(self, names: Sequence[str], data: int) -> dict[str, Tensor]:
+        """Of gradients that copy ``data`` of the model owns, those of its rank that stands where this one does."""
+        owner = self.place.at(data=data, shard=self.place.shard, tensor=self.place.tensor)
+        gradients = {name: self._whole(name) for name in names}  # all ranks of a copy take part
+        return {name: gradient for name, gradient in gradients.items() if self.owners[name] == owner}
+
+    def _exchange(self, parts: Sequence[Mapping[str, Tensor]]) -> None:
+        """Give each copy of the model its part, and add up, in float32, what all of them have of this one's."""
+        if not any(parts):
+            return
+        here = self.place.data
+        others = [gradient for data, part in enumerate(parts) if data != here for gradient in part.values()]
+        flat = torch.cat([gradient.flatten() for gradient in (*others, *parts[here].values())])
+        sent, own = flat.tensor_split([sum(gradient.numel() for gradient in others)])
         if self.place.data_size > 1:
             assert self.layout.mesh is not None
-            dist.reduce(flat, owner, group=self.layout.mesh.get_group("data"))
-        if owner == self.ranks.rank:
-            for name, gradient in self._cut(flat, [name for name, _ in gradients]):
-                self.named[name].grad = gradient
+            sizes = [sum(gradient.numel() for gradient in part.values()) for part in parts]
+            sizes[here] = 0
+            theirs = [0 if data == here else own.numel() for data in range(self.place.data_size)]
+            received = flat.new_empty(sum(theirs))
+            dist.all_to_all_single(received, sent, theirs, sizes, self.layout.mesh.get_group("data"))
+            for other in torch.split(received, theirs):
+                if other.numel():
+                    own += other
+        for name, gradient in self._cut(own, list(parts[here])):
+            self.named[name].grad = gradient
 
     def _whole(self, name: str) -> Tensor:
         """The gradient that this rank and those that share its copy have made, taken from them."""
@@ -140,24 +158,29 @@ class OwnedMasters:
 
     @torch.no_grad()
     def publish(self) -> None:
-        """Give every rank its part of what the owners have."""
+        """Give every rank its part of what the owners have; weights that are frozen stay as they were loaded."""
         self.ranks.arrive()
-        for owner in range(self.ranks.size):
-            for names in self._messages(name for name, its in self.owners.items() if its == owner):
-                self._send_out(names, owner)
+        learning = [name for name, master in self.named.items() if master.requires_grad]
+        runs = [[name for name in learning if self.owners[name] == owner] for owner in range(self.ranks.size)]
+        for messages in zip_longest(*(self._messages(names, self.ranks.size) for names in runs), fillvalue=[]):
+            sent = [self._send_out(names, owner) for owner, names in enumerate(messages) if names]
+            for names, flat, work in sent:  # all are on their way before the first is waited for
+                work.wait()
+                for name, whole in self._cut(flat, names):
+                    self._take(name, whole)
         self.layout.let_go()
 
-    def _send_out(self, names: Sequence[str], owner: int) -> None:
-        """Broadcast the owner's weights; every rank takes its part of them."""
+    def _send_out(self, names: Sequence[str], owner: int) -> tuple[Sequence[str], Tensor, dist.Work]:
+        """Begin to broadcast the owner's weights."""
         known = self.weights[names[0]]
         if owner == self.ranks.rank:
             flat = torch.cat([self.named[name].detach().to(known.dtype).flatten() for name in names])
         else:
             numbers = sum(self.named[name].numel() for name in names)
             flat = torch.empty(numbers, dtype=known.dtype, device=known.device)
-        dist.broadcast(flat, owner)
-        for name, whole in self._cut(flat, names):
-            self._take(name, whole)
+        work = dist.broadcast(flat, owner, async_op=True)
+        assert work is not None
+        return names, flat, work
 
     def _cut(self, flat: Tensor, names: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
         """Whole weights, or gradients, that stand in one message one behind the other."""
@@ -245,13 +268,13 @@ class OwnedMasters:
         """Which copy of the model a rank belongs to."""
         return rank // (self.place.shard_size * self.place.tensor_size)
 
-    def _messages(self, names: Iterator[str]) -> Iterator[list[str]]:
-        """Names in runs of up to ``AT_ONCE`` numbers."""
+    def _messages(self, names: Iterable[str], parts: int) -> Iterator[list[str]]:
+        """Names in runs of up to ``AT_ONCE`` numbers, where ``parts`` of them are sent together."""
         message: list[str] = []
         numbers = 0
         for name in names:
             more = self.named[name].numel()
-            if message and numbers + more > AT_ONCE:
+            if message and numbers + more > AT_ONCE // parts:
                 yield message
                 message, numbers = [], 0
             message.append(name)

@@ -71,8 +71,15 @@ class Masters(Protocol):
     def attach(self, optimizer: torch.optim.Optimizer) -> None: ...
     def backward(self, loss: Tensor) -> None: ...
     def publish(self) -> None: ...
-    def collect(self) -> None:
-        """Have the owners' gradients be those of all micro-batches of a step, whoever did them."""
+    def collect(self, sums: Mapping[str, float] | None) -> dict[str, float] | None:
+        """Have the owners' gradients be those of all micro-batches of a step, whoever did them.
+
+        Args:
+            sums: of each loss over the micro-batches of this process; None where its memory was short.
+
+        Returns:
+            those over all micro-batches; None where the memory of any process was short, and nothing is collected.
+        """
         ...
 
     def forget(self) -> None:
@@ -149,8 +156,9 @@ class FloatMasters:
     def own(self) -> dict[str, nn.Parameter]:
         return self.named
 
-    def collect(self) -> None:
-        """Nothing: each gradient is where it belongs as soon as it is made."""
+    def collect(self, sums: Mapping[str, float] | None) -> dict[str, float] | None:
+        """What comes in: each gradient is where it belongs as soon as it is made."""
+        return None if sums is None else dict(sums)
 
     def forget(self) -> None:
         """Nothing that is not the model's or the optimizer's."""

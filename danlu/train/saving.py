@@ -80,6 +80,20 @@ def writing_beside() -> Iterator[Writer]:
 
 
 @dataclass
+class Wishes:
+    """Why this process wants a checkpoint now; it needs nothing of the training, which a call holds on to."""
+
+    stop: StopRequest
+    minutes: float | None
+    since: float = field(default_factory=time.perf_counter)
+    """When the last one was begun, or was done."""
+
+    def __call__(self) -> tuple[int, bool]:
+        """The signal that has asked it to stop, 0 for none; and whether the time has come."""
+        return self.stop.signal, self.minutes is not None and time.perf_counter() - self.since > self.minutes * 60
+
+
+@dataclass
 class Saver:
     """Saves every so often, and when asked to stop.
 
@@ -96,7 +110,10 @@ class Saver:
     """The last step that is on the disk."""
     _begun: int = 0
     """The step that the writer was given."""
-    _last: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        self._wishes = Wishes(self.stop, self.settings.minutes)
+        self._heard = self.ranks.mention(self._wishes)
 
     @property
     def ranks(self) -> Ranks:
@@ -107,9 +124,8 @@ class Saver:
             self.wait()
         if info.skipped:
             return
-        steps, minutes = self.settings.steps, self.settings.minutes
-        by_steps = steps is not None and info.step % steps == 0
-        asked, by_time = self._asked(minutes is not None and time.perf_counter() - self._last > minutes * 60)
+        by_steps = self.settings.steps is not None and info.step % self.settings.steps == 0
+        asked, by_time = self._asked()
         if asked:
             self.wait()
             self._save(info.step)
@@ -136,6 +152,7 @@ class Saver:
             except OutputError as error:
                 problem = f"the last checkpoint could not be saved ({error}); make room and run again"
                 raise OutputError(problem) from error
+        self.ranks.all(None)  # since the last step somebody may have asked
         asked, _ = self._asked()
         if asked:
             raise self._interrupted(step, asked)
@@ -145,10 +162,13 @@ class Saver:
         with self._told_where_refused(self._begun), self.ranks.alone("saves"):
             self.writer.wait()
 
-    def _asked(self, by_time: bool = False) -> tuple[int, bool]:
-        """The signal that has asked any process to stop, 0 for none; and whether rank 0's clock asks for it."""
-        told = self.ranks.all((self.stop.signal, by_time))
-        return max(signal for signal, _ in told), told[0][1]
+    def _asked(self) -> tuple[int, bool]:
+        """The signal that has asked any process to stop, 0 for none; and whether rank 0's clock asks for it.
+
+        As all have heard last, within the step: a signal that comes after that is heeded after the next one.
+        """
+        heard = self._heard()
+        return max(signal for signal, _ in heard), heard[0][1]
 
     @contextmanager
     def _told_where_refused(self, step: int) -> Iterator[None]:
@@ -162,6 +182,7 @@ class Saver:
         with self.ranks.alone("saves"):
             state = copied(self._state(step))
         self._begun = step
+        self._wishes.since = time.perf_counter()  # else it would be due until it is written
         if self.ranks.first:
             self.writer.start(lambda: self._write(state))
 
@@ -186,7 +207,7 @@ class Saver:
             save_checkpoint(self.folder, state, self.training.model.config, tokenizer=self.tokenizer)
             self.saved = state.step
         finally:
-            self._last = time.perf_counter()
+            self._wishes.since = time.perf_counter()
 
     def _interrupted(self, step: int, number: int) -> Interrupted:
         return Interrupted(

@@ -25,6 +25,7 @@ from danlu.objectives.protocol import Lesson, Shape
 from danlu.optim.depth import build_optimizer
 from danlu.optim.ema import AverageState, WeightAverage
 from danlu.parallel.joining import Ranks, here
+from danlu.parallel.layout import check_same
 from danlu.parallel.mesh import Place
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.ahead import Ahead
@@ -170,6 +171,7 @@ def set_up(
         stack.recompute = settings.hardware.recompute
     device = choose_device(settings.hardware.device)
     dtype, precision = choose_training_dtype(settings.precision, device)
+    check_same(ranks, {"device": device.type, "number type": str(dtype).removeprefix("torch."), "text": _text(store)})
     if settings.precision == "fp8":
         multiply_in_float8(model)
     elif settings.precision == "int8":
@@ -202,6 +204,10 @@ def set_up(
         tokens_per_step, steps_per_epoch, precision, compiling, History(Guard(settings.anomalies)), average,
         Dropout(model),
     )  # fmt: skip
+
+
+def _text(store: TokenStore) -> str:
+    return f"{len(store.tokens):,} tokens of {len(store.documents):,} documents"
 
 
 def _masters(

@@ -96,15 +96,17 @@ class BestWeights:
         if self.history.best is None:
             return None
         found = self._read(self.history.best[0]) if self.ranks.first else {}
-        return found if self.ranks.from_first(found is not None) else None
+        if not self.ranks.from_first(found is not None):
+            return None
+        # The objective's own weights, which no model folder holds, end as they are; all ranks have a part of them.
+        return {**self.weights(), **(found or {})}
 
     def _read(self, step: int) -> dict[str, Tensor] | None:
         path = self._path(step)
         if not path.exists():
             say(f"the weights of step {step}, the best, were not kept: the result is the last step")
             return None
-        # The objective's own weights, which no model folder holds, end as they are.
-        return {**self.weights(), **{name: weight.detach() for name, weight in load_model(path).named_parameters()}}
+        return {name: weight.detach() for name, weight in load_model(path).named_parameters()}
 
     def _keep(self, step: int, weights: dict[str, Tensor]) -> None:
         """Whole or not at all: the folder appears under its name when all of it is on the disk."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pickle
 import shutil
 import signal
 import subprocess
@@ -18,96 +16,30 @@ import numpy as np
 import pytest
 import ranks
 import torch
+from launching import (
+    COMMON,
+    exit_codes,
+    launch,
+    launch_counting,
+    launch_hanging,
+    launch_on_another_processor,
+    launch_short,
+    launch_until,
+    launch_without_compiler,
+)
 from safetensors.torch import load_file
 
-from danlu import cli
-from danlu.corpus.batches import IGNORE, Batch
+from danlu.corpus.batches import IGNORE
 from danlu.log import read_metrics
-from danlu.objectives.clm import CausalLM
-from danlu.parallel.joining import here
 from danlu.parallel.mesh import Place
 from danlu.recipe import load_recipe
 from danlu.runs import RunFolder, run_stages
 from danlu.train.checkpoint import checkpoints
 from danlu.train.gradients import OwnBatches
-from danlu.train.monitor import Monitor
 from danlu.train.setup import Training
 
 ROOT = Path(__file__).parent.parent.parent
 MESH = "pretrain.hardware.mesh"
-COMMON = ("pretrain.optimizer=adamw", "pretrain.micro_batch=1", "pretrain.save.minutes=null")
-
-
-def exit_codes(function: Callable[..., int], size: int, *arguments: Any, seconds: float = 60) -> list[int | None]:
-    """What ``function`` returns on each rank, or what its process ended with."""
-    codes: list[int | None] = []
-    for process, pipe in ranks.start(function, size, *arguments):
-        process.join(seconds)
-        try:
-            good, result = pickle.loads(pipe.recv_bytes())
-            assert good, result
-            codes.append(result)
-        except EOFError:
-            codes.append(process.exitcode)
-        finally:
-            process.kill()
-    return codes
-
-
-def launch(folder: str, *overrides: str) -> int:
-    """``danlu pretrain`` on this rank; the exit code. What it says is in files beside the run folder."""
-    cli.SECONDS_TO_SPEAK = 0.1
-    rank = os.environ.get("RANK", "0")
-    with (
-        Path(folder, f"out-{rank}").open("w", buffering=1) as out,
-        Path(folder, f"err-{rank}").open("w", buffering=1) as err,
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        try:
-            return cli.main(["pretrain", f"{folder}/recipe.yaml", f"run_dir={folder}/run", *COMMON, *overrides])
-        except SystemExit as left:
-            assert isinstance(left.code, int)
-            return left.code
-
-
-def at_step(number: int, rank: int, act: Callable[[], None]) -> None:
-    """Have ``rank`` do something after a step."""
-    real = Monitor.__call__
-
-    def call(self: Monitor, info: Any) -> None:
-        real(self, info)
-        if info.step == number and here().rank == rank:
-            act()
-
-    Monitor.__call__ = call  # type: ignore[method-assign]
-
-
-def launch_until(step: int, number: int, folder: str, *overrides: str) -> int:
-    """As ``launch``, and the last rank gets a signal after a step."""
-    last = int(os.environ.get("WORLD_SIZE", "1")) - 1
-    at_step(step, last, lambda: os.kill(os.getpid(), number))
-    return launch(folder, *overrides)
-
-
-def launch_hanging(step: int, folder: str, *overrides: str) -> int:
-    at_step(step, 1, lambda: time.sleep(600))
-    return launch(folder, *overrides)
-
-
-def launch_short(folder: str, *overrides: str) -> int:
-    """Rank 1 has memory for one row."""
-    real = CausalLM.losses
-
-    def losses(self: CausalLM, model: Any, batch: Batch) -> dict[str, torch.Tensor]:
-        if model.training and here().rank == 1 and len(batch.inputs["tokens"]) > 1:
-            raise MemoryError
-        return real(self, model, batch)
-
-    CausalLM.losses = losses  # type: ignore[method-assign]
-    return launch(folder, *overrides)
-
-
 Fresh = Callable[..., Path]
 
 
@@ -196,6 +128,14 @@ def test_two_ranks_train_as_one(fresh: Fresh) -> None:
     assert (two / "out-0").read_text() == "pretrain: unchanged, skipped\n"
 
 
+def test_a_step_has_six_collective_calls(fresh: Fresh) -> None:
+    """What is counted, what was lost, gradients to their owners, their norm, and weights from either owner."""
+    folder = fresh("calls")
+    assert exit_codes(launch_counting, 2, str(folder), "pretrain.budget.steps=6", "pretrain.save.steps=6") == [0, 0]
+    wanted = "all_gather all_gather all_to_all_single all_gather broadcast broadcast"
+    assert [(folder / f"calls-{rank}").read_text() for rank in range(2)] == [wanted] * 2
+
+
 CLIPPINGS = ["none", "norm, limit: 0.2", "value, limit: 0.005", "adaptive, limit: 0.02"]
 MESHES = [(3, {}), (4, {}), (2, {"shard": 2}), (3, {"shard": 3}), (2, {"tensor": 2}), (4, {"shard": 2, "tensor": 2})]
 
@@ -256,12 +196,14 @@ def test_other_objectives_train_as_by_one(
     ids=str,
 )
 def test_a_stopped_training_goes_on_with_another_number_of_processes(before: Any, after: Any, fresh: Fresh) -> None:
-    """The last rank alone is asked to stop; all stop after the same step."""
+    """The last rank alone is asked to stop, after step 9; all stop after the same step, the next one."""
     straight, stopped = fresh("straight"), fresh("stopped")
     settings = ("pretrain.budget.steps=24", "pretrain.average.decay=0.9")
     exit_codes(launch, 1, str(straight), *settings)
     size, mesh = before
-    codes = exit_codes(launch_until, size, 10, signal.SIGTERM, str(stopped), *settings, *mesh_override(mesh))
+    codes = exit_codes(
+        launch_until, size, 9 if size > 1 else 10, signal.SIGTERM, str(stopped), *settings, *mesh_override(mesh)
+    )
     assert codes == [128 + signal.SIGTERM] * size
     assert checkpoints(stopped / "run/pretrain/checkpoints")[-1].name == "step-00000010"
     said = [(stopped / f"err-{rank}").read_text() for rank in range(size)]
@@ -305,6 +247,24 @@ def test_memory_that_is_short_on_one_rank_has_all_cut_alike(fresh: Fresh) -> Non
     assert_same(two, short)
     [cut] = [line for line in (short / "out-0").read_text().splitlines() if line.startswith("memory is short")]
     assert cut == "memory is short: micro-batches are cut to 1 rows; the step stays the same"
+
+
+def test_machines_that_would_compute_in_different_types_are_refused(fresh: Fresh) -> None:
+    folder = fresh("unlike")
+    assert exit_codes(launch_on_another_processor, 2, str(folder), "pretrain.precision=auto") == [2, 2]
+    said = [(folder / f"err-{rank}").read_text() for rank in range(2)]
+    assert said[0].startswith(
+        "danlu: error: rank 1 has another number type than rank 0: float32, not bfloat16; all ranks need the same: set "
+    )
+    assert (said[0].count("\n"), said[1]) == (1, "")
+
+
+@pytest.mark.cluster
+def test_a_machine_without_a_compiler_does_the_first_step_with_the_others(fresh: Fresh) -> None:
+    one, two = fresh("one"), fresh("two")
+    exit_codes(launch, 2, str(one), "pretrain.budget.steps=3")
+    assert exit_codes(launch_without_compiler, 2, str(two), "pretrain.budget.steps=3") == [0, 0]
+    assert_same(one, two)
 
 
 def test_ranks_that_share_weights_cannot_cut(fresh: Fresh) -> None:

@@ -105,7 +105,7 @@ def train(run: Run, mesh: dict[str, int]) -> Any:
                 share.backward()  # type: ignore[no-untyped-call]
                 loss += float(share.detach())
             if isinstance(masters, OwnedMasters):
-                masters.collect()
+                masters.collect({})
             held = [master.grad for master in masters.named.values() if master.grad is not None]
             squares = sum(float(gradient.double().square().sum()) for gradient in held)
             total = team.sum({**place.once({"loss": loss}), "squares": squares})
@@ -248,7 +248,7 @@ def loss_with_bias(kind: str, mesh: dict[str, int]) -> tuple[float, dict[str, Te
         loss = CausalLM().losses(model, batch(1))["words"]
         loss.backward()  # type: ignore[no-untyped-call]
         if team.size > 1:
-            masters.collect()
+            masters.collect({})
         gradients = {name: each.grad for name, each in masters.named.items() if each.grad is not None}
         return float(loss), {name: gradient for told in team.all(gradients) for name, gradient in told.items()}
 

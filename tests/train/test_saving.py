@@ -93,7 +93,7 @@ def test_saving_by_steps(saves: Callable[..., Work]) -> None:
 
 def test_saving_by_minutes(saves: Callable[..., Work], clock: list[float]) -> None:
     work = saves(minutes=2)
-    work.saver._last = clock[-1]
+    work.saver._wishes.since = clock[-1]
     work.steps(1, 2)
     clock.append(clock[-1] + 121)
     work.steps(3, 4)
@@ -224,6 +224,22 @@ def test_one_at_a_time(saves: Callable[..., Work], gate: Gate) -> None:
     assert (gate.most_inside, gate.threads) == (1, ["checkpoint"] * 3), "the last is there already: it is not repeated"
     assert work.saved() == ["step-00000002", "step-00000003"]
     opened.join()
+
+
+def test_a_save_beside_that_has_begun_is_not_due_again(
+    saves: Callable[..., Work], gate: Gate, clock: list[float]
+) -> None:
+    """It once was until the writer had ended, so that every step waited for it and began the next."""
+    work = saves(minutes=2, background=True)
+    work.saver._wishes.since = clock[-1]
+    clock.append(clock[-1] + 121)
+    work.steps(1, 2)
+    assert not gate.event.is_set() and gate.inside == 1
+    gate.event.set()
+    work.saver.wait()
+    work.steps(3)
+    work.saver.wait()
+    assert work.saved() == ["step-00000001"]
 
 
 def test_a_request_to_stop_waits_for_the_save_beside(saves: Callable[..., Work], gate: Gate) -> None:

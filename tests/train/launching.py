@@ -1,0 +1,136 @@
+"""``danlu pretrain`` on several local processes, each with what a test does to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ranks
+import torch
+import torch.distributed as dist
+
+from danlu import cli
+from danlu.corpus.batches import Batch
+from danlu.nn import speed
+from danlu.objectives.clm import CausalLM
+from danlu.parallel.joining import here
+from danlu.train import setup
+from danlu.train.compiling import Compilation
+from danlu.train.monitor import Monitor
+
+COMMON = ("pretrain.optimizer=adamw", "pretrain.micro_batch=1", "pretrain.save.minutes=null")
+
+
+def exit_codes(function: Callable[..., int], size: int, *arguments: Any, seconds: float = 60) -> list[int | None]:
+    """What ``function`` returns on each rank, or what its process ended with."""
+    started, codes = ranks.start(function, size, *arguments), list[int | None]()
+    try:
+        for process, pipe in started:
+            process.join(seconds)
+            if process.exitcode is None and not pipe.poll():
+                raise TimeoutError(f"no end after {seconds} s: ranks wait for each other")
+            try:
+                good, result = pickle.loads(pipe.recv_bytes())
+                assert good, result
+                codes.append(result)
+            except EOFError:
+                codes.append(process.exitcode)
+    finally:
+        for process, _ in started:
+            process.kill()
+    return codes
+
+
+def launch(folder: str, *overrides: str) -> int:
+    """``danlu pretrain`` on this rank; the exit code. What it says is in files beside the run folder."""
+    cli.SECONDS_TO_SPEAK = 0.1
+    rank = os.environ.get("RANK", "0")
+    with (
+        Path(folder, f"out-{rank}").open("w", buffering=1) as out,
+        Path(folder, f"err-{rank}").open("w", buffering=1) as err,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            return cli.main(["pretrain", f"{folder}/recipe.yaml", f"run_dir={folder}/run", *COMMON, *overrides])
+        except SystemExit as left:
+            assert isinstance(left.code, int)
+            return left.code
+
+
+def at_step(number: int, rank: int, act: Callable[[], None]) -> None:
+    """Have ``rank`` do something after a step."""
+    real = Monitor.__call__
+
+    def call(self: Monitor, info: Any) -> None:
+        real(self, info)
+        if info.step == number and here().rank == rank:
+            act()
+
+    Monitor.__call__ = call  # type: ignore[method-assign]
+
+
+def launch_until(step: int, number: int, folder: str, *overrides: str) -> int:
+    """As ``launch``, and the last rank gets a signal after a step."""
+    last = int(os.environ.get("WORLD_SIZE", "1")) - 1
+    at_step(step, last, lambda: os.kill(os.getpid(), number))
+    return launch(folder, *overrides)
+
+
+def launch_hanging(step: int, folder: str, *overrides: str) -> int:
+    at_step(step, 1, lambda: time.sleep(600))
+    return launch(folder, *overrides)
+
+
+def launch_short(folder: str, *overrides: str) -> int:
+    """Rank 1 has memory for one row."""
+    real = CausalLM.losses
+
+    def losses(self: CausalLM, model: Any, batch: Batch) -> dict[str, torch.Tensor]:
+        if model.training and here().rank == 1 and len(batch.inputs["tokens"]) > 1:
+            raise MemoryError
+        return real(self, model, batch)
+
+    CausalLM.losses = losses  # type: ignore[method-assign]
+    return launch(folder, *overrides)
+
+
+def launch_on_another_processor(folder: str, *overrides: str) -> int:
+    """Rank 1 finds that its processor is no good at bfloat16; rank 0 that its own is."""
+    speed.fast_bfloat16 = lambda: "" if os.environ["RANK"] == "1" else "amx_bf16"  # type: ignore[assignment]
+    return launch(folder, *overrides)
+
+
+def launch_without_compiler(folder: str, *overrides: str) -> int:
+    """Rank 1 has none; what rank 0 compiles would take long here, and changes nothing in who talks when."""
+    setup.compile_blocks = lambda *_, **__: Compilation(os.environ["RANK"] == "0", "as the test says")  # type: ignore
+    return launch(folder, *overrides)
+
+
+CALLS = ("all_gather", "all_reduce", "all_to_all_single", "barrier", "broadcast", "reduce", "send", "recv")
+
+
+def launch_counting(folder: str, *overrides: str) -> int:
+    """Each rank leaves the collective calls of its steps, from one line of metrics to the next, in a file."""
+    steps: list[list[str]] = [[]]
+
+    def counted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **settings: Any) -> Any:
+            steps[-1].append(name)
+            return real(*arguments, **settings)
+
+        return call
+
+    for name in CALLS:
+        setattr(dist, name, counted(name, getattr(dist, name)))
+    for rank in range(2):
+        at_step(3, rank, lambda: steps.append([]))
+        at_step(4, rank, lambda: steps.append([]))
+    code = launch(folder, *overrides)
+    Path(folder, f"calls-{os.environ['RANK']}").write_text(" ".join(steps[1]))
+    return code
