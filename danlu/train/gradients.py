@@ -32,10 +32,7 @@ class OwnBatches:
     def __call__(self, step: int) -> list[Batch]:
         """Those of ``step``; one that only keeps step with the others counts nothing."""
         own = [(self.whole.make(group), counts) for group, counts in self.place.own(self.whole.groups(step))]
-        return [
-            batch if counts else replace(batch, counts=dict.fromkeys(batch.counts, 0), tokens=0)
-            for batch, counts in own
-        ]
+        return [batch if counts else _uncounted(batch) for batch, counts in own]
 
 
 def count_targets(micro: Sequence[Batch]) -> dict[str, int]:

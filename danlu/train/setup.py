@@ -35,7 +35,7 @@ from danlu.train.guard import Guard, check_finite
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
 from danlu.train.owners import OwnedMasters
-from danlu.train.precision import OBJECTIVE, FloatMasters, Masters
+from danlu.train.precision import OBJECTIVE, SMALLEST_SCALE, FloatMasters, LossScale, Masters
 from danlu.train.settings import TrainSettings
 
 TOKENS_AT_ONCE = 2048
@@ -77,8 +77,10 @@ class Training:
             DivergedError: the guard had too much against the last ones.
         """
         scale = self.masters.scale
-        if scale is not None and math.isfinite(loss) and not scale.fits(norm):
-            return False
+        if scale is not None and math.isfinite(loss):
+            smaller = scale.value > SMALLEST_SCALE  # where it cannot be, it is not the scale that is wrong
+            if not scale.fits(norm) and smaller:
+                return False
         return self.history.guard(step, loss, norm)
 
     def after_step(self, info: StepInfo) -> None:
@@ -108,7 +110,10 @@ class Training:
         return TrainingState(step, tokens, weights, masters.optimizer_state(optimizer), history, average)
 
     def restore(self, state: TrainingState) -> None:
-        """Go on from :meth:`state`: with the settings of now, should they have changed."""
+        """Go on from :meth:`state`: with the settings of now, should they have changed.
+
+        What they ask for and the state has not begins now: an average with these weights, a scale with its first value.
+        """
         self.masters.load(state.weights)
         settings = [dict(group) for group in self.optimizer.param_groups]
         self.masters.load_optimizer(self.optimizer, state.optimizer)
@@ -117,9 +122,11 @@ class Training:
             group.update({name: value for name, value in known.items() if name not in ("params", "lr", "step")})
         self.history.load(state.history, tokens=state.tokens)
         if self.masters.scale is not None:
-            self.masters.scale.load(state.history["scale"])
+            self.masters.scale.load(state.history.get("scale", asdict(LossScale())))
         if self.average is not None:
-            self.average.load(AverageState(state.history["updates"], self.masters.owned(state.average)))
+            updates = state.history.get("updates")
+            averaged = self.masters.owned(state.weights if updates is None else state.average)
+            self.average.load(AverageState(updates or 0, averaged))
 
     def averaged(self) -> dict[str, Tensor]:
         """The weights as they are measured, in float32, on rank 0."""
@@ -260,7 +267,11 @@ def first_weights(training: Training, settings: TrainSettings, *, seed: int) -> 
             fresh = Transformer(training.model.config)
             fresh.initialise(seed)
         weights = {name: weight.detach() for name, weight in fresh.named_parameters()} | training.own_weights
-    training.optimizer.load_state_dict({"state": {}, "param_groups": training.optimizer.state_dict()["param_groups"]})
+    # Groups of a new one, for some optimizers count their steps there.
+    anew = build_optimizer(settings.optimizer, training.masters.named.items(), layer_decay=settings.layer_decay)
+    training.optimizer.load_state_dict({"state": {}, "param_groups": anew.state_dict()["param_groups"]})
+    if training.masters.scale is not None:
+        training.masters.scale.load(asdict(LossScale()))
     training.masters.load(weights)
     training.history.load({}, tokens=0)
     if training.average is not None:
