@@ -189,6 +189,16 @@ def _kind(group: Mapping[str, Any]) -> tuple[Any, ...]:
     return set(group) - {"lr"}, group.get("rule"), len(group["params"]), means
 
 
+def remove_checkpoint(folder: Path, step: int) -> None:
+    """Delete the checkpoint of ``step``.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+    with writing(folder):
+        _remove(folder / f"step-{step:08d}")
+
+
 def as_model(weights: dict[str, Tensor], config: TransformerConfig) -> Transformer:
     """A model that holds these very tensors, without copying them; not those of the objective."""
     weights = {name: weight for name, weight in weights.items() if not name.startswith(OBJECTIVE)}

@@ -35,6 +35,8 @@ class Length:
     """Earlier numbers, each behind the step up to which it held."""
     setbacks: int = 0
     """How often the training has gone back to a checkpoint, since when it has a lower learning rate."""
+    back_to: int | None = None
+    """The step that it went back to last: checkpoints behind it that know of fewer setbacks are of no use."""
 
     @property
     def mark(self) -> int:
