@@ -224,7 +224,7 @@ def _train(
     fit(
         training.model, training.made_ahead, training.lesson, training.optimizer,
         lambda step: settings.schedule.factor(step, steps=planned, heldout=()),
-        start=steps.start, steps=steps.stop, clip=settings.clip, hooks=[partial(tell, steps.start)],
+        start=steps.start, steps=steps.stop, clip=settings.clip, cuts=training.cuts, hooks=[partial(tell, steps.start)],
     )  # fmt: skip
 
 
@@ -234,7 +234,7 @@ def _block_steps(batch: int) -> int:
 
 
 def _block(training: Training, settings: Pretrain, first: int) -> Norms:
-    parts = [part for step in range(first, first + _block_steps(settings.batch)) for part in training.batches(step)]
+    parts = [part for step in range(first, first + _block_steps(settings.batch)) for part in training.made_ahead(step)]
     parameters = [weight for group in training.optimizer.param_groups for weight in group["params"]]
     return measure(training.model, training.lesson, parameters, parts)
 

@@ -138,7 +138,7 @@ class Run:
         fit(
             training.model, training.made_ahead, training.lesson, training.optimizer, factor,
             steps=end, start=start, before=before, clip=self.settings.clip, masters=training.masters,
-            accept=training.accept, hooks=hooks,
+            cuts=training.cuts, accept=training.accept, hooks=hooks,
         )  # fmt: skip
 
     def _take_up(self) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ from danlu.train.ahead import Ahead
 from danlu.train.checkpoint import TrainingState
 from danlu.train.compiling import Compilation, compile_blocks
 from danlu.train.dropout import Dropout
-from danlu.train.gradients import OwnBatches
+from danlu.train.gradients import Cuts, OwnBatches
 from danlu.train.guard import Guard, check_finite
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
@@ -53,6 +53,8 @@ class Training:
     optimizer: torch.optim.Optimizer
     batches: OwnBatches
     """The micro-batches of a step that are this process's."""
+    made_ahead: Callable[[int], list[Batch]]
+    """``batches``; for a GPU those of the next step are made, by one thread at a time, while it works at this one."""
     example: MakeExample
     """The objective's, told the vocabulary."""
     lesson: Lesson
@@ -69,6 +71,7 @@ class Training:
     history: History
     average: WeightAverage | None
     dropout: Dropout
+    cuts: Cuts = field(default_factory=Cuts)
 
     def accept(self, step: int, loss: float, norm: float) -> bool:
         """Whether a step is taken: its gradient did not overflow float16, and the guard has nothing against it.
@@ -131,11 +134,6 @@ class Training:
     def averaged(self) -> dict[str, Tensor]:
         """The weights as they are measured, in float32, on rank 0."""
         return self.masters.state() if self.average is None else self.masters.gathered(self.average.state().weights)
-
-    @cached_property
-    def made_ahead(self) -> Callable[[int], list[Batch]]:
-        """``batches``; for a GPU those of the next step are made while it works at this one."""
-        return Ahead(self.batches) if next(self.model.parameters()).is_cuda else self.batches
 
     @property
     def compilation(self) -> str:
@@ -201,10 +199,11 @@ def set_up(
     steps = settings.budget.steps_at_most(tokens_per_step=tokens_per_step, steps_per_epoch=steps_per_epoch)
     compiling = compile_blocks(model, settings.compile, steps=steps)
     average = WeightAverage(masters.own, settings.average) if settings.average is not None else None
+    batches = OwnBatches(reader.batches, place)
     return Training(
-        model, masters, optimizer, OwnBatches(reader.batches, place), example, lesson, own_weights, micro_batch,
-        tokens_per_step, steps_per_epoch, precision, compiling, History(Guard(settings.anomalies)), average,
-        Dropout(model),
+        model, masters, optimizer, batches, Ahead(batches) if device.type == "cuda" else batches, example, lesson,
+        own_weights, micro_batch, tokens_per_step, steps_per_epoch, precision, compiling,
+        History(Guard(settings.anomalies)), average, Dropout(model),
     )  # fmt: skip
 
 

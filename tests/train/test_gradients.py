@@ -19,6 +19,7 @@ from danlu.nn.transformer import Transformer
 from danlu.objectives.clm import CausalLM
 from danlu.optim.adamw import AdamW
 from danlu.runs import Job
+from danlu.train import probe
 from danlu.train.gradients import Gradients, count_targets
 from danlu.train.precision import FloatMasters
 from danlu.train.settings import Hardware
@@ -205,6 +206,23 @@ def test_what_was_learned_about_memory_is_remembered(capsys: pytest.CaptureFixtu
     for _ in range(3):
         gradients.add(micro, count_targets(micro))
     assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_a_training_learns_it_once(
+    train: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Timed steps, and every stretch whose end corrects the number of steps, are a call of ``fit`` each."""
+    real = CausalLM.losses
+
+    def losses(self: CausalLM, model: Transformer, batch: Batch) -> dict[str, Tensor]:
+        if torch.is_grad_enabled() and len(batch.inputs["tokens"]) > 2:
+            raise MemoryError
+        return real(self, model, batch)
+
+    monkeypatch.setattr(CausalLM, "losses", losses)
+    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.0)
+    train("pretrain.budget={minutes: 0.01, steps: 40}", "pretrain.evaluations=0")
+    assert capsys.readouterr().out.count("memory is short: micro-batches are cut to 2 rows") == 1
 
 
 def test_other_errors_are_no_lack_of_memory() -> None:
