@@ -55,8 +55,12 @@ class Pretrain(TrainSettings, Stage):
         heldout = heldout_of(self, training, store, seed=job.seed)
         length = self._length(job, training, lambda: heldout.loss(training.model))
         epochs = length.steps / training.steps_per_epoch
+        unused = training.batches.whole.rows.unused
         foretold = "" if length.settled else ", as far as the first steps tell"
         say(f"{length.steps:,} steps of {training.tokens_per_step:,} tokens: {epochs:.2f} epochs{foretold}")
+        if unused.pieces:
+            say(f"of {unused.pieces:,} pieces of text, {unused.tokens:,} tokens, the objective can make nothing: "
+                "they are left out")  # fmt: skip
         training = restart(training, self, seed=job.seed)  # the timed steps have spoilt the weights
         run = Run(self, training, heldout, length, job.out, job.inputs["tokenizer"], job.seed)
         done = run.train()
@@ -110,11 +114,13 @@ class Pretrain(TrainSettings, Stage):
         )
 
     def _figures(self, training: Training, done: Monitor) -> Figures:
+        unused = training.batches.whole.rows.unused
         return {
             "parameters": sum(weight.numel() for weight in training.masters.named.values()),
             "steps": done.step,
             "tokens": done.tokens,
             "epochs": round(done.step / training.steps_per_epoch, 3),
+            **({"unused_tokens": unused.tokens} if unused.pieces else {}),
             "seconds": round(done.seconds, 3),
             "tokens_per_second": round(done.tokens / max(done.seconds, 1e-3), 1),
             "loss": done.loss,
