@@ -94,6 +94,7 @@ class Saver:
     _begun: int = 0
     """The step that the writer was given."""
     _last: float = field(default_factory=time.perf_counter)
+    """When the last save ended, or began where the training goes on beside it."""
 
     @property
     def ranks(self) -> Ranks:
@@ -158,7 +159,7 @@ class Saver:
         """Have this step written while the next ones are done."""
         with self.ranks.alone("saves"):
             state = copied(self._state(step))
-        self._begun = step
+        self._begun, self._last = step, time.perf_counter()
         if self.ranks.first:
             self.writer.start(lambda: self._write(state))
 
@@ -171,6 +172,7 @@ class Saver:
                     self._write(state)
                 except OutputError as error:
                     refused = error
+            self._last = time.perf_counter()
             problem = self.ranks.from_first(None if refused is None else str(refused))
         if problem is not None:
             raise OutputError(problem) from refused
@@ -179,11 +181,8 @@ class Saver:
         return self.training.state(step)
 
     def _write(self, state: TrainingState) -> None:
-        try:
-            save_checkpoint(self.folder, state, self.training.model.config, tokenizer=self.tokenizer)
-            self.saved = state.step
-        finally:
-            self._last = time.perf_counter()
+        save_checkpoint(self.folder, state, self.training.model.config, tokenizer=self.tokenizer)
+        self.saved = state.step
 
     def _interrupted(self, step: int, number: int) -> Interrupted:
         return Interrupted(

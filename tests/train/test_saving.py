@@ -213,6 +213,23 @@ def test_training_goes_on_beside_a_save_and_changes_nothing_in_it(saves: Callabl
     assert gate.threads == ["checkpoint", "MainThread"]  # the last one is waited for anyway
 
 
+def test_minutes_count_from_where_a_save_beside_begins(
+    saves: Callable[..., Work], gate: Gate, clock: list[float]
+) -> None:
+    """Else every step would ask for another while one is being written, and wait for it."""
+    work = saves(minutes=2, background=True)
+    work.saver._last = clock[-1]
+    clock.append(clock[-1] + 121)
+    work.steps(1)
+    opened = threading.Timer(2.0, gate.event.set)
+    opened.start()
+    work.steps(2, 3)
+    assert not gate.event.is_set(), "no step has waited"
+    opened.join()
+    work.saver.wait()
+    assert work.saved() == ["step-00000001"]
+
+
 def test_one_at_a_time(saves: Callable[..., Work], gate: Gate) -> None:
     work = saves(steps=1, background=True)
     work.steps(1)
