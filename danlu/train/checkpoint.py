@@ -186,7 +186,8 @@ def _kind(group: Mapping[str, Any]) -> tuple[Any, ...]:
     """What decides which numbers an optimizer keeps for the weights of a group."""
     # RMSProp makes the means that these ask for at its first step only.
     means = "centered" in group and (group["centered"], group["momentum"] > 0)
-    return set(group) - {"lr"}, group.get("rule"), len(group["params"]), means
+    # Those of pytorch_optimizer count their steps in a group from the first one on.
+    return set(group) - {"lr", "step"}, group.get("rule"), len(group["params"]), means
 
 
 def remove_checkpoint(folder: Path, step: int) -> None:

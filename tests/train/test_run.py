@@ -277,6 +277,8 @@ MORE = {
     "plateau": ("pretrain.schedule={use: plateau, patience: 0, gain: 0.5, warmup: 0}",),
     "dropout": ("pretrain.model={use: gpt2, layers: 2, dim: 32, heads: 2, dropout: 0.3}",
                 "pretrain.dropout_schedule={use: late, begin: 0.3, levels: 3}"),
+    "lion": ("pretrain.optimizer=lion",),
+    "soap": ("pretrain.optimizer={use: soap, frequency: 2}",),
     "recompute": ("pretrain.hardware.recompute=true", "pretrain.precision=bf16"),
 }  # fmt: skip
 
