@@ -187,11 +187,7 @@ def set_up(
     start = decoder_start(find_family(config.family), vocabulary.roles)
     known = replace(vocabulary, roles={**vocabulary.roles, "start": start})
     example = partial(settings.objective.example, vocabulary=known)
-    at_once = TOKENS_ON_GPU if device.type == "cuda" else TOKENS_AT_ONCE
-    rows = settings.micro_batch or rows_at_once(
-        settings.batch, settings.sequence, tokens=at_once, readers=place.readers
-    )
-    micro_batch = min(rows, settings.batch)
+    micro_batch = micro_batch_of(settings, device, readers=place.readers)
     size = Size(settings.batch, micro_batch)
     reader = settings.reading.read(store, Shape(settings.objective, settings.sequence), example, size=size, seed=seed)
     tokens_per_step = settings.batch * settings.sequence
@@ -237,6 +233,13 @@ def _masters(
             f"pretrain.hardware.mesh.shard must be 1; got {place.shard_size}"
         )
     return OwnedMasters(model, dtype, ranks, place, modules)
+
+
+def micro_batch_of(settings: TrainSettings, device: torch.device, *, readers: int = 1) -> int:
+    """Rows that go through the model at once: as the settings say, or as many as ``device`` does well."""
+    at_once = TOKENS_ON_GPU if device.type == "cuda" else TOKENS_AT_ONCE
+    rows = settings.micro_batch or rows_at_once(settings.batch, settings.sequence, tokens=at_once, readers=readers)
+    return min(rows, settings.batch)
 
 
 def rows_at_once(batch: int, sequence: int, *, tokens: int = TOKENS_AT_ONCE, readers: int = 1) -> int:
