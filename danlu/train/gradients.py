@@ -88,7 +88,7 @@ class Gradients:
         self.masters.collect()
         totals = {name: torch.tensor(value, dtype=torch.float64) for name, value in told.items()}
         loss = float(total_loss(self.lesson, totals, counts)) if totals else 0.0
-        return loss, {name: value / max(1, counts[name]) for name, value in told.items()}
+        return loss, {name: value / counts[name] for name, value in told.items() if counts[name]}
 
     def _zero(self) -> None:
         """Whatever a step that did not come to its end has left, in the model and in its masters."""

@@ -25,7 +25,7 @@ class StepInfo:
     step: int
     """Steps done so far, this one included."""
     loss: float
-    """What was minimised: the means over the step's scored targets, weighted, in nats."""
+    """What was minimised: the means over the step's scored targets, weighted, in nats; 0 where there are none."""
     grad_norm: float
     """Norm of the gradient before clipping."""
     lr: float
@@ -35,7 +35,7 @@ class StepInfo:
     tokens: int = 0
     """Tokens that were read, padding not counted."""
     losses: dict[str, float] = field(default_factory=dict)
-    """Each mean by its name, unweighted."""
+    """Each mean by its name, unweighted; none of what the step did not score."""
     skipped: bool = False
     """Whether the weights were left as they were."""
 

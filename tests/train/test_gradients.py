@@ -149,6 +149,19 @@ def test_a_step_without_targets_has_no_gradient() -> None:
     assert gradient(moved(FAMILIES[0], torch.float32), [nothing, nothing]) == (0.0, {})
 
 
+def test_a_loss_without_targets_has_no_mean() -> None:
+    class Two(CausalLM):
+        def losses(self, model: Transformer, batch: Batch) -> dict[str, Tensor]:
+            words = super().losses(model, batch)["words"]
+            return {"words": words, "pairs": words * 0.0}
+
+    micro = [replace(batch, counts={**batch.counts, "pairs": 0}) for batch in rows_of(EACH)]
+    model = moved(FAMILIES[0], torch.float64)
+    gradients = Gradients(model, Two(), AdamW().build(model.named_parameters()), FloatMasters(model, torch.float32))
+    loss, losses = gradients.add(micro, count_targets(micro))
+    assert losses == {"words": pytest.approx(loss)}
+
+
 ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
     RuntimeError("[enforce fail at alloc_cpu.cpp:116] err == 0. DefaultCPUAllocator: can't allocate memory"),
