@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -82,6 +83,8 @@ class Pretrain(TrainSettings, Stage):
                 f"{path} is missing or damaged, and only it says how many steps there are; "
                 f"delete {job.out} to train from the start"
             )
+        if length is not None and self.budget.minutes not in (None, length.minutes):
+            length = _reckoned_anew(length, self.budget.minutes)
         if length is not None or self.budget.minutes is None:
             if training.compiled:
                 warm_up(training, say)
@@ -106,7 +109,7 @@ class Pretrain(TrainSettings, Stage):
         say(f"first step {timed.first_step_seconds:.1f} s, then {timed.seconds_per_step * 1e3:.0f} ms a step")
         steps = self.budget.steps_in(timed.seconds_per_step, spent=timed.seconds + measuring)
         assert steps is not None
-        return first_guess(min(steps, at_most or steps), spent=timed.seconds)
+        return first_guess(min(steps, at_most or steps), spent=timed.seconds, minutes=self.budget.minutes)
 
     def _steps_at_most(self, training: Training) -> int | None:
         return self.budget.steps_at_most(
@@ -127,6 +130,20 @@ class Pretrain(TrainSettings, Stage):
             "precision": training.precision,
             "compilation": training.compilation,
         }
+
+
+def _reckoned_anew(length: Length, minutes: float | None) -> Length:
+    """A length whose budget is now ``minutes``, for which it is corrected on the way.
+
+    Raises:
+        CheckpointError: it is too late for that.
+    """
+    if length.settled:
+        raise CheckpointError(
+            f"pretrain.budget.minutes is now {minutes:g}, but that there are {length.steps:,} steps is settled and the "
+            "learning rate follows from it; to go on for longer, give pretrain.budget.steps"
+        )
+    return replace(length, minutes=minutes)
 
 
 def _shared(settings: TrainSettings, training: Training) -> str:
