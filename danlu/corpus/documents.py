@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from danlu.corpus.rows import Ints, Piece
+from danlu.corpus.rows import NOTHING_UNUSED, Ints, Piece, Unused
 from danlu.corpus.store import TokenStore
 
 
@@ -22,9 +23,16 @@ class Cuts:
     """1 where the document ends with it."""
     seen: Ints
     """Tokens at its beginning that the piece before has too."""
+    unused: Unused = NOTHING_UNUSED
+    """Other pieces, which are not here."""
 
     def __getitem__(self, chosen: Ints) -> Cuts:
-        return Cuts(self.starts[chosen], self.bodies[chosen], self.closing[chosen], self.seen[chosen])
+        return Cuts(self.starts[chosen], self.bodies[chosen], self.closing[chosen], self.seen[chosen], self.unused)
+
+    def only(self, usable: np.ndarray[Any, np.dtype[np.bool_]]) -> Cuts:
+        """Those where ``usable`` is true; the others are counted."""
+        lost = (self.bodies - self.seen)[~usable]
+        return replace(self[np.flatnonzero(usable)], unused=Unused(int((lost > 0).sum()), int(lost.sum())))
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -74,6 +82,10 @@ class DocumentRows:
     @property
     def per_epoch(self) -> int:
         return len(self.borders) - 1
+
+    @property
+    def unused(self) -> Unused:
+        return self.cuts.unused
 
     @property
     def several(self) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from danlu.corpus.batches import Group, MakeExample, StepBatches
 from danlu.corpus.parts import Selection
 from danlu.corpus.reading import Reader, Reading, Sample, Size, how_many
-from danlu.corpus.rows import Form, Ints, Piece, Rows, Widths
+from danlu.corpus.rows import Form, Ints, Piece, Rows, Unused, Widths
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError
 from danlu.log import say
@@ -123,6 +123,12 @@ class TaskRows:
         return [replace(piece, task=self.task) for piece in self.rows[number]]
 
 
+def _unused(parts: Sequence[TaskRows]) -> Unused:
+    """What is in no row of its task, of all tasks together; text that two of them cannot use counts twice."""
+    each = [part.rows.unused for part in parts]
+    return Unused(sum(one.pieces for one in each), sum(one.tokens for one in each))
+
+
 @dataclass
 class MixedRows:
     """Random access to the rows of all tasks by one number, each of the task that :meth:`where` says."""
@@ -146,6 +152,10 @@ class MixedRows:
     def per_epoch(self) -> int:
         """Rows that hold the part of every task once, though not each at once where shares are not by size."""
         return sum(each.rows.per_epoch for each in self.parts)
+
+    @property
+    def unused(self) -> Unused:
+        return _unused(self.parts)
 
     @property
     def several(self) -> bool:
@@ -194,6 +204,10 @@ class ChainedRows:
     @property
     def per_epoch(self) -> int:
         return sum(each.rows.per_epoch for each in self.parts)
+
+    @property
+    def unused(self) -> Unused:
+        return _unused(self.parts)
 
     @property
     def several(self) -> bool:

@@ -122,10 +122,10 @@ class Documents(Choice):
         else:
             found = (heads if self.long == "head" else tails)(store, longest=longest)
         widths = form.measure(store, found.starts, found.bodies)
-        kept = np.flatnonzero((np.asarray(widths.inputs) > 0) & widths.fit(form.room))
+        kept = found.only((np.asarray(widths.inputs) > 0) & widths.fit(form.room))
         if not len(kept):
             raise InputError("pretrain.objective: no document is long enough for it")
-        return found[kept]
+        return kept
 
     def rows(self, store: TokenStore, form: Form, *, seed: int) -> Rows:
         """Rows by number; each reading's own."""

@@ -67,6 +67,17 @@ class Widths(NamedTuple):
         return (self.inputs <= room.inputs) & (self.source <= room.source)
 
 
+class Unused(NamedTuple):
+    """Text of which an objective can make nothing, such as a document of one token where two parts are asked for."""
+
+    pieces: int = 0
+    tokens: int = 0
+    """End-of-text not counted, nor what another piece has too."""
+
+
+NOTHING_UNUSED = Unused()
+
+
 class Form(Protocol):
     """How much room an objective needs; what it knows of lengths before any example is made."""
 
@@ -102,6 +113,11 @@ class Rows(Protocol):
     @property
     def per_epoch(self) -> int:
         """Rows that hold everything once."""
+        ...
+
+    @property
+    def unused(self) -> Unused:
+        """What is in no row."""
         ...
 
     @property

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from danlu.corpus.rows import Ints, Piece
+from danlu.corpus.rows import NOTHING_UNUSED, Ints, Piece, Unused
 from danlu.corpus.store import TokenStore
 
 
@@ -32,6 +32,11 @@ class StreamRows:
     def per_epoch(self) -> int:
         """Rows that hold the whole store once."""
         return -(-self.store.targets // self.length)
+
+    @property
+    def unused(self) -> Unused:
+        """Nothing."""
+        return NOTHING_UNUSED
 
     @property
     def several(self) -> bool:

@@ -24,6 +24,7 @@ LABELS = {
     "steps": "steps",
     "tokens": "tokens seen",
     "epochs": "passes over the training part",
+    "unused_tokens": "tokens of it that the objective can make nothing of, in too short pieces",
     "seconds": "training time",
     "tokens_per_second": "tokens per second",
     "loss": "training loss of the last step",

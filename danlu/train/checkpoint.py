@@ -63,7 +63,7 @@ class TrainingState:
     step: int
     """Steps done."""
     tokens: int
-    """Targets scored in them."""
+    """Read in them, padding not counted."""
     weights: dict[str, Tensor]
     """Float32, by the names of :class:`Transformer`; those of the objective's own modules begin with ``objective.``."""
     optimizer: dict[str, Any]
@@ -177,12 +177,27 @@ def check_fits(
         if shapes[0].get(name) != shapes[1].get(name):
             was, now = (each.get(name, "nothing") for each in shapes)
             raise CheckpointError(f"{folder} holds another model: {name} is {was} there, {now} in the recipe")
-    groups = [
-        [(set(group) - {"lr"}, group.get("rule"), len(group["params"])) for group in each["param_groups"]]
-        for each in (state.optimizer, optimizer.state_dict())
-    ]
+    groups = [[_kind(group) for group in each["param_groups"]] for each in (state.optimizer, optimizer.state_dict())]
     if groups[0] != groups[1]:
         raise CheckpointError(f"{folder} holds the state of another optimizer than pretrain.optimizer")
+
+
+def _kind(group: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What decides which numbers an optimizer keeps for the weights of a group."""
+    # RMSProp makes the means that these ask for at its first step only.
+    means = "centered" in group and (group["centered"], group["momentum"] > 0)
+    # Those of pytorch_optimizer count their steps in a group from the first one on.
+    return set(group) - {"lr", "step"}, group.get("rule"), len(group["params"]), means
+
+
+def remove_checkpoint(folder: Path, step: int) -> None:
+    """Delete the checkpoint of ``step``.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+    with writing(folder):
+        _remove(folder / f"step-{step:08d}")
 
 
 def as_model(weights: dict[str, Tensor], config: TransformerConfig) -> Transformer:

@@ -28,7 +28,7 @@ from danlu.train.pretrain import Pretrain
 from danlu.train.probe import probe
 from danlu.train.range_test import HIGHEST, LOWEST, SAFETY, Curve, Suggestion, range_test, suggest
 from danlu.train.rows_at_once import Cost, costs, fastest, sizes
-from danlu.train.setup import Training, rows_at_once
+from danlu.train.setup import Training, micro_batch_of
 
 SECONDS = 120.0
 """What the range test may take, and the noise scale; with slow steps there are fewer of them, down to the fewest."""
@@ -84,7 +84,7 @@ def find(recipe: Recipe, sample: Sample, known: Estimate) -> Found:
     assert isinstance(settings, Pretrain) and isinstance(settings.optimizer, Choice)
     steps = _steps_in(known.seconds_per_step, RANGE_STEPS, FEWEST_RANGE_STEPS)
     curve, suggestion, rates = in_own_process(_learning_rate, settings, sample, recipe.seed, steps)
-    rows_now = min(settings.micro_batch or rows_at_once(settings.batch, settings.sequence), settings.batch)
+    rows_now = micro_batch_of(settings, choose_device(settings.hardware.device))
     say("plan: timing steps with more and more rows at once")
     cost = partial(_cost, settings, sample, recipe.seed)
     known_costs = list(costs(sizes(settings.batch, rows_now), cost))
@@ -224,7 +224,7 @@ def _train(
     fit(
         training.model, training.made_ahead, training.lesson, training.optimizer,
         lambda step: settings.schedule.factor(step, steps=planned, heldout=()),
-        start=steps.start, steps=steps.stop, clip=settings.clip, hooks=[partial(tell, steps.start)],
+        start=steps.start, steps=steps.stop, clip=settings.clip, cuts=training.cuts, hooks=[partial(tell, steps.start)],
     )  # fmt: skip
 
 
@@ -234,7 +234,7 @@ def _block_steps(batch: int) -> int:
 
 
 def _block(training: Training, settings: Pretrain, first: int) -> Norms:
-    parts = [part for step in range(first, first + _block_steps(settings.batch)) for part in training.batches(step)]
+    parts = [part for step in range(first, first + _block_steps(settings.batch)) for part in training.made_ahead(step)]
     parameters = [weight for group in training.optimizer.param_groups for weight in group["params"]]
     return measure(training.model, training.lesson, parameters, parts)
 

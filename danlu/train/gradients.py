@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -32,10 +32,7 @@ class OwnBatches:
     def __call__(self, step: int) -> list[Batch]:
         """Those of ``step``; one that only keeps step with the others counts nothing."""
         own = [(self.whole.make(group), counts) for group, counts in self.place.own(self.whole.groups(step))]
-        return [
-            batch if counts else replace(batch, counts=dict.fromkeys(batch.counts, 0), tokens=0)
-            for batch, counts in own
-        ]
+        return [batch if counts else _uncounted(batch) for batch, counts in own]
 
 
 def count_targets(micro: Sequence[Batch]) -> dict[str, int]:
@@ -52,15 +49,22 @@ def count_all(micro: Sequence[Batch]) -> dict[str, int]:
 
 
 @dataclass
+class Cuts:
+    """Into how many parts micro-batches are cut; it outlasts a call of ``fit``, so that none learns it anew."""
+
+    halvings: int = 0
+    """How often each is cut in half, because memory was short once."""
+
+
+@dataclass
 class Gradients:
-    """Adds the gradient of whole steps to the weights; remembers into how many parts a micro-batch must be cut."""
+    """Adds the gradient of whole steps to the weights, in micro-batches that memory holds."""
 
     model: Transformer
     lesson: Lesson
     optimizer: torch.optim.Optimizer
     masters: Masters
-    halvings: int = 0
-    """How often each micro-batch is cut in half, because memory was short once."""
+    cuts: Cuts = field(default_factory=Cuts)
 
     def add(self, micro: Sequence[Batch], counts: dict[str, int]) -> tuple[float, dict[str, float]]:
         """The loss that is minimised, and each mean by its name: of the whole step, of which ``micro`` is a part.
@@ -77,14 +81,14 @@ class Gradients:
         while (told := self.masters.collect(self._where_it_fits(micro, counts))) is None:
             # Out of the handler, where the error still holds the tensors that are in the way.
             self._zero()
-            self.halvings += 1
+            self.cuts.halvings += 1
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            rows = -(-max((len(batch.inputs["tokens"]) for batch in micro), default=1) // 2**self.halvings)
+            rows = -(-max((len(batch.inputs["tokens"]) for batch in micro), default=1) // 2**self.cuts.halvings)
             say(f"memory is short: micro-batches are cut to {rows} rows; the step stays the same")
         totals = {name: torch.tensor(value, dtype=torch.float64) for name, value in told.items()}
         loss = float(total_loss(self.lesson, totals, counts)) if totals else 0.0
-        return loss, {name: value / max(1, counts[name]) for name, value in told.items()}
+        return loss, {name: value / counts[name] for name, value in told.items() if counts[name]}
 
     def _zero(self) -> None:
         """Whatever a step that did not come to its end has left, in the model and in its masters."""
@@ -95,10 +99,10 @@ class Gradients:
     def _where_it_fits(self, micro: Sequence[Batch], counts: dict[str, int]) -> dict[str, float] | None:
         """The sum of each loss; None where memory is short and micro-batches can be cut."""
         try:
-            return self._add(_cut(micro, self.halvings), counts)
+            return self._add(_cut(micro, self.cuts.halvings), counts)
         except (MemoryError, RuntimeError) as error:
             rows = max((len(batch.inputs["tokens"]) for batch in micro), default=1)
-            if not is_out_of_memory(error) or rows <= 2**self.halvings:
+            if not is_out_of_memory(error) or rows <= 2**self.cuts.halvings:
                 raise
             if self.masters.place.shared:
                 raise DanluError(

@@ -45,7 +45,8 @@ class Anomalies(Settings):
     window: int = Field(default=128, ge=LEAST)
     """Steps that the median is taken of."""
     patience: int = Field(default=5, ge=1)
-    """So many left out in a row take the training back to the last checkpoint, with a lower learning rate."""
+    """So many left out in a row take the training back to the last checkpoint, and to the one before where that was in
+    vain, with a lower learning rate."""
     rewinds: int = Field(default=3, ge=0)
     """How often that is done before the training ends."""
     lr_factor: float = Field(default=0.5, gt=0, lt=1)

@@ -31,10 +31,14 @@ class Length:
     """Whether that is final."""
     spent: float = 0.0
     """Seconds of the budget that were used before the first step."""
+    minutes: float | None = None
+    """Of the budget that it is reckoned from; None where the recipe says the number of steps."""
     before: tuple[tuple[int, int], ...] = ()
     """Earlier numbers, each behind the step up to which it held."""
     setbacks: int = 0
     """How often the training has gone back to a checkpoint, since when it has a lower learning rate."""
+    back_to: int | None = None
+    """The step that it went back to last: checkpoints behind it that know of fewer setbacks are of no use."""
 
     @property
     def mark(self) -> int:
@@ -93,9 +97,9 @@ def _spread(steps: int, count: int) -> list[int]:
     return [round(steps * number / count) for number in range(1, count + 1)]
 
 
-def first_guess(steps: int, *, spent: float) -> Length:
+def first_guess(steps: int, *, spent: float, minutes: float | None = None) -> Length:
     """A number of steps that the pace of the first of them will correct."""
-    guess = Length(steps, settled=False, spent=spent)
+    guess = Length(steps, settled=False, spent=spent, minutes=minutes)
     return replace(guess, settled=guess.mark >= steps)
 
 

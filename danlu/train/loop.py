@@ -14,7 +14,7 @@ from danlu.corpus.batches import Batch
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Lesson
 from danlu.optim.clipping import ClipNorm, ClippingChoice
-from danlu.train.gradients import TOKENS, Gradients, count_all
+from danlu.train.gradients import TOKENS, Cuts, Gradients, count_all
 from danlu.train.precision import FloatMasters, Masters
 
 
@@ -25,7 +25,7 @@ class StepInfo:
     step: int
     """Steps done so far, this one included."""
     loss: float
-    """What was minimised: the means over the step's scored targets, weighted, in nats."""
+    """What was minimised: the means over the step's scored targets, weighted, in nats; 0 where there are none."""
     grad_norm: float
     """Norm of the gradient before clipping."""
     lr: float
@@ -35,7 +35,7 @@ class StepInfo:
     tokens: int = 0
     """Tokens that were read, padding not counted."""
     losses: dict[str, float] = field(default_factory=dict)
-    """Each mean by its name, unweighted."""
+    """Each mean by its name, unweighted; none of what the step did not score."""
     skipped: bool = False
     """Whether the weights were left as they were."""
 
@@ -58,6 +58,7 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
     before: Callable[[int], None] | None = None,
     clip: ClippingChoice = CLIP,
     masters: Masters | None = None,
+    cuts: Cuts | None = None,
     accept: Accept | None = None,
     hooks: Sequence[Hook] = (),
 ) -> None:
@@ -69,11 +70,12 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
         before: called with the number of each step before it is done.
         clip: what is done to large gradients.
         masters: what the optimizer works on, and how that of many processes comes together; by default the weights.
+        cuts: where it stands how micro-batches are cut once memory was short; by default this call's own.
         accept: says which steps are taken; all are where it is None.
         hooks: called in order after every step.
     """
     masters = masters or FloatMasters(model, torch.float32)
-    gradients = Gradients(model, lesson, optimizer, masters)
+    gradients = Gradients(model, lesson, optimizer, masters, cuts or Cuts())
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     model.train()
     for step in range(start, steps):

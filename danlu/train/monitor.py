@@ -37,7 +37,7 @@ class Monitor:
     seconds: float = 0.0
     """Training time so far, that of earlier processes included."""
     loss: float | None = None
-    """Of the last step whose loss was a number; None before the first."""
+    """Of the last step that scored something and whose loss was a number; None before the first."""
     step: int = 0
     """The last step; of a resumed run, also before it does one."""
     _marks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=20))
@@ -49,8 +49,9 @@ class Monitor:
     def __call__(self, info: StepInfo) -> None:
         self.history.tokens += info.tokens
         self.step = info.step
-        if math.isfinite(info.loss):
-            self.loss = info.loss
+        numbers = {"loss": info.loss, "grad_norm": info.grad_norm} if info.targets else {}  # of nothing there is none
+        known = {name: value for name, value in numbers.items() if math.isfinite(value)}  # JSON has no others
+        self.loss = known.get("loss", self.loss)
         now = self._mark()
         then, before = self._marks[0]
         pace = (self.tokens - before) / (now - then)
@@ -65,8 +66,6 @@ class Monitor:
             self._marks.clear()  # the pace is that of training; the time is that of all
             now = self._mark()
         self.seconds = now - self._begun
-        numbers = {"loss": info.loss, "grad_norm": info.grad_norm}
-        known = {name: value for name, value in numbers.items() if math.isfinite(value)}  # JSON has no others
         self._write(
             info.step, **known, lr=info.lr, tokens=self.tokens,
             seconds=round(self.seconds, 3), tokens_per_second=round(pace, 1), **extra,

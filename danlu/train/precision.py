@@ -20,7 +20,7 @@ OBJECTIVE = "objective."
 
 GROWS_AFTER = 2000
 """Steps without an overflow after which the scale of a loss is doubled."""
-LARGEST_SCALE = 2.0**24
+SMALLEST_SCALE, LARGEST_SCALE = 1.0, 2.0**24
 
 
 @dataclass
@@ -37,7 +37,7 @@ class LossScale:
     def fits(self, norm: float) -> bool:
         """Whether a step whose gradient has this norm can be taken; the scale follows."""
         if not math.isfinite(norm):
-            self.value, self.steps = max(1.0, self.value / 2), 0
+            self.value, self.steps = max(SMALLEST_SCALE, self.value / 2), 0
             return False
         self.steps += 1
         if self.steps >= GROWS_AFTER:

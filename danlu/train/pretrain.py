@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -55,8 +56,12 @@ class Pretrain(TrainSettings, Stage):
         heldout = heldout_of(self, training, store, seed=job.seed)
         length = self._length(job, training, lambda: heldout.loss(training.model))
         epochs = length.steps / training.steps_per_epoch
+        unused = training.batches.whole.rows.unused
         foretold = "" if length.settled else ", as far as the first steps tell"
         say(f"{length.steps:,} steps of {training.tokens_per_step:,} tokens: {epochs:.2f} epochs{foretold}")
+        if unused.pieces:
+            say(f"of {unused.pieces:,} pieces of text, {unused.tokens:,} tokens, the objective can make nothing: "
+                "they are left out")  # fmt: skip
         training = restart(training, self, seed=job.seed)  # the timed steps have spoilt the weights
         run = Run(self, training, heldout, length, job.out, job.inputs["tokenizer"], job.seed)
         done = run.train()
@@ -78,6 +83,8 @@ class Pretrain(TrainSettings, Stage):
                 f"{path} is missing or damaged, and only it says how many steps there are; "
                 f"delete {job.out} to train from the start"
             )
+        if length is not None and self.budget.minutes not in (None, length.minutes):
+            length = _reckoned_anew(length, self.budget.minutes)
         if length is not None or self.budget.minutes is None:
             if any(ranks.all(training.compiled)):  # a machine may have no compiler; a step is one of all ranks
                 warm_up(training, say)
@@ -102,7 +109,7 @@ class Pretrain(TrainSettings, Stage):
         say(f"first step {timed.first_step_seconds:.1f} s, then {timed.seconds_per_step * 1e3:.0f} ms a step")
         steps = self.budget.steps_in(timed.seconds_per_step, spent=timed.seconds + measuring)
         assert steps is not None
-        return first_guess(min(steps, at_most or steps), spent=timed.seconds)
+        return first_guess(min(steps, at_most or steps), spent=timed.seconds, minutes=self.budget.minutes)
 
     def _steps_at_most(self, training: Training) -> int | None:
         return self.budget.steps_at_most(
@@ -110,17 +117,33 @@ class Pretrain(TrainSettings, Stage):
         )
 
     def _figures(self, training: Training, done: Monitor) -> Figures:
+        unused = training.batches.whole.rows.unused
         return {
             "parameters": sum(weight.numel() for weight in training.masters.named.values()),
             "steps": done.step,
             "tokens": done.tokens,
             "epochs": round(done.step / training.steps_per_epoch, 3),
+            **({"unused_tokens": unused.tokens} if unused.pieces else {}),
             "seconds": round(done.seconds, 3),
             "tokens_per_second": round(done.tokens / max(done.seconds, 1e-3), 1),
             "loss": done.loss,
             "precision": training.precision,
             "compilation": training.compilation,
         }
+
+
+def _reckoned_anew(length: Length, minutes: float | None) -> Length:
+    """A length whose budget is now ``minutes``, for which it is corrected on the way.
+
+    Raises:
+        CheckpointError: it is too late for that.
+    """
+    if length.settled:
+        raise CheckpointError(
+            f"pretrain.budget.minutes is now {minutes:g}, but that there are {length.steps:,} steps is settled and the "
+            "learning rate follows from it; to go on for longer, give pretrain.budget.steps"
+        )
+    return replace(length, minutes=minutes)
 
 
 def _shared(settings: TrainSettings, training: Training) -> str:

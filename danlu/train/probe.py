@@ -77,5 +77,5 @@ def _run(training: Training, step: int, *hooks: Callable[[StepInfo], None]) -> N
     model, batches, optimizer = training.model, training.made_ahead, training.optimizer
     fit(
         model, batches, training.lesson, optimizer, lambda _: 1e-3, steps=step + 1, start=step,
-        masters=training.masters, hooks=hooks,
+        masters=training.masters, cuts=training.cuts, hooks=hooks,
     )  # fmt: skip

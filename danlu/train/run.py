@@ -6,10 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from danlu.errors import CheckpointError
+from danlu.errors import CheckpointError, OutputError
+from danlu.files import writing
 from danlu.log import Metrics, MetricsLog, NoLog, Progress, progress, read_metrics, say
 from danlu.parallel.joining import Ranks
-from danlu.train.checkpoint import TrainingState, check_fits, checkpoint_step, checkpoints, load_newest
+from danlu.train.checkpoint import (
+    TrainingState,
+    check_fits,
+    checkpoint_step,
+    checkpoints,
+    find_damage,
+    load_newest,
+    remove_checkpoint,
+)
 from danlu.train.dropout import seed_step
 from danlu.train.guard import DivergedError, given_up
 from danlu.train.length import Length, arithmetic, write_length
@@ -36,6 +45,10 @@ class Run:
     tokenizer: Path
     seed: int
     _metrics: Metrics = field(init=False)
+    _start: int = field(init=False)
+    """The step that the training goes on from."""
+    _known_setbacks: int = field(init=False)
+    """Those that its checkpoint knows of."""
 
     def train(self) -> Monitor:
         """To the end.
@@ -56,8 +69,8 @@ class Run:
                 try:
                     return self._attempt(saver, bar)
                 except DivergedError as diverged:
-                    self._set_back(diverged)
                     saver.wait()  # what is being written is the newest checkpoint once it is there
+                    self._set_back(diverged, newest=saver.saved or 0)
 
     def outcome(self) -> dict[str, int | str]:
         """What became of the training that its number of steps does not say, as figures."""
@@ -103,7 +116,7 @@ class Run:
             pace = self._ranks.from_first(monitor.seconds / timed if timed else None)
             self._keep_length(self.length.correct(self.settings.budget, pace=pace, at_most=self._steps_at_most()))
             say(f"step {mark:,}: with the pace so far there will be {self.length.steps:,} steps")
-            start = mark
+            start = max(start, mark)  # a plan that the disk refused may know less than the checkpoint
             monitor.bar.total = self.length.steps
             monitor.heldout_steps = self.length.heldout_steps(self.settings.evaluations)
         self._fit(start, self.length.steps, hooks)
@@ -125,7 +138,7 @@ class Run:
         fit(
             training.model, training.made_ahead, training.lesson, training.optimizer, factor,
             steps=end, start=start, before=before, clip=self.settings.clip, masters=training.masters,
-            accept=training.accept, hooks=hooks,
+            cuts=training.cuts, accept=training.accept, hooks=hooks,
         )  # fmt: skip
 
     def _take_up(self) -> int:
@@ -143,6 +156,7 @@ class Run:
         if step > self.length.steps:
             raise CheckpointError(f"{folder} stands at step {step}, behind the {self.length.steps} of pretrain.budget")
         history = self.training.history
+        self._start, self._known_setbacks = step, history.setbacks
         history.setbacks = max(history.setbacks, self.length.setbacks)
         self._metrics.rewind(step)
         return step
@@ -152,13 +166,24 @@ class Run:
         ranks, state = self._ranks, None
         if ranks.first:
             state = load_newest(folder, say)
+            while state is not None and self._in_vain(state):
+                remove_checkpoint(folder, state.step)
+                state = load_newest(folder, say)
             if state is not None:
                 check_fits(state, self.training.masters.named, self.training.optimizer, folder)
         told = ranks.from_first(state if state is None or ranks.size == 1 else state.without_tensors())
         return state if ranks.first else told
 
-    def _set_back(self, diverged: DivergedError) -> None:
-        """Have the next attempt go on with a lower learning rate.
+    def _in_vain(self, state: TrainingState) -> bool:
+        """Whether the training has gone back further than this since it was saved."""
+        back_to = self.length.back_to
+        known = state.history.get("setbacks", 0)
+        return back_to is not None and state.step > back_to and known < self.length.setbacks
+
+    def _set_back(self, diverged: DivergedError, *, newest: int) -> None:
+        """Have the next attempt go on with a lower learning rate, from the ``newest`` checkpoint.
+
+        Where that has been tried and none was saved since, it is no good one: then from the one before, if there is.
 
         Raises:
             DanluError: that has been done as often as is allowed.
@@ -166,9 +191,16 @@ class Run:
         history, known = self.training.history, self.settings.anomalies
         if history.setbacks >= known.rewinds:
             raise given_up(diverged, rewinds=history.setbacks) from diverged
+        back_to = newest
+        if newest == self._start and self._known_setbacks < history.setbacks:
+            found = checkpoints(self.out / "checkpoints")
+            whole = (checkpoint_step(path) for path in found if find_damage(path) is None)
+            back_to = max((step for step in whole if step < newest), default=newest)
+        back_to, newest = self._ranks.from_first((back_to, newest))
         history.setbacks += 1
-        self._keep_length(replace(self.length, setbacks=history.setbacks))
-        say(f"{diverged}; going back, with {known.lr_factor**history.setbacks:g} of the learning rate")
+        self._keep_length(replace(self.length, setbacks=history.setbacks, back_to=back_to))
+        further = "further " if back_to < newest else ""
+        say(f"{diverged}; going {further}back, with {known.lr_factor**history.setbacks:g} of the learning rate")
 
     def _monitor(self, start: int, bar: Progress) -> Monitor:
         lines = (read_metrics(self.out) if self._ranks.first else []) or [{"step": 0}]
@@ -212,9 +244,14 @@ class Run:
         )  # fmt: skip
 
     def _keep_length(self, length: Length) -> None:
+        """On the disk too; one that refuses is told, and does not end the training."""
         self.length = length
         if self._ranks.first:
-            write_length(self.out / PLAN, length, arithmetic(self.training))
+            try:
+                with writing(self.out):
+                    write_length(self.out / PLAN, length, arithmetic(self.training))
+            except OutputError as error:
+                say(f"could not keep the number of steps ({error}); training goes on")
 
     def _steps_at_most(self) -> int | None:
         return self.settings.budget.steps_at_most(

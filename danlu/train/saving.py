@@ -86,7 +86,7 @@ class Wishes:
     stop: StopRequest
     minutes: float | None
     since: float = field(default_factory=time.perf_counter)
-    """When the last one was begun, or was done."""
+    """When the last save ended, or began where the training goes on beside it."""
 
     def __call__(self) -> tuple[int, bool]:
         """The signal that has asked it to stop, 0 for none; and whether the time has come."""
@@ -181,8 +181,7 @@ class Saver:
         """Have this step written while the next ones are done."""
         with self.ranks.alone("saves"):
             state = copied(self._state(step))
-        self._begun = step
-        self._wishes.since = time.perf_counter()  # else it would be due until it is written
+        self._begun, self._wishes.since = step, time.perf_counter()
         if self.ranks.first:
             self.writer.start(lambda: self._write(state))
 
@@ -195,6 +194,7 @@ class Saver:
                     self._write(state)
                 except OutputError as error:
                     refused = error
+            self._wishes.since = time.perf_counter()
             problem = self.ranks.from_first(None if refused is None else str(refused))
         if problem is not None:
             raise OutputError(problem) from refused
@@ -203,11 +203,8 @@ class Saver:
         return self.training.state(step)
 
     def _write(self, state: TrainingState) -> None:
-        try:
-            save_checkpoint(self.folder, state, self.training.model.config, tokenizer=self.tokenizer)
-            self.saved = state.step
-        finally:
-            self._wishes.since = time.perf_counter()
+        save_checkpoint(self.folder, state, self.training.model.config, tokenizer=self.tokenizer)
+        self.saved = state.step
 
     def _interrupted(self, step: int, number: int) -> Interrupted:
         return Interrupted(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -32,12 +32,12 @@ from danlu.train.ahead import Ahead
 from danlu.train.checkpoint import TrainingState
 from danlu.train.compiling import Compilation, compile_blocks
 from danlu.train.dropout import Dropout
-from danlu.train.gradients import OwnBatches
+from danlu.train.gradients import Cuts, OwnBatches
 from danlu.train.guard import Guard, check_finite
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
 from danlu.train.owners import OwnedMasters
-from danlu.train.precision import OBJECTIVE, FloatMasters, Masters
+from danlu.train.precision import OBJECTIVE, SMALLEST_SCALE, FloatMasters, LossScale, Masters
 from danlu.train.settings import TrainSettings
 
 TOKENS_AT_ONCE = 2048
@@ -55,6 +55,8 @@ class Training:
     optimizer: torch.optim.Optimizer
     batches: OwnBatches
     """The micro-batches of a step that are this process's."""
+    made_ahead: Callable[[int], list[Batch]]
+    """``batches``; for a GPU those of the next step are made, by one thread at a time, while it works at this one."""
     example: MakeExample
     """The objective's, told the vocabulary."""
     lesson: Lesson
@@ -71,6 +73,7 @@ class Training:
     history: History
     average: WeightAverage | None
     dropout: Dropout
+    cuts: Cuts = field(default_factory=Cuts)
 
     def accept(self, step: int, loss: float, norm: float) -> bool:
         """Whether a step is taken: its gradient did not overflow float16, and the guard has nothing against it.
@@ -79,8 +82,10 @@ class Training:
             DivergedError: the guard had too much against the last ones.
         """
         scale = self.masters.scale
-        if scale is not None and math.isfinite(loss) and not scale.fits(norm):
-            return False
+        if scale is not None and math.isfinite(loss):
+            smaller = scale.value > SMALLEST_SCALE  # where it cannot be, it is not the scale that is wrong
+            if not scale.fits(norm) and smaller:
+                return False
         return self.history.guard(step, loss, norm)
 
     def after_step(self, info: StepInfo) -> None:
@@ -110,7 +115,10 @@ class Training:
         return TrainingState(step, tokens, weights, masters.optimizer_state(optimizer), history, average)
 
     def restore(self, state: TrainingState) -> None:
-        """Go on from :meth:`state`: with the settings of now, should they have changed."""
+        """Go on from :meth:`state`: with the settings of now, should they have changed.
+
+        What they ask for and the state has not begins now: an average with these weights, a scale with its first value.
+        """
         self.masters.load(state.weights)
         settings = [dict(group) for group in self.optimizer.param_groups]
         self.masters.load_optimizer(self.optimizer, state.optimizer)
@@ -119,18 +127,15 @@ class Training:
             group.update({name: value for name, value in known.items() if name not in ("params", "lr", "step")})
         self.history.load(state.history, tokens=state.tokens)
         if self.masters.scale is not None:
-            self.masters.scale.load(state.history["scale"])
+            self.masters.scale.load(state.history.get("scale", asdict(LossScale())))
         if self.average is not None:
-            self.average.load(AverageState(state.history["updates"], self.masters.owned(state.average)))
+            updates = state.history.get("updates")
+            averaged = self.masters.owned(state.weights if updates is None else state.average)
+            self.average.load(AverageState(updates or 0, averaged))
 
     def averaged(self) -> dict[str, Tensor]:
         """The weights as they are measured, in float32, on rank 0."""
         return self.masters.state() if self.average is None else self.masters.gathered(self.average.state().weights)
-
-    @cached_property
-    def made_ahead(self) -> Callable[[int], list[Batch]]:
-        """``batches``; for a GPU those of the next step are made while it works at this one."""
-        return Ahead(self.batches) if next(self.model.parameters()).is_cuda else self.batches
 
     @property
     def compilation(self) -> str:
@@ -187,11 +192,7 @@ def set_up(
     start = decoder_start(find_family(config.family), vocabulary.roles)
     known = replace(vocabulary, roles={**vocabulary.roles, "start": start})
     example = partial(settings.objective.example, vocabulary=known)
-    at_once = TOKENS_ON_GPU if device.type == "cuda" else TOKENS_AT_ONCE
-    rows = settings.micro_batch or rows_at_once(
-        settings.batch, settings.sequence, tokens=at_once, readers=place.readers
-    )
-    micro_batch = min(rows, settings.batch)
+    micro_batch = micro_batch_of(settings, device, readers=place.readers)
     size = Size(settings.batch, micro_batch)
     reader = settings.reading.read(store, Shape(settings.objective, settings.sequence), example, size=size, seed=seed)
     tokens_per_step = settings.batch * settings.sequence
@@ -199,10 +200,11 @@ def set_up(
     steps = settings.budget.steps_at_most(tokens_per_step=tokens_per_step, steps_per_epoch=steps_per_epoch)
     compiling = compile_blocks(model, settings.compile, steps=steps)
     average = WeightAverage(masters.own, settings.average) if settings.average is not None else None
+    batches = OwnBatches(reader.batches, place)
     return Training(
-        model, masters, optimizer, OwnBatches(reader.batches, place), example, lesson, own_weights, micro_batch,
-        tokens_per_step, steps_per_epoch, precision, compiling, History(Guard(settings.anomalies)), average,
-        Dropout(model),
+        model, masters, optimizer, batches, Ahead(batches) if device.type == "cuda" else batches, example, lesson,
+        own_weights, micro_batch, tokens_per_step, steps_per_epoch, precision, compiling,
+        History(Guard(settings.anomalies)), average, Dropout(model),
     )  # fmt: skip
 
 
@@ -244,6 +246,13 @@ def _masters(
     return OwnedMasters(model, dtype, ranks, place, modules)
 
 
+def micro_batch_of(settings: TrainSettings, device: torch.device, *, readers: int = 1) -> int:
+    """Rows that go through the model at once: as the settings say, or as many as ``device`` does well."""
+    at_once = TOKENS_ON_GPU if device.type == "cuda" else TOKENS_AT_ONCE
+    rows = settings.micro_batch or rows_at_once(settings.batch, settings.sequence, tokens=at_once, readers=readers)
+    return min(rows, settings.batch)
+
+
 def rows_at_once(batch: int, sequence: int, *, tokens: int = TOKENS_AT_ONCE, readers: int = 1) -> int:
     """The largest equal part of a batch that has at most so many ``tokens``; one row where even that is longer.
 
@@ -271,7 +280,11 @@ def first_weights(training: Training, settings: TrainSettings, *, seed: int) -> 
             fresh = Transformer(training.model.config)
             fresh.initialise(seed)
         weights = {name: weight.detach() for name, weight in fresh.named_parameters()} | training.own_weights
-    training.optimizer.load_state_dict({"state": {}, "param_groups": training.optimizer.state_dict()["param_groups"]})
+    # Groups of a new one, for some optimizers count their steps there.
+    anew = build_optimizer(settings.optimizer, training.masters.named.items(), layer_decay=settings.layer_decay)
+    training.optimizer.load_state_dict({"state": {}, "param_groups": anew.state_dict()["param_groups"]})
+    if training.masters.scale is not None:
+        training.masters.scale.load(asdict(LossScale()))
     training.masters.load(weights)
     training.history.load({}, tokens=0)
     if training.average is not None:

@@ -49,6 +49,19 @@ def test_chunks_hold_every_token_once(lengths: list[int], longest: int, data: st
             assert piece.body[: piece.seen].tolist() == before.body[len(before.body) - piece.seen :].tolist()
 
 
+@given(lengths=LENGTHS, longest=st.integers(2, 12), shortest=st.integers(1, 3), data=st.data())
+def test_what_is_used_and_what_is_not_is_all(
+    lengths: list[int], longest: int, shortest: int, data: st.DataObject
+) -> None:
+    overlap = data.draw(st.integers(0, longest - 1))
+    cuts = chunks(store_of(lengths), longest=longest, overlap=overlap)
+    used = cuts.only(cuts.bodies >= shortest)
+    lost = [body - seen for body, seen in zip(cuts.bodies.tolist(), cuts.seen.tolist(), strict=True) if body < shortest]
+    assert used.unused == (sum(each > 0 for each in lost), sum(lost))
+    assert int((used.bodies - used.seen).sum()) + used.unused.tokens == sum(lengths)
+    assert used[np.arange(len(used))].unused == used.unused
+
+
 @given(lengths=LENGTHS, longest=st.integers(1, 12))
 def test_heads_and_tails_are_the_ends_of_documents(lengths: list[int], longest: int) -> None:
     store = store_of(lengths)

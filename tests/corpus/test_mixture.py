@@ -56,6 +56,22 @@ def mixture(*shares: float | None, temperature: float = 1.0) -> Mixture:
     return Mixture(tuple(parts), temperature)
 
 
+class OnlyLong(Short):
+    def widths(self, body: Ints) -> Widths:
+        return Widths(np.where(body > 1, body + 1, 0))
+
+
+def test_what_no_task_can_use_is_counted() -> None:
+    store = make_store(en=3, zh=2)
+    store = replace(
+        store, tokens=np.array([0, 1, 2, 0, 3, 0, 4, 5, 0, 6, 0, 7, 0]), starts=np.array([0, 3, 5, 8, 10, 12])
+    )
+    form = OnlyLong()
+    both = (part("en", form=form), part("zh"))
+    assert Mixture(both).rows(store, form, seed=1).unused == (1, 1)  # document 1; for Chinese, one token is enough
+    assert Mixture(both).sample(store, form, tokens=None, seed=1).rows.unused == (1, 1)
+
+
 def example(piece: Piece, *, noise: np.random.Generator) -> Example:
     tokens = piece.tokens[:-1]
     return Example({"tokens": tokens, "noise": noise.integers(1000, size=len(tokens))}, {"words": piece.tokens[1:]})

@@ -122,6 +122,28 @@ def test_long_documents_can_lose_what_does_not_fit(long: Any, store: TokenStore)
     assert len({int(body[0]) for body in bodies}) == len(bodies)  # one piece a document
 
 
+class TwoOrMore(Framed):
+    def widths(self, body: Ints) -> Widths:
+        return Widths(np.where(body > 1, body + 2, 0))
+
+
+@pytest.mark.parametrize("choice", [Packed(), Padded(), Bucketed()], ids=["packed", "padded", "bucketed"])
+def test_what_is_too_short_is_counted(choice: Any, store: TokenStore) -> None:
+    single = Counter(seen_lengths(store))[1]
+    assert single > 0
+    size = Size(8, 4)
+    for rows in (
+        choice.read(store, TwoOrMore(), example, size=size, seed=7).rows,
+        choice.rows(store, TwoOrMore(), seed=7),
+    ):
+        assert rows.unused == (single, single)
+    assert read(choice, store).rows.unused == (0, 0)  # an empty document is nothing that could be lost
+
+
+def seen_lengths(store: TokenStore) -> list[int]:
+    return (np.diff(store.starts) - 1).tolist()
+
+
 def test_what_cannot_be_is_refused(store: TokenStore) -> None:
     with pytest.raises(
         RecipeError, match=r"^pretrain\.rows\.overlap must be below 254, the tokens of a chunk; got 254$"

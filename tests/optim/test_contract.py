@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from danlu.objectives.clm import CausalLM
 from danlu.optim.depth import build_optimizer
 from danlu.optim.protocol import OptimizerChoice
 from danlu.recipe import Choice, OneOf, Settings, build
-from danlu.train.checkpoint import _flatten, _gather
+from danlu.train.checkpoint import TrainingState, _flatten, _gather, check_fits
 
 NAMES = catalog.names("optimizer")
 SHAPES = {
@@ -78,7 +79,9 @@ def test_resumed_from_a_checkpoint_is_uninterrupted(name: str, layer_decay: floa
     assert not equal(straight, stopped)
     resumed = {name: nn.Parameter(weight.detach().clone()) for name, weight in stopped.items()}
     second = build_optimizer(made, resumed.items(), layer_decay=layer_decay)
-    second.load_state_dict(through_a_checkpoint(first.state_dict()))
+    kept = through_a_checkpoint(first.state_dict())
+    check_fits(TrainingState(3, 30, dict(stopped), kept), resumed, second, Path("checkpoints"))
+    second.load_state_dict(kept)
     train(second, resumed, range(3, 6))
     assert equal(straight, resumed)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -12,14 +14,16 @@ import torch
 from pydantic import Field
 
 from danlu import catalog
+from danlu.corpus.batches import Batch
+from danlu.optim.adamw import AdamW
 from danlu.optim.protocol import NamedParameters
-from danlu.recipe import Choice, load_recipe
+from danlu.recipe import Choice, Recipe, load_recipe
 from danlu.train import find, plan, probe
 from danlu.train.noise_scale import NoiseScale
 from danlu.train.pretrain import Pretrain
 from danlu.train.range_test import Curve, Suggestion
 from danlu.train.rows_at_once import Cost
-from danlu.train.setup import Training
+from danlu.train.setup import Training, restart
 
 from .conftest import load
 
@@ -124,6 +128,40 @@ def test_a_scale_without_upper_end_is_a_lower_bound() -> None:
 def test_short_trainings_go_without_what_would_blur_them(asked: str, used: str) -> None:
     found = find.as_measured(settings_with(precision=asked, compile="on"))
     assert (found.precision, found.compile) == (used, "off")
+
+
+@pytest.mark.parametrize(("device", "rows"), [("cpu", 4), ("cuda", 64)])
+def test_the_rows_at_once_of_now_are_those_of_the_device(
+    device: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Asked(BaseException):
+        """There is nothing more to see."""
+
+    def sizes(batch: int, now: int) -> list[int]:
+        assert (batch, now) == (128, rows)
+        raise Asked
+
+    recipe = Recipe("name", Path("run"), 1, {"pretrain": settings_with(batch=128, sequence=512)})
+    monkeypatch.setattr(find, "choose_device", lambda _: torch.device(device))
+    monkeypatch.setattr(find, "in_own_process", lambda *_: (None, None, {}))
+    monkeypatch.setattr(find, "sizes", sizes)
+    with pytest.raises(Asked):
+        find.find(recipe, cast(Any, None), cast(Any, SimpleNamespace(seconds_per_step=1.0)))
+
+
+def test_one_thread_makes_all_batches(make_training: Callable[..., Training]) -> None:
+    """Rows remember where they are: two threads at once would spoil it for each other."""
+    settings, asked = settings_with(batch=8), list[int]()
+    training = make_training()
+
+    def made_ahead(step: int) -> list[Batch]:
+        asked.append(step)
+        return training.batches.whole(step)
+
+    ahead = replace(training, made_ahead=made_ahead, batches=cast(Any, pytest.fail))
+    again = restart(ahead, settings.model_copy(update={"optimizer": AdamW()}), seed=3)
+    find._block(again, settings, 3)
+    assert asked == [3, 4]
 
 
 def test_slow_steps_mean_fewer_and_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from danlu.nn.transformer import Transformer
 from danlu.objectives.clm import CausalLM
 from danlu.optim.adamw import AdamW
 from danlu.runs import Job
+from danlu.train import probe
 from danlu.train.gradients import Gradients, count_targets
 from danlu.train.precision import FloatMasters
 from danlu.train.settings import Hardware
@@ -148,6 +149,19 @@ def test_a_step_without_targets_has_no_gradient() -> None:
     assert gradient(moved(FAMILIES[0], torch.float32), [nothing, nothing]) == (0.0, {})
 
 
+def test_a_loss_without_targets_has_no_mean() -> None:
+    class Two(CausalLM):
+        def losses(self, model: Transformer, batch: Batch) -> dict[str, Tensor]:
+            words = super().losses(model, batch)["words"]
+            return {"words": words, "pairs": words * 0.0}
+
+    micro = [replace(batch, counts={**batch.counts, "pairs": 0}) for batch in rows_of(EACH)]
+    model = moved(FAMILIES[0], torch.float64)
+    gradients = Gradients(model, Two(), AdamW().build(model.named_parameters()), FloatMasters(model, torch.float32))
+    loss, losses = gradients.add(micro, count_targets(micro))
+    assert losses == {"words": pytest.approx(loss)}
+
+
 ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
     RuntimeError("[enforce fail at alloc_cpu.cpp:116] err == 0. DefaultCPUAllocator: can't allocate memory"),
@@ -205,6 +219,23 @@ def test_what_was_learned_about_memory_is_remembered(capsys: pytest.CaptureFixtu
     for _ in range(3):
         gradients.add(micro, count_targets(micro))
     assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_a_training_learns_it_once(
+    train: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Timed steps, and every stretch whose end corrects the number of steps, are a call of ``fit`` each."""
+    real = CausalLM.losses
+
+    def losses(self: CausalLM, model: Transformer, batch: Batch) -> dict[str, Tensor]:
+        if torch.is_grad_enabled() and len(batch.inputs["tokens"]) > 2:
+            raise MemoryError
+        return real(self, model, batch)
+
+    monkeypatch.setattr(CausalLM, "losses", losses)
+    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.0)
+    train("pretrain.budget={minutes: 0.01, steps: 40}", "pretrain.evaluations=0")
+    assert capsys.readouterr().out.count("memory is short: micro-batches are cut to 2 rows") == 1
 
 
 def test_other_errors_are_no_lack_of_memory() -> None:

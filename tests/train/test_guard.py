@@ -253,14 +253,17 @@ def test_a_kill_after_going_back_keeps_the_lower_rate_also_where_nothing_goes_wr
     assert [line["lr"] for line in lines] == [1.0] * 5 + [0.5] * 9
 
 
+@pytest.mark.parametrize(
+    "optimizer", ["{{use: adamw, lr: {0}}}", "{{use: muon, lr: {0}, adamw_lr: {0}}}", "{{use: soap, lr: {0}}}"]
+)
 def test_before_the_first_checkpoint_it_goes_back_to_the_first_weights(
-    train: Train, monkeypatch: pytest.MonkeyPatch
+    optimizer: str, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reference is a training that had half the learning rate from the start."""
     with monkeypatch.context() as patch:
         poison(patch, [2, 3, 4], "gradient nan", above_lr=0.9)
-        job = train(*SHORT)
-    half = train(*SHORT, "pretrain.optimizer={use: adamw, lr: 0.005}", out="half")
+        job = train(*SHORT, f"pretrain.optimizer={optimizer.format(0.01)}")
+    half = train(*SHORT, f"pretrain.optimizer={optimizer.format(0.005)}", out="half")
     assert result(job)["model/model.safetensors"] == result(half)["model/model.safetensors"]
 
 

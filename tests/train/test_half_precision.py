@@ -14,11 +14,13 @@ from danlu.nn import speed
 from danlu.nn.int8 import Int8Linear
 from danlu.nn.speed import choose_device, choose_training_dtype
 from danlu.objectives.clm import CausalLM
+from danlu.optim.adamw import AdamW
 from danlu.train import precision
+from danlu.train.guard import DivergedError
 from danlu.train.loop import StepInfo, fit
 from danlu.train.precision import FloatMasters, LossScale
-from danlu.train.settings import Hardware
-from danlu.train.setup import Training
+from danlu.train.settings import Hardware, TrainSettings
+from danlu.train.setup import Training, first_weights
 
 MakeTraining = Callable[..., Training]
 
@@ -92,6 +94,37 @@ def test_a_resumed_float16_training_is_the_uninterrupted_one(make_training: Make
     assert resumed.masters.scale == straight.masters.scale
     for name, weight in straight.masters.state().items():
         assert torch.equal(weight, resumed.masters.state()[name]), name
+
+
+def test_gradients_that_no_scale_makes_finite_are_the_guards_business(make_training: MakeTraining) -> None:
+    training = make_training(precision="fp16")
+    assert training.masters.scale is not None
+    taken = [training.accept(step, 3.0, math.nan) for step in range(16)]  # from 2 ** 16 down to 1
+    assert not any(taken) and training.masters.scale.value == 1.0
+    assert training.history.guard.in_a_row == 0
+    with pytest.raises(
+        DivergedError, match=r"^5 steps in a row were left out, [^\n]*: its norm of the gradient is nan$"
+    ):
+        for step in range(16, 21):
+            assert not training.accept(step, 3.0, math.nan)
+
+
+def test_the_first_weights_have_the_first_scale(make_training: MakeTraining) -> None:
+    training = make_training(precision="fp16")
+    training.accept(0, 3.0, math.inf)
+    assert training.masters.scale != LossScale()
+    first_weights(training, TrainSettings(optimizer=AdamW()), seed=3)
+    assert training.masters.scale == LossScale()
+
+
+def test_float16_may_begin_at_a_checkpoint_of_another_type(make_training: MakeTraining) -> None:
+    wide, narrow = make_training(), make_training(precision="fp16")
+    steps(wide, 3)
+    narrow.accept(0, 3.0, math.inf)
+    narrow.restore(wide.state(3))
+    assert narrow.masters.scale == LossScale()
+    for name, weight in wide.masters.state().items():
+        assert torch.equal(weight, narrow.masters.state()[name]), name
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])

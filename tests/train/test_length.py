@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+import torch
 
+from danlu.errors import CheckpointError
+from danlu.parallel.joining import ALONE
+from danlu.runs import Job
+from danlu.train import probe as probe_module
 from danlu.train.budget import Budget
 from danlu.train.length import Length, first_guess, read_length, what_differs, write_length
+from danlu.train.pretrain import Pretrain
 
 HUNDRED_SECONDS = Budget(minutes=100 / 60)
 
@@ -103,3 +112,30 @@ def test_other_arithmetic_is_named(tmp_path: Path) -> None:
     assert what_differs(path, {"threads": "4", "torch": "2.13.0"}) == "threads 2, now 4"
     write_length(path, Length(1, settled=True), {"threads": "4", "torch": "2.13.0"})
     assert what_differs(path, {"threads": "4", "torch": "2.13.0"}) == "threads 2, now 4"  # however often it is asked
+
+
+@pytest.mark.parametrize("before", ["pretrain.budget={minutes: 0.01}", "pretrain.budget.steps=12"])
+def test_other_minutes_are_refused_once_the_number_of_steps_is_settled(
+    before: str, train: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe_module, "PROBE_SECONDS", 0.0)
+    out = train(before).out
+    settled = read_length(out / "plan.json")
+    assert settled is not None
+    with pytest.raises(
+        CheckpointError, match=rf"minutes is now 2, but that there are {settled.steps:,} steps is settled"
+    ):
+        train("pretrain.budget={minutes: 2}")
+    assert read_length(out / "plan.json") == settled
+
+
+def test_other_minutes_are_taken_while_it_is_not(make_job: Callable[..., Job]) -> None:
+    job = make_job("pretrain.budget={minutes: 2}")
+    stage = job.recipe.section("pretrain")
+    assert isinstance(stage, Pretrain)
+    write_length(job.out / "plan.json", Length(10, settled=False, minutes=1.0), {})
+    training = cast(Any, SimpleNamespace(
+        masters=SimpleNamespace(ranks=ALONE, dtype=torch.float32, place="one"), compiled=False,
+        tokens_per_step=96, steps_per_epoch=1.0,
+    ))  # fmt: skip
+    assert stage._length(job, training, lambda: 0.0) == Length(10, settled=False, minutes=2.0)

@@ -70,6 +70,14 @@ def test_a_line_a_step(tmp_path: Path, clock: list[float], capsys: pytest.Captur
     assert capsys.readouterr().out == "step 2: loss 2.800, held-out 3.250\n"
 
 
+def test_a_step_that_scored_nothing_has_no_loss(tmp_path: Path) -> None:
+    monitor = make_monitor(tmp_path)
+    monitor(info(1))
+    monitor(info(2, loss=0.0, grad_norm=0.0, targets=0))
+    assert ["loss" in line for line in read_metrics(tmp_path)] == [True, False]
+    assert monitor.loss == 2.5
+
+
 def test_losses_by_name_are_columns_where_there_is_more_than_words(tmp_path: Path) -> None:
     monitor = make_monitor(tmp_path, heldout=lambda: Measured(3.0, {"a.words": 2.0, "b.pair": 1.0}))
     for step, losses in ((1, {"words": 2.5}), (2, {"a.words": 2.5})):

@@ -10,10 +10,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from outcome import decisive, result
 
+from danlu.corpus.rows import Widths
 from danlu.corpus.store import TokenStore
 from danlu.errors import CheckpointError, DanluError, OutputError
 from danlu.log import read_metrics
@@ -81,6 +83,20 @@ def test_what_a_training_leaves(train: Train, packed: Path, capsys: pytest.Captu
     )
     epochs = 12 * 4 / -(-store.targets // 24)
     assert f"12 steps of 96 tokens: {epochs:.2f} epochs" in capsys.readouterr().out
+
+
+def test_text_that_the_objective_cannot_use_is_counted(
+    make_job: Callable[..., Job], packed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(CausalLM, "widths", lambda self, body: Widths(np.where(body > 9, body + 1, 0)))
+    job = make_job(*SHORT, "pretrain.rows={use: packed, long: head}")
+    figures = job.recipe.section("pretrain").run(job)  # type: ignore[attr-defined]
+    store = TokenStore.open(packed / "run" / "pack" / "train")
+    short = [length for length in (np.diff(store.starts) - 1).tolist() if length <= 9]
+    assert len(short) > 0
+    told = f"of {len(short)} pieces of text, {sum(short)} tokens, the objective can make nothing: they are left out\n"
+    assert told in capsys.readouterr().out
+    assert figures["unused_tokens"] == sum(short)
 
 
 def test_the_figures_are_those_of_the_metrics(make_job: Callable[..., Job]) -> None:
@@ -348,6 +364,7 @@ def test_going_on_with_another_learning_rate_takes_it_and_keeps_the_moments(
             r"holds another model: decoder\.blocks\.1\.[^ ]* is \[[^]]*\] there, nothing in the recipe",
         ),
         (["pretrain.optimizer=adamw"], r"holds the state of another optimizer than pretrain\.optimizer$"),
+        (["pretrain.layer_decay=0.5"], r"holds the state of another optimizer than pretrain\.optimizer$"),
         (["pretrain.budget.steps=4"], r"stands at step 6, behind the 4 of pretrain\.budget$"),
     ],
 )
@@ -358,6 +375,14 @@ def test_a_checkpoint_that_the_new_settings_cannot_go_on_from_is_one_clear_line(
     with pytest.raises(CheckpointError, match=problem) as caught:
         train(*SHORT, *overrides)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("more", ["centered: true", "momentum: 0.9"])
+def test_means_that_were_not_kept_are_missed(more: str, train: Train, unplug: Callable[..., None]) -> None:
+    plain = [*SHORT, "pretrain.optimizer={use: rmsprop}"]
+    unplug(7, *plain)
+    with pytest.raises(CheckpointError, match=r"holds the state of another optimizer than pretrain\.optimizer$"):
+        train(*plain, f"pretrain.optimizer={{use: rmsprop, {more}}}")
 
 
 def test_going_on_with_more_steps_does_them(train: Train, unplug: Callable[..., None]) -> None:

@@ -249,11 +249,36 @@ def test_an_average_is_what_is_measured_and_what_the_model_is(
     assert all(torch.equal(state.weights[name], value) for name, value in steps[-1].items())  # and trained on as ever
 
 
+def test_an_average_that_is_asked_for_later_begins_with_the_weights_of_then(train: Train) -> None:
+    """The reference: the average by its definition, of the weights that the same steps without one have."""
+    killed(train, 8, Training, "after_step", *BASE, "pretrain.budget.steps=10")
+    seen: list[dict[str, Tensor]] = []
+    real = Training.after_step
+
+    def look(self: Training, info: StepInfo) -> None:
+        if not seen:  # the step after the checkpoint of step 5
+            assert info.step == 6
+        real(self, info)
+        seen.append({name: weight.clone() for name, weight in self.masters.state().items()})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "after_step", look)
+        job = train(*BASE, "pretrain.budget.steps=10", "pretrain.average={decay: 0.75, warmup: false}")
+    five = load_model(job.out / "checkpoints" / "step-00000005")
+    expected = {name: weight.detach() for name, weight in five.named_parameters()}
+    for after in seen:
+        expected = {name: 0.75 * value + 0.25 * after[name] for name, value in expected.items()}
+    for name, weight in load_model(job.out / "model").named_parameters():
+        torch.testing.assert_close(weight.detach(), expected[name], rtol=1e-5, atol=1e-6)
+
+
 MORE = {
     "average, bf16": ("pretrain.average={decay: 0.9}", "pretrain.precision=bf16"),
     "plateau": ("pretrain.schedule={use: plateau, patience: 0, gain: 0.5, warmup: 0}",),
     "dropout": ("pretrain.model={use: gpt2, layers: 2, dim: 32, heads: 2, dropout: 0.3}",
                 "pretrain.dropout_schedule={use: late, begin: 0.3, levels: 3}"),
+    "lion": ("pretrain.optimizer=lion",),
+    "soap": ("pretrain.optimizer={use: soap, frequency: 2}",),
     "recompute": ("pretrain.hardware.recompute=true", "pretrain.precision=bf16"),
 }  # fmt: skip
 

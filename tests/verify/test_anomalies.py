@@ -72,7 +72,7 @@ def test_going_back_at_the_same_rate_shows(sample: Sample, monkeypatch: pytest.M
 
 
 def test_a_training_that_never_ends_shows(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    def give_up(self: Run, diverged: Exception) -> None:
+    def give_up(self: Run, diverged: Exception, *, newest: int) -> None:
         raise anomalies.DanluError("something else")
 
     monkeypatch.setattr(Run, "_set_back", give_up)

@@ -1,0 +1,124 @@
+"""Where a training goes on after bad stretches, whatever the disk says and whenever it is killed."""
+
+from __future__ import annotations
+
+import errno
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from outcome import result
+from poison import poison
+
+from danlu.errors import DanluError
+from danlu.log import read_metrics
+from danlu.optim.schedules import Constant
+from danlu.runs import Job
+from danlu.train import run, saving
+from danlu.train.checkpoint import checkpoints, save_checkpoint
+from danlu.train.guard import DivergedError
+from danlu.train.loop import StepInfo
+from danlu.train.run import Run
+from danlu.train.setup import Training
+
+Train = Callable[..., Job]
+SHORT = (
+    "pretrain.budget.steps=14", "pretrain.save.steps=5", "pretrain.optimizer={use: adamw, lr: 0.01}",
+    "pretrain.schedule={use: constant, warmup: 0}", "pretrain.anomalies.patience=3",
+)  # fmt: skip
+
+
+class Killed(BaseException):
+    """No handler of ours may catch it."""
+
+
+FURTHER = [pytest.param(None, None, id="undisturbed"), (13, 1), (7, 2), (11, 2)]
+
+
+@pytest.mark.parametrize(("step", "setbacks"), FURTHER)
+def test_where_going_back_was_in_vain_it_goes_further_back(
+    step: int | None, setbacks: int | None, train: Train, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Half the rate does not help from step 10 on, where the last checkpoint is; a quarter does, from step 5 on.
+
+    The reference of the weights is a training that has these rates of its own accord.
+    """
+    rates = [1.0] * 5 + [0.25] * 11
+    settings = (*SHORT, "pretrain.budget.steps=16", "pretrain.save.steps=5")
+
+    def hook(self: Training, info: StepInfo) -> None:
+        if (info.step, self.history.setbacks) == (step, setbacks):
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        poison(patch, [12, 13, 14], "nan", above_lr=0.4)
+        if step is not None:
+            with patch.context() as kill, pytest.raises(Killed):
+                kill.setattr(Training, "after_step", hook)
+                train(*settings)
+        job = train(*settings)
+    told = capsys.readouterr().out
+    assert "going back, with 0.5 of the learning rate\ngoing on after step 10\n" in told
+    assert "going further back, with 0.25 of the learning rate\n" in told
+    assert [line["lr"] for line in read_metrics(job.out)] == rates
+    with monkeypatch.context() as patch:
+        patch.setattr(Constant, "factor", lambda self, at, **_: rates[at])
+        assert (
+            result(train(*settings, out="straight"))["model/model.safetensors"]
+            == result(job)["model/model.safetensors"]
+        )
+
+
+def test_a_damaged_checkpoint_is_none_to_go_further_back_to(
+    train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    poison(monkeypatch, [12, 13, 14], "nan")
+    real = Run._set_back
+
+    def set_back(self: Run, diverged: DivergedError, *, newest: int) -> None:
+        (tmp_path / "pretrain" / "checkpoints" / "step-00000005" / "config.json").write_text("{}")
+        real(self, diverged, newest=newest)
+
+    monkeypatch.setattr(Run, "_set_back", set_back)
+    with pytest.raises(DanluError, match=r"^the training has diverged, also after going back 3 times"):
+        train(*SHORT, "pretrain.save.steps=5")
+    assert (tmp_path / "pretrain" / "checkpoints" / "step-00000010").exists()
+
+
+def test_a_checkpoint_is_on_the_disk_before_the_plan_says_that_the_training_goes_back(
+    train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A process that is killed in between would else go on from the checkpoint before, at the lower rate."""
+    poison(monkeypatch, [7, 8, 9], "nan", above_lr=0.9)
+
+    def slow(*arguments: Any, **settings: Any) -> Path:
+        time.sleep(0.4)
+        return save_checkpoint(*arguments, **settings)
+
+    def killed(*_: Any) -> None:
+        assert [path.name for path in checkpoints(tmp_path / "pretrain" / "checkpoints")] == ["step-00000005"]
+        raise Killed
+
+    monkeypatch.setattr(saving, "save_checkpoint", slow)
+    monkeypatch.setattr(run, "write_length", killed)
+    with pytest.raises(Killed):
+        train(*SHORT, "pretrain.save.background=true")
+
+
+def test_a_plan_that_the_disk_refuses_does_not_end_the_training(
+    train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    poison(monkeypatch, [7, 8, 9], "nan", above_lr=0.9)
+
+    def full(path: Path, *_: Any) -> None:
+        raise OSError(errno.ENOSPC, "no space", str(path))
+
+    monkeypatch.setattr(run, "write_length", full)
+    lines = read_metrics(train(*SHORT).out)
+    assert [line["lr"] for line in lines] == [1.0] * 5 + [0.5] * 9
+    told = capsys.readouterr().out
+    assert re.search(r"could not keep the number of steps \(cannot write to [^\n]*no space left on the disk\);", told)
