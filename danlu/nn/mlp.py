@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danlu.nn import config
+from danlu.nn.relu import relu
 
 ACTIVATIONS: dict[config.ActivationName, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu,
+    "relu": relu,
     "relu2": lambda x: torch.relu(x).square(),  # So et al. 2021, arXiv:2109.08668
     "gelu": F.gelu,  # Hendrycks & Gimpel 2016, arXiv:1606.08415
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),

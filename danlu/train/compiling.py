@@ -15,6 +15,9 @@ SHAPES = 64
 """Shapes of micro-batches that blocks of one kind are compiled for: more would go without the compiler."""
 WORTH_STEPS = 100
 """Compiling takes some 30 s the first time; a shorter run would not earn it back."""
+LOOPS_OF_THEIR_OWN = {"cpp.max_horizontal_fusion_size": 1}
+"""On processors: left alone, the compiler joins the softmax of all blocks of queries into one loop, for which neither
+registers nor caches are enough."""
 
 
 @dataclass
@@ -36,7 +39,7 @@ def compile_blocks(model: Transformer, setting: CompileSetting, *, steps: int | 
         return Compilation(False, f"no compilation: {reason}")
     torch._dynamo.config.recompile_limit = max(SHAPES, torch._dynamo.config.recompile_limit)
     for block in model.blocks:
-        block.compile(dynamic=False)
+        block.compile(dynamic=False, options=LOOPS_OF_THEIR_OWN)
     # On GPUs all scored tokens are one chunk, of as many rows as a step happens to score.
     on_gpu = model.embedding.weight.device.type == "cuda"
     word_head(model).chunk_loss = torch.compile(head.chunk_loss, dynamic=None if on_gpu else False)
