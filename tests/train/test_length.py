@@ -136,6 +136,6 @@ def test_other_minutes_are_taken_while_it_is_not(make_job: Callable[..., Job]) -
     write_length(job.out / "plan.json", Length(10, settled=False, minutes=1.0), {})
     training = cast(Any, SimpleNamespace(
         masters=SimpleNamespace(ranks=ALONE, dtype=torch.float32, place="one"), compiled=False,
-        tokens_per_step=96, steps_per_epoch=1.0,
+        tokens_per_step=96, steps_per_epoch=1.0, model=torch.nn.Linear(1, 1),
     ))  # fmt: skip
     assert stage._length(job, training, lambda: 0.0) == Length(10, settled=False, minutes=2.0)

@@ -11,7 +11,7 @@ from torch import Tensor
 from danlu.corpus.batches import Batch
 from danlu.corpus.documents import DocumentRows
 from danlu.nn.transformer import Transformer
-from danlu.train import gradients, loop
+from danlu.train import gradients
 from danlu.verify import edges, layouts
 from danlu.verify.outcome import Outcome
 from danlu.verify.sample import Sample
@@ -29,7 +29,7 @@ Patch = pytest.MonkeyPatch
 
 def count_the_first(patch: Patch) -> None:
     """The mean over the first micro-batch's targets, not the step's."""
-    patch.setattr(loop, "count_targets", lambda micro: gradients.count_targets(micro[:1]))
+    patch.setattr(gradients, "count_targets", lambda micro, right=gradients.count_targets: right(micro[:1]))
 
 
 def count_alike(patch: Patch) -> None:
@@ -38,7 +38,7 @@ def count_alike(patch: Patch) -> None:
     def alike(micro: Sequence[Batch]) -> dict[str, int]:
         return {name: count * len(micro) for name, count in micro[0].counts.items()}
 
-    patch.setattr(loop, "count_targets", alike)
+    patch.setattr(gradients, "count_targets", alike)
 
 
 def count_places(patch: Patch) -> None:
@@ -48,7 +48,7 @@ def count_places(patch: Patch) -> None:
         scored = any(batch.counts["words"] for batch in micro)  # a step without any is another matter
         return {"words": sum(batch.targets["words"].numel() for batch in micro) if scored else 0}
 
-    patch.setattr(loop, "count_targets", places)
+    patch.setattr(gradients, "count_targets", places)
 
 
 def change_segments(patch: Patch, change: Callable[[Tensor], Tensor | None]) -> None:
