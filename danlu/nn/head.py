@@ -168,6 +168,17 @@ def _few_rows(logits_NV: Tensor, targets: Tensor) -> Iterable[tuple[Tensor, Tens
     return zip(torch.split(logits_NV, rows), torch.split(targets, rows), strict=True)
 
 
+def _add_product(total_VD: Tensor | None, logits_NV: Tensor, hidden_ND: Tensor) -> Tensor:
+    """``logits.T @ hidden``, added to what other parts gave."""
+    if total_VD is None:
+        return logits_NV.T @ hidden_ND
+    if total_VD.device.type == "cuda" and total_VD.dtype != logits_NV.dtype:
+        # There a product of narrow numbers comes out in float32, unrounded, and is added on the way.
+        total: Tensor = torch.addmm(total_VD, logits_NV.T, hidden_ND, out_dtype=total_VD.dtype, out=total_VD)
+        return total
+    return total_VD.add_(logits_NV.T @ hidden_ND)
+
+
 class LinearCrossEntropy(torch.autograd.Function):
     """Head and cross entropy in one, chunk by chunk (as Liger Kernel, Hsu et al. 2024, arXiv:2410.10989).
 
@@ -207,8 +218,7 @@ class LinearCrossEntropy(torch.autograd.Function):
                 continue
             torch.mm(logits_NV, weight_VD, out=grad_hidden[part])
             if not frozen:
-                product = logits_NV.T @ hidden_ND[part]
-                grad_weight = product if grad_weight is None else grad_weight.add_(product)
+                grad_weight = _add_product(grad_weight, logits_NV, hidden_ND[part])
             if grad_bias is not None:
                 grad_bias += logits_NV.sum(0, dtype=wide)
         if not with_gradients:

@@ -72,6 +72,20 @@ def test_so_they_do_on_a_gpu_in_several_chunks(
             assert (got - want).abs().max() <= 1e-5 * want.abs().max()
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_so_they_do_in_half_the_width(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_module, "LOGITS_ON_GPU", 53 * 16)
+    head = make_head(None).to("cuda", dtype)
+    hidden = torch.randn(70, 24, device="cuda", dtype=dtype, requires_grad=True)
+    targets = torch.randint(0, 53, (70,), device="cuda")
+    exact = head.weight.detach().double().requires_grad_()
+    expected = F.cross_entropy(hidden.double() @ exact.T, targets, reduction="sum")
+    (ours,) = gradients(head.loss(hidden, targets), head.weight)
+    (wanted,) = gradients(expected, exact)
+    assert (ours - wanted).norm() < 1e-2 * wanted.norm()
+
+
 TRANSFORM = config.Dense("gelu", config.Norm("layer", 1e-5, bias=True))
 
 
