@@ -5,7 +5,8 @@ with span corruption; Danlu in bf16 and fp8, the Trainer tuned (bf16 by autocast
 transformers model in bf16 compiled as a whole. Each side runs in a fresh process, in turn, with the largest micro-batch
 that its memory holds (up to --tokens, halved until it fits), and eight of them a step, as trainings of such models
 have; decoders read one random text, so that rows have no borders on any side. The first steps, in which torch.compile
-works, are left out of the timing. Each figure is printed as soon as it is known, and a side that fails does not end the others.
+works, are left out of the timing. Each figure is printed as soon as it is known, and a side that fails does not end
+the others.
 
 Utilisation is model FLOPs a second over the GPU's peak of dense bf16 products, in fp8 too. Model FLOPs are 6 a token
 and matrix parameter and 12 a pair of query and key, head and number of its width, of causal attention the half (PaLM,
