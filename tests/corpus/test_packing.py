@@ -85,15 +85,24 @@ def test_two_sides_take_about_as_many_rows_as_row_by_row_looked_through(
 
 
 def test_neither_side_is_left_empty_where_pieces_fill_both_alike() -> None:
-    """It once looked at one side and gave up after some rows whose other side was full."""
     source = np.clip(np.random.default_rng(1).lognormal(4.0, 1.0, 5000).astype(int), 2, 512)
     inputs = np.ceil(source * 0.2).astype(int) + 2
     room = alike(Widths(inputs, source), Widths(105, 512))
     assert room == Widths(-(-inputs.sum() * 512 // source.sum()), 512)
     assert room.inputs > 105
     _, borders = best_fit(Widths(inputs, source), room)
-    assert source.sum() > 0.98 * 512 * (len(borders) - 1)
-    assert inputs.sum() > 0.97 * room.inputs * (len(borders) - 1)
+    assert source.sum() > 0.95 * 512 * (len(borders) - 1)
+    assert inputs.sum() > 0.95 * room.inputs * (len(borders) - 1)
+
+
+def test_the_side_that_is_full_may_be_either() -> None:
+    """It once looked at the first side and gave up after eight rows: four fifths of this source's places were empty."""
+    source = np.clip(np.random.default_rng(1).lognormal(4.0, 1.0, 5000).astype(int), 2, 512)
+    inputs = np.ceil(source * 0.2).astype(int) + 2
+    for room in (Widths(105, 512), Widths(140, 512), Widths(512, 512)):
+        _, borders = best_fit(Widths(inputs, source), room)
+        least = max(inputs.sum() / room.inputs, source.sum() / room.source)
+        assert len(borders) - 1 < 1.02 * least + 1
 
 
 def test_room_is_never_narrower_nor_wider_than_the_other_side() -> None:
