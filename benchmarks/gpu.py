@@ -3,8 +3,10 @@
 GPT-2 of 124M and a Llama of 1B parameters at 2,048 and 8,192 tokens, BERT-base on documents of natural length, T5-base
 with span corruption; Danlu in bf16 and fp8, the Trainer tuned (bf16 by autocast, torch.compile, fused AdamW), and the
 transformers model in bf16 compiled as a whole. Each side runs in a fresh process, in turn, with the largest micro-batch
-that its memory holds (up to --tokens, halved until it fits); the first steps, in which torch.compile works, are left
-out of the timing. Each figure is printed as soon as it is known, and a side that fails does not end the others.
+that its memory holds (up to --tokens, halved until it fits), and eight of them a step, as trainings of such models
+have; decoders read one random text, so that rows have no borders on any side. The first steps, in which torch.compile
+works, are left out of the timing. Each figure is printed as soon as it is known, and a side that fails does not end
+the others.
 
 Utilisation is model FLOPs a second over the GPU's peak of dense bf16 products, in fp8 too. Model FLOPs are 6 a token
 and matrix parameter and 12 a pair of query and key, head and number of its width, of causal attention the half (PaLM,
@@ -37,6 +39,8 @@ from report import Comparison, NotMeasuredError, compare, run_benchmark, say, sa
 
 TOKENS = 32_768
 """Of a micro-batch, at most."""
+MICRO_BATCHES = 8
+"""A step: of 1B parameters with 32,768 tokens each, a quarter of a million tokens."""
 DOCUMENT = 64
 """Tokens of a document, of the sides that pad: about as many as those of corpora/ have."""
 GOAL = 0.55
@@ -66,6 +70,8 @@ class Options:
     warmup: int
     tokens: int
     """Of a micro-batch, at most."""
+    micro_batches: int
+    """A step."""
     device: str
     tiny: bool
     only: tuple[str, ...]
@@ -106,18 +112,20 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=20, help="steps that are timed (default %(default)s)")
     parser.add_argument("--warmup", type=int, default=10, help="steps before them, not timed (default %(default)s)")
     parser.add_argument("--tokens", type=int, default=TOKENS, help="of a micro-batch, at most (default %(default)s)")
+    parser.add_argument("--micro-batches", type=int, default=MICRO_BATCHES, help="a step (default %(default)s)")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu needs --tiny")
     parser.add_argument("--tiny", action="store_true", help="toy sizes, to see that everything runs")
     parser.add_argument(
         "--only", nargs="+", default=[], choices=[case.name for case in CASES], help="some of the models"
     )
     chosen = parser.parse_args()
-    if min(chosen.rounds, chosen.steps, chosen.warmup, chosen.tokens) < 1:
-        parser.error("--rounds, --steps, --warmup and --tokens must be at least 1")
+    if min(chosen.rounds, chosen.steps, chosen.warmup, chosen.tokens, chosen.micro_batches) < 1:
+        parser.error("--rounds, --steps, --warmup, --tokens and --micro-batches must be at least 1")
     if chosen.device == "cpu" and not chosen.tiny:
         parser.error("--device cpu needs --tiny")
     options = Options(
-        chosen.rounds, chosen.steps, chosen.warmup, chosen.tokens, chosen.device, chosen.tiny, tuple(chosen.only)
+        chosen.rounds, chosen.steps, chosen.warmup, chosen.tokens, chosen.micro_batches, chosen.device, chosen.tiny,
+        tuple(chosen.only),
     )  # fmt: skip
     try:
         gpu = fresh(options, look_at_gpu, options.device, side=256 if options.tiny else SQUARE)
@@ -152,10 +160,10 @@ def measure(options: Options, gpu: Gpu, failed: list[str]) -> list[Comparison]:
                     )[0]  # fmt: skip
                     store = packed
                 else:
-                    tokens = 2 * max(options.most_tokens, case.sequence) * (options.steps + options.warmup)
+                    steps = options.micro_batches * (options.steps + options.warmup) + 1
+                    tokens = max(options.most_tokens, case.sequence) * steps
                     store = in_fresh_process(
-                        write_tokens, folder / case.name, vocab_size=case.vocab_size, tokens=tokens,
-                        document=16 * case.sequence,
+                        write_tokens, folder / case.name, vocab_size=case.vocab_size, tokens=tokens
                     )[0]  # fmt: skip
             except NotMeasuredError as error:
                 failed.append(f"{case.name}: {error}")
@@ -173,7 +181,7 @@ def fresh(options: Options, function: Callable[P, T], *args: P.args, **kwargs: P
 def measure_case(case: Case, store: Path, options: Options, gpu: Gpu, failed: list[str]) -> list[Comparison]:
     """One model on all sides, in turn; every second round backwards."""
     steps = options.warmup + options.steps
-    plain = Job(case, store, steps, 1, options.device, compiled=not options.tiny)
+    plain = Job(case, store, steps, 1, options.micro_batches, options.device, compiled=not options.tiny)
     sides: dict[str, tuple[Side, Job]] = {OURS: (danlu, plain)}
     if gpu.no_float8 is None:
         sides[FP8] = danlu, replace(plain, precision="fp8")
@@ -199,8 +207,9 @@ def measure_case(case: Case, store: Path, options: Options, gpu: Gpu, failed: li
             results[name].append(found)
             say(
                 f"round {number + 1}: {name}: utilisation {found.flops_per_second / gpu.peak:.3f}, "
-                f"{found.tokens_per_second:,.0f} tokens/s, {found.seconds_per_step * 1e3:,.1f} ms a step of {job.rows} "
-                f"rows, {found.peak_bytes / 1e9:,.1f} GB; {found.how}; took {time.perf_counter() - started:.0f} s"
+                f"{found.tokens_per_second:,.0f} tokens/s, {found.seconds_per_step * 1e3:,.1f} ms a step of "
+                f"{job.micro_batches} x {job.rows} rows, {found.peak_bytes / 1e9:,.1f} GB; {found.how}; "
+                f"took {time.perf_counter() - started:.0f} s"
             )
     return report(case, results, {name: job.rows for name, (_, job) in sides.items()}, gpu.peak)
 

@@ -43,7 +43,9 @@ class Job:
     """A run folder with ``tokenizer`` and ``pack``; for decoders a token store."""
     steps: int
     rows: int
-    """A step; of sides that pad, documents or pieces."""
+    """Of a micro-batch; of sides that pad, documents or pieces."""
+    micro_batches: int
+    """A step."""
     device: str
     compiled: bool
     precision: Literal["bf16", "fp8"] = "bf16"
@@ -98,8 +100,8 @@ def danlu(job: Job) -> Outcome:
     settings = Pretrain.model_validate({
         "model": model_of(job.case), "objective": objective_of(job.case), "optimizer": adamw(),
         "schedule": WarmupStableDecay(warmup=0.0, decay=1.0), "budget": Budget(steps=job.steps),
-        "sequence": job.case.sequence, "batch": job.rows, "micro_batch": job.rows, "precision": job.precision,
-        "hardware": {"device": job.device}, "compile": "on" if job.compiled else "off",
+        "sequence": job.case.sequence, "batch": job.rows * job.micro_batches, "micro_batch": job.rows,
+        "precision": job.precision, "hardware": {"device": job.device}, "compile": "on" if job.compiled else "off",
     })  # fmt: skip
     store = TokenStore.open(job.folder if plain else job.folder / "pack" / "train")
     vocabulary = None if plain else Vocabulary.of(Tokenizer.load(job.folder / "tokenizer"))
@@ -127,17 +129,21 @@ def read_of(batches: Sequence[Any]) -> Read:
     own: list[int] = []
     source: list[int] = []
     for batch in batches:
-        own += _lengths(batch.inputs["segments"])
-        source += _lengths(batch.source["segments"]) if batch.source else []
+        own += _lengths(batch.inputs)
+        source += _lengths(batch.source)
     return Read(own, sum(sum(batch.counts.values()) for batch in batches), source)
 
 
-def _lengths(segments_BT: Any) -> list[int]:
-    """Tokens of each document, those of a row in order."""
+def _lengths(part: Mapping[str, Any]) -> list[int]:
+    """Tokens of each document, those of a row in order; rows of a single text have no borders."""
     import torch
 
+    if not part:
+        return []
+    if "segments" not in part:
+        return [part["tokens"].shape[1]] * len(part["tokens"])
     lengths: list[int] = []
-    for row_T in segments_BT:
+    for row_T in part["segments"]:
         numbers, counts = torch.unique_consecutive(row_T, return_counts=True)
         lengths += counts[numbers >= 0].tolist()
     return lengths
@@ -150,20 +156,21 @@ def trainer(job: Job) -> Outcome:
 
     def count(batch: Mapping[str, Any]) -> int:
         reads.append(read_of_peer(batch))
-        return sum(reads[-1].own) + sum(reads[-1].source)
+        return tokens_of(reads[-1])
 
     on_gpu = job.device == "cuda"
     settings = {
         **TUNED, "torch_compile": job.compiled, "bf16": True, "use_cpu": not on_gpu, "dataloader_pin_memory": on_gpu,
-        "dataloader_num_workers": 2 if on_gpu else 0,
+        "dataloader_num_workers": 2 if on_gpu else 0, "gradient_accumulation_steps": job.micro_batches,
     }  # fmt: skip
     if job.case.kind == "bert":
         settings["train_sampling_strategy"] = "group_by_length"
     peer = Peer(model, examples, collator, count, job.rows, settings)
     done = hugging_face(peer, Work(job.folder, job.steps), seed=SEED)
     config = danlu_config(job)
-    flops = [training_flops(config, read) for read in reads[1:]]
-    return Outcome(done.seconds, done.tokens, flops, peak_bytes(job.device), done.how)
+    steps = of_steps(reads, job.micro_batches)[1:]
+    flops = [training_flops(config, read) for read in steps]
+    return Outcome(done.seconds, [tokens_of(read) for read in steps], flops, peak_bytes(job.device), done.how)
 
 
 def compiled_model(job: Job) -> Outcome:
@@ -176,30 +183,34 @@ def compiled_model(job: Job) -> Outcome:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     marks: list[float] = []
     reads: list[Read] = []
-    for batch in _batches(examples, collator, job):
+    for number, batch in enumerate(_batches(examples, collator, job), 1):
         reads.append(read_of_peer(batch))
-        loss = called(**{name: value.to(job.device) for name, value in batch.items()}).loss
+        loss = called(**{name: value.to(job.device) for name, value in batch.items()}).loss / job.micro_batches
         loss.backward()
+        if number % job.micro_batches:
+            continue
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
         optimizer.step()
         optimizer.zero_grad()
         float(loss.detach())  # the same wait as on the other sides
         marks.append(time.perf_counter())
     config = danlu_config(job)
-    flops = [training_flops(config, read) for read in reads[1:]]
-    tokens = [sum(read.own) + sum(read.source) for read in reads[1:]]
+    steps = of_steps(reads, job.micro_batches)[1:]
+    flops = [training_flops(config, read) for read in steps]
+    tokens = [tokens_of(read) for read in steps]
     how = f"bf16 weights; {'compiled by torch.compile' if job.compiled else 'not compiled'}"
     return Outcome(between(marks), tokens, flops, peak_bytes(job.device), how)
 
 
 def _batches(examples: Sequence[Any], collator: Any, job: Job) -> Iterator[Mapping[str, Any]]:
-    """Of documents, those of like length together, as the Trainer's; steps in random order."""
+    """Micro-batches; of documents, those of like length together, as the Trainer's; in random order."""
     randoms = random.Random(SEED)
-    chosen = randoms.choices(examples, k=job.rows * job.steps)
+    count = job.steps * job.micro_batches
+    chosen = randoms.choices(examples, k=job.rows * count)
     if job.case.kind == "bert":
         chosen.sort(key=lambda example: len(example["input_ids"]))
-    for step in randoms.sample(range(job.steps), job.steps):
-        yield collator(chosen[step * job.rows : (step + 1) * job.rows])
+    for number in randoms.sample(range(count), count):
+        yield collator(chosen[number * job.rows : (number + 1) * job.rows])
 
 
 def read_of_peer(batch: Mapping[str, Any]) -> Read:
@@ -211,6 +222,23 @@ def read_of_peer(batch: Mapping[str, Any]) -> Read:
     if batch["labels"].shape == batch["input_ids"].shape:
         return Read(lengths, scored)
     return Read([batch["labels"].shape[1]] * len(lengths), scored, lengths)
+
+
+def tokens_of(read: Read) -> int:
+    """Padding not counted."""
+    return sum(read.own) + sum(read.source)
+
+
+def of_steps(reads: Sequence[Read], micro_batches: int) -> list[Read]:
+    """What went through the model in each step, of so many micro-batches."""
+    steps = [reads[start : start + micro_batches] for start in range(0, len(reads), micro_batches)]
+    return [
+        Read(
+            [length for read in step for length in read.own], sum(read.scored for read in step),
+            [length for read in step for length in read.source],
+        )
+        for step in steps
+    ]  # fmt: skip
 
 
 def danlu_config(job: Job) -> Any:
@@ -250,7 +278,7 @@ def _decoder(job: Job) -> tuple[Any, Sequence[Any], Any]:
             num_attention_heads=case.heads, num_key_value_heads=case.kv_heads, intermediate_size=case.hidden,
             max_position_embeddings=case.sequence, tie_word_embeddings=True, **ids,
         )  # fmt: skip
-    rows = torch.randint(1, case.vocab_size, (job.rows * job.steps, case.sequence))
+    rows = torch.randint(1, case.vocab_size, (job.rows * job.micro_batches * job.steps, case.sequence))
     model = _drawn(GPT2LMHeadModel if case.kind == "gpt2" else LlamaForCausalLM, config, job)
     return model, [{"input_ids": row, "labels": row} for row in rows], default_data_collator
 
@@ -302,8 +330,8 @@ def peak_bytes(device: str) -> int:
     return torch.cuda.max_memory_allocated() if device == "cuda" else 0
 
 
-def write_tokens(folder: Path, *, vocab_size: int, tokens: int, document: int) -> Path:
-    """A store of random tokens, in documents that are longer than a row: what is counted is what is computed."""
+def write_tokens(folder: Path, *, vocab_size: int, tokens: int) -> Path:
+    """A store of one random text: no side has borders of documents in its rows, and all do the same work."""
     import numpy as np
 
     from danlu.corpus.store import StoreWriter
@@ -311,8 +339,6 @@ def write_tokens(folder: Path, *, vocab_size: int, tokens: int, document: int) -
 
     randoms = np.random.default_rng(SEED)
     writer = StoreWriter(folder, vocab_size=vocab_size, eot=0)
-    for number in range(-(-tokens // document)):
-        text = randoms.integers(1, vocab_size, document).tolist()
-        writer.add(Document(str(number), "random", {}), text)
+    writer.add(Document("0", "random", {}), randoms.integers(1, vocab_size, tokens).tolist())
     writer.close()
     return folder

@@ -87,7 +87,12 @@ def test_a_gpu_is_known_by_its_name(load: Load, name: str, teraflops: float | No
 def test_documents_are_read_off_the_batch(load: Load) -> None:
     sides = load("gpu_sides")
     segments = torch.tensor([[0, 0, 0, 1, 1, -1], [2, 3, 3, 3, 3, 3]])
-    assert sides._lengths(segments) == [3, 2, 1, 5]
+    assert sides._lengths({"tokens": segments, "segments": segments}) == [3, 2, 1, 5]
+    assert sides._lengths({"tokens": segments}) == [6, 6]
+    assert sides._lengths({}) == []
+    reads = [sides.Read([3], 2), sides.Read([4, 1], 5, [7]), sides.Read([2], 1)]
+    assert sides.of_steps(reads[:2], 2) == [sides.Read([3, 4, 1], 7, [7])]
+    assert [sides.tokens_of(read) for read in sides.of_steps(reads, 1)] == [3, 12, 2]
     labels = torch.tensor([[-100, 4, -100], [5, -100, -100]])
     padded = {"input_ids": labels, "labels": labels, "attention_mask": torch.tensor([[1, 1, 1], [1, 1, 0]])}
     assert sides.read_of_peer(padded) == sides.Read([3, 2], 2)
@@ -114,7 +119,7 @@ def sides_of(load: Load, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple
         monkeypatch.setattr(gpu, "fresh", lambda options, side, job: act(side.__name__, job))
         said: list[str] = []
         monkeypatch.setattr(gpu, "say", lambda line="": said.append(line))
-        options = gpu.Options(2, 3, 1, 1024, "cuda", False, ())
+        options = gpu.Options(2, 3, 1, 1024, 2, "cuda", False, ())
         case, failed = dataclasses.replace(gpu.CASES[0], sequence=128), []
         claims = gpu.measure_case(case, Path(), options, flops.Gpu(1e15, "", None), failed)
         return claims, failed, "\n".join(said)

@@ -1,16 +1,16 @@
 """Best-fit packing: pieces of many lengths into as few rows as may be (Ding et al. 2024, arXiv:2404.10830).
 
-The longest piece goes first; each goes where it leaves the least room. A piece is never cut.
+The longest piece goes first; each goes where it leaves the least room, on both sides where there are two. A piece is
+never cut.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from danlu.corpus.rows import Ints, Widths
-
-TRIES = 8
-"""Rows that are looked at where the second side of a piece may not fit, before a new one is begun."""
 
 
 def best_fit(widths: Widths, room: Widths) -> tuple[Ints, Ints]:
@@ -24,58 +24,72 @@ def best_fit(widths: Widths, room: Widths) -> tuple[Ints, Ints]:
     """
     inputs = np.asarray(widths.inputs, dtype=np.int64)
     source = np.broadcast_to(np.asarray(widths.source, dtype=np.int64), inputs.shape)
-    row_of = np.empty(len(inputs), dtype=np.int64)
     rows = _OpenRows(room)
-    for piece in np.argsort(-(inputs + source), kind="stable").tolist():
+    row_of = np.empty(len(inputs), dtype=np.int64)
+    sizes = inputs / max(1, room.inputs) + source / max(1, room.source)
+    for piece in np.argsort(-sizes, kind="stable").tolist():
         row_of[piece] = rows.place(int(inputs[piece]), int(source[piece]))
     order = np.argsort(row_of, kind="stable")
     return order, np.searchsorted(row_of[order], np.arange(rows.count + 1))
 
 
 class _OpenRows:
-    """Rows that are not full, found by how much room they have."""
+    """Rows by how much room they have on both sides, of which the narrower one is looked through."""
 
     def __init__(self, room: Widths) -> None:
-        self.room = room
-        self.source_left: list[int] = []
-        """Of every row."""
-        self._by_room: list[list[int]] = [[] for _ in range(int(room.inputs) + 1)]
-        self._there = 0
-        """A bit for each entry of ``_by_room`` that is not empty: its lowest set bit is found in no time."""
-
-    @property
-    def count(self) -> int:
-        return len(self.source_left)
+        self.count = 0
+        self._turned = room.inputs > room.source
+        self._narrow, self._wide = (int(side) for side in (room[::-1] if self._turned else room))
+        self._there = [0] * (self._narrow + 1)
+        """For each room on the narrow side a bit for every room on the wide one that some row has."""
+        self._rows: dict[tuple[int, int], list[int]] = {}
 
     def place(self, inputs: int, source: int) -> int:
         """The row that a piece goes to."""
-        found = self._take(inputs, source)
+        narrow, wide = (source, inputs) if self._turned else (inputs, source)
+        found = self._tightest(narrow, wide)
         if found is None:
-            found = (self.count, int(self.room.inputs))
-            self.source_left.append(int(self.room.source))
-        row, left = found
-        self.source_left[row] -= source
-        if left > inputs:
-            self._by_room[left - inputs].append(row)
-            self._there |= 1 << (left - inputs)
+            row, found = self.count, (self._narrow, self._wide)
+            self.count += 1
+        else:
+            row = self._take(found)
+        self._put(row, (found[0] - narrow, found[1] - wide))
         return row
 
-    def _take(self, inputs: int, source: int) -> tuple[int, int] | None:
-        """The row with the least room that is enough, no longer open, and that room."""
-        tries, left, rest = 0, inputs, self._there >> inputs
-        while rest:
-            skip = (rest & -rest).bit_length() - 1
-            left += skip
-            rows = self._by_room[left]
-            for place in range(len(rows) - 1, -1, -1):
-                if self.source_left[rows[place]] >= source:
-                    row = rows.pop(place)
-                    if not rows:
-                        self._there &= ~(1 << left)
-                    return row, left
-                tries += 1
-                if tries == TRIES:
-                    return None
-            rest >>= skip + 1
-            left += 1
-        return None
+    def _tightest(self, narrow: int, wide: int) -> tuple[int, int] | None:
+        """The room, of those that are enough, of which least is left, each side as a share of a row."""
+        best, least = None, math.inf
+        for place in range(narrow, self._narrow + 1):
+            left = (place - narrow) / max(1, self._narrow)
+            if left >= least:
+                break
+            if enough := self._there[place] >> wide:
+                spare = (enough & -enough).bit_length() - 1
+                if (here := left + spare / self._wide) < least:
+                    best, least = (place, wide + spare), here
+        return best
+
+    def _take(self, room: tuple[int, int]) -> int:
+        rows = self._rows[room]
+        row = rows.pop()
+        if not rows:
+            self._there[room[0]] &= ~(1 << room[1])
+        return row
+
+    def _put(self, row: int, room: tuple[int, int]) -> None:
+        if room[1 if self._turned else 0]:  # a row that has no room for inputs takes nothing
+            self._rows.setdefault(room, []).append(row)
+            self._there[room[0]] |= 1 << room[1]
+
+
+def alike(widths: Widths, room: Widths) -> Widths:
+    """``room`` with the narrower side of two so wide that pieces as these fill both at once.
+
+    Short documents have more than their share on the side of a decoder that writes what the encoder misses: each has a
+    sentinel and an end of its own. With the room that one long document needs there, the encoder would stay partly
+    empty.
+    """
+    if not 0 < room.inputs < room.source:
+        return room
+    share = float(np.sum(widths.inputs)) / float(np.sum(widths.source))
+    return Widths(min(room.source, max(room.inputs, math.ceil(share * room.source))), room.source)

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from danlu.corpus.batches import EqualGroups, Group, MakeExample, StepBatches
 from danlu.corpus.documents import Cuts, DocumentRows, chunks, heads, tails
-from danlu.corpus.packing import best_fit
+from danlu.corpus.packing import alike, best_fit
 from danlu.corpus.rows import Form, Ints, Rows, Widths
 from danlu.corpus.store import TokenStore
 from danlu.corpus.stream import StreamRows
@@ -82,7 +82,7 @@ class Stream(Choice):
         return StreamRows(store, self._length(form), seed)
 
     def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
-        return _equal(self.rows(store, form, seed=seed), form, example, size)
+        return _equal(self.rows(store, form, seed=seed), form.room, example, size)
 
     def sample(self, store: TokenStore, form: Form, *, tokens: int | None, seed: int) -> Sample:
         return _first(self.rows(store, form, seed=seed), form, tokens)
@@ -140,11 +140,13 @@ class Packed(Documents):
 
     def rows(self, store: TokenStore, form: Form, *, seed: int) -> Rows:
         cuts = self.cuts(store, form)
-        order, borders = best_fit(form.measure(store, cuts.starts, cuts.bodies), form.room)
-        return DocumentRows(store, cuts[order], borders, seed)
+        return _packed(store, cuts, form.measure(store, cuts.starts, cuts.bodies), form.room, seed)
 
     def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
-        return _equal(self.rows(store, form, seed=seed), form, example, size)
+        cuts = self.cuts(store, form)
+        widths = form.measure(store, cuts.starts, cuts.bodies)
+        room = alike(widths, form.room)
+        return _equal(_packed(store, cuts, widths, room, seed), room, example, size)
 
 
 class Padded(Documents):
@@ -155,7 +157,7 @@ class Padded(Documents):
         return DocumentRows(store, cuts, np.arange(len(cuts) + 1), seed)
 
     def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
-        return _equal(self.rows(store, form, seed=seed), form, example, size)
+        return _equal(self.rows(store, form, seed=seed), form.room, example, size)
 
 
 class Bucketed(Documents):
@@ -233,8 +235,13 @@ def _up(width: int, most: int) -> int:
     return min(most, -(-width // WIDTH_STEP) * WIDTH_STEP)
 
 
-def _equal(rows: Rows, form: Form, example: MakeExample, size: Size) -> Reader:
-    groups = EqualGroups(size.batch, size.micro_batch, form.room)
+def _packed(store: TokenStore, cuts: Cuts, widths: Widths, room: Widths, seed: int) -> Rows:
+    order, borders = best_fit(widths, room)
+    return DocumentRows(store, cuts[order], borders, seed)
+
+
+def _equal(rows: Rows, room: Widths, example: MakeExample, size: Size) -> Reader:
+    groups = EqualGroups(size.batch, size.micro_batch, room)
     return Reader(rows, StepBatches(rows, example, groups), rows.per_epoch / size.batch)
 
 

@@ -6,11 +6,13 @@ Axes: B batch, T tokens, S all positions so far, D model width, H query heads, G
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from danlu.nn import config
 from danlu.nn.blocked import LONGEST, BlockedAttention
@@ -23,6 +25,11 @@ from danlu.nn.runs import attend_in_runs
 from danlu.nn.sight import PADDING, Sight
 from danlu.nn.single import single_query
 from danlu.nn.sparse import sparse_attention, touches_few
+
+FASTEST = [
+    SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH,
+]  # fmt: skip
+"""Torch's kernels for attention without a mask, the fastest on an H100 first; by itself it takes the second."""
 
 
 class Context(NamedTuple):
@@ -153,10 +160,12 @@ class Attention(nn.Module):
         if q_BHTE.shape[2] == 1 and not dropout and _compiled_for_cpu(q_BHTE):
             return single_query(q_BHTE, k_BGSE, v_BGSE, sight.mask(self.pattern), self.scale)
         causal = sight.is_causal_only(self.pattern) and q_BHTE.shape[2] > 1
-        return F.scaled_dot_product_attention(
-            q_BHTE, k_BGSE, v_BGSE, attn_mask=None if causal else sight.mask(self.pattern), is_causal=causal,
-            dropout_p=dropout, scale=self.scale, enable_gqa=q_BHTE.shape[1] != k_BGSE.shape[1],
-        )  # fmt: skip
+        mask = None if causal else sight.mask(self.pattern)
+        with _fastest_kernel(q_BHTE) if mask is None else nullcontext():
+            return F.scaled_dot_product_attention(
+                q_BHTE, k_BGSE, v_BGSE, attn_mask=mask, is_causal=causal, dropout_p=dropout, scale=self.scale,
+                enable_gqa=q_BHTE.shape[1] != k_BGSE.shape[1],
+            )  # fmt: skip
 
     def _linformer(self, q_BHTE: Tensor, k_BGTE: Tensor, v_BGTE: Tensor, sight: Sight) -> Tensor:
         """Keys and values mixed over positions into a fixed number of places; padding is left out of the mixture."""
@@ -187,6 +196,16 @@ def _sees_all(pattern: Pattern, length: int, causal: bool) -> bool:
 
 def _compiled_for_cpu(q_BHTE: Tensor) -> bool:
     return torch.compiler.is_compiling() and q_BHTE.device.type == "cpu" and q_BHTE.shape[2] <= LONGEST
+
+
+def _fastest_kernel(q_BHTE: Tensor) -> AbstractContextManager[Any]:
+    """Which kernel attention without a mask takes: cuDNN's in trainings on GPUs, which makes a plan for each shape.
+
+    Elsewhere torch's choice, for texts that grow have a new shape with every token.
+    """
+    if torch.compiler.is_compiling() and q_BHTE.device.type == "cuda" and torch.is_grad_enabled():
+        return sdpa_kernel(FASTEST, set_priority=True)
+    return nullcontext()
 
 
 def _as_many_heads(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
 from torch.nn.attention import flex_attention as of_torch
+from torch.nn.attention import sdpa_kernel
 
-from danlu.nn import flex
+from danlu.nn import attention, flex
 from danlu.nn.families import GPT, Bert, Family, Llama, ModernBert
 from danlu.nn.flex import BLOCK, make_flexes
 from danlu.nn.patterns import FULL, BigBird, Fixed, Pattern, Strided, Window
@@ -314,3 +315,46 @@ def test_the_kernels_come_to_what_a_processor_does(family: Family, kinds: int) -
     pairs = zip(step(on_gpu, "cuda", torch.float32), step(on_processor, "cpu", torch.float64), strict=True)
     for ours, wanted in pairs:
         assert (ours - wanted).norm() < 1e-2 * wanted.norm() + 1e-6
+
+
+def whole_rows(model: Transformer, device: str) -> None:
+    """A step on rows of one text, which need no mask."""
+    tokens = torch.randint(0, 60, (2, 150), generator=torch.Generator().manual_seed(0)).to(device)
+    hidden = model(tokens)
+    weights = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    (hidden * weights.to(hidden)).sum().backward()
+
+
+def test_the_order_of_kernels_is_no_break_in_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On processors it means nothing, so that both come to the same."""
+    monkeypatch.setattr(attention, "LONGEST", 0)  # else processors have a way of their own
+    plain, ordered = (drawn(Llama(layers=2, dim=64, heads=4, kv_heads=2)) for _ in range(2))
+    whole_rows(plain, "cpu")
+    monkeypatch.setattr(attention, "_fastest_kernel", lambda q: sdpa_kernel(attention.FASTEST, set_priority=True))
+    counters.clear()
+    torch._dynamo.reset()
+    for block in ordered.blocks:
+        block.compile(backend="aot_eager", dynamic=False, fullgraph=True)
+    whole_rows(ordered, "cpu")
+    assert counters["stats"]["unique_graphs"] == 1
+    for one, other in zip(ordered.parameters(), plain.parameters(), strict=True):
+        if one.grad is not None:
+            torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "family", [Llama(layers=2, dim=256, heads=4, kv_heads=2), Bert(layers=2, dim=256, heads=4)], ids=str
+)
+def test_rows_of_one_text_go_by_cudnn(family: Family) -> None:
+    on_gpu, on_processor = drawn(family), drawn(family).double()
+    on_gpu.cuda().bfloat16()
+    assert compile_blocks(on_gpu, "on", steps=None).on
+    whole_rows(on_gpu, "cuda")
+    whole_rows(on_processor, "cpu")
+    for ours, wanted in zip(on_gpu.parameters(), on_processor.parameters(), strict=True):
+        if ours.grad is not None and wanted.grad is not None:
+            assert (ours.grad.cpu().double() - wanted.grad).norm() < 5e-2 * wanted.grad.norm() + 1e-3
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
+        whole_rows(on_gpu, "cuda")
+    assert any("cudnn" in event.key for event in seen.key_averages())
