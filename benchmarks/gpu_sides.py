@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal
 
@@ -165,7 +166,9 @@ def trainer(job: Job) -> Outcome:
     }  # fmt: skip
     if job.case.kind == "bert":
         settings["train_sampling_strategy"] = "group_by_length"
-    peer = Peer(model, examples, collator, count, job.rows, settings)
+    needed = job.rows * job.micro_batches * job.steps  # at the end of an epoch it would do a step of fewer micro-batches
+    repeated = [example for example, _ in zip(cycle(examples), range(needed), strict=False)]
+    peer = Peer(model, repeated, collator, count, job.rows, settings)
     done = hugging_face(peer, Work(job.folder, job.steps), seed=SEED)
     config = danlu_config(job)
     steps = of_steps(reads, job.micro_batches)[1:]

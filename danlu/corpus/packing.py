@@ -42,6 +42,8 @@ class _OpenRows:
         self._narrow, self._wide = (int(side) for side in (room[::-1] if self._turned else room))
         self._there = [0] * (self._narrow + 1)
         """For each room on the narrow side a bit for every room on the wide one that some row has."""
+        self._somewhere = 0
+        """A bit for every room on the narrow side that some row has."""
         self._rows: dict[tuple[int, int], list[int]] = {}
 
     def place(self, inputs: int, source: int) -> int:
@@ -59,12 +61,15 @@ class _OpenRows:
     def _tightest(self, narrow: int, wide: int) -> tuple[int, int] | None:
         """The room, of those that are enough, of which least is left, each side as a share of a row."""
         best, least = None, math.inf
-        for place in range(narrow, self._narrow + 1):
+        rest = self._somewhere >> narrow << narrow
+        while rest:
+            place = _lowest(rest)
+            rest &= rest - 1
             left = (place - narrow) / max(1, self._narrow)
             if left >= least:
                 break
             if enough := self._there[place] >> wide:
-                spare = (enough & -enough).bit_length() - 1
+                spare = _lowest(enough)
                 if (here := left + spare / self._wide) < least:
                     best, least = (place, wide + spare), here
         return best
@@ -74,12 +79,20 @@ class _OpenRows:
         row = rows.pop()
         if not rows:
             self._there[room[0]] &= ~(1 << room[1])
+            if not self._there[room[0]]:
+                self._somewhere &= ~(1 << room[0])
         return row
 
     def _put(self, row: int, room: tuple[int, int]) -> None:
         if room[1 if self._turned else 0]:  # a row that has no room for inputs takes nothing
             self._rows.setdefault(room, []).append(row)
             self._there[room[0]] |= 1 << room[1]
+            self._somewhere |= 1 << room[0]
+
+
+def _lowest(bits: int) -> int:
+    """The number of the lowest bit that is set."""
+    return (bits & -bits).bit_length() - 1
 
 
 def alike(widths: Widths, room: Widths) -> Widths:

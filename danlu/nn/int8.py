@@ -1,9 +1,11 @@
 """Linear layers whose three products are of 8-bit integers, which processors with VNNI and most GPUs multiply twice as
 fast as bfloat16 (Wortsman et al. 2023, arXiv:2304.13013; Xi et al. 2024, arXiv:2403.12422).
 
-Each factor has a scale for every line that the product does not sum over: tokens and outputs forward, tokens and
-inputs for the gradient of the input, outputs and inputs for that of the weight. So an outlier costs precision in its
-own line only. Sums are exact in 32-bit integers; weights and what comes out are bfloat16, masters float32 as ever.
+Inputs and weights are rounded by rows, each with a scale of its own, and serve two products each. Where the backward
+pass sums over those rows, their scales go into the other factor before that is rounded: by tokens for the gradient of
+the input, as a whole for that of the weight. So an outlier costs precision in its own row only, but for that last one,
+where a token of very large gradients costs all tokens of the micro-batch some. Sums are exact in 32-bit integers; what
+comes out has the number type that went in, and masters are float32 as ever.
 
 Axes: N tokens, I inputs, O outputs.
 """
@@ -49,7 +51,7 @@ class Int8Product(torch.autograd.Function):
         g8_NO, g_scale_N1 = rounded(grad_NO.float() * w_scale_O1.t())
         grad_x_NI = (torch._int_mm(g8_NO, w8_OI).float() * g_scale_N1).to(grad_NO.dtype)
         scaled_NO = grad_NO.float() * x_scale_N1
-        scale = scaled_NO.abs().amax(1).amax().clamp_min(LEAST) / MOST
+        scale = scaled_NO.abs().amax(1).amax().clamp_min(LEAST) / MOST  # by rows first, which another loop does anyway
         g8_NO = (scaled_NO / scale).round().to(torch.int8)
         grad_w_OI = (torch._int_mm(g8_NO.t(), x8_NI).float() * scale).to(grad_NO.dtype)
         return grad_x_NI, grad_w_OI

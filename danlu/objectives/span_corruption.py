@@ -24,7 +24,8 @@ class SpanCorruption(Objective):
 
     ``Thank you <0> me to your party <1> week`` is read, ``<0> for inviting <1> last`` is written; both end with
     end-of-text. A row has ``sequence`` places for the encoder, and as many for the decoder as a document takes that
-    fills them: 114 for 512, and 568 tokens of text, as T5's code has it.
+    fills them: 114 for 512, and 568 tokens of text, as T5's code has it. Packed rows of shorter documents have some
+    more (:func:`danlu.corpus.packing.alike`).
     """
 
     sides: ClassVar[Sides] = "both"

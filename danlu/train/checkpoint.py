@@ -119,28 +119,48 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=checkpoint_step)
 
 
-def load_newest(folder: Path, say: Callable[[str], None]) -> TrainingState | None:
+def load_newest(
+    folder: Path, say: Callable[[str], None], *, in_vain: Callable[[Path], bool] = lambda path: False
+) -> TrainingState | None:
     """The newest checkpoint that is undamaged; ``say`` gets a line for each one that is not.
 
-    Damaged ones are removed once a whole one is found.
+    Those behind it are removed once it is loaded.
+
+    Args:
+        in_vain: of which whole ones an earlier one is better, where there is such a one.
 
     Raises:
         CheckpointError: there are checkpoints and all are damaged.
     """
     found = checkpoints(folder)
+    chosen, second = None, None
     for place, path in reversed(list(enumerate(found))):
         damage = find_damage(path)
-        if damage is None:
-            state = _load(path)
-            with writing(folder):
-                for damaged in found[place + 1 :]:
-                    _remove(damaged)
-            return state
-        then = f"going on from {found[place - 1].name}" if place else "and there is no earlier one"
-        say(f"checkpoint {path} is damaged ({damage}); {then}")
+        if damage is not None:
+            then = f"going on from {found[place - 1].name}" if place else "and there is no earlier one"
+            say(f"checkpoint {path} is damaged ({damage}); {then}")
+        elif not in_vain(path):
+            chosen = place
+            break
+        elif second is None:
+            second = place
+    if chosen is None:
+        chosen = second
+    if chosen is not None:
+        state = _load(found[chosen])
+        with writing(folder):
+            for path in found[chosen + 1 :]:
+                _remove(path)
+        return state
     if found:
         raise CheckpointError(f"every checkpoint in {folder} is damaged; delete that folder to train from the start")
     return None
+
+
+def setbacks_before(path: Path) -> int:
+    """How often a training had gone back when this checkpoint, which is whole, was saved."""
+    history = json.loads((path / "training" / "state.json").read_text(encoding="utf-8"))["history"]
+    return int(history.get("setbacks", 0))
 
 
 def find_damage(path: Path) -> str | None:
@@ -188,16 +208,6 @@ def _kind(group: Mapping[str, Any]) -> tuple[Any, ...]:
     means = "centered" in group and (group["centered"], group["momentum"] > 0)
     # Those of pytorch_optimizer count their steps in a group from the first one on.
     return set(group) - {"lr", "step"}, group.get("rule"), len(group["params"]), means
-
-
-def remove_checkpoint(folder: Path, step: int) -> None:
-    """Delete the checkpoint of ``step``.
-
-    Raises:
-        OutputError: the disk refuses.
-    """
-    with writing(folder):
-        _remove(folder / f"step-{step:08d}")
 
 
 def as_model(weights: dict[str, Tensor], config: TransformerConfig) -> Transformer:

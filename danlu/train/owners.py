@@ -125,15 +125,14 @@ class OwnedMasters:
         if not any(parts):
             return
         here = self.place.data
-        others = [gradient for data, part in enumerate(parts) if data != here for gradient in part.values()]
-        flat = torch.cat([gradient.flatten() for gradient in (*others, *parts[here].values())])
-        sent, own = flat.tensor_split([sum(gradient.numel() for gradient in others)])
+        others = [part for data, part in enumerate(parts) if data != here]
+        sent, own = _in_one(others), _in_one([parts[here]])  # apart: what is sent is not kept through the update
         if self.place.data_size > 1:
             assert self.layout.mesh is not None
             sizes = [sum(gradient.numel() for gradient in part.values()) for part in parts]
             sizes[here] = 0
             theirs = [0 if data == here else own.numel() for data in range(self.place.data_size)]
-            received = flat.new_empty(sum(theirs))
+            received = own.new_empty(sum(theirs))
             dist.all_to_all_single(received, sent, theirs, sizes, self.layout.mesh.get_group("data"))
             for other in torch.split(received, theirs):
                 if other.numel():
@@ -281,6 +280,12 @@ class OwnedMasters:
             numbers += more
         if message:
             yield message
+
+
+def _in_one(parts: Iterable[Mapping[str, Tensor]]) -> Tensor:
+    """All their numbers behind each other."""
+    numbers = [gradient.flatten() for part in parts for gradient in part.values()]
+    return torch.cat(numbers) if numbers else torch.empty(0)
 
 
 def _weightless(weight: Tensor) -> nn.Parameter:

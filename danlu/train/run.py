@@ -17,7 +17,7 @@ from danlu.train.checkpoint import (
     checkpoints,
     find_damage,
     load_newest,
-    remove_checkpoint,
+    setbacks_before,
 )
 from danlu.train.dropout import seed_step
 from danlu.train.guard import DivergedError, given_up
@@ -111,12 +111,13 @@ class Run:
         while not self.length.settled:
             mark = self.length.mark
             self._fit(start, mark, hooks)
+            reached = max(start, mark)  # a plan that the disk refused may know less than the checkpoint
             # Metrics may be lost with a crash: then only the steps of this process have a time.
-            timed = mark if timed_before or not begun else mark - begun
+            timed = reached if timed_before or not begun else reached - begun
             pace = self._ranks.from_first(monitor.seconds / timed if timed else None)
             self._keep_length(self.length.correct(self.settings.budget, pace=pace, at_most=self._steps_at_most()))
             say(f"step {mark:,}: with the pace so far there will be {self.length.steps:,} steps")
-            start = max(start, mark)  # a plan that the disk refused may know less than the checkpoint
+            start = reached
             monitor.bar.total = self.length.steps
             monitor.heldout_steps = self.length.heldout_steps(self.settings.evaluations)
         self._fit(start, self.length.steps, hooks)
@@ -165,20 +166,16 @@ class Run:
         """What rank 0 finds on the disk; others have it without its tensors."""
         ranks, state = self._ranks, None
         if ranks.first:
-            state = load_newest(folder, say)
-            while state is not None and self._in_vain(state):
-                remove_checkpoint(folder, state.step)
-                state = load_newest(folder, say)
+            state = load_newest(folder, say, in_vain=self._in_vain)
             if state is not None:
                 check_fits(state, self.training.masters.named, self.training.optimizer, folder)
         told = ranks.from_first(state if state is None or ranks.size == 1 else state.without_tensors())
         return state if ranks.first else told
 
-    def _in_vain(self, state: TrainingState) -> bool:
-        """Whether the training has gone back further than this since it was saved."""
+    def _in_vain(self, path: Path) -> bool:
+        """Whether the training has gone back further than this checkpoint since it was saved."""
         back_to = self.length.back_to
-        known = state.history.get("setbacks", 0)
-        return back_to is not None and state.step > back_to and known < self.length.setbacks
+        return back_to is not None and checkpoint_step(path) > back_to and setbacks_before(path) < self.length.setbacks
 
     def _set_back(self, diverged: DivergedError, *, newest: int) -> None:
         """Have the next attempt go on with a lower learning rate, from the ``newest`` checkpoint.
@@ -191,16 +188,21 @@ class Run:
         history, known = self.training.history, self.settings.anomalies
         if history.setbacks >= known.rewinds:
             raise given_up(diverged, rewinds=history.setbacks) from diverged
-        back_to = newest
-        if newest == self._start and self._known_setbacks < history.setbacks:
-            found = checkpoints(self.out / "checkpoints")
-            whole = (checkpoint_step(path) for path in found if find_damage(path) is None)
-            back_to = max((step for step in whole if step < newest), default=newest)
-        back_to, newest = self._ranks.from_first((back_to, newest))
+        with self._ranks.alone("looks for a checkpoint"):
+            found = (newest, self._back_to(newest)) if self._ranks.first else (0, 0)
+            newest, back_to = self._ranks.from_first(found)
         history.setbacks += 1
         self._keep_length(replace(self.length, setbacks=history.setbacks, back_to=back_to))
         further = "further " if back_to < newest else ""
         say(f"{diverged}; going {further}back, with {known.lr_factor**history.setbacks:g} of the learning rate")
+
+    def _back_to(self, newest: int) -> int:
+        """The step to go back to; only rank 0 knows which checkpoints are on the disk."""
+        if newest != self._start or self._known_setbacks >= self.training.history.setbacks:
+            return newest
+        found = checkpoints(self.out / "checkpoints")
+        whole = (checkpoint_step(path) for path in found if find_damage(path) is None)
+        return max((step for step in whole if step < newest), default=newest)
 
     def _monitor(self, start: int, bar: Progress) -> Monitor:
         lines = (read_metrics(self.out) if self._ranks.first else []) or [{"step": 0}]

@@ -180,7 +180,7 @@ def set_up(
     if settings.precision == "fp8":
         multiply_in_float8(model)
     elif settings.precision == "int8":
-        multiply_in_int8(model)
+        precision = f"{precision} ({multiply_in_int8(model)} layers)"
     lesson = settings.objective.prepare(config, dtype=dtype, seed=seed)
     own_weights: dict[str, Tensor] = {}
     if lesson.modules is not None:
