@@ -19,6 +19,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from danlu.errors import CheckpointError, OutputError
+from danlu.nn import speed
 from danlu.nn.families import GPT, Llama
 from danlu.objectives.clm import CausalLM
 from danlu.optim.adamw import AdamW
@@ -68,14 +69,17 @@ def saved(make_training: MakeTraining, tmp_path: Path) -> tuple[Path, dict[int, 
     return tmp_path / "checkpoints", states, training
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.filterwarnings("ignore:.*Function.*should not be instantiated:DeprecationWarning")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 @pytest.mark.parametrize("optimizer", [AdamW(), Muon()], ids=["adamw", "muon"])
 @pytest.mark.parametrize(
     "family", [GPT(layers=2, dim=32, heads=2), Llama(layers=1, dim=32, heads=2, tied=True)], ids=["gpt", "tied llama"]
 )
 def test_training_goes_on_as_if_it_had_never_stopped(
-    precision: str, optimizer: Any, family: Any, make_training: MakeTraining, tmp_path: Path
-) -> None:
+    precision: str, optimizer: Any, family: Any, make_training: MakeTraining, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(speed, "fast_int8", lambda: "avx512_vnni")
     settings = {"precision": precision, "optimizer": optimizer, "model": family, "batch": 4}
     straight, resumed = make_training(**settings), make_training(**settings, seed=99)
     train(straight, start=0, steps=3)
@@ -139,6 +143,26 @@ def test_a_thousand_random_damages_are_found_and_named_and_the_one_before_is_use
     number = 0
     undamaged = load_newest(folder, pytest.fail)
     assert undamaged is not None and undamaged.step == 20
+
+
+def test_one_in_vain_is_passed_over_and_then_removed(saved: tuple[Path, dict[int, TrainingState], Training]) -> None:
+    folder, states, _ = saved
+    loaded = load_newest(folder, pytest.fail, in_vain=lambda path: path.name == "step-00000020")
+    assert loaded is not None and same(loaded.weights, states[10].weights)
+    assert [path.name for path in folder.iterdir()] == ["step-00000010"]
+
+
+@pytest.mark.parametrize("damaged", [True, False], ids=["the other is damaged", "so is the other"])
+def test_one_in_vain_is_better_than_none(damaged: bool, saved: tuple[Path, dict[int, TrainingState], Training]) -> None:
+    """It once was deleted before it was known whether another one is whole."""
+    folder, states, _ = saved
+    if damaged:
+        (folder / "step-00000010" / "model.safetensors").write_bytes(b"")
+    lines: list[str] = []
+    loaded = load_newest(folder, lines.append, in_vain=lambda path: True)
+    assert loaded is not None and same(loaded.weights, states[20].weights)
+    assert len(lines) == damaged
+    assert (folder / "step-00000020").exists()
 
 
 def test_two_damaged_at_once_are_both_named(saved: tuple[Path, dict[int, TrainingState], Training]) -> None:

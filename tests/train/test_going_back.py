@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from outcome import result
@@ -19,7 +21,8 @@ from danlu.optim.schedules import Constant
 from danlu.runs import Job
 from danlu.train import run, saving
 from danlu.train.checkpoint import checkpoints, save_checkpoint
-from danlu.train.guard import DivergedError
+from danlu.train.guard import Anomalies, DivergedError
+from danlu.train.length import Length
 from danlu.train.loop import StepInfo
 from danlu.train.run import Run
 from danlu.train.setup import Training
@@ -122,3 +125,24 @@ def test_a_plan_that_the_disk_refuses_does_not_end_the_training(
     assert [line["lr"] for line in lines] == [1.0] * 5 + [0.5] * 9
     told = capsys.readouterr().out
     assert re.search(r"could not keep the number of steps \(cannot write to [^\n]*no space left on the disk\);", told)
+
+
+def test_only_the_first_rank_looks_at_the_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others do not know what is on the disk; each once hashed it all while rank 0 waited, and passed for hung."""
+    alone: list[str] = []
+
+    @contextmanager
+    def looks(what: str) -> Iterator[None]:
+        alone.append(what)
+        yield
+
+    monkeypatch.setattr(run, "find_damage", pytest.fail)
+    monkeypatch.setattr(Run, "_keep_length", lambda self, length: setattr(self, "length", length))
+    second = cast(Any, object.__new__(Run))
+    second.settings = SimpleNamespace(anomalies=Anomalies())
+    second.length, second._start, second._known_setbacks = Length(100, settled=True), 0, 0
+    ranks = SimpleNamespace(first=False, alone=looks, from_first=lambda mine: (20, 10))
+    second.training = SimpleNamespace(masters=SimpleNamespace(ranks=ranks), history=SimpleNamespace(setbacks=1))
+    second._set_back(DivergedError("spikes"), newest=0)
+    assert second.length.back_to == 10 and second.training.history.setbacks == 2
+    assert alone == ["looks for a checkpoint"]

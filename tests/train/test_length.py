@@ -18,6 +18,7 @@ from danlu.train import probe as probe_module
 from danlu.train.budget import Budget
 from danlu.train.length import Length, first_guess, read_length, what_differs, write_length
 from danlu.train.pretrain import Pretrain
+from danlu.train.run import Run
 
 HUNDRED_SECONDS = Budget(minutes=100 / 60)
 
@@ -127,6 +128,26 @@ def test_other_minutes_are_refused_once_the_number_of_steps_is_settled(
     ):
         train("pretrain.budget={minutes: 2}")
     assert read_length(out / "plan.json") == settled
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(55.0, 1000), (0.0, 1000)], ids=["known", "lost with the metrics"])
+def test_the_pace_is_that_of_the_steps_that_were_done(
+    seconds: float, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan that the disk refused stands at mark 300 where the checkpoint stands at 550: 0.1 s a step, not 0.18."""
+    going_on = cast(Any, object.__new__(Run))
+    going_on.length = first_guess(1000, spent=0.0, minutes=100 / 60)
+    going_on.settings = SimpleNamespace(budget=HUNDRED_SECONDS, evaluations=0)
+    going_on.training = SimpleNamespace(masters=SimpleNamespace(ranks=ALONE))
+    fitted: list[tuple[int, int]] = []
+    monkeypatch.setattr(Run, "_fit", lambda self, start, end, hooks: fitted.append((start, end)))
+    monkeypatch.setattr(Run, "_keep_length", lambda self, length: setattr(self, "length", length))
+    monkeypatch.setattr(Run, "_steps_at_most", lambda self: None)
+    monitor = SimpleNamespace(seconds=seconds, bar=SimpleNamespace(total=0), heldout_steps=frozenset())
+    first = going_on.length.mark
+    going_on._to_the_end(550, monitor, [])
+    assert first == 300 and fitted[0] == (550, 300)
+    assert going_on.length.schedule_steps(560) == steps
 
 
 def test_other_minutes_are_taken_while_it_is_not(make_job: Callable[..., Job]) -> None:
