@@ -166,7 +166,7 @@ def trainer(job: Job) -> Outcome:
     }  # fmt: skip
     if job.case.kind == "bert":
         settings["train_sampling_strategy"] = "group_by_length"
-    needed = job.rows * job.micro_batches * job.steps  # at the end of an epoch it would do a step of fewer micro-batches
+    needed = job.rows * job.micro_batches * job.steps  # where an epoch ended, a step would have fewer micro-batches
     repeated = [example for example, _ in zip(cycle(examples), range(needed), strict=False)]
     peer = Peer(model, repeated, collator, count, job.rows, settings)
     done = hugging_face(peer, Work(job.folder, job.steps), seed=SEED)

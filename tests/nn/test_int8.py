@@ -89,15 +89,12 @@ def test_an_outlier_of_the_gradient_costs_all_tokens_some_in_the_weights_only() 
     plain, narrow = layers(64, 64)
     x, grad = torch.randn(10, 64), torch.randn(10, 64)
     others = [0, 1, 2, 3, 4, 5, 6, 8, 9]
-    for size, most in ((10.0, 0.06), (1000.0, 1.1)):
-        grad[7] = torch.randn(64) * size
-        ours, wanted = run(narrow, x, grad), run(plain, x, grad)
-        assert off(ours[1][others], wanted[1][others]) < 0.02  # each row of the input's gradient by itself
-        assert off(ours[2], wanted[2]) < 0.02  # as a whole it is near, for the outlier is most of it
-        outlier = grad[7].double()[:, None] * x[7].double()
-        rest = off(ours[2] - outlier, wanted[2] - outlier)
-        assert rest < most
-        narrow.weight.grad = plain.weight.grad = None
+    grad[7] *= 1000
+    ours, wanted = run(narrow, x, grad), run(plain, x, grad)
+    assert off(ours[1][others], wanted[1][others]) < 0.02  # each row of the input's gradient by itself
+    assert off(ours[2], wanted[2]) < 0.02  # as a whole it is near, for the outlier is most of it
+    outlier = grad[7].double()[:, None] * x[7].double()
+    assert off(ours[2] - outlier, wanted[2] - outlier) > 0.5
 
 
 @given(st.floats(1e-20, 1e20), st.integers(1, 50))
