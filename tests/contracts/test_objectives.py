@@ -258,7 +258,8 @@ def test_packed_examples_cost_what_they_cost_alone(name: str, make_objective: Ca
     reader = read(objective, packed=True)
     row = next(row for row in (reader.rows[number] for number in range(50)) if len(row) > 2)
     own = objective.tasks[row[0].task].objective if row[0].task else objective  # type: ignore[attr-defined]
-    made, widths = [example(objective, piece, n) for n, piece in enumerate(row)], own.room(SEQUENCE)
+    made = [example(objective, piece, n) for n, piece in enumerate(row)]
+    widths = own.room(SEQUENCE) if row[0].task else reader.batches.groups(0)[0].widths
 
     def losses(examples: list[Example]) -> dict[str, Tensor]:
         with torch.no_grad():
