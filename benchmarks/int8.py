@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from bilingual import pack_corpora
 from process import in_fresh_process
 from report import Comparison, NotMeasuredError, compare, run_benchmark, say, say_machine, table
+from turns import between
 
 from danlu.machine import FAST_INT8, fast_int8
 
@@ -112,8 +113,7 @@ def train(job: Training) -> Result:
     model = Transformer(training.model.config)
     model.load_state_dict(training.masters.state())
     losses = document_losses(model.eval(), TokenStore.open(job.store / "heldout"), batch_tokens=8192)
-    times = [after - before for before, after in zip(marks[WARMUP_STEPS:], marks[WARMUP_STEPS + 1 :], strict=False)]
-    return Result(float(losses.nats.sum() / losses.tokens.sum()), 1e3 * median(times))
+    return Result(float(losses.nats.sum() / losses.tokens.sum()), 1e3 * median(between(marks[WARMUP_STEPS:])))
 
 
 def settings_of(job: Training) -> Pretrain:

@@ -1,5 +1,5 @@
-"""Linear layers whose three products are of 8-bit integers, which processors with VNNI and most GPUs multiply twice as
-fast as bfloat16 (Wortsman et al. 2023, arXiv:2304.13013; Xi et al. 2024, arXiv:2403.12422).
+"""Linear layers whose three products are of 8-bit integers, which processors with VNNI multiply twice as fast as
+bfloat16 (Wortsman et al. 2023, arXiv:2304.13013; Xi et al. 2024, arXiv:2403.12422).
 
 Inputs and weights are rounded by rows, each with a scale of its own, and serve two products each. Where the backward
 pass sums over those rows, their scales go into the other factor before that is rounded: by tokens for the gradient of
