@@ -44,8 +44,14 @@ class Part:
 
     def rows(self, store: TokenStore, form: Form, *, seed: int) -> Rows:
         """In an order of the task's own, though others read the same text."""
-        own = np.random.SeedSequence([seed, zlib.crc32(self.task.encode())]).generate_state(1)[0]
-        return self.reading.rows(store, self.form(form), seed=int(own))
+        return self.reading.rows(store, self.form(form), seed=self._own(seed))
+
+    def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
+        """The rows of a training, in the same order of the task's own."""
+        return self.reading.read(store, self.form(form), example, size=size, seed=self._own(seed))
+
+    def _own(self, seed: int) -> int:
+        return int(np.random.SeedSequence([seed, zlib.crc32(self.task.encode())]).generate_state(1)[0])
 
 
 @dataclass(frozen=True)
@@ -63,21 +69,36 @@ class Mixture:
         Raises:
             InputError: no document of the store is for one of the tasks.
         """
-        rows: list[TaskRows] = []
-        for part in self.parts:
-            own = part.store(store)
-            if own is None:
-                raise InputError(_nothing_for(part, store, "to train on"))
-            rows.append(TaskRows(part.task, part.rows(own, form, seed=seed)))
-        sizes = np.array([each.rows.per_epoch for each in rows], dtype=np.float64) ** (1 / self.temperature)
-        shares = sizes if self.parts[0].share is None else np.array([part.share for part in self.parts])
-        return MixedRows(store, seed, tuple(rows), shares / shares.sum())
+        return self._mixed(store, [part.rows(own, form, seed=seed) for part, own in self._stores(store)], seed)
 
     def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
-        """Steps of ``size.batch`` rows; those of one task go through the model together."""
-        rows = self.rows(store, form, seed=seed)
-        groups = MixedGroups(rows, size, tuple(part.form(form).room for part in self.parts))
-        return Reader(rows, StepBatches(rows, example, groups), rows.per_epoch / size.batch)
+        """Steps of ``size.batch`` rows; those of one task go through the model together.
+
+        Raises:
+            InputError: no document of the store is for one of the tasks.
+        """
+        each = [part.read(own, form, example, size=size, seed=seed) for part, own in self._stores(store)]
+        rows = self._mixed(store, [reader.rows for reader in each], seed)
+        rooms = [reader.room for reader in each]
+        batches = StepBatches(rows, example, MixedGroups(rows, size, rooms))
+        widest = Widths(max(room.inputs for room in rooms), max(room.source for room in rooms))
+        return Reader(rows, batches, rows.per_epoch / size.batch, widest)
+
+    def _stores(self, whole: TokenStore) -> list[tuple[Part, TokenStore]]:
+        """What each task has of the ``whole``."""
+        found: list[tuple[Part, TokenStore]] = []
+        for part in self.parts:
+            own = part.store(whole)
+            if own is None:
+                raise InputError(_nothing_for(part, whole, "to train on"))
+            found.append((part, own))
+        return found
+
+    def _mixed(self, store: TokenStore, rows: Sequence[Rows], seed: int) -> MixedRows:
+        tasks = tuple(TaskRows(part.task, own) for part, own in zip(self.parts, rows, strict=True))
+        sizes = np.array([own.per_epoch for own in rows], dtype=np.float64) ** (1 / self.temperature)
+        shares = sizes if self.parts[0].share is None else np.array([part.share for part in self.parts])
+        return MixedRows(store, seed, tasks, shares / shares.sum())
 
     def sample(self, store: TokenStore, form: Form, *, tokens: int | None, seed: int) -> Sample:
         """About so many tokens of each task, or all; a task for which there is nothing is told and left out.

@@ -48,6 +48,8 @@ class Reader:
     rows: Rows
     batches: StepBatches
     steps_per_epoch: float
+    room: Widths
+    """What rows are padded to at most; it may be wider than the form's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,7 @@ class Bucketed(Documents):
         cuts = self.cuts(store, form)
         rows = DocumentRows(store, cuts, np.arange(len(cuts) + 1), seed, shuffled=False)
         steps = _Buckets(form.measure(store, cuts.starts, cuts.bodies), form.room, size, seed)
-        return Reader(rows, StepBatches(rows, example, steps), float(steps.per_epoch))
+        return Reader(rows, StepBatches(rows, example, steps), float(steps.per_epoch), form.room)
 
 
 @dataclass
@@ -242,7 +244,7 @@ def _packed(store: TokenStore, cuts: Cuts, widths: Widths, room: Widths, seed: i
 
 def _equal(rows: Rows, room: Widths, example: MakeExample, size: Size) -> Reader:
     groups = EqualGroups(size.batch, size.micro_batch, room)
-    return Reader(rows, StepBatches(rows, example, groups), rows.per_epoch / size.batch)
+    return Reader(rows, StepBatches(rows, example, groups), rows.per_epoch / size.batch, room)
 
 
 def _first(rows: Rows, form: Form, tokens: int | None) -> Sample:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from danlu.corpus.batches import Batch, Example, make_batch
 from danlu.corpus.mixture import BLOCK, BLOCKS_AT_ONCE, Mixture, Part
 from danlu.corpus.parts import Selection
-from danlu.corpus.reading import Padded, Reader, Size
+from danlu.corpus.reading import Packed, Padded, Reader, Size
 from danlu.corpus.rows import Form, Ints, Piece, Widths
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError
@@ -155,6 +155,34 @@ def test_a_step_is_the_same_whatever_the_micro_batch(micro_batch: int, step: int
         assert batch.inputs["tokens"].shape[1] == (6 if batch.task == "zh" else 3)
         counts.update(batch.counts)
     assert counts == {f"{batch.task}.words": 3 * len(batch.inputs["tokens"]) for batch in whole}
+
+
+class Written(Short):
+    """Half of a document is written, behind a sentinel and before an end: short ones are written at more length."""
+
+    room = Widths(14, 24)
+    longest = 23
+
+    def widths(self, body: Ints) -> Widths:
+        return Widths(body // 2 + 2, body + 1)
+
+
+def test_packed_rows_of_a_task_have_the_wider_decoder_that_they_have_alone() -> None:
+    """Two tokens take three places on either side: 14 of the decoder leave the encoder partly empty, 24 fill it."""
+    store, size, form = make_store(en=160, zh=40), Size(12, 12), Written()
+    parts = tuple(Part(task, Selection(language=(task,)), Packed(), lambda _: form) for task in ("en", "zh"))
+    found = Mixture(parts).read(store, form, two_sided, size=size, seed=3)
+    alone = Packed().read(store, form, two_sided, size=size, seed=3)
+    assert found.room == alone.room == Widths(24, 24)
+    assert found.rows.per_epoch == alone.rows.per_epoch == 200 * 3 / 24
+    for batch in found.batches(0):
+        sides = {side["tokens"].shape[1] for side in (batch.inputs, batch.source)}
+        assert sides == {24} and (batch.source["segments"] >= 0).all()
+
+
+def two_sided(piece: Piece, *, noise: np.random.Generator) -> Example:
+    tokens = piece.tokens[:3]
+    return Example({"tokens": tokens}, {"words": tokens}, {"tokens": tokens})
 
 
 def test_halves_keep_their_task_and_its_counts() -> None:
