@@ -106,6 +106,13 @@ def launch_on_another_processor(folder: str, *overrides: str) -> int:
     return launch(folder, *overrides)
 
 
+def launch_in_int8(folder: str, *overrides: str) -> int:
+    """Products of blocks in int8 and all else in bfloat16, whatever this processor is."""
+    speed.fast_int8 = lambda: "avx512_vnni"  # type: ignore[assignment]
+    speed.fast_bfloat16 = lambda: "avx512_bf16"  # type: ignore[assignment]
+    return launch(folder, "pretrain.precision=int8", *overrides)
+
+
 def launch_without_compiler(folder: str, *overrides: str) -> int:
     """Rank 1 has none; what rank 0 compiles would take long here, and changes nothing in who talks when."""
     setup.compile_blocks = lambda *_, **__: Compilation(os.environ["RANK"] == "0", "as the test says")  # type: ignore

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from danlu.errors import RecipeError
-from danlu.nn import speed
+from danlu.nn import int8, speed
 from danlu.nn.int8 import Int8Linear
 from danlu.nn.speed import choose_device, choose_training_dtype
 from danlu.objectives.clm import CausalLM
@@ -150,6 +151,28 @@ def test_products_of_int8_learn_what_float32_learns(
     assert found != wanted
     assert wanted[-1] < 0.9 * wanted[0]
     assert all(weight.dtype == torch.float32 for weight in whole.masters.state().values())
+
+
+@pytest.mark.filterwarnings("ignore:.*Function.*should not be instantiated:DeprecationWarning")
+def test_int8_recomputed_is_the_same(make_training: MakeTraining, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each product rounds its two factors, once more where they are made again, and its gradient once."""
+    monkeypatch.setattr(speed, "fast_int8", lambda: "avx512_vnni")
+    roundings, real = Counter[bool](), int8.rounded
+    found: dict[bool, tuple[list[float], dict[str, torch.Tensor]]] = {}
+    for again in (False, True):
+
+        def counted(x: torch.Tensor, again: bool = again) -> tuple[torch.Tensor, torch.Tensor]:
+            roundings[again] += 1
+            return real(x)
+
+        monkeypatch.setattr(int8, "rounded", counted)
+        training = make_training(precision="int8", compile="off", hardware=Hardware(recompute=again))
+        losses = [info.loss for info in steps(training, 10)]
+        found[again] = losses, {name: weight.clone() for name, weight in training.masters.state().items()}
+    assert found[True][0] == found[False][0]
+    for name, weight in found[False][1].items():
+        assert torch.equal(found[True][1][name], weight), name
+    assert roundings[True] / roundings[False] == 5 / 3
 
 
 @pytest.mark.gpu

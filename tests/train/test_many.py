@@ -22,6 +22,7 @@ from launching import (
     launch,
     launch_counting,
     launch_hanging,
+    launch_in_int8,
     launch_on_another_processor,
     launch_short,
     launch_until,
@@ -183,6 +184,31 @@ def test_other_objectives_train_as_by_one(
     assert exit_codes(launch, 1, str(one), *settings) == [0], (one / "err-0").read_text()
     assert exit_codes(launch, 2, str(two), *settings, *mesh_override(mesh)) == [0, 0]
     assert_same(one, two)
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("mesh", [{"data": 2}, {"shard": 2}], ids=str)
+def test_int8_trains_as_by_one(mesh: dict[str, int], fresh: Fresh) -> None:
+    """Ranks round the micro-batches that one process rounds. Gradients that are summed in another order differ in their
+    last bits, most of which the weights lose in bfloat16: what is left is small beside what int8 makes."""
+    one, two, without = fresh("one"), fresh("two"), fresh("without")
+    settings = ("pretrain.budget.steps=30",)
+    assert exit_codes(launch_in_int8, 1, str(one), *settings) == [0]
+    assert exit_codes(launch_in_int8, 2, str(two), *settings, *mesh_override(mesh)) == [0, 0]
+    assert exit_codes(launch, 1, str(without), *settings, "pretrain.precision=bf16") == [0]
+    assert "precision int8: as asked" in (two / "out-0").read_text()
+    losses, ours, others = (np.array([line[1] for line in measured(folder)]) for folder in (one, two, without))
+    np.testing.assert_allclose(ours[0], losses[0], rtol=1e-6)
+    assert np.abs(ours - losses).mean() < 0.1 * np.abs(others - losses).mean()
+
+
+def test_int8_is_refused_where_ranks_share_products(fresh: Fresh) -> None:
+    folder = fresh("shared")
+    assert exit_codes(launch_in_int8, 2, str(folder), f"{MESH}.tensor=2") == [2, 2]
+    said = [(folder / f"err-{rank}").read_text() for rank in range(2)]
+    assert said == [
+        "danlu: error: pretrain.precision int8 needs pretrain.hardware.mesh.tensor 1; got 2\n", ""
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
