@@ -103,6 +103,10 @@ def one_line(capsys: pytest.CaptureFixture[str], code: int) -> str:
             ["clean", "r.yaml", "pretrain.clip={use: norm, limit: .inf}"],
             "pretrain.clip.limit must be a finite number; got inf",
         ),
+        (
+            ["clean", "r.yaml", "pretrain.schedule={use: wsd, warmup: 0.5}"],
+            "pretrain.schedule: warmup and decay must be at most 1 together; got 0.5 and 0.6",
+        ),
         (["clean", "r.yaml", "pretrain.budget={}"], "pretrain.budget: needs one of minutes, tokens, steps, epochs"),
         (["clean", "r.yaml", "pretrain.compile=yes"], "pretrain.compile must be 'auto', 'on' or 'off'; got 'yes'"),
         (["clean", "r.yaml", "seed=-1"], "seed must be at least 0; got -1"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from danlu.recipe import Choice
 
@@ -59,6 +60,12 @@ class WarmupStableDecay(Choice):
     """Share of the steps that cool down."""
     final: float = Field(default=0.0, ge=0, le=1)
     """Where the cooldown ends, as a share of the peak."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.warmup + self.decay > 1:
+            raise ValueError(f"warmup and decay must be at most 1 together; got {self.warmup:g} and {self.decay:g}")
+        return self
 
     def factor(self, step: int, *, steps: int, heldout: Sequence[tuple[int, float]] = ()) -> float:
         warmup, decay = self.warmup * steps, self.decay * steps

@@ -31,6 +31,7 @@ def test_cosine_rises_then_falls_within_bounds(warmup: float, final: float, step
 
 @given(warmup=shares, decay=st.floats(0, 1), final=st.floats(0, 1), steps=st.integers(1, 300))
 def test_wsd_rises_then_falls_within_bounds(warmup: float, decay: float, final: float, steps: int) -> None:
+    decay *= 1 - warmup
     found = rates(WarmupStableDecay(warmup=warmup, decay=decay, final=final), steps)
     assert_rises_then_falls(found, warmup_steps=warmup * steps)
 
@@ -52,6 +53,12 @@ def test_wsd_stays_at_the_peak_then_goes_straight_down() -> None:
     assert found[99] == pytest.approx(0.2 + 0.8 / 50)
 
 
+@given(hundredths=st.integers(0, 99))
+def test_warmup_and_cooldown_of_wsd_may_meet(hundredths: int) -> None:
+    """Shares that are 1 together as they are written are so in floating point too."""
+    assert WarmupStableDecay(warmup=hundredths / 100, decay=(100 - hundredths) / 100).factor(99, steps=100) > 0
+
+
 def test_cosine_ends_at_its_final_share() -> None:
     found = rates(Cosine(warmup=0.0, final=0.1), 1000)
     assert found[0] == 1.0
@@ -68,7 +75,8 @@ def test_one_step_learns_something(name: str) -> None:
 @pytest.mark.parametrize("name", catalog.names("schedule"))
 @given(warmup=shares, steps=st.integers(1, 60))
 def test_every_schedule_warms_up_to_the_peak_and_no_further(name: str, warmup: float, steps: int) -> None:
-    schedule = catalog.load("schedule", name, key="schedule")(warmup=warmup)
+    rest = {"decay": (1 - warmup) / 2} if name == "wsd" else {}
+    schedule = catalog.load("schedule", name, key="schedule")(warmup=warmup, **rest)
     assert_rises_then_falls(rates(schedule, steps), warmup_steps=warmup * steps)
 
 
