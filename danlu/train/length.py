@@ -103,10 +103,17 @@ def first_guess(steps: int, *, spent: float, minutes: float | None = None) -> Le
     return replace(guess, settled=guess.mark >= steps)
 
 
-def read_length(path: Path) -> Length | None:
-    """What ``plan.json`` says; None where it is missing or damaged."""
+def read_length(path: Path, *, minutes: float | None = None) -> Length | None:
+    """What ``plan.json`` says; None where it is missing or damaged.
+
+    Args:
+        minutes: those of the recipe, which stand for those of an older plan: of a budget in minutes, as the seconds
+            that timing it has spent show, it does not say how many they are.
+    """
     try:
         known = (read_json(path) or {})["length"]
+        if "minutes" not in known and known["spent"]:
+            known["minutes"] = minutes
         return Length(**{**known, "before": tuple((until, steps) for until, steps in known["before"])})
     except (KeyError, TypeError, ValueError):
         return None

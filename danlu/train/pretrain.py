@@ -75,7 +75,7 @@ class Pretrain(TrainSettings, Stage):
     def _length(self, job: Job, training: Training, heldout: Callable[[], float]) -> Length:
         """How many steps there are, from ``plan.json`` where the run has begun before."""
         path, ranks = job.out / PLAN, training.masters.ranks
-        length = ranks.from_first(read_length(path) if ranks.first else None)
+        length = ranks.from_first(read_length(path, minutes=self.budget.minutes) if ranks.first else None)
         if self.budget.minutes is None and length is not None and length.begun_with != self._steps_at_most(training):
             length = None  # the budget is another one, and a changed training is to go on
         if length is None and self.budget.minutes is not None and ranks.first and checkpoints(job.out / "checkpoints"):

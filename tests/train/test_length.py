@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -128,6 +129,20 @@ def test_other_minutes_are_refused_once_the_number_of_steps_is_settled(
     ):
         train("pretrain.budget={minutes: 2}")
     assert read_length(out / "plan.json") == settled
+
+
+def test_an_older_plan_is_taken_for_one_of_the_minutes_of_now(
+    train: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Versions that did not write down how many there were."""
+    monkeypatch.setattr(probe_module, "PROBE_SECONDS", 0.0)
+    out = train("pretrain.budget={minutes: 0.01}").out
+    plan = json.loads((out / "plan.json").read_text())
+    del plan["length"]["minutes"]
+    (out / "plan.json").write_text(json.dumps(plan))
+    train("pretrain.budget={minutes: 0.01}")
+    found = json.loads((out / "plan.json").read_text())["length"]
+    assert found == {**plan["length"], "minutes": 0.01}
 
 
 @pytest.mark.parametrize("seconds", [55.0, 0.0], ids=["known", "lost with the metrics"])
