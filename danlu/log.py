@@ -200,10 +200,14 @@ class MetricsLog:
         self.path = folder / "metrics.jsonl"
         self._events_path = folder / "tensorboard" / "events.out.tfevents.0.danlu"
         self._events_path.parent.mkdir(parents=True, exist_ok=True)
+        self._keep_to: int | None = None
+        """The step of a :meth:`rewind` that the disk has refused."""
         self.rewind(sys.maxsize)
 
     def write(self, step: int, **values: float | str) -> None:
         """Append one line; numbers go to TensorBoard too. NaN and infinity are null in JSON, which lacks them."""
+        if self._keep_to is not None:
+            self.rewind(self._keep_to)
         row = {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in values.items()
@@ -216,13 +220,18 @@ class MetricsLog:
         _append(self._events_path, record)
 
     def rewind(self, step: int) -> None:
-        """Drop everything after ``step``, and whatever a killed process left half-written."""
+        """Drop everything after ``step``, and whatever a killed process left half-written.
+
+        Where the disk refuses, it is done before the next line is written.
+        """
+        self._keep_to = step
         if self.path.exists():
             os.truncate(self.path, _length_up_to(self.path, step))
         if self._events_path.exists():
             os.truncate(self._events_path, events.length_up_to(self._events_path, step))
             if self._events_path.stat().st_size == 0:
                 self._events_path.unlink()
+        self._keep_to = None
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -83,7 +83,8 @@ def save_checkpoint(
 ) -> Path:
     """Write ``folder/step-<step>``; when this returns it is on the disk, whole.
 
-    A whole checkpoint of this step is left as it is: within one run a step has one outcome.
+    A whole checkpoint of this step is left as it is, for a step has one outcome in a run that has gone back so often.
+    Those behind it, which going back could not remove, are removed now.
 
     Raises:
         OutputError: the disk refuses; earlier checkpoints are as they were.
@@ -95,7 +96,7 @@ def save_checkpoint(
             for left in folder.glob(".step-*"):  # by a process that was killed
                 remove_folder(left)
             if final.exists():
-                if find_damage(final) is None:
+                if find_damage(final) is None and setbacks_before(final) == state.history.get("setbacks", 0):
                     return final
                 remove_folder(final)
             hidden = folder / f".{final.name}.partial"
@@ -107,7 +108,7 @@ def save_checkpoint(
             hidden.rename(final)
             sync_folder(folder)
             sync_folder(folder.parent)  # where a process was killed just after it had made the folder
-            _remove_old(folder, newest=final)
+            _remove_others(folder, newest=final)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write to {final}: {error}") from error
     return final
@@ -124,7 +125,7 @@ def load_newest(
 ) -> TrainingState | None:
     """The newest checkpoint that is undamaged; ``say`` gets a line for each one that is not.
 
-    Those behind it are removed once it is loaded.
+    Those behind it are removed once it is loaded; what the disk refuses then is told, and left to the next save.
 
     Args:
         in_vain: of which whole ones an earlier one is better, where there is such a one.
@@ -148,9 +149,12 @@ def load_newest(
         chosen = second
     if chosen is not None:
         state = _load(found[chosen])
-        with writing(folder):
-            for path in found[chosen + 1 :]:
-                _remove(path)
+        try:
+            with writing(folder):
+                for path in found[chosen + 1 :]:
+                    _remove(path)
+        except OutputError as error:
+            say(f"could not remove the checkpoints behind {found[chosen].name} ({error}); training goes on")
         return state
     if found:
         raise CheckpointError(f"every checkpoint in {folder} is damaged; delete that folder to train from the start")
@@ -276,10 +280,11 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in safetensors.torch.load_file(path).items()}
 
 
-def _remove_old(folder: Path, *, newest: Path) -> None:
-    """Keep ``newest`` and those just before it."""
-    earlier = [path for path in checkpoints(folder) if checkpoint_step(path) < checkpoint_step(newest)]
-    for path in earlier[: len(earlier) - (KEEP - 1)]:
+def _remove_others(folder: Path, *, newest: Path) -> None:
+    """Keep ``newest`` and those just before it; none that is there already is behind it."""
+    found = checkpoints(folder)
+    place = found.index(newest)
+    for path in [*found[place + 1 :], *found[: max(0, place - (KEEP - 1))]]:
         _remove(path)
 
 

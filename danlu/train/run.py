@@ -159,7 +159,10 @@ class Run:
         history = self.training.history
         self._start, self._known_setbacks = step, history.setbacks
         history.setbacks = max(history.setbacks, self.length.setbacks)
-        self._metrics.rewind(step)
+        try:
+            self._metrics.rewind(step)
+        except OSError as error:
+            say(f"could not remove the metrics behind step {step} ({error}); training goes on")
         return step
 
     def _newest(self, folder: Path) -> TrainingState | None:
@@ -205,7 +208,8 @@ class Run:
         return max((step for step in whole if step < newest), default=newest)
 
     def _monitor(self, start: int, bar: Progress) -> Monitor:
-        lines = (read_metrics(self.out) if self._ranks.first else []) or [{"step": 0}]
+        known = read_metrics(self.out) if self._ranks.first else []
+        lines = [line for line in known if line["step"] <= start] or [{"step": 0}]
         return Monitor(
             self._metrics, bar, self._heldout_loss(), self.length.heldout_steps(self.settings.evaluations),
             history=self.training.history, seconds=lines[-1].get("seconds", 0.0) if lines[-1]["step"] == start else 0.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import Field
@@ -65,11 +65,14 @@ class BestWeights:
     checkpoints: Callable[[], list[int]]
     """The steps that the training may go back to."""
     ranks: Ranks = ALONE
+    _forgotten: set[int] = field(default_factory=set)
+    """Steps whose weights are no longer any good, and that the disk has refused to remove."""
 
     def __call__(self, info: StepInfo) -> None:
         measured = self.history.heldout
         if not measured or measured[-1][0] != info.step:
             return
+        self._remove_forgotten()
         if self.history.best == measured[-1]:
             with self.ranks.alone("keeps the best weights"):
                 weights = self.weights()
@@ -85,8 +88,19 @@ class BestWeights:
     def go_back(self, step: int) -> None:
         """Forget what was kept after ``step``, from which the training goes on."""
         if self.ranks.first:
-            for later in (kept for kept in self._kept() if kept > step):
-                remove_folder(self._path(later))
+            self._forgotten = {later for later in self._kept() if later > step}
+            self._remove_forgotten()
+
+    def _remove_forgotten(self) -> None:
+        """A disk that refuses is told, and asked again at the next measurement."""
+        try:
+            with writing(self.folder):
+                for step in sorted(self._forgotten):
+                    if self._path(step).exists():
+                        remove_folder(self._path(step))
+                self._forgotten.clear()
+        except OutputError as error:
+            say(f"could not remove the best weights of a stretch that was gone back over ({error}); training goes on")
 
     def best(self) -> dict[str, Tensor] | None:
         """The weights of the best step; None where nothing was measured, or the disk had no room for them.
@@ -103,7 +117,7 @@ class BestWeights:
 
     def _read(self, step: int) -> dict[str, Tensor] | None:
         path = self._path(step)
-        if not path.exists():
+        if step in self._forgotten or not path.exists():
             say(f"the weights of step {step}, the best, were not kept: the result is the last step")
             return None
         return {name: weight.detach() for name, weight in load_model(path).named_parameters()}
@@ -121,7 +135,10 @@ class BestWeights:
                 for file in hidden.rglob("*"):
                     sync_file(file)
                 sync_folder(hidden)
+                if final.exists():
+                    remove_folder(final)
                 hidden.rename(final)
+                self._forgotten.discard(step)
                 sync_folder(self.folder)
                 self._remove_needless()
         except OutputError as error:

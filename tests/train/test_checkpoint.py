@@ -11,6 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,35 @@ def test_a_step_that_is_saved_already_is_left_alone_unless_damaged(
     loaded = load_newest(folder, pytest.fail)
     assert loaded is not None
     assert loaded.step == 20
+
+
+def test_what_going_back_could_not_remove_is_removed_by_the_next_save(
+    saved: tuple[Path, dict[int, TrainingState], Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step that is done again, at another learning rate, has another outcome, and there is none behind it."""
+    folder, states, training = saved
+    path = save_checkpoint(folder, state_of(training, 5), training.model.config)
+    assert [each.name for each in checkpoints(folder)] == [path.name]
+    for step in (10, 20):
+        save_checkpoint(folder, states[step], training.model.config)
+    told: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refused)
+        loaded = load_newest(folder, told.append, in_vain=lambda path: path.name > "step-00000010")
+    assert loaded is not None and loaded.step == 10
+    [line] = told
+    assert line.startswith("could not remove the checkpoints behind step-00000010 (cannot write to ")
+    assert line.endswith("the file system is read-only); training goes on")
+    again = replace(state_of(training, 10), history={"setbacks": 1})
+    assert not same(again.weights, states[10].weights)
+    save_checkpoint(folder, again, training.model.config)
+    assert [each.name for each in checkpoints(folder)] == ["step-00000010"]
+    loaded = load_newest(folder, pytest.fail)
+    assert loaded is not None and same(loaded.weights, again.weights)
+
+
+def refused(path: Path, *_: object) -> None:
+    raise OSError(errno.EROFS, "Read-only file system", str(path))
 
 
 def test_everything_is_on_the_disk_before_it_has_its_name(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import pytest
 from outcome import result
 from poison import poison
 
-from danlu.errors import DanluError
+from danlu.errors import DanluError, OutputError
 from danlu.log import read_metrics
 from danlu.optim.schedules import Constant
 from danlu.runs import Job
@@ -26,6 +27,7 @@ from danlu.train.length import Length
 from danlu.train.loop import StepInfo
 from danlu.train.run import Run
 from danlu.train.setup import Training
+from danlu.train.stopping import BestWeights, EarlyStopping
 
 Train = Callable[..., Job]
 SHORT = (
@@ -125,6 +127,116 @@ def test_a_plan_that_the_disk_refuses_does_not_end_the_training(
     assert [line["lr"] for line in lines] == [1.0] * 5 + [0.5] * 9
     told = capsys.readouterr().out
     assert re.search(r"could not keep the number of steps \(cannot write to [^\n]*no space left on the disk\);", told)
+
+
+class ReadOnly:
+    """While ``on``, the system refuses what would change the disk, as where a file system is mounted anew after errors;
+    it stands in for one, which a process that has its lock file open may not mount so."""
+
+    CALLS = ("truncate", "rename", "replace", "mkdir", "unlink", "rmdir")
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.on = False
+        for name in self.CALLS:
+            patch.setattr(os, name, self._refusing(getattr(os, name), lambda *_: True))
+        patch.setattr(os, "open", self._refusing(os.open, lambda _, flags, *__: flags & (os.O_WRONLY | os.O_RDWR)))
+
+    def _refusing(self, real: Callable[..., Any], writes: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Any, *arguments: Any, **settings: Any) -> Any:
+            if self.on and writes(path, *arguments):
+                raise OSError(errno.EROFS, "Read-only file system", str(path))
+            return real(path, *arguments, **settings)
+
+        return call
+
+
+GOING_FURTHER = (*SHORT, "pretrain.budget.steps=18", "pretrain.evaluations=9", "pretrain.early_stopping.patience=9")
+
+
+@pytest.mark.parametrize("until", [6, 12], ids=["before the checkpoint that it replaces", "behind it"])
+def test_going_back_on_a_disk_that_is_read_only_for_a_while_ends_as_on_another(
+    until: int, train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From step 13 to 10, and further to 5; then the disk is mended, and what it refused is done."""
+    poison(monkeypatch, [12, 13, 14], "nan", above_lr=0.4)
+    straight = train(*GOING_FURTHER, out="straight")
+    told = capsys.readouterr().out
+    disk = ReadOnly(monkeypatch)
+
+    def back(self: Run, diverged: DivergedError, *, newest: int) -> None:
+        disk.on = True
+        real(self, diverged, newest=newest)
+
+    def hook(self: Training, info: StepInfo) -> None:
+        if (info.step, self.history.setbacks) == (until, 2):
+            disk.on = False
+
+    real = Run._set_back
+    monkeypatch.setattr(Run, "_set_back", back)
+    monkeypatch.setattr(Training, "after_step", hook)
+    job = train(*GOING_FURTHER)
+    warned = capsys.readouterr().out
+    for line in told.splitlines():
+        assert line.startswith("pretrain ") or line in warned.splitlines()
+    refused = r"\(([^\n]*/pretrain/[^\n]* )?the file system is read-only\); training goes on\n"
+    for what in ("keep the number of steps", "remove the checkpoints behind step-00000005"):
+        assert re.search(rf"could not {what} {refused}", warned), warned
+    assert "could not remove the metrics behind step 5 ([Errno 30]" in warned
+    assert result(job) == result(straight)
+    kept = [sorted(path.name for path in (each.out / "checkpoints").iterdir()) for each in (job, straight)]
+    assert kept[0] == kept[1]
+    lines, others = ([line["lr"] for line in read_metrics(each.out)] for each in (job, straight))
+    assert lines == others[:5] + others[until - 1 :] and others == [1.0] * 5 + [0.25] * 13
+
+
+def test_a_disk_that_stays_read_only_loses_nothing_that_was_saved(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, [12, 13, 14], "nan", above_lr=0.4)
+    straight = train(*GOING_FURTHER, out="straight")
+    real = Run._set_back
+    with monkeypatch.context() as patch:
+        disk = ReadOnly(patch)
+
+        def back(self: Run, diverged: DivergedError, *, newest: int) -> None:
+            disk.on = True
+            real(self, diverged, newest=newest)
+
+        patch.setattr(Run, "_set_back", back)
+        with pytest.raises(OutputError, match=r"^the last checkpoint could not be saved \([^\n]*; make room and run"):
+            train(*GOING_FURTHER)
+    assert result(train(*GOING_FURTHER)) == result(straight)
+
+
+def test_best_weights_that_could_not_be_removed_are_not_the_result(
+    make_training: Callable[..., Training], packed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Step 4 is done again, is the best again, and no longer has the weights that were kept of it."""
+    training = make_training()
+    best = BestWeights(
+        EarlyStopping(), training.history, tmp_path / "best", training.averaged, training.model.config,
+        packed / "run" / "tokenizer", lambda: [2, 4],
+    )  # fmt: skip
+
+    def measured(step: int, loss: float) -> None:
+        training.history.heldout.append((step, loss))
+        best(StepInfo(step, loss, 1.0, 1.0, 10))
+
+    measured(2, 3.0)
+    measured(4, 2.0)
+    disk = ReadOnly(monkeypatch)
+    disk.on = True
+    best.go_back(2)
+    assert "could not remove the best weights of a stretch that was gone back over (" in capsys.readouterr().out
+    training.history.heldout.pop()
+    measured(4, 1.9)
+    assert "could not keep the best weights so far (" in capsys.readouterr().out
+    assert best.best() is None
+    assert "the weights of step 4, the best, were not kept" in capsys.readouterr().out
+    disk.on = False
+    measured(6, 2.5)
+    assert [path.name for path in sorted((tmp_path / "best").glob("step-*"))] == ["step-00000002"]
 
 
 def test_only_the_first_rank_looks_at_the_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
