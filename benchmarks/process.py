@@ -9,13 +9,13 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context, parent_process
-from threading import Thread
+from multiprocessing import get_context
 from typing import ParamSpec, TypeVar
 
 from report import NotMeasuredError
 
 from danlu.machine import peak_memory_bytes
+from danlu.train.orphans import end_with_parent  # without torch, which not every measured process loads
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,7 +56,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def _measured(function: Callable[[], T], name: str) -> tuple[T, int]:
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         try:
             done = pool.submit(_with_peak, function).result()
         except BrokenProcessPool:
@@ -75,18 +75,6 @@ class _RaisedThereError(Exception):
 
     def __str__(self) -> str:
         return self.trace
-
-
-def _end_with_parent() -> None:
-    """Leave no process behind that would be measured together with what comes next."""
-    parent = parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    Thread(target=wait, daemon=True).start()
 
 
 def _with_peak(function: Callable[[], T]) -> tuple[T, int] | _RaisedThereError:

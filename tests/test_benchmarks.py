@@ -138,6 +138,7 @@ def test_a_process_of_its_own_has_its_own_id_and_peak_memory(load: Load, monkeyp
     length, large = process.in_fresh_process(eval, "len(bytearray(300_000_000))")
     assert length == 300_000_000
     assert small < 300e6 < large < 700e6
+    assert process.in_fresh_process(eval, "'torch' in __import__('sys').modules")[0] is False
 
 
 def test_a_process_that_fails_or_dies_is_no_measurement(

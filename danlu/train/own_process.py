@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -12,6 +10,7 @@ from typing import Any, TypeVar
 
 from danlu.errors import DanluError
 from danlu.train.memory import REMEDY, told_where_too_little
+from danlu.train.orphans import end_with_parent
 
 T = TypeVar("T")
 
@@ -28,21 +27,9 @@ def in_own_process(measure: Callable[..., T], *arguments: Any) -> T:
         DanluError: there is too little memory.
     """
     context = multiprocessing.get_context("spawn")
-    with told_where_too_little(), ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent) as pool:
+    with told_where_too_little(), ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:
         try:
             return pool.submit(measure, *arguments).result()
         except BrokenProcessPool as error:
             problem = f"the process that timed the steps died, perhaps for want of memory: {REMEDY}"
             raise ProcessDiedError(problem) from error
-
-
-def _end_with_parent() -> None:
-    """Have this process end when the one that waits for it is gone: by itself it would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()
