@@ -55,6 +55,48 @@ class Cuts:
     halvings: int = 0
     """How often each is cut in half, because memory was short once."""
 
+    def of(self, micro: Sequence[Batch]) -> list[Batch]:
+        """The parts of micro-batches."""
+        batches = list(micro)
+        for _ in range(self.halvings):
+            batches = [
+                part for batch in batches for part in (batch.halves() if len(batch.inputs["tokens"]) > 1 else (batch,))
+            ]
+        return batches
+
+    def check(self, error: Exception, micro: Sequence[Batch], *, shared: bool) -> None:
+        """Raise ``error`` anew where smaller parts would not help.
+
+        Args:
+            shared: whether a pass through the model needs other ranks.
+
+        Raises:
+            DanluError: they would, but ranks share the model, and so cannot begin again.
+        """
+        rows = _most_rows(micro)
+        if not is_out_of_memory(error) or rows <= 2**self.halvings:
+            raise error
+        if shared:
+            raise DanluError(
+                "memory is short, and ranks that share a model cannot cut micro-batches on the way: "
+                f"lower pretrain.micro_batch, now {rows}"
+            ) from error
+
+    def halve(self, micro: Sequence[Batch]) -> int:
+        """Cut them once more, and give the memory of what failed back; the rows of the largest part.
+
+        To be called out of the handler, where the error still holds the tensors that are in the way.
+        """
+        self.halvings += 1
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        most: int = 2**self.halvings
+        return -(-_most_rows(micro) // most)
+
+
+def _most_rows(micro: Sequence[Batch]) -> int:
+    return max((len(batch.inputs["tokens"]) for batch in micro), default=1)
+
 
 @dataclass
 class Gradients:
@@ -79,12 +121,8 @@ class Gradients:
         if not any(counts.values()):
             return 0.0, {}  # nothing to learn, and no gradient
         while (told := self.masters.collect(self._where_it_fits(micro, counts))) is None:
-            # Out of the handler, where the error still holds the tensors that are in the way.
             self._zero()
-            self.cuts.halvings += 1
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            rows = -(-max((len(batch.inputs["tokens"]) for batch in micro), default=1) // 2**self.cuts.halvings)
+            rows = self.cuts.halve(micro)
             say(f"memory is short: micro-batches are cut to {rows} rows; the step stays the same")
         totals = {name: torch.tensor(value, dtype=torch.float64) for name, value in told.items()}
         loss = float(total_loss(self.lesson, totals, counts)) if totals else 0.0
@@ -99,16 +137,9 @@ class Gradients:
     def _where_it_fits(self, micro: Sequence[Batch], counts: dict[str, int]) -> dict[str, float] | None:
         """The sum of each loss; None where memory is short and micro-batches can be cut."""
         try:
-            return self._add(_cut(micro, self.cuts.halvings), counts)
+            return self._add(self.cuts.of(micro), counts)
         except (MemoryError, RuntimeError) as error:
-            rows = max((len(batch.inputs["tokens"]) for batch in micro), default=1)
-            if not is_out_of_memory(error) or rows <= 2**self.cuts.halvings:
-                raise
-            if self.masters.place.shared:
-                raise DanluError(
-                    "memory is short, and ranks that share a model cannot cut micro-batches on the way: "
-                    f"lower pretrain.micro_batch, now {rows}"
-                ) from error
+            self.cuts.check(error, micro, shared=self.masters.place.shared)
             return None
 
     def _add(self, micro: Sequence[Batch], counts: dict[str, int]) -> dict[str, float]:
@@ -129,12 +160,3 @@ class Gradients:
 
 def _uncounted(batch: Batch) -> Batch:
     return replace(batch, counts=dict.fromkeys(batch.counts, 0), tokens=0)
-
-
-def _cut(micro: Sequence[Batch], halvings: int) -> list[Batch]:
-    batches = list(micro)
-    for _ in range(halvings):
-        batches = [
-            part for batch in batches for part in (batch.halves() if len(batch.inputs["tokens"]) > 1 else (batch,))
-        ]
-    return batches

@@ -17,6 +17,7 @@ from danlu.corpus.reading import Sample
 from danlu.log import Metrics, Progress, say
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Lesson, total_loss
+from danlu.train.gradients import Cuts
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
 
@@ -117,7 +118,11 @@ class Heldout:
     sample: Sample
     example: MakeExample
     batch: int
-    """Rows at once."""
+    """Rows at once; fewer once memory was too short for them."""
+    shared: bool = False
+    """Whether a pass through the model needs other ranks, so that none may cut by itself."""
+    cuts: Cuts = field(default_factory=Cuts)
+    """Not those of the training, whose rows may be of other lengths, and whose steps take more memory a row."""
 
     def loss(self, model: Transformer) -> float:
         """What is minimised in training, in nats, over the rows of the sample; no dropout."""
@@ -125,19 +130,41 @@ class Heldout:
 
     @torch.no_grad()
     def measure(self, model: Transformer) -> Measured:
-        """The loss and all that it is made of."""
+        """The loss and all that it is made of.
+
+        Rows that memory does not hold are measured fewer at a time; the sum is the same.
+
+        Raises:
+            MemoryError, RuntimeError: single rows are too large.
+            DanluError: memory is short where ranks share the model.
+        """
         sums: dict[str, Tensor] = {}
         counts: Counter[str] = Counter()
         model.eval()
-        for part in self._batches():
-            with torch.compiler.set_stance("force_eager"):  # to compile the forward pass alone would not pay here
-                losses = self.lesson.losses(model, part.to(next(model.parameters()).device))
-            for name, value in losses.items():
+        for batch in self._batches():
+            while (found := self._where_it_fits(model, batch)) is None:
+                rows = self.cuts.halve([batch])
+                say(f"memory is short: held-out rows are measured {rows} at a time; the loss stays the same")
+            for name, value in found.items():
                 sums[name] = sums[name] + value if name in sums else value
-            counts.update(part.counts)
+            counts.update(batch.counts)
         model.train()
         means = {name: float(value) / max(1, counts[name]) for name, value in sums.items()}
         return Measured(float(total_loss(self.lesson, sums, counts)), means)
+
+    def _where_it_fits(self, model: Transformer, batch: Batch) -> dict[str, Tensor] | None:
+        """The sum of each loss; None where memory is short and there are rows to cut."""
+        sums: dict[str, Tensor] = {}
+        try:
+            for part in self.cuts.of([batch]):
+                with torch.compiler.set_stance("force_eager"):  # to compile the forward pass alone would not pay here
+                    losses = self.lesson.losses(model, part.to(next(model.parameters()).device))
+                for name, value in losses.items():
+                    sums[name] = sums[name] + value if name in sums else value
+        except (MemoryError, RuntimeError) as error:
+            self.cuts.check(error, [batch], shared=self.shared)
+            return None
+        return sums
 
     def _batches(self) -> Iterator[Batch]:
         rows = self.sample.rows

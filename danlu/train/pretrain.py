@@ -160,4 +160,5 @@ def heldout_of(settings: TrainSettings, training: Training, store: TokenStore, *
     """What is measured on the way, of the held-out ``store``."""
     form = Shape(settings.objective, settings.sequence)
     sample = settings.reading.sample(store, form, tokens=HELDOUT_TOKENS, seed=seed)
-    return Heldout(training.lesson, sample, training.example, training.micro_batch)
+    shared = training.masters.place.shared
+    return Heldout(training.lesson, sample, training.example, training.micro_batch, shared)

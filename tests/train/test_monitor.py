@@ -12,15 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from danlu.corpus.batches import collate, make_examples
+from danlu.corpus.batches import Batch, collate, make_examples
 from danlu.corpus.reading import Stream
 from danlu.corpus.rows import Widths
 from danlu.corpus.store import TokenStore
 from danlu.corpus.stream import StreamRows
+from danlu.errors import DanluError
 from danlu.log import MetricsLog, Progress, read_metrics
+from danlu.nn.transformer import Transformer
 from danlu.objectives.clm import CausalLM
 from danlu.objectives.protocol import Shape
+from danlu.runs import Job
 from danlu.train import monitor as module
 from danlu.train.guard import Anomalies, Guard
 from danlu.train.history import History
@@ -142,3 +146,72 @@ def test_held_out_loss_is_the_mean_over_the_first_rows(batch: int, make_training
     assert found == pytest.approx(expected / sum(part.counts["words"] for part in alone), rel=1e-5)
     assert found != pytest.approx(math.log(rows.store.vocab_size), rel=1e-3)
     assert all(weight.grad is None for weight in training.model.parameters())
+
+
+def short(rows: int, error: Exception) -> CausalLM:
+    """An objective for whose losses memory holds so many rows."""
+
+    class Short(CausalLM):
+        def losses(self, model: Transformer, batch: Batch) -> dict[str, Tensor]:
+            found = super().losses(model, batch)
+            if len(batch.inputs["tokens"]) > rows:
+                raise error
+            return found
+
+    return Short()
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory.")], ids=type)
+def test_held_out_rows_that_memory_does_not_hold_are_measured_fewer_at_a_time(
+    rows: int, error: Exception, make_training: MakeTraining, packed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = make_training()
+    torch.nn.init.normal_(training.model.head.weight, std=0.5)
+    store = TokenStore.open(packed / "run" / "pack" / "heldout")
+    sample = Stream().sample(store, Shape(CausalLM(), 24), tokens=19 * 24, seed=1)
+    expected = Heldout(CausalLM(), sample, training.example, 8).measure(training.model)
+    capsys.readouterr()
+    measured = Heldout(short(rows, error), sample, training.example, 8)
+    for _ in range(2):  # it is learned once
+        found = measured.measure(training.model)
+        assert (found.loss, found.losses["words"]) == pytest.approx((expected.loss, expected.losses["words"]), rel=1e-5)
+    sizes = (4, 2, 1) if rows == 1 else (4, 2)
+    told = [f"memory is short: held-out rows are measured {size} at a time; the loss stays the same" for size in sizes]
+    assert capsys.readouterr().out.splitlines() == told
+    assert training.model.training and training.cuts.halvings == 0
+
+
+def test_what_cutting_held_out_rows_cannot_help_is_raised(make_training: MakeTraining, packed: Path) -> None:
+    training = make_training()
+    sample = Stream().sample(
+        TokenStore.open(packed / "run" / "pack" / "heldout"), Shape(CausalLM(), 24), tokens=8 * 24, seed=1
+    )
+    for rows, error, shared, expected, words in (
+        (0, MemoryError("no room"), False, MemoryError, "^no room$"),
+        (3, RuntimeError("shapes"), False, RuntimeError, "^shapes$"),
+        (3, MemoryError(), True, DanluError, "^memory is short, and ranks that share a model cannot cut .* now 8$"),
+    ):
+        heldout = Heldout(short(rows, error), sample, training.example, 8, shared)
+        with pytest.raises(expected, match=words):
+            heldout.measure(training.model)
+
+
+def test_a_training_measures_on_where_memory_is_short(
+    train: Callable[..., Job], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = read_metrics(train("pretrain.budget.steps=4", "pretrain.evaluations=2", out="expected").out)
+    real = CausalLM.losses
+
+    def losses(self: CausalLM, model: Transformer, batch: Batch) -> dict[str, Tensor]:
+        if not torch.is_grad_enabled() and len(batch.inputs["tokens"]) > 2:
+            raise MemoryError
+        return real(self, model, batch)
+
+    monkeypatch.setattr(CausalLM, "losses", losses)
+    capsys.readouterr()
+    lines = read_metrics(train("pretrain.budget.steps=4", "pretrain.evaluations=2").out)
+    for name in ("loss", "heldout_loss"):
+        found, wanted = ([line[name] for line in each if name in line] for each in (lines, expected))
+        assert found == pytest.approx(wanted, rel=1e-5) and len(found) >= 2
+    assert capsys.readouterr().out.count("memory is short: held-out rows are measured 2 at a time") == 1
