@@ -88,6 +88,8 @@ class OwnObjective(Choice):
         objective.check(vocabulary, subject.train)
         shape = Shape(objective, training.sequence)
         lesson = objective.prepare(subject.model.config, dtype=torch.float32, seed=subject.seed)
+        if lesson.modules is not None:
+            lesson.modules.to(subject.model.embedding.weight.device)
         sample = training.reading.sample(store, shape, tokens=None, seed=subject.seed)
         example = partial(objective.example, vocabulary=vocabulary)
         tallies: defaultdict[str, Tally] = defaultdict(Tally)
@@ -113,6 +115,7 @@ def tally(model: Transformer, lesson: Lesson, batch: Batch) -> Tally:
     """The losses of one batch, and how many of its targets were the most likely ones."""
     hidden: list[Tensor] = []
     # The losses alone do not say what was foreseen; a second pass through the model would double the time.
+    batch = batch.to(next(model.parameters()).device)
     hook = model.register_forward_hook(lambda _, __, out: hidden.append(out))
     try:
         sums = lesson.losses(model, batch)

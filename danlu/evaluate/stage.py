@@ -11,6 +11,7 @@ from danlu.evaluate.objective import OwnObjective
 from danlu.evaluate.perplexity import Perplexity
 from danlu.evaluate.protocol import Measure, Subject
 from danlu.nn.hf.folder import load_model
+from danlu.nn.speed import DeviceSetting, choose_device
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -24,12 +25,19 @@ class Evaluate(Stage):
 
     tasks: Annotated[tuple[SkipValidation[Measure], ...] | None, OneOf("measure")] = Field(default=None, min_length=1)
     """What is measured; by default the perplexity of a decoder, and the objective of a model with an encoder."""
+    device: DeviceSetting = "cpu"
+    """Where the model computes: auto is on a GPU where there is one."""
 
     def run(self, job: Job) -> Figures:
-        """Load the model once, take every measure."""
+        """Load the model once, take every measure.
+
+        Raises:
+            RecipeError: a GPU is asked for and there is none.
+        """
+        device = choose_device(self.device, key="evaluate.device")
         model, training = load_model(job.inputs["pretrain"] / "model").eval(), job.recipe.sections.get("pretrain")
         subject = Subject(
-            model=model,
+            model=model.to(device),
             tokenizer=Tokenizer.load(job.inputs["tokenizer"]),
             train=TokenStore.open(job.inputs["pack"] / "train"),
             heldout=TokenStore.open(job.inputs["pack"] / "heldout"),

@@ -15,7 +15,9 @@ from danlu.nn.heap import keep_freed_memory
 from danlu.nn.packed import may_be_packed, pack
 from danlu.nn.speed import (
     CompileSetting,
+    DeviceSetting,
     PrecisionSetting,
+    choose_device,
     choose_dtype,
     first_line,
     from_compiler,
@@ -34,17 +36,24 @@ class Speed(NamedTuple):
 
     precision: PrecisionSetting = "fp32"
     compile: CompileSetting = "auto"
+    device: DeviceSetting = "cpu"
 
 
-def load_ready(folder: Path, speed: Speed, *, tokens: int | None) -> tuple[Loaded, str]:
+def load_ready(folder: Path, speed: Speed, *, tokens: int | None, key: str = "device") -> tuple[Loaded, str]:
     """The model in ``folder``, ready to write so many tokens (None: nobody knows), and what was done, in words.
 
+    Args:
+        key: what the recipe calls the device.
+
     Raises:
+        RecipeError: a GPU is asked for and there is none.
         InputError, CheckpointError: as :func:`danlu.generate.engine.load`.
     """
     keep_freed_memory()
-    dtype, why = choose_dtype(speed.precision)
+    device = choose_device(speed.device, key=key)
+    dtype, why = choose_dtype(speed.precision, device)
     loaded = load(folder, dtype=dtype)
+    loaded.model.to(device)
     return loaded, f"precision {why}; {prepare(loaded.model, speed.compile, tokens=tokens)}"
 
 

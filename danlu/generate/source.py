@@ -18,7 +18,7 @@ from danlu.generate.stage import DRAWING, Generate, not_for_search
 from danlu.nn.config import Embedding, Head, TransformerConfig
 from danlu.nn.hf.folder import load_config
 from danlu.nn.hf.given import check_given
-from danlu.nn.speed import CompileSetting, PrecisionSetting
+from danlu.nn.speed import CompileSetting, DeviceSetting, PrecisionSetting
 from danlu.recipe import OneOf, Recipe, build, plain
 from danlu.recipe_file import apply_override
 from danlu.runs import RunFolder
@@ -77,6 +77,8 @@ class Asked(Sampling):
     compile: CompileSetting = "auto"
     """Whether ``torch.compile`` makes the steps from token to token faster; auto leaves it out where it would not
     pay."""
+    device: DeviceSetting = "cpu"
+    """Where the model computes: auto is on a GPU where there is one."""
 
 
 def of_recipe(recipe: Recipe) -> Source:
@@ -122,7 +124,8 @@ def of_folder(folder: Path, overrides: Sequence[str]) -> Source:
         defaults = {name: value for name, value in defaults.items() if name not in DRAWING}
     asked = build(Asked, {**defaults, **values}, key="")
     settings = Sampling(**{name: getattr(asked, name) for name in Sampling.model_fields})
-    return Source(folder, settings, asked.seed, Speed(asked.precision, asked.compile), unused(folder, search), search)
+    speed = Speed(asked.precision, asked.compile, asked.device)
+    return Source(folder, settings, asked.seed, speed, unused(folder, search), search)
 
 
 def folder_defaults(folder: Path, config: TransformerConfig) -> dict[str, Any]:

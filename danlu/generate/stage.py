@@ -17,7 +17,7 @@ from danlu.generate.sampling import Sampling
 from danlu.generate.search import Search
 from danlu.generate.searching import find_answers
 from danlu.generate.speculative import Drafting, speculate
-from danlu.nn.speed import CompileSetting, PrecisionSetting
+from danlu.nn.speed import CompileSetting, DeviceSetting, PrecisionSetting
 from danlu.recipe import OneOf, Settings
 from danlu.runs import Figures, Job, Stage
 from danlu.text.language import detect_language
@@ -71,6 +71,8 @@ class Generate(Stage):
     compile: CompileSetting = "auto"
     """Whether ``torch.compile`` makes the steps from token to token faster; auto leaves it out where it would not
     pay."""
+    device: DeviceSetting = "cpu"
+    """Where the model computes: auto is on a GPU where there is one."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -85,7 +87,7 @@ class Generate(Stage):
     @property
     def speed(self) -> Speed:
         """What the settings say of it."""
-        return Speed(self.precision, self.compile)
+        return Speed(self.precision, self.compile, self.device)
 
     def first_seed(self, recipe_seed: int) -> int:
         """The seed of the first sample, and of the first answer at the terminal."""
@@ -98,11 +100,15 @@ class Generate(Stage):
         """
         folder = job.inputs["pretrain"] / "model"
         log.say(f"with the model in {folder}")
-        loaded, how = load_ready(folder, self.speed, tokens=len(self.prompts) * self.sampling.max_tokens)
+        tokens = len(self.prompts) * self.sampling.max_tokens
+        loaded, how = load_ready(folder, self.speed, tokens=tokens, key="generate.device")
         log.say(how)
         drafting = None
         if self.draft is not None:
-            drafting = Drafting(loaded, load(self.draft, dtype=loaded.model.embedding.weight.dtype), self.draft_tokens)
+            weight = loaded.model.embedding.weight
+            draft = load(self.draft, dtype=weight.dtype)
+            draft.model.to(weight.device)
+            drafting = Drafting(loaded, draft, self.draft_tokens)
         lines: list[str] = []
         tokens, began = 0, time.perf_counter()
         with log.progress("generate", len(self.prompts) * self.samples, "samples") as progress:

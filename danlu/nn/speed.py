@@ -15,19 +15,23 @@ PrecisionSetting = Literal["auto", "bf16", "fp32"]
 TrainingPrecision = Literal["auto", "bf16", "fp16", "fp8", "int8", "fp32"]
 CompileSetting = Literal["auto", "on", "off"]
 DeviceSetting = Literal["auto", "cpu", "cuda"]
+CPU = torch.device("cpu")
 AMPERE = 8
 """The first generation of NVIDIA's GPUs that multiplies bfloat16."""
 
 
-def choose_device(setting: DeviceSetting) -> torch.device:
+def choose_device(setting: DeviceSetting, *, key: str = "pretrain.hardware.device") -> torch.device:
     """Where to compute.
+
+    Args:
+        key: of the setting, for the error.
 
     Raises:
         RecipeError: a GPU is asked for and there is none.
     """
     there = torch.cuda.is_available()
     if setting == "cuda" and not there:
-        raise RecipeError("pretrain.hardware.device is cuda, and torch finds no GPU here")
+        raise RecipeError(f"{key} is cuda, and torch finds no GPU here (choices: auto, cpu)")
     return torch.device("cuda" if there and setting != "cpu" else "cpu")
 
 
@@ -49,16 +53,21 @@ def choose_training_dtype(setting: TrainingPrecision, device: torch.device) -> t
     if setting == "fp16":
         return torch.float16, "fp16: as asked, the loss scaled"
     if setting == "auto" and device.type == "cuda":
-        if torch.cuda.get_device_capability(device)[0] >= AMPERE:
-            return torch.bfloat16, "bf16: this GPU multiplies bfloat16"
+        dtype, why = choose_dtype("auto", device)
+        if dtype == torch.bfloat16:
+            return dtype, why
         return torch.float16, "fp16: this GPU does not multiply bfloat16; the loss is scaled"
     return choose_dtype(setting)
 
 
-def choose_dtype(setting: PrecisionSetting) -> tuple[torch.dtype, str]:
-    """The number type and the rule that gave it, in words."""
+def choose_dtype(setting: PrecisionSetting, device: torch.device = CPU) -> tuple[torch.dtype, str]:
+    """The number type there and the rule that gave it, in words."""
     if setting != "auto":
         return (torch.bfloat16 if setting == "bf16" else torch.float32), f"{setting}: as asked"
+    if device.type == "cuda":
+        if torch.cuda.get_device_capability(device)[0] >= AMPERE:
+            return torch.bfloat16, "bf16: this GPU multiplies bfloat16"
+        return torch.float32, "fp32: this GPU does not multiply bfloat16"
     if fast := fast_bfloat16():
         return torch.bfloat16, f"bf16: this processor multiplies bfloat16 in hardware ({fast})"
     return torch.float32, f"fp32: this processor has neither {' nor '.join(FAST_BFLOAT16)}; bfloat16 would be slower"

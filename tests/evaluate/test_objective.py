@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from transformers import BertForPreTraining
 
-from danlu.corpus.batches import IGNORE
+from danlu.corpus.batches import IGNORE, Batch
 from danlu.corpus.marks import SENTENCE
 from danlu.corpus.store import StoreWriter, TokenStore
 from danlu.errors import InputError, RecipeError
-from danlu.evaluate.objective import OwnObjective
+from danlu.evaluate.objective import OwnObjective, tally
 from danlu.evaluate.perplexity import Perplexity
 from danlu.evaluate.protocol import Subject
 from danlu.evaluate.stage import Evaluate
@@ -150,3 +151,17 @@ def test_no_held_out_documents_is_said(tokenizer: Tokenizer, tmp_path: Path) -> 
     )
     with pytest.raises(InputError, match="needs held-out documents, and there are none"):
         OwnObjective().measure(bare)
+
+
+def test_a_batch_goes_where_the_model_is() -> None:
+    """The device without memory stands for a GPU."""
+    seen: list[str] = []
+
+    def losses(_: Transformer, batch: Batch) -> dict[str, torch.Tensor]:
+        seen.extend(tensor.device.type for tensor in (batch.inputs["tokens"], batch.targets["words"]))
+        return {}
+
+    tokens_BT = torch.zeros(2, 4, dtype=torch.long)
+    batch = Batch({"tokens": tokens_BT}, {"words": tokens_BT}, {"words": 8}, 8)
+    tally(make_model(MaskedLM(), 20).to("meta"), cast(Any, SimpleNamespace(losses=losses)), batch)
+    assert seen == ["meta"] * 2

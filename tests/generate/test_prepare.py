@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from danlu import log
+from danlu.generate import prepare as module
 from danlu.generate.engine import generate
 from danlu.generate.prepare import SHAPES, CompiledStep, Speed, load_ready, prepare
 from danlu.generate.sampling import Sampling
@@ -86,6 +87,29 @@ def test_errors_of_the_model_stay_errors() -> None:
     with pytest.raises(ValueError, match="ours"):
         step(None, torch.zeros(1), None)  # type: ignore[arg-type]
     assert torch._dynamo.config.recompile_limit >= SHAPES
+
+
+def test_the_model_is_where_the_settings_say(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device without memory stands for a GPU, where weights are not packed."""
+    monkeypatch.setattr(module, "choose_device", lambda *_, **__: torch.device("meta"))
+    speed = Speed("fp32", "off", "meta")  # type: ignore[arg-type]
+    loaded, how = load_ready(run_dir / "pretrain/model", speed, tokens=1)
+    assert {weight.device.type for weight in loaded.model.parameters()} == {"meta"}
+    assert "weights are as they were" in how
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_a_gpu_writes_what_a_processor_writes(temperature: float, run_dir: Path) -> None:
+    texts = []
+    for device in ("cpu", "cuda"):
+        speed = Speed("fp32", "off", device)  # type: ignore[arg-type]
+        (model, tokenizer, special), _ = load_ready(run_dir / "pretrain/model", speed, tokens=24)
+        assert model.embedding.weight.device.type == device
+        settings = Sampling(max_tokens=24, temperature=temperature, repetition_penalty=1.1)
+        answers = generate(model, tokenizer, ["To be", "话说"], settings=settings, seed=1, special=special)
+        texts.append([answer.text for answer in answers])
+    assert texts[0] == texts[1]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

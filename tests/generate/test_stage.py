@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from danlu.errors import RecipeError
 from danlu.files import read_jsonl
+from danlu.generate import prepare
 from danlu.generate import stage as stage_module
-from danlu.generate.engine import generate, load
-from danlu.generate.speculative import speculate
+from danlu.generate.engine import Answer, generate, load
+from danlu.generate.interactive import main
+from danlu.generate.source import of_folder
+from danlu.generate.speculative import Drafting, speculate
 from danlu.generate.stage import Generate
 from danlu.recipe import Recipe, build, plain
 from danlu.runs import Job
@@ -45,6 +49,29 @@ def write(run_dir: Path, out: Path, **settings: object) -> list[tuple[str, int]]
     out.mkdir()
     stage.run(Job(Recipe("x", run_dir, 40, {"generate": stage}), {"pretrain": run_dir / "pretrain"}, out))
     return [(sample["text"], sample["seed"]) for sample in read_jsonl(out / "samples.jsonl")]
+
+
+def test_a_gpu_that_is_not_there_is_told(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RecipeError, match=r"^generate\.device is cuda, and torch finds no GPU here \(choices: auto, c"):
+        write(run_dir, tmp_path / "1", device="cuda")
+    with pytest.raises(RecipeError, match=r"^device is cuda, and torch finds no GPU here"):
+        main(of_folder(run_dir / "pretrain/model", ["device=cuda"]), prompt="To be")
+    assert write(run_dir, tmp_path / "2", device="auto") == write(run_dir, tmp_path / "3")
+
+
+def test_a_draft_is_where_the_model_is(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device without memory stands for a GPU: nothing can be computed there."""
+    found: list[str] = []
+
+    def note(drafting: Drafting, *_: object, **__: object) -> list[Answer]:
+        found.extend(loaded.model.embedding.weight.device.type for loaded in (drafting.target, drafting.draft))
+        return []
+
+    monkeypatch.setattr(prepare, "choose_device", lambda setting, *, key: torch.device("meta"))
+    monkeypatch.setattr(stage_module, "speculate", note)
+    write(run_dir, tmp_path / "1", draft=run_dir / "pretrain/model")
+    assert found == ["meta"] * 4
 
 
 def test_a_seed_of_its_own(run_dir: Path, tmp_path: Path) -> None:

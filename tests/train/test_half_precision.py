@@ -13,7 +13,7 @@ import torch
 from danlu.errors import RecipeError
 from danlu.nn import int8, speed
 from danlu.nn.int8 import Int8Linear
-from danlu.nn.speed import choose_device, choose_training_dtype
+from danlu.nn.speed import choose_device, choose_dtype, choose_training_dtype
 from danlu.objectives.clm import CausalLM
 from danlu.optim.adamw import AdamW
 from danlu.train import precision
@@ -190,7 +190,9 @@ def test_a_gpu_learns_what_a_processor_learns(dtype: str, offload: bool, make_tr
 def test_what_there_is_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto").type == "cpu"
-    with pytest.raises(RecipeError, match=r"^pretrain\.hardware\.device is cuda, and torch finds no GPU here$"):
+    with pytest.raises(
+        RecipeError, match=r"^pretrain\.hardware\.device is cuda, and torch finds no GPU here \(choices: auto, cpu\)$"
+    ):
         choose_device("cuda")
 
 
@@ -201,3 +203,6 @@ def test_a_gpu_computes_in_what_it_multiplies(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: generation)
     assert choose_training_dtype("auto", torch.device("cuda"))[0] == wanted
     assert choose_training_dtype("fp32", torch.device("cuda"))[0] == torch.float32
+    without_scale = torch.bfloat16 if wanted == torch.bfloat16 else torch.float32
+    assert choose_dtype("auto", torch.device("cuda"))[0] == without_scale
+    assert choose_dtype("fp32", torch.device("cuda"))[0] == torch.float32
