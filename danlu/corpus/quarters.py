@@ -45,7 +45,7 @@ class Quarters(Packed):
         order = np.concatenate([long[of_long], brief[of_brief]])
         borders = np.concatenate([long_ends, long_ends[-1] + brief_ends[1:]])
         rows = DocumentRows(store, cuts[order], borders, seed, shuffled=False)
-        return Reader(rows, StepBatches(rows, example, steps), steps.per_epoch)
+        return Reader(rows, StepBatches(rows, example, steps), steps.per_epoch, whole)
 
 
 @dataclass(frozen=True)
