@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from danlu.errors import InputError
-from danlu.evaluate.tally import Named, Numbers, Tally, by_sums, check_pairs, share
+from danlu.evaluate.tally import Named, Numbers, Tally, by_sums, check_lengths, check_pairs, of_each, share
 from danlu.recipe import Choice
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -88,6 +88,31 @@ class CMRC(Choice):
             return {**found, "average": (found["exact_match"] + found["f1"]) / 2}
 
         return Tally(tally.items, figures)
+
+
+def best_threshold(gold: Sequence[Sequence[str]], answers: Sequence[str], doubts: Sequence[float]) -> float:
+    """The highest doubt with which an answer is still given, so that the F1 of SQuAD 2.0 is the highest.
+
+    What was doubted more is to be answered with the empty text; of equal ones the lowest threshold is taken, and it
+    is minus infinity where every question is better left without an answer. Unlike in SQuAD's script, questions with
+    equal doubts are on one side. Find it on other questions than those that are scored.
+
+    Args:
+        answers: the best answer to each question, even where the model would rather give none.
+        doubts: how likely there is no answer, on any scale.
+
+    Raises:
+        InputError: as for the metric; or a doubt is not a number.
+    """
+    check_lengths(doubts, len(gold), what="doubts", of="questions")
+    for number, doubt in enumerate(doubts, 1):
+        if doubt != doubt:
+            raise InputError(f"item {number}: the doubt must be a number; got {doubt}")
+    given_N = of_each(SQuAD().tally(gold, answers))["f1"]
+    left_out_N = of_each(SQuAD().tally(gold, [""] * len(gold)))["f1"]
+    values_U, unique_N = np.unique(np.asarray(doubts, dtype=np.float64), return_inverse=True)
+    gains_U = np.cumsum(np.bincount(unique_N.reshape(-1), given_N - left_out_N))
+    return float([-np.inf, *values_U][int(np.argmax([0.0, *gains_U]))])
 
 
 def squad_words(text: str) -> list[str]:

@@ -16,10 +16,8 @@ from typing import TypeVar
 import numpy as np
 
 from danlu.evaluate.bootstrap import RESAMPLES
-from danlu.evaluate.tally import Metric, Named, Numbers, Tally, check_pairs
+from danlu.evaluate.tally import CELLS, Metric, Named, Numbers, Tally, check_pairs, stacked
 
-CELLS = 2**21
-"""Items times draws that are in memory together."""
 ROUNDING = 1e-12
 """Differences of a figure that are less apart are the same."""
 
@@ -52,7 +50,7 @@ def intervals(
     """
     if tally.items < 2:
         return {}
-    drawn = _stacked([tally.figures(times_BN) for times_BN in _resampled(tally.items, resamples, seed)])
+    drawn = stacked([tally.figures(times_BN) for times_BN in _resampled(tally.items, resamples, seed)])
     return {name: _percentiles(values, level) for name, values in drawn.items() if not np.isnan(values).all()}
 
 
@@ -148,11 +146,7 @@ def _differences(both: Tally, draws: Iterator[Numbers], *, halved: bool) -> Name
         first = both.figures(np.concatenate([times_BN, other_BN], axis=1))
         second = both.figures(np.concatenate([other_BN, times_BN], axis=1))
         found.append({name: second[name] - first[name] for name in first})
-    return _stacked(found)
-
-
-def _stacked(parts: Sequence[Named]) -> Named:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return stacked(found)
 
 
 def _percentiles(values: Numbers, level: float) -> tuple[float, float]:

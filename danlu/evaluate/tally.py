@@ -8,6 +8,7 @@ two runs (:func:`danlu.evaluate.resampling.compare`) are that one function with 
     tally = Entities().tally(gold_tags, predicted_tags)
     overall(tally)                      # {"micro.f1": 0.81, "macro.f1": 0.78, "label.PER.f1": 0.9, …}
     slices(tally, languages)            # {"en": {…}, "zh": {…}}
+    of_each(tally)["micro.f1"]          # of every item alone, for a list of the worst
     intervals(tally, seed=1)            # {"micro.f1": (0.78, 0.84), …}
 
 Figures are shares from 0 to 1, but BLEU and chrF, which sacreBLEU's signature goes with, are from 0 to 100. A share
@@ -32,6 +33,9 @@ from danlu.errors import InputError
 Numbers = NDArray[np.float64]
 Named = dict[str, Numbers]
 """Figures by name, each ``[B]``; NaN where there is nothing that the figure could be about."""
+
+CELLS = 2**21
+"""Items times choices of them that are in memory together."""
 
 Gold_contra = TypeVar("Gold_contra", contravariant=True)
 Answer_contra = TypeVar("Answer_contra", contravariant=True)
@@ -65,6 +69,16 @@ class Metric(Protocol[Gold_contra, Answer_contra]):
 def overall(tally: Tally) -> dict[str, float]:
     """The figures of all items."""
     return _first(tally.figures(np.ones((1, tally.items))))
+
+
+def of_each(tally: Tally) -> dict[str, Numbers]:
+    """The figures of every item alone, ``[N]``: what a list of the worst is sorted by; NaN where one has none."""
+    at_once = max(1, CELLS // tally.items)
+    parts = [
+        tally.figures(np.eye(min(at_once, tally.items - start), tally.items, start))
+        for start in range(0, tally.items, at_once)
+    ]
+    return stacked(parts)
 
 
 def slices(tally: Tally, column: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -123,6 +137,11 @@ def check_lengths(column: Sequence[object], items: int, *, what: str, of: str) -
         first = min(len(column), items) + 1
         side = what if len(column) < items else of
         raise InputError(f"{len(column)} {what} for {items} {of}: item {first} is missing in the {side}")
+
+
+def stacked(parts: Sequence[Named]) -> Named:
+    """The choices of all parts, one behind the other."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _first(named: Named) -> dict[str, float]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.errors import InputError
-from danlu.evaluate.extraction import CMRC, SQuAD, cmrc_units, longest_run
+from danlu.evaluate.extraction import CMRC, SQuAD, best_threshold, cmrc_units, longest_run
 from danlu.evaluate.tally import overall
 
 SQUAD = [  # gold answers, prediction, exact match and F1 of evaluate-v1.1.py, and of evaluate-v2.0.py
@@ -17,6 +17,7 @@ SQUAD = [  # gold answers, prediction, exact match and F1 of evaluate-v1.1.py, a
     (["a cat and a dog"], "cat dog dog", 0, 4 / 6, 0, 4 / 6),
     (["24–10"], "24-10", 0, 0, 0, 0),  # an en dash is no punctuation of ASCII; a hyphen is
     (["another"], "an other", 0, 0, 0, 0),
+    (["x–the–y"], "x– –y", 1, 1, 1, 1),  # where an article was are two words
     (["gold"], "", 0, 0, 0, 0),
     (["the"], "a", 1, 0, 1, 1),  # nothing is left of either
     (["the"], "cat", 0, 0, 0, 0),
@@ -68,6 +69,29 @@ def test_questions_without_an_answer_stand_apart() -> None:
             "no_answer.f1": 2 / 3,
         }
     )
+
+
+def test_the_threshold_is_the_one_under_which_f1_is_highest() -> None:
+    gold = [["a cat"], [], ["dog"], [], ["one bird"], ["fish"]]
+    answers, doubts = ["cat", "mat", "dog", "", "bird", "x"], [0.1, 0.9, 0.4, 0.05, 0.5, 0.95]
+
+    def f1(threshold: float) -> float:
+        chosen = ["" if doubt > threshold else answer for answer, doubt in zip(answers, doubts, strict=True)]
+        return overall(SQuAD().tally(gold, chosen))["f1"]
+
+    threshold = best_threshold(gold, answers, doubts)
+    assert threshold == 0.5
+    assert f1(threshold) == max(f1(value) for value in [-1.0, *doubts])
+
+
+def test_equal_doubts_are_on_one_side_of_the_threshold() -> None:
+    """The script would stop between the two and count what no threshold can reach."""
+    assert best_threshold([["cat"], [], []], ["cat", "x", "y"], [0.5, 0.5, 0.5]) == float("-inf")
+    assert best_threshold([["cat"], ["dog"], []], ["cat", "dog", "y"], [0.5, 0.5, 0.5]) == 0.5
+    with pytest.raises(InputError, match=r"^1 doubts for 2 questions: item 2 is missing in the doubts$"):
+        best_threshold([["cat"], []], ["cat", ""], [0.5])
+    with pytest.raises(InputError, match=r"^item 2: the doubt must be a number; got nan$"):
+        best_threshold([["cat"], []], ["cat", ""], [0.5, float("nan")])
 
 
 @pytest.mark.parametrize(("gold", "predicted", "exact", "f1"), CMRC_CASES)

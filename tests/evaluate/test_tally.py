@@ -7,8 +7,9 @@ import pytest
 
 from danlu.errors import InputError
 from danlu.evaluate.classification import Classification
+from danlu.evaluate.extraction import SQuAD
 from danlu.evaluate.regression import Regression
-from danlu.evaluate.tally import bands, overall, slices
+from danlu.evaluate.tally import bands, of_each, overall, slices
 
 
 def test_a_slice_has_the_figures_of_its_items_alone() -> None:
@@ -19,6 +20,15 @@ def test_a_slice_has_the_figures_of_its_items_alone() -> None:
     assert sliced["en"] == {"items": 2.0, **alone}
     assert not any(name.startswith("label.c.") for name in sliced["zh"]), "no item of it has this label"
     assert sliced["zh"]["macro.f1"] == pytest.approx((2 / 3 + 0) / 2)
+
+
+def test_the_figures_of_each_item_are_those_of_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    gold, predicted = [["cat"], ["a dog sat"], []], ["cat", "dog", "mat"]
+    found = of_each(SQuAD().tally(gold, predicted))
+    assert found["f1"] == pytest.approx([1, 2 / 3, 0])
+    assert np.isnan(found["no_answer.f1"]).tolist() == [True, True, False]
+    monkeypatch.setattr("danlu.evaluate.tally.CELLS", 4)
+    assert of_each(SQuAD().tally(gold, predicted))["f1"].tolist() == found["f1"].tolist()
 
 
 def test_bands_are_of_about_equally_many_items_and_in_order() -> None:
