@@ -19,7 +19,7 @@ from danlu.evaluate.bootstrap import RESAMPLES
 from danlu.evaluate.tally import CELLS, Metric, Named, Numbers, Tally, check_pairs, stacked
 
 ROUNDING = 1e-12
-"""Differences of a figure that are less apart are the same."""
+"""Share of a figure that sums in another order may differ by: a difference of less is none."""
 
 Gold = TypeVar("Gold")
 Answer = TypeVar("Answer")
@@ -91,14 +91,16 @@ def compare(
         if not len(drawn) or not len(by_coin):
             continue
         low, high = _percentiles(drawn, level)
+        seen = float(_difference(np.array([one]), np.array([other]))[0])
+        least = abs(seen) - ROUNDING * max(abs(one), abs(other))
         found[name] = Difference(
             first=one,
             second=other,
-            difference=other - one,
+            difference=seen,
             low=low,
             high=high,
-            p_bootstrap=_p(drawn - drawn.mean(), other - one),
-            p_randomisation=_p(by_coin, other - one),
+            p_bootstrap=_p(drawn - drawn.mean(), least),
+            p_randomisation=_p(by_coin, least),
         )
     return found
 
@@ -145,8 +147,14 @@ def _differences(both: Tally, draws: Iterator[Numbers], *, halved: bool) -> Name
         other_BN = 1 - times_BN if halved else np.zeros_like(times_BN)
         first = both.figures(np.concatenate([times_BN, other_BN], axis=1))
         second = both.figures(np.concatenate([other_BN, times_BN], axis=1))
-        found.append({name: second[name] - first[name] for name in first})
+        found.append({name: _difference(first[name], second[name]) for name in first})
     return stacked(found)
+
+
+def _difference(first: Numbers, second: Numbers) -> Numbers:
+    """Second less first; 0 where that is rounding."""
+    apart = second - first
+    return np.where(np.abs(apart) <= ROUNDING * np.maximum(np.abs(first), np.abs(second)), 0.0, apart)
 
 
 def _percentiles(values: Numbers, level: float) -> tuple[float, float]:
@@ -154,5 +162,5 @@ def _percentiles(values: Numbers, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _p(differences: Numbers, seen: float) -> float:
-    return float(((np.abs(differences) >= abs(seen) - ROUNDING).sum() + 1) / (len(differences) + 1))
+def _p(differences: Numbers, least: float) -> float:
+    return float(((np.abs(differences) >= least).sum() + 1) / (len(differences) + 1))

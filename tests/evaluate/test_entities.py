@@ -56,14 +56,14 @@ def check(items: Items, name: str, *, strict: bool, **ask: Any) -> None:
 
 @pytest.mark.parametrize("scheme", ["IO", "BIO", "BIOES"])
 def test_equal_to_seqeval(scheme: str) -> None:
-    some = settings(max_examples=60, deadline=None)
+    some = settings(max_examples=60)
     some(given(items_of(PLACES[scheme]))(lambda items: check(items, scheme, strict=False)))()
 
 
 @pytest.mark.parametrize("scheme", STRICT)
 def test_strict_is_equal_to_seqevals_strict(scheme: str) -> None:
     ask = {"mode": "strict", "scheme": STRICT[scheme]}
-    some = settings(max_examples=60, deadline=None)
+    some = settings(max_examples=60)
     some(given(items_of(PLACES[scheme]))(lambda items: check(items, scheme, strict=True, **ask)))()
 
 

@@ -36,7 +36,7 @@ def expected(scorer: RougeScorer, items: list[tuple[list[str], str]]) -> dict[st
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.lists(TEXTS, min_size=1, max_size=3), TEXTS), min_size=1, max_size=4),
     st.sampled_from(["english", "stems", "characters", "words"]),

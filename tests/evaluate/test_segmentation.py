@@ -30,7 +30,7 @@ def tags(words: list[str]) -> list[str]:
     return [tag for word in words for tag in (["S"] if len(word) == 1 else ["B", *"I" * (len(word) - 2), "E"])]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(CUTS, min_size=1, max_size=5))
 def test_equal_to_seqeval_on_tags(items: list[list[tuple[bool, bool]]]) -> None:
     texts = ["南京市长江大桥欢迎您来看"[: len(each) + 1].ljust(len(each) + 1, "啊") for each in items]
