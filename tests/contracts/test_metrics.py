@@ -14,6 +14,7 @@ from danlu.evaluate.calibration import Calibration
 from danlu.evaluate.classification import Classification, MultiLabel
 from danlu.evaluate.entities import Entities
 from danlu.evaluate.extraction import CMRC, SQuAD
+from danlu.evaluate.keywords import Keywords
 from danlu.evaluate.regression import Regression
 from danlu.evaluate.resampling import compare, intervals
 from danlu.evaluate.rouge import ROUGE
@@ -44,6 +45,7 @@ TEXTS, ANSWERS = texts(), texts()
 METRICS: dict[str, tuple[Metric[Any, Any], list[Any], list[Any]]] = {
     "classification": (Classification(positive="a"), draw(LABELS, ITEMS), draw(LABELS, ITEMS)),
     "many labels": (MultiLabel(), SETS[:ITEMS], SETS[ITEMS:]),
+    "keywords": (Keywords(), [words or ["a"] for words in SETS[:ITEMS]], SETS[ITEMS:]),
     "regression": (Regression(), NOISE.integers(5, size=ITEMS).tolist(), NOISE.normal(size=ITEMS).tolist()),
     "calibration": (
         Calibration(bins=4),
