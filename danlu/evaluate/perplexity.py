@@ -28,7 +28,7 @@ from torch import Tensor
 from danlu import log
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError, RecipeError
-from danlu.evaluate.bootstrap import RESAMPLES, ratio_interval
+from danlu.metrics.bootstrap import RESAMPLES, ratio_interval
 from danlu.evaluate.ngram import NGram
 from danlu.evaluate.protocol import Subject
 from danlu.files import atomic_write, write_json

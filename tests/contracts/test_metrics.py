@@ -9,17 +9,17 @@ import pytest
 import yaml
 
 from danlu.errors import InputError
-from danlu.evaluate.bleu import BLEU, ChrF
-from danlu.evaluate.calibration import Calibration
-from danlu.evaluate.classification import Classification, MultiLabel
-from danlu.evaluate.entities import Entities
-from danlu.evaluate.extraction import CMRC, SQuAD
-from danlu.evaluate.keywords import Keywords
-from danlu.evaluate.regression import Regression
-from danlu.evaluate.resampling import compare, intervals
-from danlu.evaluate.rouge import ROUGE
-from danlu.evaluate.segmentation import Words
-from danlu.evaluate.tally import Metric, of_each, overall, slices
+from danlu.metrics.bleu import BLEU, ChrF
+from danlu.metrics.calibration import Calibration
+from danlu.metrics.classification import Classification, MultiLabel
+from danlu.metrics.entities import Entities
+from danlu.metrics.extraction import CMRC, SQuAD
+from danlu.metrics.keywords import Keywords
+from danlu.metrics.regression import Regression
+from danlu.metrics.resampling import compare, intervals
+from danlu.metrics.rouge import ROUGE
+from danlu.metrics.segmentation import Words
+from danlu.metrics.tally import Metric, of_each, overall, slices
 
 NOISE = np.random.default_rng(11)
 ITEMS = 30

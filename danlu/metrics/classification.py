@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.errors import InputError, shown, suggestion
-from danlu.evaluate.precision_recall import of_labels
-from danlu.evaluate.tally import Named, Numbers, Tally, by_sums, check_pairs, share
+from danlu.metrics.precision_recall import of_labels
+from danlu.metrics.tally import Named, Numbers, Tally, by_sums, check_pairs, share
 from danlu.recipe import Choice
 
 

@@ -7,8 +7,8 @@ import pytest
 import sacrebleu
 
 from danlu.errors import InputError
-from danlu.evaluate.bleu import BLEU, ChrF
-from danlu.evaluate.tally import overall
+from danlu.metrics.bleu import BLEU, ChrF
+from danlu.metrics.tally import overall
 
 WORDS = ["the", "a", "cat", "dog", "sat", "on", "mat", ",", ".", "Don't", "12.5", "你好", "世界", "很大", "！"]
 

@@ -13,8 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from danlu.evaluate.bleu import references
-from danlu.evaluate.tally import Named, Numbers, Tally, by_sums
+from danlu.metrics.bleu import references
+from danlu.metrics.tally import Named, Numbers, Tally, by_sums
 from danlu.recipe import Choice
 from danlu.text.words import Characters, Jieba, Segmenter, word_starts
 

@@ -11,8 +11,8 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from danlu.errors import InputError
-from danlu.evaluate.precision_recall import of_counts
-from danlu.evaluate.tally import Named, Numbers, Tally, by_sums, check_pairs, share
+from danlu.metrics.precision_recall import of_counts
+from danlu.metrics.tally import Named, Numbers, Tally, by_sums, check_pairs, share
 from danlu.recipe import Choice
 
 

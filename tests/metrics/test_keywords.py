@@ -9,8 +9,8 @@ from sklearn.metrics import precision_recall_fscore_support
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from danlu.errors import InputError
-from danlu.evaluate.keywords import Keywords
-from danlu.evaluate.tally import overall
+from danlu.metrics.keywords import Keywords
+from danlu.metrics.tally import overall
 
 SETS = st.sets(st.sampled_from(["graph", "染色", "模型", "pH"]))
 

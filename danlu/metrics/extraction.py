@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from danlu.errors import InputError
-from danlu.evaluate.tally import Named, Numbers, Tally, by_sums, check_lengths, check_pairs, of_each, share
+from danlu.metrics.tally import Named, Numbers, Tally, by_sums, check_lengths, check_pairs, of_each, share
 from danlu.recipe import Choice
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from danlu.errors import InputError
-from danlu.evaluate.classification import Classification
-from danlu.evaluate.extraction import SQuAD
-from danlu.evaluate.regression import Regression
-from danlu.evaluate.tally import bands, of_each, overall, slices
+from danlu.metrics.classification import Classification
+from danlu.metrics.extraction import SQuAD
+from danlu.metrics.regression import Regression
+from danlu.metrics.tally import bands, of_each, overall, slices
 
 
 def test_a_slice_has_the_figures_of_its_items_alone() -> None:
@@ -27,7 +27,7 @@ def test_the_figures_of_each_item_are_those_of_it_alone(monkeypatch: pytest.Monk
     found = of_each(SQuAD().tally(gold, predicted))
     assert found["f1"] == pytest.approx([1, 2 / 3, 0])
     assert np.isnan(found["no_answer.f1"]).tolist() == [True, True, False]
-    monkeypatch.setattr("danlu.evaluate.tally.CELLS", 4)
+    monkeypatch.setattr("danlu.metrics.tally.CELLS", 4)
     assert of_each(SQuAD().tally(gold, predicted))["f1"].tolist() == found["f1"].tolist()
 
 

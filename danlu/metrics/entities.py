@@ -17,8 +17,8 @@ from typing import Literal
 import numpy as np
 
 from danlu.errors import InputError, shown
-from danlu.evaluate.precision_recall import of_labels
-from danlu.evaluate.tally import Named, Numbers, Tally, by_sums, check_pairs, share
+from danlu.metrics.precision_recall import of_labels
+from danlu.metrics.tally import Named, Numbers, Tally, by_sums, check_pairs, share
 from danlu.recipe import Choice
 
 Scheme = Literal["IO", "BIO", "BIOES", "BILOU", "BMES"]

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from danlu.errors import InputError
-from danlu.evaluate.tally import Named, Numbers, Tally, check_pairs
+from danlu.metrics.tally import Named, Numbers, Tally, check_pairs
 from danlu.recipe import Choice
 
 

@@ -12,8 +12,8 @@ from scipy import stats
 from sklearn import metrics
 
 from danlu.errors import InputError
-from danlu.evaluate.regression import Regression
-from danlu.evaluate.tally import overall
+from danlu.metrics.regression import Regression
+from danlu.metrics.tally import overall
 
 NUMBERS = st.one_of(st.integers(-3, 3).map(float), st.floats(-100, 100).map(lambda value: round(value, 3)))
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from danlu.evaluate.tally import Named, Numbers, share
+from danlu.metrics.tally import Named, Numbers, share
 
 
 def of_labels(labels: Sequence[str], right_BL: Numbers, predicted_BL: Numbers, gold_BL: Numbers) -> Named:

@@ -10,12 +10,12 @@ from scipy import stats
 from sklearn import metrics
 
 from danlu.errors import InputError
-from danlu.evaluate import resampling
-from danlu.evaluate.bleu import BLEU
-from danlu.evaluate.classification import Classification
-from danlu.evaluate.entities import Entities
-from danlu.evaluate.regression import Regression
-from danlu.evaluate.resampling import compare, intervals, mcnemar
+from danlu.metrics import resampling
+from danlu.metrics.bleu import BLEU
+from danlu.metrics.classification import Classification
+from danlu.metrics.entities import Entities
+from danlu.metrics.regression import Regression
+from danlu.metrics.resampling import compare, intervals, mcnemar
 
 
 def labels(count: int, *, right: float, seed: int) -> tuple[list[str], list[str]]:

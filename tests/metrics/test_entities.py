@@ -12,8 +12,8 @@ from seqeval import metrics
 from seqeval.scheme import BILOU, IOB1, IOB2, IOBES
 
 from danlu.errors import InputError
-from danlu.evaluate.entities import Entities, find_scheme
-from danlu.evaluate.tally import overall
+from danlu.metrics.entities import Entities, find_scheme
+from danlu.metrics.tally import overall
 
 PLACES = {"IO": "I", "BIO": "BI", "BIOES": "BIES", "BILOU": "BILU", "BMES": "BMES"}
 STRICT = {"IO": IOB1, "BIO": IOB2, "BIOES": IOBES, "BILOU": BILOU}

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.errors import InputError
-from danlu.evaluate.extraction import CMRC, SQuAD, best_threshold, cmrc_units, longest_run
-from danlu.evaluate.tally import overall
+from danlu.metrics.extraction import CMRC, SQuAD, best_threshold, cmrc_units, longest_run
+from danlu.metrics.tally import overall
 
 SQUAD = [  # gold answers, prediction, exact match and F1 of evaluate-v1.1.py, and of evaluate-v2.0.py
     (["Denver Broncos"], "the Denver Broncos!", 1, 1, 1, 1),

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from danlu.errors import InputError
-from danlu.evaluate.tally import Named, Numbers, Tally, by_sums, check_pairs
+from danlu.metrics.tally import Named, Numbers, Tally, by_sums, check_pairs
 from danlu.optional import optional
 from danlu.recipe import Choice
 

@@ -10,8 +10,8 @@ from sklearn import metrics
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from danlu.errors import InputError
-from danlu.evaluate.classification import Classification, MultiLabel, confusion
-from danlu.evaluate.tally import overall
+from danlu.metrics.classification import Classification, MultiLabel, confusion
+from danlu.metrics.tally import overall
 
 LABELS = st.sampled_from(["neg", "pos", "正面", "x.y"])
 PAIRS = st.lists(st.tuples(LABELS, LABELS), min_size=1, max_size=30)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.errors import InputError
-from danlu.evaluate.calibration import Calibration
-from danlu.evaluate.tally import overall
+from danlu.metrics.calibration import Calibration
+from danlu.metrics.tally import overall
 
 CONFIDENCES = st.one_of(st.sampled_from([0.0, 0.1, 0.2, 0.5, 1.0]), st.floats(0, 1))
 

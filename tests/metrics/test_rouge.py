@@ -12,8 +12,8 @@ from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.tokenizers import Tokenizer
 
 from danlu.errors import InputError
-from danlu.evaluate.rouge import KINDS, ROUGE, Tokens, Units, common_subsequence, tokens_of
-from danlu.evaluate.tally import overall
+from danlu.metrics.rouge import KINDS, ROUGE, Tokens, Units, common_subsequence, tokens_of
+from danlu.metrics.tally import overall
 
 WORDS = ["the", "cats", "running", "flies", "U.S.", "3.5", "naïve", "_x_", "今天天气", "很好", "，", "\n", "Don't"]
 TEXTS = st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)

@@ -15,8 +15,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from danlu.evaluate.bootstrap import RESAMPLES
-from danlu.evaluate.tally import CELLS, Metric, Named, Numbers, Tally, check_pairs, stacked
+from danlu.metrics.bootstrap import RESAMPLES
+from danlu.metrics.tally import CELLS, Metric, Named, Numbers, Tally, check_pairs, stacked
 
 ROUNDING = 1e-12
 """Share of a figure that sums in another order may differ by: a difference of less is none."""

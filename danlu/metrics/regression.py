@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from danlu.errors import InputError, shown
-from danlu.evaluate.tally import Named, Numbers, Tally, check_pairs, share
+from danlu.metrics.tally import Named, Numbers, Tally, check_pairs, share
 from danlu.recipe import Choice
 
 CONSTANT = 1e-13

@@ -2,8 +2,8 @@
 
 A :class:`Metric` looks at every item once and returns a :class:`Tally`, which knows the figures of any choice of
 the items: how often each counts goes in (0 leaves it out, 2 takes it twice), figures come out. One evaluation,
-slices (:func:`slices`), bootstrap intervals (:func:`danlu.evaluate.resampling.intervals`) and the comparison of
-two runs (:func:`danlu.evaluate.resampling.compare`) are that one function with other numbers, for every metric::
+slices (:func:`slices`), bootstrap intervals (:func:`danlu.metrics.resampling.intervals`) and the comparison of
+two runs (:func:`danlu.metrics.resampling.compare`) are that one function with other numbers, for every metric::
 
     tally = Entities().tally(gold_tags, predicted_tags)
     overall(tally)                      # {"micro.f1": 0.81, "macro.f1": 0.78, "label.PER.f1": 0.9, …}

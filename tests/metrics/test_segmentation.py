@@ -11,8 +11,8 @@ from seqeval import metrics
 from seqeval.scheme import IOBES
 
 from danlu.errors import InputError
-from danlu.evaluate.segmentation import Words
-from danlu.evaluate.tally import overall
+from danlu.metrics.segmentation import Words
+from danlu.metrics.tally import overall
 
 CUTS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=0, max_size=12)
 

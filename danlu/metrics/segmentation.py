@@ -11,8 +11,8 @@ from itertools import accumulate
 import numpy as np
 
 from danlu.errors import InputError
-from danlu.evaluate.precision_recall import of_counts
-from danlu.evaluate.tally import Tally, by_sums, check_pairs
+from danlu.metrics.precision_recall import of_counts
+from danlu.metrics.tally import Tally, by_sums, check_pairs
 from danlu.recipe import Choice
 
 
