@@ -22,6 +22,7 @@ How = Literal["defaults", "tuned", "tuned bf16"]
 
 def danlu(work: Work, precision: TrainingPrecision) -> Outcome:
     """Danlu's own loop on packed rows."""
+    from danlu.corpus.quarters import Quarters
     from danlu.nn.families import Bert
     from danlu.objectives.mlm import MaskedLM
     from danlu.optim.schedules import WarmupStableDecay
@@ -31,7 +32,7 @@ def danlu(work: Work, precision: TrainingPrecision) -> Outcome:
     settings = Pretrain(
         model=Bert(layers=LAYERS, dim=DIM, heads=HEADS), objective=MaskedLM(), optimizer=adamw(),
         schedule=WarmupStableDecay(warmup=0.0, decay=1.0), budget=Budget(steps=work.steps), sequence=SEQUENCE,
-        batch=ROWS, precision=precision, compile="on",
+        batch=ROWS, precision=precision, compile="on", rows=Quarters(),
     )  # fmt: skip
     return train(settings, work, seed=SEED)
 

@@ -30,18 +30,18 @@ def in_fresh_process(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     Raises:
         NotMeasuredError: it raised, or the process was killed.
     """
-    with _environment(OFFLINE):
+    with environment(OFFLINE):
         return _measured(partial(function, *args, **kwargs), function.__name__)
 
 
 def in_fresh_process_with_gpu(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, int]:
     """As :func:`in_fresh_process`, with the GPUs that are there."""
-    with _environment({name: value for name, value in OFFLINE.items() if name != "CUDA_VISIBLE_DEVICES"}):
+    with environment({name: value for name, value in OFFLINE.items() if name != "CUDA_VISIBLE_DEVICES"}):
         return _measured(partial(function, *args, **kwargs), function.__name__)
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
+def environment(values: Mapping[str, str]) -> Iterator[None]:
     """Those variables while it lasts, for processes that are started; a later one may see the GPUs again."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)

@@ -25,6 +25,7 @@ How = Literal["defaults", "tuned", "tuned bf16"]
 
 def danlu(work: Work, precision: TrainingPrecision) -> Outcome:
     """Danlu's own loop: spans are cut out of each document by itself, documents are packed and never see each other."""
+    from danlu.corpus.quarters import Quarters
     from danlu.nn.families import T5
     from danlu.objectives.span_corruption import SpanCorruption
     from danlu.optim.schedules import WarmupStableDecay
@@ -35,7 +36,7 @@ def danlu(work: Work, precision: TrainingPrecision) -> Outcome:
         model=T5(layers=LAYERS, dim=DIM, heads=HEADS, hidden=HIDDEN, mlp="relu"),
         objective=SpanCorruption(rate=RATE, mean=MEAN), optimizer=adamw(),
         schedule=WarmupStableDecay(warmup=0.0, decay=1.0), budget=Budget(steps=work.steps), sequence=SEQUENCE,
-        batch=ROWS, precision=precision, compile="on",
+        batch=ROWS, precision=precision, compile="on", rows=Quarters(),
     )  # fmt: skip
     return train(settings, work, seed=SEED)
 

@@ -104,6 +104,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "packed": "danlu.corpus.reading:Packed",
         "padded": "danlu.corpus.reading:Padded",
         "bucketed": "danlu.corpus.reading:Bucketed",
+        "quarters": "danlu.corpus.quarters:Quarters",
     },
     "optimizer": {
         "adafactor": "danlu.optim.adafactor:Adafactor",

@@ -200,13 +200,13 @@ class MetricsLog:
         self.path = folder / "metrics.jsonl"
         self._events_path = folder / "tensorboard" / "events.out.tfevents.0.danlu"
         self._events_path.parent.mkdir(parents=True, exist_ok=True)
-        self._keep_to: int | None = None
-        """The step of a :meth:`rewind` that the disk has refused."""
+        self._keep_to = sys.maxsize
+        """The earliest step of a :meth:`rewind` that the disk has refused."""
         self.rewind(sys.maxsize)
 
     def write(self, step: int, **values: float | str) -> None:
         """Append one line; numbers go to TensorBoard too. NaN and infinity are null in JSON, which lacks them."""
-        if self._keep_to is not None:
+        if self._keep_to < sys.maxsize:
             self.rewind(self._keep_to)
         row = {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -224,14 +224,14 @@ class MetricsLog:
 
         Where the disk refuses, it is done before the next line is written.
         """
-        self._keep_to = step
+        self._keep_to = step = min(step, self._keep_to)  # what is behind an earlier one is of a stretch that was left
         if self.path.exists():
             os.truncate(self.path, _length_up_to(self.path, step))
         if self._events_path.exists():
             os.truncate(self._events_path, events.length_up_to(self._events_path, step))
             if self._events_path.stat().st_size == 0:
                 self._events_path.unlink()
-        self._keep_to = None
+        self._keep_to = sys.maxsize
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -176,6 +177,24 @@ def test_half_written_ends_are_dropped(tmp_path_factory: pytest.TempPathFactory,
     assert [row["step"] for row in read_metrics(folder)] == [*left, 6]
     steps = [step for step, _ in scalars(folder, "loss")]
     assert steps[-1] == 6 and steps[:-1] == list(range(1, len(steps)))
+
+
+def test_a_rewind_that_the_disk_refused_is_done_with_a_later_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a stretch that was left nothing stays, though the training has gone on and back again meanwhile."""
+    metrics = MetricsLog(tmp_path)
+    for step in range(1, 9):
+        metrics.write(step, loss=1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "truncate", lambda *_: (_ for _ in ()).throw(OSError(errno.EROFS, "Read-only file system")))
+        with pytest.raises(OSError, match="Read-only"):
+            metrics.rewind(2)
+    metrics.rewind(6)
+    metrics.write(7, loss=2.0)
+    metrics.write(8, loss=2.0)
+    assert [(line["step"], line["loss"]) for line in read_metrics(tmp_path)] == [(1, 1.0), (2, 1.0), (7, 2.0), (8, 2.0)]
+    assert scalars(tmp_path, "loss") == [(1, 1.0), (2, 1.0), (7, 2.0), (8, 2.0)]
 
 
 def test_no_metrics_is_an_empty_list(tmp_path: Path) -> None:

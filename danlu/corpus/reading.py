@@ -5,6 +5,7 @@ stream    full rows of one endless stream, documents cut where a row ends; for c
 packed    whole documents side by side, as many as fit; what is longer than a row is cut first
 padded    a document a row, padded to the full length: simple and wasteful
 bucketed  documents of like length together, as many as hold the tokens of a step; padded to the longest
+quarters  packed, short documents in rows of a quarter of the width (quarters.py)
 ========  ===========================================================================================
 
 Documents never see each other in any of them.
@@ -94,7 +95,7 @@ class Stream(Choice):
         if int(widths.inputs[0]) > 65 or np.asarray(widths.source).any():
             raise RecipeError(
                 "pretrain.rows: stream is for objectives that read the text as it stands; choose packed, padded or "
-                "bucketed (choices: packed, padded, bucketed)"
+                "bucketed (choices: packed, padded, bucketed, quarters)"
             )
         return int(form.room.inputs)
 

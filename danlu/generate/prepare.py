@@ -37,20 +37,19 @@ class Speed(NamedTuple):
     precision: PrecisionSetting = "fp32"
     compile: CompileSetting = "auto"
     device: DeviceSetting = "cpu"
+    key: str = "device"
+    """What the device is called where it is set."""
 
 
-def load_ready(folder: Path, speed: Speed, *, tokens: int | None, key: str = "device") -> tuple[Loaded, str]:
+def load_ready(folder: Path, speed: Speed, *, tokens: int | None) -> tuple[Loaded, str]:
     """The model in ``folder``, ready to write so many tokens (None: nobody knows), and what was done, in words.
-
-    Args:
-        key: what the recipe calls the device.
 
     Raises:
         RecipeError: a GPU is asked for and there is none.
         InputError, CheckpointError: as :func:`danlu.generate.engine.load`.
     """
     keep_freed_memory()
-    device = choose_device(speed.device, key=key)
+    device = choose_device(speed.device, key=speed.key)
     dtype, why = choose_dtype(speed.precision, device)
     loaded = load(folder, dtype=dtype)
     loaded.model.to(device)

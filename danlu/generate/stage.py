@@ -87,7 +87,7 @@ class Generate(Stage):
     @property
     def speed(self) -> Speed:
         """What the settings say of it."""
-        return Speed(self.precision, self.compile, self.device)
+        return Speed(self.precision, self.compile, self.device, "generate.device")
 
     def first_seed(self, recipe_seed: int) -> int:
         """The seed of the first sample, and of the first answer at the terminal."""
@@ -100,8 +100,7 @@ class Generate(Stage):
         """
         folder = job.inputs["pretrain"] / "model"
         log.say(f"with the model in {folder}")
-        tokens = len(self.prompts) * self.sampling.max_tokens
-        loaded, how = load_ready(folder, self.speed, tokens=tokens, key="generate.device")
+        loaded, how = load_ready(folder, self.speed, tokens=len(self.prompts) * self.sampling.max_tokens)
         log.say(how)
         drafting = None
         if self.draft is not None:

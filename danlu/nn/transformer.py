@@ -7,6 +7,7 @@ Axes: B batch, T tokens, S positions so far or of the encoder, D model width, V 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,7 +26,15 @@ from danlu.nn.experts import Experts, balance_loss, forget_routed
 from danlu.nn.flex import Flex, make_flexes, serves
 from danlu.nn.label_head import make_head
 from danlu.nn.norm import make_norm
-from danlu.nn.positions import AddedPositions, Alibi, RelativeBias, depends_on_length, rotary_table, table_by_length
+from danlu.nn.positions import (
+    AddedPositions,
+    Alibi,
+    RelativeBias,
+    depends_on_length,
+    rotary_table,
+    sinusoidal_table,
+    table_by_length,
+)
 from danlu.nn.sight import PADDING, Sight, document_lengths, longest_document, positions_in_document
 
 LONGEST_TABLE = 2**17
@@ -318,8 +327,9 @@ class Transformer(nn.Module):
         Zero output projections make every block the identity at the start (Zhang et al. 2019,
         arXiv:1901.09321; so do nanochat and modded-nanogpt). An embedding is N(0, 0.02²), but N(0, 1) where a norm
         follows it or T5's biases stand for positions, unless it is also the weight of a head that does not scale what
-        it reads. Queries whose scores are not divided by the root of a head's width, as T5's, are drawn so much
-        smaller (Raffel et al. 2020, arXiv:1910.10683).
+        it reads. Learned positions begin as sines of that size (Vaswani et al. 2017, arXiv:1706.03762): that near
+        places are alike need not be learned first. Queries whose scores are not divided by the root of a head's
+        width, as T5's, are drawn so much smaller (Raffel et al. 2020, arXiv:1910.10683).
         """
         generator = torch.Generator().manual_seed(seed)
         smaller = self._smaller_queries()
@@ -330,6 +340,8 @@ class Transformer(nn.Module):
                 weight.fill_(1.0)
             elif name == "embedding.weight":
                 weight.normal_(0.0, self._embedding_spread(), generator=generator)
+            elif name.endswith("entry.positions.weight"):
+                weight.copy_(sinusoidal_table(*weight.shape) * (0.02 * math.sqrt(2)))
             elif ".entry." in name or name.endswith("bias.weight"):
                 weight.normal_(0.0, 0.02, generator=generator)
             elif name == self.config.words_weight or name.endswith(WRITING):

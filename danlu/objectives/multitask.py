@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from danlu.corpus.batches import Batch, Example
 from danlu.corpus.mixture import Mixture, Part
 from danlu.corpus.parts import Selection
+from danlu.corpus.quarters import Quarters
 from danlu.corpus.reading import Bucketed, Reading
 from danlu.corpus.rows import Form, Piece
 from danlu.corpus.store import TokenStore
@@ -29,7 +30,8 @@ from danlu.tokenizers.vocabulary import Vocabulary
 
 T = TypeVar("T")
 NAME = re.compile("[A-Za-z0-9_-]+")
-NO_BUCKETS = "bucketed makes whole steps of one task; choose packed or padded (choices: stream, packed, padded)"
+STEPS_OF_THEIR_OWN = (Bucketed, Quarters)
+NOT_MIXED = "bucketed and quarters make steps of their own; choose packed or padded (choices: stream, packed, padded)"
 
 
 class Task(Settings):
@@ -67,8 +69,8 @@ class Multitask(AnyObjective):
                 raise ValueError(f"a task's name must be of letters, digits, _ and -; got {name!r}")
             if isinstance(task.objective, Multitask):
                 raise ValueError(f"tasks.{name}.objective must be a single one; name its tasks here")
-            if isinstance(task.rows, Bucketed):
-                raise ValueError(f"tasks.{name}.rows: {NO_BUCKETS}")
+            if isinstance(task.rows, STEPS_OF_THEIR_OWN):
+                raise ValueError(f"tasks.{name}.rows: {NOT_MIXED}")
         shared = [task.share is not None for task in self.tasks.values()]
         if any(shared) and not all(shared):
             lacking = next(name for name, task in self.tasks.items() if task.share is None)
@@ -81,10 +83,10 @@ class Multitask(AnyObjective):
         """A mixture of what the tasks read.
 
         Raises:
-            RecipeError: rows are bucketed, whose steps would be of one task.
+            RecipeError: rows are bucketed or quarters, which make steps of their own.
         """
-        if isinstance(rows, Bucketed):
-            raise RecipeError(f"rows: {NO_BUCKETS}")
+        if isinstance(rows, STEPS_OF_THEIR_OWN):
+            raise RecipeError(f"rows: {NOT_MIXED}")
         parts = tuple(
             Part(name, task.documents, task.objective.read_by(task.rows or rows), _form(task.objective), task.share)
             for name, task in self.tasks.items()

@@ -55,8 +55,8 @@ class Seq2Seq(Objective):
         """
         if isinstance(rows, Stream):
             raise RecipeError(
-                "rows: stream would tear pairs of texts apart; choose packed, padded or bucketed "
-                "(choices: packed, padded, bucketed)"
+                "rows: stream would tear pairs of texts apart; choose packed, padded, bucketed or quarters "
+                "(choices: packed, padded, bucketed, quarters)"
             )
         return super().read_by(rows)
 

@@ -69,10 +69,10 @@ class BestWeights:
     """Steps whose weights are no longer any good, and that the disk has refused to remove."""
 
     def __call__(self, info: StepInfo) -> None:
+        self._remove_forgotten()
         measured = self.history.heldout
         if not measured or measured[-1][0] != info.step:
             return
-        self._remove_forgotten()
         if self.history.best == measured[-1]:
             with self.ranks.alone("keeps the best weights"):
                 weights = self.weights()
@@ -89,10 +89,15 @@ class BestWeights:
         """Forget what was kept after ``step``, from which the training goes on."""
         if self.ranks.first:
             self._forgotten = {later for later in self._kept() if later > step}
-            self._remove_forgotten()
+            if (refused := self._remove_forgotten()) is not None:
+                say(f"could not remove the best weights of a stretch that was gone back over ({refused}); "
+                    "training goes on")  # fmt: skip
 
-    def _remove_forgotten(self) -> None:
-        """A disk that refuses is told, and asked again at the next measurement."""
+    def _remove_forgotten(self) -> OutputError | None:
+        """What a disk says that refuses; it is asked again after each step, before a checkpoint is saved behind them.
+
+        From such a one a process would go on that takes them for weights of its own.
+        """
         try:
             with writing(self.folder):
                 for step in sorted(self._forgotten):
@@ -100,7 +105,8 @@ class BestWeights:
                         remove_folder(self._path(step))
                 self._forgotten.clear()
         except OutputError as error:
-            say(f"could not remove the best weights of a stretch that was gone back over ({error}); training goes on")
+            return error
+        return None
 
     def best(self) -> dict[str, Tensor] | None:
         """The weights of the best step; None where nothing was measured, or the disk had no room for them.
@@ -146,7 +152,7 @@ class BestWeights:
 
     def _remove_needless(self) -> None:
         """All but the two newest, the second for a checkpoint that is being written, and those of checkpoints."""
-        kept = self._kept()
+        kept = [step for step in self._kept() if step not in self._forgotten]
         needed = {*kept[-2:]}
         for checkpoint in self.checkpoints():
             needed |= set([step for step in kept if step <= checkpoint][-1:])

@@ -157,6 +157,12 @@ def test_a_step_is_the_same_whatever_the_micro_batch(micro_batch: int, step: int
     assert counts == {f"{batch.task}.words": 3 * len(batch.inputs["tokens"]) for batch in whole}
 
 
+def test_a_training_reads_the_rows_that_whoever_looks_at_them_sees() -> None:
+    trained, shown = read(), mixture().rows(make_store(**COUNTS), Short(), seed=5)
+    for number in range(80):
+        assert [each.document for each in trained.rows[number]] == [each.document for each in shown[number]]
+
+
 class Written(Short):
     """Half of a document is written, behind a sentinel and before an end: short ones are written at more length."""
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from danlu.corpus.batches import Batch, Example
+from danlu.corpus.quarters import Quarters
 from danlu.corpus.reading import Bucketed, Packed, Padded, Reader, Size, Stream
 from danlu.corpus.rows import Ints, Piece, Widths, longest_body
 from danlu.corpus.store import TokenStore
@@ -17,6 +18,7 @@ from danlu.errors import InputError, RecipeError
 
 EOT = 0
 SEQUENCE = 256
+CHOICES = [Packed(), Padded(), Bucketed(), Quarters()]
 
 
 class Framed:
@@ -65,7 +67,7 @@ def seen(batches: list[Batch]) -> Counter[int]:
     return counts
 
 
-@pytest.mark.parametrize("choice", [Packed(), Padded(), Bucketed()], ids=["packed", "padded", "bucketed"])
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: type(choice).__name__)
 def test_an_epoch_reads_every_token_once(choice: Any, store: TokenStore) -> None:
     reader = read(choice, store, batch=4)
     steps = round(reader.steps_per_epoch) if isinstance(choice, Bucketed) else None
@@ -80,7 +82,7 @@ def test_an_epoch_reads_every_token_once(choice: Any, store: TokenStore) -> None
     assert counts == wanted
 
 
-@pytest.mark.parametrize("choice", [Packed(), Padded(), Bucketed()], ids=["packed", "padded", "bucketed"])
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: type(choice).__name__)
 def test_a_step_is_the_same_whatever_the_micro_batch(choice: Any, store: TokenStore) -> None:
     for step in (0, 1, 5, 23):
         whole, cut = (read(choice, store, micro_batch=m).batches(step) for m in (8, 1))
@@ -127,7 +129,7 @@ class TwoOrMore(Framed):
         return Widths(np.where(body > 1, body + 2, 0))
 
 
-@pytest.mark.parametrize("choice", [Packed(), Padded(), Bucketed()], ids=["packed", "padded", "bucketed"])
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: type(choice).__name__)
 def test_what_is_too_short_is_counted(choice: Any, store: TokenStore) -> None:
     single = Counter(seen_lengths(store))[1]
     assert single > 0
@@ -172,7 +174,7 @@ def test_nothing_of_a_row_is_seen_by_another(store: TokenStore) -> None:
                     assert inside[0] == 1 and inside[-1] == 2
 
 
-@pytest.mark.parametrize("choice", [Packed(), Padded(), Bucketed()], ids=["packed", "padded", "bucketed"])
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: type(choice).__name__)
 def test_every_epoch_has_noise_of_its_own(choice: Any, store: TokenStore) -> None:
     reader = read(choice, store)
     numbers = [group.numbers for epoch in (0, 1) for group in _epoch(reader, epoch)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,17 +17,19 @@ from danlu.corpus.batches import IGNORE, Batch
 from danlu.corpus.marks import SENTENCE
 from danlu.corpus.store import StoreWriter, TokenStore
 from danlu.errors import InputError, RecipeError
+from danlu.evaluate import objective as module
 from danlu.evaluate.objective import OwnObjective, tally
 from danlu.evaluate.perplexity import Perplexity
 from danlu.evaluate.protocol import Subject
 from danlu.evaluate.stage import Evaluate
 from danlu.files import read_json
+from danlu.nn.config import TransformerConfig
 from danlu.nn.families import Bert
 from danlu.nn.hf.folder import save_model
 from danlu.nn.transformer import Transformer
 from danlu.objectives.mlm import MaskedLM
 from danlu.objectives.pairs import SentenceOrder
-from danlu.objectives.protocol import Objective, Shape
+from danlu.objectives.protocol import Lesson, Objective, Shape
 from danlu.recipe import Recipe
 from danlu.runs import Job
 from danlu.text.document import Document
@@ -165,3 +168,25 @@ def test_a_batch_goes_where_the_model_is() -> None:
     batch = Batch({"tokens": tokens_BT}, {"words": tokens_BT}, {"words": 8}, 8)
     tally(make_model(MaskedLM(), 20).to("meta"), cast(Any, SimpleNamespace(losses=losses)), batch)
     assert seen == ["meta"] * 2
+
+
+def test_the_objectives_own_weights_are_where_the_model_is(
+    tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device without memory stands for a GPU: nothing can be computed there."""
+
+    class SeenError(Exception):
+        pass
+
+    class Projected(MaskedLM):
+        def prepare(self, config: TransformerConfig, *, dtype: torch.dtype, seed: int) -> Lesson:
+            return cast(Any, SimpleNamespace(modules=torch.nn.Linear(2, 2)))
+
+    def note(_: Transformer, lesson: Lesson, __: Batch) -> None:
+        assert lesson.modules is not None
+        raise SeenError([weight.device.type for weight in lesson.modules.parameters()])
+
+    subject = make_subject(tmp_path, tokenizer, Projected())
+    monkeypatch.setattr(module, "tally", note)
+    with pytest.raises(SeenError, match=r"^\['meta', 'meta'\]$"):
+        OwnObjective().measure(replace(subject, model=subject.model.to("meta")))

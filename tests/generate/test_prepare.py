@@ -91,10 +91,12 @@ def test_errors_of_the_model_stay_errors() -> None:
 
 def test_the_model_is_where_the_settings_say(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The device without memory stands for a GPU, where weights are not packed."""
-    monkeypatch.setattr(module, "choose_device", lambda *_, **__: torch.device("meta"))
-    speed = Speed("fp32", "off", "meta")  # type: ignore[arg-type]
-    loaded, how = load_ready(run_dir / "pretrain/model", speed, tokens=1)
-    assert {weight.device.type for weight in loaded.model.parameters()} == {"meta"}
+    meta = torch.device("meta")
+    types = {meta: torch.float64}
+    monkeypatch.setattr(module, "choose_device", lambda *_, **__: meta)
+    monkeypatch.setattr(module, "choose_dtype", lambda _, device=None: (types.get(device, torch.float32), "as asked"))
+    loaded, how = load_ready(run_dir / "pretrain/model", Speed("auto", "off", "auto"), tokens=1)
+    assert {(weight.device, weight.dtype) for weight in loaded.model.parameters()} == {(meta, torch.float64)}
     assert "weights are as they were" in how
 
 

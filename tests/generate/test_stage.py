@@ -13,7 +13,7 @@ from danlu.generate import prepare
 from danlu.generate import stage as stage_module
 from danlu.generate.engine import Answer, generate, load
 from danlu.generate.interactive import main
-from danlu.generate.source import of_folder
+from danlu.generate.source import of_folder, of_recipe
 from danlu.generate.speculative import Drafting, speculate
 from danlu.generate.stage import Generate
 from danlu.recipe import Recipe, build, plain
@@ -55,6 +55,9 @@ def test_a_gpu_that_is_not_there_is_told(run_dir: Path, tmp_path: Path, monkeypa
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(RecipeError, match=r"^generate\.device is cuda, and torch finds no GPU here \(choices: auto, c"):
         write(run_dir, tmp_path / "1", device="cuda")
+    recipe = Recipe("x", run_dir, 40, {"generate": Generate(device="cuda")})
+    with pytest.raises(RecipeError, match=r"^generate\.device is cuda, and torch finds no GPU here"):
+        main(of_recipe(recipe), prompt="To be")
     with pytest.raises(RecipeError, match=r"^device is cuda, and torch finds no GPU here"):
         main(of_folder(run_dir / "pretrain/model", ["device=cuda"]), prompt="To be")
     assert write(run_dir, tmp_path / "2", device="auto") == write(run_dir, tmp_path / "3")

@@ -12,7 +12,7 @@ import transformers
 from torch import Tensor
 
 from danlu import catalog
-from danlu.nn.families import T5, Bert, ModernBert, with_pair_head
+from danlu.nn.families import GPT2, T5, Bert, ModernBert, Roberta, with_pair_head
 from danlu.nn.transformer import Transformer
 from danlu.recipe import build_choice
 
@@ -92,6 +92,20 @@ def test_gains_are_one_and_biases_nothing() -> None:
     entry = model.encoder.entry  # type: ignore[union-attr]
     for table in (entry.positions.weight, entry.types.weight):  # type: ignore[union-attr]
         assert 0.01 < table.std() < 0.03
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("choice", [Bert(**SIZES), Roberta(**SIZES), GPT2(**SIZES)])
+def test_learned_positions_are_the_more_alike_the_nearer_they_are(choice: Any) -> None:
+    """As sines are: their product depends on the distance alone (Vaswani et al. 2017, section 3.5)."""
+    [table] = [
+        weight.double() for name, weight in fresh(choice).named_parameters() if name.endswith("positions.weight")
+    ]
+    product = table @ table.T
+    for distance in range(1, 4):
+        assert torch.allclose(product.diagonal(distance), product[0, distance], rtol=1e-4)
+        assert product[0, distance] < product[0, distance - 1]
+    assert table.square().mean().sqrt() == pytest.approx(0.02, rel=1e-3)  # as large as the words
 
 
 def test_every_weight_of_a_tied_model_learns_from_the_second_step_on() -> None:

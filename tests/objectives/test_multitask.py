@@ -117,7 +117,8 @@ def test_each_task_reads_its_own_documents(store: TokenStore) -> None:
         ({"tasks": {"a": {"objective": {"use": "clm", "rate": 1}}}}, r"tasks.a.objective.rate: unknown key"),
         ({"tasks": {"a": {"objective": "clm", "share": 1}, "b": {"objective": "clm"}}}, "tasks.b must have a share"),
         ({"tasks": {"a": {"objective": "clm", "share": 1}}, "temperature": 2}, "temperature has no effect"),
-        ({"tasks": {"a": {"objective": "clm", "rows": "bucketed"}}}, r"tasks.a.rows: bucketed makes whole steps"),
+        ({"tasks": {"a": {"objective": "clm", "rows": "bucketed"}}}, r"tasks.a.rows: bucketed and quarters make steps"),
+        ({"tasks": {"a": {"objective": "mlm", "rows": "quarters"}}}, r"tasks.a.rows: bucketed and quarters make steps"),
         ({"tasks": {"a": {"objective": {"use": "multitask", "tasks": {"b": {"objective": "clm"}}}}}}, "a single one"),
     ],
 )

@@ -13,18 +13,21 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import torch
 from outcome import result
 from poison import poison
 
 from danlu.errors import DanluError, OutputError
-from danlu.log import read_metrics
+from danlu.files import remove_folder
+from danlu.log import Progress, read_metrics
 from danlu.optim.schedules import Constant
 from danlu.runs import Job
-from danlu.train import run, saving
+from danlu.train import run, saving, stopping
 from danlu.train.checkpoint import checkpoints, save_checkpoint
 from danlu.train.guard import Anomalies, DivergedError
 from danlu.train.length import Length
 from danlu.train.loop import StepInfo
+from danlu.train.monitor import Monitor
 from danlu.train.run import Run
 from danlu.train.setup import Training
 from danlu.train.stopping import BestWeights, EarlyStopping
@@ -174,8 +177,19 @@ def test_going_back_on_a_disk_that_is_read_only_for_a_while_ends_as_on_another(
     real = Run._set_back
     monkeypatch.setattr(Run, "_set_back", back)
     monkeypatch.setattr(Training, "after_step", hook)
+    taken: list[tuple[int, float]] = []
+    monitor = Run._monitor
+
+    def timed(self: Run, start: int, bar: Progress) -> Monitor:
+        made = monitor(self, start, bar)
+        taken.append((start, made.seconds))
+        return made
+
+    monkeypatch.setattr(Run, "_monitor", timed)
     job = train(*GOING_FURTHER)
     warned = capsys.readouterr().out
+    assert [step for step, _ in taken] == [0, 10, 5]
+    assert taken[2] == (5, read_metrics(job.out)[4]["seconds"]), "lines behind it are of a stretch that was left"
     for line in told.splitlines():
         assert line.startswith("pretrain ") or line in warned.splitlines()
     refused = r"\(([^\n]*/pretrain/[^\n]* )?the file system is read-only\); training goes on\n"
@@ -208,35 +222,70 @@ def test_a_disk_that_stays_read_only_loses_nothing_that_was_saved(
     assert result(train(*GOING_FURTHER)) == result(straight)
 
 
-def test_best_weights_that_could_not_be_removed_are_not_the_result(
-    make_training: Callable[..., Training], packed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    """Step 4 is done again, is the best again, and no longer has the weights that were kept of it."""
+@pytest.fixture
+def best(make_training: Callable[..., Training], packed: Path, tmp_path: Path) -> BestWeights:
+    """There is a checkpoint of step 2."""
     training = make_training()
-    best = BestWeights(
+    return BestWeights(
         EarlyStopping(), training.history, tmp_path / "best", training.averaged, training.model.config,
-        packed / "run" / "tokenizer", lambda: [2, 4],
+        packed / "run" / "tokenizer", lambda: [2],
     )  # fmt: skip
 
-    def measured(step: int, loss: float) -> None:
-        training.history.heldout.append((step, loss))
-        best(StepInfo(step, loss, 1.0, 1.0, 10))
 
-    measured(2, 3.0)
-    measured(4, 2.0)
+def measure(best: BestWeights, step: int, loss: float) -> None:
+    best.history.heldout.append((step, loss))
+    best(StepInfo(step, loss, 1.0, 1.0, 10))
+
+
+def kept(best: BestWeights) -> list[str]:
+    return sorted(path.name for path in best.folder.iterdir())
+
+
+def test_best_weights_that_could_not_be_removed_are_not_the_result(
+    best: BestWeights, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Step 4 is done again, is the best again, and no longer has the weights that were kept of it."""
+    measure(best, 2, 3.0)
+    measure(best, 4, 2.0)
     disk = ReadOnly(monkeypatch)
     disk.on = True
     best.go_back(2)
     assert "could not remove the best weights of a stretch that was gone back over (" in capsys.readouterr().out
-    training.history.heldout.pop()
-    measured(4, 1.9)
+    best.history.heldout.pop()
+    measure(best, 4, 1.9)
     assert "could not keep the best weights so far (" in capsys.readouterr().out
     assert best.best() is None
     assert "the weights of step 4, the best, were not kept" in capsys.readouterr().out
     disk.on = False
-    measured(6, 2.5)
-    assert [path.name for path in sorted((tmp_path / "best").glob("step-*"))] == ["step-00000002"]
+    best(StepInfo(5, 2.0, 1.0, 1.0, 10))
+    assert kept(best) == ["step-00000002"], "a process that goes on from a checkpoint of step 5 knows of no other"
+
+
+@pytest.mark.parametrize(("again", "refusals"), [(4, 9), (6, 2)])
+def test_best_weights_are_kept_beside_some_that_cannot_be_removed(
+    again: int, refusals: int, best: BestWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk does not remove those of steps 6 and 8: never, or not until step 6 is done again."""
+    for step, loss in ((2, 3.0), (6, 2.0), (8, 1.0)):
+        measure(best, step, loss)
+    refused: list[str] = []
+
+    def remove(folder: Path) -> None:
+        if folder.name in ("step-00000006", "step-00000008") and len(refused) < refusals:
+            refused.append(folder.name)
+            raise OSError(errno.EIO, "Input/output error", str(folder))
+        remove_folder(folder)
+
+    monkeypatch.setattr(stopping, "remove_folder", remove)
+    best.go_back(2)
+    del best.history.heldout[1:]
+    weights = best.weights()
+    best.weights = lambda: {name: weight + 1 for name, weight in weights.items()}
+    measure(best, again, 2.5)
+    best(StepInfo(7, 2.5, 1.0, 1.0, 10))
+    best.weights = lambda: {}
+    found = best.best()
+    assert found is not None and all(torch.equal(found[name], weight + 1) for name, weight in weights.items())
 
 
 def test_only_the_first_rank_looks_at_the_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:

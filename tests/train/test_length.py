@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -143,6 +144,18 @@ def test_an_older_plan_is_taken_for_one_of_the_minutes_of_now(
     train("pretrain.budget={minutes: 0.01}")
     found = json.loads((out / "plan.json").read_text())["length"]
     assert found == {**plan["length"], "minutes": 0.01}
+
+
+@pytest.mark.parametrize(("spent", "minutes"), [(3.5, 2.0), (0.0, None)])
+def test_an_older_plan_is_of_minutes_where_steps_were_timed(
+    spent: float, minutes: float | None, tmp_path: Path
+) -> None:
+    """One of so many steps is not, though the recipe has minutes now."""
+    length = asdict(Length(40, settled=True, spent=spent))
+    del length["minutes"]
+    (tmp_path / "plan.json").write_text(json.dumps({"length": length}))
+    found = read_length(tmp_path / "plan.json", minutes=2.0)
+    assert found == Length(40, settled=True, spent=spent, minutes=minutes)
 
 
 @pytest.mark.parametrize("seconds", [55.0, 0.0], ids=["known", "lost with the metrics"])

@@ -6,8 +6,10 @@ import errno
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -21,15 +23,18 @@ from danlu.corpus.store import TokenStore
 from danlu.corpus.stream import StreamRows
 from danlu.errors import DanluError
 from danlu.log import MetricsLog, Progress, read_metrics
+from danlu.nn.families import GPT
 from danlu.nn.transformer import Transformer
 from danlu.objectives.clm import CausalLM
 from danlu.objectives.protocol import Shape
+from danlu.parallel.mesh import Place
 from danlu.runs import Job
 from danlu.train import monitor as module
 from danlu.train.guard import Anomalies, Guard
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
 from danlu.train.monitor import Heldout, Measured, Monitor
+from danlu.train.pretrain import Pretrain, heldout_of
 from danlu.train.setup import Training
 
 MakeTraining = Callable[..., Training]
@@ -195,6 +200,17 @@ def test_what_cutting_held_out_rows_cannot_help_is_raised(make_training: MakeTra
         heldout = Heldout(short(rows, error), sample, training.example, 8, shared)
         with pytest.raises(expected, match=words):
             heldout.measure(training.model)
+
+
+@pytest.mark.parametrize(("place", "shared"), [(Place(0, 2), False), (Place(0, 1, 2), True), (Place(0, 1, 1, 2), True)])
+def test_ranks_that_share_a_model_do_not_cut_held_out_rows(
+    place: Place, shared: bool, make_training: MakeTraining, packed: Path
+) -> None:
+    training = make_training()
+    store = TokenStore.open(packed / "run" / "pack" / "heldout")
+    masters = cast(Any, SimpleNamespace(place=place))
+    settings = Pretrain(model=GPT(layers=2, dim=32, heads=2), sequence=24)
+    assert heldout_of(settings, replace(training, masters=masters), store, seed=1).shared is shared
 
 
 def test_a_training_measures_on_where_memory_is_short(
