@@ -28,10 +28,10 @@ from torch import Tensor
 from danlu import log
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError, RecipeError
-from danlu.evaluate.bootstrap import RESAMPLES, ratio_interval
 from danlu.evaluate.ngram import NGram
 from danlu.evaluate.protocol import Subject
 from danlu.files import atomic_write, write_json
+from danlu.metrics.bootstrap import RESAMPLES, ratio_interval
 from danlu.nn.head import rows_at_once
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Choice

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from danlu.evaluate.bootstrap import ratio_interval
+from danlu.metrics.bootstrap import ratio_interval
 
 
 def test_interval_of_a_mean_is_the_normal_one() -> None:

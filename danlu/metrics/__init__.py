@@ -1,0 +1,1 @@
+"""What answers are worth: figures of tasks from gold and predicted answers, their intervals, their differences."""
