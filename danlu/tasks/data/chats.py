@@ -5,6 +5,7 @@ All become messages of the roles ``system``, ``user``, ``assistant`` and ``tool`
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -176,7 +177,7 @@ def check_turns(cells: Cells, messages: Sequence[Message], *, called: str) -> No
     if not rest or rest[0].role != "user":
         role = rest[0].role if rest else "system"
         raise cells.error(called, f"must begin with a user's; message {first} is of the role {role!r}")
-    for number, (before, message) in enumerate(zip(rest, rest[1:], strict=False), first + 1):
+    for number, (before, message) in enumerate(itertools.pairwise(rest), first + 1):
         if message.role == "system":
             raise cells.error(called, f"has a system's message at {number}; it can only be the first")
         if message.role == "tool" and before.role != "tool" and not before.calls:

@@ -59,16 +59,13 @@ def _multiple_choice(cells: Cells) -> MultipleChoice:
     choices, labels = _choices(cells)
     if len(choices) < 2:
         raise cells.error("choices", f"must be at least 2; got {len(choices)}")
-    twice = next((choice for place, choice in enumerate(choices) if choice in choices[:place]), None)
-    if twice is not None:
-        raise cells.error("choices", f"has {shown(twice)!r} twice")
     if not cells.gold and not cells.has("answer"):
         return MultipleChoice(cells.place, question, choices, None, context)
     value = cells.value("answer")
     if isinstance(value, str) and value.strip() in labels:
         return MultipleChoice(cells.place, question, choices, labels.index(value.strip()), context)
     number = _number(value)
-    if number is not None and str(value) not in choices:
+    if number is not None and not (isinstance(value, str) and value in choices):
         return MultipleChoice(cells.place, question, choices, number, context, counted_from=0)
     if isinstance(value, str) and value in choices:
         return MultipleChoice(cells.place, question, choices, choices.index(value), context)
@@ -127,16 +124,29 @@ def check_answers(examples: Sequence[MultipleChoice], mended: Mended | None) -> 
     first = int(from_one and any(example.answer == len(example.choices) for example in counted))
     kept = []
     for example in examples:
-        if example.counted_from is None or example.answer is None:
-            kept.append(example)
-        elif 0 <= example.answer - first < len(example.choices):
-            kept.append(replace(example, answer=example.answer - first, counted_from=first))
+        answer = example.answer
+        if example.counted_from is None or answer is None:
+            here = example
+        elif 0 <= answer - first < len(example.choices):
+            here = replace(example, answer=answer - first, counted_from=first)
         elif mended is not None:
             mended.add("answer that is none of the choices, left out", example.place)
+            continue
         else:
             last = len(example.choices) - 1 + first
-            raise example.place.error(f"the answer must be a choice from {first} to {last}; got {example.answer}")
+            raise example.place.error(f"the answer must be a choice from {first} to {last}; got {answer}")
+        if _is_there_once(here):
+            kept.append(here)
+        elif mended is not None:
+            mended.add("right choice that is there twice, left out", example.place)
+        else:
+            twice = here.choices[here.answer or 0]
+            raise example.place.error(f"the right choice is there twice: {shown(twice)!r}")
     return kept
+
+
+def _is_there_once(example: MultipleChoice) -> bool:
+    return example.answer is None or example.choices.count(example.choices[example.answer]) == 1
 
 
 def said_of_answers(examples: Sequence[MultipleChoice]) -> str:

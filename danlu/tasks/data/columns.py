@@ -60,7 +60,7 @@ def choose_columns(
     missing = [field.name for field in wanted if field.name not in chosen]
     if missing:
         names = " and ".join(missing)
-        listed, span = ', '.join(table.columns), _span(table)
+        listed, span = ", ".join(table.columns), _span(table)
         held = f"its columns: {listed}" if table.named else f"it has columns {span}, no header"
         raise InputError(f"{table.path}: cannot tell which column holds the {names}; name it in columns ({held})")
     return {field.name: chosen[field.name] for field in fields if field.name in chosen}

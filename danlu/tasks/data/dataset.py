@@ -192,7 +192,9 @@ def load(settings: Data, form: Form[E]) -> Dataset[E]:
         checked.update(split(checked["train"], {"train": 1 - sum(shares.values()), **shares}, seed=settings.seed))
         sizes = ", ".join(f"{len(checked[name]):,} {name}" for name in ("train", *shares))
         reading.said.append(f"{settings.train}: {before:,} examples split by label and the hash of their text: {sizes}")
-    ordered = {name: tuple(checked[name]) for name in ("train", "dev", "test") if name in checked}
+    ordered: dict[str, tuple[E, ...]] = {
+        name: tuple(checked[name]) for name in ("train", "dev", "test") if name in checked
+    }
     return Dataset(ordered, tuple(labels), scheme_of(parts), reading.columns, tuple(reading.said))
 
 
@@ -256,9 +258,7 @@ def _by_split(reading: _Reading[E]) -> dict[str, Sequence[E]]:
     return {name: reading.examples(tables[name]) for name in ("train", "dev", "test") if name in tables}
 
 
-def _read(
-    form: Form[E], table: Table, chosen: Mapping[str, str], *, gold: bool, mended: Mended | None
-) -> list[E]:
+def _read(form: Form[E], table: Table, chosen: Mapping[str, str], *, gold: bool, mended: Mended | None) -> list[E]:
     examples = []
     for row in table.rows:
         try:

@@ -28,7 +28,21 @@ SECOND = (
     "document", "passage", "positive", "假设", "句子2", "文本2",
 )  # fmt: skip
 TOKENS = ("tokens", "words", "token", "form", "word", "characters", "text", "词", "字")
-TAGS = ("tags", "ner_tags", "labels", "label", "entities", "spans", "ner", "tag", "pos_tags", "upos", "pos", "标注", "标签")
+TAGS = (
+    "tags",
+    "ner_tags",
+    "labels",
+    "label",
+    "entities",
+    "spans",
+    "ner",
+    "tag",
+    "pos_tags",
+    "upos",
+    "pos",
+    "标注",
+    "标签",
+)
 WORDS = ("words", "segmented", "tokens", "text", "分词")
 QUESTION = ("question", "query", "问题")
 CONTEXT = ("context", "passage", "paragraph", "document", "article", "text", "原文", "文章", "上下文")
@@ -65,7 +79,27 @@ REJECTED = ("rejected", "dispreferred", "worse")
 GOOD = ("label", "good", "kto_tag", "desirable")
 
 _LIKE_LABELS = frozenset(
-    "good better worse pos neg positive negative positives negatives y t h e1 e2 s1 s2 value object subject".split()
+    [
+        "good",
+        "better",
+        "worse",
+        "pos",
+        "neg",
+        "positive",
+        "negative",
+        "positives",
+        "negatives",
+        "y",
+        "t",
+        "h",
+        "e1",
+        "e2",
+        "s1",
+        "s2",
+        "value",
+        "object",
+        "subject",
+    ]
 )
 """Names that are as often the first label of a file without a header."""
 KNOWN = frozenset(

@@ -36,9 +36,7 @@ def pieces(text: str) -> list[str]:
     return list(found)
 
 
-def near_pairs(
-    texts: Sequence[tuple[str, ...]], kind: Kind, *, share: float = NEAR
-) -> Iterator[tuple[int, int, str]]:
+def near_pairs(texts: Sequence[tuple[str, ...]], kind: Kind, *, share: float = NEAR) -> Iterator[tuple[int, int, str]]:
     """Pairs of a text and one before it that are almost the same, at most one of each kind for the later one.
 
     Args:
@@ -88,4 +86,3 @@ def _index(one: Sequence[int], other: Sequence[int], part_of: Sequence[int]) -> 
     first, second = set(one), set(other)
     both, either = (Counter(part_of[piece] for piece in pieces) for pieces in (first & second, first | second))
     return min((both[part] / count for part, count in either.items()), default=0.0)
-

@@ -94,6 +94,8 @@ def _feedback(cells: Cells) -> Feedback:
     good = value if isinstance(value, bool) else _GOOD.get(str(value).strip().lower())
     if good is None:
         raise cells.error("good", f"must be true or false; got {shown(repr(value))}")
+    prompt: Messages
+    answer: Messages
     if cells.has("response"):
         prompt, answer = _prompt(cells), (Message("assistant", cells.text("response")),)
     else:
@@ -108,7 +110,7 @@ def _feedback(cells: Cells) -> Feedback:
 def _prompt(cells: Cells) -> Messages:
     value = cells.value("prompt")
     system = (Message("system", cells.text("system")),) if cells.has("system") else ()
-    if not isinstance(value, str) or value.lstrip()[:2] in ("[{", '[ '):
+    if not isinstance(value, str) or value.lstrip()[:2] in ("[{", "[ "):
         return (*system, *read_messages(cells, "prompt"))
     return (*system, *(_of_anthropic(value) or (Message("user", cells.text("prompt")),)))
 

@@ -7,6 +7,7 @@ characters.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ def tag_spans(cells: Cells, field: str, text: str, value: Any) -> tuple[tuple[st
         InputError: an entity is not where it is said to be, overlaps another, or begins or ends within a token.
     """
     entities = sorted(_entities(cells, field, text, value), key=lambda entity: (entity.start, entity.end))
-    for before, entity in zip(entities, entities[1:], strict=False):
+    for before, entity in itertools.pairwise(entities):
         if entity.start < before.end:
             first, second = text[before.start : before.end], text[entity.start : entity.end]
             raise cells.error(field, f"has two entities that overlap, {shown(first)!r} and {shown(second)!r}")
@@ -49,12 +50,12 @@ def tag_spans(cells: Cells, field: str, text: str, value: Any) -> tuple[tuple[st
     ends = {end: place for place, (_, end) in enumerate(tokens)}
     tags = ["O"] * len(tokens)
     for entity in entities:
-        first, last = starts.get(entity.start), ends.get(entity.end)
-        if first is None or last is None:
-            inside = next(text[a:b] for a, b in tokens if a < (entity.start if first is None else entity.end) < b)
+        start, last = starts.get(entity.start), ends.get(entity.end)
+        if start is None or last is None:
+            inside = next(text[a:b] for a, b in tokens if a < (entity.start if start is None else entity.end) < b)
             name = shown(text[entity.start : entity.end])
             raise cells.error(field, f"has the entity {name!r}, a part of the word {shown(inside)!r}")
-        tags[first : last + 1] = [f"B-{entity.kind}", *[f"I-{entity.kind}"] * (last - first)]
+        tags[start : last + 1] = [f"B-{entity.kind}", *[f"I-{entity.kind}"] * (last - start)]
     return tuple(text[start:end] for start, end in tokens), tuple(tags)
 
 

@@ -76,25 +76,23 @@ def subset(examples: Sequence[E], share: float, *, seed: int = 0) -> tuple[E, ..
 
 
 def _deal(examples: Sequence[TaskExample], shares: Sequence[float], seed: int) -> list[int]:
-    """The part of each example: groups go, label by label, to the part that lacks most of its share.
+    """The part of each example: groups go, label by label, to the part that lacks most of its share of all so far.
 
-    Of parts that lack as much of a label, the one that lacks most of all.
+    As a label's groups follow each other, each part has its share of them too. Where one part is the largest, it has
+    the first of every label, for what is never learned cannot be measured.
     """
     sizes = Counter(same_text(example.group) for example in examples)
+    strata = _strata(examples, seed)
+    largest = shares.index(max(shares)) if shares.count(max(shares)) == 1 and len(strata) * 2 <= len(sizes) else None
     part_of: dict[str, int] = {}
-    dealt_all = [0.0] * len(shares)
-    for groups in _strata(examples, seed).values():
-        dealt = [0.0] * len(shares)
-        for group in groups:
-            seen, seen_all = sum(dealt) + sizes[group], sum(dealt_all) + sizes[group]
-            lacks = [
-                (round(share * seen - has, 9), round(share * seen_all - has_all, 9), -part)
-                for part, (share, has, has_all) in enumerate(zip(shares, dealt, dealt_all, strict=True))
-            ]
-            part = -max(lacks)[2]
+    dealt = [0.0] * len(shares)
+    for groups in strata.values():
+        for place, group in enumerate(groups):
+            seen = sum(dealt) + sizes[group]
+            lacks = [round(share * seen - has, 9) for share, has in zip(shares, dealt, strict=True)]
+            part = largest if largest is not None and place == 0 else lacks.index(max(lacks))
             part_of[group] = part
             dealt[part] += sizes[group]
-            dealt_all[part] += sizes[group]
     return [part_of[same_text(example.group)] for example in examples]
 
 

@@ -83,8 +83,7 @@ class Segmented:
 def _tagged(cells: Cells) -> Tagged:
     said, found = cells.value("tokens"), cells.value("tags")
     if isinstance(said, str) and found is not None and are_spans(found):
-        tokens, tags = tag_spans(cells, "tags", cells.checked("tokens", said), found)
-        return Tagged(cells.place, tokens, tags)
+        return Tagged(cells.place, *tag_spans(cells, "tags", cells.checked("tokens", said), found))
     tags = _tags(cells)
     tokens = _tokens(cells, said, None if tags is None else len(tags))
     example = Tagged(cells.place, tokens, tags, cells.row.lines)

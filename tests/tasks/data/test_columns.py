@@ -14,7 +14,10 @@ from danlu.tasks.data.read import read_rows
 from danlu.tasks.data.rows import Table
 
 SST2 = "a gorgeous , witty film .\t1\nno movement , no yuks .\t0\nit 's slow\t0\nfine\t1\n"
-COLA = "gj04\t1\t\tOur friends won't buy it.\ngj04\t0\t*\tMore it than won't.\nks08\t1\t\tKim ran away today.\nks08\t1\t\tNo.\n"
+COLA = (
+    "gj04\t1\t\tOur friends won't buy it.\ngj04\t0\t*\tMore it than won't.\n"
+    "ks08\t1\t\tKim ran away today.\nks08\t1\t\tNo.\nad03\t1\t\tHe sleeps.\nad03\t1\t\tShe left us.\n"
+)
 
 
 def read(folder: Path, name: str, text: str, form: str) -> Table:
@@ -95,7 +98,10 @@ def test_a_wrong_column_is_one_line(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\nwell said,oh\nhow so,no\nthere,yes\nnever,may\n", "which column holds the label; name it.*columns: a, b"),
+        (
+            "a,b\nwell said,oh\nhow so,no\nthere,yes\nnever,may\n",
+            "which column holds the label; name it.*columns: a, b",
+        ),
         ("text\none\ntwo\n", "holds the label; name it"),
     ],
 )

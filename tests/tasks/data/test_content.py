@@ -52,7 +52,10 @@ def test_chinese_of_a_spreadsheet_is_recognised_and_said(tmp_path: Path, name: s
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a,b\ncafé,1\n".encode("cp1252"), r"line 2: it is not UTF-8: byte 0xe9; it would read .*'café,1' as cp1252.*save"),
+        (
+            "a,b\ncafé,1\n".encode("cp1252"),
+            r"line 2: it is not UTF-8: byte 0xe9; it would read .*'café,1' as cp1252.*save",
+        ),
         ("a,b\nété à la,1\n".encode("cp1252"), r"line 2: it is not UTF-8: byte 0xe9"),
         ("評論,標籤\n房間太小，其他還不錯,0\n".encode("big5"), r"line 1: it is not UTF-8.*as big5"),
         ((CHINESE * 20).encode() + b"\xe6\x88", r"line 41: .*though most of the file is"),
@@ -87,5 +90,5 @@ def test_damage_in_what_packs_a_file_is_one_line(tmp_path: Path, name: str, dama
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot read .*: No such file"):
+    with pytest.raises(InputError, match=r"cannot read .*: No such file"):
         read_text(tmp_path / "a.csv")

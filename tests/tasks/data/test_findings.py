@@ -16,11 +16,13 @@ from danlu.tasks.data.label_findings import edits
 from danlu.tasks.data.labelled import Labelled
 from danlu.tasks.data.tagged import Tagged
 
-WORDS = "river stone cloud market window garden letter silver thunder candle".split()
+WORDS = ["river", "stone", "cloud", "market", "window", "garden", "letter", "silver", "thunder", "candle"]
 
 
 def sentence(number: int) -> str:
-    return " ".join(WORDS[(number * step + step) % 10] + str(number * step % 97) for step in (1, 3, 7, 9, 11, 13, 17, 19))
+    return " ".join(
+        WORDS[(number * step + step) % 10] + str(number * step % 97) for step in (1, 3, 7, 9, 11, 13, 17, 19)
+    )
 
 
 def labelled(file: str, rows: list[tuple[str, str]]) -> list[Labelled]:
@@ -44,7 +46,7 @@ def test_nothing_is_said_of_clean_splits() -> None:
 def test_planted_leaks_are_counted_and_named() -> None:
     train, test = clean("a", 0, 60), clean("b", 60, 30)
     exact, other_case = sentence(3), f"  {sentence(4).upper()}!! "
-    almost = sentence(5).replace("river", "rivers").replace("market", "markets") + "."
+    almost = sentence(5).replace(" ", "s ", 1) + "."
     leaks = [(exact, "pos"), (other_case, "neg"), (almost, "pos")]
     findings = look({"train": labelled("a.csv", train), "test": labelled("b.csv", [*test, *leaks])})
     (duplicate,) = found(findings, "duplicate")
@@ -55,14 +57,25 @@ def test_planted_leaks_are_counted_and_named() -> None:
     assert (near.count, near.splits) == (1, ("train", "test"))
     assert "a.csv, line 6" in near.examples[0]
     assert not found(findings, "conflict")
-    assert found(look({"train": labelled("a", train), "test": labelled("b", [*test, *leaks])}, near=None), "near_duplicate") == []
+    assert (
+        found(
+            look({"train": labelled("a", train), "test": labelled("b", [*test, *leaks])}, near=None), "near_duplicate"
+        )
+        == []
+    )
 
 
 def test_chinese_leaks() -> None:
-    train = labelled("a", [(f"第{n}家酒店的房间很干净，服务员的态度也非常好，下次还会再来{n}", "好" if n % 2 else "差") for n in range(1)])
+    train = labelled(
+        "a",
+        [
+            (f"第{n}家酒店的房间很干净，服务员的态度也非常好，下次还会再来{n}", "好" if n % 2 else "差")
+            for n in range(1)
+        ],
+    )
     test = labelled("b", [
         ("第0家酒店的房间很干净 服务员的态度也非常好 下次还会再来0", "差"),
-        ("第0家酒店的房间很干净，服务员的态度也特别好，下次还会再来0！", "差"),
+        ("第0家酒店的房间很干净，服务员的态度也非常棒，下次还会再来0！", "差"),
         ("电影的剧情十分拖沓，看了一半就睡着了", "差"),
     ])  # fmt: skip
     findings = look({"train": train, "test": test})
@@ -117,7 +130,9 @@ def test_edits_are_those_of_the_definition(one: str, other: str) -> None:
     def distance(i: int, j: int) -> int:
         if not i or not j:
             return i + j
-        best = min(distance(i - 1, j) + 1, distance(i, j - 1) + 1, distance(i - 1, j - 1) + (one[i - 1] != other[j - 1]))
+        best = min(
+            distance(i - 1, j) + 1, distance(i, j - 1) + 1, distance(i - 1, j - 1) + (one[i - 1] != other[j - 1])
+        )
         if i > 1 and j > 1 and one[i - 1] == other[j - 2] and one[i - 2] == other[j - 1]:
             best = min(best, distance(i - 2, j - 2) + 1)
         return best
@@ -138,13 +153,18 @@ def test_uneven_and_rare_labels() -> None:
 
 def test_labels_that_nothing_is_measured_of() -> None:
     rows = [(sentence(n), "abc"[n % 3]) for n in range(30)]
-    findings = look({"train": labelled("a", rows), "test": labelled("b", [(sentence(n), "ab"[n % 2]) for n in range(30, 50)])})
+    findings = look(
+        {"train": labelled("a", rows), "test": labelled("b", [(sentence(n), "ab"[n % 2]) for n in range(30, 50)])}
+    )
     (missing,) = found(findings, "missing_label")
     assert missing.count == 1 and str(missing).startswith("test: 1 of 3 labels never occur here")
 
 
 def test_a_text_that_says_its_label() -> None:
-    rows = [(f"{sentence(n)} label={'positive' if n % 2 else 'negative'}", "positive" if n % 2 else "negative") for n in range(40)]
+    rows = [
+        (f"{sentence(n)} label={'positive' if n % 2 else 'negative'}", "positive" if n % 2 else "negative")
+        for n in range(40)
+    ]
     (told,) = found(look({"train": labelled("a", rows)}), "told")
     assert told.count == 40
 
@@ -155,7 +175,10 @@ def question(file: str, number: int, asked: str, context: str) -> Question:
 
 def test_a_context_that_two_splits_share() -> None:
     train = [question("a", n, sentence(n), f"{sentence(n + 100)} and more") for n in range(10)]
-    test = [question("b", 1, "quite another question?", f"{sentence(104)} and more"), question("b", 2, "oh?", sentence(200))]
+    test = [
+        question("b", 1, "quite another question?", f"{sentence(104)} and more"),
+        question("b", 2, "oh?", sentence(200)),
+    ]
     findings = look({"train": train, "test": test})
     (shared,) = found(findings, "shared_group")
     assert (shared.count, shared.of) == (1, 2)

@@ -10,11 +10,11 @@ import pytest
 
 from danlu.errors import InputError, RecipeError
 from danlu.tasks.data.chats import Message
+from danlu.tasks.data.columns import choose_columns
 from danlu.tasks.data.dataset import Data, load_inputs
 from danlu.tasks.data.example import TaskExample
 from danlu.tasks.data.extracted import Answer
 from danlu.tasks.data.form import Cells
-from danlu.tasks.data.columns import choose_columns
 from danlu.tasks.data.forms import FORMS, form_named
 from danlu.tasks.data.preferred import Preference
 from danlu.tasks.data.records import read_jsonl
@@ -55,6 +55,8 @@ HH = "\n\nHuman: hi\n\nAssistant: hello\n\nHuman: bye\n\nAssistant:"
         ("choice", {"question": "q", "choices": ["a", "b"], "answer": 1}, ("q", "a", "b"), "1"),
         ("choice", {"question": "q", "choices": ["a", "b"], "answer": "B"}, ("q", "a", "b"), "1"),
         ("choice", {"question": "q", "choices": ["a", "b"], "answer": "b"}, ("q", "a", "b"), "1"),
+        ("choice", {"question": "q", "choices": ["1", "0"], "answer": 1}, ("q", "1", "0"), "1"),
+        ("choice", {"question": "q", "choices": ["1", "0"], "answer": "1"}, ("q", "1", "0"), "0"),
         ("choice", {"question": "q", "A": "a", "B": "b", "C": "", "answer": "A"}, ("q", "a", "b"), "0"),
         ("choice", {"question": "q", "choices": {"text": ["a", "b"], "label": ["1", "2"]}, "answerKey": "2"},
          ("q", "a", "b"), "1"),
@@ -108,7 +110,7 @@ def test_an_example_without_what_is_right(tmp_path: Path) -> None:
         ("tag", {"tokens": ["a", ""], "tags": ["O", "O"]}, "has an empty token, number 2"),
         ("tag", {"tokens": ["a"], "tags": [1]}, "must be a list of texts, the tags' names; it has 1"),
         ("choice", {"question": "q", "choices": ["a"], "answer": 0}, "must be at least 2; got 1"),
-        ("choice", {"question": "q", "choices": ["a", "a"], "answer": 0}, "has 'a' twice"),
+        ("choice", {"question": "q", "choices": ["a", "a"], "answer": 0}, "the right choice is there twice: 'a'"),
         ("choice", {"question": "q", "choices": ["a", "b"], "answer": 3}, "must be a choice from 0 to 1; got 3"),
         ("choice", {"question": "q", "choices": ["a", "b"], "answer": "D"}, "is none of the choices; got 'D'"),
         ("choice", {"question": "q", "answer": "D"}, "there are no choices: name a column"),
@@ -127,7 +129,7 @@ def test_an_example_without_what_is_right(tmp_path: Path) -> None:
         ("chat", {"messages": [{"role": "user", "content": " "}]}, "message 1, of user, whose content is empty"),
         ("chat", {"messages": [{"role": "user", "content": "a"}]}, "an assistant's has to end it"),
         ("chat", {"messages": [{"role": "assistant", "content": "a"}]}, "must begin with a user's; message 1"),
-        ("chat", {"messages": [{"role": "user", "content": "a"}] * 2}, "two messages in a row of the role 'user', 1 and 2"),
+        ("chat", {"messages": [{"role": "user", "content": "a"}] * 2}, "in a row of the role 'user', 1 and 2"),
         ("chat", {"messages": [{"role": "user", "content": "a"}, {"role": "tool", "content": "b"}]},
          "a tool's message at 2, though no tool was called"),
         ("chat", {"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]},

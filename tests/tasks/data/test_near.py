@@ -22,8 +22,7 @@ def jaccard(one: str, other: str) -> float:
 def test_every_pair_is_found_that_comparing_all_finds(written: list[str], share: float) -> None:
     asked = [(text,) for text in written]
     found = {
-        (later, earlier)
-        for later, earlier, _ in near_pairs(asked, lambda later, earlier: str(earlier), share=share)
+        (later, earlier) for later, earlier, _ in near_pairs(asked, lambda later, earlier: str(earlier), share=share)
     }
     expected = {
         (later, earlier)

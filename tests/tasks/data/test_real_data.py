@@ -1,4 +1,8 @@
-"""Data sets as they are published: as many examples as their descriptions say, from columns that were guessed."""
+"""Data sets as they are published: as many examples as their descriptions say, from columns that were guessed.
+
+But for 145 document marks that wikigold's counts, 2 empty questions of CMRC's trial, and 13 conversations of
+HH-RLHF that break off or have two answers in a row.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +29,10 @@ SMALL: list[tuple[str, str, int, dict[str, Any]]] = [
     ("pairs/zh/stsb_zh/test.tsv", "similarity", 1361, {}),
     ("pairs/zh/ocnli/dev.json", "pair", 3000, {}),
     ("ner/en/wnut17/dev.conll", "tag", 1009, {}),
-    ("ner/en/wikigold.conll", "tag", 1841, {}),
+    ("ner/en/wikigold.conll", "tag", 1696, {}),
     ("ner/zh/uner_gsdsimp/dev.iob2", "tag", 500, {}),
     ("ner/zh/weibo/dev.conll", "tag", 270, {}),
-    ("qa/zh/cmrc2018_trial.json", "extract", 1002, {"mend": True}),
+    ("qa/zh/cmrc2018_trial.json", "extract", 1000, {"mend": True}),
     ("summarization/en/scitldr/dev.jsonl", "generate", 619, {}),
     ("summarization/zh/csl_title_dev.jsonl", "generate", 1000, {}),
     ("summarization/zh/csl_keywords_dev.jsonl", "keywords", 1000, {}),
@@ -55,14 +59,14 @@ LARGE: list[tuple[str, str, int, dict[str, Any]]] = [
     ("pairs/zh/ocnli/train.json", "pair", 10000, {}),
     ("ner/en/wnut17/train.conll", "tag", 3394, {}),
     ("ner/zh/uner_gsdsimp/train.iob2", "tag", 3997, {}),
-    ("ner/zh/weibo/train.conll", "tag", 1350, {}),
+    ("ner/zh/weibo/train.conll", "tag", 1350, {"mend": True}),
     ("qa/en/squadshifts_new_wiki.json", "extract", 7938, {}),
     ("qa/zh/cmrc2018_dev.json", "extract", 3219, {"mend": True}),
     ("translation/en-de/multi30k/train.tsv.gz", "generate", 29000, {}),
     ("translation/en-zh/tatoeba_en_zh.tsv.gz", "generate", 29155, {}),
     ("translation/lzh-zh/classical_modern.tsv.gz", "generate", 40000, {}),
     ("instruct/en/gsm8k/train.jsonl", "chat", 7473, {}),
-    ("preference/en/hh_rlhf_harmless_test.jsonl.gz", "prefer", 2312, {}),
+    ("preference/en/hh_rlhf_harmless_test.jsonl.gz", "prefer", 2299, {"mend": True}),
     ("safety/en/hate_offensive_tweets.csv", "classify", 24783, {"columns": {"text": "tweet"}}),
     ("safety/zh/cold/train.csv", "classify", 25726, {}),
 ]
@@ -100,7 +104,8 @@ def test_offsets_that_do_not_match_are_as_many_as_are_described() -> None:
 def test_published_splits_are_read_together_and_looked_at() -> None:
     folder = SHARED / "ner/zh/weibo"
     data = load(
-        Data(train=folder / "train.conll", dev=folder / "dev.conll", test=folder / "test.conll"), FORMS["tag"]
+        Data(train=folder / "train.conll", dev=folder / "dev.conll", test=folder / "test.conll", mend=True),
+        FORMS["tag"],
     )
     assert data.scheme == "BIO"
     assert len(data.labels) == 1 + 2 * 8 - 0

@@ -43,7 +43,11 @@ def entities(example: Tagged) -> list[tuple[str, str]]:
         (ENGLISH, [{"start_offset": 12, "end_offset": 16, "label": "LOC"}], [("Rome", "LOC")]),
         (ENGLISH, [[11, 16, "LOC"]], [("Rome", "LOC")]),
         (ENGLISH, [], []),
-        (CHINESE, {"name": {"叶老桂": [[5, 7]]}, "company": {"浙商银行": [[0, 3]]}}, [("浙商银行", "company"), ("叶老桂", "name")]),
+        (
+            CHINESE,
+            {"name": {"叶老桂": [[5, 7]]}, "company": {"浙商银行": [[0, 3]]}},
+            [("浙商银行", "company"), ("叶老桂", "name")],
+        ),
         (CHINESE, [[10, 16, "product"]], [("iPhone", "product")]),
     ],
 )
@@ -53,7 +57,9 @@ def test_entities_become_tags(tmp_path: Path, text: str, label: Any, expected: l
     assert "".join(example.tokens) == "".join(text.split())
 
 
-@given(st.lists(st.tuples(st.sampled_from(["Kim", "北京", "Rome,", "x-y", "ran"]), st.booleans()), min_size=1, max_size=6))
+@given(
+    st.lists(st.tuples(st.sampled_from(["Kim", "北京", "Rome,", "x-y", "ran"]), st.booleans()), min_size=1, max_size=6)
+)
 def test_entities_come_back(tmp_path_factory: pytest.TempPathFactory, parts: list[tuple[str, bool]]) -> None:
     text, spans = "", []
     for part, marked in parts:
@@ -89,7 +95,13 @@ def test_offsets_are_mended_where_the_recipe_says_so(tmp_path: Path) -> None:
 
 
 def test_a_table_with_a_token_a_row(tmp_path: Path) -> None:
-    rows = ["Sentence #,Word,POS,Tag", "Sentence: 1,Kim,NNP,B-per", ",ran,VBD,O", "Sentence: 2,Rome,NNP,B-geo", ",won,V,O"]
+    rows = [
+        "Sentence #,Word,POS,Tag",
+        "Sentence: 1,Kim,NNP,B-per",
+        ",ran,VBD,O",
+        "Sentence: 2,Rome,NNP,B-geo",
+        ",won,V,O",
+    ]
     path = tmp_path / "a.csv"
     path.write_text("\n".join([*rows, "Sentence: 3,Oh,UH,I-geo", ""]), encoding="utf-8")
     with pytest.raises(InputError, match=r"a\.csv, line 6: the tag 'I-geo' follows the beginning"):

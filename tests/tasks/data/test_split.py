@@ -36,7 +36,7 @@ def test_every_label_has_its_share(counts: list[int], seed: int) -> None:
     assert sorted(each.place.number for part in parts.values() for each in part) == list(range(len(examples)))
     for name, share in SHARES.items():
         for label, count in Counter(each.label for each in examples).items():
-            assert abs(sum(each.label == label for each in parts[name]) - share * count) <= 1
+            assert abs(sum(each.label == label for each in parts[name]) - share * count) <= 1.5
         assert abs(len(parts[name]) - share * len(examples)) <= len(counts) + 1
 
 
@@ -75,7 +75,8 @@ def test_duplicates_stay_together_whatever_their_case_and_label() -> None:
 
 def test_questions_about_one_text_stay_together() -> None:
     examples = [
-        Question(Place(Path("a"), n), str(n), f"question {n}?", f"context {n // 5}", (Answer("c", 0),)) for n in range(100)
+        Question(Place(Path("a"), n), str(n), f"question {n}?", f"context {n // 5}", (Answer("c", 0),))
+        for n in range(100)
     ]
     parts = split(examples, SHARES)
     contexts = [{each.context for each in part} for part in parts.values()]

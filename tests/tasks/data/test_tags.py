@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from danlu.errors import InputError
 from danlu.tasks.data.dataset import Data, load
+from danlu.tasks.data.example import Place
 from danlu.tasks.data.tagged import TAG, Segmented, Tagged
 from danlu.tasks.data.tags import PLACES, Scheme, begun, find_scheme, impossible, tag_set
-from danlu.tasks.data.example import Place
 
 entity = st.tuples(st.sampled_from(["PER", "LOC", "O"]), st.integers(1, 4))
 
@@ -105,7 +105,10 @@ def write(folder: Path, text: str) -> Data:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a\tO\nb\tI-PER\n", r"a\.conll, line 23: the tag 'I-PER' follows 'O', but needs B or I of its type before it \(BIO"),
+        (
+            "a\tO\nb\tI-PER\n",
+            r"a\.conll, line 23: the tag 'I-PER' follows 'O', but needs B or I of its type before it \(BIO",
+        ),
         ("a\tI-PER\n", r"line 22: the tag 'I-PER' follows the beginning of the sentence"),
         ("a\tB-LOC\nb\tI-PER\n", r"line 23: the tag 'I-PER' follows 'B-LOC'"),
         ("a\tBPER\n", r"line 22: the tag 'BPER' is none of BIO, which has O, B-TYPE, I-TYPE; did you mean 'B-PER'\?"),
@@ -122,7 +125,9 @@ def test_a_tag_that_cannot_stand_there_is_one_line(tmp_path: Path, text: str, me
 def test_ends_that_are_missing(tmp_path: Path) -> None:
     path = tmp_path / "a.bioes"
     path.write_text("a\tB-A\nb\tE-A\nc\tS-A\n\na\tB-A\nb\tO\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"line 5: the tag 'B-A' is followed by 'O', but needs E of its type at its end"):
+    with pytest.raises(
+        InputError, match=r"line 5: the tag 'B-A' is followed by 'O', but needs E of its type at its end"
+    ):
         load(Data(train=path), TAG)
 
 
@@ -141,7 +146,9 @@ def test_tags_are_mended_where_the_recipe_says_so(tmp_path: Path) -> None:
 def test_a_tag_of_an_unknown_type_in_a_test_file(tmp_path: Path) -> None:
     settings = write(tmp_path, "")
     (tmp_path / "b.conll").write_text("x\tO\ny\tB-LOX\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"b\.conll, line 2: the tag 'B-LOX' does not occur in .*a\.conll.*did you mean 'B-LOC'"):
+    with pytest.raises(
+        InputError, match=r"b\.conll, line 2: the tag 'B-LOX' does not occur in .*a\.conll.*did you mean 'B-LOC'"
+    ):
         load(settings, TAG)
     (tmp_path / "b.conll").write_text("x\tB-PER\ny\tI-PER\n", encoding="utf-8")
     assert len(load(settings, TAG).splits["dev"]) == 1  # I-PER is a tag of the scheme, though train has none
