@@ -24,6 +24,11 @@ class Place:
     def __str__(self) -> str:
         return f"{self.file}, {self.unit} {self.number}"
 
+    @property
+    def short(self) -> str:
+        """Without the folders: ``data.csv, line 7``."""
+        return f"{self.file.name}, {self.unit} {self.number}"
+
     def error(self, reason: str) -> InputError:
         """The error that names this place."""
         return InputError(f"{self}: {reason}")

@@ -68,7 +68,7 @@ def _duplicates(splits: Splits, keys: Mapping[str, Sequence[Key]], first: str, l
     alike = sum(example.texts not in exact for example, _ in pairs)
     but = f" ({alike:,} of them but for case, spaces or punctuation)" if alike else ""
     what = f"{_share(len(pairs), len(splits[later]))} are in {first} too{but}"
-    named = tuple(f"{quoted(example)} is {other.place}" for example, other in pairs[:_NAMED])
+    named = tuple(f"{quoted(example)} is {other.place.short}" for example, other in pairs[:_NAMED])
     yield Finding("duplicate", (first, later), len(pairs), len(splits[later]), what, named)
 
 
@@ -96,7 +96,7 @@ def _repeated(name: str, examples: Sequence[TaskExample], keys: Sequence[Key]) -
             again.append((example, other))
     if again:
         what = f"{_share(len(again), len(examples))} repeat one before them"
-        named = tuple(f"{quoted(example)} is {other.place}" for example, other in again[:_NAMED])
+        named = tuple(f"{quoted(example)} is {other.place.short}" for example, other in again[:_NAMED])
         yield Finding("repeated", (name,), len(again), len(examples), what, named)
 
 
@@ -166,7 +166,7 @@ def _has_one_answer(example: TaskExample) -> bool:
 
 
 def _two_labels(example: TaskExample, other: TaskExample) -> str:
-    return f"{quoted(example)} is {_said(example)}, but {_said(other)} in {other.place}"
+    return f"{quoted(example)} is {_said(example)}, but {_said(other)} in {other.place.short}"
 
 
 def _said(example: TaskExample) -> str:

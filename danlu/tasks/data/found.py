@@ -38,4 +38,4 @@ class Finding:
 
 def quoted(example: TaskExample) -> str:
     """An example in a few words, with its place."""
-    return f"{shown(' ⏎ '.join(' '.join(text.split()) for text in example.texts))!r} ({example.place})"
+    return f"{shown(' ⏎ '.join(' '.join(text.split()) for text in example.texts))!r} ({example.place.short})"

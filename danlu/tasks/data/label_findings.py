@@ -58,7 +58,7 @@ def label_typos(split: str, examples: Sequence[TaskExample]) -> Iterator[Finding
             yield Finding(
                 "typo", (split,), counts[other], len(examples),
                 f"the label {shown(other)!r} ({counts[other]:,}) {how} {shown(one)!r} ({counts[one]:,})",
-                (f"{first.place}",),
+                (f"{first.place.short}",),
             )  # fmt: skip
 
 
@@ -146,5 +146,5 @@ def told_by_the_text(split: str, examples: Sequence[TaskExample]) -> Iterator[Fi
     ]  # fmt: skip
     if len(telling) >= _TOLD * len(examples):
         what = f"{len(telling):,} of {len(examples):,} texts say their own label; a model would learn to copy it"
-        named = tuple(f"{shown(each.texts[0])!r} is {each.label!r} ({each.place})" for each in telling[:4])
+        named = tuple(f"{shown(each.texts[0])!r} is {each.label!r} ({each.place.short})" for each in telling[:4])
         yield Finding("told", (split,), len(telling), len(examples), what, named)

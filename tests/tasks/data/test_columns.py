@@ -29,6 +29,7 @@ def read(folder: Path, name: str, text: str, form: str) -> Table:
     ("name", "text", "form", "expected"),
     [
         ("a.tsv", SST2, "classify", {"text": "1", "label": "2"}),
+        ("a.tsv", "film one\ta slow film it is\t0\nfilm two\tit is fine\t1\n", "classify", {"text": "2", "label": "3"}),
         ("a.tsv", COLA, "classify", {"text": "4", "label": "2"}),
         ("a.tsv", "label\ttext_a\n1\tgood\n0\tbad\n", "classify", {"text": "text_a", "label": "label"}),
         ("a.csv", ",split,topic,label,TEXT\n7,train,race,1,也是\n8,train,age,0,不\n", "classify",
