@@ -131,7 +131,7 @@ def _by_content(table: Table, field: Field, *, taken: Any) -> str | None:
         like = [c for c, values in texts.items() if all(map(is_number, values)) and len(set(values)) > 1]
         return max(like, key=lambda column: len(set(texts[column])), default=None)
     like = [column for column, values in texts.items() if _looks_like_labels(values)]
-    return min(like, key=lambda column: len(set(texts[column])), default=None)
+    return min(like, key=lambda column: (len(set(texts[column])), sum(map(len, texts[column]))), default=None)
 
 
 def _most_like_text(texts: Mapping[str, list[str]], like: Sequence[str], *, alone: bool) -> str | None:
