@@ -1,0 +1,204 @@
+"""Conversations: Alpaca's instructions, ShareGPT's conversations, OpenAI's messages, columns of questions and answers.
+
+All become messages of the roles ``system``, ``user``, ``assistant`` and ``tool``, in the form of OpenAI's.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from danlu.data import names
+from danlu.data.columns import Field
+from danlu.data.example import Place
+from danlu.data.form import Cells, Form
+from danlu.errors import shown, suggestion
+
+ROLES = {
+    "system": "system", "developer": "system",
+    "user": "user", "human": "user", "prompter": "user",
+    "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant", "model": "assistant",
+    "function_call": "assistant",
+    "tool": "tool", "observation": "tool", "function": "tool", "ipython": "tool",
+}  # fmt: skip
+"""What files call a role, and what it is called here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something that one side says; ``calls``, in JSON, are the tools that an assistant calls."""
+
+    role: str
+    content: str
+    calls: str = ""
+
+    def as_openai(self) -> dict[str, Any]:
+        """The mapping that chat templates read."""
+        calls = {"tool_calls": json.loads(self.calls)} if self.calls else {}
+        return {"role": self.role, "content": self.content, **calls}
+
+
+Messages = tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A conversation; its last message is an assistant's, but where the file did not have to say it."""
+
+    place: Place
+    messages: Messages
+    tools: str = ""
+    """Descriptions of the tools that may be called, in JSON."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What is said before the last answer."""
+        ends = self.messages[-1].role == "assistant"
+        return tuple(message.content for message in (self.messages[:-1] if ends else self.messages))
+
+    @property
+    def group(self) -> str:
+        return next(message.content for message in self.messages if message.role == "user")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def gold(self) -> str | None:
+        return self.messages[-1].content if self.messages[-1].role == "assistant" else None
+
+
+def _chat(cells: Cells) -> Chat:
+    messages = _system(cells, read_messages(cells, "messages") if cells.has("messages") else _turns(cells))
+    check_turns(cells, messages, called="messages")
+    if cells.gold and messages[-1].role != "assistant":
+        raise cells.place.error(f"the last message is of the role {messages[-1].role!r}; an assistant's has to end it")
+    tools = cells.value("tools")
+    return Chat(cells.place, messages, tools if isinstance(tools, str) else json.dumps(tools) if tools else "")
+
+
+def _turns(cells: Cells) -> Messages:
+    """Alpaca's instruction with its input below it, and what was said before them."""
+    if "instruction" not in cells.columns:
+        raise cells.place.error(
+            "there is no conversation: name a column in columns.messages, or in columns.instruction and "
+            f"columns.response; it has {', '.join(cells.row.cells)}"
+        )
+    before = cells.value("history") or []
+    if not isinstance(before, list) or not all(isinstance(turn, list | tuple) and len(turn) == 2 for turn in before):
+        raise cells.error("history", f"must be a list of pairs of question and answer; got {shown(repr(before))}")
+    turns = [(cells.checked("history", one), cells.checked("history", other)) for one, other in before]
+    earlier = [message for one, other in turns for message in (Message("user", one), Message("assistant", other))]
+    asked = cells.text("instruction")
+    if cells.has("input") and str(cells.value("input")).strip():
+        asked = f"{asked}\n{cells.text('input')}"
+    said = (*earlier, Message("user", asked))
+    if not cells.gold and not cells.has("response"):
+        return said
+    return (*said, Message("assistant", cells.text("response")))
+
+
+def _system(cells: Cells, messages: Messages) -> Messages:
+    """The messages, with the system's column before them where there is one."""
+    if not cells.has("system"):
+        return messages
+    if messages[0].role == "system":
+        raise cells.error("system", "is there beside a message of the role 'system'")
+    return (Message("system", cells.text("system")), *messages)
+
+
+def read_messages(cells: Cells, field: str) -> Messages:
+    """Messages as OpenAI's (role, content) or ShareGPT's (from, value); one alone, a mapping, is a list of one.
+
+    Raises:
+        InputError: a message lacks role or content, or its role is unknown.
+    """
+    value = cells.value(field)
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):  # a cell of a table
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise cells.error(field, f"is not JSON: {error}") from None
+    value = [value] if isinstance(value, Mapping) else value
+    if not isinstance(value, list) or not value:
+        raise cells.error(field, f"must be a list of messages; got {shown(repr(value))}")
+    return tuple(_message(cells, field, message, number) for number, message in enumerate(value, 1))
+
+
+def _message(cells: Cells, field: str, message: Any, number: int) -> Message:
+    if not isinstance(message, Mapping):
+        raise cells.error(field, f"has a message {number} that is no object: {shown(repr(message))}")
+    said, content = message.get("role", message.get("from")), message.get("content", message.get("value"))
+    role = ROLES.get(said.strip().lower()) if isinstance(said, str) else None
+    if role is None:
+        near = suggestion(str(said), ROLES)
+        raise cells.error(field, f"has a message {number} of the role {shown(repr(said))}{near}")
+    if isinstance(content, list):  # OpenAI's parts
+        parts = [part.get("text") if isinstance(part, Mapping) else None for part in content]
+        if not all(isinstance(part, str) for part in parts):
+            raise cells.error(field, f"has a message {number} that is more than text")
+        content = "".join(str(part) for part in parts)
+    calls = message.get("tool_calls") or _function_call(cells, field, number, str(said).lower(), content)
+    if calls:
+        text = content if isinstance(content, str) and message.get("tool_calls") else ""
+        return Message(role, cells.characters(field, text), json.dumps(calls, ensure_ascii=False))
+    if not isinstance(content, str) or not content.strip():
+        what = "is empty" if isinstance(content, str) else f"must be text; got {shown(repr(content))}"
+        raise cells.error(field, f"has a message {number}, of {said}, whose content {what}")
+    return Message(role, cells.characters(field, content))
+
+
+def _function_call(cells: Cells, field: str, number: int, said: str, content: Any) -> list[Any]:
+    """ShareGPT's call of a tool, or of several, in OpenAI's form; of any other message none."""
+    if said != "function_call":
+        return []
+    try:
+        calls = json.loads(content) if isinstance(content, str) else content
+    except ValueError as error:
+        raise cells.error(field, f"has a message {number} whose call of a tool is not JSON: {error}") from None
+    calls = calls if isinstance(calls, list) else [calls]
+    if not calls or not all(isinstance(call, Mapping) and isinstance(call.get("name"), str) for call in calls):
+        raise cells.error(field, f"has a message {number} whose call of a tool has no name: {shown(repr(content))}")
+    return [{"type": "function", "function": dict(call)} for call in calls]
+
+
+def check_turns(cells: Cells, messages: Sequence[Message], *, called: str) -> None:
+    """Refuse messages that chat templates cannot render: a system's that is not the first, two of a side in a row.
+
+    Raises:
+        InputError: which message it is.
+    """
+    rest = messages[1:] if messages[0].role == "system" else messages
+    first = len(messages) - len(rest) + 1
+    if not rest or rest[0].role != "user":
+        role = rest[0].role if rest else "system"
+        raise cells.error(called, f"must begin with a user's; message {first} is of the role {role!r}")
+    for number, (before, message) in enumerate(itertools.pairwise(rest), first + 1):
+        if message.role == "system":
+            raise cells.error(called, f"has a system's message at {number}; it can only be the first")
+        if message.role == "tool" and before.role != "tool" and not before.calls:
+            raise cells.error(called, f"has a tool's message at {number}, though no tool was called before it")
+        if message.role == before.role != "tool":
+            both = f"{number - 1} and {number}"
+            raise cells.error(called, f"has two messages in a row of the role {message.role!r}, {both}")
+        if message.role == "user" and before.role == "tool":
+            raise cells.error(called, f"has a user's message right behind a tool's, at {number}")
+
+
+CHAT = Form(
+    "chat",
+    (
+        Field("messages", names.MESSAGES, required=False),
+        Field("instruction", names.INSTRUCTION, required=False),
+        Field("input", names.INPUT, required=False),
+        Field("response", names.RESPONSE, gold=True, required=False),
+        Field("system", names.SYSTEM, required=False),
+        Field("history", names.HISTORY, required=False),
+        Field("tools", names.TOOLS, required=False),
+    ),
+    _chat,
+)

@@ -1,0 +1,169 @@
+"""Questions with choices, one of which is right."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from danlu.data import names
+from danlu.data.columns import Field
+from danlu.data.example import Place
+from danlu.data.form import Cells, Form, Mended
+from danlu.errors import did_you_mean, shown
+
+_SERIES = (
+    tuple(string.ascii_uppercase),
+    tuple(string.ascii_lowercase),
+    *(tuple(f"{name}{number}" for number in range(first, first + 10))
+      for name in ("choice", "choice_", "option", "option_", "ending", "sol", "answer") for first in (0, 1)),
+    *(tuple(f"{name}{letter}" for letter in letters)
+      for name in ("answer", "option", "option_") for letters in (string.ascii_uppercase, string.ascii_lowercase)),
+)  # fmt: skip
+"""What a column for each choice is called, the first two of which have to be there."""
+
+
+@dataclass(frozen=True, slots=True)
+class MultipleChoice:
+    """A question, its choices, and which is right, counted from 0; None where the file did not say."""
+
+    place: Place
+    question: str
+    choices: tuple[str, ...]
+    answer: int | None
+    context: str = ""
+    counted_from: int | None = None
+    """What the file counts its choices from, where it names the right one by a number."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return (*((self.context,) if self.context else ()), self.question, *self.choices)
+
+    @property
+    def group(self) -> str:
+        return self.context or self.question
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def gold(self) -> str | None:
+        return None if self.answer is None else str(self.answer)
+
+
+def _multiple_choice(cells: Cells) -> MultipleChoice:
+    question = cells.text("question")
+    context = cells.text("context") if cells.has("context") else ""
+    choices, labels = _choices(cells)
+    if len(choices) < 2:
+        raise cells.error("choices", f"must be at least 2; got {len(choices)}")
+    if not cells.gold and not cells.has("answer"):
+        return MultipleChoice(cells.place, question, choices, None, context)
+    value = cells.value("answer")
+    if isinstance(value, str) and value.strip() in labels:
+        return MultipleChoice(cells.place, question, choices, labels.index(value.strip()), context)
+    number = _number(value)
+    if number is not None and not (isinstance(value, str) and value in choices):
+        return MultipleChoice(cells.place, question, choices, number, context, counted_from=0)
+    if isinstance(value, str) and value in choices:
+        return MultipleChoice(cells.place, question, choices, choices.index(value), context)
+    given = cells.text("answer") if isinstance(value, str) or value is None else repr(value)
+    known = (*labels, *choices)
+    raise cells.error("answer", f"is none of the choices; got {shown(given)!r}{did_you_mean(given, known)} "
+                                f"(choices: {shown(', '.join(labels))})")  # fmt: skip
+
+
+def _choices(cells: Cells) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The choices and what they are called: of a list, of ``{text, label}``, or of a column each."""
+    value = cells.value("choices")
+    if isinstance(value, dict) and isinstance(value.get("text"), list):
+        texts = tuple(cells.checked("choices", each) for each in value["text"])
+        labels = value.get("label")
+        if isinstance(labels, list) and len(labels) == len(texts):
+            return texts, tuple(map(str, labels))
+        return texts, _letters(len(texts))
+    if isinstance(value, list):
+        texts = tuple(cells.checked("choices", each) for each in value)
+        return texts, _letters(len(texts))
+    if value is not None:
+        raise cells.error("choices", f"must be a list of texts; got {shown(repr(value))}")
+    series = next((each for each in _SERIES if all(name in cells.row.cells for name in each[:2])), ())
+    found: list[str] = []
+    for name in series:
+        if cells.row.cells.get(name) in (None, ""):
+            break
+        found.append(cells.checked(name, cells.row.cells[name]))
+    if not found:
+        raise cells.place.error(
+            "there are no choices: name a column with a list in columns.choices, or have a column for each: A, B, …; "
+            f"it has {', '.join(cells.row.cells)}"
+        )
+    return tuple(found), _letters(len(found))
+
+
+def _letters(count: int) -> tuple[str, ...]:
+    return tuple(string.ascii_uppercase[:count])
+
+
+def _number(value: Any) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else None
+
+
+def check_answers(examples: Sequence[MultipleChoice], mended: Mended | None) -> Sequence[MultipleChoice]:
+    """Count choices from 1 where the file does: no answer is 0, and one is as large as there are choices.
+
+    Raises:
+        InputError: an answer is the number of no choice.
+    """
+    counted = [example for example in examples if example.counted_from is not None and example.answer is not None]
+    from_one = bool(counted) and all(example.answer != 0 for example in counted)
+    first = int(from_one and any(example.answer == len(example.choices) for example in counted))
+    kept = []
+    for example in examples:
+        answer = example.answer
+        if example.counted_from is None or answer is None:
+            here = example
+        elif 0 <= answer - first < len(example.choices):
+            here = replace(example, answer=answer - first, counted_from=first)
+        elif mended is not None:
+            mended.add("answer that is none of the choices, left out", example.place)
+            continue
+        else:
+            last = len(example.choices) - 1 + first
+            raise example.place.error(f"the answer must be a choice from {first} to {last}; got {answer}")
+        if _is_there_once(here):
+            kept.append(here)
+        elif mended is not None:
+            mended.add("right choice that is there twice, left out", example.place)
+        else:
+            twice = here.choices[here.answer or 0]
+            raise example.place.error(f"the right choice is there twice: {shown(twice)!r}")
+    return kept
+
+
+def _is_there_once(example: MultipleChoice) -> bool:
+    return example.answer is None or example.choices.count(example.choices[example.answer]) == 1
+
+
+def said_of_answers(examples: Sequence[MultipleChoice]) -> str:
+    """What answers are counted from, in words."""
+    first = next((example.counted_from for example in examples if example.counted_from is not None), None)
+    return "" if first is None else f"choices counted from {first}"
+
+
+CHOICE = Form(
+    "choice",
+    (
+        Field("question", names.QUESTION, "text"),
+        Field("choices", names.CHOICES, required=False),
+        Field("answer", names.CORRECT, "label", gold=True),
+        Field("context", names.CONTEXT, required=False),
+    ),
+    _multiple_choice,
+    check_answers,
+    said_of_answers,
+)

@@ -1,0 +1,164 @@
+"""Which column holds what: as the recipe says, by the usual names, or by what is in them; and one line that says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from danlu.data.delimited import is_number
+from danlu.data.names import plain_name
+from danlu.data.rows import Table
+from danlu.errors import InputError, RecipeError, shown, suggestion
+
+Kind = Literal["text", "texts", "label", "number", "tokens", "tags", "other"]
+_LABEL_LENGTH, _MOST_LABELS = 60, 1000
+_SHOWN_VALUES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Something that a form needs a column for."""
+
+    name: str
+    names: tuple[str, ...]
+    """What its column is usually called."""
+    kind: Kind = "other"
+    """How its column is recognised where no name helps: ``text`` is the longest, ``texts`` the next one of several;
+    ``other`` never is."""
+    gold: bool = False
+    """Whether it is what a model has to find, which a file to be predicted lacks."""
+    required: bool = True
+
+
+def choose_columns(
+    table: Table, fields: Sequence[Field], given: Mapping[str, str | int], *, gold: bool = True
+) -> dict[str, str]:
+    """The column of each field that has one.
+
+    Args:
+        given: columns by field, as the recipe names them; a whole number counts from 1.
+        gold: whether the fields that a model has to find are needed.
+
+    Raises:
+        RecipeError: the recipe names a field that the form does not have.
+        InputError: the file has no such column, or nothing tells which column a field is in.
+    """
+    chosen = {field: _given(table, fields, field, column) for field, column in given.items()}
+    for field in fields:  # by name
+        if field.name not in chosen and table.named:
+            column = _by_name(table, field, taken=chosen.values())
+            if column is not None:
+                chosen[field.name] = column
+    wanted = [field for field in fields if field.required and (gold or not field.gold)]
+    for kinds in (("label", "number", "tags"), ("tokens", "text", "texts")):  # what is left over is text
+        for field in wanted:
+            if field.name not in chosen and field.kind in kinds:
+                column = _by_content(table, field, taken=chosen.values())
+                if column is not None:
+                    chosen[field.name] = column
+    missing = [field.name for field in wanted if field.name not in chosen]
+    if missing:
+        names = " and ".join(missing)
+        listed, span = ", ".join(table.columns), _span(table)
+        held = f"its columns: {listed}" if table.named else f"it has columns {span}, no header"
+        raise InputError(f"{table.path}: cannot tell which column holds the {names}; name it in columns ({held})")
+    return {field.name: chosen[field.name] for field in fields if field.name in chosen}
+
+
+def describe(table: Table, chosen: Mapping[str, str], fields: Sequence[Field]) -> str:
+    """One line that says what was read from where: ``a.tsv: text from column 1, label from column 2 (2 values)``."""
+    kinds = {field.name: field.kind for field in fields}
+    parts = []
+    for field, column in chosen.items():
+        place = f"column {column!r}" if table.named else f"column {column}"
+        values = _values_shown(table, column) if kinds.get(field) == "label" else ""
+        parts.append(f"{field} from {place}{values}")
+    notes = "".join(f"; {note}" for note in table.notes)
+    return f"{table.path}: {len(table.rows):,} rows; {', '.join(parts)}{notes}"
+
+
+def _values_shown(table: Table, column: str) -> str:
+    values = sorted({str(value) for value in table.values(column)})
+    listed = f": {', '.join(map(shown, values))}" if len(values) <= _SHOWN_VALUES else ""
+    return f" ({len(values):,} value{'s' * (len(values) != 1)}{listed})"
+
+
+def _span(table: Table) -> str:
+    return f"1 to {len(table.columns)}" if len(table.columns) > 1 else "1"
+
+
+def _given(table: Table, fields: Sequence[Field], field: str, column: str | int) -> str:
+    known = [each.name for each in fields]
+    if field not in known:
+        raise RecipeError(f"columns: this task reads no {field!r}{suggestion(field, known)}")
+    if isinstance(column, int):
+        if not 1 <= column <= len(table.columns):
+            raise InputError(f"columns.{field}: {table.path} has columns 1 to {len(table.columns)}; got {column}")
+        return table.columns[column - 1]
+    if column not in table.columns:
+        header = "" if table.named else " (no header was found; where there is one, set header: true)"
+        near = suggestion(column, table.columns)
+        raise InputError(f"columns.{field}: {table.path} has no column {column!r}{near}{header}")
+    return column
+
+
+def _by_name(table: Table, field: Field, *, taken: Any) -> str | None:
+    free = {plain_name(column): column for column in reversed(table.columns) if column not in set(taken)}
+    return next((free[name] for name in field.names if name in free), None)
+
+
+def _by_content(table: Table, field: Field, *, taken: Any) -> str | None:
+    free = [column for column in table.columns if column not in set(taken)]
+    columns = {column: table.values(column) for column in free}
+    if field.kind == "tags":
+        like = [column for column, values in columns.items() if _looks_like_tags(values)]
+        return like[-1] if like else (free[-1] if len(table.columns) == 2 and not table.named else None)
+    if field.kind == "tokens":
+        like = [column for column, values in columns.items() if all(isinstance(value, list) for value in values)]
+        found = next((column for column in like if not _are_numbers_in_order(columns[column])), None)
+        if found is not None:
+            return found
+    texts = {
+        column: [str(value).strip() for value in values]
+        for column, values in columns.items()
+        if all(isinstance(value, str | int | float) for value in values)
+    }
+    if field.kind in ("text", "texts", "tokens"):
+        like = [column for column, values in texts.items() if not all(map(is_number, values)) and any(values)]
+        return _most_like_text(texts, like, alone=field.kind != "texts")
+    if field.kind == "number":
+        like = [c for c, values in texts.items() if all(map(is_number, values)) and len(set(values)) > 1]
+        return max(like, key=lambda column: len(set(texts[column])), default=None)
+    like = [column for column, values in texts.items() if _looks_like_labels(values)]
+    return min(like, key=lambda column: (len(set(texts[column])), sum(map(len, texts[column]))), default=None)
+
+
+def _most_like_text(texts: Mapping[str, list[str]], like: Sequence[str], *, alone: bool) -> str | None:
+    """The longest column where one is sought; of the several of a pair the first with many different values."""
+    various = [column for column in like if len(set(texts[column])) * 2 > len(texts[column])] or list(like)
+    if not various:
+        return None
+    if not alone or len(various) == len(like) == 1:
+        return various[0]
+    return max(various, key=lambda column: sum(map(len, texts[column])))
+
+
+def _looks_like_labels(values: Sequence[str]) -> bool:
+    """Whether there are few different values, none of them empty or long."""
+    different = set(values)
+    few = 1 < len(different) <= max(2, min(_MOST_LABELS, len(values) // 2))
+    return few and "" not in different and max(map(len, different)) <= _LABEL_LENGTH
+
+
+def _looks_like_tags(values: Sequence[Any]) -> bool:
+    """Whether there are tags as of entities: O and places with a dash."""
+    tags = {tag for value in values if isinstance(value, list) for tag in value}
+    marked = {tag for tag in tags if isinstance(tag, str) and tag[:2] in ("B-", "I-", "E-", "S-", "L-", "U-", "M-")}
+    return bool(marked) and len(marked) * 2 >= len(tags - {"O"})
+
+
+def _are_numbers_in_order(values: Sequence[Any]) -> bool:
+    """Whether they are the numbers of the tokens of a sentence."""
+    first = values[0]
+    return isinstance(first, list) and [str(each) for each in first] == [str(n) for n in range(1, len(first) + 1)]

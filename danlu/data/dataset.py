@@ -1,0 +1,293 @@
+"""From the files that a recipe names to checked examples: ``load`` reads, guesses, checks, splits, and says so.
+
+Nothing is written, and nothing is trained on before all of it has been read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from danlu.data.columns import choose_columns, describe
+from danlu.data.delimited import TableForm
+from danlu.data.example import E
+from danlu.data.form import Cells, Form, Mended
+from danlu.data.labelled import check_label_types
+from danlu.data.labels import check_known, label_set, scheme_of
+from danlu.data.read import read_rows
+from danlu.data.rows import Table
+from danlu.data.split import split
+from danlu.data.tags import Scheme
+from danlu.errors import InputError, suggestion
+from danlu.recipe import Settings
+
+_SPLIT_NAMES = {
+    "train": "train", "training": "train",
+    "dev": "dev", "valid": "dev", "validation": "dev", "val": "dev",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+class Data(Settings):
+    """Files of examples; the path of the one to train on will do where the rest can be seen in it."""
+
+    short: ClassVar[str | None] = "train"
+
+    train: Path
+    """Examples to learn from (.csv .tsv .txt .json .jsonl .parquet .conll …, packed as .gz or .zst or not)."""
+    dev: Path | None = None
+    """Examples to choose the best checkpoint by; a part of ``train`` where there is none."""
+    test: Path | None = None
+    """Examples that the last figures are measured on."""
+    columns: dict[str, str | int] = Field(default_factory=dict)
+    """Which column holds what, by name or number from 1: ``{text: review, label: stars}``; guessed where not said."""
+    split_column: str | None = None
+    """A column of ``train`` that says which row is for training (train), which dev (dev, valid), which test (test)."""
+    dev_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of ``train`` that becomes dev, where there is none."""
+    test_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of ``train`` that becomes test, where there is none."""
+    seed: int = 0
+    """Which of ``train`` is taken for them."""
+    labels: tuple[str, ...] | None = None
+    """All labels there are, in their order; by default those of ``train``."""
+    leave_out: tuple[str, ...] = ()
+    """Labels whose rows are not read, such as ``-`` where people did not agree."""
+    mend: bool = False
+    """Put right what can be meant in one way only (answers beside their offset, an I without B), leave out rows that
+    are of no use, and say how many; else the first of them is an error."""
+    encoding: str | None = None
+    """What the files are encoded in; by default UTF-8, or what is detected and said."""
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    """What parts the cells of a table; by default what the ending says, or what is detected and said."""
+    quotes: bool | None = None
+    """Whether quotes enclose cells, or are characters of the text; detected where not said."""
+    header: bool | None = None
+    """Whether the first line names the columns; detected where not said."""
+
+    @field_validator("labels", "leave_out", mode="before")
+    @classmethod
+    def _numbers_are_labels(cls, value: Any) -> Any:
+        """In YAML a label 0 is a number."""
+        if isinstance(value, list | tuple):
+            return [str(each) if isinstance(each, int) and not isinstance(each, bool) else each for each in value]
+        return value
+
+    @model_validator(mode="after")
+    def _parts_leave_something(self) -> Self:
+        if self.dev_share + self.test_share >= 1:
+            raise ValueError("dev_share and test_share together must leave something to train on")
+        if self.split_column is not None and (self.dev or self.test):
+            raise ValueError("split_column is for one file; leave out dev and test")
+        return self
+
+
+@dataclass(frozen=True)
+class Dataset(Generic[E]):
+    """Checked examples by split: train, dev, and test where there is one."""
+
+    splits: dict[str, tuple[E, ...]]
+    labels: tuple[str, ...]
+    """All labels in order; none where the form has no such set."""
+    scheme: Scheme
+    """What the tags are of; ``none`` where there are none of entities."""
+    columns: dict[str, str]
+    """The column of each field in ``train``, to read other files alike."""
+    said: tuple[str, ...]
+    """Lines to show: what was read from where, what was detected, mended and split."""
+
+
+@dataclass
+class _Reading(Generic[E]):
+    """What is known of the files so far."""
+
+    settings: Data
+    form: Form[E]
+    said: list[str] = field(default_factory=list)
+    train: Table | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+
+    def table(self, path: Path) -> Table:
+        """The rows of a file; of one that is read after ``train``, with a header if that has one."""
+        settings = self.settings
+        header = settings.header
+        if header is None and self.train is not None and not self.train.typed and not self.train.named:
+            header = False
+        names = [name for name in settings.columns.values() if isinstance(name, str)]
+        if self.train is not None and self.train.named:
+            names = list(self.columns.values())
+        return read_rows(
+            path,
+            encoding=settings.encoding,
+            form=TableForm(settings.delimiter, settings.quotes, header),
+            named=names,
+            sentences=self.form.sentences,
+        )
+
+    def examples(self, table: Table, *, gold: bool = True) -> list[E]:
+        """The examples of a table, checked one by one and together."""
+        given: Mapping[str, str | int] = self.settings.columns
+        if self.train is not None:
+            same = {name: column for name, column in self.columns.items() if column in table.columns}
+            given = {**same, **given}
+            gold_fields = {each.name for each in self.form.fields if each.gold}
+            if not gold:
+                given = {name: column for name, column in given.items() if name not in gold_fields or name in same}
+        chosen = choose_columns(table, self.form.fields, given, gold=gold)
+        if self.train is None:
+            self.train, self.columns = table, chosen
+        mended = Mended({}, {}) if self.settings.mend else None
+        table = self._wanted(table, chosen)
+        if gold and self.settings.labels is None:
+            for each in self.form.fields:
+                if each.kind == "label" and each.name in chosen:
+                    check_label_types(table.rows, chosen[each.name], typed=table.typed, called=each.name)
+        examples = self.form.check(_read(self.form, table, chosen, gold=gold, mended=mended), mended)
+        note = self.form.said(examples)
+        self.said.append(describe(table, chosen, self.form.fields) + (f"; {note}" if note else ""))
+        self.tell(table.path, mended)
+        if not examples:
+            raise InputError(f"{table.path}: no example is left; {'; '.join(mended.lines() if mended else [])}")
+        return list(examples)
+
+    def tell(self, path: Path, mended: Mended | None) -> None:
+        """Say what was mended."""
+        if mended is not None:
+            self.said += [f"{path}: {line}" for line in mended.lines()]
+
+    def _wanted(self, table: Table, chosen: Mapping[str, str]) -> Table:
+        """The rows whose label is not one of those that the recipe leaves out."""
+        left_out = set(self.settings.leave_out)
+        columns = [chosen[each.name] for each in self.form.fields if each.gold and each.name in chosen]
+        if not left_out:
+            return table
+        kept = tuple(row for row in table.rows if not any(_is_among(row.cells.get(c), left_out) for c in columns))
+        if not kept:
+            raise InputError(f"leave_out: no row of {table.path} is left")
+        note = f"{len(table.rows) - len(kept):,} rows left out by their label"
+        return replace(table, rows=kept, notes=(*table.notes, note))
+
+
+def load(settings: Data, form: Form[E]) -> Dataset[E]:
+    """Everything that a recipe's files hold, checked.
+
+    Raises:
+        InputError: file, line, value and choices of the first thing that is wrong.
+        RecipeError: ``columns`` names something that the form does not have.
+    """
+    reading = _Reading(settings, form)
+    parts = _by_split(reading) if settings.split_column else _by_file(reading)
+    shares = {} if "dev" in parts else {"dev": settings.dev_share}
+    if "test" not in parts and settings.test_share:
+        shares["test"] = settings.test_share
+    labels_given = settings.labels
+    labels = labels_given if labels_given is not None else label_set(parts["train"], scheme=scheme_of(parts))
+    checked = _check_labels(reading, parts, labels)
+    if shares:
+        before = len(checked["train"])
+        checked.update(split(checked["train"], {"train": 1 - sum(shares.values()), **shares}, seed=settings.seed))
+        sizes = ", ".join(f"{len(checked[name]):,} {name}" for name in ("train", *shares))
+        reading.said.append(f"{settings.train}: {before:,} examples split by label and the hash of their text: {sizes}")
+    ordered: dict[str, tuple[E, ...]] = {
+        name: tuple(checked[name]) for name in ("train", "dev", "test") if name in checked
+    }
+    return Dataset(ordered, tuple(labels), scheme_of(parts), reading.columns, tuple(reading.said))
+
+
+def load_inputs(path: Path, settings: Data, form: Form[E], *, columns: Mapping[str, str] | None = None) -> Dataset[E]:
+    """A file to be predicted, under the split ``test``: what is right may be there, but need not.
+
+    Args:
+        settings: how ``train`` was read; its paths are not looked at.
+        columns: where that had what, as :class:`Dataset` says; guessed anew where the file has other columns.
+
+    Raises:
+        InputError: as :func:`load`.
+    """
+    reading = _Reading(settings.model_copy(update={"leave_out": ()}), form)
+    names = [name for name in (columns or settings.columns).values() if isinstance(name, str)]
+    table = read_rows(
+        path,
+        encoding=settings.encoding,
+        form=TableForm(settings.delimiter, settings.quotes, settings.header),
+        named=[name for name in names if not name.isdigit()],
+        sentences=form.sentences,
+    )
+    gold = {each.name for each in form.fields if each.gold}
+    given: dict[str, str | int] = {name: column for name, column in (columns or {}).items() if column in table.columns}
+    given |= {name: column for name, column in settings.columns.items() if name not in gold or column in table.columns}
+    reading.settings = reading.settings.model_copy(update={"columns": given})
+    examples = reading.examples(table, gold=False)
+    return Dataset({"test": tuple(examples)}, settings.labels or (), "none", reading.columns, tuple(reading.said))
+
+
+def _by_file(reading: _Reading[E]) -> dict[str, Sequence[E]]:
+    settings = reading.settings
+    paths = {"train": settings.train, "dev": settings.dev, "test": settings.test}
+    parts: dict[str, Sequence[E]] = {}
+    for name, path in paths.items():
+        if path is None:
+            continue
+        try:
+            parts[name] = reading.examples(reading.table(path))
+        except InputError as error:
+            if str(error).startswith(f"there is no file {path}"):
+                raise InputError(f"{name}: {error}") from None
+            raise
+    return parts
+
+
+def _by_split(reading: _Reading[E]) -> dict[str, Sequence[E]]:
+    assert reading.settings.split_column is not None
+    table = reading.table(reading.settings.train)
+    tables: dict[str, Table] = {}
+    for value, part in table.parts(reading.settings.split_column).items():
+        name = _SPLIT_NAMES.get(value.lower())
+        if name is None:
+            near = suggestion(value, _SPLIT_NAMES)
+            raise part.rows[0].place.error(f"the split {value!r} of column {reading.settings.split_column!r}{near}")
+        if name in tables:
+            raise part.rows[0].place.error(f"the split {value!r} is called otherwise before: {name} has two names")
+        tables[name] = part
+    if "train" not in tables:
+        raise InputError(f"split_column: no row of {table.path} is for training; it has {', '.join(tables)}")
+    return {name: reading.examples(tables[name]) for name in ("train", "dev", "test") if name in tables}
+
+
+def _read(form: Form[E], table: Table, chosen: Mapping[str, str], *, gold: bool, mended: Mended | None) -> list[E]:
+    examples = []
+    for row in table.rows:
+        try:
+            examples.append(form.read(Cells(row, chosen, gold, mended)))
+        except InputError as error:
+            if mended is None:
+                raise
+            reason = str(error).removeprefix(f"{row.place}: ").partition("; got")[0].partition(": ")[0]
+            mended.add(f"row left out as {reason}", row.place)
+    return examples
+
+
+def _check_labels(
+    reading: _Reading[E], parts: Mapping[str, Sequence[E]], labels: Sequence[str]
+) -> dict[str, Sequence[E]]:
+    """The examples by split, none with a label that is not among ``labels``."""
+    settings = reading.settings
+    if not labels:
+        return dict(parts)
+    checked: dict[str, Sequence[E]] = {}
+    for name, examples in parts.items():
+        mended = Mended({}, {}) if settings.mend else None
+        source = "labels" if settings.labels is not None else str(settings.train)
+        checked[name] = check_known(examples, labels, source=source, mended=mended)
+        reading.tell(getattr(settings, name) or settings.train, mended)
+        if not checked[name]:
+            raise InputError(f"{name}: no example with a label of {source} is left")
+    return checked
+
+
+def _is_among(value: Any, labels: set[str]) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and str(value) in labels

@@ -1,0 +1,190 @@
+"""Tables of text: .csv, .tsv, and .txt with tabs.
+
+Three things such a file does not say are detected and noted: what parts its cells, whether quotes enclose cells or are
+characters of the text, and whether the first line is a header.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from danlu.data.example import Place
+from danlu.data.names import KNOWN, plain_name
+from danlu.data.rows import Row, Table
+
+Cells = tuple[int, list[str]]
+"""The line that a row begins at, and its cells."""
+
+OWN = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+_OTHERS = (";", "\t", "|")
+_NAMED = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
+_ENCLOSED = re.compile(r'"(?:[^"]|"")*"', re.DOTALL)
+_NAME_LENGTH, _NAME_WORDS = 40, 4
+
+
+@dataclass(frozen=True, slots=True)
+class TableForm:
+    """What a table does not say of itself; None is detected."""
+
+    delimiter: str | None = None
+    quotes: bool | None = None
+    """True: quotes enclose cells. False: they are characters."""
+    header: bool | None = None
+
+
+def read_delimited(path: Path, text: str, *, ending: str, form: TableForm, named: Collection[str] = ()) -> Table:
+    """The rows of a table.
+
+    Args:
+        named: columns that the recipe names: where the first line has them all, it is the header.
+
+    Raises:
+        InputError: a row has not as many cells as the first, a quoted cell never ends, or there is no row.
+    """
+    notes = []
+    own = OWN[ending]
+    delimiter = form.delimiter or _find_delimiter(text, own)
+    if delimiter != own and form.delimiter is None:
+        notes.append(f"cells parted by {_NAMED[delimiter]}")
+    quotes = form.quotes if form.quotes is not None else delimiter != "\t" or _quotes_enclose(text, delimiter)
+    if not quotes and form.quotes is None and _begins_with_quote(text, delimiter):
+        notes.append("quotes are characters of the text")
+    rows = list(_quoted(path, text, delimiter) if quotes else _plain(text, delimiter))
+    if not rows:
+        raise Place(path, 1).error("the file holds no row")
+    width = len(rows[0][1])
+    for line, cells in rows:
+        if len(cells) != width:
+            raise Place(path, line).error(f"it has {len(cells)} cells, and the first row has {width}")
+    header = form.header if form.header is not None else has_header(rows, commas=own == ",", named=named)
+    names = _names(path, rows[0][1]) if header else [str(place) for place in range(1, width + 1)]
+    body = rows[1:] if header else rows
+    if not body:
+        raise Place(path, 1).error("the file holds no row below its header")
+    found = tuple(Row(Place(path, line), dict(zip(names, cells, strict=True))) for line, cells in body)
+    return Table(path, tuple(names), found, header, notes=(*notes, *([] if header else ["no header"])))
+
+
+def _names(path: Path, cells: Sequence[str]) -> list[str]:
+    """Names of columns; one without a name, as pandas' index is, is called by its number."""
+    names = [cell.strip() or str(place) for place, cell in enumerate(cells, 1)]
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise Place(path, 1).error(f"the header has several columns {twice!r}; where it is none, set header: false")
+    return names
+
+
+def has_header(rows: Sequence[Cells], *, commas: bool, named: Collection[str] = ()) -> bool:
+    """Whether the first row names the columns.
+
+    It does where it has a name that columns usually have, or where something that looks like a name stands over a
+    column of numbers or of a few values that come again. Without a sign, a file with commas is taken to have a
+    header, as pandas takes it; one with tabs is not.
+    """
+    first = [cell.strip() for cell in rows[0][1]]
+    rest = [cells for _, cells in rows[1:]]
+    if named and set(named) <= set(first):
+        return True
+    filled = [cell for cell in first if cell]
+    if not filled or len(set(filled)) < len(filled) or any(is_number(cell) for cell in filled):
+        return False
+    columns = [[cells[place].strip() for cells in rest if len(cells) > place] for place in range(len(first))]
+    if any(plain_name(cell) in KNOWN and cell not in column for cell, column in zip(first, columns, strict=True)):
+        return True
+    if len(filled) < len(first) or not rest or not all(_is_like_a_name(cell) for cell in filled):
+        return False
+    for name, column in zip(first, columns, strict=True):
+        if all(map(is_number, column)) or (name not in column and len(set(column)) * 2 <= len(column)):
+            return True
+    return commas
+
+
+def is_number(text: str) -> bool:
+    """Whether it is a number as Python spells them; ``nan`` and ``inf`` are words."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return any(letter.isdigit() for letter in text)
+
+
+def _is_like_a_name(text: str) -> bool:
+    return len(text) <= _NAME_LENGTH and len(text.split()) <= _NAME_WORDS and text[-1] not in ".,!?;。，！？；…"
+
+
+def _find_delimiter(text: str, own: str) -> str:
+    """The delimiter of the ending; in a .csv, another one where only that makes a table."""
+    first, _, _ = text.lstrip("\r\n").partition("\n")
+    if own != ",":
+        return own
+    for delimiter in (own, *_OTHERS):
+        if delimiter in first:
+            try:
+                widths = {len(cells) for _, cells in _reader(text, delimiter)}
+            except csv.Error:
+                continue
+            if len(widths) == 1:
+                return delimiter
+    return own
+
+
+def _quotes_enclose(text: str, delimiter: str) -> bool:
+    """Whether quotes enclose cells, as spreadsheets write them, in a table with tabs: most have plain quotes.
+
+    They do where all that have one are enclosed and something shows that it is no chance: a doubled quote, or a whole
+    column of them; or where only so all rows have as many cells.
+    """
+    if '"' not in text:
+        return False
+    rows = [cells for _, cells in _plain(text, delimiter)]
+    if len({len(cells) for cells in rows}) == 1:
+        having = [cell for cells in rows for cell in cells if '"' in cell]
+        if not all(_ENCLOSED.fullmatch(cell) for cell in having):
+            return False
+        columns = zip(*rows, strict=True)
+        whole = any(all(cell.startswith('"') for cell in column) for column in columns)
+        return whole or any('""' in cell[1:-1] for cell in having)
+    try:
+        return len({len(cells) for _, cells in _reader(text, delimiter)}) == 1
+    except csv.Error:
+        return False
+
+
+def _begins_with_quote(text: str, delimiter: str) -> bool:
+    """Whether it makes a difference how quotes are read."""
+    return text.startswith('"') or any(f'{before}"' in text for before in ("\n", delimiter))
+
+
+def _reader(text: str, delimiter: str) -> Iterator[Cells]:
+    """Rows with quotes that enclose; blank lines are none. A csv.Error has the row's line as a second argument."""
+    csv.field_size_limit(max(len(text), csv.field_size_limit()))  # a cell is a text of any length
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    number = 1
+    try:
+        for cells in rows:
+            if cells:
+                yield number, cells
+            number = rows.line_num + 1
+    except csv.Error as error:
+        raise csv.Error(str(error), number) from None
+
+
+def _quoted(path: Path, text: str, delimiter: str) -> Iterator[Cells]:
+    try:
+        yield from _reader(text, delimiter)
+    except csv.Error as error:
+        reason, number = error.args
+        hint = "; where quotes are characters of the text, set quotes: false"
+        raise Place(path, number).error(f"the table is damaged here: {reason}{hint}") from None
+
+
+def _plain(text: str, delimiter: str) -> Iterator[Cells]:
+    """Rows where a line is a row, whatever it holds; blank lines are none."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip("\r \t" if delimiter != "\t" else "\r "):
+            yield number, line.removesuffix("\r").split(delimiter)

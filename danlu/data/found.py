@@ -1,0 +1,41 @@
+"""A finding: something that may be wrong with the data, in a line, with places to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from danlu.data.example import TaskExample
+from danlu.errors import shown
+
+FindingKind = Literal[
+    "duplicate", "near_duplicate", "shared_group", "repeated", "conflict", "near_conflict", "typo", "rare", "imbalance",
+    "missing_label", "told",
+]  # fmt: skip
+EXAMPLES = 3
+"""How many are named in a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found, how often, and where."""
+
+    kind: FindingKind
+    splits: tuple[str, ...]
+    """Those that it is in; of a leak, the one that is spoilt last."""
+    count: int
+    of: int
+    """How many examples were looked at."""
+    what: str
+    """In words, without the examples."""
+    examples: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        named = "; ".join(self.examples[:EXAMPLES])
+        more = "; …" if len(self.examples) > EXAMPLES else ""
+        return f"{', '.join(self.splits[-1:])}: {self.what}{': ' if named else ''}{named}{more}"
+
+
+def quoted(example: TaskExample) -> str:
+    """An example in a few words, with its place."""
+    return f"{shown(' ⏎ '.join(' '.join(text.split()) for text in example.texts))!r} ({example.place.short})"

@@ -1,0 +1,120 @@
+"""What columns are usually called, in English and Chinese, by what they hold; the first in a list is tried first.
+
+Names are compared in lower case, with ``_`` for spaces and dashes.
+"""
+
+from __future__ import annotations
+
+TEXT = (
+    "text", "sentence", "review", "text_a", "content", "comment", "tweet", "utterance", "body", "message", "title",
+    "document", "question", "query", "input", "test_case", "description", "文本", "内容", "评论", "句子", "正文",
+    "标题", "问题", "微博",
+)  # fmt: skip
+LABEL = (
+    "label", "category", "class", "intent", "sentiment", "target", "tag", "topic", "polarity", "label_gold", "gold",
+    "gold_label", "labels", "relation", "标签", "类别", "分类", "情感", "意图",
+)  # fmt: skip
+LABELS = ("labels", "label", "tags", "categories", "topics", "classes", "genres", "标签", "类别")
+NUMBER = (
+    "score", "number", "rating", "similarity", "value", "stars", "label", "target", "y", "分数", "评分", "得分",
+    "相似度",
+)  # fmt: skip
+FIRST = (
+    "sentence1", "premise", "text1", "text_a", "sentence_a", "question1", "sentence_1", "text_1", "s1", "first",
+    "query", "anchor", "前提", "句子1", "文本1",
+)  # fmt: skip
+SECOND = (
+    "sentence2", "hypothesis", "text2", "text_b", "sentence_b", "question2", "sentence_2", "text_2", "s2", "second",
+    "document", "passage", "positive", "假设", "句子2", "文本2",
+)  # fmt: skip
+TOKENS = ("tokens", "words", "token", "form", "word", "characters", "text", "词", "字")
+TAGS = (
+    "tags",
+    "ner_tags",
+    "labels",
+    "label",
+    "entities",
+    "spans",
+    "ner",
+    "tag",
+    "pos_tags",
+    "upos",
+    "pos",
+    "标注",
+    "标签",
+)
+WORDS = ("words", "segmented", "tokens", "text", "分词")
+QUESTION = ("question", "query", "问题")
+CONTEXT = ("context", "passage", "paragraph", "document", "article", "text", "原文", "文章", "上下文")
+ANSWERS = ("answers", "answer", "answer_text", "答案")
+START = ("answer_start", "start", "offset", "start_char")
+NO_ANSWER = ("is_impossible",)
+IDENTITY = ("id", "qid", "guid", "编号")
+CHOICES = ("choices", "options", "endings", "candidates", "选项")
+CORRECT = ("answer", "gold", "label", "correct", "answerkey", "answer_key", "答案")
+HEAD = ("head", "h", "subject", "subj", "entity1", "e1", "主体")
+TAIL = ("tail", "t", "object", "obj", "entity2", "e2", "客体")
+RELATION = ("relation", "label", "relation_type", "predicate", "关系")
+SOURCE = (
+    "source", "src", "document", "article", "input", "text", "content", "abstract", "en", "zh", "原文", "正文", "源文",
+)  # fmt: skip
+TARGET = (
+    "target", "tgt", "summary", "highlights", "output", "headline", "translation", "title", "de", "zh", "en", "译文",
+    "摘要", "标题", "目标",
+)  # fmt: skip
+REFERENCES = ("references", "summaries", "targets")
+KEYWORDS = ("keywords", "keyphrases", "tags", "labels", "关键词")
+SEARCHED = ("query", "anchor", "question", "sentence1", "text1", "text_a", "查询", "问题")
+POSITIVE = ("positives", "positive", "pos", "passage", "document", "answer", "sentence2", "text2", "text_b", "正例")
+NEGATIVES = ("negatives", "negative", "neg", "hard_negatives", "hard_negative", "负例")
+MESSAGES = ("messages", "conversations", "conversation", "dialogue", "chat", "对话")
+INSTRUCTION = ("instruction", "prompt", "question", "query", "指令", "问题", "提示")
+INPUT = ("input", "输入")
+RESPONSE = ("output", "response", "answer", "completion", "输出", "回答", "答案")
+SYSTEM = ("system", "system_prompt")
+HISTORY = ("history",)
+TOOLS = ("tools", "functions")
+CHOSEN = ("chosen", "preferred", "better")
+REJECTED = ("rejected", "dispreferred", "worse")
+GOOD = ("label", "good", "kto_tag", "desirable")
+
+_LIKE_LABELS = frozenset(
+    [
+        "good",
+        "better",
+        "worse",
+        "pos",
+        "neg",
+        "positive",
+        "negative",
+        "positives",
+        "negatives",
+        "y",
+        "t",
+        "h",
+        "e1",
+        "e2",
+        "s1",
+        "s2",
+        "value",
+        "object",
+        "subject",
+    ]
+)
+"""Names that are as often the first label of a file without a header."""
+KNOWN = frozenset(
+    name
+    for names in (
+        TEXT, LABEL, LABELS, NUMBER, FIRST, SECOND, TOKENS, TAGS, WORDS, QUESTION, CONTEXT, ANSWERS, START, NO_ANSWER,
+        IDENTITY, CHOICES, CORRECT, HEAD, TAIL, RELATION, SOURCE, TARGET, REFERENCES, KEYWORDS, SEARCHED, POSITIVE,
+        NEGATIVES, MESSAGES, INSTRUCTION, INPUT, RESPONSE, SYSTEM, HISTORY, TOOLS, CHOSEN, REJECTED, GOOD, ("split",),
+    )
+    for name in names
+    if name not in _LIKE_LABELS
+)  # fmt: skip
+"""All others: a first line that has one is a header."""
+
+
+def plain_name(name: str) -> str:
+    """The name as it is compared."""
+    return name.strip().casefold().replace(" ", "_").replace("-", "_")

@@ -1,0 +1,161 @@
+"""Answers that people prefer to others, and answers that they found good or bad."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from danlu.data import names
+from danlu.data.chats import Message, Messages, check_turns, read_messages
+from danlu.data.columns import Field
+from danlu.data.example import Place
+from danlu.data.form import Cells, Form
+from danlu.errors import shown
+
+_TURN = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
+_GOOD = {"true": True, "1": True, "1.0": True, "good": True, "yes": True,
+         "false": False, "0": False, "0.0": False, "bad": False, "no": False}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """What was said, an answer that was preferred, and another one."""
+
+    place: Place
+    prompt: Messages
+    chosen: Messages
+    rejected: Messages
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return tuple(message.content for message in self.prompt)
+
+    @property
+    def group(self) -> str:
+        return "\n".join(self.texts)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def gold(self) -> tuple[str, str]:
+        return _content(self.chosen), _content(self.rejected)
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What was said, an answer, and whether it was found good (KTO: Ethayarajh et al. 2024, arXiv:2402.01306)."""
+
+    place: Place
+    prompt: Messages
+    answer: Messages
+    good: bool
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return tuple(message.content for message in (*self.prompt, *self.answer))
+
+    @property
+    def group(self) -> str:
+        return "\n".join(message.content for message in self.prompt)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ("good" if self.good else "bad",)
+
+    @property
+    def gold(self) -> str:
+        return self.labels[0]
+
+
+def _preference(cells: Cells) -> Preference:
+    chosen, rejected = _answer(cells, "chosen"), _answer(cells, "rejected")
+    if "prompt" in cells.columns:
+        prompt = _prompt(cells)
+    else:  # both are whole conversations that begin alike
+        same = 0
+        while same < min(len(chosen), len(rejected)) - 1 and chosen[same] == rejected[same]:
+            same += 1
+        prompt, chosen, rejected = chosen[:same], chosen[same:], rejected[same:]
+        if not prompt:
+            raise cells.place.error("chosen and rejected have no message in common, and no column holds the prompt")
+    if chosen == rejected:
+        raise cells.error("rejected", f"is the same as what was chosen: {shown(_content(chosen))!r}")
+    for name, answer in (("chosen", chosen), ("rejected", rejected)):
+        check_turns(cells, (*prompt, *answer), called=name)
+        if answer[-1].role != "assistant":
+            raise cells.error(name, f"must end with an assistant's message; it ends with {answer[-1].role!r}")
+    return Preference(cells.place, prompt, chosen, rejected)
+
+
+def _feedback(cells: Cells) -> Feedback:
+    value = cells.value("good")
+    good = value if isinstance(value, bool) else _GOOD.get(str(value).strip().lower())
+    if good is None:
+        raise cells.error("good", f"must be true or false; got {shown(repr(value))}")
+    prompt: Messages
+    answer: Messages
+    if cells.has("response"):
+        prompt, answer = _prompt(cells), (Message("assistant", cells.text("response")),)
+    else:
+        messages = read_messages(cells, "prompt")
+        prompt, answer = messages[:-1], messages[-1:]
+        if answer[0].role != "assistant" or not prompt:
+            raise cells.error("prompt", "must end with an assistant's message, or a column has to hold the response")
+    check_turns(cells, (*prompt, *answer), called="prompt")
+    return Feedback(cells.place, prompt, answer, good)
+
+
+def _prompt(cells: Cells) -> Messages:
+    value = cells.value("prompt")
+    system = (Message("system", cells.text("system")),) if cells.has("system") else ()
+    if not isinstance(value, str) or value.lstrip()[:2] in ("[{", "[ "):
+        return (*system, *read_messages(cells, "prompt"))
+    return (*system, *(_of_anthropic(value) or (Message("user", cells.text("prompt")),)))
+
+
+def _answer(cells: Cells, field: str) -> Messages:
+    """Messages; or of a text one answer, or a conversation with Human: and Assistant: (arXiv:2204.05862)."""
+    value = cells.value(field)
+    if not isinstance(value, str) or value.lstrip()[:2] == "[{":
+        return read_messages(cells, field)
+    return _of_anthropic(value) or (Message("assistant", cells.text(field)),)
+
+
+def _of_anthropic(text: str) -> Messages:
+    r"""The messages of ``\n\nHuman: … \n\nAssistant: …``; of any other text none. Empty ones at the end are none."""
+    parts = _TURN.split(text)
+    if not text.startswith("\n\nHuman:") or parts[0].strip():
+        return ()
+    roles = {"Human": "user", "Assistant": "assistant"}
+    turns = [Message(roles[role], said.strip()) for role, said in zip(parts[1::2], parts[2::2], strict=True)]
+    return tuple(turn for place, turn in enumerate(turns) if turn.content or place < len(turns) - 1)
+
+
+def _content(messages: Messages) -> str:
+    return "\n\n".join(message.content for message in messages)
+
+
+_SYSTEM = Field("system", names.SYSTEM, required=False)
+
+PREFER = Form(
+    "prefer",
+    (
+        Field("chosen", names.CHOSEN, gold=True),
+        Field("rejected", names.REJECTED, gold=True),
+        Field("prompt", (*names.MESSAGES, *names.INSTRUCTION), required=False),
+        _SYSTEM,
+    ),
+    _preference,
+)
+FEEDBACK = Form(
+    "feedback",
+    (
+        Field("prompt", (*names.MESSAGES, *names.INSTRUCTION)),
+        Field("response", names.RESPONSE, required=False),
+        Field("good", names.GOOD, gold=True),
+        _SYSTEM,
+    ),
+    _feedback,
+)

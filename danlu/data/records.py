@@ -1,0 +1,196 @@
+"""JSON, JSON lines and Parquet as rows; SQuAD's nested JSON as one row a question."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from danlu.data.example import Place
+from danlu.data.rows import Row, Table
+from danlu.errors import InputError, shown
+
+Record = tuple[Place, dict[str, Any]]
+
+
+def read_jsonl(path: Path, text: str) -> Table:
+    """One object a line; blank lines are none.
+
+    Raises:
+        InputError: a line is no object, or there is none.
+    """
+    return _table(path, _lines(path, text))
+
+
+def read_json(path: Path, text: str) -> Table:
+    """A list of objects, an object with such a list, SQuAD's form, or JSON lines under another name.
+
+    Raises:
+        InputError: it is none of them, or empty.
+    """
+    start = text.lstrip()[:1]
+    if start == "[":
+        return _table(path, _questions(path, _listed(path, text)))
+    if start != "{":
+        raise Place(path, 1).error(f"JSON must begin with [ or {{; got {shown(text.strip()[:20])!r}")
+    try:
+        whole = json.loads(text)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":  # another object behind the first
+            return read_jsonl(path, text)
+        raise Place(path, error.lineno).error(f"it is not JSON: {error.msg}") from None
+    except RecursionError:
+        raise InputError(f"{path} is nested too deep") from None
+    return _table(path, _questions(path, _within(path, whole)))
+
+
+def read_parquet(path: Path) -> Table:
+    """All columns; where ``datasets`` wrote the file, the numbers of its classes are their names.
+
+    Raises:
+        InputError: it is damaged, no Parquet, or has no row.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+        records = table.to_pylist()
+    except FileNotFoundError:
+        raise InputError(f"cannot read {path}: No such file or directory") from None
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no Parquet that can be read: {shown(' '.join(str(error).split()))}") from None
+    classes = _classes(table.schema.metadata or {})
+    for record in records:
+        for column, names in classes.items():
+            if column in record:
+                record[column] = _class_names(record[column], names)
+    return _table(path, ((Place(path, number, "row"), record) for number, record in enumerate(records, 1)))
+
+
+def _table(path: Path, records: Iterable[Record]) -> Table:
+    rows = tuple(Row(place, cells) for place, cells in records)
+    if not rows:
+        raise InputError(f"{path} holds no record")
+    columns = dict.fromkeys(name for row in rows for name in row.cells)
+    return Table(path, tuple(columns), rows, named=True, typed=True)
+
+
+def _lines(path: Path, text: str) -> Iterator[Record]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        place = Place(path, number)
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise place.error(f"it is not JSON: {error}") from None
+        yield place, _object(place, record)
+
+
+def _listed(path: Path, text: str) -> Iterator[Record]:
+    """The objects of a list, each with the line that it begins at."""
+    decoder = json.JSONDecoder()
+    position, line = text.index("[") + 1, 1
+    counted = 0
+    while True:
+        position = _skip(text, position, " \t\r\n")
+        line, counted = line + text.count("\n", counted, position), position
+        if text[position : position + 1] == "]":
+            break
+        try:
+            record, position = decoder.raw_decode(text, position)
+        except json.JSONDecodeError as error:
+            raise Place(path, error.lineno).error(f"it is not JSON: {error.msg}") from None
+        except RecursionError:
+            raise Place(path, line).error("it is nested too deep") from None
+        yield Place(path, line), _object(Place(path, line), record)
+        position = _skip(text, position, " \t\r\n")
+        if text[position : position + 1] not in (",", "]"):
+            at = text.count("\n", 0, position) + 1
+            raise Place(path, at).error("it is not JSON: a comma or the list's ] must follow here")
+        position += text[position] == ","
+    if text[position + 1 :].strip():
+        raise Place(path, text.count("\n", 0, position) + 1).error("something follows behind the list's ]")
+
+
+def _skip(text: str, position: int, letters: str) -> int:
+    while position < len(text) and text[position] in letters:
+        position += 1
+    return position
+
+
+def _object(place: Place, record: Any) -> dict[str, Any]:
+    if not isinstance(record, dict):
+        raise place.error(f"it must be an object; got {shown(json.dumps(record, ensure_ascii=False))}")
+    return record
+
+
+def _within(path: Path, whole: Mapping[str, Any]) -> Iterator[Record]:
+    """The objects of the only list that an object has; of several, of ``data``."""
+    lists = {name: value for name, value in whole.items() if isinstance(value, list)}
+    name = "data" if "data" in lists else next(iter(lists), "")
+    if name != "data" and len(lists) != 1:
+        held = ", ".join(whole) or "nothing"
+        raise InputError(f"{path} must hold a list of objects, or one under the name data; it holds {held}")
+    for number, record in enumerate(lists[name], 1):
+        place = Place(path, number, f"{name} item")
+        yield place, _object(place, record)
+
+
+def _questions(path: Path, records: Iterable[Record]) -> Iterator[Record]:
+    """Records as they are, but SQuAD's articles and paragraphs, and CMRC's, as one record a question."""
+    number = 0
+    for place, record in records:
+        paragraphs = record.get("paragraphs", [record] if isinstance(record.get("qas"), list) else None)
+        if paragraphs is None:
+            yield place, record
+            continue
+        for paragraph in _objects(place, paragraphs, "paragraphs"):
+            context = _either(place, paragraph, "context", "context_text")
+            for question in _objects(place, paragraph.get("qas"), "qas"):
+                number += 1
+                here = Place(path, number, "question")
+                text = _either(here, question, "question", "query_text")
+                same = {"title": record["title"]} if "title" in record else {}
+                rest = {name: value for name, value in question.items() if name != "query_text"}
+                if "query_id" in rest:
+                    rest["id"] = rest.pop("query_id")
+                yield here, {**same, **rest, "question": text, "context": context}
+
+
+def _objects(place: Place, value: Any, name: str) -> Sequence[Mapping[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise place.error(f"{name!r} must be a list of objects, as in SQuAD; got {shown(repr(value))}")
+    return value
+
+
+def _either(place: Place, record: Mapping[str, Any], *names: str) -> Any:
+    for name in names:
+        if name in record:
+            return record[name]
+    raise place.error(f"it has no {' or '.join(map(repr, names))}; it has {', '.join(record)}")
+
+
+def _classes(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
+    """Names of the classes of each column, as ``datasets`` keeps them beside the columns."""
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError):  # another program's
+        return {}
+    found = {}
+    for column, feature in features.items():
+        inner = feature.get("feature", feature) if isinstance(feature, dict) else {}
+        if isinstance(inner, dict) and isinstance(inner.get("names"), list):
+            found[column] = [str(name) for name in inner["names"]]
+    return found
+
+
+def _class_names(value: Any, names: Sequence[str]) -> Any:
+    """The name of a class, or of each in a list; what is no number of a class stays, -1 as none."""
+    if isinstance(value, list):
+        return [_class_names(each, names) for each in value]
+    if isinstance(value, int) and value == -1:
+        return None
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else value

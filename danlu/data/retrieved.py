@@ -1,0 +1,61 @@
+"""What is searched for, with texts that answer it and texts that only look so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from danlu.data import names
+from danlu.data.columns import Field
+from danlu.data.example import Place
+from danlu.data.form import Cells, Form
+from danlu.errors import shown
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """A query, what is to be near it, and what is to be far; without negatives those of the other queries serve."""
+
+    place: Place
+    query: str
+    positives: tuple[str, ...] | None
+    negatives: tuple[str, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return (self.query,)
+
+    @property
+    def group(self) -> str:
+        return self.query
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def gold(self) -> tuple[str, ...] | None:
+        return self.positives
+
+
+def _retrieved(cells: Cells) -> Retrieved:
+    query = cells.text("query")
+    if not cells.gold and not cells.has("positives"):
+        return Retrieved(cells.place, query, None)
+    positives = cells.texts("positives")
+    has_negatives = cells.has("negatives") and cells.value("negatives") != []
+    negatives = cells.texts("negatives") if has_negatives else ()
+    both = next((text for text in negatives if text in positives), None)
+    if both is not None:
+        raise cells.error("negatives", f"has a text that is a positive too: {shown(both)!r}")
+    return Retrieved(cells.place, query, positives, negatives)
+
+
+RETRIEVE = Form(
+    "retrieve",
+    (
+        Field("query", names.SEARCHED, "texts"),
+        Field("positives", names.POSITIVE, "texts", gold=True),
+        Field("negatives", names.NEGATIVES, gold=True, required=False),
+    ),
+    _retrieved,
+)

@@ -1,0 +1,200 @@
+"""Tokens with a tag each: named entities, parts of speech; and words that a text without spaces is cut into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from danlu.data import names
+from danlu.data.columns import Field
+from danlu.data.example import Place
+from danlu.data.form import Cells, Form, Mended
+from danlu.data.spans import are_spans, tag_spans
+from danlu.data.tags import PLACES, Scheme, begun, find_scheme, impossible, read_tag
+from danlu.errors import InputError, did_you_mean, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """The tokens of a sentence, words or characters, with a tag each; None where the file did not say."""
+
+    place: Place
+    tokens: tuple[str, ...]
+    tags: tuple[str, ...] | None
+    lines: tuple[int, ...] = ()
+    """The line of each token, where each has one."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return (" ".join(self.tokens),)
+
+    @property
+    def group(self) -> str:
+        return self.texts[0]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.tags or ()
+
+    @property
+    def gold(self) -> tuple[str, ...] | None:
+        return self.tags
+
+    def error(self, token: int, reason: str) -> InputError:
+        """The error that names a token's line, or its number from 1."""
+        if self.lines:
+            return replace(self.place, number=self.lines[token]).error(reason)
+        return self.place.error(f"token {token + 1} ({shown(self.tokens[token])!r}): {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class Segmented:
+    """A text of characters, and the words that it is cut into; None where the file did not say."""
+
+    place: Place
+    characters: tuple[str, ...]
+    words: tuple[str, ...] | None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return ("".join(self.characters),)
+
+    @property
+    def group(self) -> str:
+        return self.texts[0]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def gold(self) -> tuple[str, ...] | None:
+        return self.words
+
+    @property
+    def tags(self) -> tuple[str, ...] | None:
+        """Each character's place in its word: B M E, or S where it is one alone (Xue 2003)."""
+        if self.words is None:
+            return None
+        return tuple(tag for word in self.words for tag in ("S" if len(word) == 1 else f"B{'M' * (len(word) - 2)}E"))
+
+
+def _tagged(cells: Cells) -> Tagged:
+    said, found = cells.value("tokens"), cells.value("tags")
+    if isinstance(said, str) and found is not None and are_spans(found):
+        return Tagged(cells.place, *tag_spans(cells, "tags", cells.checked("tokens", said), found))
+    tags = _tags(cells)
+    tokens = _tokens(cells, said, None if tags is None else len(tags))
+    example = Tagged(cells.place, tokens, tags, cells.row.lines)
+    for token, text in enumerate(tokens):
+        if not text or (not text.strip() and not cells.row.lines):
+            raise cells.error("tokens", f"has an empty token, number {token + 1}")
+        cells.characters("tokens", text)
+    if tags is not None:
+        if len(tags) != len(tokens):
+            first = min(len(tags), len(tokens))
+            side = f"token {first + 1} ({shown(tokens[first])!r}) has no tag" if len(tokens) > len(tags) else (
+                f"tag {first + 1} ({shown(tags[first])!r}) has no token"
+            )  # fmt: skip
+            raise cells.place.error(f"{len(tags)} tags for {len(tokens)} tokens: {side}")
+        for token, tag in enumerate(tags):
+            if not tag.strip():
+                raise example.error(token, "the tag is empty")
+    return example
+
+
+def _tags(cells: Cells) -> tuple[str, ...] | None:
+    value = cells.value("tags")
+    if value is None and not cells.gold:
+        return None
+    if isinstance(value, str):
+        value = value.split()
+    if not isinstance(value, list) or not value:
+        raise cells.error("tags", f"must be a list of tags; got {shown(repr(value))}")
+    odd = next((tag for tag in value if not isinstance(tag, str)), None)
+    if odd is not None:
+        raise cells.error("tags", f"must be a list of texts, the tags' names; it has {shown(repr(odd))}")
+    return tuple(value)
+
+
+def _tokens(cells: Cells, value: Any, count: int | None) -> tuple[str, ...]:
+    """Tokens of a list; of a text, what spaces part, or its characters where only those are as many as the tags."""
+    if isinstance(value, str):
+        text = cells.checked("tokens", value)
+        words = tuple(text.split())
+        bare = tuple(letter for letter in text if not letter.isspace())
+        if count is None:
+            return words if len(words) > 1 else bare
+        if len(words) == count:
+            return words
+        return tuple(text) if len(text) == count else bare if len(bare) == count else words
+    if not isinstance(value, list) or not value:
+        raise cells.error("tokens", f"must be a list of tokens; got {shown(repr(value))}")
+    odd = next((token for token in value if not isinstance(token, str)), None)
+    if odd is not None:
+        raise cells.error("tokens", f"must be a list of texts; it has {shown(repr(odd))}")
+    return tuple(value)
+
+
+def _segmented(cells: Cells) -> Segmented:
+    value = cells.value("words")
+    words = value.split() if isinstance(value, str) else value
+    if not isinstance(words, list):
+        raise cells.error("words", f"must be a text with spaces between its words, or a list; got {shown(repr(value))}")
+    if not words:
+        raise cells.error("words", "is empty")
+    parts = tuple(cells.checked("words", word) for word in words)
+    return Segmented(cells.place, tuple("".join(parts)), parts if cells.gold else None)
+
+
+def check_tags(examples: Sequence[Tagged], mended: Mended | None) -> Sequence[Tagged]:
+    """Refuse a tag that is none of the file's scheme, and one that cannot follow the tag before it.
+
+    Where it may mend, an ``I`` of BIO that continues nothing becomes a ``B``, and other such sentences are left out.
+
+    Raises:
+        InputError: line, tag, and what it would need.
+    """
+    all_tags = [example.tags for example in examples if example.tags is not None]
+    scheme = find_scheme(all_tags)
+    if scheme == "none":
+        return examples
+    known = sorted({tag for tags in all_tags for tag in tags if read_tag(tag, scheme) is not None})
+    kept = []
+    for example in examples:
+        try:
+            _check_known(example, scheme, known)
+            found = next(impossible(example.tags or (), scheme), None)
+            if found is not None:
+                raise example.error(found[0], f"the tag {found[1]} ({scheme})")
+            kept.append(example)
+        except InputError:
+            if mended is None:
+                raise
+            if scheme == "BIO" and all(read_tag(tag, scheme) for tag in example.tags or ()):
+                mended.add("tag I of an entity that has no beginning, made B", example.place)
+                kept.append(replace(example, tags=begun(example.tags or ())))
+            else:
+                mended.add(f"tags that {scheme} does not allow, left out", example.place)
+    return kept
+
+
+def _check_known(example: Tagged, scheme: Scheme, known: Sequence[str]) -> None:
+    for token, tag in enumerate(example.tags or ()):
+        if read_tag(tag, scheme) is None:
+            places = ", ".join(f"{place}-TYPE" for place in PLACES[scheme])
+            near = did_you_mean(tag, known)
+            raise example.error(token, f"the tag {shown(tag)!r} is none of {scheme}, which has O, {places}{near}")
+
+
+def said_of_tags(examples: Sequence[Tagged]) -> str:
+    """The scheme, in words."""
+    scheme = find_scheme([example.tags for example in examples if example.tags is not None])
+    return "" if scheme == "none" else f"tags of the scheme {scheme}"
+
+
+_TOKENS, _TAGS = Field("tokens", names.TOKENS, "tokens"), Field("tags", names.TAGS, "tags", gold=True)
+
+TAG = Form("tag", (_TOKENS, _TAGS), _tagged, check_tags, said_of_tags, sentences=True)
+SEGMENT = Form("segment", (Field("words", names.WORDS, "tokens"),), _segmented, sentences=True)

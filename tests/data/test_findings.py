@@ -1,0 +1,199 @@
+"""Planted leaks, label errors and misspellings: each is found, counted and named, and nothing that is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from danlu.data.chosen import MultipleChoice
+from danlu.data.example import Place
+from danlu.data.extracted import Answer, Question
+from danlu.data.findings import lines, look
+from danlu.data.found import Finding
+from danlu.data.label_findings import edits
+from danlu.data.labelled import Labelled
+from danlu.data.tagged import Tagged
+
+WORDS = ["river", "stone", "cloud", "market", "window", "garden", "letter", "silver", "thunder", "candle"]
+
+
+def sentence(number: int) -> str:
+    return " ".join(
+        WORDS[(number * step + step) % 10] + str(number * step % 97) for step in (1, 3, 7, 9, 11, 13, 17, 19)
+    )
+
+
+def labelled(file: str, rows: list[tuple[str, str]]) -> list[Labelled]:
+    return [Labelled(Place(Path(file), number), (text,), label) for number, (text, label) in enumerate(rows, 1)]
+
+
+def clean(file: str, start: int, count: int) -> list[tuple[str, str]]:
+    return [(sentence(number), "pos" if number % 2 else "neg") for number in range(start, start + count)]
+
+
+def found(findings: list[Finding], kind: str) -> list[Finding]:
+    return [each for each in findings if each.kind == kind]
+
+
+def test_nothing_is_said_of_clean_splits() -> None:
+    findings = look({"train": labelled("a", clean("a", 0, 60)), "test": labelled("b", clean("b", 60, 30))})
+    assert findings == []
+    assert lines(findings) == ["no duplicates, leaks or odd labels found"]
+
+
+def test_planted_leaks_are_counted_and_named() -> None:
+    train, test = clean("a", 0, 60), clean("b", 60, 30)
+    exact, other_case = sentence(3), f"  {sentence(4).upper()}!! "
+    almost = sentence(5).replace(" ", "s ", 1) + "."
+    leaks = [(exact, "pos"), (other_case, "neg"), (almost, "pos")]
+    findings = look({"train": labelled("a.csv", train), "test": labelled("b.csv", [*test, *leaks])})
+    (duplicate,) = found(findings, "duplicate")
+    assert (duplicate.count, duplicate.of, duplicate.splits) == (2, 33, ("train", "test"))
+    assert "b.csv, line 31) is a.csv, line 4" in duplicate.examples[0]
+    assert str(duplicate).startswith("test: 2 of 33 examples (6.1%) are in train too (1 of them but for case")
+    (near,) = found(findings, "near_duplicate")
+    assert (near.count, near.splits) == (1, ("train", "test"))
+    assert "a.csv, line 6" in near.examples[0]
+    assert not found(findings, "conflict")
+    assert (
+        found(
+            look({"train": labelled("a", train), "test": labelled("b", [*test, *leaks])}, near=None), "near_duplicate"
+        )
+        == []
+    )
+
+
+def test_chinese_leaks() -> None:
+    train = labelled(
+        "a",
+        [
+            (f"第{n}家酒店的房间很干净，服务员的态度也非常好，下次还会再来{n}", "好" if n % 2 else "差")
+            for n in range(1)
+        ],
+    )
+    test = labelled("b", [
+        ("第0家酒店的房间很干净 服务员的态度也非常好 下次还会再来0", "差"),
+        ("第0家酒店的房间很干净，服务员的态度也非常棒，下次还会再来0！", "差"),
+        ("电影的剧情十分拖沓，看了一半就睡着了", "差"),
+    ])  # fmt: skip
+    findings = look({"train": train, "test": test})
+    assert [each.count for each in found(findings, "duplicate")] == [1]
+    assert [each.count for each in found(findings, "near_duplicate")] == [1]
+
+
+def test_planted_label_errors_are_found() -> None:
+    train = clean("a", 0, 60)
+    flipped = [(train[7][0], "neg"), (train[9][0].upper(), "neg"), (train[11][0], "pos")]  # the last agrees
+    almost = (train[13][0] + " s", "neg")
+    findings = look({"train": labelled("a", [*train, *flipped, almost])})
+    (conflict,) = found(findings, "conflict")
+    assert (conflict.count, conflict.splits) == (2, ("train",))
+    assert "is 'neg', but 'pos' in a, line 8" in conflict.examples[0]
+    (near,) = found(findings, "near_conflict")
+    assert near.count == 1
+    assert "a, line 64) is 'neg', but 'pos' in a, line 14" in near.examples[0]
+    (repeated,) = found(findings, "repeated")
+    assert repeated.count == 3
+
+
+def test_a_label_error_between_two_splits() -> None:
+    train = clean("a", 0, 20)
+    findings = look({"train": labelled("a", train), "dev": labelled("b", [(train[1][0], "neg"), *clean("b", 20, 9)])})
+    (conflict,) = found(findings, "conflict")
+    assert conflict.splits == ("train", "dev")
+    assert str(conflict).startswith("dev: 1 text has another label in train where it stands again")
+
+
+def test_misspelt_labels_are_found_and_others_are_not() -> None:
+    rows = [(sentence(n), "positive" if n % 2 else "negative") for n in range(80)]
+    odd = [(sentence(90), "postive"), (sentence(91), "Positive"), (sentence(92), "negative ")]
+    typos = found(look({"train": labelled("a", [*rows, *odd])}), "typo")
+    assert [each.what for each in typos] == [
+        "the label 'Positive' (1) differs in case, width, spaces or dashes alone from 'positive' (40)",
+        "the label 'postive' (1) may be a misspelling of 'positive' (40)",
+        "the label 'negative ' (1) differs in case, width, spaces or dashes alone from 'negative' (40)",
+    ] or sorted(each.what for each in typos) == sorted([
+        "the label 'Positive' (1) differs in case, width, spaces or dashes alone from 'positive' (40)",
+        "the label 'postive' (1) may be a misspelling of 'positive' (40)",
+        "the label 'negative ' (1) differs in case, width, spaces or dashes alone from 'negative' (40)",
+    ])  # fmt: skip
+    assert typos[0].examples == ("a, line 82",)
+    names = ["card_one", "card_two", "world", "word", "10 stars", "11 stars", "cat", "car"]
+    several = [(sentence(n), names[n % 8]) for n in range(80)]
+    assert found(look({"train": labelled("a", several)}), "typo") == []
+
+
+@given(st.text("abc", max_size=6), st.text("abc", max_size=6))
+def test_edits_are_those_of_the_definition(one: str, other: str) -> None:
+    def distance(i: int, j: int) -> int:
+        if not i or not j:
+            return i + j
+        best = min(
+            distance(i - 1, j) + 1, distance(i, j - 1) + 1, distance(i - 1, j - 1) + (one[i - 1] != other[j - 1])
+        )
+        if i > 1 and j > 1 and one[i - 1] == other[j - 2] and one[i - 2] == other[j - 1]:
+            best = min(best, distance(i - 2, j - 2) + 1)
+        return best
+
+    for most in (0, 2, 9):
+        assert edits(one, other, most) == min(distance(len(one), len(other)), most + 1)
+
+
+def test_uneven_and_rare_labels() -> None:
+    rows = [(sentence(n), "often" if n > 2 else "seldom") for n in range(60)]
+    findings = look({"train": labelled("a", rows)})
+    assert found(findings, "rare")[0].what == "1 of 2 labels has fewer than 5 examples: 'seldom' 3"
+    assert "'often' 57 (95%), 'seldom' 3" in found(findings, "imbalance")[0].what
+    tags = [Tagged(Place(Path("a"), n), ("w",) * 30, ("B-A", "I-A", *["O"] * 28), ()) for n in range(9)]
+    tags.append(Tagged(Place(Path("a"), 9), ("x", "y"), ("B-B", "I-B"), ()))
+    assert found(look({"train": tags}), "rare")[0].what == "1 of 2 labels has fewer than 5 examples: 'B' 1"
+
+
+def test_labels_that_nothing_is_measured_of() -> None:
+    rows = [(sentence(n), "abc"[n % 3]) for n in range(30)]
+    findings = look(
+        {"train": labelled("a", rows), "test": labelled("b", [(sentence(n), "ab"[n % 2]) for n in range(30, 50)])}
+    )
+    (missing,) = found(findings, "missing_label")
+    assert missing.count == 1 and str(missing).startswith("test: 1 of 3 labels never occur here")
+
+
+def test_a_text_that_says_its_label() -> None:
+    rows = [
+        (f"{sentence(n)} label={'positive' if n % 2 else 'negative'}", "positive" if n % 2 else "negative")
+        for n in range(40)
+    ]
+    (told,) = found(look({"train": labelled("a", rows)}), "told")
+    assert told.count == 40
+
+
+def question(file: str, number: int, asked: str, context: str) -> Question:
+    return Question(Place(Path(file), number), f"{file}{number}", asked, context, (Answer(context[:3], 0),))
+
+
+def test_a_context_that_two_splits_share() -> None:
+    train = [question("a", n, sentence(n), f"{sentence(n + 100)} and more") for n in range(10)]
+    test = [
+        question("b", 1, "quite another question?", f"{sentence(104)} and more"),
+        question("b", 2, "oh?", sentence(200)),
+    ]
+    findings = look({"train": train, "test": test})
+    (shared,) = found(findings, "shared_group")
+    assert (shared.count, shared.of) == (1, 2)
+    assert not found(findings, "duplicate") and not found(findings, "near_duplicate")
+
+
+def test_the_same_question_with_two_right_choices() -> None:
+    rows = [MultipleChoice(Place(Path("a"), n), "what is it?", ("one", "two"), n) for n in range(2)]
+    assert found(look({"train": rows}), "conflict")[0].count == 1
+
+
+def test_tags_of_the_same_tokens_differ() -> None:
+    tokens = tuple(sentence(1).split())
+    first = Tagged(Place(Path("a"), 1), tokens, ("B-A", *["O"] * 7))
+    other = Tagged(Place(Path("a"), 2), tokens, ("O",) * 8)
+    cut = Tagged(Place(Path("a"), 3), (*tokens, "."), ("B-A", *["O"] * 8))
+    assert found(look({"train": [first, other, cut]}), "conflict")[0].count == 1
+    assert not found(look({"train": [first, cut]}), "conflict")

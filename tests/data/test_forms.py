@@ -1,0 +1,250 @@
+"""A row of each form to its example, and every way in which a row can be none: one line with file, line and value."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from danlu.data.chats import Message
+from danlu.data.columns import choose_columns
+from danlu.data.dataset import Data, load_inputs
+from danlu.data.example import TaskExample
+from danlu.data.extracted import Answer
+from danlu.data.form import Cells
+from danlu.data.forms import FORMS, form_named
+from danlu.data.preferred import Preference
+from danlu.data.records import read_jsonl
+from danlu.data.related import Relation
+from danlu.errors import InputError, RecipeError
+
+
+def one(form: str, *records: dict[str, Any], gold: bool = True) -> Any:
+    """The first example of records as they stand in a file."""
+    table = read_jsonl(Path("a.jsonl"), "".join(json.dumps(record) + "\n" for record in records))
+    chosen = choose_columns(table, FORMS[form].fields, {}, gold=gold)
+    examples = [FORMS[form].read(Cells(row, chosen, gold)) for row in table.rows]
+    example: TaskExample = FORMS[form].check(examples, None)[0]
+    return example
+
+
+TOOL = {"from": "function_call", "value": '{"name": "f", "arguments": {}}'}
+HH = "\n\nHuman: hi\n\nAssistant: hello\n\nHuman: bye\n\nAssistant:"
+
+
+@pytest.mark.parametrize(
+    ("form", "record", "texts", "gold"),
+    [
+        ("classify", {"text": "a", "label": "x"}, ("a",), "x"),
+        ("classify", {"text": "a", "label": 1}, ("a",), "1"),
+        ("classify", {"text": "a", "label": 1.0}, ("a",), "1"),
+        ("classify", {"text": "a", "label": True}, ("a",), "true"),
+        ("pair", {"premise": "a", "hypothesis": "b", "label": "x"}, ("a", "b"), "x"),
+        ("regress", {"text": "a", "score": "2.5"}, ("a",), 2.5),
+        ("similarity", {"sentence1": "a", "sentence2": "b", "score": 3}, ("a", "b"), 3.0),
+        ("multi_label", {"text": "a", "labels": ["x", "y"]}, ("a",), ("x", "y")),
+        ("multi_label", {"text": "a", "labels": []}, ("a",), ()),
+        ("multi_label", {"text": "a", "labels": "x; y"}, ("a",), ("x", "y")),
+        ("multi_label", {"text": "a", "labels": '["x", "y"]'}, ("a",), ("x", "y")),
+        ("tag", {"tokens": ["a", "b"], "tags": ["O", "B-X"]}, ("a b",), ("O", "B-X")),
+        ("tag", {"text": "a b", "tags": "O B-X"}, ("a b",), ("O", "B-X")),
+        ("tag", {"text": "北京好", "labels": ["B-LOC", "I-LOC", "O"]}, ("北 京 好",), ("B-LOC", "I-LOC", "O")),
+        ("segment", {"text": "我们 爱"}, ("我们爱",), ("我们", "爱")),
+        ("choice", {"question": "q", "choices": ["a", "b"], "answer": 1}, ("q", "a", "b"), "1"),
+        ("choice", {"question": "q", "choices": ["a", "b"], "answer": "B"}, ("q", "a", "b"), "1"),
+        ("choice", {"question": "q", "choices": ["a", "b"], "answer": "b"}, ("q", "a", "b"), "1"),
+        ("choice", {"question": "q", "choices": ["1", "0"], "answer": 1}, ("q", "1", "0"), "1"),
+        ("choice", {"question": "q", "choices": ["1", "0"], "answer": "1"}, ("q", "1", "0"), "0"),
+        ("choice", {"question": "q", "A": "a", "B": "b", "C": "", "answer": "A"}, ("q", "a", "b"), "0"),
+        ("choice", {"question": "q", "choices": {"text": ["a", "b"], "label": ["1", "2"]}, "answerKey": "2"},
+         ("q", "a", "b"), "1"),
+        ("generate", {"document": "a", "summary": "b"}, ("a",), ("b",)),
+        ("generate", {"document": "a", "summary": "b", "references": ["c", "b"]}, ("a",), ("b", "c")),
+        ("keywords", {"document": "a", "keywords": "x_y_x"}, ("a",), ("x", "y")),
+        ("keywords", {"document": "a", "keywords": ["x", "y"]}, ("a",), ("x", "y")),
+        ("retrieve", {"query": "a", "positive": "b", "negatives": ["c"]}, ("a",), ("b",)),
+        ("chat", {"instruction": "a", "input": "b", "output": "c"}, ("a\nb",), "c"),
+        ("chat", {"instruction": "a", "input": "", "output": "c", "system": "s"}, ("s", "a"), "c"),
+        ("chat", {"prompt": "a", "response": "c", "history": [["x", "y"]]}, ("x", "y", "a"), "c"),
+        ("chat", {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "c"}]}, ("a",), "c"),
+        ("chat", {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "c"}]}, ("a",), "c"),
+        ("feedback", {"prompt": "a", "completion": "b", "label": False}, ("a", "b"), "bad"),
+        ("prefer", {"prompt": "a", "chosen": "b", "rejected": "c"}, ("a",), ("b", "c")),
+    ],
+)  # fmt: skip
+def test_a_row_becomes_an_example(form: str, record: dict[str, Any], texts: tuple[str, ...], gold: Any) -> None:
+    example = one(form, record)
+    assert (example.texts, example.gold) == (texts, gold)
+    assert str(example.place) == "a.jsonl, line 1"
+
+
+def test_an_example_without_what_is_right(tmp_path: Path) -> None:
+    for form, record in {
+        "classify": {"text": "a"}, "pair": {"sentence1": "a", "sentence2": "b"}, "similarity": {"s1": "a", "s2": "b"},
+        "tag": {"tokens": ["a"]}, "extract": {"question": "q", "context": "c"}, "multi_label": {"text": "a"},
+        "choice": {"question": "q", "choices": ["a", "b"]}, "generate": {"source": "a"}, "keywords": {"source": "a"},
+        "retrieve": {"query": "a"}, "chat": {"instruction": "a"}, "regress": {"text": "a"}, "segment": {"text": "我们"},
+    }.items():  # fmt: skip
+        path = tmp_path / "a.jsonl"
+        path.write_text(json.dumps(record) + "\n", encoding="utf-8")
+        (example,) = load_inputs(path, Data(train=path), FORMS[form]).splits["test"]
+        assert example.gold is None, form
+        assert example.labels == ()
+
+
+@pytest.mark.parametrize(
+    ("form", "record", "message"),
+    [
+        ("classify", {"text": " ", "label": "x"}, "the text is empty"),
+        ("classify", {"text": 7, "label": "x"}, "the text must be text; got 7"),
+        ("classify", {"text": "a", "label": None}, "the label is missing"),
+        ("classify", {"text": "a", "label": ["x"]}, r"the label must be text; got \['x'\]"),
+        ("classify", {"text": "a\ud800", "label": "x"}, "half a surrogate pair"),
+        ("regress", {"text": "a", "score": "2,5"}, "must be a finite number; got '2,5'; write its decimal mark"),
+        ("regress", {"text": "a", "score": "nan"}, "must be a finite number; got 'nan'"),
+        ("multi_label", {"text": "a", "labels": ["x", "x"]}, "has 'x' twice"),
+        ("tag", {"tokens": ["a", "b"], "tags": ["O"]}, r"1 tags for 2 tokens: token 2 \('b'\) has no tag"),
+        ("tag", {"tokens": ["a"], "tags": ["O", "B-X"]}, r"2 tags for 1 tokens: tag 2 \('B-X'\) has no token"),
+        ("tag", {"tokens": ["a", ""], "tags": ["O", "O"]}, "has an empty token, number 2"),
+        ("tag", {"tokens": ["a"], "tags": [1]}, "must be a list of texts, the tags' names; it has 1"),
+        ("choice", {"question": "q", "choices": ["a"], "answer": 0}, "must be at least 2; got 1"),
+        ("choice", {"question": "q", "choices": ["a", "a"], "answer": 0}, "the right choice is there twice: 'a'"),
+        ("choice", {"question": "q", "choices": ["a", "b"], "answer": 3}, "must be a choice from 0 to 1; got 3"),
+        ("choice", {"question": "q", "choices": ["a", "b"], "answer": "D"}, "is none of the choices; got 'D'"),
+        ("choice", {"question": "q", "answer": "D"}, "there are no choices: name a column"),
+        ("generate", {"source": "a", "target": ""}, "the target is empty"),
+        ("keywords", {"source": "a", "keywords": []}, "must be a list of texts"),
+        ("retrieve", {"query": "a", "positive": "b", "negatives": ["b"]}, "a positive too: 'b'"),
+        ("relate", {"text": "a <e1>b c <e2>d</e2>", "relation": "x"}, "one <e1>…</e1>"),
+        ("relate", {"text": "a b", "relation": "x"}, "has no entities"),
+        ("relate", {"text": "a b a", "head": "a", "tail": "b", "relation": "x"}, "'a' occurs 2 times"),
+        ("relate", {"text": "a b", "head": {"name": "a", "pos": [1, 2]}, "tail": "b", "relation": "x"},
+         "'a' is not at 1 to 2, where ' ' stands; it is at 0"),
+        ("relate", {"text": "ab", "head": "ab", "tail": "b", "relation": "x"}, "overlap"),
+        ("chat", {"text": "a"}, "there is no conversation"),
+        ("chat", {"messages": []}, "must be a list of messages"),
+        ("chat", {"messages": [{"role": "usr", "content": "a"}]}, "message 1 of the role 'usr'; did you mean 'user'"),
+        ("chat", {"messages": [{"role": "user", "content": " "}]}, "message 1, of user, whose content is empty"),
+        ("chat", {"messages": [{"role": "user", "content": "a"}]}, "an assistant's has to end it"),
+        ("chat", {"messages": [{"role": "assistant", "content": "a"}]}, "must begin with a user's; message 1"),
+        ("chat", {"messages": [{"role": "user", "content": "a"}] * 2}, "in a row of the role 'user', 1 and 2"),
+        ("chat", {"messages": [{"role": "user", "content": "a"}, {"role": "tool", "content": "b"}]},
+         "a tool's message at 2, though no tool was called"),
+        ("chat", {"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]},
+         "a system's message at 2; it can only be the first"),
+        ("feedback", {"prompt": "a", "completion": "b", "label": "so so"}, "must be true or false; got 'so so'"),
+        ("prefer", {"prompt": "a", "chosen": "b", "rejected": "b"}, "is the same as what was chosen"),
+        ("prefer", {"chosen": "b", "rejected": "c"}, "no message in common"),
+    ],
+)  # fmt: skip
+def test_a_row_that_is_no_example_is_one_line(form: str, record: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        one(form, record)
+    assert str(caught.value).startswith("a.jsonl, line 1: ")
+    assert "\n" not in str(caught.value)
+
+
+CONTEXT = "Paris is in France, and Paris is large."
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [{"text": "France", "answer_start": 12}],
+        {"text": ["France"], "answer_start": [12]},
+        "France",
+        ["France"],
+    ],
+)
+def test_answers_in_the_ways_that_they_are_written(answers: Any) -> None:
+    example = one("extract", {"id": "7", "question": "where?", "context": CONTEXT, "answers": answers})
+    assert example.answers == (Answer("France", 12),)
+    assert (example.id, example.gold, example.texts) == ("7", ("France",), ("where?", CONTEXT))
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"answers": [{"text": "France", "answer_start": 11}]},
+         r"id q1: the answer 'France' is not at answer_start 11 \(there stands ' Franc'\); it is at 12"),
+        ({"answers": [{"text": "Paris", "answer_start": 9}]}, r"it is at 0, 24"),
+        ({"answers": [{"text": "France", "answer_start": 99}]}, r"\(the context has 39 characters\); it is at 12"),
+        ({"answers": [{"text": "France", "answer_start": -1}]}, r"it is at 12"),
+        ({"answers": [{"text": "Rome", "answer_start": 0}]}, "'Rome' does not occur in the context"),
+        ({"answers": [{"text": "", "answer_start": 0}]}, "the answers is empty"),
+        ({"answers": [{"text": "France", "answer_start": "x"}]}, "at which character it begins; got 'x'"),
+        ({"answers": {"text": ["a", "b"], "answer_start": [1]}}, "has 2 texts and 1 offsets"),
+        ({"answers": ["France"], "is_impossible": True}, "says that there is none, but there is the answer 'France'"),
+        ({"answers": [], "is_impossible": False}, "is empty, though the question is said to have one"),
+        ({"answers": None}, "is missing"),
+        ({"answers": 7}, "must be a list of answers; got 7"),
+    ],
+)  # fmt: skip
+def test_answers_that_do_not_fit_are_one_line(record: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        one("extract", {"id": "q1", "question": "where?", "context": CONTEXT, **record})
+
+
+def test_questions_without_an_answer_and_ids() -> None:
+    base = {"question": "where?", "context": CONTEXT}
+    assert one("extract", {**base, "answers": [], "is_impossible": True}).gold == ()
+    with pytest.raises(InputError, match=r"line 2: the id '1' is that of line 1 already"):
+        one("extract", {**base, "id": "1", "answers": []}, {**base, "id": "1", "answers": []})
+
+
+def test_choices_are_counted_from_one_where_the_file_does() -> None:
+    def row(answer: int) -> dict[str, Any]:
+        return {"question": "q", "choices": ["a", "b"], "answer": answer}
+
+    assert one("choice", row(2), row(1)).answer == 1
+    assert one("choice", row(1), row(0)).answer == 1
+    assert one("choice", row(1), row(1)).answer == 1
+    with pytest.raises(InputError, match="line 2: the answer must be a choice from 0 to 1; got 2"):
+        one("choice", row(0), row(2))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"text": "The <e1>dog</e1> bit the <e2>man</e2>.", "relation": "bites"},
+        {"text": "The dog bit the man.", "head": "dog", "tail": "man", "relation": "bites"},
+        {"text": "The dog bit the man.", "h": {"name": "dog", "pos": [4, 7]}, "t": {"name": "man", "pos": [16, 19]},
+         "relation": "bites"},
+        {"token": ["The", "dog", "bit", "the", "man."], "subj_start": 1, "subj_end": 1, "obj_start": 4, "obj_end": 4,
+         "relation": "bites"},
+    ],
+)  # fmt: skip
+def test_entities_are_marked(record: dict[str, Any]) -> None:
+    example: Relation = one("relate", record)
+    assert example.marked().replace(".", "") == "The [E1] dog [/E1] bit the [E2] man [/E2]"
+    assert example.text[slice(*example.head)] == "dog"
+    assert example.label == "bites"
+
+
+def test_tools_are_called_in_the_form_of_openai() -> None:
+    example = one("chat", {"conversations": [
+        {"from": "human", "value": "a"}, TOOL, {"from": "observation", "value": "1"}, {"from": "gpt", "value": "c"},
+    ], "tools": "[]"})  # fmt: skip
+    assert [message.role for message in example.messages] == ["user", "assistant", "tool", "assistant"]
+    calls = [{"type": "function", "function": {"name": "f", "arguments": {}}}]
+    assert example.messages[1].as_openai() == {"role": "assistant", "content": "", "tool_calls": calls}
+    assert example.tools == "[]"
+
+
+def test_preferences_as_anthropic_and_as_messages() -> None:
+    example: Preference = one("prefer", {"chosen": f"{HH} good", "rejected": f"{HH} bad"})
+    assert example.prompt == (Message("user", "hi"), Message("assistant", "hello"), Message("user", "bye"))
+    assert (example.chosen, example.rejected) == ((Message("assistant", "good"),), (Message("assistant", "bad"),))
+    said = {"conversations": [{"from": "human", "value": "a"}],
+            "chosen": {"from": "gpt", "value": "b"}, "rejected": {"from": "gpt", "value": "c"}}  # fmt: skip
+    assert one("prefer", said).gold == ("b", "c")
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    assert one("feedback", {"messages": messages, "label": True}).gold == "good"
+
+
+def test_forms_are_found_by_name() -> None:
+    assert form_named("tag", key="task") is FORMS["tag"]
+    with pytest.raises(RecipeError, match=r"task: unknown form 'clasify'; did you mean 'classify'\?"):
+        form_named("clasify", key="task")

@@ -1,0 +1,111 @@
+"""JSON, JSON lines, Parquet and SQuAD against what json and Arrow wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from danlu.data.records import read_json, read_jsonl, read_parquet
+from danlu.errors import InputError
+
+PATH = Path("a.json")
+values = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3))
+records = st.lists(st.dictionaries(st.text(min_size=1), values, min_size=1), min_size=1, max_size=5)
+
+
+@given(records, st.sampled_from([None, 2]))
+def test_json_comes_back_with_its_lines(written: list[dict[str, object]], indent: int | None) -> None:
+    text = json.dumps(written, indent=indent)
+    table = read_json(PATH, text)
+    assert [dict(row.cells) for row in table.rows] == written
+    if indent:  # a record begins at a line of two spaces and a brace
+        begins = [number for number, line in enumerate(text.split("\n"), 1) if line.startswith("  {")]
+        assert [row.place.number for row in table.rows] == begins
+
+
+@given(records)
+def test_json_lines_come_back(written: list[dict[str, object]]) -> None:
+    text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in written)
+    for read in (read_jsonl, read_json):  # OCNLI's .json is lines
+        if read is read_json and len(written) == 1:
+            continue  # one object alone is looked into for a list
+        table = read(PATH, text)
+        assert [dict(row.cells) for row in table.rows] == written
+        assert [row.place.number for row in table.rows] == list(range(1, len(written) + 1))
+
+
+def test_a_list_within_an_object() -> None:
+    assert len(read_json(PATH, '{"version": "1", "data": [{"a": 1}, {"a": 2}]}').rows) == 2
+    assert len(read_json(PATH, '{"rows": [{"a": 1}]}').rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[{"a": 1},\n {"a": }]', r"a\.json, line 2: it is not JSON"),
+        ('[{"a": 1}\n {"a": 2}]', r"a\.json, line 2: it is not JSON: a comma"),
+        ('[{"a": 1},\n 7]', r"a\.json, line 2: it must be an object; got 7"),
+        ('[{"a": 1}] x', r"something follows"),
+        ("[]", "holds no record"),
+        ("7", r"must begin with \[ or \{"),
+        ('{"a": 1}', "must hold a list of objects.*it holds a"),
+        ('{"a": 1}\n{"a": ', r"a\.json, line 2: it is not JSON"),
+        ('{"data": [{"paragraphs": [{"qas": []}]}]}', "no 'context' or 'context_text'; it has qas"),
+        ("[" * 100_000, "nested too deep"),
+    ],
+)
+def test_broken_json_is_one_line(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_json(PATH, text)
+
+
+def test_squad_is_a_row_a_question() -> None:
+    answers = [{"text": "Paris", "answer_start": 0}]
+    article = {"title": "t", "paragraphs": [{"context": "Paris is", "qas": [
+        {"id": "1", "question": "where?", "answers": answers},
+        {"id": "2", "question": "who?", "answers": [], "is_impossible": True, "plausible_answers": answers},
+    ]}]}  # fmt: skip
+    table = read_json(PATH, json.dumps({"version": "v2.0", "data": [article]}))
+    assert [row.cells["id"] for row in table.rows] == ["1", "2"]
+    assert table.rows[0].cells == {
+        "title": "t", "id": "1", "question": "where?", "answers": answers, "context": "Paris is"
+    }  # fmt: skip
+    assert str(table.rows[1].place) == "a.json, question 2"
+
+
+def test_the_first_form_of_cmrc() -> None:
+    text = json.dumps([{"context_id": "T", "context_text": "北京", "title": "t", "qas": [
+        {"query_text": "哪里？", "query_id": "T_0", "answers": ["北京"]}]}])  # fmt: skip
+    cells = read_json(PATH, text).rows[0].cells
+    assert (cells["question"], cells["context"], cells["id"]) == ("哪里？", "北京", "T_0")
+
+
+def test_parquet_with_the_classes_of_datasets(tmp_path: Path) -> None:
+    features = {
+        "label": {"names": ["neg", "pos"], "_type": "ClassLabel"},
+        "ner_tags": {"feature": {"names": ["O", "B-PER"], "_type": "ClassLabel"}, "_type": "Sequence"},
+        "text": {"dtype": "string", "_type": "Value"},
+    }
+    table = pyarrow.table({"text": ["a", "b", "c"], "label": [0, 1, -1], "ner_tags": [[0, 1], [1], []]})
+    table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    found = read_parquet(tmp_path / "a.parquet")
+    assert [row.cells["label"] for row in found.rows] == ["neg", "pos", None]
+    assert [row.cells["ner_tags"] for row in found.rows] == [["O", "B-PER"], ["B-PER"], []]
+    assert str(found.rows[2].place) == f"{tmp_path / 'a.parquet'}, row 3"
+
+
+def test_parquet_as_it_was_written(tmp_path: Path) -> None:
+    columns = {"text": ["a", None], "n": [1, 2], "list": [["x"], []], "s": [{"k": 1}, {"k": 2}]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    found = read_parquet(tmp_path / "a.parquet")
+    assert {name: found.values(name) for name in found.columns} == columns
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(InputError, match="is no Parquet that can be read"):
+        read_parquet(tmp_path / "b.parquet")
