@@ -53,8 +53,10 @@ class Tally:
 
     def figures(self, lesson: Lesson) -> dict[str, float]:
         """``loss``, which training minimises, and of each of its parts the targets, their mean cost and accuracy."""
-        found: dict[str, float] = {"loss": _rounded(float(total_loss(lesson, self.sums, dict(self.counts))))}
-        for name, value in self.sums.items():
+        # So that a loss that is the only one is its own mean to the last digit.
+        sums = {name: value.double() for name, value in self.sums.items()}
+        found: dict[str, float] = {"loss": _rounded(float(total_loss(lesson, sums, dict(self.counts))))}
+        for name, value in sums.items():
             count = self.counts[name]
             found[f"{name}.targets"] = count
             if count:
