@@ -17,6 +17,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "tokenizer": "danlu.tokenizers.stage:TrainTokenizer",
         "pack": "danlu.corpus.pack:Pack",
         "pretrain": "danlu.train.pretrain:Pretrain",
+        "finetune": "danlu.tasks.finetune:Finetune",
         "evaluate": "danlu.evaluate.stage:Evaluate",
         "export": "danlu.nn.hf.export:Export",
         "generate": "danlu.generate.stage:Generate",
@@ -91,6 +92,13 @@ CATALOG: dict[str, dict[str, str]] = {
         "seq2seq": "danlu.objectives.seq2seq:Seq2Seq",
         "distil": "danlu.objectives.distil:Distil",
         "multitask": "danlu.objectives.multitask:Multitask",
+    },
+    "task": {
+        "classify": "danlu.tasks.classify:Classify",
+        "pair": "danlu.tasks.classify:Pair",
+        "multi_label": "danlu.tasks.multi_label:MultiLabel",
+        "regress": "danlu.tasks.regress:Regress",
+        "similarity": "danlu.tasks.regress:Similarity",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",

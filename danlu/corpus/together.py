@@ -31,9 +31,14 @@ class Together(Choice):
         return Reader(rows, batches, rows.steps_per_epoch, form.room)
 
     def sample(self, store: TokenStore, form: Form, *, tokens: int | None, seed: int) -> Sample:
-        """All documents, in rows of about so many tokens, the longest first."""
-        limit = int(form.room.inputs) + int(form.room.source) if tokens is None else tokens
-        rows = self._rows(store, form, batch=len(store.documents), limit=limit, seed=seed)
+        """Documents that hold about so many tokens, or all, in rows of the form's width, the longest first."""
+        cuts = heads(store, longest=int(np.diff(store.starts).max()))
+        if tokens is not None:
+            order = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 9]))).permutation(len(cuts))
+            enough = int(np.searchsorted(np.cumsum(cuts.bodies[order]), tokens)) + 1
+            cuts = cuts[np.sort(order[:enough])]
+        limit = int(form.room.inputs) + int(form.room.source)
+        rows = StepRows(store, cuts, form.measure(store, cuts.starts, cuts.bodies), len(cuts), limit, seed)
         return Sample(rows, tuple(rows.groups(0)))
 
     def _rows(self, store: TokenStore, form: Form, *, batch: int, limit: int, seed: int) -> StepRows:

@@ -48,16 +48,23 @@ def find_runs(segments_1N: Tensor) -> tuple[Run, ...] | None:
 
 
 def attend_in_runs(
-    q_1HNE: Tensor, k_1HNE: Tensor, v_1HNE: Tensor, runs: tuple[Run, ...], *, causal: bool, scale: float
+    q_1HNE: Tensor,
+    k_1HNE: Tensor,
+    v_1HNE: Tensor,
+    runs: tuple[Run, ...],
+    *,
+    causal: bool,
+    scale: float,
+    dropout: float = 0.0,
 ) -> Tensor:
     """``[1, H, N, E]``: each document by itself."""
     outs = []
     for run in runs:
         q, k, v = (_documents(part_1HNE, run) for part_1HNE in (q_1HNE, k_1HNE, v_1HNE))
         if run.length > SHORT:
-            out_CHTE = F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale)
+            out_CHTE = F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale, dropout_p=dropout)
         else:
-            out_CHTE = _short(q, k, v, causal=causal, scale=scale)
+            out_CHTE = _short(q, k, v, causal=causal, scale=scale, dropout=dropout)
         outs.append(out_CHTE.transpose(0, 1).flatten(1, 2))
     return torch.cat(outs, 1)[None]
 
@@ -68,7 +75,7 @@ def _documents(x_1HNE: Tensor, run: Run) -> Tensor:
     return x_1HNE[0, :, run.start : run.end].view(heads, run.documents, run.length, width).transpose(0, 1)
 
 
-def _short(q_CHTE: Tensor, k_CHTE: Tensor, v_CHTE: Tensor, *, causal: bool, scale: float) -> Tensor:
+def _short(q_CHTE: Tensor, k_CHTE: Tensor, v_CHTE: Tensor, *, causal: bool, scale: float, dropout: float) -> Tensor:
     wide = torch.promote_types(q_CHTE.dtype, torch.float32)
     scores_CHTT = (q_CHTE @ k_CHTE.mT).to(wide) * scale
     if causal:
@@ -78,4 +85,5 @@ def _short(q_CHTE: Tensor, k_CHTE: Tensor, v_CHTE: Tensor, *, causal: bool, scal
     # Written out, for torch's own softmax takes three times as long where rows are so short.
     weights_CHTT = (scores_CHTT - scores_CHTT.amax(-1, keepdim=True)).exp_()
     weights_CHTT = weights_CHTT / weights_CHTT.sum(-1, keepdim=True)
-    return weights_CHTT.to(v_CHTE.dtype) @ v_CHTE
+    weights_CHTT = weights_CHTT.to(v_CHTE.dtype)
+    return (F.dropout(weights_CHTT, dropout) if dropout else weights_CHTT) @ v_CHTE

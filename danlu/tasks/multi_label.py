@@ -26,7 +26,6 @@ from danlu.tasks.pooled import document_scores, features_of_texts
 from danlu.tasks.task import Answer, Known, Task
 from danlu.tasks.text_reader import TextReader
 
-
 BITS = 32
 """Labels whose bits are in one number."""
 

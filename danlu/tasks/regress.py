@@ -28,7 +28,6 @@ from danlu.tasks.pooled import document_scores, features_of_texts, first_targets
 from danlu.tasks.task import Answer, Known, Task
 from danlu.tasks.text_reader import TextReader
 
-
 UNSCALED = Known(numbers={"mean": 0.0, "spread": 1.0})
 
 

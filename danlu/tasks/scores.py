@@ -24,9 +24,7 @@ def tally(task: Task, examples: Sequence[Any], answers: Sequence[Answer], known:
     return task.metric(known).tally([each.gold for each in examples], [each.value for each in answers])
 
 
-def score(
-    task: Task, examples: Sequence[Any], answers: Sequence[Answer], known: Known, *, seed: int
-) -> dict[str, Any]:
+def score(task: Task, examples: Sequence[Any], answers: Sequence[Answer], known: Known, *, seed: int) -> dict[str, Any]:
     """All figures, each with its interval; by length of the text, and by gold label where there is one."""
     found = tally(task, examples, answers, known)
     between = intervals(found, seed=seed, resamples=RESAMPLES)
@@ -55,7 +53,9 @@ def write_scores(path: Path, scored: dict[str, Any]) -> None:
 
 def write_predictions(path: Path, examples: Sequence[Any], answers: Sequence[Answer]) -> None:
     """A line of JSON an example: where it stands, what was read, what is right, and the answer."""
-    lines = [json.dumps(prediction(each, said), ensure_ascii=False) for each, said in zip(examples, answers, strict=True)]
+    lines = [
+        json.dumps(prediction(each, said), ensure_ascii=False) for each, said in zip(examples, answers, strict=True)
+    ]
     atomic_write(path, "".join(f"{line}\n" for line in lines).encode())
 
 

@@ -58,7 +58,9 @@ class Subject:
     reading: Reading
     """How the documents of ``store`` become rows."""
     sequence: int
-    """Tokens a row."""
+    """Tokens of a row, or of the longest of several documents in one."""
+    row_tokens: float
+    """Tokens by which a row counts in a budget, ``sequence`` where rows are full."""
     store: TokenStore
     vocabulary: Vocabulary
     share: float = 1.0
@@ -193,7 +195,8 @@ def set_up(
         model.initialise(seed)
         return model
 
-    subject = Subject(draw, settings.objective, settings.reading, settings.sequence, store, vocabulary, share)
+    subject = Subject(draw, settings.objective, settings.reading, settings.sequence,
+                      settings.sequence, store, vocabulary, share)  # fmt: skip
     return prepare(settings, subject, seed=seed)
 
 
@@ -228,7 +231,7 @@ def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training
     micro_batch = micro_batch_of(settings, subject.sequence, device, readers=place.readers)
     size = Size(settings.batch, micro_batch)
     reader = subject.reading.read(store, Shape(subject.objective, subject.sequence), example, size=size, seed=seed)
-    tokens_per_step = settings.batch * subject.sequence
+    tokens_per_step = round(settings.batch * subject.row_tokens)
     steps_per_epoch = reader.steps_per_epoch / subject.share
     steps = settings.budget.steps_at_most(tokens_per_step=tokens_per_step, steps_per_epoch=steps_per_epoch)
     compiling = compile_blocks(model, settings.compile, steps=steps)
