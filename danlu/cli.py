@@ -30,6 +30,7 @@ STAGE_VERBS = {
     "tokenizer": "Train the tokenizer and measure what it costs in each language.",
     "pack": "Turn documents into a token store, split into training and held-out.",
     "pretrain": "Train the model; run it again to go on where it was stopped.",
+    "finetune": "Train a pretrained model for a task, from a file of examples; run again, it goes on.",
     "evaluate": "Measure the model on held-out documents.",
     "export": "Write the trained model as a folder that stock transformers loads, and generate.",
 }
@@ -268,6 +269,31 @@ def similar(
     say(f"{'cosine':>7}  {'line':>6}  text")
     for cosine, line in found:
         say(f"{cosine:7.4f}  {line.number:6}  {' '.join(harmless(line.text).split())}")
+
+
+@app.command(sort_key=(4, 3))
+def predict(
+    folder: ModelFolder,
+    file: Annotated[Path, Parameter(name="FILE", help="The examples: .csv, .tsv, .jsonl, .parquet, .conll …")],
+    /,
+    *columns: Annotated[str, Parameter(name="FIELD=COLUMN", help="Which column holds what, such as text=review.")],
+    out: Path,
+    dtype: EmbedDtype | None = None,
+) -> None:
+    """Answer every example of a file with a model that danlu finetune has made, or with a classifier of others.
+
+    Where the file says what is right, the figures are told too.
+
+    Parameters
+    ----------
+    out
+        A new file: .jsonl, .csv or .tsv.
+    dtype
+        What the model calculates in; by default bfloat16 where the processor has it in hardware.
+    """
+    from danlu.tasks.predict import columns_of, predict_file
+
+    predict_file(folder, file, out, columns=columns_of(columns), dtype=dtype)
 
 
 @app.command(sort_key=(2,))

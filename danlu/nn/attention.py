@@ -146,7 +146,7 @@ class Attention(nn.Module):
             return out
         if sight.own and sight.plain:
             runs = None if torch.compiler.is_compiling() else sight.runs
-            if runs is not None and _sees_all(self.pattern, max(run.length for run in runs), sight.causal):
+            if runs is not None and _sees_all(self.pattern, max(run.longest for run in runs), sight.causal):
                 k, v = _as_many_heads(q_BHTE, k_BGSE, v_BGSE)
                 return attend_in_runs(q_BHTE, k, v, runs, causal=sight.causal, scale=self.scale, dropout=dropout)
         if sight.own and sight.plain and not dropout:
