@@ -244,19 +244,21 @@ def report(recipe: RecipeFile, /, *overrides: Override) -> None:
 
 
 @app.command(sort_key=(6,))
-def init(folder: Path, /, *, out: Path = Path("recipe.yaml")) -> None:
-    """Look at a folder of text and write a commented recipe for it.
+def init(folder: Path, /, *, out: Path = Path("recipe.yaml"), model: Path | None = None) -> None:
+    """Look at a folder of text, or at a file of examples of a task, and write a commented recipe for it.
 
     Parameters
     ----------
     folder
-        Where the text lies.
+        Where the text lies; or a file such as reviews.csv, whose columns tell what is to be learned.
     out
         The recipe to write; a file that exists is never overwritten.
+    model
+        The folder of the model that learns a task.
     """
     from danlu.init import write_recipe
 
-    say(write_recipe(folder, out))
+    say(write_recipe(folder, out, model=model))
 
 
 @app.command(name="import", sort_key=(6, 1))
