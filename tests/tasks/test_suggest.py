@@ -17,7 +17,7 @@ TABLES: dict[str, tuple[str, list[list[Any]]]] = {
     "stars in words": ("classify", [["review", "stars"], *([f"a text {n}", "ab"[n % 2]] for n in range(9))]),
     "stars": ("regress", [["review", "stars"], *([f"a text {n}", n / 2] for n in range(9))]),
     "inference": ("pair", [["premise", "hypothesis", "label"], *([f"p {n}", f"h {n}", n % 3] for n in range(9))]),
-    "many numbers": ("similarity", [["sentence1", "sentence2", "score"], *([f"p {n}", f"h {n}", n / 4] for n in range(9))]),
+    "numbers": ("similarity", [["sentence1", "sentence2", "score"], *([f"p {n}", f"h {n}", n / 4] for n in range(9))]),
     "pairs without header": ("similarity", [[f"eins {n} und", f"zwei {n}", n % 5] for n in range(30)]),
     "pairs of classes": ("pair", [[f"eins {n} und", f"zwei {n}", n % 3] for n in range(30)]),
     "several": ("multi_label", [["text", "tags"], *([f"a text {n}", "a|b" if n % 2 else "c"] for n in range(9))]),
