@@ -21,6 +21,10 @@ from danlu.rate.table import Span, Table
 
 POINTS = {"first": 1.0, "both good": 0.5, "both bad": 0.5, "second": 0.0}
 """What a choice is worth to the first model."""
+SIDES = ("first", "second")
+"""The choices that are no ties."""
+SURE = 0.99
+"""How sure it has to be that raters favour a side before a report says so."""
 
 
 def of_pairs(store: Store, ratings: Sequence[Rating]) -> tuple[list[Table], list[str]]:
@@ -31,19 +35,22 @@ def of_pairs(store: Store, ratings: Sequence[Rating]) -> tuple[list[Table], list
     if len(models) > 2:
         tables.append(_pair_by_pair(models, pairs))
     tables.append(_strengths(store, pairs))
-    left = [choice == ("second" if r.swapped else "first") for r, (_, choice) in _decided(ratings, pairs)]
-    if not left:
-        return tables, ["Nobody has preferred an answer yet: all ratings are ties."]
-    side = win_rate([float(each) for each in left], [item.prompt for _, (item, _) in _decided(ratings, pairs)])
-    if side.low <= 0.5 <= side.high:
-        return tables, []
-    shown = f"{side.rate:.0%} of what was preferred stood on the side A ({_share(side)})"
-    return tables, [f"{shown}: raters favour a side. Sides are drawn evenly, so that no model gains by it."]
+    if caution := _side(ratings, pairs):
+        return tables, [caution]
+    return tables, []
 
 
-def _decided(ratings: Sequence[Rating], pairs: Sequence[tuple[Item, str]]) -> list[tuple[Rating, tuple[Item, str]]]:
-    """The ratings that are no ties."""
-    return [(r, pair) for r, pair in zip(ratings, pairs, strict=True) if pair[1] in ("first", "second")]
+def _side(ratings: Sequence[Rating], pairs: Sequence[tuple[Item, str]]) -> str:
+    """Whether raters prefer what stands on one side, in words; nothing where that may be chance."""
+    decided = [(r, item, choice) for r, (item, choice) in zip(ratings, pairs, strict=True) if choice in SIDES]
+    if not decided:
+        return "Nobody has preferred an answer yet: all ratings are ties."
+    on_a = [float(choice == ("second" if r.swapped else "first")) for r, _, choice in decided]
+    found = win_rate(on_a, [item.prompt for _, item, _ in decided], level=SURE)
+    if found.low <= 0.5 <= found.high:
+        return ""
+    shown = f"{found.rate:.0%} of what was preferred stood on side A ({_share(found)}, {SURE:.0%} interval)"
+    return f"{shown}: raters favour a side. Sides are drawn evenly, so that no model gains by it."
 
 
 def _win_rates(models: Sequence[str], pairs: Sequence[tuple[Item, str]]) -> Table:

@@ -246,6 +246,8 @@ def open_store(path: Path) -> Store:
             if version != VERSION:
                 raise InputError(f"{path} is in form {version} of danlu rate's databases; this Danlu reads {VERSION}")
             return _read(path, database)
+    except sqlite3.OperationalError as error:
+        raise InputError(f"cannot open {path}: {error}") from None
     except sqlite3.DatabaseError as error:
         raise InputError(f"{path} is no database that danlu rate has made: {error}") from None
 
@@ -283,8 +285,7 @@ def _last(database: sqlite3.Connection, rater: Rater) -> tuple[int, int] | None:
 @contextmanager
 def _transaction(path: Path, *, write: bool = True) -> Iterator[sqlite3.Connection]:
     """A connection with one transaction, which holds as a whole or not at all."""
-    mode = "rw" if write else "ro"
-    uri = f"{path.resolve().as_uri()}?mode={mode}"
+    uri = f"{path.resolve().as_uri()}?mode=rw"  # for readers too: else nobody clears away the files beside it
     database = sqlite3.connect(uri, uri=True, timeout=SECONDS_TO_WAIT, isolation_level=None)
     try:
         database.execute("PRAGMA foreign_keys = ON")
