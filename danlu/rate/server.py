@@ -12,7 +12,7 @@ import socket
 import socketserver
 import sqlite3
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from hmac import compare_digest
 from http import HTTPStatus
@@ -115,8 +115,23 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "danlu", ""
 
     def do_GET(self) -> None:
-        if not self._is_addressed():
-            return
+        if self._is_addressed():
+            self._guarded(self._show)
+
+    def do_POST(self) -> None:
+        if self._is_addressed() and (form := self._form()) is not None:
+            self._guarded(lambda: self._take(form))
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Say it where the database fails: a full disk, a file that was moved away."""
+        try:
+            work()
+        except sqlite3.OperationalError as error:
+            print(f"danlu: {self.server.store.path} cannot be used: {error}", file=sys.stderr, flush=True)
+            body = f"The ratings cannot be reached: {error}. Tell the person who runs this page, and try again.\n"
+            self._send(body.encode(), HTTPStatus.INSUFFICIENT_STORAGE, kind="text/plain; charset=utf-8")
+
+    def _show(self) -> None:
         path = urlsplit(self.path).path
         if path in STATIC:
             self._send(static(path), kind=STATIC[path])
@@ -131,10 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._next(view, view.rater)
 
-    def do_POST(self) -> None:
-        form = self._form() if self._is_addressed() else None
-        if form is None:
-            return
+    def _take(self, form: Mapping[str, str]) -> None:
         view = self._view()
         path = urlsplit(self.path).path
         if not compare_digest(form.get("secret", "").encode(), view.store.secret.encode()):

@@ -241,6 +241,20 @@ def test_a_rating_that_cannot_be_saved_stays_on_the_page(
     assert len(store.ratings()) == 1
 
 
+def test_a_database_that_was_moved_away_is_said_to_be(
+    make: Makes, serve: Serves, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store = make(prompts=2)
+    browser = Browser(serve(store))
+    browser.submit(name="Ada")
+    store.path.rename(store.path.with_suffix(".moved"))
+    assert "unable to open database file" in browser.open("/") and browser.status == 507
+    assert "cannot be used" in capfd.readouterr().err
+    store.path.with_suffix(".moved").rename(store.path)
+    browser.open("/")
+    assert browser.status == 200 and "0 rated" in browser.page
+
+
 def test_a_port_in_use_and_hosts_that_are_none(make: Makes, serve: Serves) -> None:
     store = make()
     taken = urlsplit(serve(store)).port
