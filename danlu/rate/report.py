@@ -15,7 +15,7 @@ from danlu.log import harmless
 from danlu.rate.results import Results
 from danlu.rate.table import Table
 
-WIDTH = 120
+WIDTH = 104
 """Pixels of a drawn interval."""
 
 
