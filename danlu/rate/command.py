@@ -48,7 +48,9 @@ def serve(
     """
     from danlu.rate.opening import open_study
     from danlu.rate.running import run
+    from danlu.rate.server import check_address
 
+    check_address(host, port)
     run(open_study(answers, out, rubric=rubric, raters=raters, seed=seed), host=host, port=port)
 
 

@@ -21,11 +21,6 @@ def run(store: Store, *, host: str, port: int) -> NoReturn:
     """
     server = RatingServer(store, host=host, port=port)
     wanted = len(store.items) * store.study.raters
-    so_far = f"{len(store.ratings()):,} of {wanted:,} ratings so far"
-    say(f"{len(store.items):,} items, {store.study.raters} raters each; {so_far}")
-    if host not in ("127.0.0.1", "localhost", "::1"):
-        say(f"everybody who reaches {host} may rate: there is no password")
-    say(f"{server.url} (Ctrl-C stops; every rating is in {store.path})")
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise Interrupted(
@@ -36,6 +31,11 @@ def run(store: Store, *, host: str, port: int) -> NoReturn:
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        so_far = f"{len(store.ratings()):,} of {wanted:,} ratings so far"
+        say(f"{len(store.items):,} items, {store.study.raters} raters each; {so_far}")
+        if host not in ("127.0.0.1", "localhost", "::1"):
+            say(f"everybody who reaches {host} may rate: there is no password")
+        say(f"{server.url} (Ctrl-C stops; every rating is in {store.path})")
         server.serve_forever()
     finally:
         for number, handler in before.items():

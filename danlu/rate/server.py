@@ -12,7 +12,8 @@ import socket
 import socketserver
 import sqlite3
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 from hmac import compare_digest
 from http import HTTPStatus
@@ -55,14 +56,9 @@ class RatingServer(ThreadingHTTPServer):
     def __init__(self, store: Store, *, host: str, port: int) -> None:
         self.store = store
         self.asked_host = host
-        if not 0 <= port <= 65535:
-            raise InputError(f"--port must be from 0 to 65535; got {port}")
-        try:
-            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            self.address_family = family
-            super().__init__((str(address[0]), port), _Handler)
-        except OSError as error:
-            raise InputError(_refusal(error, host, port)) from None
+        with _refusing(host, port):
+            self.address_family, address = _address(host, port)
+            super().__init__((address, port), _Handler)
 
     def server_bind(self) -> None:
         """Bind, without asking the network what this machine is called."""
@@ -91,12 +87,40 @@ class RatingServer(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def _refusal(error: OSError, host: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} of {host} is in use; --port 0 takes a free one"
-    if error.errno == errno.EACCES:
-        return f"port {port} may not be used; --port must be at least 1024, or 0 for a free one"
-    return f"cannot listen at --host {host} --port {port}: {error.strerror or error}"
+def check_address(host: str, port: int) -> None:
+    """Refuse an address that a server could not have, before anything is written for it.
+
+    Raises:
+        InputError: as :class:`RatingServer` does.
+    """
+    with _refusing(host, port):
+        family, address = _address(host, port)
+        with socket.socket(family, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((address, port))
+            listener.listen(1)
+
+
+def _address(host: str, port: int) -> tuple[socket.AddressFamily, str]:
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    return family, str(address[0])
+
+
+@contextmanager
+def _refusing(host: str, port: int) -> Iterator[None]:
+    """One line for a port or a host that cannot be had."""
+    if not 0 <= port <= 65535:
+        raise InputError(f"--port must be from 0 to 65535; got {port}")
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(f"port {port} of {host} is in use; --port 0 takes a free one") from None
+        if error.errno == errno.EACCES:
+            raise InputError(
+                f"port {port} may not be used; --port must be at least 1024, or 0 for a free one"
+            ) from None
+        raise InputError(f"cannot listen at --host {host} --port {port}: {error.strerror or error}") from None
 
 
 def _is_address(name: str) -> bool:

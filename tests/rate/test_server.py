@@ -19,7 +19,7 @@ import pytest
 from danlu.errors import InputError
 from danlu.rate.answers import Material
 from danlu.rate.rubric import Rubric
-from danlu.rate.server import MOST_BYTES, RatingServer
+from danlu.rate.server import MOST_BYTES, RatingServer, check_address
 from danlu.rate.store import Store, create
 from danlu.rate.study import PREFERENCE, plan
 
@@ -266,3 +266,6 @@ def test_a_port_in_use_and_hosts_that_are_none(make: Makes, serve: Serves) -> No
     ]:
         with pytest.raises(InputError, match=re.escape(complaint)):
             RatingServer(store, host=host, port=port or 0)
+        with pytest.raises(InputError, match=re.escape(complaint)):
+            check_address(host, port or 0)
+    check_address("127.0.0.1", 0)
