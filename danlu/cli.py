@@ -19,6 +19,7 @@ from danlu import __version__
 from danlu.errors import DanluError, InputError, Interrupted
 from danlu.log import harmless, say
 from danlu.parallel.world import read_world, speaks
+from danlu.rate.command import rate
 from danlu.tasks.commands import embed, predict, similar
 from danlu.verify.commands import verify
 
@@ -300,6 +301,7 @@ def doctor() -> None:
         say(line)
 
 
+app.command(rate)
 app.command(verify)
 
 
