@@ -86,24 +86,40 @@ def begin(folder: Path, kind: Kind, *, labels: int, dropout: float | None = None
         InputError, CheckpointError: there is no model, or it is damaged.
         RecipeError: models of its family have no such head.
     """
-    file = read_file(folder)
-    config = read_family_config(file)
-    family = find_family(config.family)
-    whole = family.architecture(config)
-    stem = whole[: whole.index("For")] if "For" in whole else whole.removesuffix("Model")
-    names = {str(number): f"LABEL_{number}" for number in range(labels)}
-    values = {**file.values, "architectures": [f"{stem}{kind}"], "id2label": names}
-    try:
-        shaped = read_family_config(ConfigFile(file.path, values, file.tensors))
-    except CheckpointError as error:
-        if "architectures" not in str(error):
-            raise
-        raise RecipeError(f"model: {config.family} models have no head {kind}; {error}") from None
+    shaped = _of_class(folder, kind, labels=labels)
     head = shaped.head
     assert isinstance(head, Labels)
     if dropout is not None:
         shaped = replace(shaped, head=replace(head, dropout=dropout))
     return Start(folder, shaped, seed)
+
+
+def with_words(folder: Path) -> TransformerConfig:
+    """The shape of the model in ``folder`` as it predicts words, whatever head it has.
+
+    Raises:
+        InputError, CheckpointError: there is no model, or it is damaged.
+    """
+    config = read_family_config(read_file(folder))
+    if config.words is not None:
+        return config
+    return _of_class(folder, "ForMaskedLM" if config.decoder is None else "ForCausalLM", labels=0)
+
+
+def _of_class(folder: Path, kind: str, *, labels: int) -> TransformerConfig:
+    """The shape of the model in ``folder`` if it were of the class that ends so."""
+    file = read_file(folder)
+    config = read_family_config(file)
+    whole = find_family(config.family).architecture(config)
+    stem = whole[: whole.index("For")] if "For" in whole else whole.removesuffix("Model")
+    names = {str(number): f"LABEL_{number}" for number in range(labels)}
+    values = {**file.values, "architectures": [f"{stem}{kind}"], "id2label": names}
+    try:
+        return read_family_config(ConfigFile(file.path, values, file.tensors))
+    except CheckpointError as error:
+        if "architectures" not in str(error):
+            raise
+        raise RecipeError(f"model: {config.family} models have no head {kind}; {error}") from None
 
 
 def is_embedder(folder: Path) -> bool:
