@@ -18,6 +18,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "pack": "danlu.corpus.pack:Pack",
         "pretrain": "danlu.train.pretrain:Pretrain",
         "finetune": "danlu.tasks.finetune:Finetune",
+        "study": "danlu.tasks.study:Study",
         "evaluate": "danlu.evaluate.stage:Evaluate",
         "export": "danlu.nn.hf.export:Export",
         "generate": "danlu.generate.stage:Generate",
@@ -101,6 +102,11 @@ CATALOG: dict[str, dict[str, str]] = {
         "multi_label": "danlu.tasks.multi_label:MultiLabel",
         "regress": "danlu.tasks.regress:Regress",
         "similarity": "danlu.tasks.regress:Similarity",
+    },
+    "study": {
+        "seeds": "danlu.tasks.study_seeds:Seeds",
+        "folds": "danlu.tasks.study_folds:Folds",
+        "learning_curve": "danlu.tasks.study_curve:LearningCurve",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",

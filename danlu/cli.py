@@ -33,6 +33,7 @@ STAGE_VERBS = {
     "pack": "Turn documents into a token store, split into training and held-out.",
     "pretrain": "Train the model; run it again to go on where it was stopped.",
     "finetune": "Train a pretrained model for a task, from a file of examples; run again, it goes on.",
+    "study": "Fine-tune several times, by seeds, folds or parts of the data: how sure the figures are.",
     "evaluate": "Measure the model on held-out documents.",
     "export": "Write the trained model as a folder that stock transformers loads, and generate.",
 }

@@ -39,14 +39,14 @@ def differences(was: Mapping[str, Any], now: Mapping[str, Any], stage: str, *, n
     """Everything that differs between two records of a half-done stage: ``pretrain.optimizer.lr: 0.02 -> 0.03``.
 
     A record has what the stage is made from, and under ``files`` the hashes of the files that it reads, by stage.
-    ``neutral`` settings of the stage do not count.
+    ``neutral`` settings of the stage, such as ``save`` or ``finetune.save``, do not count.
     """
     found: list[str] = []
     for part in ("danlu", "seed", "settings", "sources", "figures"):
         before, after = (record["made_from"].get(part) for record in (was, now))
         if part == "settings":
-            before, after = ({k: v for k, v in each.items() if k not in neutral} for each in (before, after))
-            found += _changes(stage, before, after)
+            same = tuple(f"{stage}.{key}{end}" for key in neutral for end in (".", ":"))
+            found += [line for line in _changes(stage, before, after) if not line.startswith(same)]
         elif part in ("danlu", "seed"):
             found += _changes(part, before, after)
         elif before != after:

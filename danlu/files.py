@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from danlu.errors import DanluError, InputError, OutputError
+from danlu.errors import DanluError, InputError, OutputError, RunLockedError
 
 _REFUSALS = {
     errno.ENOSPC: "no space left on the disk",
@@ -86,6 +88,32 @@ def remove_folder(folder: Path) -> None:
     except OSError as error:
         error.filename = str(folder)
         raise
+
+
+@contextmanager
+def held(lock: Path, *, of: Path, otherwise: str) -> Iterator[None]:
+    """Hold a file for this process; the lock goes with the process, however it ends.
+
+    Args:
+        of: what it stands for, and ``otherwise`` what to do instead of waiting, for the error.
+
+    Raises:
+        RunLockedError: another process holds it.
+        OutputError: it cannot be written.
+    """
+    with writing(of):
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(descriptor, 100).decode() or "another process"
+            raise RunLockedError(f"{of} is in use by {owner}; wait for it to end or {otherwise}") from None
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} since {time.strftime('%H:%M:%S')}".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sync_file(path: Path) -> None:

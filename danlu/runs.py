@@ -8,10 +8,8 @@ Where that would set aside work that is half done, it is refused, unless told ot
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,8 +20,8 @@ from typing import Any, ClassVar, Literal
 
 from danlu import __version__
 from danlu.differences import differences, first_difference, listed
-from danlu.errors import CheckpointError, InputError, RecipeError, RunLockedError
-from danlu.files import atomic_write, hash_file, make_folder, read_json, write_json, writing
+from danlu.errors import CheckpointError, InputError, RecipeError
+from danlu.files import atomic_write, hash_file, held, make_folder, read_json, write_json, writing
 from danlu.machine import environment
 from danlu.recipe import Recipe, Settings, plain
 
@@ -59,11 +57,16 @@ class Stage(Settings):
     """Stages before it whose figures it reads where they are done (:meth:`RunFolder.current`); it does without them."""
     resumable: ClassVar[bool] = False
     """Whether it can go on in a half-filled folder of its own; others start from an empty one."""
-
+    together: ClassVar[bool] = False
+    """Whether all processes that a launcher has started run it, for it trains."""
     neutral: ClassVar[tuple[str, ...]] = ()
     """Settings that change nothing in the result: with others a half-done stage goes on."""
     unrecorded: ClassVar[tuple[str, ...]] = ()
     """Keys of where it runs, such as ``hardware.mesh``, which no output is told apart by: what is done stays done."""
+
+    def within(self, recipe: Recipe) -> Stage:
+        """What runs for this section: itself, or one that has the settings of other sections too."""
+        return self
 
     def needed(self) -> tuple[str, ...]:
         """Stages whose folders it reads with these settings."""
@@ -103,7 +106,7 @@ class RunFolder:
 
     def made_from(self, recipe: Recipe, name: str) -> dict[str, Any]:
         """Everything that decides the stage's output: version, seed, settings, inputs, files outside."""
-        stage = _stage(recipe, name)
+        stage = stage_of(recipe, name)
         known = {
             "danlu": __version__,
             **self._made_inside_from(recipe, name),
@@ -113,7 +116,7 @@ class RunFolder:
 
     def _made_inside_from(self, recipe: Recipe, name: str) -> dict[str, Any]:
         """The part of :meth:`made_from` that the recipe and the run folder hold."""
-        stage = _stage(recipe, name)
+        stage = stage_of(recipe, name)
         figures = {want: self.current(recipe, want) for want in stage.wants}
         return {
             "seed": recipe.seed,
@@ -158,7 +161,7 @@ class RunFolder:
 
     def record(self, recipe: Recipe, name: str, made_from: Mapping[str, Any]) -> dict[str, Any]:
         """What ``begun.json`` holds: enough to say later, file by file, what has changed since."""
-        needs = _stage(recipe, name).needed()
+        needs = stage_of(recipe, name).needed()
         return {"made_from": made_from, "files": {need: (self.done(need) or {}).get("outputs") for need in needs}}
 
     def changes(self, recipe: Recipe, name: str, now: Mapping[str, Any], *, fresh: Iterable[str] = ()) -> list[str]:
@@ -168,7 +171,7 @@ class RunFolder:
             return [f"{self.stage(name) / 'begun.json'} is missing or damaged"]
         unseen = set(fresh)
         files = {need: listed for need, listed in now["files"].items() if need not in unseen}
-        return differences(was, {**now, "files": files}, name, neutral=_stage(recipe, name).neutral)
+        return differences(was, {**now, "files": files}, name, neutral=stage_of(recipe, name).neutral)
 
     def begin(self, name: str, record: Mapping[str, Any], *, resumable: bool, go_on: bool) -> Path:
         """Make the stage's folder ready; ``go_on`` leaves a half-done one as it is where the stage is ``resumable``.
@@ -232,20 +235,8 @@ class RunFolder:
         """
         with writing(self.path):
             make_folder(self.path)
-            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                owner = os.read(descriptor, 100).decode() or "another process"
-                raise RunLockedError(
-                    f"{self.path} is in use by {owner}; wait for it to end or choose another folder with run_dir=…"
-                ) from None
-            os.truncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} since {time.strftime('%H:%M:%S')}".encode(), 0)
+        with held(self.path / ".lock", of=self.path, otherwise="choose another folder with run_dir=…"):
             yield
-        finally:
-            os.close(descriptor)
 
 
 def run_stages(
@@ -269,7 +260,7 @@ def run_stages(
     """
     folder, todo = RunFolder(recipe.run_dir), list(stages)
     for name in todo:
-        _stage(recipe, name).external_files()  # a missing one is told before anything is written
+        stage_of(recipe, name).external_files()  # a missing one is told before anything is written
     here = environment()
     with folder.lock():
         for place, name in enumerate(todo):
@@ -289,7 +280,7 @@ def _check_half_done(
     folder: RunFolder, recipe: Recipe, name: str, changed: Changed, *, fresh: Iterable[str] = ()
 ) -> None:
     """Refuse to set aside what a half-done stage has done; ``fresh`` stages have still to run."""
-    stage, out = _stage(recipe, name), folder.stage(name)
+    stage, out = stage_of(recipe, name), folder.stage(name)
     done = stage.progress(out) if changed == "refuse" and stage.resumable and not (out / "done.json").exists() else None
     if done is None:
         return
@@ -311,7 +302,7 @@ def _run_stage(
     begin: Callable[[str], None],
     go_on: bool,
 ) -> None:
-    stage = _stage(recipe, name)
+    stage = stage_of(recipe, name)
     made_from = folder.made_from(recipe, name)
     why = folder.why_run(name, made_from)
     if why is None:
@@ -340,7 +331,7 @@ def _check_needs(folder: RunFolder, recipe: Recipe, name: str, *, fresh: Iterabl
     for need in _before(recipe, name):
         if need in known:
             continue
-        done, settings = folder.done(need), _as_json(_recorded(_stage(recipe, need)))
+        done, settings = folder.done(need), _as_json(_recorded(stage_of(recipe, need)))
         remedy = f"run 'danlu {need}' first, or 'danlu run'"
         if done is None:
             raise InputError(f"{name} needs the output of {need}; {remedy}")
@@ -349,14 +340,14 @@ def _check_needs(folder: RunFolder, recipe: Recipe, name: str, *, fresh: Iterabl
                 done["made_from"], {**done["made_from"], "settings": settings, "seed": recipe.seed}, need
             )
             raise InputError(f"{name} needs the output of {need}, but {different} changed since {need} ran; {remedy}")
-        if need in _stage(recipe, name).needed() and (damaged := folder.damaged(need)):
+        if need in stage_of(recipe, name).needed() and (damaged := folder.damaged(need)):
             raise InputError(f"{damaged} is missing or damaged; {remedy}")
 
 
 def _before(recipe: Recipe, name: str) -> list[str]:
     """All that ``name`` is built on, those first that come first."""
     order: list[str] = []
-    for need in _stage(recipe, name).needed():
+    for need in stage_of(recipe, name).needed():
         if need not in recipe.sections:
             raise RecipeError(f"{name} needs the section {need!r}, which the recipe lacks")
         order += [earlier for earlier in [*_before(recipe, need), need] if earlier not in order]
@@ -375,10 +366,11 @@ def _recorded(stage: Stage) -> dict[str, Any]:
     return settings
 
 
-def _stage(recipe: Recipe, name: str) -> Stage:
+def stage_of(recipe: Recipe, name: str) -> Stage:
+    """What runs for a section."""
     section = recipe.section(name)
     assert isinstance(section, Stage)
-    return section
+    return section.within(recipe)
 
 
 def _outputs(folder: Path) -> Iterator[Path]:

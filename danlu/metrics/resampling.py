@@ -50,7 +50,7 @@ def intervals(
     """
     if tally.items < 2:
         return {}
-    drawn = stacked([tally.figures(times_BN) for times_BN in _resampled(tally.items, resamples, seed)])
+    drawn = stacked([tally.figures(times_BN) for times_BN in resampled(tally.items, resamples, seed)])
     return {name: _percentiles(values, level) for name, values in drawn.items() if not np.isnan(values).all()}
 
 
@@ -83,10 +83,10 @@ def compare(
     halves = both.figures(np.repeat(np.eye(2), items, axis=1))
     there = {name: values for name, values in halves.items() if not np.isnan(values).any()}
     found = {}
-    resampled = _differences(both, _resampled(items, resamples, seed), halved=False)
+    redrawn = _differences(both, resampled(items, resamples, seed), halved=False)
     exchanged = _differences(both, _coins(items, resamples, seed), halved=True)
     for name, (one, other) in ((name, values.tolist()) for name, values in there.items()):
-        drawn = resampled[name][~np.isnan(resampled[name])]
+        drawn = redrawn[name][~np.isnan(redrawn[name])]
         by_coin = exchanged[name][~np.isnan(exchanged[name])]
         if not len(drawn) or not len(by_coin):
             continue
@@ -119,7 +119,7 @@ def mcnemar(first_right: Sequence[bool], second_right: Sequence[bool]) -> float:
     return min(1.0, 2 * tail / (1 << apart))
 
 
-def _resampled(items: int, draws: int, seed: int) -> Iterator[Numbers]:
+def resampled(items: int, draws: int, seed: int) -> Iterator[Numbers]:
     """How often each item is drawn, with replacement, some draws at a time."""
     generator = np.random.default_rng(seed)
     for count in _parts(items, draws):

@@ -12,6 +12,7 @@ from pydantic import Field, SkipValidation
 
 from danlu.data.dataset import Data, Dataset, load
 from danlu.data.findings import lines, look
+from danlu.data.found import Finding
 from danlu.errors import InputError, RecipeError
 from danlu.files import write_json
 from danlu.log import say
@@ -24,6 +25,7 @@ from danlu.objectives.protocol import Shape
 from danlu.optim.adamw import AdamW
 from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
 from danlu.optim.schedules import Linear
+from danlu.parallel.joining import here
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage
 from danlu.tasks.answering import answer
@@ -56,6 +58,7 @@ class Finetune(TrainSettings, Stage):
 
     section: ClassVar[str] = "finetune"
     resumable: ClassVar[bool] = True
+    together: ClassVar[bool] = True
     neutral: ClassVar[tuple[str, ...]] = ("save",)
     unrecorded: ClassVar[tuple[str, ...]] = ("hardware.mesh",)
 
@@ -101,26 +104,39 @@ class Finetune(TrainSettings, Stage):
         return files
 
     def run(self, job: Job) -> Figures:
-        base = self.model or job.inputs["pretrain"] / "model"
         dataset = load(self.data, self.task.form)
-        findings = look(dataset.splits)
-        for line in (*dataset.said, *lines(findings)):
+        for line in (*dataset.said, *lines(tell(dataset, job.out))):
             say(line)
-        write_json(job.out / "data.json", {
-            "said": list(dataset.said), "columns": dataset.columns, "labels": list(dataset.labels),
-            "examples": {name: len(each) for name, each in dataset.splits.items()},
-            "findings": [asdict(each) for each in findings],
-        })  # fmt: skip
+        return self.learn(self.begins_with(job), dataset, job.out, seed=job.seed)
+
+    def begins_with(self, job: Job) -> Path:
+        """The folder of the model that learns."""
+        return self.model or job.inputs["pretrain"] / "model"
+
+    def learn(self, base: Path, dataset: Dataset[Any], out: Path, *, seed: int) -> Figures:
+        """Train on ``dataset``, whose dev chooses the best weights; measure those on all that is not train."""
         with told_where_too_little():
-            material = Material.of(self, base, dataset, seed=job.seed)
-            training = material.training(job.seed)
-            course = Course(self, training, material.heldout(training, job.seed), job.out, base, job.seed)
+            material = Material.of(self, base, dataset, seed=seed)
+            training = material.training(seed)
+            course = Course(self, training, material.heldout(training, seed), out, base, seed)
             training, figures = course.run()
             with training.masters.ranks.alone("measures"):
                 weights = training.masters.state()
                 if training.masters.ranks.first:
-                    figures |= material.conclude(as_model(weights, training.model.config), job.out, seed=job.seed)
+                    figures |= material.conclude(as_model(weights, training.model.config), out, seed=seed)
         return figures
+
+
+def tell(dataset: Dataset[Any], out: Path) -> list[Finding]:
+    """Look for what may be wrong with the data, and write it to ``data.json`` with what was read."""
+    findings = look(dataset.splits)
+    if here().first:
+        write_json(out / "data.json", {
+            "said": list(dataset.said), "columns": dataset.columns, "labels": list(dataset.labels),
+            "examples": {name: len(each) for name, each in dataset.splits.items()},
+            "findings": [asdict(each) for each in findings],
+        })  # fmt: skip
+    return findings
 
 
 @dataclass(frozen=True)
@@ -183,13 +199,12 @@ class Material:
         return TaskMeasure(self.settings.task, self.known, loss, chosen, features)
 
     def conclude(self, model: Transformer, out: Path, *, seed: int) -> Figures:
-        """Save the model with all that using it needs; its answers to dev and test, and their figures."""
+        """Save the model with all that using it needs; its answers to dev, test and the like, and their figures."""
         settings, task = self.settings, self.settings.task
         figures: Figures = {}
-        for split in ("dev", "test"):
-            if split not in self.dataset.splits:
+        for split, examples in self.dataset.splits.items():
+            if split == "train":
                 continue
-            examples = self.dataset.splits[split]
             answers = answer(task, model, self.features[split], examples, self.known)
             scored = score(task, examples, answers, self.known, seed=seed)
             write_scores(out / f"{split}.json", scored)

@@ -18,7 +18,7 @@ from danlu.parallel.joining import Ranks, joined
 from danlu.parallel.watch import Watch
 from danlu.parallel.world import World
 from danlu.recipe import Recipe
-from danlu.runs import Changed, Job, RunFolder, Stage, run_stages
+from danlu.runs import Changed, Job, RunFolder, run_stages, stage_of
 from danlu.train.settings import TrainSettings
 
 SECONDS_TO_APPEAR = 10.0
@@ -66,8 +66,8 @@ def _follow(team: Ranks, recipe: Recipe, folder: RunFolder) -> None:
     """Train with rank 0 whenever it trains, and write and say nothing."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
         while name := team.told(""):
-            stage = recipe.section(name)
-            if isinstance(stage, TrainSettings) and isinstance(stage, Stage):
+            stage = stage_of(recipe, name)
+            if stage.together:
                 stage.run(Job(recipe, {need: folder.stage(need) for need in stage.needed()}, folder.stage(name)))
 
 

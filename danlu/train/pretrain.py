@@ -25,6 +25,7 @@ class Pretrain(PretrainSettings, Stage):
 
     needs: ClassVar[tuple[str, ...]] = ("tokenizer", "pack")
     resumable: ClassVar[bool] = True
+    together: ClassVar[bool] = True
     # Not the budget, with which the schedule stretches, nor evaluations, on which early stopping and plateau hang.
     neutral: ClassVar[tuple[str, ...]] = ("save",)
     unrecorded: ClassVar[tuple[str, ...]] = ("hardware.mesh",)

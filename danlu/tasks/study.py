@@ -1,0 +1,137 @@
+"""The stage ``study``: the recipe's fine-tuning several times, with one thing varied, and what that says together.
+
+Each variation has a folder of its own, ``study/NAME/``, which is one of ``finetune``. Run again, those that are done
+are skipped, and a half-done one goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import SkipValidation
+
+from danlu.data.dataset import load
+from danlu.data.findings import lines
+from danlu.errors import CheckpointError
+from danlu.files import read_json, remove_folder, write_json, writing
+from danlu.log import duration, say
+from danlu.machine import environment
+from danlu.parallel.joining import here
+from danlu.recipe import OneOf, Recipe
+from danlu.runs import Figures, Job, RunFolder, Stage
+from danlu.tasks.finetune import Finetune, tell
+from danlu.tasks.model_folder import Trained
+from danlu.tasks.study_kind import Outcome, Setting, StudyKind, Variation
+
+FILE = "study.json"
+
+
+class Study(Stage):
+    """Fine-tune several times, as the section names it: ``study: {use: seeds, count: 3}``."""
+
+    whole: ClassVar[str | None] = "kind"
+
+    kind: Annotated[SkipValidation[StudyKind], OneOf("study")]
+    """What is varied."""
+
+    def within(self, recipe: Recipe) -> Stage:
+        finetune = recipe.section("finetune")
+        assert isinstance(finetune, Finetune)
+        return StudyOf(kind=self.kind, finetune=finetune)
+
+
+class StudyOf(Stage):
+    """A study with the fine-tuning that it varies."""
+
+    resumable: ClassVar[bool] = True
+    together: ClassVar[bool] = True
+    neutral: ClassVar[tuple[str, ...]] = tuple(f"finetune.{key}" for key in Finetune.neutral)
+    unrecorded: ClassVar[tuple[str, ...]] = tuple(f"finetune.{key}" for key in Finetune.unrecorded)
+
+    kind: Annotated[SkipValidation[StudyKind], OneOf("study")]
+    finetune: SkipValidation[Finetune]
+
+    def needed(self) -> tuple[str, ...]:
+        return self.finetune.needed()
+
+    def external_files(self) -> list[Path]:
+        return self.finetune.external_files()
+
+    def progress(self, out: Path) -> str | None:
+        done = len(list(out.glob("*/done.json")))
+        begun = [f"{path.parent.name}: {said}" for path in out.glob("*/begun.json")
+                 if (said := self.finetune.progress(path.parent)) is not None]  # fmt: skip
+        return f"{done} of its trainings done{''.join(f', {each}' for each in begun)}" if done or begun else None
+
+    def run(self, job: Job) -> Figures:
+        finetune = self.finetune
+        dataset = load(finetune.data, finetune.task.form)
+        for line in (*dataset.said, *lines(tell(dataset, job.out))):
+            say(line)
+        variations = self.kind.variations(dataset, seed=job.seed, data_seed=finetune.data.seed)
+        trainings = _Trainings(finetune, finetune.begins_with(job), RunFolder(job.out))
+        for number, variation in enumerate(variations, start=1):
+            trainings.train(variation, f"{variation.name}, {number} of {len(variations)}")
+        if not here().first:
+            return {}
+        outcomes = [Outcome(each, job.out / each.name) for each in variations]
+        known = Trained.load(outcomes[0].folder / "model").known
+        found = self.kind.conclude(outcomes, Setting(finetune.task, known, job.seed, job.out))
+        write_json(job.out / FILE, {
+            "study": self.kind.to_recipe(), "criterion": finetune.task.criterion, "says": found.says,
+            "variations": [each.row() for each in outcomes], **found.details,
+        })  # fmt: skip
+        for line in found.says:
+            say(line)
+        return {"trainings": len(outcomes), **found.figures}
+
+
+@dataclass(frozen=True)
+class _Trainings:
+    """The trainings of a study, each in its folder."""
+
+    settings: Finetune
+    base: Path
+    folder: RunFolder
+
+    def train(self, variation: Variation, called: str) -> None:
+        """Have the variation's folder done; of many processes, the first says whether it is."""
+        ranks, name, out = here(), variation.name, self.folder.stage(variation.name)
+        made_from = self._made_from(variation) if ranks.first else {}
+        why = ranks.from_first(self.folder.why_run(name, made_from) if ranks.first else None)
+        if why is None:
+            say(f"study: {called}: unchanged, skipped")
+            return
+        say(f"study: {called}: begins")
+        started = time.perf_counter()
+        if ranks.first:
+            with writing(out):
+                self.folder.begin(name, {"made_from": made_from}, resumable=True, go_on=True)
+        ranks.from_first(True)  # the folder is there now
+        tell(variation.dataset, out)
+        figures = self.settings.learn(self.base, variation.dataset, out, seed=variation.seed)
+        if ranks.first:
+            with writing(out):
+                # The checkpoints first: without them, a training whose best weights are gone begins again.
+                for spent in ("checkpoints", "best"):
+                    if (out / spent).exists():
+                        remove_folder(out / spent)
+                seconds = time.perf_counter() - started
+                self.folder.finish(name, made_from, figures, seconds, environment())
+            say(f"study: {called}: done in {duration(seconds)}")
+
+    def _made_from(self, variation: Variation) -> Mapping[str, Any]:
+        """What the study is made from, of its own settings only what the variation is."""
+        record = read_json(self.folder.path / "begun.json")
+        if record is None:
+            raise CheckpointError(f"{self.folder.path / 'begun.json'} is missing or damaged")
+        made_from: dict[str, Any] = record["made_from"]
+        about = {"seed": variation.seed, **variation.about}
+        settings = {
+            key: value for key, value in made_from["settings"]["finetune"].items() if key not in Finetune.neutral
+        }
+        return {**made_from, "settings": settings, "variation": about}

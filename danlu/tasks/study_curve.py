@@ -1,0 +1,163 @@
+"""The learning curve: parts of train, the smaller ones inside the larger ones, and what twice the data would bring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from danlu.data.dataset import Dataset
+from danlu.data.split import subset
+from danlu.errors import InputError
+from danlu.metrics.power_law import PARAMETERS, Forecast, forecast
+from danlu.metrics.resampling import resampled
+from danlu.metrics.tally import Numbers
+from danlu.tasks.study_kind import Conclusion, Outcome, Setting, StudyKind, Variation, spread, spreads
+from danlu.tasks.study_seeds import following
+
+BEST = {"bleu": 100.0, "chrf": 100.0}
+"""The most that a figure can be; of all others that is 1."""
+SMALL = 0.005
+"""Of the most: what is sure to bring less brings next to nothing."""
+RESAMPLES = 500
+
+
+class LearningCurve(StudyKind):
+    """Train on growing parts of train; dev and test stay as they are."""
+
+    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.1, 0.25, 0.5, 1.0)
+    """Parts of train, from the smallest to the largest, each with its share of every label."""
+    seeds: int = Field(default=1, ge=1, le=100)
+    """Trainings a share, each on a part of its own: their spread says how sure the curve is."""
+
+    @field_validator("shares")
+    @classmethod
+    def _rise(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if len(value) < PARAMETERS:
+            raise ValueError(f"must be at least {PARAMETERS}, for a curve goes through any two; got {len(value)}")
+        if any(first >= later for first, later in pairwise(value)):
+            raise ValueError(f"must rise; got {', '.join(f'{each:g}' for each in value)}")
+        return value
+
+    def variations(self, dataset: Dataset[Any], *, seed: int, data_seed: int) -> list[Variation]:
+        train, found = dataset.splits["train"], []
+        for share in self.shares:
+            for each in following(seed, self.seeds):
+                part = subset(train, share, seed=each)
+                about = {"share": share, "seed": each}
+                name = f"share-{share:g}-seed-{each}"
+                found.append(Variation(name, each, replace(dataset, splits={**dataset.splits, "train": part}), about))
+        sizes = [len(each.dataset.splits["train"]) for each in found[:: self.seeds]]
+        for (share, size), (later, more) in pairwise(zip(self.shares, sizes, strict=True)):
+            if size == more:
+                raise InputError(f"study.shares {share:g} and {later:g} of train are both {size:,} examples; "
+                                 "leave one out")  # fmt: skip
+        return found
+
+    def conclude(self, outcomes: Sequence[Outcome], setting: Setting) -> Conclusion:
+        curve = Curve.of(outcomes, setting)
+        name = f"{curve.split}.{curve.criterion}"
+        figures: dict[str, Any] = {}
+        for share in self.shares:
+            there = [each for each in outcomes if each.variation.about["share"] == share]
+            figures[f"share-{share:g}.{name}"] = round(spread([each.figures()[name] for each in there]).mean, 6)
+        if (found := curve.forecast) is not None:
+            figures |= {f"doubling.{name}": round(found.gain, 6),
+                        f"doubling.{name}.interval": f"{found.low:+.4f} to {found.high:+.4f}"}  # fmt: skip
+        figures["doubling"] = curve.verdict
+        by_share = {
+            f"{share:g}": {name: asdict(each) for name, each in spreads(
+                [each for each in outcomes if each.variation.about["share"] == share]).items()}
+            for share in self.shares
+        }  # fmt: skip
+        return Conclusion([curve.says], figures, {"spread": by_share, "curve": curve.as_plain()})
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A figure over the examples of train, and what follows from it."""
+
+    split: str
+    """That it was measured on: test where there is one, else dev."""
+    criterion: str
+    best: float
+    examples: list[int]
+    """Of train, a number a training."""
+    figures: list[float]
+    forecast: Forecast | None
+    """Of the error, which is what the figure lacks of the best; None where there are too few trainings."""
+
+    HELPS: ClassVar[str] = "more data would help"
+    HARDLY: ClassVar[str] = "more data would bring next to nothing"
+    UNKNOWN: ClassVar[str] = "it cannot be told whether more data would help"
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Outcome], setting: Setting) -> Curve:
+        """Of the figure that the task is chosen by."""
+        split = "test" if "test" in outcomes[0].measured else "dev"
+        criterion = setting.task.criterion
+        best = BEST.get(criterion, 1.0)
+        examples = [len(each.variation.dataset.splits["train"]) for each in outcomes]
+        figures = [each.figures()[f"{split}.{criterion}"] for each in outcomes]
+        drawn_BP = _resampled(outcomes, setting, split)
+        errors_BP = None if drawn_BP is None else best - drawn_BP
+        found = forecast(examples, [best - each for each in figures], seed=setting.seed, resampled_BP=errors_BP)
+        return cls(split, criterion, best, examples, figures, found)
+
+    @property
+    def verdict(self) -> str:
+        """Whether more data would help, as far as the interval says."""
+        if self.forecast is None or not self.forecast.low > 0:
+            small = self.forecast is not None and self.forecast.high < SMALL * self.best
+            return self.HARDLY if small else self.UNKNOWN
+        return self.HARDLY if self.forecast.high < SMALL * self.best else self.HELPS
+
+    @property
+    def says(self) -> str:
+        """One line for people."""
+        if self.forecast is None:
+            return (f"{self.UNKNOWN}: {len(self.examples)} trainings are as few as the curve has unknowns; "
+                    "give study.seeds or more study.shares")  # fmt: skip
+        most, found = max(self.examples), self.forecast
+        at_most = [figure for size, figure in zip(self.examples, self.figures, strict=True) if size == most]
+        remedy = "; more study.seeds make it narrower" if self.verdict == self.UNKNOWN else ""
+        return (f"{self.verdict}: twice the {most:,} examples would change {self.split}.{self.criterion}, now "
+                f"{sum(at_most) / len(at_most):.4f}, by {found.gain:+.4f} (95 % interval {found.low:+.4f} to "
+                f"{found.high:+.4f}){remedy}")  # fmt: skip
+
+    def as_plain(self) -> dict[str, Any]:
+        """As JSON; the band is one of figures, not of errors."""
+        plain: dict[str, Any] = {
+            "split": self.split, "criterion": self.criterion, "best": self.best, "verdict": self.verdict,
+            "points": [{"examples": size, "figure": figure}
+                       for size, figure in zip(self.examples, self.figures, strict=True)],
+        }  # fmt: skip
+        if (found := self.forecast) is not None:
+            band = [
+                {"examples": size, "expected": self.best - expected, "low": self.best - high, "high": self.best - low}
+                for size, expected, low, high in zip(
+                    found.band.examples, found.band.expected, found.band.low, found.band.high, strict=True
+                )
+            ]
+            plain |= {"law": asdict(found.law), "noise": found.noise, "band": band,
+                      "doubling": {"gain": found.gain, "interval": [found.low, found.high]}}  # fmt: skip
+        return plain
+
+
+def _resampled(outcomes: Sequence[Outcome], setting: Setting, split: str) -> Numbers | None:
+    """The criterion of each training on the same resamples of the split; None where there are none."""
+    golds = [each.gold for each in outcomes[0].variation.dataset.splits[split]]
+    if len(golds) < 2:
+        return None
+    metric = setting.task.metric(setting.known)
+    tallies = [metric.tally(golds, [line["prediction"] for line in each.lines(split)]) for each in outcomes]
+    drawn_BP = np.concatenate([
+        np.stack([tally.figures(times_BN)[setting.task.criterion] for tally in tallies], axis=1)
+        for times_BN in resampled(len(golds), RESAMPLES, setting.seed)
+    ])  # fmt: skip
+    there_BP = drawn_BP[~np.isnan(drawn_BP).any(1)]
+    return there_BP if len(there_BP) else None
