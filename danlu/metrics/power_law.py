@@ -15,11 +15,11 @@ import numpy as np
 
 from danlu.metrics.tally import Numbers
 
-EXPONENTS = np.geomspace(0.02, 3.0, 160)
+EXPONENTS = np.geomspace(0.02, 3.0, 100)
 """Those that are tried; curves of real tasks have 0.05 to 2."""
 PARAMETERS = 3
 """Of the curve: through so many points there is always one."""
-DRAWS = 2000
+DRAWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def fit(examples: Sequence[float], errors: Sequence[float]) -> PowerLaw:
         floors, parts, found = _least_squares(sizes_P, errors_1P, exponents)
         place = int(np.searchsorted(exponents, found[0]))
         best = PowerLaw(float(floors[0]), float(parts[0]), float(found[0]), float(most))
-        exponents = np.linspace(exponents[max(0, place - 1)], exponents[min(len(exponents) - 1, place + 1)], 160)
+        exponents = np.linspace(exponents[max(0, place - 1)], exponents[min(len(exponents) - 1, place + 1)], 100)
     return best
 
 
@@ -128,15 +128,18 @@ def _least_squares(sizes_P: Numbers, errors_BP: Numbers, exponents_E: Numbers) -
     """
     x_EP = sizes_P ** -exponents_E[:, None]
     mean_E, mean_B1 = x_EP.mean(1), errors_BP.mean(1, keepdims=True)
-    centred_EP = x_EP - mean_E[:, None]
-    part_BE = (errors_BP - mean_B1) @ centred_EP.T / np.square(centred_EP).sum(1)
-    floor_BE = mean_B1 - part_BE * mean_E
-    below_BE = floor_BE < 0
-    part_BE = np.where(below_BE, errors_BP @ x_EP.T / np.square(x_EP).sum(1), part_BE)
-    floor_BE = np.where(below_BE, 0.0, floor_BE)
-    left_BE = np.stack([
-        np.square(errors_BP - floor_BE[:, [e]] - part_BE[:, [e]] * x_EP[e]).sum(1) for e in range(len(exponents_E))
-    ], axis=1)  # fmt: skip
+    centred_EP, centred_BP = x_EP - mean_E[:, None], errors_BP - mean_B1
+    together_BE, spread_E = centred_BP @ centred_EP.T, np.square(centred_EP).sum(1)
+    product_BE, square_E = errors_BP @ x_EP.T, np.square(x_EP).sum(1)
+    below_BE = mean_B1 < together_BE / spread_E * mean_E
+    part_BE = np.where(below_BE, product_BE / square_E, together_BE / spread_E)
+    left_BE = np.where(
+        below_BE,
+        np.square(errors_BP).sum(1, keepdims=True) - product_BE * part_BE,
+        np.square(centred_BP).sum(1, keepdims=True) - together_BE * part_BE,
+    )
     best_B = left_BE.argmin(1)
     rows_B = np.arange(len(errors_BP))
-    return floor_BE[rows_B, best_B], part_BE[rows_B, best_B], exponents_E[best_B]
+    part_B, below_B = part_BE[rows_B, best_B], below_BE[rows_B, best_B]
+    floor_B = np.where(below_B, 0.0, mean_B1[:, 0] - part_B * mean_E[best_B])
+    return floor_B, part_B, exponents_E[best_B]

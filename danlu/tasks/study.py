@@ -70,9 +70,9 @@ class StudyOf(Stage):
     def run(self, job: Job) -> Figures:
         finetune = self.finetune
         dataset = load(finetune.data, finetune.task.form)
+        variations = self.kind.variations(dataset, seed=job.seed, data_seed=finetune.data.seed)
         for line in (*dataset.said, *lines(tell(dataset, job.out))):
             say(line)
-        variations = self.kind.variations(dataset, seed=job.seed, data_seed=finetune.data.seed)
         trainings = _Trainings(finetune, finetune.begins_with(job), RunFolder(job.out))
         for number, variation in enumerate(variations, start=1):
             trainings.train(variation, f"{variation.name}, {number} of {len(variations)}")

@@ -78,3 +78,119 @@ def test_seeds_differ_and_their_figures_are_those_of_numpy(
     assert not any((first == later).all() for first, later in zip(heads, heads[1:], strict=False))
     texts = [[line["texts"] for line in lines(out / f"seed-{seed}/test.predictions.jsonl")] for seed in (3, 4, 5)]
     assert texts[0] == texts[1] == texts[2]
+
+
+def test_the_first_seed_is_what_finetune_makes(recipe: Callable[..., Path], tmp_path: Path) -> None:
+    """The study needs no training before it, and takes nothing from one."""
+    path = recipe({"use": "seeds", "count": 2}, budget={"steps": 4}, evaluations=2)
+    assert cli.main(["study", str(path)]) == 0
+    assert not (tmp_path / "run/finetune").exists()
+    assert cli.main(["finetune", str(path)]) == 0
+    for file in ("model/model.safetensors", "model/danlu.json", "dev.json", "dev.predictions.jsonl", "data.json"):
+        assert (tmp_path / "run/finetune" / file).read_bytes() == (tmp_path / "run/study/seed-3" / file).read_bytes(), (
+            file
+        )
+    assert cli.main(["study", str(path)]) == 0
+    assert not (tmp_path / "run/previous").exists()  # unchanged, skipped
+
+
+def test_a_killed_study_goes_on_to_the_same_bytes(recipe: Callable[..., Path], tmp_path: Path) -> None:
+    """Killed in its second training, it leaves the first as it is and goes on in the second."""
+    path = recipe({"use": "folds", "k": 2}, budget={"epochs": 5}, evaluations=3, save={"steps": 2})
+    command = [sys.executable, "-m", "danlu", "study", str(path)]
+    assert subprocess.run([*command, f"run_dir={tmp_path / 'whole'}"], check=False, capture_output=True).returncode == 0
+    out = tmp_path / "run/study"
+    metrics = out / "fold-2/metrics.jsonl"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        while process.poll() is None and (not metrics.exists() or metrics.read_text().count("\n") < 8):
+            pass
+        os.kill(process.pid, signal.SIGKILL)
+    assert not (out / "done.json").exists() and list((out / "fold-2/checkpoints").glob("step-*"))
+    first = (out / "fold-1/done.json").stat().st_mtime_ns
+    again = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "fold-1, 1 of 2: unchanged, skipped" in again.stdout and "going on after step" in again.stdout
+    assert (out / "fold-1/done.json").stat().st_mtime_ns == first
+    timed = {"done.json", "metrics.jsonl", "plan.json"}  # what the clock has a say in
+    files = {
+        path.relative_to(folder): path.read_bytes()
+        for folder in (tmp_path / "whole/study",)
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in timed and "tensorboard" not in path.parts
+    }
+    assert {Path("study.json"), Path("fold-2/model/model.safetensors"), Path("pooled.predictions.jsonl")} <= set(files)
+    for file, content in files.items():
+        assert (out / file).read_bytes() == content, file
+
+
+def test_a_half_done_study_whose_settings_have_changed_is_refused(
+    recipe: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from danlu.tasks.finetune import Finetune
+
+    learn, calls = Finetune.learn, []
+
+    def dies(self: Finetune, *arguments: Any, **named: Any) -> Any:
+        calls.append(named["seed"])
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return learn(self, *arguments, **named)
+
+    monkeypatch.setattr(Finetune, "learn", dies)
+    path = recipe({"use": "seeds", "count": 2}, budget={"steps": 2})
+    assert cli.main(["study", str(path)]) == 130
+    capfd.readouterr()
+    assert cli.main(["study", str(path), "finetune.batch=4"]) == 2
+    line = capfd.readouterr().err
+    assert "study is half done (1 of its trainings done)" in line and "study.finetune.batch: 8 -> 4" in line
+    assert cli.main(["study", str(path), "finetune.save.steps=1"]) == 0  # which changes nothing in the result
+    assert calls == [3, 4, 4]
+    assert cli.main(["study", str(path), "study.count=3", "finetune.save.steps=1"]) == 0
+    assert (tmp_path / "run/previous/study-1/seed-3/done.json").exists()
+
+
+def test_a_change_of_the_fine_tuning_runs_a_study_again(
+    recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recipe({"use": "seeds", "count": 2}, budget={"steps": 1})
+    assert cli.main(["study", str(path)]) == 0
+    capsys.readouterr()
+    assert cli.main(["study", str(path), "finetune.batch=4"]) == 0
+    assert "study: study.finetune.batch (4, was 8) changed" in capsys.readouterr().out
+    table(tmp_path / "train.csv", [*ROWS, ("to be or a", "good")])
+    assert cli.main(["study", str(path), "finetune.batch=4"]) == 0
+    assert "the files that it reads changed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        ({"use": "seeds", "count": 1}, "study.count must be at least 2; got 1"),
+        ({"use": "seed"}, "study.use: unknown study 'seed'; did you mean 'seeds'?"),
+        ({"use": "folds", "k": 1}, "study.k must be at least 2; got 1"),
+        (
+            {"use": "folds", "k": 26},
+            "study.k must be at most 25, the different texts in train and dev with the rarest label, 'bad'",
+        ),
+        ({"use": "learning_curve", "shares": [0.1, 0.5, 1.5]}, "study.shares.2 must be at most 1.0; got 1.5"),
+        ({"use": "learning_curve", "shares": [0, 0.5, 1]}, "study.shares.0 must be"),
+        ({"use": "learning_curve", "shares": [0.5, 1]}, "study.shares: must be at least 3"),
+        ({"use": "learning_curve", "shares": [0.5, 0.2, 1]}, "study.shares: must rise; got 0.5, 0.2, 1"),
+        ({"use": "learning_curve", "shares": [0.01, 0.02, 1]}, "study.shares 0.01 and 0.02 of train are both 2"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_one_line_and_nothing_is_trained(
+    study: Any, message: str, recipe: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["study", str(recipe(study))]) == 2
+    line = capfd.readouterr().err
+    assert line.startswith("danlu: error: ") and line.count("\n") == 1
+    assert message in line
+    assert not list(tmp_path.glob("run/study/*/begun.json"))
+
+
+def test_a_study_needs_the_section_that_it_varies(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "recipe.yaml").write_text("study: seeds\n")
+    assert cli.main(["study", str(tmp_path / "recipe.yaml")]) == 2
+    assert "the recipe has no section 'finetune' (it has: study)" in capfd.readouterr().err

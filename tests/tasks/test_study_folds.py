@@ -1,0 +1,153 @@
+"""Cross-validation: what a fold is, what decides nothing, and the pooled answers."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score
+
+from danlu import cli
+from danlu.data.dataset import Dataset, load
+from danlu.data.example import Place
+from danlu.data.labelled import Labelled
+from danlu.errors import RecipeError
+from danlu.recipe import load_recipe
+from danlu.tasks.finetune import Finetune
+from danlu.tasks.study_folds import HELD_OUT, Folds
+
+PLACE = Path("data.csv")
+
+
+def dataset(labels: list[str], *, dev: int, texts: list[str] | None = None) -> Dataset[Any]:
+    """Examples with these labels, the last of them in dev, and two in test."""
+    named = texts or [f"text {number}" for number in range(len(labels))]
+    examples = tuple(
+        Labelled(Place(PLACE, number), (text,), label)
+        for number, (text, label) in enumerate(zip(named, labels, strict=True))
+    )
+    test = tuple(Labelled(Place(Path("test.csv"), number), (f"other {number}",), "a") for number in range(2))
+    splits = {"train": examples[:-dev], "dev": examples[-dev:], "test": test}
+    return Dataset(splits, tuple(sorted(set(labels))), "none", {}, ())
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=60, max_size=120), st.integers(2, 6), st.integers(0, 9))
+def test_folds_partition_train_and_dev_and_nothing_is_in_two_parts(labels: list[str], k: int, seed: int) -> None:
+    data = dataset([*"abc" * 6, *labels], dev=10)
+    variations = Folds(k=k).variations(data, seed=1, data_seed=seed)
+    everything = {each.place.number for name in ("train", "dev") for each in data.splits[name]}
+    held_out = [[each.place.number for each in v.dataset.splits[HELD_OUT]] for v in variations]
+    assert sorted(number for fold in held_out for number in fold) == sorted(everything)
+    shares = Counter(each.gold for name in ("train", "dev") for each in data.splits[name])
+    for variation in variations:
+        parts = {
+            name: {each.place.number for each in part}
+            for name, part in variation.dataset.splits.items()
+            if name != "test"
+        }
+        assert set.union(*parts.values()) == everything and sum(map(len, parts.values())) == len(everything)
+        assert variation.dataset.splits["test"] == data.splits["test"]
+        fold = Counter(each.gold for each in variation.dataset.splits[HELD_OUT])
+        for label, count in shares.items():
+            assert abs(fold[label] - count / k) <= 1
+        assert len(parts["dev"]) == pytest.approx(len(everything) * (k - 1) / k * 10 / len(everything), abs=2)
+
+
+def test_what_is_about_one_text_stays_in_one_fold() -> None:
+    texts = [f"Text {number // 3}!" if number % 2 else f"text {number // 3}" for number in range(60)]
+    data = dataset([*"ab" * 30], dev=9, texts=texts)
+    for variation in Folds(k=4).variations(data, seed=1, data_seed=0):
+        seen = {name: {each.texts[0].lower().strip("!") for each in variation.dataset.splits[name]}
+                for name in ("train", "dev", HELD_OUT)}  # fmt: skip
+        assert not seen["train"] & seen[HELD_OUT] and not seen["dev"] & seen[HELD_OUT]
+        assert not seen["train"] & seen["dev"]
+
+
+def test_every_fold_needs_every_label() -> None:
+    labels, texts = [*"a" * 20, *"b" * 5], [*(f"text {n}" for n in range(20)), "B", "b", "b!", "other", "third"]
+    data = dataset(labels, dev=2, texts=texts)
+    assert len(Folds(k=3).variations(data, seed=1, data_seed=0)) == 3
+    with pytest.raises(RecipeError, match=r"study\.k must be at most 3, the different texts .* 'b', .*; got 4"):
+        Folds(k=4).variations(data, seed=1, data_seed=0)
+
+
+WORDS = ["to be", "question", "or not", "time", "a sentence", "once upon", "that is", "话说", "天下", "从前"]
+ROWS = [(f"{first} {later}", "ab"[(one + other) % 2])
+        for one, first in enumerate(WORDS) for other, later in enumerate(WORDS[:6])]  # fmt: skip
+
+
+@pytest.fixture
+def recipe(encoder: Path, tmp_path: Path) -> Path:
+    """Of two folds of ``ROWS``."""
+    with (tmp_path / "data.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *ROWS])
+    finetune = {"model": str(encoder), "data": str(tmp_path / "data.csv"), "batch": 8, "precision": "fp32",
+                "budget": {"steps": 9}, "evaluations": 3, "optimizer": {"lr": 3e-3}}  # fmt: skip
+    whole = {"seed": 5, "run_dir": str(tmp_path / "run"), "study": {"use": "folds", "k": 2}, "finetune": finetune}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(whole))
+    return tmp_path / "recipe.yaml"
+
+
+def test_a_fold_that_is_held_out_decides_nothing(recipe: Path, encoder: Path, tmp_path: Path) -> None:
+    """With all its labels wrong the trained model is the same, byte for byte, and only its figures are others."""
+    settings = load_recipe(recipe).section("finetune")
+    assert isinstance(settings, Finetune)
+    data = Folds(k=2).variations(load(settings.data, settings.task.form), seed=5, data_seed=0)[0].dataset
+    wrong = tuple(replace(each, label="ba"["ab".index(each.label)]) for each in data.splits[HELD_OUT])
+    right, other = (
+        (settings.learn(encoder, replace(data, splits={**data.splits, HELD_OUT: fold}), out, seed=5), out)
+        for out, fold in ((tmp_path / "right", data.splits[HELD_OUT]), (tmp_path / "wrong", wrong))
+        if out.mkdir() is None
+    )
+    for file in ("model/model.safetensors", "model/danlu.json", "dev.json"):
+        assert (right[1] / file).read_bytes() == (other[1] / file).read_bytes()
+    assert right[0]["fold.accuracy"] == pytest.approx(1 - other[0]["fold.accuracy"], abs=1e-6)
+    assert right[0]["best_step"] == other[0]["best_step"]
+
+
+def test_every_example_is_answered_once_by_a_model_that_has_not_seen_it(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["study", str(recipe)]) == 0
+    out = tmp_path / "run/study"
+    answers = [json.loads(line) for line in (out / "pooled.predictions.jsonl").read_text("utf-8").splitlines()]
+    assert sorted(line["line"] for line in answers) == list(range(2, len(ROWS) + 2))
+    pooled = json.loads((out / "study.json").read_text("utf-8"))["pooled"]
+    value = pooled["figures"]["accuracy"]
+    assert value == pytest.approx(accuracy_score([a["gold"] for a in answers], [a["prediction"] for a in answers]))
+    low, high = pooled["intervals"]["accuracy"]
+    assert low <= value <= high and pooled["examples"] == len(answers)
+    said = capsys.readouterr().out
+    assert f"each by a model that has not seen it: {value:.4f}, 95 % interval {low:.4f} to {high:.4f}" in said
+    for fold in (1, 2):
+        new = tmp_path / f"fold-{fold}.csv"
+        mine = [line for line in answers if line["fold"] == fold]
+        with new.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("text",), *((line["texts"][0],) for line in mine)])
+        to = tmp_path / f"fold-{fold}.jsonl"
+        assert cli.main(["predict", str(out / f"fold-{fold}/model"), str(new), "--out", str(to)]) == 0
+        again = [json.loads(line)["prediction"] for line in to.read_text("utf-8").splitlines()]
+        assert again == [line["prediction"] for line in mine]
+
+
+def test_the_table_has_the_folds_and_not_what_they_were_chosen_by(recipe: Path, tmp_path: Path) -> None:
+    assert cli.main(["study", str(recipe)]) == 0
+    out = tmp_path / "run/study"
+    folds = [json.loads((out / f"fold-{k}/{HELD_OUT}.json").read_text("utf-8"))["figures"] for k in (1, 2)]
+    found = json.loads((out / "study.json").read_text("utf-8"))
+    for name in ("accuracy", "macro.f1"):
+        values = [each[name] for each in folds]
+        assert found["spread"][f"fold.{name}"]["mean"] == pytest.approx(np.mean(values))
+        assert found["spread"][f"fold.{name}"]["std"] == pytest.approx(np.std(values, ddof=1))
+        assert [row["figures"][f"fold.{name}"] for row in found["variations"]] == values
+    assert not [name for name in found["spread"] if name.startswith("dev.")]
+    assert not [name for name in json.loads((out / "done.json").read_text("utf-8"))["figures"] if "dev" in name]
