@@ -13,6 +13,7 @@ from danlu.errors import InputError
 from danlu.evaluate import chart, contents
 from danlu.evaluate.contents import Section
 from danlu.evaluate.curves import Metrics, loss_chart, rate_chart
+from danlu.evaluate.study import curve_chart, study_section
 from danlu.files import atomic_write
 from danlu.log import duration, read_metrics, short
 from danlu.recipe import Recipe
@@ -46,8 +47,9 @@ def write_report(run: RunFolder, recipe: Recipe) -> Path:
     if not (run.path / "env.json").exists():
         raise InputError(f"there is no run in {run.path} to report on; run 'danlu run' first")
     metrics = read_metrics(run.stage("pretrain"))
-    pictures = _pictures(metrics)
-    sections = _sections(run, recipe, metrics, pictures)
+    training = _pictures(metrics)
+    pictures = {**training, **_study_pictures(run)}
+    sections = _sections(run, recipe, metrics, training)
     values: dict[str, object] = {
         "title": recipe.name,
         "date": _date(run, recipe),
@@ -101,6 +103,7 @@ def _sections(run: RunFolder, recipe: Recipe, metrics: Metrics, pictures: dict[s
     last = metrics[-1] if metrics else None
     sections: Iterable[Section | None] = (
         contents.training_section(run, pictures=list(pictures), last=last),
+        study_section(run, pictures=list(_study_pictures(run))),
         contents.heldout_section(run),
         contents.objective_section(run),
         contents.samples_section(run),
@@ -122,6 +125,13 @@ def _pictures(metrics: Metrics) -> dict[str, Picture]:
         if page is not None and phone is not None:
             pictures[name] = Picture(title, f"report/{name}.svg", page, phone)
     return pictures
+
+
+def _study_pictures(run: RunFolder) -> dict[str, Picture]:
+    page, phone = curve_chart(run, width=WIDE, height=330), curve_chart(run, width=NARROW, height=260)
+    if page is None or phone is None:
+        return {}
+    return {"learning_curve": Picture("Learning curve", "report/learning_curve.svg", page, phone)}
 
 
 def _date(run: RunFolder, recipe: Recipe) -> str:

@@ -79,9 +79,7 @@ def test_what_other_examples_would_say_counts_too() -> None:
     errors = curve(SIZES, 0.05, 0.05, 0.5)
     generator = np.random.default_rng(3)
     apart, alike = (np.array(errors) + generator.normal(0, 0.02, (500, columns)) for columns in (4, 1))
-    sure, unsure, shifted = (
-        forecast(SIZES, errors, seed=1, resampled_BP=each) for each in (None, apart, alike)
-    )
+    sure, unsure, shifted = (forecast(SIZES, errors, seed=1, resampled_BP=each) for each in (None, apart, alike))
     assert sure is not None and unsure is not None and shifted is not None
     assert sure.high - sure.low < 1e-3 < unsure.high - unsure.low
     assert shifted.high - shifted.low < (unsure.high - unsure.low) / 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import signal
@@ -75,7 +76,7 @@ def test_seeds_differ_and_their_figures_are_those_of_numpy(
     figures = read(out / "done.json")["figures"]
     assert figures["trainings"] == 3 and figures["test.accuracy.std"] == pytest.approx(np.std(values, ddof=1), abs=1e-6)
     heads = [load_file(out / f"seed-{seed}/model/model.safetensors")["classifier.weight"] for seed in (3, 4, 5)]
-    assert not any((first == later).all() for first, later in zip(heads, heads[1:], strict=False))
+    assert not any((first == later).all() for first, later in itertools.pairwise(heads))
     texts = [[line["texts"] for line in lines(out / f"seed-{seed}/test.predictions.jsonl")] for seed in (3, 4, 5)]
     assert texts[0] == texts[1] == texts[2]
 
