@@ -166,7 +166,7 @@ class Material:
         vocabulary = Vocabulary.of(Tokenizer.load(self.base))
         store = stored(train, vocab_size=vocabulary.size, eot=vocabulary.eot)
         lesson = TaskLesson(task=self.settings.task, known=self.known)
-        cut = sum(len(each.tokens) >= self.reader.max_tokens for each in train)
+        cut = sum(each.longest >= self.reader.max_tokens for each in train)
         say(f"{len(train):,} texts of {sizes.mean():.0f} tokens, the longest {sizes.max():,}"
             + (f"; {cut:,} reach max_tokens, behind which nothing is read" if cut else ""))  # fmt: skip
         if new := self.start.new:

@@ -84,7 +84,7 @@ class Task(Choice):
         raise NotImplementedError(type(self).__name__)
 
     def numbers(self, model: Transformer, batch: Batch, known: Known) -> list[Tensor]:
-        """What answers are made from, a tensor a document, in the order of the batch."""
+        """What answers are made from, a tensor a feature, in the order of the batch."""
         raise NotImplementedError(type(self).__name__)
 
     def answers(

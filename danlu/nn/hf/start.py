@@ -17,7 +17,7 @@ from danlu.nn.hf.tensors import read
 from danlu.nn.hf.weight_files import weights_path
 from danlu.nn.transformer import Transformer
 
-Kind = Literal["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"]
+Kind = Literal["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice"]
 """What follows ``Bert`` in the name of the class of ``transformers`` with such a head."""
 HEAD_SPREAD = 0.02
 """Standard deviation of a new head's weights, as in ``transformers``."""
