@@ -100,6 +100,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "regress": "danlu.tasks.regress:Regress",
         "similarity": "danlu.tasks.regress:Similarity",
         "choice": "danlu.tasks.choose:Choose",
+        "relate": "danlu.tasks.relate:Relate",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",

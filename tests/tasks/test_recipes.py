@@ -24,6 +24,14 @@ CASES: list[tuple[str, str, Rows]] = [
         {"问题": f"从前有{number}座什么", "A": "山", "B": "天下", "C": "话", "D": "势", "答案": "ABCD"[number % 4]}
         for number in range(30)
     ]),
+    ("relate_en", "train.jsonl", [
+        {"sentence": f"<e1>To be</e1> {number} not <e2>a time</e2>", "relation": f"kind{number % 2}"}
+        for number in range(30)
+    ]),
+    ("relate_zh", "train.csv", [
+        {"文本": f"从前{number}有座山，话说天下", "主体": "山", "客体": "天下", "关系": "无" if number % 2 else "位于"}
+        for number in range(30)
+    ]),
 ]  # fmt: skip
 """A recipe, the name of its file of examples, and what stands there."""
 
@@ -33,7 +41,7 @@ def test_a_recipe_runs_as_it_stands(name: str, file: str, rows: Rows, encoder: P
     data, run = tmp_path / file, tmp_path / "run"
     write(data, rows)
     settings = {
-        "data.train": data, "model": encoder, "max_tokens": 24, "budget.steps": 2, "precision": "fp32", "batch": 8,
+        "data.train": data, "model": encoder, "task.max_tokens": 24, "budget.steps": 2, "precision": "fp32", "batch": 8,
     }  # fmt: skip
     overrides = [f"finetune.{key}={value}" for key, value in settings.items()]
     assert main(["finetune", str(RECIPES / f"{name}.yaml"), f"run_dir={run}", *overrides]) == 0
