@@ -101,6 +101,8 @@ CATALOG: dict[str, dict[str, str]] = {
         "multi_label": "danlu.tasks.multi_label:MultiLabel",
         "regress": "danlu.tasks.regress:Regress",
         "similarity": "danlu.tasks.regress:Similarity",
+        "choice": "danlu.tasks.choose:Choose",
+        "relate": "danlu.tasks.relate:Relate",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",
