@@ -99,6 +99,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "multi_label": "danlu.tasks.multi_label:MultiLabel",
         "regress": "danlu.tasks.regress:Regress",
         "similarity": "danlu.tasks.regress:Similarity",
+        "chat": "danlu.tasks.chat:Chat",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",

@@ -34,6 +34,7 @@ from danlu.tasks.model_folder import Trained
 from danlu.tasks.scores import score, tally, write_predictions, write_scores
 from danlu.tasks.task import Known, Task
 from danlu.tasks.text_reader import Cut, TextReader
+from danlu.tasks.writing import Writing
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.budget import Budget
@@ -49,6 +50,8 @@ MOST_TOKENS = 512
 """Of a text that a model reads in a task, unless ``max_tokens`` says otherwise."""
 MEASURED = 4000
 """Examples of dev whose figures are measured on the way; all are in the end."""
+SAMPLES = 8
+"""Answers that are written in the end where figures do not need them, to be looked at."""
 
 
 class Finetune(TrainSettings, Stage):
@@ -184,7 +187,7 @@ class Material:
         loss = Heldout(training.lesson, sample, training.example, training.micro_batch, training.masters.place.shared)
         chosen = self.dataset.splits["dev"][:MEASURED]
         features = [each for each in self.features["dev"] if each.example < len(chosen)]
-        return TaskMeasure(self.settings.task, self.known, loss, chosen, features)
+        return TaskMeasure(self.settings.task, self.known, self.reader, loss, chosen, features)
 
     def conclude(self, model: Transformer, out: Path, *, seed: int) -> Figures:
         """Save the model with all that using it needs; its answers to dev and test, and their figures."""
@@ -194,14 +197,18 @@ class Material:
             if split not in self.dataset.splits:
                 continue
             examples = self.dataset.splits[split]
-            answers = answer(task, model, self.features[split], examples, self.known)
+            answers = answer(task, model, self.features[split], examples, self.known, self.reader)
             scored = score(task, examples, answers, self.known, seed=seed)
             write_scores(out / f"{split}.json", scored)
             write_predictions(out / f"{split}.predictions.jsonl", examples, answers)
             figures |= _flat(split, scored, task.criterion)
+        if isinstance(task, Writing) and not task.judged:
+            shown = self.dataset.splits["dev"][:SAMPLES]
+            write_predictions(out / "dev.samples.jsonl", shown, task.write(model, shown, self.reader))
         known = task.finish(model, self.known)
         labels = known.labels if len(known.labels) == task.outputs(known) else ()
         save_model(model, out / "model", tokenizer=self.base, labels=labels)
+        task.equip(out / "model", self.reader)
         data, columns = settings.data, self.dataset.columns
         Trained(task, known, self.reader.max_tokens, settings.cut, data, columns).save(out / "model")
         return figures
@@ -213,18 +220,20 @@ class TaskMeasure:
 
     task: Task
     known: Known
+    reader: TextReader
     loss: Heldout
     examples: Sequence[Any]
     features: Sequence[Feature]
     _last: list[Measured] = field(default_factory=list)
 
     def measure(self, model: Transformer) -> Measured:
-        """The best checkpoint has the most of the task's criterion."""
+        """The best checkpoint has the most, or the least, of the task's criterion."""
         loss = self.loss.measure(model)
-        answers = answer(self.task, model, self.features, self.examples, self.known)
+        answers = answer(self.task, model, self.features, self.examples, self.known, self.reader)
         figures = overall(tally(self.task, self.examples, answers, self.known))
         wanted = self.task.criterion
-        return Measured(loss.loss, loss.losses, {wanted: figures[wanted]}, criterion=-figures[wanted])
+        criterion = figures[wanted] if self.task.least_is_best else -figures[wanted]
+        return Measured(loss.loss, loss.losses, {wanted: figures[wanted]}, criterion=criterion)
 
 
 def _flat(split: str, scored: Mapping[str, Any], criterion: str) -> Figures:

@@ -48,6 +48,8 @@ class TextReader:
     max_tokens: int
     """Special ones included."""
     cut: Cut = "head"
+    folder: Path = Path()
+    """Where the tokenizer is from, and what else the folder says of texts."""
 
     @classmethod
     def load(cls, folder: Path, *, max_tokens: int, cut: Cut = "head") -> TextReader:
@@ -63,7 +65,7 @@ class TextReader:
         if max_tokens <= frame + 1:
             raise RecipeError(f"max_tokens must be above {frame + 1}, of which the tokenizer's frame takes {frame}; "
                               f"got {max_tokens}")  # fmt: skip
-        return cls(inner, max_tokens, cut)
+        return cls(inner, max_tokens, cut, folder)
 
     @property
     def types(self) -> bool:

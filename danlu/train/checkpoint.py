@@ -222,6 +222,7 @@ def as_model(weights: dict[str, Tensor], config: TransformerConfig) -> Transform
     if config.tied:
         weights = {**weights, config.words_weight: weights["embedding.weight"]}
     model.load_state_dict(weights, assign=True)
+    model.set_rotary()  # which no file holds
     return model
 
 

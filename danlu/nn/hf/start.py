@@ -75,8 +75,8 @@ class Start:
         return model, new
 
 
-def begin(folder: Path, kind: Kind, *, labels: int, dropout: float | None = None, seed: int) -> Start:
-    """The model in ``folder`` with a head for a task.
+def begin(folder: Path, kind: Kind | None, *, labels: int, dropout: float | None = None, seed: int) -> Start:
+    """The model in ``folder`` with a head for a task; where ``kind`` is None, with its own.
 
     Args:
         labels: how many the head scores.
@@ -88,6 +88,8 @@ def begin(folder: Path, kind: Kind, *, labels: int, dropout: float | None = None
     """
     file = read_file(folder)
     config = read_family_config(file)
+    if kind is None:
+        return Start(folder, config, seed)
     family = find_family(config.family)
     whole = family.architecture(config)
     stem = whole[: whole.index("For")] if "For" in whole else whole.removesuffix("Model")
