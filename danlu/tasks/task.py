@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import Field
 from torch import Tensor
 
 from danlu.corpus.batches import Batch
@@ -24,7 +25,7 @@ from danlu.nn.hf.start import Kind
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Choice
 from danlu.tasks.feature import Feature
-from danlu.tasks.text_reader import TextReader
+from danlu.tasks.text_reader import Cut, TextReader
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,11 @@ class Task(Choice):
     """The name of its loss."""
     least_is_best: ClassVar[bool] = False
     """Whether the best checkpoint has the least of the criterion, and not the most."""
+
+    max_tokens: int | None = Field(default=None, ge=4)
+    """Tokens of a text that are read, special ones included; by default 512, or what the model sees if that is less."""
+    cut: Cut = "head"
+    """What is left of a longer text: its head, its tail, or both without the middle."""
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         """What the data fixes; labels and scheme are all that most tasks need.

@@ -63,8 +63,10 @@ class TextReader:
         inner.encode_special_tokens = True  # in a text they are text
         frame = inner.num_special_tokens_to_add(is_pair=True)
         if max_tokens <= frame + 1:
-            raise RecipeError(f"max_tokens must be above {frame + 1}, of which the tokenizer's frame takes {frame}; "
-                              f"got {max_tokens}")  # fmt: skip
+            raise RecipeError(
+                f"finetune.task.max_tokens must be above {frame + 1}, of which the tokenizer's frame takes {frame}; "
+                f"got {max_tokens}"
+            )
         return cls(inner, max_tokens, cut, folder)
 
     @property

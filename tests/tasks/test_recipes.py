@@ -10,7 +10,7 @@ from danlu.cli import main
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "tasks"
 CHATS = [{"instruction": f"第 {number} 问?", "input": "", "output": f"Once {number}."} for number in range(12)]
-SMALL = ["finetune.budget={steps: 2}", "finetune.batch=4", "finetune.max_tokens=96", "finetune.evaluations=1"]
+SMALL = ["finetune.budget={steps: 2}", "finetune.batch=4", "finetune.task.max_tokens=96", "finetune.evaluations=1"]
 
 CASES: list[tuple[str, str, list[dict[str, Any]], list[str]]] = [
     ("chat_en", "decoder", CHATS, ["finetune.task.template=plain", "finetune.task.answer_tokens=4"]),
