@@ -101,6 +101,12 @@ CATALOG: dict[str, dict[str, str]] = {
         "similarity": "danlu.tasks.regress:Similarity",
         "chat": "danlu.tasks.chat:Chat",
     },
+    "method": {
+        "full": "danlu.tasks.methods:Full",
+        "lora": "danlu.tasks.methods:LowRank",
+        "bitfit": "danlu.tasks.methods:BitFit",
+        "frozen": "danlu.tasks.methods:Frozen",
+    },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",
         "words": "danlu.objectives.masking:Words",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field, SkipValidation
+from torch import Tensor
 
 from danlu.data.dataset import Data, Dataset, load
 from danlu.data.findings import lines, look
@@ -30,6 +31,7 @@ from danlu.tasks.answering import answer
 from danlu.tasks.classify import Classify
 from danlu.tasks.feature import Feature, stored
 from danlu.tasks.lesson import TaskLesson
+from danlu.tasks.methods import Full, Method, load_trained
 from danlu.tasks.model_folder import Trained
 from danlu.tasks.scores import score, tally, write_predictions, write_scores
 from danlu.tasks.task import Known, Task
@@ -68,6 +70,8 @@ class Finetune(TrainSettings, Stage):
     """A Hugging Face folder to begin with; by default what this recipe has pretrained."""
     task: Annotated[SkipValidation[Task], OneOf("task")] = Classify()
     """What is learned."""
+    method: Annotated[SkipValidation[Method], OneOf("method")] = Full()
+    """Which weights train: all, or so few that a large model fits."""
     optimizer: Annotated[SkipValidation[OptimizerChoice], OneOf("optimizer")] = AdamW(
         lr=1e-4, betas=(0.9, 0.999), weight_decay=0.01
     )
@@ -122,7 +126,7 @@ class Finetune(TrainSettings, Stage):
             with training.masters.ranks.alone("measures"):
                 weights = training.masters.state()
                 if training.masters.ranks.first:
-                    figures |= material.conclude(as_model(weights, training.model.config), job.out, seed=job.seed)
+                    figures |= material.conclude(material.result(training, weights, job.out), job.out, seed=job.seed)
         return figures
 
 
@@ -170,7 +174,13 @@ class Material:
             + (f"; {cut:,} reach max_tokens, behind which nothing is read" if cut else ""))  # fmt: skip
         if new := self.start.new:
             say(f"begins with {self.base}; drawn anew: {', '.join(new)}")
-        subject = Subject(self.start.draw, lesson, TaskLesson.reading, int(sizes.max()), float(sizes.mean()), store,
+
+        def draw() -> Transformer:
+            model = self.start.draw()
+            self.settings.method.begin(model, seed=seed)
+            return model
+
+        subject = Subject(draw, lesson, TaskLesson.reading, int(sizes.max()), float(sizes.mean()), store,
                           vocabulary)  # fmt: skip
         return prepare(self.settings, subject, seed=seed)
 
@@ -184,6 +194,15 @@ class Material:
         chosen = self.dataset.splits["dev"][:MEASURED]
         features = [each for each in self.features["dev"] if each.example < len(chosen)]
         return TaskMeasure(self.settings.task, self.known, self.reader, loss, chosen, features)
+
+    def result(self, training: Training, weights: dict[str, Tensor], out: Path) -> Transformer:
+        """The trained model, all of it in float32 whatever it has computed in."""
+        if not training.frozen:
+            return as_model(weights, training.model.config)
+        model = training.subject.draw()
+        load_trained(model, weights)
+        self.settings.method.finish(model, out, base=self.base)
+        return model
 
     def conclude(self, model: Transformer, out: Path, *, seed: int) -> Figures:
         """Save the model with all that using it needs; its answers to dev and test, and their figures."""

@@ -15,6 +15,8 @@ SMALL = ["finetune.budget={steps: 2}", "finetune.batch=4", "finetune.task.max_to
 CASES: list[tuple[str, str, list[dict[str, Any]], list[str]]] = [
     ("chat_en", "decoder", CHATS, ["finetune.task.template=plain", "finetune.task.answer_tokens=4"]),
     ("chat_zh", "decoder", CHATS, ["finetune.task.template=plain", "finetune.task.answer_tokens=4"]),
+    ("chat_lora_en", "decoder", CHATS, ["finetune.task.template=plain", "finetune.task.answer_tokens=4"]),
+    ("chat_lora_zh", "decoder", CHATS, ["finetune.task.template=plain", "finetune.task.answer_tokens=4"]),
 ]
 """A recipe, the fixture with its model, rows of its data, and what else is changed for so small a model."""
 
