@@ -77,7 +77,7 @@ def test_the_loss_is_that_of_transformers_with_labels_on_answers_only(decoder: P
     ours = load_model(decoder)
     batch = collate([[each.as_example() for each in features]], widths=Widths(sum(len(e.tokens) for e in features)))
     total = task.losses(ours, batch, Known())["words"]
-    total.backward()
+    total.backward()  # type: ignore[no-untyped-call]
     with torch.no_grad():
         nats = [each[0].item() for each in task.numbers(ours, batch, Known())]
     wanted, scored = [], 0
