@@ -103,6 +103,13 @@ CATALOG: dict[str, dict[str, str]] = {
         "similarity": "danlu.tasks.regress:Similarity",
         "choice": "danlu.tasks.choose:Choose",
         "relate": "danlu.tasks.relate:Relate",
+        "chat": "danlu.tasks.chat:Chat",
+    },
+    "method": {
+        "full": "danlu.tasks.methods:Full",
+        "lora": "danlu.tasks.methods:LowRank",
+        "bitfit": "danlu.tasks.methods:BitFit",
+        "frozen": "danlu.tasks.methods:Frozen",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",

@@ -91,8 +91,8 @@ def _lengthened(rows_VD: Tensor, count: int, seed: int) -> Tensor:
     return torch.cat([rows_VD, (noise * spread_D + mean_D).to(rows_VD.dtype)])
 
 
-def begin(folder: Path, kind: Kind, *, labels: int, dropout: float | None = None, seed: int) -> Start:
-    """The model in ``folder`` with a head for a task.
+def begin(folder: Path, kind: Kind | None, *, labels: int, dropout: float | None = None, seed: int) -> Start:
+    """The model in ``folder`` with a head for a task; where ``kind`` is None, with its own.
 
     Args:
         labels: how many the head scores.
@@ -102,6 +102,9 @@ def begin(folder: Path, kind: Kind, *, labels: int, dropout: float | None = None
         InputError, CheckpointError: there is no model, or it is damaged.
         RecipeError: models of its family have no such head.
     """
+    if kind is None:
+        config = read_family_config(read_file(folder))
+        return Start(folder, config, seed, config.vocab_size)
     shaped = _of_class(folder, kind, labels=labels)
     head = shaped.head
     assert isinstance(head, Labels)
