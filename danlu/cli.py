@@ -19,6 +19,7 @@ from danlu import __version__
 from danlu.errors import DanluError, InputError, Interrupted
 from danlu.log import harmless, say
 from danlu.parallel.world import read_world, speaks
+from danlu.tasks.commands import embed, similar
 from danlu.verify.commands import verify
 
 if TYPE_CHECKING:
@@ -30,7 +31,19 @@ STAGE_VERBS = {
     "tokenizer": "Train the tokenizer and measure what it costs in each language.",
     "pack": "Turn documents into a token store, split into training and held-out.",
     "pretrain": "Train the model; run it again to go on where it was stopped.",
-    "evaluate": "Measure the model on held-out documents.",
+    "evaluate": """Measure the model on held-out documents; with --suite, a model folder on files of questions.
+
+    With a folder, KEY=VALUE are seed, device, precision, batch_tokens, and settings of suites such as cmmlu.shots=5.
+
+    Parameters
+    ----------
+    suite
+        A file of questions as SUITE=FILE, or FILE where its name begins with the suite's; may be given several times.
+    out
+        The folder that figures, and a line for each question, go to; it must be new or empty.
+    limit
+        Only the first so many questions, of each paradigm or subject where there are several.
+    """,
     "export": "Write the trained model as a folder that stock transformers loads, and generate.",
 }
 """The verbs that run one stage, and what --help says; generate has flags of its own."""
@@ -42,14 +55,6 @@ Override = Annotated[
 
 RecipeOrFolder = Annotated[
     Path, Parameter(name="RECIPE_OR_FOLDER", help="The recipe, a YAML file; or a model folder, with config.json.")
-]
-ModelFolder = Annotated[Path, Parameter(name="FOLDER", help="The model, a folder with config.json.")]
-TextFile = Annotated[Path, Parameter(name="TEXTS", help="The texts: .txt (one a line), .jsonl, .csv or .tsv.")]
-Key = Annotated[
-    str | None,
-    Parameter(
-        name=["--key", "--column"], help='The field (.jsonl) or column (.csv, .tsv) with the text; by default "text".'
-    ),
 ]
 
 WhereChanged = Annotated[
@@ -67,7 +72,6 @@ LONGEST_ERROR = 2000
 
 Flag = Annotated[bool, Parameter(negative=())]
 Dtype = Literal["float32", "bfloat16", "float16"]
-EmbedDtype = Literal["float32", "bfloat16"]
 
 app = App(
     name="danlu",
@@ -141,9 +145,32 @@ def _pretrain(
     _run_stages(_load(recipe, overrides), ["pretrain"], changed or "refuse", ray=ray, workers=workers)
 
 
-_pretrain.__doc__ = STAGE_VERBS["pretrain"]
+def _evaluate(
+    recipe_or_folder: RecipeOrFolder,
+    /,
+    *overrides: Override,
+    suite: Annotated[list[str] | None, Parameter(negative=())] = None,
+    out: Path | None = None,
+    limit: int | None = None,
+    changed: WhereChanged = None,
+) -> None:
+    if not _is_model_folder(recipe_or_folder):
+        if suite or out is not None or limit is not None:
+            task = "evaluate.tasks: [{use: zero_shot, suite: NAME, file: FILE}]"
+            raise InputError(f"--suite, --out and --limit are for a model folder; a recipe has {task}")
+        _run_stages(_load(recipe_or_folder, overrides), ["evaluate"], changed or "refuse")
+        return
+    if not suite or out is None:
+        raise InputError("a model folder has no measures of its own: --suite FILE and --out FOLDER, both")
+    from danlu.evaluate.question_files import ask_files
+
+    ask_files(recipe_or_folder, suite, overrides, out=out, limit=limit)
+
+
+_pretrain.__doc__, _evaluate.__doc__ = STAGE_VERBS["pretrain"], STAGE_VERBS["evaluate"]
+_WITH_FLAGS: dict[str, Callable[..., None]] = {"pretrain": _pretrain, "evaluate": _evaluate}
 for _place, _name in enumerate(STAGE_VERBS):
-    app.command(_pretrain if _name == "pretrain" else _stage_verb(_name), name=_name, sort_key=(3, _place))
+    app.command(_WITH_FLAGS.get(_name) or _stage_verb(_name), name=_name, sort_key=(3, _place))
 
 
 @app.command(sort_key=(4,))
@@ -211,63 +238,6 @@ def _check_asked(*, prompt: str | None, chat: bool, prompts: Path | None, out: P
 def _is_model_folder(path: Path) -> bool:
     """Whether a model is meant, be it there or not, and no recipe."""
     return path.is_dir() or path.suffix == ".gguf" or (not path.exists() and path.suffix not in (".yaml", ".yml"))
-
-
-@app.command(sort_key=(4, 1))
-def embed(
-    folder: ModelFolder,
-    texts: TextFile,
-    /,
-    *,
-    out: Path,
-    key: Key = None,
-    prompt: str | None = None,
-    dtype: EmbedDtype | None = None,
-) -> None:
-    """Make a vector of every text in a file, with an encoder such as a sentence-transformers folder.
-
-    Parameters
-    ----------
-    out
-        A new file: .npy (float32, a row a text), .jsonl or .parquet (text and vector).
-    prompt
-        The name of one of the folder's prompts, such as query, which goes before every text; by default its own.
-    dtype
-        What the model calculates in; by default bfloat16 where the processor has it in hardware.
-    """
-    from danlu.tasks.embed_file import embed_file
-
-    embed_file(folder, texts, out, field=key, prompt=prompt, dtype=dtype)
-
-
-@app.command(sort_key=(4, 2))
-def similar(
-    folder: ModelFolder,
-    text: Annotated[str, Parameter(name="TEXT", help="What to look for.")],
-    texts: TextFile,
-    /,
-    *,
-    top: int = 10,
-    key: Key = None,
-    dtype: EmbedDtype | None = None,
-) -> None:
-    """List the texts of a file that mean most nearly the same as yours, by the cosine of their vectors.
-
-    Where the folder has prompts for it, yours is embedded with "query" and the file's with "document" or "passage".
-
-    Parameters
-    ----------
-    top
-        How many.
-    dtype
-        What the model calculates in; by default bfloat16 where the processor has it in hardware.
-    """
-    from danlu.tasks.embed_file import nearest
-
-    found = nearest(folder, text, texts, top=top, field=key, dtype=dtype)
-    say(f"{'cosine':>7}  {'line':>6}  text")
-    for cosine, line in found:
-        say(f"{cosine:7.4f}  {line.number:6}  {' '.join(harmless(line.text).split())}")
 
 
 @app.command(sort_key=(2,))
@@ -358,6 +328,8 @@ def doctor() -> None:
         say(line)
 
 
+app.command(embed, sort_key=(4, 1))
+app.command(similar, sort_key=(4, 2))
 app.command(verify)
 
 
