@@ -23,7 +23,7 @@ from danlu.recipe_file import apply_override
 from danlu.suites.likelihood import BATCH_TOKENS
 from danlu.suites.question import Question, Suite
 from danlu.suites.request import Scorer
-from danlu.suites.run import Result, ask, read_questions, write_result
+from danlu.suites.run import Result, ask, check_fits, read_questions, write_result
 from danlu.suites.scorer import scorer_of
 from danlu.tokenizers.tokenizer import Tokenizer
 
@@ -85,6 +85,8 @@ def ask_files(
         raise InputError(f"{unused[0]}: no --suite is a {unused[0]}")
     _check_empty(out)
     scorer = _load(folder, asked)
+    for each in read:
+        check_fits(scorer, each.suite)
     found: dict[str, dict[str, Any]] = {}
     with writing(out):
         make_folder(out)

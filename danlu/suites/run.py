@@ -42,6 +42,18 @@ def read_questions(suite: Suite, file: Path, *, limit: int | None = None) -> lis
     return kept
 
 
+def check_fits(scorer: Scorer, suite: Suite) -> None:
+    """Refuse to ask a model for words that can only find those that are masked.
+
+    Raises:
+        InputError: it is so.
+    """
+    if suite.written and not scorer.foresees:
+        raise InputError(
+            f"{type(suite).__name__}: a masked language model writes no words; it can be asked to choose (blimp, arc …)"
+        )
+
+
 def ask(scorer: Scorer, suite: Suite, questions: Sequence[Question], *, seed: int) -> Result:
     """Score all choices of all questions.
 
@@ -49,13 +61,9 @@ def ask(scorer: Scorer, suite: Suite, questions: Sequence[Question], *, seed: in
         seed: what the draws of the intervals follow from.
 
     Raises:
-        InputError: the suite asks for words to be written and the model only finds those that are masked; or a text
-            is not for this model.
+        InputError: the model does not fit the suite, or a text not the model.
     """
-    if suite.written and not scorer.foresees:
-        raise InputError(
-            f"{type(suite).__name__}: a masked language model writes no words; it can be asked to choose (blimp, arc …)"
-        )
+    check_fits(scorer, suite)
     scores = iter(scorer.score([request for question in questions for request in question.requests]))
     answered = [Answered(question, tuple(next(scores) for _ in question.requests)) for question in questions]
     return Result(
