@@ -14,8 +14,8 @@ from danlu.cli import main
 from danlu.files import read_json, read_jsonl
 
 PAIRS = [
-    {"sentence_good": f"To be, or not to be {number}", "sentence_bad": f"be To not {number} or", "UID": f"u{number % 2}",
-     "linguistics_term": "order"} for number in range(6)
+    {"sentence_good": f"To be, or not to be {number}", "sentence_bad": f"be To not {number} or",
+     "UID": f"u{number % 2}", "linguistics_term": "order"} for number in range(6)
 ]  # fmt: skip
 WORDS = [
     {"context": "Once upon a time there was a", "continuation": "sentence"},
@@ -112,3 +112,4 @@ def test_a_masked_model_chooses_and_writes_nothing(
     assert main(["evaluate", str(folder), "--suite", str(files / "blimp_mine.jsonl"), "--out", str(files / "a")]) == 0
     assert main(["evaluate", str(folder), "--suite", str(files / "lambada.jsonl"), "--out", str(files / "b")]) == 2
     assert "a masked language model writes no words" in capsys.readouterr().err
+    assert not (files / "b").exists()
