@@ -55,7 +55,7 @@ def whole_pairs(tokenizer: Tokenizer, requests: Sequence[Request]) -> list[Pair]
             taken = len(contexts[context])
             head, tail = [*before, *contexts[context]] or [prefix], whole[taken:]
         else:
-            head, tail = ([prefix], whole) if whole[:1] != [prefix] else (whole[:1], whole[1:])
+            head, tail = [prefix], whole
         pairs.append(_checked(Pair(head, tail), request))
     return pairs
 

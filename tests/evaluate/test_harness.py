@@ -50,11 +50,8 @@ def exported(whole_decoder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-def results_of(model: Any, names: list[str], folder: Path) -> dict[str, Any]:
-    found = lm_eval.evaluate(
-        lm=model, task_dict={f"local_{name}": tasks.make_task(name, folder) for name in names}, log_samples=True,
-        bootstrap_iters=0,
-    )  # fmt: skip
+def results_of(model: Any, made: dict[str, Any]) -> dict[str, Any]:
+    found = lm_eval.evaluate(lm=model, task_dict=made, log_samples=True, bootstrap_iters=0)
     assert found is not None
     return dict(found)
 
@@ -63,8 +60,8 @@ SUITES = [name for name in tasks.FILES if name not in ("cmmlu", "ceval")]
 
 
 def test_three_ways_give_one_result(exported: Path, tmp_path: Path) -> None:
-    ours = results_of(harness.HarnessModel(exported), SUITES, tmp_path)
-    theirs = results_of(stock(exported), SUITES, tmp_path)
+    made = {f"local_{name}": tasks.make_task(name, tmp_path) for name in SUITES}
+    ours, theirs = results_of(harness.HarnessModel(exported), made), results_of(stock(exported), made)
     scorer = scorer_of(load_model(exported), Tokenizer.load(exported))
     for name in SUITES:
         suite = build_choice("suite", name, key="suite")

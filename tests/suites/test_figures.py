@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from danlu.data.example import Place
@@ -35,6 +35,7 @@ ONE = st.tuples(
 )  # fmt: skip
 
 
+@settings(max_examples=25)  # each draws three intervals
 @given(st.lists(ONE, min_size=2, max_size=8))
 def test_choices_are_taken_and_averaged_as_the_harness_does(items: list[tuple[list[float], int, list[str]]]) -> None:
     """The rules of ``ConfigurableTask.process_results`` of version 0.4.13, written down again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ import torch
 import transformers
 
 from danlu.errors import InputError
+from danlu.nn.config import Alibi
 from danlu.nn.hf.folder import load_model
+from danlu.nn.transformer import Transformer
+from danlu.suites.likelihood import may_share_a_row
 from danlu.suites.pseudo import MaskedScorer
 from danlu.suites.request import Request
 from danlu.suites.scorer import scorer_of
@@ -52,6 +56,22 @@ def test_each_token_is_scored_from_all_others(masked: Path, batch_tokens: int) -
                 total += float(stock(torch.tensor([asked])).logits[0, place].double().log_softmax(-1)[ids[place]])
         assert score.log_likelihood == pytest.approx(total, rel=1e-5)
         assert score.cut == (len(plain) > 22)
+
+
+def test_texts_in_padded_rows_are_scored_as_alone(masked: Path) -> None:
+    """With biases for distances, for which texts do not share a row."""
+    config = load_model(masked).config
+    assert config.encoder is not None
+    model = Transformer(replace(config, encoder=replace(config.encoder, bias=Alibi())))
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(1.0 if weight.ndim == 1 else 0.0, 0.3, generator=generator)
+    assert not may_share_a_row(model)
+    tokenizer = Tokenizer.load(masked)
+    together, alone = (MaskedScorer(model, tokenizer, batch_tokens=most).score(REQUESTS) for most in (4096, 1))
+    for one, other in zip(together, alone, strict=True):
+        assert one.log_likelihood == pytest.approx(other.log_likelihood, rel=1e-5)
 
 
 def test_a_continuation_longer_than_the_model_sees_is_one_clear_line(masked: Path) -> None:
