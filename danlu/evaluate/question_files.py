@@ -147,7 +147,7 @@ def _read(text: str, settings: Mapping[str, Any], limit: int | None) -> Question
     path = Path(text.partition("=")[2] if "=" in text else text)
     given = settings.get(name, {})
     if not isinstance(given, Mapping):
-        raise InputError(f"{name} must be settings, such as {name}.shots=5; got {given!r:.100}")
+        raise InputError(f"{name} must be settings, as in cmmlu.shots=5; got {given!r:.100}")
     suite: Suite = build_choice("suite", {"use": name, **given}, key=name)
     return QuestionFile(_stem(path), suite, path, read_questions(suite, path, limit=limit))
 

@@ -80,7 +80,7 @@ def test_log_likelihoods_in_the_file_are_those_of_transformers(whole_decoder: Pa
     (["--suite", "{}/lambada.jsonl", "--out", "{}/out", "--limit", "0"], "--limit must be at least 1; got 0"),
     (["--suite", "{}/lambada.jsonl", "--out", "{}/out", "cmmlu.shots=1"], "cmmlu: no --suite is a cmmlu"),
     (["--suite", "{}/lambada.jsonl", "--out", "{}/out", "sead=1"], "sead: unknown key; did you mean 'seed'"),
-    (["--suite", "{}/cmmlu.jsonl", "--out", "{}/out", "cmmlu=5"], "cmmlu must be settings, such as cmmlu.shots=5"),
+    (["--suite", "{}/cmmlu.jsonl", "--out", "{}/out", "cmmlu=5"], "cmmlu must be settings, as in cmmlu.shots=5"),
     (["--suite", "{}/lambada.jsonl", "--suite", "lambada={}/lambada.jsonl", "--out", "{}/out"],
      "two files are called lambada"),
 ])  # fmt: skip
