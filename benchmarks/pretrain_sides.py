@@ -175,6 +175,19 @@ def matrix_rates(size: int = 2048) -> dict[str, float]:
     return rates
 
 
+def int8_rate(size: int = 2048) -> float:
+    """The same of 8-bit integers, in 10^9 multiplications and additions a second."""
+    import torch
+
+    left, right = (torch.randint(-127, 128, (size, size)).to(torch.int8) for _ in range(2))
+    seconds = []
+    for _ in range(8):
+        started = time.perf_counter()
+        torch._int_mm(left, right)
+        seconds.append(time.perf_counter() - started)
+    return 2 * size**3 / min(seconds) / 1e9
+
+
 def flops_per_token(outcome: Outcome, work: Work) -> float:
     """Forward and backward: 6 a matrix parameter, and attention to the half of the row that has been seen."""
     return 6 * outcome.matrix_parameters + 6 * LAYERS * DIM * work.sequence

@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 from bilingual import pack_corpora
 from forward_cpu import model_folder, read_sentences
-from pretrain_sides import Work, danlu_training, matrix_rates
+from pretrain_sides import How, Work, danlu_training, int8_rate, matrix_rates
 from process import in_fresh_process
 from report import Comparison, compare, run_benchmark, say, say_machine, table
 
-WEIGHTS = ("aten::mm", "aten::addmm", "mkldnn::_linear_pointwise")
+WEIGHTS = ("aten::mm", "aten::addmm", "aten::_int_mm", "mkldnn::_linear_pointwise")
 ATTENTION = ("aten::bmm", "aten::baddbmm", "aten::_scaled_dot_product_flash_attention_for_cpu")
 WARMUP, STEPS = 4, 4
 
@@ -46,12 +46,14 @@ def measure(text: Path) -> list[Comparison]:
     """Both pieces of work, each in a fresh process."""
     say_machine()
     rates, _ = in_fresh_process(matrix_rates)
+    rates["int8"], _ = in_fresh_process(int8_rate)
     say(", ".join(f"{name} {rate:,.0f} GFLOP/s" for name, rate in rates.items()))
     with TemporaryDirectory(prefix="products-") as temporary:
         stores, _ = in_fresh_process(pack_corpora, Path(temporary), vocab_size=8192)
-        step, _ = in_fresh_process(training_step, stores / "train")
+        step, _ = in_fresh_process(training_step, stores / "train", "adamw")
+        step8, _ = in_fresh_process(training_step, stores / "train", "adamw int8")
     embedding, _ = in_fresh_process(embed, model_folder(), read_sentences(text))
-    found = {"a training step": step, "embedding 2,000 sentences": embedding}
+    found = {"a training step": step, "the same, products of int8": step8, "embedding 2,000 sentences": embedding}
     rows = [["ms", "without profiler", "with it", "products of weights", "of attention", "all else"]]
     for name, shares in found.items():
         rest = shares.profiled - shares.weights - shares.attention
@@ -64,11 +66,11 @@ def measure(text: Path) -> list[Comparison]:
     ]
 
 
-def training_step(store: Path) -> Shares:
+def training_step(store: Path, how: How) -> Shares:
     """The mean of some steps after those that compile."""
     from danlu.train.loop import fit
 
-    settings, training = danlu_training(Work(store, WARMUP + 2 * STEPS, sequence=512, batch=8), "adamw")
+    settings, training = danlu_training(Work(store, WARMUP + 2 * STEPS, sequence=512, batch=8), how)
 
     def run(start: int, stop: int) -> None:
         fit(training.model, training.batches, settings.objective, training.optimizer, lambda _: 1e-3,

@@ -17,6 +17,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "tokenizer": "danlu.tokenizers.stage:TrainTokenizer",
         "pack": "danlu.corpus.pack:Pack",
         "pretrain": "danlu.train.pretrain:Pretrain",
+        "finetune": "danlu.tasks.finetune:Finetune",
         "evaluate": "danlu.evaluate.stage:Evaluate",
         "export": "danlu.nn.hf.export:Export",
         "generate": "danlu.generate.stage:Generate",
@@ -41,6 +42,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "bpe": "danlu.tokenizers.bpe:BPE",
         "char": "danlu.tokenizers.char:Char",
         "wordpiece": "danlu.tokenizers.wordpiece:WordPiece",
+        "folder": "danlu.tokenizers.given:Folder",
     },
     "split": {
         "hash": "danlu.corpus.split:HashSplit",
@@ -62,6 +64,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "modernbert": "danlu.nn.families.encoders:ModernBert",
         "t5": "danlu.nn.families.encoder_decoders:T5",
         "bart": "danlu.nn.families.encoder_decoders:Bart",
+        "folder": "danlu.nn.families.given:Folder",
     },
     "family": {  # by the model_type of a Hugging Face folder
         "bart": "danlu.nn.hf.bart:BART",
@@ -91,6 +94,13 @@ CATALOG: dict[str, dict[str, str]] = {
         "seq2seq": "danlu.objectives.seq2seq:Seq2Seq",
         "distil": "danlu.objectives.distil:Distil",
         "multitask": "danlu.objectives.multitask:Multitask",
+    },
+    "task": {
+        "classify": "danlu.tasks.classify:Classify",
+        "pair": "danlu.tasks.classify:Pair",
+        "multi_label": "danlu.tasks.multi_label:MultiLabel",
+        "regress": "danlu.tasks.regress:Regress",
+        "similarity": "danlu.tasks.regress:Similarity",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",

@@ -19,7 +19,8 @@ from danlu import __version__
 from danlu.errors import DanluError, InputError, Interrupted
 from danlu.log import harmless, say
 from danlu.parallel.world import read_world, speaks
-from danlu.tasks.commands import embed, similar
+from danlu.rate.command import rate
+from danlu.tasks.commands import embed, predict, similar
 from danlu.verify.commands import verify
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ STAGE_VERBS = {
     "tokenizer": "Train the tokenizer and measure what it costs in each language.",
     "pack": "Turn documents into a token store, split into training and held-out.",
     "pretrain": "Train the model; run it again to go on where it was stopped.",
+    "finetune": "Train a pretrained model for a task, from a file of examples; run again, it goes on.",
     "evaluate": """Measure the model on held-out documents; with --suite, a model folder on files of questions.
 
     With a folder, KEY=VALUE are seed, device, precision, batch_tokens, and settings of suites such as cmmlu.shots=5.
@@ -56,7 +58,6 @@ Override = Annotated[
 RecipeOrFolder = Annotated[
     Path, Parameter(name="RECIPE_OR_FOLDER", help="The recipe, a YAML file; or a model folder, with config.json.")
 ]
-
 WhereChanged = Annotated[
     Literal["restart", "go-on"] | None,
     Parameter(help="Begin a half-done training anew, or go on, where its settings or inputs changed; else refused."),
@@ -240,6 +241,11 @@ def _is_model_folder(path: Path) -> bool:
     return path.is_dir() or path.suffix == ".gguf" or (not path.exists() and path.suffix not in (".yaml", ".yml"))
 
 
+app.command(embed, sort_key=(4, 1))
+app.command(similar, sort_key=(4, 2))
+app.command(predict, sort_key=(4, 3))
+
+
 @app.command(sort_key=(2,))
 def plan(recipe: RecipeFile, /, *overrides: Override, find: Flag = False, out: Path | None = None) -> None:
     """Tell tokens, parameters, steps, time and memory before anything runs; with --find, look for better settings.
@@ -274,19 +280,21 @@ def report(recipe: RecipeFile, /, *overrides: Override) -> None:
 
 
 @app.command(sort_key=(6,))
-def init(folder: Path, /, *, out: Path = Path("recipe.yaml")) -> None:
-    """Look at a folder of text and write a commented recipe for it.
+def init(folder: Path, /, *, out: Path = Path("recipe.yaml"), model: Path | None = None) -> None:
+    """Look at a folder of text, or at a file of examples of a task, and write a commented recipe for it.
 
     Parameters
     ----------
     folder
-        Where the text lies.
+        Where the text lies; or a file such as reviews.csv, whose columns tell what is to be learned.
     out
         The recipe to write; a file that exists is never overwritten.
+    model
+        The folder of the model that learns a task.
     """
     from danlu.init import write_recipe
 
-    say(write_recipe(folder, out))
+    say(write_recipe(folder, out, model=model))
 
 
 @app.command(name="import", sort_key=(6, 1))
@@ -328,8 +336,7 @@ def doctor() -> None:
         say(line)
 
 
-app.command(embed, sort_key=(4, 1))
-app.command(similar, sort_key=(4, 2))
+app.command(rate)
 app.command(verify)
 
 

@@ -65,6 +65,10 @@ class Stage(Settings):
     unrecorded: ClassVar[tuple[str, ...]] = ()
     """Keys of where it runs, such as ``hardware.mesh``, which no output is told apart by: what is done stays done."""
 
+    def needed(self) -> tuple[str, ...]:
+        """Stages whose folders it reads with these settings."""
+        return self.needs
+
     def progress(self, out: Path) -> str | None:
         """What a half-done folder holds that would be lost by starting again, in words; None where nothing."""
         return None
@@ -114,7 +118,7 @@ class RunFolder:
         return {
             "seed": recipe.seed,
             "settings": _recorded(stage),
-            "inputs": {need: _digest((self.done(need) or {}).get("outputs")) for need in stage.needs},
+            "inputs": {need: _digest((self.done(need) or {}).get("outputs")) for need in stage.needed()},
             **({"figures": figures} if figures else {}),
         }
 
@@ -154,7 +158,7 @@ class RunFolder:
 
     def record(self, recipe: Recipe, name: str, made_from: Mapping[str, Any]) -> dict[str, Any]:
         """What ``begun.json`` holds: enough to say later, file by file, what has changed since."""
-        needs = _stage(recipe, name).needs
+        needs = _stage(recipe, name).needed()
         return {"made_from": made_from, "files": {need: (self.done(need) or {}).get("outputs") for need in needs}}
 
     def changes(self, recipe: Recipe, name: str, now: Mapping[str, Any], *, fresh: Iterable[str] = ()) -> list[str]:
@@ -320,7 +324,7 @@ def _run_stage(
     record = folder.record(recipe, name, made_from)
     go_on = go_on or not folder.changes(recipe, name, record)
     out = folder.begin(name, record, resumable=stage.resumable, go_on=go_on)
-    figures = stage.run(Job(recipe, {need: folder.stage(need) for need in stage.needs}, out))
+    figures = stage.run(Job(recipe, {need: folder.stage(need) for need in stage.needed()}, out))
     seconds = time.perf_counter() - started
     folder.finish(name, made_from, figures, seconds, here)
     say(f"{name}: done in {seconds:.1f} s")
@@ -345,14 +349,14 @@ def _check_needs(folder: RunFolder, recipe: Recipe, name: str, *, fresh: Iterabl
                 done["made_from"], {**done["made_from"], "settings": settings, "seed": recipe.seed}, need
             )
             raise InputError(f"{name} needs the output of {need}, but {different} changed since {need} ran; {remedy}")
-        if need in _stage(recipe, name).needs and (damaged := folder.damaged(need)):
+        if need in _stage(recipe, name).needed() and (damaged := folder.damaged(need)):
             raise InputError(f"{damaged} is missing or damaged; {remedy}")
 
 
 def _before(recipe: Recipe, name: str) -> list[str]:
     """All that ``name`` is built on, those first that come first."""
     order: list[str] = []
-    for need in _stage(recipe, name).needs:
+    for need in _stage(recipe, name).needed():
         if need not in recipe.sections:
             raise RecipeError(f"{name} needs the section {need!r}, which the recipe lacks")
         order += [earlier for earlier in [*_before(recipe, need), need] if earlier not in order]

@@ -30,6 +30,8 @@ class Example:
     """``[T]`` each, by the name of the loss that scores them; ``IGNORE`` where nothing is scored."""
     source: dict[str, Array] = field(default_factory=dict)
     """``[S]`` each: what the encoder beside a decoder reads, ``tokens`` among them."""
+    parts: tuple[int, ...] = ()
+    """Tokens of each of several documents in ``inputs``, which do not see each other; none where it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def collate(rows: Sequence[Sequence[Example]], *, widths: Widths, segments: bool
                for name in first.targets}  # fmt: skip
     source = {name: _stack([[each.source[name] for each in row] for row in rows], widths.source, 0)
               for name in first.source}  # fmt: skip
-    sizes = [[len(each.inputs["tokens"]) for each in row] for row in rows]
+    sizes = [[size for each in row for size in each.parts or (len(each.inputs["tokens"]),)] for row in rows]
     source_sizes = [[len(each.source["tokens"]) for each in row] for row in rows] if source else []
     if segments:
         inputs["segments"] = _segments(sizes, widths.inputs)

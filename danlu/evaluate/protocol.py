@@ -10,7 +10,7 @@ from danlu.corpus.store import TokenStore
 from danlu.nn.transformer import Transformer
 from danlu.runs import Figures
 from danlu.tokenizers.tokenizer import Tokenizer
-from danlu.train.settings import TrainSettings
+from danlu.train.pretrain_settings import PretrainSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Subject:
     heldout: TokenStore
     out: Path
     seed: int
-    training: TrainSettings | None = None
+    training: PretrainSettings | None = None
 
 
 class Measure(Protocol):

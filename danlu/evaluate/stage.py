@@ -17,7 +17,7 @@ from danlu.nn.speed import DeviceSetting, choose_device
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage
 from danlu.tokenizers.tokenizer import Tokenizer
-from danlu.train.settings import TrainSettings
+from danlu.train.pretrain_settings import PretrainSettings
 
 
 class Evaluate(Stage):
@@ -48,7 +48,7 @@ class Evaluate(Stage):
             heldout=TokenStore.open(job.inputs["pack"] / "heldout"),
             out=job.out,
             seed=job.seed,
-            training=training if isinstance(training, TrainSettings) else None,
+            training=training if isinstance(training, PretrainSettings) else None,
         )
         figures: Figures = {}
         for task in self.tasks or ((Perplexity() if model.config.encoder is None else OwnObjective()),):

@@ -144,11 +144,12 @@ class Attention(nn.Module):
                 q_BHTE, k, v, sight.segments, sight.bias, sight.causal, self.scale
             )
             return out
-        if sight.own and sight.plain and not dropout:
+        if sight.own and sight.plain:
             runs = None if torch.compiler.is_compiling() else sight.runs
-            if runs is not None and _sees_all(self.pattern, max(run.length for run in runs), sight.causal):
+            if runs is not None and _sees_all(self.pattern, max(run.longest for run in runs), sight.causal):
                 k, v = _as_many_heads(q_BHTE, k_BGSE, v_BGSE)
-                return attend_in_runs(q_BHTE, k, v, runs, causal=sight.causal, scale=self.scale)
+                return attend_in_runs(q_BHTE, k, v, runs, causal=sight.causal, scale=self.scale, dropout=dropout)
+        if sight.own and sight.plain and not dropout:
             by_blocks = not isinstance(self.pattern, Full) and (segments is None or not self.pattern.by_place)
             if by_blocks and touches_few(
                 self.pattern, length=q_BHTE.shape[2], causal=sight.causal, device=q_BHTE.device

@@ -42,7 +42,10 @@ class LabelHead(nn.Module):
 
     def forward(self, hidden_BTD: Tensor, segments: Tensor | None = None) -> Tensor:
         """Scores ``[B, L]`` of rows, or ``[B, T, L]`` of tokens."""
-        hidden = hidden_BTD if self.pooling is None else pool(hidden_BTD, segments, self.pooling)
+        return self.scores(hidden_BTD if self.pooling is None else pool(hidden_BTD, segments, self.pooling))
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """``[…, L]`` of pooled rows, or of tokens, ``[…, D]``."""
         if self.transform is not None:
             hidden = self.transform(hidden)
         if self.dropout:

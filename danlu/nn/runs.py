@@ -1,14 +1,15 @@
-"""Attention of many short documents in one long row: each run of equally long ones is a batch of its own.
+"""Attention of many short documents in one long row: those of like length are a batch of their own.
 
 What stands between, the norms and the products with weights, sees one long row without any padding; a document's
-attention costs what it costs alone. So rows are packed as for FlashAttention's variable lengths (Dao et al. 2022,
-arXiv:2205.14135).
+attention costs hardly more than what it costs alone. So rows are packed as for FlashAttention's variable lengths (Dao
+et al. 2022, arXiv:2205.14135).
 
-Axes: N tokens, C documents of a run, H heads, T tokens of a document, E head width.
+Axes: N tokens, C documents of a run, H heads, T tokens of its longest document, E head width.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -17,18 +18,55 @@ from torch import Tensor
 
 SHORT = 128
 """Tokens of the longest document whose scores are written out: kernels made for long rows take longer."""
+WASTE = 0.3
+"""Share of the scores of a run that may be of padding: more, smaller runs would take longer."""
+FEW = 4096
+"""Scores of a head below which a run is so small that its padding does not matter."""
 
 
-class Run(NamedTuple):
-    """Documents of one length, one behind the other."""
+class Places(NamedTuple):
+    """How a run is filled up, and back."""
+
+    places_CT: Tensor
+    """Which token of the run stands there; the first for padding."""
+    real_CT: Tensor
+    """Whether it is no padding."""
+    back_N: Tensor
+    """Where the tokens of the run are in the flattened ``[C, T]``."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Documents of like length, one behind the other."""
 
     start: int
-    documents: int
-    length: int
+    lengths: tuple[int, ...]
+    """Of the documents, in their order."""
+    _places: dict[torch.device, Places] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def end(self) -> int:
-        return self.start + self.documents * self.length
+        return self.start + sum(self.lengths)
+
+    @property
+    def longest(self) -> int:
+        return max(self.lengths)
+
+    @property
+    def alike(self) -> bool:
+        """Whether all are equally long."""
+        return min(self.lengths) == self.longest
+
+    def places(self, device: torch.device) -> Places:
+        """Where its tokens stand when all documents are filled up to the longest."""
+        if device not in self._places:
+            lengths_C1 = torch.tensor(self.lengths, device=device)[:, None]
+            within_1T = torch.arange(self.longest, device=device)[None]
+            real_CT = within_1T < lengths_C1
+            starts_C1 = lengths_C1.cumsum(0) - lengths_C1
+            back_N = real_CT.flatten().nonzero().flatten()
+            self._places[device] = Places((starts_C1 + within_1T) * real_CT, real_CT, back_N)
+        return self._places[device]
 
 
 def find_runs(segments_1N: Tensor) -> tuple[Run, ...] | None:
@@ -39,43 +77,98 @@ def find_runs(segments_1N: Tensor) -> tuple[Run, ...] | None:
     if len(numbers.unique()) < len(lengths) or 2 * sum(length * length for length in lengths) > total * total:
         return None
     runs: list[Run] = []
-    for length in lengths:
-        if runs and runs[-1].length == length:
-            runs[-1] = runs[-1]._replace(documents=runs[-1].documents + 1)
+    start, own = 0, [lengths[0]]
+    for length in lengths[1:]:
+        if _together([*own, length]):
+            own.append(length)
         else:
-            runs.append(Run(runs[-1].end if runs else 0, 1, length))
-    return tuple(runs)
+            runs.append(Run(start, tuple(own)))
+            start, own = runs[-1].end, [length]
+    return (*runs, Run(start, tuple(own)))
+
+
+def _together(lengths: list[int]) -> bool:
+    """Whether documents may be one run: little of it would be padding."""
+    scores = len(lengths) * max(lengths) ** 2
+    return scores <= FEW or scores - sum(length * length for length in lengths) <= WASTE * scores
 
 
 def attend_in_runs(
-    q_1HNE: Tensor, k_1HNE: Tensor, v_1HNE: Tensor, runs: tuple[Run, ...], *, causal: bool, scale: float
+    q_1HNE: Tensor,
+    k_1HNE: Tensor,
+    v_1HNE: Tensor,
+    runs: tuple[Run, ...],
+    *,
+    causal: bool,
+    scale: float,
+    dropout: float = 0.0,
 ) -> Tensor:
     """``[1, H, N, E]``: each document by itself."""
     outs = []
     for run in runs:
         q, k, v = (_documents(part_1HNE, run) for part_1HNE in (q_1HNE, k_1HNE, v_1HNE))
-        if run.length > SHORT:
-            out_CHTE = F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale)
+        real_CT = None if run.alike else run.places(q.device).real_CT
+        if run.longest > SHORT:
+            out_CHTE = _long(q, k, v, real_CT, causal=causal, scale=scale, dropout=dropout)
         else:
-            out_CHTE = _short(q, k, v, causal=causal, scale=scale)
-        outs.append(out_CHTE.transpose(0, 1).flatten(1, 2))
+            out_CHTE = _short(q, k, v, real_CT, causal=causal, scale=scale, dropout=dropout)
+        out_HNE = out_CHTE.transpose(0, 1).flatten(1, 2)
+        outs.append(out_HNE if run.alike else out_HNE.index_select(1, run.places(q.device).back_N))
     return torch.cat(outs, 1)[None]
 
 
 def _documents(x_1HNE: Tensor, run: Run) -> Tensor:
     """``[C, H, T, E]``."""
-    heads, _, width = x_1HNE.shape[1:]
-    return x_1HNE[0, :, run.start : run.end].view(heads, run.documents, run.length, width).transpose(0, 1)
+    own_HNE = x_1HNE[0, :, run.start : run.end]
+    if run.alike:
+        heads, _, width = own_HNE.shape
+        return own_HNE.view(heads, len(run.lengths), run.longest, width).transpose(0, 1)
+    padded = own_HNE.index_select(1, run.places(x_1HNE.device).places_CT.flatten())
+    return padded.view(len(padded), len(run.lengths), run.longest, -1).transpose(0, 1)
 
 
-def _short(q_CHTE: Tensor, k_CHTE: Tensor, v_CHTE: Tensor, *, causal: bool, scale: float) -> Tensor:
+def _seen(real_CT: Tensor | None, length: int, device: torch.device, *, causal: bool) -> Tensor | None:
+    """``[C or 1, 1, T or 1, T]`` booleans: which keys a query sees; None where it sees all."""
+    earlier = torch.ones(length, length, dtype=torch.bool, device=device).tril()[None, None] if causal else None
+    if real_CT is None:
+        return earlier
+    of_keys = real_CT[:, None, None]
+    return of_keys if earlier is None else of_keys & earlier
+
+
+def _long(
+    q_CHTE: Tensor,
+    k_CHTE: Tensor,
+    v_CHTE: Tensor,
+    real_CT: Tensor | None,
+    *,
+    causal: bool,
+    scale: float,
+    dropout: float,
+) -> Tensor:
+    mask = None if real_CT is None else _seen(real_CT, q_CHTE.shape[2], q_CHTE.device, causal=causal)
+    return F.scaled_dot_product_attention(
+        q_CHTE, k_CHTE, v_CHTE, attn_mask=mask, is_causal=causal and mask is None, scale=scale, dropout_p=dropout
+    )
+
+
+def _short(
+    q_CHTE: Tensor,
+    k_CHTE: Tensor,
+    v_CHTE: Tensor,
+    real_CT: Tensor | None,
+    *,
+    causal: bool,
+    scale: float,
+    dropout: float,
+) -> Tensor:
     wide = torch.promote_types(q_CHTE.dtype, torch.float32)
     scores_CHTT = (q_CHTE @ k_CHTE.mT).to(wide) * scale
-    if causal:
-        length = q_CHTE.shape[2]
-        later = torch.ones(length, length, dtype=torch.bool, device=q_CHTE.device).triu(1)
-        scores_CHTT = scores_CHTT.masked_fill(later, -torch.inf)
+    seen = _seen(real_CT, q_CHTE.shape[2], q_CHTE.device, causal=causal)
+    if seen is not None:
+        scores_CHTT = scores_CHTT.masked_fill(~seen, -torch.inf)
     # Written out, for torch's own softmax takes three times as long where rows are so short.
-    weights_CHTT = (scores_CHTT - scores_CHTT.amax(-1, keepdim=True)).exp_()
+    weights_CHTT = (scores_CHTT - scores_CHTT.amax(-1, keepdim=True).detach()).exp_()
     weights_CHTT = weights_CHTT / weights_CHTT.sum(-1, keepdim=True)
-    return weights_CHTT.to(v_CHTE.dtype) @ v_CHTE
+    weights_CHTT = weights_CHTT.to(v_CHTE.dtype)
+    return (F.dropout(weights_CHTT, dropout) if dropout else weights_CHTT) @ v_CHTE

@@ -1,4 +1,4 @@
-"""``danlu embed`` and ``danlu similar``. Imports stand inside the verbs, so that ``danlu --help`` answers at once."""
+"""``danlu embed``, ``danlu similar``, ``danlu predict``: what a model folder does with a file of texts or examples."""
 
 from __future__ import annotations
 
@@ -73,3 +73,27 @@ def similar(
     say(f"{'cosine':>7}  {'line':>6}  text")
     for cosine, line in found:
         say(f"{cosine:7.4f}  {line.number:6}  {' '.join(harmless(line.text).split())}")
+
+
+def predict(
+    folder: ModelFolder,
+    file: Annotated[Path, Parameter(name="FILE", help="The examples: .csv, .tsv, .jsonl, .parquet, .conll …")],
+    /,
+    *columns: Annotated[str, Parameter(name="FIELD=COLUMN", help="Which column holds what, such as text=review.")],
+    out: Path,
+    dtype: EmbedDtype | None = None,
+) -> None:
+    """Answer every example of a file with a model that danlu finetune has made, or with a classifier of others.
+
+    Where the file says what is right, the figures are told too.
+
+    Parameters
+    ----------
+    out
+        A new file: .jsonl, .csv or .tsv.
+    dtype
+        What the model calculates in; by default bfloat16 where the processor has it in hardware.
+    """
+    from danlu.tasks.predict import columns_of, predict_file
+
+    predict_file(folder, file, out, columns=columns_of(columns), dtype=dtype)

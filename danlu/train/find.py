@@ -84,7 +84,7 @@ def find(recipe: Recipe, sample: Sample, known: Estimate) -> Found:
     assert isinstance(settings, Pretrain) and isinstance(settings.optimizer, Choice)
     steps = _steps_in(known.seconds_per_step, RANGE_STEPS, FEWEST_RANGE_STEPS)
     curve, suggestion, rates = in_own_process(_learning_rate, settings, sample, recipe.seed, steps)
-    rows_now = micro_batch_of(settings, choose_device(settings.hardware.device))
+    rows_now = micro_batch_of(settings, settings.sequence, choose_device(settings.hardware.device))
     say("plan: timing steps with more and more rows at once")
     cost = partial(_cost, settings, sample, recipe.seed)
     known_costs = list(costs(sizes(settings.batch, rows_now), cost))

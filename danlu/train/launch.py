@@ -68,7 +68,7 @@ def _follow(team: Ranks, recipe: Recipe, folder: RunFolder) -> None:
         while name := team.told(""):
             stage = recipe.section(name)
             if isinstance(stage, TrainSettings) and isinstance(stage, Stage):
-                stage.run(Job(recipe, {need: folder.stage(need) for need in stage.needs}, folder.stage(name)))
+                stage.run(Job(recipe, {need: folder.stage(need) for need in stage.needed()}, folder.stage(name)))
 
 
 def _check_recipe(team: Ranks, recipe: Recipe) -> None:

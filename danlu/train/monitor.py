@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -63,7 +64,9 @@ class Monitor:
         if info.step in self.heldout_steps:
             measured = self.heldout()
             extra |= {"heldout_loss": measured.loss, **by_name("heldout_loss", measured.losses)}
-            self.history.heldout.append((info.step, extra["heldout_loss"]))
+            extra |= {f"heldout.{name}": value for name, value in measured.figures.items()}
+            criterion = measured.loss if measured.criterion is None else measured.criterion
+            self.history.heldout.append((info.step, criterion))
             self._marks.clear()  # the pace is that of training; the time is that of all
             now = self._mark()
         self.seconds = now - self._begun
@@ -73,7 +76,10 @@ class Monitor:
         )  # fmt: skip
         self.bar.update(info.step, loss=info.loss, tokens_per_second=pace)
         if "heldout_loss" in extra:
-            say(f"step {info.step}: loss {info.loss:.3f}, held-out {extra['heldout_loss']:.3f}")
+            told = (
+                f"{name.removeprefix('heldout.')} {value:.3f}" for name, value in extra.items() if "heldout." in name
+            )
+            say(", ".join((f"step {info.step}: loss {info.loss:.3f}, held-out {extra['heldout_loss']:.3f}", *told)))
 
     @property
     def tokens(self) -> int:
@@ -108,6 +114,18 @@ class Measured:
     """What is minimised."""
     losses: dict[str, float] = field(default_factory=dict)
     """Each mean by its name, unweighted."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """What else is told, by name."""
+    criterion: float | None = None
+    """What the best checkpoint has the least of; where None, the loss."""
+
+
+class Measure(Protocol):
+    """What is measured on the way."""
+
+    def measure(self, model: Transformer) -> Measured:
+        """With the model as it is now; in training mode again afterwards."""
+        ...
 
 
 @dataclass(frozen=True)

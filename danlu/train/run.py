@@ -23,7 +23,7 @@ from danlu.train.dropout import seed_step
 from danlu.train.guard import DivergedError, given_up
 from danlu.train.length import Length, arithmetic, write_length
 from danlu.train.loop import Hook, fit
-from danlu.train.monitor import Heldout, Measured, Monitor
+from danlu.train.monitor import Measure, Measured, Monitor
 from danlu.train.saving import Saver, Writer, writing_beside
 from danlu.train.settings import TrainSettings
 from danlu.train.setup import Training, first_weights
@@ -39,7 +39,7 @@ class Run:
 
     settings: TrainSettings
     training: Training
-    heldout: Heldout
+    heldout: Measure
     length: Length
     out: Path
     tokenizer: Path
@@ -61,7 +61,7 @@ class Run:
         self._metrics = MetricsLog(self.out) if self._ranks.first else NoLog()
         with (
             watch_for_stop() as stop,
-            progress("pretrain", self.length.steps, "steps") as bar,
+            progress(self.settings.section, self.length.steps, "steps") as bar,
             writing_beside() as writer,
         ):
             saver = self._saver(stop, writer)
@@ -148,14 +148,16 @@ class Run:
         with self._ranks.alone("reads a checkpoint"):
             state = self._newest(folder)
             if state is None:
-                first_weights(self.training, self.settings, seed=self.seed)
+                first_weights(self.training, self.settings)
             else:
                 self.training.restore(state)
         if state is not None:
             say(f"going on after step {state.step}")
         step = 0 if state is None else state.step
         if step > self.length.steps:
-            raise CheckpointError(f"{folder} stands at step {step}, behind the {self.length.steps} of pretrain.budget")
+            raise CheckpointError(
+                f"{folder} stands at step {step}, behind the {self.length.steps} of {self.settings.section}.budget"
+            )
         history = self.training.history
         self._start, self._known_setbacks = step, history.setbacks
         history.setbacks = max(history.setbacks, self.length.setbacks)

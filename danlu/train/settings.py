@@ -1,18 +1,12 @@
-"""The settings that every kind of training shares: the model, what it learns, how, for how long, on what."""
+"""The settings that every kind of training shares: how weights move, for how long, on what."""
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, SkipValidation, model_validator
 
-from danlu.corpus.reading import Reading
-from danlu.errors import RecipeError
-from danlu.nn.config import TransformerConfig
-from danlu.nn.families import GPT, Family
 from danlu.nn.speed import CompileSetting, DeviceSetting, TrainingPrecision
-from danlu.objectives.clm import CausalLM
-from danlu.objectives.protocol import AnyObjective
 from danlu.optim.clipping import ClipNorm, ClippingChoice
 from danlu.optim.ema import Averaging
 from danlu.optim.muon import Muon
@@ -21,7 +15,7 @@ from danlu.optim.schedules import WarmupStableDecay
 from danlu.parallel.mesh import Mesh
 from danlu.recipe import OneOf, Settings
 from danlu.train.budget import Budget
-from danlu.train.dropout import DropoutScheduleChoice, drops
+from danlu.train.dropout import DropoutScheduleChoice
 from danlu.train.guard import Anomalies
 from danlu.train.stopping import EarlyStopping
 
@@ -58,22 +52,17 @@ class Hardware(Settings):
 
 
 class TrainSettings(Settings):
-    """What a recipe says of a training."""
+    """What a recipe says of any training."""
 
-    model: Annotated[SkipValidation[Family], OneOf("model")] = GPT()
-    """The family and its size."""
-    objective: Annotated[SkipValidation[AnyObjective], OneOf("objective")] = CausalLM()
-    """What is learned."""
-    rows: Annotated[SkipValidation[Reading] | None, OneOf("rows")] = None
-    """How documents become rows; by default as the objective reads them best."""
+    section: ClassVar[str]
+    """Of the recipe, for errors."""
+
     optimizer: Annotated[SkipValidation[OptimizerChoice], OneOf("optimizer")] = Muon()
     """How the weights move."""
     schedule: Annotated[SkipValidation[ScheduleChoice], OneOf("schedule")] = WarmupStableDecay()
     """How the learning rate moves."""
     budget: Budget = Budget(minutes=10)
     """When to stop."""
-    sequence: int = Field(default=512, ge=2)
-    """Tokens a row; the longest text that the model sees."""
     batch: int = Field(default=8, ge=1)
     """Rows a step."""
     micro_batch: int | None = Field(default=None, ge=1)
@@ -104,26 +93,9 @@ class TrainSettings(Settings):
     evaluations: int = Field(default=10, ge=0)
     """How many times the held-out loss is measured on the way."""
 
-    @property
-    def reading(self) -> Reading:
-        """How documents become rows."""
-        return self.objective.read_by(self.rows)
-
-    def shape(self, vocab_size: int) -> TransformerConfig:
-        """The model with the heads that the objective learns, for a tokenizer of so many tokens."""
-        rows = -(-vocab_size // self.hardware.vocab_multiple) * self.hardware.vocab_multiple
-        return self.objective.config(self.model.config(vocab_size=rows, max_length=self.sequence))
-
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _measures_on_the_way(self) -> Self:
         """Refuse what cannot be when the recipe is loaded."""
         if self.early_stopping is not None and not self.evaluations:
             raise ValueError("early_stopping needs held-out losses on the way: evaluations must be at least 1; got 0")
-        try:
-            shape = self.shape(2)
-            self.objective.read_by(self.rows)
-        except RecipeError as error:
-            raise ValueError(str(error)) from None
-        if self.dropout_schedule is not None and not drops(shape):
-            raise ValueError("dropout_schedule needs a model with dropout, such as model.dropout: 0.1; got none")
         return self

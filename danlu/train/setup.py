@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from danlu.corpus.batches import Batch, MakeExample
-from danlu.corpus.reading import Size
+from danlu.corpus.reading import Reading, Size
 from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
+from danlu.nn.config import TransformerConfig
+from danlu.nn.families.given import first_model
 from danlu.nn.float8 import multiply_in_float8
 from danlu.nn.heap import keep_freed_memory
 from danlu.nn.hf.folder import find_family
@@ -21,7 +23,7 @@ from danlu.nn.hf.token_ids import decoder_start
 from danlu.nn.int8 import multiply_in_int8
 from danlu.nn.speed import choose_device, choose_training_dtype
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import Lesson, Shape
+from danlu.objectives.protocol import AnyObjective, Lesson, Shape
 from danlu.optim.depth import build_optimizer
 from danlu.optim.ema import AverageState, WeightAverage
 from danlu.parallel.joining import Ranks, here
@@ -38,6 +40,7 @@ from danlu.train.history import History
 from danlu.train.loop import StepInfo
 from danlu.train.owners import OwnedMasters
 from danlu.train.precision import OBJECTIVE, SMALLEST_SCALE, FloatMasters, LossScale, Masters
+from danlu.train.pretrain_settings import PretrainSettings
 from danlu.train.settings import TrainSettings
 
 TOKENS_AT_ONCE = 2048
@@ -47,12 +50,32 @@ TOKENS_ON_GPU = 32768
 
 
 @dataclass(frozen=True)
+class Subject:
+    """What is trained, on what: all in which pretraining and fine-tuning differ."""
+
+    draw: Callable[[], Transformer]
+    """The model with its first weights, the same ones in each call."""
+    objective: AnyObjective
+    reading: Reading
+    """How the documents of ``store`` become rows."""
+    sequence: int
+    """Tokens of a row, or of the longest of several documents in one."""
+    row_tokens: float
+    """Tokens by which a row counts in a budget, ``sequence`` where rows are full."""
+    store: TokenStore
+    vocabulary: Vocabulary
+    share: float = 1.0
+    """The part of the text that the store holds: less than 1 where a sample stands for the whole."""
+
+
+@dataclass(frozen=True)
 class Training:
     """A model at its first step, with its batches and its optimizer."""
 
     model: Transformer
     masters: Masters
     optimizer: torch.optim.Optimizer
+    subject: Subject
     batches: OwnBatches
     """The micro-batches of a step that are this process's."""
     made_ahead: Callable[[int], list[Batch]]
@@ -148,14 +171,14 @@ class Training:
 
 
 def set_up(
-    settings: TrainSettings,
+    settings: PretrainSettings,
     store: TokenStore,
     *,
     vocabulary: Vocabulary | None = None,
     seed: int,
     share: float = 1.0,
 ) -> Training:
-    """Build it all from ``seed``; two calls give the same weights, batches and state.
+    """A pretraining, built from ``seed``; two calls give the same weights, batches and state.
 
     Args:
         vocabulary: of the tokenizer; where None, all ids of the store are text.
@@ -164,24 +187,38 @@ def set_up(
     Raises:
         RecipeError: the tokenizer or the store lacks what the objective needs.
     """
-    keep_freed_memory()
-    ranks = here()
-    place = settings.hardware.mesh.place(rank=ranks.rank, size=ranks.size)
     vocabulary = vocabulary or Vocabulary.bare(store.vocab_size, store.eot)
     settings.objective.check(vocabulary, store)
     config = settings.shape(store.vocab_size)
-    model = Transformer(config)
-    model.initialise(seed)
+
+    def draw() -> Transformer:
+        return first_model(settings.model, config, seed=seed)
+
+    subject = Subject(draw, settings.objective, settings.reading, settings.sequence,
+                      settings.sequence, store, vocabulary, share)  # fmt: skip
+    return prepare(settings, subject, seed=seed)
+
+
+def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training:
+    """The training of any subject at its first step.
+
+    Raises:
+        RecipeError: the machine, or several processes, cannot train as the settings say.
+    """
+    keep_freed_memory()
+    ranks = here()
+    place = settings.hardware.mesh.place(rank=ranks.rank, size=ranks.size)
+    model, store = subject.draw(), subject.store
     for stack in model.stacks:
         stack.recompute = settings.hardware.recompute
-    device = choose_device(settings.hardware.device)
+    device = choose_device(settings.hardware.device, key=f"{settings.section}.hardware.device")
     dtype, precision = choose_training_dtype(settings.precision, device)
     check_same(ranks, {"device": device.type, "number type": str(dtype).removeprefix("torch."), "text": _text(store)})
     if settings.precision == "fp8":
         multiply_in_float8(model)
     elif settings.precision == "int8":
         precision = f"{precision} ({multiply_in_int8(model)} layers)"
-    lesson = settings.objective.prepare(config, dtype=dtype, seed=seed)
+    lesson = subject.objective.prepare(model.config, dtype=dtype, seed=seed)
     own_weights: dict[str, Tensor] = {}
     if lesson.modules is not None:
         lesson.modules.to(device)
@@ -189,23 +226,28 @@ def set_up(
     masters = _masters(settings, model.to(device), dtype, lesson.modules, ranks=ranks, place=place)
     optimizer = build_optimizer(settings.optimizer, masters.named.items(), layer_decay=settings.layer_decay)
     masters.attach(optimizer)
-    start = decoder_start(find_family(config.family), vocabulary.roles)
-    known = replace(vocabulary, roles={**vocabulary.roles, "start": start})
-    example = partial(settings.objective.example, vocabulary=known)
-    micro_batch = micro_batch_of(settings, device, readers=place.readers)
+    example = _example_of(subject, model.config)
+    micro_batch = micro_batch_of(settings, subject.sequence, device, readers=place.readers)
     size = Size(settings.batch, micro_batch)
-    reader = settings.reading.read(store, Shape(settings.objective, settings.sequence), example, size=size, seed=seed)
-    tokens_per_step = settings.batch * settings.sequence
-    steps_per_epoch = reader.steps_per_epoch / share
+    reader = subject.reading.read(store, Shape(subject.objective, subject.sequence), example, size=size, seed=seed)
+    tokens_per_step = round(settings.batch * subject.row_tokens)
+    steps_per_epoch = reader.steps_per_epoch / subject.share
     steps = settings.budget.steps_at_most(tokens_per_step=tokens_per_step, steps_per_epoch=steps_per_epoch)
     compiling = compile_blocks(model, settings.compile, steps=steps)
     average = WeightAverage(masters.own, settings.average) if settings.average is not None else None
     batches = OwnBatches(reader.batches, place)
     return Training(
-        model, masters, optimizer, batches, Ahead(batches) if device.type == "cuda" else batches, example, lesson,
-        own_weights, micro_batch, tokens_per_step, steps_per_epoch, precision, compiling,
+        model, masters, optimizer, subject, batches, Ahead(batches) if device.type == "cuda" else batches, example,
+        lesson, own_weights, micro_batch, tokens_per_step, steps_per_epoch, precision, compiling,
         History(Guard(settings.anomalies)), average, Dropout(model),
     )  # fmt: skip
+
+
+def _example_of(subject: Subject, config: TransformerConfig) -> MakeExample:
+    """The objective's ``example``, told the vocabulary and what a decoder starts from."""
+    start = decoder_start(find_family(config.family), subject.vocabulary.roles)
+    known = replace(subject.vocabulary, roles={**subject.vocabulary.roles, "start": start})
+    return partial(subject.objective.example, vocabulary=known)
 
 
 def _text(store: TokenStore) -> str:
@@ -230,26 +272,30 @@ def _masters(
         return FloatMasters(model, dtype, modules=modules, offload=settings.hardware.offload)
     if settings.hardware.offload:
         raise RecipeError(
-            f"pretrain.hardware.offload is for one process; {ranks.size} have a part of the optimizer's state each"
+            f"{settings.section}.hardware.offload is for one process; "
+            f"{ranks.size} have a part of the optimizer's state each"
         )
     if dtype == torch.float16:
-        raise RecipeError(f"pretrain.precision fp16 is for one process, got {ranks.size} (choices: bf16, fp32)")
+        raise RecipeError(
+            f"{settings.section}.precision fp16 is for one process, got {ranks.size} (choices: bf16, fp32)"
+        )
     if settings.precision in ("fp8", "int8") and place.tensor_size > 1:
         raise RecipeError(
-            f"pretrain.precision {settings.precision} needs pretrain.hardware.mesh.tensor 1; got {place.tensor_size}"
+            f"{settings.section}.precision {settings.precision} needs {settings.section}.hardware.mesh.tensor 1; "
+            f"got {place.tensor_size}"
         )
     if modules is not None and place.together:
         raise RecipeError(
-            "pretrain.objective trains weights of its own, which cannot be in shards: "
-            f"pretrain.hardware.mesh.shard must be 1; got {place.shard_size}"
+            f"{settings.section}.objective trains weights of its own, which cannot be in shards: "
+            f"{settings.section}.hardware.mesh.shard must be 1; got {place.shard_size}"
         )
     return OwnedMasters(model, dtype, ranks, place, modules)
 
 
-def micro_batch_of(settings: TrainSettings, device: torch.device, *, readers: int = 1) -> int:
+def micro_batch_of(settings: TrainSettings, sequence: int, device: torch.device, *, readers: int = 1) -> int:
     """Rows that go through the model at once: as the settings say, or as many as ``device`` does well."""
     at_once = TOKENS_ON_GPU if device.type == "cuda" else TOKENS_AT_ONCE
-    rows = settings.micro_batch or rows_at_once(settings.batch, settings.sequence, tokens=at_once, readers=readers)
+    rows = settings.micro_batch or rows_at_once(settings.batch, sequence, tokens=at_once, readers=readers)
     return min(rows, settings.batch)
 
 
@@ -263,22 +309,21 @@ def rows_at_once(batch: int, sequence: int, *, tokens: int = TOKENS_AT_ONCE, rea
     return max([rows for rows in equal if rows * sequence <= tokens], default=min(equal))
 
 
-def restart(training: Training, settings: TrainSettings, *, seed: int) -> Training:
+def restart(training: Training, settings: TrainSettings) -> Training:
     """The same compiled model at its first step again, with an optimizer that has seen nothing."""
     optimizer = build_optimizer(settings.optimizer, training.masters.named.items(), layer_decay=settings.layer_decay)
     training.masters.attach(optimizer)
     again = replace(training, optimizer=optimizer)
-    first_weights(again, settings, seed=seed)
+    first_weights(again, settings)
     return again
 
 
-def first_weights(training: Training, settings: TrainSettings, *, seed: int) -> None:
+def first_weights(training: Training, settings: TrainSettings) -> None:
     """Have ``training`` be as if no step had been done, whatever was."""
     weights: dict[str, Tensor] = {}
     if training.masters.ranks.first:
         with training.masters.ranks.alone("draws the first weights"):
-            fresh = Transformer(training.model.config)
-            fresh.initialise(seed)
+            fresh = training.subject.draw()
         weights = {name: weight.detach() for name, weight in fresh.named_parameters()} | training.own_weights
     # Groups of a new one, for some optimizers count their steps there.
     anew = build_optimizer(settings.optimizer, training.masters.named.items(), layer_decay=settings.layer_decay)

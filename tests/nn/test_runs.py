@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from danlu.nn import attention, config
 from danlu.nn.patterns import Pattern, Window
-from danlu.nn.runs import SHORT, Run, find_runs
+from danlu.nn.runs import SHORT, WASTE, Run, find_runs
 from danlu.nn.sight import PADDING
 from danlu.nn.transformer import Transformer
 
@@ -29,21 +29,26 @@ def pack(lengths: tuple[int, ...], *, last: int | None = None) -> tuple[torch.Te
     return torch.randint(0, 400, (1, len(numbers))), numbers[None]
 
 
-@given(st.lists(st.integers(1, 6), min_size=1, max_size=30))
-def test_runs_are_the_row(lengths: list[int]) -> None:
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=30), st.sampled_from([0, 200]))
+def test_runs_are_the_row(lengths: list[int], few: int) -> None:
     _, numbers = pack(tuple(lengths))
-    runs = find_runs(numbers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("danlu.nn.runs.FEW", few)
+        runs = find_runs(numbers)
     saves = 2 * sum(length**2 for length in lengths) <= sum(lengths) ** 2
     assert (runs is not None) is saves
     if runs is None:
         return
-    assert [run.length for run in runs for _ in range(run.documents)] == lengths
+    assert [length for run in runs for length in run.lengths] == lengths
     assert [run.start for run in runs] == [0, *(run.end for run in runs[:-1])]
-    assert all(one.length != next_.length for one, next_ in pairwise(runs))
+    for run in runs:
+        scores = len(run.lengths) * run.longest**2
+        assert scores <= few or scores - sum(length**2 for length in run.lengths) <= WASTE * scores
+    assert few or all(one.lengths[0] != next_.lengths[0] for one, next_ in pairwise(runs) if one.alike)
 
 
 def test_a_number_that_comes_again_makes_no_run() -> None:
-    assert find_runs(torch.tensor([[0, 0, 1, 1, 2, 3, 4]])) == (Run(0, 2, 2), Run(4, 3, 1))
+    assert find_runs(torch.tensor([[0, 0, 1, 1, 2, 3, 4]])) == (Run(0, (2, 2, 1, 1, 1)),)
     assert find_runs(torch.tensor([[0, 0, 1, 1, 2, 3, 0]])) is None
 
 
@@ -51,7 +56,9 @@ def test_a_number_that_comes_again_makes_no_run() -> None:
 @pytest.mark.parametrize("kv_heads", [2, 4])
 @pytest.mark.parametrize("pattern", [None, Window(8, 8), Window(8), Window(3, 3)], ids=str)
 @pytest.mark.parametrize("short", [SHORT, 5])
+@pytest.mark.parametrize("few", [0, 10**6])
 def test_a_document_is_as_alone(
+    few: int,
     causal: bool,
     kv_heads: int,
     pattern: Pattern | None,
@@ -61,6 +68,7 @@ def test_a_document_is_as_alone(
 ) -> None:
     """Values and gradients; a window that leaves something out, and padding at the end, too."""
     monkeypatch.setattr("danlu.nn.runs.SHORT", short)
+    monkeypatch.setattr("danlu.nn.runs.FEW", few)
     calls = []
     whole = attention.attend_in_runs
     monkeypatch.setattr(attention, "attend_in_runs", lambda *a, **k: calls.append(1) or whole(*a, **k))

@@ -159,7 +159,7 @@ def test_one_thread_makes_all_batches(make_training: Callable[..., Training]) ->
         return training.batches.whole(step)
 
     ahead = replace(training, made_ahead=made_ahead, batches=cast(Any, pytest.fail))
-    again = restart(ahead, settings.model_copy(update={"optimizer": AdamW()}), seed=3)
+    again = restart(ahead, settings.model_copy(update={"optimizer": AdamW()}))
     find._block(again, settings, 3)
     assert asked == [3, 4]
 

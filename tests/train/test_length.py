@@ -18,6 +18,7 @@ from danlu.parallel.joining import ALONE
 from danlu.runs import Job
 from danlu.train import probe as probe_module
 from danlu.train.budget import Budget
+from danlu.train.course import Course
 from danlu.train.length import Length, first_guess, read_length, what_differs, write_length
 from danlu.train.pretrain import Pretrain
 from danlu.train.run import Run
@@ -190,4 +191,5 @@ def test_other_minutes_are_taken_while_it_is_not(make_job: Callable[..., Job]) -
         masters=SimpleNamespace(ranks=ALONE, dtype=torch.float32, place="one"), compiled=False,
         tokens_per_step=96, steps_per_epoch=1.0, model=torch.nn.Linear(1, 1),
     ))  # fmt: skip
-    assert stage._length(job, training, lambda: 0.0) == Length(10, settled=False, minutes=2.0)
+    course = Course(stage, training, cast(Any, None), job.out, job.out, seed=3)
+    assert course._length() == Length(10, settled=False, minutes=2.0)

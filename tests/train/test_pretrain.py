@@ -26,8 +26,8 @@ from danlu.optim.muon import Muon
 from danlu.optim.schedules import Cosine, WarmupStableDecay
 from danlu.runs import Job
 from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.train import course as module
 from danlu.train import monitor, saving
-from danlu.train import pretrain as module
 from danlu.train import probe as probe_module
 from danlu.train import run as run_module
 from danlu.train.budget import Budget

@@ -5,10 +5,11 @@ What is written loads in stock ``transformers`` with no remote code; code in a f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -37,6 +38,7 @@ def save_model(
     *,
     dtype: torch.dtype | None = None,
     tokenizer: Path | None = None,
+    labels: Sequence[str] = (),
     max_shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Write the model into ``folder``, which is made where it is not there; each file appears whole or not at all.
@@ -45,6 +47,7 @@ def save_model(
         dtype: the type of the weights in the file; by default the one that they have.
         tokenizer: a folder with a tokenizer that goes with the model, whose special tokens are named; without
             one token 0 begins and ends texts.
+        labels: the names of the labels that the head scores; LABEL_0 and so on where there are none.
         max_shard_bytes: weights above this become several files with an index.
 
     Raises:
@@ -73,9 +76,20 @@ def save_model(
         "dtype": str(dtype).removeprefix("torch."),
         **ids,
         **written_config,
+        **_named(labels),
     }
     write_json(folder / "generation_config.json", when_writing)
     write_json(folder / "config.json", dict(sorted(whole.items())))
+
+
+def _named(labels: Sequence[str]) -> dict[str, Any]:
+    """Labels as ``config.json`` names them."""
+    if not labels:
+        return {}
+    return {
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "label2id": {label: number for number, label in enumerate(labels)},
+    }
 
 
 def load_config(folder: Path) -> TransformerConfig:
@@ -87,7 +101,7 @@ def load_config(folder: Path) -> TransformerConfig:
         InputError: there is no ``config.json``.
         CheckpointError: it is damaged, or the model is of a kind that is not built here.
     """
-    file = _read_file(folder)
+    file = read_file(folder)
     config = read_family_config(file)
     if (folder / MODULES).exists() and file.tensors:
         prefix, bare = find_family(config.family).prefix, _without_head(file, config)
@@ -103,12 +117,13 @@ def load_embedding_config(folder: Path) -> TransformerConfig:
     Raises:
         InputError, CheckpointError: as :func:`load_config`.
     """
-    file = _read_file(folder)
+    file = read_file(folder)
     config = read_family_config(file)
     return _with_pooling(folder, _without_head(file, config) if (folder / MODULES).exists() else config)
 
 
-def _read_file(folder: Path) -> ConfigFile:
+def read_file(folder: Path) -> ConfigFile:
+    """``config.json``, which knows the names of the tensors beside it."""
     with ExitStack() as stack:
         try:
             tensors = list(open_weights(folder, stack))
@@ -182,9 +197,9 @@ def load_embedding_model(folder: Path, *, dtype: torch.dtype = torch.float32) ->
 
 
 def _load(folder: Path, config: TransformerConfig, dtype: torch.dtype) -> Transformer:
-    whole = read_family_config(_read_file(folder)) if isinstance(config.head, Embedding) else config
+    whole = read_family_config(read_file(folder)) if isinstance(config.head, Embedding) else config
     with ExitStack() as stack:
-        found, copies = _open_model(folder, config, stack)
+        found, copies = open_model(folder, config, stack)
         known = {name for each in (config, whole) for name in (*_names_of(each), *(c.name for c in _copies(each)))}
         _check_names(folder, found, _names_of(config), known, (*IGNORED, *find_family(config.family).ignored))
         model = build_model(config, found, dtype=dtype)
@@ -227,7 +242,7 @@ def stored_dtype(folder: Path) -> torch.dtype:
     config = load_config(folder)
     names = _names_of(config)
     with ExitStack() as stack:
-        found, _ = _open_model(folder, config, stack)
+        found, _ = open_model(folder, config, stack)
         return narrowest_dtype([found[name] for name in names if name in found])
 
 
@@ -242,7 +257,7 @@ def _names_of(config: TransformerConfig) -> list[str]:
     return [name for where in find_family(config.family).weight_names(config).values() for name in where.names]
 
 
-def _open_model(
+def open_model(
     folder: Path, config: TransformerConfig, stack: ExitStack
 ) -> tuple[dict[str, StoredTensor], tuple[Copy, ...]]:
     """The folder's tensors, of two that are one also the one that is left out; and which ones those are."""

@@ -1,0 +1,130 @@
+"""Steps of so many whole documents, put into as few long rows as may be: no padding, whatever their lengths.
+
+The documents of a part of a step stand behind each other in one row, those of equal length together, where each
+attends by itself at the cost of its own length (``nn/runs.py``). Which documents a step has is drawn anew each epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from danlu.corpus.batches import Group, MakeExample, StepBatches
+from danlu.corpus.documents import Cuts, DocumentRows, heads
+from danlu.corpus.reading import Reader, Sample, Size
+from danlu.corpus.rows import NOTHING_UNUSED, Form, Ints, Piece, Rows, Unused, Widths
+from danlu.corpus.store import TokenStore
+from danlu.recipe import Choice
+
+
+class Together(Choice):
+    """``batch`` documents a step, none of which is cut (a :class:`danlu.corpus.reading.Reading`)."""
+
+    def rows(self, store: TokenStore, form: Form, *, seed: int) -> Rows:
+        return self._rows(store, form, batch=1, limit=int(form.room.inputs), seed=seed)
+
+    def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
+        limit = size.micro_batch * (int(form.room.inputs) + int(form.room.source))
+        rows = self._rows(store, form, batch=size.batch, limit=limit, seed=seed)
+        batches = StepBatches(rows, example, rows.groups)
+        return Reader(rows, batches, rows.steps_per_epoch, form.room)
+
+    def sample(self, store: TokenStore, form: Form, *, tokens: int | None, seed: int) -> Sample:
+        """Documents that hold about so many tokens, or all, in rows of the form's width, the longest first."""
+        cuts = heads(store, longest=int(np.diff(store.starts).max()))
+        if tokens is not None:
+            order = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 9]))).permutation(len(cuts))
+            enough = int(np.searchsorted(np.cumsum(cuts.bodies[order]), tokens)) + 1
+            cuts = cuts[np.sort(order[:enough])]
+        limit = int(form.room.inputs) + int(form.room.source)
+        rows = StepRows(store, cuts, form.measure(store, cuts.starts, cuts.bodies), len(cuts), limit, seed)
+        return Sample(rows, tuple(rows.groups(0)))
+
+    def _rows(self, store: TokenStore, form: Form, *, batch: int, limit: int, seed: int) -> StepRows:
+        cuts = heads(store, longest=int(np.diff(store.starts).max()))
+        return StepRows(store, cuts, form.measure(store, cuts.starts, cuts.bodies), batch, limit, seed)
+
+
+@dataclass
+class StepRows:
+    """Random access to the parts of steps: row ``step * batch + part``."""
+
+    store: TokenStore
+    cuts: Cuts
+    """A document each."""
+    widths: Widths
+    """Of each document's example."""
+    batch: int
+    """Documents a step."""
+    limit: int
+    """Tokens of a row, both sides together, where a single document has no more."""
+    seed: int
+    _pieces: DocumentRows = field(init=False, repr=False)
+    _epoch: int = field(default=-1, init=False)
+    _order: Ints = field(init=False, repr=False)
+    _step: tuple[int, list[Ints]] = field(default=(-1, []), init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._pieces = DocumentRows(self.store, self.cuts, np.arange(len(self.cuts) + 1), self.seed, shuffled=False)
+        self.batch = min(self.batch, len(self.cuts))
+
+    @property
+    def steps_per_epoch(self) -> float:
+        return len(self.cuts) / self.batch
+
+    @property
+    def per_epoch(self) -> int:
+        return len(self.cuts)
+
+    @property
+    def unused(self) -> Unused:
+        return NOTHING_UNUSED
+
+    @property
+    def several(self) -> bool:
+        return True
+
+    def __getitem__(self, number: int) -> list[Piece]:
+        step, part = divmod(number, self.batch)
+        return [piece for document in self._parts(step)[part] for piece in self._pieces[int(document)]]
+
+    def groups(self, step: int) -> list[Group]:
+        """The rows of a step, each a micro-batch."""
+        return [Group([step * self.batch + part], self._width(documents))
+                for part, documents in enumerate(self._parts(step))]  # fmt: skip
+
+    def _parts(self, step: int) -> list[Ints]:
+        """The documents of each row, the longest first."""
+        if self._step[0] == step:
+            return self._step[1]
+        documents = np.array([self._document(step * self.batch + place) for place in range(self.batch)])
+        sizes = self._sizes[documents]
+        documents = documents[np.lexsort((documents, -sizes))]
+        parts: list[Ints] = []
+        first, tokens = 0, 0
+        for place, size in enumerate(self._sizes[documents].tolist()):
+            if place > first and tokens + size > self.limit:
+                parts.append(documents[first:place])
+                first, tokens = place, 0
+            tokens += size
+        self._step = (step, [*parts, documents[first:]])
+        return self._step[1]
+
+    def _document(self, place: int) -> int:
+        """The document at a place of the endless order: every epoch has each once."""
+        epoch, within = divmod(place, len(self.cuts))
+        if epoch != self._epoch:
+            # The 8 keeps it apart from the other sources of this seed.
+            sequence = np.random.SeedSequence([self.seed, epoch, 8])
+            self._order = np.random.Generator(np.random.Philox(sequence)).permutation(len(self.cuts))
+            self._epoch = epoch
+        return int(self._order[within])
+
+    @property
+    def _sizes(self) -> Ints:
+        return np.asarray(self.widths.inputs + np.asarray(self.widths.source), dtype=np.int64)
+
+    def _width(self, documents: Ints) -> Widths:
+        source = np.broadcast_to(np.asarray(self.widths.source), np.shape(self.widths.inputs))
+        return Widths(int(self.widths.inputs[documents].sum()), int(source[documents].sum()))

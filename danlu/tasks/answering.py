@@ -1,0 +1,79 @@
+"""A model's answers to examples: features of like length go through the model together, in one long row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from danlu.corpus.batches import collate
+from danlu.corpus.rows import Widths
+from danlu.nn.transformer import Transformer
+from danlu.tasks.feature import Feature
+from danlu.tasks.task import Answer, Known, Task
+
+ROW_TOKENS = 4096
+"""Tokens of a row, where no single text has more: as fast as any number above it, and little memory."""
+
+
+def answer(
+    task: Task,
+    model: Transformer,
+    features: Sequence[Feature],
+    examples: Sequence[Any],
+    known: Known,
+    *,
+    told: Callable[[int], None] = lambda done: None,
+) -> list[Answer]:
+    """An answer an example.
+
+    Args:
+        features: of the examples, in their order.
+        told: hears how many features are done.
+    """
+    return task.answers(numbers_of(task, model, features, known, told=told), features, examples, known)
+
+
+@torch.inference_mode()
+def numbers_of(
+    task: Task,
+    model: Transformer,
+    features: Sequence[Feature],
+    known: Known,
+    *,
+    told: Callable[[int], None] = lambda done: None,
+) -> list[Tensor]:
+    """What the model's answers are made from, a tensor a feature, in their order."""
+    was_training, device = model.training, next(model.parameters()).device
+    model.eval()
+    found: list[Tensor | None] = [None] * len(features)
+    done = 0
+    with torch.compiler.set_stance("force_eager"):  # every row has a length of its own
+        for places in _rows(features):
+            chosen = [features[place] for place in places]
+            tokens = sum(len(each.tokens) for each in chosen)
+            source = sum(0 if each.source is None else len(each.source) for each in chosen)
+            batch = collate([[each.as_example() for each in chosen]], widths=Widths(tokens, source))
+            numbers = task.numbers(model, batch.to(device), known)
+            for place, number in zip(places, numbers, strict=True):
+                found[place] = number
+            done += len(places)
+            told(done)
+    model.train(was_training)
+    return [each for each in found if each is not None]
+
+
+def _rows(features: Sequence[Feature]) -> list[list[int]]:
+    """Places of features, the longest first, as many as a row has room for."""
+    rows: list[list[int]] = []
+    tokens = ROW_TOKENS
+    for place in sorted(range(len(features)), key=lambda place: -features[place].size):
+        size = features[place].size
+        if tokens + size > ROW_TOKENS:
+            rows.append([])
+            tokens = 0
+        rows[-1].append(place)
+        tokens += size
+    return rows

@@ -1,0 +1,92 @@
+"""Classification: one label for a text, or for a pair of texts (inference, paraphrase, matching).
+
+Axes: B rows, T tokens, N documents of the rows, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from danlu.corpus.batches import IGNORE, Batch
+from danlu.data.dataset import Dataset
+from danlu.data.form import Form
+from danlu.data.labelled import CLASSIFY, PAIR
+from danlu.metrics.classification import Classification
+from danlu.nn.config import TransformerConfig
+from danlu.nn.hf.start import Kind
+from danlu.nn.transformer import Transformer
+from danlu.tasks.feature import Feature
+from danlu.tasks.pooled import document_scores, features_of_texts, first_targets
+from danlu.tasks.task import Answer, Known, Task
+from danlu.tasks.text_reader import TextReader
+
+
+class Classify(Task):
+    """One of several labels for each text."""
+
+    form: ClassVar[Form[Any]] = CLASSIFY
+    head: ClassVar[Kind] = "ForSequenceClassification"
+    loss: ClassVar[str] = "label"
+
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: a label counts by how rare it is, all labels together as much as without (King & Zeng 2001)."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target that is spread evenly over the labels (Szegedy et al. 2016, arXiv:1512.00567)."""
+    positive: str | None = None
+    """Of two labels the one that is looked for: precision, recall and F1 are its own."""
+
+    def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
+        train = dataset.splits["train"]
+        counts = {label: sum(each.label == label for each in train) for label in dataset.labels}
+        if self.class_weights == "none":
+            return Known(dataset.labels)
+        return Known(dataset.labels, numbers={
+            f"weight.{label}": len(train) / (len(counts) * max(1, count)) for label, count in counts.items()
+        })  # fmt: skip
+
+    def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
+        place_of = {label: place for place, label in enumerate(known.labels)}
+        golds = [IGNORE if each.label is None else place_of[each.label] for each in examples]
+        return features_of_texts(examples, reader, {self.loss: golds})
+
+    def losses(self, model: Transformer, batch: Batch, known: Known) -> dict[str, Tensor]:
+        scores_NL = document_scores(model, batch).float()
+        targets_N = first_targets(batch, self.loss)
+        weights = [known.numbers.get(f"weight.{label}", 1.0) for label in known.labels]
+        smoothing = self.label_smoothing if model.training else 0.0
+        each_N = F.cross_entropy(scores_NL, targets_N, reduction="none", label_smoothing=smoothing, ignore_index=IGNORE)
+        if self.class_weights == "balanced":
+            each_N = each_N * torch.tensor(weights, device=each_N.device)[targets_N.clamp_min(0)]
+        return {self.loss: each_N.sum()}
+
+    def numbers(self, model: Transformer, batch: Batch, known: Known) -> list[Tensor]:
+        return list(document_scores(model, batch).float().softmax(-1).cpu())
+
+    def answers(
+        self, numbers: Sequence[Tensor], features: Sequence[Feature], examples: Sequence[Any], known: Known
+    ) -> list[Answer]:
+        answers = []
+        for shares in (each.tolist() for each in numbers):
+            best = max(range(len(shares)), key=shares.__getitem__)
+            scores = dict(zip(known.labels, shares, strict=True))
+            answers.append(Answer(known.labels[best], shares[best], scores))
+        return answers
+
+    def metric(self, known: Known) -> Classification:
+        return Classification(labels=known.labels, positive=self.positive)
+
+    @property
+    def criterion(self) -> str:
+        return "accuracy" if self.class_weights == "none" else "macro.f1"
+
+
+class Pair(Classify):
+    """One of several labels for each pair of texts."""
+
+    form: ClassVar[Form[Any]] = PAIR

@@ -1,0 +1,52 @@
+"""Documents in rows, wherever they stand: where each begins and ends, and one vector of each.
+
+Axes: B rows, T tokens, D model width, N documents of the rows, in order.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from danlu.nn.config import Pooling
+from danlu.nn.sight import PADDING
+
+
+class Borders(NamedTuple):
+    """Places in the flattened rows."""
+
+    first_N: Tensor
+    last_N: Tensor
+
+
+def borders(segments_BT: Tensor) -> Borders:
+    """Where documents begin and end; padding is none."""
+    real_BT = segments_BT != PADDING
+    before_BT = torch.nn.functional.pad(segments_BT, (1, 0), value=PADDING)[:, :-1]
+    behind_BT = torch.nn.functional.pad(segments_BT, (0, 1), value=PADDING)[:, 1:]
+    first, last = real_BT & (segments_BT != before_BT), real_BT & (segments_BT != behind_BT)
+    return Borders(first.flatten().nonzero().flatten(), last.flatten().nonzero().flatten())
+
+
+def number_of_token(borders_: Borders, places: int) -> Tensor:
+    """``[B * T]`` which document each token is of, counted over all rows; padding is of that before it, or -1."""
+    begins = torch.zeros(places, dtype=torch.long, device=borders_.first_N.device)
+    begins[borders_.first_N] = 1
+    return begins.cumsum(0) - 1
+
+
+def vectors(hidden_BTD: Tensor, segments_BT: Tensor, pooling: Pooling, found: Borders | None = None) -> Tensor:
+    """``[N, D]``: the first or last token of each document, or the mean of all of them in float32 at least."""
+    found = found or borders(segments_BT)
+    flat = hidden_BTD.flatten(0, 1)
+    if pooling != "mean":
+        return flat.index_select(0, found.first_N if pooling == "first" else found.last_N)
+    real = (segments_BT != PADDING).flatten()
+    wide = torch.promote_types(flat.dtype, torch.float32)
+    number = number_of_token(found, len(flat))[real]
+    sums = flat.new_zeros(len(found.first_N), flat.shape[1], dtype=wide)
+    sums = sums.index_add(0, number, flat[real].to(wide))
+    lengths = (found.last_N - found.first_N + 1)[:, None]
+    return (sums / lengths).to(hidden_BTD.dtype)

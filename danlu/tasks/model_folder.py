@@ -1,0 +1,91 @@
+"""What a model's folder says of its task, in ``danlu.json`` beside the files of ``transformers``.
+
+A folder of others has no such file; where its class is one of sequences, its labels say enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from danlu.data.dataset import Data
+from danlu.errors import CheckpointError, InputError
+from danlu.files import read_json, write_json
+from danlu.nn.config import Labels
+from danlu.nn.hf.folder import load_config
+from danlu.recipe import build, build_choice, plain
+from danlu.tasks.task import Known, Task
+
+FILE = "danlu.json"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a model was trained for a task, as far as using it needs."""
+
+    task: Task
+    known: Known
+    max_tokens: int
+    data: Data
+    """How the files were read."""
+    columns: Mapping[str, str]
+    """The column of each field."""
+
+    def save(self, folder: Path) -> None:
+        """Write ``danlu.json``."""
+        write_json(folder / FILE, {
+            "task": self.task.to_recipe(), "known": asdict(self.known), "max_tokens": self.max_tokens,
+            "data": {name: value for name, value in plain(self.data).items() if name not in ("train", "dev", "test")},
+            "columns": dict(self.columns),
+        })  # fmt: skip
+
+    @classmethod
+    def load(cls, folder: Path) -> Trained:
+        """What is known of the model in ``folder``.
+
+        Raises:
+            InputError: the model there is for no task.
+            CheckpointError: the file is damaged.
+        """
+        path = folder / FILE
+        if not path.exists():
+            return _of_others(folder)
+        said = read_json(path)
+        try:
+            assert said is not None
+            known = said["known"]
+            return cls(
+                build_choice("task", said["task"], key="task"),
+                Known(tuple(known["labels"]), known["scheme"], known["numbers"]),
+                int(said["max_tokens"]),
+                build(Data, {"train": "-", **said["data"]}, key="data"), said["columns"],
+            )  # fmt: skip
+        except (AssertionError, KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} is damaged: {error!r}") from None
+
+
+def _of_others(folder: Path) -> Trained:
+    config = load_config(folder)
+    head = config.head
+    if not isinstance(head, Labels) or head.pooling is None or head.pair:
+        raise InputError(
+            f"the model in {folder} ({config.family} with {type(head).__name__}) was trained for no task that is known "
+            f"here; 'danlu finetune' makes one of it"
+        )
+    names = (read_json(folder / "config.json") or {}).get("id2label") or {}
+    labels = tuple(str(names.get(str(place), f"LABEL_{place}")) for place in range(head.count))
+    task = "regress" if head.count == 1 else "classify"
+    numbers = {"mean": 0.0, "spread": 1.0} if head.count == 1 else {}
+    return Trained(
+        build_choice("task", {"use": task}, key="task"), Known(labels, numbers=numbers), min(config.max_length, 512),
+        build(Data, {"train": "-"}, key="data"), {},
+    )  # fmt: skip
+
+
+def describe(trained: Trained) -> str:
+    """In words, for the screen."""
+    name: Any = trained.task.to_recipe()["use"]
+    few = ", ".join(trained.known.labels[:8]) + (", …" if len(trained.known.labels) > 8 else "")
+    return f"{name}: {few}" if few else str(name)

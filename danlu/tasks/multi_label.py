@@ -1,0 +1,88 @@
+"""Multi-label classification: any number of labels for a text, none too.
+
+Axes: N documents of the rows, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from danlu.corpus.batches import IGNORE, Batch
+from danlu.data.form import Form
+from danlu.data.labelled import MULTI_LABEL
+from danlu.metrics.classification import MultiLabel as Sets
+from danlu.nn.hf.start import Kind
+from danlu.nn.transformer import Transformer
+from danlu.tasks.documents import borders
+from danlu.tasks.feature import Feature
+from danlu.tasks.pooled import document_scores, features_of_texts
+from danlu.tasks.task import Answer, Known, Task
+from danlu.tasks.text_reader import TextReader
+
+BITS = 32
+"""Labels whose bits are in one number."""
+
+
+class MultiLabel(Task):
+    """A yes or no of each label for each text, by the mean binary cross entropy of all labels."""
+
+    form: ClassVar[Form[Any]] = MULTI_LABEL
+    head: ClassVar[Kind] = "ForSequenceClassification"
+    loss: ClassVar[str] = "labels"
+
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    """Probability from which on a label is given."""
+
+    def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
+        """What is right stands at the first tokens, a bit a label, so many of them in a number."""
+        golds: dict[str, list[int | float]] = {}
+        for start in range(0, len(known.labels), BITS):
+            bit_of = {label: 1 << bit for bit, label in enumerate(known.labels[start : start + BITS])}
+            golds[_name(start)] = [
+                IGNORE if each.gold is None else sum(bit_of.get(label, 0) for label in each.gold) for each in examples
+            ]
+        return features_of_texts(examples, reader, golds)
+
+    def losses(self, model: Transformer, batch: Batch, known: Known) -> dict[str, Tensor]:
+        scores_NL = document_scores(model, batch).float()
+        first_N = borders(batch.inputs["segments"]).first_N
+        total = scores_NL.new_zeros(())
+        for start in range(0, len(known.labels), BITS):
+            bits_N = batch.targets[_name(start)].flatten()[first_N]
+            part_NL = scores_NL[:, start : start + BITS]
+            gold_NL = (bits_N[:, None] >> torch.arange(part_NL.shape[1], device=bits_N.device)) & 1
+            each_NL = F.binary_cross_entropy_with_logits(part_NL, gold_NL.to(part_NL.dtype), reduction="none")
+            total = total + (each_NL.sum(1) * (bits_N != IGNORE)).sum()
+        return {self.loss: total / len(known.labels)}
+
+    def numbers(self, model: Transformer, batch: Batch, known: Known) -> list[Tensor]:
+        return list(document_scores(model, batch).float().sigmoid().cpu())
+
+    def answers(
+        self, numbers: Sequence[Tensor], features: Sequence[Feature], examples: Sequence[Any], known: Known
+    ) -> list[Answer]:
+        answers = []
+        for shares in (each.tolist() for each in numbers):
+            given = tuple(label for label, share in zip(known.labels, shares, strict=True) if share >= self.threshold)
+            right = float(np.prod([max(share, 1 - share) for share in shares]))
+            answers.append(Answer(given, right, dict(zip(known.labels, shares, strict=True))))
+        return answers
+
+    def metric(self, known: Known) -> Sets:
+        return Sets(labels=known.labels)
+
+    @property
+    def criterion(self) -> str:
+        return "micro.f1"
+
+
+def _name(start: int) -> str:
+    """Of the targets whose bits are the labels from ``start`` on; the first is that of the loss, which counts texts."""
+    return "labels" if start == 0 else f"labels_{start}"

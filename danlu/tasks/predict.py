@@ -1,0 +1,152 @@
+"""``danlu predict``: answers to a file of examples, and their figures where the file says what is right."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from danlu import log
+from danlu.data.dataset import load_inputs
+from danlu.errors import InputError, RecipeError
+from danlu.files import atomic_write, writing
+from danlu.machine import fast_bfloat16
+from danlu.nn.heap import keep_freed_memory
+from danlu.nn.hf.folder import load_model
+from danlu.nn.hf.given import check_given
+from danlu.nn.packed import may_be_packed, pack
+from danlu.nn.transformer import Transformer
+from danlu.tasks.answering import answer
+from danlu.tasks.model_folder import Trained, describe
+from danlu.tasks.scores import prediction, score
+from danlu.tasks.task import Answer
+from danlu.tasks.text_reader import TextReader
+from danlu.text.lists import check_new_file
+
+EXAMPLES_AT_ONCE = 8192
+"""Examples between two signs of progress; those of like length go through the model together."""
+
+
+def predict_file(
+    folder: Path, file: Path, out: Path, *, columns: Mapping[str, str | int] | None = None, dtype: str | None = None
+) -> None:
+    """Write an answer for every example of ``file``, in their order.
+
+    Args:
+        folder: a model that ``danlu finetune`` has made, or a classifier of others.
+        out: a new file, .jsonl, .csv or .tsv; it appears when all is done, or not at all.
+        columns: which column holds what; by default as in training, else guessed.
+        dtype: what the model calculates in; by default bfloat16 where the processor multiplies it in hardware.
+
+    Raises:
+        InputError, CheckpointError: there is no such model, or the file is no file of its task.
+        OutputError: ``out`` is there already, or cannot be written.
+    """
+    check_given(folder)
+    trained = Trained.load(folder)
+    check_new_file(out, *WRITERS)
+    log.say(f"{folder}: {describe(trained)}")
+    if columns:
+        trained = replace(trained, data=trained.data.model_copy(update={"columns": dict(columns)}))
+    dataset = load_inputs(file, trained.data, trained.task.form, columns=trained.columns)
+    for line in dataset.said:
+        log.say(line)
+    examples = dataset.splits["test"]
+    answers = Predictor(folder, trained, dtype=dtype).answer(examples)
+    with writing(out.parent):
+        atomic_write(out, WRITERS[out.suffix.lower()](examples, answers))
+    log.say(f"{out}: written, {len(answers):,} predictions")
+    _say_figures(trained, examples, answers)
+
+
+class Predictor:
+    """A model for a task, ready to answer."""
+
+    def __init__(self, folder: Path, trained: Trained, *, dtype: str | None = None) -> None:
+        keep_freed_memory()
+        chosen = {None: torch.bfloat16 if fast_bfloat16() else torch.float32, **DTYPES}[dtype]
+        self.trained = trained
+        self.model: Transformer = load_model(folder, dtype=chosen)
+        self.reader = TextReader.load(folder, max_tokens=trained.max_tokens, cut=trained.task.cut)
+        if may_be_packed(self.model):
+            pack(self.model)
+
+    def answer(self, examples: Sequence[Any]) -> list[Answer]:
+        """An answer an example, with progress."""
+        task, known = self.trained.task, self.trained.known
+        answers: list[Answer] = []
+        began = time.perf_counter()
+        with log.progress("predict", len(examples), "examples") as progress:
+            for start in range(0, len(examples), EXAMPLES_AT_ONCE):
+                part = examples[start : start + EXAMPLES_AT_ONCE]
+                features = task.features(part, known, self.reader)
+                answers += answer(task, self.model, features, part, known)
+                pace = len(answers) / (time.perf_counter() - began)
+                progress.update(len(answers), examples_per_second=pace)
+        return answers
+
+
+def columns_of(overrides: Sequence[str]) -> dict[str, str | int]:
+    """``text=review`` and the like.
+
+    Raises:
+        RecipeError: one is not of that form.
+    """
+    found: dict[str, str | int] = {}
+    for each in overrides:
+        field, mark, column = each.partition("=")
+        if not mark or not field or not column:
+            raise RecipeError(f"a column is said as FIELD=COLUMN, such as text=review; got {each!r}")
+        found[field.removeprefix("columns.")] = int(column) if column.isdecimal() else column
+    return found
+
+
+def _say_figures(trained: Trained, examples: Sequence[Any], answers: Sequence[Answer]) -> None:
+    """Where the file says of every example what is right."""
+    if not examples or any(each.gold is None for each in examples):
+        return
+    try:
+        scored = score(trained.task, examples, answers, trained.known, seed=0)
+    except InputError as error:  # a label that the model does not have is no reason to keep its answers back
+        log.say(f"no figures: {error}")
+        return
+    for name, value in scored["figures"].items():
+        if not name.startswith("label."):
+            low, high = scored["intervals"].get(name, (value, value))
+            log.say(f"{name:<28} {value:8.4f}   95 % between {low:.4f} and {high:.4f}")
+
+
+def _jsonl(examples: Sequence[Any], answers: Sequence[Answer]) -> bytes:
+    lines = (
+        json.dumps(prediction(each, said), ensure_ascii=False) for each, said in zip(examples, answers, strict=True)
+    )
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _table(delimiter: str) -> Callable[[Sequence[Any], Sequence[Answer]], bytes]:
+    def write(examples: Sequence[Any], answers: Sequence[Answer]) -> bytes:
+        file = io.StringIO(newline="")
+        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+        writer.writerow(["number", *(f"text{place + 1}" for place in range(len(examples[0].texts))), "prediction",
+                         "confidence"])  # fmt: skip
+        for example, said in zip(examples, answers, strict=True):
+            value = (
+                said.value if isinstance(said.value, str | float | int) else json.dumps(said.value, ensure_ascii=False)
+            )
+            confidence = "" if said.confidence is None else f"{said.confidence:.6f}"
+            writer.writerow([example.place.number, *example.texts, value, confidence])
+        return file.getvalue().encode()
+
+    return write
+
+
+DTYPES: dict[str | None, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+WRITERS = {".jsonl": _jsonl, ".csv": _table(","), ".tsv": _table("\t")}
+"""By the ending of the file: what it holds."""

@@ -1,0 +1,91 @@
+"""Regression: a number for a text (stars, a price), or for a pair of texts (similarity).
+
+The model learns numbers of mean 0 and spread 1, whatever those of the file are; its head is scaled back in the end,
+so that other tools read the file's own numbers from it.
+
+Axes: N documents of the rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from danlu.corpus.batches import IGNORE, Batch
+from danlu.data.dataset import Dataset
+from danlu.data.form import Form
+from danlu.data.labelled import REGRESS, SIMILARITY
+from danlu.metrics.regression import Regression
+from danlu.nn.config import TransformerConfig
+from danlu.nn.hf.start import Kind
+from danlu.nn.transformer import Transformer
+from danlu.tasks.feature import Feature
+from danlu.tasks.pooled import document_scores, features_of_texts, first_targets
+from danlu.tasks.task import Answer, Known, Task
+from danlu.tasks.text_reader import TextReader
+
+UNSCALED = Known(numbers={"mean": 0.0, "spread": 1.0})
+
+
+class Regress(Task):
+    """A number for each text, by the least squares."""
+
+    form: ClassVar[Form[Any]] = REGRESS
+    head: ClassVar[Kind] = "ForSequenceClassification"
+    loss: ClassVar[str] = "squares"
+
+    def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
+        if base.encoder is None:  # whose head has no bias, which would be the mean
+            return UNSCALED
+        values = [each.number for each in dataset.splits["train"]]
+        mean = math.fsum(values) / len(values)
+        spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
+        return Known(numbers={"mean": mean, "spread": spread or 1.0})
+
+    def outputs(self, known: Known) -> int:
+        return 1
+
+    def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
+        mean, spread = known.numbers["mean"], known.numbers["spread"]
+        golds = [float(IGNORE) if each.number is None else (each.number - mean) / spread for each in examples]
+        return features_of_texts(examples, reader, {self.loss: golds})
+
+    def losses(self, model: Transformer, batch: Batch, known: Known) -> dict[str, Tensor]:
+        targets_N = first_targets(batch, self.loss)
+        errors_N = document_scores(model, batch).float().squeeze(-1) - targets_N
+        return {self.loss: (errors_N.square() * (targets_N != IGNORE)).sum()}
+
+    def numbers(self, model: Transformer, batch: Batch, known: Known) -> list[Tensor]:
+        return list(document_scores(model, batch).float().cpu())
+
+    def answers(
+        self, numbers: Sequence[Tensor], features: Sequence[Feature], examples: Sequence[Any], known: Known
+    ) -> list[Answer]:
+        mean, spread = known.numbers["mean"], known.numbers["spread"]
+        return [Answer(float(each) * spread + mean) for each in numbers]
+
+    def metric(self, known: Known) -> Regression:
+        return Regression()
+
+    @property
+    def criterion(self) -> str:
+        return "pearson"
+
+    @torch.no_grad()
+    def finish(self, model: Transformer, known: Known) -> Known:
+        """Scale the head back; its scores are then the file's own numbers."""
+        if known != UNSCALED:
+            out = model.head.out
+            out.weight.mul_(known.numbers["spread"])
+            out.bias.mul_(known.numbers["spread"]).add_(known.numbers["mean"])
+        return UNSCALED
+
+
+class Similarity(Regress):
+    """How alike two texts are, as a number."""
+
+    form: ClassVar[Form[Any]] = SIMILARITY

@@ -1,0 +1,113 @@
+"""What a task is: how its examples become features, what they cost, how a model's numbers become answers.
+
+A task (``classify.py``, …) is settings alone. What is fixed by its data — labels, the spread of numbers — is in
+:class:`Known`, which the model's folder keeps, so that whoever has the folder can use it.
+
+Axes: B rows, T tokens, D model width, N documents of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from danlu.corpus.batches import Batch
+from danlu.data.dataset import Dataset
+from danlu.data.form import Form
+from danlu.metrics.tally import Metric
+from danlu.nn.config import TransformerConfig
+from danlu.nn.hf.start import Kind
+from danlu.nn.transformer import Transformer
+from danlu.recipe import Choice
+from danlu.tasks.feature import Feature
+from danlu.tasks.text_reader import Cut, TextReader
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the data has fixed; all of it goes into JSON."""
+
+    labels: tuple[str, ...] = ()
+    """In the order of the head's scores."""
+    scheme: str = "none"
+    """What tags are of."""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """What a task has reckoned, such as the mean of what it predicts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model says of an example."""
+
+    value: Any
+    """As the metric takes it."""
+    confidence: float | None = None
+    """The model's own probability that it is right; None where it has none."""
+    scores: Mapping[str, float] | None = None
+    """Of each label."""
+
+
+class Task(Choice):
+    """A choice of task. Subclasses say what is theirs."""
+
+    form: ClassVar[Form[Any]]
+    """Of its data."""
+    head: ClassVar[Kind]
+    """The class of ``transformers`` that its models are."""
+    loss: ClassVar[str]
+    """The name of its loss."""
+
+    max_tokens: int | None = Field(default=None, ge=4)
+    """Tokens of a text that are read, special ones included; by default 512, or what the model sees if that is less."""
+    cut: Cut = "head"
+    """What is left of a longer text: its head, its tail, or both without the middle."""
+
+    def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
+        """What the data fixes; labels and scheme are all that most tasks need.
+
+        Args:
+            base: the model that begins, without the task's head.
+
+        Raises:
+            RecipeError: that model cannot learn it.
+        """
+        return Known(dataset.labels, dataset.scheme)
+
+    def outputs(self, known: Known) -> int:
+        """Scores that the head has."""
+        return len(known.labels)
+
+    def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
+        """Of all examples, in order; targets where they say what is right."""
+        raise NotImplementedError(type(self).__name__)
+
+    def losses(self, model: Transformer, batch: Batch, known: Known) -> dict[str, Tensor]:
+        """The SUM of each loss over its scored targets, in nats."""
+        raise NotImplementedError(type(self).__name__)
+
+    def numbers(self, model: Transformer, batch: Batch, known: Known) -> list[Tensor]:
+        """What answers are made from, a tensor a document, in the order of the batch."""
+        raise NotImplementedError(type(self).__name__)
+
+    def answers(
+        self, numbers: Sequence[Tensor], features: Sequence[Feature], examples: Sequence[Any], known: Known
+    ) -> list[Answer]:
+        """An answer an example, from the numbers of all features."""
+        raise NotImplementedError(type(self).__name__)
+
+    def metric(self, known: Known) -> Metric[Any, Any]:
+        """What compares golds with the values of answers."""
+        raise NotImplementedError(type(self).__name__)
+
+    @property
+    def criterion(self) -> str:
+        """The figure that the best checkpoint has the most of."""
+        raise NotImplementedError(type(self).__name__)
+
+    def finish(self, model: Transformer, known: Known) -> Known:
+        """Change the trained model so that its scores mean what other tools expect; what is known of it then."""
+        return known

@@ -1,0 +1,119 @@
+"""Texts to what a model reads: token ids with the tokenizer's own frame, cut where they are too long.
+
+Axes: T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import tokenizers
+from tokenizers import Encoding
+
+from danlu.corpus.rows import Ints
+from danlu.errors import InputError, RecipeError
+from danlu.tokenizers.folder import read_tokenizer
+
+Cut = Literal["head", "tail", "middle"]
+"""What is left of a text that is too long: its beginning, its end, or both without its middle (Sun et al. 2019,
+arXiv:1905.05583)."""
+MIDDLE_HEAD = 0.25
+"""Share of the tokens that ``middle`` takes from the beginning, as in that paper: 128 of 512."""
+
+
+class Read(NamedTuple):
+    """A text, or two, as a model reads it."""
+
+    tokens: Ints
+    """``[T]``, special ones included."""
+    types: Ints
+    """``[T]`` 0, or 1 for the second text where the tokenizer parts them so."""
+    offsets: Ints
+    """``[T, 2]`` where in its text each token begins and ends, in characters; ``(0, 0)`` for special ones."""
+    sides: Ints
+    """``[T]`` which text each token is of, 0 or 1; -1 for special ones."""
+    cut: bool
+    """Whether something was left out."""
+
+
+@dataclass(frozen=True)
+class TextReader:
+    """A tokenizer, and how many tokens a text may have."""
+
+    tokenizer: tokenizers.Tokenizer
+    max_tokens: int
+    """Special ones included."""
+    cut: Cut = "head"
+
+    @classmethod
+    def load(cls, folder: Path, *, max_tokens: int, cut: Cut = "head") -> TextReader:
+        """The tokenizer in a model's folder.
+
+        Raises:
+            InputError: there is none, or it cannot be read.
+            RecipeError: ``max_tokens`` has no room for text.
+        """
+        inner, _ = read_tokenizer(folder)
+        inner.encode_special_tokens = True  # in a text they are text
+        frame = inner.num_special_tokens_to_add(is_pair=True)
+        if max_tokens <= frame + 1:
+            raise RecipeError(
+                f"finetune.task.max_tokens must be above {frame + 1}, of which the tokenizer's frame takes {frame}; "
+                f"got {max_tokens}"
+            )
+        return cls(inner, max_tokens, cut)
+
+    @property
+    def types(self) -> bool:
+        """Whether the tokenizer tells two texts apart by their token types."""
+        return 1 in self.tokenizer.encode("a", "a").type_ids
+
+    def read(self, texts: Sequence[tuple[str, ...]]) -> list[Read]:
+        """Each text, or pair of texts; of a pair that is too long the longer one is cut first.
+
+        Raises:
+            InputError: a text has no token at all.
+        """
+        pairs: list[Any] = [each if len(each) > 1 else each[0] for each in texts]
+        if self.cut == "middle":
+            self.tokenizer.no_truncation()
+        else:
+            direction = "right" if self.cut == "head" else "left"
+            self.tokenizer.enable_truncation(self.max_tokens, strategy="longest_first", direction=direction)
+        encoded = self.tokenizer.encode_batch(pairs)
+        return [self._without_middle(each) if self.cut == "middle" else _read(each) for each in encoded]
+
+    def _without_middle(self, encoding: Encoding) -> Read:
+        whole = _read(encoding)
+        excess = len(whole.tokens) - self.max_tokens
+        if excess <= 0:
+            return whole
+        kept = np.ones(len(whole.tokens), dtype=bool)
+        lengths = [int((whole.sides == side).sum()) for side in (0, 1)]
+        while excess:  # the longer one first, as the library does
+            longer = int(lengths[1] > lengths[0])
+            step = min(excess, max(1, abs(lengths[0] - lengths[1])))
+            lengths[longer] -= step
+            excess -= step
+        for side, length in enumerate(lengths):
+            places = np.flatnonzero(whole.sides == side)
+            first = int(length * MIDDLE_HEAD)
+            kept[places[first : len(places) - (length - first)]] = False
+        return Read(whole.tokens[kept], whole.types[kept], whole.offsets[kept], whole.sides[kept], cut=True)
+
+
+def _read(encoding: Encoding) -> Read:
+    if not encoding.ids:
+        raise InputError("a text has no tokens at all: nothing can be learned from it, nor said about it")
+    sides = np.array([-1 if side is None else side for side in encoding.sequence_ids], dtype=np.int64)
+    return Read(
+        np.array(encoding.ids, dtype=np.int64),
+        np.array(encoding.type_ids, dtype=np.int64),
+        np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2),
+        sides,
+        bool(encoding.overflowing),
+    )
