@@ -21,7 +21,6 @@ from typing import Any
 import torch
 
 from danlu.errors import InputError
-from danlu.evaluate.chat_template import read_chat_template, render
 from danlu.generate.engine import Loaded, generate, load
 from danlu.generate.sampling import Sampling
 from danlu.generate.special_tokens import SpecialTokens
@@ -31,6 +30,7 @@ from danlu.optional import optional
 from danlu.recipe import build
 from danlu.suites.likelihood import BATCH_TOKENS, AnswererScorer, DecoderScorer
 from danlu.suites.tokens import Pair, prefix_of
+from danlu.tokenizers.chat_template import own_source, read_template
 from danlu.tokenizers.folder import read_tokenizer
 from danlu.tokenizers.tokenizer import Tokenizer
 
@@ -189,9 +189,20 @@ class HarnessModel(Base):
         return build(Sampling, {**drawn, "max_tokens": values["max_gen_toks"], "stop": stop}, key="generation_kwargs")
 
     def apply_chat_template(self, chat_history: Sequence[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """The text of a conversation, by the template of the folder."""
-        return render(self.folder, chat_history, answer=add_generation_prompt)
+        """The text of a conversation, by the folder's template; where no answer is to come, the last message goes on.
+
+        Raises:
+            RecipeError: the folder has no template.
+            InputError: it refuses the messages, or writes the last one otherwise, which then cannot go on.
+        """
+        text = read_template(self.folder).render(chat_history, ask=add_generation_prompt)
+        if add_generation_prompt:
+            return text
+        last = str(chat_history[-1]["content"]).strip()
+        if (end := text.rfind(last)) < 0:
+            raise InputError(f"the chat template of {self.folder} rewrites the last message, which cannot go on then")
+        return text[: end + len(last)]
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
         """The template, for the harness to tell results apart; None where none is asked for."""
-        return read_chat_template(self.folder) if chat_template else None
+        return own_source(self.folder, read_tokenizer(self.folder)[1]) if chat_template else None

@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from danlu.errors import InputError
+from danlu.errors import InputError, RecipeError
 from danlu.nn.hf.folder import load_model, save_model
 from danlu.recipe import build_choice
 from danlu.suites.run import ask, read_questions
@@ -136,13 +136,13 @@ def test_a_chat_template_is_rendered_and_read_as_by_transformers(decoder: Path) 
 
 
 def test_a_folder_without_a_chat_template_is_one_clear_line(whole_decoder: Path) -> None:
-    with pytest.raises(InputError, match="has no chat template"):
+    with pytest.raises(RecipeError, match="has no chat template"):
         harness.HarnessModel(whole_decoder).apply_chat_template(CHAT)
 
 
 def test_a_template_that_refuses_is_one_clear_line(decoder: Path) -> None:
     (decoder / "chat_template.jinja").write_text("{{ raise_exception('only one turn') }}")
-    with pytest.raises(InputError, match="refuses the messages: only one turn"):
+    with pytest.raises(InputError, match="cannot render this conversation: only one turn"):
         harness.HarnessModel(decoder).apply_chat_template(CHAT)
 
 
