@@ -18,6 +18,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "pack": "danlu.corpus.pack:Pack",
         "pretrain": "danlu.train.pretrain:Pretrain",
         "finetune": "danlu.tasks.finetune:Finetune",
+        "joint": "danlu.tasks.joint:Joint",
         "evaluate": "danlu.evaluate.stage:Evaluate",
         "export": "danlu.nn.hf.export:Export",
         "generate": "danlu.generate.stage:Generate",

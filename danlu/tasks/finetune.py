@@ -68,15 +68,7 @@ class Finetune(TaskTraining):
 
     def run(self, job: Job) -> Figures:
         base = self.model or job.inputs["pretrain"] / "model"
-        dataset = load(self.data, self.task.form)
-        findings = look(dataset.splits)
-        for line in (*dataset.said, *lines(findings)):
-            say(line)
-        write_json(job.out / "data.json", {
-            "said": list(dataset.said), "columns": dataset.columns, "labels": list(dataset.labels),
-            "examples": {name: len(each) for name, each in dataset.splits.items()},
-            "findings": [asdict(each) for each in findings],
-        })  # fmt: skip
+        dataset = read_data(self.data, self.task, job.out)
         with told_where_too_little():
             material = Material.of(self, base, dataset, out=job.out, seed=job.seed)
             training = material.training(job.seed)
@@ -87,6 +79,24 @@ class Finetune(TaskTraining):
                 if training.masters.ranks.first:
                     figures |= material.conclude(material.result(training, weights, job.out), job.out, seed=job.seed)
         return figures
+
+
+def read_data(data: Data, task: Task, out: Path) -> Dataset[Any]:
+    """The examples of a task; what was read and what may be wrong with it is told, and written as ``data.json``.
+
+    Raises:
+        InputError: a file is no file of the task: file, line and reason.
+    """
+    dataset = load(data, task.form)
+    findings = look(dataset.splits)
+    for line in (*dataset.said, *lines(findings)):
+        say(line)
+    write_json(out / "data.json", {
+        "said": list(dataset.said), "columns": dataset.columns, "labels": list(dataset.labels),
+        "examples": {name: len(each) for name, each in dataset.splits.items()},
+        "findings": [asdict(each) for each in findings],
+    })  # fmt: skip
+    return dataset
 
 
 @dataclass(frozen=True)
@@ -154,6 +164,10 @@ class Material:
         longest = max(subject.sequence, *(each.size for each in self.features["dev"]))
         sample = subject.reading.sample(store, Shape(subject.objective, longest), tokens=HELDOUT_TOKENS, seed=seed)
         loss = Heldout(training.lesson, sample, training.example, training.micro_batch, training.masters.place.shared)
+        return self.measure_of(loss)
+
+    def measure_of(self, loss: Heldout) -> TaskMeasure:
+        """The figures of dev beside a loss."""
         chosen = self.dataset.splits["dev"][:MEASURED]
         features = [each for each in self.features["dev"] if each.example < len(chosen)]
         return TaskMeasure(self.settings.task, self.known, self.reader, loss, chosen, features)
@@ -207,11 +221,15 @@ class TaskMeasure:
     def measure(self, model: Transformer) -> Measured:
         """The best checkpoint has the most, or the least, of the task's criterion."""
         loss = self.loss.measure(model)
+        figures, criterion = self.figures(model)
+        return Measured(loss.loss, loss.losses, figures, criterion=criterion)
+
+    def figures(self, model: Transformer) -> tuple[dict[str, float], float]:
+        """The task's criterion by its name; and as what there should be least of."""
         answers = answer(self.task, model, self.features, self.examples, self.known, self.reader)
         figures = overall(tally(self.task, self.examples, answers, self.known))
         wanted = self.task.criterion
-        criterion = figures[wanted] if self.task.least_is_best else -figures[wanted]
-        return Measured(loss.loss, loss.losses, {wanted: figures[wanted]}, criterion=criterion)
+        return {wanted: figures[wanted]}, figures[wanted] if self.task.least_is_best else -figures[wanted]
 
 
 def _flat(split: str, scored: Mapping[str, Any], criterion: str) -> Figures:
