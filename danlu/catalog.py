@@ -19,6 +19,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "pretrain": "danlu.train.pretrain:Pretrain",
         "finetune": "danlu.tasks.finetune:Finetune",
         "study": "danlu.tasks.study:Study",
+        "joint": "danlu.tasks.joint:Joint",
         "evaluate": "danlu.evaluate.stage:Evaluate",
         "export": "danlu.nn.hf.export:Export",
         "generate": "danlu.generate.stage:Generate",
@@ -102,6 +103,15 @@ CATALOG: dict[str, dict[str, str]] = {
         "multi_label": "danlu.tasks.multi_label:MultiLabel",
         "regress": "danlu.tasks.regress:Regress",
         "similarity": "danlu.tasks.regress:Similarity",
+        "choice": "danlu.tasks.choose:Choose",
+        "relate": "danlu.tasks.relate:Relate",
+        "chat": "danlu.tasks.chat:Chat",
+    },
+    "method": {
+        "full": "danlu.tasks.methods:Full",
+        "lora": "danlu.tasks.methods:LowRank",
+        "bitfit": "danlu.tasks.methods:BitFit",
+        "frozen": "danlu.tasks.methods:Frozen",
     },
     "study": {
         "seeds": "danlu.tasks.study_seeds:Seeds",
@@ -159,6 +169,20 @@ CATALOG: dict[str, dict[str, str]] = {
     "measure": {
         "perplexity": "danlu.evaluate.perplexity:Perplexity",
         "objective": "danlu.evaluate.objective:OwnObjective",
+        "zero_shot": "danlu.evaluate.zero_shot:ZeroShot",
+    },
+    "suite": {
+        "lambada": "danlu.suites.written:Lambada",
+        "blimp": "danlu.suites.pairs:Blimp",
+        "zhoblimp": "danlu.suites.pairs:ZhoBlimp",
+        "copa": "danlu.suites.chosen:Copa",
+        "piqa": "danlu.suites.chosen:Piqa",
+        "arc": "danlu.suites.chosen:Arc",
+        "boolq": "danlu.suites.chosen:BoolQ",
+        "winogrande": "danlu.suites.chosen:WinoGrande",
+        "cmmlu": "danlu.suites.exams:Cmmlu",
+        "ceval": "danlu.suites.exams:CEval",
+        "questions": "danlu.suites.chosen:Questions",
     },
 }
 

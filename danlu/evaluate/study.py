@@ -42,8 +42,9 @@ def curve_chart(run: RunFolder, *, width: int, height: int) -> str | None:
     band: list[dict[str, float]] = curve.get("band", [])
     dots = [(float(each["examples"]), each["figure"]) for each in curve["points"]]
     lines = {name: [(each["examples"], each[name]) for each in band] for name in ("expected", "low", "high")}
-    shown = [y for points in (dots, *lines.values()) for _, y in points]
-    low, high = max(min(shown), 0.0), min(max(shown), curve["best"])
+    ends = [lines[name][-1] for name in ("low", "high") if band]  # of the interval; at the fewest it may be far off
+    shown = [y for points in (dots, lines["expected"], ends) for _, y in points]
+    low, high = min(shown), max(shown)
     space = max(high - low, 1e-3) * SPACE
     sizes = sorted({each["examples"] for each in curve["points"]})
     return line_chart(

@@ -23,7 +23,7 @@ from danlu.machine import environment
 from danlu.parallel.joining import here
 from danlu.recipe import OneOf, Recipe
 from danlu.runs import Figures, Job, RunFolder, Stage
-from danlu.tasks.finetune import Finetune, tell
+from danlu.tasks.finetune import Finetune, find_and_write
 from danlu.tasks.model_folder import Trained
 from danlu.tasks.study_kind import Outcome, Setting, StudyKind, Variation
 
@@ -71,7 +71,7 @@ class StudyOf(Stage):
         finetune = self.finetune
         dataset = load(finetune.data, finetune.task.form)
         variations = self.kind.variations(dataset, seed=job.seed, data_seed=finetune.data.seed)
-        for line in (*dataset.said, *lines(tell(dataset, job.out))):
+        for line in (*dataset.said, *lines(find_and_write(dataset, job.out))):
             say(line)
         trainings = _Trainings(finetune, finetune.begins_with(job), RunFolder(job.out))
         for number, variation in enumerate(variations, start=1):
@@ -112,7 +112,7 @@ class _Trainings:
             with writing(out):
                 self.folder.begin(name, {"made_from": made_from}, resumable=True, go_on=True)
         ranks.from_first(True)  # the folder is there now
-        tell(variation.dataset, out)
+        find_and_write(variation.dataset, out)
         figures = self.settings.learn(self.base, variation.dataset, out, seed=variation.seed)
         if ranks.first:
             with writing(out):

@@ -19,10 +19,10 @@ from danlu.metrics.tally import Numbers
 from danlu.tasks.study_kind import Conclusion, Outcome, Setting, StudyKind, Variation, spread, spreads
 from danlu.tasks.study_seeds import following
 
-BEST = {"bleu": 100.0, "chrf": 100.0}
-"""The most that a figure can be; of all others that is 1."""
+MOST = {"bleu": 100.0, "chrf": 100.0}
+"""That a figure can be; of all others it is 1."""
 SMALL = 0.005
-"""Of the most: what is sure to bring less brings next to nothing."""
+"""Of the most, or of a nat: what is sure to bring less brings next to nothing."""
 RESAMPLES = 500
 
 
@@ -66,8 +66,9 @@ class LearningCurve(StudyKind):
             there = [each for each in outcomes if each.variation.about["share"] == share]
             figures[f"share-{share:g}.{name}"] = round(spread([each.figures()[name] for each in there]).mean, 6)
         if (found := curve.forecast) is not None:
-            figures |= {f"doubling.{name}": round(found.gain, 6),
-                        f"doubling.{name}.interval": f"{found.low:+.4f} to {found.high:+.4f}"}  # fmt: skip
+            low, high = curve.doubling
+            figures |= {f"doubling.{name}": round(curve.change(found.gain), 6),
+                        f"doubling.{name}.interval": f"{low:+.4f} to {high:+.4f}"}  # fmt: skip
         figures["doubling"] = curve.verdict
         by_share = {
             f"{share:g}": {name: asdict(each) for name, each in spreads(
@@ -85,11 +86,13 @@ class Curve:
     """That it was measured on: test where there is one, else dev."""
     criterion: str
     best: float
+    """What the figure would be without an error; where there should be least of it, 0."""
+    small: float
     examples: list[int]
     """Of train, a number a training."""
     figures: list[float]
     forecast: Forecast | None
-    """Of the error, which is what the figure lacks of the best; None where there are too few trainings."""
+    """Of the error, how far the figure is from the best; None where there are too few trainings."""
 
     HELPS: ClassVar[str] = "more data would help"
     HARDLY: ClassVar[str] = "more data would bring next to nothing"
@@ -100,21 +103,21 @@ class Curve:
         """Of the figure that the task is chosen by."""
         split = "test" if "test" in outcomes[0].measured else "dev"
         criterion = setting.task.criterion
-        best = BEST.get(criterion, 1.0)
+        most, least_is_best = MOST.get(criterion, 1.0), setting.task.least_is_best
+        best = 0.0 if least_is_best else most
         examples = [len(each.variation.dataset.splits["train"]) for each in outcomes]
         figures = [each.figures()[f"{split}.{criterion}"] for each in outcomes]
         drawn_BP = _resampled(outcomes, setting, split)
-        errors_BP = None if drawn_BP is None else best - drawn_BP
-        found = forecast(examples, [best - each for each in figures], seed=setting.seed, resampled_BP=errors_BP)
-        return cls(split, criterion, best, examples, figures, found)
+        errors_BP = None if drawn_BP is None else abs(best - drawn_BP)
+        found = forecast(examples, [abs(best - each) for each in figures], seed=setting.seed, resampled_BP=errors_BP)
+        return cls(split, criterion, best, SMALL * most, examples, figures, found)
 
     @property
     def verdict(self) -> str:
         """Whether more data would help, as far as the interval says."""
-        if self.forecast is None or not self.forecast.low > 0:
-            small = self.forecast is not None and self.forecast.high < SMALL * self.best
-            return self.HARDLY if small else self.UNKNOWN
-        return self.HARDLY if self.forecast.high < SMALL * self.best else self.HELPS
+        if self.forecast is not None and self.forecast.high < self.small:
+            return self.HARDLY
+        return self.HELPS if self.forecast is not None and self.forecast.low > 0 else self.UNKNOWN
 
     @property
     def says(self) -> str:
@@ -125,9 +128,24 @@ class Curve:
         most, found = max(self.examples), self.forecast
         at_most = [figure for size, figure in zip(self.examples, self.figures, strict=True) if size == most]
         remedy = "; more study.seeds make it narrower" if self.verdict == self.UNKNOWN else ""
+        low, high = self.doubling
         return (f"{self.verdict}: twice the {most:,} examples would change {self.split}.{self.criterion}, now "
-                f"{sum(at_most) / len(at_most):.4f}, by {found.gain:+.4f} (95 % interval {found.low:+.4f} to "
-                f"{found.high:+.4f}){remedy}")  # fmt: skip
+                f"{sum(at_most) / len(at_most):.4f}, by {self.change(found.gain):+.4f} (95 % interval {low:+.4f} to "
+                f"{high:+.4f}){remedy}")  # fmt: skip
+
+    @property
+    def doubling(self) -> tuple[float, float]:
+        """The interval of what twice the data would change the figure by."""
+        assert self.forecast is not None
+        low, high = sorted(map(self.change, (self.forecast.low, self.forecast.high)))
+        return low, high
+
+    def change(self, gain: float) -> float:
+        """Of the figure, where the error becomes less by ``gain``."""
+        return gain if self.best else -gain
+
+    def _figure(self, error: float) -> float:
+        return self.best - error if self.best else error
 
     def as_plain(self) -> dict[str, Any]:
         """As JSON; the band is one of figures, not of errors."""
@@ -137,14 +155,14 @@ class Curve:
                        for size, figure in zip(self.examples, self.figures, strict=True)],
         }  # fmt: skip
         if (found := self.forecast) is not None:
-            band = [
-                {"examples": size, "expected": self.best - expected, "low": self.best - high, "high": self.best - low}
-                for size, expected, low, high in zip(
-                    found.band.examples, found.band.expected, found.band.low, found.band.high, strict=True
-                )
-            ]
+            band = []
+            for size, *errors in zip(
+                found.band.examples, found.band.expected, found.band.low, found.band.high, strict=True
+            ):
+                expected, *ends = map(self._figure, errors)
+                band.append({"examples": size, "expected": expected, "low": min(ends), "high": max(ends)})
             plain |= {"law": asdict(found.law), "noise": found.noise, "band": band,
-                      "doubling": {"gain": found.gain, "interval": [found.low, found.high]}}  # fmt: skip
+                      "doubling": {"change": self.change(found.gain), "interval": list(self.doubling)}}  # fmt: skip
         return plain
 
 
