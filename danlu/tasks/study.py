@@ -1,11 +1,12 @@
 """The stage ``study``: the recipe's fine-tuning several times, with one thing varied, and what that says together.
 
 Each variation has a folder of its own, ``study/NAME/``, which is one of ``finetune``. Run again, those that are done
-are skipped, and a half-done one goes on where it was stopped.
+are skipped, and a half-done one goes on where it was stopped; one that a former study has done is taken over.
 """
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -102,6 +103,8 @@ class _Trainings:
         """Have the variation's folder done; of many processes, the first says whether it is."""
         ranks, name, out = here(), variation.name, self.folder.stage(variation.name)
         made_from = self._made_from(variation) if ranks.first else {}
+        if ranks.first:
+            self._take_over(name, made_from)
         why = ranks.from_first(self.folder.why_run(name, made_from) if ranks.first else None)
         if why is None:
             say(f"study: {called}: unchanged, skipped")
@@ -123,6 +126,20 @@ class _Trainings:
                 seconds = time.perf_counter() - started
                 self.folder.finish(name, made_from, figures, seconds, environment())
             say(f"study: {called}: done in {duration(seconds)}")
+
+    def _take_over(self, name: str, made_from: Mapping[str, Any]) -> None:
+        """Copy what a former study has done of the same, as one of fewer seeds has: whole or not at all."""
+        out, study = self.folder.stage(name), self.folder.path
+        if out.exists():
+            return
+        for former in sorted(study.parent.glob(f"previous/{study.name}-*")):
+            if RunFolder(former).why_run(name, made_from) is None:
+                hidden = out.with_name(f".{name}.partial")
+                with writing(study):
+                    shutil.rmtree(hidden, ignore_errors=True)
+                    shutil.copytree(former / name, hidden)
+                    hidden.rename(out)
+                return
 
     def _made_from(self, variation: Variation) -> Mapping[str, Any]:
         """What the study is made from, of its own settings only what the variation is."""
