@@ -23,11 +23,14 @@ def study_section(run: RunFolder, *, pictures: Sequence[str]) -> Section | None:
     if found is None:
         return None
     spread: dict[str, Any] = found["spread"]
-    nested = found["study"]["use"] == "learning_curve"
-    by_part: dict[str, dict[str, Any]] = {f"{share} of train": each for share, each in spread.items()} if nested else {
-        "": spread}  # fmt: skip
-    tables = [_trainings(found), *(_spread(part, each) for part, each in by_part.items())]
-    return Section("Study", note=" ".join(f"{line}." for line in found["says"]), pictures=pictures, tables=tables)
+    curve = found.get("curve")
+    if curve is None:
+        table = _spread("figure", spread)
+    else:  # which has a spread of every figure for each share
+        name = f"{curve['split']}.{curve['criterion']}"
+        table = _spread(f"{name} with", {f"{share} of train": each[name] for share, each in spread.items()})
+    note = " ".join(f"{line}." for line in found["says"])
+    return Section("Study", note=note, pictures=pictures, tables=[_trainings(found), table])
 
 
 def curve_chart(run: RunFolder, *, width: int, height: int) -> str | None:
@@ -90,10 +93,10 @@ def _trainings(found: Mapping[str, Any]) -> Table:
     return Table(head, cells, title="Trainings")
 
 
-def _spread(part: str, spread: Mapping[str, Mapping[str, float]]) -> Table:
-    head = ("figure", "mean", "standard deviation", "least", "greatest")
+def _spread(what: str, spread: Mapping[str, Mapping[str, float]]) -> Table:
+    head = (what, "mean", "standard deviation", "least", "greatest")
     rows = [(name, *(_cell(each[of]) for of in ("mean", "std", "least", "greatest"))) for name, each in spread.items()]
-    return Table(head, rows, title=part or "Mean and spread")
+    return Table(head, rows, title="Mean and spread")
 
 
 def _cell(value: float | None) -> str:

@@ -116,7 +116,8 @@ class _Trainings:
                 self.folder.begin(name, {"made_from": made_from}, resumable=True, go_on=True)
         ranks.from_first(True)  # the folder is there now
         find_and_write(variation.dataset, out)
-        figures = self.settings.learn(self.base, variation.dataset, out, seed=variation.seed)
+        settings = with_epochs(self.settings, times=variation.longer)
+        figures = settings.learn(self.base, variation.dataset, out, seed=variation.seed)
         if ranks.first:
             with writing(out):
                 # The checkpoints first: without them, a training whose best weights are gone begins again.
@@ -147,8 +148,16 @@ class _Trainings:
         if record is None:
             raise CheckpointError(f"{self.folder.path / 'begun.json'} is missing or damaged")
         made_from: dict[str, Any] = record["made_from"]
-        about = {"seed": variation.seed, **variation.about}
+        about = {"seed": variation.seed, "longer": variation.longer, **variation.about}
         settings = {
             key: value for key, value in made_from["settings"]["finetune"].items() if key not in Finetune.neutral
         }
         return {**made_from, "settings": settings, "variation": about}
+
+
+def with_epochs(settings: Finetune, *, times: float) -> Finetune:
+    """The same with another number of epochs, where the budget has one."""
+    epochs = settings.budget.epochs
+    if epochs is None or times == 1:
+        return settings
+    return settings.model_copy(update={"budget": settings.budget.model_copy(update={"epochs": epochs * times})})

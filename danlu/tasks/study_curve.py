@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -31,6 +31,9 @@ class LearningCurve(StudyKind):
 
     shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.1, 0.25, 0.5, 1.0)
     """Parts of train, from the smallest to the largest, each with its share of every label."""
+    same: Literal["steps", "epochs"] = "steps"
+    """What the trainings have as many of. With the epochs of the whole, a small part has so few steps that it learns
+    little whatever is in it (Zhang et al. 2021, arXiv:2006.05987); but it costs less."""
     seeds: int = Field(default=1, ge=1, le=100)
     """Trainings a share, each on a part of its own: their spread says how sure the curve is."""
 
@@ -48,9 +51,10 @@ class LearningCurve(StudyKind):
         for share in self.shares:
             for each in following(seed, self.seeds):
                 part = subset(train, share, seed=each)
+                varied = replace(dataset, splits={**dataset.splits, "train": part})
+                longer = len(train) / len(part) if self.same == "steps" else 1.0
                 about = {"share": share, "seed": each}
-                name = f"share-{share:g}-seed-{each}"
-                found.append(Variation(name, each, replace(dataset, splits={**dataset.splits, "train": part}), about))
+                found.append(Variation(f"share-{share:g}-seed-{each}", each, varied, about, longer))
         sizes = [len(each.dataset.splits["train"]) for each in found[:: self.seeds]]
         for (share, size), (later, more) in pairwise(zip(self.shares, sizes, strict=True)):
             if size == more:

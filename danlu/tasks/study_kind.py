@@ -29,6 +29,8 @@ class Variation:
     dataset: Dataset[Any]
     about: Mapping[str, Any]
     """What it differs in, for tables."""
+    longer: float = 1.0
+    """Times the epochs of the recipe that it is trained for."""
 
 
 @dataclass(frozen=True)

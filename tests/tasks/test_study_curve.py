@@ -65,6 +65,14 @@ def test_each_seed_has_parts_of_its_own() -> None:
     assert first.dataset.splits["train"] != other.dataset.splits["train"]
 
 
+def test_a_part_is_trained_for_as_many_steps_as_the_whole_or_for_as_many_epochs() -> None:
+    data = dataset("ab" * 100)
+    steps = LearningCurve(shares=(0.1, 0.5, 1.0)).variations(data, seed=1, data_seed=0)
+    epochs = LearningCurve(shares=(0.1, 0.5, 1.0), same="epochs").variations(data, seed=1, data_seed=0)
+    assert [each.longer * len(each.dataset.splits["train"]) for each in steps] == pytest.approx([200] * 3)
+    assert [each.longer for each in epochs] == [1.0] * 3
+
+
 def outcomes(folder: Path, right: dict[int, list[float]], *, items: int, fixed: bool) -> list[Outcome]:
     """Trainings that are right in such shares of ``items`` test examples: the first ones, or others each time."""
     golds = "ab" * (items // 2)
@@ -134,7 +142,7 @@ def test_from_a_recipe_to_the_line(encoder: Path, tmp_path: Path, capsys: pytest
     words = ["to be", "question", "or not", "time", "a sentence", "once upon", "that is", "话说", "天下", "从前"]
     rows = [f"{one} {other},{'ab'['not' in one or 'not' in other]}" for one in words for other in words]
     (tmp_path / "data.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
-    finetune = {"model": str(encoder), "data": {"train": str(tmp_path / "data.csv"), "test_share": 0.2}, "batch": 16,
+    finetune = {"model": str(encoder), "data": {"train": str(tmp_path / "data.csv"), "test_share": 0.2}, "batch": 8,
                 "precision": "fp32", "budget": {"epochs": 1}, "evaluations": 1}  # fmt: skip
     recipe = {"run_dir": str(tmp_path / "run"), "finetune": finetune, "study": "learning_curve"}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
@@ -146,6 +154,9 @@ def test_from_a_recipe_to_the_line(encoder: Path, tmp_path: Path, capsys: pytest
     assert sizes[-1] == json.loads((out / "share-1-seed-1/data.json").read_text("utf-8"))["examples"]["train"]
     assert found["says"][0] in capsys.readouterr().out and found["curve"]["verdict"] in found["says"][0]
     figures = json.loads((out / "done.json").read_text("utf-8"))["figures"]
+    trained = [json.loads((out / each["name"] / "done.json").read_text("utf-8"))["figures"]
+               for each in found["variations"]]  # fmt: skip
+    assert {each["steps"] for each in trained} == {trained[-1]["steps"]} and trained[0]["epochs"] > 5
     assert figures["doubling"] == found["curve"]["verdict"]
     for share, point in zip((0.1, 0.25, 0.5, 1), found["curve"]["points"], strict=True):
         scored = json.loads((out / f"share-{share}-seed-1/test.json").read_text("utf-8"))["figures"]
