@@ -99,6 +99,9 @@ CATALOG: dict[str, dict[str, str]] = {
         "multi_label": "danlu.tasks.multi_label:MultiLabel",
         "regress": "danlu.tasks.regress:Regress",
         "similarity": "danlu.tasks.regress:Similarity",
+        "tag": "danlu.tasks.tag:Tag",
+        "segment": "danlu.tasks.segment:Segment",
+        "extract": "danlu.tasks.extract:Extract",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",

@@ -66,6 +66,11 @@ class Segmented:
     words: tuple[str, ...] | None
 
     @property
+    def pieces(self) -> tuple[str, ...]:
+        """Its characters, between which there is nothing."""
+        return self.characters
+
+    @property
     def texts(self) -> tuple[str, ...]:
         return ("".join(self.characters),)
 
@@ -93,8 +98,7 @@ def _tagged(cells: Cells) -> Tagged:
     said, found = cells.value("tokens"), cells.value("tags")
     if isinstance(said, str) and found is not None and are_spans(found):
         text = cells.checked("tokens", said)
-        tokens, tags = tag_spans(cells, "tags", text, found)
-        return Tagged(cells.place, tokens, tags, written=cut(text, token_places(text)))
+        return Tagged(cells.place, *tag_spans(cells, "tags", text, found), written=cut(text, token_places(text)))
     tags = _tags(cells)
     tokens, written = _tokens(cells, said, None if tags is None else len(tags))
     example = Tagged(cells.place, tokens, tags, cells.row.lines, written)

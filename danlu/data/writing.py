@@ -1,7 +1,8 @@
-"""Words as the text that they are of: with a space between two, but none beside the signs of a script without spaces."""
+"""Words as the text that they are of: with a space between two, but none beside signs of a script without spaces."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -28,4 +29,4 @@ def pieces(words: Sequence[str]) -> tuple[str, ...]:
 def cut(text: str, places: Sequence[tuple[int, int]]) -> tuple[str, ...]:
     """Parts of ``text`` that begin and end at ``places``, each with what stands before it; joined they are the text."""
     ends = [0, *(end for _, end in places)]
-    return tuple(text[before:end] for before, end in zip(ends, ends[1:], strict=False))
+    return tuple(text[before:end] for before, end in itertools.pairwise(ends))

@@ -26,7 +26,7 @@ from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
 from danlu.optim.schedules import Linear
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage
-from danlu.tasks.answering import answer
+from danlu.tasks.answering import numbers_of
 from danlu.tasks.classify import Classify
 from danlu.tasks.feature import Feature, stored
 from danlu.tasks.lesson import TaskLesson
@@ -167,8 +167,14 @@ class Material:
         store = stored(train, vocab_size=vocabulary.size, eot=vocabulary.eot)
         lesson = TaskLesson(task=self.settings.task, known=self.known)
         cut = sum(len(each.tokens) >= self.reader.max_tokens for each in train)
-        say(f"{len(train):,} texts of {sizes.mean():.0f} tokens, the longest {sizes.max():,}"
-            + (f"; {cut:,} reach max_tokens, behind which nothing is read" if cut else ""))  # fmt: skip
+        texts = len(self.dataset.splits["train"])
+        windows = f" in {len(train):,} windows" if len(train) > texts else ""
+        lost = (
+            f"; {cut:,} reach max_tokens, behind which nothing is read"
+            if cut and not self.settings.task.windows
+            else ""
+        )
+        say(f"{texts:,} texts{windows} of {sizes.mean():.0f} tokens, the longest {sizes.max():,}{lost}")
         if new := self.start.new:
             say(f"begins with {self.base}; drawn anew: {', '.join(new)}")
         subject = Subject(self.start.draw, lesson, TaskLesson.reading, int(sizes.max()), float(sizes.mean()), store,
@@ -188,18 +194,21 @@ class Material:
 
     def conclude(self, model: Transformer, out: Path, *, seed: int) -> Figures:
         """Save the model with all that using it needs; its answers to dev and test, and their figures."""
-        settings, task = self.settings, self.settings.task
+        settings, task, known = self.settings, self.settings.task, self.known
         figures: Figures = {}
         for split in ("dev", "test"):
             if split not in self.dataset.splits:
                 continue
             examples = self.dataset.splits[split]
-            answers = answer(task, model, self.features[split], examples, self.known)
-            scored = score(task, examples, answers, self.known, seed=seed)
+            numbers = numbers_of(task, model, self.features[split], self.known)
+            if split == "dev":
+                known = task.tuned(numbers, self.features[split], examples, known)
+            answers = task.answers(numbers, self.features[split], examples, known)
+            scored = score(task, examples, answers, known, seed=seed)
             write_scores(out / f"{split}.json", scored)
             write_predictions(out / f"{split}.predictions.jsonl", examples, answers)
             figures |= _flat(split, scored, task.criterion)
-        known = task.finish(model, self.known)
+        known = task.finish(model, known)
         labels = known.labels if len(known.labels) == task.outputs(known) else ()
         save_model(model, out / "model", tokenizer=self.base, labels=labels)
         data, columns = settings.data, self.dataset.columns
@@ -221,8 +230,10 @@ class TaskMeasure:
     def measure(self, model: Transformer) -> Measured:
         """The best checkpoint has the most of the task's criterion."""
         loss = self.loss.measure(model)
-        answers = answer(self.task, model, self.features, self.examples, self.known)
-        figures = overall(tally(self.task, self.examples, answers, self.known))
+        numbers = numbers_of(self.task, model, self.features, self.known)
+        known = self.task.tuned(numbers, self.features, self.examples, self.known)
+        answers = self.task.answers(numbers, self.features, self.examples, known)
+        figures = overall(tally(self.task, self.examples, answers, known))
         wanted = self.task.criterion
         return Measured(loss.loss, loss.losses, {wanted: figures[wanted]}, criterion=-figures[wanted])
 

@@ -60,7 +60,7 @@ class Trained:
             known = said["known"]
             return cls(
                 build_choice("task", said["task"], key="task"),
-                Known(tuple(known["labels"]), known["scheme"], known["numbers"]),
+                Known(**{**known, "labels": tuple(known["labels"])}),
                 int(said["max_tokens"]), said["cut"],
                 build(Data, {"train": "-", **said["data"]}, key="data"), said["columns"],
             )  # fmt: skip

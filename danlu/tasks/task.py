@@ -17,6 +17,7 @@ from torch import Tensor
 from danlu.corpus.batches import Batch
 from danlu.data.dataset import Dataset
 from danlu.data.form import Form
+from danlu.data.tags import Scheme
 from danlu.metrics.tally import Metric
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.start import Kind
@@ -32,8 +33,10 @@ class Known:
 
     labels: tuple[str, ...] = ()
     """In the order of the head's scores."""
-    scheme: str = "none"
+    scheme: Scheme = "none"
     """What tags are of."""
+    metric: str = ""
+    """Of several that a task has, the one that suits the data."""
     numbers: Mapping[str, float] = field(default_factory=dict)
     """What a task has reckoned, such as the mean of what it predicts."""
 
@@ -48,6 +51,8 @@ class Answer:
     """The model's own probability that it is right; None where it has none."""
     scores: Mapping[str, float] | None = None
     """Of each label."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What a line of predictions says beside."""
 
 
 class Task(Choice):
@@ -59,6 +64,8 @@ class Task(Choice):
     """The class of ``transformers`` that its models are."""
     loss: ClassVar[str]
     """The name of its loss."""
+    windows: ClassVar[bool] = False
+    """Whether all of a long text is read, in several features."""
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         """What the data fixes; labels and scheme are all that most tasks need.
@@ -92,6 +99,12 @@ class Task(Choice):
     ) -> list[Answer]:
         """An answer an example, from the numbers of all features."""
         raise NotImplementedError(type(self).__name__)
+
+    def tuned(
+        self, numbers: Sequence[Tensor], features: Sequence[Feature], examples: Sequence[Any], known: Known
+    ) -> Known:
+        """What is known once the model has answered dev, such as the threshold that suits it best."""
+        return known
 
     def metric(self, known: Known) -> Metric[Any, Any]:
         """What compares golds with the values of answers."""
