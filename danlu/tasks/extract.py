@@ -114,7 +114,10 @@ class Extract(Task):
         texts = [each.text(example.context) for each, example in zip(found, examples, strict=True)]
         doubts = [min(each.doubt, LEAST_SURE) for each in found]
         threshold = best_threshold([each.gold for each in examples], texts, doubts, metric=self.metric(known))
-        return replace(known, numbers={**known.numbers, "threshold": max(threshold, -LEAST_SURE)})
+        # Midway to the next doubt, so that the last bits of a score decide nothing.
+        above = min((doubt for doubt in doubts if doubt > threshold), default=threshold)
+        middle = (threshold + above) / 2 if threshold > -LEAST_SURE else -LEAST_SURE
+        return replace(known, numbers={**known.numbers, "threshold": middle})
 
     def metric(self, known: Known) -> SQuAD | CMRC:
         none = "threshold" in known.numbers
