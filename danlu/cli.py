@@ -19,6 +19,7 @@ from danlu import __version__
 from danlu.errors import DanluError, InputError, Interrupted
 from danlu.log import harmless, say
 from danlu.parallel.world import read_world, speaks
+from danlu.tasks.commands import embed, predict, similar
 from danlu.verify.commands import verify
 
 if TYPE_CHECKING:
@@ -44,15 +45,6 @@ Override = Annotated[
 RecipeOrFolder = Annotated[
     Path, Parameter(name="RECIPE_OR_FOLDER", help="The recipe, a YAML file; or a model folder, with config.json.")
 ]
-ModelFolder = Annotated[Path, Parameter(name="FOLDER", help="The model, a folder with config.json.")]
-TextFile = Annotated[Path, Parameter(name="TEXTS", help="The texts: .txt (one a line), .jsonl, .csv or .tsv.")]
-Key = Annotated[
-    str | None,
-    Parameter(
-        name=["--key", "--column"], help='The field (.jsonl) or column (.csv, .tsv) with the text; by default "text".'
-    ),
-]
-
 WhereChanged = Annotated[
     Literal["restart", "go-on"] | None,
     Parameter(help="Begin a half-done training anew, or go on, where its settings or inputs changed; else refused."),
@@ -68,7 +60,6 @@ LONGEST_ERROR = 2000
 
 Flag = Annotated[bool, Parameter(negative=())]
 Dtype = Literal["float32", "bfloat16", "float16"]
-EmbedDtype = Literal["float32", "bfloat16"]
 
 app = App(
     name="danlu",
@@ -214,86 +205,9 @@ def _is_model_folder(path: Path) -> bool:
     return path.is_dir() or path.suffix == ".gguf" or (not path.exists() and path.suffix not in (".yaml", ".yml"))
 
 
-@app.command(sort_key=(4, 1))
-def embed(
-    folder: ModelFolder,
-    texts: TextFile,
-    /,
-    *,
-    out: Path,
-    key: Key = None,
-    prompt: str | None = None,
-    dtype: EmbedDtype | None = None,
-) -> None:
-    """Make a vector of every text in a file, with an encoder such as a sentence-transformers folder.
-
-    Parameters
-    ----------
-    out
-        A new file: .npy (float32, a row a text), .jsonl or .parquet (text and vector).
-    prompt
-        The name of one of the folder's prompts, such as query, which goes before every text; by default its own.
-    dtype
-        What the model calculates in; by default bfloat16 where the processor has it in hardware.
-    """
-    from danlu.tasks.embed_file import embed_file
-
-    embed_file(folder, texts, out, field=key, prompt=prompt, dtype=dtype)
-
-
-@app.command(sort_key=(4, 2))
-def similar(
-    folder: ModelFolder,
-    text: Annotated[str, Parameter(name="TEXT", help="What to look for.")],
-    texts: TextFile,
-    /,
-    *,
-    top: int = 10,
-    key: Key = None,
-    dtype: EmbedDtype | None = None,
-) -> None:
-    """List the texts of a file that mean most nearly the same as yours, by the cosine of their vectors.
-
-    Where the folder has prompts for it, yours is embedded with "query" and the file's with "document" or "passage".
-
-    Parameters
-    ----------
-    top
-        How many.
-    dtype
-        What the model calculates in; by default bfloat16 where the processor has it in hardware.
-    """
-    from danlu.tasks.embed_file import nearest
-
-    found = nearest(folder, text, texts, top=top, field=key, dtype=dtype)
-    say(f"{'cosine':>7}  {'line':>6}  text")
-    for cosine, line in found:
-        say(f"{cosine:7.4f}  {line.number:6}  {' '.join(harmless(line.text).split())}")
-
-
-@app.command(sort_key=(4, 3))
-def predict(
-    folder: ModelFolder,
-    file: Annotated[Path, Parameter(name="FILE", help="The examples: .csv, .tsv, .jsonl, .parquet, .conll …")],
-    /,
-    *columns: Annotated[str, Parameter(name="FIELD=COLUMN", help="Which column holds what, such as text=review.")],
-    out: Path,
-    dtype: EmbedDtype | None = None,
-) -> None:
-    """Answer every example of a file with a model that danlu finetune has made, or with a classifier of others.
-
-    Where the file says what is right, the figures are told too.
-
-    Parameters
-    ----------
-    out
-        A new file: .jsonl, .csv or .tsv.
-    dtype
-        What the model calculates in; by default bfloat16 where the processor has it in hardware.
-    """
-    from danlu.tasks.predict import columns_of, predict_file
-
-    predict_file(folder, file, out, columns=columns_of(columns), dtype=dtype)
+app.command(embed, sort_key=(4, 1))
+app.command(similar, sort_key=(4, 2))
+app.command(predict, sort_key=(4, 3))
 
 
 @app.command(sort_key=(2,))
@@ -330,19 +244,21 @@ def report(recipe: RecipeFile, /, *overrides: Override) -> None:
 
 
 @app.command(sort_key=(6,))
-def init(folder: Path, /, *, out: Path = Path("recipe.yaml")) -> None:
-    """Look at a folder of text and write a commented recipe for it.
+def init(folder: Path, /, *, out: Path = Path("recipe.yaml"), model: Path | None = None) -> None:
+    """Look at a folder of text, or at a file of examples of a task, and write a commented recipe for it.
 
     Parameters
     ----------
     folder
-        Where the text lies.
+        Where the text lies; or a file such as reviews.csv, whose columns tell what is to be learned.
     out
         The recipe to write; a file that exists is never overwritten.
+    model
+        The folder of the model that learns a task.
     """
     from danlu.init import write_recipe
 
-    say(write_recipe(folder, out))
+    say(write_recipe(folder, out, model=model))
 
 
 @app.command(name="import", sort_key=(6, 1))

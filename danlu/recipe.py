@@ -174,7 +174,8 @@ def build(cls: type[S], raw: Any, *, key: str) -> S:
 
 def _build_field(field: FieldInfo, value: Any, *, key: str) -> Any:
     one_of = next((mark for mark in field.metadata if isinstance(mark, OneOf)), None)
-    if one_of is not None and isinstance(field.default, Choice) and isinstance(value, Mapping) and "use" not in value:
+    said = isinstance(value, Mapping) and not isinstance(value, Opened)
+    if one_of is not None and isinstance(field.default, Choice) and said and "use" not in value:
         value = {**field.default.to_recipe(), **value}  # some settings of what is chosen by default
     return _build_value(field.annotation, one_of, value, key=key)
 

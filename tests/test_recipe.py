@@ -106,7 +106,7 @@ def test_defaults_and_names(tmp_path: Path) -> None:
         ("fruits: {}", [], "unknown key 'fruits'; did you mean 'fruit'? (choices: fruit, juice, run_dir, seed)"),
         ("fruit: 7", [], "fruit must be a mapping of settings; got 7"),
         ("fruit: {shape: rond}", [], "fruit.shape.use: unknown shape 'rond'; did you mean 'round'?"),
-        ("fruit: {shape: {radius: 2}}", [], "fruit.shape needs 'use: NAME' (choices: round, long); got {'radius': 2}"),
+        ("fruit: {shape: {length: 2}}", [], "fruit.shape.length: unknown key (choices: radius)"),
         ("fruit: {shape: {use: round, radius: 0}}", [], "fruit.shape.radius must be greater than 0; got 0"),
         ("fruit: {shape: {use: long, radius: 2}}", [], "fruit.shape.radius: unknown key (choices: length, ripe)"),
         ("fruit: {shape: {use: long, ripe: perhaps}}", [], "fruit.shape.ripe must be true or false; got 'perhaps'"),

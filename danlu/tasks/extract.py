@@ -65,7 +65,7 @@ class Extract(Task):
         train: Sequence[Question] = dataset.splits["train"]
         texts = [answer.text for each in train for answer in each.answers or () if answer.start is not None]
         if not texts:
-            raise RecipeError("data.train: no question has an answer that is learned from")
+            raise RecipeError("finetune.data.train: no question has an answer that is learned from")
         usual = np.quantile([len(text) for text in texts], USUAL, method="higher")
         numbers = {"longest": float(self.longest or usual)}
         if any(each.answers == () for split in dataset.splits.values() for each in split):

@@ -33,7 +33,7 @@ from danlu.tasks.lesson import TaskLesson
 from danlu.tasks.model_folder import Trained
 from danlu.tasks.scores import score, tally, write_predictions, write_scores
 from danlu.tasks.task import Known, Task
-from danlu.tasks.text_reader import Cut, TextReader
+from danlu.tasks.text_reader import TextReader
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.budget import Budget
@@ -65,10 +65,6 @@ class Finetune(TrainSettings, Stage):
     """A Hugging Face folder to begin with; by default what this recipe has pretrained."""
     task: Annotated[SkipValidation[Task], OneOf("task")] = Classify()
     """What is learned."""
-    max_tokens: int | None = Field(default=None, ge=4)
-    """Tokens of a text that are read, special ones included; by default 512, or what the model sees if that is less."""
-    cut: Cut = "head"
-    """What is left of a longer text: its head, its tail, or both without the middle."""
     optimizer: Annotated[SkipValidation[OptimizerChoice], OneOf("optimizer")] = AdamW(
         lr=1e-4, betas=(0.9, 0.999), weight_decay=0.01
     )
@@ -150,12 +146,12 @@ class Material:
         task, shape = settings.task, load_config(base)
         known = task.know(dataset, shape)
         start = begin(base, task.head, labels=task.outputs(known), seed=seed)
-        most = settings.max_tokens or min(shape.max_length, MOST_TOKENS)
+        most = task.max_tokens or min(shape.max_length, MOST_TOKENS)
         if most > shape.max_length:
             raise RecipeError(
-                f"finetune.max_tokens must be at most {shape.max_length}, which the model sees; got {most}"
+                f"finetune.task.max_tokens must be at most {shape.max_length}, which the model sees; got {most}"
             )
-        reader = TextReader.load(base, max_tokens=most, cut=settings.cut)
+        reader = TextReader.load(base, max_tokens=most, cut=task.cut)
         features = {name: task.features(each, known, reader) for name, each in dataset.splits.items()}
         return cls(settings, base, dataset, start, known, reader, features)
 
@@ -212,7 +208,7 @@ class Material:
         labels = known.labels if len(known.labels) == task.outputs(known) else ()
         save_model(model, out / "model", tokenizer=self.base, labels=labels)
         data, columns = settings.data, self.dataset.columns
-        Trained(task, known, self.reader.max_tokens, settings.cut, data, columns).save(out / "model")
+        Trained(task, known, self.reader.max_tokens, data, columns).save(out / "model")
         return figures
 
 

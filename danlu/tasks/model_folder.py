@@ -17,7 +17,6 @@ from danlu.nn.config import Labels
 from danlu.nn.hf.folder import load_config
 from danlu.recipe import build, build_choice, plain
 from danlu.tasks.task import Known, Task
-from danlu.tasks.text_reader import Cut
 
 FILE = "danlu.json"
 
@@ -29,7 +28,6 @@ class Trained:
     task: Task
     known: Known
     max_tokens: int
-    cut: Cut
     data: Data
     """How the files were read."""
     columns: Mapping[str, str]
@@ -38,7 +36,7 @@ class Trained:
     def save(self, folder: Path) -> None:
         """Write ``danlu.json``."""
         write_json(folder / FILE, {
-            "task": self.task.to_recipe(), "known": asdict(self.known), "max_tokens": self.max_tokens, "cut": self.cut,
+            "task": self.task.to_recipe(), "known": asdict(self.known), "max_tokens": self.max_tokens,
             "data": {name: value for name, value in plain(self.data).items() if name not in ("train", "dev", "test")},
             "columns": dict(self.columns),
         })  # fmt: skip
@@ -61,7 +59,7 @@ class Trained:
             return cls(
                 build_choice("task", said["task"], key="task"),
                 Known(**{**known, "labels": tuple(known["labels"])}),
-                int(said["max_tokens"]), said["cut"],
+                int(said["max_tokens"]),
                 build(Data, {"train": "-", **said["data"]}, key="data"), said["columns"],
             )  # fmt: skip
         except (AssertionError, KeyError, TypeError, ValueError) as error:
@@ -82,7 +80,7 @@ def _of_others(folder: Path) -> Trained:
     numbers = {"mean": 0.0, "spread": 1.0} if head.count == 1 else {}
     return Trained(
         build_choice("task", {"use": task}, key="task"), Known(labels, numbers=numbers), min(config.max_length, 512),
-        "head", build(Data, {"train": "-"}, key="data"), {},
+        build(Data, {"train": "-"}, key="data"), {},
     )  # fmt: skip
 
 

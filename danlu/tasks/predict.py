@@ -74,7 +74,7 @@ class Predictor:
         chosen = {None: torch.bfloat16 if fast_bfloat16() else torch.float32, **DTYPES}[dtype]
         self.trained = trained
         self.model: Transformer = load_model(folder, dtype=chosen)
-        self.reader = TextReader.load(folder, max_tokens=trained.max_tokens, cut=trained.cut)
+        self.reader = TextReader.load(folder, max_tokens=trained.max_tokens, cut=trained.task.cut)
         if may_be_packed(self.model):
             pack(self.model)
 

@@ -114,11 +114,14 @@ class Tag(Task):
             odd = next((label for label in known.labels if read_tag(label, known.scheme) is None), None)
             if odd is not None:
                 places = ", ".join(f"{place}-TYPE" for place in PLACES[known.scheme])
-                raise RecipeError(f"data.labels: {shown(odd)!r} is none of {known.scheme}, which has O, {places}")
+                raise RecipeError(
+                    f"finetune.data.labels: {shown(odd)!r} is none of {known.scheme}, which has O, {places}"
+                )
         paths = self._paths(known)
         if paths is not None and not paths.complete:
-            raise RecipeError(f"data.labels: {known.scheme} allows no sentence of {', '.join(known.labels)} alone; "
-                              f"add {OUTSIDE!r}, or say task.viterbi: false")  # fmt: skip
+            alone = ", ".join(known.labels)
+            raise RecipeError(f"finetune.data.labels: {known.scheme} allows no sentence of {alone} alone; "
+                              f"add {OUTSIDE!r}, or say viterbi: false")  # fmt: skip
 
 
 def entities(

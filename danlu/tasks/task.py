@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from pydantic import Field
 from torch import Tensor
 
 from danlu.corpus.batches import Batch
@@ -24,7 +25,7 @@ from danlu.nn.hf.start import Kind
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Choice
 from danlu.tasks.feature import Feature
-from danlu.tasks.text_reader import TextReader
+from danlu.tasks.text_reader import Cut, TextReader
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class Task(Choice):
     """The name of its loss."""
     windows: ClassVar[bool] = False
     """Whether all of a long text is read, in several features."""
+
+    max_tokens: int | None = Field(default=None, ge=4)
+    """Tokens of a text that are read, special ones included; by default 512, or what the model sees if that is less."""
+    cut: Cut = "head"
+    """What is left of a longer text: its head, its tail, or both without the middle."""
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         """What the data fixes; labels and scheme are all that most tasks need.

@@ -70,8 +70,10 @@ class TextReader:
         inner.encode_special_tokens = True  # in a text they are text
         frame = inner.num_special_tokens_to_add(is_pair=True)
         if max_tokens <= frame + 1:
-            raise RecipeError(f"max_tokens must be above {frame + 1}, of which the tokenizer's frame takes {frame}; "
-                              f"got {max_tokens}")  # fmt: skip
+            raise RecipeError(
+                f"finetune.task.max_tokens must be above {frame + 1}, of which the tokenizer's frame takes {frame}; "
+                f"got {max_tokens}"
+            )
         return cls(inner, max_tokens, cut)
 
     @property
@@ -102,12 +104,14 @@ class TextReader:
         """
         if self.cut != "head":
             raise RecipeError(
-                f"cut: {self.cut} is for tasks that read a part of a text; this one reads all, in windows"
+                f"finetune.task.cut: {self.cut} is for tasks that read a part of a text; this one reads all, in windows"
             )
         room = self._room_beside_another
         if stride is not None and stride >= room:
-            raise RecipeError(f"task.stride must be below {room}, half of what a window of {self.max_tokens} tokens "
-                              f"(max_tokens) holds; got {stride}")  # fmt: skip
+            raise RecipeError(
+                f"finetune.task.stride must be below {room}, half of what a window of {self.max_tokens} tokens "
+                f"(max_tokens) holds; got {stride}"
+            )
         return min(self.max_tokens // 4, room - 1) if stride is None else stride
 
     def windows(self, pairs: Sequence[tuple[str, str]], *, shared: int) -> list[list[Read]]:

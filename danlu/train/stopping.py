@@ -80,9 +80,8 @@ class BestWeights:
                     self._keep(info.step, weights)
         waited = without_gain([loss for _, loss in measured], gain=self.settings.gain)
         if waited >= self.settings.patience:
-            step, loss = self.history.best or measured[-1]
-            say(f"no gain in {waited} measurements: stopping after step {info.step}; "
-                f"the result is step {step}, held-out {loss:.4f}")  # fmt: skip
+            step, _ = self.history.best or measured[-1]
+            say(f"no gain in {waited} measurements: stopping after step {info.step}; the result is step {step}")
             raise EnoughError
 
     def go_back(self, step: int) -> None:

@@ -196,7 +196,7 @@ def test_any_tags_make_words() -> None:
     ("task", "setting", "reason"),
     [
         ("{use: tag, stride: 10}", "", "task.stride must be below 10, half of what a window of 24 tokens"),
-        ("tag", "cut: tail", "cut: tail is for tasks that read a part of a text"),
+        ("{use: tag, cut: tail}", "", "finetune.task.cut: tail is for tasks that read a part of a text"),
         ("tag", "labels: [B-PER, I-PER, B-LOC, I-LOC, PER, O]", "data.labels: 'PER' is none of BIO"),
         ("{use: tag, stride: -1}", "", "finetune.task.stride must be at least 0; got -1"),
     ],
