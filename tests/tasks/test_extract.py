@@ -250,6 +250,15 @@ def test_bad_settings_are_told_in_one_line(
     assert not Path("runs/r/finetune/model").exists()
 
 
+def test_a_folder_of_others_answers_too(files: Path, encoder: Path) -> None:
+    run = finetune(encoder, "v1.json")
+    (run / "model" / "danlu.json").unlink()
+    assert main(["predict", str(run / "model"), "new.json", "--out", "out.jsonl", "--dtype", "float32"]) == 0
+    line = json.loads(Path("out.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    spans, _ = by_transformers(run / "model", ASKED[0][0], CONTEXT, 200)
+    assert (line["start"], line["end"]) == max(spans, key=lambda span: spans[span])
+
+
 def test_predictions_as_a_table(files: Path, encoder: Path) -> None:
     run = finetune(encoder, "v1.json")
     assert main(["predict", str(run / "model"), "new.json", "--out", "out.csv"]) == 0

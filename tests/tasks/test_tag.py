@@ -111,6 +111,21 @@ def test_finetune_and_predict_equal_transformers(files: Path, encoder: Path) -> 
             assert line["texts"][0][entity["start"] : entity["end"]] == entity["text"] != ""
 
 
+def test_a_folder_of_others_tags_too(files: Path, encoder: Path) -> None:
+    run = finetune(files, encoder, "tag", train=files / "train.conll", dev=files / "dev.conll")
+    (files / "new.jsonl").write_text(json.dumps({"tokens": LONG.split()}) + "\n")
+    mine = predict(run / "model", files / "new.jsonl", files / "mine.jsonl")
+    (run / "model" / "danlu.json").unlink()
+    assert predict(run / "model", files / "new.jsonl", files / "theirs.jsonl") == mine
+    config = json.loads((run / "model" / "config.json").read_text())
+    names = ["O", "B-X", "[CLS]", "I-X", "[SEP]"]  # as some have them
+    config |= {"id2label": dict(enumerate(names)), "label2id": {name: place for place, name in enumerate(names)}}
+    (run / "model" / "config.json").write_text(json.dumps(config))
+    (line,) = predict(run / "model", files / "new.jsonl", files / "odd.jsonl")
+    assert set(line["prediction"]) <= set(names)
+    assert "entities" not in line
+
+
 def test_what_finetune_measures_is_what_its_predictions_say(files: Path, encoder: Path) -> None:
     run = finetune(files, encoder, "tag", steps=120, lr=0.002, train=files / "train.conll", dev=files / "train.conll")
     said = json.loads((run / "dev.json").read_text())
