@@ -43,7 +43,7 @@ def features_of_words(
     features = []
     for number, windows in enumerate(reader.word_windows(sentences, shared=shared)):
         gold = golds[number]
-        for place, (window, scored) in enumerate(zip(windows, best_places(windows, shared=shared), strict=True)):
+        for place, (window, scored) in enumerate(zip(windows, best_places(windows), strict=True)):
             if place and not len(scored.words):  # the middle of a word that is longer than a window
                 continue
             targets = np.full(len(window.tokens), IGNORE, dtype=np.int64)
@@ -53,24 +53,20 @@ def features_of_words(
     return features
 
 
-def best_places(windows: Sequence[Window], *, shared: int) -> list[Scored]:
+def best_places(windows: Sequence[Window]) -> list[Scored]:
     """Of each window the words whose first token has most tokens on its poorer side there; of equal ones the first.
 
     Words without a token are in none (as BERT's own code for long contexts, Devlin et al. 2019, arXiv:1810.04805).
     """
-    begins: dict[int, int] = {}
     best: dict[int, tuple[int, int, int]] = {}
-    start = 0
     for number, window in enumerate(windows):
         text = np.flatnonzero(window.words >= 0)
         words, firsts = np.unique(window.words[text], return_index=True)
         for word, first in zip(words.tolist(), firsts.tolist(), strict=True):
-            if begins.setdefault(word, start + first) != start + first:
-                continue  # the window begins within the word
+            # Where a window begins within a word, this is 0, as it is at worst where the word begins, in one before.
             around = min(first, len(text) - 1 - first)
             if word not in best or around > best[word][0]:
                 best[word] = (around, number, int(text[first]))
-        start += len(text) - shared
     found: list[list[tuple[int, int]]] = [[] for _ in windows]
     for word, (_, number, place) in best.items():
         found[number].append((word, place))

@@ -133,15 +133,17 @@ def test_figures_are_of_the_kind_that_the_data_is(files: Path, encoder: Path, da
 def test_the_threshold_is_the_one_with_the_highest_f1(files: Path, encoder: Path) -> None:
     run = finetune(encoder, "v2.json", steps=6)
     lines = [json.loads(line) for line in (run / "dev.predictions.jsonl").read_text(encoding="utf-8").splitlines()]
-    best = [next(each["text"] for each in line["best"] if each["start"] is not None) for line in lines]
+    best = [next(each for each in line["best"] if each["start"] is not None) for line in lines]
+    none = [next(each for each in line["best"] if each["start"] is None) for line in lines]
+    doubts = [one["confidence"] / other["confidence"] for one, other in zip(none, best, strict=True)]
     golds = [line["gold"] for line in lines]
-    reached = json.loads((run / "dev.json").read_text())["figures"]["f1"]
     found = []
-    for cut in range(2 ** len(lines)):  # whichever are left out by their doubt, some of these are
-        answers = ["" if cut >> place & 1 else text for place, text in enumerate(best)]
-        found.append(overall(SQuAD().tally(golds, answers))["f1"])
-    alone = [overall(SQuAD().tally(golds, texts))["f1"] for texts in (best, [""] * len(best))]
-    assert max(alone) <= reached <= max(found)
+    for threshold in (-1.0, *doubts):
+        given = [each["text"] if doubt <= threshold else "" for each, doubt in zip(best, doubts, strict=True)]
+        found.append(overall(SQuAD().tally(golds, given))["f1"])
+    assert len(set(found)) > 1
+    assert json.loads((run / "dev.json").read_text())["figures"]["f1"] == pytest.approx(max(found))
+    assert [line["prediction"] for line in lines] != [each["text"] for each in best]
 
 
 def test_the_loss_and_its_gradients_are_those_of_transformers(files: Path, encoder: Path) -> None:

@@ -55,6 +55,9 @@ def test_words_are_read_as_in_running_text(kinds: dict[str, Path], kind: str) ->
     assert [each.strip().lower() for each in text] == [each.lower() for each in words]
     if kind != "byte fallback":
         assert window.tokens.tolist() == reader.tokenizer.encode(" ".join(words)).ids
+        return
+    alone = [reader.tokenizer.encode(word, add_special_tokens=False).ids for word in words]
+    assert [window.tokens[window.words == number].tolist() for number in range(len(words))] == alone
 
 
 @pytest.mark.parametrize("kind", ["WordPiece", "Unigram", "byte fallback", "byte level"])
@@ -68,7 +71,7 @@ def test_each_word_is_read_once_where_it_begins(
     reader = TextReader.load(kinds[kind], max_tokens=size)
     (windows,) = reader.word_windows([pieces(words)], shared=shared)
     ((whole,),) = TextReader.load(kinds[kind], max_tokens=1000).word_windows([pieces(words)], shared=shared)
-    found = best_places(windows, shared=shared)
+    found = best_places(windows)
     read = sorted(word for each in found for word in each.words.tolist())
     assert read == sorted({word for word in whole.words.tolist() if word >= 0})
     first = {word: whole.tokens[whole.words.tolist().index(word)] for word in read}
@@ -76,3 +79,12 @@ def test_each_word_is_read_once_where_it_begins(
         assert len(window.tokens) <= size
         assert window.words[scored.places].tolist() == scored.words.tolist()
         assert window.tokens[scored.places].tolist() == [first[word] for word in scored.words.tolist()]
+    text = whole.words[whole.words >= 0].tolist()
+    chosen = {word: number for number, scored in enumerate(found) for word in scored.words.tolist()}
+    for word in read:
+        around, start = [], 0
+        for window in windows:
+            count = int((window.words >= 0).sum())
+            around.append(min(text.index(word) - start, start + count - 1 - text.index(word)))
+            start += count - shared
+        assert chosen[word] == around.index(max(around))
