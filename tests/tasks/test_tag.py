@@ -179,6 +179,22 @@ def test_words_without_a_token_are_outside(files: Path, encoder: Path) -> None:
     assert line["prediction"][1:3] == ["O", "O"]
 
 
+@pytest.mark.parametrize("name", ["new.csv", "new.txt", "new.jsonl"])
+def test_running_text_is_tagged_where_it_stands(files: Path, encoder: Path, name: str) -> None:
+    texts = ["Once upon a time, there  was a question.", "话说天下大势，从前有座山。"]
+    content = {
+        "new.csv": "text\n" + "".join(f'"{text}"\n' for text in texts),
+        "new.txt": "".join(f"{text}\n" for text in texts),
+        "new.jsonl": "".join(json.dumps({"text": text}) + "\n" for text in texts),
+    }
+    (files / name).write_text(content[name], encoding="utf-8")
+    run = finetune(files, encoder, "tag", train=files / "train.conll", dev=files / "dev.conll")
+    lines = predict(run / "model", files / name, files / "out.jsonl")
+    assert [line["texts"] for line in lines] == [[text] for text in texts]
+    assert lines[0]["words"] == ["Once", "upon", "a", "time", ",", "there", "was", "a", "question", "."]
+    assert lines[1]["words"] == list(texts[1])
+
+
 def test_parts_of_speech_are_scored_token_by_token(files: Path, encoder: Path) -> None:
     rows = [{"tokens": ["that", "is", "the", "question"], "pos": ["PRON", "VERB", "DET", "NOUN"]},
             {"tokens": ["there", "was", "a", "time"], "pos": ["PRON", "VERB", "DET", "NOUN"]}]  # fmt: skip
