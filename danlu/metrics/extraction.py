@@ -140,7 +140,7 @@ def cmrc_units(text: str) -> list[str]:
     tokenizer = NLTKWordTokenizer()
     for character in _without_marks(text):
         if _CHINESE.match(character):
-            units += [*tokenizer.tokenize(other), character]
+            units += [*tokenizer.tokenize(other), character] if other else [character]
             other = ""
         else:
             other += character
@@ -149,13 +149,14 @@ def cmrc_units(text: str) -> list[str]:
 
 def longest_run(first: Sequence[str], second: Sequence[str]) -> int:
     """How many units the longest run has that both have."""
-    best, before = 0, [0] * (len(second) + 1)
+    places: dict[str, list[int]] = {}
+    for place, unit in enumerate(second):
+        places.setdefault(unit, []).append(place)
+    best = 0
+    before: dict[int, int] = {}  # how long the run is that ends at each place of ``second``; as difflib has it
     for unit in first:
-        now = [0] * (len(second) + 1)
-        for place, other in enumerate(second):
-            if unit == other:
-                now[place + 1] = before[place] + 1
-        best, before = max(best, *now), now
+        before = {place: before.get(place - 1, 0) + 1 for place in places.get(unit, ())}
+        best = max(best, *before.values()) if before else best
     return best
 
 
