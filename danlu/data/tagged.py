@@ -9,7 +9,7 @@ from typing import Any
 
 from danlu.data import names
 from danlu.data.columns import Field
-from danlu.data.example import Place
+from danlu.data.example import Record
 from danlu.data.form import Cells, Form, Mended
 from danlu.data.spans import are_spans, is_running, tag_spans, token_places
 from danlu.data.tags import PLACES, Scheme, begun, find_scheme, impossible, read_tag
@@ -18,10 +18,9 @@ from danlu.errors import InputError, did_you_mean, shown
 
 
 @dataclass(frozen=True, slots=True)
-class Tagged:
+class Tagged(Record):
     """The tokens of a sentence, words or characters, with a tag each; None where the file did not say."""
 
-    place: Place
     tokens: tuple[str, ...]
     tags: tuple[str, ...] | None
     lines: tuple[int, ...] = ()
@@ -39,10 +38,6 @@ class Tagged:
         return ("".join(self.pieces),)
 
     @property
-    def group(self) -> str:
-        return self.texts[0]
-
-    @property
     def labels(self) -> tuple[str, ...]:
         return self.tags or ()
 
@@ -58,10 +53,9 @@ class Tagged:
 
 
 @dataclass(frozen=True, slots=True)
-class Segmented:
+class Segmented(Record):
     """A text of characters, and the words that it is cut into; None where the file did not say."""
 
-    place: Place
     characters: tuple[str, ...]
     words: tuple[str, ...] | None
 
@@ -73,14 +67,6 @@ class Segmented:
     @property
     def texts(self) -> tuple[str, ...]:
         return ("".join(self.characters),)
-
-    @property
-    def group(self) -> str:
-        return self.texts[0]
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return ()
 
     @property
     def gold(self) -> tuple[str, ...] | None:

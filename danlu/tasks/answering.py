@@ -13,6 +13,8 @@ from danlu.corpus.rows import Widths
 from danlu.nn.transformer import Transformer
 from danlu.tasks.feature import Feature
 from danlu.tasks.task import Answer, Known, Task
+from danlu.tasks.text_reader import TextReader
+from danlu.tasks.writing import Writing
 
 ROW_TOKENS = 4096
 """Tokens of a row, where no single text has more: as fast as any number above it, and little memory."""
@@ -24,16 +26,35 @@ def answer(
     features: Sequence[Feature],
     examples: Sequence[Any],
     known: Known,
+    reader: TextReader,
     *,
     told: Callable[[int], None] = lambda done: None,
 ) -> list[Answer]:
-    """An answer an example.
+    """An answer an example, from which figures are made.
 
     Args:
         features: of the examples, in their order.
         told: hears how many features are done.
     """
+    if isinstance(task, Writing) and task.judged:
+        return task.write(model, examples, reader, told=told)
     return task.answers(numbers_of(task, model, features, known, told=told), features, examples, known)
+
+
+def tuned_answers(
+    task: Task,
+    model: Transformer,
+    features: Sequence[Feature],
+    examples: Sequence[Any],
+    known: Known,
+    reader: TextReader,
+) -> tuple[Known, list[Answer]]:
+    """As :func:`answer`, of dev: first the task learns from it what it can, such as a threshold, and says so too."""
+    if isinstance(task, Writing) and task.judged:
+        return known, task.write(model, examples, reader)
+    numbers = numbers_of(task, model, features, known)
+    known = task.tuned(numbers, features, examples, known)
+    return known, task.answers(numbers, features, examples, known)
 
 
 @torch.inference_mode()

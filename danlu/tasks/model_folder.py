@@ -84,6 +84,8 @@ def _of_others(folder: Path) -> Trained:
     elif head.pooling is None:
         scheme = find_scheme([labels])
         task, known = "tag", Known(labels, scheme if all(read_tag(label, scheme) for label in labels) else "none")
+    elif head.choice:
+        task, known = "choice", Known()
     elif head.count == 1:
         task, known = "regress", Known(labels, numbers={"mean": 0.0, "spread": 1.0})
     else:

@@ -21,12 +21,12 @@ ORDER = (
 """Tasks that columns' names may tell, those that need the most of them first."""
 NUMBERS = {"pair": "similarity", "classify": "regress"}
 """What a task with labels is where these are numbers of many values."""
+ROWS = 20
+"""Rows that are looked at to see whether a task can read them."""
 MOST_CLASSES = 3
 """Of pairs: so many numbers stand for classes."""
 MOST_GRADES = 10
 """So many different numbers may be names of classes."""
-LOOKED_AT = 100
-"""Rows that are to be sentences with a tag a token."""
 TEMPLATE = """\
 # Written by `danlu init` from a look at {file}:
 # {read}
@@ -76,7 +76,12 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
         form = _form(name)
         found = by_names(table, form.fields)
         whole = len(found) == sum(field.required for field in form.fields)
-        if form.sentences or not whole or (name == "multi_label" and not _are_several(table.values(found["labels"]))):
+        if (
+            form.sentences
+            or not whole
+            or not _reads(table, form)
+            or (name == "multi_label" and not _are_several(table.values(found["labels"])))
+        ):
             continue
         if "number" in found and not all(is_number(str(value)) for value in table.values(found["number"])):
             continue
@@ -100,6 +105,17 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
     raise InputError(f"danlu init: no task is known for the columns of {table.path}: {', '.join(table.columns)}")
 
 
+def _reads(table: Table, form: Form[Any]) -> bool:
+    """Whether the first rows are examples of the form."""
+    try:
+        chosen = choose_columns(table, form.fields, {})
+        for row in table.rows[:ROWS]:
+            form.read(Cells(row, chosen))
+    except (InputError, RecipeError):
+        return False
+    return True
+
+
 def _form(task: str) -> Form[Any]:
     form: Form[Any] = catalog.load("task", task, key="task").form
     return form
@@ -113,7 +129,7 @@ def _are_several(values: Sequence[Any]) -> bool:
 def _are_sentences(table: Table, chosen: Mapping[str, str]) -> bool:
     """Whether the first rows have a tag for each token, and some of them several."""
     try:
-        found = [_form("tag").read(Cells(row, chosen)) for row in table.rows[:LOOKED_AT]]
+        found = [_form("tag").read(Cells(row, chosen)) for row in table.rows[:ROWS]]
     except InputError:
         return False
     return any(len(each.tokens) > 1 for each in found)
