@@ -101,6 +101,8 @@ CATALOG: dict[str, dict[str, str]] = {
         "similarity": "danlu.tasks.regress:Similarity",
         "choice": "danlu.tasks.choose:Choose",
         "relate": "danlu.tasks.relate:Relate",
+        "embed": "danlu.tasks.contrast:Embed",
+        "embed_pairs": "danlu.tasks.graded:EmbedPairs",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",

@@ -17,7 +17,7 @@ from danlu.files import write_json
 from danlu.log import say
 from danlu.metrics.tally import overall
 from danlu.nn.hf.folder import load_config, save_model
-from danlu.nn.hf.start import Start, begin
+from danlu.nn.hf.start import Start
 from danlu.nn.speed import CompileSetting
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Shape
@@ -32,6 +32,7 @@ from danlu.tasks.feature import Feature, stored
 from danlu.tasks.lesson import TaskLesson
 from danlu.tasks.model_folder import Trained
 from danlu.tasks.scores import score, tally, write_predictions, write_scores
+from danlu.tasks.step_task import StepHeldout, StepLesson, StepTask
 from danlu.tasks.task import Known, Task
 from danlu.tasks.text_reader import TextReader
 from danlu.tokenizers.added import with_tokens
@@ -41,7 +42,7 @@ from danlu.train.budget import Budget
 from danlu.train.checkpoint import as_model, checkpoints
 from danlu.train.course import Course
 from danlu.train.memory import told_where_too_little
-from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Measured
+from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Measure, Measured
 from danlu.train.settings import TrainSettings
 from danlu.train.setup import Subject, Training, prepare
 from danlu.train.stopping import EarlyStopping
@@ -149,8 +150,7 @@ class Material:
         task, shape = settings.task, load_config(base)
         known = task.know(dataset, shape)
         tokenizer = with_tokens(base, task.new_tokens(dataset), out / "tokenizer")
-        start = begin(base, task.head, labels=task.outputs(known), seed=seed)
-        start = start.with_rows(Tokenizer.load(tokenizer).vocab_size)
+        start = task.start(base, known, seed=seed).with_rows(Tokenizer.load(tokenizer).vocab_size)
         most = task.max_tokens or min(shape.max_length, MOST_TOKENS)
         if most > shape.max_length:
             raise RecipeError(
@@ -166,7 +166,8 @@ class Material:
         sizes = np.array([each.size for each in train])
         vocabulary = Vocabulary.of(Tokenizer.load(self.tokenizer))
         store = stored(train, vocab_size=vocabulary.size, eot=vocabulary.eot)
-        lesson = TaskLesson(task=self.settings.task, known=self.known)
+        kind = StepLesson if isinstance(self.settings.task, StepTask) else TaskLesson
+        lesson = kind(task=self.settings.task, known=self.known)
         cut = sum(each.longest >= self.reader.max_tokens for each in train)
         say(f"{len(train):,} texts of {sizes.mean():.0f} tokens, the longest {sizes.max():,}"
             + (f"; {cut:,} reach max_tokens, behind which nothing is read" if cut else ""))  # fmt: skip
@@ -174,17 +175,23 @@ class Material:
             say(f"begins with {self.base}; drawn anew: {', '.join(new)}")
         subject = Subject(self.start.draw, lesson, TaskLesson.reading, int(sizes.max()), float(sizes.mean()), store,
                           vocabulary)  # fmt: skip
-        return prepare(self.settings, subject, seed=seed)
+        training = prepare(self.settings, subject, seed=seed)
+        if kind is StepLesson and training.masters.place.size > 1:
+            raise RecipeError("finetune.task: its loss compares all texts of a step, which one process has to read")
+        return training
 
     def heldout(self, training: Training, seed: int) -> TaskMeasure:
         """What is measured of dev on the way."""
         subject = training.subject
+        chosen = self.dataset.splits["dev"][:MEASURED]
+        features = [each for each in self.features["dev"] if each.example < len(chosen)]
+        if isinstance(training.lesson, StepLesson):
+            whole = StepHeldout(training.lesson, features, self.settings.batch, seed)
+            return TaskMeasure(self.settings.task, self.known, whole, chosen, features)
         store = stored(self.features["dev"], vocab_size=subject.vocabulary.size, eot=subject.vocabulary.eot)
         longest = max(subject.sequence, *(each.size for each in self.features["dev"]))
         sample = subject.reading.sample(store, Shape(subject.objective, longest), tokens=HELDOUT_TOKENS, seed=seed)
         loss = Heldout(training.lesson, sample, training.example, training.micro_batch, training.masters.place.shared)
-        chosen = self.dataset.splits["dev"][:MEASURED]
-        features = [each for each in self.features["dev"] if each.example < len(chosen)]
         return TaskMeasure(self.settings.task, self.known, loss, chosen, features)
 
     def conclude(self, model: Transformer, out: Path, *, seed: int) -> Figures:
@@ -203,6 +210,7 @@ class Material:
         known = task.finish(model, self.known)
         labels = known.labels if len(known.labels) == task.outputs(known) else ()
         save_model(model, out / "model", tokenizer=self.tokenizer, labels=labels)
+        task.furnish(model, out / "model", max_tokens=self.reader.max_tokens)
         data, columns = settings.data, self.dataset.columns
         Trained(task, known, self.reader.max_tokens, data, columns).save(out / "model")
         return figures
@@ -214,7 +222,7 @@ class TaskMeasure:
 
     task: Task
     known: Known
-    loss: Heldout
+    loss: Measure
     examples: Sequence[Any]
     features: Sequence[Feature]
     _last: list[Measured] = field(default_factory=list)

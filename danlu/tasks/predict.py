@@ -84,8 +84,9 @@ class Predictor:
         answers: list[Answer] = []
         began = time.perf_counter()
         with log.progress("predict", len(examples), "examples") as progress:
-            for start in range(0, len(examples), EXAMPLES_AT_ONCE):
-                part = examples[start : start + EXAMPLES_AT_ONCE]
+            at_once = max(1, len(examples)) if task.together else EXAMPLES_AT_ONCE
+            for start in range(0, len(examples), at_once):
+                part = examples[start : start + at_once]
                 features = task.features(part, known, self.reader)
                 answers += answer(task, self.model, features, part, known)
                 pace = len(answers) / (time.perf_counter() - began)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -20,7 +21,7 @@ from danlu.data.dataset import Dataset
 from danlu.data.form import Form
 from danlu.metrics.tally import Metric
 from danlu.nn.config import TransformerConfig
-from danlu.nn.hf.start import Kind
+from danlu.nn.hf.start import Kind, Start, begin
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Choice
 from danlu.tasks.feature import Feature
@@ -60,6 +61,8 @@ class Task(Choice):
     """The class of ``transformers`` that its models are."""
     loss: ClassVar[str]
     """The name of its loss."""
+    together: ClassVar[bool] = False
+    """Whether the answer to an example depends on what else is asked."""
 
     max_tokens: int | None = Field(default=None, ge=4)
     """Tokens of a text that are read, special ones included; by default 512, or what the model sees if that is less."""
@@ -84,6 +87,14 @@ class Task(Choice):
             RecipeError: the data lacks what they are made from.
         """
         return ()
+
+    def start(self, base: Path, known: Known, *, seed: int) -> Start:
+        """The model in the folder ``base`` with the task's head.
+
+        Raises:
+            RecipeError: models of its family have no such head.
+        """
+        return begin(base, self.head, labels=self.outputs(known), seed=seed)
 
     def outputs(self, known: Known) -> int:
         """Scores that the head has."""
@@ -119,3 +130,6 @@ class Task(Choice):
     def finish(self, model: Transformer, known: Known) -> Known:
         """Change the trained model so that its scores mean what other tools expect; what is known of it then."""
         return known
+
+    def furnish(self, model: Transformer, folder: Path, *, max_tokens: int) -> None:
+        """Write into the saved model's folder what others read of such a model beside its weights; mostly nothing."""

@@ -32,6 +32,17 @@ CASES: list[tuple[str, str, Rows]] = [
         {"文本": f"从前{number}有座山，话说天下", "主体": "山", "客体": "天下", "关系": "无" if number % 2 else "位于"}
         for number in range(30)
     ]),
+    ("embed_en", "train.jsonl", [
+        {"query": f"To be {number}", "positives": [f"not {number}", f"be {number}"], "negatives": ["a time"]}
+        for number in range(30)
+    ]),
+    ("embed_zh", "train.jsonl", [{"查询": f"从前{number}", "正例": f"{number}座山"} for number in range(30)]),
+    ("embed_pairs_en", "train.tsv", [
+        {"sentence1": f"To be {number}", "sentence2": f"not {number}", "score": number % 5} for number in range(30)
+    ]),
+    ("embed_pairs_zh", "train.tsv", [
+        {"句子1": f"从前{number}", "句子2": f"有座山{number}", "相似度": number % 5} for number in range(30)
+    ]),
 ]  # fmt: skip
 """A recipe, the name of its file of examples, and what stands there."""
 
@@ -40,9 +51,11 @@ CASES: list[tuple[str, str, Rows]] = [
 def test_a_recipe_runs_as_it_stands(name: str, file: str, rows: Rows, encoder: Path, tmp_path: Path) -> None:
     data, run = tmp_path / file, tmp_path / "run"
     write(data, rows)
-    settings = {
+    settings: dict[str, Any] = {
         "data.train": data, "model": encoder, "task.max_tokens": 24, "budget.steps": 2, "precision": "fp32", "batch": 8,
     }  # fmt: skip
+    if name.startswith("embed_") and "pairs" not in name:
+        settings["task.matryoshka"] = "[8]"  # of a model that is 32 wide
     overrides = [f"finetune.{key}={value}" for key, value in settings.items()]
     assert main(["finetune", str(RECIPES / f"{name}.yaml"), f"run_dir={run}", *overrides]) == 0
     out = tmp_path / "answers.jsonl"

@@ -11,15 +11,17 @@ import torch
 from torch import Tensor
 
 from danlu.errors import CheckpointError, RecipeError
-from danlu.nn.config import Embedding, Labels, TransformerConfig
+from danlu.nn.config import Embedding, Labels, Pooling, TransformerConfig
 from danlu.nn.hf.config_file import ConfigFile
-from danlu.nn.hf.folder import find_family, open_model, read_family_config, read_file
+from danlu.nn.hf.folder import bare_config, find_family, open_model, read_family_config, read_file
 from danlu.nn.hf.tensors import read
 from danlu.nn.hf.weight_files import weights_path
 from danlu.nn.transformer import Transformer
 
-Kind = Literal["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice"]
-"""What follows ``Bert`` in the name of the class of ``transformers`` with such a head."""
+Kind = Literal[
+    "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice", "Model"
+]
+"""What follows ``Bert`` in the name of the class of ``transformers`` with such a head; Model has none but vectors."""
 HEAD_SPREAD = 0.02
 """Standard deviation of a new head's weights, as in ``transformers``."""
 
@@ -122,6 +124,20 @@ def begin(folder: Path, kind: Kind, *, labels: int, dropout: float | None = None
     return Start(folder, shaped, seed, shaped.vocab_size)
 
 
-def is_embedder(folder: Path) -> bool:
-    """Whether the folder's own head makes vectors."""
-    return isinstance(read_family_config(read_file(folder)).head, Embedding)
+def begin_embedding(folder: Path, *, pooling: Pooling | None = None, seed: int) -> Start:
+    """The model in ``folder`` as it makes vectors: without any other head, and pooled as its modules say.
+
+    Args:
+        pooling: by default as the folder says; the mean where it says nothing.
+
+    Raises:
+        InputError, CheckpointError: there is no model, or it is damaged.
+        RecipeError: models of its family make no vectors.
+    """
+    config = bare_config(folder)
+    both = config.encoder is not None and config.decoder is not None
+    if both or not isinstance(config.head, Embedding):
+        raise RecipeError(f"model: {config.family} models make no vectors of texts")
+    if pooling is not None:
+        config = replace(config, head=replace(config.head, pooling=pooling))
+    return Start(folder, config, seed, config.vocab_size)
