@@ -42,6 +42,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "bpe": "danlu.tokenizers.bpe:BPE",
         "char": "danlu.tokenizers.char:Char",
         "wordpiece": "danlu.tokenizers.wordpiece:WordPiece",
+        "folder": "danlu.tokenizers.given:Folder",
     },
     "split": {
         "hash": "danlu.corpus.split:HashSplit",
@@ -63,6 +64,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "modernbert": "danlu.nn.families.encoders:ModernBert",
         "t5": "danlu.nn.families.encoder_decoders:T5",
         "bart": "danlu.nn.families.encoder_decoders:Bart",
+        "folder": "danlu.nn.families.given:Folder",
     },
     "family": {  # by the model_type of a Hugging Face folder
         "bart": "danlu.nn.hf.bart:BART",
@@ -103,6 +105,13 @@ CATALOG: dict[str, dict[str, str]] = {
         "relate": "danlu.tasks.relate:Relate",
         "embed": "danlu.tasks.contrast:Embed",
         "embed_pairs": "danlu.tasks.graded:EmbedPairs",
+        "chat": "danlu.tasks.chat:Chat",
+    },
+    "method": {
+        "full": "danlu.tasks.methods:Full",
+        "lora": "danlu.tasks.methods:LowRank",
+        "bitfit": "danlu.tasks.methods:BitFit",
+        "frozen": "danlu.tasks.methods:Frozen",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",

@@ -19,6 +19,7 @@ from danlu import __version__
 from danlu.errors import DanluError, InputError, Interrupted
 from danlu.log import harmless, say
 from danlu.parallel.world import read_world, speaks
+from danlu.rate.command import rate
 from danlu.tasks.commands import embed, predict, similar
 from danlu.verify.commands import verify
 
@@ -244,19 +245,21 @@ def report(recipe: RecipeFile, /, *overrides: Override) -> None:
 
 
 @app.command(sort_key=(6,))
-def init(folder: Path, /, *, out: Path = Path("recipe.yaml")) -> None:
-    """Look at a folder of text and write a commented recipe for it.
+def init(folder: Path, /, *, out: Path = Path("recipe.yaml"), model: Path | None = None) -> None:
+    """Look at a folder of text, or at a file of examples of a task, and write a commented recipe for it.
 
     Parameters
     ----------
     folder
-        Where the text lies.
+        Where the text lies; or a file such as reviews.csv, whose columns tell what is to be learned.
     out
         The recipe to write; a file that exists is never overwritten.
+    model
+        The folder of the model that learns a task.
     """
     from danlu.init import write_recipe
 
-    say(write_recipe(folder, out))
+    say(write_recipe(folder, out, model=model))
 
 
 @app.command(name="import", sort_key=(6, 1))
@@ -298,6 +301,7 @@ def doctor() -> None:
         say(line)
 
 
+app.command(rate)
 app.command(verify)
 
 

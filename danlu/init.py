@@ -11,6 +11,7 @@ from pathlib import Path
 from danlu.errors import InputError, OutputError, did_you_mean
 from danlu.files import writing
 from danlu.recipe_file import quoted
+from danlu.tasks.suggest import task_recipe
 from danlu.text.cuts import Blocks, Cut, Whole
 from danlu.text.language import detect_language
 from danlu.text.normalise import normalise
@@ -143,11 +144,14 @@ generate:
 COMMENT_COLUMN = 52
 
 
-def write_recipe(folder: Path, out: Path) -> str:
-    """Write ``out`` for the text in ``folder``; the line to print.
+def write_recipe(folder: Path, out: Path, *, model: Path | None = None) -> str:
+    """Write ``out`` for the text in ``folder``, or for a file of examples of a task; the line to print.
+
+    Args:
+        model: the folder that a task begins with.
 
     Raises:
-        InputError: the folder is not there or holds no text that can be read.
+        InputError: the folder is not there or holds no text that can be read; or the file is no file of examples.
         OutputError: ``out`` exists or cannot be written.
     """
     if out.exists():
@@ -158,10 +162,14 @@ def write_recipe(folder: Path, out: Path) -> str:
         str(out).encode()
     except UnicodeEncodeError:
         raise OutputError(f"the name of the recipe must be UTF-8; got {str(out)!r}") from None
-    text = recipe_text(survey(folder), name=out)
+    if folder.is_file():
+        text, verb = task_recipe(folder, model=model, name=out), "finetune"
+    else:
+        text, verb = recipe_text(survey(folder), name=out), "run"
+    ahead = f"danlu plan {out}, " if verb == "run" else ""
     with writing(out.parent), out.open("x", encoding="utf-8") as file:
         file.write(text)
-    return f"{out}: written; look it over, then: danlu plan {out}, danlu run {out}"
+    return f"{out}: written; look it over, then: {ahead}danlu {verb} {out}"
 
 
 def survey(folder: Path) -> Survey:

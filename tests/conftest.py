@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import math
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,11 +89,7 @@ def whole_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import transformers
 
     folder = tmp_path_factory.mktemp("encoder")
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    inner = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token="[UNK]"))
-    inner.normalizer = tokenizers.normalizers.BertNormalizer()
-    inner.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    inner.train_from_iterator([TEXT], tokenizers.trainers.WordPieceTrainer(vocab_size=200, special_tokens=special))
+    inner = bert_tokenizer([TEXT])
     inner.post_processor = tokenizers.processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
@@ -131,13 +129,40 @@ CORPUS = [
 ]
 
 
-def word_piece(lower: bool = True) -> tokenizers.Tokenizer:
-    """BERT's."""
-    inner = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    inner.normalizer = normalizers.BertNormalizer(lowercase=lower)
-    inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+# What the trainers of WordPiece and Unigram make of a text, and of BPE with a limited alphabet, differs from run to run
+# where pieces or letters are equally frequent, and a random model on it then writes other texts. So the pieces of those
+# tokenizers are given here; :func:`kinds` checks that nothing is left to chance.
+
+
+def frequent(texts: list[str]) -> list[str]:
+    """The letters of all texts, the most frequent ones first, and of as frequent ones that which comes first."""
+    return [letter for letter, _ in Counter("".join(texts)).most_common()]
+
+
+WORD_PIECES = [
+    "it", "th", "the", "they", "of", "ti", "times", "wa", "was", "wo", "worst", "be", "best", "an", "and", "ca",
+    "cafe", "sa", "said", "do", "wh", "why", "yes", "15", "1594", "👩👩", "👩👩👧", "##es", "##fe", "##id", "##mes",
+    "##rst", "##st", "##94",
+]  # fmt: skip
+
+
+def bert_tokenizer(texts: list[str], pieces: list[str] | None = None) -> tokenizers.Tokenizer:
+    """With all letters of the texts, by code point, first those that begin a word; then the pieces, or all words."""
+    normalizer, pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    words = [word for text in texts for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text))]
+    letters, within = set("".join(words)), {f"##{letter}" for word in words for letter in word[1:]}
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    inner.train_from_iterator(CORPUS, trainers.WordPieceTrainer(vocab_size=150, special_tokens=special))
+    known = dict.fromkeys([*special, *sorted(letters), *sorted(within), *(pieces or words)])
+    vocabulary = {piece: id for id, piece in enumerate(known)}
+    inner = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    inner.add_special_tokens(special)
+    inner.normalizer, inner.pre_tokenizer = normalizer, pre_tokenizer
+    return inner
+
+
+def word_piece() -> tokenizers.Tokenizer:
+    """BERT's."""
+    inner = bert_tokenizer(CORPUS, WORD_PIECES)
     inner.decoder = decoders.WordPiece(prefix="##")
     inner.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     inner.enable_truncation(4)  # as MiniLM's file has it, which is no part of the tokenizer
@@ -145,14 +170,19 @@ def word_piece(lower: bool = True) -> tokenizers.Tokenizer:
     return inner
 
 
+UNIGRAM_PIECES = ["▁the", "▁times", "▁w", "▁a", "It", "es", "👩\u200d", "▁\n\n", "说天下大势,分久必合,合久必分。"]
+
+
 def unigram() -> tokenizers.Tokenizer:
     """T5's."""
-    inner = tokenizers.Tokenizer(models.Unigram())
-    inner.normalizer = normalizers.NFKC()
-    inner.pre_tokenizer = pre_tokenizers.Metaspace()
-    special = ["<pad>", "</s>", "<unk>"]
-    trainer = trainers.UnigramTrainer(vocab_size=150, special_tokens=special, unk_token="<unk>", show_progress=False)
-    inner.train_from_iterator(CORPUS, trainer)
+    normalizer, special = normalizers.NFKC(), ["<pad>", "</s>", "<unk>"]
+    texts = ["▁" + normalizer.normalize_str(text).replace(" ", "▁") for text in CORPUS]
+    pieces = [*frequent(texts), *UNIGRAM_PIECES]
+    counts = Counter({piece: sum(text.count(piece) for text in texts) for piece in pieces})
+    scores = [(piece, math.log(count / counts.total())) for piece, count in counts.most_common()]
+    inner = tokenizers.Tokenizer(models.Unigram([*((token, 0.0) for token in special), *scores], unk_id=2))
+    inner.add_special_tokens(special)
+    inner.normalizer, inner.pre_tokenizer = normalizer, pre_tokenizers.Metaspace()
     inner.decoder = decoders.Metaspace()
     inner.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return inner
@@ -163,7 +193,10 @@ def byte_fallback() -> tokenizers.Tokenizer:
     inner = tokenizers.Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     inner.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    trainer = trainers.BpeTrainer(vocab_size=380, special_tokens=special, limit_alphabet=50, show_progress=False)
+    letters = frequent([inner.normalizer.normalize_str(text) for text in CORPUS])[:50]
+    trainer = trainers.BpeTrainer(
+        vocab_size=380, special_tokens=special, initial_alphabet=letters, limit_alphabet=50, show_progress=False
+    )
     inner.train_from_iterator(CORPUS, trainer)
     inner.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     inner.decoder = decoders.Sequence(
@@ -204,6 +237,8 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
     folders = {}
     for kind, (build, names) in BUILDERS.items():
+        inner = build()
+        assert inner.to_str() == build().to_str(), f"{kind} would be another tokenizer in every run"
         folders[kind] = tmp_path_factory.mktemp(kind.replace(" ", "_"))
-        transformers.PreTrainedTokenizerFast(tokenizer_object=build(), **names).save_pretrained(folders[kind])
+        transformers.PreTrainedTokenizerFast(tokenizer_object=inner, **names).save_pretrained(folders[kind])
     return folders

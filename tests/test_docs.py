@@ -170,6 +170,19 @@ def test_a_model_you_already_have(
     assert torch.equal(copy.get_input_embeddings().weight, stock.get_input_embeddings().weight.bfloat16())
 
 
+def test_a_task_of_your_own(whole_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command of the section, with a small table."""
+    (block,) = [block for block in code_blocks(ENGLISH, "bash") if "danlu predict" in block]
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(whole_encoder, "downloads/encoder")
+    rows = [f"to be that is {number},good\nor not the question {number},bad" for number in range(20)]
+    Path("reviews.csv").write_text("\n".join(["review,stars", *rows]), encoding="utf-8")
+    Path("new.csv").write_text("review\nto be\nthe question\n", encoding="utf-8")
+    for line in without_comments(block):
+        assert main(shlex.split(line)[1:]) == 0, line
+    assert len(Path("answers.csv").read_text(encoding="utf-8").splitlines()) == 3
+
+
 def test_both_languages_have_the_same_tables() -> None:
     english, chinese = tables(ENGLISH), tables(CHINESE)
     assert len(english) == len(chinese) >= 4

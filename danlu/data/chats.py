@@ -13,7 +13,7 @@ from typing import Any
 
 from danlu.data import names
 from danlu.data.columns import Field
-from danlu.data.example import Place
+from danlu.data.example import Record
 from danlu.data.form import Cells, Form
 from danlu.errors import shown, suggestion
 
@@ -45,10 +45,9 @@ Messages = tuple[Message, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Chat:
+class Chat(Record):
     """A conversation; its last message is an assistant's, but where the file did not have to say it."""
 
-    place: Place
     messages: Messages
     tools: str = ""
     """Descriptions of the tools that may be called, in JSON."""
@@ -62,10 +61,6 @@ class Chat:
     @property
     def group(self) -> str:
         return next(message.content for message in self.messages if message.role == "user")
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return ()
 
     @property
     def gold(self) -> str | None:

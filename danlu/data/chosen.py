@@ -9,7 +9,7 @@ from typing import Any
 
 from danlu.data import names
 from danlu.data.columns import Field
-from danlu.data.example import Place
+from danlu.data.example import Record
 from danlu.data.form import Cells, Form, Mended
 from danlu.errors import did_you_mean, shown
 
@@ -25,10 +25,9 @@ _SERIES = (
 
 
 @dataclass(frozen=True, slots=True)
-class MultipleChoice:
+class MultipleChoice(Record):
     """A question, its choices, and which is right, counted from 0; None where the file did not say."""
 
-    place: Place
     question: str
     choices: tuple[str, ...]
     answer: int | None
@@ -43,10 +42,6 @@ class MultipleChoice:
     @property
     def group(self) -> str:
         return self.context or self.question
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return ()
 
     @property
     def gold(self) -> str | None:

@@ -66,6 +66,16 @@ def choose_columns(
     return {field.name: chosen[field.name] for field in fields if field.name in chosen}
 
 
+def by_names(table: Table, fields: Sequence[Field]) -> dict[str, str]:
+    """The columns of required fields that their names alone tell."""
+    chosen: dict[str, str] = {}
+    for field in fields:
+        column = _by_name(table, field, taken=chosen.values()) if table.named and field.required else None
+        if column is not None:
+            chosen[field.name] = column
+    return chosen
+
+
 def describe(table: Table, chosen: Mapping[str, str], fields: Sequence[Field]) -> str:
     """One line that says what was read from where: ``a.tsv: text from column 1, label from column 2 (2 values)``."""
     kinds = {field.name: field.kind for field in fields}

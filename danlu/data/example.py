@@ -1,7 +1,7 @@
 """What an example of a task is: the texts that a model reads, what is right, and where it stands in its file.
 
-A form (``labelled.py``, ``tagged.py``, …) has one frozen record each, all of which are a :class:`TaskExample`. What
-``gold`` is goes as it is into the metric of the form: a label, tags, answers.
+A form (``labelled.py``, ``tagged.py``, …) has one frozen :class:`Record` each, all of which are a :class:`TaskExample`.
+What ``gold`` is goes as it is into the metric of the form: a label, tags, answers.
 """
 
 from __future__ import annotations
@@ -62,3 +62,23 @@ class TaskExample(Protocol):
 
 
 E = TypeVar("E", bound=TaskExample)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the records of all forms have: where a form says nothing else, all texts stay on one side of a split
+    together, and there is no set of labels.
+
+    Their ``texts`` and ``gold`` may be fields or not; that a record has them is checked where it is taken for a
+    :class:`TaskExample`.
+    """
+
+    place: Place
+
+    @property
+    def group(self: TaskExample) -> str:
+        return "\n".join(self.texts)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ()

@@ -8,7 +8,7 @@ from typing import Any
 
 from danlu.data import names
 from danlu.data.columns import Field
-from danlu.data.example import Place
+from danlu.data.example import Record
 from danlu.data.form import Cells, Form, Mended
 from danlu.errors import shown
 
@@ -27,10 +27,9 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Question(Record):
     """A question about a context; no answers where it has none, and None where the file did not say."""
 
-    place: Place
     id: str
     question: str
     context: str
@@ -43,10 +42,6 @@ class Question:
     @property
     def group(self) -> str:
         return self.context
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return ()
 
     @property
     def gold(self) -> tuple[str, ...] | None:

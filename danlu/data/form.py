@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,18 @@ class Cells:
         if "\0" in value:
             raise self.error(field, "holds a NUL, as no text does")
         return value
+
+    def parted(self, field: str, part: Callable[[str], list[str]]) -> Any:
+        """What stands there; of a text the list that it is in JSON, or else what ``part`` makes of it."""
+        value = self.value(field)
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            try:
+                return json.loads(value)
+            except ValueError:
+                pass  # a text that begins so
+        return part(value)
 
     def texts(self, field: str) -> tuple[str, ...]:
         """A list of texts, none of them empty; a single text is a list of one."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from danlu.data import names
 from danlu.data.columns import Field
-from danlu.data.example import Place
+from danlu.data.example import Record
 from danlu.data.form import Cells, Form
 from danlu.errors import shown
 
@@ -17,10 +15,9 @@ _BETWEEN_KEYWORDS = re.compile(r"[;；、,，|\n_]")
 
 
 @dataclass(frozen=True, slots=True)
-class Generated:
+class Generated(Record):
     """A source, and the texts that are right for it; None where the file did not say."""
 
-    place: Place
     source: str
     references: tuple[str, ...] | None
 
@@ -34,37 +31,20 @@ class Generated:
         return (self.source,)
 
     @property
-    def group(self) -> str:
-        return self.source
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return ()
-
-    @property
     def gold(self) -> tuple[str, ...] | None:
         return self.references
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class Described(Record):
     """A source and its keywords, in the file's order."""
 
-    place: Place
     source: str
     keywords: tuple[str, ...] | None
 
     @property
     def texts(self) -> tuple[str, ...]:
         return (self.source,)
-
-    @property
-    def group(self) -> str:
-        return self.source
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return ()
 
     @property
     def gold(self) -> tuple[str, ...] | None:
@@ -94,21 +74,14 @@ def _described(cells: Cells) -> Described:
     source = cells.text("source")
     if not cells.gold and not cells.has("keywords"):
         return Described(cells.place, source, None)
-    value = cells.value("keywords")
-    words = _keywords(value) if isinstance(value, str) else value
+    words = cells.parted("keywords", _keywords)
     if not isinstance(words, list) or not words:
-        raise cells.error("keywords", f"must be a list of texts, or a text that ; or , parts; got {shown(repr(value))}")
+        got = shown(repr(cells.value("keywords")))
+        raise cells.error("keywords", f"must be a list of texts, or a text that ; or , parts; got {got}")
     return Described(cells.place, source, tuple(dict.fromkeys(cells.checked("keywords", word) for word in words)))
 
 
-def _keywords(cell: str) -> list[Any]:
-    if cell.lstrip().startswith("["):
-        try:
-            value = json.loads(cell)
-        except ValueError:
-            value = None
-        if isinstance(value, list):
-            return value
+def _keywords(cell: str) -> list[str]:
     return [part.strip() for part in _BETWEEN_KEYWORDS.split(cell) if part.strip()]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from danlu.data import names
 from danlu.data.columns import Field
 from danlu.data.delimited import is_number
-from danlu.data.example import Place
+from danlu.data.example import Record
 from danlu.data.form import Cells, Form
 from danlu.data.rows import Row
 from danlu.errors import shown
@@ -19,16 +18,11 @@ _PARTED_BY = ("|", ";", ",")
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class Labelled(Record):
     """One text, or two, with a label; None where the file did not say."""
 
-    place: Place
     texts: tuple[str, ...]
     label: str | None
-
-    @property
-    def group(self) -> str:
-        return "\n".join(self.texts)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -40,16 +34,11 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True)
-class MultiLabelled:
+class MultiLabelled(Record):
     """A text with any number of labels, none too."""
 
-    place: Place
     texts: tuple[str, ...]
     gold: tuple[str, ...] | None
-
-    @property
-    def group(self) -> str:
-        return "\n".join(self.texts)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -57,20 +46,11 @@ class MultiLabelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(Record):
     """One text, or two, with a number."""
 
-    place: Place
     texts: tuple[str, ...]
     number: float | None
-
-    @property
-    def group(self) -> str:
-        return "\n".join(self.texts)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return ()
 
     @property
     def gold(self) -> float | None:
@@ -82,10 +62,9 @@ def _labelled(cells: Cells) -> Labelled:
 
 
 def _multi_labelled(cells: Cells) -> MultiLabelled:
-    value = cells.value("labels")
-    if value is None and not cells.gold:
+    if cells.value("labels") is None and not cells.gold:
         return MultiLabelled(cells.place, _texts(cells), None)
-    return MultiLabelled(cells.place, _texts(cells), _several(cells, value))
+    return MultiLabelled(cells.place, _texts(cells), _several(cells))
 
 
 def _scored(cells: Cells) -> Scored:
@@ -98,10 +77,9 @@ def _texts(cells: Cells) -> tuple[str, ...]:
     return (cells.text("first"), cells.text("second"))
 
 
-def _several(cells: Cells, value: Any) -> tuple[str, ...]:
+def _several(cells: Cells) -> tuple[str, ...]:
     """Labels of a list, or of a cell that parts them by | ; or , or is a list in JSON; an empty cell has none."""
-    if isinstance(value, str):
-        value = _parted(value)
+    value = cells.parted("labels", _parted)
     if not isinstance(value, list):
         raise cells.error("labels", f"must be a list of labels; got {shown(repr(value))}")
     found = []
@@ -113,14 +91,7 @@ def _several(cells: Cells, value: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _parted(cell: str) -> list[Any]:
-    if cell.lstrip().startswith("["):
-        try:
-            value = json.loads(cell)
-        except ValueError:
-            value = None
-        if isinstance(value, list):
-            return value
+def _parted(cell: str) -> list[str]:
     mark = next((mark for mark in _PARTED_BY if mark in cell), None)
     return [] if not cell.strip() else [part.strip() for part in cell.split(mark)] if mark else [cell.strip()]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from danlu.data import names
 from danlu.data.chats import Message, Messages, check_turns, read_messages
 from danlu.data.columns import Field
-from danlu.data.example import Place
+from danlu.data.example import Record
 from danlu.data.form import Cells, Form
 from danlu.errors import shown
 
@@ -18,10 +18,9 @@ _GOOD = {"true": True, "1": True, "1.0": True, "good": True, "yes": True,
 
 
 @dataclass(frozen=True, slots=True)
-class Preference:
+class Preference(Record):
     """What was said, an answer that was preferred, and another one."""
 
-    place: Place
     prompt: Messages
     chosen: Messages
     rejected: Messages
@@ -31,23 +30,14 @@ class Preference:
         return tuple(message.content for message in self.prompt)
 
     @property
-    def group(self) -> str:
-        return "\n".join(self.texts)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return ()
-
-    @property
     def gold(self) -> tuple[str, str]:
         return _content(self.chosen), _content(self.rejected)
 
 
 @dataclass(frozen=True, slots=True)
-class Feedback:
+class Feedback(Record):
     """What was said, an answer, and whether it was found good (KTO: Ethayarajh et al. 2024, arXiv:2402.01306)."""
 
-    place: Place
     prompt: Messages
     answer: Messages
     good: bool

@@ -9,7 +9,7 @@ from typing import Any
 
 from danlu.data import names
 from danlu.data.columns import Field
-from danlu.data.example import Place
+from danlu.data.example import Record
 from danlu.data.form import Cells, Form
 from danlu.errors import shown
 
@@ -20,10 +20,9 @@ _INLINE = re.compile(r"<(/?)(e1|e2)>")
 
 
 @dataclass(frozen=True, slots=True)
-class Relation:
+class Relation(Record):
     """Two parts of a text, and how they are related; None where the file did not say."""
 
-    place: Place
     text: str
     head: Span
     tail: Span

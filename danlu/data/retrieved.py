@@ -6,16 +6,15 @@ from dataclasses import dataclass
 
 from danlu.data import names
 from danlu.data.columns import Field
-from danlu.data.example import Place
+from danlu.data.example import Record
 from danlu.data.form import Cells, Form
 from danlu.errors import shown
 
 
 @dataclass(frozen=True, slots=True)
-class Retrieved:
+class Retrieved(Record):
     """A query, what is to be near it, and what is to be far; without negatives those of the other queries serve."""
 
-    place: Place
     query: str
     positives: tuple[str, ...] | None
     negatives: tuple[str, ...] = ()
@@ -23,14 +22,6 @@ class Retrieved:
     @property
     def texts(self) -> tuple[str, ...]:
         return (self.query,)
-
-    @property
-    def group(self) -> str:
-        return self.query
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return ()
 
     @property
     def gold(self) -> tuple[str, ...] | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from danlu.data import names
 from danlu.data.columns import Field
-from danlu.data.example import Place
+from danlu.data.example import Record
 from danlu.data.form import Cells, Form, Mended
 from danlu.data.spans import are_spans, tag_spans
 from danlu.data.tags import PLACES, Scheme, begun, find_scheme, impossible, read_tag
@@ -16,10 +16,9 @@ from danlu.errors import InputError, did_you_mean, shown
 
 
 @dataclass(frozen=True, slots=True)
-class Tagged:
+class Tagged(Record):
     """The tokens of a sentence, words or characters, with a tag each; None where the file did not say."""
 
-    place: Place
     tokens: tuple[str, ...]
     tags: tuple[str, ...] | None
     lines: tuple[int, ...] = ()
@@ -28,10 +27,6 @@ class Tagged:
     @property
     def texts(self) -> tuple[str, ...]:
         return (" ".join(self.tokens),)
-
-    @property
-    def group(self) -> str:
-        return self.texts[0]
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -49,24 +44,15 @@ class Tagged:
 
 
 @dataclass(frozen=True, slots=True)
-class Segmented:
+class Segmented(Record):
     """A text of characters, and the words that it is cut into; None where the file did not say."""
 
-    place: Place
     characters: tuple[str, ...]
     words: tuple[str, ...] | None
 
     @property
     def texts(self) -> tuple[str, ...]:
         return ("".join(self.characters),)
-
-    @property
-    def group(self) -> str:
-        return self.texts[0]
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return ()
 
     @property
     def gold(self) -> tuple[str, ...] | None:

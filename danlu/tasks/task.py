@@ -57,12 +57,14 @@ class Task(Choice):
 
     form: ClassVar[Form[Any]]
     """Of its data."""
-    head: ClassVar[Kind]
-    """The class of ``transformers`` that its models are."""
+    head: ClassVar[Kind | None]
+    """The class of ``transformers`` that its models are; None: the language model that the folder holds."""
     loss: ClassVar[str]
     """The name of its loss."""
     together: ClassVar[bool] = False
     """Whether the answer to an example depends on what else is asked."""
+    least_is_best: ClassVar[bool] = False
+    """Whether the best checkpoint has the least of the criterion, and not the most."""
 
     max_tokens: int | None = Field(default=None, ge=4)
     """Tokens of a text that are read, special ones included; by default 512, or what the model sees if that is less."""
@@ -124,12 +126,16 @@ class Task(Choice):
 
     @property
     def criterion(self) -> str:
-        """The figure that the best checkpoint has the most of."""
+        """The figure by which the best checkpoint is known."""
         raise NotImplementedError(type(self).__name__)
 
     def finish(self, model: Transformer, known: Known) -> Known:
         """Change the trained model so that its scores mean what other tools expect; what is known of it then."""
         return known
 
-    def furnish(self, model: Transformer, folder: Path, *, max_tokens: int) -> None:
-        """Write into the saved model's folder what others read of such a model beside its weights; mostly nothing."""
+    def equip(self, model: Transformer, folder: Path, reader: TextReader) -> None:
+        """Write what else the saved model's folder needs, where others look for it.
+
+        Args:
+            reader: of the model that began.
+        """

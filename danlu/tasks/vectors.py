@@ -26,6 +26,7 @@ from danlu.tasks.documents import vectors
 from danlu.tasks.pooled import first_targets
 from danlu.tasks.step_task import StepTask
 from danlu.tasks.task import Known
+from danlu.tasks.text_reader import TextReader
 
 
 class VectorTask(StepTask):
@@ -61,11 +62,11 @@ class VectorTask(StepTask):
         """What goes before texts, by what they are."""
         return {"query": "", "document": ""}
 
-    def furnish(self, model: Transformer, folder: Path, *, max_tokens: int) -> None:
+    def equip(self, model: Transformer, folder: Path, reader: TextReader) -> None:
         """The files that make it a folder of ``sentence-transformers``."""
         assert isinstance(model.config.head, Embedding)
         write_modules(folder, model.config.head, dim=model.config.dim)
-        write_texts(folder, TextSettings(max_tokens=max_tokens, prompts=self.prompts()))
+        write_texts(folder, TextSettings(max_tokens=reader.max_tokens, prompts=self.prompts()))
 
     def vectors(self, model: Transformer, batch: Batch) -> Tensor:
         assert isinstance(model.config.head, Embedding)

@@ -50,7 +50,11 @@ class BPE(Choice):
         return Reserved.of(self.special)
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
-        """Learn merges from ``texts``, which are read once, one at a time."""
+        """Learn merges from ``texts``, which are read once, one at a time.
+
+        The same texts, in any order, give the same merges: of pairs that are as frequent, that of the lower ids is
+        merged first.
+        """
         reserved, inner = self._reserved(), Inner(models.BPE())
         inner.pre_tokenizer = pre_tokenizers.Sequence(
             [

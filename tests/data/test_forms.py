@@ -64,6 +64,8 @@ HH = "\n\nHuman: hi\n\nAssistant: hello\n\nHuman: bye\n\nAssistant:"
         ("generate", {"document": "a", "summary": "b", "references": ["c", "b"]}, ("a",), ("b", "c")),
         ("keywords", {"document": "a", "keywords": "x_y_x"}, ("a",), ("x", "y")),
         ("keywords", {"document": "a", "keywords": ["x", "y"]}, ("a",), ("x", "y")),
+        ("keywords", {"document": "a", "keywords": '["x, z", "y"]'}, ("a",), ("x, z", "y")),
+        ("keywords", {"document": "a", "keywords": "[x]; y"}, ("a",), ("[x]", "y")),
         ("retrieve", {"query": "a", "positive": "b", "negatives": ["c"]}, ("a",), ("b",)),
         ("chat", {"instruction": "a", "input": "b", "output": "c"}, ("a\nb",), "c"),
         ("chat", {"instruction": "a", "input": "", "output": "c", "system": "s"}, ("s", "a"), "c"),
@@ -78,6 +80,25 @@ def test_a_row_becomes_an_example(form: str, record: dict[str, Any], texts: tupl
     example = one(form, record)
     assert (example.texts, example.gold) == (texts, gold)
     assert str(example.place) == "a.jsonl, line 1"
+
+
+@pytest.mark.parametrize(
+    ("form", "record", "group", "labels"),
+    [
+        ("pair", {"premise": "a", "hypothesis": "b", "label": "x"}, "a\nb", ("x",)),
+        ("similarity", {"sentence1": "a", "sentence2": "b", "score": 3}, "a\nb", ()),
+        ("multi_label", {"text": "a", "labels": ["x", "y"]}, "a", ("x", "y")),
+        ("tag", {"tokens": ["a", "b"], "tags": ["O", "B-X"]}, "a b", ("O", "B-X")),
+        ("choice", {"question": "q", "choices": ["a", "b"], "answer": 1, "context": "c"}, "c", ()),
+        ("extract", {"question": "q", "context": "c a", "answers": {"text": ["a"], "answer_start": [2]}}, "c a", ()),
+        ("generate", {"document": "a", "summary": "b"}, "a", ()),
+        ("chat", {"instruction": "a", "output": "c", "system": "s"}, "a", ()),
+        ("feedback", {"prompt": "a", "completion": "b", "label": False}, "a", ("bad",)),
+    ],
+)
+def test_what_stays_together_in_a_split(form: str, record: dict[str, Any], group: str, labels: tuple[str, ...]) -> None:
+    example = one(form, record)
+    assert (example.group, example.labels) == (group, labels)
 
 
 def test_an_example_without_what_is_right(tmp_path: Path) -> None:

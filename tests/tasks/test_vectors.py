@@ -225,7 +225,7 @@ def test_prompts_go_before_texts_and_into_the_folder(encoder: Path, tmp_path: Pa
     assert feature.words == ("once", "upon a time", "a sentence")
     start = task.start(encoder, KNOWN, seed=0)
     save_model(start.draw(), tmp_path, tokenizer=encoder)
-    task.furnish(start.draw(), tmp_path, max_tokens=20)
+    task.equip(start.draw(), tmp_path, reader)
     embedder = Embedder.load(tmp_path)
     assert embedder.max_tokens == 20
     assert embedder.texts.prompts == {"query": "to be ", "document": "not "}
@@ -307,7 +307,7 @@ def test_sentence_transformers_loads_the_folder(encoder: Path, tmp_path: Path) -
     task = Embed(query_prompt="to be ", document_prompt="not ")
     model = task.start(encoder, KNOWN, seed=0).draw()
     save_model(model, tmp_path, tokenizer=encoder)
-    task.furnish(model, tmp_path, max_tokens=20)
+    task.equip(model, tmp_path, TextReader.load(encoder, max_tokens=20))
     stock, own = package.SentenceTransformer(str(tmp_path)), Embedder.load(tmp_path, dtype=torch.float32)
     assert stock.max_seq_length == 20
     for prompt in ("query", "document"):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -78,6 +81,33 @@ def test_merges_stay_within_words(text: str, expected: list[str]) -> None:
 def test_the_most_frequent_pairs_are_merged_first() -> None:
     tokenizer = BPE(vocab_size=260).train(["abab abab abc abc abc"])
     assert [tokenizer.token_bytes(id) for id in range(257, 260)] == [b"ab", b" ab", b" abc"]
+
+
+def merges(text: str, vocab_size: int) -> list[bytes]:
+    """The tokens that are learned, by definition: all pairs are counted anew at every step (Sennrich et al. 2016)."""
+    spelled = {id: TOKENIZER.token_bytes(id) for id in range(257)}
+    id_of = {token: id for id, token in spelled.items()}
+    words = [[id_of[bytes([byte])] for byte in word.encode()] for word in re.findall(" ?[a-f]+", text)]
+    while len(spelled) < vocab_size:
+        counts = Counter(pair for word in words for pair in itertools.pairwise(word))
+        if not counts or max(counts.values()) < 2:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))  # of as frequent ones that of the lowest ids
+        new = len(spelled)
+        spelled[new] = spelled[best[0]] + spelled[best[1]]
+        for word in words:
+            place = 0
+            while place < len(word) - 1:
+                if (word[place], word[place + 1]) == best:
+                    word[place : place + 2] = [new]
+                place += 1
+    return [spelled[id] for id in range(257, len(spelled))]
+
+
+@given(st.lists(st.text("abcdef", min_size=1, max_size=6), min_size=1, max_size=40).map(" ".join))
+def test_nothing_is_left_to_chance_where_pairs_are_as_frequent(text: str) -> None:
+    learned = BPE(vocab_size=300).train([text])
+    assert [learned.token_bytes(id) for id in range(257, learned.vocab_size)] == merges(text, 300)
 
 
 def test_rare_pairs_are_not_merged() -> None:

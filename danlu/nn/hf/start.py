@@ -93,8 +93,8 @@ def _lengthened(rows_VD: Tensor, count: int, seed: int) -> Tensor:
     return torch.cat([rows_VD, (noise * spread_D + mean_D).to(rows_VD.dtype)])
 
 
-def begin(folder: Path, kind: Kind, *, labels: int, dropout: float | None = None, seed: int) -> Start:
-    """The model in ``folder`` with a head for a task.
+def begin(folder: Path, kind: Kind | None, *, labels: int, dropout: float | None = None, seed: int) -> Start:
+    """The model in ``folder`` with a head for a task; where ``kind`` is None, with its own.
 
     Args:
         labels: how many the head scores.
@@ -104,19 +104,10 @@ def begin(folder: Path, kind: Kind, *, labels: int, dropout: float | None = None
         InputError, CheckpointError: there is no model, or it is damaged.
         RecipeError: models of its family have no such head.
     """
-    file = read_file(folder)
-    config = read_family_config(file)
-    family = find_family(config.family)
-    whole = family.architecture(config)
-    stem = whole[: whole.index("For")] if "For" in whole else whole.removesuffix("Model")
-    names = {str(number): f"LABEL_{number}" for number in range(labels)}
-    values = {**file.values, "architectures": [f"{stem}{kind}"], "id2label": names}
-    try:
-        shaped = read_family_config(ConfigFile(file.path, values, file.tensors))
-    except CheckpointError as error:
-        if "architectures" not in str(error):
-            raise
-        raise RecipeError(f"model: {config.family} models have no head {kind}; {error}") from None
+    if kind is None:
+        config = read_family_config(read_file(folder))
+        return Start(folder, config, seed, config.vocab_size)
+    shaped = _of_class(folder, kind, labels=labels)
     head = shaped.head
     assert isinstance(head, Labels)
     if dropout is not None:
@@ -141,3 +132,31 @@ def begin_embedding(folder: Path, *, pooling: Pooling | None = None, seed: int) 
     if pooling is not None:
         config = replace(config, head=replace(config.head, pooling=pooling))
     return Start(folder, config, seed, config.vocab_size)
+
+
+def with_words(folder: Path) -> TransformerConfig:
+    """The shape of the model in ``folder`` as it predicts words, whatever head it has.
+
+    Raises:
+        InputError, CheckpointError: there is no model, or it is damaged.
+    """
+    config = read_family_config(read_file(folder))
+    if config.words is not None:
+        return config
+    return _of_class(folder, "ForMaskedLM" if config.decoder is None else "ForCausalLM", labels=0)
+
+
+def _of_class(folder: Path, kind: str, *, labels: int) -> TransformerConfig:
+    """The shape of the model in ``folder`` if it were of the class that ends so."""
+    file = read_file(folder)
+    config = read_family_config(file)
+    whole = find_family(config.family).architecture(config)
+    stem = whole[: whole.index("For")] if "For" in whole else whole.removesuffix("Model")
+    names = {str(number): f"LABEL_{number}" for number in range(labels)}
+    values = {**file.values, "architectures": [f"{stem}{kind}"], "id2label": names}
+    try:
+        return read_family_config(ConfigFile(file.path, values, file.tensors))
+    except CheckpointError as error:
+        if "architectures" not in str(error):
+            raise
+        raise RecipeError(f"model: {config.family} models have no head {kind}; {error}") from None

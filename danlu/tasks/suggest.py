@@ -1,0 +1,124 @@
+"""``danlu init FILE``: look at a file of examples and write a recipe that fine-tunes for what it seems to be for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from danlu import catalog
+from danlu.data.columns import by_names, choose_columns, describe
+from danlu.data.delimited import is_number
+from danlu.data.form import Form
+from danlu.data.read import read_rows
+from danlu.data.rows import Table
+from danlu.errors import InputError, RecipeError
+from danlu.recipe_file import quoted
+
+ORDER = (
+    "extract", "choice", "relate", "chat", "tag", "pair", "similarity", "multi_label", "seq2seq", "classify", "regress",
+)  # fmt: skip
+"""Tasks that columns' names may tell, those that need the most of them first."""
+NUMBERS = {"pair": "similarity", "classify": "regress"}
+"""What a task with labels is where these are numbers of many values."""
+MOST_CLASSES = 3
+"""Of pairs: so many numbers stand for classes."""
+MOST_GRADES = 10
+"""So many different numbers may be names of classes."""
+TEMPLATE = """\
+# Written by `danlu init` from a look at {file}:
+# {read}
+#
+#   danlu finetune {name}    leaks and odd labels are told first; run again, it goes on or skips what is done
+#   danlu predict runs/{run}/finetune/model NEW_FILE --out PREDICTIONS.csv
+#
+# What else can be set: danlu schema.
+
+finetune:
+  model: {model}  # a folder as transformers writes it; danlu import fetches or converts one
+  task: {task}  # choices: {tasks}
+  data:
+    train: {train}
+    # test: FILE  # a file that the last figures are measured on
+    dev_share: 0.1  # of train, to choose the best checkpoint by; or dev: a file of its own
+    columns: {columns}
+  budget: {{epochs: 3}}
+"""
+
+
+def task_recipe(file: Path, *, model: Path | None, name: Path) -> str:
+    """The text of a recipe for ``file``, and what it says of it.
+
+    Raises:
+        InputError: the file cannot be read, or no task fits it.
+    """
+    table = read_rows(file)
+    task, form = guess(table)
+    chosen = choose_columns(table, form.fields, {})
+    columns = ", ".join(f"{field}: {quoted(column)}" for field, column in chosen.items())
+    return TEMPLATE.format(
+        file=file, read=describe(table, chosen, form.fields), name=name, run=name.stem, task=task,
+        model=quoted(str(model or "MODEL_FOLDER")), train=quoted(str(file)), columns=f"{{{columns}}}",
+        tasks=", ".join(catalog.names("task")),
+    )  # fmt: skip
+
+
+def guess(table: Table) -> tuple[str, Form[Any]]:
+    """The task that the columns' names tell, else what stands in them: labels or numbers.
+
+    Raises:
+        InputError: none fits.
+    """
+    known = [name for name in ORDER if name in catalog.names("task")]
+    for name in known:
+        form = _form(name)
+        found = by_names(table, form.fields)
+        whole = len(found) == sum(field.required for field in form.fields)
+        if form.sentences or not whole or (name == "multi_label" and not _are_several(table.values(found["labels"]))):
+            continue
+        if "number" in found and not all(is_number(str(value)) for value in table.values(found["number"])):
+            continue
+        other = NUMBERS.get(name)
+        if other is not None and _are_grades(table.values(found["label"])):
+            return other, _form(other)
+        return name, form
+    for name in ("tag", "pair", "classify", "regress"):
+        try:
+            chosen = choose_columns(table, _form(name).fields, {}) if name in known else {}
+        except (InputError, RecipeError):
+            continue
+        if name == "pair" and chosen and not _are_two_texts(table, chosen):
+            continue
+        if name == "pair" and chosen and _are_marks(table.values(chosen["label"])):
+            return "similarity", _form("similarity")
+        if chosen:
+            return name, _form(name)
+    raise InputError(f"danlu init: no task is known for the columns of {table.path}: {', '.join(table.columns)}")
+
+
+def _form(task: str) -> Form[Any]:
+    form: Form[Any] = catalog.load("task", task, key="task").form
+    return form
+
+
+def _are_several(values: Sequence[Any]) -> bool:
+    """Whether there are lists of labels, or texts that are parted."""
+    return any(isinstance(value, list) or (isinstance(value, str) and set(value) & set("|;")) for value in values)
+
+
+def _are_two_texts(table: Table, chosen: Mapping[str, str]) -> bool:
+    """Whether both columns hold texts, hardly any of them twice."""
+    return all(len(set(map(str, table.values(chosen[field])))) * 2 > len(table.rows) for field in ("first", "second"))
+
+
+def _are_marks(values: Sequence[Any]) -> bool:
+    """Whether these are numbers on a scale, not those of classes as inference has them."""
+    return all(is_number(str(value)) for value in values) and len(set(map(str, values))) > MOST_CLASSES
+
+
+def _are_grades(values: Sequence[Any]) -> bool:
+    """Whether these are numbers, and too many to be names of classes, or with decimals."""
+    texts = [str(value) for value in values]
+    return all(map(is_number, texts)) and (
+        len(set(texts)) > MOST_GRADES or any(not float(text).is_integer() for text in texts)
+    )

@@ -1,0 +1,99 @@
+"""Steps of whole documents in long rows: each epoch has every document once, whatever the rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from danlu.corpus.batches import Example
+from danlu.corpus.reading import Reader, Size
+from danlu.corpus.rows import Ints, Piece, Widths
+from danlu.corpus.store import TokenStore
+from danlu.corpus.together import Together
+
+EOT = 0
+
+
+class Plain:
+    """A form whose examples are the documents."""
+
+    def __init__(self, room: int) -> None:
+        self.room = Widths(room)
+        self.longest = room
+
+    def widths(self, body: Ints) -> Widths:
+        return Widths(body)
+
+    def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
+        return Widths(bodies)
+
+
+def example(piece: Piece, *, noise: np.random.Generator) -> Example:
+    return Example({"tokens": piece.body}, {"words": piece.body})
+
+
+def store_of(lengths: list[int]) -> TokenStore:
+    """Every token of a document is its number, from 1."""
+    tokens = [EOT]
+    for number, length in enumerate(lengths, 1):
+        tokens += [*[number] * length, EOT]
+    starts = np.cumsum([0, *(np.array(lengths) + 1)])
+    return TokenStore(np.array(tokens), starts, [{}] * len(lengths), vocab_size=10_000, eot=EOT)
+
+
+def read(lengths: list[int], *, batch: int, micro_batch: int, seed: int = 1) -> Reader:
+    form: Any = Plain(max(lengths))
+    return Together().read(store_of(lengths), form, example, size=Size(batch, micro_batch), seed=seed)
+
+
+def documents(reader: Reader, step: int) -> list[int]:
+    """Those of a step, by their numbers."""
+    found = []
+    for batch in reader.batches(step):
+        tokens, segments = batch.inputs["tokens"][0], batch.inputs["segments"][0]
+        assert (segments >= 0).all(), "no padding"
+        found += [int(tokens[segments == each][0]) for each in segments.unique()]
+    return found
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(1, 9), st.integers(1, 3))
+def test_every_epoch_has_each_document_once(lengths: list[int], batch: int, micro_batch: int) -> None:
+    reader = read(lengths, batch=batch, micro_batch=micro_batch)
+    own = min(batch, len(lengths))
+    assert reader.steps_per_epoch == len(lengths) / own
+    steps = len(lengths)  # so many steps are so many epochs as a step has documents
+    counts = Counter(number for step in range(steps) for number in documents(reader, step))
+    assert counts == dict.fromkeys(range(1, len(lengths) + 1), own)
+    for step in range(steps):
+        micro = reader.batches(step)
+        assert sum(each.tokens for each in micro) == sum(lengths[number - 1] for number in documents(reader, step))
+        limit = micro_batch * max(lengths)
+        assert all(each.inputs["tokens"].shape[1] <= limit for each in micro)
+
+
+def test_a_step_is_the_same_whenever_it_is_asked_for_and_another_in_each_epoch() -> None:
+    lengths = [3, 9, 4, 1, 7, 7, 2, 5]
+    straight = read(lengths, batch=4, micro_batch=1)
+    steps = [documents(straight, step) for step in range(8)]
+    jumped = read(lengths, batch=4, micro_batch=1)
+    assert [documents(jumped, step) for step in (7, 2, 5, 0)] == [steps[step] for step in (7, 2, 5, 0)]
+    assert len({frozenset(step) for step in steps}) > 2
+    assert documents(read(lengths, batch=4, micro_batch=1, seed=2), 0) != steps[0]
+
+
+@pytest.mark.parametrize(("tokens", "fewest"), [(None, 30), (50, 1)])
+def test_a_sample_is_some_documents_or_all_always_the_same(tokens: int | None, fewest: int) -> None:
+    lengths = [1 + number % 13 for number in range(30)]
+    form: Any = Plain(13)
+    samples = [Together().sample(store_of(lengths), form, tokens=tokens, seed=4) for _ in range(2)]
+    kept = [[int(piece.body[0]) for group in each.groups for n in group.numbers for piece in each.rows[n]]
+            for each in samples]  # fmt: skip
+    assert kept[0] == kept[1] and len(set(kept[0])) == len(kept[0]) >= fewest
+    total = sum(lengths[number - 1] for number in kept[0])
+    assert total == sum(lengths) if tokens is None else 50 <= total <= 50 + 13
+    assert all(group.widths.inputs <= 13 for group in samples[0].groups)

@@ -1,0 +1,185 @@
+"""Tasks whose answer is a label, several or a number: losses and scores are those of transformers' classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from torch import Tensor
+
+from danlu.corpus.batches import Batch, collate
+from danlu.corpus.rows import Widths
+from danlu.data.dataset import Dataset
+from danlu.nn.hf.folder import save_model
+from danlu.nn.hf.start import begin
+from danlu.nn.transformer import Transformer
+from danlu.tasks.answering import answer, numbers_of
+from danlu.tasks.classify import Classify, Pair
+from danlu.tasks.feature import Feature
+from danlu.tasks.multi_label import MultiLabel
+from danlu.tasks.regress import Regress, Similarity
+from danlu.tasks.task import Known, Task
+from danlu.tasks.text_reader import TextReader
+
+TEXTS = ["To be", "or not to be that is the question", "话说天下大势", "Once upon a time there was a", "a"]
+LABELS = ("bad", "fair", "good")
+FAMILIES = ["encoder", "decoder"]
+
+
+def examples(golds: Sequence[Any], *, second: str | None = None) -> list[Any]:
+    """Examples of every form that these tasks read."""
+    pairs = [(text,) if second is None else (text, second) for text in TEXTS]
+    return [
+        SimpleNamespace(texts=texts, label=gold, number=gold, gold=gold)
+        for texts, gold in zip(pairs, golds, strict=True)
+    ]
+
+
+def start(folder: Path, count: int) -> Transformer:
+    """The folder with a head of ``count`` labels, without dropout."""
+    return begin(folder, "ForSequenceClassification", labels=count, seed=3).draw().eval()
+
+
+def as_batch(features: Sequence[Feature]) -> Batch:
+    """All in one row."""
+    return collate(
+        [[each.as_example() for each in features]], widths=Widths(sum(len(each.tokens) for each in features))
+    )
+
+
+def stock_of(model: Transformer, folder: Path, tokenizer: Path, **config: Any) -> Any:
+    """The class of transformers with the same weights."""
+    save_model(model, folder, tokenizer=tokenizer)
+    kind = transformers.AutoModelForSequenceClassification
+    stock, report = kind.from_pretrained(folder, output_loading_info=True, **config)
+    assert not any(report.values()), report
+    return stock.eval()
+
+
+def their_inputs(features: Sequence[Feature]) -> dict[str, Tensor]:
+    """Padded, as their collator makes it."""
+    longest = max(len(each.tokens) for each in features)
+    padded = [np.pad(each.tokens, (0, longest - len(each.tokens)), constant_values=0) for each in features]
+    mask = [np.arange(longest) < len(each.tokens) for each in features]
+    inputs = {"input_ids": torch.tensor(np.array(padded)), "attention_mask": torch.tensor(np.array(mask)).long()}
+    if features[0].types is not None:
+        types = [np.pad(each.types, (0, longest - len(each.types))) for each in features if each.types is not None]
+        inputs["token_type_ids"] = torch.tensor(np.array(types))
+    return inputs
+
+
+def read(folder: Path, task: Task, golds: Sequence[Any], known: Known, *, second: str | None = None) -> list[Feature]:
+    return task.features(examples(golds, second=second), known, TextReader.load(folder, max_tokens=24))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("second", [None, "that is the question"])
+def test_labels_cost_what_they_cost_in_transformers(
+    family: str, second: str | None, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    folder = request.getfixturevalue(family)
+    golds, known = ["bad", "good", "good", "fair", "bad"], Known(LABELS)
+    task: Task = Classify() if second is None else Pair()
+    features = read(folder, task, golds, known, second=second)
+    model = start(folder, 3)
+    stock = stock_of(model, tmp_path / "stock", folder, **({} if family == "encoder" else {"pad_token_id": 299}))
+    wanted = torch.tensor([LABELS.index(gold) for gold in golds])
+    theirs = _alone(stock, features) if family == "decoder" else stock(**their_inputs(features)).logits
+    expected = torch.nn.functional.cross_entropy(theirs, wanted, reduction="sum")
+    expected.backward()
+    [loss] = task.losses(model, as_batch(features), known).values()
+    loss.backward()
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+    ours = model.embedding.weight.grad
+    assert ours is not None
+    torch.testing.assert_close(ours, stock.get_input_embeddings().weight.grad, rtol=1e-3, atol=1e-5)
+
+
+def _alone(stock: Any, features: Sequence[Feature]) -> Tensor:
+    """Each text by itself: a decoder of transformers looks for padding, which these have none of."""
+    return torch.cat([stock(input_ids=torch.tensor(each.tokens)[None]).logits for each in features])
+
+
+def test_rare_labels_count_more_where_asked(encoder: Path) -> None:
+    golds = ["bad", "bad", "bad", "good", "bad"]
+    train = examples(golds)
+    task = Classify(class_weights="balanced")
+    dataset: Any = Dataset({"train": tuple(train)}, ("bad", "good"), "none", {}, ())
+    model = start(encoder, 2)
+    known = task.know(dataset, model.config)
+    batch = as_batch(task.features(train, known, TextReader.load(encoder, max_tokens=24)))
+    plain = numbers_of(task, model, task.features(train, known, TextReader.load(encoder, max_tokens=24)), known)
+    each = [-float(torch.log(shares[("bad", "good").index(gold)])) for shares, gold in zip(plain, golds, strict=True)]
+    weights = [5 / (2 * golds.count(gold)) for gold in golds]  # scikit-learn's "balanced"
+    [loss] = task.losses(model, batch, known).values()
+    assert float(loss.detach()) == pytest.approx(sum(w * e for w, e in zip(weights, each, strict=True)), rel=1e-4)
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_several_labels_cost_what_they_cost_in_transformers(count: int, encoder: Path, tmp_path: Path) -> None:
+    labels = tuple(f"label {number}" for number in range(count))
+    golds = [(), (labels[0],), (labels[-1], labels[1]), labels, (labels[2],)]
+    task, known = MultiLabel(), Known(labels)
+    features = read(encoder, task, golds, known)
+    model = start(encoder, count)
+    stock = stock_of(model, tmp_path / "stock", encoder, problem_type="multi_label_classification")
+    wanted = torch.tensor([[float(label in gold) for label in labels] for gold in golds])
+    with torch.no_grad():
+        expected = stock(**their_inputs(features), labels=wanted).loss * len(golds)  # a mean over texts and labels
+        losses = task.losses(model, as_batch(features), known)
+    assert set(losses) == {"labels"}
+    torch.testing.assert_close(losses["labels"], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("second", [None, "be"])
+def test_numbers_are_learned_without_their_mean_and_spread_and_written_with_them(
+    second: str | None, encoder: Path, tmp_path: Path
+) -> None:
+    golds = [1000.0, 3000.0, 2500.0, -100.0, 10.0]
+    task: Task = Regress() if second is None else Similarity()
+    train = examples(golds, second=second)
+    model = start(encoder, 1)
+    dataset: Any = Dataset({"train": tuple(train)}, (), "none", {}, ())
+    known = task.know(dataset, model.config)
+    features = task.features(train, known, TextReader.load(encoder, max_tokens=24))
+    stock = stock_of(model, tmp_path / "stock", encoder)
+    scaled = (torch.tensor(golds) - np.mean(golds)) / np.std(golds)
+    with torch.no_grad():
+        expected = stock(**their_inputs(features), labels=scaled.float()).loss * len(golds)
+        [loss] = task.losses(model, as_batch(features), known).values()
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
+    before = answer(task, model, features, train, known)
+    finished = task.finish(model, known)
+    after = answer(task, model, features, train, finished)
+    assert [each.value for each in after] == pytest.approx([each.value for each in before], rel=1e-4)
+    with torch.no_grad():
+        raw = stock_of(model, tmp_path / "finished", encoder)(**their_inputs(features)).logits.squeeze(-1)
+    assert raw.tolist() == pytest.approx([each.value for each in before], rel=1e-3)
+
+
+def test_answers_are_in_the_order_of_the_examples_whatever_their_length(encoder: Path) -> None:
+    task, known = Classify(), Known(LABELS)
+    features = read(encoder, task, ["bad"] * 5, known)
+    model = start(encoder, 3)
+    alone = [answer(task, model, [each], [None], known)[0] for each in features]
+    together = answer(task, model, features, [None] * 5, known)
+    for one, other in zip(alone, together, strict=True):
+        assert one.value == other.value and one.confidence == pytest.approx(other.confidence, abs=1e-5)
+        assert sum((other.scores or {}).values()) == pytest.approx(1.0, abs=1e-5)
+    assert len({tuple((each.scores or {}).values()) for each in together}) == 5
+
+
+def test_a_text_without_a_gold_has_no_loss(encoder: Path) -> None:
+    task, known = Classify(), Known(LABELS)
+    features = read(encoder, task, ["bad", None, "good", None, None], known)
+    batch = as_batch(features)
+    assert batch.counts == {"label": 2}
+    some = as_batch([features[0], features[2]])
+    model = start(encoder, 3)
+    torch.testing.assert_close(task.losses(model, batch, known), task.losses(model, some, known), rtol=1e-5, atol=1e-5)

@@ -1,0 +1,60 @@
+"""What danlu init makes of a file of examples: the task that its columns tell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from danlu import cli
+from danlu.recipe import load_recipe
+
+TABLES: dict[str, tuple[str, list[list[Any]]]] = {
+    "named labels": ("classify", [["id", "review", "category"], *([n, f"a text {n}", n % 3] for n in range(9))]),
+    "no header": ("classify", [[f"a text of {n}", n % 2] for n in range(9)]),
+    "stars in words": ("classify", [["review", "stars"], *([f"a text {n}", "ab"[n % 2]] for n in range(9))]),
+    "stars": ("regress", [["review", "stars"], *([f"a text {n}", n / 2] for n in range(9))]),
+    "inference": ("pair", [["premise", "hypothesis", "label"], *([f"p {n}", f"h {n}", n % 3] for n in range(9))]),
+    "numbers": ("similarity", [["sentence1", "sentence2", "score"], *([f"p {n}", f"h {n}", n / 4] for n in range(9))]),
+    "pairs without header": ("similarity", [[f"eins {n} und", f"zwei {n}", n % 5] for n in range(30)]),
+    "pairs of classes": ("pair", [[f"eins {n} und", f"zwei {n}", n % 3] for n in range(30)]),
+    "several": ("multi_label", [["text", "tags"], *([f"a text {n}", "a|b" if n % 2 else "c"] for n in range(9))]),
+    "中文": ("classify", [["评论", "情感"], *([f"第{n}条评论", "好坏"[n % 2]] for n in range(9))]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_columns_tell_the_task(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task, rows = TABLES[name]
+    file = tmp_path / "data.tsv"
+    file.write_text("".join("\t".join(map(str, row)) + "\n" for row in rows), encoding="utf-8")
+    (tmp_path / "m").mkdir()
+    assert cli.main(["init", str(file), "--model", str(tmp_path / "m"), "--out", str(tmp_path / "r.yaml")]) == 0
+    assert "danlu finetune" in capsys.readouterr().out
+    section: Any = load_recipe(tmp_path / "r.yaml").section("finetune")
+    assert section.task.to_recipe()["use"] == task
+    assert section.data.train == file and section.model == tmp_path / "m"
+    assert set(section.data.columns) == {field.name for field in section.task.form.fields if field.required}
+
+
+def test_lists_in_json_are_several_labels(tmp_path: Path) -> None:
+    lines = [json.dumps({"text": f"text {n}", "labels": ["a", "b"][: n % 3]}) for n in range(9)]
+    (tmp_path / "data.jsonl").write_text("\n".join(lines))
+    assert cli.main(["init", str(tmp_path / "data.jsonl"), "--out", str(tmp_path / "r.yaml")]) == 0
+    section: Any = load_recipe(tmp_path / "r.yaml").section("finetune")
+    assert section.task.to_recipe()["use"] == "multi_label"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("only one column\nof text\n", "no task is known for the columns"), ("", "is empty"), ("\0\0\0", "data.csv")],
+)
+def test_what_fits_no_task_is_one_line(
+    content: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data.csv").write_text(content)
+    assert cli.main(["init", str(tmp_path / "data.csv"), "--out", str(tmp_path / "r.yaml")]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1 and not (tmp_path / "r.yaml").exists()
