@@ -34,7 +34,7 @@ from danlu.tasks.vectors import VectorTask, first_of_documents
 PARTS, TEXTS, ANSWERS = "parts", "texts", "answers"
 """Targets beside the loss's own: at a query's first token how many documents its feature has; at the first token of
 each document which text it is; at the first tokens of a feature which texts answer its query."""
-FOUND = 100
+FOUND = 20
 """Texts of a ranking that are kept."""
 SHOWN = 5
 AT_ONCE = 256

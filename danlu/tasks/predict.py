@@ -145,14 +145,15 @@ def _table(delimiter: str) -> Callable[[Sequence[Any], Sequence[Answer]], bytes]
     def write(examples: Sequence[Any], answers: Sequence[Answer]) -> bytes:
         file = io.StringIO(newline="")
         writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
-        writer.writerow(["number", *(f"text{place + 1}" for place in range(len(examples[0].texts))), "prediction",
-                         "confidence"])  # fmt: skip
+        most = max((len(each.texts) for each in examples), default=1)  # questions may have more choices or fewer
+        writer.writerow(["number", *(f"text{place + 1}" for place in range(most)), "prediction", "confidence"])
         for example, said in zip(examples, answers, strict=True):
             value = (
                 said.value if isinstance(said.value, str | float | int) else json.dumps(said.value, ensure_ascii=False)
             )
             confidence = "" if said.confidence is None else f"{said.confidence:.6f}"
-            writer.writerow([example.place.number, *example.texts, value, confidence])
+            texts = (*example.texts, *[""] * (most - len(example.texts)))
+            writer.writerow([example.place.number, *texts, value, confidence])
         return file.getvalue().encode()
 
     return write

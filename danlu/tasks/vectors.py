@@ -36,7 +36,7 @@ class VectorTask(StepTask):
 
     pooling: Pooling | None = None
     """How the states of a text's tokens become its vector: their mean, the first, or the last; by default as the
-    model's folder says, else their mean."""
+    model's folder says, else an encoder's mean and a decoder's last."""
     temperature: float = Field(default=0.05, gt=0)
     """What cosines are divided by."""
     matryoshka: tuple[int, ...] = ()

@@ -233,6 +233,20 @@ def test_prompts_go_before_texts_and_into_the_folder(encoder: Path, tmp_path: Pa
     assert isinstance(head, Embedding) and head.pooling == "first"
 
 
+def test_a_decoder_makes_vectors_of_its_last_states(decoder: Path, tmp_path: Path) -> None:
+    task, reader = EmbedPairs(), TextReader.load(decoder, max_tokens=24)
+    start = task.start(decoder, KNOWN, seed=0)
+    assert start.new == []
+    save_model(start.draw(), tmp_path / "model", tokenizer=decoder)
+    task.equip(start.draw(), tmp_path / "model", reader)
+    stock = transformers.AutoModel.from_pretrained(tmp_path / "model").eval()
+    encoded = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")("once upon a time", return_tensors="pt")
+    with torch.no_grad():
+        last = stock(input_ids=encoded.input_ids).last_hidden_state[0, -1]
+    found = Embedder.load(tmp_path / "model", dtype=torch.float32).embed(["once upon a time"])[0]
+    torch.testing.assert_close(found, last / last.norm(), rtol=1e-4, atol=1e-5)
+
+
 def test_prompts_of_the_folder_that_are_not_used_are_told(encoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (encoder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": "ask: "}}))
     Embed(query_prompt="ask: ").start(encoder, KNOWN, seed=0)
@@ -282,7 +296,7 @@ def test_from_a_file_of_queries_to_a_search(encoder: Path, tmp_path: Path) -> No
     model = tmp_path / "run/finetune/model"
     out = tmp_path / "ranked.jsonl"
     assert main(["predict", str(model), str(data), "--out", str(out)]) == 0
-    assert len(json.loads(out.read_text().splitlines()[0])["prediction"]) == 60
+    assert len(json.loads(out.read_text().splitlines()[0])["prediction"]) == 20
     texts = tmp_path / "texts.txt"
     texts.write_text("not to be\n从前有座山\n")
     assert main(["embed", str(model), str(texts), "--out", str(tmp_path / "v.npy"), "--dtype", "float32"]) == 0

@@ -14,6 +14,7 @@ from danlu.errors import CheckpointError, RecipeError
 from danlu.nn.config import Embedding, Labels, Pooling, TransformerConfig
 from danlu.nn.hf.config_file import ConfigFile
 from danlu.nn.hf.folder import bare_config, find_family, open_model, read_family_config, read_file
+from danlu.nn.hf.sentence_transformers import MODULES
 from danlu.nn.hf.tensors import read
 from danlu.nn.hf.weight_files import weights_path
 from danlu.nn.transformer import Transformer
@@ -116,10 +117,12 @@ def begin(folder: Path, kind: Kind | None, *, labels: int, dropout: float | None
 
 
 def begin_embedding(folder: Path, *, pooling: Pooling | None = None, seed: int) -> Start:
-    """The model in ``folder`` as it makes vectors: without any other head, and pooled as its modules say.
+    """The model in ``folder`` as it makes vectors: without any other head, and as its modules say.
+
+    A folder without modules makes vectors of length 1.
 
     Args:
-        pooling: by default as the folder says; the mean where it says nothing.
+        pooling: by default as the modules say; without any an encoder's mean, a decoder's last state.
 
     Raises:
         InputError, CheckpointError: there is no model, or it is damaged.
@@ -129,9 +132,9 @@ def begin_embedding(folder: Path, *, pooling: Pooling | None = None, seed: int) 
     both = config.encoder is not None and config.decoder is not None
     if both or not isinstance(config.head, Embedding):
         raise RecipeError(f"model: {config.family} models make no vectors of texts")
-    if pooling is not None:
-        config = replace(config, head=replace(config.head, pooling=pooling))
-    return Start(folder, config, seed, config.vocab_size)
+    normalise = config.head.normalise or not (folder / MODULES).exists()
+    head = replace(config.head, pooling=pooling or config.head.pooling, normalise=normalise)
+    return Start(folder, replace(config, head=head), seed, config.vocab_size)
 
 
 def with_words(folder: Path) -> TransformerConfig:
