@@ -30,6 +30,7 @@ from danlu.nn.hf.start import begin_embedding
 from danlu.nn.transformer import Transformer
 from danlu.optim.adamw import AdamW
 from danlu.optim.depth import build_optimizer
+from danlu.parallel import mesh
 from danlu.tasks.answering import batches_of
 from danlu.tasks.contrast import Embed
 from danlu.tasks.embed import Embedder
@@ -284,6 +285,19 @@ def finetune(tmp_path: Path, encoder: Path, data: Path, task: str) -> dict[str, 
     assert main(["finetune", str(recipe), f"run_dir={tmp_path / 'run'}"]) == 0
     figures: dict[str, Any] = json.loads((tmp_path / "run/finetune/dev.json").read_text())["figures"]
     return figures
+
+
+def test_several_processes_are_refused(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each would see a part of the step."""
+    monkeypatch.setattr(FloatMasters, "place", mesh.Place(0, data_size=2))
+    data = tmp_path / "pairs.tsv"
+    data.write_text("sentence1\tsentence2\n" + "".join(f"to be {n}\tnot {n}\n" for n in range(30)))
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"finetune: {{data: {data}, model: {encoder}, task: embed}}\n")
+    assert main(["finetune", str(recipe), f"run_dir={tmp_path / 'run'}"]) == 2
+    assert "its loss compares all texts of a step, which one process has to read" in capsys.readouterr().err
 
 
 def test_from_a_file_of_queries_to_a_search(encoder: Path, tmp_path: Path) -> None:
