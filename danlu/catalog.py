@@ -107,6 +107,8 @@ CATALOG: dict[str, dict[str, str]] = {
         "extract": "danlu.tasks.extract:Extract",
         "choice": "danlu.tasks.choose:Choose",
         "relate": "danlu.tasks.relate:Relate",
+        "embed": "danlu.tasks.contrast:Embed",
+        "embed_pairs": "danlu.tasks.graded:EmbedPairs",
         "chat": "danlu.tasks.chat:Chat",
     },
     "method": {

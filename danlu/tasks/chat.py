@@ -23,6 +23,7 @@ from danlu.generate.special_tokens import Begun
 from danlu.log import say
 from danlu.metrics.likelihood import Likelihood
 from danlu.nn.config import TransformerConfig
+from danlu.nn.transformer import Transformer
 from danlu.tasks.feature import Feature
 from danlu.tasks.task import Answer, Known
 from danlu.tasks.text_reader import TextReader
@@ -114,7 +115,7 @@ class Chat(Writing):
     def ends(self, reader: TextReader) -> frozenset[int]:
         return frozenset(Transcriber.load(reader.folder, self.template).ends)
 
-    def equip(self, folder: Path, reader: TextReader) -> None:
+    def equip(self, model: Transformer, folder: Path, reader: TextReader) -> None:
         """The chat template, and the token that ends an answer, where ``transformers`` and servers look for them."""
         transcriber = Transcriber.load(reader.folder, self.template)
         write_template(folder, transcriber.template)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -18,7 +18,7 @@ from danlu.files import write_json
 from danlu.log import say
 from danlu.metrics.tally import overall
 from danlu.nn.hf.folder import load_config, save_model
-from danlu.nn.hf.start import Start, begin
+from danlu.nn.hf.start import Start
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Shape
 from danlu.recipe import OneOf
@@ -30,6 +30,7 @@ from danlu.tasks.lesson import TaskLesson
 from danlu.tasks.methods import Full, Method, load_trained
 from danlu.tasks.model_folder import Trained
 from danlu.tasks.scores import score, tally, write_predictions, write_scores
+from danlu.tasks.step_task import StepHeldout, StepLesson, StepTask
 from danlu.tasks.task import Known, Task
 from danlu.tasks.task_training import TaskTraining
 from danlu.tasks.text_reader import TextReader
@@ -40,7 +41,7 @@ from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.checkpoint import as_model
 from danlu.train.course import Course
 from danlu.train.memory import told_where_too_little
-from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Measured
+from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Measure, Measured
 from danlu.train.setup import Subject, Training, prepare
 
 MOST_TOKENS = 512
@@ -124,8 +125,7 @@ class Material:
         task, shape = settings.task, load_config(base)
         known = task.know(dataset, shape)
         tokenizer = with_tokens(base, task.new_tokens(dataset), out / "tokenizer")
-        start = begin(base, task.head, labels=task.outputs(known), seed=seed)
-        start = start.with_rows(Tokenizer.load(tokenizer).vocab_size)
+        start = task.start(base, known, seed=seed).with_rows(Tokenizer.load(tokenizer).vocab_size)
         most = task.max_tokens or min(shape.max_length, MOST_TOKENS)
         if most > shape.max_length:
             raise RecipeError(
@@ -141,7 +141,8 @@ class Material:
         sizes = np.array([each.size for each in train])
         vocabulary = Vocabulary.of(Tokenizer.load(self.tokenizer))
         store = stored(train, vocab_size=vocabulary.size, eot=vocabulary.eot)
-        lesson = TaskLesson(task=self.settings.task, known=self.known)
+        kind = StepLesson if isinstance(self.settings.task, StepTask) else TaskLesson
+        lesson = kind(task=self.settings.task, known=self.known)
         cut = sum(each.longest >= self.reader.max_tokens for each in train)
         texts = len(self.dataset.splits["train"])
         windows = f" in {len(train):,} windows" if len(train) > texts else ""
@@ -161,22 +162,31 @@ class Material:
 
         subject = Subject(draw, lesson, TaskLesson.reading, int(sizes.max()), float(sizes.mean()), store,
                           vocabulary)  # fmt: skip
-        return prepare(self.settings, subject, seed=seed)
+        training = prepare(self.settings, subject, seed=seed)
+        if kind is StepLesson and training.masters.place.size > 1:
+            raise RecipeError("finetune.task: its loss compares all texts of a step, which one process has to read")
+        return training
 
     def heldout(self, training: Training, seed: int) -> TaskMeasure:
         """What is measured of dev on the way."""
         subject = training.subject
+        if isinstance(training.lesson, StepLesson):
+            return self.measure_of(StepHeldout(training.lesson, self._measured, self.settings.batch, seed))
         store = stored(self.features["dev"], vocab_size=subject.vocabulary.size, eot=subject.vocabulary.eot)
         longest = max(subject.sequence, *(each.size for each in self.features["dev"]))
         sample = subject.reading.sample(store, Shape(subject.objective, longest), tokens=HELDOUT_TOKENS, seed=seed)
         loss = Heldout(training.lesson, sample, training.example, training.micro_batch, training.masters.place.shared)
         return self.measure_of(loss)
 
-    def measure_of(self, loss: Heldout) -> TaskMeasure:
+    def measure_of(self, loss: Measure) -> TaskMeasure:
         """The figures of dev beside a loss."""
         chosen = self.dataset.splits["dev"][:MEASURED]
-        features = [each for each in self.features["dev"] if each.example < len(chosen)]
-        return TaskMeasure(self.settings.task, self.known, self.reader, loss, chosen, features)
+        return TaskMeasure(self.settings.task, self.known, self.reader, loss, chosen, self._measured)
+
+    @property
+    def _measured(self) -> list[Feature]:
+        """Features of the examples of dev that are measured on the way."""
+        return [each for each in self.features["dev"] if each.example < MEASURED]
 
     def result(self, training: Training, weights: dict[str, Tensor], out: Path) -> Transformer:
         """The trained model, all of it in float32 whatever it has computed in."""
@@ -210,7 +220,7 @@ class Material:
         known = task.finish(model, known)
         labels = known.labels if len(known.labels) == task.outputs(known) else ()
         save_model(model, out / "model", tokenizer=self.tokenizer, labels=labels)
-        task.equip(out / "model", self.reader)
+        task.equip(model, out / "model", self.reader)
         data, columns = settings.data, self.dataset.columns
         Trained(task, known, self.reader.max_tokens, data, columns).save(out / "model")
         return figures
@@ -223,10 +233,9 @@ class TaskMeasure:
     task: Task
     known: Known
     reader: TextReader
-    loss: Heldout
+    loss: Measure
     examples: Sequence[Any]
     features: Sequence[Feature]
-    _last: list[Measured] = field(default_factory=list)
 
     def measure(self, model: Transformer) -> Measured:
         """The best checkpoint has the most, or the least, of the task's criterion."""

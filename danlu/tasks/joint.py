@@ -36,6 +36,7 @@ from danlu.tasks.feature import Feature, FeatureStore, stored
 from danlu.tasks.finetune import Finetune, Material, TaskMeasure, read_data
 from danlu.tasks.heads import alone, as_for, joined
 from danlu.tasks.lesson import TaskLesson
+from danlu.tasks.step_task import StepTask
 from danlu.tasks.task import Task
 from danlu.tasks.task_training import TaskTraining
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -96,6 +97,8 @@ class Joint(TaskTraining):
         base = self.model or job.inputs["pretrain"] / "model"
         materials: dict[str, Material] = {}
         for name, part in self.tasks.items():
+            if isinstance(part.task, StepTask):
+                raise RecipeError(f"joint.tasks.{name}.task: it compares all texts of a step, and has to train alone")
             say(f"task {name}")
             settings = Finetune(data=part.data, task=part.task, model=base)
             (job.out / name).mkdir(exist_ok=True)

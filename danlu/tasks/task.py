@@ -22,7 +22,7 @@ from danlu.data.form import Form
 from danlu.data.tags import Scheme
 from danlu.metrics.tally import Metric
 from danlu.nn.config import TransformerConfig
-from danlu.nn.hf.start import Kind
+from danlu.nn.hf.start import Kind, Start, begin
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Choice
 from danlu.tasks.feature import Feature
@@ -68,6 +68,8 @@ class Task(Choice):
     """The name of its loss."""
     windows: ClassVar[bool] = False
     """Whether all of a long text is read, in several features."""
+    together: ClassVar[bool] = False
+    """Whether the answer to an example depends on what else is asked."""
     least_is_best: ClassVar[bool] = False
     """Whether the best checkpoint has the least of the criterion, and not the most."""
 
@@ -94,6 +96,14 @@ class Task(Choice):
             RecipeError: the data lacks what they are made from.
         """
         return ()
+
+    def start(self, base: Path, known: Known, *, seed: int) -> Start:
+        """The model in the folder ``base`` with the task's head.
+
+        Raises:
+            RecipeError: models of its family have no such head.
+        """
+        return begin(base, self.head, labels=self.outputs(known), seed=seed)
 
     def outputs(self, known: Known) -> int:
         """Scores that the head has."""
@@ -136,8 +146,8 @@ class Task(Choice):
         """Change the trained model so that its scores mean what other tools expect; what is known of it then."""
         return known
 
-    def equip(self, folder: Path, reader: TextReader) -> None:
-        """Write what else the model's folder needs, where others look for it.
+    def equip(self, model: Transformer, folder: Path, reader: TextReader) -> None:
+        """Write what else the saved model's folder needs, where others look for it.
 
         Args:
             reader: of the model that began.

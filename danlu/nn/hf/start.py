@@ -11,15 +11,18 @@ import torch
 from torch import Tensor
 
 from danlu.errors import CheckpointError, RecipeError
-from danlu.nn.config import Embedding, Labels, TransformerConfig
+from danlu.nn.config import Embedding, Labels, Pooling, TransformerConfig
 from danlu.nn.hf.config_file import ConfigFile
-from danlu.nn.hf.folder import find_family, open_model, read_family_config, read_file
+from danlu.nn.hf.folder import bare_config, find_family, open_model, read_family_config, read_file
+from danlu.nn.hf.sentence_transformers import MODULES
 from danlu.nn.hf.tensors import read
 from danlu.nn.hf.weight_files import weights_path
 from danlu.nn.transformer import Transformer
 
-Kind = Literal["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice"]
-"""What follows ``Bert`` in the name of the class of ``transformers`` with such a head."""
+Kind = Literal[
+    "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice", "Model"
+]
+"""What follows ``Bert`` in the name of the class of ``transformers`` with such a head; Model has none but vectors."""
 HEAD_SPREAD = 0.02
 """Standard deviation of a new head's weights, as in ``transformers``."""
 
@@ -113,6 +116,27 @@ def begin(folder: Path, kind: Kind | None, *, labels: int, dropout: float | None
     return Start(folder, shaped, seed, shaped.vocab_size)
 
 
+def begin_embedding(folder: Path, *, pooling: Pooling | None = None, seed: int) -> Start:
+    """The model in ``folder`` as it makes vectors: without any other head, and as its modules say.
+
+    A folder without modules makes vectors of length 1.
+
+    Args:
+        pooling: by default as the modules say; without any an encoder's mean, a decoder's last state.
+
+    Raises:
+        InputError, CheckpointError: there is no model, or it is damaged.
+        RecipeError: models of its family make no vectors.
+    """
+    config = bare_config(folder)
+    both = config.encoder is not None and config.decoder is not None
+    if both or not isinstance(config.head, Embedding):
+        raise RecipeError(f"model: {config.family} models make no vectors of texts")
+    normalise = config.head.normalise or not (folder / MODULES).exists()
+    head = replace(config.head, pooling=pooling or config.head.pooling, normalise=normalise)
+    return Start(folder, replace(config, head=head), seed, config.vocab_size)
+
+
 def with_words(folder: Path) -> TransformerConfig:
     """The shape of the model in ``folder`` as it predicts words, whatever head it has.
 
@@ -139,8 +163,3 @@ def _of_class(folder: Path, kind: str, *, labels: int) -> TransformerConfig:
         if "architectures" not in str(error):
             raise
         raise RecipeError(f"model: {config.family} models have no head {kind}; {error}") from None
-
-
-def is_embedder(folder: Path) -> bool:
-    """Whether the folder's own head makes vectors."""
-    return isinstance(read_family_config(read_file(folder)).head, Embedding)
