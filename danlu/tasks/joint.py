@@ -82,6 +82,8 @@ class Joint(TaskTraining):
         for name in self.tasks:
             if not NAME.fullmatch(name):
                 raise ValueError(f"a task's name must be of letters, digits, _ and -; got {name!r}")
+            if isinstance(self.tasks[name].task, StepTask):
+                raise ValueError(f"tasks.{name} compares all texts of a step with each other; train it by itself")
         shared = [task.share is not None for task in self.tasks.values()]
         if any(shared) and not all(shared):
             lacking = next(name for name, task in self.tasks.items() if task.share is None)

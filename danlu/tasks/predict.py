@@ -146,8 +146,8 @@ def _table(delimiter: str) -> Callable[[Sequence[Any], Sequence[Answer]], bytes]
         file = io.StringIO(newline="")
         writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
         most = max((len(each.texts) for each in examples), default=1)  # questions may have more choices or fewer
-        names = (f"text{place + 1}" for place in range(most))
-        writer.writerow(["number", *names, "prediction", "confidence", *answers[0].more])
+        writer.writerow(["number", *(f"text{place + 1}" for place in range(most)), "prediction", "confidence",
+                         *(answers[0].more if answers else ())])  # fmt: skip
         for example, said in zip(examples, answers, strict=True):
             confidence = "" if said.confidence is None else f"{said.confidence:.6f}"
             texts = (*example.texts, *[""] * (most - len(example.texts)))

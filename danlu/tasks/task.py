@@ -66,10 +66,10 @@ class Task(Choice):
     """The class of ``transformers`` that its models are; None: the language model that the folder holds."""
     loss: ClassVar[str]
     """The name of its loss."""
-    windows: ClassVar[bool] = False
-    """Whether all of a long text is read, in several features."""
     together: ClassVar[bool] = False
     """Whether the answer to an example depends on what else is asked."""
+    windows: ClassVar[bool] = False
+    """Whether all of a long text is read, in several features."""
     least_is_best: ClassVar[bool] = False
     """Whether the best checkpoint has the least of the criterion, and not the most."""
 
