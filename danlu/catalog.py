@@ -100,6 +100,14 @@ CATALOG: dict[str, dict[str, str]] = {
         "regress": "danlu.tasks.regress:Regress",
         "similarity": "danlu.tasks.regress:Similarity",
         "chat": "danlu.tasks.chat:Chat",
+        "seq2seq": "danlu.tasks.seq2seq:Seq2Seq",
+        "keywords": "danlu.tasks.seq2seq:Keywords",
+    },
+    "metric": {
+        "bleu": "danlu.metrics.bleu:BLEU",
+        "chrf": "danlu.metrics.bleu:ChrF",
+        "rouge": "danlu.metrics.rouge:ROUGE",
+        "keywords": "danlu.metrics.keywords:Keywords",
     },
     "method": {
         "full": "danlu.tasks.methods:Full",

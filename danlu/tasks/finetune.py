@@ -35,7 +35,7 @@ from danlu.tasks.methods import Full, Method, load_trained
 from danlu.tasks.model_folder import Trained
 from danlu.tasks.scores import score, tally, write_predictions, write_scores
 from danlu.tasks.task import Known, Task
-from danlu.tasks.text_reader import TextReader
+from danlu.tasks.text_reader import MOST_TOKENS, TextReader
 from danlu.tasks.writing import Writing
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
@@ -48,10 +48,6 @@ from danlu.train.settings import TrainSettings
 from danlu.train.setup import Subject, Training, prepare
 from danlu.train.stopping import EarlyStopping
 
-MOST_TOKENS = 512
-"""Of a text that a model reads in a task, unless ``max_tokens`` says otherwise."""
-MEASURED = 4000
-"""Examples of dev whose figures are measured on the way; all are in the end."""
 SAMPLES = 8
 """Answers that are written in the end where figures do not need them, to be looked at."""
 
@@ -191,7 +187,7 @@ class Material:
         longest = max(subject.sequence, *(each.size for each in self.features["dev"]))
         sample = subject.reading.sample(store, Shape(subject.objective, longest), tokens=HELDOUT_TOKENS, seed=seed)
         loss = Heldout(training.lesson, sample, training.example, training.micro_batch, training.masters.place.shared)
-        chosen = self.dataset.splits["dev"][:MEASURED]
+        chosen = self.dataset.splits["dev"][: self.settings.task.on_the_way]
         features = [each for each in self.features["dev"] if each.example < len(chosen)]
         return TaskMeasure(self.settings.task, self.known, self.reader, loss, chosen, features)
 

@@ -10,6 +10,8 @@ from danlu.cli import main
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "tasks"
 CHATS = [{"instruction": f"第 {number} 问?", "input": "", "output": f"Once {number}."} for number in range(12)]
+PAIRS = [{"source": f"once {number}", "target": f"话说 {number}。"} for number in range(12)]
+NAMED = [{"text": f"once {number}", "keywords": ["话说", f"to be {number}"]} for number in range(12)]
 SMALL = ["finetune.budget={steps: 2}", "finetune.batch=4", "finetune.task.max_tokens=96", "finetune.evaluations=1"]
 
 CASES: list[tuple[str, str, list[dict[str, Any]], list[str]]] = [
@@ -17,6 +19,16 @@ CASES: list[tuple[str, str, list[dict[str, Any]], list[str]]] = [
     ("chat_zh", "decoder", CHATS, ["finetune.task.template=plain", "finetune.task.answer_tokens=4"]),
     ("chat_lora_en", "decoder", CHATS, ["finetune.task.template=plain", "finetune.task.answer_tokens=4"]),
     ("chat_lora_zh", "decoder", CHATS, ["finetune.task.template=plain", "finetune.task.answer_tokens=4"]),
+    *[
+        (
+            f"{kind}_{language}",
+            "decoder",
+            NAMED if kind == "keywords" else PAIRS,
+            ["finetune.task.max_tokens=64", "finetune.task.answer_tokens=8", "finetune.data.columns={}"],
+        )
+        for kind in ("translate", "summarise", "keywords")
+        for language in ("en", "zh")
+    ],
 ]
 """A recipe, the fixture with its model, rows of its data, and what else is changed for so small a model."""
 
