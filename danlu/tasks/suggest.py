@@ -19,6 +19,8 @@ ORDER = (
     "extract", "choice", "relate", "chat", "tag", "pair", "similarity", "multi_label", "seq2seq", "classify", "regress",
 )  # fmt: skip
 """Tasks that columns' names may tell, those that need the most of them first."""
+CONVERSATIONS = {"messages", "instruction"}
+"""Columns one of which a conversation needs."""
 NUMBERS = {"pair": "similarity", "classify": "regress"}
 """What a task with labels is where these are numbers of many values."""
 MOST_CLASSES = 3
@@ -75,6 +77,8 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
         found = by_names(table, form.fields)
         whole = len(found) == sum(field.required for field in form.fields)
         if form.sentences or not whole or (name == "multi_label" and not _are_several(table.values(found["labels"]))):
+            continue
+        if name == "chat" and not found.keys() & CONVERSATIONS:
             continue
         if "number" in found and not all(is_number(str(value)) for value in table.values(found["number"])):
             continue
