@@ -195,6 +195,8 @@ class Material:
         """The trained model, all of it in float32 whatever it has computed in."""
         if not training.frozen:
             return as_model(weights, training.model.config)
+        for weight in training.model.parameters():  # whose memory the whole one needs
+            weight.data = weight.data.new_empty(0)
         model = training.subject.draw()
         load_trained(model, weights)
         self.settings.method.finish(model, out, base=self.base)

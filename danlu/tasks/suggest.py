@@ -19,8 +19,6 @@ ORDER = (
     "extract", "choice", "relate", "chat", "tag", "pair", "similarity", "multi_label", "seq2seq", "classify", "regress",
 )  # fmt: skip
 """Tasks that columns' names may tell, those that need the most of them first."""
-CONVERSATIONS = {"messages", "instruction"}
-"""Columns one of which a conversation needs."""
 NUMBERS = {"pair": "similarity", "classify": "regress"}
 """What a task with labels is where these are numbers of many values."""
 MOST_CLASSES = 3
@@ -78,7 +76,7 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
         whole = len(found) == sum(field.required for field in form.fields)
         if form.sentences or not whole or (name == "multi_label" and not _are_several(table.values(found["labels"]))):
             continue
-        if name == "chat" and not found.keys() & CONVERSATIONS:
+        if name == "chat" and not _are_conversations(choose_columns(table, form.fields, {})):
             continue
         if "number" in found and not all(is_number(str(value)) for value in table.values(found["number"])):
             continue
@@ -103,6 +101,11 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
 def _form(task: str) -> Form[Any]:
     form: Form[Any] = catalog.load("task", task, key="task").form
     return form
+
+
+def _are_conversations(chosen: Mapping[str, str]) -> bool:
+    """Whether there are messages, or questions with their answers; no field of that form is required by itself."""
+    return "messages" in chosen or {"instruction", "response"} <= chosen.keys()
 
 
 def _are_several(values: Sequence[Any]) -> bool:
