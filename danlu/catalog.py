@@ -42,6 +42,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "bpe": "danlu.tokenizers.bpe:BPE",
         "char": "danlu.tokenizers.char:Char",
         "wordpiece": "danlu.tokenizers.wordpiece:WordPiece",
+        "folder": "danlu.tokenizers.given:Folder",
     },
     "split": {
         "hash": "danlu.corpus.split:HashSplit",
@@ -63,6 +64,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "modernbert": "danlu.nn.families.encoders:ModernBert",
         "t5": "danlu.nn.families.encoder_decoders:T5",
         "bart": "danlu.nn.families.encoder_decoders:Bart",
+        "folder": "danlu.nn.families.given:Folder",
     },
     "family": {  # by the model_type of a Hugging Face folder
         "bart": "danlu.nn.hf.bart:BART",
@@ -99,6 +101,8 @@ CATALOG: dict[str, dict[str, str]] = {
         "multi_label": "danlu.tasks.multi_label:MultiLabel",
         "regress": "danlu.tasks.regress:Regress",
         "similarity": "danlu.tasks.regress:Similarity",
+        "choice": "danlu.tasks.choose:Choose",
+        "relate": "danlu.tasks.relate:Relate",
         "chat": "danlu.tasks.chat:Chat",
         "seq2seq": "danlu.tasks.seq2seq:Seq2Seq",
         "keywords": "danlu.tasks.seq2seq:Keywords",
@@ -166,6 +170,20 @@ CATALOG: dict[str, dict[str, str]] = {
     "measure": {
         "perplexity": "danlu.evaluate.perplexity:Perplexity",
         "objective": "danlu.evaluate.objective:OwnObjective",
+        "zero_shot": "danlu.evaluate.zero_shot:ZeroShot",
+    },
+    "suite": {
+        "lambada": "danlu.suites.written:Lambada",
+        "blimp": "danlu.suites.pairs:Blimp",
+        "zhoblimp": "danlu.suites.pairs:ZhoBlimp",
+        "copa": "danlu.suites.chosen:Copa",
+        "piqa": "danlu.suites.chosen:Piqa",
+        "arc": "danlu.suites.chosen:Arc",
+        "boolq": "danlu.suites.chosen:BoolQ",
+        "winogrande": "danlu.suites.chosen:WinoGrande",
+        "cmmlu": "danlu.suites.exams:Cmmlu",
+        "ceval": "danlu.suites.exams:CEval",
+        "questions": "danlu.suites.chosen:Questions",
     },
 }
 

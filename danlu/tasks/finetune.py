@@ -37,6 +37,7 @@ from danlu.tasks.scores import score, tally, write_predictions, write_scores
 from danlu.tasks.task import Known, Task
 from danlu.tasks.text_reader import MOST_TOKENS, TextReader
 from danlu.tasks.writing import Writing
+from danlu.tokenizers.added import with_tokens
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.budget import Budget
@@ -115,9 +116,9 @@ class Finetune(TrainSettings, Stage):
             "findings": [asdict(each) for each in findings],
         })  # fmt: skip
         with told_where_too_little():
-            material = Material.of(self, base, dataset, seed=job.seed)
+            material = Material.of(self, base, dataset, out=job.out, seed=job.seed)
             training = material.training(job.seed)
-            course = Course(self, training, material.heldout(training, job.seed), job.out, base, job.seed)
+            course = Course(self, training, material.heldout(training, job.seed), job.out, material.tokenizer, job.seed)
             training, figures = course.run()
             with training.masters.ranks.alone("measures"):
                 weights = training.masters.state()
@@ -132,6 +133,8 @@ class Material:
 
     settings: Finetune
     base: Path
+    tokenizer: Path
+    """The folder of the one that goes with the model: ``base``, or where it has new tokens one of its own."""
     dataset: Dataset[Any]
     start: Start
     known: Known
@@ -140,7 +143,7 @@ class Material:
     """By split."""
 
     @classmethod
-    def of(cls, settings: Finetune, base: Path, dataset: Dataset[Any], *, seed: int) -> Material:
+    def of(cls, settings: Finetune, base: Path, dataset: Dataset[Any], *, out: Path, seed: int) -> Material:
         """Read the model's files, and all examples as it reads them.
 
         Raises:
@@ -148,24 +151,26 @@ class Material:
         """
         task, shape = settings.task, load_config(base)
         known = task.know(dataset, shape)
+        tokenizer = with_tokens(base, task.new_tokens(dataset), out / "tokenizer")
         start = begin(base, task.head, labels=task.outputs(known), seed=seed)
+        start = start.with_rows(Tokenizer.load(tokenizer).vocab_size)
         most = task.max_tokens or min(shape.max_length, MOST_TOKENS)
         if most > shape.max_length:
             raise RecipeError(
                 f"finetune.task.max_tokens must be at most {shape.max_length}, which the model sees; got {most}"
             )
-        reader = TextReader.load(base, max_tokens=most, cut=task.cut)
+        reader = TextReader.load(tokenizer, max_tokens=most, cut=task.cut)
         features = {name: task.features(each, known, reader) for name, each in dataset.splits.items()}
-        return cls(settings, base, dataset, start, known, reader, features)
+        return cls(settings, base, tokenizer, dataset, start, known, reader, features)
 
     def training(self, seed: int) -> Training:
         """The training at its first step."""
         train = self.features["train"]
         sizes = np.array([each.size for each in train])
-        vocabulary = Vocabulary.of(Tokenizer.load(self.base))
+        vocabulary = Vocabulary.of(Tokenizer.load(self.tokenizer))
         store = stored(train, vocab_size=vocabulary.size, eot=vocabulary.eot)
         lesson = TaskLesson(task=self.settings.task, known=self.known)
-        cut = sum(len(each.tokens) >= self.reader.max_tokens for each in train)
+        cut = sum(each.longest >= self.reader.max_tokens for each in train)
         say(f"{len(train):,} texts of {sizes.mean():.0f} tokens, the longest {sizes.max():,}"
             + (f"; {cut:,} reach max_tokens, behind which nothing is read" if cut else ""))  # fmt: skip
         if new := self.start.new:
@@ -220,7 +225,7 @@ class Material:
             write_predictions(out / "dev.samples.jsonl", shown, task.write(model, shown, self.reader))
         known = task.finish(model, self.known)
         labels = known.labels if len(known.labels) == task.outputs(known) else ()
-        save_model(model, out / "model", tokenizer=self.base, labels=labels)
+        save_model(model, out / "model", tokenizer=self.tokenizer, labels=labels)
         task.equip(out / "model", self.reader)
         data, columns = settings.data, self.dataset.columns
         Trained(task, known, self.reader.max_tokens, data, columns).save(out / "model")

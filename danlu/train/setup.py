@@ -15,6 +15,7 @@ from danlu.corpus.reading import Reading, Size
 from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
 from danlu.nn.config import TransformerConfig
+from danlu.nn.families.given import first_model
 from danlu.nn.float8 import multiply_in_float8
 from danlu.nn.heap import keep_freed_memory
 from danlu.nn.hf.folder import find_family
@@ -201,9 +202,7 @@ def set_up(
     config = settings.shape(store.vocab_size)
 
     def draw() -> Transformer:
-        model = Transformer(config)
-        model.initialise(seed)
-        return model
+        return first_model(settings.model, config, seed=seed)
 
     subject = Subject(draw, settings.objective, settings.reading, settings.sequence,
                       settings.sequence, store, vocabulary, share)  # fmt: skip
