@@ -76,7 +76,7 @@ CASES = [
     *(Case(name, "train.jsonl", CHATS, "decoder", 96, SAID)
       for name in ("chat_en", "chat_zh", "chat_lora_en", "chat_lora_zh")),
     *(Case(name, "train.jsonl", [
-        {one: f"once {number}", other: ["话说", "to be"][: 1 + number % 2] if other == "keywords" else f"话说 {number}。"}
+        {one: f"once {number}", other: ["话说"] if other == "keywords" else f"话说 {number}。"}
         for number in range(12)
     ], "decoder", 64, SHORT) for name, one, other in (
         ("translate_en", "en", "de"), ("translate_zh", "en", "zh"), ("summarise_en", "document", "summary"),

@@ -49,7 +49,8 @@ def test_lists_in_json_are_several_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("row", [
-    {"instruction": "ask", "input": "", "output": "answer"}, {"messages": [{"role": "user", "content": "ask"}]},
+    {"instruction": "ask", "input": "", "output": "answer"},
+    {"messages": [{"role": "user", "content": "ask"}, {"role": "assistant", "content": "say"}]},
 ])  # fmt: skip
 def test_conversations_are_known_by_their_columns(row: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "data.jsonl").write_text("\n".join(json.dumps(row) for _ in range(9)))
