@@ -83,8 +83,6 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
             or (name == "multi_label" and not _are_several(table.values(found["labels"])))
         ):
             continue
-        if name == "chat" and not _are_conversations(choose_columns(table, form.fields, {})):
-            continue
         if "number" in found and not all(is_number(str(value)) for value in table.values(found["number"])):
             continue
         other = NUMBERS.get(name)
@@ -119,11 +117,6 @@ def _reads(table: Table, form: Form[Any]) -> bool:
 def _form(task: str) -> Form[Any]:
     form: Form[Any] = catalog.load("task", task, key="task").form
     return form
-
-
-def _are_conversations(chosen: Mapping[str, str]) -> bool:
-    """Whether there are messages, or questions with their answers; no field of that form is required by itself."""
-    return "messages" in chosen or {"instruction", "response"} <= chosen.keys()
 
 
 def _are_several(values: Sequence[Any]) -> bool:
