@@ -8,25 +8,21 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import Field, SkipValidation
+from pydantic import SkipValidation
 from torch import Tensor
 
 from danlu.data.dataset import Data, Dataset, load
 from danlu.data.findings import lines, look
-from danlu.errors import InputError, RecipeError
+from danlu.errors import RecipeError
 from danlu.files import write_json
 from danlu.log import say
 from danlu.metrics.tally import overall
 from danlu.nn.hf.folder import load_config, save_model
 from danlu.nn.hf.start import Start, begin
-from danlu.nn.speed import CompileSetting
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Shape
-from danlu.optim.adamw import AdamW
-from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
-from danlu.optim.schedules import Linear
 from danlu.recipe import OneOf
-from danlu.runs import Figures, Job, Stage
+from danlu.runs import Figures, Job
 from danlu.tasks.answering import answer
 from danlu.tasks.classify import Classify
 from danlu.tasks.feature import Feature, stored
@@ -35,74 +31,36 @@ from danlu.tasks.methods import Full, Method, load_trained
 from danlu.tasks.model_folder import Trained
 from danlu.tasks.scores import score, tally, write_predictions, write_scores
 from danlu.tasks.task import Known, Task
+from danlu.tasks.task_training import TaskTraining
 from danlu.tasks.text_reader import MOST_TOKENS, TextReader
 from danlu.tasks.writing import Writing
 from danlu.tokenizers.added import with_tokens
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
-from danlu.train.budget import Budget
-from danlu.train.checkpoint import as_model, checkpoints
+from danlu.train.checkpoint import as_model
 from danlu.train.course import Course
 from danlu.train.memory import told_where_too_little
 from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Measured
-from danlu.train.settings import TrainSettings
 from danlu.train.setup import Subject, Training, prepare
-from danlu.train.stopping import EarlyStopping
 
 SAMPLES = 8
 """Answers that are written in the end where figures do not need them, to be looked at."""
 
 
-class Finetune(TrainSettings, Stage):
+class Finetune(TaskTraining):
     """Train a pretrained model for a task."""
 
     section: ClassVar[str] = "finetune"
-    resumable: ClassVar[bool] = True
-    neutral: ClassVar[tuple[str, ...]] = ("save",)
-    unrecorded: ClassVar[tuple[str, ...]] = ("hardware.mesh",)
 
     data: Data
     """The file of examples to train on, or where all the files are and how they are read."""
-    model: Path | None = None
-    """A Hugging Face folder to begin with; by default what this recipe has pretrained."""
     task: Annotated[SkipValidation[Task], OneOf("task")] = Classify()
     """What is learned."""
     method: Annotated[SkipValidation[Method], OneOf("method")] = Full()
     """Which weights train: all, or so few that a large model fits."""
-    optimizer: Annotated[SkipValidation[OptimizerChoice], OneOf("optimizer")] = AdamW(
-        lr=1e-4, betas=(0.9, 0.999), weight_decay=0.01
-    )
-    """How the weights move."""
-    schedule: Annotated[SkipValidation[ScheduleChoice], OneOf("schedule")] = Linear(warmup=0.06)
-    """How the learning rate moves."""
-    budget: Budget = Budget(epochs=3)
-    """When to stop."""
-    batch: int = Field(default=32, ge=1)
-    """Examples a step."""
-    early_stopping: EarlyStopping | None = EarlyStopping(patience=3)
-    """When training ends before its budget does; the best weights so far are the result."""
-    compile: CompileSetting = "off"
-    """Whether ``torch.compile`` makes the blocks faster: rarely, where every row has a length of its own."""
-    evaluations: int = Field(default=6, ge=0)
-    """How many times dev is measured on the way."""
-
-    def needed(self) -> tuple[str, ...]:
-        return () if self.model is not None else ("pretrain",)
-
-    def progress(self, out: Path) -> str | None:
-        found = checkpoints(out / "checkpoints")
-        return f"its newest checkpoint is {found[-1].name}" if found else None
 
     def external_files(self) -> list[Path]:
-        files = [path for path in (self.data.train, self.data.dev, self.data.test) if path is not None]
-        if self.model is not None:
-            if not self.model.is_dir():
-                raise InputError(f"finetune.model: there is no folder {self.model}")
-            files += sorted(path for path in self.model.glob("*") if path.is_file())
-        for path in files:
-            if not path.is_file():
-                raise InputError(f"finetune.data: there is no file {path}")
-        return files
+        return self.files_of({"data": self.data})
 
     def run(self, job: Job) -> Figures:
         base = self.model or job.inputs["pretrain"] / "model"
