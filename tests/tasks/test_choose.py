@@ -83,8 +83,9 @@ def test_loss_and_gradients_are_those_of_transformers(written: Path) -> None:
 def test_shares_are_the_softmax_of_transformers_logits(written: Path) -> None:
     stock = transformers.AutoModelForMultipleChoice.from_pretrained(written).eval()
     task, known = Choose(), Known()
-    features = task.features(QUESTIONS, known, TextReader.load(written, max_tokens=24))
-    answers = answer(task, load_model(written), features, QUESTIONS, known)
+    reader = TextReader.load(written, max_tokens=24)
+    features = task.features(QUESTIONS, known, reader)
+    answers = answer(task, load_model(written), features, QUESTIONS, known, reader)
     for question, said in zip(QUESTIONS, answers, strict=True):
         with torch.no_grad():
             shares = stock(**stock_inputs(written, question)).logits[0].softmax(-1).tolist()
