@@ -23,7 +23,7 @@ from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Shape
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job
-from danlu.tasks.answering import answer
+from danlu.tasks.answering import answer, tuned_answers
 from danlu.tasks.classify import Classify
 from danlu.tasks.feature import Feature, stored
 from danlu.tasks.lesson import TaskLesson
@@ -64,15 +64,7 @@ class Finetune(TaskTraining):
 
     def run(self, job: Job) -> Figures:
         base = self.model or job.inputs["pretrain"] / "model"
-        dataset = load(self.data, self.task.form)
-        findings = look(dataset.splits)
-        for line in (*dataset.said, *lines(findings)):
-            say(line)
-        write_json(job.out / "data.json", {
-            "said": list(dataset.said), "columns": dataset.columns, "labels": list(dataset.labels),
-            "examples": {name: len(each) for name, each in dataset.splits.items()},
-            "findings": [asdict(each) for each in findings],
-        })  # fmt: skip
+        dataset = read_data(self.data, self.task, job.out)
         with told_where_too_little():
             material = Material.of(self, base, dataset, out=job.out, seed=job.seed)
             training = material.training(job.seed)
@@ -83,6 +75,24 @@ class Finetune(TaskTraining):
                 if training.masters.ranks.first:
                     figures |= material.conclude(material.result(training, weights, job.out), job.out, seed=job.seed)
         return figures
+
+
+def read_data(data: Data, task: Task, out: Path) -> Dataset[Any]:
+    """The examples of a task; what was read and what may be wrong with it is told, and written as ``data.json``.
+
+    Raises:
+        InputError: a file is no file of the task: file, line and reason.
+    """
+    dataset = load(data, task.form)
+    findings = look(dataset.splits)
+    for line in (*dataset.said, *lines(findings)):
+        say(line)
+    write_json(out / "data.json", {
+        "said": list(dataset.said), "columns": dataset.columns, "labels": list(dataset.labels),
+        "examples": {name: len(each) for name, each in dataset.splits.items()},
+        "findings": [asdict(each) for each in findings],
+    })  # fmt: skip
+    return dataset
 
 
 @dataclass(frozen=True)
@@ -129,8 +139,14 @@ class Material:
         store = stored(train, vocab_size=vocabulary.size, eot=vocabulary.eot)
         lesson = TaskLesson(task=self.settings.task, known=self.known)
         cut = sum(each.longest >= self.reader.max_tokens for each in train)
-        say(f"{len(train):,} texts of {sizes.mean():.0f} tokens, the longest {sizes.max():,}"
-            + (f"; {cut:,} reach max_tokens, behind which nothing is read" if cut else ""))  # fmt: skip
+        texts = len(self.dataset.splits["train"])
+        windows = f" in {len(train):,} windows" if len(train) > texts else ""
+        lost = (
+            f"; {cut:,} reach max_tokens, behind which nothing is read"
+            if cut and not self.settings.task.windows
+            else ""
+        )
+        say(f"{texts:,} texts{windows} of {sizes.mean():.0f} tokens, the longest {sizes.max():,}{lost}")
         if new := self.start.new:
             say(f"begins with {self.base}; drawn anew: {', '.join(new)}")
 
@@ -150,6 +166,10 @@ class Material:
         longest = max(subject.sequence, *(each.size for each in self.features["dev"]))
         sample = subject.reading.sample(store, Shape(subject.objective, longest), tokens=HELDOUT_TOKENS, seed=seed)
         loss = Heldout(training.lesson, sample, training.example, training.micro_batch, training.masters.place.shared)
+        return self.measure_of(loss)
+
+    def measure_of(self, loss: Heldout) -> TaskMeasure:
+        """The figures of dev beside a loss."""
         chosen = self.dataset.splits["dev"][: self.settings.task.on_the_way]
         features = [each for each in self.features["dev"] if each.example < len(chosen)]
         return TaskMeasure(self.settings.task, self.known, self.reader, loss, chosen, features)
@@ -167,21 +187,25 @@ class Material:
 
     def conclude(self, model: Transformer, out: Path, *, seed: int) -> Figures:
         """Save the model with all that using it needs; its answers to dev and test, and their figures."""
-        settings, task = self.settings, self.settings.task
+        settings, task, known = self.settings, self.settings.task, self.known
         figures: Figures = {}
         for split in ("dev", "test"):
             if split not in self.dataset.splits:
                 continue
             examples = self.dataset.splits[split]
-            answers = answer(task, model, self.features[split], examples, self.known, self.reader)
-            scored = score(task, examples, answers, self.known, seed=seed)
+            features = self.features[split]
+            if split == "dev":
+                known, answers = tuned_answers(task, model, features, examples, known, self.reader)
+            else:
+                answers = answer(task, model, features, examples, known, self.reader)
+            scored = score(task, examples, answers, known, seed=seed)
             write_scores(out / f"{split}.json", scored)
             write_predictions(out / f"{split}.predictions.jsonl", examples, answers)
             figures |= _flat(split, scored, task.criterion)
         if isinstance(task, Writing) and not task.judged:
             shown = self.dataset.splits["dev"][:SAMPLES]
             write_predictions(out / "dev.samples.jsonl", shown, task.write(model, shown, self.reader))
-        known = task.finish(model, self.known)
+        known = task.finish(model, known)
         labels = known.labels if len(known.labels) == task.outputs(known) else ()
         save_model(model, out / "model", tokenizer=self.tokenizer, labels=labels)
         task.equip(out / "model", self.reader)
@@ -205,11 +229,15 @@ class TaskMeasure:
     def measure(self, model: Transformer) -> Measured:
         """The best checkpoint has the most, or the least, of the task's criterion."""
         loss = self.loss.measure(model)
-        answers = answer(self.task, model, self.features, self.examples, self.known, self.reader)
-        figures = overall(tally(self.task, self.examples, answers, self.known))
+        figures, criterion = self.figures(model)
+        return Measured(loss.loss, loss.losses, figures, criterion=criterion)
+
+    def figures(self, model: Transformer) -> tuple[dict[str, float], float]:
+        """The task's criterion by its name; and as what there should be least of."""
+        known, answers = tuned_answers(self.task, model, self.features, self.examples, self.known, self.reader)
+        figures = overall(tally(self.task, self.examples, answers, known))
         wanted = self.task.criterion
-        criterion = figures[wanted] if self.task.least_is_best else -figures[wanted]
-        return Measured(loss.loss, loss.losses, {wanted: figures[wanted]}, criterion=criterion)
+        return {wanted: figures[wanted]}, figures[wanted] if self.task.least_is_best else -figures[wanted]
 
 
 def _flat(split: str, scored: Mapping[str, Any], criterion: str) -> Figures:
