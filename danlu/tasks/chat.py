@@ -59,6 +59,7 @@ class Chat(Writing):
         """One of each conversation, or of each answer; those of which nothing is left are told."""
         transcriber = Transcriber.load(reader.folder, self.template)
         features, told = [], Counter[str]()
+        _tell_spelled(transcriber, examples)
         apart = self.turns == "apart"
         for number, transcripts in enumerate(transcriber.read(examples, apart=apart)):
             for transcript in transcripts:
@@ -124,3 +125,11 @@ class Chat(Writing):
         ends = said.get("eos_token_id")
         known = ends if isinstance(ends, list) else [] if ends is None else [ends]
         write_json(path, {**said, "eos_token_id": sorted({*known, *transcriber.ends})})
+
+
+def _tell_spelled(transcriber: Transcriber, examples: Sequence[Any]) -> None:
+    found = [(each.place, token) for each in examples if (token := transcriber.spelled(each)) is not None]
+    if found:
+        place, token = found[0]
+        say(f"{len(found):,} of {len(examples):,} conversations spell a special token, which is read as one, as by "
+            f"servers; the first: {place}, {token}")  # fmt: skip

@@ -33,7 +33,7 @@ from danlu.tasks.scores import score, tally, write_predictions, write_scores
 from danlu.tasks.step_task import StepHeldout, StepLesson, StepTask
 from danlu.tasks.task import Known, Task
 from danlu.tasks.task_training import TaskTraining
-from danlu.tasks.text_reader import TextReader
+from danlu.tasks.text_reader import MOST_TOKENS, TextReader
 from danlu.tasks.writing import Writing
 from danlu.tokenizers.added import with_tokens
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -44,10 +44,6 @@ from danlu.train.memory import told_where_too_little
 from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Measure, Measured
 from danlu.train.setup import Subject, Training, prepare
 
-MOST_TOKENS = 512
-"""Of a text that a model reads in a task, unless ``max_tokens`` says otherwise."""
-MEASURED = 4000
-"""Examples of dev whose figures are measured on the way; all are in the end."""
 SAMPLES = 8
 """Answers that are written in the end where figures do not need them, to be looked at."""
 
@@ -171,7 +167,7 @@ class Material:
         """What is measured of dev on the way."""
         subject = training.subject
         if isinstance(training.lesson, StepLesson):
-            return self.measure_of(StepHeldout(training.lesson, self._measured, self.settings.batch, seed))
+            return self.measure_of(StepHeldout(training.lesson, self.features["dev"], self.settings.batch, seed))
         store = stored(self.features["dev"], vocab_size=subject.vocabulary.size, eot=subject.vocabulary.eot)
         longest = max(subject.sequence, *(each.size for each in self.features["dev"]))
         sample = subject.reading.sample(store, Shape(subject.objective, longest), tokens=HELDOUT_TOKENS, seed=seed)
@@ -180,18 +176,16 @@ class Material:
 
     def measure_of(self, loss: Measure) -> TaskMeasure:
         """The figures of dev beside a loss."""
-        chosen = self.dataset.splits["dev"][:MEASURED]
-        return TaskMeasure(self.settings.task, self.known, self.reader, loss, chosen, self._measured)
-
-    @property
-    def _measured(self) -> list[Feature]:
-        """Features of the examples of dev that are measured on the way."""
-        return [each for each in self.features["dev"] if each.example < MEASURED]
+        chosen = self.dataset.splits["dev"][: self.settings.task.on_the_way]
+        features = [each for each in self.features["dev"] if each.example < len(chosen)]
+        return TaskMeasure(self.settings.task, self.known, self.reader, loss, chosen, features)
 
     def result(self, training: Training, weights: dict[str, Tensor], out: Path) -> Transformer:
         """The trained model, all of it in float32 whatever it has computed in."""
         if not training.frozen:
             return as_model(weights, training.model.config)
+        for weight in training.model.parameters():  # whose memory the whole one needs
+            weight.data = weight.data.new_empty(0)
         model = training.subject.draw()
         load_trained(model, weights)
         self.settings.method.finish(model, out, base=self.base)

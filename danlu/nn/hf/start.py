@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from danlu.errors import CheckpointError, RecipeError
 from danlu.nn.config import Embedding, Labels, Pooling, TransformerConfig
@@ -56,9 +56,29 @@ class Start:
 
     @torch.no_grad()
     def _begun(self) -> tuple[Transformer, list[str]]:
-        model = Transformer(self.config)
-        model.initialise(self.seed)
+        with torch.device("meta"):  # no memory and no random numbers for weights that are read
+            model = Transformer(self.config)
+        there, new = self._read(model)
+        if new:
+            model = Transformer(self.config)
+            model.initialise(self.seed)
+            for name, weight in model.state_dict().items():
+                if name in there:
+                    weight.copy_(there[name])
+            if any(name.startswith("head.out.") for name in new):
+                generator = torch.Generator().manual_seed(self.seed)
+                model.head.out.weight.normal_(0.0, HEAD_SPREAD, generator=generator)
+            return model, new
+        if self.config.tied:
+            there[self.config.words_weight] = there["embedding.weight"]
+        model.load_state_dict(there, assign=True)  # one parameter stays one where it stands at two places
+        model.set_rotary()
+        return model, new
+
+    def _read(self, model: Transformer) -> tuple[dict[str, Tensor], list[str]]:
+        """The weights that the folder has, and the names of those that it has not."""
         names = find_family(self.config.family).weight_names(self.config)
+        there: dict[str, Tensor] = {}
         new: list[str] = []
         with ExitStack() as stack:
             found, _ = open_model(self.folder, self.config, stack)
@@ -67,23 +87,21 @@ class Start:
                     continue
                 shape = (self.rows, *weight.shape[1:]) if ours == "embedding.weight" else tuple(weight.shape)
                 try:
-                    there = all(name in found for name in names[ours].names)
-                    value = read(found, names[ours], shape, weight.dtype) if there else None
+                    whole = all(name in found for name in names[ours].names)
+                    value = read(found, names[ours], shape, weight.dtype) if whole else None
                 except CheckpointError:
                     if not ours.startswith("head."):
                         raise
                     value = None
                 if value is not None:
-                    weight.copy_(_lengthened(value, len(weight), self.seed) if len(value) < len(weight) else value)
+                    longer = len(value) < len(weight)
+                    there[ours] = nn.Parameter(_lengthened(value, len(weight), self.seed)) if longer else value
                 elif ours.startswith("head."):
                     new.append(ours)
                 else:
                     lacking = f"{weights_path(self.folder)} lacks tensor {names[ours].names[0]}"
                     raise CheckpointError(f"{lacking}; config.json says otherwise")
-        if any(name.startswith("head.out.") for name in new):
-            generator = torch.Generator().manual_seed(self.seed)
-            model.head.out.weight.normal_(0.0, HEAD_SPREAD, generator=generator)
-        return model, new
+        return there, new
 
 
 def _lengthened(rows_VD: Tensor, count: int, seed: int) -> Tensor:
