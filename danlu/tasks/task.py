@@ -19,9 +19,10 @@ from torch import Tensor
 from danlu.corpus.batches import Batch
 from danlu.data.dataset import Dataset
 from danlu.data.form import Form
+from danlu.data.tags import Scheme
 from danlu.metrics.tally import Metric
 from danlu.nn.config import TransformerConfig
-from danlu.nn.hf.start import Kind
+from danlu.nn.hf.start import Kind, Start, begin
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Choice
 from danlu.tasks.feature import Feature
@@ -34,8 +35,10 @@ class Known:
 
     labels: tuple[str, ...] = ()
     """In the order of the head's scores."""
-    scheme: str = "none"
+    scheme: Scheme = "none"
     """What tags are of."""
+    metric: str = ""
+    """Of several that a task has, the one that suits the data."""
     numbers: Mapping[str, float] = field(default_factory=dict)
     """What a task has reckoned, such as the mean of what it predicts."""
 
@@ -50,6 +53,8 @@ class Answer:
     """The model's own probability that it is right; None where it has none."""
     scores: Mapping[str, float] | None = None
     """Of each label."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What a line of predictions says beside."""
 
 
 class Task(Choice):
@@ -61,6 +66,10 @@ class Task(Choice):
     """The class of ``transformers`` that its models are; None: the language model that the folder holds."""
     loss: ClassVar[str]
     """The name of its loss."""
+    together: ClassVar[bool] = False
+    """Whether the answer to an example depends on what else is asked."""
+    windows: ClassVar[bool] = False
+    """Whether all of a long text is read, in several features."""
     least_is_best: ClassVar[bool] = False
     """Whether the best checkpoint has the least of the criterion, and not the most."""
 
@@ -88,6 +97,14 @@ class Task(Choice):
         """
         return ()
 
+    def start(self, base: Path, known: Known, *, seed: int) -> Start:
+        """The model in the folder ``base`` with the task's head.
+
+        Raises:
+            RecipeError: models of its family have no such head.
+        """
+        return begin(base, self.head, labels=self.outputs(known), seed=seed)
+
     def outputs(self, known: Known) -> int:
         """Scores that the head has."""
         return len(known.labels)
@@ -110,6 +127,12 @@ class Task(Choice):
         """An answer an example, from the numbers of all features."""
         raise NotImplementedError(type(self).__name__)
 
+    def tuned(
+        self, numbers: Sequence[Tensor], features: Sequence[Feature], examples: Sequence[Any], known: Known
+    ) -> Known:
+        """What is known once the model has answered dev, such as the threshold that suits it best."""
+        return known
+
     def metric(self, known: Known) -> Metric[Any, Any]:
         """What compares golds with the values of answers."""
         raise NotImplementedError(type(self).__name__)
@@ -119,12 +142,17 @@ class Task(Choice):
         """The figure by which the best checkpoint is known."""
         raise NotImplementedError(type(self).__name__)
 
+    @property
+    def on_the_way(self) -> int:
+        """Examples of dev whose figures are measured on the way; all are in the end."""
+        return 4000
+
     def finish(self, model: Transformer, known: Known) -> Known:
         """Change the trained model so that its scores mean what other tools expect; what is known of it then."""
         return known
 
-    def equip(self, folder: Path, reader: TextReader) -> None:
-        """Write what else the model's folder needs, where others look for it.
+    def equip(self, model: Transformer, folder: Path, reader: TextReader) -> None:
+        """Write what else the saved model's folder needs, where others look for it.
 
         Args:
             reader: of the model that began.
