@@ -18,6 +18,7 @@ from danlu.data.dataset import Dataset
 from danlu.data.example import Place
 from danlu.data.labelled import Labelled
 from danlu.metrics.tally import overall
+from danlu.tasks.chat import Chat
 from danlu.tasks.classify import Classify
 from danlu.tasks.study_curve import Curve, LearningCurve
 from danlu.tasks.study_kind import Outcome, Setting, Variation
@@ -129,6 +130,29 @@ def test_few_test_examples_cannot_tell_either(tmp_path: Path) -> None:
     rising = {size: [1 - (0.05 + 0.05 * (size / 1000) ** -0.5)] * 3 for size in (100, 250, 500, 1000)}
     assert curve(tmp_path / "many", rising, items=4000, fixed=False).verdict == Curve.HELPS
     assert curve(tmp_path / "few", rising, items=40, fixed=False).verdict == Curve.UNKNOWN
+
+
+def test_of_a_loss_less_is_better(tmp_path: Path) -> None:
+    """A chat model's: nats a token, of which there is no most."""
+    data, found = dataset("ab" * 500, test="ab" * 100), []
+    for size in (100, 250, 500, 1000):
+        for number, noise in enumerate((0.002, -0.002)):
+            nats = 2 + 0.4 * (size / 1000) ** -0.5 + noise
+            out = tmp_path / f"{size}-{number}"
+            out.mkdir()
+            for split, count in (("test", 200), ("dev", 2)):
+                (out / f"{split}.json").write_text(json.dumps({"figures": {"loss": nats}}))
+                line = json.dumps({"prediction": {"nats": 10 * nats, "tokens": 10}}) + "\n"
+                (out / f"{split}.predictions.jsonl").write_text(line * count)
+            splits = {**data.splits, "train": data.splits["train"][:size]}
+            varied = Variation(out.name, 1, Dataset(splits, ("a", "b"), "none", {}, ()), {"share": 1})
+            found.append(Outcome(varied, out))
+    curve = Curve.of(found, Setting(Chat(), Known(), 1, tmp_path))
+    low, high = curve.doubling
+    assert curve.verdict == Curve.HELPS and low < -0.4 * (1 - 2**-0.5) < high < 0
+    band = curve.as_plain()["band"]
+    assert band[0]["expected"] > band[-1]["expected"] > 2 and all(each["low"] <= each["high"] for each in band)
+    assert "by -0.1" in curve.says
 
 
 def test_three_trainings_say_nothing(tmp_path: Path) -> None:

@@ -21,9 +21,12 @@ from danlu.data.dataset import Dataset, load
 from danlu.data.example import Place
 from danlu.data.labelled import Labelled
 from danlu.errors import RecipeError
+from danlu.metrics.tally import overall
 from danlu.recipe import load_recipe
 from danlu.tasks.finetune import Finetune
+from danlu.tasks.model_folder import Trained
 from danlu.tasks.study_folds import HELD_OUT, Folds
+from danlu.tasks.study_kind import Outcome
 
 PLACE = Path("data.csv")
 
@@ -151,3 +154,37 @@ def test_the_table_has_the_folds_and_not_what_they_were_chosen_by(recipe: Path, 
         assert [row["figures"][f"fold.{name}"] for row in found["variations"]] == values
     assert not [name for name in found["spread"] if name.startswith("dev.")]
     assert not [name for name in json.loads((out / "done.json").read_text("utf-8"))["figures"] if "dev" in name]
+
+
+CONLL = "\n".join(f"be O\nParis{number} B-LOC\ntime O\n" for number in range(12))
+TASKS = {
+    "multi_label": ("data.jsonl", "\n".join(
+        json.dumps({"text": f"to be {number}", "labels": ["a", "b"][: number % 3]}) for number in range(24))),
+    "regress": ("data.csv", "\n".join(["text,score", *(f"to be {number},{number / 3}" for number in range(24))])),
+    "tag": ("data.conll", CONLL),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_the_files_of_the_folds_hold_gives_the_figures_of_any_task(
+    task: str, recipe: Path, tmp_path: Path
+) -> None:
+    """Of answers that have been through JSON the figures are those of the answers themselves."""
+    name, text = TASKS[task]
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    given = (f"finetune.data={tmp_path / name}", f"finetune.task={task}", "finetune.budget.steps=1",
+             "finetune.data.dev_share=0.25")  # fmt: skip
+    assert cli.main(["study", str(recipe), *given]) == 0
+    settings = load_recipe(recipe, given).section("finetune")
+    assert isinstance(settings, Finetune)
+    data = load(settings.data, settings.task.form)
+    out = tmp_path / "run/study"
+    for variation in Folds(k=2).variations(data, seed=5, data_seed=0):
+        outcome = Outcome(variation, out / variation.name)
+        values = [line["prediction"] for line in outcome.lines(HELD_OUT)]
+        golds = [each.gold for each in variation.dataset.splits[HELD_OUT]]
+        known = Trained.load(outcome.folder / "model").known
+        assert overall(settings.task.metric(known).tally(golds, values)) == outcome.scored[HELD_OUT]["figures"]
+    pooled = json.loads((out / "study.json").read_text("utf-8"))["pooled"]
+    assert pooled["examples"] == len(data.splits["train"]) + len(data.splits["dev"])
+    assert settings.task.criterion in pooled["figures"]
