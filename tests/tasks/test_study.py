@@ -86,6 +86,7 @@ def test_the_first_seed_is_what_finetune_makes(recipe: Callable[..., Path], tmp_
     path = recipe({"use": "seeds", "count": 2}, budget={"steps": 4}, evaluations=2)
     assert cli.main(["study", str(path)]) == 0
     assert not (tmp_path / "run/finetune").exists()
+    assert not list(tmp_path.glob("run/study/*/checkpoints")) and not list(tmp_path.glob("run/study/*/best"))
     assert cli.main(["finetune", str(path)]) == 0
     for file in ("model/model.safetensors", "model/danlu.json", "dev.json", "dev.predictions.jsonl", "data.json"):
         assert (tmp_path / "run/finetune" / file).read_bytes() == (tmp_path / "run/study/seed-3" / file).read_bytes(), (

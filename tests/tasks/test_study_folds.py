@@ -105,10 +105,16 @@ def test_a_fold_that_is_held_out_decides_nothing(recipe: Path, encoder: Path, tm
     settings = load_recipe(recipe).section("finetune")
     assert isinstance(settings, Finetune)
     data = Folds(k=2).variations(load(settings.data, settings.task.form), seed=5, data_seed=0)[0].dataset
-    wrong = tuple(replace(each, label="ba"["ab".index(each.label)]) for each in data.splits[HELD_OUT])
+    held_out = {each.place for each in data.splits[HELD_OUT]}
+    wrong = {
+        name: tuple(
+            replace(each, label="ba"["ab".index(each.label)]) if each.place in held_out else each for each in part
+        )
+        for name, part in data.splits.items()
+    }
     right, other = (
-        (settings.learn(encoder, replace(data, splits={**data.splits, HELD_OUT: fold}), out, seed=5), out)
-        for out, fold in ((tmp_path / "right", data.splits[HELD_OUT]), (tmp_path / "wrong", wrong))
+        (settings.learn(encoder, replace(data, splits=splits), out, seed=5), out)
+        for out, splits in ((tmp_path / "right", data.splits), (tmp_path / "wrong", wrong))
         if out.mkdir() is None
     )
     for file in ("model/model.safetensors", "model/danlu.json", "dev.json"):
