@@ -101,6 +101,13 @@ CATALOG: dict[str, dict[str, str]] = {
         "multi_label": "danlu.tasks.multi_label:MultiLabel",
         "regress": "danlu.tasks.regress:Regress",
         "similarity": "danlu.tasks.regress:Similarity",
+        "chat": "danlu.tasks.chat:Chat",
+    },
+    "method": {
+        "full": "danlu.tasks.methods:Full",
+        "lora": "danlu.tasks.methods:LowRank",
+        "bitfit": "danlu.tasks.methods:BitFit",
+        "frozen": "danlu.tasks.methods:Frozen",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field, SkipValidation
+from torch import Tensor
 
 from danlu.data.dataset import Data, Dataset, load
 from danlu.data.findings import lines, look
@@ -30,10 +31,12 @@ from danlu.tasks.answering import answer
 from danlu.tasks.classify import Classify
 from danlu.tasks.feature import Feature, stored
 from danlu.tasks.lesson import TaskLesson
+from danlu.tasks.methods import Full, Method, load_trained
 from danlu.tasks.model_folder import Trained
 from danlu.tasks.scores import score, tally, write_predictions, write_scores
 from danlu.tasks.task import Known, Task
 from danlu.tasks.text_reader import TextReader
+from danlu.tasks.writing import Writing
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.budget import Budget
@@ -49,6 +52,8 @@ MOST_TOKENS = 512
 """Of a text that a model reads in a task, unless ``max_tokens`` says otherwise."""
 MEASURED = 4000
 """Examples of dev whose figures are measured on the way; all are in the end."""
+SAMPLES = 8
+"""Answers that are written in the end where figures do not need them, to be looked at."""
 
 
 class Finetune(TrainSettings, Stage):
@@ -65,6 +70,8 @@ class Finetune(TrainSettings, Stage):
     """A Hugging Face folder to begin with; by default what this recipe has pretrained."""
     task: Annotated[SkipValidation[Task], OneOf("task")] = Classify()
     """What is learned."""
+    method: Annotated[SkipValidation[Method], OneOf("method")] = Full()
+    """Which weights train: all, or so few that a large model fits."""
     optimizer: Annotated[SkipValidation[OptimizerChoice], OneOf("optimizer")] = AdamW(
         lr=1e-4, betas=(0.9, 0.999), weight_decay=0.01
     )
@@ -119,7 +126,7 @@ class Finetune(TrainSettings, Stage):
             with training.masters.ranks.alone("measures"):
                 weights = training.masters.state()
                 if training.masters.ranks.first:
-                    figures |= material.conclude(as_model(weights, training.model.config), job.out, seed=job.seed)
+                    figures |= material.conclude(material.result(training, weights, job.out), job.out, seed=job.seed)
         return figures
 
 
@@ -167,7 +174,13 @@ class Material:
             + (f"; {cut:,} reach max_tokens, behind which nothing is read" if cut else ""))  # fmt: skip
         if new := self.start.new:
             say(f"begins with {self.base}; drawn anew: {', '.join(new)}")
-        subject = Subject(self.start.draw, lesson, TaskLesson.reading, int(sizes.max()), float(sizes.mean()), store,
+
+        def draw() -> Transformer:
+            model = self.start.draw()
+            self.settings.method.begin(model, seed=seed)
+            return model
+
+        subject = Subject(draw, lesson, TaskLesson.reading, int(sizes.max()), float(sizes.mean()), store,
                           vocabulary)  # fmt: skip
         return prepare(self.settings, subject, seed=seed)
 
@@ -180,7 +193,16 @@ class Material:
         loss = Heldout(training.lesson, sample, training.example, training.micro_batch, training.masters.place.shared)
         chosen = self.dataset.splits["dev"][:MEASURED]
         features = [each for each in self.features["dev"] if each.example < len(chosen)]
-        return TaskMeasure(self.settings.task, self.known, loss, chosen, features)
+        return TaskMeasure(self.settings.task, self.known, self.reader, loss, chosen, features)
+
+    def result(self, training: Training, weights: dict[str, Tensor], out: Path) -> Transformer:
+        """The trained model, all of it in float32 whatever it has computed in."""
+        if not training.frozen:
+            return as_model(weights, training.model.config)
+        model = training.subject.draw()
+        load_trained(model, weights)
+        self.settings.method.finish(model, out, base=self.base)
+        return model
 
     def conclude(self, model: Transformer, out: Path, *, seed: int) -> Figures:
         """Save the model with all that using it needs; its answers to dev and test, and their figures."""
@@ -190,14 +212,18 @@ class Material:
             if split not in self.dataset.splits:
                 continue
             examples = self.dataset.splits[split]
-            answers = answer(task, model, self.features[split], examples, self.known)
+            answers = answer(task, model, self.features[split], examples, self.known, self.reader)
             scored = score(task, examples, answers, self.known, seed=seed)
             write_scores(out / f"{split}.json", scored)
             write_predictions(out / f"{split}.predictions.jsonl", examples, answers)
             figures |= _flat(split, scored, task.criterion)
+        if isinstance(task, Writing) and not task.judged:
+            shown = self.dataset.splits["dev"][:SAMPLES]
+            write_predictions(out / "dev.samples.jsonl", shown, task.write(model, shown, self.reader))
         known = task.finish(model, self.known)
         labels = known.labels if len(known.labels) == task.outputs(known) else ()
         save_model(model, out / "model", tokenizer=self.base, labels=labels)
+        task.equip(out / "model", self.reader)
         data, columns = settings.data, self.dataset.columns
         Trained(task, known, self.reader.max_tokens, data, columns).save(out / "model")
         return figures
@@ -209,18 +235,20 @@ class TaskMeasure:
 
     task: Task
     known: Known
+    reader: TextReader
     loss: Heldout
     examples: Sequence[Any]
     features: Sequence[Feature]
     _last: list[Measured] = field(default_factory=list)
 
     def measure(self, model: Transformer) -> Measured:
-        """The best checkpoint has the most of the task's criterion."""
+        """The best checkpoint has the most, or the least, of the task's criterion."""
         loss = self.loss.measure(model)
-        answers = answer(self.task, model, self.features, self.examples, self.known)
+        answers = answer(self.task, model, self.features, self.examples, self.known, self.reader)
         figures = overall(tally(self.task, self.examples, answers, self.known))
         wanted = self.task.criterion
-        return Measured(loss.loss, loss.losses, {wanted: figures[wanted]}, criterion=-figures[wanted])
+        criterion = figures[wanted] if self.task.least_is_best else -figures[wanted]
+        return Measured(loss.loss, loss.losses, {wanted: figures[wanted]}, criterion=criterion)
 
 
 def _flat(split: str, scored: Mapping[str, Any], criterion: str) -> Figures:

@@ -85,7 +85,7 @@ class Training:
     lesson: Lesson
     """The objective with what it needs beside its settings."""
     own_weights: dict[str, Tensor]
-    """What the lesson's own modules begin with."""
+    """What the lesson's own modules begin with; where only a part of the model trains, that part too."""
     micro_batch: int
     """Rows at once."""
     tokens_per_step: int
@@ -161,6 +161,16 @@ class Training:
         return self.masters.state() if self.average is None else self.masters.gathered(self.average.state().weights)
 
     @property
+    def frozen(self) -> int:
+        """Weights of the model that do not train."""
+        return sum(weight.numel() for weight in self.model.parameters() if not weight.requires_grad)
+
+    @property
+    def saved_as(self) -> TransformerConfig | None:
+        """The model that the weights are; None where they are a part of one."""
+        return None if self.frozen else self.model.config
+
+    @property
     def compilation(self) -> str:
         """Whether blocks are compiled, and why, in words."""
         return self.compiling.why
@@ -223,6 +233,7 @@ def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training
     if lesson.modules is not None:
         lesson.modules.to(device)
         own_weights = {f"{OBJECTIVE}{name}": each.detach().clone() for name, each in lesson.modules.named_parameters()}
+    own_weights |= _part(settings, model, ranks)
     masters = _masters(settings, model.to(device), dtype, lesson.modules, ranks=ranks, place=place)
     optimizer = build_optimizer(settings.optimizer, masters.named.items(), layer_decay=settings.layer_decay)
     masters.attach(optimizer)
@@ -241,6 +252,26 @@ def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training
         lesson, own_weights, micro_batch, tokens_per_step, steps_per_epoch, precision, compiling,
         History(Guard(settings.anomalies)), average, Dropout(model),
     )  # fmt: skip
+
+
+def _part(settings: TrainSettings, model: Transformer, ranks: Ranks) -> dict[str, Tensor]:
+    """What a part of a model begins with that alone trains; nothing where all of it does.
+
+    Raises:
+        RecipeError: it cannot be trained as the settings say.
+    """
+    named = dict(model.named_parameters())
+    part = {name: weight.detach().clone() for name, weight in named.items() if weight.requires_grad}
+    if len(part) == len(named):
+        return {}
+    if ranks.size > 1:
+        raise RecipeError(f"{settings.section}.method full is the only one for several processes; got {ranks.size}")
+    if settings.precision in ("fp8", "int8"):
+        raise RecipeError(
+            f"{settings.section}.precision {settings.precision} is for trainings of all weights "
+            f"(choices for others: auto, bf16, fp16, fp32)"
+        )
+    return part
 
 
 def _example_of(subject: Subject, config: TransformerConfig) -> MakeExample:
@@ -323,8 +354,7 @@ def first_weights(training: Training, settings: TrainSettings) -> None:
     weights: dict[str, Tensor] = {}
     if training.masters.ranks.first:
         with training.masters.ranks.alone("draws the first weights"):
-            fresh = training.subject.draw()
-        weights = {name: weight.detach() for name, weight in fresh.named_parameters()} | training.own_weights
+            weights = training.own_weights if training.frozen else _drawn(training) | training.own_weights
     # Groups of a new one, for some optimizers count their steps there.
     anew = build_optimizer(settings.optimizer, training.masters.named.items(), layer_decay=settings.layer_decay)
     training.optimizer.load_state_dict({"state": {}, "param_groups": anew.state_dict()["param_groups"]})
@@ -334,3 +364,7 @@ def first_weights(training: Training, settings: TrainSettings) -> None:
     training.history.load({}, tokens=0)
     if training.average is not None:
         training.average.load(AverageState(0, training.masters.owned(weights)))
+
+
+def _drawn(training: Training) -> dict[str, Tensor]:
+    return {name: weight.detach() for name, weight in training.subject.draw().named_parameters()}

@@ -75,8 +75,8 @@ class Start:
         return model, new
 
 
-def begin(folder: Path, kind: Kind, *, labels: int, dropout: float | None = None, seed: int) -> Start:
-    """The model in ``folder`` with a head for a task.
+def begin(folder: Path, kind: Kind | None, *, labels: int, dropout: float | None = None, seed: int) -> Start:
+    """The model in ``folder`` with a head for a task; where ``kind`` is None, with its own.
 
     Args:
         labels: how many the head scores.
@@ -86,6 +86,8 @@ def begin(folder: Path, kind: Kind, *, labels: int, dropout: float | None = None
         InputError, CheckpointError: there is no model, or it is damaged.
         RecipeError: models of its family have no such head.
     """
+    if kind is None:
+        return Start(folder, read_family_config(read_file(folder)), seed)
     shaped = _of_class(folder, kind, labels=labels)
     head = shaped.head
     assert isinstance(head, Labels)
