@@ -102,6 +102,15 @@ CATALOG: dict[str, dict[str, str]] = {
         "regress": "danlu.tasks.regress:Regress",
         "similarity": "danlu.tasks.regress:Similarity",
         "chat": "danlu.tasks.chat:Chat",
+        "prefer": "danlu.tasks.prefer:Prefer",
+        "feedback": "danlu.tasks.feedback:Feedback",
+        "reward": "danlu.tasks.reward:Reward",
+    },
+    "preference": {
+        "dpo": "danlu.tasks.preference:DPO",
+        "ipo": "danlu.tasks.preference:IPO",
+        "simpo": "danlu.tasks.preference:SimPO",
+        "orpo": "danlu.tasks.preference:ORPO",
     },
     "method": {
         "full": "danlu.tasks.methods:Full",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -19,7 +20,7 @@ from danlu.log import say
 from danlu.metrics.tally import overall
 from danlu.nn.hf.folder import load_config, save_model
 from danlu.nn.hf.start import Start, begin
-from danlu.nn.speed import CompileSetting
+from danlu.nn.speed import CompileSetting, choose_device
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Shape
 from danlu.optim.adamw import AdamW
@@ -27,7 +28,7 @@ from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
 from danlu.optim.schedules import Linear
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage
-from danlu.tasks.answering import answer
+from danlu.tasks.answering import answer, numbers_of
 from danlu.tasks.classify import Classify
 from danlu.tasks.feature import Feature, stored
 from danlu.tasks.lesson import TaskLesson
@@ -160,7 +161,25 @@ class Material:
             )
         reader = TextReader.load(base, max_tokens=most, cut=task.cut)
         features = {name: task.features(each, known, reader) for name, each in dataset.splits.items()}
-        return cls(settings, base, dataset, start, known, reader, features)
+        made = cls(settings, base, dataset, start, known, reader, features)
+        return replace(made, features=made.referred()) if task.refers else made
+
+    def draw(self, seed: int) -> Transformer:
+        """The model that begins, the same in each call."""
+        model = self.start.draw()
+        self.settings.method.begin(model, seed=seed)
+        return model
+
+    def referred(self) -> Mapping[str, Sequence[Feature]]:
+        """Features that know what the model that begins makes of them: it reads them once, and is not kept."""
+        task = self.settings.task
+        say("the model that begins reads all examples once: it is what the trained one is compared with")
+        key = f"{self.settings.section}.hardware.device"
+        model = self.draw(self.start.seed).to(choose_device(self.settings.hardware.device, key=key))
+        return {
+            name: task.refer(each, [number.cpu() for number in numbers_of(task, model, each, self.known)])
+            for name, each in self.features.items()
+        }
 
     def training(self, seed: int) -> Training:
         """The training at its first step."""
@@ -169,19 +188,14 @@ class Material:
         vocabulary = Vocabulary.of(Tokenizer.load(self.base))
         store = stored(train, vocab_size=vocabulary.size, eot=vocabulary.eot)
         lesson = TaskLesson(task=self.settings.task, known=self.known)
-        cut = sum(len(each.tokens) >= self.reader.max_tokens for each in train)
+        cut = sum(max(each.parts or (len(each.tokens),)) >= self.reader.max_tokens for each in train)
         say(f"{len(train):,} texts of {sizes.mean():.0f} tokens, the longest {sizes.max():,}"
             + (f"; {cut:,} reach max_tokens, behind which nothing is read" if cut else ""))  # fmt: skip
         if new := self.start.new:
             say(f"begins with {self.base}; drawn anew: {', '.join(new)}")
 
-        def draw() -> Transformer:
-            model = self.start.draw()
-            self.settings.method.begin(model, seed=seed)
-            return model
-
-        subject = Subject(draw, lesson, TaskLesson.reading, int(sizes.max()), float(sizes.mean()), store,
-                          vocabulary)  # fmt: skip
+        subject = Subject(partial(self.draw, seed), lesson, TaskLesson.reading, int(sizes.max()), float(sizes.mean()),
+                          store, vocabulary)  # fmt: skip
         return prepare(self.settings, subject, seed=seed)
 
     def heldout(self, training: Training, seed: int) -> TaskMeasure:
@@ -224,8 +238,10 @@ class Material:
         labels = known.labels if len(known.labels) == task.outputs(known) else ()
         save_model(model, out / "model", tokenizer=self.base, labels=labels)
         task.equip(out / "model", self.reader)
-        data, columns = settings.data, self.dataset.columns
-        Trained(task, known, self.reader.max_tokens, data, columns).save(out / "model")
+        used = task.as_used()
+        data = settings.data if used is task else settings.data.model_copy(update={"columns": {}})
+        columns = self.dataset.columns if used is task else {}
+        Trained(used, known, self.reader.max_tokens, data, columns).save(out / "model")
         return figures
 
 

@@ -23,6 +23,7 @@ from danlu.metrics.tally import Metric
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.start import Kind
 from danlu.nn.transformer import Transformer
+from danlu.objectives.protocol import Total
 from danlu.recipe import Choice
 from danlu.tasks.feature import Feature
 from danlu.tasks.text_reader import Cut, TextReader
@@ -88,6 +89,22 @@ class Task(Choice):
         """Of all examples, in order; targets where they say what is right."""
         raise NotImplementedError(type(self).__name__)
 
+    @property
+    def refers(self) -> bool:
+        """Whether it learns from how a model differs from the one that begins, whose numbers features then keep."""
+        return False
+
+    def refer(self, features: Sequence[Feature], numbers: Sequence[Tensor]) -> list[Feature]:
+        """The features with what the model that begins makes of them, of which ``numbers`` has a tensor each."""
+        raise NotImplementedError(type(self).__name__)
+
+    def of_step(self, model: Transformer, micro: Sequence[Batch], known: Known, total: Total) -> Known:
+        """``known`` with what holds for one step, such as means over all of its micro-batches.
+
+        See :class:`danlu.objectives.protocol.LessonOfSteps`.
+        """
+        return known
+
     def losses(self, model: Transformer, batch: Batch, known: Known) -> dict[str, Tensor]:
         """The SUM of each loss over its scored targets, in nats."""
         raise NotImplementedError(type(self).__name__)
@@ -114,6 +131,10 @@ class Task(Choice):
     def finish(self, model: Transformer, known: Known) -> Known:
         """Change the trained model so that its scores mean what other tools expect; what is known of it then."""
         return known
+
+    def as_used(self) -> Task:
+        """What the trained model is used for: mostly what it has learned."""
+        return self
 
     def equip(self, folder: Path, reader: TextReader) -> None:
         """Write what else the model's folder needs, where others look for it.
