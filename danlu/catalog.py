@@ -101,6 +101,8 @@ CATALOG: dict[str, dict[str, str]] = {
         "multi_label": "danlu.tasks.multi_label:MultiLabel",
         "regress": "danlu.tasks.regress:Regress",
         "similarity": "danlu.tasks.regress:Similarity",
+        "choice": "danlu.tasks.choose:Choose",
+        "relate": "danlu.tasks.relate:Relate",
         "chat": "danlu.tasks.chat:Chat",
         "prefer": "danlu.tasks.prefer:Prefer",
         "feedback": "danlu.tasks.feedback:Feedback",
@@ -169,6 +171,20 @@ CATALOG: dict[str, dict[str, str]] = {
     "measure": {
         "perplexity": "danlu.evaluate.perplexity:Perplexity",
         "objective": "danlu.evaluate.objective:OwnObjective",
+        "zero_shot": "danlu.evaluate.zero_shot:ZeroShot",
+    },
+    "suite": {
+        "lambada": "danlu.suites.written:Lambada",
+        "blimp": "danlu.suites.pairs:Blimp",
+        "zhoblimp": "danlu.suites.pairs:ZhoBlimp",
+        "copa": "danlu.suites.chosen:Copa",
+        "piqa": "danlu.suites.chosen:Piqa",
+        "arc": "danlu.suites.chosen:Arc",
+        "boolq": "danlu.suites.chosen:BoolQ",
+        "winogrande": "danlu.suites.chosen:WinoGrande",
+        "cmmlu": "danlu.suites.exams:Cmmlu",
+        "ceval": "danlu.suites.exams:CEval",
+        "questions": "danlu.suites.chosen:Questions",
     },
 }
 

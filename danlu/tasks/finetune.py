@@ -9,25 +9,22 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import Field, SkipValidation
+from pydantic import SkipValidation
 from torch import Tensor
 
 from danlu.data.dataset import Data, Dataset, load
 from danlu.data.findings import lines, look
-from danlu.errors import InputError, RecipeError
+from danlu.errors import RecipeError
 from danlu.files import write_json
 from danlu.log import say
 from danlu.metrics.tally import overall
 from danlu.nn.hf.folder import load_config, save_model
 from danlu.nn.hf.start import Start, begin
-from danlu.nn.speed import CompileSetting, choose_device
+from danlu.nn.speed import choose_device
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Shape
-from danlu.optim.adamw import AdamW
-from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
-from danlu.optim.schedules import Linear
 from danlu.recipe import OneOf
-from danlu.runs import Figures, Job, Stage
+from danlu.runs import Figures, Job
 from danlu.tasks.answering import answer, numbers_of
 from danlu.tasks.classify import Classify
 from danlu.tasks.feature import Feature, stored
@@ -36,18 +33,17 @@ from danlu.tasks.methods import Full, Method, load_trained
 from danlu.tasks.model_folder import Trained
 from danlu.tasks.scores import score, tally, write_predictions, write_scores
 from danlu.tasks.task import Known, Task
+from danlu.tasks.task_training import TaskTraining
 from danlu.tasks.text_reader import TextReader
 from danlu.tasks.writing import Writing
+from danlu.tokenizers.added import with_tokens
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
-from danlu.train.budget import Budget
-from danlu.train.checkpoint import as_model, checkpoints
+from danlu.train.checkpoint import as_model
 from danlu.train.course import Course
 from danlu.train.memory import told_where_too_little
 from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Measured
-from danlu.train.settings import TrainSettings
 from danlu.train.setup import Subject, Training, prepare
-from danlu.train.stopping import EarlyStopping
 
 MOST_TOKENS = 512
 """Of a text that a model reads in a task, unless ``max_tokens`` says otherwise."""
@@ -57,56 +53,20 @@ SAMPLES = 8
 """Answers that are written in the end where figures do not need them, to be looked at."""
 
 
-class Finetune(TrainSettings, Stage):
+class Finetune(TaskTraining):
     """Train a pretrained model for a task."""
 
     section: ClassVar[str] = "finetune"
-    resumable: ClassVar[bool] = True
-    neutral: ClassVar[tuple[str, ...]] = ("save",)
-    unrecorded: ClassVar[tuple[str, ...]] = ("hardware.mesh",)
 
     data: Data
     """The file of examples to train on, or where all the files are and how they are read."""
-    model: Path | None = None
-    """A Hugging Face folder to begin with; by default what this recipe has pretrained."""
     task: Annotated[SkipValidation[Task], OneOf("task")] = Classify()
     """What is learned."""
     method: Annotated[SkipValidation[Method], OneOf("method")] = Full()
     """Which weights train: all, or so few that a large model fits."""
-    optimizer: Annotated[SkipValidation[OptimizerChoice], OneOf("optimizer")] = AdamW(
-        lr=1e-4, betas=(0.9, 0.999), weight_decay=0.01
-    )
-    """How the weights move."""
-    schedule: Annotated[SkipValidation[ScheduleChoice], OneOf("schedule")] = Linear(warmup=0.06)
-    """How the learning rate moves."""
-    budget: Budget = Budget(epochs=3)
-    """When to stop."""
-    batch: int = Field(default=32, ge=1)
-    """Examples a step."""
-    early_stopping: EarlyStopping | None = EarlyStopping(patience=3)
-    """When training ends before its budget does; the best weights so far are the result."""
-    compile: CompileSetting = "off"
-    """Whether ``torch.compile`` makes the blocks faster: rarely, where every row has a length of its own."""
-    evaluations: int = Field(default=6, ge=0)
-    """How many times dev is measured on the way."""
-
-    def needed(self) -> tuple[str, ...]:
-        return () if self.model is not None else ("pretrain",)
-
-    def progress(self, out: Path) -> str | None:
-        found = checkpoints(out / "checkpoints")
-        return f"its newest checkpoint is {found[-1].name}" if found else None
 
     def external_files(self) -> list[Path]:
-        files = [path for path in (self.data.train, self.data.dev, self.data.test) if path is not None]
-        if self.model is not None:
-            if not self.model.is_dir():
-                raise InputError(f"finetune.model: there is no folder {self.model}")
-            files += sorted(path for path in self.model.glob("*") if path.is_file())
-        for path in files:
-            if not path.is_file():
-                raise InputError(f"finetune.data: there is no file {path}")
-        return files
+        return self.files_of({"data": self.data})
 
     def run(self, job: Job) -> Figures:
         base = self.model or job.inputs["pretrain"] / "model"
@@ -120,9 +80,9 @@ class Finetune(TrainSettings, Stage):
             "findings": [asdict(each) for each in findings],
         })  # fmt: skip
         with told_where_too_little():
-            material = Material.of(self, base, dataset, seed=job.seed)
+            material = Material.of(self, base, dataset, out=job.out, seed=job.seed)
             training = material.training(job.seed)
-            course = Course(self, training, material.heldout(training, job.seed), job.out, base, job.seed)
+            course = Course(self, training, material.heldout(training, job.seed), job.out, material.tokenizer, job.seed)
             training, figures = course.run()
             with training.masters.ranks.alone("measures"):
                 weights = training.masters.state()
@@ -137,6 +97,8 @@ class Material:
 
     settings: Finetune
     base: Path
+    tokenizer: Path
+    """The folder of the one that goes with the model: ``base``, or where it has new tokens one of its own."""
     dataset: Dataset[Any]
     start: Start
     known: Known
@@ -145,7 +107,7 @@ class Material:
     """By split."""
 
     @classmethod
-    def of(cls, settings: Finetune, base: Path, dataset: Dataset[Any], *, seed: int) -> Material:
+    def of(cls, settings: Finetune, base: Path, dataset: Dataset[Any], *, out: Path, seed: int) -> Material:
         """Read the model's files, and all examples as it reads them.
 
         Raises:
@@ -153,15 +115,17 @@ class Material:
         """
         task, shape = settings.task, load_config(base)
         known = task.know(dataset, shape)
+        tokenizer = with_tokens(base, task.new_tokens(dataset), out / "tokenizer")
         start = begin(base, task.head, labels=task.outputs(known), seed=seed)
+        start = start.with_rows(Tokenizer.load(tokenizer).vocab_size)
         most = task.max_tokens or min(shape.max_length, MOST_TOKENS)
         if most > shape.max_length:
             raise RecipeError(
                 f"finetune.task.max_tokens must be at most {shape.max_length}, which the model sees; got {most}"
             )
-        reader = TextReader.load(base, max_tokens=most, cut=task.cut)
+        reader = TextReader.load(tokenizer, max_tokens=most, cut=task.cut)
         features = {name: task.features(each, known, reader) for name, each in dataset.splits.items()}
-        made = cls(settings, base, dataset, start, known, reader, features)
+        made = cls(settings, base, tokenizer, dataset, start, known, reader, features)
         return replace(made, features=made.referred()) if task.refers else made
 
     def draw(self, seed: int) -> Transformer:
@@ -185,10 +149,10 @@ class Material:
         """The training at its first step."""
         train = self.features["train"]
         sizes = np.array([each.size for each in train])
-        vocabulary = Vocabulary.of(Tokenizer.load(self.base))
+        vocabulary = Vocabulary.of(Tokenizer.load(self.tokenizer))
         store = stored(train, vocab_size=vocabulary.size, eot=vocabulary.eot)
         lesson = TaskLesson(task=self.settings.task, known=self.known)
-        cut = sum(max(each.parts or (len(each.tokens),)) >= self.reader.max_tokens for each in train)
+        cut = sum(each.longest >= self.reader.max_tokens for each in train)
         say(f"{len(train):,} texts of {sizes.mean():.0f} tokens, the longest {sizes.max():,}"
             + (f"; {cut:,} reach max_tokens, behind which nothing is read" if cut else ""))  # fmt: skip
         if new := self.start.new:
@@ -236,7 +200,7 @@ class Material:
             write_predictions(out / "dev.samples.jsonl", shown, task.write(model, shown, self.reader))
         known = task.finish(model, self.known)
         labels = known.labels if len(known.labels) == task.outputs(known) else ()
-        save_model(model, out / "model", tokenizer=self.base, labels=labels)
+        save_model(model, out / "model", tokenizer=self.tokenizer, labels=labels)
         task.equip(out / "model", self.reader)
         used = task.as_used()
         data = settings.data if used is task else settings.data.model_copy(update={"columns": {}})

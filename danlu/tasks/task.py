@@ -81,6 +81,14 @@ class Task(Choice):
         """
         return Known(dataset.labels, dataset.scheme)
 
+    def new_tokens(self, dataset: Dataset[Any]) -> tuple[str, ...]:
+        """Tokens that the task needs beside those of the model's tokenizer; most need none.
+
+        Raises:
+            RecipeError: the data lacks what they are made from.
+        """
+        return ()
+
     def outputs(self, known: Known) -> int:
         """Scores that the head has."""
         return len(known.labels)
@@ -110,7 +118,7 @@ class Task(Choice):
         raise NotImplementedError(type(self).__name__)
 
     def numbers(self, model: Transformer, batch: Batch, known: Known) -> list[Tensor]:
-        """What answers are made from, a tensor a document, in the order of the batch."""
+        """What answers are made from, a tensor a feature, in the order of the batch."""
         raise NotImplementedError(type(self).__name__)
 
     def answers(

@@ -53,7 +53,7 @@ class Folder(Choice):
 def first_model(family: Family, config: TransformerConfig, *, seed: int) -> Transformer:
     """The model at its first step: drawn from ``seed``, or as the folder has it."""
     if isinstance(family, Folder):
-        return Start(family.path, config, seed).draw()
+        return Start(family.path, config, seed, config.vocab_size).draw()
     model = Transformer(config)
     model.initialise(seed)
     return model
