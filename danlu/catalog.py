@@ -104,6 +104,8 @@ CATALOG: dict[str, dict[str, str]] = {
         "choice": "danlu.tasks.choose:Choose",
         "relate": "danlu.tasks.relate:Relate",
         "chat": "danlu.tasks.chat:Chat",
+        "seq2seq": "danlu.tasks.seq2seq:Seq2Seq",
+        "keywords": "danlu.tasks.seq2seq:Keywords",
         "prefer": "danlu.tasks.prefer:Prefer",
         "feedback": "danlu.tasks.feedback:Feedback",
         "reward": "danlu.tasks.reward:Reward",
@@ -113,6 +115,12 @@ CATALOG: dict[str, dict[str, str]] = {
         "ipo": "danlu.tasks.preference:IPO",
         "simpo": "danlu.tasks.preference:SimPO",
         "orpo": "danlu.tasks.preference:ORPO",
+    },
+    "metric": {
+        "bleu": "danlu.metrics.bleu:BLEU",
+        "chrf": "danlu.metrics.bleu:ChrF",
+        "rouge": "danlu.metrics.rouge:ROUGE",
+        "keywords": "danlu.metrics.keywords:Keywords",
     },
     "method": {
         "full": "danlu.tasks.methods:Full",

@@ -34,7 +34,7 @@ from danlu.tasks.model_folder import Trained
 from danlu.tasks.scores import score, tally, write_predictions, write_scores
 from danlu.tasks.task import Known, Task
 from danlu.tasks.task_training import TaskTraining
-from danlu.tasks.text_reader import TextReader
+from danlu.tasks.text_reader import MOST_TOKENS, TextReader
 from danlu.tasks.writing import Writing
 from danlu.tokenizers.added import with_tokens
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -45,10 +45,6 @@ from danlu.train.memory import told_where_too_little
 from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Measured
 from danlu.train.setup import Subject, Training, prepare
 
-MOST_TOKENS = 512
-"""Of a text that a model reads in a task, unless ``max_tokens`` says otherwise."""
-MEASURED = 4000
-"""Examples of dev whose figures are measured on the way; all are in the end."""
 SAMPLES = 8
 """Answers that are written in the end where figures do not need them, to be looked at."""
 
@@ -169,7 +165,7 @@ class Material:
         longest = max(subject.sequence, *(each.size for each in self.features["dev"]))
         sample = subject.reading.sample(store, Shape(subject.objective, longest), tokens=HELDOUT_TOKENS, seed=seed)
         loss = Heldout(training.lesson, sample, training.example, training.micro_batch, training.masters.place.shared)
-        chosen = self.dataset.splits["dev"][:MEASURED]
+        chosen = self.dataset.splits["dev"][: self.settings.task.on_the_way]
         features = [each for each in self.features["dev"] if each.example < len(chosen)]
         return TaskMeasure(self.settings.task, self.known, self.reader, loss, chosen, features)
 
@@ -177,6 +173,8 @@ class Material:
         """The trained model, all of it in float32 whatever it has computed in."""
         if not training.frozen:
             return as_model(weights, training.model.config)
+        for weight in training.model.parameters():  # whose memory the whole one needs
+            weight.data = weight.data.new_empty(0)
         model = training.subject.draw()
         load_trained(model, weights)
         self.settings.method.finish(model, out, base=self.base)

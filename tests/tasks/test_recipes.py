@@ -31,6 +31,7 @@ class Case(NamedTuple):
 
 
 CHATS = [{"instruction": f"第 {number} 问?", "input": "", "output": f"Once {number}."} for number in range(12)]
+SHORT = ("task.answer_tokens=8",)
 SAID = ("task.template=plain", "task.answer_tokens=4")
 REVIEWS = [{"review": f"to be {number}", "stars": ["bad", "good"][number % 2]} for number in range(30)]
 CASES = [
@@ -74,6 +75,14 @@ CASES = [
     ]),
     *(Case(name, "train.jsonl", CHATS, "decoder", 96, SAID)
       for name in ("chat_en", "chat_zh", "chat_lora_en", "chat_lora_zh")),
+    *(Case(name, "train.jsonl", [
+        {one: f"once {number}", other: ["话说"] if other == "keywords" else f"话说 {number}。"}
+        for number in range(12)
+    ], "decoder", 64, SHORT) for name, one, other in (
+        ("translate_en", "en", "de"), ("translate_zh", "en", "zh"), ("summarise_en", "document", "summary"),
+        ("summarise_zh", "document", "summary"), ("keywords_en", "abstract", "keywords"),
+        ("keywords_zh", "abstract", "keywords"),
+    )),
 ]  # fmt: skip
 
 
