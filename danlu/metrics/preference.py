@@ -51,6 +51,23 @@ class Verdicts(Choice):
         return by_sums(np.array(rows, dtype=np.float64), _of_verdicts)
 
 
+class MeanReward(Choice):
+    """Of answers that nobody has judged, what a reward model makes of them."""
+
+    def tally(self, gold: Sequence[object], predicted: Sequence[float]) -> Tally:
+        """The figure ``reward``, the mean.
+
+        Args:
+            gold: is not looked at.
+
+        Raises:
+            InputError: there is no item, or lengths differ.
+        """
+        check_pairs(gold, predicted)
+        rows = np.array([[1.0, each] for each in predicted], dtype=np.float64)
+        return by_sums(rows, lambda sums_BS: {"reward": _mean(sums_BS[:, 1], sums_BS[:, 0])})
+
+
 def _pair(said: Mapping[str, float] | None) -> list[float]:
     if said is None:
         return [0.0] * 5

@@ -15,17 +15,22 @@ from pydantic import Field
 from torch import Tensor
 
 from danlu.corpus.batches import Batch
+from danlu.data.chats import CHAT
+from danlu.data.dataset import Dataset
 from danlu.data.form import Form
 from danlu.data.preferred import PREFER
-from danlu.metrics.preference import Pairs
+from danlu.errors import RecipeError
+from danlu.metrics.preference import MeanReward, Pairs
+from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.start import Kind
 from danlu.nn.transformer import Transformer
 from danlu.tasks.compared import Compared, at_first_tokens
 from danlu.tasks.feature import Feature
 from danlu.tasks.pooled import document_scores
 from danlu.tasks.preference import margins
-from danlu.tasks.task import Answer, Known
+from danlu.tasks.task import Answer, Known, Task
 from danlu.tasks.text_reader import TextReader
+from danlu.tasks.transcript import Transcriber
 
 
 class Reward(Compared):
@@ -82,6 +87,54 @@ class Reward(Compared):
     @property
     def criterion(self) -> str:
         return "accuracy"
+
+    def as_used(self) -> Task:
+        """Conversations are scored, one by one."""
+        return Score(max_tokens=self.max_tokens, cut=self.cut)
+
+
+class Score(Compared):
+    """What a reward model is used for: the reward of each conversation's last answer."""
+
+    form: ClassVar[Form[Any]] = CHAT
+    head: ClassVar[Kind] = "ForSequenceClassification"
+    loss: ClassVar[str] = "none"
+
+    def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
+        raise RecipeError("finetune.task: rewards are learned from preferences, with use: reward")
+
+    def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
+        """One of each conversation.
+
+        Raises:
+            InputError: there is no answer to score, or it does not end within the tokens that are read.
+        """
+        transcriber = Transcriber.load(reader.folder, self.template)
+        for each in examples:
+            if each.gold is None:
+                raise each.place.error("there is no answer to score: the last message has to be an assistant's")
+        features = []
+        for number, transcripts in enumerate(transcriber.read(examples, apart=True)):
+            tokens = transcripts[-1].tokens
+            if not len(tokens):
+                raise examples[number].place.error("a server would part the text before the answer into other tokens")
+            if len(tokens) > reader.max_tokens:
+                raise examples[number].place.error(
+                    f"the answer ends after {len(tokens):,} tokens; the model was trained with {reader.max_tokens:,}"
+                )
+            features.append(Feature(number, tokens))
+        return features
+
+    def numbers(self, model: Transformer, batch: Batch, known: Known) -> list[Tensor]:
+        return list(document_scores(model, batch)[:, 0].float().cpu())
+
+    def answers(
+        self, numbers: Sequence[Tensor], features: Sequence[Feature], examples: Sequence[Any], known: Known
+    ) -> list[Answer]:
+        return [Answer(float(each)) for each in numbers]
+
+    def metric(self, known: Known) -> MeanReward:
+        return MeanReward()
 
 
 def _rewards(model: Transformer, batch: Batch) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from danlu.errors import InputError
-from danlu.metrics.preference import Pairs, Verdicts
+from danlu.metrics.preference import MeanReward, Pairs, Verdicts
 from danlu.metrics.tally import overall
 
 
@@ -42,6 +42,10 @@ def test_equal_rewards_are_half_right_and_what_was_left_out_counts_nothing() -> 
     neither = overall(Verdicts().tally(["good", "bad"], [{"reward": 0.0, "loss": 0.5}, None]))
     assert neither == {"accuracy": 0.5, "good": 0.0, "loss": 0.5}
     assert not any(math.isnan(value) for value in neither.values())
+
+
+def test_the_mean_of_rewards() -> None:
+    assert overall(MeanReward().tally(["a", "b"], [1.0, -4.0])) == {"reward": -1.5}
 
 
 def test_each_item_needs_a_prediction() -> None:

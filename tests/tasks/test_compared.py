@@ -308,7 +308,9 @@ def test_dpo_from_a_file_to_a_model_that_answers(decoder: Path, write: Write, tm
     assert rendered.startswith("### Instruction:\na")
 
 
-def test_a_reward_model_is_one_of_transformers(decoder: Path, write: Write, tmp_path: Path) -> None:
+def test_a_reward_model_is_one_of_transformers(
+    decoder: Path, write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = write(PAIRS)
     out = run(decoder, file, tmp_path, "{use: reward, template: plain, centre: 0.01}")
     assert out is not None
@@ -319,13 +321,27 @@ def test_a_reward_model_is_one_of_transformers(decoder: Path, write: Write, tmp_
             [theirs(torch.tensor([tokens.ids(pair["prompt"], pair[side])[0]])).logits.item()
              for side in ("chosen", "rejected")] for pair in PAIRS
         ])  # fmt: skip
-    lines = predicted(out, file, tmp_path)
-    found = np.array([[line["prediction"][side] for side in ("chosen", "rejected")] for line in lines])
+    lines = [json.loads(line)["prediction"] for line in (out / "dev.predictions.jsonl").read_text().splitlines()]
+    found = np.array([[line[side] for side in ("chosen", "rejected")] for line in lines])
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
     losses = np.log1p(np.exp(wanted[:, 1] - wanted[:, 0])) + 0.01 * wanted.sum(1) ** 2
-    np.testing.assert_allclose([line["prediction"]["loss"] for line in lines], losses, rtol=1e-4)
+    np.testing.assert_allclose([line["loss"] for line in lines], losses, rtol=1e-4)
     figures = json.loads((out / "dev.json").read_text())["figures"]
     assert figures["accuracy"] == (wanted[:, 0] > wanted[:, 1]).mean()
+
+    asked = tmp_path / "asked.jsonl"
+    chats = [
+        [{"role": "user", "content": pair["prompt"]}, {"role": "assistant", "content": pair["chosen"]}]
+        for pair in PAIRS
+    ]
+    asked.write_text("".join(json.dumps({"messages": each}) + "\n" for each in chats))
+    np.testing.assert_allclose(
+        [line["prediction"] for line in predicted(out, asked, tmp_path)], wanted[:, 0], rtol=1e-4, atol=1e-5
+    )
+    asked.write_text(json.dumps({"messages": chats[0][:1]}) + "\n")
+    assert main(["predict", str(out / "model"), str(asked), "--out", str(tmp_path / "more.jsonl")]) != 0
+    assert "asked.jsonl, line 1: there is no answer to score" in capsys.readouterr().err
+    assert not (tmp_path / "more.jsonl").exists()
 
 
 def test_the_gradient_of_a_reward_model_is_that_of_bradley_and_terry(
