@@ -30,6 +30,8 @@ from danlu.tasks.preference import DPO, ORPO, SimPO
 from danlu.tasks.reward import Reward
 from danlu.tasks.task import Known
 from danlu.tasks.text_reader import TextReader
+from danlu.train import loop
+from danlu.train import run as run_module
 
 PAIRS = [
     {
@@ -55,7 +57,8 @@ def write(tmp_path: Path) -> Callable[[Sequence[dict[str, Any]]], Path]:
     return write
 
 
-Write = Callable[[Sequence[dict[str, Any]]], Path]
+Rows = Sequence[dict[str, Any]]
+Write = Callable[[Rows], Path]
 
 
 def read(task: Compared, file: Path, folder: Path, most: int = 96) -> tuple[Sequence[Any], list[Feature]]:
@@ -271,7 +274,7 @@ def run(folder: Path, file: Path, tmp_path: Path, task: str) -> Path | None:
         f"run_dir: {tmp_path / 'run'}\n"
         f"finetune:\n  data: {{train: {file}, dev: {file}}}\n  model: {folder}\n  task: {task}\n"
         "  budget: {steps: 8}\n  batch: 4\n  precision: fp32\n  evaluations: 2\n  optimizer: {lr: 3e-3}\n"
-        "  early_stopping: null\n"
+        "  early_stopping: null\n  save: {steps: 2}\n"
     )
     return None if main(["finetune", str(recipe)]) else tmp_path / "run" / "finetune"
 
@@ -380,6 +383,33 @@ def test_references_are_the_same_bytes_whenever_they_are_reckoned(decoder: Path,
     assert [each.targets["reference"].tobytes() for each in once] == [
         each.targets["reference"].tobytes() for each in again
     ]
+
+
+@pytest.mark.parametrize(("task", "rows"), [("prefer", PAIRS), ("feedback", VERDICTS)])
+def test_a_training_that_broke_off_goes_on_to_the_same_bytes(
+    task: str, rows: Rows, decoder: Path, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, asked = write(rows), f"{{use: {task}, template: plain}}"
+    (tmp_path / "whole").mkdir()
+    whole = run(decoder, file, tmp_path / "whole", asked)
+    fit = loop.fit
+
+    def breaks(*args: Any, before: Callable[[int], None], **others: Any) -> None:
+        def at(step: int) -> None:
+            before(step)
+            if step == 5:
+                raise InputError("broken off")
+
+        fit(*args, before=at, **others)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module, "fit", breaks)
+        assert run(decoder, file, tmp_path, asked) is None
+    assert [path.name for path in (tmp_path / "run/finetune/checkpoints").iterdir()]
+    again = run(decoder, file, tmp_path, asked)
+    assert whole is not None and again is not None
+    for name in ("model/model.safetensors", "dev.json", "dev.predictions.jsonl"):
+        assert (whole / name).read_bytes() == (again / name).read_bytes(), name
 
 
 @pytest.mark.parametrize("task", ["prefer", "reward"])
