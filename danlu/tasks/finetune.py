@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-import torch
 from pydantic import SkipValidation
 from torch import Tensor
 
@@ -21,7 +20,7 @@ from danlu.log import say
 from danlu.metrics.tally import overall
 from danlu.nn.hf.folder import load_config, save_model
 from danlu.nn.hf.start import Start, begin
-from danlu.nn.speed import choose_device, choose_training_dtype
+from danlu.nn.speed import choose_device
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Shape
 from danlu.recipe import OneOf
@@ -123,11 +122,7 @@ class Material:
         reader = TextReader.load(tokenizer, max_tokens=most, cut=task.cut)
         features = {name: task.features(each, known, reader) for name, each in dataset.splits.items()}
         made = cls(settings, base, tokenizer, dataset, start, known, reader, features)
-        if not task.refers:
-            return made
-        say("the model that begins reads all examples once: it is what the trained one is compared with")
-        dtype, _ = choose_training_dtype(settings.precision, made.device)
-        return replace(made, features={**features, **made.referred(("train", "dev"), dtype)})
+        return replace(made, features=made.referred()) if task.refers else made
 
     def draw(self, seed: int) -> Transformer:
         """The model that begins, the same in each call."""
@@ -135,23 +130,14 @@ class Material:
         self.settings.method.begin(model, seed=seed)
         return model
 
-    @property
-    def device(self) -> torch.device:
-        """Where it trains."""
-        return choose_device(self.settings.hardware.device, key=f"{self.settings.section}.hardware.device")
-
-    def referred(self, splits: Iterable[str], dtype: torch.dtype) -> Mapping[str, Sequence[Feature]]:
-        """Features of those splits that know what the model that begins makes of them; it is not kept.
-
-        Args:
-            dtype: what it computes in: as the model that it is compared with does, lest rounding seem to be learned.
-        """
-        task, model = self.settings.task, self.draw(self.start.seed).to(self.device)
-        for weight in model.parameters():
-            weight.data = weight.data.to(dtype)
+    def referred(self) -> Mapping[str, Sequence[Feature]]:
+        """Features that know what the model that begins makes of them, in float32; it is not kept."""
+        settings, task = self.settings, self.settings.task
+        say("the model that begins reads all examples once: it is what the trained one is compared with")
+        device = choose_device(settings.hardware.device, key=f"{settings.section}.hardware.device")
+        model = self.draw(self.start.seed).to(device)
         return {
-            name: task.refer(self.features[name], numbers_of(task, model, self.features[name], self.known))
-            for name in splits
+            name: task.refer(each, numbers_of(task, model, each, self.known)) for name, each in self.features.items()
         }
 
     def training(self, seed: int) -> Training:
@@ -197,11 +183,11 @@ class Material:
         """Save the model with all that using it needs; its answers to dev and test, and their figures."""
         settings, task = self.settings, self.settings.task
         figures: Figures = {}
-        measured = [split for split in ("dev", "test") if split in self.dataset.splits]
-        features = self.referred(measured, torch.float32) if task.refers else self.features
-        for split in measured:
+        for split in ("dev", "test"):
+            if split not in self.dataset.splits:
+                continue
             examples = self.dataset.splits[split]
-            answers = answer(task, model, features[split], examples, self.known, self.reader)
+            answers = answer(task, model, self.features[split], examples, self.known, self.reader)
             scored = score(task, examples, answers, self.known, seed=seed)
             write_scores(out / f"{split}.json", scored)
             write_predictions(out / f"{split}.predictions.jsonl", examples, answers)
