@@ -71,6 +71,25 @@ def test_losses_of_tokens_and_gradients_of_any_function_of_them(
         torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_losses_of_tokens_on_a_gpu_in_several_chunks(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_module, "LOGITS_ON_GPU", 53 * 16)
+    head = make_head(None).to("cuda", dtype)
+    hidden = torch.randn(70, 24, device="cuda", dtype=dtype, requires_grad=True)
+    targets = torch.randint(0, 53, (70,), device="cuda")
+    weights = torch.randn(70, device="cuda")
+    ours = head.token_losses(hidden, targets)
+    expected = F.cross_entropy(head(hidden).float(), targets, reduction="none")
+    close = {"rtol": 1e-4, "atol": 1e-4} if dtype == torch.float32 else {"rtol": 3e-2, "atol": 3e-2}
+    torch.testing.assert_close(ours, expected, **close)
+    for got, want in zip(
+        gradients((weights * ours).sum(), hidden, head.weight), gradients((weights * expected).sum(), hidden, head.weight),
+        strict=True,
+    ):  # fmt: skip
+        assert (got - want).abs().max() <= close["rtol"] * want.abs().max()
+
+
 def test_losses_of_tokens_where_nothing_is_there_or_the_head_is_frozen() -> None:
     head = make_head(None).requires_grad_(False)
     hidden = torch.randn(6, 24, requires_grad=True)
