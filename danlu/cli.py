@@ -33,6 +33,7 @@ STAGE_VERBS = {
     "pack": "Turn documents into a token store, split into training and held-out.",
     "pretrain": "Train the model; run it again to go on where it was stopped.",
     "finetune": "Train a pretrained model for a task, from a file of examples; run again, it goes on.",
+    "joint": "Train one pretrained model for several tasks at once, with a head for each.",
     "evaluate": """Measure the model on held-out documents; with --suite, a model folder on files of questions.
 
     With a folder, KEY=VALUE are seed, device, precision, batch_tokens, and settings of suites such as cmmlu.shots=5.

@@ -52,7 +52,7 @@ class Lesson(Protocol):
 
 @runtime_checkable
 class LessonOfSteps(Protocol):
-    """A lesson of which a loss depends on more than a micro-batch: a mean over the whole step stands in it."""
+    """A lesson in whose loss stands a number of the whole step, through which no gradient goes."""
 
     def of_step(self, model: Transformer, micro: Sequence[Batch], total: Total) -> Lesson:
         """The lesson of one step, asked for before any of its losses.
@@ -61,6 +61,19 @@ class LessonOfSteps(Protocol):
             micro: all micro-batches of the step; of several processes, this one's.
             total: adds up what they all have; each calls it equally often.
         """
+        ...
+
+
+@runtime_checkable
+class WholeStep(Protocol):
+    """A lesson whose loss sees the documents of a whole step together, as vectors ``[N, D]`` in float32."""
+
+    def vectors(self, model: Transformer, batch: Batch) -> Tensor:
+        """All that the loss sees of a micro-batch."""
+        ...
+
+    def losses_of(self, vectors: Sequence[Tensor], batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """The SUM of each loss over the scored targets of the step, from what it sees of each micro-batch."""
         ...
 
 

@@ -106,9 +106,9 @@ class Compared(Task):
             raise InputError(f"{examples[0].place.file}: no example is left")
         return kept
 
-    def equip(self, folder: Path, reader: TextReader) -> None:
+    def equip(self, model: Transformer, folder: Path, reader: TextReader) -> None:
         """What a chat model's folder has: the template, and the token that ends an answer."""
-        Chat(template=self.template).equip(folder, reader)
+        Chat(template=self.template).equip(model, folder, reader)
 
 
 def _read(transcriber: Transcriber, chats: Sequence[Conversation], turns: Sequence[int]) -> list[Answered | None]:

@@ -65,6 +65,7 @@ class Feedback(Compared):
 
     form: ClassVar[Form[Any]] = FEEDBACK
     loss: ClassVar[str] = "feedback"
+    by_step: ClassVar[bool] = True
 
     beta: float = Field(default=0.1, gt=0)
     """How closely the model stays to the one that began: the higher, the closer."""

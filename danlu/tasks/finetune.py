@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -19,19 +19,20 @@ from danlu.files import write_json
 from danlu.log import say
 from danlu.metrics.tally import overall
 from danlu.nn.hf.folder import load_config, save_model
-from danlu.nn.hf.start import Start, begin
+from danlu.nn.hf.start import Start
 from danlu.nn.speed import choose_device
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Shape
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job
-from danlu.tasks.answering import answer, numbers_of
+from danlu.tasks.answering import answer, numbers_of, tuned_answers
 from danlu.tasks.classify import Classify
 from danlu.tasks.feature import Feature, stored
 from danlu.tasks.lesson import TaskLesson
 from danlu.tasks.methods import Full, Method, load_trained
 from danlu.tasks.model_folder import Trained
 from danlu.tasks.scores import score, tally, write_predictions, write_scores
+from danlu.tasks.step_task import StepHeldout, StepLesson, StepTask
 from danlu.tasks.task import Known, Task
 from danlu.tasks.task_training import TaskTraining
 from danlu.tasks.text_reader import MOST_TOKENS, TextReader
@@ -42,7 +43,7 @@ from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.checkpoint import as_model
 from danlu.train.course import Course
 from danlu.train.memory import told_where_too_little
-from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Measured
+from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Measure, Measured
 from danlu.train.setup import Subject, Training, prepare
 
 SAMPLES = 8
@@ -66,15 +67,7 @@ class Finetune(TaskTraining):
 
     def run(self, job: Job) -> Figures:
         base = self.model or job.inputs["pretrain"] / "model"
-        dataset = load(self.data, self.task.form)
-        findings = look(dataset.splits)
-        for line in (*dataset.said, *lines(findings)):
-            say(line)
-        write_json(job.out / "data.json", {
-            "said": list(dataset.said), "columns": dataset.columns, "labels": list(dataset.labels),
-            "examples": {name: len(each) for name, each in dataset.splits.items()},
-            "findings": [asdict(each) for each in findings],
-        })  # fmt: skip
+        dataset = read_data(self.data, self.task, job.out)
         with told_where_too_little():
             material = Material.of(self, base, dataset, out=job.out, seed=job.seed)
             training = material.training(job.seed)
@@ -85,6 +78,24 @@ class Finetune(TaskTraining):
                 if training.masters.ranks.first:
                     figures |= material.conclude(material.result(training, weights, job.out), job.out, seed=job.seed)
         return figures
+
+
+def read_data(data: Data, task: Task, out: Path) -> Dataset[Any]:
+    """The examples of a task; what was read and what may be wrong with it is told, and written as ``data.json``.
+
+    Raises:
+        InputError: a file is no file of the task: file, line and reason.
+    """
+    dataset = load(data, task.form)
+    findings = look(dataset.splits)
+    for line in (*dataset.said, *lines(findings)):
+        say(line)
+    write_json(out / "data.json", {
+        "said": list(dataset.said), "columns": dataset.columns, "labels": list(dataset.labels),
+        "examples": {name: len(each) for name, each in dataset.splits.items()},
+        "findings": [asdict(each) for each in findings],
+    })  # fmt: skip
+    return dataset
 
 
 @dataclass(frozen=True)
@@ -112,8 +123,7 @@ class Material:
         task, shape = settings.task, load_config(base)
         known = task.know(dataset, shape)
         tokenizer = with_tokens(base, task.new_tokens(dataset), out / "tokenizer")
-        start = begin(base, task.head, labels=task.outputs(known), seed=seed)
-        start = start.with_rows(Tokenizer.load(tokenizer).vocab_size)
+        start = task.start(base, known, seed=seed).with_rows(Tokenizer.load(tokenizer).vocab_size)
         most = task.max_tokens or min(shape.max_length, MOST_TOKENS)
         if most > shape.max_length:
             raise RecipeError(
@@ -146,24 +156,40 @@ class Material:
         sizes = np.array([each.size for each in train])
         vocabulary = Vocabulary.of(Tokenizer.load(self.tokenizer))
         store = stored(train, vocab_size=vocabulary.size, eot=vocabulary.eot)
-        lesson = TaskLesson(task=self.settings.task, known=self.known)
+        kind = StepLesson if isinstance(self.settings.task, StepTask) else TaskLesson
+        lesson = kind(task=self.settings.task, known=self.known)
         cut = sum(each.longest >= self.reader.max_tokens for each in train)
-        say(f"{len(train):,} texts of {sizes.mean():.0f} tokens, the longest {sizes.max():,}"
-            + (f"; {cut:,} reach max_tokens, behind which nothing is read" if cut else ""))  # fmt: skip
+        texts = len(self.dataset.splits["train"])
+        windows = f" in {len(train):,} windows" if len(train) > texts else ""
+        lost = (
+            f"; {cut:,} reach max_tokens, behind which nothing is read"
+            if cut and not self.settings.task.windows
+            else ""
+        )
+        say(f"{texts:,} texts{windows} of {sizes.mean():.0f} tokens, the longest {sizes.max():,}{lost}")
         if new := self.start.new:
             say(f"begins with {self.base}; drawn anew: {', '.join(new)}")
 
         subject = Subject(partial(self.draw, seed), lesson, TaskLesson.reading, int(sizes.max()), float(sizes.mean()),
                           store, vocabulary)  # fmt: skip
-        return prepare(self.settings, subject, seed=seed)
+        training = prepare(self.settings, subject, seed=seed)
+        if kind is StepLesson and training.masters.place.size > 1:
+            raise RecipeError("finetune.task: its loss compares all texts of a step, which one process has to read")
+        return training
 
     def heldout(self, training: Training, seed: int) -> TaskMeasure:
         """What is measured of dev on the way."""
         subject = training.subject
+        if isinstance(training.lesson, StepLesson):
+            return self.measure_of(StepHeldout(training.lesson, self.features["dev"], self.settings.batch, seed))
         store = stored(self.features["dev"], vocab_size=subject.vocabulary.size, eot=subject.vocabulary.eot)
         longest = max(subject.sequence, *(each.size for each in self.features["dev"]))
         sample = subject.reading.sample(store, Shape(subject.objective, longest), tokens=HELDOUT_TOKENS, seed=seed)
         loss = Heldout(training.lesson, sample, training.example, training.micro_batch, training.masters.place.shared)
+        return self.measure_of(loss)
+
+    def measure_of(self, loss: Measure) -> TaskMeasure:
+        """The figures of dev beside a loss."""
         chosen = self.dataset.splits["dev"][: self.settings.task.on_the_way]
         features = [each for each in self.features["dev"] if each.example < len(chosen)]
         return TaskMeasure(self.settings.task, self.known, self.reader, loss, chosen, features)
@@ -181,24 +207,28 @@ class Material:
 
     def conclude(self, model: Transformer, out: Path, *, seed: int) -> Figures:
         """Save the model with all that using it needs; its answers to dev and test, and their figures."""
-        settings, task = self.settings, self.settings.task
+        settings, task, known = self.settings, self.settings.task, self.known
         figures: Figures = {}
         for split in ("dev", "test"):
             if split not in self.dataset.splits:
                 continue
             examples = self.dataset.splits[split]
-            answers = answer(task, model, self.features[split], examples, self.known, self.reader)
-            scored = score(task, examples, answers, self.known, seed=seed)
+            features = self.features[split]
+            if split == "dev":
+                known, answers = tuned_answers(task, model, features, examples, known, self.reader)
+            else:
+                answers = answer(task, model, features, examples, known, self.reader)
+            scored = score(task, examples, answers, known, seed=seed)
             write_scores(out / f"{split}.json", scored)
             write_predictions(out / f"{split}.predictions.jsonl", examples, answers)
             figures |= _flat(split, scored, task.criterion)
         if isinstance(task, Writing) and not task.judged:
             shown = self.dataset.splits["dev"][:SAMPLES]
             write_predictions(out / "dev.samples.jsonl", shown, task.write(model, shown, self.reader))
-        known = task.finish(model, self.known)
+        known = task.finish(model, known)
         labels = known.labels if len(known.labels) == task.outputs(known) else ()
         save_model(model, out / "model", tokenizer=self.tokenizer, labels=labels)
-        task.equip(out / "model", self.reader)
+        task.equip(model, out / "model", self.reader)
         used = task.as_used()
         data = settings.data if used is task else settings.data.model_copy(update={"columns": {}})
         columns = self.dataset.columns if used is task else {}
@@ -213,19 +243,22 @@ class TaskMeasure:
     task: Task
     known: Known
     reader: TextReader
-    loss: Heldout
+    loss: Measure
     examples: Sequence[Any]
     features: Sequence[Feature]
-    _last: list[Measured] = field(default_factory=list)
 
     def measure(self, model: Transformer) -> Measured:
         """The best checkpoint has the most, or the least, of the task's criterion."""
         loss = self.loss.measure(model)
-        answers = answer(self.task, model, self.features, self.examples, self.known, self.reader)
-        figures = overall(tally(self.task, self.examples, answers, self.known))
+        figures, criterion = self.figures(model)
+        return Measured(loss.loss, loss.losses, figures, criterion=criterion)
+
+    def figures(self, model: Transformer) -> tuple[dict[str, float], float]:
+        """The task's criterion by its name; and as what there should be least of."""
+        known, answers = tuned_answers(self.task, model, self.features, self.examples, self.known, self.reader)
+        figures = overall(tally(self.task, self.examples, answers, known))
         wanted = self.task.criterion
-        criterion = figures[wanted] if self.task.least_is_best else -figures[wanted]
-        return Measured(loss.loss, loss.losses, {wanted: figures[wanted]}, criterion=criterion)
+        return {wanted: figures[wanted]}, figures[wanted] if self.task.least_is_best else -figures[wanted]
 
 
 def _flat(split: str, scored: Mapping[str, Any], criterion: str) -> Figures:

@@ -90,8 +90,9 @@ class Predictor:
                 done = len(answers) + more
                 progress.update(done, examples_per_second=done / (time.perf_counter() - began))
 
-            for start in range(0, len(examples), EXAMPLES_AT_ONCE):
-                part = examples[start : start + EXAMPLES_AT_ONCE]
+            at_once = max(1, len(examples)) if task.together else EXAMPLES_AT_ONCE
+            for start in range(0, len(examples), at_once):
+                part = examples[start : start + at_once]
                 if isinstance(task, Writing):
                     answers += task.write(self.model, part, self.reader, told=tell)
                 else:
@@ -144,17 +145,22 @@ def _table(delimiter: str) -> Callable[[Sequence[Any], Sequence[Answer]], bytes]
     def write(examples: Sequence[Any], answers: Sequence[Answer]) -> bytes:
         file = io.StringIO(newline="")
         writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
-        writer.writerow(["number", *(f"text{place + 1}" for place in range(len(examples[0].texts))), "prediction",
-                         "confidence"])  # fmt: skip
+        most = max((len(each.texts) for each in examples), default=1)  # questions may have more choices or fewer
+        writer.writerow(["number", *(f"text{place + 1}" for place in range(most)), "prediction", "confidence",
+                         *(answers[0].more if answers else ())])  # fmt: skip
         for example, said in zip(examples, answers, strict=True):
-            value = (
-                said.value if isinstance(said.value, str | float | int) else json.dumps(said.value, ensure_ascii=False)
-            )
             confidence = "" if said.confidence is None else f"{said.confidence:.6f}"
-            writer.writerow([example.place.number, *example.texts, value, confidence])
+            texts = (*example.texts, *[""] * (most - len(example.texts)))
+            more = map(_cell, said.more.values())
+            writer.writerow([example.place.number, *texts, _cell(said.value), confidence, *more])
         return file.getvalue().encode()
 
     return write
+
+
+def _cell(value: Any) -> str | float | int | None:
+    """A value in a table; what is none of its kinds is JSON."""
+    return value if value is None or isinstance(value, str | float | int) else json.dumps(value, ensure_ascii=False)
 
 
 DTYPES: dict[str | None, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}

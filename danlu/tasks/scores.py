@@ -71,7 +71,7 @@ def prediction(example: Any, said: Answer) -> dict[str, Any]:
     if said.scores is not None:
         best = sorted(said.scores.items(), key=lambda item: -item[1])[:SHOWN_SCORES]
         line["scores"] = {label: round(share, 6) for label, share in best}
-    return line
+    return line | dict(said.more)
 
 
 def as_plain(known: Known) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from torch import Tensor
 from danlu.corpus.batches import Batch
 from danlu.data.dataset import Dataset
 from danlu.data.form import Form
+from danlu.data.tags import Scheme
 from danlu.metrics.tally import Metric
 from danlu.nn.config import TransformerConfig
-from danlu.nn.hf.start import Kind
+from danlu.nn.hf.start import Kind, Start, begin
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Total
 from danlu.recipe import Choice
@@ -35,8 +36,10 @@ class Known:
 
     labels: tuple[str, ...] = ()
     """In the order of the head's scores."""
-    scheme: str = "none"
+    scheme: Scheme = "none"
     """What tags are of."""
+    metric: str = ""
+    """Of several that a task has, the one that suits the data."""
     numbers: Mapping[str, float] = field(default_factory=dict)
     """What a task has reckoned, such as the mean of what it predicts."""
 
@@ -51,6 +54,8 @@ class Answer:
     """The model's own probability that it is right; None where it has none."""
     scores: Mapping[str, float] | None = None
     """Of each label."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What a line of predictions says beside."""
 
 
 class Task(Choice):
@@ -62,8 +67,15 @@ class Task(Choice):
     """The class of ``transformers`` that its models are; None: the language model that the folder holds."""
     loss: ClassVar[str]
     """The name of its loss."""
+    together: ClassVar[bool] = False
+    """Whether the answer to an example depends on what else is asked."""
+    windows: ClassVar[bool] = False
+    """Whether all of a long text is read, in several features."""
     least_is_best: ClassVar[bool] = False
     """Whether the best checkpoint has the least of the criterion, and not the most."""
+
+    by_step: ClassVar[bool] = False
+    """Whether a number of the whole step stands in its loss (:meth:`of_step`)."""
 
     max_tokens: int | None = Field(default=None, ge=4)
     """Tokens of a text that are read, special ones included; by default 512, or what the model sees if that is less."""
@@ -88,6 +100,14 @@ class Task(Choice):
             RecipeError: the data lacks what they are made from.
         """
         return ()
+
+    def start(self, base: Path, known: Known, *, seed: int) -> Start:
+        """The model in the folder ``base`` with the task's head.
+
+        Raises:
+            RecipeError: models of its family have no such head.
+        """
+        return begin(base, self.head, labels=self.outputs(known), seed=seed)
 
     def outputs(self, known: Known) -> int:
         """Scores that the head has."""
@@ -127,6 +147,12 @@ class Task(Choice):
         """An answer an example, from the numbers of all features."""
         raise NotImplementedError(type(self).__name__)
 
+    def tuned(
+        self, numbers: Sequence[Tensor], features: Sequence[Feature], examples: Sequence[Any], known: Known
+    ) -> Known:
+        """What is known once the model has answered dev, such as the threshold that suits it best."""
+        return known
+
     def metric(self, known: Known) -> Metric[Any, Any]:
         """What compares golds with the values of answers."""
         raise NotImplementedError(type(self).__name__)
@@ -149,8 +175,8 @@ class Task(Choice):
         """What the trained model is used for: mostly what it has learned."""
         return self
 
-    def equip(self, folder: Path, reader: TextReader) -> None:
-        """Write what else the model's folder needs, where others look for it.
+    def equip(self, model: Transformer, folder: Path, reader: TextReader) -> None:
+        """Write what else the saved model's folder needs, where others look for it.
 
         Args:
             reader: of the model that began.

@@ -66,6 +66,8 @@ class Subject:
     vocabulary: Vocabulary
     share: float = 1.0
     """The part of the text that the store holds: less than 1 where a sample stands for the whole."""
+    several: bool = False
+    """Whether the model has several heads, as no model of a folder has."""
 
 
 @dataclass(frozen=True)
@@ -167,8 +169,8 @@ class Training:
 
     @property
     def saved_as(self) -> TransformerConfig | None:
-        """The model that the weights are; None where they are a part of one."""
-        return None if self.frozen else self.model.config
+        """The model that the weights are; None where they are a part of one, or several."""
+        return None if self.frozen or self.subject.several else self.model.config
 
     @property
     def compilation(self) -> str:
