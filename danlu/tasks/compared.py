@@ -86,7 +86,7 @@ class Compared(Task):
             for answer in of_example
         ]
         turns = [sum(said.role == "assistant" for said in answer) for of_example in answers for answer in of_example]
-        read = iter(_read(transcriber, flat, turns))
+        read = iter(self.read(transcriber, flat, turns))
         kept, told = [], Counter[str]()
         for number, (example, of_example) in enumerate(zip(examples, answers, strict=True)):
             found = [next(read) for _ in of_example]
@@ -106,25 +106,30 @@ class Compared(Task):
             raise InputError(f"{examples[0].place.file}: no example is left")
         return kept
 
+    def read(
+        self, transcriber: Transcriber, chats: Sequence[Conversation], turns: Sequence[int]
+    ) -> list[Answered | None]:
+        """Each conversation, of whose answers the last ones are judged; None where they begin as a server never would.
+
+        Args:
+            turns: how many answers are judged.
+        """
+        found: list[Answered | None] = []
+        apart = all(count == 1 for count in turns)  # as a server is asked for the only answer that is judged
+        for transcripts, count in zip(transcriber.read(chats, apart=apart), turns, strict=True):
+            transcript = transcripts[-1]
+            if not transcript.turns:
+                found.append(None)
+                continue
+            said = np.zeros(len(transcript.tokens), dtype=bool)
+            for turn in transcript.turns[-count:]:
+                said[turn.start : turn.end] = True
+            found.append(Answered(transcript.tokens, said))
+        return found
+
     def equip(self, model: Transformer, folder: Path, reader: TextReader) -> None:
         """What a chat model's folder has: the template, and the token that ends an answer."""
         Chat(template=self.template).equip(model, folder, reader)
-
-
-def _read(transcriber: Transcriber, chats: Sequence[Conversation], turns: Sequence[int]) -> list[Answered | None]:
-    """Each conversation, of whose turns the last ones are judged; None where they begin as a server never would."""
-    found: list[Answered | None] = []
-    apart = all(count == 1 for count in turns)  # as a server is asked for the only answer that is judged
-    for transcripts, count in zip(transcriber.read(chats, apart=apart), turns, strict=True):
-        transcript = transcripts[-1]
-        if not transcript.turns:
-            found.append(None)
-            continue
-        said = np.zeros(len(transcript.tokens), dtype=bool)
-        for turn in transcript.turns[-count:]:
-            said[turn.start : turn.end] = True
-        found.append(Answered(transcript.tokens, said))
-    return found
 
 
 def scored_together(number: int, answers: Sequence[Answered], targets: dict[str, Any]) -> Feature:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from danlu.corpus.batches import Batch
 from danlu.data.chats import CHAT
+from danlu.data.chats import Chat as Conversation
 from danlu.data.dataset import Dataset
 from danlu.data.form import Form
 from danlu.data.preferred import PREFER
@@ -24,7 +25,7 @@ from danlu.metrics.preference import MeanReward, Pairs
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.start import Kind
 from danlu.nn.transformer import Transformer
-from danlu.tasks.compared import Compared, at_first_tokens
+from danlu.tasks.compared import Answered, Compared, at_first_tokens
 from danlu.tasks.feature import Feature
 from danlu.tasks.pooled import document_scores
 from danlu.tasks.preference import margins
@@ -34,7 +35,8 @@ from danlu.tasks.transcript import Transcriber
 
 
 class Reward(Compared):
-    """A reward model (Ouyang et al. 2022, arXiv:2203.02155), whose score is read at the token that ends the answer.
+    """A reward model (Ouyang et al. 2022, arXiv:2203.02155), whose score is read at the last token of what the chat
+    template renders, as ``transformers`` reads it.
 
     By Bradley and Terry (1952) the preferred answer w is so with probability ``σ(r(w) - r(l))``; the loss of a pair is
     its negative logarithm.
@@ -60,6 +62,12 @@ class Reward(Compared):
             target = {self.loss: at_first_tokens([0], (len(tokens),))}
             features.append(Feature(number, tokens, target, parts=parts))
         return features
+
+    def read(
+        self, transcriber: Transcriber, chats: Sequence[Conversation], turns: Sequence[int]
+    ) -> list[Answered | None]:
+        """Each conversation to its end, of which no token is scored by itself."""
+        return [Answered(tokens, np.zeros(len(tokens), dtype=bool)) for tokens in transcriber.whole(chats)]
 
     def losses(self, model: Transformer, batch: Batch, known: Known) -> dict[str, Tensor]:
         return {self.loss: self._of_pairs(_rewards(model, batch)).sum()}
@@ -107,20 +115,17 @@ class Score(Compared):
         """One of each conversation.
 
         Raises:
-            InputError: there is no answer to score, or it does not end within the tokens that are read.
+            InputError: there is no answer to score, or the conversation has more tokens than are read.
         """
         transcriber = Transcriber.load(reader.folder, self.template)
         for each in examples:
             if each.gold is None:
                 raise each.place.error("there is no answer to score: the last message has to be an assistant's")
         features = []
-        for number, transcripts in enumerate(transcriber.read(examples, apart=True)):
-            tokens = transcripts[-1].tokens
-            if not len(tokens):
-                raise examples[number].place.error("a server would part the text before the answer into other tokens")
+        for number, tokens in enumerate(transcriber.whole(examples)):
             if len(tokens) > reader.max_tokens:
                 raise examples[number].place.error(
-                    f"the answer ends after {len(tokens):,} tokens; the model was trained with {reader.max_tokens:,}"
+                    f"the conversation has {len(tokens):,} tokens; the model reads at most {reader.max_tokens:,}"
                 )
             features.append(Feature(number, tokens))
         return features

@@ -27,7 +27,6 @@ from danlu.tasks.feature import Feature
 from danlu.tasks.feedback import KL, Feedback
 from danlu.tasks.prefer import Prefer
 from danlu.tasks.preference import DPO, ORPO, SimPO
-from danlu.tasks.reward import Reward
 from danlu.tasks.task import Known
 from danlu.tasks.text_reader import TextReader
 from danlu.train import loop
@@ -311,63 +310,6 @@ def test_dpo_from_a_file_to_a_model_that_answers(decoder: Path, write: Write, tm
     assert rendered.startswith("### Instruction:\na")
 
 
-def test_a_reward_model_is_one_of_transformers(
-    decoder: Path, write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = write(PAIRS)
-    out = run(decoder, file, tmp_path, "{use: reward, template: plain, centre: 0.01}")
-    assert out is not None
-    tokens = Theirs(decoder)
-    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(out / "model", dtype=torch.float32)
-    with torch.no_grad():
-        wanted = np.array([
-            [theirs(torch.tensor([tokens.ids(pair["prompt"], pair[side])[0]])).logits.item()
-             for side in ("chosen", "rejected")] for pair in PAIRS
-        ])  # fmt: skip
-    lines = [json.loads(line)["prediction"] for line in (out / "dev.predictions.jsonl").read_text().splitlines()]
-    found = np.array([[line[side] for side in ("chosen", "rejected")] for line in lines])
-    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
-    losses = np.log1p(np.exp(wanted[:, 1] - wanted[:, 0])) + 0.01 * wanted.sum(1) ** 2
-    np.testing.assert_allclose([line["loss"] for line in lines], losses, rtol=1e-4)
-    figures = json.loads((out / "dev.json").read_text())["figures"]
-    assert figures["accuracy"] == (wanted[:, 0] > wanted[:, 1]).mean()
-
-    asked = tmp_path / "asked.jsonl"
-    chats = [
-        [{"role": "user", "content": pair["prompt"]}, {"role": "assistant", "content": pair["chosen"]}]
-        for pair in PAIRS
-    ]
-    asked.write_text("".join(json.dumps({"messages": each}) + "\n" for each in chats))
-    np.testing.assert_allclose(
-        [line["prediction"] for line in predicted(out, asked, tmp_path)], wanted[:, 0], rtol=1e-4, atol=1e-5
-    )
-    asked.write_text(json.dumps({"messages": chats[0][:1]}) + "\n")
-    assert main(["predict", str(out / "model"), str(asked), "--out", str(tmp_path / "more.jsonl")]) != 0
-    assert "asked.jsonl, line 1: there is no answer to score" in capsys.readouterr().err
-    assert not (tmp_path / "more.jsonl").exists()
-
-
-def test_the_gradient_of_a_reward_model_is_that_of_bradley_and_terry(
-    decoder: Path, write: Write, tmp_path: Path
-) -> None:
-    out = run(decoder, write(PAIRS), tmp_path, "{use: reward, template: plain}")
-    assert out is not None
-    ours = load_model(out / "model")
-    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(out / "model", dtype=torch.float32)
-    task = Reward(template="plain")
-    _, features = read(task, write(PAIRS), decoder)
-    task.losses(ours, batch_of(features), Known())["reward"].backward()  # type: ignore[no-untyped-call]
-    tokens = Theirs(decoder)
-    for pair in PAIRS:
-        chosen, rejected = (
-            theirs(torch.tensor([tokens.ids(pair["prompt"], pair[side])[0]])).logits[0, 0]
-            for side in ("chosen", "rejected")
-        )
-        (chosen.exp() / (chosen.exp() + rejected.exp())).log().neg().backward()
-    mine, their = ours.decoder.blocks[0].mlp.down.weight.grad, theirs.model.layers[0].mlp.down_proj.weight.grad  # type: ignore[union-attr]
-    torch.testing.assert_close(mine, their, rtol=1e-3, atol=1e-4 * float(their.abs().max()))
-
-
 def test_kto_from_a_file_to_a_model_that_answers(decoder: Path, write: Write, tmp_path: Path) -> None:
     out = run(decoder, write(VERDICTS), tmp_path, "{use: feedback, template: plain}")
     assert out is not None
@@ -419,13 +361,20 @@ def test_a_training_that_broke_off_goes_on_to_the_same_bytes(
         assert (whole / name).read_bytes() == (again / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("task", ["prefer", "reward"])
-def test_encoders_are_refused(
-    task: str, encoder: Path, write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(encoder, write(PAIRS), tmp_path, f"{{use: {task}, template: plain}}") is None
+def test_encoders_are_refused(encoder: Path, write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(encoder, write(PAIRS), tmp_path, "{use: prefer, template: plain}") is None
     assert "needs a decoder" in capsys.readouterr().err
     assert not (tmp_path / "run" / "finetune" / "model").exists()
+
+
+def test_kto_is_no_part_of_a_joint_training(
+    decoder: Path, write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, file = tmp_path / "recipe.yaml", write(VERDICTS)
+    one = f"{{data: {file}, task: {{use: feedback, template: plain}}}}"
+    recipe.write_text(f"joint:\n  model: {decoder}\n  tasks:\n    a: {one}\n    b: {one}\n")
+    assert main(["joint", str(recipe), f"run_dir={tmp_path / 'run'}"]) != 0
+    assert "tasks.a compares all texts of a step with each other; train it by itself" in capsys.readouterr().err
 
 
 def test_an_unknown_loss_is_told_with_the_choices(
