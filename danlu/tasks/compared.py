@@ -43,7 +43,7 @@ class Answered(NamedTuple):
     """A conversation and the answer in it that was judged."""
 
     tokens: Ints
-    """``[T]``, up to the token that ends the answer."""
+    """``[T]``, up to the token that ends the answer, or to the end of what the template renders."""
     said: Array
     """``[T]`` whether a token is of what the assistant says there."""
 
