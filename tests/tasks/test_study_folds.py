@@ -143,7 +143,8 @@ def test_every_example_is_answered_once_by_a_model_that_has_not_seen_it(
         with new.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([("text",), *((line["texts"][0],) for line in mine)])
         to = tmp_path / f"fold-{fold}.jsonl"
-        assert cli.main(["predict", str(out / f"fold-{fold}/model"), str(new), "--out", str(to)]) == 0
+        model = str(out / f"fold-{fold}/model")
+        assert cli.main(["predict", model, str(new), "--out", str(to), "--dtype", "float32"]) == 0
         again = [json.loads(line)["prediction"] for line in to.read_text("utf-8").splitlines()]
         assert again == [line["prediction"] for line in mine]
 
