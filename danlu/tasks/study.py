@@ -74,7 +74,7 @@ class StudyOf(Stage):
         variations = self.kind.variations(dataset, seed=job.seed, data_seed=finetune.data.seed)
         for line in (*dataset.said, *lines(find_and_write(dataset, job.out))):
             say(line)
-        trainings = _Trainings(finetune, finetune.begins_with(job), RunFolder(job.out))
+        trainings = _Trainings(finetune, finetune.begins_with(job), RunFolder(job.out), set(dataset.splits))
         for number, variation in enumerate(variations, start=1):
             trainings.train(variation, f"{variation.name}, {number} of {len(variations)}")
         if not here().first:
@@ -98,6 +98,8 @@ class _Trainings:
     settings: Finetune
     base: Path
     folder: RunFolder
+    told: set[str]
+    """Splits of which all is told; what is odd about others, such as a fold that is held out, is new."""
 
     def train(self, variation: Variation, called: str) -> None:
         """Have the variation's folder done; of many processes, the first says whether it is."""
@@ -115,7 +117,9 @@ class _Trainings:
             with writing(out):
                 self.folder.begin(name, {"made_from": made_from}, resumable=True, go_on=True)
         ranks.from_first(True)  # the folder is there now
-        find_and_write(variation.dataset, out)
+        for finding in find_and_write(variation.dataset, out):
+            if not set(finding.splits) <= self.told:
+                say(f"study: {variation.name}: {finding}")
         settings = with_epochs(self.settings, times=variation.longer)
         figures = settings.learn(self.base, variation.dataset, out, seed=variation.seed)
         if ranks.first:

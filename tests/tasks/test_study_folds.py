@@ -195,3 +195,19 @@ def test_what_the_files_of_the_folds_hold_gives_the_figures_of_any_task(
     pooled = json.loads((out / "study.json").read_text("utf-8"))["pooled"]
     assert pooled["examples"] == len(data.splits["train"]) + len(data.splits["dev"])
     assert settings.task.criterion in pooled["figures"]
+
+
+def test_texts_that_are_nearly_those_of_another_fold_are_told(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are no duplicates, and folds part them; the figures are then too good."""
+    long = "once upon a time there was a sentence that said what to be and what not to be number"
+    rows = [
+        ("text", "label"),
+        *((f"{long} {place}{end}", "ab"[place % 2]) for place in range(12) for end in ("", " a")),
+    ]
+    with (tmp_path / "data.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    assert cli.main(["study", str(recipe), "finetune.budget.steps=1"]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("study: fold-1: ")]
+    assert said and all("fold" in line.removeprefix("study: fold-1: ") for line in said)
