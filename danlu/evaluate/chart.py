@@ -23,12 +23,16 @@ STYLE = (
     ".chart .trace{stroke-width:.8;opacity:.3}.chart .line{stroke-width:2}"
     ".chart circle{fill:var(--paper);stroke:var(--c);stroke-width:2}"
     ".chart text.value{fill:var(--c);font-weight:600}"
+    ".matrix{font-size:inherit}.matrix .right{fill:var(--second)}.matrix .wrong{fill:var(--accent)}"
+    ".matrix .frame{fill:none;stroke:var(--rule)}.matrix text.dark{fill:var(--paper)}.matrix .axis{font-size:11px}"
 )
 LIGHT = "--paper:#fff;--muted:#6b7076;--rule:#e4e5e7;--accent:#b4402a;--second:#2f6690"
 DARK = "--paper:#15171a;--muted:#989ea6;--rule:#2c3036;--accent:#ef8a6c;--second:#7db8dc"
 
 LEFT, RIGHT, TOP, BOTTOM = 46, 84, 12, 34
 """Room around the plot in pixels, the same in all charts, so that charts below each other line up."""
+NAME = 34
+"""Room for the name of the axis in pixels."""
 LABEL_LEADING = 15
 LABEL_HEIGHT = 34
 
@@ -129,8 +133,9 @@ def hash_of(*parts: object) -> int:
 
 
 def _round_labels(frame: Frame) -> dict[float, str]:
-    """Round numbers along the axis; 0, where the name stands, is left out."""
-    places = [tick for tick in ticks(frame.x_low, frame.x_high, about=int(frame.right - frame.left) // 60) if tick]
+    """Round numbers along the axis, but for those at its beginning, where the name stands."""
+    about = int(frame.right - frame.left) // 60
+    places = [tick for tick in ticks(frame.x_low, frame.x_high, about=about) if frame.x(tick) > frame.left + NAME]
     return {place: _number(place, places) for place in places}
 
 

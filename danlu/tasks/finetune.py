@@ -31,7 +31,7 @@ from danlu.tasks.classify import Classify
 from danlu.tasks.feature import Feature, stored
 from danlu.tasks.lesson import TaskLesson
 from danlu.tasks.model_folder import Trained
-from danlu.tasks.scores import score, tally, write_predictions, write_scores
+from danlu.tasks.scores import of_itself, score, tally, write_predictions, write_scores
 from danlu.tasks.task import Known, Task
 from danlu.tasks.text_reader import TextReader
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -193,7 +193,8 @@ class Material:
             answers = answer(task, model, self.features[split], examples, self.known)
             scored = score(task, examples, answers, self.known, seed=seed)
             write_scores(out / f"{split}.json", scored)
-            write_predictions(out / f"{split}.predictions.jsonl", examples, answers)
+            alone = of_itself(task, examples, answers, self.known)
+            write_predictions(out / f"{split}.predictions.jsonl", examples, answers, alone)
             figures |= _flat(split, scored, task.criterion)
         known = task.finish(model, self.known)
         labels = known.labels if len(known.labels) == task.outputs(known) else ()

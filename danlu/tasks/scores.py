@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from danlu.files import atomic_write, write_json
 from danlu.metrics.classification import confusion
 from danlu.metrics.resampling import intervals
-from danlu.metrics.tally import Tally, bands, overall, slices
+from danlu.metrics.tally import Tally, bands, of_each, overall, slices
 from danlu.tasks.task import Answer, Known, Task
 
 RESAMPLES = 1000
 SHOWN_SCORES = 5
 """Labels whose scores a line of predictions has, the most probable ones."""
+TOGETHER = 256
+"""Examples whose own figures are reckoned together: what that takes grows with their square."""
+ERROR = "mean_absolute_error"
+"""The figure of an example alone where the task's own is of many, as a correlation is."""
 
 
 def tally(task: Task, examples: Sequence[Any], answers: Sequence[Answer], known: Known) -> Tally:
@@ -34,6 +40,7 @@ def score(task: Task, examples: Sequence[Any], answers: Sequence[Answer], known:
         "figures": overall(found),
         "intervals": {name: list(each) for name, each in between.items()},
         "notes": dict(found.notes),
+        "criterion": task.criterion,
         "slices": {"characters": slices(found, lengths)},
     }
     golds = [each.gold for each in examples]
@@ -51,12 +58,30 @@ def write_scores(path: Path, scored: dict[str, Any]) -> None:
     write_json(path, scored)
 
 
-def write_predictions(path: Path, examples: Sequence[Any], answers: Sequence[Answer]) -> None:
-    """A line of JSON an example: where it stands, what was read, what is right, and the answer."""
+def of_itself(task: Task, examples: Sequence[Any], answers: Sequence[Answer], known: Known) -> list[dict[str, float]]:
+    """The task's criterion of every example alone, by its name; nothing where right and wrong say it all (labels)."""
+    golds, values = [each.gold for each in examples], [each.value for each in answers]
+    if known.labels and all(isinstance(each, str) for each in golds):
+        return [{} for _ in golds]
+    metric, found = task.metric(known), []
+    for start in range(0, len(golds), TOGETHER):
+        part = slice(start, start + TOGETHER)
+        figures = of_each(metric.tally(golds[part], values[part]))
+        name = ERROR if ERROR in figures else task.criterion
+        of_part = figures.get(name, np.full(len(golds[part]), np.nan)).tolist()
+        found += [{} if np.isnan(value) else {name: round(value, 6)} for value in of_part]
+    return found
+
+
+def write_predictions(
+    path: Path, examples: Sequence[Any], answers: Sequence[Answer], figures: Sequence[Mapping[str, float]]
+) -> None:
+    """A line of JSON an example: where it stands, what was read, what is right, the answer, and its own figures."""
     lines = [
-        json.dumps(prediction(each, said), ensure_ascii=False) for each, said in zip(examples, answers, strict=True)
+        prediction(each, said) | ({"figures": dict(own)} if own else {})
+        for each, said, own in zip(examples, answers, figures, strict=True)
     ]
-    atomic_write(path, "".join(f"{line}\n" for line in lines).encode())
+    atomic_write(path, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines).encode())
 
 
 def prediction(example: Any, said: Answer) -> dict[str, Any]:
