@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from danlu.evaluate.chart import Point, Series, line_chart
+from danlu.evaluate.chart import COLOURS, Point, Series, line_chart
 
 Metrics = Sequence[Mapping[str, Any]]
 
@@ -67,6 +67,31 @@ def figure_chart(metrics: Metrics, name: str, *, width: int, height: int, title:
     space = max(max(values) - min(values), 1e-3) * 0.1
     return line_chart(
         [Series(points, "line", "accent", "dev"), Series(points, "dots", "accent")],
+        title=f"{title} by step",
+        x_name="step",
+        y_range=(min(values) - space, max(values) + space),
+        width=width,
+        height=height,
+    )
+
+
+def overlay_chart(
+    curves: Mapping[str, Sequence[Point]], *, width: int, height: int, title: str, dots: bool
+) -> str | None:
+    """The curves of several runs over one another, each with its name; None where none has two points."""
+    shown = {name: points for name, points in curves.items() if len(points) > 1}
+    if not shown:
+        return None
+    behind = [points[math.ceil(CUT_SHARE * (len(points) - 1)):] for points in shown.values()]  # fmt: skip
+    values = [value for points in (shown.values() if dots else behind) for _, value in points]
+    space = max(max(values) - min(values), 1e-3) * 0.08
+    series = []
+    for place, (name, points) in enumerate(shown.items()):
+        colour = COLOURS[place % len(COLOURS)]
+        series.append(Series(decimated(points), "line", colour, name if len(name) <= 12 else f"{name[:11]}…"))
+        series += [Series(points, "dots", colour)] if dots else []
+    return line_chart(
+        series,
         title=f"{title} by step",
         x_name="step",
         y_range=(min(values) - space, max(values) + space),

@@ -190,7 +190,7 @@ def _slices(split: str, scored: Mapping[str, Any]) -> list[Table]:
     for column, slices in scored.get("slices", {}).items():
         if column == "label" or len(slices) < 2:
             continue
-        first = scored.get("criterion")
+        first: str = scored.get("criterion", "")
         names = [name for name in main_figures(scored["figures"]) if name != first]
         names = [*([first] if first in scored["figures"] else []), *names][:SLICED]
         rows = [

@@ -80,6 +80,11 @@ def worst_first(predictions: Sequence[Prediction]) -> list[Prediction]:
     return sorted(wrong, key=lambda each: (-each.badness, -(each.confidence or 0.0)))
 
 
+def has_right(predictions: Sequence[Prediction]) -> bool:
+    """Whether an answer can be right or wrong, and is not only near or far."""
+    return not any(less_is_better(name) or not _is_share(name) for each in predictions for name in each.figures)
+
+
 def in_words(value: Any, other: Any = None, texts: Sequence[str] = ()) -> str:
     """A gold value or an answer for people; of tags only those that differ from ``other``'s, with their tokens."""
     if isinstance(value, list) and isinstance(other, list) and value != other:
