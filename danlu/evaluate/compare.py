@@ -120,8 +120,9 @@ def _split_part(runs: Sequence[Run], split: str, *, seed: int) -> Part:
             if answers is not None and metric is not None and run is not base:
                 said = [each.said for each in base.predictions[split]]
                 found = compare(metric, gold, said, answers, seed=seed, resamples=RESAMPLES)
+                _check_figures(found, base, run, split)
         except InputError as error:
-            why, same = f"by the metric of {base.name}, {error}", None
+            found, why, same = {}, str(error), None
         if why:
             reasons[run.name] = why
         predictions.append(same)
@@ -138,6 +139,18 @@ def _split_part(runs: Sequence[Run], split: str, *, seed: int) -> Part:
     ]
     criterion = base.scores[split].get("criterion") if split in base.scores else None
     return Part(split, base.name, [run.name for run in runs], figures, reasons, agreements, predictions, criterion)
+
+
+def _check_figures(found: Mapping[str, Difference], base: Run, run: Run, split: str) -> None:
+    """Raise InputError where a run's figures are not those of its predictions: one of both was changed."""
+    for one, values in (
+        (base, {name: each.first for name, each in found.items()}),
+        (run, {name: each.second for name, each in found.items()}),
+    ):
+        said = one.scores.get(split, {}).get("figures", {})
+        for name, value in values.items():
+            if name in said and not math.isclose(said[name], value, rel_tol=1e-4, abs_tol=1e-6):
+                raise InputError(f"{one.name}'s predictions have {name} {value:.4g}, its {split}.json {said[name]:.4g}")
 
 
 def _figures(scored: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[str, Difference]]) -> list[Figure]:
@@ -172,12 +185,12 @@ def _paired(base: Run, run: Run, split: str, metric: Metric[Any, Any] | None) ->
 
 def _metric(run: Run) -> Metric[Any, Any] | None:
     """What the task of a run is measured by, with any labels; None where its model is gone."""
-    if "finetune" not in run.done:
+    if "finetune" not in run.folders:
         return None
     from danlu.tasks.model_folder import Trained
 
     try:
-        trained = Trained.load(run.path / "finetune" / "model")
+        trained = Trained.load(run.folders["finetune"] / "model")
     except DanluError:
         labels = all(isinstance(each.gold, str) and isinstance(each.said, str) and not each.figures
                      for found in run.predictions.values() for each in found)  # fmt: skip
@@ -216,15 +229,16 @@ def _agreement(name: str, first: Sequence[Prediction], other: Sequence[Predictio
 def _heldout_part(runs: Sequence[Run], *, seed: int) -> Part:
     """The held-out documents of pretraining, paired by document in bits per byte, whatever the tokenizers."""
     documents = [_documents(run) for run in runs]
-    first = next((each for each in documents if each), {})
-    base = next(run for run in runs if "evaluate" in run.done)
+    place = next((place for place, each in enumerate(documents) if each), None)
+    first = {} if place is None else documents[place]
+    base = runs[place] if place is not None else next(run for run in runs if "evaluate" in run.done)
     differences: list[dict[str, Difference]] = []
     reasons = {}
     for run, found in zip(runs, documents, strict=True):
         apart: dict[str, Difference] = {}
         if "evaluate" not in run.done:
             reasons[run.name] = "has no figures of held-out documents"
-        elif found is not first:
+        elif run is not base:
             sizes = {name: size for name, (size, _) in found.items()}
             if not found or sizes != {name: size for name, (size, _) in first.items()}:
                 reasons[run.name] = f"other documents than those of {base.name} were held out"
@@ -241,8 +255,10 @@ def _heldout_part(runs: Sequence[Run], *, seed: int) -> Part:
 
 def _documents(run: Run) -> dict[str, tuple[float, float]]:
     """Bytes and bits of each held-out document, by its name; none where they were not measured one by one."""
-    path = run.path / "evaluate" / "perplexity_documents.jsonl"
-    if "evaluate" not in run.done or not path.exists():
+    if "evaluate" not in run.folders:
+        return {}
+    path = run.folders["evaluate"] / "perplexity_documents.jsonl"
+    if not path.exists():
         return {}
     return {
         line["id"]: (float(line["bytes"]), float(line["bits_per_byte"]) * float(line["bytes"]))
@@ -251,7 +267,9 @@ def _documents(run: Run) -> dict[str, tuple[float, float]]:
 
 
 def _heldout_scores(run: Run) -> dict[str, Any]:
-    known = (read_json(run.path / "evaluate" / "perplexity.json") or {}).get("all", {})
+    if "evaluate" not in run.folders:
+        return {}
+    known = (read_json(run.folders["evaluate"] / "perplexity.json") or {}).get("all", {})
     figures = {name.removeprefix("all."): value for name, value in run.figures("evaluate").items()
                if name.startswith("all.") and isinstance(value, float) and math.isfinite(value)}  # fmt: skip
     return {"figures": figures, "intervals": {name: known.get(f"{name}_95") for name in figures}}

@@ -63,7 +63,7 @@ def verdict(part: Part) -> str:
     text = f"{spelled(found.name).capitalize()} on {part.name}: {', '.join(said)}."
     for name, apart, p in zip(names, found.differences, found.p, strict=True):
         if apart is not None and p is not None:
-            text += f" {name} less {part.base}: {difference(apart.difference)}, {chance(p)}."
+            text += f" {name} against {part.base}: {difference(apart.difference)}, {chance(p)}."
     return text
 
 
@@ -195,7 +195,7 @@ def _part_section(part: Part) -> Section:
         if found is not None and p is not None
     ]  # fmt: skip
     if apart:
-        head = ("figure", "run", f"less {part.base}", "95 % interval", "p, Holm" if corrected else "p")
+        head = ("figure", "run", f"against {part.base}", "95 % interval", "p, Holm" if corrected else "p")
         tables.append(Table(head, apart, texts=2, title=f"Differences from {part.base}"))
     tables += _agreement_table(part, corrected=corrected)
     tables += _label_table(part)
@@ -248,10 +248,11 @@ def _apart(part: Part) -> Browser | None:
     there = [(name, found) for name, found in zip(part.names, part.predictions, strict=False) if found is not None]
     if len(there) < 2:
         return None
+    labels = all(isinstance(each.gold, str) and not each.figures for each in there[0][1])
     shown = [
         example
         for answers in zip(*(found for _, found in there), strict=True)
-        if (example := _answered(part.base, [name for name, _ in there], answers)) is not None
+        if (example := _answered([name for name, _ in there], answers, labels=labels)) is not None
     ]
     if not shown:
         return None
@@ -260,12 +261,11 @@ def _apart(part: Part) -> Browser | None:
     note = f"{len(shown):,} of {many(total, 'example')} of {part.name} have different answers"
     note += f"; these are the {MOST:,} on which the runs are furthest apart." if len(shown) > MOST else "."
     orders = ("furthest apart first", "longest first", "shortest first")
-    labels = all(isinstance(each.gold, str) for each in there[0][1])
     filters = ("who is right", *(("gold",) if labels else ()))
     return Browser("Examples that differ", shown[:MOST], filters, orders, note)
 
 
-def _answered(base: str, names: Sequence[str], answers: Sequence[Prediction]) -> Shown | None:
+def _answered(names: Sequence[str], answers: Sequence[Prediction], *, labels: bool) -> Shown | None:
     """An example with all its answers; None where all are the same."""
     first = answers[0]
     if all(each.said == first.said for each in answers):
@@ -278,5 +278,5 @@ def _answered(base: str, names: Sequence[str], answers: Sequence[Prediction]) ->
     wrong = max((each.confidence or 0.0 for each in answers if not each.right), default=0.0)
     apart = 1000 * (max(bad) - min(bad)) + (wrong if right else wrong - 2)
     length = float(sum(map(len, first.texts)))
-    kinds = [", ".join(right) or "none", *([first.gold] if isinstance(first.gold, str) else [])]
+    kinds = [", ".join(right) or "none", *([first.gold] if labels else [])]
     return Shown(first.place, clipped(first.texts), said, kinds, (-apart, -length, length))

@@ -30,6 +30,8 @@ class Run:
     path: Path
     done: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """``done.json`` by stage."""
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    """Of those stages."""
     scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """``test.json`` and ``dev.json``, by split."""
     predictions: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
@@ -41,18 +43,19 @@ class Run:
 
     def metrics(self, stage: str) -> list[dict[str, Any]]:
         """The lines of the training's metrics."""
-        return read_metrics(self.path / stage) if stage in self.done else []
+        return read_metrics(self.folders[stage]) if stage in self.folders else []
 
     def model_bytes(self, stage: str) -> int:
         """Bytes of the weights that the stage has saved; 0 where they are gone."""
-        return sum(file.stat().st_size for file in (self.path / stage / "model").glob("*.safetensors"))
+        model = self.folders[stage] / "model" if stage in self.folders else None
+        return sum(file.stat().st_size for file in model.glob("*.safetensors")) if model is not None else 0
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:
     """All that are compared, each under a name of its own.
 
     Args:
-        paths: run folders, a stage's folder inside one, or files of predictions (.jsonl).
+        paths: run folders, a stage's folder inside one, one of a study, or files of predictions (.jsonl).
 
     Raises:
         InputError: there are fewer than two, one is no finished run, or a file's examples are those of no run.
@@ -100,18 +103,25 @@ def _read(path: Path) -> Run:
         raise InputError(f"there is no run and no file {path}")
     if (path / "done.json").exists() and path.name in STAGES:
         path = path.parent
-    folder = RunFolder(path)
-    done = {stage: found for stage in STAGES if (found := folder.done(stage)) is not None}
+    elif (path / "dev.json").exists() and (alone := RunFolder(path.parent).done(path.name)) is not None:
+        return _finetuned(path, {"finetune": alone}, {"finetune": path})  # one of a study
+    run = RunFolder(path)
+    done = {stage: found for stage in STAGES if (found := run.done(stage)) is not None}
     if "pretrain" not in done and "finetune" not in done:
-        begun = next((stage for stage in STAGES if (path / stage / "begun.json").exists()), None)
+        begun = next((stage for stage in STAGES if (run.stage(stage) / "begun.json").exists()), None)
         why = f"its {begun} has not finished" if begun else "it has neither pretrain/done.json nor finetune/done.json"
         raise InputError(f"{path} is no run to compare: {why}")
+    return _finetuned(path, done, {stage: run.stage(stage) for stage in done})
+
+
+def _finetuned(path: Path, done: Mapping[str, Mapping[str, Any]], folders: Mapping[str, Path]) -> Run:
+    """The run, with the scores and predictions of its fine-tuning where it has one."""
     scores, predictions = {}, {}
-    for split in SPLITS:
-        if (scored := read_json(path / "finetune" / f"{split}.json")) is not None and "finetune" in done:
+    for split in SPLITS if "finetune" in folders else ():
+        if (scored := read_json(folders["finetune"] / f"{split}.json")) is not None:
             scores[split] = scored
-            predictions[split] = read_predictions(path / "finetune" / f"{split}.predictions.jsonl")
-    return Run(path.name, path, done, scores, predictions)
+            predictions[split] = read_predictions(folders["finetune"] / f"{split}.predictions.jsonl")
+    return Run(path.name, path, done, folders, scores, predictions)
 
 
 def _placed(file: Run, runs: Sequence[Run]) -> Run:
