@@ -48,6 +48,17 @@ LABELS = {
 """Figures and settings in words; a figure without a line here is shown by its own name."""
 
 
+PARTS = {
+    "norms": ("norm", "LayerNorm", "ln_"),
+    "embedding": ("embed", "wte", "wpe", "shared."),
+    "head": ("lm_head", "classifier", "pooler", "score.", "qa_outputs", "cls.", "head."),
+    "attention": ("attn", "ttention"),
+    "MLP": ("mlp", "intermediate", "output.dense", "fc1", "fc2", "DenseReluDense"),
+}
+"""What the names of a part's tensors have in them; the first that fits counts."""
+SHOWN_PARTS = ("embedding", "attention", "MLP", "norms", "head")
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Rows of text; the first ``texts`` columns read left to right, the others are numbers."""
@@ -265,7 +276,7 @@ def machine_section(run: RunFolder, stages: Sequence[str]) -> Section | None:
 
 def parameters_by_part(path: Path) -> dict[str, int]:
     """Parameters of each part of a model, from the head of its safetensors file; empty where there is none."""
-    parts = dict.fromkeys(("embedding", "attention", "MLP", "norms", "head"), 0)
+    parts = dict.fromkeys((*SHOWN_PARTS, "others"), 0)
     try:
         with safe_open(path, framework="numpy") as file:
             for name in file.keys():  # noqa: SIM118 (it is no mapping)
@@ -295,8 +306,8 @@ def _commit(commit: str | None) -> str:
 
 
 def _part(tensor: str) -> str:
-    marks = {"embed": "embedding", "lm_head": "head", "attn": "attention", "mlp": "MLP"}
-    return next((part for mark, part in marks.items() if mark in tensor), "norms")
+    """The part that a tensor of any family belongs to, by its name in Hugging Face files."""
+    return next((part for part, marks in PARTS.items() if any(mark in tensor for mark in marks)), "others")
 
 
 def facts(figures: Figures, *, wide: bool = False) -> Table:
