@@ -18,6 +18,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "pack": "danlu.corpus.pack:Pack",
         "pretrain": "danlu.train.pretrain:Pretrain",
         "finetune": "danlu.tasks.finetune:Finetune",
+        "joint": "danlu.tasks.joint:Joint",
         "evaluate": "danlu.evaluate.stage:Evaluate",
         "export": "danlu.nn.hf.export:Export",
         "generate": "danlu.generate.stage:Generate",
@@ -42,6 +43,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "bpe": "danlu.tokenizers.bpe:BPE",
         "char": "danlu.tokenizers.char:Char",
         "wordpiece": "danlu.tokenizers.wordpiece:WordPiece",
+        "folder": "danlu.tokenizers.given:Folder",
     },
     "split": {
         "hash": "danlu.corpus.split:HashSplit",
@@ -63,6 +65,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "modernbert": "danlu.nn.families.encoders:ModernBert",
         "t5": "danlu.nn.families.encoder_decoders:T5",
         "bart": "danlu.nn.families.encoder_decoders:Bart",
+        "folder": "danlu.nn.families.given:Folder",
     },
     "family": {  # by the model_type of a Hugging Face folder
         "bart": "danlu.nn.hf.bart:BART",
@@ -99,6 +102,15 @@ CATALOG: dict[str, dict[str, str]] = {
         "multi_label": "danlu.tasks.multi_label:MultiLabel",
         "regress": "danlu.tasks.regress:Regress",
         "similarity": "danlu.tasks.regress:Similarity",
+        "choice": "danlu.tasks.choose:Choose",
+        "relate": "danlu.tasks.relate:Relate",
+        "chat": "danlu.tasks.chat:Chat",
+    },
+    "method": {
+        "full": "danlu.tasks.methods:Full",
+        "lora": "danlu.tasks.methods:LowRank",
+        "bitfit": "danlu.tasks.methods:BitFit",
+        "frozen": "danlu.tasks.methods:Frozen",
     },
     "masking": {
         "tokens": "danlu.objectives.masking:Tokens",
@@ -151,6 +163,20 @@ CATALOG: dict[str, dict[str, str]] = {
     "measure": {
         "perplexity": "danlu.evaluate.perplexity:Perplexity",
         "objective": "danlu.evaluate.objective:OwnObjective",
+        "zero_shot": "danlu.evaluate.zero_shot:ZeroShot",
+    },
+    "suite": {
+        "lambada": "danlu.suites.written:Lambada",
+        "blimp": "danlu.suites.pairs:Blimp",
+        "zhoblimp": "danlu.suites.pairs:ZhoBlimp",
+        "copa": "danlu.suites.chosen:Copa",
+        "piqa": "danlu.suites.chosen:Piqa",
+        "arc": "danlu.suites.chosen:Arc",
+        "boolq": "danlu.suites.chosen:BoolQ",
+        "winogrande": "danlu.suites.chosen:WinoGrande",
+        "cmmlu": "danlu.suites.exams:Cmmlu",
+        "ceval": "danlu.suites.exams:CEval",
+        "questions": "danlu.suites.chosen:Questions",
     },
 }
 

@@ -34,7 +34,20 @@ STAGE_VERBS = {
     "pack": "Turn documents into a token store, split into training and held-out.",
     "pretrain": "Train the model; run it again to go on where it was stopped.",
     "finetune": "Train a pretrained model for a task, from a file of examples; run again, it goes on.",
-    "evaluate": "Measure the model on held-out documents.",
+    "joint": "Train one pretrained model for several tasks at once, with a head for each.",
+    "evaluate": """Measure the model on held-out documents; with --suite, a model folder on files of questions.
+
+    With a folder, KEY=VALUE are seed, device, precision, batch_tokens, and settings of suites such as cmmlu.shots=5.
+
+    Parameters
+    ----------
+    suite
+        A file of questions as SUITE=FILE, or FILE where its name begins with the suite's; may be given several times.
+    out
+        The folder that figures, and a line for each question, go to; it must be new or empty.
+    limit
+        Only the first so many questions, of each paradigm or subject where there are several.
+    """,
     "export": "Write the trained model as a folder that stock transformers loads, and generate.",
 }
 """The verbs that run one stage, and what --help says; generate has flags of its own."""
@@ -135,9 +148,32 @@ def _pretrain(
     _run_stages(_load(recipe, overrides), ["pretrain"], changed or "refuse", ray=ray, workers=workers)
 
 
-_pretrain.__doc__ = STAGE_VERBS["pretrain"]
+def _evaluate(
+    recipe_or_folder: RecipeOrFolder,
+    /,
+    *overrides: Override,
+    suite: Annotated[list[str] | None, Parameter(negative=())] = None,
+    out: Path | None = None,
+    limit: int | None = None,
+    changed: WhereChanged = None,
+) -> None:
+    if not _is_model_folder(recipe_or_folder):
+        if suite or out is not None or limit is not None:
+            task = "evaluate.tasks: [{use: zero_shot, suite: NAME, file: FILE}]"
+            raise InputError(f"--suite, --out and --limit are for a model folder; a recipe has {task}")
+        _run_stages(_load(recipe_or_folder, overrides), ["evaluate"], changed or "refuse")
+        return
+    if not suite or out is None:
+        raise InputError("a model folder has no measures of its own: --suite FILE and --out FOLDER, both")
+    from danlu.evaluate.question_files import ask_files
+
+    ask_files(recipe_or_folder, suite, overrides, out=out, limit=limit)
+
+
+_pretrain.__doc__, _evaluate.__doc__ = STAGE_VERBS["pretrain"], STAGE_VERBS["evaluate"]
+_WITH_FLAGS: dict[str, Callable[..., None]] = {"pretrain": _pretrain, "evaluate": _evaluate}
 for _place, _name in enumerate(STAGE_VERBS):
-    app.command(_pretrain if _name == "pretrain" else _stage_verb(_name), name=_name, sort_key=(3, _place))
+    app.command(_WITH_FLAGS.get(_name) or _stage_verb(_name), name=_name, sort_key=(3, _place))
 
 
 @app.command(sort_key=(4,))

@@ -41,6 +41,7 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "---\ntitle: A\n---\n" + "To be, or not to be: 生存还是毁灭。\n" * 20, encoding="utf-8"
     )
     Path("notes/b.txt").write_text("Too short.", encoding="utf-8")
+    Path("plurals.jsonl").write_text('{"word": "mouse", "plural": "mice", "wrong": "mouses"}\n', encoding="utf-8")
     Path("r.yaml").write_text(blocks("yaml")[0], encoding="utf-8")
 
 
@@ -61,6 +62,7 @@ def test_the_recipe_of_the_page_runs() -> None:
     assert run.figures("tokenizer")["vocab_size"] == 257
     assert run.figures("pretrain")["steps"] == 3
     assert run.figures("evaluate")["all.nats_per_token"] > 0
+    assert run.figures("evaluate")["plurals.items"] == 1
     settings = json.loads((run.stage("pretrain") / "done.json").read_text())["made_from"]["settings"]
     assert settings["objective"] == {
         "use": "my_parts.noisy:NoisyCausalLM",

@@ -63,7 +63,7 @@ def test_the_recipe_has_all_stages_and_prompts_from_the_text(folder: Path) -> No
     (folder / "a.txt").write_text("\n* * *\n\n" + NIGHT * 3, encoding="utf-8")
     (folder / "b.txt").write_text(WHALE, encoding="utf-8")
     recipe = made(folder)
-    stages = [name for name in list(recipe_schema()["properties"])[2:] if name != "finetune"]
+    stages = [name for name in list(recipe_schema()["properties"])[2:] if name not in ("finetune", "joint", "study")]
     assert list(recipe.sections) == stages, "run_dir and seed have their defaults"
     assert prompts_of(recipe) == (
         Prompt(text="It was a dark", language="en"),

@@ -54,6 +54,8 @@ CHOICES = ("choices", "options", "endings", "candidates", "选项")
 CORRECT = ("answer", "gold", "label", "correct", "answerkey", "answer_key", "答案")
 HEAD = ("head", "h", "subject", "subj", "entity1", "e1", "主体")
 TAIL = ("tail", "t", "object", "obj", "entity2", "e2", "客体")
+HEAD_TYPE = ("head_type", "subj_type", "subject_type", "e1_type", "主体类型")
+TAIL_TYPE = ("tail_type", "obj_type", "object_type", "e2_type", "客体类型")
 RELATION = ("relation", "label", "relation_type", "predicate", "关系")
 SOURCE = (
     "source", "src", "document", "article", "input", "text", "content", "abstract", "en", "zh", "原文", "正文", "源文",
@@ -106,8 +108,9 @@ KNOWN = frozenset(
     name
     for names in (
         TEXT, LABEL, LABELS, NUMBER, FIRST, SECOND, TOKENS, TAGS, WORDS, QUESTION, CONTEXT, ANSWERS, START, NO_ANSWER,
-        IDENTITY, CHOICES, CORRECT, HEAD, TAIL, RELATION, SOURCE, TARGET, REFERENCES, KEYWORDS, SEARCHED, POSITIVE,
-        NEGATIVES, MESSAGES, INSTRUCTION, INPUT, RESPONSE, SYSTEM, HISTORY, TOOLS, CHOSEN, REJECTED, GOOD, ("split",),
+        IDENTITY, CHOICES, CORRECT, HEAD, TAIL, HEAD_TYPE, TAIL_TYPE, RELATION, SOURCE, TARGET, REFERENCES, KEYWORDS,
+        SEARCHED, POSITIVE, NEGATIVES, MESSAGES, INSTRUCTION, INPUT, RESPONSE, SYSTEM, HISTORY, TOOLS, CHOSEN,
+        REJECTED, GOOD, ("split",),
     )
     for name in names
     if name not in _LIKE_LABELS

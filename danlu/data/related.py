@@ -27,6 +27,9 @@ class Relation(Record):
     head: Span
     tail: Span
     label: str | None
+    head_type: str | None = None
+    """What kind of entity it is, where the file says so: PER, place, …"""
+    tail_type: str | None = None
 
     def marked(self, head: tuple[str, str] = HEAD, tail: tuple[str, str] = TAIL) -> str:
         """The text with marks around both entities (Baldini Soares et al. 2019, arXiv:1906.03158)."""
@@ -58,7 +61,16 @@ def _relation(cells: Cells) -> Relation:
     if max(head[0], tail[0]) < min(head[1], tail[1]):
         first, second = text[slice(*head)], text[slice(*tail)]
         raise cells.place.error(f"head {shown(first)!r} and tail {shown(second)!r} overlap")
-    return Relation(cells.place, text, head, tail, cells.label("label"))
+    return Relation(cells.place, text, head, tail, cells.label("label"), _type(cells, "head"), _type(cells, "tail"))
+
+
+def _type(cells: Cells, field: str) -> str | None:
+    """The kind of an entity: of its own column, or beside its name."""
+    if cells.has(f"{field}_type"):
+        return cells.label(f"{field}_type")
+    value = cells.value(field)
+    kind = value.get("type") if isinstance(value, Mapping) else None
+    return None if kind is None else cells.checked(field, kind)
 
 
 def _spans(cells: Cells) -> tuple[str, Span, Span]:
@@ -143,6 +155,8 @@ RELATE = Form(
         Field("label", names.RELATION, "label", gold=True),
         Field("head", names.HEAD, required=False),
         Field("tail", names.TAIL, required=False),
+        Field("head_type", names.HEAD_TYPE, required=False),
+        Field("tail_type", names.TAIL_TYPE, required=False),
     ),
     _relation,
 )

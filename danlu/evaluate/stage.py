@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import Field, SkipValidation
@@ -10,6 +11,7 @@ from danlu.corpus.store import TokenStore
 from danlu.evaluate.objective import OwnObjective
 from danlu.evaluate.perplexity import Perplexity
 from danlu.evaluate.protocol import Measure, Subject
+from danlu.evaluate.zero_shot import ZeroShot
 from danlu.nn.hf.folder import load_model
 from danlu.nn.speed import DeviceSetting, choose_device
 from danlu.recipe import OneOf
@@ -27,6 +29,9 @@ class Evaluate(Stage):
     """What is measured; by default the perplexity of a decoder, and the objective of a model with an encoder."""
     device: DeviceSetting = "cpu"
     """Where the model computes: auto is on a GPU where there is one."""
+
+    def external_files(self) -> list[Path]:
+        return [path for task in self.tasks or () if isinstance(task, ZeroShot) for path in task.files()]
 
     def run(self, job: Job) -> Figures:
         """Load the model once, take every measure.

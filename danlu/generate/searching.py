@@ -8,10 +8,11 @@ from danlu.generate.beam import Beam
 from danlu.generate.engine import Answer, End, Loaded
 from danlu.generate.sampling import Sampling
 from danlu.generate.search import Search
+from danlu.generate.special_tokens import Begun
 from danlu.generate.stops import StopFilter
 
 
-def find_answers(loaded: Loaded, search: Search, prompts: Sequence[str], *, settings: Sampling) -> list[Answer]:
+def find_answers(loaded: Loaded, search: Search, prompts: Sequence[str | Begun], *, settings: Sampling) -> list[Answer]:
     """The answer that ``search`` finds to each prompt; of ``settings``, ``max_tokens`` and ``stop`` count.
 
     Raises:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from danlu.errors import CheckpointError, InputError
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.config_file import ConfigFile
 from danlu.tokenizers.tokenizer import Tokenizer
+
+
+class Begun(NamedTuple):
+    """A prompt in tokens."""
+
+    context: list[int]
+    """What an answer goes on from, one token at least."""
+    source: list[int] | None
+    """For the encoder, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +88,14 @@ class SpecialTokens:
         )
         return cls(known.before, known.after, ends, start, first, last)
 
-    def begin(self, tokenizer: Tokenizer, prompt: str) -> tuple[list[int], list[int] | None]:
+    def begin(self, tokenizer: Tokenizer, prompt: str | Begun) -> Begun:
         """The tokens that an answer to ``prompt`` goes on from, and the source for the encoder where there is one."""
+        if isinstance(prompt, Begun):
+            return prompt
         ids = tokenizer.encode(prompt)
         if self.start is not None:
-            return [self.start], [*self.before, *ids, *self.after]
-        return [*self.before, *ids] or [tokenizer.eot], None
+            return Begun([self.start], [*self.before, *ids, *self.after])
+        return Begun([*self.before, *ids] or [tokenizer.eot], None)
 
 
 def _read(path: Path) -> dict[str, Any]:

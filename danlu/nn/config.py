@@ -248,6 +248,8 @@ class Labels:
     """Of what the scores are made of."""
     pair: bool = False
     """The two labels are whether a second sentence follows the first, or in which order they stand."""
+    choice: bool = False
+    """The one score is how good a choice the row is, to be weighed against those of the other rows of its question."""
 
 
 @dataclass(frozen=True, slots=True)

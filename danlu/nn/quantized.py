@@ -115,6 +115,16 @@ class DecodedProduct(torch.autograd.Function):
         return grads[0] @ weight_OI, None, None, None, None
 
 
+@torch.no_grad()
+def dequantize(model: nn.Module) -> None:
+    """Put plain layers in place of quantised ones, with the weights that their codes stand for."""
+    for name, layer in [(name, each) for name, each in model.named_modules() if isinstance(each, QuantizedLinear)]:
+        linear = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta")
+        linear.weight = nn.Parameter(layer.weight)
+        linear.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach())
+        put(model, name, linear)
+
+
 def quantize(model: nn.Module, form: Format, *, targets: Sequence[str] = (LINEARS_OF_BLOCKS,)) -> None:
     """Put quantised layers in place of the linear ones that ``targets`` name (:func:`named_layers`), one by one.
 

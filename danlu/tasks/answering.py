@@ -13,6 +13,8 @@ from danlu.corpus.rows import Widths
 from danlu.nn.transformer import Transformer
 from danlu.tasks.feature import Feature
 from danlu.tasks.task import Answer, Known, Task
+from danlu.tasks.text_reader import TextReader
+from danlu.tasks.writing import Writing
 
 ROW_TOKENS = 4096
 """Tokens of a row, where no single text has more: as fast as any number above it, and little memory."""
@@ -24,15 +26,18 @@ def answer(
     features: Sequence[Feature],
     examples: Sequence[Any],
     known: Known,
+    reader: TextReader,
     *,
     told: Callable[[int], None] = lambda done: None,
 ) -> list[Answer]:
-    """An answer an example.
+    """An answer an example, from which figures are made.
 
     Args:
         features: of the examples, in their order.
         told: hears how many features are done.
     """
+    if isinstance(task, Writing) and task.judged:
+        return task.write(model, examples, reader, told=told)
     return task.answers(numbers_of(task, model, features, known, told=told), features, examples, known)
 
 

@@ -27,10 +27,9 @@ from danlu.tasks.task import Answer, Known, Task
 from danlu.tasks.text_reader import TextReader
 
 
-class Classify(Task):
-    """One of several labels for each text."""
+class OneLabel(Task):
+    """One of several labels for each example, whatever is read of it."""
 
-    form: ClassVar[Form[Any]] = CLASSIFY
     head: ClassVar[Kind] = "ForSequenceClassification"
     loss: ClassVar[str] = "label"
 
@@ -38,8 +37,6 @@ class Classify(Task):
     """balanced: a label counts by how rare it is, all labels together as much as without (King & Zeng 2001)."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target that is spread evenly over the labels (Szegedy et al. 2016, arXiv:1512.00567)."""
-    positive: str | None = None
-    """Of two labels the one that is looked for: precision, recall and F1 are its own."""
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         train = dataset.splits["train"]
@@ -77,6 +74,15 @@ class Classify(Task):
             scores = dict(zip(known.labels, shares, strict=True))
             answers.append(Answer(known.labels[best], shares[best], scores))
         return answers
+
+
+class Classify(OneLabel):
+    """One of several labels for each text."""
+
+    form: ClassVar[Form[Any]] = CLASSIFY
+
+    positive: str | None = None
+    """Of two labels the one that is looked for: precision, recall and F1 are its own."""
 
     def metric(self, known: Known) -> Classification:
         return Classification(labels=known.labels, positive=self.positive)

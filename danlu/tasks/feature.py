@@ -39,6 +39,11 @@ class Feature:
     """What the answer is read by: where each token stands in the text."""
 
     @property
+    def longest(self) -> int:
+        """Tokens of its longest document."""
+        return max(self.parts, default=len(self.tokens))
+
+    @property
     def size(self) -> int:
         """Tokens of both sides."""
         return len(self.tokens) + (0 if self.source is None else len(self.source))

@@ -8,119 +8,95 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import Field, SkipValidation
+from pydantic import SkipValidation
+from torch import Tensor
 
 from danlu.data.dataset import Data, Dataset, load
 from danlu.data.findings import lines, look
-from danlu.errors import InputError, RecipeError
+from danlu.errors import RecipeError
 from danlu.files import write_json
 from danlu.log import say
 from danlu.metrics.tally import overall
 from danlu.nn.hf.folder import load_config, save_model
 from danlu.nn.hf.start import Start, begin
-from danlu.nn.speed import CompileSetting
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Shape
-from danlu.optim.adamw import AdamW
-from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
-from danlu.optim.schedules import Linear
 from danlu.recipe import OneOf
-from danlu.runs import Figures, Job, Stage
+from danlu.runs import Figures, Job
 from danlu.tasks.answering import answer
 from danlu.tasks.classify import Classify
 from danlu.tasks.feature import Feature, stored
 from danlu.tasks.lesson import TaskLesson
+from danlu.tasks.methods import Full, Method, load_trained
 from danlu.tasks.model_folder import Trained
 from danlu.tasks.scores import of_itself, score, tally, write_predictions, write_scores
 from danlu.tasks.task import Known, Task
+from danlu.tasks.task_training import TaskTraining
 from danlu.tasks.text_reader import TextReader
+from danlu.tasks.writing import Writing
+from danlu.tokenizers.added import with_tokens
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
-from danlu.train.budget import Budget
-from danlu.train.checkpoint import as_model, checkpoints
+from danlu.train.checkpoint import as_model
 from danlu.train.course import Course
 from danlu.train.memory import told_where_too_little
 from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Measured
-from danlu.train.settings import TrainSettings
 from danlu.train.setup import Subject, Training, prepare
-from danlu.train.stopping import EarlyStopping
 
 MOST_TOKENS = 512
 """Of a text that a model reads in a task, unless ``max_tokens`` says otherwise."""
 MEASURED = 4000
 """Examples of dev whose figures are measured on the way; all are in the end."""
+SAMPLES = 8
+"""Answers that are written in the end where figures do not need them, to be looked at."""
 
 
-class Finetune(TrainSettings, Stage):
+class Finetune(TaskTraining):
     """Train a pretrained model for a task."""
 
     section: ClassVar[str] = "finetune"
-    resumable: ClassVar[bool] = True
-    neutral: ClassVar[tuple[str, ...]] = ("save",)
-    unrecorded: ClassVar[tuple[str, ...]] = ("hardware.mesh",)
 
     data: Data
     """The file of examples to train on, or where all the files are and how they are read."""
-    model: Path | None = None
-    """A Hugging Face folder to begin with; by default what this recipe has pretrained."""
     task: Annotated[SkipValidation[Task], OneOf("task")] = Classify()
     """What is learned."""
-    optimizer: Annotated[SkipValidation[OptimizerChoice], OneOf("optimizer")] = AdamW(
-        lr=1e-4, betas=(0.9, 0.999), weight_decay=0.01
-    )
-    """How the weights move."""
-    schedule: Annotated[SkipValidation[ScheduleChoice], OneOf("schedule")] = Linear(warmup=0.06)
-    """How the learning rate moves."""
-    budget: Budget = Budget(epochs=3)
-    """When to stop."""
-    batch: int = Field(default=32, ge=1)
-    """Examples a step."""
-    early_stopping: EarlyStopping | None = EarlyStopping(patience=3)
-    """When training ends before its budget does; the best weights so far are the result."""
-    compile: CompileSetting = "off"
-    """Whether ``torch.compile`` makes the blocks faster: rarely, where every row has a length of its own."""
-    evaluations: int = Field(default=6, ge=0)
-    """How many times dev is measured on the way."""
-
-    def needed(self) -> tuple[str, ...]:
-        return () if self.model is not None else ("pretrain",)
-
-    def progress(self, out: Path) -> str | None:
-        found = checkpoints(out / "checkpoints")
-        return f"its newest checkpoint is {found[-1].name}" if found else None
+    method: Annotated[SkipValidation[Method], OneOf("method")] = Full()
+    """Which weights train: all, or so few that a large model fits."""
 
     def external_files(self) -> list[Path]:
-        files = [path for path in (self.data.train, self.data.dev, self.data.test) if path is not None]
-        if self.model is not None:
-            if not self.model.is_dir():
-                raise InputError(f"finetune.model: there is no folder {self.model}")
-            files += sorted(path for path in self.model.glob("*") if path.is_file())
-        for path in files:
-            if not path.is_file():
-                raise InputError(f"finetune.data: there is no file {path}")
-        return files
+        return self.files_of({"data": self.data})
 
     def run(self, job: Job) -> Figures:
         base = self.model or job.inputs["pretrain"] / "model"
-        dataset = load(self.data, self.task.form)
-        findings = look(dataset.splits)
-        for line in (*dataset.said, *lines(findings)):
-            say(line)
-        write_json(job.out / "data.json", {
-            "said": list(dataset.said), "columns": dataset.columns, "labels": list(dataset.labels),
-            "examples": {name: len(each) for name, each in dataset.splits.items()},
-            "findings": [asdict(each) for each in findings],
-        })  # fmt: skip
+        dataset = read_data(self.data, self.task, job.out)
         with told_where_too_little():
-            material = Material.of(self, base, dataset, seed=job.seed)
+            material = Material.of(self, base, dataset, out=job.out, seed=job.seed)
             training = material.training(job.seed)
-            course = Course(self, training, material.heldout(training, job.seed), job.out, base, job.seed)
+            course = Course(self, training, material.heldout(training, job.seed), job.out, material.tokenizer, job.seed)
             training, figures = course.run()
             with training.masters.ranks.alone("measures"):
                 weights = training.masters.state()
                 if training.masters.ranks.first:
-                    figures |= material.conclude(as_model(weights, training.model.config), job.out, seed=job.seed)
+                    figures |= material.conclude(material.result(training, weights, job.out), job.out, seed=job.seed)
         return figures
+
+
+def read_data(data: Data, task: Task, out: Path) -> Dataset[Any]:
+    """The examples of a task; what was read and what may be wrong with it is told, and written as ``data.json``.
+
+    Raises:
+        InputError: a file is no file of the task: file, line and reason.
+    """
+    dataset = load(data, task.form)
+    findings = look(dataset.splits)
+    for line in (*dataset.said, *lines(findings)):
+        say(line)
+    write_json(out / "data.json", {
+        "said": list(dataset.said), "columns": dataset.columns, "labels": list(dataset.labels),
+        "examples": {name: len(each) for name, each in dataset.splits.items()},
+        "findings": [asdict(each) for each in findings],
+    })  # fmt: skip
+    return dataset
 
 
 @dataclass(frozen=True)
@@ -129,6 +105,8 @@ class Material:
 
     settings: Finetune
     base: Path
+    tokenizer: Path
+    """The folder of the one that goes with the model: ``base``, or where it has new tokens one of its own."""
     dataset: Dataset[Any]
     start: Start
     known: Known
@@ -137,7 +115,7 @@ class Material:
     """By split."""
 
     @classmethod
-    def of(cls, settings: Finetune, base: Path, dataset: Dataset[Any], *, seed: int) -> Material:
+    def of(cls, settings: Finetune, base: Path, dataset: Dataset[Any], *, out: Path, seed: int) -> Material:
         """Read the model's files, and all examples as it reads them.
 
         Raises:
@@ -145,29 +123,37 @@ class Material:
         """
         task, shape = settings.task, load_config(base)
         known = task.know(dataset, shape)
+        tokenizer = with_tokens(base, task.new_tokens(dataset), out / "tokenizer")
         start = begin(base, task.head, labels=task.outputs(known), seed=seed)
+        start = start.with_rows(Tokenizer.load(tokenizer).vocab_size)
         most = task.max_tokens or min(shape.max_length, MOST_TOKENS)
         if most > shape.max_length:
             raise RecipeError(
                 f"finetune.task.max_tokens must be at most {shape.max_length}, which the model sees; got {most}"
             )
-        reader = TextReader.load(base, max_tokens=most, cut=task.cut)
+        reader = TextReader.load(tokenizer, max_tokens=most, cut=task.cut)
         features = {name: task.features(each, known, reader) for name, each in dataset.splits.items()}
-        return cls(settings, base, dataset, start, known, reader, features)
+        return cls(settings, base, tokenizer, dataset, start, known, reader, features)
 
     def training(self, seed: int) -> Training:
         """The training at its first step."""
         train = self.features["train"]
         sizes = np.array([each.size for each in train])
-        vocabulary = Vocabulary.of(Tokenizer.load(self.base))
+        vocabulary = Vocabulary.of(Tokenizer.load(self.tokenizer))
         store = stored(train, vocab_size=vocabulary.size, eot=vocabulary.eot)
         lesson = TaskLesson(task=self.settings.task, known=self.known)
-        cut = sum(len(each.tokens) >= self.reader.max_tokens for each in train)
+        cut = sum(each.longest >= self.reader.max_tokens for each in train)
         say(f"{len(train):,} texts of {sizes.mean():.0f} tokens, the longest {sizes.max():,}"
             + (f"; {cut:,} reach max_tokens, behind which nothing is read" if cut else ""))  # fmt: skip
         if new := self.start.new:
             say(f"begins with {self.base}; drawn anew: {', '.join(new)}")
-        subject = Subject(self.start.draw, lesson, TaskLesson.reading, int(sizes.max()), float(sizes.mean()), store,
+
+        def draw() -> Transformer:
+            model = self.start.draw()
+            self.settings.method.begin(model, seed=seed)
+            return model
+
+        subject = Subject(draw, lesson, TaskLesson.reading, int(sizes.max()), float(sizes.mean()), store,
                           vocabulary)  # fmt: skip
         return prepare(self.settings, subject, seed=seed)
 
@@ -178,9 +164,22 @@ class Material:
         longest = max(subject.sequence, *(each.size for each in self.features["dev"]))
         sample = subject.reading.sample(store, Shape(subject.objective, longest), tokens=HELDOUT_TOKENS, seed=seed)
         loss = Heldout(training.lesson, sample, training.example, training.micro_batch, training.masters.place.shared)
+        return self.measure_of(loss)
+
+    def measure_of(self, loss: Heldout) -> TaskMeasure:
+        """The figures of dev beside a loss."""
         chosen = self.dataset.splits["dev"][:MEASURED]
         features = [each for each in self.features["dev"] if each.example < len(chosen)]
-        return TaskMeasure(self.settings.task, self.known, loss, chosen, features)
+        return TaskMeasure(self.settings.task, self.known, self.reader, loss, chosen, features)
+
+    def result(self, training: Training, weights: dict[str, Tensor], out: Path) -> Transformer:
+        """The trained model, all of it in float32 whatever it has computed in."""
+        if not training.frozen:
+            return as_model(weights, training.model.config)
+        model = training.subject.draw()
+        load_trained(model, weights)
+        self.settings.method.finish(model, out, base=self.base)
+        return model
 
     def conclude(self, model: Transformer, out: Path, *, seed: int) -> Figures:
         """Save the model with all that using it needs; its answers to dev and test, and their figures."""
@@ -190,15 +189,19 @@ class Material:
             if split not in self.dataset.splits:
                 continue
             examples = self.dataset.splits[split]
-            answers = answer(task, model, self.features[split], examples, self.known)
+            answers = answer(task, model, self.features[split], examples, self.known, self.reader)
             scored = score(task, examples, answers, self.known, seed=seed)
             write_scores(out / f"{split}.json", scored)
             alone = of_itself(task, examples, answers, self.known)
             write_predictions(out / f"{split}.predictions.jsonl", examples, answers, alone)
             figures |= _flat(split, scored, task.criterion)
+        if isinstance(task, Writing) and not task.judged:
+            shown = self.dataset.splits["dev"][:SAMPLES]
+            write_predictions(out / "dev.samples.jsonl", shown, task.write(model, shown, self.reader))
         known = task.finish(model, self.known)
         labels = known.labels if len(known.labels) == task.outputs(known) else ()
-        save_model(model, out / "model", tokenizer=self.base, labels=labels)
+        save_model(model, out / "model", tokenizer=self.tokenizer, labels=labels)
+        task.equip(out / "model", self.reader)
         data, columns = settings.data, self.dataset.columns
         Trained(task, known, self.reader.max_tokens, data, columns).save(out / "model")
         return figures
@@ -210,18 +213,24 @@ class TaskMeasure:
 
     task: Task
     known: Known
+    reader: TextReader
     loss: Heldout
     examples: Sequence[Any]
     features: Sequence[Feature]
     _last: list[Measured] = field(default_factory=list)
 
     def measure(self, model: Transformer) -> Measured:
-        """The best checkpoint has the most of the task's criterion."""
+        """The best checkpoint has the most, or the least, of the task's criterion."""
         loss = self.loss.measure(model)
-        answers = answer(self.task, model, self.features, self.examples, self.known)
+        figures, criterion = self.figures(model)
+        return Measured(loss.loss, loss.losses, figures, criterion=criterion)
+
+    def figures(self, model: Transformer) -> tuple[dict[str, float], float]:
+        """The task's criterion by its name; and as what there should be least of."""
+        answers = answer(self.task, model, self.features, self.examples, self.known, self.reader)
         figures = overall(tally(self.task, self.examples, answers, self.known))
         wanted = self.task.criterion
-        return Measured(loss.loss, loss.losses, {wanted: figures[wanted]}, criterion=-figures[wanted])
+        return {wanted: figures[wanted]}, figures[wanted] if self.task.least_is_best else -figures[wanted]
 
 
 def _flat(split: str, scored: Mapping[str, Any], criterion: str) -> Figures:

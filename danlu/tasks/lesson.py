@@ -33,7 +33,7 @@ class TaskLesson(AnyObjective):
         return Widths(body)
 
     def longest(self, form: Form) -> int:
-        return int(form.room.inputs)
+        return int(form.room.inputs) + int(form.room.source)
 
     def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
         """Of each feature, of which a document is its two sides behind each other."""

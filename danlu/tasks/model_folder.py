@@ -76,8 +76,9 @@ def _of_others(folder: Path) -> Trained:
         )
     names = (read_json(folder / "config.json") or {}).get("id2label") or {}
     labels = tuple(str(names.get(str(place), f"LABEL_{place}")) for place in range(head.count))
-    task = "regress" if head.count == 1 else "classify"
-    numbers = {"mean": 0.0, "spread": 1.0} if head.count == 1 else {}
+    task = "choice" if head.choice else "regress" if head.count == 1 else "classify"
+    labels = () if head.choice else labels
+    numbers = {"mean": 0.0, "spread": 1.0} if task == "regress" else {}
     return Trained(
         build_choice("task", {"use": task}, key="task"), Known(labels, numbers=numbers), min(config.max_length, 512),
         build(Data, {"train": "-"}, key="data"), {},

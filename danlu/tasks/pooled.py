@@ -16,14 +16,24 @@ from danlu.nn.transformer import Transformer
 from danlu.objectives.words import hidden_states
 from danlu.tasks.documents import borders, vectors
 from danlu.tasks.feature import Feature
-from danlu.tasks.text_reader import TextReader
+from danlu.tasks.text_reader import Read, TextReader
 
 
 def features_of_texts(
     examples: Sequence[Any], reader: TextReader, golds: Mapping[str, Sequence[int | float]]
 ) -> list[Feature]:
     """A feature an example; what is right stands at its first token."""
-    read, types = reader.read([each.texts for each in examples]), reader.types
+    return features_of_reads(reader.read([each.texts for each in examples]), golds, types=reader.types)
+
+
+def features_of_reads(
+    read: Sequence[Read], golds: Mapping[str, Sequence[int | float]], *, types: bool
+) -> list[Feature]:
+    """The same of what is read already.
+
+    Args:
+        types: whether the model minds the token types.
+    """
     features = []
     for number, each in enumerate(read):
         targets = {}

@@ -28,6 +28,7 @@ from danlu.tasks.model_folder import Trained, describe
 from danlu.tasks.scores import prediction, score
 from danlu.tasks.task import Answer
 from danlu.tasks.text_reader import TextReader
+from danlu.tasks.writing import Writing
 from danlu.text.lists import check_new_file
 
 EXAMPLES_AT_ONCE = 8192
@@ -84,12 +85,19 @@ class Predictor:
         answers: list[Answer] = []
         began = time.perf_counter()
         with log.progress("predict", len(examples), "examples") as progress:
+
+            def tell(more: int = 0) -> None:
+                done = len(answers) + more
+                progress.update(done, examples_per_second=done / (time.perf_counter() - began))
+
             for start in range(0, len(examples), EXAMPLES_AT_ONCE):
                 part = examples[start : start + EXAMPLES_AT_ONCE]
-                features = task.features(part, known, self.reader)
-                answers += answer(task, self.model, features, part, known)
-                pace = len(answers) / (time.perf_counter() - began)
-                progress.update(len(answers), examples_per_second=pace)
+                if isinstance(task, Writing):
+                    answers += task.write(self.model, part, self.reader, told=tell)
+                else:
+                    features = task.features(part, known, self.reader)
+                    answers += answer(task, self.model, features, part, known, self.reader)
+                tell()
         return answers
 
 
@@ -111,6 +119,8 @@ def columns_of(overrides: Sequence[str]) -> dict[str, str | int]:
 def _say_figures(trained: Trained, examples: Sequence[Any], answers: Sequence[Answer]) -> None:
     """Where the file says of every example what is right."""
     if not examples or any(each.gold is None for each in examples):
+        return
+    if isinstance(trained.task, Writing) and not trained.task.judged:
         return
     try:
         scored = score(trained.task, examples, answers, trained.known, seed=0)

@@ -9,7 +9,7 @@ from typing import Any
 from danlu import catalog
 from danlu.data.columns import by_names, choose_columns, describe
 from danlu.data.delimited import is_number
-from danlu.data.form import Form
+from danlu.data.form import Cells, Form
 from danlu.data.read import read_rows
 from danlu.data.rows import Table
 from danlu.errors import InputError, RecipeError
@@ -21,6 +21,8 @@ ORDER = (
 """Tasks that columns' names may tell, those that need the most of them first."""
 NUMBERS = {"pair": "similarity", "classify": "regress"}
 """What a task with labels is where these are numbers of many values."""
+ROWS = 20
+"""Rows that are looked at to see whether a task can read them."""
 MOST_CLASSES = 3
 """Of pairs: so many numbers stand for classes."""
 MOST_GRADES = 10
@@ -74,7 +76,12 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
         form = _form(name)
         found = by_names(table, form.fields)
         whole = len(found) == sum(field.required for field in form.fields)
-        if form.sentences or not whole or (name == "multi_label" and not _are_several(table.values(found["labels"]))):
+        if (
+            form.sentences
+            or not whole
+            or not _reads(table, form)
+            or (name == "multi_label" and not _are_several(table.values(found["labels"])))
+        ):
             continue
         if "number" in found and not all(is_number(str(value)) for value in table.values(found["number"])):
             continue
@@ -94,6 +101,17 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
         if chosen:
             return name, _form(name)
     raise InputError(f"danlu init: no task is known for the columns of {table.path}: {', '.join(table.columns)}")
+
+
+def _reads(table: Table, form: Form[Any]) -> bool:
+    """Whether the first rows are examples of the form."""
+    try:
+        chosen = choose_columns(table, form.fields, {})
+        for row in table.rows[:ROWS]:
+            form.read(Cells(row, chosen))
+    except (InputError, RecipeError):
+        return False
+    return True
 
 
 def _form(task: str) -> Form[Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -56,10 +57,12 @@ class Task(Choice):
 
     form: ClassVar[Form[Any]]
     """Of its data."""
-    head: ClassVar[Kind]
-    """The class of ``transformers`` that its models are."""
+    head: ClassVar[Kind | None]
+    """The class of ``transformers`` that its models are; None: the language model that the folder holds."""
     loss: ClassVar[str]
     """The name of its loss."""
+    least_is_best: ClassVar[bool] = False
+    """Whether the best checkpoint has the least of the criterion, and not the most."""
 
     max_tokens: int | None = Field(default=None, ge=4)
     """Tokens of a text that are read, special ones included; by default 512, or what the model sees if that is less."""
@@ -77,6 +80,14 @@ class Task(Choice):
         """
         return Known(dataset.labels, dataset.scheme)
 
+    def new_tokens(self, dataset: Dataset[Any]) -> tuple[str, ...]:
+        """Tokens that the task needs beside those of the model's tokenizer; most need none.
+
+        Raises:
+            RecipeError: the data lacks what they are made from.
+        """
+        return ()
+
     def outputs(self, known: Known) -> int:
         """Scores that the head has."""
         return len(known.labels)
@@ -90,7 +101,7 @@ class Task(Choice):
         raise NotImplementedError(type(self).__name__)
 
     def numbers(self, model: Transformer, batch: Batch, known: Known) -> list[Tensor]:
-        """What answers are made from, a tensor a document, in the order of the batch."""
+        """What answers are made from, a tensor a feature, in the order of the batch."""
         raise NotImplementedError(type(self).__name__)
 
     def answers(
@@ -105,9 +116,16 @@ class Task(Choice):
 
     @property
     def criterion(self) -> str:
-        """The figure that the best checkpoint has the most of."""
+        """The figure by which the best checkpoint is known."""
         raise NotImplementedError(type(self).__name__)
 
     def finish(self, model: Transformer, known: Known) -> Known:
         """Change the trained model so that its scores mean what other tools expect; what is known of it then."""
         return known
+
+    def equip(self, folder: Path, reader: TextReader) -> None:
+        """Write what else the model's folder needs, where others look for it.
+
+        Args:
+            reader: of the model that began.
+        """

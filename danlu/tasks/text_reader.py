@@ -48,6 +48,8 @@ class TextReader:
     max_tokens: int
     """Special ones included."""
     cut: Cut = "head"
+    folder: Path = Path()
+    """Where the tokenizer is from, and what else the folder says of texts."""
 
     @classmethod
     def load(cls, folder: Path, *, max_tokens: int, cut: Cut = "head") -> TextReader:
@@ -65,7 +67,7 @@ class TextReader:
                 f"finetune.task.max_tokens must be above {frame + 1}, of which the tokenizer's frame takes {frame}; "
                 f"got {max_tokens}"
             )
-        return cls(inner, max_tokens, cut)
+        return cls(inner, max_tokens, cut, folder)
 
     @property
     def types(self) -> bool:

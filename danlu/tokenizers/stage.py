@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Annotated, ClassVar, Protocol
 
 from pydantic import SkipValidation
@@ -11,6 +12,7 @@ from danlu import log
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage
 from danlu.text.document import Document, read_documents
+from danlu.tokenizers.given import Folder
 from danlu.tokenizers.measure import cost_figures, measure
 from danlu.tokenizers.tokenizer import Tokenizer
 
@@ -34,6 +36,9 @@ class TrainTokenizer(Stage):
 
     trainer: Annotated[SkipValidation[Trainer], OneOf("tokenizer")]
     """The kind of tokenizer, with its settings."""
+
+    def external_files(self) -> list[Path]:
+        return self.trainer.files() if isinstance(self.trainer, Folder) else []
 
     def run(self, job: Job) -> Figures:
         """Train on the clean documents, save, and measure on them."""

@@ -10,6 +10,8 @@ it and a manifest of hashes::
     training/state.json               the step, the tokens seen, the optimizer's numbers, the training's history
     manifest.json                     SHA-256 of every other file, written last
 
+Where only a part of a model trains, as adapters, ``part.safetensors`` with that part stands in place of the model.
+
 A save goes into a hidden folder first; every file and folder is synced before the rename, and the
 oldest checkpoint goes only after it. No pickle is read or written.
 """
@@ -52,8 +54,11 @@ KEEP = 2
 
 AVERAGE = "average.safetensors"
 OWN = "objective.safetensors"
+PART = "part.safetensors"
 NEEDED = ("config.json", "model.safetensors", "training/optimizer.safetensors", "training/state.json")
 """Files without which a checkpoint is none; a manifest that lacks one is damaged."""
+NEEDED_OF_PART = (PART, "training/optimizer.safetensors", "training/state.json")
+"""The same of a training of a part."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +84,15 @@ class TrainingState:
 
 
 def save_checkpoint(
-    folder: Path, state: TrainingState, config: TransformerConfig, *, tokenizer: Path | None = None
+    folder: Path, state: TrainingState, config: TransformerConfig | None, *, tokenizer: Path | None = None
 ) -> Path:
     """Write ``folder/step-<step>``; when this returns it is on the disk, whole.
 
     A whole checkpoint of this step is left as it is, for a step has one outcome in a run that has gone back so often.
     Those behind it, which going back could not remove, are removed now.
+
+    Args:
+        config: of the model; None where the weights are a part of one.
 
     Raises:
         OutputError: the disk refuses; earlier checkpoints are as they were.
@@ -222,13 +230,31 @@ def as_model(weights: dict[str, Tensor], config: TransformerConfig) -> Transform
     if config.tied:
         weights = {**weights, config.words_weight: weights["embedding.weight"]}
     model.load_state_dict(weights, assign=True)
+    model.set_rotary()  # which no file holds
     return model
 
 
-def _write(hidden: Path, state: TrainingState, config: TransformerConfig, tokenizer: Path | None) -> None:
+def put_weights(
+    folder: Path, weights: dict[str, Tensor], config: TransformerConfig | None, *, tokenizer: Path | None
+) -> None:
+    """Write the model that these weights are into ``folder``; where there is no ``config``, the part of one."""
+    if config is None:
+        _save_tensors({name: each for name, each in weights.items() if not name.startswith(OBJECTIVE)}, folder / PART)
+    else:
+        save_model(as_model(weights, config), folder, tokenizer=tokenizer)
+
+
+def take_weights(folder: Path) -> dict[str, Tensor]:
+    """What :func:`put_weights` has written."""
+    if (folder / PART).exists():
+        return _read_tensors(folder / PART)
+    return {name: weight.detach() for name, weight in load_model(folder).named_parameters()}
+
+
+def _write(hidden: Path, state: TrainingState, config: TransformerConfig | None, tokenizer: Path | None) -> None:
     """All files of a checkpoint, and the manifest when they are on the disk."""
     (hidden / "training").mkdir(parents=True)
-    save_model(as_model(state.weights, config), hidden, tokenizer=tokenizer)
+    put_weights(hidden, state.weights, config, tokenizer=tokenizer)
     tensors, rest = _flatten(state.optimizer)
     _save_tensors(tensors, hidden / "training" / "optimizer.safetensors")
     if own := {name: weight for name, weight in state.weights.items() if name.startswith(OBJECTIVE)}:
@@ -254,7 +280,9 @@ def _read_manifest(path: Path) -> dict[str, str] | None:
         manifest = json.loads(text)
     except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
-    if not isinstance(manifest, dict) or any(name not in manifest for name in NEEDED):
+    if not isinstance(manifest, dict):
+        return None
+    if any(name not in manifest for name in (NEEDED_OF_PART if PART in manifest else NEEDED)):
         return None
     return manifest if text == json_text(manifest) else None
 
@@ -265,7 +293,7 @@ def _load(path: Path) -> TrainingState:
     average, own = (
         _read_tensors(file) if file.exists() else {} for file in (path / "training" / AVERAGE, path / "training" / OWN)
     )
-    weights = {name: weight.detach() for name, weight in load_model(path).named_parameters()} | own
+    weights = take_weights(path) | own
     optimizer = _gather(tensors, state["optimizer"])
     return TrainingState(state["step"], state["tokens"], weights, optimizer, state["history"], average)
 

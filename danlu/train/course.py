@@ -124,8 +124,10 @@ class Course:
 
 def _figures(training: Training, done: Monitor) -> Figures:
     unused = training.batches.whole.rows.unused
+    trained = sum(weight.numel() for weight in training.masters.named.values())
     return {
-        "parameters": sum(weight.numel() for weight in training.masters.named.values()),
+        "parameters": trained + training.frozen,
+        **({"trained_parameters": trained} if training.frozen else {}),
         "steps": done.step,
         "tokens": done.tokens,
         "epochs": round(done.step / training.steps_per_epoch, 3),

@@ -111,8 +111,8 @@ class Masters(Protocol):
 class FloatMasters:
     """The parameters that an optimizer works on, in float32 whatever the model computes in.
 
-    A float32 model is its own master. The weights of a bfloat16 or float16 model are copies: each gradient is
-    added, in float32, to its master's as soon as it is made, and after each optimizer step the
+    Frozen weights have none. A float32 model is its own master. The weights of a bfloat16 or float16 model are copies:
+    each gradient is added, in float32, to its master's as soon as it is made, and after each optimizer step the
     masters are copied back (Micikevicius et al. 2018, arXiv:1710.03740).
 
     Args:
@@ -131,6 +131,9 @@ class FloatMasters:
         self.weights = dict(model.named_parameters())
         if modules is not None:
             self.weights |= {f"{OBJECTIVE}{name}": weight for name, weight in modules.named_parameters()}
+        for frozen in [name for name, weight in self.weights.items() if not weight.requires_grad]:
+            weight = self.weights.pop(frozen)
+            weight.data = weight.data.to(dtype)
         self.named: dict[str, nn.Parameter] = {}
         self.scale = LossScale() if dtype == torch.float16 else None
         for name, weight in self.weights.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from danlu.corpus.store import TokenStore
+from danlu.nn.families.given import Folder
 from danlu.nn.hf.folder import save_model
 from danlu.objectives.protocol import Shape
 from danlu.runs import Figures, Job, Stage
@@ -33,7 +34,8 @@ class Pretrain(PretrainSettings, Stage):
         return f"its newest checkpoint is {found[-1].name}" if found else None
 
     def external_files(self) -> list[Path]:
-        return self.objective.external_files()
+        own = self.model.files() if isinstance(self.model, Folder) else []
+        return [*own, *self.objective.external_files()]
 
     def run(self, job: Job) -> Figures:
         train, tokenizer = TokenStore.open(job.inputs["pack"] / "train"), job.inputs["tokenizer"]

@@ -247,7 +247,7 @@ class Run:
             return [checkpoint_step(path) for path in checkpoints(self.out / "checkpoints")]
 
         return BestWeights(
-            settings, training.history, self.out / "best", training.averaged, training.model.config, self.tokenizer,
+            settings, training.history, self.out / "best", training.averaged, training.saved_as, self.tokenizer,
             steps, self._ranks,
         )  # fmt: skip
 

@@ -203,7 +203,7 @@ class Saver:
         return self.training.state(step)
 
     def _write(self, state: TrainingState) -> None:
-        save_checkpoint(self.folder, state, self.training.model.config, tokenizer=self.tokenizer)
+        save_checkpoint(self.folder, state, self.training.saved_as, tokenizer=self.tokenizer)
         self.saved = state.step
 
     def _interrupted(self, step: int, number: int) -> Interrupted:

@@ -15,6 +15,7 @@ from danlu.corpus.reading import Reading, Size
 from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
 from danlu.nn.config import TransformerConfig
+from danlu.nn.families.given import first_model
 from danlu.nn.float8 import multiply_in_float8
 from danlu.nn.heap import keep_freed_memory
 from danlu.nn.hf.folder import find_family
@@ -65,6 +66,8 @@ class Subject:
     vocabulary: Vocabulary
     share: float = 1.0
     """The part of the text that the store holds: less than 1 where a sample stands for the whole."""
+    several: bool = False
+    """Whether the model has several heads, as no model of a folder has."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Training:
     lesson: Lesson
     """The objective with what it needs beside its settings."""
     own_weights: dict[str, Tensor]
-    """What the lesson's own modules begin with."""
+    """What the lesson's own modules begin with; where only a part of the model trains, that part too."""
     micro_batch: int
     """Rows at once."""
     tokens_per_step: int
@@ -160,6 +163,16 @@ class Training:
         return self.masters.state() if self.average is None else self.masters.gathered(self.average.state().weights)
 
     @property
+    def frozen(self) -> int:
+        """Weights of the model that do not train."""
+        return sum(weight.numel() for weight in self.model.parameters() if not weight.requires_grad)
+
+    @property
+    def saved_as(self) -> TransformerConfig | None:
+        """The model that the weights are; None where they are a part of one, or several."""
+        return None if self.frozen or self.subject.several else self.model.config
+
+    @property
     def compilation(self) -> str:
         """Whether blocks are compiled, and why, in words."""
         return self.compiling.why
@@ -191,9 +204,7 @@ def set_up(
     config = settings.shape(store.vocab_size)
 
     def draw() -> Transformer:
-        model = Transformer(config)
-        model.initialise(seed)
-        return model
+        return first_model(settings.model, config, seed=seed)
 
     subject = Subject(draw, settings.objective, settings.reading, settings.sequence,
                       settings.sequence, store, vocabulary, share)  # fmt: skip
@@ -224,6 +235,7 @@ def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training
     if lesson.modules is not None:
         lesson.modules.to(device)
         own_weights = {f"{OBJECTIVE}{name}": each.detach().clone() for name, each in lesson.modules.named_parameters()}
+    own_weights |= _part(settings, model, ranks)
     masters = _masters(settings, model.to(device), dtype, lesson.modules, ranks=ranks, place=place)
     optimizer = build_optimizer(settings.optimizer, masters.named.items(), layer_decay=settings.layer_decay)
     masters.attach(optimizer)
@@ -242,6 +254,26 @@ def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training
         lesson, own_weights, micro_batch, tokens_per_step, steps_per_epoch, precision, compiling,
         History(Guard(settings.anomalies)), average, Dropout(model),
     )  # fmt: skip
+
+
+def _part(settings: TrainSettings, model: Transformer, ranks: Ranks) -> dict[str, Tensor]:
+    """What a part of a model begins with that alone trains; nothing where all of it does.
+
+    Raises:
+        RecipeError: it cannot be trained as the settings say.
+    """
+    named = dict(model.named_parameters())
+    part = {name: weight.detach().clone() for name, weight in named.items() if weight.requires_grad}
+    if len(part) == len(named):
+        return {}
+    if ranks.size > 1:
+        raise RecipeError(f"{settings.section}.method full is the only one for several processes; got {ranks.size}")
+    if settings.precision in ("fp8", "int8"):
+        raise RecipeError(
+            f"{settings.section}.precision {settings.precision} is for trainings of all weights "
+            f"(choices for others: auto, bf16, fp16, fp32)"
+        )
+    return part
 
 
 def _example_of(subject: Subject, config: TransformerConfig) -> MakeExample:
@@ -324,8 +356,7 @@ def first_weights(training: Training, settings: TrainSettings) -> None:
     weights: dict[str, Tensor] = {}
     if training.masters.ranks.first:
         with training.masters.ranks.alone("draws the first weights"):
-            fresh = training.subject.draw()
-        weights = {name: weight.detach() for name, weight in fresh.named_parameters()} | training.own_weights
+            weights = training.own_weights if training.frozen else _drawn(training) | training.own_weights
     # Groups of a new one, for some optimizers count their steps there.
     anew = build_optimizer(settings.optimizer, training.masters.named.items(), layer_decay=settings.layer_decay)
     training.optimizer.load_state_dict({"state": {}, "param_groups": anew.state_dict()["param_groups"]})
@@ -335,3 +366,7 @@ def first_weights(training: Training, settings: TrainSettings) -> None:
     training.history.load({}, tokens=0)
     if training.average is not None:
         training.average.load(AverageState(0, training.masters.owned(weights)))
+
+
+def _drawn(training: Training) -> dict[str, Tensor]:
+    return {name: weight.detach() for name, weight in training.subject.draw().named_parameters()}

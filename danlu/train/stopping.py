@@ -15,10 +15,9 @@ from danlu.errors import OutputError
 from danlu.files import make_folder, remove_folder, sync_file, sync_folder, writing
 from danlu.log import say
 from danlu.nn.config import TransformerConfig
-from danlu.nn.hf.folder import load_model, save_model
 from danlu.parallel.joining import ALONE, Ranks
 from danlu.recipe import Settings
-from danlu.train.checkpoint import as_model
+from danlu.train.checkpoint import put_weights, take_weights
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
 
@@ -60,7 +59,8 @@ class BestWeights:
     folder: Path
     weights: Callable[[], dict[str, Tensor]]
     """As they are now, in float32."""
-    config: TransformerConfig
+    config: TransformerConfig | None
+    """None where the weights are a part of a model."""
     tokenizer: Path
     checkpoints: Callable[[], list[int]]
     """The steps that the training may go back to."""
@@ -125,7 +125,7 @@ class BestWeights:
         if step in self._forgotten or not path.exists():
             say(f"the weights of step {step}, the best, were not kept: the result is the last step")
             return None
-        return {name: weight.detach() for name, weight in load_model(path).named_parameters()}
+        return take_weights(path)
 
     def _keep(self, step: int, weights: dict[str, Tensor]) -> None:
         """Whole or not at all: the folder appears under its name when all of it is on the disk."""
@@ -136,7 +136,7 @@ class BestWeights:
                 make_folder(self.folder)
                 shutil.rmtree(hidden, ignore_errors=True)
                 hidden.mkdir()
-                save_model(as_model(weights, self.config), hidden, tokenizer=self.tokenizer)
+                put_weights(hidden, weights, self.config, tokenizer=self.tokenizer)
                 for file in hidden.rglob("*"):
                     sync_file(file)
                 sync_folder(hidden)

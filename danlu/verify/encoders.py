@@ -123,6 +123,7 @@ def _labels(family: str, stem: str, plain: dict[str, Any]) -> list[Case]:
         Case(family, f"{stem}ForSequenceClassification", {**plain, "num_labels": 5}, "5 labels"),
         Case(family, f"{stem}ForSequenceClassification", {**plain, "num_labels": 1}, "a number"),
         Case(family, f"{stem}ForSequenceClassification", {**plain, **several}, "several labels at once"),
+        Case(family, f"{stem}ForMultipleChoice", plain),
         Case(family, f"{stem}ForTokenClassification", {**plain, "num_labels": 5}),
         Case(family, f"{stem}ForQuestionAnswering", plain),
     ]

@@ -23,7 +23,7 @@ Targets = list[dict[str, Tensor]]
 
 
 def make_targets(case: Case, settings: Any, rows: Rows) -> Targets:
-    """Random targets for a model whose configuration in ``transformers`` is ``settings``; none for a bare model."""
+    """Random targets for a model whose configuration in ``transformers`` is ``settings``; none for a bare one."""
     generator = torch.Generator().manual_seed(case.seed + 1)
 
     def draw(end: int, *shape: int, start: int = 0) -> Tensor:
@@ -49,6 +49,8 @@ def make_targets(case: Case, settings: Any, rows: Rows) -> Targets:
         return {"labels": words, **pair}
 
     if case.model.endswith("Model") and not case.model.endswith("HeadModel"):
+        return []
+    if case.model.endswith("ForMultipleChoice"):  # whose row is a question of one choice, which costs nothing
         return []
     return [one(row, rows.replies[number] if rows.replies else None) for number, row in enumerate(rows.tokens)]
 

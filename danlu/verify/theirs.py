@@ -102,7 +102,7 @@ def outputs(model: Any, rows: Rows) -> Outputs:
     """Every row by itself, without any padding: the truth that all else is held against."""
     parts: dict[str, list[Tensor]] = {}
     for number in range(len(rows.tokens)):
-        for name, tensor in _named(model(**_inputs(rows, number))).items():
+        for name, tensor in _named(model(**_inputs(model, rows, number))).items():
             parts.setdefault(name, []).append(tensor[0] if tensor.ndim == 3 else tensor)
     return {name: torch.cat(tensors) for name, tensors in parts.items()}
 
@@ -110,7 +110,7 @@ def outputs(model: Any, rows: Rows) -> Outputs:
 @torch.inference_mode()
 def loss(model: Any, rows: Rows, targets: list[dict[str, Tensor]]) -> float:
     """The mean over the rows."""
-    each = [model(**_inputs(rows, number), **kept).loss for number, kept in enumerate(targets)]
+    each = [model(**_inputs(model, rows, number), **kept).loss for number, kept in enumerate(targets)]
     return float(torch.stack(each).double().mean())
 
 
@@ -157,12 +157,14 @@ def next_logits(model: Any, prompt: Tensor, written: Tensor) -> Tensor:
     return logits_V
 
 
-def _inputs(rows: Rows, number: int) -> dict[str, Tensor]:
+def _inputs(model: Any, rows: Rows, number: int) -> dict[str, Tensor]:
     inputs = {"input_ids": rows.tokens[number][None]}
     if rows.replies:
         inputs["decoder_input_ids"] = rows.replies[number][None]
     if rows.types:
         inputs["token_type_ids"] = rows.types[number][None]
+    if type(model).__name__.endswith("ForMultipleChoice"):  # a question of one choice
+        return {name: each[None] for name, each in inputs.items()}
     return inputs
 
 

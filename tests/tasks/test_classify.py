@@ -154,9 +154,10 @@ def test_numbers_are_learned_without_their_mean_and_spread_and_written_with_them
         expected = stock(**their_inputs(features), labels=scaled.float()).loss * len(golds)
         [loss] = task.losses(model, as_batch(features), known).values()
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
-    before = answer(task, model, features, train, known)
+    reader = TextReader.load(encoder, max_tokens=24)
+    before = answer(task, model, features, train, known, reader)
     finished = task.finish(model, known)
-    after = answer(task, model, features, train, finished)
+    after = answer(task, model, features, train, finished, reader)
     assert [each.value for each in after] == pytest.approx([each.value for each in before], rel=1e-4)
     with torch.no_grad():
         raw = stock_of(model, tmp_path / "finished", encoder)(**their_inputs(features)).logits.squeeze(-1)
@@ -167,8 +168,9 @@ def test_answers_are_in_the_order_of_the_examples_whatever_their_length(encoder:
     task, known = Classify(), Known(LABELS)
     features = read(encoder, task, ["bad"] * 5, known)
     model = start(encoder, 3)
-    alone = [answer(task, model, [each], [None], known)[0] for each in features]
-    together = answer(task, model, features, [None] * 5, known)
+    reader = TextReader.load(encoder, max_tokens=24)
+    alone = [answer(task, model, [each], [None], known, reader)[0] for each in features]
+    together = answer(task, model, features, [None] * 5, known, reader)
     for one, other in zip(alone, together, strict=True):
         assert one.value == other.value and one.confidence == pytest.approx(other.confidence, abs=1e-5)
         assert sum((other.scores or {}).values()) == pytest.approx(1.0, abs=1e-5)

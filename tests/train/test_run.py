@@ -184,7 +184,7 @@ def test_a_disk_without_room_for_them_is_told(
         raise OutputError("no room")
 
     foretold(LOSSES)
-    monkeypatch.setattr(stopping, "save_model", refuse)
+    monkeypatch.setattr(stopping, "put_weights", refuse)
     train(*EARLY)
     told = capsys.readouterr().out
     assert "could not keep the best weights so far (no room); training goes on\n" in told

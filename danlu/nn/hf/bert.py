@@ -70,6 +70,7 @@ def read_config(file: ConfigFile) -> TransformerConfig:
         "Model": Embedding(pooler=POOLER if file.holds(POOLED, POOLED.removeprefix("bert.")) else None),
         "ForNextSentencePrediction": Labels(2, "first", POOLER, pair=True),
         "ForSequenceClassification": Labels(file.labels(), "first", POOLER, dropout=label_dropout(file, stack)),
+        "ForMultipleChoice": Labels(1, "first", POOLER, dropout=label_dropout(file, stack), choice=True),
         "ForTokenClassification": Labels(file.labels(), dropout=label_dropout(file, stack)),
         "ForQuestionAnswering": Labels(2, span=True),
     }

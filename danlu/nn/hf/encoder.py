@@ -24,7 +24,7 @@ def kind_of(head: AnyHead) -> str:
     if head.pair:
         return "ForNextSentencePrediction"
     if head.pooling is not None:
-        return "ForSequenceClassification"
+        return "ForMultipleChoice" if head.choice else "ForSequenceClassification"
     return "ForQuestionAnswering" if head.span else "ForTokenClassification"
 
 

@@ -47,6 +47,7 @@ def read_config(file: ConfigFile) -> TransformerConfig:
         ),
         "Model": Embedding(),
         "ForSequenceClassification": Labels(file.labels(), pooling, dense, dropout=before_scores),
+        "ForMultipleChoice": Labels(1, pooling, dense, dropout=before_scores, choice=True),
         "ForTokenClassification": Labels(file.labels(), None, dense, dropout=before_scores),
         "ForQuestionAnswering": Labels(2, None, dense, dropout=before_scores, span=True),
     }

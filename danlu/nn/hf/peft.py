@@ -25,7 +25,16 @@ from danlu.nn.config import Embedding, Head
 from danlu.nn.hf.family import WeightNames
 from danlu.nn.hf.folder import find_family
 from danlu.nn.hf.peft_config import CONFIG, PeftConfig
-from danlu.nn.lora import AdaptedLinear, LowRank, adapted_layers, freeze_all_but_adapters, refuse_second, row_lengths
+from danlu.nn.hf.tensors import written
+from danlu.nn.lora import (
+    AdaptedLinear,
+    LowRank,
+    adapted_layers,
+    freeze_all_but_adapters,
+    is_adapter,
+    refuse_second,
+    row_lengths,
+)
 from danlu.nn.quantized import QuantizedLinear
 from danlu.nn.targets import put
 from danlu.nn.transformer import Transformer
@@ -59,6 +68,8 @@ class Piece(NamedTuple):
 def save_adapters(model: Transformer, folder: Path, *, base: str | None = None) -> None:
     """Write the model's adapters as PEFT would for the class that :func:`~danlu.nn.hf.folder.save_model` names.
 
+    What else trains, as the head of a task, is written with them whole.
+
     Args:
         base: where the model without its adapters is: a folder or a name.
 
@@ -85,6 +96,11 @@ def save_adapters(model: Transformer, folder: Path, *, base: str | None = None) 
         for part, tensor in ((A, adapter.a), (B, adapter.b), (LENGTHS, adapter.magnitude)):
             if tensor is not None:
                 tensors[f"{PREFIX}{module}.{part}"] = tensor.detach().cpu().clone()
+    beside = {name: each for name, each in model.named_parameters() if each.requires_grad and not is_adapter(name)}
+    own = {name: names[name] for name in beside}
+    for name, value in written(beside, own, dtype=next(iter(whole.values())).a.dtype):
+        tensors[f"{PREFIX}{name.removeprefix(prefix)}"] = value.clone()
+    kept = sorted({name.rpartition(".")[0].removeprefix(prefix) for each in own.values() for name in each.names})
     modules = [name.removesuffix(".weight").removeprefix(prefix) for where in names.values() for name in where.names]
     transposed = any(rows.transposed for all_rows in places.values() for rows in all_rows if rows.name in layers)
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +113,7 @@ def save_adapters(model: Transformer, folder: Path, *, base: str | None = None) 
         "inference_mode": True,
         "init_lora_weights": True,
         "lora_dropout": next(iter(layers.values())).dropout,
-        "modules_to_save": None,
+        "modules_to_save": kept or None,
         "peft_type": "LORA",
         "target_modules": _targets(whole, modules),
         "task_type": _task(model),

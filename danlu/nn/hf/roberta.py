@@ -37,6 +37,7 @@ def read_config(file: ConfigFile) -> TransformerConfig:
         ),
         "Model": Embedding(pooler=POOLER if file.holds(POOLED, POOLED.removeprefix("roberta.")) else None),
         "ForSequenceClassification": Labels(file.labels(), "first", Dense("tanh", dropout=dropped), dropout=dropped),
+        "ForMultipleChoice": Labels(1, "first", POOLER, dropout=stack.dropout, choice=True),
         "ForTokenClassification": Labels(file.labels(), dropout=dropped),
         "ForQuestionAnswering": Labels(2, span=True),
     }
@@ -79,6 +80,10 @@ def _head_names(head: AnyHead) -> WeightNames:
     if isinstance(head, Embedding):
         return with_bias({"head.pooler.dense.weight": stored(POOLED)}) if head.pooler else {}
     assert isinstance(head, Labels)
+    if head.choice:  # BERT's, where sequences have a head of their own
+        return with_bias(
+            {"head.transform.dense.weight": stored(POOLED), "head.out.weight": stored("classifier.weight")}
+        )
     if head.transform is not None:
         names = {"head.transform.dense.weight": stored("classifier.dense.weight"),
                  "head.out.weight": stored("classifier.out_proj.weight")}  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from danlu.errors import CheckpointError, RecipeError
 from danlu.nn.config import Embedding, Labels, TransformerConfig
@@ -17,7 +18,7 @@ from danlu.nn.hf.tensors import read
 from danlu.nn.hf.weight_files import weights_path
 from danlu.nn.transformer import Transformer
 
-Kind = Literal["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"]
+Kind = Literal["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice"]
 """What follows ``Bert`` in the name of the class of ``transformers`` with such a head."""
 HEAD_SPREAD = 0.02
 """Standard deviation of a new head's weights, as in ``transformers``."""
@@ -30,6 +31,12 @@ class Start:
     folder: Path
     config: TransformerConfig
     seed: int
+    rows: int
+    """Of the folder's embedding; those of new tokens come behind them."""
+
+    def with_rows(self, vocabulary: int) -> Start:
+        """The same for a tokenizer of so many tokens, where it has more than the folder's."""
+        return replace(self, config=replace(self.config, vocab_size=max(vocabulary, self.rows)))
 
     def draw(self) -> Transformer:
         """The model, the same in each call; what the folder has not is drawn from ``seed``.
@@ -41,7 +48,7 @@ class Start:
 
     @property
     def new(self) -> list[str]:
-        """Weights that the folder has not, or not in this size."""
+        """Weights that the folder has not, or not in this size; the rows of new tokens are not among them."""
         return self._begun()[1]
 
     @torch.no_grad()
@@ -55,15 +62,16 @@ class Start:
             for ours, weight in model.state_dict().items():
                 if ours not in names:
                     continue
+                shape = (self.rows, *weight.shape[1:]) if ours == "embedding.weight" else tuple(weight.shape)
                 try:
                     there = all(name in found for name in names[ours].names)
-                    value = read(found, names[ours], tuple(weight.shape), weight.dtype) if there else None
+                    value = read(found, names[ours], shape, weight.dtype) if there else None
                 except CheckpointError:
                     if not ours.startswith("head."):
                         raise
                     value = None
                 if value is not None:
-                    weight.copy_(value)
+                    weight.copy_(_lengthened(value, len(weight), self.seed) if len(value) < len(weight) else value)
                 elif ours.startswith("head."):
                     new.append(ours)
                 else:
@@ -75,8 +83,16 @@ class Start:
         return model, new
 
 
-def begin(folder: Path, kind: Kind, *, labels: int, dropout: float | None = None, seed: int) -> Start:
-    """The model in ``folder`` with a head for a task.
+def _lengthened(rows_VD: Tensor, count: int, seed: int) -> Tensor:
+    """``[count, D]``: behind the rows others like them, drawn with the mean and spread of each column (Hewitt 2021)."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(count - len(rows_VD), rows_VD.shape[1], generator=generator)
+    spread_D, mean_D = torch.std_mean(rows_VD.float(), 0)
+    return torch.cat([rows_VD, (noise * spread_D + mean_D).to(rows_VD.dtype)])
+
+
+def begin(folder: Path, kind: Kind | None, *, labels: int, dropout: float | None = None, seed: int) -> Start:
+    """The model in ``folder`` with a head for a task; where ``kind`` is None, with its own.
 
     Args:
         labels: how many the head scores.
@@ -86,24 +102,43 @@ def begin(folder: Path, kind: Kind, *, labels: int, dropout: float | None = None
         InputError, CheckpointError: there is no model, or it is damaged.
         RecipeError: models of its family have no such head.
     """
-    file = read_file(folder)
-    config = read_family_config(file)
-    family = find_family(config.family)
-    whole = family.architecture(config)
-    stem = whole[: whole.index("For")] if "For" in whole else whole.removesuffix("Model")
-    names = {str(number): f"LABEL_{number}" for number in range(labels)}
-    values = {**file.values, "architectures": [f"{stem}{kind}"], "id2label": names}
-    try:
-        shaped = read_family_config(ConfigFile(file.path, values, file.tensors))
-    except CheckpointError as error:
-        if "architectures" not in str(error):
-            raise
-        raise RecipeError(f"model: {config.family} models have no head {kind}; {error}") from None
+    if kind is None:
+        config = read_family_config(read_file(folder))
+        return Start(folder, config, seed, config.vocab_size)
+    shaped = _of_class(folder, kind, labels=labels)
     head = shaped.head
     assert isinstance(head, Labels)
     if dropout is not None:
         shaped = replace(shaped, head=replace(head, dropout=dropout))
-    return Start(folder, shaped, seed)
+    return Start(folder, shaped, seed, shaped.vocab_size)
+
+
+def with_words(folder: Path) -> TransformerConfig:
+    """The shape of the model in ``folder`` as it predicts words, whatever head it has.
+
+    Raises:
+        InputError, CheckpointError: there is no model, or it is damaged.
+    """
+    config = read_family_config(read_file(folder))
+    if config.words is not None:
+        return config
+    return _of_class(folder, "ForMaskedLM" if config.decoder is None else "ForCausalLM", labels=0)
+
+
+def _of_class(folder: Path, kind: str, *, labels: int) -> TransformerConfig:
+    """The shape of the model in ``folder`` if it were of the class that ends so."""
+    file = read_file(folder)
+    config = read_family_config(file)
+    whole = find_family(config.family).architecture(config)
+    stem = whole[: whole.index("For")] if "For" in whole else whole.removesuffix("Model")
+    names = {str(number): f"LABEL_{number}" for number in range(labels)}
+    values = {**file.values, "architectures": [f"{stem}{kind}"], "id2label": names}
+    try:
+        return read_family_config(ConfigFile(file.path, values, file.tensors))
+    except CheckpointError as error:
+        if "architectures" not in str(error):
+            raise
+        raise RecipeError(f"model: {config.family} models have no head {kind}; {error}") from None
 
 
 def is_embedder(folder: Path) -> bool:

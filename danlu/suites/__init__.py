@@ -1,0 +1,1 @@
+"""Questions that a model answers untaught: how likely it finds each answer."""

@@ -1,0 +1,53 @@
+"""One body with several heads, of which one is the model's at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import cast
+
+from torch import Tensor, nn
+
+from danlu.nn.config import TransformerConfig
+from danlu.nn.head import LanguageModelHead
+from danlu.nn.transformer import Transformer
+
+EACH = "head.each."
+"""Before a head's own names among those of the model."""
+
+
+class Heads(nn.Module):
+    """The heads of tasks by name, and the shape of the model with each."""
+
+    def __init__(self, models: Mapping[str, Transformer], body: Transformer) -> None:
+        super().__init__()
+        self.each = nn.ModuleDict({name: model.head for name, model in models.items()})
+        self.configs: dict[str, TransformerConfig] = {name: model.config for name, model in models.items()}
+        for head in self.each.values():
+            if isinstance(head, LanguageModelHead) and body.config.tied:
+                head.tie(body.embedding)
+
+
+def joined(models: Mapping[str, Transformer]) -> Transformer:
+    """The body of the first of ``models``, which begin alike, with the heads of all."""
+    body = next(iter(models.values()))
+    body.head = Heads(models, body)
+    return body
+
+
+@contextmanager
+def as_for(model: Transformer, name: str) -> Iterator[Transformer]:
+    """The model with the head of one task."""
+    heads, config = cast(Heads, model.head), model.config
+    model.head, model.config = heads.each[name], heads.configs[name]
+    try:
+        yield model
+    finally:
+        model.head, model.config = heads, config
+
+
+def alone(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Of the weights of a model with several heads those of the model for one task."""
+    own = f"{EACH}{name}."
+    body = {key: weight for key, weight in weights.items() if not key.startswith(EACH)}
+    return body | {f"head.{key.removeprefix(own)}": each for key, each in weights.items() if key.startswith(own)}

@@ -1,0 +1,75 @@
+"""What trainings for tasks share: a pretrained model to begin with, and defaults that suit few examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import Field, SkipValidation
+
+from danlu.data.dataset import Data
+from danlu.errors import InputError
+from danlu.nn.speed import CompileSetting
+from danlu.optim.adamw import AdamW
+from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
+from danlu.optim.schedules import Linear
+from danlu.recipe import OneOf
+from danlu.runs import Stage
+from danlu.train.budget import Budget
+from danlu.train.checkpoint import checkpoints
+from danlu.train.settings import TrainSettings
+from danlu.train.stopping import EarlyStopping
+
+
+class TaskTraining(TrainSettings, Stage):
+    """Settings of a stage that begins with a pretrained model."""
+
+    resumable: ClassVar[bool] = True
+    neutral: ClassVar[tuple[str, ...]] = ("save",)
+    unrecorded: ClassVar[tuple[str, ...]] = ("hardware.mesh",)
+
+    model: Path | None = None
+    """A Hugging Face folder to begin with; by default what this recipe has pretrained."""
+    optimizer: Annotated[SkipValidation[OptimizerChoice], OneOf("optimizer")] = AdamW(
+        lr=1e-4, betas=(0.9, 0.999), weight_decay=0.01
+    )
+    """How the weights move."""
+    schedule: Annotated[SkipValidation[ScheduleChoice], OneOf("schedule")] = Linear(warmup=0.06)
+    """How the learning rate moves."""
+    budget: Budget = Budget(epochs=3)
+    """When to stop."""
+    batch: int = Field(default=32, ge=1)
+    """Examples a step."""
+    early_stopping: EarlyStopping | None = EarlyStopping(patience=3)
+    """When training ends before its budget does; the best weights so far are the result."""
+    compile: CompileSetting = "off"
+    """Whether ``torch.compile`` makes the blocks faster: rarely, where every row has a length of its own."""
+    evaluations: int = Field(default=6, ge=0)
+    """How many times dev is measured on the way."""
+
+    def needed(self) -> tuple[str, ...]:
+        return () if self.model is not None else ("pretrain",)
+
+    def progress(self, out: Path) -> str | None:
+        found = checkpoints(out / "checkpoints")
+        return f"its newest checkpoint is {found[-1].name}" if found else None
+
+    def files_of(self, parts: Mapping[str, Data]) -> list[Path]:
+        """All files that it reads: of examples, each part under its key, and of the model.
+
+        Raises:
+            InputError: one is not there.
+        """
+        files: list[Path] = []
+        for key, data in parts.items():
+            own = [path for path in (data.train, data.dev, data.test) if path is not None]
+            for path in own:
+                if not path.is_file():
+                    raise InputError(f"{self.section}.{key}: there is no file {path}")
+            files += own
+        if self.model is not None:
+            if not self.model.is_dir():
+                raise InputError(f"{self.section}.model: there is no folder {self.model}")
+            files += sorted(path for path in self.model.glob("*") if path.is_file())
+        return files

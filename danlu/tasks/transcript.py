@@ -1,0 +1,158 @@
+"""Conversations as a model reads them: token ids by the chat template, and which of them an assistant says.
+
+What is learned has to be what is met later: a server renders the messages so far, and the model goes on from there.
+So of every conversation the text before each answer is rendered as a server would, and must be, character by character
+and token by token, the beginning of the whole. Axes: T tokens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tokenizers
+
+from danlu.corpus.rows import Ints
+from danlu.data.chats import Chat
+from danlu.errors import InputError, RecipeError
+from danlu.tokenizers.chat_template import ChatTemplate, read_template
+from danlu.tokenizers.folder import read_tokenizer
+
+TRIAL = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+"""A conversation by which one sees how answers end."""
+
+
+class Turn(NamedTuple):
+    """An answer: the places of its tokens, the one that ends it included."""
+
+    start: int
+    end: int
+
+
+class Transcript(NamedTuple):
+    """A conversation."""
+
+    tokens: Ints
+    """``[T]``, up to the end of the last answer."""
+    turns: tuple[Turn, ...]
+    """The answers that are scored; none where one begins with a token that a server would never see so begun."""
+
+
+class _Texts(NamedTuple):
+    """What is rendered of one conversation."""
+
+    whole: str
+    answers: list[tuple[str, str]]
+    """The text before each answer that is scored, and that up to its end."""
+
+
+@dataclass(frozen=True)
+class Transcriber:
+    """A chat template and a tokenizer."""
+
+    template: ChatTemplate
+    tokenizer: tokenizers.Tokenizer
+    """It reads special tokens as such, wherever they stand in the rendered text, as servers do."""
+
+    @classmethod
+    def load(cls, folder: Path, template: str | None) -> Transcriber:
+        """The tokenizer in ``folder``, with its own template or another.
+
+        Raises:
+            InputError: a file cannot be read.
+            RecipeError: there is no such template, or nobody could tell where its answers end.
+        """
+        tokenizer = read_tokenizer(folder)[0]
+        tokenizer.encode_special_tokens = False
+        found = cls(read_template(folder, template), tokenizer)
+        if not found.ends:
+            raise RecipeError(
+                f"{found.template.where} ends an answer with no special token of this tokenizer, so that nobody could "
+                f"tell where a written one ends; the template plain does with any tokenizer"
+            )
+        return found
+
+    @cached_property
+    def special(self) -> frozenset[int]:
+        """Special tokens."""
+        return frozenset(id for id, token in self.tokenizer.get_added_tokens_decoder().items() if token.special)
+
+    @cached_property
+    def ends(self) -> tuple[int, ...]:
+        """The token that ends an answer; none where the template writes none."""
+        before = len(self._encode([self.template.render(TRIAL[:1], ask=True)])[0])
+        said = self._encode([self.template.render(TRIAL)])[0][before:]
+        return tuple(token for token in said if token in self.special)[-1:]
+
+    def begin(self, chat: Chat) -> list[int]:
+        """What a server gives the model to have the conversation's last answer written, or the next one."""
+        messages = chat.messages[:-1] if chat.gold is not None else chat.messages
+        plain = [message.as_openai() for message in messages]
+        return self._encode([self._render(chat, plain, ask=True)])[0]
+
+    def read(self, chats: Sequence[Chat], *, apart: bool) -> list[list[Transcript]]:
+        """One transcript of each conversation; ``apart``, one of each answer, that of a server which was asked for it.
+
+        Raises:
+            InputError: the template cannot render a conversation.
+            RecipeError: of a conversation it renders a part otherwise than within the whole.
+        """
+        texts = [self._texts(chat, apart=apart) for chat in chats]
+        flat = [each for of_chat in texts for each in of_chat]
+        wholes = self._encode([each.whole for each in flat])
+        parts = iter(self._encode([text for each in flat for pair in each.answers for text in pair]))
+        transcripts = iter([
+            self._transcript(whole, [(next(parts), next(parts)) for _ in each.answers])
+            for each, whole in zip(flat, wholes, strict=True)
+        ])  # fmt: skip
+        return [[next(transcripts) for _ in of_chat] for of_chat in texts]
+
+    def _texts(self, chat: Chat, *, apart: bool) -> list[_Texts]:
+        messages = [message.as_openai() for message in chat.messages]
+        places = [place for place, message in enumerate(chat.messages) if message.role == "assistant"]
+        pairs = [
+            (self._render(chat, messages[:place], ask=True), self._render(chat, messages[: place + 1]))
+            for place in places
+        ]
+        if apart:
+            found = [_Texts(upto, [(before, upto)]) for before, upto in pairs]
+        else:
+            found = [_Texts(self._render(chat, messages), pairs)]
+        for each in found:
+            for place, pair in zip(places, each.answers, strict=False):
+                for text in pair:
+                    if not each.whole.startswith(text):
+                        raise RecipeError(self._otherwise(chat, place, text, each.whole, apart=apart))
+        return found
+
+    def _otherwise(self, chat: Chat, place: int, text: str, whole: str, *, apart: bool) -> str:
+        same = next(at for at, pair in enumerate(zip(text, f"{whole}\0", strict=False)) if pair[0] != pair[1])
+        got, wanted = text[same : same + 20], whole[same : same + 20]
+        advice = "" if apart else "; with task.turns apart each answer is learned as a server asks for it"
+        return (
+            f"{chat.place}: {self.template.where} renders the messages up to {place + 1} otherwise than at the "
+            f"beginning of the whole: {got!r} in place of {wanted!r}{advice}"
+        )
+
+    def _transcript(self, whole: list[int], pairs: Sequence[tuple[list[int], list[int]]]) -> Transcript:
+        turns = []
+        for before, upto in pairs:
+            last = max((place for place in range(len(before), len(upto)) if upto[place] in self.special), default=-1)
+            if whole[: len(before)] != before or last < 0 or whole[: last + 1] != upto[: last + 1]:
+                return Transcript(np.array([], dtype=np.int64), ())
+            turns.append(Turn(len(before), last + 1))
+        return Transcript(np.array(whole[: turns[-1].end], dtype=np.int64), tuple(turns))
+
+    def _render(self, chat: Chat, messages: Sequence[Any], *, ask: bool = False) -> str:
+        try:
+            return self.template.render(messages, tools=json.loads(chat.tools) if chat.tools else (), ask=ask)
+        except InputError as error:
+            raise InputError(f"{chat.place}: {error}") from None
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        return [each.ids for each in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]

@@ -1,0 +1,181 @@
+"""The stage joint: one body, a head for each task, each in a folder of its own in the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+import yaml
+from safetensors.torch import load_file
+
+from danlu import cli
+from danlu.nn.hf.start import begin
+from danlu.recipe import load_recipe
+from danlu.tasks.finetune import Finetune, Material, read_data
+from danlu.tasks.heads import EACH
+from danlu.tasks.joint import Joint, JointMaterial
+
+GOOD, BAD = (
+    ["to be is the question", "话说天下大势 to be", "be there a sentence"],
+    ["or not that", "从前有座山 not", "not once"],
+)
+FIRST = [{"text": f"{text} {extra}", "label": label} for extra in ("", "a", "be", "was") for label, texts in
+         (("good", GOOD), ("bad", BAD)) for text in texts]  # fmt: skip
+SECOND = [{"text": f"once {'a ' * count}{word} time", "score": count} for count in range(1, 9)
+          for word in ("be", "to", "was", "that", "there")]  # fmt: skip
+COMMON = {"compile": "off", "precision": "fp32", "batch": 8, "optimizer": {"lr": 3e-3}, "budget": {"epochs": 3}}
+
+
+@pytest.fixture
+def recipe(encoder: Path, tmp_path: Path) -> Callable[..., Path]:
+    """``recipe(…)``: the path of one that trains the small BERT for two tasks."""
+    for name, rows in (("first", FIRST), ("second", SECOND)):
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+
+    def write(first: dict[str, Any] | None = None, second: dict[str, Any] | None = None, **settings: Any) -> Path:
+        tasks = {
+            "first": {"task": "classify", "data": str(tmp_path / "first.jsonl"), **(first or {})},
+            "second": {
+                "task": "regress",
+                "data": {"train": str(tmp_path / "second.jsonl"), "dev_share": 0.3},
+                **(second or {}),
+            },
+        }
+        section = {"model": str(encoder), "tasks": tasks, **COMMON, **settings}
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump({"joint": section, "run_dir": str(tmp_path / "run"), "seed": 3}))
+        return path
+
+    return write
+
+
+def test_two_tasks_are_learned_at_once(recipe: Callable[..., Path], tmp_path: Path) -> None:
+    assert cli.main(["joint", str(recipe(budget={"epochs": 12}))]) == 0
+    out = tmp_path / "run/joint"
+    figures = json.loads((out / "done.json").read_text())["figures"]
+    assert figures["first.dev.accuracy"] == 1.0 and figures["second.dev.pearson"] > 0.8
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert {"loss.first.label", "loss.second.squares"} <= {name for line in lines for name in line}
+    first, second = (load_file(out / name / "model/model.safetensors") for name in ("first", "second"))
+    shared = {name for name in first if name.startswith("bert.")}
+    assert shared == {name for name in second if name.startswith("bert.")}
+    assert all(torch.equal(first[name], second[name]) for name in shared if "pooler" not in name)
+
+
+def test_each_folder_is_a_model_of_its_own(recipe: Callable[..., Path], tmp_path: Path) -> None:
+    assert cli.main(["joint", str(recipe())]) == 0
+    folder = tmp_path / "run/joint/first/model"
+    pipeline = transformers.pipeline("text-classification", str(folder), device="cpu", top_k=None)
+    for line in map(json.loads, (folder.parent / "dev.predictions.jsonl").read_text().splitlines()):
+        theirs = {each["label"]: each["score"] for each in pipeline(line["texts"])[0]}
+        assert theirs == pytest.approx(line["scores"], abs=1e-4)
+    out = tmp_path / "answers.jsonl"
+    arguments = ["predict", str(tmp_path / "run/joint/second/model"), str(tmp_path / "second.jsonl"), "--out", str(out)]
+    assert cli.main(arguments) == 0 and len(out.read_text().splitlines()) == len(SECOND)
+
+
+def material(path: Path, out: Path) -> JointMaterial:
+    """What the stage works with."""
+    stage: Any = load_recipe(path).section("joint")
+    assert isinstance(stage, Joint) and stage.model is not None
+    parts = {}
+    for name, part in stage.tasks.items():
+        (out / name).mkdir(parents=True)
+        settings = Finetune(data=part.data, task=part.task, model=stage.model)
+        dataset = read_data(part.data, part.task, out / name)
+        parts[name] = Material.of(settings, stage.model, dataset, out=out / name, seed=3)
+    return JointMaterial(stage, stage.model, parts)
+
+
+def test_a_step_is_the_weighted_sum_of_what_each_task_costs_alone(recipe: Callable[..., Path], tmp_path: Path) -> None:
+    """Against a model of each task by itself, its gradient as torch adds it up."""
+    joint = material(recipe(first={"weight": 0.5}, second={"weight": 2.0}), tmp_path / "out")
+    training = joint.training(3)
+    model, lesson = training.model.eval(), training.lesson
+    micro = training.batches(0)
+    assert {batch.task for batch in micro} == {"first", "second"}
+    total, expected, wanted = torch.zeros(()), torch.zeros(()), {}
+    for batch in micro:
+        losses = lesson.losses(model, batch)
+        total = total + sum(lesson.weight(name) * value for name, value in losses.items())
+        part = joint.materials[batch.task]
+        own = part.start.draw().eval()
+        counts = {name.partition(".")[2]: count for name, count in batch.counts.items()}
+        [loss] = part.settings.task.losses(
+            own, batch.__class__(batch.inputs, batch.targets, counts, batch.tokens), part.known
+        ).values()
+        weighted = {"first": 0.5, "second": 2.0}[batch.task] * loss
+        weighted.backward()
+        expected = expected + weighted.detach()
+        gradient = own.embedding.weight.grad
+        assert gradient is not None
+        wanted["body"] = wanted.get("body", 0) + gradient
+        wanted[batch.task] = wanted.get(batch.task, 0) + own.head.out.weight.grad
+    total.backward()
+    torch.testing.assert_close(total.detach(), expected, rtol=1e-5, atol=1e-5)
+    found = dict(model.named_parameters())
+    torch.testing.assert_close(found["embedding.weight"].grad, wanted["body"], rtol=1e-4, atol=1e-6)
+    for name in ("first", "second"):
+        torch.testing.assert_close(found[f"{EACH}{name}.out.weight"].grad, wanted[name], rtol=1e-4, atol=1e-6)
+
+
+def test_shares_say_how_often_a_task_is_read(recipe: Callable[..., Path], tmp_path: Path) -> None:
+    joint = material(recipe(first={"share": 3.0}, second={"share": 1.0}, batch=600), tmp_path / "out")
+    training = joint.training(3)
+    rows = {"first": 0, "second": 0}
+    for batch in (batch for step in range(20) for batch in training.batches(step)):
+        rows[batch.task] += len(batch.inputs["tokens"])
+    assert rows["first"] / rows["second"] == pytest.approx(3.0, rel=0.1)
+
+
+def test_a_killed_training_goes_on_to_the_same_bytes(recipe: Callable[..., Path], tmp_path: Path) -> None:
+    path = recipe(budget={"epochs": 10}, save={"steps": 2}, evaluations=5)
+    command = [sys.executable, "-m", "danlu", "joint", str(path)]
+    assert subprocess.run([*command, f"run_dir={tmp_path / 'whole'}"], check=False, capture_output=True).returncode == 0
+    metrics = tmp_path / "run/joint/metrics.jsonl"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        while process.poll() is None and (not metrics.exists() or metrics.read_text().count("\n") < 6):
+            pass
+        os.kill(process.pid, signal.SIGKILL)
+    assert not (tmp_path / "run/joint/done.json").exists()
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    for file in ("first/model/model.safetensors", "second/model/model.safetensors", "first/dev.json"):
+        assert (tmp_path / "run/joint" / file).read_bytes() == (tmp_path / "whole/joint" / file).read_bytes(), file
+
+
+def test_heads_begin_as_they_do_alone(recipe: Callable[..., Path], encoder: Path, tmp_path: Path) -> None:
+    joint = material(recipe(), tmp_path / "out")
+    alone = begin(encoder, "ForSequenceClassification", labels=2, seed=3).draw()
+    weights = dict(joint.training(3).model.named_parameters())
+    assert torch.equal(weights[f"{EACH}first.out.weight"], alone.head.out.weight)
+    assert torch.equal(weights["embedding.weight"], alone.embedding.weight)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"first": {"share": 1.0}}, "tasks.second must have a share, as others have one, or none may"),
+        ({"first": {"share": 1.0}, "second": {"share": 1.0}, "temperature": 2.0}, "temperature has no effect"),
+        ({"first": {"data": "nowhere.csv"}}, "joint.tasks.first.data: there is no file nowhere.csv"),
+        ({"first": {"task": "clasify"}}, "joint.tasks.first.task.use: unknown task 'clasify'"),
+        ({"tasks": {}}, "joint.tasks must be a list of at least 2; got {}"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_one_line(
+    settings: dict[str, Any], message: str, recipe: Callable[..., Path], tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert cli.main(["joint", str(recipe(**settings))]) == 2
+    line = capfd.readouterr().err
+    assert message in line and line.count("\n") == 1 and not (tmp_path / "run/joint/checkpoints").exists()
