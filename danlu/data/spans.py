@@ -18,6 +18,8 @@ from danlu.data.form import Cells
 from danlu.errors import shown
 
 _TOKEN = re.compile(rf"[{IDEOGRAPHS}]|(?:(?![{IDEOGRAPHS}])\w)+|[^\w\s]")
+_RUNNING = re.compile(rf"\w[,;:!?](\s|$)|\w[.]\s*$|[{IDEOGRAPHS}][^\w\s]|[^\w\s][{IDEOGRAPHS}]|[{IDEOGRAPHS}]{{9}}")
+"""What tokens with spaces between them have not: a mark at the end of a word, signs of Chinese without a space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,16 @@ def are_spans(value: Any) -> bool:
     return isinstance(value, Mapping) or (isinstance(value, list) and all(isinstance(x, list | dict) for x in value))
 
 
+def token_places(text: str) -> list[tuple[int, int]]:
+    """Where the words and marks of a text begin and end, of Chinese its characters."""
+    return [match.span() for match in _TOKEN.finditer(text)]
+
+
+def is_running(text: str) -> bool:
+    """Whether a text is written as its language writes it, and not as tokens with spaces between."""
+    return _RUNNING.search(text) is not None or len(text.split()) == 1
+
+
 def tag_spans(cells: Cells, field: str, text: str, value: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The tokens of a text, and their tags.
 
@@ -45,7 +57,7 @@ def tag_spans(cells: Cells, field: str, text: str, value: Any) -> tuple[tuple[st
         if entity.start < before.end:
             first, second = text[before.start : before.end], text[entity.start : entity.end]
             raise cells.error(field, f"has two entities that overlap, {shown(first)!r} and {shown(second)!r}")
-    tokens = [(match.start(), match.end()) for match in _TOKEN.finditer(text)]
+    tokens = token_places(text)
     starts = {start: place for place, (start, _) in enumerate(tokens)}
     ends = {end: place for place, (_, end) in enumerate(tokens)}
     tags = ["O"] * len(tokens)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,8 +11,9 @@ from danlu.data import names
 from danlu.data.columns import Field
 from danlu.data.example import Record
 from danlu.data.form import Cells, Form, Mended
-from danlu.data.spans import are_spans, tag_spans
+from danlu.data.spans import are_spans, is_running, tag_spans, token_places
 from danlu.data.tags import PLACES, Scheme, begun, find_scheme, impossible, read_tag
+from danlu.data.writing import cut, pieces
 from danlu.errors import InputError, did_you_mean, shown
 
 
@@ -23,10 +25,17 @@ class Tagged(Record):
     tags: tuple[str, ...] | None
     lines: tuple[int, ...] = ()
     """The line of each token, where each has one."""
+    written: tuple[str, ...] = ()
+    """Each token with what stands before it in the file's text; none where the file has tokens alone."""
+
+    @property
+    def pieces(self) -> tuple[str, ...]:
+        """Each token with the space before it, where there is one."""
+        return self.written or pieces(self.tokens)
 
     @property
     def texts(self) -> tuple[str, ...]:
-        return (" ".join(self.tokens),)
+        return ("".join(self.pieces),)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -51,6 +60,11 @@ class Segmented(Record):
     words: tuple[str, ...] | None
 
     @property
+    def pieces(self) -> tuple[str, ...]:
+        """Its characters, between which there is nothing."""
+        return self.characters
+
+    @property
     def texts(self) -> tuple[str, ...]:
         return ("".join(self.characters),)
 
@@ -69,10 +83,11 @@ class Segmented(Record):
 def _tagged(cells: Cells) -> Tagged:
     said, found = cells.value("tokens"), cells.value("tags")
     if isinstance(said, str) and found is not None and are_spans(found):
-        return Tagged(cells.place, *tag_spans(cells, "tags", cells.checked("tokens", said), found))
+        text = cells.checked("tokens", said)
+        return Tagged(cells.place, *tag_spans(cells, "tags", text, found), written=cut(text, token_places(text)))
     tags = _tags(cells)
-    tokens = _tokens(cells, said, None if tags is None else len(tags))
-    example = Tagged(cells.place, tokens, tags, cells.row.lines)
+    tokens, written = _tokens(cells, said, None if tags is None else len(tags))
+    example = Tagged(cells.place, tokens, tags, cells.row.lines, written)
     for token, text in enumerate(tokens):
         if not text or (not text.strip() and not cells.row.lines):
             raise cells.error("tokens", f"has an empty token, number {token + 1}")
@@ -104,23 +119,29 @@ def _tags(cells: Cells) -> tuple[str, ...] | None:
     return tuple(value)
 
 
-def _tokens(cells: Cells, value: Any, count: int | None) -> tuple[str, ...]:
-    """Tokens of a list; of a text, what spaces part, or its characters where only those are as many as the tags."""
+def _tokens(cells: Cells, value: Any, count: int | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Tokens of a list; of a text, what spaces part, or its characters where only those are as many as the tags.
+
+    A text without tags that is running text, not tokens with spaces between, is parted into words and marks. Beside
+    the tokens of a text: each with what stands before it there.
+    """
     if isinstance(value, str):
         text = cells.checked("tokens", value)
-        words = tuple(text.split())
-        bare = tuple(letter for letter in text if not letter.isspace())
+        words = [match.span() for match in re.finditer(r"\S+", text)]
+        bare = [(place, place + 1) for place, letter in enumerate(text) if not letter.isspace()]
         if count is None:
-            return words if len(words) > 1 else bare
-        if len(words) == count:
-            return words
-        return tuple(text) if len(text) == count else bare if len(bare) == count else words
+            places = token_places(text) if is_running(text) else words
+        elif len(words) != count and count in (len(bare), len(text)):
+            places = bare if len(bare) == count else [(place, place + 1) for place in range(count)]
+        else:
+            places = words
+        return tuple(text[start:end] for start, end in places), cut(text, places)
     if not isinstance(value, list) or not value:
         raise cells.error("tokens", f"must be a list of tokens; got {shown(repr(value))}")
     odd = next((token for token in value if not isinstance(token, str)), None)
     if odd is not None:
         raise cells.error("tokens", f"must be a list of texts; it has {shown(repr(odd))}")
-    return tuple(value)
+    return tuple(value), ()
 
 
 def _segmented(cells: Cells) -> Segmented:

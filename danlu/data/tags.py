@@ -91,6 +91,21 @@ def impossible(tags: Tags, scheme: Scheme) -> Iterator[tuple[int, str]]:
         before = (place, kind)
 
 
+def may_follow(before: str | None, tag: str | None, scheme: Scheme) -> bool:
+    """Whether a tag can stand behind another, or None: begin a sentence, end it. All of both are of the scheme.
+
+    The tags of a sentence are what the scheme allows if each can stand behind the one before it.
+    """
+    if scheme in ("IO", "IOB1", "none"):
+        return True
+    first, second = (("O", "") if each is None else read_tag(each, scheme) for each in (before, tag))
+    assert first is not None and second is not None, (before, tag)
+    goes_on = first[0] in "BI" and second[0] in "IE" and first[1] == second[1]
+    if second[0] in "IE":
+        return goes_on
+    return scheme == "BIO" or first[0] not in "BI"
+
+
 def begun(tags: Tags) -> tuple[str, ...]:
     """Tags of BIO in which an ``I`` that continues nothing is a ``B``, as conlleval reads it."""
     mended: list[str] = []

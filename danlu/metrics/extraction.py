@@ -70,6 +70,9 @@ class SQuAD(Choice):
 class CMRC(Choice):
     """Answers that are parts of a Chinese text (Cui et al. 2019, arXiv:1810.07366)."""
 
+    no_answer: bool = False
+    """Whether gold may have no answer, where the empty prediction is right, as in SQuAD 2.0; CMRC 2018 has no such."""
+
     def tally(self, gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> Tally:
         """Figures ``exact_match``, ``f1`` and ``average``, their mean.
 
@@ -79,9 +82,11 @@ class CMRC(Choice):
         their inner full stops stay with the word before.
 
         Raises:
-            InputError: there is no item, lengths differ, or an item has no answer.
+            InputError: there is no item, lengths differ, or without ``no_answer`` an item has no answer.
         """
-        tally = _best(gold, predicted, _exact_characters, _f1_run, hint="")
+        if self.no_answer:
+            gold = [answers or [""] for answers in gold]
+        tally = _best(gold, predicted, _exact_characters, _f1_run_or_none if self.no_answer else _f1_run, hint="")
 
         def figures(times_BN: Numbers) -> Named:
             found = tally.figures(times_BN)
@@ -90,8 +95,14 @@ class CMRC(Choice):
         return Tally(tally.items, figures)
 
 
-def best_threshold(gold: Sequence[Sequence[str]], answers: Sequence[str], doubts: Sequence[float]) -> float:
-    """The highest doubt with which an answer is still given, so that the F1 of SQuAD 2.0 is the highest.
+def best_threshold(
+    gold: Sequence[Sequence[str]],
+    answers: Sequence[str],
+    doubts: Sequence[float],
+    *,
+    metric: SQuAD | CMRC = SQuAD(),  # noqa: B008 (a frozen record)
+) -> float:
+    """The highest doubt with which an answer is still given, so that the F1 of ``metric`` is the highest.
 
     What was doubted more is to be answered with the empty text; of equal ones the lowest threshold is taken, and it
     is minus infinity where every question is better left without an answer. Unlike in SQuAD's script, questions with
@@ -100,6 +111,7 @@ def best_threshold(gold: Sequence[Sequence[str]], answers: Sequence[str], doubts
     Args:
         answers: the best answer to each question, even where the model would rather give none.
         doubts: how likely there is no answer, on any scale.
+        metric: one that knows questions without an answer.
 
     Raises:
         InputError: as for the metric; or a doubt is not a number.
@@ -108,8 +120,8 @@ def best_threshold(gold: Sequence[Sequence[str]], answers: Sequence[str], doubts
     for number, doubt in enumerate(doubts, 1):
         if doubt != doubt:
             raise InputError(f"item {number}: the doubt must be a number; got {doubt}")
-    given_N = of_each(SQuAD().tally(gold, answers))["f1"]
-    left_out_N = of_each(SQuAD().tally(gold, [""] * len(gold)))["f1"]
+    given_N = of_each(metric.tally(gold, answers))["f1"]
+    left_out_N = of_each(metric.tally(gold, [""] * len(gold)))["f1"]
     values_U, unique_N = np.unique(np.asarray(doubts, dtype=np.float64), return_inverse=True)
     gains_U = np.cumsum(np.bincount(unique_N.reshape(-1), given_N - left_out_N))
     return float([-np.inf, *values_U][int(np.argmax([0.0, *gains_U]))])
@@ -128,7 +140,7 @@ def cmrc_units(text: str) -> list[str]:
     tokenizer = NLTKWordTokenizer()
     for character in _without_marks(text):
         if _CHINESE.match(character):
-            units += [*tokenizer.tokenize(other), character]
+            units += [*tokenizer.tokenize(other), character] if other else [character]
             other = ""
         else:
             other += character
@@ -137,13 +149,14 @@ def cmrc_units(text: str) -> list[str]:
 
 def longest_run(first: Sequence[str], second: Sequence[str]) -> int:
     """How many units the longest run has that both have."""
-    best, before = 0, [0] * (len(second) + 1)
+    places: dict[str, list[int]] = {}
+    for place, unit in enumerate(second):
+        places.setdefault(unit, []).append(place)
+    best = 0
+    before: dict[int, int] = {}  # how long the run is that ends at each place of ``second``; as difflib has it
     for unit in first:
-        now = [0] * (len(second) + 1)
-        for place, other in enumerate(second):
-            if unit == other:
-                now[place + 1] = before[place] + 1
-        best, before = max(best, *now), now
+        before = {place: before.get(place - 1, 0) + 1 for place in places.get(unit, ())}
+        best = max(best, *before.values()) if before else best
     return best
 
 
@@ -207,6 +220,10 @@ def _exact_characters(right: str, answer: str) -> float:
 def _f1_run(right: str, answer: str) -> float:
     first, second = cmrc_units(right), cmrc_units(answer)
     return _f1(longest_run(first, second), len(first), len(second))
+
+
+def _f1_run_or_none(right: str, answer: str) -> float:
+    return _f1_run(right, answer) if right and answer else float(right == answer)
 
 
 def _f1(same: int, first: int, second: int) -> float:

@@ -41,6 +41,22 @@ def answer(
     return task.answers(numbers_of(task, model, features, known, told=told), features, examples, known)
 
 
+def tuned_answers(
+    task: Task,
+    model: Transformer,
+    features: Sequence[Feature],
+    examples: Sequence[Any],
+    known: Known,
+    reader: TextReader,
+) -> tuple[Known, list[Answer]]:
+    """As :func:`answer`, of dev: first the task learns from it what it can, such as a threshold, and says so too."""
+    if isinstance(task, Writing) and task.judged:
+        return known, task.write(model, examples, reader)
+    numbers = numbers_of(task, model, features, known)
+    known = task.tuned(numbers, features, examples, known)
+    return known, task.answers(numbers, features, examples, known)
+
+
 @torch.inference_mode()
 def numbers_of(
     task: Task,

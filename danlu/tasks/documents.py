@@ -50,3 +50,19 @@ def vectors(hidden_BTD: Tensor, segments_BT: Tensor, pooling: Pooling, found: Bo
     sums = sums.index_add(0, number, flat[real].to(wide))
     lengths = (found.last_N - found.first_N + 1)[:, None]
     return (sums / lengths).to(hidden_BTD.dtype)
+
+
+def apart(values_BTX: Tensor, segments_BT: Tensor) -> list[Tensor]:
+    """``[T, X]`` of each document, what its tokens have."""
+    found, flat = borders(segments_BT), values_BTX.flatten(0, 1)
+    return [flat[first : last + 1] for first, last in zip(found.first_N.tolist(), found.last_N.tolist(), strict=True)]
+
+
+def side_by_side(values_BTX: Tensor, segments_BT: Tensor, *, filler: float) -> Tensor:
+    """``[N, L, X]``: documents below each other, filled up to the longest."""
+    found, flat = borders(segments_BT), values_BTX.flatten(0, 1)
+    lengths_N = found.last_N - found.first_N + 1
+    places_L = torch.arange(int(lengths_N.max()), device=flat.device)
+    there_NL = places_L < lengths_N[:, None]
+    wanted_NL = torch.where(there_NL, found.first_N[:, None] + places_L, 0)
+    return flat[wanted_NL].masked_fill(~there_NL[:, :, None], filler)

@@ -23,7 +23,7 @@ from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Shape
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job
-from danlu.tasks.answering import answer
+from danlu.tasks.answering import answer, tuned_answers
 from danlu.tasks.classify import Classify
 from danlu.tasks.feature import Feature, stored
 from danlu.tasks.lesson import TaskLesson
@@ -143,8 +143,14 @@ class Material:
         store = stored(train, vocab_size=vocabulary.size, eot=vocabulary.eot)
         lesson = TaskLesson(task=self.settings.task, known=self.known)
         cut = sum(each.longest >= self.reader.max_tokens for each in train)
-        say(f"{len(train):,} texts of {sizes.mean():.0f} tokens, the longest {sizes.max():,}"
-            + (f"; {cut:,} reach max_tokens, behind which nothing is read" if cut else ""))  # fmt: skip
+        texts = len(self.dataset.splits["train"])
+        windows = f" in {len(train):,} windows" if len(train) > texts else ""
+        lost = (
+            f"; {cut:,} reach max_tokens, behind which nothing is read"
+            if cut and not self.settings.task.windows
+            else ""
+        )
+        say(f"{texts:,} texts{windows} of {sizes.mean():.0f} tokens, the longest {sizes.max():,}{lost}")
         if new := self.start.new:
             say(f"begins with {self.base}; drawn anew: {', '.join(new)}")
 
@@ -183,22 +189,26 @@ class Material:
 
     def conclude(self, model: Transformer, out: Path, *, seed: int) -> Figures:
         """Save the model with all that using it needs; its answers to dev and test, and their figures."""
-        settings, task = self.settings, self.settings.task
+        settings, task, known = self.settings, self.settings.task, self.known
         figures: Figures = {}
         for split in ("dev", "test"):
             if split not in self.dataset.splits:
                 continue
             examples = self.dataset.splits[split]
-            answers = answer(task, model, self.features[split], examples, self.known, self.reader)
-            scored = score(task, examples, answers, self.known, seed=seed)
+            features = self.features[split]
+            if split == "dev":
+                known, answers = tuned_answers(task, model, features, examples, known, self.reader)
+            else:
+                answers = answer(task, model, features, examples, known, self.reader)
+            scored = score(task, examples, answers, known, seed=seed)
             write_scores(out / f"{split}.json", scored)
-            alone = of_itself(task, examples, answers, self.known)
+            alone = of_itself(task, examples, answers, known)
             write_predictions(out / f"{split}.predictions.jsonl", examples, answers, alone)
             figures |= _flat(split, scored, task.criterion)
         if isinstance(task, Writing) and not task.judged:
             shown = self.dataset.splits["dev"][:SAMPLES]
             write_predictions(out / "dev.samples.jsonl", shown, task.write(model, shown, self.reader))
-        known = task.finish(model, self.known)
+        known = task.finish(model, known)
         labels = known.labels if len(known.labels) == task.outputs(known) else ()
         save_model(model, out / "model", tokenizer=self.tokenizer, labels=labels)
         task.equip(out / "model", self.reader)
@@ -227,8 +237,8 @@ class TaskMeasure:
 
     def figures(self, model: Transformer) -> tuple[dict[str, float], float]:
         """The task's criterion by its name; and as what there should be least of."""
-        answers = answer(self.task, model, self.features, self.examples, self.known, self.reader)
-        figures = overall(tally(self.task, self.examples, answers, self.known))
+        known, answers = tuned_answers(self.task, model, self.features, self.examples, self.known, self.reader)
+        figures = overall(tally(self.task, self.examples, answers, known))
         wanted = self.task.criterion
         return {wanted: figures[wanted]}, figures[wanted] if self.task.least_is_best else -figures[wanted]
 

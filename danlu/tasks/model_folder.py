@@ -1,6 +1,6 @@
 """What a model's folder says of its task, in ``danlu.json`` beside the files of ``transformers``.
 
-A folder of others has no such file; where its class is one of sequences, its labels say enough.
+A folder of others has no such file; where its class is one of sequences, tokens or answers, its labels say enough.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.data.dataset import Data
+from danlu.data.tags import find_scheme, read_tag
 from danlu.errors import CheckpointError, InputError
 from danlu.files import read_json, write_json
 from danlu.nn.config import Labels
@@ -19,6 +20,8 @@ from danlu.recipe import build, build_choice, plain
 from danlu.tasks.task import Known, Task
 
 FILE = "danlu.json"
+LONGEST_ANSWER = 200
+"""Characters of an answer that a model of others gives."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Trained:
             known = said["known"]
             return cls(
                 build_choice("task", said["task"], key="task"),
-                Known(tuple(known["labels"]), known["scheme"], known["numbers"]),
+                Known(**{**known, "labels": tuple(known["labels"])}),
                 int(said["max_tokens"]),
                 build(Data, {"train": "-", **said["data"]}, key="data"), said["columns"],
             )  # fmt: skip
@@ -69,18 +72,26 @@ class Trained:
 def _of_others(folder: Path) -> Trained:
     config = load_config(folder)
     head = config.head
-    if not isinstance(head, Labels) or head.pooling is None or head.pair:
+    if not isinstance(head, Labels) or head.pair:
         raise InputError(
             f"the model in {folder} ({config.family} with {type(head).__name__}) was trained for no task that is known "
             f"here; 'danlu finetune' makes one of it"
         )
     names = (read_json(folder / "config.json") or {}).get("id2label") or {}
     labels = tuple(str(names.get(str(place), f"LABEL_{place}")) for place in range(head.count))
-    task = "choice" if head.choice else "regress" if head.count == 1 else "classify"
-    labels = () if head.choice else labels
-    numbers = {"mean": 0.0, "spread": 1.0} if task == "regress" else {}
+    if head.span:
+        task, known = "extract", Known(numbers={"longest": float(LONGEST_ANSWER)}, metric="squad")
+    elif head.pooling is None:
+        scheme = find_scheme([labels])
+        task, known = "tag", Known(labels, scheme if all(read_tag(label, scheme) for label in labels) else "none")
+    elif head.choice:
+        task, known = "choice", Known()
+    elif head.count == 1:
+        task, known = "regress", Known(labels, numbers={"mean": 0.0, "spread": 1.0})
+    else:
+        task, known = "classify", Known(labels)
     return Trained(
-        build_choice("task", {"use": task}, key="task"), Known(labels, numbers=numbers), min(config.max_length, 512),
+        build_choice("task", {"use": task}, key="task"), known, min(config.max_length, 512),
         build(Data, {"train": "-"}, key="data"), {},
     )  # fmt: skip
 

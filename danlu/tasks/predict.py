@@ -145,16 +145,19 @@ def _table(delimiter: str) -> Callable[[Sequence[Any], Sequence[Answer]], bytes]
         file = io.StringIO(newline="")
         writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
         writer.writerow(["number", *(f"text{place + 1}" for place in range(len(examples[0].texts))), "prediction",
-                         "confidence"])  # fmt: skip
+                         "confidence", *answers[0].more])  # fmt: skip
         for example, said in zip(examples, answers, strict=True):
-            value = (
-                said.value if isinstance(said.value, str | float | int) else json.dumps(said.value, ensure_ascii=False)
-            )
             confidence = "" if said.confidence is None else f"{said.confidence:.6f}"
-            writer.writerow([example.place.number, *example.texts, value, confidence])
+            more = map(_cell, said.more.values())
+            writer.writerow([example.place.number, *example.texts, _cell(said.value), confidence, *more])
         return file.getvalue().encode()
 
     return write
+
+
+def _cell(value: Any) -> str | float | int | None:
+    """A value in a table; what is none of its kinds is JSON."""
+    return value if value is None or isinstance(value, str | float | int) else json.dumps(value, ensure_ascii=False)
 
 
 DTYPES: dict[str | None, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}

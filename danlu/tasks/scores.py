@@ -74,12 +74,12 @@ def of_itself(task: Task, examples: Sequence[Any], answers: Sequence[Answer], kn
 
 
 def write_predictions(
-    path: Path, examples: Sequence[Any], answers: Sequence[Answer], figures: Sequence[Mapping[str, float]]
+    path: Path, examples: Sequence[Any], answers: Sequence[Answer], figures: Sequence[Mapping[str, float]] = ()
 ) -> None:
     """A line of JSON an example: where it stands, what was read, what is right, the answer, and its own figures."""
     lines = [
         prediction(each, said) | ({"figures": dict(own)} if own else {})
-        for each, said, own in zip(examples, answers, figures, strict=True)
+        for each, said, own in zip(examples, answers, figures or [{} for _ in answers], strict=True)
     ]
     atomic_write(path, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines).encode())
 
@@ -96,7 +96,7 @@ def prediction(example: Any, said: Answer) -> dict[str, Any]:
     if said.scores is not None:
         best = sorted(said.scores.items(), key=lambda item: -item[1])[:SHOWN_SCORES]
         line["scores"] = {label: round(share, 6) for label, share in best}
-    return line
+    return line | dict(said.more)
 
 
 def as_plain(known: Known) -> dict[str, Any]:

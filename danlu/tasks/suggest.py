@@ -94,6 +94,8 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
             chosen = choose_columns(table, _form(name).fields, {}) if name in known else {}
         except (InputError, RecipeError):
             continue
+        if name == "tag" and chosen and not _are_sentences(table, chosen):
+            continue
         if name == "pair" and chosen and not _are_two_texts(table, chosen):
             continue
         if name == "pair" and chosen and _are_marks(table.values(chosen["label"])):
@@ -122,6 +124,15 @@ def _form(task: str) -> Form[Any]:
 def _are_several(values: Sequence[Any]) -> bool:
     """Whether there are lists of labels, or texts that are parted."""
     return any(isinstance(value, list) or (isinstance(value, str) and set(value) & set("|;")) for value in values)
+
+
+def _are_sentences(table: Table, chosen: Mapping[str, str]) -> bool:
+    """Whether the first rows have a tag for each token, and some of them several."""
+    try:
+        found = [_form("tag").read(Cells(row, chosen)) for row in table.rows[:ROWS]]
+    except InputError:
+        return False
+    return any(len(each.tokens) > 1 for each in found)
 
 
 def _are_two_texts(table: Table, chosen: Mapping[str, str]) -> bool:

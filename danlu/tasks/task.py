@@ -19,6 +19,7 @@ from torch import Tensor
 from danlu.corpus.batches import Batch
 from danlu.data.dataset import Dataset
 from danlu.data.form import Form
+from danlu.data.tags import Scheme
 from danlu.metrics.tally import Metric
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.start import Kind
@@ -34,8 +35,10 @@ class Known:
 
     labels: tuple[str, ...] = ()
     """In the order of the head's scores."""
-    scheme: str = "none"
+    scheme: Scheme = "none"
     """What tags are of."""
+    metric: str = ""
+    """Of several that a task has, the one that suits the data."""
     numbers: Mapping[str, float] = field(default_factory=dict)
     """What a task has reckoned, such as the mean of what it predicts."""
 
@@ -50,6 +53,8 @@ class Answer:
     """The model's own probability that it is right; None where it has none."""
     scores: Mapping[str, float] | None = None
     """Of each label."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What a line of predictions says beside."""
 
 
 class Task(Choice):
@@ -61,6 +66,8 @@ class Task(Choice):
     """The class of ``transformers`` that its models are; None: the language model that the folder holds."""
     loss: ClassVar[str]
     """The name of its loss."""
+    windows: ClassVar[bool] = False
+    """Whether all of a long text is read, in several features."""
     least_is_best: ClassVar[bool] = False
     """Whether the best checkpoint has the least of the criterion, and not the most."""
 
@@ -109,6 +116,12 @@ class Task(Choice):
     ) -> list[Answer]:
         """An answer an example, from the numbers of all features."""
         raise NotImplementedError(type(self).__name__)
+
+    def tuned(
+        self, numbers: Sequence[Tensor], features: Sequence[Feature], examples: Sequence[Any], known: Known
+    ) -> Known:
+        """What is known once the model has answered dev, such as the threshold that suits it best."""
+        return known
 
     def metric(self, known: Known) -> Metric[Any, Any]:
         """What compares golds with the values of answers."""

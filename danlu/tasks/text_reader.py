@@ -1,4 +1,4 @@
-"""Texts to what a model reads: token ids with the tokenizer's own frame, cut where they are too long.
+"""Texts to what a model reads: token ids with the tokenizer's own frame, cut where they are too long, or in windows.
 
 Axes: T tokens.
 """
@@ -38,6 +38,15 @@ class Read(NamedTuple):
     """``[T]`` which text each token is of, 0 or 1; -1 for special ones."""
     cut: bool
     """Whether something was left out."""
+
+
+class Window(NamedTuple):
+    """Some of the words of a sentence, as a model reads them."""
+
+    tokens: Ints
+    """``[T]``, special ones included."""
+    words: Ints
+    """``[T]`` which word of the sentence each token is of; -1 for special ones."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,87 @@ class TextReader:
             self.tokenizer.enable_truncation(self.max_tokens, strategy="longest_first", direction=direction)
         encoded = self.tokenizer.encode_batch(pairs)
         return [self._without_middle(each) if self.cut == "middle" else _read(each) for each in encoded]
+
+    def shared(self, stride: int | None) -> int:
+        """Tokens that two windows share: ``stride``, or a quarter of what a window holds.
+
+        Raises:
+            RecipeError: a window could hold nothing beside them; or texts are to be cut, as windows never are.
+        """
+        if self.cut != "head":
+            raise RecipeError(
+                f"finetune.task.cut: {self.cut} is for tasks that read a part of a text; this one reads all, in windows"
+            )
+        room = self._room_beside_another
+        if stride is not None and stride >= room:
+            raise RecipeError(
+                f"finetune.task.stride must be below {room}, half of what a window of {self.max_tokens} tokens "
+                f"(max_tokens) holds; got {stride}"
+            )
+        return min(self.max_tokens // 4, room - 1) if stride is None else stride
+
+    def windows(self, pairs: Sequence[tuple[str, str]], *, shared: int) -> list[list[Read]]:
+        """Each pair of texts as often as it takes to read all of the second; the first is in every window.
+
+        Of the first, what is more than half a window is left out.
+
+        Args:
+            shared: tokens of the second that two windows share.
+
+        Raises:
+            InputError: a pair has no token at all.
+        """
+        firsts = self._half_a_window([first for first, _ in pairs])
+        self.tokenizer.enable_truncation(self.max_tokens, stride=shared, strategy="only_second")
+        encoded = self.tokenizer.encode_batch(
+            [(first, second) for first, (_, second) in zip(firsts, pairs, strict=True)]
+        )
+        return [[_read(window) for window in (each, *each.overflowing)] for each in encoded]
+
+    def word_windows(self, sentences: Sequence[Sequence[str]], *, shared: int) -> list[list[Window]]:
+        """Each sentence as often as it takes to read all of it; no token is of two words.
+
+        Args:
+            sentences: words, each with the space before it, if there is one.
+            shared: tokens that two windows share.
+
+        Raises:
+            InputError: a sentence has no token at all.
+        """
+        if not self._knows_spaces:
+            sentences = [[piece.removeprefix(" ") for piece in pieces] for pieces in sentences]
+        self.tokenizer.enable_truncation(self.max_tokens, stride=shared)
+        encoded = self.tokenizer.encode_batch(list(map(list, sentences)), is_pretokenized=True)
+        found = []
+        for each in encoded:
+            windows = [(_read(window).tokens, window.word_ids) for window in (each, *each.overflowing)]
+            found.append([Window(tokens, np.array([-1 if word is None else word for word in words], dtype=np.int64))
+                          for tokens, words in windows])  # fmt: skip
+        return found
+
+    @property
+    def _room_beside_another(self) -> int:
+        """Tokens of a text beside another that may take as many."""
+        return max(1, (self.max_tokens - self.tokenizer.num_special_tokens_to_add(is_pair=True)) // 2)
+
+    def _half_a_window(self, texts: Sequence[str]) -> list[str]:
+        """Each text, without what is behind half a window."""
+        room = self._room_beside_another
+        self.tokenizer.no_truncation()
+        encoded = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        short = []
+        for text, encoding in zip(texts, encoded, strict=True):
+            while len(encoding.ids) > room:  # of a part of a word there may be more tokens than there were
+                text = text[: min(encoding.offsets[room - 1][1], len(text) - 1)]  # noqa: PLW2901
+                encoding = self.tokenizer.encode(text, add_special_tokens=False)  # noqa: PLW2901
+            short.append(text)
+        return short
+
+    @property
+    def _knows_spaces(self) -> bool:
+        """Whether a word with its space before it is read as in running text; else the tokenizer adds the space."""
+        self.tokenizer.no_truncation()
+        return bool(self.tokenizer.encode("a a").ids == self.tokenizer.encode(["a", " a"], is_pretokenized=True).ids)
 
     def _without_middle(self, encoding: Encoding) -> Read:
         whole = _read(encoding)

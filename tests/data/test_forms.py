@@ -50,7 +50,7 @@ HH = "\n\nHuman: hi\n\nAssistant: hello\n\nHuman: bye\n\nAssistant:"
         ("multi_label", {"text": "a", "labels": '["x", "y"]'}, ("a",), ("x", "y")),
         ("tag", {"tokens": ["a", "b"], "tags": ["O", "B-X"]}, ("a b",), ("O", "B-X")),
         ("tag", {"text": "a b", "tags": "O B-X"}, ("a b",), ("O", "B-X")),
-        ("tag", {"text": "北京好", "labels": ["B-LOC", "I-LOC", "O"]}, ("北 京 好",), ("B-LOC", "I-LOC", "O")),
+        ("tag", {"text": "北京好", "labels": ["B-LOC", "I-LOC", "O"]}, ("北京好",), ("B-LOC", "I-LOC", "O")),
         ("segment", {"text": "我们 爱"}, ("我们爱",), ("我们", "爱")),
         ("choice", {"question": "q", "choices": ["a", "b"], "answer": 1}, ("q", "a", "b"), "1"),
         ("choice", {"question": "q", "choices": ["a", "b"], "answer": "B"}, ("q", "a", "b"), "1"),

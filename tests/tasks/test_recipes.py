@@ -14,6 +14,7 @@ from danlu.cli import main
 
 RECIPES = Path(__file__).parents[2] / "recipes/tasks"
 Rows = Sequence[dict[str, Any]]
+TEXTS = 30
 
 
 class Case(NamedTuple):
@@ -22,12 +23,17 @@ class Case(NamedTuple):
     name: str
     file: str
     """Of the examples."""
-    rows: Rows
+    rows: Rows | str
+    """What stands there: rows, or the text of the file."""
     model: str = "encoder"
     """The fixture that makes it."""
     max_tokens: int = 24
     settings: tuple[str, ...] = ()
     """Others for so small a model."""
+
+    @property
+    def examples(self) -> int:
+        return TEXTS if isinstance(self.rows, str) else len(self.rows)
 
 
 CHATS = [{"instruction": f"第 {number} 问?", "input": "", "output": f"Once {number}."} for number in range(12)]
@@ -74,6 +80,20 @@ CASES = [
     ]),
     *(Case(name, "train.jsonl", CHATS, "decoder", 96, SAID)
       for name in ("chat_en", "chat_zh", "chat_lora_en", "chat_lora_zh")),
+    Case("tag_en", "train.conll", "".join(f"To O\nbe O\n{number} O\na B-X\ntime I-X\n\n" for number in range(TEXTS))),
+    Case("tag_zh", "train.conll", "".join(f"从 O\n{number} O\n天 B-地名\n下 I-地名\n\n" for number in range(TEXTS))),
+    Case("segment_en", "train.txt", "".join(f"to be {number} or not\n" for number in range(TEXTS))),
+    Case("segment_zh", "train.txt", "".join(f"话说 {number} 天下 大势\n" for number in range(TEXTS))),
+    Case("extract_en", "train.jsonl", [
+        {"id": f"{number}", "question": "What is it?", "context": f"It was {number} times a sentence.",
+         "answers": [{"text": "a sentence", "answer_start": 14 + len(str(number))}]}
+        for number in range(30)
+    ], settings=("task.stride=4",)),
+    Case("extract_zh", "train.jsonl", [
+        {"id": f"{number}", "question": "从前有座什么？", "context": f"第{number}话说天下大势，从前有座山。",
+         "answers": [{"text": "山", "answer_start": 12 + len(str(number))}]}
+        for number in range(30)
+    ], settings=("task.stride=4",)),
 ]  # fmt: skip
 
 
@@ -90,15 +110,18 @@ def test_a_recipe_runs_as_it_stands(case: Case, request: pytest.FixtureRequest, 
     assert main(["finetune", str(RECIPES / f"{case.name}.yaml"), f"run_dir={run}", *overrides]) == 0
     out = tmp_path / "answers.jsonl"
     assert main(["predict", str(run / "finetune/model"), str(data), "--out", str(out)]) == 0
-    assert len(out.read_text().splitlines()) == len(case.rows)
+    assert len(out.read_text().splitlines()) == case.examples
 
 
 def test_every_recipe_is_tried() -> None:
     assert {path.stem for path in RECIPES.glob("*.yaml")} == {case.name for case in CASES}
 
 
-def write(path: Path, rows: Rows) -> None:
+def write(path: Path, rows: Rows | str) -> None:
     """The rows, in the form that the ending says."""
+    if isinstance(rows, str):
+        path.write_text(rows, encoding="utf-8")
+        return
     if path.suffix == ".jsonl":
         path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
         return

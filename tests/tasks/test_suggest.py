@@ -39,6 +39,12 @@ def test_the_columns_tell_the_task(name: str, tmp_path: Path, capsys: pytest.Cap
     assert set(section.data.columns) == {field.name for field in section.task.form.fields if field.required}
 
 
+def test_a_token_and_a_tag_a_line_are_sentences(tmp_path: Path) -> None:
+    (tmp_path / "data.conll").write_text("To O\nbe O\na B-X\ntime I-X\n\nnot O\n\n" * 9)
+    assert cli.main(["init", str(tmp_path / "data.conll"), "--out", str(tmp_path / "r.yaml")]) == 0
+    assert "task: tag " in (tmp_path / "r.yaml").read_text()
+
+
 def test_lists_in_json_are_several_labels(tmp_path: Path) -> None:
     lines = [json.dumps({"text": f"text {n}", "labels": ["a", "b"][: n % 3]}) for n in range(9)]
     (tmp_path / "data.jsonl").write_text("\n".join(lines))
