@@ -83,13 +83,27 @@ def worst_examples(parts: Mapping[str, Sequence[Prediction]]) -> Browser | None:
     return Browser("Worst examples", shown, filters, orders, _count(parts, chosen))
 
 
+def written_examples(predictions: Sequence[Prediction]) -> Browser:
+    """What a model has written, beside what is in the file, in the order of the file."""
+    shown = []
+    for place, each in enumerate(predictions):
+        answer = in_words(each.said)
+        said = [*([] if each.gold is None else [Said("file", in_words(each.gold))]), Said("written", answer)]
+        shown.append(Shown(each.place, clipped(each.texts), said, (), (float(place), -float(len(answer)))))
+    return Browser("Answers", shown, (), ("as in the file", "longest answer first"))
+
+
 def _shown(part: str, each: Prediction, *, labels: bool, several: bool) -> Shown:
     gold, said = in_words(each.gold, each.said, each.texts), in_words(each.said, each.gold, each.texts)
     kinds = [*([part] if several else []), *([gold, said] if labels else [])]
     sure = 1.0 if each.confidence is None else each.confidence
     length = float(sum(map(len, each.texts)))
     worst = 1000 * each.badness + sure  # the figure first, of equal ones the confidence
-    answers = (Said("gold", gold), Said("predicted", said, False, surety(each)))
+    weighed = isinstance(each.said, list) and all(isinstance(value, float) for value in each.said) and each.said
+    answers = (
+        Said("gold", gold),
+        Said("model", surety(each)) if weighed else Said("predicted", said, False, surety(each)),
+    )
     place = f"{part}: {each.place}" if several else each.place
     return Shown(place, clipped(each.texts), answers, kinds, (-worst, sure, -length, length))
 

@@ -82,9 +82,21 @@ class BitsPerByte:
         return by_sums(sums_N2, lambda sums_B2: {"bits_per_byte": sums_B2[:, 0] / sums_B2[:, 1]})
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Questions of a suite: gold and answer are numbers of choices."""
+
+    def tally(self, gold: Sequence[str], predicted: Sequence[str]) -> Tally:
+        """Figure ``acc``."""
+        right_N1 = np.array([[one == other] for one, other in zip(gold, predicted, strict=True)], dtype=np.float64)
+        return Tally(len(gold), lambda times_BN: {"acc": (times_BN @ right_N1)[:, 0] / times_BN.sum(1)})
+
+
 def compare_runs(runs: Sequence[Run], *, seed: int = 0) -> list[Part]:
     """All parts that one run or more has: test, dev, held-out documents."""
-    parts = [_split_part(runs, split, seed=seed) for split in SPLITS if any(split in run.predictions for run in runs)]
+    there = dict.fromkeys(name for run in runs for name in run.predictions)
+    names = [*(name for name in SPLITS if name in there), *(name for name in there if name not in SPLITS)]
+    parts = [_split_part(runs, name, seed=seed) for name in names]
     if any("evaluate" in run.done for run in runs):
         parts.append(_heldout_part(runs, seed=seed))
     return parts
@@ -105,9 +117,9 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
 
 
 def _split_part(runs: Sequence[Run], split: str, *, seed: int) -> Part:
-    """A split of the fine-tunings, and of other tools' predictions of it."""
+    """A split of the fine-tunings and of other tools' predictions of it, or a suite of questions."""
     base = next(run for run in runs if split in run.predictions)
-    metric, reasons = _metric(base), {}
+    metric, reasons = _metric(base, split), {}
     gold = [each.gold for each in base.predictions[split]]
     predictions: list[Sequence[Prediction] | None] = []
     differences: list[dict[str, Difference]] = []
@@ -178,13 +190,15 @@ def _paired(base: Run, run: Run, split: str, metric: Metric[Any, Any] | None) ->
         return None, f"{same} of {base.name}"
     if metric is None:
         return same, f"{base.name} has no model from which its metric could be known"
-    if run.done and not _is_like(metric, _metric(run)):
+    if run.done and not _is_like(metric, _metric(run, split)):
         return None, f"is measured otherwise than {base.name}"
     return same, ""
 
 
-def _metric(run: Run) -> Metric[Any, Any] | None:
+def _metric(run: Run, split: str) -> Metric[Any, Any] | None:
     """What the task of a run is measured by, with any labels; None where its model is gone."""
+    if split not in SPLITS:
+        return Chosen()
     if "finetune" not in run.folders:
         return None
     from danlu.tasks.model_folder import Trained
@@ -196,7 +210,8 @@ def _metric(run: Run) -> Metric[Any, Any] | None:
                      for found in run.predictions.values() for each in found)  # fmt: skip
         return Classification() if labels else None
     metric: Metric[Any, Any] = trained.task.metric(trained.known)
-    if isinstance(metric, Choice) and "labels" in type(metric).model_fields:
+    fields = type(metric).model_fields if isinstance(metric, Choice) else {}
+    if isinstance(metric, Choice) and "labels" in fields and fields["labels"].default is None:
         return metric.model_copy(update={"labels": None})
     return metric
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.errors import InputError
-from danlu.evaluate.predictions import Prediction, read_predictions
+from danlu.evaluate.predictions import Prediction, read_answers, read_predictions
 from danlu.files import read_json
 from danlu.log import read_metrics
 from danlu.runs import RunFolder
@@ -20,6 +20,8 @@ from danlu.runs import RunFolder
 STAGES = ("pretrain", "finetune", "evaluate")
 """Those that say something to compare."""
 SPLITS = ("test", "dev")
+SUITE_FIGURES = ("acc", "acc_norm", "acc_bytes", "perplexity")
+"""Of a suite of questions."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
     """All that are compared, each under a name of its own.
 
     Args:
-        paths: run folders, a stage's folder inside one, one of a study, or files of predictions (.jsonl).
+        paths: folders of runs, of a stage, of one of a study, of a task of a joint training; predictions (.jsonl).
 
     Raises:
         InputError: there are fewer than two, one is no finished run, or a file's examples are those of no run.
@@ -103,24 +105,43 @@ def _read(path: Path) -> Run:
         raise InputError(f"there is no run and no file {path}")
     if (path / "done.json").exists() and path.name in STAGES:
         path = path.parent
-    elif (path / "dev.json").exists() and (alone := RunFolder(path.parent).done(path.name)) is not None:
-        return _finetuned(path, {"finetune": alone}, {"finetune": path})  # one of a study
+    elif (path / "dev.json").exists() and (alone := _alone(path)) is not None:
+        return _with_scores(path, {"finetune": alone}, {"finetune": path})
     run = RunFolder(path)
     done = {stage: found for stage in STAGES if (found := run.done(stage)) is not None}
     if "pretrain" not in done and "finetune" not in done:
         begun = next((stage for stage in STAGES if (run.stage(stage) / "begun.json").exists()), None)
         why = f"its {begun} has not finished" if begun else "it has neither pretrain/done.json nor finetune/done.json"
         raise InputError(f"{path} is no run to compare: {why}")
-    return _finetuned(path, done, {stage: run.stage(stage) for stage in done})
+    return _with_scores(path, done, {stage: run.stage(stage) for stage in done})
 
 
-def _finetuned(path: Path, done: Mapping[str, Mapping[str, Any]], folders: Mapping[str, Path]) -> Run:
-    """The run, with the scores and predictions of its fine-tuning where it has one."""
-    scores, predictions = {}, {}
+def _alone(folder: Path) -> dict[str, Any] | None:
+    """``done.json`` of a training of a study; of a task of a joint training that of all, with the task's figures."""
+    if (done := RunFolder(folder.parent).done(folder.name)) is not None:
+        return done
+    joint, name = RunFolder(folder.parent.parent).done(folder.parent.name), f"{folder.name}."
+    if joint is None:
+        return None
+    figures = {key.removeprefix(name): value for key, value in joint["figures"].items()}
+    return {**joint, "figures": figures}
+
+
+def _with_scores(path: Path, done: Mapping[str, Mapping[str, Any]], folders: Mapping[str, Path]) -> Run:
+    """The run, with the scores and predictions of its fine-tuning, and its answers to suites of questions."""
+    scores: dict[str, Mapping[str, Any]] = {}
+    predictions: dict[str, list[Prediction]] = {}
     for split in SPLITS if "finetune" in folders else ():
         if (scored := read_json(folders["finetune"] / f"{split}.json")) is not None:
             scores[split] = scored
             predictions[split] = read_predictions(folders["finetune"] / f"{split}.predictions.jsonl")
+    for file in sorted(folders["evaluate"].glob("*_items.jsonl")) if "evaluate" in folders else ():
+        suite = file.name.removesuffix("_items.jsonl")
+        found = (read_json(file.with_name(f"{suite}.json")) or {}).get("all", {})
+        figures = {name: found[name] for name in SUITE_FIGURES if name in found}
+        between = {name: found[f"{name}_95"] for name in figures if f"{name}_95" in found}
+        scores[suite] = {"figures": figures, "intervals": between, "criterion": "acc"}
+        predictions[suite] = read_answers(file)
     return Run(path.name, path, done, folders, scores, predictions)
 
 

@@ -240,8 +240,7 @@ def tokenizer_section(run: RunFolder) -> Section | None:
 
 def model_section(run: RunFolder) -> Section | None:
     """The shape of the model and where its parameters are."""
-    stage = "pretrain" if run.figures("pretrain") else "finetune"
-    folder = run.stage(stage) / "model"
+    folder = run.stage("pretrain" if run.figures("pretrain") else "finetune") / "model"
     config, parts = read_json(folder / "config.json"), parameters_by_part(folder / "model.safetensors")
     if config is None or not parts:
         return None

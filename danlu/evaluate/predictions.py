@@ -69,6 +69,18 @@ def read_predictions(path: Path) -> list[Prediction]:
     return found
 
 
+def read_answers(path: Path) -> list[Prediction]:
+    """What a model chose, of a suite's ``NAME_items.jsonl``: gold and answer are the numbers of choices, as text.
+
+    Where the answer was to be written, it is the gold one if that is what the model would have written, else -1.
+    """
+    return [
+        Prediction(f"{path.name}, line {line['line']}", (line["context"], *line["choices"]), str(line["gold"]),
+                   str(line.get("chosen", line["gold"] if line["right"] else -1)))
+        for line in read_jsonl(path)
+    ]  # fmt: skip
+
+
 def less_is_better(name: str) -> bool:
     """Whether the figure is one of errors or costs."""
     return any(part in name for part in LEAST_IS_BEST)

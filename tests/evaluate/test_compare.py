@@ -253,6 +253,23 @@ def test_runs_of_pretraining_are_paired_by_document(tmp_path: Path, capsys: pyte
     assert "pretrain.optimizer.lr" in text
 
 
+def test_suites_are_paired_by_question(tmp_path: Path) -> None:
+    right = {"a": [True] * 6 + [False] * 6, "b": [True] * 12}
+    for name, answers in right.items():
+        folder = pretrained(tmp_path / name, [1.0, 1.2], 0.01) / "evaluate"
+        questions = [{"line": n, "context": f"question {n}", "choices": ["yes", "no"], "gold": n % 2,
+                      "chosen": n % 2 if each else 1 - n % 2, "right": each}
+                     for n, each in enumerate(answers)]  # fmt: skip
+        write(folder / "copa_items.jsonl", questions)
+        share = sum(answers) / 12
+        write_json(folder / "copa.json", {"all": {"items": 12, "acc": share, "acc_95": [share, share]}})
+    copa, heldout = compare_runs(read_runs([tmp_path / "a", tmp_path / "b"]))
+    (acc,) = copa.figures
+    assert copa.name == "copa" and (acc.name, acc.values) == ("acc", [0.5, 1.0]) and copa.reasons == {}
+    assert acc.differences[1] is not None and acc.differences[1].difference == 0.5 and (acc.p[1] or 1) < 0.05
+    assert copa.agreements[0].p == pytest.approx(2 * 0.5**6) and heldout.name == "held-out documents"
+
+
 def dumped(page: Path, script: str) -> str:
     """The page as a browser has it, after a script."""
     changed = page.with_name("scripted.html")

@@ -63,7 +63,7 @@ def test_the_report_of_a_classification(finetune: Callable[..., Path]) -> None:
     assert re.search(rf"macro F1 {macro:.3f} \d\.\d{{3}}–\d\.\d{{3}}", text)
     low, high = json.loads((run / "finetune/dev.json").read_text())["intervals"]["accuracy"]
     assert f"{low:.3f}–{high:.3f}" in text
-    for wanted in ("for the task classify, fine-tuned on", "Accuracy on dev", "Loss of the fine-tuning", "Dev by label",
+    for wanted in ("for the task classify, fine-tuned on", "Accuracy on dev", "Loss of finetune", "Dev by label",
                    "Dev by characters", "Most often confused", "Worst examples", "What may be wrong with it",
                    "'goood'", "calibration error"):  # fmt: skip
         assert wanted in text, wanted
@@ -104,6 +104,53 @@ def test_of_several_labels_each_example_has_its_own_f1(finetune: Callable[..., P
     assert "micro F1" in texts_of((run / "report.html").read_text(encoding="utf-8"))
 
 
+def test_each_task_of_a_joint_training_has_its_sections_and_can_be_compared(encoder: Path, tmp_path: Path) -> None:
+    numbers = [(text, f"{len(text)}") for text, _ in labelled()]
+    tasks = {}
+    for name, header, rows in (("mood", "label", labelled()), ("size", "number", numbers)):
+        with (tmp_path / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("text", header), *rows])
+        task = "classify" if name == "mood" else "regress"
+        tasks[name] = {"task": task, "data": {"train": str(tmp_path / f"{name}.csv"), "dev_share": 0.3}}
+    section = {"model": str(encoder), "tasks": tasks, "precision": "fp32", "budget": {"epochs": 2}, "batch": 16}
+    for run, seed in (("run", 1), ("other", 2)):
+        recipe = tmp_path / f"{run}.yaml"
+        recipe.write_text(yaml.safe_dump({"joint": section, "run_dir": str(tmp_path / run), "seed": seed}))
+        assert cli.main(["run", str(recipe)]) == 0
+    page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    text = texts_of(page)
+    for wanted in (
+        "for the task classify", "for the task regress", "mood: Figures", "size: Figures", "mood: Confusion",
+        "mood: Accuracy on dev", "size: Pearson on dev", "size: Worst examples",
+    ):  # fmt: skip
+        assert wanted in text, wanted
+    assert text.count("Loss of joint") == 1
+    ids = re.findall(r'id="([^"]*)"', page)
+    assert len(ids) == len(set(ids))
+    folders = [str(tmp_path / run / "joint/size") for run in ("run", "other")]
+    assert cli.main(["compare", *folders, "--out", str(tmp_path / "page.html")]) == 0
+    compared = texts_of((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "run/joint/size" in compared and "Differences from run/joint/size" in compared and "pearson" in compared
+
+
+def test_of_chats_the_report_has_what_the_model_writes(decoder: Path, tmp_path: Path) -> None:
+    turns = [{"messages": [{"role": "user", "content": f"to be {n}"}, {"role": "assistant", "content": "or not"}]}
+             for n in range(12)]  # fmt: skip
+    (tmp_path / "chats.jsonl").write_text("".join(json.dumps(each) + "\n" for each in turns))
+    section = {"model": str(decoder), "task": {"use": "chat", "answer_tokens": 4},
+               "data": {"train": str(tmp_path / "chats.jsonl"), "dev_share": 0.3},
+               "precision": "fp32", "budget": {"steps": 2}, "batch": 4}  # fmt: skip
+    (tmp_path / "chat.yaml").write_text(yaml.safe_dump({"finetune": section, "run_dir": str(tmp_path / "run")}))
+    assert cli.main(["run", str(tmp_path / "chat.yaml")]) == 0
+    for line in read_jsonl(tmp_path / "run/finetune/dev.predictions.jsonl"):
+        (figure,) = line["figures"].values()
+        assert figure > 0
+    text = texts_of((tmp_path / "run/report.html").read_text(encoding="utf-8"))
+    assert "Answers" in text and "as in the file" in text and "Worst examples" in text
+    places = [line["file"] for line in read_jsonl(tmp_path / "run/finetune/dev.samples.jsonl")]
+    assert len(places) > 1 and text.count("written") >= len(places)
+
+
 def test_an_unfinished_fine_tuning_has_its_curves(finetune: Callable[..., Path], tmp_path: Path) -> None:
     run = finetune(labelled(), ("text", "label"), "classify")
     for file in ("done.json", "dev.json", "dev.predictions.jsonl"):
@@ -112,7 +159,7 @@ def test_an_unfinished_fine_tuning_has_its_curves(finetune: Callable[..., Path],
     text = texts_of((run / "report.html").read_text(encoding="utf-8"))
     last = read_jsonl(run / "finetune/metrics.jsonl")[-1]["step"]
     assert f"Not finished: {last} steps so far" in text
-    assert "Loss of the fine-tuning" in text
+    assert "Loss of finetune" in text
     assert finetuned.summary(RunFolder(run)) is None
     assert load_recipe(tmp_path / "try.yaml").name in text
 
