@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from danlu.evaluate.predictions import Prediction, in_words, worst_first
+from danlu.evaluate.predictions import Prediction, has_right, in_words, spelled, worst_first
 
 MOST = 200
 """Examples of a part that a page shows."""
@@ -99,18 +99,14 @@ def _shown(part: str, each: Prediction, *, labels: bool, several: bool) -> Shown
     sure = 1.0 if each.confidence is None else each.confidence
     length = float(sum(map(len, each.texts)))
     worst = 1000 * each.badness + sure  # the figure first, of equal ones the confidence
-    weighed = isinstance(each.said, list) and all(isinstance(value, float) for value in each.said) and each.said
-    answers = (
-        Said("gold", gold),
-        Said("model", surety(each)) if weighed else Said("predicted", said, False, surety(each)),
-    )
+    answers = (Said("gold", gold), Said("predicted", said, False, surety(each)))
     place = f"{part}: {each.place}" if several else each.place
     return Shown(place, clipped(each.texts), answers, kinds, (-worst, sure, -length, length))
 
 
 def surety(each: Prediction) -> str:
     """The figure of the example alone and the confidence, in words."""
-    figures = [f"{name} {value:.3g}" for name, value in each.figures.items()]
+    figures = [f"{spelled(name)} {value:.3g}" for name, value in each.figures.items()]
     return ", ".join([*figures, *([] if each.confidence is None else [f"{each.confidence:.1%} sure"])])
 
 
@@ -124,6 +120,10 @@ def _count(parts: Mapping[str, Sequence[Prediction]], chosen: Mapping[str, list[
     words = []
     for part, predictions in parts.items():
         wrong = len(chosen[part])
+        if not has_right(predictions):
+            name = next(iter(predictions[0].figures), "figure")
+            words.append(f"{part}: {min(wrong, MOST):,} of {len(predictions):,}, those with the worst {spelled(name)}")
+            continue
         which = f", of which these are the worst {MOST:,}" if wrong > MOST else ""
         words.append(f"{part}: {wrong:,} of {len(predictions):,} are not right{which}")
     return "; ".join(words) + ". All of them are in the files of predictions."

@@ -15,9 +15,8 @@ from danlu.evaluate.compare import Figure, Part
 from danlu.evaluate.compared import Run
 from danlu.evaluate.contents import Section, Table, figure, interval, many
 from danlu.evaluate.curves import overlay_chart, series_of, smoothed
-from danlu.evaluate.finetuned import spelled
 from danlu.evaluate.page import Draw, Picture, in_both_widths, render
-from danlu.evaluate.predictions import Prediction, in_words
+from danlu.evaluate.predictions import Prediction, has_right, in_words, spelled
 from danlu.files import atomic_write, writing
 from danlu.log import duration, short
 
@@ -261,7 +260,7 @@ def _apart(part: Part) -> Browser | None:
     note = f"{len(shown):,} of {many(total, 'example')} of {part.name} have different answers"
     note += f"; these are the {MOST:,} on which the runs are furthest apart." if len(shown) > MOST else "."
     orders = ("furthest apart first", "longest first", "shortest first")
-    filters = ("who is right", *(("gold",) if labels else ()))
+    filters = ("who is right", *(("gold",) if labels else ())) if has_right(there[0][1]) else ()
     return Browser("Examples that differ", shown[:MOST], filters, orders, note)
 
 

@@ -11,7 +11,7 @@ from danlu.evaluate.compare import Figure, Part
 from danlu.evaluate.compare_page import chance, costs, difference
 from danlu.evaluate.compared import Run
 from danlu.evaluate.contents import figure, interval
-from danlu.evaluate.finetuned import spelled
+from danlu.evaluate.predictions import spelled
 from danlu.log import harmless, say
 
 COLUMN = 24

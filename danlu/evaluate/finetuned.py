@@ -15,7 +15,7 @@ from danlu.evaluate.contents import Section, Table, facts, figure, interval, man
 from danlu.evaluate.curves import Metrics, figure_chart, loss_chart, rate_chart
 from danlu.evaluate.matrix import matrix_chart, most_confused
 from danlu.evaluate.page import Picture, in_both_widths
-from danlu.evaluate.predictions import Prediction, read_predictions
+from danlu.evaluate.predictions import Prediction, read_predictions, spelled
 from danlu.files import read_json
 from danlu.log import duration, read_metrics, short
 from danlu.metrics.calibration import Calibration
@@ -101,7 +101,8 @@ def pictures(run: RunFolder) -> dict[str, Picture]:
 
 def _curves(stage: str, metrics: Metrics) -> dict[str, Picture]:
     """Loss and learning rate of a training."""
-    loss, rate = f"Loss of {stage}", f"Learning rate of {stage}, as a share of its peak"
+    training = "the joint training" if stage == "joint" else "the fine-tuning"
+    loss, rate = f"Loss of {training}", f"Learning rate of {training}, as a share of its peak"
     found = in_both_widths(f"{stage}_loss", loss, lambda width, height: loss_chart(
         metrics, width=width, height=height, title=loss, heldout_name="dev"), wide=300, narrow=240)  # fmt: skip
     return found | in_both_widths(f"{stage}_rate", rate, lambda width, height: rate_chart(
@@ -183,11 +184,6 @@ def sections(run: RunFolder, drawn: Mapping[str, Picture]) -> list[Section]:
             told.add(each.stage)
         found += [_confusion_section(each, drawn), _worst_section(each), _written_section(each), _data_section(each)]
     return [section for section in found if section is not None]
-
-
-def spelled(name: str) -> str:
-    """A figure or a task in words: ``macro.f1`` is macro F1."""
-    return name.replace("f1", "F1").replace(".", " ").replace("_", " ")
 
 
 def _judged(folder: Path) -> tuple[str, dict[str, Any]]:
@@ -275,13 +271,13 @@ def _labels(split: str, scored: Mapping[str, Any]) -> list[Table]:
     ]
     labels.sort(key=lambda label: figures[f"label.{label}.f1"])
     rows = [
-        (label, f"{sizes[label]['items']:,.0f}" if label in sizes else "—",
+        (label, *([f"{sizes[label]['items']:,.0f}" if label in sizes else "—"] if sizes else []),
          *(figure(figures[f"label.{label}.{name}"]) for name in ("precision", "recall", "f1")),
          interval(scored["intervals"].get(f"label.{label}.f1")))
         for label in labels[:WEAKEST]
     ]  # fmt: skip
     more = f", the {WEAKEST} weakest of {len(labels)}" if len(labels) > WEAKEST else ""
-    head = ("label", "examples", "precision", "recall", "F1", "95 % interval")
+    head = ("label", *(["examples"] if sizes else []), "precision", "recall", "F1", "95 % interval")
     return [Table(head, rows, title=f"{split.capitalize()} by label{more}")] if rows else []
 
 

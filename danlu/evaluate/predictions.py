@@ -81,6 +81,11 @@ def read_answers(path: Path) -> list[Prediction]:
     ]  # fmt: skip
 
 
+def spelled(name: str) -> str:
+    """A figure or a task in words: ``macro.f1`` is macro F1."""
+    return name.replace("f1", "F1").replace(".", " ").replace("_", " ")
+
+
 def less_is_better(name: str) -> bool:
     """Whether the figure is one of errors or costs."""
     return any(part in name for part in LEAST_IS_BEST)
@@ -109,7 +114,7 @@ def in_words(value: Any, other: Any = None, texts: Sequence[str] = ()) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False)
+        return ", ".join(f"{name} {in_words(each)}" for name, each in value.items())
     return "—" if value is None else str(value) or "nothing"
 
 

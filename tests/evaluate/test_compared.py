@@ -31,11 +31,12 @@ def write(path: Path, lines: Sequence[dict[str, Any]]) -> Path:
 def test_the_same_examples_in_another_order_are_found(shuffler: random.Random, texts: list[str]) -> None:
     """Whatever the order, and where texts are there twice."""
     first = [Prediction("", (text,), text, "one") for text in texts]
-    other = [Prediction("", (text,), text, f"said of {text}") for text in texts]
+    other = [Prediction("", (text,), text, f"{text}{place}") for place, text in enumerate(texts)]
     shuffler.shuffle(other)
     found = aligned(first, other)
     assert not isinstance(found, str)
-    assert [each.said for each in found] == [f"said of {text}" for text in texts]
+    assert [each.said[0] for each in found] == texts
+    assert sorted(each.said for each in found) == sorted(each.said for each in other), "each is taken once"
 
 
 @pytest.mark.parametrize("changed", ["place", "texts", "gold"])

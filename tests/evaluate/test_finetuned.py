@@ -63,7 +63,7 @@ def test_the_report_of_a_classification(finetune: Callable[..., Path]) -> None:
     assert re.search(rf"macro F1 {macro:.3f} \d\.\d{{3}}–\d\.\d{{3}}", text)
     low, high = json.loads((run / "finetune/dev.json").read_text())["intervals"]["accuracy"]
     assert f"{low:.3f}–{high:.3f}" in text
-    for wanted in ("for the task classify, fine-tuned on", "Accuracy on dev", "Loss of finetune", "Dev by label",
+    for wanted in ("for the task classify, fine-tuned on", "Accuracy on dev", "Loss of the fine-tuning", "Dev by label",
                    "Dev by characters", "Most often confused", "Worst examples", "What may be wrong with it",
                    "'goood'", "calibration error"):  # fmt: skip
         assert wanted in text, wanted
@@ -124,7 +124,7 @@ def test_each_task_of_a_joint_training_has_its_sections_and_can_be_compared(enco
         "mood: Accuracy on dev", "size: Pearson on dev", "size: Worst examples",
     ):  # fmt: skip
         assert wanted in text, wanted
-    assert text.count("Loss of joint") == 1
+    assert text.count("Loss of the joint training") == 1
     ids = re.findall(r'id="([^"]*)"', page)
     assert len(ids) == len(set(ids))
     folders = [str(tmp_path / run / "joint/size") for run in ("run", "other")]
@@ -137,7 +137,7 @@ def test_of_chats_the_report_has_what_the_model_writes(decoder: Path, tmp_path: 
     turns = [{"messages": [{"role": "user", "content": f"to be {n}"}, {"role": "assistant", "content": "or not"}]}
              for n in range(12)]  # fmt: skip
     (tmp_path / "chats.jsonl").write_text("".join(json.dumps(each) + "\n" for each in turns))
-    section = {"model": str(decoder), "task": {"use": "chat", "answer_tokens": 4},
+    section = {"model": str(decoder), "task": {"use": "chat", "answer_tokens": 4, "template": "plain"},
                "data": {"train": str(tmp_path / "chats.jsonl"), "dev_share": 0.3},
                "precision": "fp32", "budget": {"steps": 2}, "batch": 4}  # fmt: skip
     (tmp_path / "chat.yaml").write_text(yaml.safe_dump({"finetune": section, "run_dir": str(tmp_path / "run")}))
@@ -146,6 +146,7 @@ def test_of_chats_the_report_has_what_the_model_writes(decoder: Path, tmp_path: 
         (figure,) = line["figures"].values()
         assert figure > 0
     text = texts_of((tmp_path / "run/report.html").read_text(encoding="utf-8"))
+    assert "dev: 4 of 4, those with the worst loss." in text and "predicted nats " in text
     assert "Answers" in text and "as in the file" in text and "Worst examples" in text
     places = [line["file"] for line in read_jsonl(tmp_path / "run/finetune/dev.samples.jsonl")]
     assert len(places) > 1 and text.count("written") >= len(places)
@@ -159,7 +160,7 @@ def test_an_unfinished_fine_tuning_has_its_curves(finetune: Callable[..., Path],
     text = texts_of((run / "report.html").read_text(encoding="utf-8"))
     last = read_jsonl(run / "finetune/metrics.jsonl")[-1]["step"]
     assert f"Not finished: {last} steps so far" in text
-    assert "Loss of finetune" in text
+    assert "Loss of the fine-tuning" in text
     assert finetuned.summary(RunFolder(run)) is None
     assert load_recipe(tmp_path / "try.yaml").name in text
 
