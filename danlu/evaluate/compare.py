@@ -182,7 +182,7 @@ def _figures(scored: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[
 def _paired(base: Run, run: Run, split: str, metric: Metric[Any, Any] | None) -> tuple[list[Prediction] | None, str]:
     """The run's predictions in the order of the first's; or why there are none to compare."""
     if split not in run.predictions:
-        return None, f"has no {split}"
+        return None, f"it has no {split}"
     if run is base:
         return list(run.predictions[split]), ""
     same = aligned(base.predictions[split], run.predictions[split])
@@ -191,7 +191,7 @@ def _paired(base: Run, run: Run, split: str, metric: Metric[Any, Any] | None) ->
     if metric is None:
         return same, f"{base.name} has no model from which its metric could be known"
     if run.done and not _is_like(metric, _metric(run, split)):
-        return None, f"is measured otherwise than {base.name}"
+        return None, f"it is measured otherwise than {base.name}"
     return same, ""
 
 
@@ -252,7 +252,7 @@ def _heldout_part(runs: Sequence[Run], *, seed: int) -> Part:
     for run, found in zip(runs, documents, strict=True):
         apart: dict[str, Difference] = {}
         if "evaluate" not in run.done:
-            reasons[run.name] = "has no figures of held-out documents"
+            reasons[run.name] = "it has no figures of held-out documents"
         elif run is not base:
             sizes = {name: size for name, (size, _) in found.items()}
             if not found or sizes != {name: size for name, (size, _) in first.items()}:

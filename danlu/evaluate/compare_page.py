@@ -179,7 +179,7 @@ def _machine(run: Run) -> str:
 def _part_section(part: Part) -> Section:
     shown = [each for each in part.figures if not each.name.startswith("label.")]
     rows = [
-        [spelled(each.name), *("—" if value is None else f"{figure(value)}  ({interval(bounds)})"
+        [spelled(each.name), *(_cell(value, bounds)
                                for value, bounds in zip(each.values, each.intervals, strict=True))]
         for each in shown
     ]  # fmt: skip
@@ -199,6 +199,13 @@ def _part_section(part: Part) -> Section:
     tables += _agreement_table(part, corrected=corrected)
     tables += _label_table(part)
     return Section(part.name.capitalize(), tables=tables, note=_note(part, bool(apart), compared))
+
+
+def _cell(value: float | None, bounds: Sequence[float] | None) -> str:
+    """A figure with its interval."""
+    if value is None:
+        return "—"
+    return figure(value) if bounds is None else f"{figure(value)} ({interval(bounds)})"
 
 
 def _note(part: Part, tested: bool, compared: int) -> str:
@@ -234,7 +241,7 @@ def _label_table(part: Part) -> list[Table]:
     labels = sorted((each for each in part.figures if each.name.startswith("label.")), key=spread, reverse=True)
     rows = [
         [each.name.removeprefix("label.").removesuffix(".f1"),
-         *("—" if value is None else f"{figure(value)}  ({interval(bounds)})"
+         *(_cell(value, bounds)
            for value, bounds in zip(each.values, each.intervals, strict=True))]
         for each in labels[:LABELS]
     ]  # fmt: skip

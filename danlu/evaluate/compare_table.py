@@ -44,7 +44,9 @@ def notes(parts: Sequence[Part]) -> list[str]:
     tested = [sum(any(each.differences[place] is not None for each in part.figures) for place in range(len(part.names)))
               for part in parts]  # fmt: skip
     if any(tested):
-        text = f"± is the difference from {parts[0].base}, with the p-value of approximate randomisation"
+        bases = {part.base for part in parts}
+        first = bases.pop() if len(bases) == 1 else "the first run that has the figure"
+        text = f"± is the difference from {first}, with the p-value of approximate randomisation"
         if max(tested) > 1:
             text += f", corrected for {max(tested)} runs (Holm)"
         found.append(f"{text}; below a figure is its 95 % interval.")

@@ -160,10 +160,11 @@ def _placed(file: Run, runs: Sequence[Run]) -> Run:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """The shortest ends of the paths that tell all apart."""
+    """The shortest ends of the paths that tell all apart, without what is behind where that is not needed for it."""
     whole = [path.absolute().parts for path in paths]
     for length in range(1, max(map(len, whole)) + 1):
         names = ["/".join(parts[-length:]) for parts in whole]
         if len(set(names)) == len(names):
-            return names
+            alone = [parts[-length] if len(parts) >= length else parts[0] for parts in whole]
+            return alone if len(set(alone)) == len(alone) else names
     raise InputError(f"{paths[0]} is there twice: each run is compared with the others once")

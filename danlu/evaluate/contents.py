@@ -340,7 +340,7 @@ def _second_parts(figures: Figures, before: str, behind: str) -> list[str]:
 
 def interval(bounds: Sequence[float] | None) -> str:
     """``0.812–0.847``; a dash for none."""
-    return "—" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"
+    return "—" if bounds is None else f"{figure(bounds[0])}–{figure(bounds[1])}"
 
 
 def _beginning(text: str, most: int = 60) -> str:

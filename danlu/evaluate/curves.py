@@ -88,7 +88,7 @@ def overlay_chart(
     series = []
     for place, (name, points) in enumerate(shown.items()):
         colour = COLOURS[place % len(COLOURS)]
-        series.append(Series(decimated(points), "line", colour, name if len(name) <= 12 else f"{name[:11]}…"))
+        series.append(Series(decimated(points), "line", colour, name if len(name) <= 10 else f"{name[:9]}…"))
         series += [Series(points, "dots", colour)] if dots else []
     return line_chart(
         series,

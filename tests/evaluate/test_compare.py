@@ -172,7 +172,7 @@ def _other_metric(runs: Path) -> None:
     [
         (_other_texts, "only 28 of its 29 examples are among the 29 of one"),
         (_other_figures, r"two's predictions have accuracy 0\.\d+, its dev.json 0.123"),
-        (_other_metric, "is measured otherwise than one"),
+        (_other_metric, "it is measured otherwise than one"),
     ],
 )
 def test_what_cannot_be_paired_is_said_and_has_intervals_alone(

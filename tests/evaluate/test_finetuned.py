@@ -130,7 +130,7 @@ def test_each_task_of_a_joint_training_has_its_sections_and_can_be_compared(enco
     folders = [str(tmp_path / run / "joint/size") for run in ("run", "other")]
     assert cli.main(["compare", *folders, "--out", str(tmp_path / "page.html")]) == 0
     compared = texts_of((tmp_path / "page.html").read_text(encoding="utf-8"))
-    assert "run/joint/size" in compared and "Differences from run/joint/size" in compared and "pearson" in compared
+    assert "run · other" in compared and "Differences from run" in compared and "pearson" in compared
 
 
 def test_of_chats_the_report_has_what_the_model_writes(decoder: Path, tmp_path: Path) -> None:
