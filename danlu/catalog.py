@@ -107,7 +107,17 @@ CATALOG: dict[str, dict[str, str]] = {
         "extract": "danlu.tasks.extract:Extract",
         "choice": "danlu.tasks.choose:Choose",
         "relate": "danlu.tasks.relate:Relate",
+        "embed": "danlu.tasks.contrast:Embed",
+        "embed_pairs": "danlu.tasks.graded:EmbedPairs",
         "chat": "danlu.tasks.chat:Chat",
+        "seq2seq": "danlu.tasks.seq2seq:Seq2Seq",
+        "keywords": "danlu.tasks.seq2seq:Keywords",
+    },
+    "metric": {
+        "bleu": "danlu.metrics.bleu:BLEU",
+        "chrf": "danlu.metrics.bleu:ChrF",
+        "rouge": "danlu.metrics.rouge:ROUGE",
+        "keywords": "danlu.metrics.keywords:Keywords",
     },
     "method": {
         "full": "danlu.tasks.methods:Full",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,10 +93,13 @@ class SpecialTokens:
         """The tokens that an answer to ``prompt`` goes on from, and the source for the encoder where there is one."""
         if isinstance(prompt, Begun):
             return prompt
-        ids = tokenizer.encode(prompt)
+        return self.around(tokenizer.encode(prompt), tokenizer.eot)
+
+    def around(self, ids: Sequence[int], eot: int) -> Begun:
+        """The same of a prompt whose own tokens are known; ``eot`` begins one that has none."""
         if self.start is not None:
             return Begun([self.start], [*self.before, *ids, *self.after])
-        return Begun([*self.before, *ids] or [tokenizer.eot], None)
+        return Begun([*self.before, *ids] or [eot], None)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ Axes: B choices of items, N items, S sums.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -27,6 +27,9 @@ PACKAGES = {"ja-mecab": "sacrebleu[ja]", "ko-mecab": "sacrebleu[ko]"}
 
 class BLEU(Choice):
     """BLEU (Papineni et al. 2002; Post 2018, arXiv:1804.08771): n-grams of words that a translation shares."""
+
+    main: ClassVar[str] = "bleu"
+    """The figure that stands for all of them."""
 
     language: str = "en"
     """The language of the texts: it says how they are cut into words."""
@@ -55,6 +58,9 @@ class BLEU(Choice):
 
 class ChrF(Choice):
     """chrF (Popović 2015): n-grams of characters that a translation shares, of any language alike."""
+
+    main: ClassVar[str] = "chrf"
+    """The figure that stands for all of them."""
 
     word_order: int = Field(default=0, ge=0, le=2)
     """Longest n-gram of words that counts too; 2 is chrF++."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from danlu.recipe import Choice
 
 class Keywords(Choice):
     """Any number of keywords an item, out of no fixed list; of a fixed list of labels, take MultiLabel."""
+
+    main: ClassVar[str] = "samples.f1"
+    """The figure that stands for all of them."""
 
     def tally(self, gold: Sequence[Collection[str]], predicted: Sequence[Collection[str]]) -> Tally:
         """Figures ``micro.…`` (of the keywords of all items) and ``samples.…`` (the mean over items) of ``precision``,

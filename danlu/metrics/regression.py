@@ -48,6 +48,21 @@ class Regression(Choice):
         return Tally(len(gold), figures)
 
 
+class Correlation(Choice):
+    """One number an item, which need not be of the size of the gold one: only how they go along counts."""
+
+    def tally(self, gold: Sequence[float], predicted: Sequence[float]) -> Tally:
+        """Figures ``pearson`` and ``spearman``.
+
+        Raises:
+            InputError: as :meth:`Regression.tally`.
+        """
+        whole = Regression().tally(gold, predicted)
+        return Tally(whole.items, lambda times_BN: {
+            name: values for name, values in whole.figures(times_BN).items() if name in ("pearson", "spearman")
+        })  # fmt: skip
+
+
 def correlation(first_BN: Numbers, second_BN: Numbers, times_BN: Numbers) -> Numbers:
     """Pearson's correlation ``[B]`` of two rows of numbers, each counted so many times; 0 where one is constant."""
     first_BN, squares_first = _around_mean(first_BN, times_BN)

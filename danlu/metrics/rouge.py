@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -29,6 +29,9 @@ _LETTER = re.compile(r"[^\W_]")
 
 class ROUGE(Choice):
     """How much of a reference's words, pairs of words and order of words a summary has."""
+
+    main: ClassVar[str] = "rougeL.f1"
+    """The figure that stands for all of them."""
 
     language: str = "en"
     """The language of the texts: en counts English words, all else characters of Chinese and whole words."""

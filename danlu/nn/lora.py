@@ -76,7 +76,10 @@ class LowRank(nn.Module):
 
     def forward(self, product: Tensor, x: Tensor, weight_OI: Tensor | None) -> Tensor:
         """What the layer gives, ``product``, with the adapter; the weight is only needed where there are magnitudes."""
-        out = product + F.linear(F.linear(x, self.a), self.b) * self.scale
+        # The scale is for the few numbers between the matrices; the sum is made where the product is.
+        narrow = F.linear(x, self.a) * self.scale
+        flat = torch.addmm(product.reshape(-1, product.shape[-1]), narrow.reshape(-1, self.rank), self.b.T)
+        out = flat.view(product.shape)
         if self.magnitude is None:
             return out
         assert weight_OI is not None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -43,6 +43,19 @@ class Lesson(Protocol):
 
     def weight(self, name: str) -> float:
         """What the mean of this loss is multiplied by in the sum that is minimised."""
+        ...
+
+
+@runtime_checkable
+class WholeStep(Protocol):
+    """A lesson whose loss sees the documents of a whole step together, as vectors ``[N, D]`` in float32."""
+
+    def vectors(self, model: Transformer, batch: Batch) -> Tensor:
+        """All that the loss sees of a micro-batch."""
+        ...
+
+    def losses_of(self, vectors: Sequence[Tensor], batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """The SUM of each loss over the scored targets of the step, from what it sees of each micro-batch."""
         ...
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from danlu.corpus.batches import collate
+from danlu.corpus.batches import Batch, collate
 from danlu.corpus.rows import Widths
 from danlu.nn.transformer import Transformer
 from danlu.tasks.feature import Feature
@@ -72,11 +72,7 @@ def numbers_of(
     found: list[Tensor | None] = [None] * len(features)
     done = 0
     with torch.compiler.set_stance("force_eager"):  # every row has a length of its own
-        for places in _rows(features):
-            chosen = [features[place] for place in places]
-            tokens = sum(len(each.tokens) for each in chosen)
-            source = sum(0 if each.source is None else len(each.source) for each in chosen)
-            batch = collate([[each.as_example() for each in chosen]], widths=Widths(tokens, source))
+        for places, batch in batches_of(features):
             numbers = task.numbers(model, batch.to(device), known)
             for place, number in zip(places, numbers, strict=True):
                 found[place] = number
@@ -84,6 +80,15 @@ def numbers_of(
             told(done)
     model.train(was_training)
     return [each for each in found if each is not None]
+
+
+def batches_of(features: Sequence[Feature]) -> Iterator[tuple[list[int], Batch]]:
+    """The places of some features, and them as one long row; the longest first."""
+    for places in _rows(features):
+        chosen = [features[place] for place in places]
+        tokens = sum(len(each.tokens) for each in chosen)
+        source = sum(0 if each.source is None else len(each.source) for each in chosen)
+        yield places, collate([[each.as_example() for each in chosen]], widths=Widths(tokens, source))
 
 
 def _rows(features: Sequence[Feature]) -> list[list[int]]:

@@ -23,6 +23,7 @@ from danlu.generate.special_tokens import Begun
 from danlu.log import say
 from danlu.metrics.likelihood import Likelihood
 from danlu.nn.config import TransformerConfig
+from danlu.nn.transformer import Transformer
 from danlu.tasks.feature import Feature
 from danlu.tasks.task import Answer, Known
 from danlu.tasks.text_reader import TextReader
@@ -58,6 +59,7 @@ class Chat(Writing):
         """One of each conversation, or of each answer; those of which nothing is left are told."""
         transcriber = Transcriber.load(reader.folder, self.template)
         features, told = [], Counter[str]()
+        _tell_spelled(transcriber, examples)
         apart = self.turns == "apart"
         for number, transcripts in enumerate(transcriber.read(examples, apart=apart)):
             for transcript in transcripts:
@@ -114,7 +116,7 @@ class Chat(Writing):
     def ends(self, reader: TextReader) -> frozenset[int]:
         return frozenset(Transcriber.load(reader.folder, self.template).ends)
 
-    def equip(self, folder: Path, reader: TextReader) -> None:
+    def equip(self, model: Transformer, folder: Path, reader: TextReader) -> None:
         """The chat template, and the token that ends an answer, where ``transformers`` and servers look for them."""
         transcriber = Transcriber.load(reader.folder, self.template)
         write_template(folder, transcriber.template)
@@ -123,3 +125,11 @@ class Chat(Writing):
         ends = said.get("eos_token_id")
         known = ends if isinstance(ends, list) else [] if ends is None else [ends]
         write_json(path, {**said, "eos_token_id": sorted({*known, *transcriber.ends})})
+
+
+def _tell_spelled(transcriber: Transcriber, examples: Sequence[Any]) -> None:
+    found = [(each.place, token) for each in examples if (token := transcriber.spelled(each)) is not None]
+    if found:
+        place, token = found[0]
+        say(f"{len(found):,} of {len(examples):,} conversations spell a special token, which is read as one, as by "
+            f"servers; the first: {place}, {token}")  # fmt: skip

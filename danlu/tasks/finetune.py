@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -18,7 +18,7 @@ from danlu.files import write_json
 from danlu.log import say
 from danlu.metrics.tally import overall
 from danlu.nn.hf.folder import load_config, save_model
-from danlu.nn.hf.start import Start, begin
+from danlu.nn.hf.start import Start
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Shape
 from danlu.recipe import OneOf
@@ -30,9 +30,10 @@ from danlu.tasks.lesson import TaskLesson
 from danlu.tasks.methods import Full, Method, load_trained
 from danlu.tasks.model_folder import Trained
 from danlu.tasks.scores import of_itself, score, tally, write_predictions, write_scores
+from danlu.tasks.step_task import StepHeldout, StepLesson, StepTask
 from danlu.tasks.task import Known, Task
 from danlu.tasks.task_training import TaskTraining
-from danlu.tasks.text_reader import TextReader
+from danlu.tasks.text_reader import MOST_TOKENS, TextReader
 from danlu.tasks.writing import Writing
 from danlu.tokenizers.added import with_tokens
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -40,13 +41,9 @@ from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.checkpoint import as_model
 from danlu.train.course import Course
 from danlu.train.memory import told_where_too_little
-from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Measured
+from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Measure, Measured
 from danlu.train.setup import Subject, Training, prepare
 
-MOST_TOKENS = 512
-"""Of a text that a model reads in a task, unless ``max_tokens`` says otherwise."""
-MEASURED = 4000
-"""Examples of dev whose figures are measured on the way; all are in the end."""
 SAMPLES = 8
 """Answers that are written in the end where figures do not need them, to be looked at."""
 
@@ -124,8 +121,7 @@ class Material:
         task, shape = settings.task, load_config(base)
         known = task.know(dataset, shape)
         tokenizer = with_tokens(base, task.new_tokens(dataset), out / "tokenizer")
-        start = begin(base, task.head, labels=task.outputs(known), seed=seed)
-        start = start.with_rows(Tokenizer.load(tokenizer).vocab_size)
+        start = task.start(base, known, seed=seed).with_rows(Tokenizer.load(tokenizer).vocab_size)
         most = task.max_tokens or min(shape.max_length, MOST_TOKENS)
         if most > shape.max_length:
             raise RecipeError(
@@ -141,7 +137,8 @@ class Material:
         sizes = np.array([each.size for each in train])
         vocabulary = Vocabulary.of(Tokenizer.load(self.tokenizer))
         store = stored(train, vocab_size=vocabulary.size, eot=vocabulary.eot)
-        lesson = TaskLesson(task=self.settings.task, known=self.known)
+        kind = StepLesson if isinstance(self.settings.task, StepTask) else TaskLesson
+        lesson = kind(task=self.settings.task, known=self.known)
         cut = sum(each.longest >= self.reader.max_tokens for each in train)
         texts = len(self.dataset.splits["train"])
         windows = f" in {len(train):,} windows" if len(train) > texts else ""
@@ -161,20 +158,25 @@ class Material:
 
         subject = Subject(draw, lesson, TaskLesson.reading, int(sizes.max()), float(sizes.mean()), store,
                           vocabulary)  # fmt: skip
-        return prepare(self.settings, subject, seed=seed)
+        training = prepare(self.settings, subject, seed=seed)
+        if kind is StepLesson and training.masters.place.size > 1:
+            raise RecipeError("finetune.task: its loss compares all texts of a step, which one process has to read")
+        return training
 
     def heldout(self, training: Training, seed: int) -> TaskMeasure:
         """What is measured of dev on the way."""
         subject = training.subject
+        if isinstance(training.lesson, StepLesson):
+            return self.measure_of(StepHeldout(training.lesson, self.features["dev"], self.settings.batch, seed))
         store = stored(self.features["dev"], vocab_size=subject.vocabulary.size, eot=subject.vocabulary.eot)
         longest = max(subject.sequence, *(each.size for each in self.features["dev"]))
         sample = subject.reading.sample(store, Shape(subject.objective, longest), tokens=HELDOUT_TOKENS, seed=seed)
         loss = Heldout(training.lesson, sample, training.example, training.micro_batch, training.masters.place.shared)
         return self.measure_of(loss)
 
-    def measure_of(self, loss: Heldout) -> TaskMeasure:
+    def measure_of(self, loss: Measure) -> TaskMeasure:
         """The figures of dev beside a loss."""
-        chosen = self.dataset.splits["dev"][:MEASURED]
+        chosen = self.dataset.splits["dev"][: self.settings.task.on_the_way]
         features = [each for each in self.features["dev"] if each.example < len(chosen)]
         return TaskMeasure(self.settings.task, self.known, self.reader, loss, chosen, features)
 
@@ -182,6 +184,8 @@ class Material:
         """The trained model, all of it in float32 whatever it has computed in."""
         if not training.frozen:
             return as_model(weights, training.model.config)
+        for weight in training.model.parameters():  # whose memory the whole one needs
+            weight.data = weight.data.new_empty(0)
         model = training.subject.draw()
         load_trained(model, weights)
         self.settings.method.finish(model, out, base=self.base)
@@ -211,7 +215,7 @@ class Material:
         known = task.finish(model, known)
         labels = known.labels if len(known.labels) == task.outputs(known) else ()
         save_model(model, out / "model", tokenizer=self.tokenizer, labels=labels)
-        task.equip(out / "model", self.reader)
+        task.equip(model, out / "model", self.reader)
         data, columns = settings.data, self.dataset.columns
         Trained(task, known, self.reader.max_tokens, data, columns).save(out / "model")
         return figures
@@ -224,10 +228,9 @@ class TaskMeasure:
     task: Task
     known: Known
     reader: TextReader
-    loss: Heldout
+    loss: Measure
     examples: Sequence[Any]
     features: Sequence[Feature]
-    _last: list[Measured] = field(default_factory=list)
 
     def measure(self, model: Transformer) -> Measured:
         """The best checkpoint has the most, or the least, of the task's criterion."""

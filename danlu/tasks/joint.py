@@ -36,6 +36,7 @@ from danlu.tasks.feature import Feature, FeatureStore, stored
 from danlu.tasks.finetune import Finetune, Material, TaskMeasure, read_data
 from danlu.tasks.heads import alone, as_for, joined
 from danlu.tasks.lesson import TaskLesson
+from danlu.tasks.step_task import StepTask
 from danlu.tasks.task import Task
 from danlu.tasks.task_training import TaskTraining
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -81,6 +82,8 @@ class Joint(TaskTraining):
         for name in self.tasks:
             if not NAME.fullmatch(name):
                 raise ValueError(f"a task's name must be of letters, digits, _ and -; got {name!r}")
+            if isinstance(self.tasks[name].task, StepTask):
+                raise ValueError(f"tasks.{name} compares all texts of a step with each other; train it by itself")
         shared = [task.share is not None for task in self.tasks.values()]
         if any(shared) and not all(shared):
             lacking = next(name for name, task in self.tasks.items() if task.share is None)
@@ -96,6 +99,8 @@ class Joint(TaskTraining):
         base = self.model or job.inputs["pretrain"] / "model"
         materials: dict[str, Material] = {}
         for name, part in self.tasks.items():
+            if isinstance(part.task, StepTask):
+                raise RecipeError(f"joint.tasks.{name}.task: it compares all texts of a step, and has to train alone")
             say(f"task {name}")
             settings = Finetune(data=part.data, task=part.task, model=base)
             (job.out / name).mkdir(exist_ok=True)

@@ -90,8 +90,9 @@ class Predictor:
                 done = len(answers) + more
                 progress.update(done, examples_per_second=done / (time.perf_counter() - began))
 
-            for start in range(0, len(examples), EXAMPLES_AT_ONCE):
-                part = examples[start : start + EXAMPLES_AT_ONCE]
+            at_once = max(1, len(examples)) if task.together else EXAMPLES_AT_ONCE
+            for start in range(0, len(examples), at_once):
+                part = examples[start : start + at_once]
                 if isinstance(task, Writing):
                     answers += task.write(self.model, part, self.reader, told=tell)
                 else:
@@ -144,12 +145,14 @@ def _table(delimiter: str) -> Callable[[Sequence[Any], Sequence[Answer]], bytes]
     def write(examples: Sequence[Any], answers: Sequence[Answer]) -> bytes:
         file = io.StringIO(newline="")
         writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
-        writer.writerow(["number", *(f"text{place + 1}" for place in range(len(examples[0].texts))), "prediction",
-                         "confidence", *answers[0].more])  # fmt: skip
+        most = max((len(each.texts) for each in examples), default=1)  # questions may have more choices or fewer
+        writer.writerow(["number", *(f"text{place + 1}" for place in range(most)), "prediction", "confidence",
+                         *(answers[0].more if answers else ())])  # fmt: skip
         for example, said in zip(examples, answers, strict=True):
             confidence = "" if said.confidence is None else f"{said.confidence:.6f}"
+            texts = (*example.texts, *[""] * (most - len(example.texts)))
             more = map(_cell, said.more.values())
-            writer.writerow([example.place.number, *example.texts, _cell(said.value), confidence, *more])
+            writer.writerow([example.place.number, *texts, _cell(said.value), confidence, *more])
         return file.getvalue().encode()
 
     return write

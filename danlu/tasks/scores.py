@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from danlu.files import atomic_write, write_json
 from danlu.metrics.classification import confusion
@@ -23,6 +24,9 @@ TOGETHER = 256
 """Examples whose own figures are reckoned together: what that takes grows with their square."""
 ERROR = "mean_absolute_error"
 """The figure of an example alone where the task's own is of many, as a correlation is."""
+CORRELATIONS = ("pearson", "spearman")
+RANK_ERROR = "rank_error"
+"""The same where gold and answer have no scale in common: how far apart their ranks are, as a share of all."""
 
 
 def tally(task: Task, examples: Sequence[Any], answers: Sequence[Answer], known: Known) -> Tally:
@@ -64,6 +68,8 @@ def of_itself(task: Task, examples: Sequence[Any], answers: Sequence[Answer], kn
     if known.labels and all(isinstance(each, str) for each in golds):
         return [{} for _ in golds]
     metric, found = task.metric(known), []
+    if task.criterion in CORRELATIONS and ERROR not in overall(metric.tally(golds, values)):
+        return [{RANK_ERROR: round(apart, 6)} for apart in np.abs(_ranks(golds) - _ranks(values)).tolist()]
     for start in range(0, len(golds), TOGETHER):
         part = slice(start, start + TOGETHER)
         figures = of_each(metric.tally(golds[part], values[part]))
@@ -71,6 +77,13 @@ def of_itself(task: Task, examples: Sequence[Any], answers: Sequence[Answer], kn
         of_part = figures.get(name, np.full(len(golds[part]), np.nan)).tolist()
         found += [{} if np.isnan(value) else {name: round(value, 6)} for value in of_part]
     return found
+
+
+def _ranks(numbers: Sequence[float]) -> NDArray[np.float64]:
+    """The rank of each number as a share of all, the mean one of equals."""
+    ordered = np.sort(numbers)
+    both = [np.searchsorted(ordered, numbers, side="left"), np.searchsorted(ordered, numbers, side="right")]
+    return np.mean(both, axis=0) / len(numbers)
 
 
 def write_predictions(

@@ -22,7 +22,7 @@ from danlu.data.form import Form
 from danlu.data.tags import Scheme
 from danlu.metrics.tally import Metric
 from danlu.nn.config import TransformerConfig
-from danlu.nn.hf.start import Kind
+from danlu.nn.hf.start import Kind, Start, begin
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Choice
 from danlu.tasks.feature import Feature
@@ -66,6 +66,8 @@ class Task(Choice):
     """The class of ``transformers`` that its models are; None: the language model that the folder holds."""
     loss: ClassVar[str]
     """The name of its loss."""
+    together: ClassVar[bool] = False
+    """Whether the answer to an example depends on what else is asked."""
     windows: ClassVar[bool] = False
     """Whether all of a long text is read, in several features."""
     least_is_best: ClassVar[bool] = False
@@ -94,6 +96,14 @@ class Task(Choice):
             RecipeError: the data lacks what they are made from.
         """
         return ()
+
+    def start(self, base: Path, known: Known, *, seed: int) -> Start:
+        """The model in the folder ``base`` with the task's head.
+
+        Raises:
+            RecipeError: models of its family have no such head.
+        """
+        return begin(base, self.head, labels=self.outputs(known), seed=seed)
 
     def outputs(self, known: Known) -> int:
         """Scores that the head has."""
@@ -132,12 +142,17 @@ class Task(Choice):
         """The figure by which the best checkpoint is known."""
         raise NotImplementedError(type(self).__name__)
 
+    @property
+    def on_the_way(self) -> int:
+        """Examples of dev whose figures are measured on the way; all are in the end."""
+        return 4000
+
     def finish(self, model: Transformer, known: Known) -> Known:
         """Change the trained model so that its scores mean what other tools expect; what is known of it then."""
         return known
 
-    def equip(self, folder: Path, reader: TextReader) -> None:
-        """Write what else the model's folder needs, where others look for it.
+    def equip(self, model: Transformer, folder: Path, reader: TextReader) -> None:
+        """Write what else the saved model's folder needs, where others look for it.
 
         Args:
             reader: of the model that began.

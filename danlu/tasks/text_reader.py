@@ -21,6 +21,8 @@ from danlu.tokenizers.folder import read_tokenizer
 Cut = Literal["head", "tail", "middle"]
 """What is left of a text that is too long: its beginning, its end, or both without its middle (Sun et al. 2019,
 arXiv:1905.05583)."""
+MOST_TOKENS = 512
+"""Of a text that a model reads in a task, unless ``max_tokens`` says otherwise."""
 MIDDLE_HEAD = 0.25
 """Share of the tokens that ``middle`` takes from the beginning, as in that paper: 128 of 512."""
 

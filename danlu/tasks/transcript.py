@@ -89,6 +89,12 @@ class Transcriber:
         said = self._encode([self.template.render(TRIAL)])[0][before:]
         return tuple(token for token in said if token in self.special)[-1:]
 
+    def spelled(self, chat: Chat) -> str | None:
+        """A special token that somebody in the conversation spells out, which is then read as one."""
+        added = self.tokenizer.get_added_tokens_decoder()
+        contents = [added[token].content for token in self.special]
+        return next((each for each in contents if any(each in message.content for message in chat.messages)), None)
+
     def begin(self, chat: Chat) -> list[int]:
         """What a server gives the model to have the conversation's last answer written, or the next one."""
         messages = chat.messages[:-1] if chat.gold is not None else chat.messages

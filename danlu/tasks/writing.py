@@ -102,10 +102,11 @@ class Writing(Task):
         was_training = model.training
         model.eval()
         answers: list[Answer] = []
+        begun = self.prompts(examples, reader)
         with torch.compiler.set_stance("force_eager"):
             for start in range(0, len(examples), WRITTEN_AT_ONCE):
-                begun = self.prompts(examples[start : start + WRITTEN_AT_ONCE], reader)
-                found = find_answers(loaded, self.search, begun, settings=Sampling(max_tokens=self.answer_tokens))
+                part = begun[start : start + WRITTEN_AT_ONCE]
+                found = find_answers(loaded, self.search, part, settings=Sampling(max_tokens=self.answer_tokens))
                 answers += [Answer(self.value(each.text)) for each in found]
                 told(len(answers))
         model.train(was_training)

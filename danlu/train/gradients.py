@@ -13,7 +13,7 @@ from danlu.corpus.batches import Batch, StepBatches
 from danlu.errors import DanluError
 from danlu.log import say
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import Lesson, total_loss
+from danlu.objectives.protocol import Lesson, WholeStep, total_loss
 from danlu.parallel.mesh import Place
 from danlu.train.memory import is_out_of_memory
 from danlu.train.precision import Masters
@@ -144,6 +144,8 @@ class Gradients:
 
     def _add(self, micro: Sequence[Batch], counts: dict[str, int]) -> dict[str, float]:
         device = next(self.model.parameters()).device
+        if isinstance(self.lesson, WholeStep):
+            return self._add_whole(self.lesson, [batch.to(device) for batch in micro], counts)
         sums: dict[str, Tensor] = {}
         for batch in micro:
             learns = any(batch.counts.values())
@@ -156,6 +158,39 @@ class Gradients:
             for name, value in losses.items() if learns else ():
                 sums[name] = sums[name] + value.detach() if name in sums else value.detach()
         return {name: float(value) for name, value in sums.items()}
+
+    def _add_whole(self, lesson: WholeStep, micro: Sequence[Batch], counts: dict[str, int]) -> dict[str, float]:
+        """The same of a loss over all micro-batches together: its gradient by their vectors comes first, then, one
+        micro-batch after the other with the same dropout, that of the vectors (Gao et al. 2021, arXiv:2101.06983).
+        """
+        device = next(self.model.parameters()).device
+        if len(micro) == 1:
+            losses = lesson.losses_of([lesson.vectors(self.model, micro[0])], micro)
+            self.masters.backward(total_loss(self.lesson, losses, counts))
+            return {name: float(value.detach()) for name, value in losses.items()}
+        states, seen = [], []
+        for batch in micro:
+            states.append(_random_state(device))
+            with torch.no_grad():
+                seen.append(lesson.vectors(self.model, batch).requires_grad_())
+        losses = lesson.losses_of(seen, micro)
+        torch.autograd.backward(total_loss(self.lesson, losses, counts), inputs=seen)
+        for batch, state, vectors in zip(micro, states, seen, strict=True):
+            _set_random_state(state, device)
+            assert vectors.grad is not None
+            self.masters.backward((lesson.vectors(self.model, batch) * vectors.grad).sum())
+            self.masters.ranks.tick()
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+
+def _random_state(device: torch.device) -> tuple[Tensor, Tensor | None]:
+    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+
+def _set_random_state(state: tuple[Tensor, Tensor | None], device: torch.device) -> None:
+    torch.set_rng_state(state[0])
+    if state[1] is not None:
+        torch.cuda.set_rng_state(state[1], device)
 
 
 def _uncounted(batch: Batch) -> Batch:

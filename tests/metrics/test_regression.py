@@ -12,7 +12,7 @@ from scipy import stats
 from sklearn import metrics
 
 from danlu.errors import InputError
-from danlu.metrics.regression import Regression
+from danlu.metrics.regression import Correlation, Regression
 from danlu.metrics.tally import overall
 
 NUMBERS = st.one_of(st.integers(-3, 3).map(float), st.floats(-100, 100).map(lambda value: round(value, 3)))
@@ -31,6 +31,16 @@ def test_equal_to_scipy_with_ties_and_constants(pairs: list[tuple[float, float]]
         pearson, spearman = stats.pearsonr(gold, predicted)[0], stats.spearmanr(gold, predicted)[0]
     assert figures["pearson"] == pytest.approx(0 if constant else pearson, abs=1e-9)
     assert figures["spearman"] == pytest.approx(0 if constant else spearman, abs=1e-9)
+
+
+def test_correlation_alone_is_the_same_and_says_nothing_of_errors() -> None:
+    gold, predicted = [4.0, 1.0, 3.0, 3.5], [0.7, -0.2, 0.8, 0.1]
+    figures = overall(Correlation().tally(gold, predicted))
+    assert figures.keys() == {"pearson", "spearman"}
+    assert figures["pearson"] == pytest.approx(stats.pearsonr(gold, predicted)[0])
+    assert figures["spearman"] == pytest.approx(stats.spearmanr(gold, predicted)[0])
+    with pytest.raises(InputError, match="must be a finite number"):
+        Correlation().tally([1.0], ["x"])  # type: ignore[list-item]
 
 
 def test_an_item_counted_twice_is_two_items() -> None:

@@ -158,6 +158,14 @@ def test_an_answer_that_merges_with_the_prompt_is_left_out(decoder: Path) -> Non
     assert lengths == [0, 1]
 
 
+def test_special_tokens_that_somebody_spells_are_told(decoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reader = TextReader.load(decoder, max_tokens=64)
+    Chat(template="plain").features([_chat("a", "b"), _chat("a<|end|>", "b")], Known(), reader)
+    told = capsys.readouterr().out
+    assert "1 of 2 conversations spell a special token, which is read as one, as by servers" in told
+    assert "the first: a.jsonl, row 1, <|end|>" in told
+
+
 def test_templates_without_an_end_are_refused(decoder: Path) -> None:
     with pytest.raises(RecipeError, match="ends an answer with no special token of this tokenizer"):
         Transcriber.load(decoder, "chatml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,9 @@ def test_loss_and_gradients_are_those_of_transformers(written: Path) -> None:
 def test_shares_are_the_softmax_of_transformers_logits(written: Path) -> None:
     stock = transformers.AutoModelForMultipleChoice.from_pretrained(written).eval()
     task, known = Choose(), Known()
-    features = task.features(QUESTIONS, known, TextReader.load(written, max_tokens=24))
-    answers = answer(task, load_model(written), features, QUESTIONS, known)
+    reader = TextReader.load(written, max_tokens=24)
+    features = task.features(QUESTIONS, known, reader)
+    answers = answer(task, load_model(written), features, QUESTIONS, known, reader)
     for question, said in zip(QUESTIONS, answers, strict=True):
         with torch.no_grad():
             shares = stock(**stock_inputs(written, question)).logits[0].softmax(-1).tolist()
@@ -145,6 +147,14 @@ def test_from_a_file_to_answers(encoder: Path, questions: Path, tmp_path: Path) 
     assert all(line["prediction"] == line["gold"] for line in lines) and len(lines) == 60
     config = json.loads((model / "config.json").read_text())
     assert config["architectures"] == ["BertForMultipleChoice"]
+    few = tmp_path / "few.jsonl"  # questions of 2 and of 3 choices, whose answers nobody knows
+    few.write_text(
+        "".join(json.dumps({"question": "q", "choices": ["to be", "a time", "not"][:n]}) + "\n" for n in (2, 3))
+    )
+    assert main(["predict", str(model), str(few), "--out", str(tmp_path / "few.csv")]) == 0
+    rows = list(csv.reader((tmp_path / "few.csv").read_text(encoding="utf-8").splitlines()))
+    assert rows[0] == ["number", "text1", "text2", "text3", "text4", "prediction", "confidence"]
+    assert [row[:-2] for row in rows[1:]] == [["1", "q", "to be", "a time", ""], ["2", "q", "to be", "a time", "not"]]
     (model / "danlu.json").unlink()  # then it is a folder of others, whose class says enough
     assert main(["predict", str(model), str(questions), "--out", str(tmp_path / "again.jsonl")]) == 0
     assert (tmp_path / "again.jsonl").read_text() == answers.read_text()

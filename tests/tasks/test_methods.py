@@ -73,6 +73,22 @@ def test_adapters_load_in_peft_and_make_the_merged_model(
     assert json.loads((out / "adapters" / "adapter_config.json").read_text())["base_model_name_or_path"] == str(decoder)
 
 
+def test_adapters_of_an_encoder_and_a_decoder(answerer: Path, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps({"source": f"once {n}", "target": f"话 {n}"}) + "\n" for n in range(12)))
+    out = _finetune(tmp_path, answerer, path, "{use: seq2seq, answer_tokens: 4}", "{use: lora, rank: 2}")
+    tokens, written = torch.arange(2, 20)[None], torch.arange(4)[None]
+    base = transformers.AutoModelForSeq2SeqLM.from_pretrained(answerer, dtype=torch.float32).eval()
+    with torch.no_grad():
+        before = base(tokens, decoder_input_ids=written).logits
+        adapted = (
+            peft.PeftModel.from_pretrained(base, out / "adapters").eval()(tokens, decoder_input_ids=written).logits
+        )
+        whole = transformers.AutoModelForSeq2SeqLM.from_pretrained(out / "model", dtype=torch.float32).eval()
+        torch.testing.assert_close(whole(tokens, decoder_input_ids=written).logits, adapted, rtol=1e-4, atol=1e-4)
+    assert (adapted - before).abs().max() > 0.01
+
+
 def test_the_head_of_a_task_trains_and_is_with_the_adapters(encoder: Path, tmp_path: Path) -> None:
     out = _finetune(tmp_path, encoder, _labelled(tmp_path), "classify", "{use: lora, rank: 2}")
     base = transformers.AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=2, dtype=torch.float32)

@@ -37,6 +37,7 @@ class Case(NamedTuple):
 
 
 CHATS = [{"instruction": f"第 {number} 问?", "input": "", "output": f"Once {number}."} for number in range(12)]
+SHORT = ("task.answer_tokens=8",)
 SAID = ("task.template=plain", "task.answer_tokens=4")
 REVIEWS = [{"review": f"to be {number}", "stars": ["bad", "good"][number % 2]} for number in range(30)]
 CASES = [
@@ -78,8 +79,28 @@ CASES = [
         {"文本": f"从前{number}有座山，话说天下", "主体": "山", "客体": "天下", "关系": "无" if number % 2 else "位于"}
         for number in range(30)
     ]),
+    Case("embed_en", "train.jsonl", [
+        {"query": f"To be {number}", "positives": [f"not {number}", f"be {number}"], "negatives": ["a time"]}
+        for number in range(30)
+    ], settings=("task.matryoshka=[8]",)),  # of a model that is 32 wide
+    Case("embed_zh", "train.jsonl", [{"查询": f"从前{number}", "正例": f"{number}座山"} for number in range(30)],
+         settings=("task.matryoshka=[8]",)),
+    Case("embed_pairs_en", "train.tsv", [
+        {"sentence1": f"To be {number}", "sentence2": f"not {number}", "score": number % 5} for number in range(30)
+    ]),
+    Case("embed_pairs_zh", "train.tsv", [
+        {"句子1": f"从前{number}", "句子2": f"有座山{number}", "相似度": number % 5} for number in range(30)
+    ]),
     *(Case(name, "train.jsonl", CHATS, "decoder", 96, SAID)
       for name in ("chat_en", "chat_zh", "chat_lora_en", "chat_lora_zh")),
+    *(Case(name, "train.jsonl", [
+        {one: f"once {number}", other: ["话说"] if other == "keywords" else f"话说 {number}。"}
+        for number in range(12)
+    ], "decoder", 64, SHORT) for name, one, other in (
+        ("translate_en", "en", "de"), ("translate_zh", "en", "zh"), ("summarise_en", "document", "summary"),
+        ("summarise_zh", "document", "summary"), ("keywords_en", "abstract", "keywords"),
+        ("keywords_zh", "abstract", "keywords"),
+    )),
     Case("tag_en", "train.conll", "".join(f"To O\nbe O\n{number} O\na B-X\ntime I-X\n\n" for number in range(TEXTS))),
     Case("tag_zh", "train.conll", "".join(f"从 O\n{number} O\n天 B-地名\n下 I-地名\n\n" for number in range(TEXTS))),
     Case("segment_en", "train.txt", "".join(f"to be {number} or not\n" for number in range(TEXTS))),

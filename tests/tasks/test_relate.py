@@ -63,7 +63,7 @@ def test_transformers_reads_the_folder_and_says_the_same(encoder: Path, tmp_path
     stock_tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")
     task, reader = Relate(), TextReader.load(tmp_path / "model", max_tokens=24)
     features = task.features(EXAMPLES, KNOWN, reader)
-    answers = answer(task, load_model(tmp_path / "model"), features, EXAMPLES, KNOWN)
+    answers = answer(task, load_model(tmp_path / "model"), features, EXAMPLES, KNOWN, reader)
     for example, feature, said in zip(EXAMPLES, features, answers, strict=True):
         encoded = stock_tokenizer(example.marked(), return_tensors="pt")
         assert encoded.input_ids[0].tolist() == feature.tokens.tolist()

@@ -21,6 +21,7 @@ TABLES: dict[str, tuple[str, list[list[Any]]]] = {
     "pairs without header": ("similarity", [[f"eins {n} und", f"zwei {n}", n % 5] for n in range(30)]),
     "pairs of classes": ("pair", [[f"eins {n} und", f"zwei {n}", n % 3] for n in range(30)]),
     "several": ("multi_label", [["text", "tags"], *([f"a text {n}", "a|b" if n % 2 else "c"] for n in range(9))]),
+    "translation": ("seq2seq", [["source", "target"], *([f"one {n}", f"eins {n}"] for n in range(9))]),
     "中文": ("classify", [["评论", "情感"], *([f"第{n}条评论", "好坏"[n % 2]] for n in range(9))]),
 }  # fmt: skip
 
@@ -51,6 +52,17 @@ def test_lists_in_json_are_several_labels(tmp_path: Path) -> None:
     assert cli.main(["init", str(tmp_path / "data.jsonl"), "--out", str(tmp_path / "r.yaml")]) == 0
     section: Any = load_recipe(tmp_path / "r.yaml").section("finetune")
     assert section.task.to_recipe()["use"] == "multi_label"
+
+
+@pytest.mark.parametrize("row", [
+    {"instruction": "ask", "input": "", "output": "answer"},
+    {"messages": [{"role": "user", "content": "ask"}, {"role": "assistant", "content": "say"}]},
+])  # fmt: skip
+def test_conversations_are_known_by_their_columns(row: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "data.jsonl").write_text("\n".join(json.dumps(row) for _ in range(9)))
+    assert cli.main(["init", str(tmp_path / "data.jsonl"), "--out", str(tmp_path / "r.yaml")]) == 0
+    section: Any = load_recipe(tmp_path / "r.yaml").section("finetune")
+    assert section.task.to_recipe()["use"] == "chat"
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,13 @@ FEATURES = """\
     {% endif %}
     {% set ns.count = ns.count + 1 %}
 [{{ ns.count }}|{{ message['role'] }}]{% if message['role'] == 'assistant' %}
-{% generation %}{{ message['content'] | trim }}{{ eos_token }}{% endgeneration %}
+{% set x = 'outer' %}{%- generation %}{% set x = 'inner' %}{{ message['content'].split('th')[-1] | trim }}{{ x }}
+{{ eos_token }}{% endgeneration %}{{ x }}
 {% else %}
 {{ message['content'] }}{% endif %}
 
 {% endfor %}
+{% for message in messages[::-1] %}{{ message.content is string }}{{ message.reasoning_content is string }}{% endfor %}
 {% if tools %}{{ tools | tojson }} {{ tools | tojson(indent=2) }}{% endif %}
 {% if add_generation_prompt %}[assistant]{% endif %}
 """

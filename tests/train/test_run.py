@@ -113,7 +113,7 @@ def test_early_stopping_ends_with_the_weights_of_the_best_step(
     assert {name: figures[name] for name in ("steps", "best_step", "stopped_early")} == {
         "steps": 12, "best_step": 6, "stopped_early": "yes",
     }  # fmt: skip
-    told = "no gain in 3 measurements: stopping after step 12; the result is step 6, held-out 2.2000\n"
+    told = "no gain in 3 measurements: stopping after step 12; the result is step 6\n"
     assert told in capsys.readouterr().out
     assert [line["step"] for line in read_metrics(job.out)] == list(range(1, 13))
     assert [path.name for path in checkpoints(job.out / "checkpoints")] == ["step-00000010", "step-00000012"]

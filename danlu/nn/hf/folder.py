@@ -117,9 +117,17 @@ def load_embedding_config(folder: Path) -> TransformerConfig:
     Raises:
         InputError, CheckpointError: as :func:`load_config`.
     """
+    return bare_config(folder) if (folder / MODULES).exists() else load_config(folder)
+
+
+def bare_config(folder: Path) -> TransformerConfig:
+    """The same without a head, be there ``modules.json`` or not; with its head where its family has no bare models.
+
+    Raises:
+        InputError, CheckpointError: as :func:`load_config`.
+    """
     file = read_file(folder)
-    config = read_family_config(file)
-    return _with_pooling(folder, _without_head(file, config) if (folder / MODULES).exists() else config)
+    return _with_pooling(folder, _without_head(file, read_family_config(file)))
 
 
 def read_file(folder: Path) -> ConfigFile:

@@ -133,6 +133,14 @@ def write_modules(folder: Path, head: Embedding, *, dim: int) -> None:
     write_json(folder / MODULES, listed)
 
 
+def write_texts(folder: Path, texts: TextSettings) -> None:
+    """Write what :func:`read_texts` reads, in the files of ``sentence-transformers``."""
+    write_json(folder / LENGTHS[0], {"max_seq_length": texts.max_tokens, "do_lower_case": texts.lower_case})
+    write_json(folder / PROMPTS, {
+        "prompts": dict(texts.prompts), "default_prompt_name": texts.default_prompt, "similarity_fn_name": "cosine"
+    })  # fmt: skip
+
+
 def _modules(path: Path) -> list[dict[str, Any]]:
     listed = _read(path)
     if not isinstance(listed, list) or not all(isinstance(module, dict) for module in listed):

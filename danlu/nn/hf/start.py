@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from danlu.errors import CheckpointError, RecipeError
-from danlu.nn.config import Embedding, Labels, TransformerConfig
+from danlu.nn.config import Embedding, Labels, Pooling, TransformerConfig
 from danlu.nn.hf.config_file import ConfigFile
-from danlu.nn.hf.folder import find_family, open_model, read_family_config, read_file
+from danlu.nn.hf.folder import bare_config, find_family, open_model, read_family_config, read_file
+from danlu.nn.hf.sentence_transformers import MODULES
 from danlu.nn.hf.tensors import read
 from danlu.nn.hf.weight_files import weights_path
 from danlu.nn.transformer import Transformer
 
-Kind = Literal["ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice"]
-"""What follows ``Bert`` in the name of the class of ``transformers`` with such a head."""
+Kind = Literal[
+    "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice", "Model"
+]
+"""What follows ``Bert`` in the name of the class of ``transformers`` with such a head; Model has none but vectors."""
 HEAD_SPREAD = 0.02
 """Standard deviation of a new head's weights, as in ``transformers``."""
 
@@ -53,9 +56,29 @@ class Start:
 
     @torch.no_grad()
     def _begun(self) -> tuple[Transformer, list[str]]:
-        model = Transformer(self.config)
-        model.initialise(self.seed)
+        with torch.device("meta"):  # no memory and no random numbers for weights that are read
+            model = Transformer(self.config)
+        there, new = self._read(model)
+        if new:
+            model = Transformer(self.config)
+            model.initialise(self.seed)
+            for name, weight in model.state_dict().items():
+                if name in there:
+                    weight.copy_(there[name])
+            if any(name.startswith("head.out.") for name in new):
+                generator = torch.Generator().manual_seed(self.seed)
+                model.head.out.weight.normal_(0.0, HEAD_SPREAD, generator=generator)
+            return model, new
+        if self.config.tied:
+            there[self.config.words_weight] = there["embedding.weight"]
+        model.load_state_dict(there, assign=True)  # one parameter stays one where it stands at two places
+        model.set_rotary()
+        return model, new
+
+    def _read(self, model: Transformer) -> tuple[dict[str, Tensor], list[str]]:
+        """The weights that the folder has, and the names of those that it has not."""
         names = find_family(self.config.family).weight_names(self.config)
+        there: dict[str, Tensor] = {}
         new: list[str] = []
         with ExitStack() as stack:
             found, _ = open_model(self.folder, self.config, stack)
@@ -64,23 +87,21 @@ class Start:
                     continue
                 shape = (self.rows, *weight.shape[1:]) if ours == "embedding.weight" else tuple(weight.shape)
                 try:
-                    there = all(name in found for name in names[ours].names)
-                    value = read(found, names[ours], shape, weight.dtype) if there else None
+                    whole = all(name in found for name in names[ours].names)
+                    value = read(found, names[ours], shape, weight.dtype) if whole else None
                 except CheckpointError:
                     if not ours.startswith("head."):
                         raise
                     value = None
                 if value is not None:
-                    weight.copy_(_lengthened(value, len(weight), self.seed) if len(value) < len(weight) else value)
+                    longer = len(value) < len(weight)
+                    there[ours] = nn.Parameter(_lengthened(value, len(weight), self.seed)) if longer else value
                 elif ours.startswith("head."):
                     new.append(ours)
                 else:
                     lacking = f"{weights_path(self.folder)} lacks tensor {names[ours].names[0]}"
                     raise CheckpointError(f"{lacking}; config.json says otherwise")
-        if any(name.startswith("head.out.") for name in new):
-            generator = torch.Generator().manual_seed(self.seed)
-            model.head.out.weight.normal_(0.0, HEAD_SPREAD, generator=generator)
-        return model, new
+        return there, new
 
 
 def _lengthened(rows_VD: Tensor, count: int, seed: int) -> Tensor:
@@ -113,6 +134,27 @@ def begin(folder: Path, kind: Kind | None, *, labels: int, dropout: float | None
     return Start(folder, shaped, seed, shaped.vocab_size)
 
 
+def begin_embedding(folder: Path, *, pooling: Pooling | None = None, seed: int) -> Start:
+    """The model in ``folder`` as it makes vectors: without any other head, and as its modules say.
+
+    A folder without modules makes vectors of length 1.
+
+    Args:
+        pooling: by default as the modules say; without any an encoder's mean, a decoder's last state.
+
+    Raises:
+        InputError, CheckpointError: there is no model, or it is damaged.
+        RecipeError: models of its family make no vectors.
+    """
+    config = bare_config(folder)
+    both = config.encoder is not None and config.decoder is not None
+    if both or not isinstance(config.head, Embedding):
+        raise RecipeError(f"model: {config.family} models make no vectors of texts")
+    normalise = config.head.normalise or not (folder / MODULES).exists()
+    head = replace(config.head, pooling=pooling or config.head.pooling, normalise=normalise)
+    return Start(folder, replace(config, head=head), seed, config.vocab_size)
+
+
 def with_words(folder: Path) -> TransformerConfig:
     """The shape of the model in ``folder`` as it predicts words, whatever head it has.
 
@@ -139,8 +181,3 @@ def _of_class(folder: Path, kind: str, *, labels: int) -> TransformerConfig:
         if "architectures" not in str(error):
             raise
         raise RecipeError(f"model: {config.family} models have no head {kind}; {error}") from None
-
-
-def is_embedder(folder: Path) -> bool:
-    """Whether the folder's own head makes vectors."""
-    return isinstance(read_family_config(read_file(folder)).head, Embedding)

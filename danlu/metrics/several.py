@@ -1,0 +1,37 @@
+"""Several metrics of the same answers as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from danlu.metrics.tally import Metric, Named, Numbers, Tally
+
+
+class ChosenMetric(Metric[Any, Any], Protocol):
+    """A metric that a recipe picks."""
+
+    main: ClassVar[str]
+    """The figure that stands for all of its figures."""
+
+
+@dataclass(frozen=True)
+class Several:
+    """All figures of ``metrics``, whose names differ."""
+
+    metrics: Sequence[Metric[Any, Any]]
+
+    def tally(self, gold: Sequence[Any], predicted: Sequence[Any]) -> Tally:
+        """Every metric looks at every item once.
+
+        Raises:
+            InputError: as the metrics say.
+        """
+        tallies = [each.tally(gold, predicted) for each in self.metrics]
+
+        def figures(times_BN: Numbers) -> Named:
+            return {name: values for each in tallies for name, values in each.figures(times_BN).items()}
+
+        notes = {name: note for each in tallies for name, note in each.notes.items()}
+        return Tally(len(gold), figures, notes)

@@ -1,0 +1,167 @@
+"""From a text to another one: translation, summaries, titles, keywords; by an encoder and a decoder, or one decoder.
+
+Axes: T tokens of the decoder, S tokens of a source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Self
+
+import numpy as np
+from pydantic import Field, SkipValidation, model_validator
+
+from danlu.corpus.batches import IGNORE
+from danlu.data.dataset import Dataset
+from danlu.data.form import Form
+from danlu.data.generated import GENERATE, KEYWORDS
+from danlu.errors import RecipeError
+from danlu.generate.special_tokens import Begun, SpecialTokens
+from danlu.log import say
+from danlu.metrics.bleu import BLEU, ChrF
+from danlu.metrics.keywords import Keywords as KeywordsMetric
+from danlu.metrics.several import ChosenMetric, Several
+from danlu.metrics.tally import Metric
+from danlu.nn.config import TransformerConfig
+from danlu.nn.hf.folder import load_config
+from danlu.recipe import OneOf
+from danlu.tasks.feature import Feature
+from danlu.tasks.task import Known
+from danlu.tasks.text_reader import MIDDLE_HEAD, MOST_TOKENS, TextReader
+from danlu.tasks.writing import Writing, need_decoder
+from danlu.tokenizers.tokenizer import Tokenizer
+
+BETWEEN_KEYWORDS = "; "
+
+
+class Seq2Seq(Writing):
+    """A text for each text. With an encoder it reads the source; without, the answer follows the source in one text.
+
+    Only the answer is scored, with the token that ends it.
+    """
+
+    form: ClassVar[Form[Any]] = GENERATE
+    judged: ClassVar[bool] = True
+
+    prefix: str = ""
+    """What goes before every source, such as ``translate English to German: `` for T5."""
+    separator: str = "\n"
+    """What stands between source and answer where there is no encoder."""
+    metrics: Annotated[SkipValidation[tuple[ChosenMetric, ...]], OneOf("metric")] = (BLEU(), ChrF())
+    """What answers are measured by; the best checkpoint has the most of the first. For Chinese ``{use: bleu,
+    language: zh}``, for summaries ``rouge``."""
+
+    sample: int = Field(default=200, ge=1)
+    """Examples of dev that are answered for each measurement on the way; all are in the end."""
+
+    @model_validator(mode="after")
+    def _has_metrics(self) -> Self:
+        if not self.metrics:
+            raise ValueError("metrics must name one at least, by which the best checkpoint is known")
+        return self
+
+    def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
+        need_decoder(base)
+        most = self.max_tokens or min(base.max_length, MOST_TOKENS)
+        if base.encoder is None and most + self.answer_tokens > base.max_length:
+            raise RecipeError(
+                f"task.max_tokens ({most}, of the source) and task.answer_tokens ({self.answer_tokens}) together must "
+                f"be at most {base.max_length}, which the model sees"
+            )
+        if base.encoder is not None and self.answer_tokens > base.max_length:
+            raise RecipeError(f"task.answer_tokens must be at most {base.max_length}, which the model sees; "
+                              f"got {self.answer_tokens}")  # fmt: skip
+        return Known()
+
+    def target(self, example: Any) -> str:
+        """What is learned."""
+        return str(example.target)
+
+    def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
+        tokenizer = Tokenizer.load(reader.folder)
+        special = SpecialTokens.read(reader.folder, tokenizer, load_config(reader.folder))
+        begun = self._begun(examples, reader, tokenizer, special)
+        lead = special.before if special.start is not None else ()
+        features, cut = [], 0
+        for number, (example, (context, source)) in enumerate(zip(examples, begun, strict=True)):
+            said = [*lead, *tokenizer.encode(self.target(example))] if example.gold is not None else []
+            cut += len(said) >= self.answer_tokens
+            said = [*said[: self.answer_tokens - 1], tokenizer.eot]
+            tokens = np.array([*context, *said[:-1]], dtype=np.int64)
+            targets = np.array([*[IGNORE] * (len(context) - 1), *said], dtype=np.int64)
+            read = None if source is None else np.array(source, dtype=np.int64)
+            features.append(Feature(number, tokens, {self.loss: targets}, source=read))
+        if cut:
+            say(f"{cut:,} of {len(examples):,} answers are longer than answer_tokens, {self.answer_tokens:,}, "
+                "and are learned to there")  # fmt: skip
+        return features
+
+    def prompts(self, examples: Sequence[Any], reader: TextReader) -> list[Begun]:
+        tokenizer = Tokenizer.load(reader.folder)
+        special = SpecialTokens.read(reader.folder, tokenizer, load_config(reader.folder))
+        return self._begun(examples, reader, tokenizer, special)
+
+    def ends(self, reader: TextReader) -> frozenset[int]:
+        return frozenset([Tokenizer.load(reader.folder).eot])
+
+    def metric(self, known: Known) -> Metric[Any, Any]:
+        return Several(self.metrics)
+
+    @property
+    def criterion(self) -> str:
+        return self.metrics[0].main
+
+    @property
+    def on_the_way(self) -> int:
+        return self.sample
+
+    def _begun(
+        self, examples: Sequence[Any], reader: TextReader, tokenizer: Tokenizer, special: SpecialTokens
+    ) -> list[Begun]:
+        behind = "" if special.start is not None else self.separator
+        texts = [f"{self.prefix}{each.source}{behind}" for each in examples]
+        begun = [special.around(ids, tokenizer.eot) for ids in tokenizer.encode_batch(texts)]
+        for number, each in enumerate(begun):
+            excess = _length(each) - reader.max_tokens
+            source = examples[number].source
+            kept = len(tokenizer.encode(source)) - max(0, excess)
+            while _length(begun[number]) > reader.max_tokens:
+                if kept < 1:
+                    raise RecipeError(f"task.max_tokens {reader.max_tokens} has no room for a source behind the prefix")
+                text = f"{self.prefix}{shortened(source, kept, reader, tokenizer)}{behind}"
+                begun[number] = special.around(tokenizer.encode(text), tokenizer.eot)
+                kept -= 1
+        return begun
+
+
+class Keywords(Seq2Seq):
+    """Keywords for each text, written behind each other in the file's order (Meng et al. 2017, arXiv:1704.06879)."""
+
+    form: ClassVar[Form[Any]] = KEYWORDS
+
+    answer_tokens: int = Field(default=64, ge=1)
+    """Tokens that all keywords of a text have at most."""
+    metrics: Annotated[SkipValidation[tuple[ChosenMetric, ...]], OneOf("metric")] = (KeywordsMetric(),)
+    """What answers are measured by; the best checkpoint has the most of the first."""
+
+    def target(self, example: Any) -> str:
+        return BETWEEN_KEYWORDS.join(example.keywords)
+
+    def value(self, text: str) -> list[str]:
+        """The keywords in their order, each once."""
+        words = (word.strip() for word in text.split(BETWEEN_KEYWORDS.strip()))
+        return list(dict.fromkeys(word for word in words if word))
+
+
+def shortened(text: str, tokens: int, reader: TextReader, tokenizer: Tokenizer) -> str:
+    """What the reader's ``cut`` leaves of a text that has more tokens."""
+    ends = tokenizer.encode_with_ends([text])[0][1]
+    if reader.cut == "head":
+        return text[: ends[tokens - 1]]
+    first = 0 if reader.cut == "tail" else int(tokens * MIDDLE_HEAD)
+    rest = len(ends) - (tokens - first)
+    return text[: ends[first - 1] if first else 0] + text[ends[rest - 1] if rest else 0 :]
+
+
+def _length(begun: Begun) -> int:
+    return len(begun.context if begun.source is None else begun.source)
