@@ -82,8 +82,8 @@ def of_itself(task: Task, examples: Sequence[Any], answers: Sequence[Answer], kn
 def _ranks(numbers: Sequence[float]) -> NDArray[np.float64]:
     """The rank of each number as a share of all, the mean one of equals."""
     ordered = np.sort(numbers)
-    both = [np.searchsorted(ordered, numbers, side="left"), np.searchsorted(ordered, numbers, side="right")]
-    return np.mean(both, axis=0) / len(numbers)
+    first, behind = (np.searchsorted(ordered, numbers, side=side) for side in ("left", "right"))
+    return (first + behind) / 2 / len(numbers)
 
 
 def write_predictions(
