@@ -94,7 +94,7 @@ def written_examples(predictions: Sequence[Prediction]) -> Browser:
 
 
 def _shown(part: str, each: Prediction, *, labels: bool, several: bool) -> Shown:
-    gold, said = in_words(each.gold, each.said, each.texts), in_words(each.said, each.gold, each.texts)
+    gold, said = in_words(each.gold, [each.said], each.words), in_words(each.said, [each.gold], each.words)
     kinds = [*([part] if several else []), *([gold, said] if labels else [])]
     sure = 1.0 if each.confidence is None else each.confidence
     length = float(sum(map(len, each.texts)))

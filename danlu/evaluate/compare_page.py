@@ -277,8 +277,9 @@ def _answered(names: Sequence[str], answers: Sequence[Prediction], *, labels: bo
     if all(each.said == first.said for each in answers):
         return None
     right = [name for name, each in zip(names, answers, strict=True) if each.right]
-    said = [Said("gold", in_words(first.gold, first.said, first.texts))]
-    said += [Said(name, in_words(each.said, first.gold, each.texts), each.right, surety(each))
+    beside = [first.gold, *(each.said for each in answers)]
+    said = [Said("gold", in_words(first.gold, beside, first.words))]
+    said += [Said(name, in_words(each.said, beside, first.words), each.right, surety(each))
              for name, each in zip(names, answers, strict=True)]  # fmt: skip
     bad = [each.badness for each in answers]
     wrong = max((each.confidence or 0.0 for each in answers if not each.right), default=0.0)

@@ -36,6 +36,8 @@ class Prediction:
     confidence: float | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
     """The task's figure of this example alone, where right and wrong do not say it all."""
+    words: tuple[str, ...] = ()
+    """Those that tags are of."""
 
     @property
     def content(self) -> str:
@@ -102,13 +104,17 @@ def has_right(predictions: Sequence[Prediction]) -> bool:
     return not any(less_is_better(name) or not _is_share(name) for each in predictions for name in each.figures)
 
 
-def in_words(value: Any, other: Any = None, texts: Sequence[str] = ()) -> str:
-    """A gold value or an answer for people; of tags only those that differ from ``other``'s, with their tokens."""
-    if isinstance(value, list) and isinstance(other, list) and value != other:
-        tokens = _tokens(texts, len(value))
-        if tokens and len(value) == len(other):
-            apart = [f"{token}/{tag}" for token, tag, its in zip(tokens, value, other, strict=True) if tag != its]
-            return " ".join(apart[:_MOST_TOKENS]) + (" …" if len(apart) > _MOST_TOKENS else "")
+def in_words(value: Any, beside: Sequence[Any] = (), words: Sequence[str] = ()) -> str:
+    """A gold value or an answer for people; of the tags of ``words`` only those that are not the same in all.
+
+    Args:
+        beside: what else is said of the example, so that of tags the same words are shown.
+    """
+    tags = [each for each in (value, *beside) if isinstance(each, list) and len(each) == len(words) > 0]
+    apart = [place for place in range(len(words)) if len({str(each[place]) for each in tags}) > 1]
+    if apart and len(tags) == 1 + len(beside):
+        shown = " ".join(f"{words[place]}/{value[place]}" for place in apart[:_MOST_TOKENS])
+        return shown + (" …" if len(apart) > _MOST_TOKENS else "")
     if isinstance(value, list):
         return " · ".join(in_words(each) for each in value) or "none"
     if isinstance(value, float):
@@ -116,13 +122,6 @@ def in_words(value: Any, other: Any = None, texts: Sequence[str] = ()) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {in_words(each)}" for name, each in value.items())
     return "—" if value is None else str(value) or "nothing"
-
-
-def _tokens(texts: Sequence[str], count: int) -> list[str]:
-    """The tokens of a text that has so many, parted by spaces or each a character; else none."""
-    if len(texts) != 1:
-        return []
-    return next((cut for cut in (texts[0].split(" "), list(texts[0])) if len(cut) == count), [])
 
 
 def _is_share(name: str) -> bool:
@@ -143,7 +142,9 @@ def _prediction(path: Path, number: int, line: Mapping[str, Any]) -> Prediction:
         raise InputError(f"{path}, line {number}: 'figures' must be numbers by name")
     file, unit = line.get("file"), next((name for name in line if name in UNITS), None)
     place = f"{file}, {unit} {line[unit]}" if file is not None and unit is not None else ""
-    return Prediction(place, tuple(texts), line.get("gold"), line["prediction"], confidence, figures)
+    words = line.get("words")
+    known = tuple(map(str, words)) if isinstance(words, list) else ()
+    return Prediction(place, tuple(texts), line.get("gold"), line["prediction"], confidence, figures, known)
 
 
 UNITS = ("line", "row")

@@ -81,10 +81,12 @@ def test_what_is_right(gold: Any, said: Any, figures: dict[str, float], right: b
 
 
 def test_of_tags_those_that_differ_are_shown() -> None:
-    gold, said = ["B-PER", "O", "O", "B-LOC"], ["B-PER", "O", "B-LOC", "O"]
-    assert in_words(gold, said, ["Ann lives in Rome"]) == "in/O Rome/B-LOC"
-    assert in_words(["B", "E", "S"], ["S", "S", "S"], ["天下大"]) == "天/B 下/E"
-    assert in_words(["x", "y"], "x") == "x · y" and in_words([], ["x"]) == "none" and in_words("") == "nothing"
+    words, gold, said = ["Ann", "lives", "in", "Rome"], ["B-PER", "O", "O", "B-LOC"], ["B-PER", "O", "B-LOC", "O"]
+    assert in_words(gold, [said], words) == "in/O Rome/B-LOC"
+    assert in_words(gold, [said, ["O", "O", "O", "B-LOC"]], words) == "Ann/B-PER in/O Rome/B-LOC", "of any of them"
+    assert in_words(["B", "E", "S"], [["S", "S", "S"]], "天下大") == "天/B 下/E"
+    assert in_words(["a", "b"], [["a", "c"]]) == "a · b", "labels are no tags"
+    assert in_words(["x", "y"], ["x"]) == "x · y" and in_words([], [["x"]]) == "none" and in_words("") == "nothing"
 
 
 @pytest.mark.parametrize(
