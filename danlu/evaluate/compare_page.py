@@ -16,7 +16,7 @@ from danlu.evaluate.compared import Run
 from danlu.evaluate.contents import Section, Table, figure, interval, many
 from danlu.evaluate.curves import overlay_chart, series_of, smoothed
 from danlu.evaluate.page import Draw, Picture, in_both_widths, render
-from danlu.evaluate.predictions import Prediction, has_right, in_words, spelled
+from danlu.evaluate.predictions import Prediction, has_right, in_words, spelled, titled
 from danlu.files import atomic_write, writing
 from danlu.log import duration, short
 
@@ -59,7 +59,7 @@ def verdict(part: Part) -> str:
         return ""
     names = [*part.names]
     said = [f"{name} {figure(value)}" for name, value in zip(names, found.values, strict=True) if value is not None]
-    text = f"{spelled(found.name).capitalize()} on {part.name}: {', '.join(said)}."
+    text = f"{titled(found.name)} on {part.name}: {', '.join(said)}."
     for name, apart, p in zip(names, found.differences, found.p, strict=True):
         if apart is not None and p is not None:
             text += f" {name} against {part.base}: {difference(apart.difference)}, {chance(p)}."
@@ -135,7 +135,7 @@ def _pictures(runs: Sequence[Run]) -> dict[str, Picture]:
             series = {run: series_of(lines, name) for run, lines in metrics.items()}
             if name == "loss":
                 series = {run: smoothed(points) for run, points in series.items()}
-            title = titles.get(name, f"{spelled(name.removeprefix('heldout.')).capitalize()} on {held}")
+            title = titles.get(name, f"{titled(name.removeprefix('heldout.'))} on {held}")
             drawn = _drawn(series, title=f"{title} of {stage}", dots=name != "loss")
             found |= in_both_widths(f"{stage}.{name}", title, drawn, wide=280, narrow=240)
     return found

@@ -15,7 +15,7 @@ from danlu.evaluate.contents import Section, Table, facts, figure, interval, man
 from danlu.evaluate.curves import Metrics, figure_chart, loss_chart, rate_chart
 from danlu.evaluate.matrix import matrix_chart, most_confused
 from danlu.evaluate.page import Picture, in_both_widths
-from danlu.evaluate.predictions import Prediction, read_predictions, spelled
+from danlu.evaluate.predictions import Prediction, read_predictions, spelled, titled
 from danlu.files import read_json
 from danlu.log import duration, read_metrics, short
 from danlu.metrics.calibration import Calibration
@@ -113,7 +113,7 @@ def _own_pictures(each: Tuning, metrics: Metrics) -> dict[str, Picture]:
     """The curve of the criterion, and the confusion matrix."""
     found: dict[str, Picture] = {}
     if (name := each.criterion) is not None:
-        title = each.titled(f"{spelled(name).capitalize()} on dev")
+        title = each.titled(f"{titled(name)} on dev")
         found |= in_both_widths(each.picture("figure"), title, lambda width, height: figure_chart(
             metrics, f"heldout.{each.first}{name}", width=width, height=height, title=title),
             wide=220, narrow=200)  # fmt: skip

@@ -88,6 +88,11 @@ def spelled(name: str) -> str:
     return name.replace("f1", "F1").replace(".", " ").replace("_", " ")
 
 
+def titled(name: str) -> str:
+    """The same with a capital letter."""
+    return spelled(name)[:1].upper() + spelled(name)[1:]
+
+
 def less_is_better(name: str) -> bool:
     """Whether the figure is one of errors or costs."""
     return any(part in name for part in LEAST_IS_BEST)
