@@ -112,6 +112,15 @@ CATALOG: dict[str, dict[str, str]] = {
         "chat": "danlu.tasks.chat:Chat",
         "seq2seq": "danlu.tasks.seq2seq:Seq2Seq",
         "keywords": "danlu.tasks.seq2seq:Keywords",
+        "prefer": "danlu.tasks.prefer:Prefer",
+        "feedback": "danlu.tasks.feedback:Feedback",
+        "reward": "danlu.tasks.reward:Reward",
+    },
+    "preference": {
+        "dpo": "danlu.tasks.preference:DPO",
+        "ipo": "danlu.tasks.preference:IPO",
+        "simpo": "danlu.tasks.preference:SimPO",
+        "orpo": "danlu.tasks.preference:ORPO",
     },
     "metric": {
         "bleu": "danlu.metrics.bleu:BLEU",

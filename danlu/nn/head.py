@@ -98,6 +98,17 @@ class LanguageModelHead(nn.Module):
         )
         return total
 
+    def token_losses(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
+        """``[N]``: the cross entropy of each token in nats, in float32 at least; 0 where the target is negative.
+
+        For losses of which the tokens' are only a part, so that no gradient is known yet where the logits are there:
+        they are made anew in the backward pass, chunk by chunk, and are never there all at once.
+        """
+        losses_N: Tensor = TokenLosses.apply(  # type: ignore[no-untyped-call]
+            self._ready(hidden_ND), self.weight, self.bias, targets_N, self.softcap
+        )
+        return losses_N
+
     def _ready(self, hidden: Tensor) -> Tensor:
         if self.transform is not None:
             hidden = self.transform(hidden)
@@ -234,3 +245,53 @@ class LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias = (None if each is None else each * grads[0] for each in ctx.saved_tensors)
         return hidden, weight, bias, None, None, None
+
+
+class TokenLosses(torch.autograd.Function):
+    """The cross entropy of each token; its logits are there chunk by chunk, in both passes."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_N: Tensor, cap: float | None
+    ) -> Tensor:
+        ctx.save_for_backward(hidden_ND, weight_VD, bias_V, targets_N)
+        ctx.cap = cap
+        losses = [hidden_ND.new_zeros(0, dtype=at_least_float32(hidden_ND))]
+        for part in _chunks(hidden_ND, weight_VD):
+            logits_NV = F.linear(hidden_ND[part], weight_VD, bias_V)
+            for few, targets in _few_rows(logits_NV, targets_N[part]):
+                capped = soft_cap(few.to(at_least_float32(few)), cap)
+                losses.append(F.cross_entropy(capped, targets.clamp_min(-1), reduction="none", ignore_index=-1))
+        return torch.cat(losses)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden_ND, weight_VD, bias_V, targets_N = ctx.saved_tensors
+        wide = at_least_float32(weight_VD)
+        grad_hidden = torch.empty_like(hidden_ND)
+        grad_weight = torch.zeros_like(weight_VD, dtype=wide) if ctx.needs_input_grad[1] else None
+        grad_bias = torch.zeros_like(bias_V, dtype=wide) if ctx.needs_input_grad[2] else None
+        for part in _chunks(hidden_ND, weight_VD):
+            logits_NV = F.linear(hidden_ND[part], weight_VD, bias_V)
+            for few, targets in _few_rows(logits_NV, targets_N[part]):
+                chunk_loss(few, targets, ctx.cap)
+            logits_NV *= grads[0][part, None]  # by now their gradient, of each token's own loss
+            torch.mm(logits_NV, weight_VD, out=grad_hidden[part])
+            if grad_weight is not None:
+                grad_weight = _add_product(grad_weight, logits_NV, hidden_ND[part])
+            if grad_bias is not None:
+                grad_bias += logits_NV.sum(0, dtype=wide)
+        return (
+            grad_hidden,
+            None if grad_weight is None else grad_weight.to(weight_VD.dtype),
+            None if grad_bias is None else grad_bias.to(weight_VD.dtype),
+            None,
+            None,
+        )
+
+
+def _chunks(hidden_ND: Tensor, weight_VD: Tensor) -> list[slice]:
+    """Tokens whose logits are there at once."""
+    at_once = LOGITS_ON_GPU if hidden_ND.device.type == "cuda" else LOGITS_AT_ONCE
+    rows = rows_at_once(weight_VD.shape[0], logits=at_once)
+    return [slice(start, start + rows) for start in range(0, len(hidden_ND), rows)]

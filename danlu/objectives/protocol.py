@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, runtime_checkable
@@ -29,6 +29,10 @@ SPECIAL_OF = {"mask": "bert", "cls": "bert", "sep": "bert", "pad": "bert", "fim_
 """Which set of ``tokenizer.special`` has a token of this role."""
 
 
+Total = Callable[[Mapping[str, float]], Mapping[str, float]]
+"""Name by name what all processes have together, of what this one has."""
+
+
 class Lesson(Protocol):
     """What a batch costs: an objective, together with what it needs beside its settings."""
 
@@ -43,6 +47,20 @@ class Lesson(Protocol):
 
     def weight(self, name: str) -> float:
         """What the mean of this loss is multiplied by in the sum that is minimised."""
+        ...
+
+
+@runtime_checkable
+class LessonOfSteps(Protocol):
+    """A lesson in whose loss stands a number of the whole step, through which no gradient goes."""
+
+    def of_step(self, model: Transformer, micro: Sequence[Batch], total: Total) -> Lesson:
+        """The lesson of one step, asked for before any of its losses.
+
+        Args:
+            micro: all micro-batches of the step; of several processes, this one's.
+            total: adds up what they all have; each calls it equally often.
+        """
         ...
 
 

@@ -5,11 +5,13 @@ Axes: B rows, T tokens, D model width, N documents of the rows, in order.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from danlu.corpus.batches import Batch
 from danlu.nn.config import Pooling
 from danlu.nn.sight import PADDING
 
@@ -50,6 +52,16 @@ def vectors(hidden_BTD: Tensor, segments_BT: Tensor, pooling: Pooling, found: Bo
     sums = sums.index_add(0, number, flat[real].to(wide))
     lengths = (found.last_N - found.first_N + 1)[:, None]
     return (sums / lengths).to(hidden_BTD.dtype)
+
+
+def only(batch: Batch, *, every: int, place: int) -> Batch:
+    """Of each ``every`` documents in turn the one at ``place``, all in one row without padding."""
+    segments_BT = batch.inputs["segments"]
+    number = number_of_token(borders(segments_BT), segments_BT.numel())
+    keep = (segments_BT.flatten() != PADDING) & (number % every == place)
+    inputs = {name: value.flatten()[keep][None] for name, value in batch.inputs.items()}
+    targets = {name: value.flatten()[keep][None] for name, value in batch.targets.items()}
+    return replace(batch, inputs={**inputs, "segments": number[keep][None]}, targets=targets)
 
 
 def apart(values_BTX: Tensor, segments_BT: Tensor) -> list[Tensor]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -19,11 +20,12 @@ from danlu.log import say
 from danlu.metrics.tally import overall
 from danlu.nn.hf.folder import load_config, save_model
 from danlu.nn.hf.start import Start
+from danlu.nn.speed import choose_device
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Shape
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job
-from danlu.tasks.answering import answer, tuned_answers
+from danlu.tasks.answering import answer, numbers_of, tuned_answers
 from danlu.tasks.classify import Classify
 from danlu.tasks.feature import Feature, stored
 from danlu.tasks.lesson import TaskLesson
@@ -129,7 +131,24 @@ class Material:
             )
         reader = TextReader.load(tokenizer, max_tokens=most, cut=task.cut)
         features = {name: task.features(each, known, reader) for name, each in dataset.splits.items()}
-        return cls(settings, base, tokenizer, dataset, start, known, reader, features)
+        made = cls(settings, base, tokenizer, dataset, start, known, reader, features)
+        return replace(made, features=made.referred()) if task.refers else made
+
+    def draw(self, seed: int) -> Transformer:
+        """The model that begins, the same in each call."""
+        model = self.start.draw()
+        self.settings.method.begin(model, seed=seed)
+        return model
+
+    def referred(self) -> Mapping[str, Sequence[Feature]]:
+        """Features that know what the model that begins makes of them, in float32; it is not kept."""
+        settings, task = self.settings, self.settings.task
+        say("the model that begins reads all examples once: it is what the trained one is compared with")
+        device = choose_device(settings.hardware.device, key=f"{settings.section}.hardware.device")
+        model = self.draw(self.start.seed).to(device)
+        return {
+            name: task.refer(each, numbers_of(task, model, each, self.known)) for name, each in self.features.items()
+        }
 
     def training(self, seed: int) -> Training:
         """The training at its first step."""
@@ -151,13 +170,8 @@ class Material:
         if new := self.start.new:
             say(f"begins with {self.base}; drawn anew: {', '.join(new)}")
 
-        def draw() -> Transformer:
-            model = self.start.draw()
-            self.settings.method.begin(model, seed=seed)
-            return model
-
-        subject = Subject(draw, lesson, TaskLesson.reading, int(sizes.max()), float(sizes.mean()), store,
-                          vocabulary)  # fmt: skip
+        subject = Subject(partial(self.draw, seed), lesson, TaskLesson.reading, int(sizes.max()), float(sizes.mean()),
+                          store, vocabulary)  # fmt: skip
         training = prepare(self.settings, subject, seed=seed)
         if kind is StepLesson and training.masters.place.size > 1:
             raise RecipeError("finetune.task: its loss compares all texts of a step, which one process has to read")
@@ -216,8 +230,10 @@ class Material:
         labels = known.labels if len(known.labels) == task.outputs(known) else ()
         save_model(model, out / "model", tokenizer=self.tokenizer, labels=labels)
         task.equip(model, out / "model", self.reader)
-        data, columns = settings.data, self.dataset.columns
-        Trained(task, known, self.reader.max_tokens, data, columns).save(out / "model")
+        used = task.as_used()
+        data = settings.data if used is task else settings.data.model_copy(update={"columns": {}})
+        columns = self.dataset.columns if used is task else {}
+        Trained(used, known, self.reader.max_tokens, data, columns).save(out / "model")
         return figures
 
 

@@ -82,7 +82,7 @@ class Joint(TaskTraining):
         for name in self.tasks:
             if not NAME.fullmatch(name):
                 raise ValueError(f"a task's name must be of letters, digits, _ and -; got {name!r}")
-            if isinstance(self.tasks[name].task, StepTask):
+            if isinstance(self.tasks[name].task, StepTask) or self.tasks[name].task.by_step:
                 raise ValueError(f"tasks.{name} compares all texts of a step with each other; train it by itself")
         shared = [task.share is not None for task in self.tasks.values()]
         if any(shared) and not all(shared):
@@ -99,7 +99,7 @@ class Joint(TaskTraining):
         base = self.model or job.inputs["pretrain"] / "model"
         materials: dict[str, Material] = {}
         for name, part in self.tasks.items():
-            if isinstance(part.task, StepTask):
+            if isinstance(part.task, StepTask) or part.task.by_step:
                 raise RecipeError(f"joint.tasks.{name}.task: it compares all texts of a step, and has to train alone")
             say(f"task {name}")
             settings = Finetune(data=part.data, task=part.task, model=base)

@@ -16,7 +16,8 @@ from danlu.errors import InputError, RecipeError
 from danlu.recipe_file import quoted
 
 ORDER = (
-    "extract", "choice", "relate", "chat", "tag", "pair", "similarity", "multi_label", "seq2seq", "classify", "regress",
+    "extract", "choice", "relate", "prefer", "chat", "tag", "pair", "similarity", "multi_label", "seq2seq", "classify",
+    "regress",
 )  # fmt: skip
 """Tasks that columns' names may tell, those that need the most of them first."""
 NUMBERS = {"pair": "similarity", "classify": "regress"}

@@ -24,6 +24,7 @@ from danlu.metrics.tally import Metric
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.start import Kind, Start, begin
 from danlu.nn.transformer import Transformer
+from danlu.objectives.protocol import Total
 from danlu.recipe import Choice
 from danlu.tasks.feature import Feature
 from danlu.tasks.text_reader import Cut, TextReader
@@ -73,6 +74,9 @@ class Task(Choice):
     least_is_best: ClassVar[bool] = False
     """Whether the best checkpoint has the least of the criterion, and not the most."""
 
+    by_step: ClassVar[bool] = False
+    """Whether a number of the whole step stands in its loss (:meth:`of_step`)."""
+
     max_tokens: int | None = Field(default=None, ge=4)
     """Tokens of a text that are read, special ones included; by default 512, or what the model sees if that is less."""
     cut: Cut = "head"
@@ -113,6 +117,22 @@ class Task(Choice):
         """Of all examples, in order; targets where they say what is right."""
         raise NotImplementedError(type(self).__name__)
 
+    @property
+    def refers(self) -> bool:
+        """Whether it learns from how a model differs from the one that begins, whose numbers features then keep."""
+        return False
+
+    def refer(self, features: Sequence[Feature], numbers: Sequence[Tensor]) -> list[Feature]:
+        """The features with what the model that begins makes of them, of which ``numbers`` has a tensor each."""
+        raise NotImplementedError(type(self).__name__)
+
+    def of_step(self, model: Transformer, micro: Sequence[Batch], known: Known, total: Total) -> Known:
+        """``known`` with what holds for one step, such as means over all of its micro-batches.
+
+        See :class:`danlu.objectives.protocol.LessonOfSteps`.
+        """
+        return known
+
     def losses(self, model: Transformer, batch: Batch, known: Known) -> dict[str, Tensor]:
         """The SUM of each loss over its scored targets, in nats."""
         raise NotImplementedError(type(self).__name__)
@@ -150,6 +170,10 @@ class Task(Choice):
     def finish(self, model: Transformer, known: Known) -> Known:
         """Change the trained model so that its scores mean what other tools expect; what is known of it then."""
         return known
+
+    def as_used(self) -> Task:
+        """What the trained model is used for: mostly what it has learned."""
+        return self
 
     def equip(self, model: Transformer, folder: Path, reader: TextReader) -> None:
         """Write what else the saved model's folder needs, where others look for it.

@@ -101,6 +101,15 @@ class Transcriber:
         plain = [message.as_openai() for message in messages]
         return self._encode([self._render(chat, plain, ask=True)])[0]
 
+    def whole(self, chats: Sequence[Chat]) -> list[Ints]:
+        """``[T]`` of each conversation, to the end of what the template renders.
+
+        Raises:
+            InputError: it cannot render one.
+        """
+        texts = [self._render(chat, [message.as_openai() for message in chat.messages]) for chat in chats]
+        return [np.array(ids, dtype=np.int64) for ids in self._encode(texts)]
+
     def read(self, chats: Sequence[Chat], *, apart: bool) -> list[list[Transcript]]:
         """One transcript of each conversation; ``apart``, one of each answer, that of a server which was asked for it.
 

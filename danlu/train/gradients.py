@@ -13,7 +13,7 @@ from danlu.corpus.batches import Batch, StepBatches
 from danlu.errors import DanluError
 from danlu.log import say
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import Lesson, WholeStep, total_loss
+from danlu.objectives.protocol import Lesson, LessonOfSteps, WholeStep, total_loss
 from danlu.parallel.mesh import Place
 from danlu.train.memory import is_out_of_memory
 from danlu.train.precision import Masters
@@ -120,7 +120,8 @@ class Gradients:
         self._zero()
         if not any(counts.values()):
             return 0.0, {}  # nothing to learn, and no gradient
-        while (told := self.masters.collect(self._where_it_fits(micro, counts))) is None:
+        lesson = self._lesson_of_step(micro)
+        while (told := self.masters.collect(self._where_it_fits(lesson, micro, counts))) is None:
             self._zero()
             rows = self.cuts.halve(micro)
             say(f"memory is short: micro-batches are cut to {rows} rows; the step stays the same")
@@ -134,25 +135,31 @@ class Gradients:
         self.optimizer.zero_grad()
         self.masters.forget()
 
-    def _where_it_fits(self, micro: Sequence[Batch], counts: dict[str, int]) -> dict[str, float] | None:
+    def _lesson_of_step(self, micro: Sequence[Batch]) -> Lesson:
+        """Not within what begins again where memory is short: processes have to meet here equally often."""
+        if not isinstance(self.lesson, LessonOfSteps):
+            return self.lesson
+        return self.lesson.of_step(self.model, self.cuts.of(micro), self.masters.sum)
+
+    def _where_it_fits(self, lesson: Lesson, micro: Sequence[Batch], counts: dict[str, int]) -> dict[str, float] | None:
         """The sum of each loss; None where memory is short and micro-batches can be cut."""
         try:
-            return self._add(self.cuts.of(micro), counts)
+            return self._add(lesson, self.cuts.of(micro), counts)
         except (MemoryError, RuntimeError) as error:
             self.cuts.check(error, micro, shared=self.masters.place.shared)
             return None
 
-    def _add(self, micro: Sequence[Batch], counts: dict[str, int]) -> dict[str, float]:
+    def _add(self, lesson: Lesson, micro: Sequence[Batch], counts: dict[str, int]) -> dict[str, float]:
         device = next(self.model.parameters()).device
-        if isinstance(self.lesson, WholeStep):
-            return self._add_whole(self.lesson, [batch.to(device) for batch in micro], counts)
+        if isinstance(lesson, WholeStep):
+            return self._add_whole(lesson, [batch.to(device) for batch in micro], counts)
         sums: dict[str, Tensor] = {}
         for batch in micro:
             learns = any(batch.counts.values())
             if not learns and not self.masters.place.together:
                 continue
-            losses = self.lesson.losses(self.model, batch.to(device))
-            total = total_loss(self.lesson, losses, counts)
+            losses = lesson.losses(self.model, batch.to(device))
+            total = total_loss(lesson, losses, counts)
             self.masters.backward(total if learns else total * 0.0)
             self.masters.ranks.tick()
             for name, value in losses.items() if learns else ():

@@ -17,7 +17,7 @@ from danlu.corpus.batches import Batch, Group, MakeExample, make_batch
 from danlu.corpus.reading import Sample
 from danlu.log import Metrics, Progress, say
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import Lesson, total_loss
+from danlu.objectives.protocol import Lesson, LessonOfSteps, total_loss
 from danlu.train.gradients import Cuts
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
@@ -159,8 +159,11 @@ class Heldout:
         sums: dict[str, Tensor] = {}
         counts: Counter[str] = Counter()
         model.eval()
+        lesson = self.lesson
+        if isinstance(lesson, LessonOfSteps):  # the sample is as one step
+            lesson = lesson.of_step(model, list(self._batches()), lambda own: own)
         for batch in self._batches():
-            while (found := self._where_it_fits(model, batch)) is None:
+            while (found := self._where_it_fits(lesson, model, batch)) is None:
                 rows = self.cuts.halve([batch])
                 say(f"memory is short: held-out rows are measured {rows} at a time; the loss stays the same")
             for name, value in found.items():
@@ -170,13 +173,13 @@ class Heldout:
         means = {name: float(value) / max(1, counts[name]) for name, value in sums.items()}
         return Measured(float(total_loss(self.lesson, sums, counts)), means)
 
-    def _where_it_fits(self, model: Transformer, batch: Batch) -> dict[str, Tensor] | None:
+    def _where_it_fits(self, lesson: Lesson, model: Transformer, batch: Batch) -> dict[str, Tensor] | None:
         """The sum of each loss; None where memory is short and there are rows to cut."""
         sums: dict[str, Tensor] = {}
         try:
             for part in self.cuts.of([batch]):
                 with torch.compiler.set_stance("force_eager"):  # to compile the forward pass alone would not pay here
-                    losses = self.lesson.losses(model, part.to(next(model.parameters()).device))
+                    losses = lesson.losses(model, part.to(next(model.parameters()).device))
                 for name, value in losses.items():
                     sums[name] = sums[name] + value if name in sums else value
         except (MemoryError, RuntimeError) as error:

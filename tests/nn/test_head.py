@@ -48,6 +48,74 @@ def test_loss_and_gradients_equal_cross_entropy(
     assert gradients(head.loss(hidden, targets), hidden)[0][0, 3:8].eq(0).all()
 
 
+@pytest.mark.parametrize("cap", [None, 15.0])
+@pytest.mark.parametrize("bias", [False, True])
+def test_losses_of_tokens_and_gradients_of_any_function_of_them(
+    cap: float | None, bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(head_module, "LOGITS_AT_ONCE", 53 * 4)
+    monkeypatch.setattr(head_module, "LOGITS_IN_CACHE", 53 * 3)
+    head = make_head(cap, bias=bias).double()
+    hidden = torch.randn(10, 24, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(0, 53, (10,))
+    targets[3] = -100
+    weights = torch.randn(10, dtype=torch.float64)
+    ours = head.token_losses(hidden, targets)
+    expected = F.cross_entropy(head(hidden), targets, ignore_index=-100, reduction="none")
+    torch.testing.assert_close(ours, expected)
+    leaves = (hidden, *head.parameters())
+    for got, want in zip(
+        gradients((weights * ours).sum().sin(), *leaves), gradients((weights * expected).sum().sin(), *leaves),
+        strict=True,
+    ):  # fmt: skip
+        torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_losses_of_tokens_on_a_gpu_in_several_chunks(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_module, "LOGITS_ON_GPU", 53 * 16)
+    head = make_head(None).to("cuda", dtype)
+    hidden = torch.randn(70, 24, device="cuda", dtype=dtype, requires_grad=True)
+    targets = torch.randint(0, 53, (70,), device="cuda")
+    weights = torch.randn(70, device="cuda")
+    ours = head.token_losses(hidden, targets)
+    expected = F.cross_entropy(head(hidden).float(), targets, reduction="none")
+    close = {"rtol": 1e-4, "atol": 1e-4} if dtype == torch.float32 else {"rtol": 3e-2, "atol": 3e-2}
+    torch.testing.assert_close(ours, expected, **close)
+    ours, expected = (weights * ours).sum(), (weights * expected).sum()
+    for got, want in zip(
+        gradients(ours, hidden, head.weight), gradients(expected, hidden, head.weight), strict=True
+    ):  # fmt: skip
+        assert (got - want).abs().max() <= close["rtol"] * want.abs().max()
+
+
+def test_losses_of_tokens_where_nothing_is_there_or_the_head_is_frozen() -> None:
+    head = make_head(None).requires_grad_(False)
+    hidden = torch.randn(6, 24, requires_grad=True)
+    head.token_losses(hidden, torch.arange(6)).square().sum().backward()
+    assert hidden.grad is not None and hidden.grad.abs().sum() > 0
+    assert head.token_losses(hidden[:0], torch.arange(0)).shape == (0,)
+
+
+def test_losses_of_tokens_never_have_all_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_module, "LOGITS_AT_ONCE", 53 * 4)
+    head = make_head(None)
+    seen = []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[name-defined,misc]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            seen.extend(len(each) for each in (out if isinstance(out, tuple | list) else [out])
+                        if isinstance(each, Tensor) and each.ndim == 2 and each.shape[1] == 53)  # fmt: skip
+            return out
+
+    hidden = torch.randn(40, 24, requires_grad=True)
+    with Watch():
+        head.token_losses(hidden, torch.arange(40)).square().sum().backward()
+    assert max(set(seen) - {24}) == 4  # 24 are the rows of the transposed weight
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("cap", [None, 15.0])

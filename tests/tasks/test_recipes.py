@@ -37,6 +37,16 @@ class Case(NamedTuple):
 
 
 CHATS = [{"instruction": f"第 {number} 问?", "input": "", "output": f"Once {number}."} for number in range(12)]
+JUDGED = [
+    {
+        "prompt": f"第 {number} 问?",
+        "chosen": f"Once {number}.",
+        "rejected": "no",
+        "response": "话说",
+        "good": number % 2,
+    }
+    for number in range(12)
+]
 SHORT = ("task.answer_tokens=8",)
 SAID = ("task.template=plain", "task.answer_tokens=4")
 REVIEWS = [{"review": f"to be {number}", "stars": ["bad", "good"][number % 2]} for number in range(30)]
@@ -100,6 +110,9 @@ CASES = [
         ("translate_en", "en", "de"), ("translate_zh", "en", "zh"), ("summarise_en", "document", "summary"),
         ("summarise_zh", "document", "summary"), ("keywords_en", "abstract", "keywords"),
         ("keywords_zh", "abstract", "keywords"),
+    )),
+    *(Case(name, "train.jsonl", JUDGED, "decoder", 96, ("task.template=plain",)) for name in (
+        "prefer_en", "prefer_zh", "reward_en", "reward_zh", "feedback_en", "feedback_zh",
     )),
     Case("tag_en", "train.conll", "".join(f"To O\nbe O\n{number} O\na B-X\ntime I-X\n\n" for number in range(TEXTS))),
     Case("tag_zh", "train.conll", "".join(f"从 O\n{number} O\n天 B-地名\n下 I-地名\n\n" for number in range(TEXTS))),

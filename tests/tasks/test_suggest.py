@@ -55,6 +55,17 @@ def test_lists_in_json_are_several_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("row", [
+    {"prompt": "ask", "chosen": "say", "rejected": "nothing"},
+    {"chosen": "\n\nHuman: ask\n\nAssistant: say", "rejected": "\n\nHuman: ask\n\nAssistant: nothing"},
+])  # fmt: skip
+def test_preferences_are_known_by_their_columns(row: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "data.jsonl").write_text("\n".join(json.dumps(row) for _ in range(9)))
+    assert cli.main(["init", str(tmp_path / "data.jsonl"), "--out", str(tmp_path / "r.yaml")]) == 0
+    section: Any = load_recipe(tmp_path / "r.yaml").section("finetune")
+    assert section.task.to_recipe()["use"] == "prefer"
+
+
+@pytest.mark.parametrize("row", [
     {"instruction": "ask", "input": "", "output": "answer"},
     {"messages": [{"role": "user", "content": "ask"}, {"role": "assistant", "content": "say"}]},
 ])  # fmt: skip
