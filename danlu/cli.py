@@ -17,6 +17,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from danlu import __version__
 from danlu.errors import DanluError, InputError, Interrupted
+from danlu.evaluate.commands import compare
 from danlu.log import harmless, say
 from danlu.parallel.world import read_world, speaks
 from danlu.rate.command import rate
@@ -338,6 +339,7 @@ def doctor() -> None:
         say(line)
 
 
+app.command(compare, sort_key=(5, 1))
 app.command(rate)
 app.command(verify)
 

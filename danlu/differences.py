@@ -66,9 +66,15 @@ def listed(found: list[str]) -> str:
     return ", ".join(found[:SHOWN]) + more
 
 
-def _changes(key: str, before: Any, after: Any) -> Iterator[str]:
+def changes(key: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Every setting that differs, as deep as both have sections: its key, and its two values."""
     if isinstance(before, dict) and isinstance(after, dict):
         for name in [*after, *(name for name in before if name not in after)]:
-            yield from _changes(f"{key}.{name}", before.get(name), after.get(name))
+            yield from changes(f"{key}.{name}" if key else name, before.get(name), after.get(name))
     elif before != after:
-        yield f"{key}: {json.dumps(before, ensure_ascii=False)} -> {json.dumps(after, ensure_ascii=False)}"
+        yield key, before, after
+
+
+def _changes(key: str, before: Any, after: Any) -> Iterator[str]:
+    for name, was, now in changes(key, before, after):
+        yield f"{name}: {json.dumps(was, ensure_ascii=False)} -> {json.dumps(now, ensure_ascii=False)}"

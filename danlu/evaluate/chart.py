@@ -1,6 +1,6 @@
 """A line chart as SVG, drawn by hand: text stays text, colours follow the page, a few kilobytes.
 
-The classes ``accent``, ``second`` and ``muted`` take their colours from the CSS variables of the page; a
+The classes ``accent``, ``second``, … and ``muted`` take their colours from the CSS variables of the page; a
 chart that stands alone brings its own, for light and for dark (:func:`standalone`).
 """
 
@@ -13,22 +13,35 @@ from html import escape
 from typing import Literal
 
 Point = tuple[float, float]
+Colour = Literal["accent", "second", "third", "fourth", "fifth", "sixth"]
+COLOURS: tuple[Colour, ...] = ("accent", "second", "third", "fourth", "fifth", "sixth")
 
 STYLE = (
     ".chart{font:12px system-ui,-apple-system,'Segoe UI','Noto Sans','Noto Sans CJK SC',sans-serif}"
     ".chart text{fill:var(--muted)}"
     ".chart .grid{stroke:var(--rule)}"
-    ".chart .accent{--c:var(--accent)}.chart .second{--c:var(--second)}"
+    ".chart .accent{--c:var(--accent)}.chart .second{--c:var(--second)}.chart .third{--c:var(--third)}"
+    ".chart .fourth{--c:var(--fourth)}.chart .fifth{--c:var(--fifth)}.chart .sixth{--c:var(--sixth)}"
     ".chart .trace,.chart .line{fill:none;stroke:var(--c);stroke-linejoin:round}"
     ".chart .trace{stroke-width:.8;opacity:.3}.chart .line{stroke-width:2}"
     ".chart circle{fill:var(--paper);stroke:var(--c);stroke-width:2}"
     ".chart text.value{fill:var(--c);font-weight:600}"
+    ".matrix{font-size:inherit}.matrix .right{fill:var(--second)}.matrix .wrong{fill:var(--accent)}"
+    ".matrix .frame{fill:none;stroke:var(--rule)}.matrix text.dark{fill:var(--paper)}.matrix .axis{font-size:11px}"
 )
-LIGHT = "--paper:#fff;--muted:#6b7076;--rule:#e4e5e7;--accent:#b4402a;--second:#2f6690"
-DARK = "--paper:#15171a;--muted:#989ea6;--rule:#2c3036;--accent:#ef8a6c;--second:#7db8dc"
+LIGHT = (
+    "--paper:#fff;--muted:#6b7076;--rule:#e4e5e7;--accent:#b4402a;--second:#2f6690"
+    ";--third:#3f7d4e;--fourth:#8a5a9e;--fifth:#a67c1f;--sixth:#2f868c"
+)
+DARK = (
+    "--paper:#15171a;--muted:#989ea6;--rule:#2c3036;--accent:#ef8a6c;--second:#7db8dc"
+    ";--third:#86c796;--fourth:#c6a0d8;--fifth:#dcb75e;--sixth:#74c3c8"
+)
 
 LEFT, RIGHT, TOP, BOTTOM = 46, 84, 12, 34
 """Room around the plot in pixels, the same in all charts, so that charts below each other line up."""
+NAME = 34
+"""Room for the name of the axis in pixels."""
 LABEL_LEADING = 15
 LABEL_HEIGHT = 34
 
@@ -39,7 +52,7 @@ class Series:
 
     points: Sequence[Point]
     kind: Literal["trace", "line", "dots"]
-    colour: Literal["accent", "second"]
+    colour: Colour
     name: str = ""
 
 
@@ -129,8 +142,9 @@ def hash_of(*parts: object) -> int:
 
 
 def _round_labels(frame: Frame) -> dict[float, str]:
-    """Round numbers along the axis; 0, where the name stands, is left out."""
-    places = [tick for tick in ticks(frame.x_low, frame.x_high, about=int(frame.right - frame.left) // 60) if tick]
+    """Round numbers along the axis, but for those at its beginning, where the name stands."""
+    about = int(frame.right - frame.left) // 60
+    places = [tick for tick in ticks(frame.x_low, frame.x_high, about=about) if frame.x(tick) > frame.left + NAME]
     return {place: _number(place, places) for place in places}
 
 

@@ -6,12 +6,13 @@ Every part stands on its own: a stage that has not run leaves its section out. N
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from danlu.evaluate.browser import Browser
 from danlu.files import read_json, read_jsonl
 from danlu.log import duration
 from danlu.runs import Figures, RunFolder
@@ -47,6 +48,17 @@ LABELS = {
 """Figures and settings in words; a figure without a line here is shown by its own name."""
 
 
+PARTS = {
+    "norms": ("norm", "LayerNorm", "ln_"),
+    "embedding": ("embed", "wte", "wpe", "shared."),
+    "head": ("lm_head", "classifier", "pooler", "score.", "qa_outputs", "cls.", "head."),
+    "attention": ("attn", "ttention"),
+    "MLP": ("mlp", "intermediate", "output.dense", "fc1", "fc2", "DenseReluDense"),
+}
+"""What the names of a part's tensors have in them; the first that fits counts."""
+SHOWN_PARTS = ("embedding", "attention", "MLP", "norms", "head")
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Rows of text; the first ``texts`` columns read left to right, the others are numbers."""
@@ -77,7 +89,7 @@ class Section:
     pictures: Sequence[str] = ()
     tables: Sequence[Table] = ()
     samples: Sequence[Sample] = ()
-    code: str = field(default="")
+    browser: Browser | None = None
 
 
 def heldout_section(run: RunFolder) -> Section | None:
@@ -87,7 +99,7 @@ def heldout_section(run: RunFolder) -> Section | None:
         return None
     if summary is None:
         known = (run.stage("evaluate") / "objective.json").exists()  # which has a section of its own
-        return None if known else Section("Held-out documents", tables=[_facts(figures)])
+        return None if known else Section("Held-out documents", tables=[facts(figures)])
     head = (
         "language",
         "documents",
@@ -147,7 +159,7 @@ def _losses(group: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         f"{group['nats_per_token']:.3f}",
         f"{group['bits_per_byte']:.3f}",
-        _interval(group["bits_per_byte_95"]),
+        interval(group["bits_per_byte_95"]),
         number(group["perplexity"]),
         f"{group['accuracy']:.1%}",
     )
@@ -166,7 +178,7 @@ def training_section(run: RunFolder, *, pictures: Sequence[str], last: Mapping[s
     """The curves and the facts of the training; ``last`` is the last line of its metrics."""
     figures = run.figures("pretrain")
     if figures:
-        return Section("Training", pictures=pictures, tables=[_facts(figures)])
+        return Section("Training", pictures=pictures, tables=[facts(figures)])
     if last is None:
         return None
     note = f"Not finished: {last['step']:,} steps so far. Run the same command again to go on."
@@ -204,9 +216,9 @@ def data_section(run: RunFolder) -> Section | None:
     if lost:
         tables.append(Table(("reason", "fate", "records"), lost, texts=2, title="Left out"))
     files, records, ignored = (clean.get(name, 0) for name in ("files", "documents_in", "files_ignored"))
-    note = f"{_many(files, 'file')} with {_many(records, 'record')}, {clean.get('documents_kept', 0):,} kept."
+    note = f"{many(files, 'file')} with {many(records, 'record')}, {clean.get('documents_kept', 0):,} kept."
     if ignored:
-        note += f" {_many(ignored, 'file')} of other kinds not read."
+        note += f" {many(ignored, 'file')} of other kinds not read."
     return Section("Data", note=note, tables=tables)
 
 
@@ -228,27 +240,27 @@ def tokenizer_section(run: RunFolder) -> Section | None:
 
 def model_section(run: RunFolder) -> Section | None:
     """The shape of the model and where its parameters are."""
-    folder = run.stage("pretrain") / "model"
+    folder = run.stage("pretrain" if run.figures("pretrain") else "finetune") / "model"
     config, parts = read_json(folder / "config.json"), parameters_by_part(folder / "model.safetensors")
     if config is None or not parts:
         return None
     total = sum(parts.values())
     rows = [(part, f"{count:,}", f"{count / total:.1%}") for part, count in parts.items()]
     shape = {name: config[name] for name in LABELS if name in config and not isinstance(config[name], dict | list)}
-    tables = [Table(("part", "parameters", "share"), [*rows, ("all", f"{total:,}", "100.0%")]), _facts(shape)]
+    tables = [Table(("part", "parameters", "share"), [*rows, ("all", f"{total:,}", "100.0%")]), facts(shape)]
     return Section("Model", tables=tables)
 
 
 def machine_section(run: RunFolder, stages: Sequence[str]) -> Section | None:
     """Where the time went, and what the model was trained on; before it is, what the last command ran on."""
-    env = (run.done("pretrain") or {}).get("environment") or read_json(run.path / "env.json")
+    env = (run.done("pretrain") or run.done("finetune") or {}).get("environment") or read_json(run.path / "env.json")
     done = {stage: run.done(stage) for stage in stages}
     times = [(stage, duration(about["seconds"])) for stage, about in done.items() if about is not None]
     tables = [Table(("stage", "time"), times)] if times else []
     if env is not None:
         memory = env.get("memory_bytes")
         packages = " · ".join(f"{name} {version}" for name, version in env.get("packages", {}).items() if version)
-        facts = {
+        about = {
             "danlu": f"{env.get('danlu')} {_commit(env.get('commit'))}".strip(),
             "python": env.get("python"),
             "packages": packages,
@@ -257,13 +269,13 @@ def machine_section(run: RunFolder, stages: Sequence[str]) -> Section | None:
             "platform": env.get("platform"),
             "command": " ".join(env.get("command", [])),
         }
-        tables.append(_facts({name: value for name, value in facts.items() if value}, wide=True))
+        tables.append(facts({name: value for name, value in about.items() if value}, wide=True))
     return Section("Time, machine, versions", tables=tables) if tables else None
 
 
 def parameters_by_part(path: Path) -> dict[str, int]:
     """Parameters of each part of a model, from the head of its safetensors file; empty where there is none."""
-    parts = dict.fromkeys(("embedding", "attention", "MLP", "norms", "head"), 0)
+    parts = dict.fromkeys((*SHOWN_PARTS, "others"), 0)
     try:
         with safe_open(path, framework="numpy") as file:
             for name in file.keys():  # noqa: SIM118 (it is no mapping)
@@ -283,21 +295,28 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
+def figure(value: float) -> str:
+    """A figure of a task, so that those below each other have as many places: ``0.800``, ``31.25``."""
+    return f"{value:.3f}" if abs(value) < 10 else number(value)
+
+
 def _commit(commit: str | None) -> str:
     return f"({commit[:10]}{', with changes' if commit.endswith('+') else ''})" if commit else ""
 
 
 def _part(tensor: str) -> str:
-    marks = {"embed": "embedding", "lm_head": "head", "attn": "attention", "mlp": "MLP"}
-    return next((part for mark, part in marks.items() if mark in tensor), "norms")
+    """The part that a tensor of any family belongs to, by its name in Hugging Face files."""
+    return next((part for part, marks in PARTS.items() if any(mark in tensor for mark in marks)), "others")
 
 
-def _facts(figures: Figures, *, wide: bool = False) -> Table:
+def facts(figures: Figures, *, wide: bool = False) -> Table:
+    """Figures in words, a line each."""
     rows = [(LABELS.get(name, _words(name)), _value(name, value)) for name, value in figures.items()]
     return Table((), rows, texts=2, wide=wide)
 
 
-def _many(count: int, noun: str) -> str:
+def many(count: int, noun: str) -> str:
+    """A count with its noun."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
@@ -319,8 +338,9 @@ def _second_parts(figures: Figures, before: str, behind: str) -> list[str]:
     return [name[len(before) : len(name) - len(behind)] for name in found]
 
 
-def _interval(bounds: Sequence[float] | None) -> str:
-    return "—" if bounds is None else f"{bounds[0]:.3f}–{bounds[1]:.3f}"
+def interval(bounds: Sequence[float] | None) -> str:
+    """``0.812–0.847``; a dash for none."""
+    return "—" if bounds is None else f"{figure(bounds[0])}–{figure(bounds[1])}"
 
 
 def _beginning(text: str, most: int = 60) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from danlu.evaluate.chart import Point, Series, line_chart
+from danlu.evaluate.chart import COLOURS, Point, Series, line_chart
 
 Metrics = Sequence[Mapping[str, Any]]
 
@@ -18,7 +18,9 @@ CUT_SHARE = 0.03
 """The loss of the first steps is far above the rest and says little: the axis ends where this share begins."""
 
 
-def loss_chart(metrics: Metrics, *, width: int, height: int) -> str | None:
+def loss_chart(
+    metrics: Metrics, *, width: int, height: int, title: str = "Loss in nats per token", heldout_name: str = "held-out"
+) -> str | None:
     """Training loss, as it was and smoothed, and the held-out loss on the way; None without metrics."""
     training, heldout = series_of(metrics, "loss"), series_of(metrics, "heldout_loss")
     if len(training) < 2:
@@ -28,9 +30,9 @@ def loss_chart(metrics: Metrics, *, width: int, height: int) -> str | None:
         [
             Series(decimated(training), "trace", "second"),
             Series(decimated(smooth), "line", "second", "training"),
-            Series(heldout, "dots", "accent", "held-out" if heldout else ""),
+            Series(heldout, "dots", "accent", heldout_name if heldout else ""),
         ],
-        title="Loss in nats per token by step",
+        title=f"{title} by step",
         x_name="step",
         y_range=loss_range(training, smooth, heldout),
         width=width,
@@ -38,7 +40,9 @@ def loss_chart(metrics: Metrics, *, width: int, height: int) -> str | None:
     )
 
 
-def rate_chart(metrics: Metrics, *, width: int, height: int) -> str | None:
+def rate_chart(
+    metrics: Metrics, *, width: int, height: int, title: str = "Learning rate, as a share of its peak"
+) -> str | None:
     """The schedule: the learning rate as a share of its peak; None without metrics."""
     rates = series_of(metrics, "lr")
     if len(rates) < 2:
@@ -46,9 +50,51 @@ def rate_chart(metrics: Metrics, *, width: int, height: int) -> str | None:
     top = max(1.0, *(rate for _, rate in rates))
     return line_chart(
         [Series(decimated(rates), "line", "second")],
-        title="Learning rate, as a share of its peak, by step",
+        title=f"{title}, by step",
         x_name="step",
         y_range=(0.0, top),
+        width=width,
+        height=height,
+    )
+
+
+def figure_chart(metrics: Metrics, name: str, *, width: int, height: int, title: str) -> str | None:
+    """A figure that was measured now and then; None where it never was twice."""
+    points = series_of(metrics, name)
+    if len(points) < 2:
+        return None
+    values = [value for _, value in points]
+    space = max(max(values) - min(values), 1e-3) * 0.1
+    return line_chart(
+        [Series(points, "line", "accent", "dev"), Series(points, "dots", "accent")],
+        title=f"{title} by step",
+        x_name="step",
+        y_range=(min(values) - space, max(values) + space),
+        width=width,
+        height=height,
+    )
+
+
+def overlay_chart(
+    curves: Mapping[str, Sequence[Point]], *, width: int, height: int, title: str, dots: bool
+) -> str | None:
+    """The curves of several runs over one another, each with its name; None where none has two points."""
+    shown = {name: points for name, points in curves.items() if len(points) > 1}
+    if not shown:
+        return None
+    behind = [points[math.ceil(CUT_SHARE * (len(points) - 1)):] for points in shown.values()]  # fmt: skip
+    values = [value for points in (shown.values() if dots else behind) for _, value in points]
+    space = max(max(values) - min(values), 1e-3) * 0.08
+    series = []
+    for place, (name, points) in enumerate(shown.items()):
+        colour = COLOURS[place % len(COLOURS)]
+        series.append(Series(decimated(points), "line", colour, name if len(name) <= 10 else f"{name[:9]}…"))
+        series += [Series(points, "dots", colour)] if dots else []
+    return line_chart(
+        series,
+        title=f"{title} by step",
+        x_name="step",
+        y_range=(min(values) - space, max(values) + space),
         width=width,
         height=height,
     )

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import Any
 
 from danlu.errors import InputError
-from danlu.evaluate import chart, contents
+from danlu.evaluate import chart, contents, finetuned
 from danlu.evaluate.contents import Section
 from danlu.evaluate.curves import Metrics, loss_chart, rate_chart
+from danlu.evaluate.page import Picture, in_both_widths, render
 from danlu.evaluate.study import curve_chart, study_section
 from danlu.files import atomic_write
 from danlu.log import duration, read_metrics, short
 from danlu.recipe import Recipe
 from danlu.runs import RunFolder
 
-WIDE, NARROW = 720, 344
-"""Widths of a picture in pixels, for a page and for a phone; text has the same size in both."""
+PICTURES = ("loss", "learning_rate")
+"""Those of the pretraining."""
 LANGUAGES = {
     "ar": "Arabic", "de": "German", "en": "English", "es": "Spanish", "fr": "French", "it": "Italian",
     "ja": "Japanese", "ko": "Korean", "lzh": "Classical Chinese", "pt": "Portuguese", "ru": "Russian", "zh": "Chinese",
 }  # fmt: skip
 """Names of languages in the summary; another one goes by its code."""
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A chart in both widths; ``file`` is its place below the run folder."""
-
-    title: str
-    file: str
-    wide: str
-    narrow: str
 
 
 def write_report(run: RunFolder, recipe: Recipe) -> Path:
@@ -47,10 +36,10 @@ def write_report(run: RunFolder, recipe: Recipe) -> Path:
     if not (run.path / "env.json").exists():
         raise InputError(f"there is no run in {run.path} to report on; run 'danlu run' first")
     metrics = read_metrics(run.stage("pretrain"))
-    training = _pictures(metrics)
-    pictures = {**training, **_study_pictures(run)}
-    sections = _sections(run, recipe, metrics, training)
+    pictures = _pictures(metrics) | finetuned.pictures(run) | _study_pictures(run)
+    sections = _sections(run, recipe, metrics, pictures)
     values: dict[str, object] = {
+        "kind": "Danlu report",
         "title": recipe.name,
         "date": _date(run, recipe),
         "summary": summary(run),
@@ -62,9 +51,9 @@ def write_report(run: RunFolder, recipe: Recipe) -> Path:
     (run.path / "report").mkdir(exist_ok=True)
     for picture in pictures.values():
         atomic_write(run.path / picture.file, chart.standalone(picture.wide).encode())
-    atomic_write(run.path / "report.md", _render("report.md.j2", values, html=False).encode())
+    atomic_write(run.path / "report.md", render("report.md.j2", values, html=False).encode())
     page = run.path / "report.html"
-    atomic_write(page, _render("report.html.j2", values, html=True).encode())
+    atomic_write(page, render("report.html.j2", values, html=True).encode())
     return page
 
 
@@ -72,7 +61,7 @@ def summary(run: RunFolder) -> str:
     """The run in one sentence, as far as it has got."""
     pretrain, evaluate, clean = run.figures("pretrain"), run.figures("evaluate"), run.figures("clean")
     if not pretrain:
-        return "A run whose training has not finished."
+        return finetuned.summary(run) or "A run whose training has not finished."
     languages = [name.split(".")[1] for name in clean if name.startswith("language.") and name.endswith(".documents")]
     text = f"A model of {short(pretrain['parameters'])} parameters"
     if "seconds" in pretrain:
@@ -82,13 +71,14 @@ def summary(run: RunFolder) -> str:
         text += f" of {_listed(named)}"
     if "all.bits_per_byte" in evaluate:
         text += f", foresees held-out documents at {evaluate['all.bits_per_byte']:.3f} bits per byte"
-    return f"{text}."
+    return " ".join([f"{text}.", *filter(None, [finetuned.summary(run)])])
 
 
 def headline(run: RunFolder) -> list[tuple[str, str]]:
     """The few figures that are looked at first: value and name."""
     pretrain, evaluate = run.figures("pretrain"), run.figures("evaluate")
-    wanted = [
+    wanted: list[tuple[str, Any, Callable[[Any], str]]] = [
+        *finetuned.headline(run),
         ("held-out bits per byte", evaluate.get("all.bits_per_byte"), "{:.3f}".format),
         ("held-out nats per token", evaluate.get("all.nats_per_token"), "{:.3f}".format),
         ("held-out loss", evaluate.get("all.loss"), "{:.3f}".format),
@@ -102,7 +92,8 @@ def headline(run: RunFolder) -> list[tuple[str, str]]:
 def _sections(run: RunFolder, recipe: Recipe, metrics: Metrics, pictures: dict[str, Picture]) -> list[Section]:
     last = metrics[-1] if metrics else None
     sections: Iterable[Section | None] = (
-        contents.training_section(run, pictures=list(pictures), last=last),
+        contents.training_section(run, pictures=[name for name in PICTURES if name in pictures], last=last),
+        *finetuned.sections(run, pictures),
         study_section(run, pictures=list(_study_pictures(run))),
         contents.heldout_section(run),
         contents.objective_section(run),
@@ -116,22 +107,19 @@ def _sections(run: RunFolder, recipe: Recipe, metrics: Metrics, pictures: dict[s
 
 
 def _pictures(metrics: Metrics) -> dict[str, Picture]:
-    pictures = {}
-    for name, title, draw, wide, narrow in (
-        ("loss", "Loss, nats per token", loss_chart, 330, 260),
-        ("learning_rate", "Learning rate, as a share of its peak", rate_chart, 150, 140),
-    ):
-        page, phone = draw(metrics, width=WIDE, height=wide), draw(metrics, width=NARROW, height=narrow)
-        if page is not None and phone is not None:
-            pictures[name] = Picture(title, f"report/{name}.svg", page, phone)
-    return pictures
+    return {
+        **in_both_widths("loss", "Loss, nats per token",
+                         lambda width, height: loss_chart(metrics, width=width, height=height), wide=330, narrow=260),
+        **in_both_widths("learning_rate", "Learning rate, as a share of its peak",
+                         lambda width, height: rate_chart(metrics, width=width, height=height), wide=150, narrow=140),
+    }  # fmt: skip
 
 
 def _study_pictures(run: RunFolder) -> dict[str, Picture]:
-    page, phone = curve_chart(run, width=WIDE, height=330), curve_chart(run, width=NARROW, height=260)
-    if page is None or phone is None:
-        return {}
-    return {"learning_curve": Picture("Learning curve", "report/learning_curve.svg", page, phone)}
+    def draw(width: int, height: int) -> str | None:
+        return curve_chart(run, width=width, height=height)
+
+    return in_both_widths("learning_curve", "Learning curve", draw, wide=330, narrow=260)
 
 
 def _date(run: RunFolder, recipe: Recipe) -> str:
@@ -152,25 +140,3 @@ def _spoken(seconds: float) -> str:
 
 def _listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _render(template: str, values: dict[str, object], *, html: bool) -> str:
-    environment = Environment(
-        loader=PackageLoader("danlu.evaluate"),
-        autoescape=html,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["cell"] = markdown_cell
-    style = f":root{{{chart.LIGHT}}}@media(prefers-color-scheme:dark){{:root{{{chart.DARK}}}}}{chart.STYLE}"
-    return environment.get_template(template).render(**values, chart_style=style)
-
-
-def markdown_cell(text: str) -> str:
-    """Text that stands in a cell of a Markdown table as it is."""
-    flat = " ".join(text.split())
-    for mark in "\\|`*_<>[]#~":
-        flat = flat.replace(mark, f"\\{mark}")
-    return flat

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from danlu.files import atomic_write, write_json
 from danlu.metrics.classification import confusion
 from danlu.metrics.resampling import intervals
-from danlu.metrics.tally import Tally, bands, overall, slices
+from danlu.metrics.tally import Tally, bands, of_each, overall, slices
 from danlu.tasks.task import Answer, Known, Task
 
 RESAMPLES = 1000
 SHOWN_SCORES = 5
 """Labels whose scores a line of predictions has, the most probable ones."""
+TOGETHER = 256
+"""Examples whose own figures are reckoned together: what that takes grows with their square."""
+ERROR = "mean_absolute_error"
+"""The figure of an example alone where the task's own is of many, as a correlation is."""
+CORRELATIONS = ("pearson", "spearman")
+RANK_ERROR = "rank_error"
+"""The same where gold and answer have no scale in common: how far apart their ranks are, as a share of all."""
 
 
 def tally(task: Task, examples: Sequence[Any], answers: Sequence[Answer], known: Known) -> Tally:
@@ -34,6 +44,7 @@ def score(task: Task, examples: Sequence[Any], answers: Sequence[Answer], known:
         "figures": overall(found),
         "intervals": {name: list(each) for name, each in between.items()},
         "notes": dict(found.notes),
+        "criterion": task.criterion,
         "slices": {"characters": slices(found, lengths)},
     }
     golds = [each.gold for each in examples]
@@ -51,12 +62,39 @@ def write_scores(path: Path, scored: dict[str, Any]) -> None:
     write_json(path, scored)
 
 
-def write_predictions(path: Path, examples: Sequence[Any], answers: Sequence[Answer]) -> None:
-    """A line of JSON an example: where it stands, what was read, what is right, and the answer."""
+def of_itself(task: Task, examples: Sequence[Any], answers: Sequence[Answer], known: Known) -> list[dict[str, float]]:
+    """The task's criterion of every example alone, by its name; nothing where right and wrong say it all (labels)."""
+    golds, values = [each.gold for each in examples], [each.value for each in answers]
+    if known.labels and all(isinstance(each, str) for each in golds):
+        return [{} for _ in golds]
+    metric, found = task.metric(known), []
+    if task.criterion in CORRELATIONS and ERROR not in overall(metric.tally(golds, values)):
+        return [{RANK_ERROR: round(apart, 6)} for apart in np.abs(_ranks(golds) - _ranks(values)).tolist()]
+    for start in range(0, len(golds), TOGETHER):
+        part = slice(start, start + TOGETHER)
+        figures = of_each(metric.tally(golds[part], values[part]))
+        name = ERROR if ERROR in figures else task.criterion
+        of_part = figures.get(name, np.full(len(golds[part]), np.nan)).tolist()
+        found += [{} if np.isnan(value) else {name: round(value, 6)} for value in of_part]
+    return found
+
+
+def _ranks(numbers: Sequence[float]) -> NDArray[np.float64]:
+    """The rank of each number as a share of all, the mean one of equals."""
+    ordered = np.sort(numbers)
+    first, behind = (np.searchsorted(ordered, numbers, side=side) for side in ("left", "right"))
+    return (first + behind) / 2 / len(numbers)
+
+
+def write_predictions(
+    path: Path, examples: Sequence[Any], answers: Sequence[Answer], figures: Sequence[Mapping[str, float]] = ()
+) -> None:
+    """A line of JSON an example: where it stands, what was read, what is right, the answer, and its own figures."""
     lines = [
-        json.dumps(prediction(each, said), ensure_ascii=False) for each, said in zip(examples, answers, strict=True)
+        prediction(each, said) | ({"figures": dict(own)} if own else {})
+        for each, said, own in zip(examples, answers, figures or [{} for _ in answers], strict=True)
     ]
-    atomic_write(path, "".join(f"{line}\n" for line in lines).encode())
+    atomic_write(path, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines).encode())
 
 
 def prediction(example: Any, said: Answer) -> dict[str, Any]:

@@ -12,11 +12,13 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import save_file
 
 from danlu.errors import InputError
 from danlu.evaluate.contents import parameters_by_part
-from danlu.evaluate.report import markdown_cell, write_report
+from danlu.evaluate.page import markdown_cell
+from danlu.evaluate.report import write_report
 from danlu.files import read_json
 from danlu.recipe import Recipe, build
 from danlu.runs import RunFolder
@@ -254,6 +256,28 @@ def test_parameters_are_counted_by_part(run: RunFolder) -> None:
     assert parts == {"embedding": 1000, "attention": 100, "MLP": 400, "head": 1000}
     (run.path / "damaged").write_bytes(b"{")
     assert parameters_by_part(run.path / "damaged") == parameters_by_part(run.path / "missing") == {}
+
+
+@pytest.mark.parametrize("family", ["bert", "t5", "gpt2", "llama", "bart"])
+def test_parameters_of_every_family_are_in_some_part(family: str, tmp_path: Path) -> None:
+    small: dict[str, dict[str, Any]] = {
+        "bert": {"num_hidden_layers": 1, "hidden_size": 12, "num_attention_heads": 2, "intermediate_size": 20},
+        "t5": {"num_layers": 1, "d_model": 12, "num_heads": 2, "d_kv": 6, "d_ff": 20},
+        "gpt2": {"n_layer": 1, "n_embd": 12, "n_head": 2},
+        "llama": {"num_hidden_layers": 1, "hidden_size": 12, "num_attention_heads": 2, "intermediate_size": 20},
+        "bart": {"encoder_layers": 1, "decoder_layers": 1, "d_model": 12, "encoder_attention_heads": 2,
+                 "decoder_attention_heads": 2, "encoder_ffn_dim": 20, "decoder_ffn_dim": 20},
+    }  # fmt: skip
+    config = transformers.AutoConfig.for_model(family, vocab_size=30, **small[family])
+    model = transformers.AutoModel.from_config(config)
+    weights = {name: weight.contiguous().clone() for name, weight in model.state_dict().items()}
+    save_file(weights, tmp_path / "model.safetensors")
+    parts = parameters_by_part(tmp_path / "model.safetensors")
+    assert sum(parts.values()) == sum(weight.numel() for weight in weights.values())
+    assert "others" not in parts and parts["MLP"] > parts["norms"]
+    attention = sum(weight.numel() for name, weight in model.named_parameters()
+                    if ("attn" in name or "ttention" in name) and "norm" not in name.lower())  # fmt: skip
+    assert parts["attention"] == attention > parts["norms"]
 
 
 def test_markdown_cell() -> None:

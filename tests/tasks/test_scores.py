@@ -1,0 +1,63 @@
+"""The figures of examples alone, by which the worst are found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from danlu.metrics.classification import Classification
+from danlu.metrics.entities import Entities
+from danlu.metrics.regression import Correlation, Regression
+from danlu.metrics.tally import Metric
+from danlu.tasks import scores
+from danlu.tasks.scores import TOGETHER, of_itself
+from danlu.tasks.task import Answer, Known, Task
+
+
+class Small(Task):
+    """A task that is its metric."""
+
+    measured: ClassVar[Metric[Any, Any]]
+    chosen: ClassVar[str]
+
+    def metric(self, known: Known) -> Metric[Any, Any]:
+        return self.measured
+
+    @property
+    def criterion(self) -> str:
+        return self.chosen
+
+
+def alone(metric: Metric[Any, Any], criterion: str, gold: Sequence[Any], said: Sequence[Any], labels: Any = ()) -> Any:
+    task = type("Small", (Small,), {"measured": metric, "chosen": criterion, "__annotations__": {}})()
+    examples = [SimpleNamespace(gold=each) for each in gold]
+    return of_itself(task, examples, [Answer(each) for each in said], Known(tuple(labels)))
+
+
+def test_of_tags_it_is_the_f1_of_each_text_whatever_is_reckoned_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    gold = [["B-A", "O"], ["O", "O"], ["B-B", "I-B"], ["B-A", "B-B"]] * 5
+    said = [["B-A", "O"], ["O", "O"], ["B-B", "O"], ["B-A", "O"]] * 5
+    expected = [{"micro.f1": each} for each in [1.0, 0.0, 0.0, 0.666667] * 5]  # of no entity at all it is 0
+    assert alone(Entities(), "micro.f1", gold, said) == expected
+    monkeypatch.setattr(scores, "TOGETHER", 3)
+    assert alone(Entities(), "micro.f1", gold, said) == expected
+    assert TOGETHER > 3
+
+
+def test_of_numbers_it_is_the_error_or_how_far_the_ranks_are_apart() -> None:
+    generator = np.random.default_rng(1)
+    gold, said = generator.integers(0, 9, 40).astype(float), generator.normal(size=40).round(1)
+    found = alone(Regression(), "pearson", gold.tolist(), said.tolist())
+    assert [each["mean_absolute_error"] for each in found] == pytest.approx(np.abs(gold - said), abs=1e-6)
+    found = alone(Correlation(), "spearman", gold.tolist(), said.tolist())
+    ranks = scipy.stats.rankdata(gold) - scipy.stats.rankdata(said)
+    assert [each["rank_error"] for each in found] == pytest.approx(np.abs(ranks) / 40, abs=1e-6)
+
+
+def test_of_labels_right_and_wrong_say_it_all() -> None:
+    assert alone(Classification(), "accuracy", ["a", "b"], ["a", "a"], labels="ab") == [{}, {}]
