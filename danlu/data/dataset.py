@@ -209,15 +209,18 @@ def load_inputs(path: Path, settings: Data, form: Form[E], *, columns: Mapping[s
         InputError: as :func:`load`.
     """
     reading = _Reading(settings.model_copy(update={"leave_out": ()}), form)
-    names = [name for name in (columns or settings.columns).values() if isinstance(name, str)]
+    gold = {each.name for each in form.fields if each.gold}
+    names = [name for field, name in (columns or settings.columns).items() if field not in gold]
+    header = settings.header
+    if header is None and names and all(str(name).isdigit() for name in names):
+        header = False  # as in training, whose columns had no names
     table = read_rows(
         path,
         encoding=settings.encoding,
-        form=TableForm(settings.delimiter, settings.quotes, settings.header),
-        named=[name for name in names if not name.isdigit()],
+        form=TableForm(settings.delimiter, settings.quotes, header),
+        named=[name for name in names if isinstance(name, str) and not name.isdigit()],
         sentences=form.sentences,
     )
-    gold = {each.name for each in form.fields if each.gold}
     given: dict[str, str | int] = {name: column for name, column in (columns or {}).items() if column in table.columns}
     given |= {name: column for name, column in settings.columns.items() if name not in gold or column in table.columns}
     reading.settings = reading.settings.model_copy(update={"columns": given})

@@ -62,7 +62,7 @@ def _labelled(cells: Cells) -> Labelled:
 
 
 def _multi_labelled(cells: Cells) -> MultiLabelled:
-    if cells.value("labels") is None and not cells.gold:
+    if not cells.gold and not cells.has("labels"):
         return MultiLabelled(cells.place, _texts(cells), None)
     return MultiLabelled(cells.place, _texts(cells), _several(cells))
 

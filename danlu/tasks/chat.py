@@ -25,7 +25,7 @@ from danlu.metrics.likelihood import Likelihood
 from danlu.nn.config import TransformerConfig
 from danlu.nn.transformer import Transformer
 from danlu.tasks.feature import Feature
-from danlu.tasks.task import Answer, Known
+from danlu.tasks.task import Answer, Known, Task
 from danlu.tasks.text_reader import TextReader
 from danlu.tasks.transcript import Transcriber, Transcript
 from danlu.tasks.writing import Writing, need_decoder
@@ -92,6 +92,10 @@ class Chat(Writing):
         for turn in transcript.turns:
             targets[turn.start - 1 : turn.end - 1] = tokens[turn.start : turn.end]
         return Feature(number, tokens[:-1], {self.loss: targets})
+
+    def as_used(self) -> Task:
+        """With the template that the folder itself has, wherever that came from."""
+        return self.model_copy(update={"template": None})
 
     def answers(
         self, numbers: Sequence[Tensor], features: Sequence[Feature], examples: Sequence[Any], known: Known

@@ -17,6 +17,7 @@ from danlu.corpus.batches import IGNORE, Batch
 from danlu.data.dataset import Dataset
 from danlu.data.form import Form
 from danlu.data.labelled import CLASSIFY, PAIR
+from danlu.errors import RecipeError, suggestion
 from danlu.metrics.classification import Classification
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.start import Kind
@@ -39,6 +40,9 @@ class OneLabel(Task):
     """Share of the target that is spread evenly over the labels (Szegedy et al. 2016, arXiv:1512.00567)."""
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
+        if self.positive is not None and self.positive not in dataset.labels:
+            near = suggestion(self.positive, dataset.labels)
+            raise RecipeError(f"finetune.task.positive: there is no label {self.positive!r}{near}")
         train = dataset.splits["train"]
         counts = {label: sum(each.label == label for each in train) for label in dataset.labels}
         if self.class_weights == "none":
@@ -49,7 +53,7 @@ class OneLabel(Task):
 
     def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
         place_of = {label: place for place, label in enumerate(known.labels)}
-        golds = [IGNORE if each.label is None else place_of[each.label] for each in examples]
+        golds = [IGNORE if each.label is None else place_of.get(each.label, IGNORE) for each in examples]
         return features_of_texts(examples, reader, {self.loss: golds})
 
     def losses(self, model: Transformer, batch: Batch, known: Known) -> dict[str, Tensor]:

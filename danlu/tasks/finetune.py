@@ -48,6 +48,8 @@ from danlu.train.memory import told_where_too_little
 from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Measure, Measured
 from danlu.train.setup import Subject, Training, prepare
 
+TIE = 1e-6
+"""Weight of the loss in what the best checkpoint has the least of: of two with one figure the one with less loss."""
 SAMPLES = 8
 """Answers that are written in the end where figures do not need them, to be looked at."""
 
@@ -205,8 +207,13 @@ class Material:
 
     def measure_of(self, loss: Measure) -> TaskMeasure:
         """The figures of dev beside a loss."""
-        chosen = self.dataset.splits["dev"][: self.settings.task.on_the_way]
-        features = [each for each in self.features["dev"] if each.example < len(chosen)]
+        examples = self.dataset.splits["dev"]  # in the order of their file, which may be by label
+        drawn = np.random.default_rng(0).permutation(len(examples))[: self.settings.task.on_the_way]
+        place_of = {number: place for place, number in enumerate(sorted(drawn.tolist()))}
+        features = [
+            replace(each, example=place_of[each.example]) for each in self.features["dev"] if each.example in place_of
+        ]
+        chosen = [examples[number] for number in place_of]
         return TaskMeasure(self.settings.task, self.known, self.reader, loss, chosen, features)
 
     def result(self, training: Training, weights: dict[str, Tensor], out: Path) -> Transformer:
@@ -215,10 +222,11 @@ class Material:
             return as_model(weights, training.model.config)
         for weight in training.model.parameters():  # whose memory the whole one needs
             weight.data = weight.data.new_empty(0)
+        device = next(training.model.parameters()).device
         model = training.subject.draw()
         load_trained(model, weights)
         self.settings.method.finish(model, out, base=self.base)
-        return model
+        return model.to(device)
 
     def conclude(self, model: Transformer, out: Path, *, seed: int) -> Figures:
         """Save the model with all that using it needs; its answers to dev, test and the like, and their figures."""
@@ -242,11 +250,12 @@ class Material:
             write_predictions(out / "dev.samples.jsonl", shown, task.write(model, shown, self.reader))
         known = task.finish(model, known)
         labels = known.labels if len(known.labels) == task.outputs(known) else ()
-        save_model(model, out / "model", tokenizer=self.tokenizer, labels=labels)
+        save_model(model, out / "model", tokenizer=self.tokenizer, labels=labels, problem=task.problem)
         task.equip(model, out / "model", self.reader)
         used = task.as_used()
-        data = settings.data if used is task else settings.data.model_copy(update={"columns": {}})
-        columns = self.dataset.columns if used is task else {}
+        alike = used.form is task.form
+        data = settings.data if alike else settings.data.model_copy(update={"columns": {}})
+        columns = self.dataset.columns if alike else {}
         Trained(used, known, self.reader.max_tokens, data, columns).save(out / "model")
         return figures
 
@@ -266,7 +275,7 @@ class TaskMeasure:
         """The best checkpoint has the most, or the least, of the task's criterion."""
         loss = self.loss.measure(model)
         figures, criterion = self.figures(model)
-        return Measured(loss.loss, loss.losses, figures, criterion=criterion)
+        return Measured(loss.loss, loss.losses, figures, criterion=criterion + TIE * loss.loss)
 
     def figures(self, model: Transformer) -> tuple[dict[str, float], float]:
         """The task's criterion by its name; and as what there should be least of."""

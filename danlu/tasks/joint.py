@@ -27,16 +27,18 @@ from danlu.data.dataset import Data
 from danlu.errors import RecipeError
 from danlu.log import say
 from danlu.nn.config import TransformerConfig
+from danlu.nn.hf.folder import load_config
 from danlu.nn.transformer import Transformer
 from danlu.objectives.multitask import NAME, Lessons
 from danlu.objectives.protocol import AnyObjective, Lesson, Shape, Sides
 from danlu.recipe import OneOf, Settings
 from danlu.runs import Figures, Job
 from danlu.tasks.feature import Feature, FeatureStore, stored
-from danlu.tasks.finetune import Finetune, Material, TaskMeasure, read_data
+from danlu.tasks.finetune import TIE, Finetune, Material, TaskMeasure, read_data
 from danlu.tasks.heads import alone, as_for, joined
 from danlu.tasks.lesson import TaskLesson
 from danlu.tasks.step_task import StepTask
+from danlu.tasks.study_curve import MOST
 from danlu.tasks.task import Task
 from danlu.tasks.task_training import TaskTraining
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -98,6 +100,9 @@ class Joint(TaskTraining):
     def run(self, job: Job) -> Figures:
         base = self.model or job.inputs["pretrain"] / "model"
         materials: dict[str, Material] = {}
+        shape = load_config(base)
+        if shape.encoder is not None and shape.decoder is not None:
+            raise RecipeError(f"joint.model must have an encoder or a decoder, not both; got {shape.family}")
         for name, part in self.tasks.items():
             if isinstance(part.task, StepTask) or part.task.by_step:
                 raise RecipeError(f"joint.tasks.{name}.task: it compares all texts of a step, and has to train alone")
@@ -252,7 +257,7 @@ class JointMeasure:
     tasks: Mapping[str, TaskMeasure]
 
     def measure(self, model: Transformer) -> Measured:
-        """The best checkpoint has the best mean of the tasks' criteria."""
+        """The best checkpoint has the best mean of the tasks' criteria, each as a share of the most that it can be."""
         loss = self.loss.measure(model)
         figures: dict[str, float] = {}
         criteria: list[float] = []
@@ -260,8 +265,8 @@ class JointMeasure:
             with as_for(model, name):
                 found, criterion = each.figures(model)
             figures |= {f"{name}.{figure}": value for figure, value in found.items()}
-            criteria.append(criterion)
-        return Measured(loss.loss, loss.losses, figures, criterion=float(np.mean(criteria)))
+            criteria.append(criterion / MOST.get(next(iter(found)), 1.0))
+        return Measured(loss.loss, loss.losses, figures, criterion=float(np.mean(criteria)) + TIE * loss.loss)
 
 
 def _store(features: Sequence[Feature], vocabulary: Vocabulary) -> FeatureStore:

@@ -77,7 +77,8 @@ def _of_others(folder: Path) -> Trained:
             f"the model in {folder} ({config.family} with {type(head).__name__}) was trained for no task that is known "
             f"here; 'danlu finetune' makes one of it"
         )
-    names = (read_json(folder / "config.json") or {}).get("id2label") or {}
+    said = read_json(folder / "config.json") or {}
+    names = said.get("id2label") or {}
     labels = tuple(str(names.get(str(place), f"LABEL_{place}")) for place in range(head.count))
     if head.span:
         task, known = "extract", Known(numbers={"longest": float(LONGEST_ANSWER)}, metric="squad")
@@ -88,6 +89,8 @@ def _of_others(folder: Path) -> Trained:
         task, known = "choice", Known()
     elif head.count == 1:
         task, known = "regress", Known(labels, numbers={"mean": 0.0, "spread": 1.0})
+    elif said.get("problem_type") == "multi_label_classification":
+        task, known = "multi_label", Known(labels)
     else:
         task, known = "classify", Known(labels)
     return Trained(

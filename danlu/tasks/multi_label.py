@@ -15,9 +15,12 @@ from pydantic import Field
 from torch import Tensor
 
 from danlu.corpus.batches import IGNORE, Batch
+from danlu.data.dataset import Dataset
 from danlu.data.form import Form
 from danlu.data.labelled import MULTI_LABEL
+from danlu.errors import InputError
 from danlu.metrics.classification import MultiLabel as Sets
+from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.start import Kind
 from danlu.nn.transformer import Transformer
 from danlu.tasks.documents import borders
@@ -36,9 +39,16 @@ class MultiLabel(Task):
     form: ClassVar[Form[Any]] = MULTI_LABEL
     head: ClassVar[Kind] = "ForSequenceClassification"
     loss: ClassVar[str] = "labels"
+    problem: ClassVar[str | None] = "multi_label_classification"
 
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """Probability from which on a label is given."""
+
+    def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
+        if not dataset.labels:
+            train = dataset.splits["train"][0].place.file
+            raise InputError(f"{train}: no row has a label; columns.labels is {dataset.columns.get('labels')!r}")
+        return Known(dataset.labels)
 
     def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
         """What is right stands at the first tokens, a bit a label, so many of them in a number."""

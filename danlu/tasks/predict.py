@@ -44,7 +44,8 @@ def predict_file(
         folder: a model that ``danlu finetune`` has made, or a classifier of others.
         out: a new file, .jsonl, .csv or .tsv; it appears when all is done, or not at all.
         columns: which column holds what; by default as in training, else guessed.
-        dtype: what the model calculates in; by default bfloat16 where the processor multiplies it in hardware.
+        dtype: what the model calculates in; by default bfloat16 where the processor multiplies it in hardware, but
+            float32 where answers are numbers.
 
     Raises:
         InputError, CheckpointError: there is no such model, or the file is no file of its task.
@@ -72,7 +73,8 @@ class Predictor:
 
     def __init__(self, folder: Path, trained: Trained, *, dtype: str | None = None) -> None:
         keep_freed_memory()
-        chosen = {None: torch.bfloat16 if fast_bfloat16() else torch.float32, **DTYPES}[dtype]
+        fast = torch.bfloat16 if fast_bfloat16() and not trained.task.exact else torch.float32
+        chosen = {None: fast, **DTYPES}[dtype]
         self.trained = trained
         self.model: Transformer = load_model(folder, dtype=chosen)
         self.reader = TextReader.load(folder, max_tokens=trained.max_tokens, cut=trained.task.cut)

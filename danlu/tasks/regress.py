@@ -37,6 +37,8 @@ class Regress(Task):
     form: ClassVar[Form[Any]] = REGRESS
     head: ClassVar[Kind] = "ForSequenceClassification"
     loss: ClassVar[str] = "squares"
+    exact: ClassVar[bool] = True
+    problem: ClassVar[str | None] = "regression"
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         if base.encoder is None:  # whose head has no bias, which would be the mean

@@ -77,7 +77,7 @@ class Relate(OneLabel):
 
     def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
         place_of = {label: place for place, label in enumerate(known.labels)}
-        golds = [IGNORE if each.label is None else place_of[each.label] for each in examples]
+        golds = [IGNORE if each.label is None else place_of.get(each.label, IGNORE) for each in examples]
         marks = [self._marks(each, reader) for each in examples]
         texts = [(each.marked(*own),) for each, own in zip(examples, marks, strict=True)]
         whole = replace(reader, max_tokens=WHOLE).read(texts)

@@ -45,6 +45,7 @@ class Reward(Compared):
     form: ClassVar[Form[Any]] = PREFER
     head: ClassVar[Kind] = "ForSequenceClassification"
     loss: ClassVar[str] = "reward"
+    problem: ClassVar[str | None] = "regression"
 
     centre: float = Field(default=0.0, ge=0)
     """Weight of ``(r(w) + r(l))²``, which keeps rewards around 0 (Eisenstein et al. 2023, arXiv:2312.09244; 0.01
@@ -107,6 +108,7 @@ class Score(Compared):
     form: ClassVar[Form[Any]] = CHAT
     head: ClassVar[Kind] = "ForSequenceClassification"
     loss: ClassVar[str] = "none"
+    exact: ClassVar[bool] = True
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         raise RecipeError("finetune.task: rewards are learned from preferences, with use: reward")

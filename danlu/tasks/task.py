@@ -71,6 +71,10 @@ class Task(Choice):
     """Whether the answer to an example depends on what else is asked."""
     windows: ClassVar[bool] = False
     """Whether all of a long text is read, in several features."""
+    exact: ClassVar[bool] = False
+    """Whether answers are numbers, which bfloat16 would round."""
+    problem: ClassVar[str | None] = None
+    """The ``problem_type`` by which ``transformers`` reads the head's scores; None: each text has one label."""
     least_is_best: ClassVar[bool] = False
     """Whether the best checkpoint has the least of the criterion, and not the most."""
 

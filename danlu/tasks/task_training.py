@@ -72,5 +72,5 @@ class TaskTraining(TrainSettings, Stage):
         if self.model is not None:
             if not self.model.is_dir():
                 raise InputError(f"{self.section}.model: there is no folder {self.model}")
-            files += sorted(path for path in self.model.glob("*") if path.is_file())
+            files += sorted(path for path in self.model.rglob("*") if path.is_file())
         return files

@@ -215,3 +215,72 @@ def test_weights_begin_as_the_folder_has_them(recipe: Callable[..., Path], encod
         "classifier.weight",
         "classifier.bias",
     }
+
+
+def test_a_label_that_the_model_does_not_have_is_answered_and_has_no_figures(
+    recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["finetune", str(recipe(budget={"steps": 1}))]) == 0
+    new = table(tmp_path / "new.csv", [("to be", "good"), ("not", "odd")])
+    arguments = ["predict", str(tmp_path / "run/finetune/model"), str(new), "--out", str(tmp_path / "out.csv")]
+    assert cli.main(arguments) == 0
+    assert "no figures: item 2: unknown gold label 'odd'" in capsys.readouterr().out
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
+
+
+def test_a_file_without_a_header_has_none_in_predict_either(recipe: Callable[..., Path], tmp_path: Path) -> None:
+    path = recipe(budget={"steps": 1})
+    table(tmp_path / "train.csv", ROWS[1:], ROWS[0])
+    assert cli.main(["finetune", str(path)]) == 0
+    (tmp_path / "new.csv").write_text("to be\nnot once\n")
+    out = tmp_path / "out.jsonl"
+    assert (
+        cli.main(["predict", str(tmp_path / "run/finetune/model"), str(tmp_path / "new.csv"), "--out", str(out)]) == 0
+    )
+    assert [json.loads(line)["texts"] for line in out.read_text().splitlines()] == [["to be"], ["not once"]]
+
+
+def test_numbers_are_not_rounded(recipe: Callable[..., Path], tmp_path: Path) -> None:
+    """Years in bfloat16 would come in steps of 8."""
+    table(tmp_path / "years.csv", [(f"to be {text}", 1900 + 7 * number) for number, (text, _) in enumerate(ROWS)])
+    path = recipe(
+        task="regress", data={"train": str(tmp_path / "years.csv"), "columns": {"text": "text", "number": "label"}}
+    )
+    assert cli.main(["finetune", str(path)]) == 0
+    folder, out = tmp_path / "run/finetune/model", tmp_path / "out.jsonl"
+    assert cli.main(["predict", str(folder), str(tmp_path / "years.csv"), "--out", str(out)]) == 0
+    found = [json.loads(line)["prediction"] for line in out.read_text().splitlines()]
+    stock = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    assert stock.config.problem_type == "regression"
+    with torch.no_grad():
+        theirs = [float(stock(**tokenizer(f"to be {text}", return_tensors="pt")).logits) for text, _ in ROWS[:5]]
+    assert found[:5] == pytest.approx(theirs, abs=0.05)
+
+
+def test_of_equal_figures_the_lower_loss_is_the_best(recipe: Callable[..., Path], tmp_path: Path) -> None:
+    """Almost all labels are alike: the accuracy stays, the loss falls."""
+    rows = [(f"to be {text}", "good") for text, _ in ROWS for _ in range(2)] + [
+        ("not once", "bad"),
+        ("not that", "bad"),
+    ]
+    table(tmp_path / "train.csv", [(f"{text} {number}", label) for number, (text, label) in enumerate(rows)])
+    path = recipe(budget={"epochs": 3}, evaluations=8, optimizer={"lr": 1e-4})
+    assert cli.main(["finetune", str(path)]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "run/finetune/metrics.jsonl").read_text().splitlines()]
+    measured = [line for line in lines if "heldout.accuracy" in line]
+    assert len({line["heldout.accuracy"] for line in measured}) == 1 and len(measured) == 8
+    least = min(measured, key=lambda line: line["heldout_loss"])
+    figures = json.loads((tmp_path / "run/finetune/done.json").read_text())["figures"]
+    assert figures["best_step"] == least["step"] > measured[0]["step"]
+
+
+def test_gpt2_learns_labels(tmp_path: Path, recipe: Callable[..., Path], decoder: Path) -> None:
+    torch.manual_seed(0)
+    vocab_size = json.loads((decoder / "config.json").read_text())["vocab_size"]
+    config = transformers.GPT2Config(vocab_size=vocab_size, n_embd=32, n_layer=1, n_head=2, n_positions=64,
+                                     bos_token_id=0, eos_token_id=0)  # fmt: skip
+    transformers.GPT2LMHeadModel(config).save_pretrained(decoder)
+    assert cli.main(["finetune", str(recipe(model=str(decoder), budget={"steps": 1}))]) == 0
+    stock = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "run/finetune/model")
+    assert type(stock).__name__ == "GPT2ForSequenceClassification"

@@ -39,6 +39,7 @@ def save_model(
     dtype: torch.dtype | None = None,
     tokenizer: Path | None = None,
     labels: Sequence[str] = (),
+    problem: str | None = None,
     max_shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Write the model into ``folder``, which is made where it is not there; each file appears whole or not at all.
@@ -48,6 +49,7 @@ def save_model(
         tokenizer: a folder with a tokenizer that goes with the model, whose special tokens are named; without
             one token 0 begins and ends texts.
         labels: the names of the labels that the head scores; LABEL_0 and so on where there are none.
+        problem: what ``transformers`` takes the scores of labels for, where not of one label each.
         max_shard_bytes: weights above this become several files with an index.
 
     Raises:
@@ -77,6 +79,7 @@ def save_model(
         **ids,
         **written_config,
         **_named(labels),
+        **({} if problem is None else {"problem_type": problem}),
     }
     write_json(folder / "generation_config.json", when_writing)
     write_json(folder / "config.json", dict(sorted(whole.items())))

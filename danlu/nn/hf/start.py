@@ -23,6 +23,8 @@ Kind = Literal[
     "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice", "Model"
 ]
 """What follows ``Bert`` in the name of the class of ``transformers`` with such a head; Model has none but vectors."""
+OF_VOCABULARY = ("embedding.weight", "head.weight", "head.bias", "head.words.weight", "head.words.bias")
+"""Weights with a row for each token."""
 HEAD_SPREAD = 0.02
 """Standard deviation of a new head's weights, as in ``transformers``."""
 
@@ -85,12 +87,12 @@ class Start:
             for ours, weight in model.state_dict().items():
                 if ours not in names:
                     continue
-                shape = (self.rows, *weight.shape[1:]) if ours == "embedding.weight" else tuple(weight.shape)
+                shape = (self.rows, *weight.shape[1:]) if ours in OF_VOCABULARY else tuple(weight.shape)
                 try:
                     whole = all(name in found for name in names[ours].names)
                     value = read(found, names[ours], shape, weight.dtype) if whole else None
                 except CheckpointError:
-                    if not ours.startswith("head."):
+                    if not ours.startswith("head.") or ours in OF_VOCABULARY:
                         raise
                     value = None
                 if value is not None:
@@ -172,7 +174,7 @@ def _of_class(folder: Path, kind: str, *, labels: int) -> TransformerConfig:
     file = read_file(folder)
     config = read_family_config(file)
     whole = find_family(config.family).architecture(config)
-    stem = whole[: whole.index("For")] if "For" in whole else whole.removesuffix("Model")
+    stem = whole[: whole.index("For")] if "For" in whole else whole.removesuffix("Model").removesuffix("LMHead")
     names = {str(number): f"LABEL_{number}" for number in range(labels)}
     values = {**file.values, "architectures": [f"{stem}{kind}"], "id2label": names}
     try:
