@@ -40,9 +40,6 @@ class OneLabel(Task):
     """Share of the target that is spread evenly over the labels (Szegedy et al. 2016, arXiv:1512.00567)."""
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
-        if self.positive is not None and self.positive not in dataset.labels:
-            near = suggestion(self.positive, dataset.labels)
-            raise RecipeError(f"finetune.task.positive: there is no label {self.positive!r}{near}")
         train = dataset.splits["train"]
         counts = {label: sum(each.label == label for each in train) for label in dataset.labels}
         if self.class_weights == "none":
@@ -87,6 +84,12 @@ class Classify(OneLabel):
 
     positive: str | None = None
     """Of two labels the one that is looked for: precision, recall and F1 are its own."""
+
+    def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
+        if self.positive is not None and self.positive not in dataset.labels:
+            near = suggestion(self.positive, dataset.labels)
+            raise RecipeError(f"finetune.task.positive: there is no label {self.positive!r}{near}")
+        return super().know(dataset, base)
 
     def metric(self, known: Known) -> Classification:
         return Classification(labels=known.labels, positive=self.positive)
