@@ -212,7 +212,7 @@ def load_inputs(path: Path, settings: Data, form: Form[E], *, columns: Mapping[s
     gold = {each.name for each in form.fields if each.gold}
     names = [name for field, name in (columns or settings.columns).items() if field not in gold]
     header = settings.header
-    if header is None and names and all(str(name).isdigit() for name in names):
+    if header is None and names and not form.sentences and all(str(name).isdigit() for name in names):
         header = False  # as in training, whose columns had no names
     table = read_rows(
         path,

@@ -143,6 +143,10 @@ class Score(Compared):
     def metric(self, known: Known) -> MeanReward:
         return MeanReward()
 
+    @property
+    def criterion(self) -> str:
+        return "reward"
+
 
 def _rewards(model: Transformer, batch: Batch) -> Tensor:
     """``[P, 2]`` of both answers of each pair."""

@@ -120,7 +120,7 @@ def test_the_best_weights_are_the_model(recipe: Callable[..., Path], tmp_path: P
     figures = json.loads((out / "done.json").read_text())["figures"]
     measured = [line for line in map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
                 if "heldout.accuracy" in line]  # fmt: skip
-    best = max(measured, key=lambda line: (line["heldout.accuracy"], -line["step"]))
+    best = min(measured, key=lambda line: (-line["heldout.accuracy"], line["heldout_loss"]))
     assert figures["best_step"] == best["step"] and figures["dev.accuracy"] == pytest.approx(best["heldout.accuracy"])
 
 
@@ -259,20 +259,21 @@ def test_numbers_are_not_rounded(recipe: Callable[..., Path], tmp_path: Path) ->
 
 
 def test_of_equal_figures_the_lower_loss_is_the_best(recipe: Callable[..., Path], tmp_path: Path) -> None:
-    """Almost all labels are alike: the accuracy stays, the loss falls."""
-    rows = [(f"to be {text}", "good") for text, _ in ROWS for _ in range(2)] + [
-        ("not once", "bad"),
-        ("not that", "bad"),
+    """Almost all labels are alike, and the rate is low: the figure stays, the loss falls."""
+    rows = [
+        (f"to be {text} {number}", "bad" if number % 12 == 0 else "good") for number, (text, _) in enumerate(ROWS * 2)
     ]
-    table(tmp_path / "train.csv", [(f"{text} {number}", label) for number, (text, label) in enumerate(rows)])
-    path = recipe(budget={"epochs": 3}, evaluations=8, optimizer={"lr": 1e-4})
+    table(tmp_path / "train.csv", rows)
+    path = recipe(budget={"epochs": 3}, evaluations=8, optimizer={"lr": 3e-4}, early_stopping={"patience": 8})
     assert cli.main(["finetune", str(path)]) == 0
     lines = [json.loads(line) for line in (tmp_path / "run/finetune/metrics.jsonl").read_text().splitlines()]
     measured = [line for line in lines if "heldout.accuracy" in line]
-    assert len({line["heldout.accuracy"] for line in measured}) == 1 and len(measured) == 8
-    least = min(measured, key=lambda line: line["heldout_loss"])
+    most = max(line["heldout.accuracy"] for line in measured)
+    tied = [line for line in measured if line["heldout.accuracy"] == most]
+    least = min(tied, key=lambda line: line["heldout_loss"])
+    assert len(tied) > 1 and least["step"] > tied[0]["step"]
     figures = json.loads((tmp_path / "run/finetune/done.json").read_text())["figures"]
-    assert figures["best_step"] == least["step"] > measured[0]["step"]
+    assert figures["best_step"] == least["step"]
 
 
 def test_gpt2_learns_labels(tmp_path: Path, recipe: Callable[..., Path], decoder: Path) -> None:

@@ -273,7 +273,7 @@ def test_the_class_says_which_head(model: str, name: str, family: str, head: Any
 
 
 UNKNOWN = [
-    ("BertForMaskedLM", "BertForMultipleChoice"), ("BertForMaskedLM", "RobertaForMaskedLM"),
+    ("BertForMaskedLM", "BertLMHeadModel"), ("BertForMaskedLM", "RobertaForMaskedLM"),
     ("GPT2LMHeadModel", "GPT2DoubleHeadsModel"), ("LlamaForCausalLM", "LlamaForQuestionAnswering"),
     ("T5ForConditionalGeneration", "T5ForSequenceClassification"), ("T5ForConditionalGeneration", "T5EncoderModel"),
     ("BartForConditionalGeneration", "BartForSequenceClassification"),
