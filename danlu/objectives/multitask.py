@@ -49,6 +49,23 @@ class Task(Settings):
     """How they become rows; by default as ``pretrain.rows`` says, or as the objective reads them best."""
 
 
+def check_mixed(shares: Mapping[str, float | None], temperature: float) -> None:
+    """Refuse names and shares of tasks that make no mixture.
+
+    Raises:
+        ValueError: in words, for a validator.
+    """
+    for name in shares:
+        if not NAME.fullmatch(name):
+            raise ValueError(f"a task's name must be of letters, digits, _ and -; got {name!r}")
+    given = [share is not None for share in shares.values()]
+    if any(given) and not all(given):
+        lacking = next(name for name, share in shares.items() if share is None)
+        raise ValueError(f"tasks.{lacking} must have a share, as others have one, or none may")
+    if any(given) and temperature != 1.0:
+        raise ValueError("temperature has no effect where tasks have shares; leave it out")
+
+
 class Multitask(AnyObjective):
     """Multi-task learning (Caruana 1997) with one shared model, tasks mixed row by row (Raffel et al. 2020).
 
@@ -64,19 +81,12 @@ class Multitask(AnyObjective):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
+        check_mixed({name: task.share for name, task in self.tasks.items()}, self.temperature)
         for name, task in self.tasks.items():
-            if not NAME.fullmatch(name):
-                raise ValueError(f"a task's name must be of letters, digits, _ and -; got {name!r}")
             if isinstance(task.objective, Multitask):
                 raise ValueError(f"tasks.{name}.objective must be a single one; name its tasks here")
             if isinstance(task.rows, STEPS_OF_THEIR_OWN):
                 raise ValueError(f"tasks.{name}.rows: {NOT_MIXED}")
-        shared = [task.share is not None for task in self.tasks.values()]
-        if any(shared) and not all(shared):
-            lacking = next(name for name, task in self.tasks.items() if task.share is None)
-            raise ValueError(f"tasks.{lacking} must have a share, as others have one, or none may")
-        if any(shared) and self.temperature != 1.0:
-            raise ValueError("temperature has no effect where tasks have shares; leave it out")
         return self
 
     def read_by(self, rows: Reading | None) -> Reading:

@@ -29,7 +29,7 @@ from danlu.log import say
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.folder import load_config
 from danlu.nn.transformer import Transformer
-from danlu.objectives.multitask import NAME, Lessons
+from danlu.objectives.multitask import Lessons, check_mixed
 from danlu.objectives.protocol import AnyObjective, Lesson, Shape, Sides
 from danlu.recipe import OneOf, Settings
 from danlu.runs import Figures, Job
@@ -81,17 +81,7 @@ class Joint(TaskTraining):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        for name in self.tasks:
-            if not NAME.fullmatch(name):
-                raise ValueError(f"a task's name must be of letters, digits, _ and -; got {name!r}")
-            if isinstance(self.tasks[name].task, StepTask) or self.tasks[name].task.by_step:
-                raise ValueError(f"tasks.{name} compares all texts of a step with each other; train it by itself")
-        shared = [task.share is not None for task in self.tasks.values()]
-        if any(shared) and not all(shared):
-            lacking = next(name for name, task in self.tasks.items() if task.share is None)
-            raise ValueError(f"tasks.{lacking} must have a share, as others have one, or none may")
-        if any(shared) and self.temperature != 1.0:
-            raise ValueError("temperature has no effect where tasks have shares; leave it out")
+        check_mixed({name: task.share for name, task in self.tasks.items()}, self.temperature)
         return self
 
     def external_files(self) -> list[Path]:
