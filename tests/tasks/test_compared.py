@@ -374,7 +374,7 @@ def test_kto_is_no_part_of_a_joint_training(
     one = f"{{data: {file}, task: {{use: feedback, template: plain}}}}"
     recipe.write_text(f"joint:\n  model: {decoder}\n  tasks:\n    a: {one}\n    b: {one}\n")
     assert main(["joint", str(recipe), f"run_dir={tmp_path / 'run'}"]) != 0
-    assert "tasks.a compares all texts of a step with each other; train it by itself" in capsys.readouterr().err
+    assert "joint.tasks.a.task: it compares all texts of a step, and has to train alone" in capsys.readouterr().err
 
 
 def test_an_unknown_loss_is_told_with_the_choices(

@@ -308,7 +308,7 @@ def test_they_are_no_part_of_a_joint_training(
     task = f"{{data: {recipe}, task: embed}}"
     recipe.write_text(f"joint: {{model: {encoder}, tasks: {{a: {task}, b: {task}}}}}\n")
     assert main(["run", str(recipe), f"run_dir={tmp_path / 'run'}"]) == 2
-    assert "tasks.a compares all texts of a step with each other; train it by itself" in capsys.readouterr().err
+    assert "joint.tasks.a.task: it compares all texts of a step, and has to train alone" in capsys.readouterr().err
 
 
 def test_from_a_file_of_queries_to_a_search(encoder: Path, tmp_path: Path) -> None:
