@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from danlu.nn.dropout import dropout as drop
+
 SHORT = 128
 """Tokens of the longest document whose scores are kept: kernels made for long rows, which keep none, take longer."""
 WASTE = 0.3
@@ -149,7 +151,7 @@ def _documents(x_1HNE: Tensor, run: Run) -> Tensor:
     own_NHE = x_1HNE[0].transpose(0, 1)[run.start : run.end]
     if not run.alike:
         own_NHE = own_NHE.index_select(0, run.places(x_1HNE.device).places_CT.flatten())
-    return own_NHE.unflatten(0, (len(run.lengths), run.longest)).transpose(1, 2)
+    return own_NHE.view(len(run.lengths), run.longest, *own_NHE.shape[1:]).transpose(1, 2)
 
 
 def _seen(run: Run, device: torch.device, *, causal: bool) -> Tensor | None:
@@ -165,15 +167,15 @@ def _seen(run: Run, device: torch.device, *, causal: bool) -> Tensor | None:
 def _short(
     q_CHTE: Tensor, k_CHTE: Tensor, v_CHTE: Tensor, seen: Tensor | None, *, scale: float, dropout: float
 ) -> Tensor:
-    documents, heads, length, _ = q_CHTE.shape
+    documents, heads, length, width = q_CHTE.shape
     q, k, v = (part.flatten(0, 1) for part in (q_CHTE, k_CHTE, v_CHTE))  # not as `@` copies keys: axes swapped, slowly
     wide = torch.promote_types(q.dtype, torch.float32)
-    scores_CHTT = (torch.bmm(q, k.mT).to(wide) * scale).unflatten(0, (documents, heads))
+    scores_CHTT = (torch.bmm(q, k.mT).to(wide) * scale).view(documents, heads, length, length)
     if seen is not None:
         scores_CHTT = scores_CHTT.masked_fill(~seen, -torch.inf)
     weights_CHTT = (scores_CHTT.softmax(-1) if length >= VECTOR else _softmax(scores_CHTT)).to(v.dtype)
-    weights_CHTT = F.dropout(weights_CHTT, dropout) if dropout else weights_CHTT
-    return torch.bmm(weights_CHTT.flatten(0, 1), v).unflatten(0, (documents, heads))
+    weights = drop(weights_CHTT, dropout).flatten(0, 1)
+    return torch.bmm(weights, v).view(documents, heads, length, width)
 
 
 def _softmax(scores_CHTT: Tensor) -> Tensor:
