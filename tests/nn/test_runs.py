@@ -65,11 +65,10 @@ def test_a_number_that_comes_again_makes_no_run() -> None:
 @pytest.mark.parametrize("kv_heads", [2, 4])
 @pytest.mark.parametrize("pattern", [None, Window(8, 8), Window(8), Window(3, 3)], ids=str)
 @pytest.mark.parametrize("short", [SHORT, 5])
-@pytest.mark.parametrize("few", [0, 10**6])
-@pytest.mark.parametrize("vector", [16, 4])
-def test_a_document_is_as_alone(
-    vector: int,
+@pytest.mark.parametrize(("few", "vector"), [(0, 16), (10**6, 16), (10**6, 4)])
+def test_a_document_is_as_alone(  # noqa: PLR0913
     few: int,
+    vector: int,
     causal: bool,
     kv_heads: int,
     pattern: Pattern | None,
