@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from danlu.nn.document_attention import DocumentAttention
+
 SHORT = 128
 """Tokens of the longest document whose scores are written out: kernels made for long rows take longer."""
 WASTE = 0.3
@@ -70,11 +72,10 @@ class Run:
 
 
 def find_runs(segments_1N: Tensor) -> tuple[Run, ...] | None:
-    """The runs of a row by its document numbers; None where a number comes again, or they would save nothing."""
+    """The runs of a row by its document numbers; None where a number comes again."""
     numbers, counts = torch.unique_consecutive(segments_1N[0], return_counts=True)
     lengths: list[int] = counts.tolist()
-    total = sum(lengths)
-    if len(numbers.unique()) < len(lengths) or 2 * sum(length * length for length in lengths) > total * total:
+    if len(numbers.unique()) < len(lengths):
         return None
     runs: list[Run] = []
     start, own = 0, [lengths[0]]
@@ -95,26 +96,38 @@ def _together(lengths: list[int]) -> bool:
 
 def attend_in_runs(
     q_1HNE: Tensor,
-    k_1HNE: Tensor,
-    v_1HNE: Tensor,
+    k_1GNE: Tensor,
+    v_1GNE: Tensor,
     runs: tuple[Run, ...],
     *,
     causal: bool,
     scale: float,
     dropout: float = 0.0,
 ) -> Tensor:
-    """``[1, H, N, E]``: each document by itself."""
+    """``[1, H, N, E]``: each document by itself; where there are fewer keys than queries, heads share them."""
+    by_blocks = q_1HNE.device.type == "cpu" and not dropout
     outs = []
     for run in runs:
-        q, k, v = (_documents(part_1HNE, run) for part_1HNE in (q_1HNE, k_1HNE, v_1HNE))
+        if run.longest > SHORT and by_blocks:
+            q, k, v = (part[0, :, run.start : run.end] for part in (q_1HNE, k_1GNE, v_1GNE))
+            outs.append(DocumentAttention.apply(q, k, v, run.lengths, causal, scale))  # type: ignore[no-untyped-call]
+            continue
+        q, k, v = (_documents(part, run) for part in (q_1HNE, k_1GNE, v_1GNE))
+        k, v = as_many_heads(q, k, v)
         real_CT = None if run.alike else run.places(q.device).real_CT
-        if run.longest > SHORT:
-            out_CHTE = _long(q, k, v, real_CT, causal=causal, scale=scale, dropout=dropout)
-        else:
-            out_CHTE = _short(q, k, v, real_CT, causal=causal, scale=scale, dropout=dropout)
+        attend = _long if run.longest > SHORT else _short
+        out_CHTE = attend(q, k, v, real_CT, causal=causal, scale=scale, dropout=dropout)
         out_HNE = out_CHTE.transpose(0, 1).flatten(1, 2)
         outs.append(out_HNE if run.alike else out_HNE.index_select(1, run.places(q.device).back_N))
-    return torch.cat(outs, 1)[None]
+    return (outs[0] if len(outs) == 1 else torch.cat(outs, 1))[None]
+
+
+def as_many_heads(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values ``[B, H, S, E]``, each as often as heads share it."""
+    repeats = q_BHTE.shape[1] // k_BGSE.shape[1]
+    if repeats == 1:
+        return k_BGSE, v_BGSE
+    return k_BGSE.repeat_interleave(repeats, 1), v_BGSE.repeat_interleave(repeats, 1)
 
 
 def _documents(x_1HNE: Tensor, run: Run) -> Tensor:
