@@ -22,7 +22,7 @@ from danlu.nn.flex import Flex, find_flex
 from danlu.nn.norm import make_norm
 from danlu.nn.patterns import Full, Pattern, Window
 from danlu.nn.positions import rotate
-from danlu.nn.runs import attend_in_runs
+from danlu.nn.runs import as_many_heads, attend_in_runs
 from danlu.nn.sight import PADDING, Sight
 from danlu.nn.single import single_query
 from danlu.nn.sparse import sparse_attention, touches_few
@@ -140,7 +140,7 @@ class Attention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         segments = None if sight.segments is None else sight.segments[1]
         if sight.whole and not dropout and isinstance(self.pattern, Full) and _compiled_for_cpu(q_BHTE):
-            k, v = _as_many_heads(q_BHTE, k_BGSE, v_BGSE)
+            k, v = as_many_heads(q_BHTE, k_BGSE, v_BGSE)
             out: Tensor = BlockedAttention.apply(  # type: ignore[no-untyped-call]
                 q_BHTE, k, v, sight.segments, sight.bias, sight.causal, self.scale
             )
@@ -148,14 +148,15 @@ class Attention(nn.Module):
         if sight.own and sight.plain:
             runs = None if torch.compiler.is_compiling() else sight.runs
             if runs is not None and _sees_all(self.pattern, max(run.longest for run in runs), sight.causal):
-                k, v = _as_many_heads(q_BHTE, k_BGSE, v_BGSE)
-                return attend_in_runs(q_BHTE, k, v, runs, causal=sight.causal, scale=self.scale, dropout=dropout)
+                return attend_in_runs(
+                    q_BHTE, k_BGSE, v_BGSE, runs, causal=sight.causal, scale=self.scale, dropout=dropout
+                )
         if sight.own and sight.plain and not dropout:
             by_blocks = not isinstance(self.pattern, Full) and (segments is None or not self.pattern.by_place)
             if by_blocks and touches_few(
                 self.pattern, length=q_BHTE.shape[2], causal=sight.causal, device=q_BHTE.device
             ):
-                k, v = _as_many_heads(q_BHTE, k_BGSE, v_BGSE)
+                k, v = as_many_heads(q_BHTE, k_BGSE, v_BGSE)
                 return sparse_attention(
                     q_BHTE, k, v, pattern=self.pattern, causal=sight.causal, scale=self.scale, segments=segments
                 )
@@ -208,10 +209,3 @@ def _fastest_kernel(q_BHTE: Tensor) -> AbstractContextManager[Any]:
     if torch.compiler.is_compiling() and q_BHTE.device.type == "cuda" and torch.is_grad_enabled():
         return sdpa_kernel(FASTEST, set_priority=True)
     return nullcontext()
-
-
-def _as_many_heads(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor) -> tuple[Tensor, Tensor]:
-    repeats = q_BHTE.shape[1] // k_BGSE.shape[1]
-    if repeats == 1:
-        return k_BGSE, v_BGSE
-    return k_BGSE.repeat_interleave(repeats, 1), v_BGSE.repeat_interleave(repeats, 1)
