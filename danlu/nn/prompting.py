@@ -126,8 +126,8 @@ def _check(config: TransformerConfig, virtual: Virtual) -> None:
         raise RecipeError("a Linformer mixes all tokens of a row, and has no virtual ones")
     if virtual.kind == "prompt":
         if isinstance(config.head, Labels | Embedding) and config.head.pooling == "mean":
-            raise RecipeError(f"{config.family} with this head averages a text's tokens, of which a prompt's are none; "
-                              f"use prefix")  # fmt: skip
+            raise RecipeError(f"this head of {config.family} averages a text's tokens, among which a prompt has no "
+                              "place; use prefix")  # fmt: skip
         return
     if len({(each.kv_heads, each.head_dim) for each in layers}) > 1:
         raise RecipeError("the layers' keys differ in width; a prefix is for models whose layers are alike")
