@@ -22,7 +22,7 @@ class Entry(nn.Module):
     """
 
     prompt: nn.Parameter | None
-    """``[P, D]``: what virtual tokens have for embeddings, unscaled; None where none have any."""
+    """``[P, D]``: what virtual tokens have in place of scaled embeddings; None where there are none of a prompt."""
 
     def __init__(self, entry: config.Entry, dim: int, *, max_length: int) -> None:
         super().__init__()

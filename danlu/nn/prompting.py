@@ -36,12 +36,10 @@ def with_virtual(config: TransformerConfig, virtual: Virtual) -> TransformerConf
 
 def without_virtual(config: TransformerConfig) -> TransformerConfig:
     """The shape of the model without them."""
-    stacks = {
-        name: replace(stack, virtual=None)
-        for name, stack in (("encoder", config.encoder), ("decoder", config.decoder))
-        if stack is not None
-    }
-    return replace(config, max_length=config.places, **stacks)
+    encoder, decoder = (
+        None if stack is None else replace(stack, virtual=None) for stack in (config.encoder, config.decoder)
+    )
+    return replace(config, max_length=config.places, encoder=encoder, decoder=decoder)
 
 
 def add_virtual(model: Transformer, virtual: Virtual, table: Tensor) -> None:
@@ -111,7 +109,7 @@ def keys_and_values_of(model: Transformer, tokens_P: Tensor) -> Tensor:
     for block, x_1PD in zip(model.stack.blocks, inputs, strict=False):
         attention = block.attention
         _, k_1PF, v_1PF = block.projected(x_1PD)  # type: ignore[operator]
-        k_PGE, v_PGE = (each[0].unflatten(-1, (-1, attention.head_dim)) for each in (k_1PF, v_1PF))  # type: ignore[union-attr,arg-type]
+        k_PGE, v_PGE = (each[0].unflatten(-1, (-1, attention.head_dim)) for each in (k_1PF, v_1PF))  # type: ignore[union-attr]
         layers.append(torch.stack([attention.norm_k(k_PGE), v_PGE], 1))  # type: ignore[union-attr,operator]
     return torch.stack(layers, 1).flatten(1)
 

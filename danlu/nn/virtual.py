@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danlu.nn.config import Embedding, Labels, Stack, TransformerConfig, Virtual
+from danlu.nn.config import Embedding, Labels, Stack, TransformerConfig
 from danlu.nn.sight import PADDING
 
 

@@ -183,6 +183,6 @@ def test_what_cannot_have_them_is_told(make_model: MakeModel, make_stack: MakeMo
     stretched = make_stack(causal=True, attention={"rotary": config.Rotary(scaling=scaling)}).config
     with pytest.raises(RecipeError, match="depends on the length of a text; use prompt"):
         with_virtual(stretched, virtual)
-    with pytest.raises(RecipeError, match="averages a text's tokens, .*; use prefix"):
+    with pytest.raises(RecipeError, match=r"averages a text's tokens, .*; use prefix"):
         with_virtual(stretched, Virtual("prompt", 4))
     with_virtual(replace(stretched, head=config.Embedding("first")), Virtual("prompt", 4))

@@ -145,9 +145,7 @@ def test_the_figures_of_a_classifier_are_those_of_peft_on_the_file(encoder: Path
 
 
 @pytest.mark.parametrize("method", METHODS[:2])
-def test_a_model_with_two_sides_writes_with_them(
-    answerer: Path, tmp_path: Path, method: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_model_with_two_sides_writes_with_them(answerer: Path, tmp_path: Path, method: str) -> None:
     file = _pairs(tmp_path / "pairs.jsonl")
     out = _finetune(tmp_path, answerer, file, "{use: seq2seq, answer_tokens: 4}", method)
     ours = load_model(out / "model")
@@ -165,20 +163,23 @@ def test_a_model_with_two_sides_writes_with_them(
 
 
 @pytest.mark.parametrize("method", METHODS[:2])
-def test_what_is_generated_is_what_peft_would_take_next(
-    decoder: Path, tmp_path: Path, method: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_generated_is_what_peft_would_take_next(decoder: Path, tmp_path: Path, method: str) -> None:
     out = _finetune(tmp_path, decoder, _chats(tmp_path / "chats.jsonl"), CHAT, method)
     theirs = peft.AutoPeftModelForCausalLM.from_pretrained(out / "model", dtype=torch.float32).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(out / "model")
-    capsys.readouterr()
-    assert main(["generate", str(out / "model"), "--prompt", "Once upon", "--temperature", "0", "--max-tokens", "6"]) == 0
-    written = capsys.readouterr().out.strip()
-    ids = tokenizer("Once upon", return_tensors="pt")["input_ids"]
-    for _ in range(6):
-        with torch.no_grad():
-            ids = torch.cat([ids, theirs(ids).logits[:, -1:].argmax(-1)], 1)
-    assert tokenizer.decode(ids[0], skip_special_tokens=True).strip().startswith(written[:8])
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("Once upon\n话说\n")
+    answers = tmp_path / "answers.jsonl"
+    settings = ["temperature=0", "max_tokens=6", "--out", str(answers)]
+    assert main(["generate", str(out / "model"), "--prompts", str(prompts), *settings]) == 0
+    for prompt, line in zip(prompts.read_text().splitlines(), answers.read_text().splitlines(), strict=True):
+        ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
+        begun = ids.shape[1]
+        while ids.shape[1] < begun + 6 and (ids.shape[1] == begun or ids[0, -1] != 0):
+            with torch.no_grad():
+                ids = torch.cat([ids, theirs(ids).logits[:, -1:].argmax(-1)], 1)
+        said = json.loads(line)
+        assert tokenizer.decode(ids[0, begun:], skip_special_tokens=True) == said["text"], said
 
 
 def test_a_checkpoint_holds_them_and_no_more(decoder: Path, tmp_path: Path) -> None:
@@ -228,10 +229,10 @@ def test_a_text_is_what_they_begin_with(decoder: Path) -> None:
 
 
 @pytest.mark.parametrize(("model", "task", "method", "line"), [
-    ("encoder", "classify", "{use: prompt, tokens: 24}", "finetune.method.tokens must be below 24, which the model sees"),
+    ("encoder", "classify", "{use: prompt, tokens: 24}", "finetune.method.tokens must be below 24, which the model"),
     ("encoder", "{use: classify, max_tokens: 22}", "{use: prefix, tokens: 3}",
      "finetune.task.max_tokens must be at most 21, which the model sees; got 22"),
-    ("encoder", "embed", "prompt", "finetune.method prompt: this head of bert averages a text's tokens"),
+    ("encoder", "embed", METHODS[0], "finetune.method prompt: this head of bert averages a text's tokens"),
     ("decoder", CHAT, "{use: prefix, mlp: 4, text: once}", "text and mlp exclude each other"),
     ("decoder", CHAT, "{use: prompt, tokens: 0}", "tokens"),
 ])  # fmt: skip
@@ -250,11 +251,11 @@ def test_bad_input_is_one_line(
 
 def test_families_without_keys_are_told(decoder: Path, tmp_path: Path) -> None:
     config = transformers.ModernBertConfig(
-        vocab_size=300, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, pad_token_id=0,
-        cls_token_id=1, sep_token_id=2, bos_token_id=1, eos_token_id=2,
+        vocab_size=300, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        pad_token_id=0, cls_token_id=1, sep_token_id=2, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
     transformers.ModernBertForMaskedLM(config).save_pretrained(tmp_path / "modern")
-    with pytest.raises(RecipeError, match="modernbert models of transformers take no keys and values .*; use prompt"):
+    with pytest.raises(RecipeError, match=r"modernbert models of transformers take no keys and values .*; use prompt"):
         Prefix().begin(load_model(tmp_path / "modern"), tokenizer=decoder, seed=1)
     Prompt().begin(load_model(tmp_path / "modern"), tokenizer=decoder, seed=1)
 

@@ -64,8 +64,10 @@ class VirtualFile:
         file = ConfigFile(path, read_object(path))
         kind = file.get("peft_type")
         if kind not in KINDS:
-            raise CheckpointError(f"{path}: peft_type {kind!r:.40} beside a whole model is not read (choices: "
-                                  f"{', '.join(KINDS)}); merge the adapter into the model, or move it away")  # fmt: skip
+            raise CheckpointError(
+                f"{path}: peft_type {kind!r:.40} beside a whole model is not read (choices: {', '.join(KINDS)}); "
+                "merge the adapter into the model, or move it away"
+            )
         virtual = Virtual(KINDS[kind], file.integer("num_virtual_tokens"))
         return cls(path, virtual, file.parts("num_layers", 1), file.integer("num_transformer_submodules", 1))
 
@@ -205,7 +207,7 @@ def _from_theirs(table: Tensor, stack: Stack, file: VirtualFile) -> Tensor:
 def _pairs(table: Tensor, stack: Stack) -> Iterator[tuple[Tensor, Tensor]]:
     """Keys and values ``[P, G, E]`` of each pair."""
     attention = stack.layers[0].attention
-    for pair_P2GE in table.unflatten(1, (-1, 2, attention.kv_heads, attention.head_dim)).unbind(1):
+    for pair_P2GE in table.reshape(len(table), -1, 2, attention.kv_heads, attention.head_dim).unbind(1):
         yield pair_P2GE[:, 0], pair_P2GE[:, 1]
 
 

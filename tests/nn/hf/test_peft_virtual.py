@@ -207,5 +207,5 @@ def test_missing_and_torn_weights_are_one_line(prompted: Path, tmp_path: Path) -
 def test_nothing_else_is_trained_beside_virtual_tokens(prompted: Path) -> None:
     for start in (lambda: begin(prompted, None, labels=0, seed=1), lambda: begin_embedding(prompted, seed=1),
                   lambda: with_words(prompted)):  # fmt: skip
-        with pytest.raises(RecipeError, match="has virtual tokens, .*; begin with the model that they were trained"):
+        with pytest.raises(RecipeError, match=r"has virtual tokens, .*; begin with the model that they were trained"):
             start()
