@@ -5,10 +5,10 @@ Axes: B batch, T tokens, W tokens with the virtual ones, D model width.
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danlu.nn import config
+from danlu.nn.dropout import dropout
 from danlu.nn.norm import make_norm
 from danlu.nn.positions import AddedPositions
 from danlu.nn.virtual import Row
@@ -47,5 +47,4 @@ class Entry(nn.Module):
         if self.positions is not None:
             assert positions_BW is not None
             x_BWD = x_BWD + self.positions(positions_BW).type_as(x_BWD)
-        x_BWD = self.norm(x_BWD)
-        return F.dropout(x_BWD, self.dropout, self.training) if self.dropout else x_BWD
+        return dropout(self.norm(x_BWD), self.dropout, self.training)

@@ -22,6 +22,7 @@ from danlu.nn.attention import Attention, Context
 from danlu.nn.block import Block
 from danlu.nn.cache import KVCache, Memory, Span
 from danlu.nn.config import TransformerConfig
+from danlu.nn.dropout import dropout
 from danlu.nn.entry import Entry
 from danlu.nn.experts import Experts, balance_loss, forget_routed
 from danlu.nn.flex import Flex, make_flexes, serves
@@ -138,9 +139,7 @@ class Stack(nn.Module):
             for block, layer, own in zip(self.blocks, cache.layers, contexts, strict=True):
                 x_BTD = run(block, x_BTD, own._replace(cache=layer))
             cache.used = span.end - cache.virtual
-        hidden: Tensor = self.norm(x_BTD)
-        if self.final_dropout:
-            hidden = F.dropout(hidden, self.final_dropout, self.training)
+        hidden: Tensor = dropout(self.norm(x_BTD), self.final_dropout, self.training)
         if self.recorded is not None:
             self.recorded.append(hidden)
         return hidden
