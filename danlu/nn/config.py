@@ -202,6 +202,7 @@ class Stack:
     layer_drop: float = 0.0
     """How often a whole layer is skipped, by all rows (Fan et al. 2019, arXiv:1909.11556)."""
     virtual: Virtual | None = None
+    """What stands before each of its documents."""
 
     def __post_init__(self) -> None:
         if any(layer.attention.linformer for layer in self.layers) and (self.causal or self.bias is not None):

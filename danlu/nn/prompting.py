@@ -14,7 +14,7 @@ from danlu.errors import RecipeError
 from danlu.nn.config import Embedding, Labels, TransformerConfig, Virtual
 from danlu.nn.positions import depends_on_length
 from danlu.nn.transformer import Stack, Transformer, recording
-from danlu.nn.virtual import make_virtual
+from danlu.nn.virtual import make_virtual, turned
 
 
 def with_virtual(config: TransformerConfig, virtual: Virtual) -> TransformerConfig:
@@ -46,8 +46,8 @@ def add_virtual(model: Transformer, virtual: Virtual, table: Tensor) -> None:
     """Put virtual tokens before each document of the model.
 
     Args:
-        table: ``[P, D]`` of a prompt, as the stack's entry has them behind its scale; ``[P, L * 2 * G * E]`` of a
-            prefix, its keys before they are turned.
+        table: ``[P, D]`` of a prompt, in place of scaled embeddings; ``[P, L * 2 * G * E]`` of a prefix, its keys
+            turned as at the beginning of a row.
 
     Raises:
         RecipeError: the model cannot have them.
@@ -110,8 +110,11 @@ def keys_and_values_of(model: Transformer, tokens_P: Tensor) -> Tensor:
         attention = block.attention
         _, k_1PF, v_1PF = block.projected(x_1PD)  # type: ignore[operator]
         k_PGE, v_PGE = (each[0].unflatten(-1, (-1, attention.head_dim)) for each in (k_1PF, v_1PF))  # type: ignore[union-attr]
-        layers.append(torch.stack([attention.norm_k(k_PGE), v_PGE], 1))  # type: ignore[union-attr,operator]
-    return torch.stack(layers, 1).flatten(1)
+        layers.append((attention.norm_k(k_PGE), v_PGE))  # type: ignore[union-attr,operator]
+    rotaries = [layer.attention.rotary for layer in model.config.stack.layers]
+    pairs = [torch.stack([turned(k_PGE, rotary), v_PGE], 1)
+             for (k_PGE, v_PGE), rotary in zip(layers, rotaries, strict=True)]  # fmt: skip
+    return torch.stack(pairs, 1).flatten(1)
 
 
 def _check(config: TransformerConfig, virtual: Virtual) -> None:

@@ -3,8 +3,9 @@
 Of a prompt (Lester et al. 2021, arXiv:2104.08691) the embeddings are learned; of a prefix (Li & Liang 2021,
 arXiv:2101.00190; as P-tuning v2, arXiv:2110.07602, in all layers) the keys and values of each layer. Both go through a
 row as its other tokens do, so that positions, masks, kernels and caches need not know of them; nobody but a head that
-reads a document's first token sees what becomes of them. A prefix's keys are those from before they are turned by
-rotary positions: so they are the same wherever in a row a document begins.
+reads a document's first token sees what becomes of them. What a prefix learns is keys as they are when its tokens stand
+at the beginning of a row, as PEFT has them; they are turned back before the layer turns them by the rotary positions
+that they have, so that they are the same wherever a document begins.
 
 Axes: B rows, T tokens, W tokens with the virtual ones, P virtual tokens, D model width, G key/value heads, E head
 width, L layers.
@@ -19,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from danlu.nn.config import Embedding, Labels, Stack, TransformerConfig
+from danlu.nn.config import Embedding, Labels, Rotary, Stack, TransformerConfig
+from danlu.nn.positions import rotary_table, rotate
 from danlu.nn.sight import PADDING
 
 
@@ -101,20 +103,21 @@ class Prefix(nn.Module):
     """Keys and values of virtual tokens in each layer of a stack, which must be alike."""
 
     weight: nn.Parameter | None
-    """``[P, L * 2 * G * E]``; None while an MLP makes it."""
+    """``[P, L * 2 * G * E]``, keys turned as at the beginning of a row; None while an MLP makes it."""
 
     def __init__(self, stack: Stack, tokens: int) -> None:
         super().__init__()
         attention = stack.layers[0].attention
         self.tokens = tokens
+        self.rotary = [layer.attention.rotary for layer in stack.layers]
         self.shape = (tokens, len(stack.layers), 2, attention.kv_heads, attention.head_dim)
         self.mlp: nn.Module | None = None
         self.weight = nn.Parameter(torch.empty(tokens, len(stack.layers) * 2 * attention.kv_heads * attention.head_dim))
 
     def layers(self) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values ``[P, G, E]`` of each layer."""
-        whole_PL2GE = self.table().view(self.shape)
-        return [(layer[:, 0], layer[:, 1]) for layer in whole_PL2GE.unbind(1)]
+        """Keys, turned back, and values ``[P, G, E]`` of each layer."""
+        layers = zip(self.table().view(self.shape).unbind(1), self.rotary, strict=True)
+        return [(turned(layer_P2GE[:, 0], rotary, back=True), layer_P2GE[:, 1]) for layer_P2GE, rotary in layers]
 
     def table(self) -> Tensor:
         """All of them, ``[P, L * 2 * G * E]``."""
@@ -144,6 +147,17 @@ class Prefix(nn.Module):
         self.weight = nn.Parameter(self.table())
         self.mlp = None
         del self.embedding
+
+
+def turned(keys_PGE: Tensor, rotary: Rotary | None, *, back: bool = False) -> Tensor:
+    """Keys turned by the rotary positions 0, 1, …, or turned back."""
+    if rotary is None:
+        return keys_PGE
+    cos_PF, sin_PF = rotary_table(rotary, keys_PGE.shape[2], end=len(keys_PGE), dtype=torch.float64)
+    if back:
+        length_PF = cos_PF.square() + sin_PF.square()  # not 1 where turning also scales
+        cos_PF, sin_PF = cos_PF / length_PF, -sin_PF / length_PF
+    return rotate(keys_PGE.transpose(0, 1), cos_PF.to(keys_PGE.device), sin_PF.to(keys_PGE.device)).transpose(0, 1)
 
 
 def make_virtual(stack: Stack, dim: int) -> tuple[nn.Parameter | None, Prefix | None]:

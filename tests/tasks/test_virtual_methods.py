@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import peft
 import pytest
 import torch
@@ -180,6 +181,25 @@ def test_what_is_generated_is_what_peft_would_take_next(decoder: Path, tmp_path:
                 ids = torch.cat([ids, theirs(ids).logits[:, -1:].argmax(-1)], 1)
         said = json.loads(line)
         assert tokenizer.decode(ids[0, begun:], skip_special_tokens=True) == said["text"], said
+
+
+def test_vectors_are_those_of_peft(encoder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps({"text1": f"to {n}", "text2": f"be {n}"}) + "\n" for n in range(12)))
+    out = _finetune(tmp_path, encoder, file, "{use: embed, pooling: mean}", METHODS[1])
+    texts = ["to be or not", "once", "话说"]
+    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
+    written = tmp_path / "v.npy"
+    assert main(["embed", str(out / "model"), str(tmp_path / "texts.txt"), "--out", str(written),
+                 "--dtype", "float32"]) == 0  # fmt: skip
+    base = transformers.AutoModel.from_pretrained(encoder).eval()
+    theirs = peft.PeftModel.from_pretrained(base, out / "model").eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(encoder)
+    for text, vector in zip(texts, np.load(written), strict=True):
+        ids = torch.tensor([tokenizer(text)["input_ids"]])
+        with torch.no_grad():
+            mean = theirs(ids, attention_mask=torch.ones_like(ids)).last_hidden_state.mean(1)
+        np.testing.assert_allclose(vector, torch.nn.functional.normalize(mean)[0], atol=1e-5)
 
 
 def test_a_checkpoint_holds_them_and_no_more(decoder: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from danlu.nn.config import AnyHead, Embedding, Head, Pretraining, TransformerCo
 from danlu.nn.hf.config_file import ConfigFile
 from danlu.nn.hf.family import Copy, FolderFamily
 from danlu.nn.hf.kept import check_kept
-from danlu.nn.hf.peft_virtual import load_virtual, remove_virtual, save_virtual, with_virtual_of
+from danlu.nn.hf.peft_virtual import load_virtual, open_virtual, remove_virtual, save_virtual, with_virtual_of
 from danlu.nn.hf.sentence_transformers import MODULES, read_pooling
 from danlu.nn.hf.tensors import Readable, narrowest_dtype, read, same, written
 from danlu.nn.hf.token_ids import check_padding, input_names, token_ids
@@ -267,7 +267,8 @@ def stored_dtype(folder: Path) -> torch.dtype:
     names = _names_of(config)
     with ExitStack() as stack:
         found, _ = open_model(folder, config, stack)
-        return narrowest_dtype([found[name] for name in names if name in found])
+        virtual = [] if config.virtual is None else [open_virtual(folder, stack)]
+        return narrowest_dtype([*(found[name] for name in names if name in found), *virtual])
 
 
 def find_family(name: str) -> FolderFamily:

@@ -1,32 +1,30 @@
 """Virtual tokens as PEFT's files beside a model's: ``adapter_config.json`` and ``adapter_model.safetensors``.
 
-A prompt is a matrix of embeddings. A prefix holds the keys and values that each layer's cache begins with: keys that
-rotary positions have turned already, as if their tokens stood at the beginning, which ours are not.
+A prompt is a matrix of embeddings; a prefix holds the keys and values that each layer's cache begins with.
 
-Axes: P virtual tokens, N pairs of keys and values, G key/value heads, E head width, L layers.
+Axes: P virtual tokens, G key/value heads, E head width, L layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from danlu.errors import CheckpointError, RecipeError
 from danlu.files import atomic_write, write_json
-from danlu.nn.config import Embedding, Head, Labels, Stack, TransformerConfig, Virtual
+from danlu.nn.config import Embedding, Head, Labels, TransformerConfig, Virtual
 from danlu.nn.hf.config_file import ConfigFile
 from danlu.nn.hf.family import WeightNames
 from danlu.nn.hf.peft_config import CONFIG
-from danlu.nn.hf.settings_files import read_object
+from danlu.nn.hf.settings_files import check_stays, read_object
 from danlu.nn.hf.tensors import written
-from danlu.nn.positions import rotary_table, rotate
+from danlu.nn.hf.weight_files import StoredTensor, open_file
 from danlu.nn.prompting import add_virtual, table_of, with_virtual
 from danlu.nn.transformer import Transformer
 
@@ -45,11 +43,8 @@ HEADS = ("classifier", "score", "qa_outputs")
 class VirtualFile:
     """What ``adapter_config.json`` says."""
 
-    path: Path
+    file: ConfigFile
     virtual: Virtual
-    pairs: int
-    """Of a prefix: keys and values that there are, as many as layers or more."""
-    submodules: int
 
     @classmethod
     def load(cls, folder: Path) -> VirtualFile | None:
@@ -68,8 +63,30 @@ class VirtualFile:
                 f"{path}: peft_type {kind!r:.40} beside a whole model is not read (choices: {', '.join(KINDS)}); "
                 "merge the adapter into the model, or move it away"
             )
-        virtual = Virtual(KINDS[kind], file.integer("num_virtual_tokens"))
-        return cls(path, virtual, file.parts("num_layers", 1), file.integer("num_transformer_submodules", 1))
+        return cls(file, Virtual(KINDS[kind], file.integer("num_virtual_tokens")))
+
+    def submodules(self, config: TransformerConfig) -> int:
+        """Stacks that PEFT counts: of a prompt's rows the first are those of the encoder, which alone gets any.
+
+        Raises:
+            CheckpointError: a prefix of another kind of model.
+        """
+        both = 2 if config.encoder is not None and config.decoder is not None else 1
+        count = self.file.integer("num_transformer_submodules", both)
+        if self.virtual.kind == "prefix" and count != both:
+            raise self.file.wrong("num_transformer_submodules", count, f"{both} for this model")
+        return count
+
+    def pairs(self, layers: int) -> int:
+        """Keys and values that a prefix has.
+
+        Raises:
+            CheckpointError: fewer than layers.
+        """
+        count = self.file.parts("num_layers", layers)
+        if count < layers:
+            raise self.file.wrong("num_layers", count, f"at least {layers}, the model's layers")
+        return count
 
 
 def with_virtual_of(folder: Path, config: TransformerConfig) -> TransformerConfig:
@@ -78,13 +95,26 @@ def with_virtual_of(folder: Path, config: TransformerConfig) -> TransformerConfi
     Raises:
         CheckpointError: the file is damaged, or such a model cannot have them.
     """
-    file = VirtualFile.load(folder)
-    if file is None:
+    found = VirtualFile.load(folder)
+    if found is None:
         return config
     try:
-        return with_virtual(config, file.virtual)
+        return with_virtual(config, found.virtual)
     except RecipeError as error:
-        raise CheckpointError(f"{file.path}: {error}") from None
+        raise CheckpointError(f"{found.file.path}: {error}") from None
+
+
+def open_virtual(folder: Path, stack: ExitStack) -> StoredTensor:
+    """The table of the virtual tokens; the file stays open as long as ``stack``.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    path = check_stays(folder, folder / WEIGHTS)
+    table = open_file(path, stack).get(TABLE)
+    if table is None:
+        raise CheckpointError(f"{path} lacks tensor {TABLE}; {CONFIG} says otherwise")
+    return table
 
 
 def load_virtual(model: Transformer, folder: Path) -> None:
@@ -93,29 +123,24 @@ def load_virtual(model: Transformer, folder: Path) -> None:
     Raises:
         CheckpointError: a file is missing or damaged, or does not fit the model.
     """
-    file = VirtualFile.load(folder)
-    if file is None:
+    found = VirtualFile.load(folder)
+    if found is None:
         return
-    path, virtual = folder / WEIGHTS, file.virtual
-    try:
-        table = load_file(path).get(TABLE)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing") from None
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged: {' '.join(str(error).split())}") from None
-    if table is None:
-        raise CheckpointError(f"{path} lacks tensor {TABLE}; {CONFIG} says otherwise")
-    stack = model.config.stack
-    rows, width = virtual.tokens, model.config.dim
-    if virtual.kind == "prompt":
-        rows = virtual.tokens * file.submodules  # of two stacks' the first is the encoder's, which is all that counts
-    else:
-        attention = stack.layers[0].attention
-        width = file.pairs * 2 * attention.kv_heads * attention.head_dim
-    if list(table.shape) != [rows, width]:
-        raise CheckpointError(f"{path}: {TABLE} must be {[rows, width]}; got {list(table.shape)}")
-    ours = table[: virtual.tokens] if virtual.kind == "prompt" else _from_theirs(table, stack, file)
-    add_virtual(model, virtual, ours)
+    virtual, config = found.virtual, model.config
+    submodules, layers = found.submodules(config), len(config.stack.layers)
+    shape = (virtual.tokens * submodules, config.dim)
+    if virtual.kind == "prefix":
+        attention, pairs = config.stack.layers[0].attention, found.pairs(layers)
+        shape = (virtual.tokens, pairs * 2 * attention.kv_heads * attention.head_dim)
+    with ExitStack() as stack:
+        stored = open_virtual(folder, stack)
+        if stored.shape != shape:
+            raise CheckpointError(f"{stored.path}: {TABLE} must be {list(shape)}; got {list(stored.shape)}")
+        table = stored.read()
+    if virtual.kind == "prefix":
+        of_layers = [submodules * layer % pairs for layer in range(layers)]  # as PEFT deals them out
+        table = table.view(virtual.tokens, pairs, -1)[:, of_layers].flatten(1)
+    add_virtual(model, virtual, table[: virtual.tokens])
 
 
 def save_virtual(model: Transformer, folder: Path, names: WeightNames, *, dtype: torch.dtype) -> None:
@@ -126,8 +151,8 @@ def save_virtual(model: Transformer, folder: Path, names: WeightNames, *, dtype:
     both = config.encoder is not None and config.decoder is not None
     layers = len(config.stack.layers)
     table = table_of(model)
-    if virtual.kind == "prefix":
-        table = _as_theirs(table, config.stack, both=both)
+    if virtual.kind == "prefix" and both:
+        table = _as_theirs(table, layers)
     tensors = {TABLE: table.to("cpu", dtype).contiguous()}
     heads = isinstance(config.head, Labels)
     own = {ours: where for ours, where in names.items() if ours.startswith("head.")} if heads else {}
@@ -179,46 +204,11 @@ def _task_type(config: TransformerConfig) -> str | None:
     return "CAUSAL_LM" if config.encoder is None else "SEQ_2_SEQ_LM"
 
 
-def _as_theirs(table: Tensor, stack: Stack, *, both: bool) -> Tensor:
-    """``[P, N * 2 * G * E]`` of ``[P, L * 2 * G * E]``.
+def _as_theirs(table: Tensor, layers: int) -> Tensor:
+    """``[P, 2 L * 2 * G * E]`` of ``[P, L * 2 * G * E]``, for a decoder with an encoder.
 
-    Of a decoder with an encoder PEFT 0.21 gives layer i the pair ``2i`` of those that there are, and counts them
-    round: with every other one unused, and so twice as many, each layer has its own.
+    PEFT 0.21 gives layer i the pair ``2 i`` of keys and values, counted round: with every other one unused, and so
+    twice as many, each layer has its own.
     """
-    pairs = []
-    for number, (keys_PGE, values_PGE) in enumerate(_pairs(table, stack)):
-        turned_PGE = _turned(keys_PGE, stack, number, back=False)
-        pairs.append(torch.stack([turned_PGE, values_PGE], 1))
-        if both:
-            pairs.append(torch.zeros_like(pairs[-1]))
-    return torch.stack(pairs, 1).flatten(1)
-
-
-def _from_theirs(table: Tensor, stack: Stack, file: VirtualFile) -> Tensor:
-    """The other way round; of prefixes that PEFT itself has trained, too."""
-    theirs = list(_pairs(table, stack))
-    ours = []
-    for number in range(len(stack.layers)):
-        keys_PGE, values_PGE = theirs[file.submodules * number % len(theirs)]
-        ours.append(torch.stack([_turned(keys_PGE, stack, number, back=True), values_PGE], 1))
-    return torch.stack(ours, 1).flatten(1)
-
-
-def _pairs(table: Tensor, stack: Stack) -> Iterator[tuple[Tensor, Tensor]]:
-    """Keys and values ``[P, G, E]`` of each pair."""
-    attention = stack.layers[0].attention
-    for pair_P2GE in table.reshape(len(table), -1, 2, attention.kv_heads, attention.head_dim).unbind(1):
-        yield pair_P2GE[:, 0], pair_P2GE[:, 1]
-
-
-def _turned(keys_PGE: Tensor, stack: Stack, layer: int, *, back: bool) -> Tensor:
-    """Turned by the positions 0, 1, … that their tokens have, or back."""
-    attention = stack.layers[layer].attention
-    if attention.rotary is None:
-        return keys_PGE
-    tables = rotary_table(attention.rotary, attention.head_dim, end=len(keys_PGE), dtype=torch.float64)
-    cos_PF, sin_PF = (each.to(keys_PGE.device) for each in tables)
-    if back:
-        length_PF = cos_PF.square() + sin_PF.square()  # not 1 where turning also scales
-        cos_PF, sin_PF = cos_PF / length_PF, -sin_PF / length_PF
-    return rotate(keys_PGE.double().transpose(0, 1), cos_PF, sin_PF).transpose(0, 1).to(keys_PGE.dtype)
+    pairs = table.reshape(len(table), layers, 1, -1)
+    return torch.cat([pairs, torch.zeros_like(pairs)], 2).flatten(1)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from danlu.errors import CheckpointError, RecipeError
 from danlu.nn.config import Virtual
-from danlu.nn.hf.folder import load_config, load_model, save_model
+from danlu.nn.hf.folder import load_config, load_model, save_model, stored_dtype
 from danlu.nn.hf.start import begin, begin_embedding, with_words
 from danlu.nn.prompting import add_virtual, table_of
 from danlu.nn.transformer import Transformer
@@ -126,7 +126,7 @@ def test_peft_reads_what_is_written_here(name: str, kind: str, tmp_path: Path) -
     save_model(model, tmp_path / "ours")
     ours = _ours_of(model)
     again = load_model(tmp_path / "ours")
-    torch.testing.assert_close(_ours_of(again), ours, rtol=1e-5, atol=1e-5)
+    assert all(torch.equal(weight, model.state_dict()[name]) for name, weight in again.state_dict().items())
     assert again.config == load_config(tmp_path / "ours") == model.config
     read = _of_theirs(peft.PeftModel.from_pretrained(theirs, tmp_path / "ours").eval(), task)
     torch.testing.assert_close(_own(read, ours), ours, rtol=1e-4, atol=1e-4)
@@ -173,6 +173,9 @@ def test_the_type_of_numbers_is_as_wanted(prompted: Path, tmp_path: Path) -> Non
     narrow = load_file(tmp_path / "narrow" / "adapter_model.safetensors")["prompt_embeddings"]
     assert narrow.dtype == torch.bfloat16
     torch.testing.assert_close(narrow, table_of(model), rtol=0, atol=0)
+    assert stored_dtype(tmp_path / "narrow") == torch.bfloat16
+    shutil.copy(prompted / "adapter_model.safetensors", tmp_path / "narrow")  # the weights stay narrow
+    assert stored_dtype(tmp_path / "narrow") == torch.float32
 
 
 @pytest.mark.parametrize(("config", "line"), [
@@ -180,6 +183,9 @@ def test_the_type_of_numbers_is_as_wanted(prompted: Path, tmp_path: Path) -> Non
     ({"num_virtual_tokens": 3}, r"prompt_embeddings must be \[3, 16\]; got \[4, 16\]"),
     ({"num_virtual_tokens": 32}, r"adapter_config.json: tokens must be below 32, .*; got 32"),
     ({"peft_type": "PREFIX_TUNING"}, r"prompt_embeddings must be \[4, 96\]; got \[4, 16\]"),
+    ({"peft_type": "PREFIX_TUNING", "num_layers": 2}, r"num_layers must be at least 3, the model's layers; got 2"),
+    ({"peft_type": "PREFIX_TUNING", "num_transformer_submodules": 2},
+     r"num_transformer_submodules must be 1 for this model; got 2"),
     ({"peft_type": "LORA"}, r"peft_type 'LORA' beside a whole model is not read .*PROMPT_TUNING, PREFIX_TUNING"),
 ])  # fmt: skip
 def test_a_damaged_file_is_one_line(prompted: Path, tmp_path: Path, config: dict[str, Any], line: str) -> None:
