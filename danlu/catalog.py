@@ -134,6 +134,8 @@ CATALOG: dict[str, dict[str, str]] = {
         "lora": "danlu.tasks.methods:LowRank",
         "bitfit": "danlu.tasks.methods:BitFit",
         "frozen": "danlu.tasks.methods:Frozen",
+        "prompt": "danlu.tasks.methods:Prompt",
+        "prefix": "danlu.tasks.methods:Prefix",
     },
     "study": {
         "seeds": "danlu.tasks.study_seeds:Seeds",

@@ -26,6 +26,7 @@ from danlu.nn.runs import as_many_heads, attend_in_runs
 from danlu.nn.sight import PADDING, Sight
 from danlu.nn.single import single_query
 from danlu.nn.sparse import sparse_attention, touches_few
+from danlu.nn.virtual import StandIn
 
 FASTEST = [
     SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH,
@@ -50,6 +51,8 @@ class Context(NamedTuple):
     """Who sees what of them."""
     flexes: tuple[Flex, ...] = ()
     """On GPUs, how self-attention goes in layers of each pattern; none where it goes as on processors."""
+    virtual: StandIn | None = None
+    """Keys and values that virtual tokens have in the layer that is called."""
 
 
 class Attention(nn.Module):
@@ -96,6 +99,8 @@ class Attention(nn.Module):
         q_BTF, k_BTF, v_BTF = self.projected(x_BTD)
         q_BHTE, k_BGTE = self.norm_q(self._heads(q_BTF)), self.norm_k(self._heads(k_BTF))
         v_BGTE = self._heads(v_BTF)
+        if context.virtual is not None:
+            k_BGTE, v_BGTE = context.virtual.put(k_BGTE, v_BGTE)
         if self.rotary is not None:
             cos_TF, sin_TF = context.rotary[self.rotary]
             q_BHTE, k_BGTE = rotate(q_BHTE, cos_TF, sin_TF), rotate(k_BGTE, cos_TF, sin_TF)

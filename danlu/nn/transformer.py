@@ -23,12 +23,12 @@ from danlu.nn.block import Block
 from danlu.nn.cache import KVCache, Memory, Span
 from danlu.nn.config import TransformerConfig
 from danlu.nn.dropout import dropout
+from danlu.nn.entry import Entry
 from danlu.nn.experts import Experts, balance_loss, forget_routed
 from danlu.nn.flex import Flex, make_flexes, serves
 from danlu.nn.label_head import make_head
 from danlu.nn.norm import make_norm
 from danlu.nn.positions import (
-    AddedPositions,
     Alibi,
     RelativeBias,
     depends_on_length,
@@ -37,6 +37,7 @@ from danlu.nn.positions import (
     table_by_length,
 )
 from danlu.nn.sight import PADDING, Sight, document_lengths, longest_document, positions_in_document
+from danlu.nn.virtual import Prefix, Row, StandIn, make_virtual, reads_virtual
 
 LONGEST_TABLE = 2**17
 """Positions whose rotary table is kept; those behind are worked out when they come."""
@@ -44,28 +45,6 @@ LONGEST_TABLE = 2**17
 
 WRITING = ("attention.out.weight", "cross.out.weight", ".down.weight", ".down")
 """Ends of the names of matrices that write to the stream."""
-
-
-class Entry(nn.Module):
-    """From token embeddings to the first block's input: scale, positions, token types, norm, dropout."""
-
-    def __init__(self, entry: config.Entry, dim: int, *, max_length: int) -> None:
-        super().__init__()
-        self.scale, self.dropout = entry.scale, entry.dropout
-        self.positions = AddedPositions(entry.positions, length=max_length, dim=dim) if entry.positions else None
-        self.types = nn.Embedding(entry.types, dim) if entry.types else None
-        self.norm = make_norm(entry.norm, dim)
-
-    def forward(self, x_BTD: Tensor, positions_BT: Tensor | None, types_BT: Tensor | None) -> Tensor:
-        if self.scale != 1.0:
-            x_BTD = x_BTD * self.scale
-        if self.types is not None:
-            x_BTD = x_BTD + (self.types.weight[0] if types_BT is None else self.types(types_BT))
-        if self.positions is not None:
-            assert positions_BT is not None
-            x_BTD = x_BTD + self.positions(positions_BT).type_as(x_BTD)
-        x_BTD = self.norm(x_BTD)
-        return dropout(x_BTD, self.dropout, self.training)
 
 
 def call_block(block: Any, x_BTD: Tensor, context: Context) -> Tensor:
@@ -102,6 +81,8 @@ class Stack(nn.Module):
             for number, layer in enumerate(stack.layers)
         )  # fmt: skip
         self.norm = make_norm(stack.norm if stack.final_norm else None, dim)
+        self.prefix: Prefix | None
+        self.entry.prompt, self.prefix = make_virtual(stack, dim)
         self.set_rotary()
 
     def set_rotary(self) -> None:
@@ -122,40 +103,59 @@ class Stack(nn.Module):
         prefix: Tensor | None,
         memory: Memory | None,
         cache: KVCache | None,
+        row: Row | None = None,
     ) -> Tensor:
+        """Hidden states ``[B, T, D]``; ``[B, W, D]`` of ``row``, the rows with virtual tokens, where they come."""
         batch, new, _ = x_BTD.shape
+        if row is not None:
+            segments, new = row.segments, row.places.shape[1]
+            prefix = None if prefix is None else row.widened(prefix)
         forget_routed(self.blocks)
         numbers = None if segments is None else segments.int()
         span = Span.whole(numbers, new) if cache is None else cache.span(numbers, batch=batch, new=new)
         if self.mixes and span.own is not None:
             _check_one_document(span.own)
-        x_BTD = self.entry(x_BTD, self._positions(span, x_BTD.device), types)
+        x_BTD = self.entry(x_BTD, self._positions(span, x_BTD.device), types, row)
         by_flex = cache is None and not isinstance(self.bias, RelativeBias) and serves(self.blocks, x_BTD)  # type: ignore[arg-type]
         sight = self._sight(span, prefix, None if by_flex else self._bias(span, x_BTD), x_BTD.device)
         context = Context(
             sight, self._tables(span), None, span.places, *_look_back(memory, span.own, new, x_BTD.device),
             self._flexes(sight) if by_flex else (),
         )  # fmt: skip
+        contexts = self._contexts(context, row)
         if cache is None:
             again = self.recompute and torch.is_grad_enabled()
             if again and sight.bias is not None:  # made here, for a block that made it would make less the second time
                 for block in self.blocks:
                     sight.mask(block.attention.pattern)  # type: ignore[union-attr,arg-type]
-            for block in self.blocks:
+            for block, own in zip(self.blocks, contexts, strict=True):
                 if self.recorded is not None:
                     self.recorded.append(x_BTD)
                 if self.layer_drop and self.training and float(torch.rand(())) < self.layer_drop:
                     continue
-                x_BTD = checkpoint(block, x_BTD, context, use_reentrant=False) if again else block(x_BTD, context)
+                x_BTD = checkpoint(block, x_BTD, own, use_reentrant=False) if again else block(x_BTD, own)
         else:
             run = call_block if span.start == 0 else self.step
-            for block, layer in zip(self.blocks, cache.layers, strict=True):
-                x_BTD = run(block, x_BTD, context._replace(cache=layer))
-            cache.used = span.end
+            for block, layer, own in zip(self.blocks, cache.layers, contexts, strict=True):
+                x_BTD = run(block, x_BTD, own._replace(cache=layer))
+            cache.used = span.end - cache.virtual
         hidden: Tensor = dropout(self.norm(x_BTD), self.final_dropout, self.training)
         if self.recorded is not None:
             self.recorded.append(hidden)
         return hidden
+
+    def row(self, tokens_BT: Tensor, segments_BT: Tensor | None) -> Row | None:
+        """The rows with virtual tokens; None where there are none."""
+        virtual = self.prefix.tokens if self.prefix is not None else 0
+        if self.entry.prompt is not None:
+            virtual = len(self.entry.prompt)
+        return Row.of(segments_BT, tokens_BT, virtual) if virtual else None
+
+    def _contexts(self, context: Context, row: Row | None) -> list[Context]:
+        """One a block."""
+        if self.prefix is None or row is None:
+            return [context] * len(self.blocks)
+        return [context._replace(virtual=StandIn(row, *each)) for each in self.prefix.layers()]
 
     def _sight(self, span: Span, prefix: Tensor | None, bias: Tensor | None, device: torch.device) -> Sight:
         assert self.causal or span.keys == span.end, "only causality hides the places behind the last token"
@@ -234,7 +234,7 @@ class Transformer(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
         self.encoder, self.decoder = (
-            Stack(stack, config.dim, max_length=config.max_length) if stack is not None else None
+            Stack(stack, config.dim, max_length=config.places) if stack is not None else None
             for stack in (config.encoder, config.decoder)
         )
         self.head = make_head(config.head, dim=config.dim, vocab_size=config.vocab_size)
@@ -264,10 +264,11 @@ class Transformer(nn.Module):
         """What the decoder attends to. Padding has the document number ``PADDING`` in ``segments``."""
         assert self.encoder is not None, "the model has no encoder"
         self._check_length(tokens_BS.shape[1], segments)
+        row = self.encoder.row(tokens_BS, segments)
         hidden = self.encoder(
-            self.embedding(tokens_BS), segments=segments, types=types, prefix=None, memory=None, cache=None
+            self.embedding(tokens_BS), segments=segments, types=types, prefix=None, memory=None, cache=None, row=row
         )
-        return Memory(hidden, segments)
+        return Memory(hidden, segments if row is None else row.segments)
 
     def forward(
         self,
@@ -295,12 +296,12 @@ class Transformer(nn.Module):
         """
         used = cache.used if cache is not None else 0
         self._check_length(tokens_BT.shape[1] + used, None if used else segments)
-        if self.decoder is None:
-            return self.encode(tokens_BT, segments=segments, types=types).hidden
-        hidden: Tensor = self.decoder(
-            self.embedding(tokens_BT), segments=segments, types=types, prefix=prefix, memory=memory, cache=cache
-        )
-        return hidden
+        row = None if used else self.stack.row(tokens_BT, segments)
+        hidden: Tensor = self.stack(
+            self.embedding(tokens_BT), segments=segments, types=types, prefix=prefix, memory=memory, cache=cache,
+            row=row,
+        )  # fmt: skip
+        return hidden if row is None else row.narrowed(hidden, first=reads_virtual(self.config))
 
     def balance_loss(self, real_BT: Tensor | None = None) -> Tensor | None:
         """The load-balancing loss of the last forward pass in training; None without experts.

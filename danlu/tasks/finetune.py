@@ -137,7 +137,7 @@ class Material:
         Raises:
             InputError, CheckpointError, RecipeError: the model cannot be read, or cannot learn the task.
         """
-        task, shape = settings.task, load_config(base)
+        task, shape = settings.task, settings.method.shape(load_config(base))
         known = task.know(dataset, shape)
         tokenizer = with_tokens(base, task.new_tokens(dataset), out / "tokenizer")
         start = task.start(base, known, seed=seed).with_rows(Tokenizer.load(tokenizer).vocab_size)
@@ -154,7 +154,7 @@ class Material:
     def draw(self, seed: int) -> Transformer:
         """The model that begins, the same in each call."""
         model = self.start.draw()
-        self.settings.method.begin(model, seed=seed)
+        self.settings.method.begin(model, tokenizer=self.tokenizer, seed=seed)
         return model
 
     def referred(self) -> Mapping[str, Sequence[Feature]]:
@@ -251,6 +251,7 @@ class Material:
         known = task.finish(model, known)
         labels = known.labels if len(known.labels) == task.outputs(known) else ()
         save_model(model, out / "model", tokenizer=self.tokenizer, labels=labels, problem=task.problem)
+        settings.method.equip(out / "model", base=self.base)
         task.equip(model, out / "model", self.reader)
         used = task.as_used()
         alike = used.form is task.form

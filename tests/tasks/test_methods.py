@@ -166,15 +166,15 @@ def test_no_product_is_made_for_frozen_weights(decoder: Path) -> None:
 
     model = load_model(decoder)
     assert products(model) == 13  # six linear layers in each of two blocks, and the head
-    LowRank(rank=2, targets=("blocks.1.mlp.down",)).begin(model, seed=1)
+    LowRank(rank=2, targets=("blocks.1.mlp.down",)).begin(model, tokenizer=decoder, seed=1)
     assert products(model) == 2
 
 
 def test_what_cannot_be_is_told(decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = load_model(decoder)
     with pytest.raises(RecipeError, match=r"finetune.method bitfit trains biases, of which llama models have none"):
-        BitFit().begin(model, seed=1)
+        BitFit().begin(model, tokenizer=decoder, seed=1)
     with pytest.raises(RecipeError, match=r"finetune.method.layers must be at most 2, .* got 3"):
-        Frozen(layers=3).begin(model, seed=1)
+        Frozen(layers=3).begin(model, tokenizer=decoder, seed=1)
     with pytest.raises(RecipeError, match=r"targets: 'nothing' names no linear layer; their names end in "):
-        LowRank(targets=("nothing",)).begin(model, seed=1)
+        LowRank(targets=("nothing",)).begin(model, tokenizer=decoder, seed=1)

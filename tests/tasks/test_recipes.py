@@ -111,6 +111,9 @@ CASES = [
         ("summarise_zh", "document", "summary"), ("keywords_en", "abstract", "keywords"),
         ("keywords_zh", "abstract", "keywords"),
     )),
+    Case("prompt_en", "train.csv", REVIEWS, max_tokens=20, settings=("method.tokens=4",)),
+    Case("prefix_zh", "train.jsonl", [{"正文": f"从前 {number}", "标题": f"话说 {number}"} for number in range(12)],
+         "decoder", 40, SHORT),
     *(Case(name, "train.jsonl", JUDGED, "decoder", 96, ("task.template=plain",)) for name in (
         "prefer_en", "prefer_zh", "reward_en", "reward_zh", "feedback_en", "feedback_zh",
     )),

@@ -14,6 +14,7 @@ from danlu.errors import CheckpointError, RecipeError
 from danlu.nn.config import Embedding, Labels, Pooling, TransformerConfig
 from danlu.nn.hf.config_file import ConfigFile
 from danlu.nn.hf.folder import bare_config, find_family, open_model, read_family_config, read_file
+from danlu.nn.hf.peft_virtual import VirtualFile
 from danlu.nn.hf.sentence_transformers import MODULES
 from danlu.nn.hf.tensors import read
 from danlu.nn.hf.weight_files import weights_path
@@ -123,8 +124,9 @@ def begin(folder: Path, kind: Kind | None, *, labels: int, dropout: float | None
 
     Raises:
         InputError, CheckpointError: there is no model, or it is damaged.
-        RecipeError: models of its family have no such head.
+        RecipeError: models of its family have no such head, or this one has virtual tokens.
     """
+    _refuse_virtual(folder)
     if kind is None:
         config = read_family_config(read_file(folder))
         return Start(folder, config, seed, config.vocab_size)
@@ -146,8 +148,9 @@ def begin_embedding(folder: Path, *, pooling: Pooling | None = None, seed: int) 
 
     Raises:
         InputError, CheckpointError: there is no model, or it is damaged.
-        RecipeError: models of its family make no vectors.
+        RecipeError: models of its family make no vectors, or this one has virtual tokens.
     """
+    _refuse_virtual(folder)
     config = bare_config(folder)
     both = config.encoder is not None and config.decoder is not None
     if both or not isinstance(config.head, Embedding):
@@ -162,11 +165,19 @@ def with_words(folder: Path) -> TransformerConfig:
 
     Raises:
         InputError, CheckpointError: there is no model, or it is damaged.
+        RecipeError: it has virtual tokens.
     """
+    _refuse_virtual(folder)
     config = read_family_config(read_file(folder))
     if config.words is not None:
         return config
     return _of_class(folder, "ForMaskedLM" if config.decoder is None else "ForCausalLM", labels=0)
+
+
+def _refuse_virtual(folder: Path) -> None:
+    if VirtualFile.load(folder) is not None:
+        raise RecipeError(f"model: {folder} has virtual tokens, beside which nothing else is trained; "
+                          "begin with the model that they were trained for")  # fmt: skip
 
 
 def _of_class(folder: Path, kind: str, *, labels: int) -> TransformerConfig:
