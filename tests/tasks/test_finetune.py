@@ -95,12 +95,19 @@ def test_the_model_loads_in_transformers_which_says_the_same(recipe: Callable[..
     assert trained.known.labels == ("bad", "good") and trained.columns == {"text": "text", "label": "label"}
 
 
-def test_a_classifier_of_others_answers_too(encoder: Path, tmp_path: Path) -> None:
+def stock_classifier(folder: Path, labels: Sequence[str]) -> Any:
+    """A BERT of transformers in ``folder`` beside the tokenizer there."""
     torch.manual_seed(0)
-    config = transformers.BertConfig.from_pretrained(encoder, id2label={0: "no", 1: "yes", 2: "maybe"},
-                                                     label2id={"no": 0, "yes": 1, "maybe": 2})  # fmt: skip
+    config = transformers.BertConfig.from_pretrained(
+        folder, id2label=dict(enumerate(labels)), label2id={label: place for place, label in enumerate(labels)}
+    )
     stock = transformers.BertForSequenceClassification(config).eval()
-    stock.save_pretrained(encoder)
+    stock.save_pretrained(folder)
+    return stock
+
+
+def test_a_classifier_of_others_answers_too(encoder: Path, tmp_path: Path) -> None:
+    stock = stock_classifier(encoder, labels=["no", "yes", "maybe"])
     new = table(tmp_path / "new.csv", [("to be",), ("that is the question of a time",)], ["text"])
     arguments = ["predict", str(encoder), str(new), "--out", str(tmp_path / "out.jsonl"), "--dtype", "float32"]
     assert cli.main(arguments) == 0
@@ -109,6 +116,48 @@ def test_a_classifier_of_others_answers_too(encoder: Path, tmp_path: Path) -> No
     for line in map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines()):
         theirs = {each["label"]: each["score"] for each in pipeline(line["texts"])[0]}
         assert theirs == pytest.approx(line["scores"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        (("premise", "hypothesis"), ()),  # called so
+        (("one", "other"), ("first=one", "second=other")),
+    ],
+)
+def test_a_classifier_of_pairs_of_others_reads_both_texts(
+    header: tuple[str, str], columns: tuple[str, ...], encoder: Path, tmp_path: Path
+) -> None:
+    stock = stock_classifier(encoder, labels=["no", "yes", "maybe"])
+    rows = [("to be", "that is not"), ("once upon a time", "to be that is the question of")]
+    arguments = ["predict", str(encoder), str(table(tmp_path / "new.csv", rows, header)), *columns]
+    assert cli.main([*arguments, "--out", str(tmp_path / "out.jsonl"), "--dtype", "float32"]) == 0
+    tokenizer = transformers.AutoTokenizer.from_pretrained(encoder)
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    for row, line in zip(rows, lines, strict=True):
+        with torch.no_grad():
+            shares = stock(**tokenizer(*row, return_tensors="pt")).logits[0].softmax(-1).tolist()
+        assert line["texts"] == list(row)
+        assert line["scores"] == pytest.approx(dict(zip(("no", "yes", "maybe"), shares, strict=True)), abs=1e-5)
+
+
+def test_of_two_texts_a_classifier_of_others_reads_the_one_that_is_named(encoder: Path, tmp_path: Path) -> None:
+    stock_classifier(encoder, labels=["no", "yes"])
+    new = table(tmp_path / "new.csv", [("to be", "that is not"), ("be", "that")], ("premise", "hypothesis"))
+    out = tmp_path / "out.jsonl"
+    assert cli.main(["predict", str(encoder), str(new), "text=hypothesis", "--out", str(out)]) == 0
+    assert [json.loads(line)["texts"] for line in out.read_text().splitlines()] == [["that is not"], ["that"]]
+
+
+def test_a_number_of_others_for_two_texts_is_their_similarity(encoder: Path, tmp_path: Path) -> None:
+    stock = stock_classifier(encoder, labels=["LABEL_0"])
+    new = table(tmp_path / "new.csv", [("to be", "that is not")], ("query", "passage"))
+    out = tmp_path / "out.jsonl"
+    assert cli.main(["predict", str(encoder), str(new), "--out", str(out)]) == 0
+    tokenizer = transformers.AutoTokenizer.from_pretrained(encoder)
+    with torch.no_grad():
+        wanted = float(stock(**tokenizer("to be", "that is not", return_tensors="pt")).logits)
+    assert json.loads(out.read_text())["prediction"] == pytest.approx(wanted, abs=1e-4)
 
 
 def test_the_best_weights_are_the_model(recipe: Callable[..., Path], tmp_path: Path) -> None:
