@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 import torch
 import transformers
 import yaml
@@ -334,3 +335,29 @@ def test_gpt2_learns_labels(tmp_path: Path, recipe: Callable[..., Path], decoder
     assert cli.main(["finetune", str(recipe(model=str(decoder), budget={"steps": 1}))]) == 0
     stock = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "run/finetune/model")
     assert type(stock).__name__ == "GPT2ForSequenceClassification"
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_classifiers_that_are_decoders_read_several_texts_at_once_in_transformers(
+    ends: bool, recipe: Callable[..., Path], decoder: Path, tmp_path: Path
+) -> None:
+    """Also where the tokenizer puts behind a text what would be padding."""
+    if ends:
+        path = decoder / "tokenizer.json"
+        inner = tokenizers.Tokenizer.from_str(path.read_text())
+        inner.add_special_tokens(["<|begin|>"])
+        inner.post_processor = tokenizers.processors.TemplateProcessing(
+            single="$A <|end|>", pair="$A $B <|end|>", special_tokens=[("<|end|>", 0)]
+        )
+        named = {"eos_token": "<|end|>", "bos_token": "<|begin|>", "pad_token": "<|end|>"}
+        transformers.PreTrainedTokenizerFast(tokenizer_object=inner, **named).save_pretrained(decoder)
+    assert cli.main(["finetune", str(recipe(model=str(decoder), budget={"steps": 2}))]) == 0
+    folder, out = tmp_path / "run/finetune/model", tmp_path / "out.jsonl"
+    texts = ["To be", "or not to be that is the question", "Once", "Once upon a time there was a sentence."]
+    new = table(tmp_path / "new.csv", [(text,) for text in texts], ["text"])
+    assert cli.main(["predict", str(folder), str(new), "--out", str(out), "--dtype", "float32"]) == 0
+    pipeline = transformers.pipeline("text-classification", str(folder), device="cpu", top_k=None)
+    ours = [json.loads(line)["scores"] for line in out.read_text().splitlines()]
+    for scores, theirs in zip(ours, pipeline(texts, batch_size=2), strict=True):
+        assert {each["label"]: each["score"] for each in theirs} == pytest.approx(scores, abs=1e-5)
+    assert len({tuple(sorted(scores.values())) for scores in ours}) == len(texts)
