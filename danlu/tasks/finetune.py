@@ -67,7 +67,7 @@ class Finetune(TaskTraining):
     """Which weights train: all, or so few that a large model fits."""
 
     def external_files(self) -> list[Path]:
-        return self.files_of({"data": self.data})
+        return self.files_of({"": (self.data, self.task)})
 
     def run(self, job: Job) -> Figures:
         dataset = read_data(self.data, self.task, job.out)

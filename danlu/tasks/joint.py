@@ -85,7 +85,7 @@ class Joint(TaskTraining):
         return self
 
     def external_files(self) -> list[Path]:
-        return self.files_of({f"tasks.{name}.data": task.data for name, task in self.tasks.items()})
+        return self.files_of({f"tasks.{name}.": (part.data, part.task) for name, part in self.tasks.items()})
 
     def run(self, job: Job) -> Figures:
         base = self.model or job.inputs["pretrain"] / "model"

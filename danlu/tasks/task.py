@@ -97,6 +97,10 @@ class Task(Choice):
         """
         return Known(dataset.labels, dataset.scheme)
 
+    def files(self) -> list[Path]:
+        """Files beside the data that it reads; what is in them is part of a run's fingerprint."""
+        return []
+
     def new_tokens(self, dataset: Dataset[Any]) -> tuple[str, ...]:
         """Tokens that the task needs beside those of the model's tokenizer; most need none.
 

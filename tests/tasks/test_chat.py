@@ -22,6 +22,7 @@ from danlu.tasks.chat import Chat
 from danlu.tasks.task import Known
 from danlu.tasks.text_reader import TextReader
 from danlu.tasks.transcript import Transcriber
+from danlu.tokenizers.named_chats import TEMPLATES
 
 QWEN_LIKE = """\
 {%- for m in messages -%}
@@ -185,6 +186,26 @@ def _run(tmp_path: Path, folder: Path, file: Path, *more: str) -> Path | None:
         "  evaluations: 2\n"
     )
     return None if main(["finetune", str(recipe), *more]) else tmp_path / "run" / "finetune"
+
+
+PLAIN = TEMPLATES["plain"]
+
+
+def test_a_run_is_done_anew_when_the_file_of_the_template_changes(
+    decoder: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    template, more = tmp_path / "mine.jinja", f"finetune.task.template={tmp_path / 'mine.jinja'}"
+    assert _run(tmp_path, decoder, file, more) is None
+    assert f"finetune.task: there is no file {template}" in capsys.readouterr().err
+    template.write_text(PLAIN)
+    for wanted in ("done in", "finetune: unchanged, skipped"):
+        assert _run(tmp_path, decoder, file, more) is not None
+        assert wanted in capsys.readouterr().out
+    template.write_text(PLAIN.replace("### Response", "### Answer"))
+    out = _run(tmp_path, decoder, file, more)
+    said = capsys.readouterr().out
+    assert out is not None and "finetune: the files that it reads changed" in said
+    assert "### Answer" in (out / "model/chat_template.jinja").read_text()
 
 
 def test_from_a_file_to_answers(decoder: Path, file: Path, tmp_path: Path) -> None:
