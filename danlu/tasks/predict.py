@@ -24,7 +24,8 @@ from danlu.nn.hf.given import check_given
 from danlu.nn.packed import may_be_packed, pack
 from danlu.nn.transformer import Transformer
 from danlu.tasks.answering import answer
-from danlu.tasks.model_folder import Trained, describe, load_for
+from danlu.tasks.keys import keys_said
+from danlu.tasks.model_folder import FILE, Trained, describe, load_for
 from danlu.tasks.scores import prediction, score
 from danlu.tasks.task import Answer
 from danlu.tasks.text_reader import TextReader
@@ -62,7 +63,8 @@ def predict_file(
     for line in dataset.said:
         log.say(line)
     examples = dataset.splits["test"]
-    answers = Predictor(folder, trained, dtype=dtype).answer(examples)
+    with keys_said({"finetune.": f"{folder / FILE}: "}):
+        answers = Predictor(folder, trained, dtype=dtype).answer(examples)
     with writing(out.parent):
         atomic_write(out, WRITERS[out.suffix.lower()](examples, answers))
     log.say(f"{out}: written, {len(answers):,} predictions")
