@@ -184,8 +184,7 @@ class Material:
             else ""
         )
         say(f"{texts:,} texts{windows} of {sizes.mean():.0f} tokens, the longest {sizes.max():,}{lost}")
-        if new := self.start.new:
-            say(f"begins with {self.base}; drawn anew: {', '.join(new)}")
+        say(self.start.told())
 
         subject = Subject(partial(self.draw, seed), lesson, TaskLesson.reading, int(sizes.max()), float(sizes.mean()),
                           store, vocabulary)  # fmt: skip

@@ -115,7 +115,9 @@ class Task(Choice):
         Raises:
             RecipeError: models of its family have no such head.
         """
-        return begin(base, self.head, labels=self.outputs(known), seed=seed)
+        count = self.outputs(known)
+        names = known.labels if len(known.labels) == count else ()
+        return begin(base, self.head, labels=count, names=names, seed=seed)
 
     def outputs(self, known: Known) -> int:
         """Scores that the head has."""

@@ -271,6 +271,27 @@ def test_weights_begin_as_the_folder_has_them(recipe: Callable[..., Path], encod
     }
 
 
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (["bad", "good"], "whose head is kept"),
+        (["good", "bad"], "drawn anew: head.out.weight, head.out.bias, for the head there scores other labels"),
+        (["LABEL_0", "LABEL_1"], "for the head there scores other labels"),
+    ],
+)
+def test_a_head_stays_only_where_its_labels_are_the_same(
+    labels: list[str], told: str, recipe: Callable[..., Path], encoder: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    stock = stock_classifier(encoder, labels=labels)
+    assert cli.main(["finetune", str(recipe(optimizer={"lr": 1e-12}, budget={"steps": 1}))]) == 0
+    assert told in capsys.readouterr().out
+    trained = load_file(tmp_path / "run/finetune/model/model.safetensors")
+    kept = torch.allclose(trained["classifier.weight"], stock.classifier.weight, rtol=0, atol=1e-8)
+    assert kept is (labels == ["bad", "good"])
+    assert torch.allclose(trained["bert.pooler.dense.weight"], stock.bert.pooler.dense.weight, rtol=0, atol=1e-8)
+
+
 def test_a_label_that_the_model_does_not_have_is_answered_and_has_no_figures(
     recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
