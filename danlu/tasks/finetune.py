@@ -251,6 +251,7 @@ class Material:
         labels = known.labels if len(known.labels) == task.outputs(known) else ()
         save_model(model, out / "model", tokenizer=self.tokenizer, labels=labels, problem=task.problem)
         task.equip(model, out / "model", self.reader)
+        settings.method.complete(model, out, tokenizer=None if self.tokenizer == self.base else self.tokenizer)
         used = task.as_used()
         alike = used.form is task.form
         data = settings.data if alike else settings.data.model_copy(update={"columns": {}})

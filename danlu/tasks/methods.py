@@ -14,12 +14,13 @@ from torch import Tensor
 
 from danlu.errors import RecipeError
 from danlu.nn.config import Labels
-from danlu.nn.hf.peft import save_adapters
+from danlu.nn.hf.peft import save_adapters, save_beside
 from danlu.nn.lora import LoRA, add_adapters, merge
 from danlu.nn.quantized import Format, dequantize, quantize
 from danlu.nn.transformer import Transformer
 from danlu.optim.depth import layers_above
 from danlu.recipe import Choice
+from danlu.tokenizers.tokenizer import Tokenizer
 
 ADAPTERS = "adapters"
 """The folder with them, in a form that ``peft`` loads."""
@@ -37,6 +38,13 @@ class Method(Choice):
 
     def finish(self, model: Transformer, out: Path, *, base: Path) -> None:
         """Make a trained model one of plain weights; write what is of use beside it."""
+
+    def complete(self, model: Transformer, out: Path, *, tokenizer: Path | None) -> None:
+        """Have what is beside the finished model be of it.
+
+        Args:
+            tokenizer: that of the model, where the one that began has fewer tokens.
+        """
 
 
 class Full(Method):
@@ -69,6 +77,11 @@ class LowRank(LoRA, Method):
         save_adapters(model, out / ADAPTERS, base=str(base))
         merge(model)
         dequantize(model)
+
+    def complete(self, model: Transformer, out: Path, *, tokenizer: Path | None) -> None:
+        save_beside(model, out / ADAPTERS, also=() if tokenizer is None else ["embedding.weight"])
+        if tokenizer is not None:
+            Tokenizer.load(tokenizer).save(out / ADAPTERS)
 
 
 class BitFit(Method):
