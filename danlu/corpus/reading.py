@@ -51,6 +51,8 @@ class Reader:
     steps_per_epoch: float
     room: Widths
     """What rows are padded to at most; it may be wider than the form's."""
+    batch: int | None = None
+    """Rows a step, where the text has fewer than asked for."""
 
 
 @dataclass(frozen=True, slots=True)

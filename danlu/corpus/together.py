@@ -28,7 +28,7 @@ class Together(Choice):
         limit = size.micro_batch * (int(form.room.inputs) + int(form.room.source))
         rows = self._rows(store, form, batch=size.batch, limit=limit, seed=seed)
         batches = StepBatches(rows, example, rows.groups)
-        return Reader(rows, batches, rows.steps_per_epoch, form.room)
+        return Reader(rows, batches, rows.steps_per_epoch, form.room, rows.batch)
 
     def sample(self, store: TokenStore, form: Form, *, tokens: int | None, seed: int) -> Sample:
         """Documents that hold about so many tokens, or all, in rows of the form's width, the longest first."""

@@ -243,7 +243,7 @@ def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training
     micro_batch = micro_batch_of(settings, subject.sequence, device, readers=place.readers)
     size = Size(settings.batch, micro_batch)
     reader = subject.reading.read(store, Shape(subject.objective, subject.sequence), example, size=size, seed=seed)
-    tokens_per_step = round(settings.batch * subject.row_tokens)
+    tokens_per_step = round((reader.batch or settings.batch) * subject.row_tokens)
     steps_per_epoch = reader.steps_per_epoch / subject.share
     steps = settings.budget.steps_at_most(tokens_per_step=tokens_per_step, steps_per_epoch=steps_per_epoch)
     compiling = compile_blocks(model, settings.compile, steps=steps)

@@ -351,6 +351,17 @@ def test_of_equal_figures_the_lower_loss_is_the_best(recipe: Callable[..., Path]
     assert figures["best_step"] == least["step"]
 
 
+def test_a_step_has_no_more_tokens_than_the_data(
+    recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recipe(batch=1000, budget={"tokens": 1200})
+    assert cli.main(["finetune", str(path)]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "run/finetune/metrics.jsonl").read_text().splitlines()]
+    tokens = [line["tokens"] for line in lines if "tokens" in line]
+    assert f"{len(tokens)} steps of {tokens[0]:,} tokens: {len(tokens)}.00 epochs" in capsys.readouterr().out
+    assert len(tokens) == -(-1200 // tokens[0])
+
+
 def test_gpt2_learns_labels(tmp_path: Path, recipe: Callable[..., Path], decoder: Path) -> None:
     torch.manual_seed(0)
     vocab_size = json.loads((decoder / "config.json").read_text())["vocab_size"]
