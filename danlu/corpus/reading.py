@@ -40,6 +40,8 @@ class Size:
     """Rows a step, each as long as the form has room."""
     micro_batch: int
     """Rows at once."""
+    readers: int = 1
+    """Processes that a step's micro-batches are divided among."""
 
 
 @dataclass(frozen=True, slots=True)
