@@ -67,7 +67,7 @@ class Finetune(TaskTraining):
     """Which weights train: all, or so few that a large model fits."""
 
     def external_files(self) -> list[Path]:
-        return self.files_of({"data": self.data})
+        return self.files_of({"": (self.data, self.task)})
 
     def run(self, job: Job) -> Figures:
         dataset = read_data(self.data, self.task, job.out)
@@ -184,8 +184,7 @@ class Material:
             else ""
         )
         say(f"{texts:,} texts{windows} of {sizes.mean():.0f} tokens, the longest {sizes.max():,}{lost}")
-        if new := self.start.new:
-            say(f"begins with {self.base}; drawn anew: {', '.join(new)}")
+        say(self.start.told())
 
         subject = Subject(partial(self.draw, seed), lesson, TaskLesson.reading, int(sizes.max()), float(sizes.mean()),
                           store, vocabulary)  # fmt: skip
@@ -253,6 +252,7 @@ class Material:
         save_model(model, out / "model", tokenizer=self.tokenizer, labels=labels, problem=task.problem)
         settings.method.equip(out / "model", base=self.base)
         task.equip(model, out / "model", self.reader)
+        settings.method.complete(model, out, tokenizer=None if self.tokenizer == self.base else self.tokenizer)
         used = task.as_used()
         alike = used.form is task.form
         data = settings.data if alike else settings.data.model_copy(update={"columns": {}})

@@ -36,6 +36,7 @@ from danlu.runs import Figures, Job
 from danlu.tasks.feature import Feature, FeatureStore, stored
 from danlu.tasks.finetune import TIE, Finetune, Material, TaskMeasure, read_data
 from danlu.tasks.heads import alone, as_for, joined
+from danlu.tasks.keys import keys_of, keys_said
 from danlu.tasks.lesson import TaskLesson
 from danlu.tasks.step_task import StepTask
 from danlu.tasks.study_curve import MOST
@@ -85,7 +86,7 @@ class Joint(TaskTraining):
         return self
 
     def external_files(self) -> list[Path]:
-        return self.files_of({f"tasks.{name}.data": task.data for name, task in self.tasks.items()})
+        return self.files_of({f"tasks.{name}.": (part.data, part.task) for name, part in self.tasks.items()})
 
     def run(self, job: Job) -> Figures:
         base = self.model or job.inputs["pretrain"] / "model"
@@ -99,8 +100,9 @@ class Joint(TaskTraining):
             say(f"task {name}")
             settings = Finetune(data=part.data, task=part.task, model=base)
             (job.out / name).mkdir(exist_ok=True)
-            dataset = read_data(part.data, part.task, job.out / name)
-            materials[name] = Material.of(settings, base, dataset, out=job.out / name, seed=job.seed)
+            with keys_said(keys_of(self.section, name)):
+                dataset = read_data(part.data, part.task, job.out / name)
+                materials[name] = Material.of(settings, base, dataset, out=job.out / name, seed=job.seed)
         with told_where_too_little():
             joint = JointMaterial(self, base, materials)
             training = joint.training(job.seed)

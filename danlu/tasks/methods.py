@@ -16,7 +16,7 @@ from torch import Tensor
 from danlu.errors import RecipeError
 from danlu.nn.config import Labels, TransformerConfig, Virtual
 from danlu.nn.hf.folder import find_family
-from danlu.nn.hf.peft import save_adapters
+from danlu.nn.hf.peft import save_adapters, save_beside
 from danlu.nn.hf.peft_virtual import name_base
 from danlu.nn.lora import LoRA, add_adapters, merge
 from danlu.nn.prompting import add_virtual, embeddings_of, is_virtual, keys_and_values_of, virtual_stack, with_virtual
@@ -25,6 +25,7 @@ from danlu.nn.transformer import Transformer
 from danlu.optim.depth import layers_above
 from danlu.recipe import Choice
 from danlu.tokenizers.folder import read_tokenizer
+from danlu.tokenizers.tokenizer import Tokenizer
 
 ADAPTERS = "adapters"
 """The folder with them, in a form that ``peft`` loads."""
@@ -57,6 +58,13 @@ class Method(Choice):
     def equip(self, folder: Path, *, base: Path) -> None:
         """Write what else the saved model's folder needs."""
 
+    def complete(self, model: Transformer, out: Path, *, tokenizer: Path | None) -> None:
+        """Have what is beside the finished model be of it.
+
+        Args:
+            tokenizer: that of the model, where the one that began has fewer tokens.
+        """
+
 
 class Full(Method):
     """Every weight trains."""
@@ -88,6 +96,11 @@ class LowRank(LoRA, Method):
         save_adapters(model, out / ADAPTERS, base=str(base))
         merge(model)
         dequantize(model)
+
+    def complete(self, model: Transformer, out: Path, *, tokenizer: Path | None) -> None:
+        save_beside(model, out / ADAPTERS, also=() if tokenizer is None else ["embedding.weight"])
+        if tokenizer is not None:
+            Tokenizer.load(tokenizer).save(out / ADAPTERS)
 
 
 class BitFit(Method):

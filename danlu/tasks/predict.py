@@ -24,7 +24,8 @@ from danlu.nn.hf.given import check_given
 from danlu.nn.packed import may_be_packed, pack
 from danlu.nn.transformer import Transformer
 from danlu.tasks.answering import answer
-from danlu.tasks.model_folder import Trained, describe
+from danlu.tasks.keys import keys_said
+from danlu.tasks.model_folder import FILE, Trained, describe, load_for
 from danlu.tasks.scores import prediction, score
 from danlu.tasks.task import Answer
 from danlu.tasks.text_reader import TextReader
@@ -43,7 +44,8 @@ def predict_file(
     Args:
         folder: a model that ``danlu finetune`` has made, or a classifier of others.
         out: a new file, .jsonl, .csv or .tsv; it appears when all is done, or not at all.
-        columns: which column holds what; by default as in training, else guessed.
+        columns: which column holds what; by default as in training, else guessed. A classifier of others reads pairs
+            where ``first`` or ``second`` is named, or the file's columns are called so.
         dtype: what the model calculates in; by default bfloat16 where the processor multiplies it in hardware, but
             float32 where answers are numbers.
 
@@ -52,8 +54,8 @@ def predict_file(
         OutputError: ``out`` is there already, or cannot be written.
     """
     check_given(folder)
-    trained = Trained.load(folder)
     check_new_file(out, *WRITERS)
+    trained = load_for(folder, file, columns or {})
     log.say(f"{folder}: {describe(trained)}")
     if columns:
         trained = replace(trained, data=trained.data.model_copy(update={"columns": dict(columns)}))
@@ -61,7 +63,8 @@ def predict_file(
     for line in dataset.said:
         log.say(line)
     examples = dataset.splits["test"]
-    answers = Predictor(folder, trained, dtype=dtype).answer(examples)
+    with keys_said({"finetune.": f"{folder / FILE}: "}):
+        answers = Predictor(folder, trained, dtype=dtype).answer(examples)
     with writing(out.parent):
         atomic_write(out, WRITERS[out.suffix.lower()](examples, answers))
     log.say(f"{out}: written, {len(answers):,} predictions")

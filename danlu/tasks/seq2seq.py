@@ -47,7 +47,7 @@ class Seq2Seq(Writing):
     """What goes before every source, such as ``translate English to German: `` for T5."""
     separator: str = "\n"
     """What stands between source and answer where there is no encoder."""
-    metrics: Annotated[SkipValidation[tuple[ChosenMetric, ...]], OneOf("metric")] = (BLEU(), ChrF())
+    metrics: Annotated[tuple[SkipValidation[ChosenMetric], ...], OneOf("metric")] = (BLEU(), ChrF())
     """What answers are measured by; the best checkpoint has the most of the first. For Chinese ``{use: bleu,
     language: zh}``, for summaries ``rouge``."""
 
@@ -141,7 +141,7 @@ class Keywords(Seq2Seq):
 
     answer_tokens: int = Field(default=64, ge=1)
     """Tokens that all keywords of a text have at most."""
-    metrics: Annotated[SkipValidation[tuple[ChosenMetric, ...]], OneOf("metric")] = (KeywordsMetric(),)
+    metrics: Annotated[tuple[SkipValidation[ChosenMetric], ...], OneOf("metric")] = (KeywordsMetric(),)
     """What answers are measured by; the best checkpoint has the most of the first."""
 
     def target(self, example: Any) -> str:

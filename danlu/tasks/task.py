@@ -97,6 +97,10 @@ class Task(Choice):
         """
         return Known(dataset.labels, dataset.scheme)
 
+    def files(self) -> list[Path]:
+        """Files beside the data that it reads; what is in them is part of a run's fingerprint."""
+        return []
+
     def new_tokens(self, dataset: Dataset[Any]) -> tuple[str, ...]:
         """Tokens that the task needs beside those of the model's tokenizer; most need none.
 
@@ -111,7 +115,9 @@ class Task(Choice):
         Raises:
             RecipeError: models of its family have no such head.
         """
-        return begin(base, self.head, labels=self.outputs(known), seed=seed)
+        count = self.outputs(known)
+        names = known.labels if len(known.labels) == count else ()
+        return begin(base, self.head, labels=count, names=names, seed=seed)
 
     def outputs(self, known: Known) -> int:
         """Scores that the head has."""

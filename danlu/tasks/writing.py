@@ -124,5 +124,5 @@ def need_decoder(base: TransformerConfig, *, alone: bool = False) -> None:
     """
     if base.decoder is None or not isinstance(base.head, Head) or (alone and base.encoder is not None):
         kind = "a decoder" if alone else "a decoder, with an encoder or without,"
-        raise RecipeError(f"task: it needs {kind} with a language-model head; got {base.family} with "
+        raise RecipeError(f"finetune.model: this task needs {kind} with a language-model head; got {base.family} with "
                           f"{type(base.head).__name__}")  # fmt: skip

@@ -23,7 +23,7 @@ from danlu.nn.hf.kept import check_kept
 from danlu.nn.hf.peft_virtual import load_virtual, open_virtual, remove_virtual, save_virtual, with_virtual_of
 from danlu.nn.hf.sentence_transformers import MODULES, read_pooling
 from danlu.nn.hf.tensors import Readable, narrowest_dtype, read, same, written
-from danlu.nn.hf.token_ids import check_padding, input_names, token_ids
+from danlu.nn.hf.token_ids import check_padding, input_names, token_ids, with_padding
 from danlu.nn.hf.weight_files import SHARD_BYTES, StoredTensor, open_weights, weights_path, write_weights
 from danlu.nn.prompting import is_virtual, without_virtual
 from danlu.nn.transformer import Transformer
@@ -69,7 +69,7 @@ def save_model(
     written_config = family.write_config(config)
     roles = {"eot": 0}
     if tokenizer is not None:
-        loaded = Tokenizer.load(tokenizer)
+        loaded = with_padding(Tokenizer.load(tokenizer), config)
         roles = Vocabulary.of(loaded).roles
         check_padding(config, written_config, roles)
         loaded.save(folder, inputs=input_names(config))
