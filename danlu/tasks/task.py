@@ -86,6 +86,14 @@ class Task(Choice):
     cut: Cut = "head"
     """What is left of a longer text: its head, its tail, or both without the middle."""
 
+    def external_files(self) -> list[Path]:
+        """Files beside data and model that decide what is learned.
+
+        Raises:
+            InputError: one is not there.
+        """
+        return []
+
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         """What the data fixes; labels and scheme are all that most tasks need.
 

@@ -58,7 +58,7 @@ class Monitor:
         then, before = self._marks[0]
         pace = (self.tokens - before) / (now - then)
         extra: dict[str, float] = {}
-        extra |= by_name("loss", info.losses)
+        extra |= {**by_name("loss", info.losses), **info.figures}
         if info.skipped:
             extra["skipped"] = 1
         if info.step in self.heldout_steps:
@@ -74,7 +74,8 @@ class Monitor:
             info.step, **known, lr=info.lr, tokens=self.tokens,
             seconds=round(self.seconds, 3), tokens_per_second=round(pace, 1), **extra,
         )  # fmt: skip
-        self.bar.update(info.step, loss=info.loss, tokens_per_second=pace)
+        looked_at = dict(list(info.figures.items())[:1])
+        self.bar.update(info.step, loss=info.loss, **looked_at, tokens_per_second=pace)
         if "heldout_loss" in extra:
             told = (
                 f"{name.removeprefix('heldout.')} {value:.3f}" for name, value in extra.items() if "heldout." in name
