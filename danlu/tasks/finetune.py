@@ -320,9 +320,9 @@ class TaskMeasure:
         """The best checkpoint has the most, or the least, of the task's criterion."""
         figures, criterion = self.figures(model)
         if self.loss is None:
-            return Measured(criterion, figures=figures)
+            return Measured(None, figures=figures, criterion=criterion)
         loss = self.loss.measure(model)
-        return Measured(loss.loss, loss.losses, figures, criterion=criterion + TIE * loss.loss)
+        return Measured(loss.loss, loss.losses, figures, criterion=criterion + TIE * loss.least)
 
     def figures(self, model: Transformer) -> tuple[dict[str, float], float]:
         """The task's criterion by its name; and as what there should be least of."""

@@ -261,7 +261,7 @@ class JointMeasure:
                 found, criterion = each.figures(model)
             figures |= {f"{name}.{figure}": value for figure, value in found.items()}
             criteria.append(criterion / MOST.get(next(iter(found)), 1.0))
-        return Measured(loss.loss, loss.losses, figures, criterion=float(np.mean(criteria)) + TIE * loss.loss)
+        return Measured(loss.loss, loss.losses, figures, criterion=float(np.mean(criteria)) + TIE * loss.least)
 
 
 def _store(features: Sequence[Feature], vocabulary: Vocabulary) -> FeatureStore:
