@@ -23,6 +23,7 @@ from danlu.errors import InputError, RecipeError
 from danlu.generate.engine import Answer as Text
 from danlu.generate.groups import write_groups
 from danlu.generate.sampling import Sampling
+from danlu.generate.special_tokens import Begun
 from danlu.log import say
 from danlu.metrics.preference import WrittenRewards
 from danlu.nn.config import TransformerConfig
@@ -230,11 +231,23 @@ class GRPO(Written):
 
     def as_used(self) -> Task:
         """The model answers as one tuned on conversations does."""
-        return Chat(max_tokens=self.max_tokens, cut=self.cut, answer_tokens=self.answer_tokens)
+        return Replies(max_tokens=self.max_tokens, cut=self.cut, answer_tokens=self.answer_tokens)
 
     def equip(self, model: Transformer, folder: Path, reader: TextReader) -> None:
         """What a chat model's folder has: the template, and the token that ends an answer."""
         Chat(template=self.template).equip(model, folder, reader)
+
+
+class Replies(Chat):
+    """What a trained model is used for: an answer to each prompt, whatever other columns hold."""
+
+    form: ClassVar[Form[Any]] = ASKED
+
+    def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
+        raise RecipeError("finetune.task: answers are learned with use: chat, or from rewards with use: grpo")
+
+    def prompts(self, examples: Sequence[Any], reader: TextReader) -> list[Begun]:
+        return super().prompts([each.answered() for each in examples], reader)
 
 
 def _answer_places(batch: Batch) -> Tensor:

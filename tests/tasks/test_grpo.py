@@ -163,6 +163,10 @@ def test_a_model_learns_what_is_rewarded(method: str, decoder: Path, rewards: Pa
         assert lines[step - 1]["reward_spread"] == pytest.approx(groups.std(1, ddof=1).mean())
         assert lines[step - 1]["cut_off"] == pytest.approx(np.mean([each["cut_off"] for each in of_step]))
     assert all(each["reward"] == any(letter.isdigit() for letter in each["answer"]) for each in written)
+    assert main(["report", str(tmp_path / "run.yaml")]) == 0
+    report = (tmp_path / "run/report.md").read_text()
+    assert "(report/finetune_reward.svg)" in report and "dev before training" in report
+    assert not (tmp_path / "run/report/finetune_loss.svg").exists()
     said = tmp_path / "said.jsonl"
     assert main(["predict", str(out / "model"), str(tmp_path / "asked.jsonl"), "--out", str(said)]) == 0
     answers = [line["prediction"] for line in read_jsonl(said)]
