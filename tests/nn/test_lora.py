@@ -14,17 +14,7 @@ from torch import Tensor, nn
 
 from danlu.errors import CheckpointError, RecipeError
 from danlu.nn.hf.folder import save_model
-from danlu.nn.lora import (
-    AdaptedLinear,
-    LoRA,
-    LowRank,
-    adapted_layers,
-    add_adapters,
-    is_adapter,
-    merge,
-    remove,
-    without_adapters,
-)  # fmt: skip
+from danlu.nn.lora import AdaptedLinear, LoRA, LowRank, adapted_layers, add_adapters, is_adapter, merge, remove
 from danlu.nn.quantized import Format, QuantizedLinear, quantize
 from danlu.nn.transformer import Transformer
 from danlu.optim.muon import Muon
@@ -208,24 +198,6 @@ def test_removed_is_as_before_bit_by_bit(tokens: Tensor, make_model: MakeModel) 
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
     assert all(weight.requires_grad for weight in model.parameters())
-
-
-@pytest.mark.parametrize("form", [None, "nf4"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_without_adapters_is_as_before_for_a_while(
-    kind: str, form: Format | None, tokens: Tensor, make_model: MakeModel
-) -> None:
-    model = make_model("llama")
-    if form is not None:
-        quantize(model, form)
-    before = logits(model, tokens)
-    add_adapters(model, LoRA(**KINDS[kind]))
-    shake(model)
-    adapted = logits(model, tokens)
-    with pytest.raises(KeyError), without_adapters(model):
-        assert torch.equal(logits(model, tokens), before)
-        raise KeyError
-    assert torch.equal(logits(model, tokens), adapted) and not torch.equal(adapted, before)
 
 
 @pytest.mark.parametrize("copied", [False, True])
