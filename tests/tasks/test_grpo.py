@@ -126,7 +126,14 @@ def test_of_any_conversation_the_prompt_is_what_a_server_reads(
 
 
 def run(
-    tmp_path: Path, folder: Path, task: dict[str, Any], *, name: str = "run", rows: int = 24, **settings: Any
+    tmp_path: Path,
+    folder: Path,
+    task: dict[str, Any],
+    *,
+    name: str = "run",
+    rows: int = 24,
+    seed: int = 1,
+    **settings: Any,
 ) -> Any:
     """A training from a recipe; its folder, or None where it has failed."""
     data, recipe = tmp_path / "asked.jsonl", tmp_path / f"{name}.yaml"
@@ -136,7 +143,7 @@ def run(
         "task": {"use": "grpo", "template": "plain", "answer_tokens": 5, "max_tokens": 40, **task},
         "optimizer": {"lr": 5e-3}, "budget": {"steps": 8}, "evaluations": 2, **settings,
     }  # fmt: skip
-    recipe.write_text(yaml.safe_dump({"run_dir": str(tmp_path / name), "finetune": section}))
+    recipe.write_text(yaml.safe_dump({"run_dir": str(tmp_path / name), "seed": seed, "finetune": section}))
     return None if main(["finetune", str(recipe)]) else tmp_path / name / "finetune"
 
 
@@ -270,7 +277,8 @@ def test_a_reward_that_fails_ends_the_training_in_one_line(
 def test_a_changed_reward_trains_anew(
     decoder: Path, rewards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    task, few = {"reward": f"{rewards}:digits"}, {"budget": {"steps": 1}, "evaluations": 1}
+    task = {"reward": f"{rewards}:digits"}
+    few: dict[str, Any] = {"budget": {"steps": 1}, "evaluations": 1}
     assert run(tmp_path, decoder, task, **few) is not None
     assert run(tmp_path, decoder, task, **few) is not None
     assert "unchanged, skipped" in capsys.readouterr().out
@@ -321,3 +329,18 @@ def test_it_trains_alone(decoder: Path, rewards: Path, tmp_path: Path, capsys: p
     recipe.write_text(yaml.safe_dump({"run_dir": str(tmp_path / "run"), "joint": section}))
     assert main(["joint", str(recipe)]) == 2
     assert "joint.tasks.one.task: it learns from what the model writes" in capsys.readouterr().err
+
+
+def test_each_step_and_seed_draws_other_answers(decoder: Path, rewards: Path, tmp_path: Path) -> None:
+    """To the same prompts, by a model that hardly moves; again the same ones by the same seed."""
+    said: dict[tuple[str, int, int], list[str]] = {}
+    for name, seed in (("one", 1), ("other", 2), ("again", 1)):
+        task: dict[str, Any] = {"reward": f"{rewards}:digits", "group": 2}
+        settings: dict[str, Any] = {"optimizer": {"lr": 1e-9}, "budget": {"steps": 2}, "batch": 6, "evaluations": 1}
+        out = run(tmp_path, decoder, task, name=name, rows=8, seed=seed, **settings)
+        for line in read_jsonl(out / "answers.jsonl"):
+            said.setdefault((name, line["step"], line["line"]), []).append(line["answer"])
+    assert len(said) == 3 * 2 * 6
+    for (name, step, line), answers in said.items():
+        assert answers != said[name, 3 - step, line]
+        assert said["one", step, line] == said["again", step, line] != said["other", step, line]
