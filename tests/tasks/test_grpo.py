@@ -97,7 +97,7 @@ def test_losses_and_gradients_are_those_of_the_papers(again: bool, beta: float, 
         (ours.decoder.blocks[0].mlp.down.weight, model.model.layers[0].mlp.down_proj.weight),  # type: ignore[union-attr]
         (ours.head.weight, model.lm_head.weight),
     ):
-        error = (mine.grad.double() - their.grad).abs().max() / their.grad.abs().max()  # type: ignore[union-attr,operator]
+        error = (mine.grad.double() - their.grad).abs().max() / their.grad.abs().max()  # type: ignore[union-attr]
         assert error < 1e-4
 
 
@@ -338,8 +338,8 @@ def test_each_step_and_seed_draws_other_answers(decoder: Path, rewards: Path, tm
         task: dict[str, Any] = {"reward": f"{rewards}:digits", "group": 2}
         settings: dict[str, Any] = {"optimizer": {"lr": 1e-9}, "budget": {"steps": 2}, "batch": 6, "evaluations": 1}
         out = run(tmp_path, decoder, task, name=name, rows=8, seed=seed, **settings)
-        for line in read_jsonl(out / "answers.jsonl"):
-            said.setdefault((name, line["step"], line["line"]), []).append(line["answer"])
+        for each in read_jsonl(out / "answers.jsonl"):
+            said.setdefault((name, each["step"], each["line"]), []).append(each["answer"])
     assert len(said) == 3 * 2 * 6
     for (name, step, line), answers in said.items():
         assert answers != said[name, 3 - step, line]
