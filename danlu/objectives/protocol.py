@@ -85,6 +85,10 @@ class LessonOfOwnText(Protocol):
         """
         ...
 
+    def rehearsal(self) -> Lesson:
+        """The same for steps that are only timed, of which nothing is kept."""
+        ...
+
 
 @runtime_checkable
 class WholeStep(Protocol):

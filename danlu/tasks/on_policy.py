@@ -19,7 +19,7 @@ from torch import Tensor
 from danlu.corpus.batches import IGNORE, Batch
 from danlu.data.asked import Asked
 from danlu.errors import CheckpointError
-from danlu.files import atomic_write, writing
+from danlu.files import atomic_write, sync_file, writing
 from danlu.generate.engine import Answer
 from danlu.nn.config import TransformerConfig
 from danlu.nn.lora import adapted_layers, without_adapters
@@ -47,7 +47,8 @@ class Ground:
     reader: TextReader
     begin: Callable[[], Transformer]
     """The model that begins."""
-    file: Path
+    file: Path | None
+    """Where answers are kept; None where steps are only timed."""
     seed: int
     tokens_at_once: int
     """Tokens of a row, where no single answer with its prompt has more."""
@@ -124,6 +125,9 @@ class OnPolicy:
     def losses(self, model: Transformer, batch: Batch) -> dict[str, Tensor]:
         return self.task.losses(model, batch, self.known)
 
+    def rehearsal(self) -> OnPolicy:
+        return OnPolicy(self.task, self.known, replace(self.ground, file=None), self.dtype, self.prompts)
+
     def experience(self, model: Transformer, batches: Callable[[int], Sequence[Batch]], step: int) -> Experience:
         """What ``step`` learns from; on the first of its ``updates`` also what the answers are like, as figures.
 
@@ -197,6 +201,9 @@ class OnPolicy:
         parts: dict[str, list[float]],
     ) -> None:  # fmt: skip
         """Put the answers of a step behind those of the steps before it; what a stopped training left is dropped."""
+        file = self.ground.file
+        if file is None:
+            return
         lines = []
         for place, (each, text, reward) in enumerate(zip(judged, texts, rewards, strict=True)):
             example = self.ground.examples[each.example]
@@ -209,21 +216,24 @@ class OnPolicy:
             if self.task.updates > 1:
                 line |= {"example": each.example, "ids": each.ids, "before": each.before, "reference": each.reference}
             lines.append(f"{json.dumps(line, ensure_ascii=False)}\n")
-        file = self.ground.file
         with writing(file.parent):
             if self._kept_to is None or self._kept_to > step:
                 known = [each for each in _lines(file) if each["step"] <= step]
                 atomic_write(file, "".join(f"{json.dumps(each, ensure_ascii=False)}\n" for each in known).encode())
             with file.open("a", encoding="utf-8") as out:
                 out.write("".join(lines))
+            if self.task.updates > 1:
+                sync_file(file)  # before a checkpoint that needs it
         self._kept_to = step + 1
 
     def _read(self, step: int) -> list[Judged]:
-        found = [each for each in _lines(self.ground.file) if each["step"] == step + 1]
-        if not found or len(found) % self.task.group:
+        file = self.ground.file
+        assert file is not None, "what is only timed goes through its steps in their order"
+        found = [each for each in _lines(file) if each["step"] == step + 1]
+        if not found:
             raise CheckpointError(
-                f"{self.ground.file} lacks the answers of step {step + 1}, which the training was learning from when "
-                f"it was stopped; delete {self.ground.file.parent} to train from the start"
+                f"{file} lacks the answers of step {step + 1}, which the training was learning from when "
+                f"it was stopped; delete {file.parent} to train from the start"
             )
         return [Judged(each["example"], tuple(each["ids"]), each["advantage"], tuple(each["before"]),
                        tuple(each["reference"])) for each in found]  # fmt: skip

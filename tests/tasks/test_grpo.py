@@ -18,11 +18,14 @@ from danlu.errors import DanluError, InputError
 from danlu.files import read_jsonl
 from danlu.nn.hf.folder import load_config, load_model
 from danlu.tasks.answering import batches_of
+from danlu.tasks.finetune import Finetune, Material
 from danlu.tasks.grpo import GRPO, KL, POLICY
 from danlu.tasks.judges import RewardPart
-from danlu.tasks.on_policy import Judged, OnPolicy
+from danlu.tasks.on_policy import FILE, Judged, OnPolicy
 from danlu.tasks.task import Known
 from danlu.tasks.text_reader import TextReader
+from danlu.train.loop import fit
+from danlu.train.probe import probe, warm_up
 
 DIGITS = """
 def digits(prompts, answers, columns):
@@ -344,3 +347,22 @@ def test_each_step_and_seed_draws_other_answers(decoder: Path, rewards: Path, tm
     for (name, step, line), answers in said.items():
         assert answers != said[name, 3 - step, line]
         assert said["one", step, line] == said["again", step, line] != said["other", step, line]
+
+
+def test_steps_that_are_only_timed_keep_nothing(
+    decoder: Path, rewards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a training that goes on is compiled first: its answers are still needed."""
+    file, kept = tmp_path / "data.jsonl", tmp_path / FILE
+    file.write_text("".join(json.dumps({"prompt": f"{n}?"}) + "\n" for n in range(6)))
+    kept.write_text("")
+    task = task_of(rewards, template="plain", max_tokens=40, answer_tokens=3, updates=2)
+    settings = Finetune(data=Data(train=file, dev=file), task=task, model=decoder, precision="fp32", batch=3)
+    material = Material.of(settings, decoder, load(settings.data, task.form), out=tmp_path, seed=1)
+    training = material.training(1)
+    monkeypatch.setattr("danlu.train.probe.PROBE_SECONDS", 0.0)
+    warm_up(training, print)
+    probe(training, print)
+    assert kept.read_text() == ""
+    fit(training.model, training.batches, training.lesson, training.optimizer, lambda _: 1.0, steps=1)
+    assert len(read_jsonl(kept)) == 3 * 8
