@@ -191,10 +191,11 @@ class Material:
         if new := self.start.new:
             say(f"begins with {self.base}; drawn anew: {', '.join(new)}")
 
-        task = self.settings.task
-        updates = task.updates if isinstance(task, GRPO) else 1  # steps that have the same texts
+        task, row_tokens, updates = self.settings.task, float(sizes.mean()), 1
+        if isinstance(task, GRPO):  # every answer is read behind its prompt, and several steps read the same ones
+            row_tokens, updates = task.group * (row_tokens + task.answer_tokens), task.updates
         subject = Subject(partial(self.draw, seed), self.lesson(seed), TaskLesson.reading, int(sizes.max()),
-                          float(sizes.mean()), store, vocabulary, share=1 / updates)  # fmt: skip
+                          row_tokens, store, vocabulary, share=1 / updates)  # fmt: skip
         training = prepare(self.settings, subject, seed=seed)
         if isinstance(subject.objective, StepLesson | OnPolicyLesson) and training.masters.place.size > 1:
             raise RecipeError("finetune.task: its loss compares all texts of a step, which one process has to read")

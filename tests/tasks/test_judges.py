@@ -14,6 +14,7 @@ from danlu.data.asked import Asked
 from danlu.data.chats import Message
 from danlu.data.example import Place
 from danlu.errors import DanluError, InputError, RecipeError
+from danlu.files import read_jsonl
 from danlu.tasks.judges import RewardPart, rewards_of
 
 
@@ -112,3 +113,24 @@ def test_a_reward_model_says_what_transformers_reads_of_it(reward_model: Path, d
         RewardPart(by=str(reward_model)).judge("task.reward")(examples, ["word " * 200] * 3)
     with pytest.raises(DanluError, match="trained for no task"):
         RewardPart(by=str(decoder)).judge("task.reward")
+
+
+def test_a_model_learns_from_a_reward_model_and_a_function(
+    reward_model: Path, decoder: Path, file: Path, tmp_path: Path
+) -> None:
+    data, recipe = tmp_path / "asked.jsonl", tmp_path / "grpo.yaml"
+    data.write_text("".join(json.dumps({"prompt": f"{n}?"}) + "\n" for n in range(4)))
+    file.write_text("def score(prompts, answers, columns):\n    return [len(answer) for answer in answers]\n")
+    recipe.write_text(
+        f"run_dir: {tmp_path / 'grpo'}\nfinetune: {{data: {{train: {data}, dev: {data}}}, model: {decoder}, "
+        f"task: {{use: grpo, template: plain, answer_tokens: 4, max_tokens: 40, group: 2, reward: "
+        f"[{reward_model}, {{by: '{file}:score', weight: -0.5}}]}}, "
+        "budget: {steps: 1}, batch: 4, precision: fp32, evaluations: 1}\n"
+    )
+    assert main(["finetune", str(recipe)]) == 0
+    lines = read_jsonl(tmp_path / "grpo/finetune/answers.jsonl")
+    for line in lines:
+        about = Asked(Place(data, line["line"]), (Message("user", line["prompt"]),), "", {})
+        (wanted,) = RewardPart(by=str(reward_model)).judge("task.reward")([about], [line["answer"]])
+        assert line["rewards"] == {"reward": pytest.approx(wanted, abs=1e-5), "score": len(line["answer"])}
+        assert line["reward"] == pytest.approx(wanted - 0.5 * len(line["answer"]), abs=1e-5)
