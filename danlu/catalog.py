@@ -116,6 +116,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "prefer": "danlu.tasks.prefer:Prefer",
         "feedback": "danlu.tasks.feedback:Feedback",
         "reward": "danlu.tasks.reward:Reward",
+        "grpo": "danlu.tasks.grpo:GRPO",
     },
     "preference": {
         "dpo": "danlu.tasks.preference:DPO",

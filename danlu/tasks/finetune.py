@@ -16,7 +16,7 @@ from danlu.data.dataset import Data, Dataset, load
 from danlu.data.findings import lines, look
 from danlu.data.found import Finding
 from danlu.errors import RecipeError
-from danlu.files import write_json
+from danlu.files import read_json, write_json
 from danlu.log import say
 from danlu.metrics.tally import overall
 from danlu.nn.hf.folder import load_config, save_model
@@ -30,15 +30,18 @@ from danlu.runs import Figures, Job
 from danlu.tasks.answering import answer, numbers_of, tuned_answers
 from danlu.tasks.classify import Classify
 from danlu.tasks.feature import Feature, stored
+from danlu.tasks.grpo import GRPO
 from danlu.tasks.lesson import TaskLesson
 from danlu.tasks.methods import Full, Method, load_trained
 from danlu.tasks.model_folder import Trained
+from danlu.tasks.on_policy import FILE as ANSWERS
+from danlu.tasks.on_policy import Ground, OnPolicyLesson
 from danlu.tasks.scores import of_itself, score, tally, write_predictions, write_scores
 from danlu.tasks.step_task import StepHeldout, StepLesson, StepTask
 from danlu.tasks.task import Known, Task
 from danlu.tasks.task_training import TaskTraining
 from danlu.tasks.text_reader import MOST_TOKENS, TextReader
-from danlu.tasks.writing import Writing
+from danlu.tasks.writing import Written
 from danlu.tokenizers.added import with_tokens
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
@@ -46,7 +49,7 @@ from danlu.train.checkpoint import as_model
 from danlu.train.course import Course
 from danlu.train.memory import told_where_too_little
 from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Measure, Measured
-from danlu.train.setup import Subject, Training, prepare
+from danlu.train.setup import TOKENS_AT_ONCE, TOKENS_ON_GPU, Subject, Training, prepare
 
 TIE = 1e-6
 """Weight of the loss in what the best checkpoint has the least of: of two with one figure the one with less loss."""
@@ -82,12 +85,13 @@ class Finetune(TaskTraining):
         with told_where_too_little():
             material = Material.of(self, base, dataset, out=out, seed=seed)
             training = material.training(seed)
+            before = material.before(seed)
             course = Course(self, training, material.heldout(training, seed), out, material.tokenizer, seed)
             training, figures = course.run()
             with training.masters.ranks.alone("measures"):
                 weights = training.masters.state()
                 if training.masters.ranks.first:
-                    figures |= material.conclude(material.result(training, weights, out), out, seed=seed)
+                    figures |= before | material.conclude(material.result(training, weights, out), out, seed=seed)
         return figures
 
 
@@ -129,6 +133,8 @@ class Material:
     reader: TextReader
     features: Mapping[str, Sequence[Feature]]
     """By split."""
+    out: Path
+    """The folder of the stage."""
 
     @classmethod
     def of(cls, settings: Finetune, base: Path, dataset: Dataset[Any], *, out: Path, seed: int) -> Material:
@@ -148,7 +154,7 @@ class Material:
             )
         reader = TextReader.load(tokenizer, max_tokens=most, cut=task.cut)
         features = {name: task.features(each, known, reader) for name, each in dataset.splits.items()}
-        made = cls(settings, base, tokenizer, dataset, start, known, reader, features)
+        made = cls(settings, base, tokenizer, dataset, start, known, reader, features, out)
         return replace(made, features=made.referred()) if task.refers else made
 
     def draw(self, seed: int) -> Transformer:
@@ -173,8 +179,6 @@ class Material:
         sizes = np.array([each.size for each in train])
         vocabulary = Vocabulary.of(Tokenizer.load(self.tokenizer))
         store = stored(train, vocab_size=vocabulary.size, eot=vocabulary.eot)
-        kind = StepLesson if isinstance(self.settings.task, StepTask) else TaskLesson
-        lesson = kind(task=self.settings.task, known=self.known)
         cut = sum(each.longest >= self.reader.max_tokens for each in train)
         texts = len(self.dataset.splits["train"])
         windows = f" in {len(train):,} windows" if len(train) > texts else ""
@@ -186,16 +190,58 @@ class Material:
         say(f"{texts:,} texts{windows} of {sizes.mean():.0f} tokens, the longest {sizes.max():,}{lost}")
         say(self.start.told())
 
-        subject = Subject(partial(self.draw, seed), lesson, TaskLesson.reading, int(sizes.max()), float(sizes.mean()),
-                          store, vocabulary)  # fmt: skip
+        task, row_tokens, updates = self.settings.task, float(sizes.mean()), 1
+        if isinstance(task, GRPO):  # every answer is read behind its prompt, and several steps read the same ones
+            row_tokens, updates = task.group * (row_tokens + task.answer_tokens), task.updates
+        subject = Subject(partial(self.draw, seed), self.lesson(seed), TaskLesson.reading, int(sizes.max()),
+                          row_tokens, store, vocabulary, share=1 / updates)  # fmt: skip
         training = prepare(self.settings, subject, seed=seed)
-        if kind is StepLesson and training.masters.place.size > 1:
+        if isinstance(subject.objective, StepLesson | OnPolicyLesson) and training.masters.place.size > 1:
             raise RecipeError("finetune.task: its loss compares all texts of a step, which one process has to read")
         return training
+
+    def lesson(self, seed: int) -> TaskLesson:
+        """The task as what is trained on."""
+        task, known = self.settings.task, self.known
+        if isinstance(task, StepTask):
+            return StepLesson(task=task, known=known)
+        if not isinstance(task, GRPO):
+            return TaskLesson(task=task, known=known)
+        most = max(each.size for each in self.features["train"]) + task.answer_tokens
+        device = choose_device(self.settings.hardware.device, key=f"{self.settings.section}.hardware.device")
+        at_once = TOKENS_ON_GPU if device.type == "cuda" else TOKENS_AT_ONCE
+        if self.settings.micro_batch is not None:
+            at_once = self.settings.micro_batch * most
+        ground = Ground(
+            self.dataset.splits["train"], self.features["train"], self.reader, partial(self.draw, seed),
+            self.out / ANSWERS, seed, at_once,
+        )  # fmt: skip
+        return OnPolicyLesson(task=task, known=known, ground=ground)
+
+    def before(self, seed: int) -> Figures:
+        """Figures of dev by the model that begins, for tasks in which its answers say how far training has come.
+
+        They are measured once, and are in ``before.json`` for a training that goes on.
+        """
+        task = self.settings.task
+        if not isinstance(task, GRPO):
+            return {}
+        path = self.out / "before.json"
+        scored = read_json(path)
+        if scored is None:
+            device = choose_device(self.settings.hardware.device, key=f"{self.settings.section}.hardware.device")
+            examples = self.dataset.splits["dev"]
+            answers = task.write(self.draw(seed).to(device), examples, self.reader)
+            scored = score(task, examples, answers, self.known, seed=seed)
+            write_scores(path, scored)
+        say(f"before training, {task.criterion} on dev is {scored['figures'][task.criterion]:.4f}")
+        return _flat("before", scored, task.criterion)
 
     def heldout(self, training: Training, seed: int) -> TaskMeasure:
         """What is measured of dev on the way."""
         subject = training.subject
+        if isinstance(self.settings.task, GRPO):
+            return self.measure_of(None)
         if isinstance(training.lesson, StepLesson):
             return self.measure_of(StepHeldout(training.lesson, self.features["dev"], self.settings.batch, seed))
         store = stored(self.features["dev"], vocab_size=subject.vocabulary.size, eot=subject.vocabulary.eot)
@@ -204,8 +250,8 @@ class Material:
         loss = Heldout(training.lesson, sample, training.example, training.micro_batch, training.masters.place.shared)
         return self.measure_of(loss)
 
-    def measure_of(self, loss: Measure) -> TaskMeasure:
-        """The figures of dev beside a loss."""
+    def measure_of(self, loss: Measure | None) -> TaskMeasure:
+        """The figures of dev beside a loss; None where they are what is trained for."""
         examples = self.dataset.splits["dev"]  # in the order of their file, which may be by label
         drawn = np.random.default_rng(0).permutation(len(examples))[: self.settings.task.on_the_way]
         place_of = {number: place for place, number in enumerate(sorted(drawn.tolist()))}
@@ -244,7 +290,7 @@ class Material:
             alone = of_itself(task, examples, answers, known)
             write_predictions(out / f"{split}.predictions.jsonl", examples, answers, alone)
             figures |= _flat(split, scored, task.criterion)
-        if isinstance(task, Writing) and not task.judged:
+        if isinstance(task, Written) and not task.judged:
             shown = self.dataset.splits["dev"][:SAMPLES]
             write_predictions(out / "dev.samples.jsonl", shown, task.write(model, shown, self.reader))
         known = task.finish(model, known)
@@ -268,15 +314,17 @@ class TaskMeasure:
     task: Task
     known: Known
     reader: TextReader
-    loss: Measure
+    loss: Measure | None
     examples: Sequence[Any]
     features: Sequence[Feature]
 
     def measure(self, model: Transformer) -> Measured:
         """The best checkpoint has the most, or the least, of the task's criterion."""
-        loss = self.loss.measure(model)
         figures, criterion = self.figures(model)
-        return Measured(loss.loss, loss.losses, figures, criterion=criterion + TIE * loss.loss)
+        if self.loss is None:
+            return Measured(None, figures=figures, criterion=criterion)
+        loss = self.loss.measure(model)
+        return Measured(loss.loss, loss.losses, figures, criterion=criterion + TIE * loss.least)
 
     def figures(self, model: Transformer) -> tuple[dict[str, float], float]:
         """The task's criterion by its name; and as what there should be least of."""

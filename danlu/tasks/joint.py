@@ -35,6 +35,7 @@ from danlu.recipe import OneOf, Settings
 from danlu.runs import Figures, Job
 from danlu.tasks.feature import Feature, FeatureStore, stored
 from danlu.tasks.finetune import TIE, Finetune, Material, TaskMeasure, read_data
+from danlu.tasks.grpo import GRPO
 from danlu.tasks.heads import alone, as_for, joined
 from danlu.tasks.keys import keys_of, keys_said
 from danlu.tasks.lesson import TaskLesson
@@ -97,6 +98,10 @@ class Joint(TaskTraining):
         for name, part in self.tasks.items():
             if isinstance(part.task, StepTask) or part.task.by_step:
                 raise RecipeError(f"joint.tasks.{name}.task: it compares all texts of a step, and has to train alone")
+            if isinstance(part.task, GRPO):
+                raise RecipeError(
+                    f"joint.tasks.{name}.task: it learns from what the model writes, and has to train alone"
+                )
             say(f"task {name}")
             settings = Finetune(data=part.data, task=part.task, model=base)
             (job.out / name).mkdir(exist_ok=True)
@@ -258,7 +263,7 @@ class JointMeasure:
                 found, criterion = each.figures(model)
             figures |= {f"{name}.{figure}": value for figure, value in found.items()}
             criteria.append(criterion / MOST.get(next(iter(found)), 1.0))
-        return Measured(loss.loss, loss.losses, figures, criterion=float(np.mean(criteria)) + TIE * loss.loss)
+        return Measured(loss.loss, loss.losses, figures, criterion=float(np.mean(criteria)) + TIE * loss.least)
 
 
 def _store(features: Sequence[Feature], vocabulary: Vocabulary) -> FeatureStore:

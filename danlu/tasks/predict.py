@@ -29,7 +29,7 @@ from danlu.tasks.model_folder import FILE, Trained, describe, load_for
 from danlu.tasks.scores import prediction, score
 from danlu.tasks.task import Answer
 from danlu.tasks.text_reader import TextReader
-from danlu.tasks.writing import Writing
+from danlu.tasks.writing import Written
 from danlu.text.lists import check_new_file
 
 EXAMPLES_AT_ONCE = 8192
@@ -98,7 +98,7 @@ class Predictor:
             at_once = max(1, len(examples)) if task.together else EXAMPLES_AT_ONCE
             for start in range(0, len(examples), at_once):
                 part = examples[start : start + at_once]
-                if isinstance(task, Writing):
+                if isinstance(task, Written):
                     answers += task.write(self.model, part, self.reader, told=tell)
                 else:
                     features = task.features(part, known, self.reader)
@@ -126,7 +126,7 @@ def _say_figures(trained: Trained, examples: Sequence[Any], answers: Sequence[An
     """Where the file says of every example what is right."""
     if not examples or any(each.gold is None for each in examples):
         return
-    if isinstance(trained.task, Writing) and not trained.task.judged:
+    if isinstance(trained.task, Written) and not trained.task.judged:
         return
     try:
         scored = score(trained.task, examples, answers, trained.known, seed=0)

@@ -98,7 +98,11 @@ class Task(Choice):
         return Known(dataset.labels, dataset.scheme)
 
     def files(self) -> list[Path]:
-        """Files beside the data that it reads; what is in them is part of a run's fingerprint."""
+        """Files beside the data that it reads; what is in them is part of a run's fingerprint.
+
+        Raises:
+            InputError: one is not there.
+        """
         return []
 
     def new_tokens(self, dataset: Dataset[Any]) -> tuple[str, ...]:

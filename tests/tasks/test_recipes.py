@@ -49,6 +49,7 @@ JUDGED = [
 ]
 SHORT = ("task.answer_tokens=8",)
 SAID = ("task.template=plain", "task.answer_tokens=4")
+REWARDED = (*SAID, "task.group=2")
 REVIEWS = [{"review": f"to be {number}", "stars": ["bad", "good"][number % 2]} for number in range(30)]
 CASES = [
     Case("classify_en", "train.csv", REVIEWS),
@@ -117,6 +118,10 @@ CASES = [
     *(Case(name, "train.jsonl", JUDGED, "decoder", 96, ("task.template=plain",)) for name in (
         "prefer_en", "prefer_zh", "reward_en", "reward_zh", "feedback_en", "feedback_zh",
     )),
+    Case("grpo_en", "train.jsonl", [{"question": f"1 + {number}?", "answer": 1 + number} for number in range(12)],
+         "decoder", 64, REWARDED),
+    Case("grpo_zh", "train.jsonl", [{"问题": f"{number} 加 1？", "答案": f"{1 + number}"} for number in range(12)],
+         "decoder", 64, REWARDED),
     Case("tag_en", "train.conll", "".join(f"To O\nbe O\n{number} O\na B-X\ntime I-X\n\n" for number in range(TEXTS))),
     Case("tag_zh", "train.conll", "".join(f"从 O\n{number} O\n天 B-地名\n下 I-地名\n\n" for number in range(TEXTS))),
     Case("segment_en", "train.txt", "".join(f"to be {number} or not\n" for number in range(TEXTS))),
@@ -135,7 +140,10 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_recipe_runs_as_it_stands(case: Case, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_a_recipe_runs_as_it_stands(
+    case: Case, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(RECIPES.parents[1])  # from where a recipe names what lies beside it
     data, run = tmp_path / case.file, tmp_path / "run"
     write(data, case.rows)
     settings = {
