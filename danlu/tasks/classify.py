@@ -1,6 +1,6 @@
 """Classification: one label for a text, or for a pair of texts (inference, paraphrase, matching).
 
-Axes: B rows, T tokens, N documents of the rows, L labels.
+Axes: E texts of the rows, L labels.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from danlu.metrics.classification import Classification
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.start import Kind
 from danlu.nn.transformer import Transformer
+from danlu.tasks.chunks import TextTask
 from danlu.tasks.feature import Feature
-from danlu.tasks.pooled import document_scores, features_of_texts, first_targets
-from danlu.tasks.task import Answer, Known, Task
+from danlu.tasks.task import Answer, Known
 from danlu.tasks.text_reader import TextReader
 
 
-class OneLabel(Task):
+class OneLabel(TextTask):
     """One of several labels for each example, whatever is read of it."""
 
     head: ClassVar[Kind] = "ForSequenceClassification"
@@ -51,20 +51,19 @@ class OneLabel(Task):
     def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
         place_of = {label: place for place, label in enumerate(known.labels)}
         golds = [IGNORE if each.label is None else place_of.get(each.label, IGNORE) for each in examples]
-        return features_of_texts(examples, reader, {self.loss: golds})
+        return self.read(examples, reader, {self.loss: golds})
 
     def losses(self, model: Transformer, batch: Batch, known: Known) -> dict[str, Tensor]:
-        scores_NL = document_scores(model, batch).float()
-        targets_N = first_targets(batch, self.loss)
+        scores_EL, targets_E = self.scores(model, batch), self.right(batch, self.loss)
         weights = [known.numbers.get(f"weight.{label}", 1.0) for label in known.labels]
         smoothing = self.label_smoothing if model.training else 0.0
-        each_N = F.cross_entropy(scores_NL, targets_N, reduction="none", label_smoothing=smoothing, ignore_index=IGNORE)
+        each_E = F.cross_entropy(scores_EL, targets_E, reduction="none", label_smoothing=smoothing, ignore_index=IGNORE)
         if self.class_weights == "balanced":
-            each_N = each_N * torch.tensor(weights, device=each_N.device)[targets_N.clamp_min(0)]
-        return {self.loss: each_N.sum()}
+            each_E = each_E * torch.tensor(weights, device=each_E.device)[targets_E.clamp_min(0)]
+        return {self.loss: each_E.sum()}
 
     def numbers(self, model: Transformer, batch: Batch, known: Known) -> list[Tensor]:
-        return list(document_scores(model, batch).float().softmax(-1).cpu())
+        return list(self.scores(model, batch).softmax(-1).cpu())
 
     def answers(
         self, numbers: Sequence[Tensor], features: Sequence[Feature], examples: Sequence[Any], known: Known

@@ -175,15 +175,7 @@ class Material:
         store = stored(train, vocab_size=vocabulary.size, eot=vocabulary.eot)
         kind = StepLesson if isinstance(self.settings.task, StepTask) else TaskLesson
         lesson = kind(task=self.settings.task, known=self.known)
-        cut = sum(each.longest >= self.reader.max_tokens for each in train)
-        texts = len(self.dataset.splits["train"])
-        windows = f" in {len(train):,} windows" if len(train) > texts else ""
-        lost = (
-            f"; {cut:,} reach max_tokens, behind which nothing is read"
-            if cut and not self.settings.task.windows
-            else ""
-        )
-        say(f"{texts:,} texts{windows} of {sizes.mean():.0f} tokens, the longest {sizes.max():,}{lost}")
+        say(self.described())
         if new := self.start.new:
             say(f"begins with {self.base}; drawn anew: {', '.join(new)}")
 
@@ -193,6 +185,18 @@ class Material:
         if kind is StepLesson and training.masters.place.size > 1:
             raise RecipeError("finetune.task: its loss compares all texts of a step, which one process has to read")
         return training
+
+    def described(self) -> str:
+        """How many texts there are to learn from, how long they are, and what of them is not read."""
+        train, texts = self.features["train"], len(self.dataset.splits["train"])
+        if self.settings.task.reads_all:
+            sizes = [size for each in train for size in each.parts or (each.size,)]
+            windows = f" in {len(sizes):,} windows" if len(sizes) > texts else ""
+            return f"{texts:,} texts{windows} of {np.mean(sizes):.0f} tokens, the longest {max(sizes):,}"
+        sizes = [each.size for each in train]
+        cut = sum(each.longest >= self.reader.max_tokens for each in train)
+        lost = f"; {cut:,} reach max_tokens, behind which nothing is read" if cut else ""
+        return f"{texts:,} texts of {np.mean(sizes):.0f} tokens, the longest {max(sizes):,}{lost}"
 
     def heldout(self, training: Training, seed: int) -> TaskMeasure:
         """What is measured of dev on the way."""

@@ -1,6 +1,6 @@
 """Multi-label classification: any number of labels for a text, none too.
 
-Axes: N documents of the rows, L labels.
+Axes: E texts of the rows, L labels.
 """
 
 from __future__ import annotations
@@ -23,17 +23,16 @@ from danlu.metrics.classification import MultiLabel as Sets
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.start import Kind
 from danlu.nn.transformer import Transformer
-from danlu.tasks.documents import borders
+from danlu.tasks.chunks import TextTask
 from danlu.tasks.feature import Feature
-from danlu.tasks.pooled import document_scores, features_of_texts
-from danlu.tasks.task import Answer, Known, Task
+from danlu.tasks.task import Answer, Known
 from danlu.tasks.text_reader import TextReader
 
 BITS = 32
 """Labels whose bits are in one number."""
 
 
-class MultiLabel(Task):
+class MultiLabel(TextTask):
     """A yes or no of each label for each text, by the mean binary cross entropy of all labels."""
 
     form: ClassVar[Form[Any]] = MULTI_LABEL
@@ -58,22 +57,21 @@ class MultiLabel(Task):
             golds[_name(start)] = [
                 IGNORE if each.gold is None else sum(bit_of.get(label, 0) for label in each.gold) for each in examples
             ]
-        return features_of_texts(examples, reader, golds)
+        return self.read(examples, reader, golds)
 
     def losses(self, model: Transformer, batch: Batch, known: Known) -> dict[str, Tensor]:
-        scores_NL = document_scores(model, batch).float()
-        first_N = borders(batch.inputs["segments"]).first_N
-        total = scores_NL.new_zeros(())
+        scores_EL = self.scores(model, batch)
+        total = scores_EL.new_zeros(())
         for start in range(0, len(known.labels), BITS):
-            bits_N = batch.targets[_name(start)].flatten()[first_N]
-            part_NL = scores_NL[:, start : start + BITS]
-            gold_NL = (bits_N[:, None] >> torch.arange(part_NL.shape[1], device=bits_N.device)) & 1
-            each_NL = F.binary_cross_entropy_with_logits(part_NL, gold_NL.to(part_NL.dtype), reduction="none")
-            total = total + (each_NL.sum(1) * (bits_N != IGNORE)).sum()
+            bits_E = self.right(batch, _name(start))
+            part_EL = scores_EL[:, start : start + BITS]
+            gold_EL = (bits_E[:, None] >> torch.arange(part_EL.shape[1], device=bits_E.device)) & 1
+            each_EL = F.binary_cross_entropy_with_logits(part_EL, gold_EL.to(part_EL.dtype), reduction="none")
+            total = total + (each_EL.sum(1) * (bits_E != IGNORE)).sum()
         return {self.loss: total / len(known.labels)}
 
     def numbers(self, model: Transformer, batch: Batch, known: Known) -> list[Tensor]:
-        return list(document_scores(model, batch).float().sigmoid().cpu())
+        return list(self.scores(model, batch).sigmoid().cpu())
 
     def answers(
         self, numbers: Sequence[Tensor], features: Sequence[Feature], examples: Sequence[Any], known: Known

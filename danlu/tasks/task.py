@@ -122,6 +122,11 @@ class Task(Choice):
         raise NotImplementedError(type(self).__name__)
 
     @property
+    def reads_all(self) -> bool:
+        """Whether nothing of a long text is left out."""
+        return self.windows
+
+    @property
     def refers(self) -> bool:
         """Whether it learns from how a model differs from the one that begins, whose numbers features then keep."""
         return False
