@@ -77,7 +77,7 @@ CASES = [
     ]),
     Case("multi_label_zh", "train.csv", [
         {"文本": f"从前{number}", "标签": "甲|乙" if number % 2 else "甲"} for number in range(30)
-    ]),
+    ], settings=("task.class_weights={乙: 2}",)),
     Case("regress_en", "train.csv", [{"review": f"to be {number}", "score": number / 3} for number in range(30)]),
     Case("regress_zh", "train.csv", [{"评论": f"从前{number}", "评分": number / 3} for number in range(30)]),
     Case("choice_en", "train.jsonl", [
