@@ -97,10 +97,20 @@ def read_data(data: Data, task: Task, out: Path) -> Dataset[Any]:
     Raises:
         InputError: a file is no file of the task: file, line and reason.
     """
-    dataset = load(data, task.form)
+    dataset = load_for(task, data)
     for line in (*dataset.said, *lines(find_and_write(dataset, out))):
         say(line)
     return dataset
+
+
+def load_for(task: Task, data: Data) -> Dataset[Any]:
+    """The examples of a task, as it takes them.
+
+    Raises:
+        InputError: a file is no file of the task: file, line and reason.
+    """
+    dataset = load(data, task.form)
+    return task.takes(dataset, dataset.scheme)
 
 
 def find_and_write(dataset: Dataset[Any], out: Path) -> list[Finding]:
