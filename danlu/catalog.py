@@ -129,6 +129,8 @@ CATALOG: dict[str, dict[str, str]] = {
         "chrf": "danlu.metrics.bleu:ChrF",
         "rouge": "danlu.metrics.rouge:ROUGE",
         "keywords": "danlu.metrics.keywords:Keywords",
+        "meteor": "danlu.metrics.meteor:METEOR",
+        "bertscore": "danlu.tasks.bert_score:BERTScore",
     },
     "method": {
         "full": "danlu.tasks.methods:Full",

@@ -101,10 +101,20 @@ def read_data(data: Data, task: Task, out: Path) -> Dataset[Any]:
     Raises:
         InputError: a file is no file of the task: file, line and reason.
     """
-    dataset = load(data, task.form)
+    dataset = load_for(task, data)
     for line in (*dataset.said, *lines(find_and_write(dataset, out))):
         say(line)
     return dataset
+
+
+def load_for(task: Task, data: Data) -> Dataset[Any]:
+    """The examples of a task, as it takes them.
+
+    Raises:
+        InputError: a file is no file of the task: file, line and reason.
+    """
+    dataset = load(data, task.form)
+    return task.takes(dataset, dataset.scheme)
 
 
 def find_and_write(dataset: Dataset[Any], out: Path) -> list[Finding]:
@@ -179,15 +189,7 @@ class Material:
         sizes = np.array([each.size for each in train])
         vocabulary = Vocabulary.of(Tokenizer.load(self.tokenizer))
         store = stored(train, vocab_size=vocabulary.size, eot=vocabulary.eot)
-        cut = sum(each.longest >= self.reader.max_tokens for each in train)
-        texts = len(self.dataset.splits["train"])
-        windows = f" in {len(train):,} windows" if len(train) > texts else ""
-        lost = (
-            f"; {cut:,} reach max_tokens, behind which nothing is read"
-            if cut and not self.settings.task.windows
-            else ""
-        )
-        say(f"{texts:,} texts{windows} of {sizes.mean():.0f} tokens, the longest {sizes.max():,}{lost}")
+        say(self.described())
         say(self.start.told())
 
         task, row_tokens, updates = self.settings.task, float(sizes.mean()), 1
@@ -236,6 +238,18 @@ class Material:
             write_scores(path, scored)
         say(f"before training, {task.criterion} on dev is {scored['figures'][task.criterion]:.4f}")
         return _flat("before", scored, task.criterion)
+
+    def described(self) -> str:
+        """How many texts there are to learn from, how long they are, and what of them is not read."""
+        train, texts = self.features["train"], len(self.dataset.splits["train"])
+        if self.settings.task.reads_all:
+            sizes = [size for each in train for size in each.parts or (each.size,)]
+            windows = f" in {len(sizes):,} windows" if len(sizes) > texts else ""
+            return f"{texts:,} texts{windows} of {np.mean(sizes):.0f} tokens, the longest {max(sizes):,}"
+        sizes = [each.size for each in train]
+        cut = sum(each.longest >= self.reader.max_tokens for each in train)
+        lost = f"; {cut:,} reach max_tokens, behind which nothing is read" if cut else ""
+        return f"{texts:,} texts of {np.mean(sizes):.0f} tokens, the longest {max(sizes):,}{lost}"
 
     def heldout(self, training: Training, seed: int) -> TaskMeasure:
         """What is measured of dev on the way."""

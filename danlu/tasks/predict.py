@@ -59,7 +59,8 @@ def predict_file(
     log.say(f"{folder}: {describe(trained)}")
     if columns:
         trained = replace(trained, data=trained.data.model_copy(update={"columns": dict(columns)}))
-    dataset = load_inputs(file, trained.data, trained.task.form, columns=trained.columns)
+    inputs = load_inputs(file, trained.data, trained.task.form, columns=trained.columns)
+    dataset = trained.task.takes(inputs, trained.known.scheme)
     for line in dataset.said:
         log.say(line)
     examples = dataset.splits["test"]

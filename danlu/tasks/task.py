@@ -86,6 +86,14 @@ class Task(Choice):
     cut: Cut = "head"
     """What is left of a longer text: its head, its tail, or both without the middle."""
 
+    def takes(self, dataset: Dataset[Any], scheme: Scheme) -> Dataset[Any]:
+        """The data as the task takes it; mostly as its files have it.
+
+        Args:
+            scheme: of the tags that the model learns, or has learned.
+        """
+        return dataset
+
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         """What the data fixes; labels and scheme are all that most tasks need.
 
@@ -130,6 +138,11 @@ class Task(Choice):
     def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
         """Of all examples, in order; targets where they say what is right."""
         raise NotImplementedError(type(self).__name__)
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether nothing of a long text is left out."""
+        return self.windows
 
     @property
     def refers(self) -> bool:

@@ -54,6 +54,13 @@ REVIEWS = [{"review": f"to be {number}", "stars": ["bad", "good"][number % 2]} f
 CASES = [
     Case("classify_en", "train.csv", REVIEWS),
     Case("classify_zh", "train.csv", [{"评论": f"从前{number}", "情感": "好坏"[number % 2]} for number in range(30)]),
+    Case("classify_long_en", "train.csv", [
+        {"document": f"to be {number} or not {'once upon a time ' * 8}", "topic": "ab"[number % 2]}
+        for number in range(30)
+    ]),
+    Case("classify_long_zh", "train.csv", [
+        {"正文": f"{number}{'从前有座山，' * 9}", "类别": "甲乙"[number % 2]} for number in range(30)
+    ]),
     Case("pair_en", "train.tsv", [
         {"premise": f"to be {number}", "hypothesis": "a time", "label": "abc"[number % 3]} for number in range(30)
     ]),
@@ -71,7 +78,7 @@ CASES = [
     ]),
     Case("multi_label_zh", "train.csv", [
         {"文本": f"从前{number}", "标签": "甲|乙" if number % 2 else "甲"} for number in range(30)
-    ]),
+    ], settings=("task.class_weights={乙: 2}",)),
     Case("regress_en", "train.csv", [{"review": f"to be {number}", "score": number / 3} for number in range(30)]),
     Case("regress_zh", "train.csv", [{"评论": f"从前{number}", "评分": number / 3} for number in range(30)]),
     Case("choice_en", "train.jsonl", [
