@@ -13,7 +13,8 @@ from torch import Tensor
 from danlu.errors import RecipeError
 from danlu.nn.config import Embedding, Labels, TransformerConfig, Virtual
 from danlu.nn.positions import depends_on_length
-from danlu.nn.transformer import Stack, Transformer, recording
+from danlu.nn.stack import Stack, recording
+from danlu.nn.transformer import Transformer
 from danlu.nn.virtual import make_virtual, turned
 
 
