@@ -147,6 +147,24 @@ def attend_in_runs(
     return (outs_NHE[0] if len(outs_NHE) == 1 else torch.cat(outs_NHE))[None].transpose(1, 2)
 
 
+def attend_once(
+    q_1HCE: Tensor, k_1GNE: Tensor, v_1GNE: Tensor, runs: tuple[Run, ...], *, scale: float, dropout: float = 0.0
+) -> Tensor:
+    """``[1, H, C, E]``: one query of each document, in their order, which sees all of its document."""
+    outs_CHE, first = [], 0
+    for run in runs:
+        q_CHE1 = q_1HCE[0, :, first : first + len(run.lengths)].transpose(0, 1)[..., None]
+        first += len(run.lengths)
+        k_CHTE, v_CHTE = as_many_heads(q_CHE1, _documents(k_1GNE, run), _documents(v_1GNE, run))
+        wide = torch.promote_types(q_CHE1.dtype, torch.float32)
+        scores_CHT = (k_CHTE @ q_CHE1)[..., 0].to(wide) * scale
+        if not run.alike:
+            scores_CHT = scores_CHT.masked_fill(~run.places(q_1HCE.device).real_CT[:, None], -torch.inf)
+        weights_CHT = drop(scores_CHT.softmax(-1).to(v_CHTE.dtype), dropout)
+        outs_CHE.append((weights_CHT[:, :, None] @ v_CHTE)[:, :, 0])
+    return torch.cat(outs_CHE)[None].transpose(1, 2)
+
+
 def as_many_heads(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor) -> tuple[Tensor, Tensor]:
     """Keys and values ``[B, H, S, E]``, each as often as heads share it."""
     repeats = q_BHTE.shape[1] // k_BGSE.shape[1]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -84,7 +85,7 @@ class Stack(nn.Module):
             for name, table in zip(("cos", "sin"), rotary_table(kind, head_dim, end=end), strict=True):
                 self.register_buffer(f"{name}_{number}", table, persistent=False)
 
-    def forward(
+    def forward(  # noqa: PLR0913 (what a row is, and what is asked of it)
         self,
         x_BTD: Tensor,
         *,
@@ -94,8 +95,13 @@ class Stack(nn.Module):
         memory: Memory | None,
         cache: KVCache | None,
         row: Row | None = None,
+        only: Tensor | None = None,
     ) -> Tensor:
-        """Hidden states ``[B, T, D]``; ``[B, W, D]`` of ``row``, the rows with virtual tokens, where they come."""
+        """Hidden states ``[B, T, D]``; ``[B, W, D]`` of ``row``, the rows with virtual tokens, where they come.
+
+        Args:
+            only: ``[C]`` places of a single row, in order, one of each document, which are all that is asked for.
+        """
         batch, new, _ = x_BTD.shape
         if row is not None:
             segments, new = row.segments, row.places.shape[1]
@@ -113,6 +119,8 @@ class Stack(nn.Module):
             self._flexes(sight) if by_flex else (),
         )  # fmt: skip
         contexts = self._contexts(context, row)
+        if only is not None and self._spares(context, only):
+            contexts[-1] = context._replace(only=only)
         if cache is None:
             again = self.recompute and torch.is_grad_enabled()
             if again and sight.bias is not None:  # made here, for a block that made it would make less the second time
@@ -129,6 +137,8 @@ class Stack(nn.Module):
             for block, layer, own in zip(self.blocks, cache.layers, contexts, strict=True):
                 x_BTD = run(block, x_BTD, own._replace(cache=layer))
             cache.used = span.end - cache.virtual
+        if only is not None and len(only) < x_BTD.shape[1]:
+            x_BTD = x_BTD.index_select(1, only)
         hidden: Tensor = dropout(self.norm(x_BTD), self.final_dropout, self.training)
         if self.recorded is not None:
             self.recorded.append(hidden)
@@ -146,6 +156,14 @@ class Stack(nn.Module):
         if self.prefix is None or row is None:
             return [context] * len(self.blocks)
         return [context._replace(virtual=StandIn(row, *each)) for each in self.prefix.layers()]
+
+    def _spares(self, context: Context, only: Tensor) -> bool:
+        """Whether the last block can leave out all other places; behind causality only the last ones see all."""
+        sight, special = context.sight, self.recorded is not None or bool(context.flexes)
+        if special or only.device.type != "cpu" or not self.blocks[-1].serves_once(sight):  # type: ignore[operator]
+            return False
+        ends = np.cumsum([length for run in sight.runs or () for length in run.lengths])
+        return len(ends) == len(only) and (not self.causal or ends.tolist() == (only + 1).tolist())
 
     def _sight(self, span: Span, prefix: Tensor | None, bias: Tensor | None, device: torch.device) -> Sight:
         assert self.causal or span.keys == span.end, "only causality hides the places behind the last token"

@@ -84,6 +84,7 @@ class Transformer(nn.Module):
         prefix: Tensor | None = None,
         memory: Memory | None = None,
         cache: KVCache | None = None,
+        only: Tensor | None = None,
     ) -> Tensor:
         """Hidden states ``[B, T, D]``, fit for ``self.head``: the decoder's, or the encoder's where there is none.
 
@@ -95,6 +96,8 @@ class Transformer(nn.Module):
             prefix: ``[B, S]`` booleans; tokens of the prefix see each other both ways.
             memory: the encoder's output, for a decoder that attends to one.
             cache: keys and values of earlier tokens; the new ones are added to it.
+            only: ``[C]`` places of a single row, in order, one of each document; their ``[1, C, D]`` is all that comes,
+                and the last block does without the other places where it can.
 
         Raises:
             ValueError: a document of more tokens than ``config.max_length``.
@@ -104,9 +107,12 @@ class Transformer(nn.Module):
         row = None if used else self.stack.row(tokens_BT, segments)
         hidden: Tensor = self.stack(
             self.embedding(tokens_BT), segments=segments, types=types, prefix=prefix, memory=memory, cache=cache,
-            row=row,
+            row=row, only=only if row is None else None,
         )  # fmt: skip
-        return hidden if row is None else row.narrowed(hidden, first=reads_virtual(self.config))
+        if row is None:
+            return hidden
+        narrowed = row.narrowed(hidden, first=reads_virtual(self.config))
+        return narrowed if only is None else narrowed.index_select(1, only)
 
     def balance_loss(self, real_BT: Tensor | None = None) -> Tensor | None:
         """The load-balancing loss of the last forward pass in training; None without experts.
