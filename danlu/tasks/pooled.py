@@ -54,7 +54,7 @@ def document_scores(model: Transformer, batch: Batch) -> Tensor:
         found = borders(segments_BT)
         only_N = found.first_N if pooling == "first" else found.last_N
         vectors_ND = hidden_states(model, batch, only=only_N)[0]
-    scores: Tensor = model.head.scores(vectors_ND)  # type: ignore[union-attr,operator]
+    scores: Tensor = model.head.scores(vectors_ND)
     return scores
 
 
