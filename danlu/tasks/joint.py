@@ -33,12 +33,15 @@ from danlu.objectives.multitask import Lessons, check_mixed
 from danlu.objectives.protocol import AnyObjective, Lesson, Shape, Sides
 from danlu.recipe import OneOf, Settings
 from danlu.runs import Figures, Job
+from danlu.tasks.examples import read_data
 from danlu.tasks.feature import Feature, FeatureStore, stored
-from danlu.tasks.finetune import TIE, Finetune, Material, TaskMeasure, read_data
+from danlu.tasks.finetune import Finetune
 from danlu.tasks.grpo import GRPO
 from danlu.tasks.heads import alone, as_for, joined
 from danlu.tasks.keys import keys_of, keys_said
 from danlu.tasks.lesson import TaskLesson
+from danlu.tasks.material import Material
+from danlu.tasks.measure import TIE, TaskMeasure
 from danlu.tasks.step_task import StepTask
 from danlu.tasks.study_curve import MOST
 from danlu.tasks.task import Task

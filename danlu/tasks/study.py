@@ -23,7 +23,8 @@ from danlu.machine import environment
 from danlu.parallel.joining import here
 from danlu.recipe import OneOf, Recipe
 from danlu.runs import Figures, Job, RunFolder, Stage
-from danlu.tasks.finetune import Finetune, find_and_write, load_for
+from danlu.tasks.examples import find_and_write, load_for
+from danlu.tasks.finetune import Finetune
 from danlu.tasks.model_folder import Trained
 from danlu.tasks.study_kind import Outcome, Setting, StudyKind, Variation
 

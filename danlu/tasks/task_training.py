@@ -16,6 +16,8 @@ from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
 from danlu.optim.schedules import Linear
 from danlu.recipe import OneOf
 from danlu.runs import Stage
+from danlu.tasks.classify import Classify
+from danlu.tasks.methods import Full, Method
 from danlu.tasks.task import Task
 from danlu.train.budget import Budget
 from danlu.train.checkpoint import checkpoints
@@ -77,3 +79,14 @@ class TaskTraining(TrainSettings, Stage):
                 raise InputError(f"{self.section}.model: there is no folder {self.model}")
             files += sorted(path for path in self.model.rglob("*") if path.is_file())
         return files
+
+
+class OneTask(TaskTraining):
+    """Settings of a training for one task."""
+
+    data: Data
+    """The file of examples to train on, or where all the files are and how they are read."""
+    task: Annotated[SkipValidation[Task], OneOf("task")] = Classify()
+    """What is learned."""
+    method: Annotated[SkipValidation[Method], OneOf("method")] = Full()
+    """Which weights train: all, or so few that a large model fits."""

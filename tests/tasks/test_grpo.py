@@ -18,11 +18,13 @@ from danlu.errors import DanluError, InputError
 from danlu.files import read_jsonl
 from danlu.nn.hf.folder import load_config, load_model
 from danlu.tasks.answering import batches_of
-from danlu.tasks.finetune import Finetune, Material
+from danlu.tasks.finetune import Finetune
 from danlu.tasks.grpo import GRPO, KL, POLICY
 from danlu.tasks.judges import RewardPart
+from danlu.tasks.material import Material
 from danlu.tasks.on_policy import FILE, Judged, OnPolicy
 from danlu.tasks.task import Known
+from danlu.tasks.teaching import teaching_of
 from danlu.tasks.text_reader import TextReader
 from danlu.train.loop import fit
 from danlu.train.probe import probe, warm_up
@@ -359,7 +361,7 @@ def test_steps_that_are_only_timed_keep_nothing(
     task = task_of(rewards, template="plain", max_tokens=40, answer_tokens=3, updates=2)
     settings = Finetune(data=Data(train=file, dev=file), task=task, model=decoder, precision="fp32", batch=3)
     material = Material.of(settings, decoder, load(settings.data, task.form), out=tmp_path, seed=1)
-    training = material.training(1)
+    training = teaching_of(material, seed=1).training()
     monkeypatch.setattr("danlu.train.probe.PROBE_SECONDS", 0.0)
     warm_up(training, print)
     probe(training, print)

@@ -20,9 +20,11 @@ from safetensors.torch import load_file
 from danlu import cli
 from danlu.nn.hf.start import begin
 from danlu.recipe import load_recipe
-from danlu.tasks.finetune import Finetune, Material, read_data
+from danlu.tasks.examples import read_data
+from danlu.tasks.finetune import Finetune
 from danlu.tasks.heads import EACH
 from danlu.tasks.joint import Joint, JointMaterial
+from danlu.tasks.material import Material
 
 GOOD, BAD = (
     ["to be is the question", "话说天下大势 to be", "be there a sentence"],

@@ -15,7 +15,7 @@ from danlu.cli import main
 from danlu.errors import InputError, RecipeError
 from danlu.nn.hf.folder import load_model
 from danlu.nn.transformer import Transformer
-from danlu.tasks.finetune import Material
+from danlu.tasks.material import Material
 from danlu.tasks.methods import BitFit, Frozen, LowRank
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # in peft

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from danlu.cli import main
 from danlu.errors import InputError, RecipeError
 from danlu.nn.hf.folder import load_model
-from danlu.tasks.finetune import Material
+from danlu.tasks.material import Material
 from danlu.tasks.methods import Prefix, Prompt
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # in peft
