@@ -26,6 +26,7 @@ from danlu.tasks.text_reader import Read, TextReader
 
 WINDOWS = "windows"
 """The name of what says how many there are, at the first token of each text."""
+STRIDE = "finetune.task.chunks.stride"
 
 
 class Chunks(Settings):
@@ -58,7 +59,7 @@ class TextTask(Task):
         if self.chunks is None:
             return features_of_texts(examples, reader, golds)
         texts = [each.texts for each in examples]
-        windows = reader.windows_of_longest(texts, shared=reader.shared(self.chunks.stride))
+        windows = reader.windows_of_longest(texts, shared=reader.shared(self.chunks.stride, key=STRIDE))
         counts = [len(each) for each in windows]
         features = features_of_reads(list(map(_joined, windows)), {**golds, WINDOWS: counts}, types=reader.types)
         return [

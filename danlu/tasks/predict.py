@@ -15,7 +15,7 @@ import torch
 
 from danlu import log
 from danlu.data.dataset import load_inputs
-from danlu.errors import InputError, RecipeError
+from danlu.errors import DanluError, RecipeError
 from danlu.files import atomic_write, writing
 from danlu.machine import fast_bfloat16
 from danlu.nn.heap import keep_freed_memory
@@ -131,7 +131,7 @@ def _say_figures(trained: Trained, examples: Sequence[Any], answers: Sequence[An
         return
     try:
         scored = score(trained.task, examples, answers, trained.known, seed=0)
-    except InputError as error:  # a label that the model does not have is no reason to keep its answers back
+    except DanluError as error:  # an unknown label, or a metric whose model is gone: the answers are there all the same
         log.say(f"no figures: {error}")
         return
     for name, value in scored["figures"].items():

@@ -100,8 +100,11 @@ class TextReader:
         encoded = self.tokenizer.encode_batch(pairs)
         return [self._without_middle(each) if self.cut == "middle" else _read(each) for each in encoded]
 
-    def shared(self, stride: int | None) -> int:
+    def shared(self, stride: int | None, *, key: str = "finetune.task.stride") -> int:
         """Tokens that two windows share: ``stride``, or a quarter of what a window holds.
+
+        Args:
+            key: of the setting, for the error.
 
         Raises:
             RecipeError: a window could hold nothing beside them; or texts are to be cut, as windows never are.
@@ -113,7 +116,7 @@ class TextReader:
         room = self._room_beside_another
         if stride is not None and stride >= room:
             raise RecipeError(
-                f"finetune.task.stride must be below {room}, half of what a window of {self.max_tokens} tokens "
+                f"{key} must be below {room}, half of what a window of {self.max_tokens} tokens "
                 f"(max_tokens) holds; got {stride}"
             )
         return min(self.max_tokens // 4, room - 1) if stride is None else stride

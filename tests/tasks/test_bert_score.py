@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import transformers
 from danlu.cli import main
 from danlu.errors import InputError, RecipeError
 from danlu.metrics.tally import of_each, overall
-from danlu.tasks.bert_score import BERTScore
+from danlu.tasks.bert_score import BERTScore, _load
 
 ANSWERS = [
     "to be or not",
@@ -158,6 +159,14 @@ def test_from_a_recipe_to_figures(
     assert said["figures"]["bertscore.f1"] == pytest.approx(np.mean(wanted[2]), abs=1e-4)
     assert [line["figures"]["bertscore.f1"] for line in lines] == pytest.approx(wanted[2], abs=1e-4)
     assert "steps of" in capsys.readouterr().out
+    out, predict = tmp_path / "out.jsonl", ["predict", str(tmp_path / "run/finetune/model"), str(file), "--out"]
+    assert main([*predict, str(out), "--dtype", "float32"]) == 0
+    assert f"bertscore.f1{said['figures']['bertscore.f1']:25.4f}" in capsys.readouterr().out
+    shutil.rmtree(bert)
+    _load.cache_clear()
+    assert main([*predict, str(tmp_path / "again.jsonl"), "--dtype", "float32"]) == 0
+    assert "no figures: " in capsys.readouterr().out
+    assert (tmp_path / "again.jsonl").read_bytes() == out.read_bytes()
     assert main(["finetune", str(recipe), f"run_dir={tmp_path / 'b'}", "finetune.task.metrics.0.model=nowhere"]) == 2
     told = capsys.readouterr()
     assert "nowhere" in told.err and "steps of" not in told.out  # no step was made for it

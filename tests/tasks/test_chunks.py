@@ -222,6 +222,9 @@ def test_what_is_read_is_told(encoder: Path, tmp_path: Path, capsys: pytest.Capt
     recipe.write_text(f"{base}  task: {{use: classify, max_tokens: 20, chunks: max, cut: tail}}\n")
     assert main(["finetune", str(recipe), f"run_dir={tmp_path / 'other'}"]) == 2
     assert "finetune.task.cut: tail is for tasks that read a part of a text" in capsys.readouterr().err
+    recipe.write_text(f"{base}  task: {{use: classify, max_tokens: 20, chunks: {{stride: 8}}}}\n")
+    assert main(["finetune", str(recipe), f"run_dir={tmp_path / 'other'}"]) == 2
+    assert "finetune.task.chunks.stride must be below 8, half of what a window" in capsys.readouterr().err
 
 
 def test_settings_that_cannot_be_meant_are_refused() -> None:
