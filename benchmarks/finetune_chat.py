@@ -19,6 +19,7 @@ from statistics import median
 from typing import Any
 
 from generate_cpu import prepare
+from pretrain_sides import matrix_rates
 from process import in_fresh_process
 from report import Comparison, NotMeasuredError, compare, say, table
 
@@ -74,6 +75,10 @@ def measure(data: Path, out: Path, *, seeds: int, steps: int, held: int) -> list
     job = Job(out / "smollm2", out / "chat-train.jsonl", out / "chat-held.jsonl", out, steps)
     in_fresh_process(prepare, job.model)
     write_conversations(data, job, held=held)
+    rates, _ = in_fresh_process(matrix_rates)
+    need, _ = in_fresh_process(products_per_token, job)
+    say(f"products of matrices: {need / 1e9:.3f} GFLOP a token; this machine does {rates['bf16']:,.0f} GFLOP/s in "
+        f"bfloat16, so no side more than {rates['bf16'] * 1e9 / need:,.0f} tokens/s")  # fmt: skip
     (before, tokens), _ = in_fresh_process(judge, job, job.model)
     say(f"held out: {held} conversations, {tokens:,} tokens of answers, loss before {before:.4f} nats a token")
     tuned: dict[str, list[Tuned]] = {side: [] for side in SIDES}
@@ -205,6 +210,40 @@ def _conversations(job: Job) -> int:
     return job.steps * BATCH if job.steps else len(read_conversations(job.train))
 
 
+def products_per_token(job: Job) -> float:
+    """FLOP of products that a token of training needs, with frozen weights, adapters and answers alone scored.
+
+    Of a frozen weight there are two products, of an adapter's three, of a score one forward and one back; attention
+    has six of a head's width for each pair of tokens that one of them may see.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    config = AutoConfig.from_pretrained(job.model)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    linear = [each for name, each in model.named_modules() if isinstance(each, torch.nn.Linear) and name != "lm_head"]
+    frozen = sum(each.weight.numel() for each in linear)
+    adapters = RANK * sum(each.in_features + each.out_features for each in linear)
+    tokenizer = AutoTokenizer.from_pretrained(job.model)
+    read = scored = pairs = 0
+    for chat in read_conversations(job.train):
+        whole, asked = whole_and_asked(tokenizer, chat)
+        read += len(whole)
+        scored += len(whole) - asked
+        pairs += len(whole) ** 2 // 2
+    attention = 12 * config.num_hidden_layers * config.hidden_size * pairs
+    return (read * (4 * frozen + 6 * adapters) + scored * 4 * config.vocab_size * config.hidden_size + attention) / read
+
+
+def whole_and_asked(tokenizer: Any, chat: list[dict[str, str]]) -> tuple[list[int], int]:
+    """The tokens of a conversation to the end of its answer, and how many come before the answer."""
+    asked = tokenizer.apply_chat_template(chat[:-1], tokenize=False, add_generation_prompt=True)
+    whole = tokenizer.apply_chat_template(chat, tokenize=False).rstrip("\n")
+    before, ids = (tokenizer(text, add_special_tokens=False).input_ids for text in (asked, whole))
+    return ids, len(before)
+
+
 def judge(job: Job, result: Path) -> tuple[float, int]:
     """The mean loss in nats of the tokens of all held-out answers, their ends included, and how many they are."""
     import torch
@@ -218,13 +257,11 @@ def judge(job: Job, result: Path) -> tuple[float, int]:
     tokenizer = AutoTokenizer.from_pretrained(job.model)
     nats, count = 0.0, 0
     for chat in read_conversations(job.held):
-        asked = tokenizer.apply_chat_template(chat[:-1], tokenize=False, add_generation_prompt=True)
-        whole = tokenizer.apply_chat_template(chat, tokenize=False)
-        before = len(tokenizer(asked, add_special_tokens=False).input_ids)
-        ids = tokenizer(whole.rstrip("\n"), add_special_tokens=False, return_tensors="pt").input_ids
+        whole, before = whole_and_asked(tokenizer, chat)
+        ids = torch.tensor(whole)
+        answer = ids[before:]
         with torch.inference_mode():
-            hidden = model.model(ids).last_hidden_state[0, before - 1 : -1]
-            answer = ids[0, before:]
+            hidden = model.model(ids[None]).last_hidden_state[0, before - 1 : -1]
             nats += float(F.cross_entropy(model.lm_head(hidden), answer, reduction="sum"))
         count += len(answer)
     return nats / count, count

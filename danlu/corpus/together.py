@@ -6,7 +6,10 @@ attends by itself at the cost of its own length (``nn/runs.py``). Which document
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -101,14 +104,8 @@ class StepRows:
         documents = np.array([self._document(step * self.batch + place) for place in range(self.batch)])
         sizes = self._sizes[documents]
         documents = documents[np.lexsort((documents, -sizes))]
-        parts: list[Ints] = []
-        first, tokens = 0, 0
-        for place, size in enumerate(self._sizes[documents].tolist()):
-            if place > first and tokens + size > self.limit:
-                parts.append(documents[first:place])
-                first, tokens = place, 0
-            tokens += size
-        self._step = (step, [*parts, documents[first:]])
+        cuts = [*cut_evenly(self._sizes[documents].tolist(), self.limit), len(documents)]
+        self._step = (step, [documents[one:other] for one, other in pairwise(cuts)])
         return self._step[1]
 
     def _document(self, place: int) -> int:
@@ -128,3 +125,27 @@ class StepRows:
     def _width(self, documents: Ints) -> Widths:
         source = np.broadcast_to(np.asarray(self.widths.source), np.shape(self.widths.inputs))
         return Widths(int(self.widths.inputs[documents].sum()), int(source[documents].sum()))
+
+
+def cut_evenly(sizes: Sequence[int], limit: int) -> list[int]:
+    """Where rows begin, of documents that come in this order: as few rows as may be, the longest as short as may be.
+
+    Few, for each has all weights read anew; short, for the longest decides how much memory a step takes.
+
+    Args:
+        limit: tokens of a row, where a single document has no more.
+    """
+    fewest, longest = len(_cut(sizes, limit)), max(sizes)
+    short = range(max(longest, -(-sum(sizes) // fewest)), max(longest, limit))
+    return _cut(sizes, short.start + bisect_left(short, True, key=lambda tokens: len(_cut(sizes, tokens)) <= fewest))
+
+
+def _cut(sizes: Sequence[int], limit: int) -> list[int]:
+    """Where rows begin that are filled one after the other."""
+    cuts, tokens = [0], 0
+    for place, size in enumerate(sizes):
+        if place > cuts[-1] and tokens + size > limit:
+            cuts.append(place)
+            tokens = 0
+        tokens += size
+    return cuts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from danlu.corpus.batches import Example
 from danlu.corpus.reading import Reader, Size
 from danlu.corpus.rows import Ints, Piece, Widths
 from danlu.corpus.store import TokenStore
-from danlu.corpus.together import Together
+from danlu.corpus.together import Together, cut_evenly
 
 EOT = 0
 
@@ -74,6 +75,22 @@ def test_every_epoch_has_each_document_once(lengths: list[int], batch: int, micr
         assert sum(each.tokens for each in micro) == sum(lengths[number - 1] for number in documents(reader, step))
         limit = micro_batch * max(lengths)
         assert all(each.inputs["tokens"].shape[1] <= limit for each in micro)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=7), st.integers(1, 20))
+def test_rows_are_few_and_the_longest_is_short(sizes: list[int], limit: int) -> None:
+    """By looking at all ways to cut."""
+
+    def longest(cuts: tuple[int, ...]) -> int:
+        return max(sum(sizes[one:other]) for one, other in pairwise((0, *cuts, len(sizes))))
+
+    allowed = max(limit, *sizes)
+    places = range(1, len(sizes))
+    ways = [way for count in range(len(sizes)) for way in combinations(places, count) if longest(way) <= allowed]
+    fewest = min(map(len, ways))
+    found = cut_evenly(sizes, limit)
+    assert found[0] == 0 and len(found) == fewest + 1
+    assert longest(tuple(found[1:])) == min(longest(way) for way in ways if len(way) == fewest)
 
 
 def test_a_step_is_the_same_whenever_it_is_asked_for_and_another_in_each_epoch() -> None:
