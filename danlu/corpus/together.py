@@ -6,6 +6,8 @@ attends by itself at the cost of its own length (``nn/runs.py``). Which document
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -101,11 +103,10 @@ class StepRows:
         if self._step[0] == step:
             return self._step[1]
         documents = np.array([self._document(step * self.batch + place) for place in range(self.batch)])
+        documents = documents[np.lexsort((documents, -self._sizes[documents]))]
         sizes = self._sizes[documents]
-        documents = documents[np.lexsort((documents, -sizes))]
-        borders = _borders(self._sizes[documents], self.limit)
-        if self.readers > 1:
-            borders = _even_borders(self._sizes[documents], self.limit, len(borders) + 1, self.readers)
+        cuts = cut_evenly(sizes.tolist(), self.limit)
+        borders = cuts[1:] if self.readers == 1 else _even_borders(sizes, self.limit, len(cuts), self.readers)
         self._step = (step, np.split(documents, borders))
         return self._step[1]
 
@@ -128,19 +129,32 @@ class StepRows:
         return Widths(int(self.widths.inputs[documents].sum()), int(source[documents].sum()))
 
 
-def _borders(sizes: Ints, limit: int) -> list[int]:
-    """Where new rows begin: each has as many documents as hold ``limit`` tokens, or one that has more."""
-    borders, tokens = [], 0
-    for place, size in enumerate(sizes.tolist()):
-        if tokens and tokens + size > limit:
-            borders.append(place)
+def cut_evenly(sizes: Sequence[int], limit: int) -> list[int]:
+    """Where rows begin, of documents that come in this order: as few rows as may be, the longest as short as may be.
+
+    Few, for each has all weights read anew; short, for the longest decides how much memory a step takes.
+
+    Args:
+        limit: tokens of a row, where a single document has no more.
+    """
+    fewest, longest = len(_cut(sizes, limit)), max(sizes)
+    short = range(max(longest, -(-sum(sizes) // fewest)), max(longest, limit))
+    return _cut(sizes, short.start + bisect_left(short, True, key=lambda tokens: len(_cut(sizes, tokens)) <= fewest))
+
+
+def _cut(sizes: Sequence[int], limit: int) -> list[int]:
+    """Where rows begin that are filled one after the other."""
+    cuts, tokens = [0], 0
+    for place, size in enumerate(sizes):
+        if place > cuts[-1] and tokens + size > limit:
+            cuts.append(place)
             tokens = 0
         tokens += size
-    return borders
+    return cuts
 
 
 def _even_borders(sizes: Ints, limit: int, fewest: int, readers: int) -> list[int]:
-    """The same of rows with about as many tokens each, at least ``fewest`` and as many for each reader.
+    """Where rows but the first begin: about as many tokens each, at least ``fewest``, and as many for each reader.
 
     Where there are fewer documents than readers, each has a row.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from danlu.corpus.batches import Example
 from danlu.corpus.reading import Reader, Size
 from danlu.corpus.rows import Ints, Piece, Widths
 from danlu.corpus.store import TokenStore
-from danlu.corpus.together import Together
+from danlu.corpus.together import Together, cut_evenly
 
 EOT = 0
 
@@ -99,6 +100,22 @@ def test_processes_have_about_as_many_tokens() -> None:
     assert [each.inputs["tokens"].shape[1] for each in long] == [30, 30]
     longer = read([30, 1, 1, 1, 1], batch=5, micro_batch=2, readers=2).batches(0)
     assert [each.inputs["tokens"].shape[1] for each in longer] == [30, 4]
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=7), st.integers(1, 20))
+def test_rows_are_few_and_the_longest_is_short(sizes: list[int], limit: int) -> None:
+    """By looking at all ways to cut."""
+
+    def longest(cuts: tuple[int, ...]) -> int:
+        return max(sum(sizes[one:other]) for one, other in pairwise((0, *cuts, len(sizes))))
+
+    allowed = max(limit, *sizes)
+    places = range(1, len(sizes))
+    ways = [way for count in range(len(sizes)) for way in combinations(places, count) if longest(way) <= allowed]
+    fewest = min(map(len, ways))
+    found = cut_evenly(sizes, limit)
+    assert found[0] == 0 and len(found) == fewest + 1
+    assert longest(tuple(found[1:])) == min(longest(way) for way in ways if len(way) == fewest)
 
 
 def test_a_step_is_the_same_whenever_it_is_asked_for_and_another_in_each_epoch() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from danlu.nn.hf.config_file import ConfigFile
 from danlu.nn.hf.folder import bare_config, find_family, open_model, read_family_config, read_file
 from danlu.nn.hf.peft_virtual import VirtualFile
 from danlu.nn.hf.sentence_transformers import MODULES
-from danlu.nn.hf.tensors import read
+from danlu.nn.hf.tensors import Readable, check_shape, read
 from danlu.nn.hf.weight_files import weights_path
 from danlu.nn.transformer import Transformer
 
@@ -60,7 +60,10 @@ class Start:
     @property
     def new(self) -> list[str]:
         """Weights that the folder has not, or not in this size; the rows of new tokens are not among them."""
-        return self._begun()[1]
+        with torch.device("meta"):
+            model = Transformer(self.config)
+        with ExitStack() as stack:
+            return self._lacking(model, open_model(self.folder, self.config, stack)[0])
 
     def told(self) -> str:
         """In words, for the screen."""
@@ -96,32 +99,48 @@ class Start:
         """The weights that the folder has, and the names of those that it has not."""
         names = find_family(self.config.family).weight_names(self.config)
         there: dict[str, Tensor] = {}
-        new: list[str] = []
         with ExitStack() as stack:
             found, _ = open_model(self.folder, self.config, stack)
+            new = self._lacking(model, found)
             for ours, weight in model.state_dict().items():
-                if ours not in names:
-                    continue
-                if self.others and ours.startswith(SCORES):
-                    new.append(ours)
-                    continue
-                shape = (self.rows, *weight.shape[1:]) if ours in OF_VOCABULARY else tuple(weight.shape)
+                if ours in names and ours not in new:
+                    value = read(found, names[ours], self._shape(ours, weight), weight.dtype)
+                    longer = len(value) < len(weight)
+                    there[ours] = nn.Parameter(_lengthened(value, len(weight), self.seed)) if longer else value
+        return there, new
+
+    def _lacking(self, model: Transformer, found: Mapping[str, Readable]) -> list[str]:
+        """Weights of a head that are not there, or not in this size.
+
+        Raises:
+            CheckpointError: the same of others.
+        """
+        names = find_family(self.config.family).weight_names(self.config)
+        new: list[str] = []
+        for ours, weight in model.state_dict().items():
+            if ours not in names:
+                continue
+            if self.others and ours.startswith(SCORES):
+                new.append(ours)
+                continue
+            whole = all(name in found for name in names[ours].names)
+            if whole:
                 try:
-                    whole = all(name in found for name in names[ours].names)
-                    value = read(found, names[ours], shape, weight.dtype) if whole else None
+                    check_shape(found, names[ours], self._shape(ours, weight))
                 except CheckpointError:
                     if not ours.startswith("head.") or ours in OF_VOCABULARY:
                         raise
-                    value = None
-                if value is not None:
-                    longer = len(value) < len(weight)
-                    there[ours] = nn.Parameter(_lengthened(value, len(weight), self.seed)) if longer else value
-                elif ours.startswith("head."):
-                    new.append(ours)
-                else:
-                    lacking = f"{weights_path(self.folder)} lacks tensor {names[ours].names[0]}"
-                    raise CheckpointError(f"{lacking}; config.json says otherwise")
-        return there, new
+                    whole = False
+            if not whole and not ours.startswith("head."):
+                lacking = f"{weights_path(self.folder)} lacks tensor {names[ours].names[0]}"
+                raise CheckpointError(f"{lacking}; config.json says otherwise")
+            if not whole:
+                new.append(ours)
+        return new
+
+    def _shape(self, ours: str, weight: Tensor) -> tuple[int, ...]:
+        """In the folder, which lacks the rows of new tokens."""
+        return (self.rows, *weight.shape[1:]) if ours in OF_VOCABULARY else tuple(weight.shape)
 
 
 def _lengthened(rows_VD: Tensor, count: int, seed: int) -> Tensor:
