@@ -68,12 +68,18 @@ class Row:
             wide = wide.view(batch, width)
         return cls(wide, places.view(batch, width), back_BT, back_BT - virtual * begins_BT, virtual)
 
-    def widened(self, x_BTX: Tensor, virtual_PX: Tensor | None = None) -> Tensor:
+    def widened(self, x_BTX: Tensor, virtual_PD: Tensor | None = None) -> Tensor:
         """``[B, W, …]``: the tokens' own, and of virtual ones what is told, or 0."""
-        if virtual_PX is None:
-            virtual_PX = x_BTX.new_zeros(self.virtual, *x_BTX.shape[2:])
-        both = torch.cat([virtual_PX.to(x_BTX.dtype), x_BTX.flatten(0, 1)])
-        return both.index_select(0, self.places.flatten()).view(*self.places.shape, *x_BTX.shape[2:])
+        own = x_BTX.flatten(0, 1).index_select(0, (self.places - self.virtual).clamp_min(0).flatten())
+        own_BWX = own.view(*self.places.shape, *x_BTX.shape[2:])
+        here = (self.places < self.virtual).view(*self.places.shape, *(1 for _ in x_BTX.shape[2:]))
+        theirs = x_BTX.new_zeros(()) if virtual_PD is None else self.of_virtual(virtual_PD).to(x_BTX.dtype)
+        return torch.where(here, theirs, own_BWX)
+
+    def of_virtual(self, table_PX: Tensor) -> Tensor:
+        """``[B, W, X]``: what each virtual token has in a table; without meaning elsewhere."""
+        # Torch adds up the gradient of this look-up in the same order each time, which is not so of every other.
+        return F.embedding(self.places.clamp_max(self.virtual - 1), table_PX)
 
     def narrowed(self, x_BWX: Tensor, *, first: bool = False) -> Tensor:
         """``[B, T, …]``: of the tokens; of each document's first token what its first virtual one has, if ``first``."""
@@ -90,13 +96,13 @@ class StandIn(NamedTuple):
 
     def put(self, keys_BGWE: Tensor, values_BGWE: Tensor) -> tuple[Tensor, Tensor]:
         """Theirs in place of what the layer makes of their hidden states."""
-        number_BW = self.row.places.clamp_max(self.row.virtual - 1)
-        theirs_B1W1 = (self.row.places < self.row.virtual)[:, None, :, None]
-        put = [
-            torch.where(theirs_B1W1, own_PGE[number_BW].transpose(1, 2).to(made_BGWE.dtype), made_BGWE)
-            for own_PGE, made_BGWE in ((self.keys, keys_BGWE), (self.values, values_BGWE))
-        ]
-        return put[0], put[1]
+        return self._in_place_of(keys_BGWE, self.keys), self._in_place_of(values_BGWE, self.values)
+
+    def _in_place_of(self, made_BGWE: Tensor, own_PGE: Tensor) -> Tensor:
+        own_BWF = self.row.of_virtual(own_PGE.flatten(1))
+        own_BGWE = own_BWF.view(*own_BWF.shape[:2], *own_PGE.shape[1:]).transpose(1, 2)
+        here_B1W1 = (self.row.places < self.row.virtual)[:, None, :, None]
+        return torch.where(here_B1W1, own_BGWE.type_as(made_BGWE), made_BGWE)
 
 
 class Prefix(nn.Module):

@@ -131,7 +131,8 @@ def test_the_wide_row_is_what_a_loop_would_make(lengths: list[list[int]], virtua
     segments = [row + [PADDING] * (length - len(row)) for row in segments]
     tokens = [[100 * number + place for place in range(length)] for number in range(len(lengths))]
     row = Row.of(torch.tensor(segments), torch.tensor(tokens), virtual)
-    wide = row.widened(torch.tensor(tokens), -1 - torch.arange(virtual))
+    wide = row.widened(torch.tensor(tokens)[..., None].float(), -1.0 - torch.arange(virtual)[:, None])[..., 0].long()
+    assert row.widened(torch.tensor(tokens)).tolist() == wide.clamp_min(0).tolist()
     assert row.segments is not None
     for number, (own, own_tokens) in enumerate(zip(segments, tokens, strict=True)):
         made: list[tuple[int, int]] = []
