@@ -5,20 +5,24 @@ Queries that share keys are one product here, a causal block never touches the k
 made anew in the backward pass as in FlashAttention (Dao et al. 2022, arXiv:2205.14135), so that nothing is kept but
 queries, keys and values. Rows that are compiled go another way (``nn/blocked.py``).
 
-Axes: N tokens of all documents, H query heads, G key/value heads, E head width, Q queries of a block, K keys that they
-may see, R = H / G · Q queries of a block that share keys.
+Axes: N tokens of all documents, T tokens of one, filled up; H query heads, G key/value heads, E head width, Q queries
+of a block, K keys that they may see, R = H / G · Q queries of a block that share keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 BLOCK = 128
 """Queries at once: the scores of a block stay in the processor's cache."""
+MULTIPLE = 32
+"""Documents are filled up to so many tokens: oneDNN makes and keeps a kernel of its own, 0.6 MB, for every size."""
 
 
 class Block(NamedTuple):
@@ -40,9 +44,11 @@ class DocumentAttention(torch.autograd.Function):
         ctx: Any, q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...], causal: bool, scale: float
     ) -> Tensor:
         out_HNE = q.new_empty(q.shape[1], q.shape[0], q.shape[2]).transpose(0, 1)  # as the next layer reads it
-        for block in _blocks(lengths, causal):
-            weights_GRK = _weights(_sharing(q, k, block), k, block, causal, scale)
-            out_HNE[:, block.queries] = _of_heads(weights_GRK @ v[:, block.keys], q, block)
+        for own in _documents(lengths):
+            document = _Document(q, k, v, own, causal, scale)
+            for block in document.blocks():
+                weights_GRK = document.weights(document.sharing(document.q, block), block)
+                document.put(out_HNE, weights_GRK @ document.v[:, block.keys], block)
         ctx.save_for_backward(q, k, v)
         ctx.lengths, ctx.causal, ctx.scale = lengths, causal, scale
         return out_HNE
@@ -50,48 +56,70 @@ class DocumentAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v = ctx.saved_tensors
+        grad_q, grad_k, grad_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
         wide = torch.promote_types(k.dtype, torch.float32)  # of sums over blocks
-        grad_q, grad_k, grad_v = torch.empty_like(q), torch.zeros_like(k, dtype=wide), torch.zeros_like(v, dtype=wide)
-        for block in _blocks(ctx.lengths, ctx.causal):
-            q_GRE, grad_GRE = _sharing(q, k, block), _sharing(grads[0], k, block)
-            weights_GRK = _weights(q_GRE, k, block, ctx.causal, ctx.scale)
-            grad_v[:, block.keys] += weights_GRK.mT @ grad_GRE
-            of_weights_GRK = grad_GRE @ v[:, block.keys].mT
-            of_scores_GRK = torch._softmax_backward_data(of_weights_GRK, weights_GRK, -1, weights_GRK.dtype)
-            grad_q[:, block.queries] = _of_heads(_product(of_scores_GRK, k[:, block.keys], ctx.scale), q, block)
-            grad_k[:, block.keys] += _product(of_scores_GRK.mT, q_GRE, ctx.scale)
-        return grad_q, grad_k.to(k.dtype), grad_v.to(v.dtype), None, None, None
+        for own in _documents(ctx.lengths):
+            document = _Document(q, k, v, own, ctx.causal, ctx.scale)
+            grad_HTE = _filled(grads[0], own)
+            grad_k_GTE, grad_v_GTE = (torch.zeros_like(document.k, dtype=wide) for _ in "kv")
+            for block in document.blocks():
+                q_GRE, grad_GRE = (document.sharing(each, block) for each in (document.q, grad_HTE))
+                weights_GRK = document.weights(q_GRE, block)
+                grad_v_GTE[:, block.keys] += weights_GRK.mT @ grad_GRE
+                of_weights_GRK = grad_GRE @ document.v[:, block.keys].mT
+                of_scores_GRK = torch._softmax_backward_data(of_weights_GRK, weights_GRK, -1, weights_GRK.dtype)
+                grad_k_GTE[:, block.keys] += _product(of_scores_GRK.mT, q_GRE, ctx.scale)
+                document.put(grad_q, _product(of_scores_GRK, document.k[:, block.keys], ctx.scale), block)
+            for whole, part in ((grad_k, grad_k_GTE), (grad_v, grad_v_GTE)):
+                whole[:, own] = part[:, : own.stop - own.start]
+        return grad_q, grad_k, grad_v, None, None, None
 
 
-def _blocks(lengths: tuple[int, ...], causal: bool) -> Iterator[Block]:
-    first = 0
-    for length in lengths:
-        end = first + length
-        for start in range(first, end, BLOCK):
-            stop = min(start + BLOCK, end)
-            yield Block(slice(start, stop), slice(first, stop if causal else end))
-        first = end
+class _Document:
+    """One of them, filled up with tokens that no other sees."""
+
+    def __init__(self, q: Tensor, k: Tensor, v: Tensor, own: slice, causal: bool, scale: float) -> None:
+        self.own, self.causal, self.scale = own, causal, scale
+        self.q, self.k, self.v = (_filled(each, own) for each in (q, k, v))
+
+    def blocks(self) -> Iterator[Block]:
+        length = self.k.shape[1]
+        for start in range(0, length, BLOCK):
+            stop = min(start + BLOCK, length)
+            yield Block(slice(start, stop), slice(0, stop if self.causal else length))
+
+    def sharing(self, x_HTE: Tensor, block: Block) -> Tensor:
+        """``[G, R, E]``: a block of all heads, those behind each other that share keys."""
+        return x_HTE[:, block.queries].reshape(len(self.k), -1, x_HTE.shape[2])
+
+    def weights(self, q_GRE: Tensor, block: Block) -> Tensor:
+        """``[G, R, K]``: what a query takes of each key."""
+        scores_GRK = _product(q_GRE, self.k[:, block.keys].mT, self.scale)
+        if self.causal:  # which hides what the document was filled up with too
+            queries = block.queries.stop - block.queries.start
+            later_QQ = torch.ones(queries, queries, dtype=torch.bool, device=q_GRE.device).triu(1)
+            scores_GRQK = scores_GRK.view(len(self.k), -1, queries, scores_GRK.shape[2])
+            scores_GRQK[..., -queries:].masked_fill_(later_QQ, -torch.inf)
+        else:
+            scores_GRK[..., self.own.stop - self.own.start :] = -torch.inf
+        return torch.softmax(scores_GRK, -1)
+
+    def put(self, whole_HNE: Tensor, part_GRE: Tensor, block: Block) -> None:
+        """Write what a block gives where its tokens stand among those of all documents."""
+        start = self.own.start + block.queries.start
+        place = slice(start, min(start + BLOCK, self.own.stop))
+        part_HQE = part_GRE.view(len(whole_HNE), -1, part_GRE.shape[2])
+        whole_HNE[:, place] = part_HQE[:, : place.stop - place.start]
 
 
-def _sharing(x_HNE: Tensor, k_GNE: Tensor, block: Block) -> Tensor:
-    """``[G, R, E]``: a block of all heads, those behind each other that share keys."""
-    return x_HNE[:, block.queries].reshape(len(k_GNE), -1, x_HNE.shape[2])
+def _documents(lengths: tuple[int, ...]) -> Iterator[slice]:
+    for length, end in zip(lengths, accumulate(lengths), strict=True):
+        yield slice(end - length, end)
 
 
-def _of_heads(x_GRE: Tensor, q_HNE: Tensor, block: Block) -> Tensor:
-    """``[H, Q, E]``: the way back."""
-    return x_GRE.view(len(q_HNE), block.queries.stop - block.queries.start, -1)
-
-
-def _weights(q_GRE: Tensor, k_GNE: Tensor, block: Block, causal: bool, scale: float) -> Tensor:
-    """``[G, R, K]``: what a query takes of each key."""
-    scores_GRK = _product(q_GRE, k_GNE[:, block.keys].mT, scale)
-    if causal:
-        queries = block.queries.stop - block.queries.start
-        later_QQ = torch.ones(queries, queries, dtype=torch.bool, device=q_GRE.device).triu(1)
-        own = scores_GRK.view(len(k_GNE), -1, queries, scores_GRK.shape[2])[..., -queries:]
-        own.masked_fill_(later_QQ, -torch.inf)
-    return torch.softmax(scores_GRK, -1)
+def _filled(x_HNE: Tensor, own: slice) -> Tensor:
+    """``[H, T, E]``: a document, with zeros to a multiple of tokens."""
+    return F.pad(x_HNE[:, own], (0, 0, 0, (own.start - own.stop) % MULTIPLE))
 
 
 def _product(one: Tensor, other: Tensor, scale: float) -> Tensor:

@@ -17,7 +17,7 @@ from danlu.errors import RecipeError
 from danlu.nn.config import TransformerConfig
 from danlu.nn.families.given import first_model
 from danlu.nn.float8 import multiply_in_float8
-from danlu.nn.heap import give_back_freed_memory, keep_freed_memory
+from danlu.nn.heap import give_back_freed_memory, keep_few_kernels, keep_freed_memory
 from danlu.nn.hf.folder import find_family
 from danlu.nn.hf.token_ids import decoder_start
 from danlu.nn.int8 import multiply_in_int8
@@ -218,6 +218,7 @@ def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training
         RecipeError: the machine, or several processes, cannot train as the settings say.
     """
     keep_freed_memory()
+    keep_few_kernels()
     ranks = here()
     place = settings.hardware.mesh.place(rank=ranks.rank, size=ranks.size)
     model, store = subject.draw(), subject.store

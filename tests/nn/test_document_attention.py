@@ -41,15 +41,17 @@ def by_torch(q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...], causal: 
     st.lists(st.integers(1, 11), min_size=1, max_size=4).map(tuple),
     st.sampled_from([(2, 2), (4, 2), (3, 1)]),
     st.booleans(),
-    st.integers(1, 5),
+    st.integers(1, 4),
+    st.integers(1, 3),
 )
 def test_it_is_attention_within_each_document(
-    lengths: tuple[int, ...], heads: tuple[int, int], causal: bool, block: int
+    lengths: tuple[int, ...], heads: tuple[int, int], causal: bool, block: int, multiple: int
 ) -> None:
     q, k, v, grad = tensors(lengths, *heads, torch.float64)
     theirs = by_torch(q, k, v, lengths, causal)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(document_attention, "BLOCK", block)
+        patch.setattr(document_attention, "BLOCK", block * multiple)
+        patch.setattr(document_attention, "MULTIPLE", multiple)
         ours = DocumentAttention.apply(q, k, v, lengths, causal, SCALE)
         of_ours = torch.autograd.grad(ours, (q, k, v), grad)
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
