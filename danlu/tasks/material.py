@@ -13,6 +13,7 @@ from torch import Tensor
 
 from danlu.data.dataset import Dataset
 from danlu.errors import RecipeError
+from danlu.files import write_json
 from danlu.log import say
 from danlu.nn.hf.folder import load_config, save_model
 from danlu.nn.hf.start import Start
@@ -24,7 +25,7 @@ from danlu.tasks.feature import Feature
 from danlu.tasks.measure import TaskMeasure
 from danlu.tasks.methods import load_trained
 from danlu.tasks.model_folder import Trained
-from danlu.tasks.scores import of_itself, score, write_predictions, write_scores
+from danlu.tasks.scores import of_itself, score, write_predictions
 from danlu.tasks.task import Known
 from danlu.tasks.task_training import OneTask
 from danlu.tasks.text_reader import MOST_TOKENS, TextReader
@@ -146,7 +147,7 @@ class Material:
             else:
                 answers = answer(task, model, features, examples, known, self.reader)
             scored = score(task, examples, answers, known, seed=seed)
-            write_scores(out / f"{split}.json", scored)
+            write_json(out / f"{split}.json", scored)
             alone = of_itself(task, examples, answers, known)
             write_predictions(out / f"{split}.predictions.jsonl", examples, answers, alone)
             figures |= flat(split, scored, task.criterion)
