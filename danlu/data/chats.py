@@ -15,6 +15,7 @@ from danlu.data import names
 from danlu.data.columns import Field
 from danlu.data.example import Record
 from danlu.data.form import Cells, Form
+from danlu.data.literals import literal
 from danlu.errors import shown, suggestion
 
 ROLES = {
@@ -83,7 +84,7 @@ def _turns(cells: Cells) -> Messages:
             "there is no conversation: name a column in columns.messages, or in columns.instruction and "
             f"columns.response; it has {', '.join(cells.row.cells)}"
         )
-    before = cells.value("history") or []
+    before = cells.listed("history") or []
     if not isinstance(before, list) or not all(isinstance(turn, list | tuple) and len(turn) == 2 for turn in before):
         raise cells.error("history", f"must be a list of pairs of question and answer; got {shown(repr(before))}")
     turns = [(cells.checked("history", one), cells.checked("history", other)) for one, other in before]
@@ -114,9 +115,10 @@ def read_messages(cells: Cells, field: str) -> Messages:
     """
     value = cells.value(field)
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):  # a cell of a table
+        found = literal(value)
         try:
-            value = json.loads(value)
-        except ValueError as error:
+            value = json.loads(value) if found is None else found
+        except (ValueError, RecursionError) as error:
             raise cells.error(field, f"is not JSON: {error}") from None
     value = [value] if isinstance(value, Mapping) else value
     if not isinstance(value, list) or not value:
