@@ -30,6 +30,7 @@ def one(form: str, *records: dict[str, Any], gold: bool = True) -> Any:
     return example
 
 
+ASKED, SAID = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
 TOOL = {"from": "function_call", "value": '{"name": "f", "arguments": {}}'}
 HH = "\n\nHuman: hi\n\nAssistant: hello\n\nHuman: bye\n\nAssistant:"
 
@@ -158,6 +159,7 @@ def test_an_example_without_what_is_right(tmp_path: Path) -> None:
         ("feedback", {"prompt": "a", "completion": "b", "label": "so so"}, "must be true or false; got 'so so'"),
         ("prefer", {"prompt": "a", "chosen": "b", "rejected": "b"}, "is the same as what was chosen"),
         ("prefer", {"chosen": "b", "rejected": "c"}, "no message in common"),
+        ("prefer", {"prompt": "a", "chosen": [ASKED | {"content": "z"}, SAID], "rejected": "c"}, "goes on with a message of 'user'"),
     ],
 )  # fmt: skip
 def test_a_row_that_is_no_example_is_one_line(form: str, record: dict[str, Any], message: str) -> None:
@@ -261,8 +263,18 @@ def test_preferences_as_anthropic_and_as_messages() -> None:
     said = {"conversations": [{"from": "human", "value": "a"}],
             "chosen": {"from": "gpt", "value": "b"}, "rejected": {"from": "gpt", "value": "c"}}  # fmt: skip
     assert one("prefer", said).gold == ("b", "c")
-    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    assert one("feedback", {"messages": messages, "label": True}).gold == "good"
+    assert one("feedback", {"messages": [ASKED, SAID], "label": True}).gold == "good"
+
+
+def test_a_prompt_that_answers_repeat_is_there_once() -> None:
+    """UltraFeedback has the prompt, whole conversations, and the chosen one again as messages; KTO's has two lists."""
+    other = SAID | {"content": "c"}
+    said = {"prompt": "a", "chosen": [ASKED, SAID], "rejected": [ASKED, other], "messages": [ASKED, SAID]}
+    example: Preference = one("prefer", said)
+    assert example.prompt == (Message("user", "a"),)
+    assert example.gold == ("b", "c")
+    feedback = one("feedback", {"prompt": [ASKED], "completion": [SAID], "label": False})
+    assert (feedback.texts, feedback.gold) == (("a", "b"), "bad")
 
 
 def test_forms_are_found_by_name() -> None:
