@@ -24,6 +24,7 @@ OWN = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _OTHERS = (";", "\t", "|")
 _NAMED = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 _ENCLOSED = re.compile(r'"(?:[^"]|"")*"', re.DOTALL)
+_SAID = re.compile(r'"?sep=(.)"?(\r?\n)', re.IGNORECASE)
 _NAME_LENGTH, _NAME_WORDS = 40, 4
 
 
@@ -48,7 +49,10 @@ def read_delimited(path: Path, text: str, *, ending: str, form: TableForm, named
     """
     notes = []
     own = OWN[ending]
-    delimiter = form.delimiter or _find_delimiter(text, own)
+    said = _SAID.match(text)  # by Excel, in a line of its own that is no row
+    if said is not None:
+        text = text[said.start(2) :]  # a blank line, so that the others keep their numbers
+    delimiter = form.delimiter or (said[1] if said is not None else _find_delimiter(text, own))
     if delimiter != own and form.delimiter is None:
         notes.append(f"cells parted by {_NAMED[delimiter]}")
     quotes = form.quotes if form.quotes is not None else delimiter != "\t" or _quotes_enclose(text, delimiter)
@@ -57,6 +61,11 @@ def read_delimited(path: Path, text: str, *, ending: str, form: TableForm, named
     rows = list(_quoted(path, text, delimiter) if quotes else _plain(text, delimiter))
     if not rows:
         raise Place(path, 1).error("the file holds no row")
+    filled = [row for row in rows if any(map(str.strip, row[1]))]
+    if len(filled) < len(rows) and filled:
+        empty = len(rows) - len(filled)
+        notes.append(f"{empty:,} empty row{'s' * (empty != 1)} left out")
+        rows = filled
     width = len(rows[0][1])
     for line, cells in rows:
         if len(cells) != width:
