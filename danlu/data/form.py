@@ -115,13 +115,17 @@ class Cells:
         if not self.gold and not self.has(field):
             return None
         value = self.value(field)
+        if isinstance(value, list) and len(value) == 1:  # doccano's
+            value = value[0]
+        if isinstance(value, list):
+            raise self.error(field, f"must be one label; got {shown(repr(value))} (multi_label learns several)")
         if isinstance(value, bool):
             return "true" if value else "false"
         if isinstance(value, int):
             return str(value)
         if isinstance(value, float) and value.is_integer():  # pandas' whole numbers where one is missing
             return str(int(value))
-        return self.text(field)
+        return self.text(field) if value is None else self.checked(field, value)
 
     def number(self, field: str) -> float | None:
         """A finite number; None where the file need not say it."""
