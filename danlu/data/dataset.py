@@ -268,10 +268,25 @@ def _read(form: Form[E], table: Table, chosen: Mapping[str, str], *, gold: bool,
             examples.append(form.read(Cells(row, chosen, gold, mended)))
         except InputError as error:
             if mended is None:
-                raise
+                raise InputError(f"{error}{_how_many(form, table, chosen, gold=gold)}") from None
             reason = str(error).removeprefix(f"{row.place}: ").partition("; got")[0].partition(": ")[0]
             mended.add(f"row left out as {reason}", row.place)
     return examples
+
+
+def _how_many(form: Form[E], table: Table, chosen: Mapping[str, str], *, gold: bool) -> str:
+    """Of how many rows the first that cannot be read is one, and what can be done; nothing where none can be read."""
+    failed = 0
+    for row in table.rows:
+        try:
+            form.read(Cells(row, chosen, gold))
+        except InputError:
+            failed += 1
+    rows = len(table.rows)
+    if failed == rows:
+        return ""
+    hint = "; data: {mend: true} mends such rows or leaves them out" if gold else ""
+    return f" ({failed:,} of {rows:,} rows cannot be read{hint})"
 
 
 def _check_labels(

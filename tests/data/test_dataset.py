@@ -126,6 +126,10 @@ def test_rows_that_are_of_no_use_are_left_out_where_the_recipe_says_so(tmp_path:
     data = load(Data(train=path, mend=True), CLASSIFY)
     assert sum(map(len, data.splits.values())) == 20
     assert f"{path}: 2 × row left out as the text is empty; the first: {path}, line 22" in data.said
+    with pytest.raises(
+        InputError, match=r"line 22: the text is empty \(3 of 23 rows cannot be read; data: \{mend: true\}"
+    ):
+        load(Data(train=path), CLASSIFY)
     write(path, [("", "good"), ("", "bad")])
     with pytest.raises(InputError, match="no example is left"):
         load(Data(train=path, mend=True), CLASSIFY)
@@ -173,7 +177,7 @@ def test_a_file_to_be_predicted_needs_no_labels(tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("tarin.csv", r"train: there is no file .*tarin\.csv; did you mean '.*train\.csv'\?"),
-        ("a.xlsx", r"cannot tell how to read '.*a\.xlsx' by its ending \(choices: \.csv"),
+        ("a.xlsx", r"cannot tell how to read '.*a\.xlsx' by its ending \(choices: \.csv.*\); save its table as \.csv"),
         ("empty.csv", r"empty\.csv is empty"),
         (".", "is a folder; name a file in it"),
     ],
