@@ -114,12 +114,15 @@ def _given(table: Table, fields: Sequence[Field], field: str, column: str | int)
 
 
 def _by_name(table: Table, field: Field, *, taken: Any) -> str | None:
-    free = {plain_name(column): column for column in reversed(table.columns) if column not in set(taken)}
-    return next((free[name] for name in field.names if name in free), None)
+    free = [column for column in reversed(table.columns) if column not in set(taken)]
+    objects = {table.outer(column) for column in free} if field.kind != "other" else set()
+    whole = {plain_name(column): column for column in free if column not in objects}
+    inner = {plain_name(column.rpartition(".")[2]): column for column in free if "." in column}  # of objects
+    return next((called[name] for called in (whole, inner) for name in field.names if name in called), None)
 
 
 def _by_content(table: Table, field: Field, *, taken: Any) -> str | None:
-    free = [column for column in table.columns if column not in set(taken)]
+    free = [column for column in table.columns if column not in set(taken) and table.outer(column) is None]
     columns = {column: table.values(column) for column in free}
     if field.kind == "tags":
         like = [column for column, values in columns.items() if _looks_like_tags(values)]

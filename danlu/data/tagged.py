@@ -109,6 +109,9 @@ def _tagged(cells: Cells) -> Tagged:
 def _said(cells: Cells) -> Any:
     """The tokens, or their text, which may begin with a bracket."""
     value = cells.value("tokens")
+    text = cells.row.cells.get("text")
+    if isinstance(value, list) and any(isinstance(each, dict) for each in value) and isinstance(text, str):
+        return text  # Prodigy's, beside tokens as objects
     found = literal(value) if isinstance(value, str) else None
     return found if isinstance(found, list) and all(isinstance(each, str) for each in found) else value
 

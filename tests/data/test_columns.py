@@ -54,6 +54,14 @@ def read(folder: Path, name: str, text: str, form: str) -> Table:
         ("a.jsonl", '{"conversations": [], "tools": ""}\n', "chat", {"messages": "conversations", "tools": "tools"}),
         ("a.jsonl", '{"id": 1, "title": "t", "document": "d", "summary": "s", "references": ["s"]}\n', "generate",
          {"source": "document", "target": "summary", "references": "references"}),
+        ("a.jsonl", '{"id": 1, "translation": {"en": "a", "zh": "b"}}\n', "generate",
+         {"source": "translation.en", "target": "translation.zh"}),
+        ("a.jsonl", '{"doc": {"text": "a"}, "meta": {"label": "x", "by": null}}\n', "classify",
+         {"text": "doc.text", "label": "meta.label"}),
+        ("a.csv", "reviews.date,reviews.text,sentiment\n1,a b,x\n2,c,y\n3,d e,x\n4,f,y\n", "classify",
+         {"text": "reviews.text", "label": "sentiment"}),
+        ("a.jsonl", '{"text": "a b", "head": {"name": "a", "type": "X"}, "tail": {"name": "b"}, "relation": "r"}\n',
+         "relate", {"text": "text", "label": "relation", "head": "head", "tail": "tail"}),
     ],
 )  # fmt: skip
 def test_columns_are_guessed(tmp_path: Path, name: str, text: str, form: str, expected: dict[str, str]) -> None:

@@ -109,3 +109,11 @@ def test_parquet_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / "b.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(InputError, match="is no Parquet that can be read"):
         read_parquet(tmp_path / "b.parquet")
+
+
+def test_what_objects_hold_are_columns_too() -> None:
+    two = read_jsonl(PATH, '{"t": {"en": "a", "zh": 1}}\n{"t": {"en": "b", "zh": null}}\n')
+    assert two.columns == ("t", "t.en", "t.zh")
+    assert [row.cells["t.en"] for row in two.rows] == ["a", "b"]
+    for other in ('{"t": {"en": "b"}}', '{"t": null}', "{}", '{"t": {"en": "b", "zh": [1]}}'):  # not all hold the same
+        assert read_jsonl(PATH, f'{{"t": {{"en": "a", "zh": 1}}}}\n{other}\n').columns == ("t",)
