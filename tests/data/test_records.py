@@ -16,7 +16,8 @@ from danlu.errors import InputError
 
 PATH = Path("a.json")
 values = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3))
-records = st.lists(st.dictionaries(st.text(min_size=1), values, min_size=1), min_size=1, max_size=5)
+keys = st.text(min_size=1).filter(lambda name: name not in ("qas", "paragraphs"))  # which are SQuAD's
+records = st.lists(st.dictionaries(keys, values, min_size=1), min_size=1, max_size=5)
 
 
 @given(records, st.sampled_from([None, 2]))
@@ -105,7 +106,7 @@ def test_parquet_as_it_was_written(tmp_path: Path) -> None:
     columns = {"text": ["a", None], "n": [1, 2], "list": [["x"], []], "s": [{"k": 1}, {"k": 2}]}
     pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
     found = read_parquet(tmp_path / "a.parquet")
-    assert {name: found.values(name) for name in found.columns} == columns
+    assert {name: found.values(name) for name in found.columns} == {**columns, "s.k": [1, 2]}
     (tmp_path / "b.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(InputError, match="is no Parquet that can be read"):
         read_parquet(tmp_path / "b.parquet")
