@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from danlu.data.delimited import is_number
+from danlu.data.delimited import counts, is_number
 from danlu.data.names import plain_name
 from danlu.data.rows import Table
 from danlu.errors import InputError, RecipeError, shown, suggestion
@@ -14,6 +15,7 @@ from danlu.errors import InputError, RecipeError, shown, suggestion
 Kind = Literal["text", "texts", "label", "number", "tokens", "tags", "other"]
 _LABEL_LENGTH, _MOST_LABELS = 60, 1000
 _SHOWN_VALUES = 6
+_OF_ROWS = re.compile(r"^_|(^|_)(id|ids|index|hash|timestamp|编号|序号)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +144,9 @@ def _by_content(table: Table, field: Field, *, taken: Any) -> str | None:
         return _most_like_text(texts, like, alone=field.kind != "texts")
     if field.kind == "number":
         like = [c for c, values in texts.items() if all(map(is_number, values)) and len(set(values)) > 1]
+        like = [column for column in like if not _tell_rows_apart(column, texts[column])]
         return max(like, key=lambda column: len(set(texts[column])), default=None)
-    like = [column for column, values in texts.items() if _looks_like_labels(values)]
+    like = [column for column, values in texts.items() if looks_like_labels(values)]
     return min(like, key=lambda column: (len(set(texts[column])), sum(map(len, texts[column]))), default=None)
 
 
@@ -157,17 +160,22 @@ def _most_like_text(texts: Mapping[str, list[str]], like: Sequence[str], *, alon
     return max(various, key=lambda column: sum(map(len, texts[column])))
 
 
-def _looks_like_labels(values: Sequence[str]) -> bool:
+def looks_like_labels(values: Sequence[str]) -> bool:
     """Whether there are few different values, none of them empty or long."""
     different = set(values)
     few = 1 < len(different) <= max(2, min(_MOST_LABELS, len(values) // 2))
     return few and "" not in different and max(map(len, different)) <= _LABEL_LENGTH
 
 
+def _tell_rows_apart(column: str, values: Sequence[str]) -> bool:
+    """Whether these are numbers of rows, or others that mean nothing else."""
+    return counts(values) or _OF_ROWS.search(plain_name(column)) is not None
+
+
 def _looks_like_tags(values: Sequence[Any]) -> bool:
     """Whether there are tags as of entities: O and places with a dash."""
-    tags = {tag for value in values if isinstance(value, list) for tag in value}
-    marked = {tag for tag in tags if isinstance(tag, str) and tag[:2] in ("B-", "I-", "E-", "S-", "L-", "U-", "M-")}
+    tags = {tag for value in values if isinstance(value, list) for tag in value if isinstance(tag, str)}
+    marked = {tag for tag in tags if tag[:2] in ("B-", "I-", "E-", "S-", "L-", "U-", "M-")}
     return bool(marked) and len(marked) * 2 >= len(tags - {"O"})
 
 

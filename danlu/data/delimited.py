@@ -105,12 +105,20 @@ def has_header(rows: Sequence[Cells], *, commas: bool, named: Collection[str] = 
     columns = [[cells[place].strip() for cells in rest if len(cells) > place] for place in range(len(first))]
     if any(plain_name(cell) in KNOWN and cell not in column for cell, column in zip(first, columns, strict=True)):
         return True
+    if not first[0] and len(filled) == len(first) - 1 and counts(columns[0]):  # pandas' index has no name
+        return True
     if len(filled) < len(first) or not rest or not all(_is_like_a_name(cell) for cell in filled):
         return False
     for name, column in zip(first, columns, strict=True):
         if all(map(is_number, column)) or (name not in column and len(set(column)) * 2 <= len(column)):
             return True
     return commas
+
+
+def counts(values: Sequence[str]) -> bool:
+    """Whether these are the numbers of rows, from 0 or 1."""
+    first = int(values[0]) if values and values[0].isdecimal() else -1
+    return first in (0, 1) and all(value == str(number) for number, value in enumerate(values, first))
 
 
 def is_number(text: str) -> bool:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from danlu import catalog
-from danlu.data.columns import by_names, choose_columns, describe
-from danlu.data.delimited import is_number
+from danlu.data import names
+from danlu.data.columns import by_names, choose_columns, describe, looks_like_labels
+from danlu.data.content import ending
+from danlu.data.delimited import OWN, is_number
 from danlu.data.form import Cells, Form
+from danlu.data.literals import literal
+from danlu.data.names import plain_name
 from danlu.data.read import read_rows
 from danlu.data.rows import Table
 from danlu.errors import InputError, RecipeError
 from danlu.recipe_file import quoted
 
 ORDER = (
-    "extract", "choice", "relate", "prefer", "chat", "tag", "pair", "similarity", "multi_label", "seq2seq", "classify",
-    "regress",
+    "extract", "choice", "relate", "prefer", "feedback", "chat", "embed", "tag", "pair", "similarity", "keywords",
+    "multi_label", "seq2seq", "classify", "regress",
 )  # fmt: skip
 """Tasks that columns' names may tell, those that need the most of them first."""
+EMBED, KEYWORDS = names.POSITIVE[:3], (*names.KEYWORDS[:2], names.KEYWORDS[-1])
+"""Columns that are called so are of no other task."""
 NUMBERS = {"pair": "similarity", "classify": "regress"}
 """What a task with labels is where these are numbers of many values."""
 ROWS = 20
@@ -55,7 +62,7 @@ def task_recipe(file: Path, *, model: Path | None, name: Path) -> str:
     Raises:
         InputError: the file cannot be read, or no task fits it.
     """
-    table = read_rows(file)
+    table = _sentences(file) or read_rows(file)
     task, form = guess(table)
     chosen = choose_columns(table, form.fields, {})
     columns = ", ".join(f"{field}: {quoted(column)}" for field, column in chosen.items())
@@ -64,6 +71,19 @@ def task_recipe(file: Path, *, model: Path | None, name: Path) -> str:
         model=quoted(str(model or "MODEL_FOLDER")), train=quoted(str(file)), columns=f"{{{columns}}}",
         tasks=", ".join(catalog.names("task")),
     )  # fmt: skip
+
+
+def _sentences(file: Path) -> Table | None:
+    """The file as sentences with a tag a token, if it is such a one and its ending does not say so."""
+    if ending(file) not in OWN:
+        return None
+    try:
+        table = read_rows(file, sentences=True)
+    except InputError:  # it is said where it is read otherwise
+        return None
+    tokens = [token for value in table.values(table.columns[0]) if isinstance(value, list) for token in value]
+    spaced = sum(" " in token for token in tokens)
+    return table if len(table.columns) > 1 and spaced * 10 < len(tokens) else None
 
 
 def guess(table: Table) -> tuple[str, Form[Any]]:
@@ -77,20 +97,13 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
         form = _form(name)
         found = by_names(table, form.fields)
         whole = len(found) == sum(field.required for field in form.fields)
-        if (
-            form.sentences
-            or not whole
-            or not _reads(table, form)
-            or (name == "multi_label" and not _are_several(table.values(found["labels"])))
-        ):
-            continue
-        if "number" in found and not all(is_number(str(value)) for value in table.values(found["number"])):
+        if form.sentences or not whole or not _reads(table, form) or not _fits(name, table, found):
             continue
         other = NUMBERS.get(name)
         if other is not None and _are_grades(table.values(found["label"])):
             return other, _form(other)
         return name, form
-    for name in ("tag", "pair", "classify", "regress"):
+    for name in ("tag", "pair", "similarity", "classify", "regress"):
         try:
             chosen = choose_columns(table, _form(name).fields, {}) if name in known else {}
         except (InputError, RecipeError):
@@ -99,6 +112,8 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
             continue
         if name == "pair" and chosen and not _are_two_texts(table, chosen):
             continue
+        if name == "similarity" and chosen and not (_are_two_texts(table, chosen) and _are_alike(table, chosen)):
+            continue
         if name == "pair" and chosen and _are_marks(table.values(chosen["label"])):
             return "similarity", _form("similarity")
         if chosen:
@@ -106,15 +121,34 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
     raise InputError(f"danlu init: no task is known for the columns of {table.path}: {', '.join(table.columns)}")
 
 
+def _fits(name: str, table: Table, found: Mapping[str, str]) -> bool:
+    """Whether what stands in the columns is what the task's name says, where others call theirs alike."""
+    if name == "multi_label":
+        return _are_several(table.values(found["labels"]))
+    if name == "embed":
+        return plain_name(found["positives"]) in EMBED
+    if name == "keywords":
+        return plain_name(found["keywords"]) in KEYWORDS
+    if name == "seq2seq":  # news have titles, but what is asked for is mostly their topic
+        labels = by_names(table, _form("classify").fields).get("label")
+        return labels is None or not looks_like_labels(list(map(str, table.values(labels))))
+    return "number" not in found or all(is_number(str(value)) for value in table.values(found["number"]))
+
+
 def _reads(table: Table, form: Form[Any]) -> bool:
-    """Whether the first rows are examples of the form."""
+    """Whether most of the first rows are examples of the form; what is wrong with the others is told in training."""
     try:
         chosen = choose_columns(table, form.fields, {})
-        for row in table.rows[:ROWS]:
-            form.read(Cells(row, chosen))
     except (InputError, RecipeError):
         return False
-    return True
+    rows = table.rows[:ROWS]
+    failed = 0
+    for row in rows:
+        try:
+            form.read(Cells(row, chosen))
+        except InputError:
+            failed += 1
+    return failed * 2 < len(rows)
 
 
 def _form(task: str) -> Form[Any]:
@@ -123,8 +157,16 @@ def _form(task: str) -> Form[Any]:
 
 
 def _are_several(values: Sequence[Any]) -> bool:
-    """Whether there are lists of labels, or texts that are parted."""
-    return any(isinstance(value, list) or (isinstance(value, str) and set(value) & set("|;")) for value in values)
+    """Whether there are lists of labels, not all of one, or texts that are parted into labels which come again."""
+    read = [found if isinstance(value, str) and (found := literal(value)) is not None else value for value in values]
+    lists = [value for value in read if isinstance(value, list)]
+    if lists:
+        return any(len(value) != 1 for value in lists)
+    texts = [value for value in read if isinstance(value, str)]
+    if any(mark in value for value in texts for mark in "|;；｜"):
+        return True
+    parts = {part.strip() for value in texts for part in re.split("[,，、]", value)}
+    return any(re.search("[,，、]", value) for value in texts) and len(parts) < len(set(texts))
 
 
 def _are_sentences(table: Table, chosen: Mapping[str, str]) -> bool:
@@ -139,6 +181,12 @@ def _are_sentences(table: Table, chosen: Mapping[str, str]) -> bool:
 def _are_two_texts(table: Table, chosen: Mapping[str, str]) -> bool:
     """Whether both columns hold texts, hardly any of them twice."""
     return all(len(set(map(str, table.values(chosen[field])))) * 2 > len(table.rows) for field in ("first", "second"))
+
+
+def _are_alike(table: Table, chosen: Mapping[str, str]) -> bool:
+    """Whether the texts of both columns are about as long, as those that are compared are."""
+    first, second = (sum(len(str(value)) for value in table.values(chosen[field])) for field in ("first", "second"))
+    return max(first, second) <= 2 * min(first, second)
 
 
 def _are_marks(values: Sequence[Any]) -> bool:

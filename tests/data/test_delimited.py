@@ -129,6 +129,11 @@ def test_damaged_tables_are_one_line(text: str, message: str) -> None:
         table(text, **said)
 
 
+def test_the_index_of_pandas_tells_the_header() -> None:
+    assert table("\tware\tpreis\n0\tein Topf\t1.5\n1\tzwei\t3\n", ".tsv").named
+    assert not table("\tware\tpreis\n5\tein Topf\tx\n1\tzwei\ty\n", ".tsv").named
+
+
 def test_rows_that_excel_leaves_empty_are_none() -> None:
     found = table("text,label,,\r\na,x,,\r\n,,,\r\nb,y,,\r\n,,,,,\r\n")
     assert [row.place.number for row in found.rows] == [2, 4]

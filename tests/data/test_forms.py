@@ -49,6 +49,7 @@ HH = "\n\nHuman: hi\n\nAssistant: hello\n\nHuman: bye\n\nAssistant:"
         ("multi_label", {"text": "a", "labels": ["x", "y"]}, ("a",), ("x", "y")),
         ("multi_label", {"text": "a", "labels": []}, ("a",), ()),
         ("multi_label", {"text": "a", "labels": "x; y"}, ("a",), ("x", "y")),
+        ("multi_label", {"text": "a", "labels": "快、便宜"}, ("a",), ("快", "便宜")),
         ("multi_label", {"text": "a", "labels": '["x", "y"]'}, ("a",), ("x", "y")),
         ("tag", {"tokens": ["a", "b"], "tags": ["O", "B-X"]}, ("a b",), ("O", "B-X")),
         ("tag", {"text": "a b", "tags": "O B-X"}, ("a b",), ("O", "B-X")),
