@@ -18,6 +18,10 @@ _SHOWN_VALUES = 6
 _OF_ROWS = re.compile(r"^_|(^|_)(id|ids|index|hash|timestamp|编号|序号)$")
 
 
+class ColumnError(InputError):
+    """A file lacks a column, or nothing tells which one it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """Something that a form needs a column for."""
@@ -64,7 +68,7 @@ def choose_columns(
         names = " and ".join(missing)
         listed, span = ", ".join(table.columns), _span(table)
         held = f"its columns: {listed}" if table.named else f"it has columns {span}, no header"
-        raise InputError(f"{table.path}: cannot tell which column holds the {names}; name it in columns ({held})")
+        raise ColumnError(f"{table.path}: cannot tell which column holds the {names}; name it in columns ({held})")
     return {field.name: chosen[field.name] for field in fields if field.name in chosen}
 
 
@@ -106,12 +110,12 @@ def _given(table: Table, fields: Sequence[Field], field: str, column: str | int)
         raise RecipeError(f"columns: this task reads no {field!r}{suggestion(field, known)}")
     if isinstance(column, int):
         if not 1 <= column <= len(table.columns):
-            raise InputError(f"columns.{field}: {table.path} has columns 1 to {len(table.columns)}; got {column}")
+            raise ColumnError(f"columns.{field}: {table.path} has columns 1 to {len(table.columns)}; got {column}")
         return table.columns[column - 1]
     if column not in table.columns:
         header = "" if table.named else " (no header was found; where there is one, set header: true)"
         near = suggestion(column, table.columns)
-        raise InputError(f"columns.{field}: {table.path} has no column {column!r}{near}{header}")
+        raise ColumnError(f"columns.{field}: {table.path} has no column {column!r}{near}{header}")
     return column
 
 

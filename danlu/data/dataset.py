@@ -222,7 +222,11 @@ def load_inputs(path: Path, settings: Data, form: Form[E], *, columns: Mapping[s
         sentences=form.sentences,
     )
     given: dict[str, str | int] = {name: column for name, column in (columns or {}).items() if column in table.columns}
-    given |= {name: column for name, column in settings.columns.items() if name not in gold or column in table.columns}
+    alone = len(table.columns) == 1 or not table.named
+    for name, column in settings.columns.items():
+        of_training = alone and (columns or {}).get(name) == column  # which a file of one column may call otherwise
+        if column in table.columns or not (name in gold or of_training):
+            given[name] = column
     reading.settings = reading.settings.model_copy(update={"columns": given})
     examples = reading.examples(table, gold=False)
     return Dataset({"test": tuple(examples)}, settings.labels or (), "none", reading.columns, tuple(reading.said))

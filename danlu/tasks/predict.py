@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from danlu import log
+from danlu.data.columns import ColumnError
 from danlu.data.dataset import load_inputs
 from danlu.errors import InputError, RecipeError
 from danlu.files import atomic_write, writing
@@ -57,7 +58,11 @@ def predict_file(
     log.say(f"{folder}: {describe(trained)}")
     if columns:
         trained = replace(trained, data=trained.data.model_copy(update={"columns": dict(columns)}))
-    dataset = load_inputs(file, trained.data, trained.task.form, columns=trained.columns)
+    try:
+        dataset = load_inputs(file, trained.data, trained.task.form, columns=trained.columns)
+    except ColumnError as error:
+        field = next(each.name for each in trained.task.form.fields if each.required and not each.gold)
+        raise InputError(f"{error}; say which it is behind the file: {field}=COLUMN") from None
     for line in dataset.said:
         log.say(line)
     examples = dataset.splits["test"]
