@@ -90,7 +90,7 @@ class Cells:
         value = self.value(field)
         found = literal(value) if isinstance(value, str) else None
         if found is None and isinstance(value, str) and is_broken(value):
-            raise self.error(field, f"begins as a list, but cannot be read as one; got {shown(value)}")
+            raise self.error(field, f"begins as a list, but cannot be read as one; got {shown(repr(value))}")
         return value if found is None else found
 
     def parted(self, field: str, part: Callable[[str], list[str]]) -> Any:

@@ -122,6 +122,17 @@ def imbalance(split: str, examples: Sequence[TaskExample]) -> Iterator[Finding]:
         yield Finding("imbalance", (split,), most, counts.total(), f"{what}; class weights may help")
 
 
+def never_learned(split: str, examples: Sequence[TaskExample], labels: Sequence[str]) -> Iterator[Finding]:
+    """Labels that the recipe names and training has no example of."""
+    there = {label for each in examples for label in each.labels}
+    absent = [label for label in labels if label not in there]
+    if absent and not isinstance(examples[0], Tagged):  # whose schemes allow tags that no text needs
+        listed = ", ".join(map(shown, absent[:_LABELS_SHOWN])) + (", …" if len(absent) > _LABELS_SHOWN else "")
+        have = "has" if len(absent) == 1 else "have"
+        what = f"{len(absent):,} of {len(labels):,} labels {have} no example here and cannot be learned: {listed}"
+        yield Finding("missing_label", (split,), len(absent), len(labels), what)
+
+
 def missing_labels(splits: Mapping[str, Sequence[TaskExample]]) -> Iterator[Finding]:
     """Labels of training that a later split never has, so that no figure tells how well they are learned."""
     names = list(splits)

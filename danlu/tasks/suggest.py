@@ -17,8 +17,10 @@ from danlu.data.literals import literal
 from danlu.data.names import plain_name
 from danlu.data.read import read_rows
 from danlu.data.rows import Table
-from danlu.errors import InputError, RecipeError
+from danlu.errors import CheckpointError, InputError, RecipeError
 from danlu.recipe_file import quoted
+from danlu.tokenizers.chat_template import own_source
+from danlu.tokenizers.folder import read_tokenizer
 
 ORDER = (
     "extract", "choice", "relate", "prefer", "feedback", "chat", "embed", "tag", "pair", "similarity", "keywords",
@@ -67,10 +69,21 @@ def task_recipe(file: Path, *, model: Path | None, name: Path) -> str:
     chosen = choose_columns(table, form.fields, {})
     columns = ", ".join(f"{field}: {quoted(column)}" for field, column in chosen.items())
     return TEMPLATE.format(
-        file=file, read=describe(table, chosen, form.fields), name=name, run=name.stem, task=task,
+        file=file, read=describe(table, chosen, form.fields), name=name, run=name.stem, task=_settings(task, model),
         model=quoted(str(model or "MODEL_FOLDER")), train=quoted(str(file)), columns=f"{{{columns}}}",
         tasks=", ".join(catalog.names("task")),
     )  # fmt: skip
+
+
+def _settings(task: str, model: Path | None) -> str:
+    """The task, with a template where it renders conversations and the model's folder says nothing of how."""
+    if model is None or "template" not in catalog.load("task", task, key="task").model_fields:
+        return task
+    try:
+        bare = own_source(model, read_tokenizer(model)[1]) is None
+    except (InputError, CheckpointError):  # it is told where it is read to train
+        return task
+    return f"{{use: {task}, template: chatml}}" if bare else task
 
 
 def _sentences(file: Path) -> Table | None:

@@ -118,6 +118,19 @@ def test_conversations_are_known_by_their_columns(row: dict[str, Any], tmp_path:
     assert section.task.to_recipe()["use"] == "chat"
 
 
+def test_a_model_without_a_chat_template_is_given_one(decoder: Path, tmp_path: Path) -> None:
+    row = {"messages": [{"role": "user", "content": "ask"}, {"role": "assistant", "content": "say"}]}
+    file, out = tmp_path / "data.jsonl", tmp_path / "r.yaml"
+    file.write_text("\n".join(json.dumps(row) for _ in range(9)))
+    assert cli.main(["init", str(file), "--model", str(decoder), "--out", str(out)]) == 0
+    section: Any = load_recipe(out).section("finetune")
+    assert section.task.to_recipe() | {"use": "chat", "template": "chatml"} == section.task.to_recipe()
+    (decoder / "chat_template.jinja").write_text("{{ messages }}")
+    out.unlink()
+    assert cli.main(["init", str(file), "--model", str(decoder), "--out", str(out)]) == 0
+    assert "task: chat " in out.read_text()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [("only one column\nof text\n", "no task is known for the columns"), ("", "is empty"), ("\0\0\0", "data.csv")],
