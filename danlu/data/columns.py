@@ -96,8 +96,13 @@ def describe(table: Table, chosen: Mapping[str, str], fields: Sequence[Field]) -
 
 def _values_shown(table: Table, column: str) -> str:
     values = sorted({str(value) for value in table.values(column)})
-    listed = f": {', '.join(map(shown, values))}" if len(values) <= _SHOWN_VALUES else ""
+    listed = f": {', '.join(map(_visible, values))}" if len(values) <= _SHOWN_VALUES else ""
     return f" ({len(values):,} value{'s' * (len(values) != 1)}{listed})"
+
+
+def _visible(value: str) -> str:
+    """A value as it is; in quotes where else it could not be seen what it is."""
+    return shown(value if value and value == value.strip() and value.isprintable() else repr(value))
 
 
 def _span(table: Table) -> str:

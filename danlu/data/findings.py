@@ -179,7 +179,7 @@ def _two_labels(example: TaskExample, other: TaskExample) -> str:
 
 def _said(example: TaskExample) -> str:
     gold = example.gold
-    return shown(repr(gold) if isinstance(gold, str) else ", ".join(map(str, gold)))
+    return shown(repr(gold) if isinstance(gold, str) else " ".join(", ".join(map(str, gold)).split()))
 
 
 def _share(count: int, of: int) -> str:

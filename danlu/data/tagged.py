@@ -123,9 +123,9 @@ def _tags(cells: Cells, value: Any) -> tuple[str, ...] | None:
         value = value.split()
     if not isinstance(value, list) or not value:
         raise cells.error("tags", f"must be a list of tags; got {shown(repr(value))}")
-    odd = next((tag for tag in value if not isinstance(tag, str)), None)
-    if odd is not None:
-        raise cells.error("tags", f"must be a list of texts, the tags' names; it has {shown(repr(odd))}")
+    odd = [tag for tag in value if not isinstance(tag, str)]
+    if odd:
+        raise cells.error("tags", f"must be a list of texts, the tags' names; it has {shown(repr(odd[0]))}")
     return tuple(value)
 
 
@@ -148,9 +148,9 @@ def _tokens(cells: Cells, value: Any, count: int | None) -> tuple[tuple[str, ...
         return tuple(text[start:end] for start, end in places), cut(text, places)
     if not isinstance(value, list) or not value:
         raise cells.error("tokens", f"must be a list of tokens; got {shown(repr(value))}")
-    odd = next((token for token in value if not isinstance(token, str)), None)
-    if odd is not None:
-        raise cells.error("tokens", f"must be a list of texts; it has {shown(repr(odd))}")
+    odd = [token for token in value if not isinstance(token, str)]
+    if odd:
+        raise cells.error("tokens", f"must be a list of texts; it has {shown(repr(odd[0]))}")
     return tuple(value), ()
 
 

@@ -11,7 +11,8 @@ from danlu.files import read_jsonl
 
 PROMPT_FIELDS = ("prompt", "messages", "texts")
 ANSWER_FIELDS = ("text", "answer", "response", "output", "completion", "prediction")
-"""``text`` is what ``danlu generate`` writes, ``texts`` and ``prediction`` what ``danlu predict`` does; a line has one of them, or its ``messages`` end with the assistant's."""
+"""``text`` is what ``danlu generate`` writes, ``texts`` and ``prediction`` what ``danlu predict`` does; a line
+has one of them, or its ``messages`` end with the assistant's."""
 
 
 class Material(NamedTuple):
@@ -69,7 +70,9 @@ def _check_same(first: Path, known: Mapping[str, _Line], path: Path, lines: Mapp
 
 def _read(path: Path) -> dict[str, _Line]:
     if path.suffix.lower() != ".jsonl":
-        raise InputError(f"{path} must be a .jsonl file of answers, as 'danlu generate --prompts' and 'danlu predict' write")
+        raise InputError(
+            f"{path} must be a .jsonl file of answers, as 'danlu generate --prompts' and 'danlu predict' write"
+        )
     try:
         records = read_jsonl(path)
     except FileNotFoundError:

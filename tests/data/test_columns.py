@@ -78,6 +78,13 @@ def test_what_was_guessed_is_shown(tmp_path: Path) -> None:
     )
 
 
+def test_values_that_cannot_be_seen_are_quoted(tmp_path: Path) -> None:
+    table = read(tmp_path, "a.csv", 'text,label\na,good\nb,"good "\nc,"go\nod"\nd,\n', "classify")
+    fields = FORMS["classify"].fields
+    shown = describe(table, choose_columns(table, fields, {}), fields)
+    assert "(4 values: '', 'go\\nod', good, 'good ')" in shown
+
+
 def test_what_the_recipe_names_counts(tmp_path: Path) -> None:
     table = read(tmp_path, "a.tsv", COLA, "classify")
     assert choose_columns(table, FORMS["classify"].fields, {"label": 1}) == {"text": "4", "label": "1"}

@@ -163,7 +163,7 @@ def test_labels_that_nothing_is_measured_of() -> None:
 def test_labels_of_the_recipe_that_training_has_no_example_of() -> None:
     train = labelled("a", clean("a", 0, 30))
     (missing,) = found(look({"train": train}, labels=("neg", "odd", "pos")), "missing_label")
-    assert str(missing) == "train: 1 of 3 labels has no example here and cannot be learned: odd"
+    assert str(missing) == "train: 1 of 3 labels has no example here and cannot be learned: 'odd'"
     assert not found(look({"train": train}, labels=("neg", "pos")), "missing_label")
     tags = [Tagged(Place(Path("a"), 1), ("a",), ("B-X",))]
     assert not found(look({"train": tags}, labels=("O", "B-X", "I-X")), "missing_label")

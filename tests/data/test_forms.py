@@ -134,6 +134,8 @@ def test_an_example_without_what_is_right(tmp_path: Path) -> None:
         ("tag", {"tokens": ["a"], "tags": ["O", "B-X"]}, r"2 tags for 1 tokens: tag 2 \('B-X'\) has no token"),
         ("tag", {"tokens": ["a", ""], "tags": ["O", "O"]}, "has an empty token, number 2"),
         ("tag", {"tokens": ["a"], "tags": [1]}, "must be a list of texts, the tags' names; it has 1"),
+        ("tag", {"tokens": ["a", "b"], "tags": ["O", None]}, "must be a list of texts, the tags' names; it has None"),
+        ("tag", {"tokens": ["a", None], "tags": ["O", "O"]}, "must be a list of texts; it has None"),
         ("choice", {"question": "q", "choices": ["a"], "answer": 0}, "must be at least 2; got 1"),
         ("choice", {"question": "q", "choices": ["a", "a"], "answer": 0}, "the right choice is there twice: 'a'"),
         ("choice", {"question": "q", "choices": ["a", "b"], "answer": 3}, "must be a choice from 0 to 1; got 3"),

@@ -174,7 +174,7 @@ def test_planted_label_errors_are_found(tmp_path: Path) -> None:
     examples = dataset(labels, dev=1).splits["train"]
     lines: list[dict[str, Any]] = []
     for example, right in zip(examples, truth, strict=False):
-        sure = random.uniform(0.5, 0.9)
+        sure = 0.9 if example.label != right else random.uniform(0.5, 0.9)
         scores = {right: sure} | {other: (1 - sure) / 2 for other in "abc" if other != right}
         lines.append({"line": example.place.number, "gold": example.label, "scores": scores})
     found = likely_wrong(examples, lines, "a.jsonl")
