@@ -89,13 +89,30 @@ def _turns(cells: Cells) -> Messages:
         raise cells.error("history", f"must be a list of pairs of question and answer; got {shown(repr(before))}")
     turns = [(cells.checked("history", one), cells.checked("history", other)) for one, other in before]
     earlier = [message for one, other in turns for message in (Message("user", one), Message("assistant", other))]
+    said = (*earlier, *_asked(cells))
+    if not cells.gold and not cells.has("response"):
+        return said
+    if _are_messages(cells.value("response")):
+        return (*said, *read_messages(cells, "response"))
+    return (*said, Message("assistant", cells.text("response")))
+
+
+def _asked(cells: Cells) -> Messages:
+    """An instruction with its input below it; or messages, as files for ``trl`` have them."""
+    if _are_messages(cells.value("instruction")):
+        return read_messages(cells, "instruction")
     asked = cells.text("instruction")
     if cells.has("input") and str(cells.value("input")).strip():
         asked = f"{asked}\n{cells.text('input')}"
-    said = (*earlier, Message("user", asked))
-    if not cells.gold and not cells.has("response"):
-        return said
-    return (*said, Message("assistant", cells.text("response")))
+    return (Message("user", asked),)
+
+
+def _are_messages(value: Any) -> bool:
+    """Whether it is a list of messages; an answer may be a list of other things in JSON."""
+    found = literal(value) if isinstance(value, str) else value
+    return isinstance(found, list) and bool(found) and all(
+        isinstance(each, Mapping) and ("role" in each or "from" in each) for each in found
+    )  # fmt: skip
 
 
 def _system(cells: Cells, messages: Messages) -> Messages:

@@ -251,6 +251,15 @@ def test_entities_are_marked(record: dict[str, Any]) -> None:
     assert example.label == "bites"
 
 
+def test_a_conversation_in_two_columns_of_messages() -> None:
+    example = one("chat", {"prompt": [{"role": "system", "content": "s"}, ASKED], "completion": [SAID]})
+    assert [message.role for message in example.messages] == ["system", "user", "assistant"]
+    assert (example.texts, example.gold) == (("s", "a"), "b")
+    asked = one("chat", {"prompt": [ASKED], "chosen": [SAID], "rejected": [SAID]}, gold=False)
+    assert (asked.texts, asked.gold) == (("a",), None), "as a model of preferences is asked"
+    assert one("chat", {"prompt": '[{"a": 1}]', "response": '[{"b": 2}]'}).gold == '[{"b": 2}]'
+
+
 def test_tools_are_called_in_the_form_of_openai() -> None:
     example = one("chat", {"conversations": [
         {"from": "human", "value": "a"}, TOOL, {"from": "observation", "value": "1"}, {"from": "gpt", "value": "c"},
