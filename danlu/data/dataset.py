@@ -189,7 +189,11 @@ def load(settings: Data, form: Form[E]) -> Dataset[E]:
     checked = _check_labels(reading, parts, labels)
     if shares:
         before = len(checked["train"])
-        checked.update(split(checked["train"], {"train": 1 - sum(shares.values()), **shares}, seed=settings.seed))
+        try:
+            dealt = split(checked["train"], {"train": 1 - sum(shares.values()), **shares}, seed=settings.seed)
+        except InputError as error:
+            raise InputError(f"{settings.train}: {error}") from None
+        checked.update(dealt)
         sizes = ", ".join(f"{len(checked[name]):,} {name}" for name in ("train", *shares))
         reading.said.append(f"{settings.train}: {before:,} examples split by label and the hash of their text: {sizes}")
     ordered: dict[str, tuple[E, ...]] = {

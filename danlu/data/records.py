@@ -113,7 +113,14 @@ def _lines(path: Path, text: str) -> Iterator[Record]:
 
 
 def _listed(path: Path, text: str) -> Iterator[Record]:
-    """The objects of a list, each with the line that it begins at."""
+    """The objects of a list, each with the line that it begins at; where lines hold several, with its number."""
+    found = list(_in_list(path, text))
+    lines = [place.number for place, _ in found]
+    for number, (place, record) in enumerate(found, 1):
+        yield place if len(set(lines)) == len(lines) else Place(path, number, "item"), record
+
+
+def _in_list(path: Path, text: str) -> Iterator[Record]:
     decoder = json.JSONDecoder()
     position, line = text.index("[") + 1, 1
     counted = 0

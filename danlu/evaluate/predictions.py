@@ -152,7 +152,7 @@ def _prediction(path: Path, number: int, line: Mapping[str, Any]) -> Prediction:
     return Prediction(place, tuple(texts), line.get("gold"), line["prediction"], confidence, figures, known)
 
 
-UNITS = ("line", "row", "question")
+UNITS = ("line", "row", "question", "item")
 """What examples are counted in, by the kind of file; in a list within an object it is ``data item`` and the like."""
 
 

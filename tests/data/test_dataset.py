@@ -48,6 +48,14 @@ def test_one_file_is_split_and_said(tmp_path: Path) -> None:
     assert other.splits != data.splits
 
 
+def test_too_few_texts_to_split_are_one_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [("the same", "ab"[number % 2]) for number in range(30)])
+    with pytest.raises(
+        InputError, match=r"a\.csv: 30 examples of 1 different text are too few to split into train, dev"
+    ):
+        load(Data(train=path), CLASSIFY)
+
+
 def test_a_column_says_the_split(tmp_path: Path) -> None:
     rows = [("train", *row) for row in TRAIN] + [("Validation", *TRAIN[0]), ("test", *TRAIN[1])]
     path = write(tmp_path / "a.csv", rows, ("split", "text", "label"))

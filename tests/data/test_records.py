@@ -41,6 +41,12 @@ def test_json_lines_come_back(written: list[dict[str, object]]) -> None:
         assert [row.place.number for row in table.rows] == list(range(1, len(written) + 1))
 
 
+def test_records_of_one_line_are_told_apart_by_their_number() -> None:
+    table = read_json(PATH, '[{"a": 1}, {"a": 2},\n{"a": 3}]')
+    assert [str(row.place) for row in table.rows] == ["a.json, item 1", "a.json, item 2", "a.json, item 3"]
+    assert str(read_json(PATH, '[{"a": 1},\n{"a": 3}]').rows[1].place) == "a.json, line 2"
+
+
 def test_a_list_within_an_object() -> None:
     assert len(read_json(PATH, '{"version": "1", "data": [{"a": 1}, {"a": 2}]}').rows) == 2
     assert len(read_json(PATH, '{"rows": [{"a": 1}]}').rows) == 1
