@@ -20,11 +20,25 @@ def keep_freed_memory() -> bool:
     that was some 45,000 page faults a step. A process that embeds texts is faster by a sixth. Where glibc
     takes no more than 32 MiB, blocks above that are mapped as ever.
     """
+    library = _glibc()
+    return library is not None and set_thresholds(library.mallopt)
+
+
+def give_back_freed_memory() -> bool:
+    """Give whole pages that are free now back to the system; False where the C library is another.
+
+    For once much has been freed that was needed before the first step alone: what comes later is of other sizes and
+    would lie between. Weights that became narrower were 240 MiB of a process of 2 GiB.
+    """
+    library = _glibc()
+    return library is not None and library.malloc_trim(ctypes.c_size_t(0)) == 1
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library, where it is glibc."""
     name = ctypes.util.find_library("c")
     library = ctypes.CDLL(name) if name else None
-    if library is None or not hasattr(library, "gnu_get_libc_version"):
-        return False
-    return set_thresholds(library.mallopt)
+    return library if library is not None and hasattr(library, "gnu_get_libc_version") else None
 
 
 def set_thresholds(mallopt: Callable[[int, int], int]) -> bool:

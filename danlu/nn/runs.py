@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from danlu.nn.document_attention import DocumentAttention
 from danlu.nn.dropout import dropout as drop
 
 SHORT = 128
@@ -77,10 +78,10 @@ class Run:
 
 
 def find_runs(segments_1N: Tensor) -> tuple[Run, ...] | None:
-    """The runs of a row by its document numbers; None where a number comes again, or they would save nothing."""
+    """The runs of a row by its document numbers; None where a number comes again."""
     numbers, counts = torch.unique_consecutive(segments_1N[0], return_counts=True)
     lengths = counts.cpu().numpy()
-    if len(numbers.unique()) < len(lengths) or 2 * int((lengths**2).sum()) > int(lengths.sum()) ** 2:
+    if len(numbers.unique()) < len(lengths):
         return None
     drafts: list[_Draft] = []
     for alike in np.split(lengths, np.flatnonzero(np.diff(lengths)) + 1):
@@ -121,29 +122,55 @@ class _Draft:
 
 def attend_in_runs(
     q_1HNE: Tensor,
-    k_1HNE: Tensor,
-    v_1HNE: Tensor,
+    k_1GNE: Tensor,
+    v_1GNE: Tensor,
     runs: tuple[Run, ...],
     *,
     causal: bool,
     scale: float,
     dropout: float = 0.0,
 ) -> Tensor:
-    """``[1, H, N, E]``: each document by itself."""
-    outs = []
+    """``[1, H, N, E]``: each document by itself; where there are fewer keys than queries, heads share them."""
+    by_blocks = q_1HNE.device.type == "cpu" and not dropout
+    outs_NHE = []
     for run in runs:
-        q, k, v = (_documents(part_1HNE, run) for part_1HNE in (q_1HNE, k_1HNE, v_1HNE))
-        seen = _seen(run, q.device, causal=causal)
-        if run.longest > SHORT:
-            alone = causal and run.alike  # causality is all there is
-            out_CHTE = F.scaled_dot_product_attention(
-                q, k, v, attn_mask=None if alone else seen, is_causal=alone, scale=scale, dropout_p=dropout
-            )
-        else:
-            out_CHTE = _short(q, k, v, seen, scale=scale, dropout=dropout)
-        out_NHE = out_CHTE.transpose(1, 2).flatten(0, 1)
-        outs.append(out_NHE if run.alike else out_NHE.index_select(0, run.places(q.device).back_N))
-    return torch.cat(outs)[None].transpose(1, 2)
+        if run.longest > SHORT and by_blocks:
+            q, k, v = (part[0, :, run.start : run.end] for part in (q_1HNE, k_1GNE, v_1GNE))
+            out_HNE: Tensor = DocumentAttention.apply(q, k, v, run.lengths, causal, scale)  # type: ignore[no-untyped-call]
+            outs_NHE.append(out_HNE.transpose(0, 1))
+            continue
+        q, k, v = (_documents(part, run) for part in (q_1HNE, k_1GNE, v_1GNE))
+        k, v = as_many_heads(q, k, v)
+        attend = _long if run.longest > SHORT else _short
+        out_NHE = attend(q, k, v, run, causal=causal, scale=scale, dropout=dropout).transpose(1, 2).flatten(0, 1)
+        outs_NHE.append(out_NHE if run.alike else out_NHE.index_select(0, run.places(q.device).back_N))
+    return (outs_NHE[0] if len(outs_NHE) == 1 else torch.cat(outs_NHE))[None].transpose(1, 2)
+
+
+def attend_once(
+    q_1HCE: Tensor, k_1GNE: Tensor, v_1GNE: Tensor, runs: tuple[Run, ...], *, scale: float, dropout: float = 0.0
+) -> Tensor:
+    """``[1, H, C, E]``: one query of each document, in their order, which sees all of its document."""
+    outs_CHE, first = [], 0
+    for run in runs:
+        q_CHE1 = q_1HCE[0, :, first : first + len(run.lengths)].transpose(0, 1)[..., None]
+        first += len(run.lengths)
+        k_CHTE, v_CHTE = as_many_heads(q_CHE1, _documents(k_1GNE, run), _documents(v_1GNE, run))
+        wide = torch.promote_types(q_CHE1.dtype, torch.float32)
+        scores_CHT = (k_CHTE @ q_CHE1)[..., 0].to(wide) * scale
+        if not run.alike:
+            scores_CHT = scores_CHT.masked_fill(~run.places(q_1HCE.device).real_CT[:, None], -torch.inf)
+        weights_CHT = drop(scores_CHT.softmax(-1).to(v_CHTE.dtype), dropout)
+        outs_CHE.append((weights_CHT[:, :, None] @ v_CHTE)[:, :, 0])
+    return torch.cat(outs_CHE)[None].transpose(1, 2)
+
+
+def as_many_heads(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values ``[B, H, S, E]``, each as often as heads share it."""
+    repeats = q_BHTE.shape[1] // k_BGSE.shape[1]
+    if repeats == 1:
+        return k_BGSE, v_BGSE
+    return k_BGSE.repeat_interleave(repeats, 1), v_BGSE.repeat_interleave(repeats, 1)
 
 
 def _documents(x_1HNE: Tensor, run: Run) -> Tensor:
@@ -164,13 +191,24 @@ def _seen(run: Run, device: torch.device, *, causal: bool) -> Tensor | None:
     return of_keys if earlier is None else of_keys & earlier
 
 
+def _long(
+    q_CHTE: Tensor, k_CHTE: Tensor, v_CHTE: Tensor, run: Run, *, causal: bool, scale: float, dropout: float
+) -> Tensor:
+    alone = causal and run.alike  # causality is all there is
+    seen = None if alone else _seen(run, q_CHTE.device, causal=causal)
+    return F.scaled_dot_product_attention(
+        q_CHTE, k_CHTE, v_CHTE, attn_mask=seen, is_causal=alone, scale=scale, dropout_p=dropout
+    )
+
+
 def _short(
-    q_CHTE: Tensor, k_CHTE: Tensor, v_CHTE: Tensor, seen: Tensor | None, *, scale: float, dropout: float
+    q_CHTE: Tensor, k_CHTE: Tensor, v_CHTE: Tensor, run: Run, *, causal: bool, scale: float, dropout: float
 ) -> Tensor:
     documents, heads, length, width = q_CHTE.shape
     q, k, v = (part.flatten(0, 1) for part in (q_CHTE, k_CHTE, v_CHTE))  # not as `@` copies keys: axes swapped, slowly
     wide = torch.promote_types(q.dtype, torch.float32)
     scores_CHTT = (torch.bmm(q, k.mT).to(wide) * scale).view(documents, heads, length, length)
+    seen = _seen(run, q.device, causal=causal)
     if seen is not None:
         scores_CHTT = scores_CHTT.masked_fill(~seen, -torch.inf)
     weights_CHTT = (scores_CHTT.softmax(-1) if length >= VECTOR else _softmax(scores_CHTT)).to(v.dtype)

@@ -33,6 +33,7 @@ from danlu.tasks.pooled import first_targets
 from danlu.tasks.task import Known, Task
 from danlu.tasks.text_reader import TextReader
 from danlu.tasks.transcript import Transcriber
+from danlu.tokenizers.chat_template import file_named
 
 WORDS, REFERENCE = "words", "reference"
 """Targets beside the loss's own: the tokens of answers, and at the first token of each document how unlikely its
@@ -59,6 +60,10 @@ class Compared(Task):
     too_long: Literal["leave_out", "refuse"] = "leave_out"
     """Of an answer that does not end within ``max_tokens``: leave it out with what it is compared with, or end with an
     error."""
+
+    def files(self) -> list[Path]:
+        file = file_named(self.template)
+        return [] if file is None else [file]
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         if base.decoder is None or base.encoder is not None:

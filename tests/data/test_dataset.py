@@ -50,9 +50,7 @@ def test_one_file_is_split_and_said(tmp_path: Path) -> None:
 
 def test_too_few_texts_to_split_are_one_line(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", [("the same", "ab"[number % 2]) for number in range(30)])
-    with pytest.raises(
-        InputError, match=r"a\.csv: 30 examples of 1 different text are too few to split"
-    ):
+    with pytest.raises(InputError, match=r"a\.csv: 30 examples of 1 different text are too few to split"):
         load(Data(train=path), CLASSIFY)
 
 

@@ -35,10 +35,7 @@ def test_runs_are_the_row(lengths: list[int], few: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("danlu.nn.runs.FEW", few)
         runs = find_runs(numbers)
-    saves = 2 * sum(length**2 for length in lengths) <= sum(lengths) ** 2
-    assert (runs is not None) is saves
-    if runs is None:
-        return
+    assert runs is not None
     assert [length for run in runs for length in run.lengths] == lengths
     assert [run.start for run in runs] == [0, *(run.end for run in runs[:-1])]
     for run in runs:

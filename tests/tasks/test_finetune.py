@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 import torch
 import transformers
 import yaml
@@ -96,12 +97,19 @@ def test_the_model_loads_in_transformers_which_says_the_same(recipe: Callable[..
     assert trained.known.labels == ("bad", "good") and trained.columns == {"text": "text", "label": "label"}
 
 
-def test_a_classifier_of_others_answers_too(encoder: Path, tmp_path: Path) -> None:
+def stock_classifier(folder: Path, labels: Sequence[str]) -> Any:
+    """A BERT of transformers in ``folder`` beside the tokenizer there."""
     torch.manual_seed(0)
-    config = transformers.BertConfig.from_pretrained(encoder, id2label={0: "no", 1: "yes", 2: "maybe"},
-                                                     label2id={"no": 0, "yes": 1, "maybe": 2})  # fmt: skip
+    config = transformers.BertConfig.from_pretrained(
+        folder, id2label=dict(enumerate(labels)), label2id={label: place for place, label in enumerate(labels)}
+    )
     stock = transformers.BertForSequenceClassification(config).eval()
-    stock.save_pretrained(encoder)
+    stock.save_pretrained(folder)
+    return stock
+
+
+def test_a_classifier_of_others_answers_too(encoder: Path, tmp_path: Path) -> None:
+    stock = stock_classifier(encoder, labels=["no", "yes", "maybe"])
     new = table(tmp_path / "new.csv", [("to be",), ("that is the question of a time",)], ["text"])
     arguments = ["predict", str(encoder), str(new), "--out", str(tmp_path / "out.jsonl"), "--dtype", "float32"]
     assert cli.main(arguments) == 0
@@ -110,6 +118,48 @@ def test_a_classifier_of_others_answers_too(encoder: Path, tmp_path: Path) -> No
     for line in map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines()):
         theirs = {each["label"]: each["score"] for each in pipeline(line["texts"])[0]}
         assert theirs == pytest.approx(line["scores"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        (("premise", "hypothesis"), ()),  # called so
+        (("one", "other"), ("first=one", "second=other")),
+    ],
+)
+def test_a_classifier_of_pairs_of_others_reads_both_texts(
+    header: tuple[str, str], columns: tuple[str, ...], encoder: Path, tmp_path: Path
+) -> None:
+    stock = stock_classifier(encoder, labels=["no", "yes", "maybe"])
+    rows = [("to be", "that is not"), ("once upon a time", "to be that is the question of")]
+    arguments = ["predict", str(encoder), str(table(tmp_path / "new.csv", rows, header)), *columns]
+    assert cli.main([*arguments, "--out", str(tmp_path / "out.jsonl"), "--dtype", "float32"]) == 0
+    tokenizer = transformers.AutoTokenizer.from_pretrained(encoder)
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    for row, line in zip(rows, lines, strict=True):
+        with torch.no_grad():
+            shares = stock(**tokenizer(*row, return_tensors="pt")).logits[0].softmax(-1).tolist()
+        assert line["texts"] == list(row)
+        assert line["scores"] == pytest.approx(dict(zip(("no", "yes", "maybe"), shares, strict=True)), abs=1e-5)
+
+
+def test_of_two_texts_a_classifier_of_others_reads_the_one_that_is_named(encoder: Path, tmp_path: Path) -> None:
+    stock_classifier(encoder, labels=["no", "yes"])
+    new = table(tmp_path / "new.csv", [("to be", "that is not"), ("be", "that")], ("premise", "hypothesis"))
+    out = tmp_path / "out.jsonl"
+    assert cli.main(["predict", str(encoder), str(new), "text=hypothesis", "--out", str(out)]) == 0
+    assert [json.loads(line)["texts"] for line in out.read_text().splitlines()] == [["that is not"], ["that"]]
+
+
+def test_a_number_of_others_for_two_texts_is_their_similarity(encoder: Path, tmp_path: Path) -> None:
+    stock = stock_classifier(encoder, labels=["LABEL_0"])
+    new = table(tmp_path / "new.csv", [("to be", "that is not")], ("query", "passage"))
+    out = tmp_path / "out.jsonl"
+    assert cli.main(["predict", str(encoder), str(new), "--out", str(out)]) == 0
+    tokenizer = transformers.AutoTokenizer.from_pretrained(encoder)
+    with torch.no_grad():
+        wanted = float(stock(**tokenizer("to be", "that is not", return_tensors="pt")).logits)
+    assert json.loads(out.read_text())["prediction"] == pytest.approx(wanted, abs=1e-4)
 
 
 def test_the_best_weights_are_the_model(recipe: Callable[..., Path], tmp_path: Path) -> None:
@@ -199,6 +249,10 @@ def test_what_predict_refuses(
     assert "out.txt" in refusal(capfd, "predict", folder, new, "--out", tmp_path / "out.txt")
     assert "FIELD=COLUMN" in refusal(capfd, "predict", folder, new, "text", "--out", out)
     assert "nowhere.csv" in refusal(capfd, "predict", folder, tmp_path / "nowhere.csv", "--out", out)
+    said = json.loads((folder / "danlu.json").read_text())
+    (folder / "danlu.json").write_text(json.dumps({**said, "max_tokens": 3}))
+    line = refusal(capfd, "predict", folder, new, "--out", out)
+    assert line.startswith(f"{folder / 'danlu.json'}: task.max_tokens must be above 4")
     (folder / "danlu.json").write_text("{")
     assert "danlu.json is damaged" in refusal(capfd, "predict", folder, new, "--out", out)
     assert not out.exists()
@@ -216,6 +270,27 @@ def test_weights_begin_as_the_folder_has_them(recipe: Callable[..., Path], encod
         "classifier.weight",
         "classifier.bias",
     }
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (["bad", "good"], "whose head is kept"),
+        (["good", "bad"], "drawn anew: head.out.weight, head.out.bias, for the head there scores other labels"),
+        (["LABEL_0", "LABEL_1"], "for the head there scores other labels"),
+    ],
+)
+def test_a_head_stays_only_where_its_labels_are_the_same(
+    labels: list[str], told: str, recipe: Callable[..., Path], encoder: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    stock = stock_classifier(encoder, labels=labels)
+    assert cli.main(["finetune", str(recipe(optimizer={"lr": 1e-12}, budget={"steps": 1}))]) == 0
+    assert told in capsys.readouterr().out
+    trained = load_file(tmp_path / "run/finetune/model/model.safetensors")
+    kept = torch.allclose(trained["classifier.weight"], stock.classifier.weight, rtol=0, atol=1e-8)
+    assert kept is (labels == ["bad", "good"])
+    assert torch.allclose(trained["bert.pooler.dense.weight"], stock.bert.pooler.dense.weight, rtol=0, atol=1e-8)
 
 
 def test_a_label_that_the_model_does_not_have_is_answered_and_has_no_figures(
@@ -296,6 +371,17 @@ def test_of_equal_figures_the_lower_loss_is_the_best(recipe: Callable[..., Path]
     assert figures["best_step"] == least["step"]
 
 
+def test_a_step_has_no_more_tokens_than_the_data(
+    recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recipe(batch=1000, budget={"tokens": 1200})
+    assert cli.main(["finetune", str(path)]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "run/finetune/metrics.jsonl").read_text().splitlines()]
+    tokens = [line["tokens"] for line in lines if "tokens" in line]
+    assert f"{len(tokens)} steps of {tokens[0]:,} tokens: {len(tokens)}.00 epochs" in capsys.readouterr().out
+    assert len(tokens) == -(-1200 // tokens[0])
+
+
 def test_gpt2_learns_labels(tmp_path: Path, recipe: Callable[..., Path], decoder: Path) -> None:
     torch.manual_seed(0)
     vocab_size = json.loads((decoder / "config.json").read_text())["vocab_size"]
@@ -305,3 +391,29 @@ def test_gpt2_learns_labels(tmp_path: Path, recipe: Callable[..., Path], decoder
     assert cli.main(["finetune", str(recipe(model=str(decoder), budget={"steps": 1}))]) == 0
     stock = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "run/finetune/model")
     assert type(stock).__name__ == "GPT2ForSequenceClassification"
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_classifiers_that_are_decoders_read_several_texts_at_once_in_transformers(
+    ends: bool, recipe: Callable[..., Path], decoder: Path, tmp_path: Path
+) -> None:
+    """Also where the tokenizer puts behind a text what would be padding."""
+    if ends:
+        path = decoder / "tokenizer.json"
+        inner = tokenizers.Tokenizer.from_str(path.read_text())
+        inner.add_special_tokens(["<|begin|>"])
+        inner.post_processor = tokenizers.processors.TemplateProcessing(
+            single="$A <|end|>", pair="$A $B <|end|>", special_tokens=[("<|end|>", 0)]
+        )
+        named = {"eos_token": "<|end|>", "bos_token": "<|begin|>", "pad_token": "<|end|>"}
+        transformers.PreTrainedTokenizerFast(tokenizer_object=inner, **named).save_pretrained(decoder)
+    assert cli.main(["finetune", str(recipe(model=str(decoder), budget={"steps": 2}))]) == 0
+    folder, out = tmp_path / "run/finetune/model", tmp_path / "out.jsonl"
+    texts = ["To be", "or not to be that is the question", "Once", "Once upon a time there was a sentence."]
+    new = table(tmp_path / "new.csv", [(text,) for text in texts], ["text"])
+    assert cli.main(["predict", str(folder), str(new), "--out", str(out), "--dtype", "float32"]) == 0
+    pipeline = transformers.pipeline("text-classification", str(folder), device="cpu", top_k=None)
+    ours = [json.loads(line)["scores"] for line in out.read_text().splitlines()]
+    for scores, theirs in zip(ours, pipeline(texts, batch_size=2), strict=True):
+        assert {each["label"]: each["score"] for each in theirs} == pytest.approx(scores, abs=1e-5)
+    assert len({tuple(sorted(scores.values())) for scores in ours}) == len(texts)
