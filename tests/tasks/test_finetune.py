@@ -304,25 +304,6 @@ def test_a_label_that_the_model_does_not_have_is_answered_and_has_no_figures(
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
 
 
-def test_a_new_file_may_call_its_only_column_otherwise(
-    recipe: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    path = recipe(budget={"steps": 1}, data={"train": str(tmp_path / "train.csv"), "columns": {"text": "text"}})
-    assert cli.main(["finetune", str(path)]) == 0
-    folder = tmp_path / "run/finetune/model"
-    for name, content in (("a.txt", "to be\nnot once\n"), ("b.csv", "phrase\nto be\nnot once\n")):
-        (tmp_path / name).write_text(content)
-        assert cli.main(["predict", str(folder), str(tmp_path / name), "--out", str(tmp_path / f"{name}.jsonl")]) == 0
-        answers = [json.loads(line)["texts"] for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
-        assert answers == [["to be"], ["not once"]]
-    table(tmp_path / "c.csv", [("to be", "x"), ("not once", "y")], ["phrase", "other"])
-    out = tmp_path / "c.jsonl"
-    said = refusal(capfd, "predict", folder, tmp_path / "c.csv", "--out", out)
-    assert "has no column 'text' (choices: phrase, other); say which it is behind the file: text=COLUMN" in said
-    assert "no column 'frase'" in refusal(capfd, "predict", folder, tmp_path / "b.csv", "text=frase", "--out", out)
-    assert cli.main(["predict", str(folder), str(tmp_path / "c.csv"), "text=phrase", "--out", str(out)]) == 0
-
-
 def test_a_file_without_a_header_has_none_in_predict_either(recipe: Callable[..., Path], tmp_path: Path) -> None:
     path = recipe(budget={"steps": 1})
     table(tmp_path / "train.csv", ROWS[1:], ROWS[0])
