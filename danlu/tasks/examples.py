@@ -39,7 +39,7 @@ def load_for(task: Task, data: Data) -> Dataset[Any]:
 
 def find_and_write(dataset: Dataset[Any], out: Path) -> list[Finding]:
     """Look for what may be wrong with the data, and write it to ``data.json`` with what was read."""
-    findings = look(dataset.splits)
+    findings = look(dataset.splits, labels=dataset.labels)
     if here().first:
         write_json(out / "data.json", {
             "said": list(dataset.said), "columns": dataset.columns, "labels": list(dataset.labels),

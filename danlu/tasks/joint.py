@@ -234,6 +234,7 @@ class JointMaterial:
         configs = training.model.head.configs
         figures: Figures = {}
         for name, part in self.materials.items():
+            say(f"task {name}")
             model = as_model(alone(weights, name), configs[name])
             found = part.conclude(model, out / name, seed=seed)
             figures |= {f"{name}.{figure}": value for figure, value in found.items()}

@@ -25,7 +25,7 @@ from danlu.tasks.feature import Feature
 from danlu.tasks.measure import TaskMeasure
 from danlu.tasks.methods import load_trained
 from danlu.tasks.model_folder import Trained
-from danlu.tasks.scores import of_itself, score, write_predictions
+from danlu.tasks.scores import in_words, of_itself, score, write_predictions
 from danlu.tasks.task import Known
 from danlu.tasks.task_training import OneTask
 from danlu.tasks.text_reader import MOST_TOKENS, TextReader
@@ -148,6 +148,7 @@ class Material:
                 answers = answer(task, model, features, examples, known, self.reader)
             scored = score(task, examples, answers, known, seed=seed)
             write_json(out / f"{split}.json", scored)
+            say(in_words(split, scored))
             alone = of_itself(task, examples, answers, known)
             write_predictions(out / f"{split}.predictions.jsonl", examples, answers, alone)
             figures |= flat(split, scored, task.criterion)
@@ -165,6 +166,7 @@ class Material:
         data = settings.data if alike else settings.data.model_copy(update={"columns": {}})
         columns = self.dataset.columns if alike else {}
         Trained(used, known, self.reader.max_tokens, data, columns).save(out / "model")
+        say(f"the model: {out / 'model'}; all figures and answers are beside it")
         return figures
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from danlu import log
+from danlu.data.columns import ColumnError
 from danlu.data.dataset import load_inputs
-from danlu.errors import DanluError, RecipeError
+from danlu.errors import DanluError, InputError, RecipeError
 from danlu.files import atomic_write, writing
 from danlu.machine import fast_bfloat16
 from danlu.nn.heap import keep_freed_memory
@@ -59,7 +60,11 @@ def predict_file(
     log.say(f"{folder}: {describe(trained)}")
     if columns:
         trained = replace(trained, data=trained.data.model_copy(update={"columns": dict(columns)}))
-    inputs = load_inputs(file, trained.data, trained.task.form, columns=trained.columns)
+    try:
+        inputs = load_inputs(file, trained.data, trained.task.form, columns=trained.columns)
+    except ColumnError as error:
+        field = next(each.name for each in trained.task.form.fields if each.required and not each.gold)
+        raise InputError(f"{error}; say which it is behind the file: {field}=COLUMN") from None
     dataset = trained.task.takes(inputs, trained.known.scheme)
     for line in dataset.said:
         log.say(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from danlu.metrics.tally import Tally, bands, of_each, overall, slices
 from danlu.tasks.task import Answer, Known, Task
 
 RESAMPLES = 1000
+SHOWN_FIGURES = 5
+"""Figures beside the criterion that a line to show has."""
 SHOWN_SCORES = 5
 """Labels whose scores a line of predictions has, the most probable ones."""
 TOGETHER = 256
@@ -54,6 +57,30 @@ def score(task: Task, examples: Sequence[Any], answers: Sequence[Answer], known:
             "labels": list(found_confusion.labels), "counts": found_confusion.counts_LL.tolist()
         }  # fmt: skip
     return scored
+
+
+def in_words(split: str, scored: Mapping[str, Any]) -> str:
+    """One line to show: the task's criterion with its interval, and the figures of the whole beside it."""
+    figures, criterion = scored["figures"], scored["criterion"]
+    low, high = scored["intervals"].get(criterion, (math.nan, math.nan))
+    between = "" if math.isnan(low) else f" (95 % between {low:.4f} and {high:.4f})"
+    others = [f"{name} {value:.4f}" for name, value in figures.items() if name != criterion and _is_of_all(name)]
+    said = ", ".join([f"{criterion} {figures[criterion]:.4f}{between}", *others[:SHOWN_FIGURES]])
+    return f"{split}, {scored['examples']:,} examples: {said}{_of_no_model(scored)}"
+
+
+def _is_of_all(name: str) -> bool:
+    """Whether a figure is of all labels, and not, as micro ones of single labels, the accuracy under another name."""
+    return "." not in name or name == "macro.f1"
+
+
+def _of_no_model(scored: Mapping[str, Any]) -> str:
+    """How often the most frequent label alone would be right, where accuracy counts."""
+    if scored["criterion"] != "accuracy" or "confusion" not in scored:
+        return ""
+    counts = [sum(row) for row in scored["confusion"]["counts"]]
+    label = scored["confusion"]["labels"][counts.index(max(counts))]
+    return f"; to say {label!r} always would be right in {max(counts) / sum(counts):.4f}"
 
 
 def of_itself(task: Task, examples: Sequence[Any], answers: Sequence[Answer], known: Known) -> list[dict[str, float]]:

@@ -48,8 +48,9 @@ class Seq2Seq(Writing):
     separator: str = "\n"
     """What stands between source and answer where there is no encoder."""
     metrics: Annotated[tuple[SkipValidation[ChosenMetric], ...], OneOf("metric")] = (BLEU(), ChrF())
-    """What answers are measured by; the best checkpoint has the most of the first. For Chinese ``{use: bleu,
-    language: zh}``, for summaries ``rouge``; ``{use: bertscore, model: FOLDER}`` compares meanings."""
+    """What answers are measured by; the best checkpoint has the most of the first. For summaries ``rouge``; ``{use:
+    bertscore, model: FOLDER}`` compares meanings. Chinese is known by its letters, or said: ``{use: bleu, language:
+    zh}``."""
 
     sample: int = Field(default=200, ge=1)
     """Examples of dev that are answered for each measurement on the way; all are in the end."""

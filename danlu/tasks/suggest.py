@@ -9,15 +9,19 @@ from typing import Any
 
 from danlu import catalog
 from danlu.data.alike import IDEOGRAPHS
-from danlu.data.columns import by_names, choose_columns, describe
-from danlu.data.delimited import is_number
+from danlu.data.columns import by_names, choose_columns, describe, looks_like_labels
+from danlu.data.content import ending
+from danlu.data.delimited import OWN, is_number
 from danlu.data.form import Cells, Form
+from danlu.data.literals import literal
 from danlu.data.names import LABELS, plain_name
 from danlu.data.read import read_rows
 from danlu.data.rows import Table
-from danlu.errors import InputError, RecipeError
+from danlu.errors import CheckpointError, InputError, RecipeError
 from danlu.recipe_file import quoted
 from danlu.text.language import detect_language
+from danlu.tokenizers.chat_template import own_source
+from danlu.tokenizers.folder import read_tokenizer
 
 ORDER = (
     "extract", "choice", "relate", "prefer", "feedback", "chat", "pair", "similarity", "embed", "keywords",
@@ -37,6 +41,7 @@ MOST_LETTERS = 3
 SEGMENTED = ("words", "segmented", "分词")
 """What only such a text is called."""
 HAN = re.compile(f"[{IDEOGRAPHS}]")
+COMMAS = re.compile("[,，、]")
 TEMPLATE = """\
 # Written by `danlu init` from a look at {file}:
 # {read}
@@ -64,15 +69,39 @@ def task_recipe(file: Path, *, model: Path | None, name: Path) -> str:
     Raises:
         InputError: the file cannot be read, or no task fits it.
     """
-    table = read_rows(file)
+    table = _sentences(file) or read_rows(file)
     task, form = guess(table)
     chosen = choose_columns(table, form.fields, {})
     columns = ", ".join(f"{field}: {quoted(column)}" for field, column in chosen.items())
     return TEMPLATE.format(
-        file=file, read=describe(table, chosen, form.fields), name=name, run=name.stem, task=task,
+        file=file, read=describe(table, chosen, form.fields), name=name, run=name.stem, task=_settings(task, model),
         model=quoted(str(model or "MODEL_FOLDER")), train=quoted(str(file)), columns=f"{{{columns}}}",
         tasks=", ".join(catalog.names("task")),
     )  # fmt: skip
+
+
+def _settings(task: str, model: Path | None) -> str:
+    """The task, with a template where it renders conversations and the model's folder says nothing of how."""
+    if model is None or "template" not in catalog.load("task", task, key="task").model_fields:
+        return task
+    try:
+        bare = own_source(model, read_tokenizer(model)[1]) is None
+    except (InputError, CheckpointError):  # it is told where it is read to train
+        return task
+    return f"{{use: {task}, template: chatml}}" if bare else task
+
+
+def _sentences(file: Path) -> Table | None:
+    """The file as sentences with a tag a token, if it is such a one and its ending does not say so."""
+    if ending(file) not in OWN:
+        return None
+    try:
+        table = read_rows(file, sentences=True)
+    except InputError:  # it is said where it is read otherwise
+        return None
+    tokens = [token for value in table.values(table.columns[0]) if isinstance(value, list) for token in value]
+    spaced = sum(" " in token for token in tokens)
+    return table if len(table.columns) > 1 and spaced * 10 < len(tokens) else None
 
 
 def guess(table: Table) -> tuple[str, Form[Any]]:
@@ -124,12 +153,18 @@ def _reads(table: Table, form: Form[Any], *, gold: bool = True) -> bool:
 
 
 def _examples(table: Table, form: Form[Any], chosen: Mapping[str, str], *, gold: bool = True) -> list[Any]:
-    """The first rows.
+    """The first rows but those that lack something, of which training tells.
 
     Raises:
-        InputError: one is no example of the form.
+        InputError: one is no example of the form, or most lack something.
     """
-    return [form.read(Cells(row, chosen, gold)) for row in table.rows[:ROWS]]
+    fields = {field.name for field in form.fields if field.required}
+    needed = [column for field, column in chosen.items() if field in fields]
+    rows = table.rows[:ROWS]
+    whole = [row for row in rows if all(row.cells.get(column) not in (None, "") for column in needed)]
+    if len(whole) * 2 <= len(rows):
+        raise InputError(f"{table.path}: most rows lack {' or '.join(needed)}")
+    return [form.read(Cells(row, chosen, gold)) for row in whole]
 
 
 def _form(task: str) -> Form[Any]:
@@ -138,9 +173,17 @@ def _form(task: str) -> Form[Any]:
 
 
 def _are_several(table: Table, found: Mapping[str, str]) -> bool:
-    """Whether there are lists of labels, or texts that are parted."""
+    """Whether there are lists of labels, not all of one, or texts that are parted into labels which come again."""
     values = table.values(found["labels"])
-    return any(isinstance(value, list) or (isinstance(value, str) and set(value) & set("|;")) for value in values)
+    spelled = [literal(value) if isinstance(value, str) else value for value in values]
+    lists = [value for value in spelled if isinstance(value, list)]
+    if lists:
+        return any(len(value) != 1 for value in lists)
+    texts = [value for value in values if isinstance(value, str)]
+    if any(set(value) & set("|;；｜") for value in texts):
+        return True
+    parts = {part.strip() for value in texts for part in COMMAS.split(value)}
+    return any(map(COMMAS.search, texts)) and len(parts) < len(set(texts))
 
 
 def _are_keywords(table: Table, found: Mapping[str, str]) -> bool:
@@ -184,6 +227,18 @@ def _are_alike(table: Table, chosen: Mapping[str, str]) -> bool:
     return len(table.columns) == 2 and min(running) * 2 > len(table.rows)
 
 
+def _are_compared(table: Table, chosen: Mapping[str, str]) -> bool:
+    """Whether there are two texts, about as long as each other."""
+    first, second = (sum(len(str(value)) for value in table.values(chosen[field])) for field in ("first", "second"))
+    return _are_two_texts(table, chosen) and max(first, second) <= 2 * min(first, second)
+
+
+def _are_asked_for(table: Table, found: Mapping[str, str]) -> bool:
+    """Whether a text is all that could be learned: news have titles too, but mostly their topic is."""
+    labels = by_names(table, _form("classify").fields).get("label")
+    return labels is None or not looks_like_labels(list(map(str, table.values(labels))))
+
+
 def _are_marks(values: Sequence[Any]) -> bool:
     """Whether these are numbers on a scale, not those of classes as inference has them."""
     return all(is_number(str(value)) for value in values) and len(set(map(str, values))) > MOST_CLASSES
@@ -208,10 +263,10 @@ def _always(table: Table, chosen: Mapping[str, str]) -> bool:
 
 
 Fits = Callable[[Table, Mapping[str, str]], bool]
-MORE: dict[str, Fits] = {"multi_label": _are_several, "keywords": _are_keywords}
+MORE: dict[str, Fits] = {"multi_label": _are_several, "keywords": _are_keywords, "seq2seq": _are_asked_for}
 """What has to hold beside the names of columns."""
 BY_CONTENT: dict[str, Fits] = {
-    "segment": _are_words, "tag": _are_sentences, "pair": _are_two_texts, "classify": _always, "regress": _always,
-    "embed": _are_alike,
+    "segment": _are_words, "tag": _are_sentences, "pair": _are_two_texts, "similarity": _are_compared,
+    "classify": _always, "regress": _always, "embed": _are_alike,
 }  # fmt: skip
 """Tasks that what stands in the columns may tell, and what has to hold."""

@@ -66,6 +66,7 @@ def test_from_a_table_to_predictions(
     assert cli.main(["finetune", str(recipe(budget={"epochs": 8}))]) == 0
     said = capsys.readouterr().out
     assert "text from column 'text', label from column 'label'" in said and "examples split by label" in said
+    assert "examples: accuracy 1.0000 (95 % between 1.0000 and 1.0000)" in said and "the model: " in said
     out = tmp_path / "run/finetune"
     figures = json.loads((out / "done.json").read_text())["figures"]
     assert figures["dev.accuracy"] == 1.0
