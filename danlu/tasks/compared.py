@@ -50,7 +50,7 @@ class Answered(NamedTuple):
 
 
 class Compared(Task):
-    """A task that learns from two conversations at once."""
+    """A task that learns from two conversations at once: by default from how likely their answers are."""
 
     head: ClassVar[Any] = None
 
@@ -72,6 +72,20 @@ class Compared(Task):
 
     def outputs(self, known: Known) -> int:
         return 0
+
+    def refer(self, features: Sequence[Feature], numbers: Sequence[Tensor]) -> list[Feature]:
+        return with_reference(features, numbers)
+
+    def numbers(self, model: Transformer, batch: Batch, known: Known) -> list[Tensor]:
+        return list(log_probabilities(model, batch).cpu().reshape(-1, 2, 2))
+
+    @property
+    def criterion(self) -> str:
+        return "accuracy"
+
+    def as_used(self) -> Task:
+        """The model answers as one tuned on conversations does."""
+        return Chat(max_tokens=self.max_tokens, cut=self.cut)
 
     def pairs(
         self, examples: Sequence[Any], answers: Sequence[Sequence[Messages]], reader: TextReader
@@ -173,13 +187,9 @@ def log_probabilities(model: Transformer, batch: Batch) -> Tensor:
     return each_N2.new_zeros(len(found.first_N), 2).index_add(0, document_N, each_N2)
 
 
-def pair_log_probabilities(model: Transformer, batch: Batch) -> list[Tensor]:
-    """``[2, 2]`` of each feature: what :func:`log_probabilities` says of its two documents."""
-    return list(log_probabilities(model, batch).cpu().reshape(-1, 2, 2))
-
-
 def with_reference(features: Sequence[Feature], numbers: Sequence[Tensor]) -> list[Feature]:
-    """The features with what :func:`pair_log_probabilities` has said of the model that begins."""
+    """The features with what the model that begins makes of them: ``[2, 2]``, of both documents what
+    :func:`log_probabilities` says."""
     return [
         replace(each, targets={**each.targets, REFERENCE: at_first_tokens((-found[:, 0]).tolist(), each.parts)})
         for each, found in zip(features, numbers, strict=True)

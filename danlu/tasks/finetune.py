@@ -33,7 +33,7 @@ from danlu.tasks.feature import Feature, stored
 from danlu.tasks.lesson import TaskLesson
 from danlu.tasks.methods import Full, Method, load_trained
 from danlu.tasks.model_folder import Trained
-from danlu.tasks.scores import of_itself, score, tally, write_predictions, write_scores
+from danlu.tasks.scores import of_itself, score, tally, write_predictions
 from danlu.tasks.step_task import StepHeldout, StepLesson, StepTask
 from danlu.tasks.task import Known, Task
 from danlu.tasks.task_training import TaskTraining
@@ -240,7 +240,7 @@ class Material:
             else:
                 answers = answer(task, model, features, examples, known, self.reader)
             scored = score(task, examples, answers, known, seed=seed)
-            write_scores(out / f"{split}.json", scored)
+            write_json(out / f"{split}.json", scored)
             alone = of_itself(task, examples, answers, known)
             write_predictions(out / f"{split}.predictions.jsonl", examples, answers, alone)
             figures |= _flat(split, scored, task.criterion)
