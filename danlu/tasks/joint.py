@@ -103,6 +103,7 @@ class Joint(TaskTraining):
             with keys_said(keys_of(self.section, name)):
                 dataset = read_data(part.data, part.task, job.out / name)
                 materials[name] = Material.of(settings, base, dataset, out=job.out / name, seed=job.seed)
+            say(materials[name].start.told())
         with told_where_too_little():
             joint = JointMaterial(self, base, materials)
             training = joint.training(job.seed)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tokenizers
 import torch
 import transformers
 import yaml
@@ -21,6 +20,7 @@ from safetensors.torch import load_file
 
 from danlu import cli
 from danlu.nn.hf.folder import load_model
+from danlu.tasks import predict
 from danlu.tasks.model_folder import Trained
 
 GOOD = ["to be is the question", "话说天下大势 to be", "once upon a time to be", "be there a sentence", "to be to be"]
@@ -96,71 +96,6 @@ def test_the_model_loads_in_transformers_which_says_the_same(recipe: Callable[..
     assert trained.known.labels == ("bad", "good") and trained.columns == {"text": "text", "label": "label"}
 
 
-def stock_classifier(folder: Path, labels: Sequence[str]) -> Any:
-    """A BERT of transformers in ``folder`` beside the tokenizer there."""
-    torch.manual_seed(0)
-    config = transformers.BertConfig.from_pretrained(
-        folder, id2label=dict(enumerate(labels)), label2id={label: place for place, label in enumerate(labels)}
-    )
-    stock = transformers.BertForSequenceClassification(config).eval()
-    stock.save_pretrained(folder)
-    return stock
-
-
-def test_a_classifier_of_others_answers_too(encoder: Path, tmp_path: Path) -> None:
-    stock = stock_classifier(encoder, labels=["no", "yes", "maybe"])
-    new = table(tmp_path / "new.csv", [("to be",), ("that is the question of a time",)], ["text"])
-    arguments = ["predict", str(encoder), str(new), "--out", str(tmp_path / "out.jsonl"), "--dtype", "float32"]
-    assert cli.main(arguments) == 0
-    pipeline = transformers.pipeline("text-classification", model=stock, device="cpu", top_k=None,
-                                     tokenizer=transformers.AutoTokenizer.from_pretrained(encoder))  # fmt: skip
-    for line in map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines()):
-        theirs = {each["label"]: each["score"] for each in pipeline(line["texts"])[0]}
-        assert theirs == pytest.approx(line["scores"], abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("header", "columns"),
-    [
-        (("premise", "hypothesis"), ()),  # called so
-        (("one", "other"), ("first=one", "second=other")),
-    ],
-)
-def test_a_classifier_of_pairs_of_others_reads_both_texts(
-    header: tuple[str, str], columns: tuple[str, ...], encoder: Path, tmp_path: Path
-) -> None:
-    stock = stock_classifier(encoder, labels=["no", "yes", "maybe"])
-    rows = [("to be", "that is not"), ("once upon a time", "to be that is the question of")]
-    arguments = ["predict", str(encoder), str(table(tmp_path / "new.csv", rows, header)), *columns]
-    assert cli.main([*arguments, "--out", str(tmp_path / "out.jsonl"), "--dtype", "float32"]) == 0
-    tokenizer = transformers.AutoTokenizer.from_pretrained(encoder)
-    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    for row, line in zip(rows, lines, strict=True):
-        with torch.no_grad():
-            shares = stock(**tokenizer(*row, return_tensors="pt")).logits[0].softmax(-1).tolist()
-        assert line["texts"] == list(row)
-        assert line["scores"] == pytest.approx(dict(zip(("no", "yes", "maybe"), shares, strict=True)), abs=1e-5)
-
-
-def test_of_two_texts_a_classifier_of_others_reads_the_one_that_is_named(encoder: Path, tmp_path: Path) -> None:
-    stock_classifier(encoder, labels=["no", "yes"])
-    new = table(tmp_path / "new.csv", [("to be", "that is not"), ("be", "that")], ("premise", "hypothesis"))
-    out = tmp_path / "out.jsonl"
-    assert cli.main(["predict", str(encoder), str(new), "text=hypothesis", "--out", str(out)]) == 0
-    assert [json.loads(line)["texts"] for line in out.read_text().splitlines()] == [["that is not"], ["that"]]
-
-
-def test_a_number_of_others_for_two_texts_is_their_similarity(encoder: Path, tmp_path: Path) -> None:
-    stock = stock_classifier(encoder, labels=["LABEL_0"])
-    new = table(tmp_path / "new.csv", [("to be", "that is not")], ("query", "passage"))
-    out = tmp_path / "out.jsonl"
-    assert cli.main(["predict", str(encoder), str(new), "--out", str(out)]) == 0
-    tokenizer = transformers.AutoTokenizer.from_pretrained(encoder)
-    with torch.no_grad():
-        wanted = float(stock(**tokenizer("to be", "that is not", return_tensors="pt")).logits)
-    assert json.loads(out.read_text())["prediction"] == pytest.approx(wanted, abs=1e-4)
-
-
 def test_the_best_weights_are_the_model(recipe: Callable[..., Path], tmp_path: Path) -> None:
     """At such a rate the last weights are no good."""
     path = recipe(optimizer={"lr": 0.5}, schedule="constant", budget={"epochs": 4}, evaluations=20,
@@ -184,7 +119,8 @@ def test_a_killed_training_goes_on_to_the_same_bytes(recipe: Callable[..., Path]
             pass
         os.kill(process.pid, signal.SIGKILL)
     assert not (tmp_path / "run/finetune/done.json").exists()
-    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    again = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert again.returncode == 0 and "going on after step" in again.stdout
     for file in ("model/model.safetensors", "dev.json", "dev.predictions.jsonl"):
         assert (tmp_path / "run/finetune" / file).read_bytes() == (tmp_path / "whole/finetune" / file).read_bytes(), (
             file
@@ -271,27 +207,6 @@ def test_weights_begin_as_the_folder_has_them(recipe: Callable[..., Path], encod
     }
 
 
-@pytest.mark.parametrize(
-    ("labels", "told"),
-    [
-        (["bad", "good"], "whose head is kept"),
-        (["good", "bad"], "drawn anew: head.out.weight, head.out.bias, for the head there scores other labels"),
-        (["LABEL_0", "LABEL_1"], "for the head there scores other labels"),
-    ],
-)
-def test_a_head_stays_only_where_its_labels_are_the_same(
-    labels: list[str], told: str, recipe: Callable[..., Path], encoder: Path, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    stock = stock_classifier(encoder, labels=labels)
-    assert cli.main(["finetune", str(recipe(optimizer={"lr": 1e-12}, budget={"steps": 1}))]) == 0
-    assert told in capsys.readouterr().out
-    trained = load_file(tmp_path / "run/finetune/model/model.safetensors")
-    kept = torch.allclose(trained["classifier.weight"], stock.classifier.weight, rtol=0, atol=1e-8)
-    assert kept is (labels == ["bad", "good"])
-    assert torch.allclose(trained["bert.pooler.dense.weight"], stock.bert.pooler.dense.weight, rtol=0, atol=1e-8)
-
-
 def test_a_label_that_the_model_does_not_have_is_answered_and_has_no_figures(
     recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -315,8 +230,9 @@ def test_a_file_without_a_header_has_none_in_predict_either(recipe: Callable[...
     assert [json.loads(line)["texts"] for line in out.read_text().splitlines()] == [["to be"], ["not once"]]
 
 
-def test_numbers_are_not_rounded(recipe: Callable[..., Path], tmp_path: Path) -> None:
+def test_numbers_are_not_rounded(recipe: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Years in bfloat16 would come in steps of 8."""
+    monkeypatch.setattr(predict, "fast_bfloat16", lambda: True)
     table(tmp_path / "years.csv", [(f"to be {text}", 1900 + 7 * number) for number, (text, _) in enumerate(ROWS)])
     path = recipe(
         task="regress", data={"train": str(tmp_path / "years.csv"), "columns": {"text": "text", "number": "label"}}
@@ -371,29 +287,3 @@ def test_gpt2_learns_labels(tmp_path: Path, recipe: Callable[..., Path], decoder
     assert cli.main(["finetune", str(recipe(model=str(decoder), budget={"steps": 1}))]) == 0
     stock = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "run/finetune/model")
     assert type(stock).__name__ == "GPT2ForSequenceClassification"
-
-
-@pytest.mark.parametrize("ends", [False, True])
-def test_classifiers_that_are_decoders_read_several_texts_at_once_in_transformers(
-    ends: bool, recipe: Callable[..., Path], decoder: Path, tmp_path: Path
-) -> None:
-    """Also where the tokenizer puts behind a text what would be padding."""
-    if ends:
-        path = decoder / "tokenizer.json"
-        inner = tokenizers.Tokenizer.from_str(path.read_text())
-        inner.add_special_tokens(["<|begin|>"])
-        inner.post_processor = tokenizers.processors.TemplateProcessing(
-            single="$A <|end|>", pair="$A $B <|end|>", special_tokens=[("<|end|>", 0)]
-        )
-        named = {"eos_token": "<|end|>", "bos_token": "<|begin|>", "pad_token": "<|end|>"}
-        transformers.PreTrainedTokenizerFast(tokenizer_object=inner, **named).save_pretrained(decoder)
-    assert cli.main(["finetune", str(recipe(model=str(decoder), budget={"steps": 2}))]) == 0
-    folder, out = tmp_path / "run/finetune/model", tmp_path / "out.jsonl"
-    texts = ["To be", "or not to be that is the question", "Once", "Once upon a time there was a sentence."]
-    new = table(tmp_path / "new.csv", [(text,) for text in texts], ["text"])
-    assert cli.main(["predict", str(folder), str(new), "--out", str(out), "--dtype", "float32"]) == 0
-    pipeline = transformers.pipeline("text-classification", str(folder), device="cpu", top_k=None)
-    ours = [json.loads(line)["scores"] for line in out.read_text().splitlines()]
-    for scores, theirs in zip(ours, pipeline(texts, batch_size=2), strict=True):
-        assert {each["label"]: each["score"] for each in theirs} == pytest.approx(scores, abs=1e-5)
-    assert len({tuple(sorted(scores.values())) for scores in ours}) == len(texts)

@@ -59,8 +59,11 @@ def recipe(encoder: Path, tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def test_two_tasks_are_learned_at_once(recipe: Callable[..., Path], tmp_path: Path) -> None:
+def test_two_tasks_are_learned_at_once(
+    recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["joint", str(recipe(budget={"epochs": 12}))]) == 0
+    assert capsys.readouterr().out.count("drawn anew: head.out.weight, head.out.bias") == 2
     out = tmp_path / "run/joint"
     figures = json.loads((out / "done.json").read_text())["figures"]
     assert figures["first.dev.accuracy"] == 1.0 and figures["second.dev.pearson"] > 0.8
@@ -148,7 +151,8 @@ def test_a_killed_training_goes_on_to_the_same_bytes(recipe: Callable[..., Path]
             pass
         os.kill(process.pid, signal.SIGKILL)
     assert not (tmp_path / "run/joint/done.json").exists()
-    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    again = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert again.returncode == 0 and "going on after step" in again.stdout
     for file in ("first/model/model.safetensors", "second/model/model.safetensors", "first/dev.json"):
         assert (tmp_path / "run/joint" / file).read_bytes() == (tmp_path / "whole/joint" / file).read_bytes(), file
 
