@@ -21,7 +21,7 @@ from danlu.nn.flex import Flex, find_flex
 from danlu.nn.norm import make_norm
 from danlu.nn.patterns import Full, Pattern, Window
 from danlu.nn.positions import rotate
-from danlu.nn.runs import attend_in_runs
+from danlu.nn.runs import Scoring, attend_in_runs
 from danlu.nn.sight import PADDING, Sight
 from danlu.nn.single import single_query
 from danlu.nn.sparse import sparse_attention, touches_few
@@ -144,11 +144,10 @@ class Attention(nn.Module):
                 q_BHTE, k, v, sight.segments, sight.bias, sight.causal, self.scale
             )
             return out
-        if sight.own and sight.plain:
-            runs = None if torch.compiler.is_compiling() else sight.runs
-            if runs is not None and _sees_all(self.pattern, max(run.longest for run in runs), sight.causal):
-                k, v = _as_many_heads(q_BHTE, k_BGSE, v_BGSE)
-                return attend_in_runs(q_BHTE, k, v, runs, causal=sight.causal, scale=self.scale, dropout=dropout)
+        runs = None if torch.compiler.is_compiling() else sight.runs
+        if runs is not None and _sees_all(self.pattern, max(pair.keys.longest for pair in runs), sight.causal):
+            k, v = _as_many_heads(q_BHTE, k_BGSE, v_BGSE)
+            return attend_in_runs(q_BHTE, k, v, runs, Scoring(sight.causal, self.scale, dropout, sight.bias_of_runs))
         if sight.own and sight.plain and not dropout:
             by_blocks = not isinstance(self.pattern, Full) and (segments is None or not self.pattern.by_place)
             if by_blocks and touches_few(

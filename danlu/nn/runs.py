@@ -4,7 +4,8 @@ What stands between, the norms and the products with weights, sees one long row 
 attention costs hardly more than what it costs alone. So rows are packed as for FlashAttention's variable lengths (Dao
 et al. 2022, arXiv:2205.14135).
 
-Axes: N tokens, C documents of a run, H heads, T tokens of its longest document, E head width.
+Axes: N tokens of queries, M of keys, C documents of a run, H heads, T queries and S keys of the longest one, E head
+width.
 """
 
 from __future__ import annotations
@@ -69,51 +70,85 @@ class Run:
         return self._places[device]
 
 
-def find_runs(segments_1N: Tensor) -> tuple[Run, ...] | None:
-    """The runs of a row by its document numbers; None where a number comes again, or they would save nothing."""
-    numbers, counts = torch.unique_consecutive(segments_1N[0], return_counts=True)
-    lengths: list[int] = counts.tolist()
-    total = sum(lengths)
-    if len(numbers.unique()) < len(lengths) or 2 * sum(length * length for length in lengths) > total * total:
+class Scoring(NamedTuple):
+    """How queries and keys become weights."""
+
+    causal: bool
+    scale: float
+    dropout: float = 0.0
+    bias: Tensor | None = None
+    """``[1, H, T, T]``, added to the scores of the first T places of a document, which has no more."""
+
+    def seen(self, keys: Run, device: torch.device) -> Tensor | None:
+        """``[C or 1, 1, T or 1, S]`` booleans: which keys of a run a query sees; None where it sees all."""
+        length, earlier = keys.longest, None
+        if self.causal:
+            earlier = torch.ones(length, length, dtype=torch.bool, device=device).tril()[None, None]
+        if keys.alike:
+            return earlier
+        of_keys = keys.places(device).real_CT[:, None, None]
+        return of_keys if earlier is None else of_keys & earlier
+
+
+class Pair(NamedTuple):
+    """A run of queries, and that of the same documents' keys: the same one where a text attends to itself."""
+
+    queries: Run
+    keys: Run
+
+
+def find_runs(of_queries_1N: Tensor, of_keys_1M: Tensor) -> tuple[Pair, ...] | None:
+    """The runs of a row by the document numbers of its queries and of its keys, which may be the same tensor.
+
+    None where a number comes again, where the two sides have other documents, or where runs would save nothing.
+    """
+    numbers, lengths = _documents_of(of_queries_1N)
+    others, key_lengths = (numbers, lengths) if of_keys_1M is of_queries_1N else _documents_of(of_keys_1M)
+    if len(set(numbers)) < len(numbers) or numbers != others:
         return None
-    runs: list[Run] = []
-    start, own = 0, [lengths[0]]
-    for length in lengths[1:]:
-        if _together([*own, length]):
-            own.append(length)
+    sizes = [*zip(lengths, key_lengths, strict=True)]
+    if 2 * sum(queries * keys for queries, keys in sizes) > sum(lengths) * sum(key_lengths):
+        return None
+    parts = [sizes[:1]]
+    for size in sizes[1:]:
+        if _together([*parts[-1], size]):
+            parts[-1].append(size)
         else:
-            runs.append(Run(start, tuple(own)))
-            start, own = runs[-1].end, [length]
-    return (*runs, Run(start, tuple(own)))
+            parts.append([size])
+    runs: list[Pair] = []
+    start, start_of_keys = 0, 0
+    for part in parts:
+        queries = Run(start, tuple(length for length, _ in part))
+        keys = queries if others is numbers else Run(start_of_keys, tuple(length for _, length in part))
+        runs.append(Pair(queries, keys))
+        start, start_of_keys = queries.end, keys.end
+    return tuple(runs)
 
 
-def _together(lengths: list[int]) -> bool:
-    """Whether documents may be one run: little of it would be padding."""
-    scores = len(lengths) * max(lengths) ** 2
-    return scores <= FEW or scores - sum(length * length for length in lengths) <= WASTE * scores
+def _documents_of(segments_1N: Tensor) -> tuple[list[int], list[int]]:
+    """Their numbers and their lengths, in order."""
+    numbers, counts = torch.unique_consecutive(segments_1N[0], return_counts=True)
+    return numbers.tolist(), counts.tolist()
 
 
-def attend_in_runs(
-    q_1HNE: Tensor,
-    k_1HNE: Tensor,
-    v_1HNE: Tensor,
-    runs: tuple[Run, ...],
-    *,
-    causal: bool,
-    scale: float,
-    dropout: float = 0.0,
-) -> Tensor:
+def _together(sizes: list[tuple[int, int]]) -> bool:
+    """Whether documents, of so many queries and keys, may be one run: little of it would be padding."""
+    scores = len(sizes) * max(queries for queries, _ in sizes) * max(keys for _, keys in sizes)
+    return scores <= FEW or scores - sum(queries * keys for queries, keys in sizes) <= WASTE * scores
+
+
+def attend_in_runs(q_1HNE: Tensor, k_1HME: Tensor, v_1HME: Tensor, runs: tuple[Pair, ...], scoring: Scoring) -> Tensor:
     """``[1, H, N, E]``: each document by itself."""
     outs = []
-    for run in runs:
-        q, k, v = (_documents(part_1HNE, run) for part_1HNE in (q_1HNE, k_1HNE, v_1HNE))
-        real_CT = None if run.alike else run.places(q.device).real_CT
-        if run.longest > SHORT:
-            out_CHTE = _long(q, k, v, real_CT, causal=causal, scale=scale, dropout=dropout)
-        else:
-            out_CHTE = _short(q, k, v, real_CT, causal=causal, scale=scale, dropout=dropout)
+    for queries, keys in runs:
+        q_CHTE, k_CHSE, v_CHSE = _documents(q_1HNE, queries), _documents(k_1HME, keys), _documents(v_1HME, keys)
+        own = scoring
+        if scoring.bias is not None:
+            own = scoring._replace(bias=scoring.bias[:, :, : queries.longest, : keys.longest])
+        attend = _long if max(queries.longest, keys.longest) > SHORT else _short
+        out_CHTE = attend(q_CHTE, k_CHSE, v_CHSE, own.seen(keys, q_1HNE.device), own)
         out_HNE = out_CHTE.transpose(0, 1).flatten(1, 2)
-        outs.append(out_HNE if run.alike else out_HNE.index_select(1, run.places(q.device).back_N))
+        outs.append(out_HNE if queries.alike else out_HNE.index_select(1, queries.places(q_1HNE.device).back_N))
     return torch.cat(outs, 1)[None]
 
 
@@ -127,48 +162,25 @@ def _documents(x_1HNE: Tensor, run: Run) -> Tensor:
     return padded.view(len(padded), len(run.lengths), run.longest, -1).transpose(0, 1)
 
 
-def _seen(real_CT: Tensor | None, length: int, device: torch.device, *, causal: bool) -> Tensor | None:
-    """``[C or 1, 1, T or 1, T]`` booleans: which keys a query sees; None where it sees all."""
-    earlier = torch.ones(length, length, dtype=torch.bool, device=device).tril()[None, None] if causal else None
-    if real_CT is None:
-        return earlier
-    of_keys = real_CT[:, None, None]
-    return of_keys if earlier is None else of_keys & earlier
-
-
-def _long(
-    q_CHTE: Tensor,
-    k_CHTE: Tensor,
-    v_CHTE: Tensor,
-    real_CT: Tensor | None,
-    *,
-    causal: bool,
-    scale: float,
-    dropout: float,
-) -> Tensor:
-    mask = None if real_CT is None else _seen(real_CT, q_CHTE.shape[2], q_CHTE.device, causal=causal)
+def _long(q_CHTE: Tensor, k_CHSE: Tensor, v_CHSE: Tensor, seen: Tensor | None, scoring: Scoring) -> Tensor:
+    triangle = scoring.causal and scoring.bias is None and seen is not None and len(seen) == 1  # which kernels know
+    mask = None if triangle else seen
+    if scoring.bias is not None:
+        mask = scoring.bias if seen is None else scoring.bias.masked_fill(~seen, -torch.inf)
     return F.scaled_dot_product_attention(
-        q_CHTE, k_CHTE, v_CHTE, attn_mask=mask, is_causal=causal and mask is None, scale=scale, dropout_p=dropout
+        q_CHTE, k_CHSE, v_CHSE, attn_mask=mask, is_causal=triangle, scale=scoring.scale, dropout_p=scoring.dropout
     )
 
 
-def _short(
-    q_CHTE: Tensor,
-    k_CHTE: Tensor,
-    v_CHTE: Tensor,
-    real_CT: Tensor | None,
-    *,
-    causal: bool,
-    scale: float,
-    dropout: float,
-) -> Tensor:
+def _short(q_CHTE: Tensor, k_CHSE: Tensor, v_CHSE: Tensor, seen: Tensor | None, scoring: Scoring) -> Tensor:
     wide = torch.promote_types(q_CHTE.dtype, torch.float32)
-    scores_CHTT = (q_CHTE @ k_CHTE.mT).to(wide) * scale
-    seen = _seen(real_CT, q_CHTE.shape[2], q_CHTE.device, causal=causal)
+    scores_CHTS = (q_CHTE @ k_CHSE.mT).to(wide) * scoring.scale
+    if scoring.bias is not None:
+        scores_CHTS = scores_CHTS + scoring.bias
     if seen is not None:
-        scores_CHTT = scores_CHTT.masked_fill(~seen, -torch.inf)
+        scores_CHTS = scores_CHTS.masked_fill(~seen, -torch.inf)
     # Written out, for torch's own softmax takes three times as long where rows are so short.
-    weights_CHTT = (scores_CHTT - scores_CHTT.amax(-1, keepdim=True).detach()).exp_()
-    weights_CHTT = weights_CHTT / weights_CHTT.sum(-1, keepdim=True)
-    weights_CHTT = weights_CHTT.to(v_CHTE.dtype)
-    return (F.dropout(weights_CHTT, dropout) if dropout else weights_CHTT) @ v_CHTE
+    weights_CHTS = (scores_CHTS - scores_CHTS.amax(-1, keepdim=True).detach()).exp_()
+    weights_CHTS = weights_CHTS / weights_CHTS.sum(-1, keepdim=True)
+    weights_CHTS = weights_CHTS.to(v_CHSE.dtype)
+    return (F.dropout(weights_CHTS, scoring.dropout) if scoring.dropout else weights_CHTS) @ v_CHSE

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from danlu.nn.patterns import Full, Pattern
-from danlu.nn.runs import Run, find_runs
+from danlu.nn.runs import Pair, find_runs
 
 PADDING = -1
 """The document number of padding."""
@@ -29,7 +29,6 @@ class Sight:
         segments: ``(of the queries [B, Q], of the keys [B, K])`` document numbers; None where all is one document.
             Queries without numbers (None) see all keys that are no padding.
         prefix: ``(of the queries, of the keys)``, booleans: tokens of the prefix see each other both ways.
-        bias: ``[1, H, Q, K]`` added to the scores.
         start: ``[1]``: the position of the first query. As a tensor, so that a compiled step serves all positions.
     """
 
@@ -43,13 +42,16 @@ class Sight:
         device: torch.device,
         segments: tuple[Tensor | None, Tensor] | None = None,
         prefix: tuple[Tensor, Tensor] | None = None,
-        bias: Tensor | None = None,
         start: Tensor | None = None,
     ) -> None:
         self.queries, self.keys, self.causal, self.own, self.device = queries, keys, causal, own, device
-        self.segments, self.prefix, self.bias, self.start = segments, prefix, bias, start
+        self.segments, self.prefix, self.start = segments, prefix, start
+        self.bias: Tensor | None = None
+        """``[1, H, Q, K]`` added to the scores."""
+        self.bias_of_runs: Tensor | None = None
+        """In its place, where documents attend by themselves: ``[1, H, T, T]`` of the longest."""
         self._masks: dict[Pattern, Tensor | None] = {}
-        self._runs: tuple[Run, ...] | None = None
+        self._runs: tuple[Pair, ...] | None = None
         self._looked_for_runs = False
 
     @property
@@ -65,12 +67,14 @@ class Sight:
         return self.own or (not self.causal and self.queries > 1)
 
     @property
-    def runs(self) -> tuple[Run, ...] | None:
+    def runs(self) -> tuple[Pair, ...] | None:
         """The documents of a single packed row, where each can attend by itself; found when a layer first asks."""
         if not self._looked_for_runs:
             self._looked_for_runs = True
-            if self.segments is not None and self.own and self.plain and len(self.segments[1]) == 1:
-                self._runs = find_runs(self.segments[1])
+            of_queries, of_keys = self.segments or (None, None)
+            whole = self.plain and (self.own or not self.causal)
+            if whole and of_queries is not None and of_keys is not None and len(of_keys) == 1:
+                self._runs = find_runs(of_queries, of_queries if self.own else of_keys)
         return self._runs
 
     def mask(self, pattern: Pattern) -> Tensor | None:

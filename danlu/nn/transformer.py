@@ -26,6 +26,7 @@ from danlu.nn.experts import Experts, balance_loss, forget_routed
 from danlu.nn.flex import Flex, make_flexes, serves
 from danlu.nn.label_head import make_head
 from danlu.nn.norm import make_norm
+from danlu.nn.patterns import Full
 from danlu.nn.positions import (
     AddedPositions,
     Alibi,
@@ -130,7 +131,9 @@ class Stack(nn.Module):
             _check_one_document(span.own)
         x_BTD = self.entry(x_BTD, self._positions(span, x_BTD.device), types)
         by_flex = cache is None and not isinstance(self.bias, RelativeBias) and serves(self.blocks, x_BTD)  # type: ignore[arg-type]
-        sight = self._sight(span, prefix, None if by_flex else self._bias(span, x_BTD), x_BTD.device)
+        sight = self._sight(span, prefix, x_BTD.device)
+        if self.bias is not None and not by_flex:
+            self._add_bias(sight, span, x_BTD.dtype)
         context = Context(
             sight, self._tables(span), None, span.places, *_look_back(memory, span.own, new, x_BTD.device),
             self._flexes(sight) if by_flex else (),
@@ -158,14 +161,13 @@ class Stack(nn.Module):
             self.recorded.append(hidden)
         return hidden
 
-    def _sight(self, span: Span, prefix: Tensor | None, bias: Tensor | None, device: torch.device) -> Sight:
+    def _sight(self, span: Span, prefix: Tensor | None, device: torch.device) -> Sight:
         assert self.causal or span.keys == span.end, "only causality hides the places behind the last token"
         of_all = None if prefix is None else F.pad(prefix, (0, span.keys - prefix.shape[1]))
         return Sight(
             queries=span.end - span.start, keys=span.keys, causal=self.causal, own=span.start == 0, device=device,
             segments=None if span.own is None or span.of_keys is None else (span.own, span.of_keys),
             prefix=None if of_all is None else (of_all[:, span.start : span.end], of_all),
-            bias=bias,
             start=None if span.start == 0 or span.places is None else span.places[:1],
         )  # fmt: skip
 
@@ -178,13 +180,26 @@ class Stack(nn.Module):
         places = positions_in_document(span.numbers).masked_fill(span.numbers == PADDING, 0)
         return places[:, span.start :]
 
-    def _bias(self, span: Span, x_BTD: Tensor) -> Tensor | None:
-        if self.bias is None:
-            return None
-        places = torch.arange(span.keys, device=x_BTD.device)
-        bias: Tensor = self.bias(places[span.start : span.end], places)
+    def _add_bias(self, sight: Sight, span: Span, dtype: torch.dtype) -> None:
+        """Of whole rows; where documents attend by themselves, of the longest one, for distances are all it minds."""
+        assert self.bias is not None
+        runs = sight.runs if self._by_documents else None
+        keys = torch.arange(span.keys if runs is None else max(pair.keys.longest for pair in runs), device=sight.device)
+        bias: Tensor = self.bias(keys[span.start : span.end] if runs is None else keys, keys)
         # Torch 2.13 reads a bias of float32 wrongly, without a word, where queries are float64.
-        return bias.to(torch.promote_types(bias.dtype, x_BTD.dtype))
+        bias = bias.to(torch.promote_types(bias.dtype, dtype))
+        if runs is None:
+            sight.bias = bias
+        else:
+            sight.bias_of_runs = bias
+
+    @property
+    def _by_documents(self) -> bool:
+        """Whether attention looks at each document by itself where it may: as all it sees, and not compiled."""
+        return not torch.compiler.is_compiling() and all(
+            block._compiled_call_impl is None and isinstance(block.attention.pattern, Full)  # type: ignore[union-attr]
+            for block in self.blocks
+        )
 
     def _flexes(self, sight: Sight) -> tuple[Flex, ...]:
         slopes = None
