@@ -43,7 +43,7 @@ SETTINGS: Mapping[str, Any] = {
     },
     "optimizer": {"use": "adamw", "lr": 1e-3},
     "schedule": {"use": "linear", "warmup": 0.05},
-    "batch": 64, "evaluations": 2, "early_stopping": None,
+    "batch": 64, "micro_batch": 64, "evaluations": 2, "early_stopping": None,
 }  # fmt: skip
 """Of the stage ``finetune``. Chosen by runs of a minute of narrower models."""
 
@@ -94,9 +94,8 @@ def measure(job: Job) -> list[Comparison]:
         trained[name] = in_fresh_process(trainer, job, name, way)[0]
     found = {}
     for name, side in trained.items():
-        found[name], _ = in_fresh_process(
-            multi30k_trainer.translated, side.model, pairs(job, "test")[0], BEAMS, LONGEST
-        )
+        sources, _ = pairs(job, "test")
+        found[name], _ = in_fresh_process(multi30k_trainer.translated, side.model, sources, BEAMS, LONGEST)
         say(f"{name}: for instance {found[name][0]!r}")
     return say_results(job, trained, found)
 

@@ -6,7 +6,7 @@ import gzip
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -81,8 +81,8 @@ PROBLEMS = (
     Problem(
         "CMRC2018, trial to dev", "zh",
         {"train": "qa/zh/cmrc2018_trial.json", "test": "qa/zh/cmrc2018_dev.json", "mend": True},
-        {"task": {"use": "extract", "max_tokens": 384, "stride": 128}, "batch": 16, "evaluations": 10,
-         "optimizer": {"use": "adamw", "lr": 3e-4, "weight_decay": 0.01}, "budget": {"epochs": 10}},
+        {"task": {"use": "extract", "max_tokens": 384, "stride": 128}, "batch": 16, "evaluations": 6,
+         "optimizer": {"use": "adamw", "lr": 3e-4, "weight_decay": 0.01}, "budget": {"epochs": 6}},
         own_bert_trainer.extract, CMRC(), ("exact_match", "f1"),
     ),
 )  # fmt: skip
@@ -97,10 +97,11 @@ class Job:
     """What is done stays here; called again, the part goes on from there."""
     steps: int
     """Of each pretraining."""
-    inputs: Path = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "inputs", self.work / "inputs")
+    @property
+    def inputs(self) -> Path:
+        """Files of the data in another form."""
+        return self.work / "inputs"
 
     def path(self, name: str) -> Path:
         """A file of the data.

@@ -70,8 +70,10 @@ def tag(fit: Fit) -> list[list[str]]:
         return {**encoded, "labels": labels}, first
 
     train, test = ([read(example) for example in part] for part in (fit.train, fit.test))
-    rows = [[features for features, _ in part] for part in (train, test)]
-    parts = Parts(model, *rows, DataCollatorForTokenClassification(tokenizer))
+    parts = Parts(
+        model, [features for features, _ in train], [features for features, _ in test],
+        DataCollatorForTokenClassification(tokenizer),
+    )  # fmt: skip
     scores = _trained(parts, tokenizer, batch=8, rate=5e-5, seed=fit.seed)
     found = []
     for example, (_, first), scores_TL in zip(fit.test, test, scores, strict=True):
@@ -92,7 +94,9 @@ def extract(fit: Fit) -> list[str]:
     keys = [*tokenizer.model_input_names]
     train, test, contexts = [], [], []
     for example in fit.train:
-        answer = next(each for each in example.answers if each.start is not None)
+        answer = next((each for each in example.answers if each.start is not None), None)
+        if answer is None:  # one that is not in its context
+            continue
         for window, offsets in _windows(tokenizer, example, fit.longest):
             first, last = _place_of(answer, offsets)
             train.append({**{key: window[key] for key in keys}, "start_positions": first, "end_positions": last})

@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from danlu.nn import config
 from danlu.nn.blocked import LONGEST, BlockedAttention
 from danlu.nn.cache import LayerCache
+from danlu.nn.dropout import dropout
 from danlu.nn.flex import Flex, find_flex
 from danlu.nn.norm import make_norm
 from danlu.nn.patterns import Full, Pattern, Window
@@ -133,7 +134,7 @@ class Attention(nn.Module):
 
     def _join(self, x_BHTE: Tensor) -> Tensor:
         out: Tensor = self.out(x_BHTE.transpose(1, 2).flatten(2))
-        return F.dropout(out, self.out_dropout, self.training) if self.out_dropout else out
+        return dropout(out, self.out_dropout, self.training)
 
     def _attend(self, q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, sight: Sight) -> Tensor:
         dropout = self.dropout if self.training else 0.0

@@ -6,11 +6,11 @@ Axes: B batch, T tokens, D model width.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danlu.nn import config
 from danlu.nn.attention import Attention, Context
+from danlu.nn.dropout import dropout
 from danlu.nn.experts import Experts
 from danlu.nn.mlp import MLP
 from danlu.nn.norm import make_norm
@@ -60,8 +60,7 @@ class Block(nn.Module):
         """Dropout of single numbers, and of whole rows (stochastic depth)."""
         if not self.training:
             return part_BTD
-        if self.dropout:
-            part_BTD = F.dropout(part_BTD, self.dropout)
+        part_BTD = dropout(part_BTD, self.dropout)
         if self.drops_rows:
             kept_B11 = torch.rand(part_BTD.shape[0], 1, 1, device=part_BTD.device) < self.rows_kept
             part_BTD = part_BTD * (kept_B11 / self.rows_kept).to(part_BTD.dtype)

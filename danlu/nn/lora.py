@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from danlu.errors import RecipeError
+from danlu.nn.dropout import dropout
 from danlu.nn.quantized import QuantizedLinear
 from danlu.nn.targets import LINEARS_OF_BLOCKS, named_layers, put
 from danlu.recipe import Settings
@@ -112,7 +113,7 @@ class AdaptedLinear(nn.Module):
         self.dora = adapter.magnitude is not None
 
     def forward(self, x: Tensor) -> Tensor:
-        dropped = F.dropout(x, self.dropout, self.training) if self.dropout else x
+        dropped = dropout(x, self.dropout, self.training)
         if not self.dora:
             return self._with_adapters(self.base(x), dropped, None)
         weight_OI = self.base.weight.detach()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danlu.nn import config
+from danlu.nn.dropout import dropout
 from danlu.nn.relu import relu
 
 ACTIVATIONS: dict[config.ActivationName, Callable[[Tensor], Tensor]] = {
@@ -43,5 +44,5 @@ class MLP(nn.Module):
             hidden = activate(gate) * value
         else:
             hidden = activate(hidden)
-        out: Tensor = self.down(F.dropout(hidden, self.dropout, self.training) if self.dropout else hidden)
+        out: Tensor = self.down(dropout(hidden, self.dropout, self.training))
         return out

@@ -13,16 +13,28 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
+from danlu.nn.dropout import dropout as drop
+
 SHORT = 128
-"""Tokens of the longest document whose scores are written out: kernels made for long rows take longer."""
+"""Tokens of the longest document whose scores are kept: kernels made for long rows, which keep none, take longer."""
 WASTE = 0.3
 """Share of the scores of a run that may be of padding: more, smaller runs would take longer."""
 FEW = 4096
 """Scores of a head below which a run is so small that its padding does not matter."""
+ALONE = 256
+"""Tokens from which on equally long documents are a run of their own: filling them up would take longer."""
+VECTOR = 16
+"""Numbers of a row from which on torch's softmax is the fastest; the exponentials of shorter ones are written out."""
+
+Ints = NDArray[np.int64]
+Size = tuple[int, int]
+"""Queries and keys of a document."""
 
 
 class Places(NamedTuple):
@@ -70,6 +82,13 @@ class Run:
         return self._places[device]
 
 
+class Pair(NamedTuple):
+    """A run of queries, and that of the same documents' keys: the same one where a text attends to itself."""
+
+    queries: Run
+    keys: Run
+
+
 class Scoring(NamedTuple):
     """How queries and keys become weights."""
 
@@ -90,76 +109,96 @@ class Scoring(NamedTuple):
         return of_keys if earlier is None else of_keys & earlier
 
 
-class Pair(NamedTuple):
-    """A run of queries, and that of the same documents' keys: the same one where a text attends to itself."""
-
-    queries: Run
-    keys: Run
-
-
 def find_runs(of_queries_1N: Tensor, of_keys_1M: Tensor) -> tuple[Pair, ...] | None:
     """The runs of a row by the document numbers of its queries and of its keys, which may be the same tensor.
 
     None where a number comes again, where the two sides have other documents, or where runs would save nothing.
     """
-    numbers, lengths = _documents_of(of_queries_1N)
-    others, key_lengths = (numbers, lengths) if of_keys_1M is of_queries_1N else _documents_of(of_keys_1M)
-    if len(set(numbers)) < len(numbers) or numbers != others:
+    numbers_C, queries_C = _documents_of(of_queries_1N)
+    itself = of_keys_1M is of_queries_1N
+    others_C, keys_C = (numbers_C, queries_C) if itself else _documents_of(of_keys_1M)
+    if len(np.unique(numbers_C)) < len(numbers_C) or not np.array_equal(numbers_C, others_C):
         return None
-    sizes = [*zip(lengths, key_lengths, strict=True)]
-    if 2 * sum(queries * keys for queries, keys in sizes) > sum(lengths) * sum(key_lengths):
+    if 2 * int((queries_C * keys_C).sum()) > int(queries_C.sum()) * int(keys_C.sum()):
         return None
-    parts = [sizes[:1]]
-    for size in sizes[1:]:
-        if _together([*parts[-1], size]):
-            parts[-1].append(size)
-        else:
-            parts.append([size])
     runs: list[Pair] = []
     start, start_of_keys = 0, 0
-    for part in parts:
-        queries = Run(start, tuple(length for length, _ in part))
-        keys = queries if others is numbers else Run(start_of_keys, tuple(length for _, length in part))
+    for draft in _drafts(np.stack([queries_C, keys_C], 1)):
+        queries = Run(start, tuple(length for length, _ in draft.sizes))
+        keys = queries if itself else Run(start_of_keys, tuple(length for _, length in draft.sizes))
         runs.append(Pair(queries, keys))
         start, start_of_keys = queries.end, keys.end
     return tuple(runs)
 
 
-def _documents_of(segments_1N: Tensor) -> tuple[list[int], list[int]]:
-    """Their numbers and their lengths, in order."""
+def _documents_of(segments_1N: Tensor) -> tuple[Ints, Ints]:
+    """The numbers of the documents, and how many tokens they have, in order."""
     numbers, counts = torch.unique_consecutive(segments_1N[0], return_counts=True)
-    return numbers.tolist(), counts.tolist()
+    return numbers.cpu().numpy(), counts.cpu().numpy()
 
 
-def _together(sizes: list[tuple[int, int]]) -> bool:
-    """Whether documents, of so many queries and keys, may be one run: little of it would be padding."""
-    scores = len(sizes) * max(queries for queries, _ in sizes) * max(keys for _, keys in sizes)
-    return scores <= FEW or scores - sum(queries * keys for queries, keys in sizes) <= WASTE * scores
+def _drafts(sizes_C2: Ints) -> list[_Draft]:
+    """The documents in runs."""
+    drafts: list[_Draft] = []
+    for alike in np.split(sizes_C2, np.flatnonzero(np.diff(sizes_C2, axis=0).any(1)) + 1):
+        size, count = (int(alike[0, 0]), int(alike[0, 1])), len(alike)
+        if not drafts or drafts[-1].closed or size[0] * count >= ALONE:
+            drafts.append(_Draft(closed=size[0] * count >= ALONE))
+            drafts[-1].add(size, count)
+            continue
+        for _ in range(count):
+            if not drafts[-1].has_room(size):
+                drafts.append(_Draft())
+            drafts[-1].add(size)
+    return drafts
+
+
+@dataclass
+class _Draft:
+    """A run while documents are added to it."""
+
+    sizes: list[Size] = field(default_factory=list)
+    scores: int = 0
+    """Of a head, padding not counted."""
+    longest: Size = (0, 0)
+    closed: bool = False
+    """Whether it takes no more."""
+
+    def add(self, size: Size, count: int = 1) -> None:
+        self.sizes += [size] * count
+        self.scores += count * size[0] * size[1]
+        self.longest = self._longest_with(size)
+
+    def has_room(self, size: Size) -> bool:
+        """Whether little of it would be padding with one more."""
+        queries, keys = self._longest_with(size)
+        scores = (len(self.sizes) + 1) * queries * keys
+        return scores <= FEW or scores - self.scores - size[0] * size[1] <= WASTE * scores
+
+    def _longest_with(self, size: Size) -> Size:
+        return max(self.longest[0], size[0]), max(self.longest[1], size[1])
 
 
 def attend_in_runs(q_1HNE: Tensor, k_1HME: Tensor, v_1HME: Tensor, runs: tuple[Pair, ...], scoring: Scoring) -> Tensor:
     """``[1, H, N, E]``: each document by itself."""
     outs = []
     for queries, keys in runs:
-        q_CHTE, k_CHSE, v_CHSE = _documents(q_1HNE, queries), _documents(k_1HME, keys), _documents(v_1HME, keys)
+        q, k, v = _documents(q_1HNE, queries), _documents(k_1HME, keys), _documents(v_1HME, keys)
         own = scoring
         if scoring.bias is not None:
             own = scoring._replace(bias=scoring.bias[:, :, : queries.longest, : keys.longest])
         attend = _long if max(queries.longest, keys.longest) > SHORT else _short
-        out_CHTE = attend(q_CHTE, k_CHSE, v_CHSE, own.seen(keys, q_1HNE.device), own)
-        out_HNE = out_CHTE.transpose(0, 1).flatten(1, 2)
-        outs.append(out_HNE if queries.alike else out_HNE.index_select(1, queries.places(q_1HNE.device).back_N))
-    return torch.cat(outs, 1)[None]
+        out_NHE = attend(q, k, v, own.seen(keys, q.device), own).transpose(1, 2).flatten(0, 1)
+        outs.append(out_NHE if queries.alike else out_NHE.index_select(0, queries.places(q.device).back_N))
+    return torch.cat(outs)[None].transpose(1, 2)
 
 
 def _documents(x_1HNE: Tensor, run: Run) -> Tensor:
     """``[C, H, T, E]``."""
-    own_HNE = x_1HNE[0, :, run.start : run.end]
-    if run.alike:
-        heads, _, width = own_HNE.shape
-        return own_HNE.view(heads, len(run.lengths), run.longest, width).transpose(0, 1)
-    padded = own_HNE.index_select(1, run.places(x_1HNE.device).places_CT.flatten())
-    return padded.view(len(padded), len(run.lengths), run.longest, -1).transpose(0, 1)
+    own_NHE = x_1HNE[0].transpose(0, 1)[run.start : run.end]
+    if not run.alike:
+        own_NHE = own_NHE.index_select(0, run.places(x_1HNE.device).places_CT.flatten())
+    return own_NHE.view(len(run.lengths), run.longest, *own_NHE.shape[1:]).transpose(1, 2)
 
 
 def _long(q_CHTE: Tensor, k_CHSE: Tensor, v_CHSE: Tensor, seen: Tensor | None, scoring: Scoring) -> Tensor:
@@ -173,14 +212,20 @@ def _long(q_CHTE: Tensor, k_CHSE: Tensor, v_CHSE: Tensor, seen: Tensor | None, s
 
 
 def _short(q_CHTE: Tensor, k_CHSE: Tensor, v_CHSE: Tensor, seen: Tensor | None, scoring: Scoring) -> Tensor:
-    wide = torch.promote_types(q_CHTE.dtype, torch.float32)
-    scores_CHTS = (q_CHTE @ k_CHSE.mT).to(wide) * scoring.scale
+    documents, heads, length, width = q_CHTE.shape
+    q, k, v = (part.flatten(0, 1) for part in (q_CHTE, k_CHSE, v_CHSE))  # not as `@` copies keys: axes swapped, slowly
+    wide = torch.promote_types(q.dtype, torch.float32)
+    scores_CHTS = (torch.bmm(q, k.mT).to(wide) * scoring.scale).view(documents, heads, length, -1)
     if scoring.bias is not None:
         scores_CHTS = scores_CHTS + scoring.bias
     if seen is not None:
         scores_CHTS = scores_CHTS.masked_fill(~seen, -torch.inf)
-    # Written out, for torch's own softmax takes three times as long where rows are so short.
+    by_torch = scores_CHTS.shape[-1] >= VECTOR
+    weights_CHTS = (scores_CHTS.softmax(-1) if by_torch else _softmax(scores_CHTS)).to(v.dtype)
+    weights = drop(weights_CHTS, scoring.dropout).flatten(0, 1)
+    return torch.bmm(weights, v).view(documents, heads, length, width)
+
+
+def _softmax(scores_CHTS: Tensor) -> Tensor:
     weights_CHTS = (scores_CHTS - scores_CHTS.amax(-1, keepdim=True).detach()).exp_()
-    weights_CHTS = weights_CHTS / weights_CHTS.sum(-1, keepdim=True)
-    weights_CHTS = weights_CHTS.to(v_CHSE.dtype)
-    return (F.dropout(weights_CHTS, scoring.dropout) if scoring.dropout else weights_CHTS) @ v_CHSE
+    return weights_CHTS / weights_CHTS.sum(-1, keepdim=True)

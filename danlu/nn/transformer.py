@@ -22,6 +22,7 @@ from danlu.nn.attention import Attention, Context
 from danlu.nn.block import Block
 from danlu.nn.cache import KVCache, Memory, Span
 from danlu.nn.config import TransformerConfig
+from danlu.nn.dropout import dropout
 from danlu.nn.experts import Experts, balance_loss, forget_routed
 from danlu.nn.flex import Flex, make_flexes, serves
 from danlu.nn.label_head import make_head
@@ -65,7 +66,7 @@ class Entry(nn.Module):
             assert positions_BT is not None
             x_BTD = x_BTD + self.positions(positions_BT).type_as(x_BTD)
         x_BTD = self.norm(x_BTD)
-        return F.dropout(x_BTD, self.dropout, self.training) if self.dropout else x_BTD
+        return dropout(x_BTD, self.dropout, self.training)
 
 
 def call_block(block: Any, x_BTD: Tensor, context: Context) -> Tensor:
@@ -154,9 +155,7 @@ class Stack(nn.Module):
             for block, layer in zip(self.blocks, cache.layers, strict=True):
                 x_BTD = run(block, x_BTD, context._replace(cache=layer))
             cache.used = span.end
-        hidden: Tensor = self.norm(x_BTD)
-        if self.final_dropout:
-            hidden = F.dropout(hidden, self.final_dropout, self.training)
+        hidden: Tensor = dropout(self.norm(x_BTD), self.final_dropout, self.training)
         if self.recorded is not None:
             self.recorded.append(hidden)
         return hidden

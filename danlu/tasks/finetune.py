@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
-from pydantic import SkipValidation
+from pydantic import SkipValidation, model_validator
 from torch import Tensor
 
 from danlu.data.dataset import Data, Dataset, load
@@ -34,6 +34,7 @@ from danlu.tasks.lesson import TaskLesson
 from danlu.tasks.methods import Full, Method, load_trained
 from danlu.tasks.model_folder import Trained
 from danlu.tasks.scores import of_itself, score, tally, write_predictions, write_scores
+from danlu.tasks.scratch import Scratch
 from danlu.tasks.step_task import StepHeldout, StepLesson, StepTask
 from danlu.tasks.task import Known, Task
 from danlu.tasks.task_training import TaskTraining
@@ -50,6 +51,8 @@ from danlu.train.setup import Subject, Training, prepare
 
 TIE = 1e-6
 """Weight of the loss in what the best checkpoint has the least of: of two with one figure the one with less loss."""
+START = "start"
+"""Folder of the model that was drawn."""
 SAMPLES = 8
 """Answers that are written in the end where figures do not need them, to be looked at."""
 
@@ -66,16 +69,36 @@ class Finetune(TaskTraining):
     method: Annotated[SkipValidation[Method], OneOf("method")] = Full()
     """Which weights train: all, or so few that a large model fits."""
 
+    scratch: Scratch | None = None
+    """A model that has learned nothing yet, in place of a pretrained one: ``{model: {use: t5, layers: 6}, …}``."""
+
+    @model_validator(mode="after")
+    def _begins_with_one(self) -> Self:
+        if self.model is not None and self.scratch is not None:
+            raise ValueError("scratch is a model drawn anew, in place of the one in 'model'; leave out one of them")
+        return self
+
+    def needed(self) -> tuple[str, ...]:
+        return () if self.scratch is not None else super().needed()
+
     def external_files(self) -> list[Path]:
-        return self.files_of({"data": self.data})
+        own = [] if self.scratch is None else self.scratch.files()
+        return [*self.files_of({"data": self.data}), *own]
 
     def run(self, job: Job) -> Figures:
         dataset = read_data(self.data, self.task, job.out)
-        return self.learn(self.begins_with(job), dataset, job.out, seed=job.seed)
+        return self.learn(self.begins_with(job, dataset), dataset, job.out, seed=job.seed)
 
-    def begins_with(self, job: Job) -> Path:
+    def begins_with(self, job: Job, dataset: Dataset[Any]) -> Path:
         """The folder of the model that learns."""
-        return self.model or job.inputs["pretrain"] / "model"
+        if self.scratch is None:
+            return self.model or job.inputs["pretrain"] / "model"
+        folder = job.out / START
+        ranks = here()
+        if ranks.first:
+            self.scratch.begin(self.task, dataset, folder, seed=job.seed)
+        ranks.from_first(True)  # the folder is there now
+        return folder
 
     def learn(self, base: Path, dataset: Dataset[Any], out: Path, *, seed: int) -> Figures:
         """Train on ``dataset``, whose dev chooses the best weights; measure those on all that is not train."""

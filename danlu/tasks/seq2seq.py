@@ -5,7 +5,7 @@ Axes: T tokens of the decoder, S tokens of a source.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
@@ -72,6 +72,11 @@ class Seq2Seq(Writing):
             raise RecipeError(f"task.answer_tokens must be at most {base.max_length}, which the model sees; "
                               f"got {self.answer_tokens}")  # fmt: skip
         return Known()
+
+    def texts(self, examples: Sequence[Any]) -> Iterator[str]:
+        for each in examples:
+            yield f"{self.prefix}{each.source}"
+            yield self.target(each)
 
     def target(self, example: Any) -> str:
         """What is learned."""

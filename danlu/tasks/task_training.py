@@ -42,8 +42,9 @@ class TaskTraining(TrainSettings, Stage):
     """When to stop."""
     batch: int = Field(default=32, ge=1)
     """Examples a step."""
-    early_stopping: EarlyStopping | None = EarlyStopping(patience=3)
-    """When training ends before its budget does; the best weights so far are the result."""
+    early_stopping: EarlyStopping | None = EarlyStopping(patience=6)
+    """When training ends before its budget does; the best weights so far are the result. By default it goes to the end
+    of ``evaluations``, for a rate that falls gains most there."""
     compile: CompileSetting = "off"
     """Whether ``torch.compile`` makes the blocks faster: rarely, where every row has a length of its own."""
     evaluations: int = Field(default=6, ge=0)

@@ -26,7 +26,7 @@ class Case(NamedTuple):
     rows: Rows | str
     """What stands there: rows, or the text of the file."""
     model: str = "encoder"
-    """The fixture that makes it."""
+    """The fixture that makes it; none where it is drawn."""
     max_tokens: int = 24
     settings: tuple[str, ...] = ()
     """Others for so small a model."""
@@ -111,6 +111,10 @@ CASES = [
         ("summarise_zh", "document", "summary"), ("keywords_en", "abstract", "keywords"),
         ("keywords_zh", "abstract", "keywords"),
     )),
+    *(Case(f"translate_scratch_{to}", "train.jsonl", [
+        {"en": f"once {number}", other: f"话说 {number}。"} for number in range(12)
+    ], "", 64, (*SHORT, "scratch.model={use: t5, layers: 1, dim: 16}", "scratch.tokenizer.vocab_size=400"))
+      for to, other in (("en", "de"), ("zh", "zh"))),
     *(Case(name, "train.jsonl", JUDGED, "decoder", 96, ("task.template=plain",)) for name in (
         "prefer_en", "prefer_zh", "reward_en", "reward_zh", "feedback_en", "feedback_zh",
     )),
@@ -136,8 +140,8 @@ def test_a_recipe_runs_as_it_stands(case: Case, request: pytest.FixtureRequest, 
     data, run = tmp_path / case.file, tmp_path / "run"
     write(data, case.rows)
     settings = {
-        "data.train": data, "model": request.getfixturevalue(case.model), "task.max_tokens": case.max_tokens,
-        "budget": "{steps: 2}", "precision": "fp32", "batch": 4, "evaluations": 1,
+        **({"model": request.getfixturevalue(case.model)} if case.model else {}), "data.train": data,
+        "task.max_tokens": case.max_tokens, "budget": "{steps: 2}", "precision": "fp32", "batch": 4, "evaluations": 1,
     }  # fmt: skip
     overrides = [f"finetune.{key}={value}" for key, value in settings.items()]
     overrides += [f"finetune.{each}" for each in case.settings]
