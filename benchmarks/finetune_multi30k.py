@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +107,7 @@ def draw(job: Job) -> int:
     from danlu.tokenizers.bpe import BPE
 
     sides = pairs(job, "train")
+    job.start.mkdir(parents=True)
     BPE(vocab_size=VOCABULARY, special=["t5"]).train(text for side in sides for text in side).save(job.start)
     tokenizer = AutoTokenizer.from_pretrained(job.start)
     torch.manual_seed(1)
@@ -145,9 +145,8 @@ def trainer(job: Job, name: str, way: Way) -> Trained:
     seconds_per_step = multi30k_trainer.trial(fit)
     steps = max(1, int(job.minutes * 60 / seconds_per_step))
     say(f"{name}: {seconds_per_step * 1e3:.0f} ms a step, {steps:,} steps of {way.batch}")
-    started = time.perf_counter()
-    done = multi30k_trainer.train(fit, steps, seconds=job.minutes * 60)
-    return Trained(fit.out, time.perf_counter() - started, done, done * way.batch / len(train[0]))
+    done, seconds = multi30k_trainer.train(fit, steps, seconds=job.minutes * 60)
+    return Trained(fit.out, seconds, done, done * way.batch / len(train[0]))
 
 
 def pairs(job: Job, name: Literal["train", "dev", "test"]) -> tuple[list[str], list[str]]:

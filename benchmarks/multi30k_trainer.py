@@ -45,17 +45,17 @@ def trial(fit: Fit) -> float:
     return mean(after - before for before, after in list(pairwise(marks))[WARMUP:])
 
 
-def train(fit: Fit, steps: int, *, seconds: float) -> int:
-    """Train for so many steps, or until the time is over; how many were done. Model and tokenizer are saved."""
+def train(fit: Fit, steps: int, *, seconds: float) -> tuple[int, float]:
+    """Train for so many steps, or until the time is over, and save; how many were done, and the seconds they took."""
     marks: list[float] = []
     model, tokenizer = _train(fit, steps, seconds=seconds, marks=marks)
     model.save_pretrained(fit.out)
     tokenizer.save_pretrained(fit.out)
-    return len(marks)
+    return len(marks) - 1, marks[-1] - marks[0]
 
 
 def _train(fit: Fit, steps: int, *, seconds: float, marks: list[float]) -> tuple[Any, Any]:
-    """The model and its tokenizer; ``marks`` gets the time of each step's end."""
+    """The model and its tokenizer; ``marks`` gets the time of the beginning and of each step's end."""
     from transformers import (
         AutoModelForSeq2SeqLM,
         AutoTokenizer,
@@ -68,11 +68,11 @@ def _train(fit: Fit, steps: int, *, seconds: float, marks: list[float]) -> tuple
 
     class Clock(TrainerCallback):  # type: ignore[misc]
         def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-            self.end = time.perf_counter() + seconds
+            marks.append(time.perf_counter())
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             marks.append(time.perf_counter())
-            control.should_training_stop |= marks[-1] > self.end
+            control.should_training_stop |= marks[-1] - marks[0] > seconds
 
     set_seed(1)
     tokenizer = AutoTokenizer.from_pretrained(fit.start)

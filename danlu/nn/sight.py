@@ -9,6 +9,7 @@ Axes: B batch, H heads, Q queries, K keys.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -76,6 +77,28 @@ class Sight:
             if whole and of_queries is not None and of_keys is not None and len(of_keys) == 1:
                 self._runs = find_runs(of_queries, of_queries if self.own else of_keys)
         return self._runs
+
+    def add_bias(
+        self, bias: Callable[[Tensor, Tensor], Tensor], start: int, dtype: torch.dtype, *, by_documents: bool
+    ) -> None:
+        """Take in what scores get by distance, as a module works it out of positions that follow each other.
+
+        Args:
+            start: the position of the first query.
+            by_documents: whether documents that can attend by themselves will do so: only the longest is worked out.
+        """
+        runs = self.runs if by_documents else None
+        places = torch.arange(self.keys, device=self.device)
+        queries = places[start : start + self.queries]
+        if runs is not None:
+            queries = places = places[: max(pair.keys.longest for pair in runs)]
+        found = bias(queries, places)
+        # Torch 2.13 reads a bias of float32 wrongly, without a word, where queries are float64.
+        found = found.to(torch.promote_types(found.dtype, dtype))
+        if runs is None:
+            self.bias = found
+        else:
+            self.bias_of_runs = found
 
     def mask(self, pattern: Pattern) -> Tensor | None:
         """What ``scaled_dot_product_attention`` takes: booleans, numbers where there is a bias, None for all."""

@@ -134,7 +134,7 @@ class Stack(nn.Module):
         by_flex = cache is None and not isinstance(self.bias, RelativeBias) and serves(self.blocks, x_BTD)  # type: ignore[arg-type]
         sight = self._sight(span, prefix, x_BTD.device)
         if self.bias is not None and not by_flex:
-            self._add_bias(sight, span, x_BTD.dtype)
+            sight.add_bias(self.bias, span.start, x_BTD.dtype, by_documents=self._by_documents)
         context = Context(
             sight, self._tables(span), None, span.places, *_look_back(memory, span.own, new, x_BTD.device),
             self._flexes(sight) if by_flex else (),
@@ -178,19 +178,6 @@ class Stack(nn.Module):
             return torch.arange(span.start, span.end, device=device)[None]
         places = positions_in_document(span.numbers).masked_fill(span.numbers == PADDING, 0)
         return places[:, span.start :]
-
-    def _add_bias(self, sight: Sight, span: Span, dtype: torch.dtype) -> None:
-        """Of whole rows; where documents attend by themselves, of the longest one, for distances are all it minds."""
-        assert self.bias is not None
-        runs = sight.runs if self._by_documents else None
-        keys = torch.arange(span.keys if runs is None else max(pair.keys.longest for pair in runs), device=sight.device)
-        bias: Tensor = self.bias(keys[span.start : span.end] if runs is None else keys, keys)
-        # Torch 2.13 reads a bias of float32 wrongly, without a word, where queries are float64.
-        bias = bias.to(torch.promote_types(bias.dtype, dtype))
-        if runs is None:
-            sight.bias = bias
-        else:
-            sight.bias_of_runs = bias
 
     @property
     def _by_documents(self) -> bool:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import SkipValidation, model_validator
+from pydantic import SkipValidation
 from torch import Tensor
 
 from danlu.data.dataset import Data, Dataset, load
@@ -69,21 +69,8 @@ class Finetune(TaskTraining):
     method: Annotated[SkipValidation[Method], OneOf("method")] = Full()
     """Which weights train: all, or so few that a large model fits."""
 
-    scratch: Scratch | None = None
-    """A model that has learned nothing yet, in place of a pretrained one: ``{model: {use: t5, layers: 6}, …}``."""
-
-    @model_validator(mode="after")
-    def _begins_with_one(self) -> Self:
-        if self.model is not None and self.scratch is not None:
-            raise ValueError("scratch is a model drawn anew, in place of the one in 'model'; leave out one of them")
-        return self
-
-    def needed(self) -> tuple[str, ...]:
-        return () if self.scratch is not None else super().needed()
-
     def external_files(self) -> list[Path]:
-        own = [] if self.scratch is None else self.scratch.files()
-        return [*self.files_of({"data": self.data}), *own]
+        return self.files_of({"data": self.data})
 
     def run(self, job: Job) -> Figures:
         dataset = read_data(self.data, self.task, job.out)
@@ -91,12 +78,12 @@ class Finetune(TaskTraining):
 
     def begins_with(self, job: Job, dataset: Dataset[Any]) -> Path:
         """The folder of the model that learns."""
-        if self.scratch is None:
+        if not isinstance(self.model, Scratch):
             return self.model or job.inputs["pretrain"] / "model"
         folder = job.out / START
         ranks = here()
         if ranks.first:
-            self.scratch.begin(self.task, dataset, folder, seed=job.seed)
+            self.model.begin(self.task, dataset, folder, seed=job.seed)
         ranks.from_first(True)  # the folder is there now
         return folder
 

@@ -37,6 +37,7 @@ from danlu.tasks.feature import Feature, FeatureStore, stored
 from danlu.tasks.finetune import TIE, Finetune, Material, TaskMeasure, read_data
 from danlu.tasks.heads import alone, as_for, joined
 from danlu.tasks.lesson import TaskLesson
+from danlu.tasks.scratch import Scratch
 from danlu.tasks.step_task import StepTask
 from danlu.tasks.study_curve import MOST
 from danlu.tasks.task import Task
@@ -81,6 +82,8 @@ class Joint(TaskTraining):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
+        if isinstance(self.model, Scratch):
+            raise ValueError("model must be a folder: a model from scratch is for one task")
         check_mixed({name: task.share for name, task in self.tasks.items()}, self.temperature)
         return self
 
@@ -88,6 +91,7 @@ class Joint(TaskTraining):
         return self.files_of({f"tasks.{name}.data": task.data for name, task in self.tasks.items()})
 
     def run(self, job: Job) -> Figures:
+        assert not isinstance(self.model, Scratch), "refused when the recipe was loaded"
         base = self.model or job.inputs["pretrain"] / "model"
         materials: dict[str, Material] = {}
         shape = load_config(base)

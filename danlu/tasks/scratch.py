@@ -6,7 +6,7 @@ Translation began so (Vaswani et al. 2017, arXiv:1706.03762), and small parallel
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field, SkipValidation, field_validator
 
@@ -25,21 +25,19 @@ from danlu.tokenizers.stage import Trainer
 class Scratch(Settings):
     """What a fine-tuning begins with that begins with nothing."""
 
-    short: ClassVar[str | None] = "model"
-
-    model: Annotated[SkipValidation[Family], OneOf("model")]
-    """The family and its size."""
+    family: Annotated[SkipValidation[Family], OneOf("model")]
+    """The kind of model, and its size."""
     tokenizer: Annotated[SkipValidation[Trainer], OneOf("tokenizer")] = BPE()
     """What cuts text into tokens: trained on what ``train`` has to read and to write, or ``{use: folder, path: …}``."""
     max_length: int = Field(default=512, ge=4)
     """Tokens of the longest text that the model sees; T5 sees any."""
 
-    @field_validator("model")
+    @field_validator("family")
     @classmethod
-    def _is_drawn(cls, model: Family) -> Family:
-        if isinstance(model, PretrainedFolder):
-            raise ValueError("a folder is pretrained; name it as 'model' of the stage, without 'scratch'")
-        return model
+    def _is_drawn(cls, family: Family) -> Family:
+        if isinstance(family, PretrainedFolder):
+            raise ValueError("a folder is pretrained; give its path as the model")
+        return family
 
     def files(self) -> list[Path]:
         """Which decide what it begins with."""
@@ -50,6 +48,6 @@ class Scratch(Settings):
         tokenizer = self.tokenizer.train(task.texts(dataset.splits["train"]))
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer.save(folder)
-        config = self.model.config(vocab_size=tokenizer.vocab_size, max_length=self.max_length)
-        save_model(first_model(self.model, config, seed=seed), folder, tokenizer=folder)
+        config = self.family.config(vocab_size=tokenizer.vocab_size, max_length=self.max_length)
+        save_model(first_model(self.family, config, seed=seed), folder, tokenizer=folder)
         return folder

@@ -16,6 +16,7 @@ from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
 from danlu.optim.schedules import Linear
 from danlu.recipe import OneOf
 from danlu.runs import Stage
+from danlu.tasks.scratch import Scratch
 from danlu.train.budget import Budget
 from danlu.train.checkpoint import checkpoints
 from danlu.train.settings import TrainSettings
@@ -30,8 +31,9 @@ class TaskTraining(TrainSettings, Stage):
     neutral: ClassVar[tuple[str, ...]] = ("save",)
     unrecorded: ClassVar[tuple[str, ...]] = ("hardware.mesh",)
 
-    model: Path | None = None
-    """A Hugging Face folder to begin with; by default what this recipe has pretrained."""
+    model: Path | Scratch | None = None
+    """A Hugging Face folder to begin with; or from scratch ``{family: {use: t5, layers: 6}, tokenizer: …}``; by default
+    what this recipe has pretrained."""
     optimizer: Annotated[SkipValidation[OptimizerChoice], OneOf("optimizer")] = AdamW(
         lr=1e-4, betas=(0.9, 0.999), weight_decay=0.01
     )
@@ -70,7 +72,9 @@ class TaskTraining(TrainSettings, Stage):
                 if not path.is_file():
                     raise InputError(f"{self.section}.{key}: there is no file {path}")
             files += own
-        if self.model is not None:
+        if isinstance(self.model, Scratch):
+            files += self.model.files()
+        elif self.model is not None:
             if not self.model.is_dir():
                 raise InputError(f"{self.section}.model: there is no folder {self.model}")
             files += sorted(path for path in self.model.rglob("*") if path.is_file())

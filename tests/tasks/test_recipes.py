@@ -113,7 +113,7 @@ CASES = [
     )),
     *(Case(f"translate_scratch_{to}", "train.jsonl", [
         {"en": f"once {number}", other: f"话说 {number}。"} for number in range(12)
-    ], "", 64, (*SHORT, "scratch.model={use: t5, layers: 1, dim: 16}", "scratch.tokenizer.vocab_size=400"))
+    ], "", 64, (*SHORT, "model.family={use: t5, layers: 1, dim: 16}", "model.tokenizer.vocab_size=400"))
       for to, other in (("en", "de"), ("zh", "zh"))),
     *(Case(name, "train.jsonl", JUDGED, "decoder", 96, ("task.template=plain",)) for name in (
         "prefer_en", "prefer_zh", "reward_en", "reward_zh", "feedback_en", "feedback_zh",

@@ -13,13 +13,15 @@ import transformers
 from danlu.cli import main
 from danlu.data.dataset import Data, load
 from danlu.data.generated import GENERATE
+from danlu.errors import RecipeError
 from danlu.recipe import build
+from danlu.tasks.joint import Joint
 from danlu.tasks.scratch import Scratch
 from danlu.tasks.seq2seq import Seq2Seq
 
 PAIRS = [(f"once upon a time {number}", f"话说天下大势 {number}") for number in range(40)]
 SHAPE = {"use": "t5", "layers": 1, "dim": 16, "heads": 2, "mlp": "relu"}
-SCRATCH = {"model": SHAPE, "tokenizer": {"use": "bpe", "vocab_size": 380, "special": ["t5"]}}
+SCRATCH = {"family": SHAPE, "tokenizer": {"use": "bpe", "vocab_size": 380, "special": ["t5"]}}
 TASK = {"use": "seq2seq", "max_tokens": 32, "answer_tokens": 8}
 
 
@@ -38,7 +40,7 @@ def recipe(tmp_path: Path, **section: Any) -> str:
 
 
 def test_from_a_file_of_pairs_to_answers(tmp_path: Path, pairs: Path) -> None:
-    assert main(["finetune", recipe(tmp_path, data=str(pairs), scratch=SCRATCH, task=TASK)]) == 0
+    assert main(["finetune", recipe(tmp_path, data=str(pairs), model=SCRATCH, task=TASK)]) == 0
     folder = tmp_path / "run/finetune"
     start, trained = (
         transformers.AutoModelForSeq2SeqLM.from_pretrained(folder / name, dtype=torch.float32)
@@ -58,9 +60,9 @@ def test_from_a_file_of_pairs_to_answers(tmp_path: Path, pairs: Path) -> None:
 def test_other_tasks_begin_so_too(tmp_path: Path) -> None:
     data = tmp_path / "data.csv"
     data.write_text("text,label\n" + "".join(f"to be {number},{'ab'[number % 2]}\n" for number in range(30)))
-    scratch = {"model": {"use": "bert", "layers": 1, "dim": 16, "heads": 2}, "max_length": 40,
+    scratch = {"family": {"use": "bert", "layers": 1, "dim": 16, "heads": 2}, "max_length": 40,
                "tokenizer": {"use": "wordpiece", "vocab_size": 60}}  # fmt: skip
-    assert main(["finetune", recipe(tmp_path, data=str(data), scratch=scratch, task={"use": "classify"})]) == 0
+    assert main(["finetune", recipe(tmp_path, data=str(data), model=scratch, task={"use": "classify"})]) == 0
     model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "run/finetune/model")
     assert model.config.max_position_embeddings == 40
     assert model.config.id2label == {0: "a", 1: "b"}
@@ -87,24 +89,27 @@ def test_the_tokenizer_sees_what_the_model_does(pairs: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "said"),
+    ("model", "said"),
     [
-        ({"model": "somewhere"}, "finetune: scratch is a model drawn anew, in place of the one in 'model'; leave out"),
-        ({"scratch": {"model": {"use": "folder", "path": "x"}}}, "a folder is pretrained; name it as 'model'"),
-        ({"scratch": {"model": {"use": "t6"}}}, "finetune.scratch.model.use"),
-        ({"scratch": {"tokenizer": {"use": "bpe"}}}, "finetune.scratch.model is required"),
-        (
-            {"scratch": {**SCRATCH, "tokenizer": {"use": "folder", "path": "nowhere"}}},
-            "there is no tokenizer in nowhere",
-        ),
+        ({"family": {"use": "folder", "path": "x"}}, "finetune.model.family: a folder is pretrained; give its path as"),
+        ({"family": {"use": "t6"}}, "finetune.model.family.use"),
+        ({"tokenizer": {"use": "bpe"}}, "finetune.model.family is required"),
+        ({"use": "t5"}, "finetune.model.use: unknown key"),
+        ({**SCRATCH, "tokenizer": {"use": "folder", "path": "nowhere"}}, "there is no tokenizer in nowhere"),
     ],
 )
 def test_bad_settings(
-    section: dict[str, Any], said: str, tmp_path: Path, pairs: Path, capsys: pytest.CaptureFixture[str]
+    model: dict[str, Any], said: str, tmp_path: Path, pairs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = recipe(tmp_path, **{"data": str(pairs), "scratch": SCRATCH, "task": TASK, **section})
+    path = recipe(tmp_path, data=str(pairs), model=model, task=TASK)
     assert main(["finetune", path]) != 0
     err = capsys.readouterr().err
     assert said in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_several_tasks_at_once_begin_with_a_folder(pairs: Path) -> None:
+    task = {"data": str(pairs), "task": "classify"}
+    with pytest.raises(RecipeError, match="^joint: model must be a folder"):
+        build(Joint, {"model": SCRATCH, "tasks": {"one": task, "other": task}}, key="joint")
