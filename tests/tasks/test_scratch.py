@@ -111,5 +111,5 @@ def test_bad_settings(
 
 def test_several_tasks_at_once_begin_with_a_folder(pairs: Path) -> None:
     task = {"data": str(pairs), "task": "classify"}
-    with pytest.raises(RecipeError, match="^joint: model must be a folder"):
+    with pytest.raises(RecipeError, match=r"^joint: model must be a folder"):
         build(Joint, {"model": SCRATCH, "tasks": {"one": task, "other": task}}, key="joint")
