@@ -243,3 +243,41 @@ def test_no_process_is_left_behind_to_be_measured_with_what_comes_next() -> None
         assert parent.stdout is not None and parent.stdout.read(5) == b"begun"
         parent.kill()
         parent.communicate(timeout=30)  # the pipe ends when nobody holds it any more
+
+
+def test_chats_are_what_alpaca_means_and_the_same_are_held_out_each_time(load: Load, tmp_path: Path) -> None:
+    from danlu.data.chats import CHAT
+    from danlu.data.dataset import Data
+    from danlu.data.dataset import load as load_data
+
+    module = load("finetune_chat")
+    languages = [[{"instruction": f"Do {name} {number}.", "input": "it" * (number % 2), "output": f"{name}{number}"}
+                  for number in range(10)] for name in ("en", "zh")]  # fmt: skip
+    for name, rows in zip(module.FILES, languages, strict=True):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(json.dumps(rows))
+    job = module.Job(tmp_path, tmp_path / "train.jsonl", tmp_path / "held.jsonl", tmp_path, 0)
+    parts = []
+    for _ in range(2):
+        module.write_conversations(tmp_path, job, held=6)
+        parts.append([module.read_conversations(path) for path in (job.train, job.held)])
+    assert parts[0] == parts[1] and [len(part) for part in parts[0]] == [14, 6]
+    assert {chat[-1]["content"][:2] for chat in parts[0][1]} == {"en", "zh"}
+
+    both = tmp_path / "both.json"
+    both.write_text(json.dumps([*languages[0], *languages[1]]))
+    wanted = load_data(Data(train=both, dev=both), CHAT).splits["dev"]
+    found = [*parts[0][0], *parts[0][1]]
+    assert sorted(map(str, found)) == sorted(str([each.as_openai() for each in chat.messages]) for chat in wanted)
+    assert module._conversations(job) == 14
+
+
+def test_chat_tuning_is_judged_against_the_peer_as_it_comes(load: Load, capsys: pytest.CaptureFixture[str]) -> None:
+    module = load("finetune_chat")
+    values = ({"Danlu": [400.0], "trl": [100.0], "trl, tuned": [300.0]},
+              {"Danlu": [900.0], "trl": [1000.0], "trl, tuned": [3000.0]},
+              {"Danlu": [1.5], "trl": [1.5], "trl, tuned": [1.4]})  # fmt: skip
+    found = module.compare_sides(*values)
+    assert [each.ratio for each in found] == [4.0, 0.9, 1.0, 1.333, 0.3, 1.071]
+    verdicts = [line for line in capsys.readouterr().out.splitlines() if line.startswith("wanted")]
+    assert [line.rpartition(" ")[2] for line in verdicts] == ["met", "MISSED", "met"]

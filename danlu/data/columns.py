@@ -163,8 +163,8 @@ def _looks_like_labels(values: Sequence[str]) -> bool:
 
 def _looks_like_tags(values: Sequence[Any]) -> bool:
     """Whether there are tags as of entities: O and places with a dash."""
-    tags = {tag for value in values if isinstance(value, list) for tag in value}
-    marked = {tag for tag in tags if isinstance(tag, str) and tag[:2] in ("B-", "I-", "E-", "S-", "L-", "U-", "M-")}
+    tags = {tag for value in values if isinstance(value, list) for tag in value if isinstance(tag, str)}
+    marked = {tag for tag in tags if tag[:2] in ("B-", "I-", "E-", "S-", "L-", "U-", "M-")}
     return bool(marked) and len(marked) * 2 >= len(tags - {"O"})
 
 

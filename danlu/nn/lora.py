@@ -8,6 +8,9 @@ Axes: R rank, I inputs, O output rows (of a layer, or of the share of it that an
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -211,6 +214,19 @@ def freeze_all_but_adapters(model: nn.Module) -> None:
     vars(model)[FROZEN] = [weight for weight in model.parameters() if not weight.requires_grad]
     for name, weight in model.named_parameters():
         weight.requires_grad_(is_adapter(name))
+
+
+@contextmanager
+def without_adapters(model: nn.Module) -> Iterator[None]:
+    """Have ``model`` be what it was before it got adapters."""
+    kept = [(layer, layer.adapter, layer.dora) for layer in adapted_layers(model).values()]
+    for layer, _, _ in kept:
+        layer.adapter, layer.dora = nn.ModuleDict(), False
+    try:
+        yield
+    finally:
+        for layer, adapter, dora in kept:
+            layer.adapter, layer.dora = adapter, dora
 
 
 def merge(model: nn.Module) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from danlu.nn import config
 from danlu.nn.dropout import dropout
 from danlu.nn.relu import relu
+from danlu.nn.remade import through
 
 ACTIVATIONS: dict[config.ActivationName, Callable[[Tensor], Tensor]] = {
     "relu": relu,
@@ -38,11 +39,12 @@ class MLP(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         hidden: Tensor = self.up(x_BTD)
-        activate = ACTIVATIONS[self.activation]
-        if self.gated:
-            gate, value = hidden.chunk(2, dim=-1)
-            hidden = activate(gate) * value
-        else:
-            hidden = activate(hidden)
+        if self.gated and not self.dropout:
+            return through(self.down, self._gated, hidden)
+        hidden = self._gated(hidden) if self.gated else ACTIVATIONS[self.activation](hidden)
         out: Tensor = self.down(dropout(hidden, self.dropout, self.training))
         return out
+
+    def _gated(self, hidden: Tensor) -> Tensor:
+        gate, value = hidden.chunk(2, dim=-1)
+        return ACTIVATIONS[self.activation](gate) * value

@@ -4,8 +4,8 @@ What stands between, the norms and the products with weights, sees one long row 
 attention costs hardly more than what it costs alone. So rows are packed as for FlashAttention's variable lengths (Dao
 et al. 2022, arXiv:2205.14135).
 
-Axes: N tokens of queries, M of keys, C documents of a run, H heads, T queries and S keys of the longest one, E head
-width.
+Axes: N tokens, M of the keys where they are others, C documents of a run, H heads, T tokens of the longest document, S
+of its keys, E head width.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from danlu.nn.document_attention import DocumentAttention
 from danlu.nn.dropout import dropout as drop
 
 SHORT = 128
@@ -83,7 +84,7 @@ class Run:
 
 
 class Pair(NamedTuple):
-    """A run of queries, and that of the same documents' keys: the same one where a text attends to itself."""
+    """A run of queries, and that of the keys of the same documents, which are other tokens."""
 
     queries: Run
     keys: Run
@@ -98,43 +99,36 @@ class Scoring(NamedTuple):
     bias: Tensor | None = None
     """``[1, H, T, T]``, added to the scores of the first T places of a document, which has no more."""
 
-    def seen(self, keys: Run, device: torch.device) -> Tensor | None:
-        """``[C or 1, 1, T or 1, S]`` booleans: which keys of a run a query sees; None where it sees all."""
-        length, earlier = keys.longest, None
-        if self.causal:
-            earlier = torch.ones(length, length, dtype=torch.bool, device=device).tril()[None, None]
-        if keys.alike:
-            return earlier
-        of_keys = keys.places(device).real_CT[:, None, None]
-        return of_keys if earlier is None else of_keys & earlier
+
+def find_runs(segments_1N: Tensor) -> tuple[Run, ...] | None:
+    """The runs of a row by its document numbers; None where a number comes again."""
+    numbers_C, lengths_C = _documents_of(segments_1N)
+    if len(np.unique(numbers_C)) < len(numbers_C):
+        return None
+    return _in_order([[length for length, _ in draft.sizes] for draft in _drafts(np.stack([lengths_C, lengths_C], 1))])
 
 
-def find_runs(of_queries_1N: Tensor, of_keys_1M: Tensor) -> tuple[Pair, ...] | None:
-    """The runs of a row by the document numbers of its queries and of its keys, which may be the same tensor.
-
-    None where a number comes again, where the two sides have other documents, or where runs would save nothing.
-    """
+def find_pairs(of_queries_1N: Tensor, of_keys_1M: Tensor) -> tuple[Pair, ...] | None:
+    """The runs of two rows by their document numbers; None where one comes again, or they are not the same."""
     numbers_C, queries_C = _documents_of(of_queries_1N)
-    itself = of_keys_1M is of_queries_1N
-    others_C, keys_C = (numbers_C, queries_C) if itself else _documents_of(of_keys_1M)
+    others_C, keys_C = _documents_of(of_keys_1M)
     if len(np.unique(numbers_C)) < len(numbers_C) or not np.array_equal(numbers_C, others_C):
         return None
-    if 2 * int((queries_C * keys_C).sum()) > int(queries_C.sum()) * int(keys_C.sum()):
-        return None
-    runs: list[Pair] = []
-    start, start_of_keys = 0, 0
-    for draft in _drafts(np.stack([queries_C, keys_C], 1)):
-        queries = Run(start, tuple(length for length, _ in draft.sizes))
-        keys = queries if itself else Run(start_of_keys, tuple(length for _, length in draft.sizes))
-        runs.append(Pair(queries, keys))
-        start, start_of_keys = queries.end, keys.end
-    return tuple(runs)
+    drafts = _drafts(np.stack([queries_C, keys_C], 1))
+    sides = (_in_order([[size[side] for size in draft.sizes] for draft in drafts]) for side in range(2))
+    return tuple(Pair(queries, keys) for queries, keys in zip(*sides, strict=True))
 
 
 def _documents_of(segments_1N: Tensor) -> tuple[Ints, Ints]:
     """The numbers of the documents, and how many tokens they have, in order."""
     numbers, counts = torch.unique_consecutive(segments_1N[0], return_counts=True)
     return numbers.cpu().numpy(), counts.cpu().numpy()
+
+
+def _in_order(lengths: list[list[int]]) -> tuple[Run, ...]:
+    """Runs of such documents, one behind the other."""
+    starts = np.cumsum([0, *map(sum, lengths)]).tolist()
+    return tuple(Run(start, tuple(own)) for start, own in zip(starts, lengths, strict=False))
 
 
 def _drafts(sizes_C2: Ints) -> list[_Draft]:
@@ -161,6 +155,7 @@ class _Draft:
     scores: int = 0
     """Of a head, padding not counted."""
     longest: Size = (0, 0)
+    """The most queries and the most keys."""
     closed: bool = False
     """Whether it takes no more."""
 
@@ -179,18 +174,64 @@ class _Draft:
         return max(self.longest[0], size[0]), max(self.longest[1], size[1])
 
 
-def attend_in_runs(q_1HNE: Tensor, k_1HME: Tensor, v_1HME: Tensor, runs: tuple[Pair, ...], scoring: Scoring) -> Tensor:
-    """``[1, H, N, E]``: each document by itself."""
-    outs = []
-    for queries, keys in runs:
-        q, k, v = _documents(q_1HNE, queries), _documents(k_1HME, keys), _documents(v_1HME, keys)
-        own = scoring
-        if scoring.bias is not None:
-            own = scoring._replace(bias=scoring.bias[:, :, : queries.longest, : keys.longest])
-        attend = _long if max(queries.longest, keys.longest) > SHORT else _short
-        out_NHE = attend(q, k, v, own.seen(keys, q.device), own).transpose(1, 2).flatten(0, 1)
-        outs.append(out_NHE if queries.alike else out_NHE.index_select(0, queries.places(q.device).back_N))
-    return torch.cat(outs)[None].transpose(1, 2)
+def attend_in_runs(q_1HNE: Tensor, k_1GNE: Tensor, v_1GNE: Tensor, runs: tuple[Run, ...], scoring: Scoring) -> Tensor:
+    """``[1, H, N, E]``: each document by itself; where there are fewer keys than queries, heads share them."""
+    by_blocks = q_1HNE.device.type == "cpu" and not scoring.dropout and scoring.bias is None
+    outs_NHE = []
+    for run in runs:
+        if run.longest > SHORT and by_blocks:
+            q, k, v = (part[0, :, run.start : run.end] for part in (q_1HNE, k_1GNE, v_1GNE))
+            out_HNE: Tensor = DocumentAttention.apply(  # type: ignore[no-untyped-call]
+                q, k, v, run.lengths, scoring.causal, scoring.scale
+            )
+            outs_NHE.append(out_HNE.transpose(0, 1))
+        else:
+            outs_NHE.append(_attend(q_1HNE, k_1GNE, v_1GNE, Pair(run, run), scoring))
+    return (outs_NHE[0] if len(outs_NHE) == 1 else torch.cat(outs_NHE))[None].transpose(1, 2)
+
+
+def attend_across(q_1HNE: Tensor, k_1GME: Tensor, v_1GME: Tensor, pairs: tuple[Pair, ...], scoring: Scoring) -> Tensor:
+    """``[1, H, N, E]``: each document sees its own keys, all of them."""
+    outs_NHE = [_attend(q_1HNE, k_1GME, v_1GME, pair, scoring) for pair in pairs]
+    return torch.cat(outs_NHE)[None].transpose(1, 2)
+
+
+def _attend(q_1HNE: Tensor, k_1GME: Tensor, v_1GME: Tensor, pair: Pair, scoring: Scoring) -> Tensor:
+    """``[N of the run, H, E]``."""
+    run, keys = pair
+    q_CHTE = _documents(q_1HNE, run)
+    k_CHSE, v_CHSE = as_many_heads(q_CHTE, _documents(k_1GME, keys), _documents(v_1GME, keys))
+    if scoring.bias is not None:
+        scoring = scoring._replace(bias=scoring.bias[:, :, : run.longest, : keys.longest])
+    attend = _long if max(run.longest, keys.longest) > SHORT else _short
+    out_NHE = attend(q_CHTE, k_CHSE, v_CHSE, keys, scoring).transpose(1, 2).flatten(0, 1)
+    return out_NHE if run.alike else out_NHE.index_select(0, run.places(q_CHTE.device).back_N)
+
+
+def attend_once(
+    q_1HCE: Tensor, k_1GNE: Tensor, v_1GNE: Tensor, runs: tuple[Run, ...], *, scale: float, dropout: float = 0.0
+) -> Tensor:
+    """``[1, H, C, E]``: one query of each document, in their order, which sees all of its document."""
+    outs_CHE, first = [], 0
+    for run in runs:
+        q_CHE1 = q_1HCE[0, :, first : first + len(run.lengths)].transpose(0, 1)[..., None]
+        first += len(run.lengths)
+        k_CHTE, v_CHTE = as_many_heads(q_CHE1, _documents(k_1GNE, run), _documents(v_1GNE, run))
+        wide = torch.promote_types(q_CHE1.dtype, torch.float32)
+        scores_CHT = (k_CHTE @ q_CHE1)[..., 0].to(wide) * scale
+        if not run.alike:
+            scores_CHT = scores_CHT.masked_fill(~run.places(q_1HCE.device).real_CT[:, None], -torch.inf)
+        weights_CHT = drop(scores_CHT.softmax(-1).to(v_CHTE.dtype), dropout)
+        outs_CHE.append((weights_CHT[:, :, None] @ v_CHTE)[:, :, 0])
+    return torch.cat(outs_CHE)[None].transpose(1, 2)
+
+
+def as_many_heads(q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values ``[B, H, S, E]``, each as often as heads share it."""
+    repeats = q_BHTE.shape[1] // k_BGSE.shape[1]
+    if repeats == 1:
+        return k_BGSE, v_BGSE
+    return k_BGSE.repeat_interleave(repeats, 1), v_BGSE.repeat_interleave(repeats, 1)
 
 
 def _documents(x_1HNE: Tensor, run: Run) -> Tensor:
@@ -201,31 +242,41 @@ def _documents(x_1HNE: Tensor, run: Run) -> Tensor:
     return own_NHE.view(len(run.lengths), run.longest, *own_NHE.shape[1:]).transpose(1, 2)
 
 
-def _long(q_CHTE: Tensor, k_CHSE: Tensor, v_CHSE: Tensor, seen: Tensor | None, scoring: Scoring) -> Tensor:
-    triangle = scoring.causal and scoring.bias is None and seen is not None and len(seen) == 1  # which kernels know
-    mask = None if triangle else seen
+def _seen(keys: Run, device: torch.device, *, causal: bool) -> Tensor | None:
+    """``[C or 1, 1, T or 1, S]`` booleans: which keys a query sees; None where it sees all."""
+    length = keys.longest
+    earlier = torch.ones(length, length, dtype=torch.bool, device=device).tril()[None, None] if causal else None
+    if keys.alike:
+        return earlier
+    of_keys = keys.places(device).real_CT[:, None, None]
+    return of_keys if earlier is None else of_keys & earlier
+
+
+def _long(q_CHTE: Tensor, k_CHSE: Tensor, v_CHSE: Tensor, keys: Run, scoring: Scoring) -> Tensor:
+    alone = scoring.causal and keys.alike and scoring.bias is None  # causality is all there is
+    mask = None if alone else _seen(keys, q_CHTE.device, causal=scoring.causal)
     if scoring.bias is not None:
-        mask = scoring.bias if seen is None else scoring.bias.masked_fill(~seen, -torch.inf)
+        mask = scoring.bias if mask is None else scoring.bias.masked_fill(~mask, -torch.inf)
     return F.scaled_dot_product_attention(
-        q_CHTE, k_CHSE, v_CHSE, attn_mask=mask, is_causal=triangle, scale=scoring.scale, dropout_p=scoring.dropout
+        q_CHTE, k_CHSE, v_CHSE, attn_mask=mask, is_causal=alone, scale=scoring.scale, dropout_p=scoring.dropout
     )
 
 
-def _short(q_CHTE: Tensor, k_CHSE: Tensor, v_CHSE: Tensor, seen: Tensor | None, scoring: Scoring) -> Tensor:
+def _short(q_CHTE: Tensor, k_CHSE: Tensor, v_CHSE: Tensor, keys: Run, scoring: Scoring) -> Tensor:
     documents, heads, length, width = q_CHTE.shape
     q, k, v = (part.flatten(0, 1) for part in (q_CHTE, k_CHSE, v_CHSE))  # not as `@` copies keys: axes swapped, slowly
     wide = torch.promote_types(q.dtype, torch.float32)
-    scores_CHTS = (torch.bmm(q, k.mT).to(wide) * scoring.scale).view(documents, heads, length, -1)
+    scores_CHTS = (torch.bmm(q, k.mT).to(wide) * scoring.scale).view(documents, heads, length, keys.longest)
     if scoring.bias is not None:
         scores_CHTS = scores_CHTS + scoring.bias
+    seen = _seen(keys, q.device, causal=scoring.causal)
     if seen is not None:
         scores_CHTS = scores_CHTS.masked_fill(~seen, -torch.inf)
-    by_torch = scores_CHTS.shape[-1] >= VECTOR
-    weights_CHTS = (scores_CHTS.softmax(-1) if by_torch else _softmax(scores_CHTS)).to(v.dtype)
+    weights_CHTS = (scores_CHTS.softmax(-1) if keys.longest >= VECTOR else _softmax(scores_CHTS)).to(v.dtype)
     weights = drop(weights_CHTS, scoring.dropout).flatten(0, 1)
     return torch.bmm(weights, v).view(documents, heads, length, width)
 
 
-def _softmax(scores_CHTS: Tensor) -> Tensor:
-    weights_CHTS = (scores_CHTS - scores_CHTS.amax(-1, keepdim=True).detach()).exp_()
-    return weights_CHTS / weights_CHTS.sum(-1, keepdim=True)
+def _softmax(scores_CHTT: Tensor) -> Tensor:
+    weights_CHTT = (scores_CHTT - scores_CHTT.amax(-1, keepdim=True).detach()).exp_()
+    return weights_CHTT / weights_CHTT.sum(-1, keepdim=True)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from danlu.nn.patterns import Full, Pattern
-from danlu.nn.runs import Pair, find_runs
+from danlu.nn.runs import Pair, Run, find_pairs, find_runs
 
 PADDING = -1
 """The document number of padding."""
@@ -52,8 +52,9 @@ class Sight:
         self.bias_of_runs: Tensor | None = None
         """In its place, where documents attend by themselves: ``[1, H, T, T]`` of the longest."""
         self._masks: dict[Pattern, Tensor | None] = {}
-        self._runs: tuple[Pair, ...] | None = None
-        self._looked_for_runs = False
+        self._runs: tuple[Run, ...] | None = None
+        self._pairs: tuple[Pair, ...] | None = None
+        self._looked_for_runs = self._looked_for_pairs = False
 
     @property
     def plain(self) -> bool:
@@ -68,15 +69,24 @@ class Sight:
         return self.own or (not self.causal and self.queries > 1)
 
     @property
-    def runs(self) -> tuple[Pair, ...] | None:
+    def runs(self) -> tuple[Run, ...] | None:
         """The documents of a single packed row, where each can attend by itself; found when a layer first asks."""
         if not self._looked_for_runs:
             self._looked_for_runs = True
-            of_queries, of_keys = self.segments or (None, None)
-            whole = self.plain and (self.own or not self.causal)
-            if whole and of_queries is not None and of_keys is not None and len(of_keys) == 1:
-                self._runs = find_runs(of_queries, of_queries if self.own else of_keys)
+            if self.segments is not None and self.own and self.plain and len(self.segments[1]) == 1:
+                self._runs = find_runs(self.segments[1])
         return self._runs
+
+    @property
+    def pairs(self) -> tuple[Pair, ...] | None:
+        """The documents of a single packed row, and where their keys stand in another one that all of it sees."""
+        if not self._looked_for_pairs:
+            self._looked_for_pairs = True
+            of_queries, of_keys = self.segments or (None, None)
+            across = not self.own and not self.causal and self.plain and self.queries > 1
+            if across and of_queries is not None and of_keys is not None and len(of_keys) == 1:
+                self._pairs = find_pairs(of_queries, of_keys)
+        return self._pairs
 
     def add_bias(
         self, bias: Callable[[Tensor, Tensor], Tensor], start: int, dtype: torch.dtype, *, by_documents: bool
@@ -91,7 +101,7 @@ class Sight:
         places = torch.arange(self.keys, device=self.device)
         queries = places[start : start + self.queries]
         if runs is not None:
-            queries = places = places[: max(pair.keys.longest for pair in runs)]
+            queries = places = places[: max(run.longest for run in runs)]
         found = bias(queries, places)
         # Torch 2.13 reads a bias of float32 wrongly, without a word, where queries are float64.
         found = found.to(torch.promote_types(found.dtype, dtype))

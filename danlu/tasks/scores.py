@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from danlu.files import atomic_write, write_json
+from danlu.files import atomic_write
 from danlu.metrics.classification import confusion
 from danlu.metrics.resampling import intervals
 from danlu.metrics.tally import Tally, bands, of_each, overall, slices
@@ -55,11 +54,6 @@ def score(task: Task, examples: Sequence[Any], answers: Sequence[Answer], known:
             "labels": list(found_confusion.labels), "counts": found_confusion.counts_LL.tolist()
         }  # fmt: skip
     return scored
-
-
-def write_scores(path: Path, scored: dict[str, Any]) -> None:
-    """``test.json``: what :func:`score` has found."""
-    write_json(path, scored)
 
 
 def of_itself(task: Task, examples: Sequence[Any], answers: Sequence[Answer], known: Known) -> list[dict[str, float]]:
@@ -110,8 +104,3 @@ def prediction(example: Any, said: Answer) -> dict[str, Any]:
         best = sorted(said.scores.items(), key=lambda item: -item[1])[:SHOWN_SCORES]
         line["scores"] = {label: round(share, 6) for label, share in best}
     return line | dict(said.more)
-
-
-def as_plain(known: Known) -> dict[str, Any]:
-    """``known`` as JSON."""
-    return asdict(known)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from danlu import catalog
+from danlu.data.alike import IDEOGRAPHS
 from danlu.data.columns import by_names, choose_columns, describe
 from danlu.data.delimited import is_number
 from danlu.data.form import Cells, Form
+from danlu.data.names import LABELS, plain_name
 from danlu.data.read import read_rows
 from danlu.data.rows import Table
 from danlu.errors import InputError, RecipeError
 from danlu.recipe_file import quoted
+from danlu.text.language import detect_language
 
 ORDER = (
-    "extract", "choice", "relate", "prefer", "chat", "tag", "pair", "similarity", "multi_label", "seq2seq", "classify",
-    "regress",
+    "extract", "choice", "relate", "prefer", "feedback", "chat", "pair", "similarity", "embed", "keywords",
+    "multi_label", "seq2seq", "classify", "regress",
 )  # fmt: skip
 """Tasks that columns' names may tell, those that need the most of them first."""
 NUMBERS = {"pair": "similarity", "classify": "regress"}
@@ -28,6 +32,11 @@ MOST_CLASSES = 3
 """Of pairs: so many numbers stand for classes."""
 MOST_GRADES = 10
 """So many different numbers may be names of classes."""
+MOST_LETTERS = 3
+"""Characters of a Chinese word, on average, in a text that is parted into words."""
+SEGMENTED = ("words", "segmented", "分词")
+"""What only such a text is called."""
+HAN = re.compile(f"[{IDEOGRAPHS}]")
 TEMPLATE = """\
 # Written by `danlu init` from a look at {file}:
 # {read}
@@ -77,12 +86,7 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
         form = _form(name)
         found = by_names(table, form.fields)
         whole = len(found) == sum(field.required for field in form.fields)
-        if (
-            form.sentences
-            or not whole
-            or not _reads(table, form)
-            or (name == "multi_label" and not _are_several(table.values(found["labels"])))
-        ):
+        if not whole or not _reads(table, form) or (name in MORE and not MORE[name](table, found)):
             continue
         if "number" in found and not all(is_number(str(value)) for value in table.values(found["number"])):
             continue
@@ -90,31 +94,42 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
         if other is not None and _are_grades(table.values(found["label"])):
             return other, _form(other)
         return name, form
-    for name in ("tag", "pair", "classify", "regress"):
+    for name, fits in BY_CONTENT.items():
         try:
-            chosen = choose_columns(table, _form(name).fields, {}) if name in known else {}
+            chosen = choose_columns(table, _form(name).fields, {})
         except (InputError, RecipeError):
             continue
-        if name == "tag" and chosen and not _are_sentences(table, chosen):
+        if not fits(table, chosen):
             continue
-        if name == "pair" and chosen and not _are_two_texts(table, chosen):
-            continue
-        if name == "pair" and chosen and _are_marks(table.values(chosen["label"])):
+        if name == "pair" and _are_marks(table.values(chosen["label"])):
             return "similarity", _form("similarity")
-        if chosen:
-            return name, _form(name)
+        if name == "embed" and _are_translations(table, chosen):
+            return "seq2seq", _form("seq2seq")
+        return name, _form(name)
+    if _reads(table, _form("chat"), gold=False):
+        raise InputError(
+            f"danlu init: {table.path} holds prompts without answers, of which nothing can be learned; "
+            f"'danlu generate MODEL --prompts FILE --out ANSWERS.jsonl' answers them"
+        )
     raise InputError(f"danlu init: no task is known for the columns of {table.path}: {', '.join(table.columns)}")
 
 
-def _reads(table: Table, form: Form[Any]) -> bool:
+def _reads(table: Table, form: Form[Any], *, gold: bool = True) -> bool:
     """Whether the first rows are examples of the form."""
     try:
-        chosen = choose_columns(table, form.fields, {})
-        for row in table.rows[:ROWS]:
-            form.read(Cells(row, chosen))
+        _examples(table, form, choose_columns(table, form.fields, {}, gold=gold), gold=gold)
     except (InputError, RecipeError):
         return False
     return True
+
+
+def _examples(table: Table, form: Form[Any], chosen: Mapping[str, str], *, gold: bool = True) -> list[Any]:
+    """The first rows.
+
+    Raises:
+        InputError: one is no example of the form.
+    """
+    return [form.read(Cells(row, chosen, gold)) for row in table.rows[:ROWS]]
 
 
 def _form(task: str) -> Form[Any]:
@@ -122,15 +137,36 @@ def _form(task: str) -> Form[Any]:
     return form
 
 
-def _are_several(values: Sequence[Any]) -> bool:
+def _are_several(table: Table, found: Mapping[str, str]) -> bool:
     """Whether there are lists of labels, or texts that are parted."""
+    values = table.values(found["labels"])
     return any(isinstance(value, list) or (isinstance(value, str) and set(value) & set("|;")) for value in values)
+
+
+def _are_keywords(table: Table, found: Mapping[str, str]) -> bool:
+    """Whether the column is called so, or what it lists is no set of labels: hardly anything comes twice."""
+    if plain_name(found["keywords"]) not in LABELS:
+        return True
+    listed = [word for each in _examples(table, _form("keywords"), found) for word in each.keywords]
+    return len(set(listed)) * 2 > len(listed) > len(table.rows[:ROWS])
+
+
+def _are_words(table: Table, chosen: Mapping[str, str]) -> bool:
+    """Whether there is nothing but Chinese, in words of few characters with spaces between."""
+    if len(table.columns) > 1 and plain_name(chosen["words"]) not in SEGMENTED:
+        return False
+    try:
+        words = [word for each in _examples(table, _form("segment"), chosen) for word in each.words]
+    except InputError:
+        return False
+    letters = "".join(words)
+    return len(HAN.findall(letters)) * 2 > len(letters) and len(letters) <= MOST_LETTERS * len(words)
 
 
 def _are_sentences(table: Table, chosen: Mapping[str, str]) -> bool:
     """Whether the first rows have a tag for each token, and some of them several."""
     try:
-        found = [_form("tag").read(Cells(row, chosen)) for row in table.rows[:ROWS]]
+        found = _examples(table, _form("tag"), chosen)
     except InputError:
         return False
     return any(len(each.tokens) > 1 for each in found)
@@ -139,6 +175,13 @@ def _are_sentences(table: Table, chosen: Mapping[str, str]) -> bool:
 def _are_two_texts(table: Table, chosen: Mapping[str, str]) -> bool:
     """Whether both columns hold texts, hardly any of them twice."""
     return all(len(set(map(str, table.values(chosen[field])))) * 2 > len(table.rows) for field in ("first", "second"))
+
+
+def _are_alike(table: Table, chosen: Mapping[str, str]) -> bool:
+    """Whether there are two columns and no more, both of running text."""
+    texts = [list(map(str, table.values(chosen[field]))) for field in ("query", "positives")]
+    running = [sum(" " in text.strip() or HAN.search(text) is not None for text in each) for each in texts]
+    return len(table.columns) == 2 and min(running) * 2 > len(table.rows)
 
 
 def _are_marks(values: Sequence[Any]) -> bool:
@@ -152,3 +195,23 @@ def _are_grades(values: Sequence[Any]) -> bool:
     return all(map(is_number, texts)) and (
         len(set(texts)) > MOST_GRADES or any(not float(text).is_integer() for text in texts)
     )
+
+
+def _are_translations(table: Table, chosen: Mapping[str, str]) -> bool:
+    """Whether the two texts are in different languages."""
+    texts = ("\n".join(map(str, table.values(chosen[field])[:ROWS])) for field in ("query", "positives"))
+    return len(set(map(detect_language, texts))) == 2
+
+
+def _always(table: Table, chosen: Mapping[str, str]) -> bool:
+    return True
+
+
+Fits = Callable[[Table, Mapping[str, str]], bool]
+MORE: dict[str, Fits] = {"multi_label": _are_several, "keywords": _are_keywords}
+"""What has to hold beside the names of columns."""
+BY_CONTENT: dict[str, Fits] = {
+    "segment": _are_words, "tag": _are_sentences, "pair": _are_two_texts, "classify": _always, "regress": _always,
+    "embed": _are_alike,
+}  # fmt: skip
+"""Tasks that what stands in the columns may tell, and what has to hold."""

@@ -17,7 +17,7 @@ from danlu.errors import RecipeError
 from danlu.nn.config import TransformerConfig
 from danlu.nn.families.given import first_model
 from danlu.nn.float8 import multiply_in_float8
-from danlu.nn.heap import keep_freed_memory
+from danlu.nn.heap import give_back_freed_memory, keep_few_kernels, keep_freed_memory
 from danlu.nn.hf.folder import find_family
 from danlu.nn.hf.token_ids import decoder_start
 from danlu.nn.int8 import multiply_in_int8
@@ -218,6 +218,7 @@ def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training
         RecipeError: the machine, or several processes, cannot train as the settings say.
     """
     keep_freed_memory()
+    keep_few_kernels()
     ranks = here()
     place = settings.hardware.mesh.place(rank=ranks.rank, size=ranks.size)
     model, store = subject.draw(), subject.store
@@ -237,13 +238,14 @@ def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training
         own_weights = {f"{OBJECTIVE}{name}": each.detach().clone() for name, each in lesson.modules.named_parameters()}
     own_weights |= _part(settings, model, ranks)
     masters = _masters(settings, model.to(device), dtype, lesson.modules, ranks=ranks, place=place)
+    give_back_freed_memory()  # of the weights before they were narrow
     optimizer = build_optimizer(settings.optimizer, masters.named.items(), layer_decay=settings.layer_decay)
     masters.attach(optimizer)
     example = _example_of(subject, model.config)
     micro_batch = micro_batch_of(settings, subject.sequence, device, readers=place.readers)
-    size = Size(settings.batch, micro_batch)
+    size = Size(settings.batch, micro_batch, place.readers)
     reader = subject.reading.read(store, Shape(subject.objective, subject.sequence), example, size=size, seed=seed)
-    tokens_per_step = round(settings.batch * subject.row_tokens)
+    tokens_per_step = round((reader.batch or settings.batch) * subject.row_tokens)
     steps_per_epoch = reader.steps_per_epoch / subject.share
     steps = settings.budget.steps_at_most(tokens_per_step=tokens_per_step, steps_per_epoch=steps_per_epoch)
     compiling = compile_blocks(model, settings.compile, steps=steps)

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import os
 import subprocess
 import sys
 
 import pytest
 
-from danlu.nn.heap import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory, set_thresholds
+from danlu.nn.heap import (
+    CAPACITIES,
+    KERNELS,
+    M_MMAP_THRESHOLD,
+    M_TRIM_THRESHOLD,
+    give_back_freed_memory,
+    keep_few_kernels,
+    keep_freed_memory,
+    set_thresholds,
+)
 
 MIB = 2**20
 FAULTS = """
@@ -29,6 +39,44 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
     blocks()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+HELD = """
+import sys
+import torch
+from pathlib import Path
+from danlu.nn.heap import give_back_freed_memory, keep_freed_memory
+
+def held():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+assert keep_freed_memory()
+wide = [torch.ones(2**20) for _ in range(40)]
+narrow = [each.to(torch.bfloat16) for each in wide]  # so that the end of the heap is in use
+before = held()
+del wide
+if sys.argv[1] == "given back":
+    assert give_back_freed_memory()
+print(before - held())
+"""
+
+SIZES = """
+import sys
+import torch
+from pathlib import Path
+from danlu.nn.heap import keep_few_kernels
+
+def held():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+if sys.argv[1] == "few":
+    keep_few_kernels()
+x, weight = torch.randn(1000, 64).bfloat16(), torch.randn(64, 64).bfloat16()
+torch.mm(x, weight)
+before = held()
+for rows in range(1, 1000):
+    torch.mm(x[:rows], weight)
+print(held() - before)
 """
 
 
@@ -74,3 +122,32 @@ def test_freed_memory_stays() -> None:
         for how in ("usual", "kept")
     }
     assert faults["kept"] < 0.1 * faults["usual"], faults
+
+
+def test_freed_memory_is_given_back_when_asked_for() -> None:
+    """160 MiB that lie before others on the heap, by what the kernel says."""
+    if not hasattr(ctypes.CDLL(ctypes.util.find_library("c")), "gnu_get_libc_version"):
+        assert not give_back_freed_memory()
+        return
+    given = {
+        how: int(subprocess.run([sys.executable, "-c", HELD, how], check=True, capture_output=True, text=True).stdout)
+        for how in ("kept", "given back")
+    }
+    assert given["kept"] < 16 * MIB < 140 * MIB < given["given back"], given
+
+
+def test_kernels_of_sizes_that_do_not_come_again_are_not_kept() -> None:
+    held = {
+        how: int(subprocess.run([sys.executable, "-c", SIZES, how], check=True, capture_output=True, text=True).stdout)
+        for how in ("usual", "few")
+    }
+    if held["usual"] < 200 * MIB:
+        pytest.skip("products of bfloat16 are not oneDNN's here")
+    assert held["few"] < 0.6 * held["usual"], held
+
+
+def test_what_the_environment_says_of_kernels_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CAPACITIES[0], "17")
+    monkeypatch.delenv(CAPACITIES[1], raising=False)
+    keep_few_kernels()
+    assert [os.environ[name] for name in CAPACITIES] == ["17", str(KERNELS)]

@@ -49,3 +49,37 @@ def test_each_record_has_its_module() -> None:
     assert isinstance(rms, RMSNorm) and isinstance(layer, LayerNorm)
     assert (rms.eps, layer.eps) == (0.5, 0.5)
     assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
+
+
+@pytest.mark.parametrize("weight", [True, False])
+def test_rms_gradients_equal_torch_and_little_is_kept(weight: bool) -> None:
+    x = torch.randn(3, 5, 7, dtype=torch.float64, requires_grad=True)
+    gain = torch.randn(7, dtype=torch.float64, requires_grad=True) if weight else None
+    learned = [x] if gain is None else [x, gain]
+    kept = 0
+
+    def count(each: torch.Tensor) -> torch.Tensor:
+        nonlocal kept
+        kept += each.numel()
+        return each
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda each: each):
+        ours = rms_norm(x, 0.1, gain)
+    assert kept <= x.numel() + 3 * 5 + 7
+    grad = torch.randn_like(x)
+    theirs = F.rms_norm(x, (7,), gain, 0.1)
+    pairs = zip(torch.autograd.grad(ours, learned, grad), torch.autograd.grad(theirs, learned, grad), strict=True)
+    for mine, other in pairs:
+        torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-12)
+
+
+def test_rms_gradients_of_bfloat16_are_rounded_once() -> None:
+    x = torch.randn(4, 300).bfloat16().requires_grad_()
+    gain = torch.randn(300).bfloat16().requires_grad_()
+    grad = torch.randn(4, 300).bfloat16()
+    ours = torch.autograd.grad(rms_norm(x, 1e-5, gain), (x, gain), grad)
+    exact = [each.detach().double().requires_grad_() for each in (x, gain)]
+    theirs = torch.autograd.grad(F.rms_norm(exact[0], (300,), exact[1], 1e-5), exact, grad.double())
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.dtype == torch.bfloat16
+        torch.testing.assert_close(mine.double(), other, rtol=2**-7, atol=0.02)

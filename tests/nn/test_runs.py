@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from danlu.nn import attention, config
 from danlu.nn.patterns import Pattern, Window
-from danlu.nn.runs import SHORT, WASTE, Pair, Run, find_runs
+from danlu.nn.runs import SHORT, WASTE, Pair, Run, find_pairs, find_runs
 from danlu.nn.sight import PADDING
 from danlu.nn.transformer import Transformer
 
@@ -34,13 +34,8 @@ def test_runs_are_the_row(lengths: list[int], few: int) -> None:
     _, numbers = pack(tuple(lengths))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("danlu.nn.runs.FEW", few)
-        pairs = find_runs(numbers, numbers)
-    saves = 2 * sum(length**2 for length in lengths) <= sum(lengths) ** 2
-    assert (pairs is not None) is saves
-    if pairs is None:
-        return
-    runs = [pair.queries for pair in pairs]
-    assert all(pair.keys is pair.queries for pair in pairs)
+        runs = find_runs(numbers)
+    assert runs is not None
     assert [length for run in runs for length in run.lengths] == lengths
     assert [run.start for run in runs] == [0, *(run.end for run in runs[:-1])]
     for run in runs:
@@ -52,25 +47,22 @@ def test_runs_are_the_row(lengths: list[int], few: int) -> None:
 def test_many_of_one_length_are_a_run_of_their_own() -> None:
     """They need no padding; a few of it are put to their neighbours, behind as well as before."""
     _, numbers = pack((21, 20, *[19] * 20, 18, *[17] * 20, *[16] * 3))
-    pairs = find_runs(numbers, numbers)
-    assert pairs is not None
-    runs = [pair.queries for pair in pairs]
+    runs = find_runs(numbers)
+    assert runs is not None
     assert [run.lengths for run in runs] == [(21, 20), (19,) * 20, (18,), (17,) * 20, (16,) * 3]
     assert [run.start for run in runs] == [0, 41, 421, 439, 779]
 
 
 def test_a_number_that_comes_again_makes_no_run() -> None:
-    numbers, again = torch.tensor([[0, 0, 1, 1, 2, 3, 4]]), torch.tensor([[0, 0, 1, 1, 2, 3, 0]])
-    run = Run(0, (2, 2, 1, 1, 1))
-    assert find_runs(numbers, numbers) == (Pair(run, run),)
-    assert find_runs(again, again) is None
+    assert find_runs(torch.tensor([[0, 0, 1, 1, 2, 3, 4]])) == (Run(0, (2, 2, 1, 1, 1)),)
+    assert find_runs(torch.tensor([[0, 0, 1, 1, 2, 3, 0]])) is None
 
 
 def test_both_sides_have_the_same_documents() -> None:
     queries, keys = torch.tensor([[3, 3, 1, 2, 2, 2]]), torch.tensor([[3, 1, 1, 1, 1, 2]])
-    assert find_runs(queries, keys) == (Pair(Run(0, (2, 1, 3)), Run(0, (1, 4, 1))),)
-    assert find_runs(queries, torch.tensor([[3, 2, 2, 2, 2, 1]])) is None  # another order
-    assert find_runs(queries, torch.tensor([[3, 1, 1, 1, 1, 1]])) is None  # one has no keys
+    assert find_pairs(queries, keys) == (Pair(Run(0, (2, 1, 3)), Run(0, (1, 4, 1))),)
+    assert find_pairs(queries, torch.tensor([[3, 2, 2, 2, 2, 1]])) is None  # another order
+    assert find_pairs(queries, torch.tensor([[3, 1, 1, 1, 1, 1]])) is None  # one has no keys
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -139,9 +131,10 @@ def test_both_sides_are_as_alone(
     """Values and gradients of an encoder and a decoder whose scores have a bias by distance, and of all they learn."""
     monkeypatch.setattr("danlu.nn.runs.SHORT", short)
     monkeypatch.setattr("danlu.nn.runs.FEW", few)
-    calls = []
-    whole = attention.attend_in_runs
-    monkeypatch.setattr(attention, "attend_in_runs", lambda *a, **k: calls.append(1) or whole(*a, **k))
+    calls: list[int] = []
+    for name in ("attend_in_runs", "attend_across"):
+        whole = getattr(attention, name)
+        monkeypatch.setattr(attention, name, lambda *a, whole=whole: calls.append(1) or whole(*a))
     model = make_stack(causal=True, encoder=True, bias=bias)
     (tokens, numbers), (source, of_source) = pack(LENGTHS), pack(SOURCES)
     hidden = model(tokens, segments=numbers, memory=model.encode(source, segments=of_source))

@@ -105,7 +105,7 @@ def places_seen(model: Transformer, place: int, **given: Any) -> list[int]:
     """Which of 20 tokens the hidden state at ``place`` depends on."""
     tokens = torch.arange(20)[None]  # all different, so that a row of the gradient is a place
     model.zero_grad()
-    model(tokens, **given)[0, place].square().sum().backward()
+    model(tokens, **given)[0, place].pow(3).sum().backward()  # the squares of normed numbers add up to a constant
     grad = model.embedding.weight.grad
     assert grad is not None
     return grad[:20].ne(0).any(1).nonzero().flatten().tolist()

@@ -22,6 +22,16 @@ TABLES: dict[str, tuple[str, list[list[Any]]]] = {
     "pairs of classes": ("pair", [[f"eins {n} und", f"zwei {n}", n % 3] for n in range(30)]),
     "several": ("multi_label", [["text", "tags"], *([f"a text {n}", "a|b" if n % 2 else "c"] for n in range(9))]),
     "translation": ("seq2seq", [["source", "target"], *([f"one {n}", f"eins {n}"] for n in range(9))]),
+    "texts that mean the same": ("embed", [["sentence1", "sentence2"], *([f"p {n}", f"h {n}"] for n in range(9))]),
+    "queries": ("embed", [["query", "passage"], *([f"ask {n}", f"say {n}"] for n in range(9))]),
+    "pairs without header or label": ("embed", [[f"eins {n} und", f"zwei {n}" + " oder" * (n % 3)] for n in range(30)]),
+    "translation without header": ("seq2seq", [
+        [f"The {n} men are walking on the street.", f"从前有座山，山里有第{n}座庙。"] for n in range(30)
+    ]),
+    "words": ("segment", [[f"话 说 天下 大势 第{n} 回"] for n in range(9)]),
+    "words by name": ("segment", [["id", "分词"], *([n, f"话 说 天下 大势 第{n} 回"] for n in range(9))]),
+    "keywords": ("keywords", [["text", "keywords"], *([f"a text {n}", f"key{n}; word"] for n in range(9))]),
+    "论文": ("keywords", [["正文", "关键词"], *([f"第{n}篇", f"词{n}，句"] for n in range(9))]),
     "中文": ("classify", [["评论", "情感"], *([f"第{n}条评论", "好坏"[n % 2]] for n in range(9))]),
 }  # fmt: skip
 
@@ -52,6 +62,42 @@ def test_lists_in_json_are_several_labels(tmp_path: Path) -> None:
     assert cli.main(["init", str(tmp_path / "data.jsonl"), "--out", str(tmp_path / "r.yaml")]) == 0
     section: Any = load_recipe(tmp_path / "r.yaml").section("finetune")
     assert section.task.to_recipe()["use"] == "multi_label"
+
+
+def test_lists_that_are_no_set_of_labels_are_keywords(tmp_path: Path) -> None:
+    lines = [json.dumps({"text": f"text {n}", "tags": [f"word {n}", f"key {n}"]}) for n in range(9)]
+    assert guessed(tmp_path, lines) == "keywords"
+
+
+@pytest.mark.parametrize("row", [
+    {"prompt": "ask", "completion": "say", "label": True},
+    {"messages": [{"role": "user", "content": "ask"}, {"role": "assistant", "content": "say"}], "label": False},
+])  # fmt: skip
+def test_judged_answers_are_known_by_their_columns(row: dict[str, Any], tmp_path: Path) -> None:
+    lines = [json.dumps({**row, "label": number % 2 == 0}) for number in range(9)]
+    assert guessed(tmp_path, lines) == "feedback"
+
+
+def test_texts_near_and_far_from_each_other_are_for_vectors(tmp_path: Path) -> None:
+    lines = [json.dumps({"anchor": f"a {n}", "positive": f"p {n}", "negative": f"n {n}"}) for n in range(9)]
+    assert guessed(tmp_path, lines) == "embed"
+
+
+def guessed(tmp_path: Path, lines: list[str]) -> str:
+    (tmp_path / "data.jsonl").write_text("\n".join(lines))
+    assert cli.main(["init", str(tmp_path / "data.jsonl"), "--out", str(tmp_path / "r.yaml")]) == 0
+    section: Any = load_recipe(tmp_path / "r.yaml").section("finetune")
+    return str(section.task.to_recipe()["use"])
+
+
+@pytest.mark.parametrize("row", [{"prompt": "ask"}, {"messages": [{"role": "user", "content": "ask"}]}])
+def test_of_prompts_alone_nothing_can_be_learned(
+    row: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data.jsonl").write_text("\n".join(json.dumps(row) for _ in range(9)))
+    assert cli.main(["init", str(tmp_path / "data.jsonl"), "--out", str(tmp_path / "r.yaml")]) == 2
+    said = capsys.readouterr().err
+    assert "holds prompts without answers" in said and "danlu generate MODEL --prompts" in said
 
 
 @pytest.mark.parametrize("row", [

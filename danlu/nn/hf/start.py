@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +15,9 @@ from danlu.errors import CheckpointError, RecipeError
 from danlu.nn.config import Embedding, Labels, Pooling, TransformerConfig
 from danlu.nn.hf.config_file import ConfigFile
 from danlu.nn.hf.folder import bare_config, find_family, open_model, read_family_config, read_file
+from danlu.nn.hf.peft_virtual import VirtualFile
 from danlu.nn.hf.sentence_transformers import MODULES
-from danlu.nn.hf.tensors import read
+from danlu.nn.hf.tensors import Readable, check_shape, read
 from danlu.nn.hf.weight_files import weights_path
 from danlu.nn.transformer import Transformer
 
@@ -25,6 +27,8 @@ Kind = Literal[
 """What follows ``Bert`` in the name of the class of ``transformers`` with such a head; Model has none but vectors."""
 OF_VOCABULARY = ("embedding.weight", "head.weight", "head.bias", "head.words.weight", "head.words.bias")
 """Weights with a row for each token."""
+SCORES = "head.out."
+"""Before the names of the weights that score labels."""
 HEAD_SPREAD = 0.02
 """Standard deviation of a new head's weights, as in ``transformers``."""
 
@@ -38,6 +42,8 @@ class Start:
     seed: int
     rows: int
     """Of the folder's embedding; those of new tokens come behind them."""
+    others: bool = False
+    """Whether the folder's head scores other labels, so that it begins anew."""
 
     def with_rows(self, vocabulary: int) -> Start:
         """The same for a tokenizer of so many tokens, where it has more than the folder's."""
@@ -54,7 +60,19 @@ class Start:
     @property
     def new(self) -> list[str]:
         """Weights that the folder has not, or not in this size; the rows of new tokens are not among them."""
-        return self._begun()[1]
+        with torch.device("meta"):
+            model = Transformer(self.config)
+        with ExitStack() as stack:
+            return self._lacking(model, open_model(self.folder, self.config, stack)[0])
+
+    def told(self) -> str:
+        """In words, for the screen."""
+        if not isinstance(self.config.head, Labels):
+            return f"begins with {self.folder}"
+        if not (new := self.new):
+            return f"begins with {self.folder}, whose head is kept"
+        reason = ", for the head there scores other labels" if self.others else ""
+        return f"begins with {self.folder}; drawn anew: {', '.join(new)}{reason}"
 
     @torch.no_grad()
     def _begun(self) -> tuple[Transformer, list[str]]:
@@ -67,7 +85,7 @@ class Start:
             for name, weight in model.state_dict().items():
                 if name in there:
                     weight.copy_(there[name])
-            if any(name.startswith("head.out.") for name in new):
+            if any(name.startswith(SCORES) for name in new):
                 generator = torch.Generator().manual_seed(self.seed)
                 model.head.out.weight.normal_(0.0, HEAD_SPREAD, generator=generator)
             return model, new
@@ -81,29 +99,48 @@ class Start:
         """The weights that the folder has, and the names of those that it has not."""
         names = find_family(self.config.family).weight_names(self.config)
         there: dict[str, Tensor] = {}
-        new: list[str] = []
         with ExitStack() as stack:
             found, _ = open_model(self.folder, self.config, stack)
+            new = self._lacking(model, found)
             for ours, weight in model.state_dict().items():
-                if ours not in names:
-                    continue
-                shape = (self.rows, *weight.shape[1:]) if ours in OF_VOCABULARY else tuple(weight.shape)
+                if ours in names and ours not in new:
+                    value = read(found, names[ours], self._shape(ours, weight), weight.dtype)
+                    longer = len(value) < len(weight)
+                    there[ours] = nn.Parameter(_lengthened(value, len(weight), self.seed)) if longer else value
+        return there, new
+
+    def _lacking(self, model: Transformer, found: Mapping[str, Readable]) -> list[str]:
+        """Weights of a head that are not there, or not in this size.
+
+        Raises:
+            CheckpointError: the same of others.
+        """
+        names = find_family(self.config.family).weight_names(self.config)
+        new: list[str] = []
+        for ours, weight in model.state_dict().items():
+            if ours not in names:
+                continue
+            if self.others and ours.startswith(SCORES):
+                new.append(ours)
+                continue
+            whole = all(name in found for name in names[ours].names)
+            if whole:
                 try:
-                    whole = all(name in found for name in names[ours].names)
-                    value = read(found, names[ours], shape, weight.dtype) if whole else None
+                    check_shape(found, names[ours], self._shape(ours, weight))
                 except CheckpointError:
                     if not ours.startswith("head.") or ours in OF_VOCABULARY:
                         raise
-                    value = None
-                if value is not None:
-                    longer = len(value) < len(weight)
-                    there[ours] = nn.Parameter(_lengthened(value, len(weight), self.seed)) if longer else value
-                elif ours.startswith("head."):
-                    new.append(ours)
-                else:
-                    lacking = f"{weights_path(self.folder)} lacks tensor {names[ours].names[0]}"
-                    raise CheckpointError(f"{lacking}; config.json says otherwise")
-        return there, new
+                    whole = False
+            if not whole and not ours.startswith("head."):
+                lacking = f"{weights_path(self.folder)} lacks tensor {names[ours].names[0]}"
+                raise CheckpointError(f"{lacking}; config.json says otherwise")
+            if not whole:
+                new.append(ours)
+        return new
+
+    def _shape(self, ours: str, weight: Tensor) -> tuple[int, ...]:
+        """In the folder, which lacks the rows of new tokens."""
+        return (self.rows, *weight.shape[1:]) if ours in OF_VOCABULARY else tuple(weight.shape)
 
 
 def _lengthened(rows_VD: Tensor, count: int, seed: int) -> Tensor:
@@ -114,17 +151,23 @@ def _lengthened(rows_VD: Tensor, count: int, seed: int) -> Tensor:
     return torch.cat([rows_VD, (noise * spread_D + mean_D).to(rows_VD.dtype)])
 
 
-def begin(folder: Path, kind: Kind | None, *, labels: int, dropout: float | None = None, seed: int) -> Start:
+def begin(
+    folder: Path, kind: Kind | None, *, labels: int, names: Sequence[str] = (), dropout: float | None = None, seed: int
+) -> Start:
     """The model in ``folder`` with a head for a task; where ``kind`` is None, with its own.
+
+    A head that the folder has stays where it scores the same labels in the same order.
 
     Args:
         labels: how many the head scores.
+        names: what they are called; where they have no names, a head of the same size stays.
         dropout: of the head's input; by default as the folder says.
 
     Raises:
         InputError, CheckpointError: there is no model, or it is damaged.
-        RecipeError: models of its family have no such head.
+        RecipeError: models of its family have no such head, or this one has virtual tokens.
     """
+    _refuse_virtual(folder)
     if kind is None:
         config = read_family_config(read_file(folder))
         return Start(folder, config, seed, config.vocab_size)
@@ -133,7 +176,18 @@ def begin(folder: Path, kind: Kind | None, *, labels: int, dropout: float | None
     assert isinstance(head, Labels)
     if dropout is not None:
         shaped = replace(shaped, head=replace(head, dropout=dropout))
-    return Start(folder, shaped, seed, shaped.vocab_size)
+    others = bool(names) and _labels(folder) not in ((), tuple(names))
+    return Start(folder, shaped, seed, shaped.vocab_size, others)
+
+
+def _labels(folder: Path) -> tuple[str, ...]:
+    """What the head in ``folder`` scores, as ``config.json`` has it; nothing where its head is another."""
+    file = read_file(folder)
+    head = read_family_config(file).head
+    if not isinstance(head, Labels):
+        return ()
+    names = file.get("id2label", {})
+    return tuple(str(names.get(str(place), f"LABEL_{place}")) for place in range(head.count))
 
 
 def begin_embedding(folder: Path, *, pooling: Pooling | None = None, seed: int) -> Start:
@@ -146,8 +200,9 @@ def begin_embedding(folder: Path, *, pooling: Pooling | None = None, seed: int) 
 
     Raises:
         InputError, CheckpointError: there is no model, or it is damaged.
-        RecipeError: models of its family make no vectors.
+        RecipeError: models of its family make no vectors, or this one has virtual tokens.
     """
+    _refuse_virtual(folder)
     config = bare_config(folder)
     both = config.encoder is not None and config.decoder is not None
     if both or not isinstance(config.head, Embedding):
@@ -162,11 +217,19 @@ def with_words(folder: Path) -> TransformerConfig:
 
     Raises:
         InputError, CheckpointError: there is no model, or it is damaged.
+        RecipeError: it has virtual tokens.
     """
+    _refuse_virtual(folder)
     config = read_family_config(read_file(folder))
     if config.words is not None:
         return config
     return _of_class(folder, "ForMaskedLM" if config.decoder is None else "ForCausalLM", labels=0)
+
+
+def _refuse_virtual(folder: Path) -> None:
+    if VirtualFile.load(folder) is not None:
+        raise RecipeError(f"model: {folder} has virtual tokens, beside which nothing else is trained; "
+                          "begin with the model that they were trained for")  # fmt: skip
 
 
 def _of_class(folder: Path, kind: str, *, labels: int) -> TransformerConfig:

@@ -53,20 +53,29 @@ def read(found: Mapping[str, Readable], where: Stored, shape: tuple[int, ...], d
     Raises:
         CheckpointError: a tensor in the folder has another shape.
     """
-    rows = _rows(shape, len(where.names))
-    part = (rows[0] // len(where.names), *rows[1:])
-    theirs = (part[0] * where.parts, *part[1:])
-    theirs = theirs[::-1] if where.transposed else (1, *theirs) if where.one_row else theirs
-    for name in where.names:  # before there is memory for a tensor that may be larger than any machine's
-        if found[name].shape != theirs:
-            path = found[name].path
-            raise CheckpointError(f"{path}: {name} must be {list(theirs)}; got {list(found[name].shape)}")
-    whole = torch.empty(rows, dtype=dtype)
+    check_shape(found, where, shape)  # before there is memory for a tensor that may be larger than any machine's
+    whole = torch.empty(_rows(shape, len(where.names)), dtype=dtype)
     for name, piece in zip(where.names, whole.chunk(len(where.names)), strict=True):
         tensor = found[name].read()[0] if where.one_row else found[name].read()
         turned = tensor.T if where.transposed and tensor.ndim == 2 else tensor
         piece.copy_(turned.chunk(where.parts)[where.part])
     return nn.Parameter(whole.view(shape))
+
+
+def check_shape(found: Mapping[str, Readable], where: Stored, shape: tuple[int, ...]) -> None:
+    """Refuse a folder whose tensors are not what one of ours is put together from.
+
+    Raises:
+        CheckpointError: one has another shape.
+    """
+    rows = _rows(shape, len(where.names))
+    part = (rows[0] // len(where.names), *rows[1:])
+    theirs = (part[0] * where.parts, *part[1:])
+    theirs = theirs[::-1] if where.transposed else (1, *theirs) if where.one_row else theirs
+    for name in where.names:
+        if found[name].shape != theirs:
+            path = found[name].path
+            raise CheckpointError(f"{path}: {name} must be {list(theirs)}; got {list(found[name].shape)}")
 
 
 class Typed(Readable, Protocol):
