@@ -6,6 +6,11 @@ predict  50,000 English texts classified by the model of sst2: danlu predict bes
          batches of 32 (target: 4 times as fast)
 chat     SmolLM2-135M learns 1,799 of Alpaca's conversations in English and Chinese by LoRA, once each, beside trl's
          SFTTrainer with peft: tokens a second (target: twice as many), peak memory (0.7), held-out loss (not higher)
+multi30k English to German from scratch, T5-small's shape: BLEU of test2016 after 30 minutes of training each (target:
+         5 points more than Seq2SeqTrainer's)
+own_bert BERTs pretrained by Danlu, then named entities (WNUT17, UNER-zh by characters) and CMRC2018: danlu finetune
+         beside the examples of transformers with their settings (no target). Takes many hours, only where asked for;
+         what is done stays in the folder --work
 
 Data are read from a folder laid out as ``classification/en/sst2/train.tsv`` and ``instruct/en/alpaca_en_demo.json``;
 what is missing is told and not measured.
@@ -19,27 +24,35 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import finetune_chat
+import finetune_multi30k
+import finetune_own_bert
 import finetune_sst2
 from forward_cpu import model_folder
 from report import Comparison, run_benchmark, say_machine
 
-PARTS = ("sst2", "predict", "chat")
+PARTS = ("sst2", "predict", "chat", "multi30k", "own_bert")
+USUAL = PARTS[:-1]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="the folder with the data")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=USUAL)
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each side (default %(default)s)")
     parser.add_argument("--steps", type=int, default=0, help="of chat, for a dry run; by default one epoch")
     parser.add_argument("--held", type=int, default=200, help="of chat: conversations held out (default %(default)s)")
+    parser.add_argument("--minutes", type=float, default=30, help="of multi30k: each training (default %(default)s)")
+    parser.add_argument("--pretraining", type=int, default=8000, help="of own_bert: steps (default %(default)s)")
+    parser.add_argument("--work", type=Path, help="of own_bert: a folder where it goes on when it is called again")
     options = parser.parse_args()
+    if "own_bert" in options.parts and options.work is None:
+        parser.error("own_bert needs --work")
     return run_benchmark(lambda: measure(options))
 
 
 def measure(options: argparse.Namespace) -> list[Comparison]:
     """The parts in turn; the model of the first serves the second."""
-    data, parts = options.data, options.parts
+    data, parts = options.data.resolve(), options.parts
     say_machine()
     comparisons: list[Comparison] = []
     with TemporaryDirectory(prefix="finetune-") as temporary:
@@ -50,6 +63,12 @@ def measure(options: argparse.Namespace) -> list[Comparison]:
             comparisons += finetune_sst2.measure_predictions(finetune_sst2.Job(data, model_folder(), out))
         if "chat" in parts:
             comparisons += finetune_chat.measure(data, out, seeds=options.seeds, steps=options.steps, held=options.held)
+        if "multi30k" in parts:
+            translation = finetune_multi30k.Job(data / "translation/en-de/multi30k", out, options.minutes)
+            comparisons += finetune_multi30k.measure(translation)
+    if "own_bert" in parts:
+        own = finetune_own_bert.Job(data, options.work.resolve(), options.pretraining)
+        comparisons += finetune_own_bert.measure(own, seeds=options.seeds)
     return comparisons
 
 

@@ -22,7 +22,7 @@ from danlu.nn.flex import Flex, find_flex
 from danlu.nn.norm import make_norm
 from danlu.nn.patterns import Full, Pattern, Window
 from danlu.nn.positions import rotate
-from danlu.nn.runs import Run, as_many_heads, attend_in_runs, attend_once
+from danlu.nn.runs import Run, Scoring, as_many_heads, attend_across, attend_in_runs, attend_once
 from danlu.nn.sight import PADDING, Sight
 from danlu.nn.single import single_query
 from danlu.nn.sparse import sparse_attention, touches_few
@@ -179,7 +179,10 @@ class Attention(nn.Module):
             )
             return out
         if (runs := self.runs_of(sight)) is not None:
-            return attend_in_runs(q_BHTE, k_BGSE, v_BGSE, runs, causal=sight.causal, scale=self.scale, dropout=dropout)
+            scoring = Scoring(sight.causal, self.scale, dropout, sight.bias_of_runs)
+            return attend_in_runs(q_BHTE, k_BGSE, v_BGSE, runs, scoring)
+        if not torch.compiler.is_compiling() and (pairs := sight.pairs) is not None:
+            return attend_across(q_BHTE, k_BGSE, v_BGSE, pairs, Scoring(False, self.scale, dropout))
         if sight.own and sight.plain and not dropout:
             by_blocks = not isinstance(self.pattern, Full) and (segments is None or not self.pattern.by_place)
             if by_blocks and touches_few(

@@ -57,7 +57,8 @@ class Block(nn.Module):
     def serves_once(self, sight: Sight) -> bool:
         """Whether it can be worked out for one token of each document alone (``Context.only``)."""
         plain = self.cross is None and not isinstance(self.mlp, Experts) and self._compiled_call_impl is None
-        return plain and self.attention.places is None and self.attention.runs_of(sight) is not None
+        plain = plain and self.attention.places is None and sight.bias_of_runs is None
+        return plain and self.attention.runs_of(sight) is not None
 
     def projected(self, x_BTD: Tensor) -> tuple[Tensor, ...]:
         """The queries, keys and values of self-attention that the block makes of its input."""

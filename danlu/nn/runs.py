@@ -4,7 +4,8 @@ What stands between, the norms and the products with weights, sees one long row 
 attention costs hardly more than what it costs alone. So rows are packed as for FlashAttention's variable lengths (Dao
 et al. 2022, arXiv:2205.14135).
 
-Axes: N tokens, C documents of a run, H heads, T tokens of its longest document, E head width.
+Axes: N tokens, M of the keys where they are others, C documents of a run, H heads, T tokens of the longest document, S
+of its keys, E head width.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from danlu.nn.document_attention import DocumentAttention
@@ -30,6 +32,10 @@ ALONE = 256
 """Tokens from which on equally long documents are a run of their own: filling them up would take longer."""
 VECTOR = 16
 """Numbers of a row from which on torch's softmax is the fastest; the exponentials of shorter ones are written out."""
+
+Ints = NDArray[np.int64]
+Size = tuple[int, int]
+"""Queries and keys of a document."""
 
 
 class Places(NamedTuple):
@@ -77,74 +83,129 @@ class Run:
         return self._places[device]
 
 
+class Pair(NamedTuple):
+    """A run of queries, and that of the keys of the same documents, which are other tokens."""
+
+    queries: Run
+    keys: Run
+
+
+class Scoring(NamedTuple):
+    """How queries and keys become weights."""
+
+    causal: bool
+    scale: float
+    dropout: float = 0.0
+    bias: Tensor | None = None
+    """``[1, H, T, T]``, added to the scores of the first T places of a document, which has no more."""
+
+
 def find_runs(segments_1N: Tensor) -> tuple[Run, ...] | None:
     """The runs of a row by its document numbers; None where a number comes again."""
-    numbers, counts = torch.unique_consecutive(segments_1N[0], return_counts=True)
-    lengths = counts.cpu().numpy()
-    if len(numbers.unique()) < len(lengths):
+    numbers_C, lengths_C = _documents_of(segments_1N)
+    if len(np.unique(numbers_C)) < len(numbers_C):
         return None
+    return _in_order([[length for length, _ in draft.sizes] for draft in _drafts(np.stack([lengths_C, lengths_C], 1))])
+
+
+def find_pairs(of_queries_1N: Tensor, of_keys_1M: Tensor) -> tuple[Pair, ...] | None:
+    """The runs of two rows by their document numbers; None where one comes again, or they are not the same."""
+    numbers_C, queries_C = _documents_of(of_queries_1N)
+    others_C, keys_C = _documents_of(of_keys_1M)
+    if len(np.unique(numbers_C)) < len(numbers_C) or not np.array_equal(numbers_C, others_C):
+        return None
+    drafts = _drafts(np.stack([queries_C, keys_C], 1))
+    sides = (_in_order([[size[side] for size in draft.sizes] for draft in drafts]) for side in range(2))
+    return tuple(Pair(queries, keys) for queries, keys in zip(*sides, strict=True))
+
+
+def _documents_of(segments_1N: Tensor) -> tuple[Ints, Ints]:
+    """The numbers of the documents, and how many tokens they have, in order."""
+    numbers, counts = torch.unique_consecutive(segments_1N[0], return_counts=True)
+    return numbers.cpu().numpy(), counts.cpu().numpy()
+
+
+def _in_order(lengths: list[list[int]]) -> tuple[Run, ...]:
+    """Runs of such documents, one behind the other."""
+    starts = np.cumsum([0, *map(sum, lengths)]).tolist()
+    return tuple(Run(start, tuple(own)) for start, own in zip(starts, lengths, strict=False))
+
+
+def _drafts(sizes_C2: Ints) -> list[_Draft]:
+    """The documents in runs."""
     drafts: list[_Draft] = []
-    for alike in np.split(lengths, np.flatnonzero(np.diff(lengths)) + 1):
-        length, count = int(alike[0]), len(alike)
-        if not drafts or drafts[-1].closed or length * count >= ALONE:
-            drafts.append(_Draft(closed=length * count >= ALONE))
-            drafts[-1].add(length, count)
+    for alike in np.split(sizes_C2, np.flatnonzero(np.diff(sizes_C2, axis=0).any(1)) + 1):
+        size, count = (int(alike[0, 0]), int(alike[0, 1])), len(alike)
+        if not drafts or drafts[-1].closed or size[0] * count >= ALONE:
+            drafts.append(_Draft(closed=size[0] * count >= ALONE))
+            drafts[-1].add(size, count)
             continue
         for _ in range(count):
-            if not drafts[-1].has_room(length):
+            if not drafts[-1].has_room(size):
                 drafts.append(_Draft())
-            drafts[-1].add(length)
-    starts = np.cumsum([0, *(sum(draft.lengths) for draft in drafts)]).tolist()
-    return tuple(Run(start, tuple(draft.lengths)) for start, draft in zip(starts, drafts, strict=False))
+            drafts[-1].add(size)
+    return drafts
 
 
 @dataclass
 class _Draft:
     """A run while documents are added to it."""
 
-    lengths: list[int] = field(default_factory=list)
+    sizes: list[Size] = field(default_factory=list)
     scores: int = 0
     """Of a head, padding not counted."""
-    longest: int = 0
+    longest: Size = (0, 0)
+    """The most queries and the most keys."""
     closed: bool = False
     """Whether it takes no more."""
 
-    def add(self, length: int, count: int = 1) -> None:
-        self.lengths += [length] * count
-        self.scores += count * length * length
-        self.longest = max(self.longest, length)
+    def add(self, size: Size, count: int = 1) -> None:
+        self.sizes += [size] * count
+        self.scores += count * size[0] * size[1]
+        self.longest = self._longest_with(size)
 
-    def has_room(self, length: int) -> bool:
+    def has_room(self, size: Size) -> bool:
         """Whether little of it would be padding with one more."""
-        scores = (len(self.lengths) + 1) * max(self.longest, length) ** 2
-        return scores <= FEW or scores - self.scores - length * length <= WASTE * scores
+        queries, keys = self._longest_with(size)
+        scores = (len(self.sizes) + 1) * queries * keys
+        return scores <= FEW or scores - self.scores - size[0] * size[1] <= WASTE * scores
+
+    def _longest_with(self, size: Size) -> Size:
+        return max(self.longest[0], size[0]), max(self.longest[1], size[1])
 
 
-def attend_in_runs(
-    q_1HNE: Tensor,
-    k_1GNE: Tensor,
-    v_1GNE: Tensor,
-    runs: tuple[Run, ...],
-    *,
-    causal: bool,
-    scale: float,
-    dropout: float = 0.0,
-) -> Tensor:
+def attend_in_runs(q_1HNE: Tensor, k_1GNE: Tensor, v_1GNE: Tensor, runs: tuple[Run, ...], scoring: Scoring) -> Tensor:
     """``[1, H, N, E]``: each document by itself; where there are fewer keys than queries, heads share them."""
-    by_blocks = q_1HNE.device.type == "cpu" and not dropout
+    by_blocks = q_1HNE.device.type == "cpu" and not scoring.dropout and scoring.bias is None
     outs_NHE = []
     for run in runs:
         if run.longest > SHORT and by_blocks:
             q, k, v = (part[0, :, run.start : run.end] for part in (q_1HNE, k_1GNE, v_1GNE))
-            out_HNE: Tensor = DocumentAttention.apply(q, k, v, run.lengths, causal, scale)  # type: ignore[no-untyped-call]
+            out_HNE: Tensor = DocumentAttention.apply(  # type: ignore[no-untyped-call]
+                q, k, v, run.lengths, scoring.causal, scoring.scale
+            )
             outs_NHE.append(out_HNE.transpose(0, 1))
-            continue
-        q, k, v = (_documents(part, run) for part in (q_1HNE, k_1GNE, v_1GNE))
-        k, v = as_many_heads(q, k, v)
-        attend = _long if run.longest > SHORT else _short
-        out_NHE = attend(q, k, v, run, causal=causal, scale=scale, dropout=dropout).transpose(1, 2).flatten(0, 1)
-        outs_NHE.append(out_NHE if run.alike else out_NHE.index_select(0, run.places(q.device).back_N))
+        else:
+            outs_NHE.append(_attend(q_1HNE, k_1GNE, v_1GNE, Pair(run, run), scoring))
     return (outs_NHE[0] if len(outs_NHE) == 1 else torch.cat(outs_NHE))[None].transpose(1, 2)
+
+
+def attend_across(q_1HNE: Tensor, k_1GME: Tensor, v_1GME: Tensor, pairs: tuple[Pair, ...], scoring: Scoring) -> Tensor:
+    """``[1, H, N, E]``: each document sees its own keys, all of them."""
+    outs_NHE = [_attend(q_1HNE, k_1GME, v_1GME, pair, scoring) for pair in pairs]
+    return torch.cat(outs_NHE)[None].transpose(1, 2)
+
+
+def _attend(q_1HNE: Tensor, k_1GME: Tensor, v_1GME: Tensor, pair: Pair, scoring: Scoring) -> Tensor:
+    """``[N of the run, H, E]``."""
+    run, keys = pair
+    q_CHTE = _documents(q_1HNE, run)
+    k_CHSE, v_CHSE = as_many_heads(q_CHTE, _documents(k_1GME, keys), _documents(v_1GME, keys))
+    if scoring.bias is not None:
+        scoring = scoring._replace(bias=scoring.bias[:, :, : run.longest, : keys.longest])
+    attend = _long if max(run.longest, keys.longest) > SHORT else _short
+    out_NHE = attend(q_CHTE, k_CHSE, v_CHSE, keys, scoring).transpose(1, 2).flatten(0, 1)
+    return out_NHE if run.alike else out_NHE.index_select(0, run.places(q_CHTE.device).back_N)
 
 
 def attend_once(
@@ -181,38 +242,38 @@ def _documents(x_1HNE: Tensor, run: Run) -> Tensor:
     return own_NHE.view(len(run.lengths), run.longest, *own_NHE.shape[1:]).transpose(1, 2)
 
 
-def _seen(run: Run, device: torch.device, *, causal: bool) -> Tensor | None:
-    """``[C or 1, 1, T or 1, T]`` booleans: which keys a query sees; None where it sees all."""
-    length = run.longest
+def _seen(keys: Run, device: torch.device, *, causal: bool) -> Tensor | None:
+    """``[C or 1, 1, T or 1, S]`` booleans: which keys a query sees; None where it sees all."""
+    length = keys.longest
     earlier = torch.ones(length, length, dtype=torch.bool, device=device).tril()[None, None] if causal else None
-    if run.alike:
+    if keys.alike:
         return earlier
-    of_keys = run.places(device).real_CT[:, None, None]
+    of_keys = keys.places(device).real_CT[:, None, None]
     return of_keys if earlier is None else of_keys & earlier
 
 
-def _long(
-    q_CHTE: Tensor, k_CHTE: Tensor, v_CHTE: Tensor, run: Run, *, causal: bool, scale: float, dropout: float
-) -> Tensor:
-    alone = causal and run.alike  # causality is all there is
-    seen = None if alone else _seen(run, q_CHTE.device, causal=causal)
+def _long(q_CHTE: Tensor, k_CHSE: Tensor, v_CHSE: Tensor, keys: Run, scoring: Scoring) -> Tensor:
+    alone = scoring.causal and keys.alike and scoring.bias is None  # causality is all there is
+    mask = None if alone else _seen(keys, q_CHTE.device, causal=scoring.causal)
+    if scoring.bias is not None:
+        mask = scoring.bias if mask is None else scoring.bias.masked_fill(~mask, -torch.inf)
     return F.scaled_dot_product_attention(
-        q_CHTE, k_CHTE, v_CHTE, attn_mask=seen, is_causal=alone, scale=scale, dropout_p=dropout
+        q_CHTE, k_CHSE, v_CHSE, attn_mask=mask, is_causal=alone, scale=scoring.scale, dropout_p=scoring.dropout
     )
 
 
-def _short(
-    q_CHTE: Tensor, k_CHTE: Tensor, v_CHTE: Tensor, run: Run, *, causal: bool, scale: float, dropout: float
-) -> Tensor:
+def _short(q_CHTE: Tensor, k_CHSE: Tensor, v_CHSE: Tensor, keys: Run, scoring: Scoring) -> Tensor:
     documents, heads, length, width = q_CHTE.shape
-    q, k, v = (part.flatten(0, 1) for part in (q_CHTE, k_CHTE, v_CHTE))  # not as `@` copies keys: axes swapped, slowly
+    q, k, v = (part.flatten(0, 1) for part in (q_CHTE, k_CHSE, v_CHSE))  # not as `@` copies keys: axes swapped, slowly
     wide = torch.promote_types(q.dtype, torch.float32)
-    scores_CHTT = (torch.bmm(q, k.mT).to(wide) * scale).view(documents, heads, length, length)
-    seen = _seen(run, q.device, causal=causal)
+    scores_CHTS = (torch.bmm(q, k.mT).to(wide) * scoring.scale).view(documents, heads, length, keys.longest)
+    if scoring.bias is not None:
+        scores_CHTS = scores_CHTS + scoring.bias
+    seen = _seen(keys, q.device, causal=scoring.causal)
     if seen is not None:
-        scores_CHTT = scores_CHTT.masked_fill(~seen, -torch.inf)
-    weights_CHTT = (scores_CHTT.softmax(-1) if length >= VECTOR else _softmax(scores_CHTT)).to(v.dtype)
-    weights = drop(weights_CHTT, dropout).flatten(0, 1)
+        scores_CHTS = scores_CHTS.masked_fill(~seen, -torch.inf)
+    weights_CHTS = (scores_CHTS.softmax(-1) if keys.longest >= VECTOR else _softmax(scores_CHTS)).to(v.dtype)
+    weights = drop(weights_CHTS, scoring.dropout).flatten(0, 1)
     return torch.bmm(weights, v).view(documents, heads, length, width)
 
 

@@ -9,12 +9,13 @@ Axes: B batch, H heads, Q queries, K keys.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from danlu.nn.patterns import Full, Pattern
-from danlu.nn.runs import Run, find_runs
+from danlu.nn.runs import Pair, Run, find_pairs, find_runs
 
 PADDING = -1
 """The document number of padding."""
@@ -29,7 +30,6 @@ class Sight:
         segments: ``(of the queries [B, Q], of the keys [B, K])`` document numbers; None where all is one document.
             Queries without numbers (None) see all keys that are no padding.
         prefix: ``(of the queries, of the keys)``, booleans: tokens of the prefix see each other both ways.
-        bias: ``[1, H, Q, K]`` added to the scores.
         start: ``[1]``: the position of the first query. As a tensor, so that a compiled step serves all positions.
     """
 
@@ -43,14 +43,18 @@ class Sight:
         device: torch.device,
         segments: tuple[Tensor | None, Tensor] | None = None,
         prefix: tuple[Tensor, Tensor] | None = None,
-        bias: Tensor | None = None,
         start: Tensor | None = None,
     ) -> None:
         self.queries, self.keys, self.causal, self.own, self.device = queries, keys, causal, own, device
-        self.segments, self.prefix, self.bias, self.start = segments, prefix, bias, start
+        self.segments, self.prefix, self.start = segments, prefix, start
+        self.bias: Tensor | None = None
+        """``[1, H, Q, K]`` added to the scores."""
+        self.bias_of_runs: Tensor | None = None
+        """In its place, where documents attend by themselves: ``[1, H, T, T]`` of the longest."""
         self._masks: dict[Pattern, Tensor | None] = {}
         self._runs: tuple[Run, ...] | None = None
-        self._looked_for_runs = False
+        self._pairs: tuple[Pair, ...] | None = None
+        self._looked_for_runs = self._looked_for_pairs = False
 
     @property
     def plain(self) -> bool:
@@ -72,6 +76,39 @@ class Sight:
             if self.segments is not None and self.own and self.plain and len(self.segments[1]) == 1:
                 self._runs = find_runs(self.segments[1])
         return self._runs
+
+    @property
+    def pairs(self) -> tuple[Pair, ...] | None:
+        """The documents of a single packed row, and where their keys stand in another one that all of it sees."""
+        if not self._looked_for_pairs:
+            self._looked_for_pairs = True
+            of_queries, of_keys = self.segments or (None, None)
+            across = not self.own and not self.causal and self.plain and self.queries > 1
+            if across and of_queries is not None and of_keys is not None and len(of_keys) == 1:
+                self._pairs = find_pairs(of_queries, of_keys)
+        return self._pairs
+
+    def add_bias(
+        self, bias: Callable[[Tensor, Tensor], Tensor], start: int, dtype: torch.dtype, *, by_documents: bool
+    ) -> None:
+        """Take in what scores get by distance, as a module works it out of positions that follow each other.
+
+        Args:
+            start: the position of the first query.
+            by_documents: whether documents that can attend by themselves will do so: only the longest is worked out.
+        """
+        runs = self.runs if by_documents else None
+        places = torch.arange(self.keys, device=self.device)
+        queries = places[start : start + self.queries]
+        if runs is not None:
+            queries = places = places[: max(run.longest for run in runs)]
+        found = bias(queries, places)
+        # Torch 2.13 reads a bias of float32 wrongly, without a word, where queries are float64.
+        found = found.to(torch.promote_types(found.dtype, dtype))
+        if runs is None:
+            self.bias = found
+        else:
+            self.bias_of_runs = found
 
     def mask(self, pattern: Pattern) -> Tensor | None:
         """What ``scaled_dot_product_attention`` takes: booleans, numbers where there is a bias, None for all."""

@@ -24,6 +24,7 @@ from danlu.nn.entry import Entry
 from danlu.nn.experts import forget_routed
 from danlu.nn.flex import Flex, make_flexes, serves
 from danlu.nn.norm import make_norm
+from danlu.nn.patterns import Full
 from danlu.nn.positions import (
     Alibi,
     RelativeBias,
@@ -113,7 +114,9 @@ class Stack(nn.Module):
             _check_one_document(span.own)
         x_BTD = self.entry(x_BTD, self._positions(span, x_BTD.device), types, row)
         by_flex = cache is None and not isinstance(self.bias, RelativeBias) and serves(self.blocks, x_BTD)  # type: ignore[arg-type]
-        sight = self._sight(span, prefix, None if by_flex else self._bias(span, x_BTD), x_BTD.device)
+        sight = self._sight(span, prefix, x_BTD.device)
+        if self.bias is not None and not by_flex:
+            sight.add_bias(self.bias, span.start, x_BTD.dtype, by_documents=self._by_documents)
         context = Context(
             sight, self._tables(span), None, span.places, *_look_back(memory, span.own, new, x_BTD.device),
             self._flexes(sight) if by_flex else (),
@@ -165,14 +168,13 @@ class Stack(nn.Module):
         ends = np.cumsum([length for run in sight.runs or () for length in run.lengths])
         return len(ends) == len(only) and (not self.causal or ends.tolist() == (only + 1).tolist())
 
-    def _sight(self, span: Span, prefix: Tensor | None, bias: Tensor | None, device: torch.device) -> Sight:
+    def _sight(self, span: Span, prefix: Tensor | None, device: torch.device) -> Sight:
         assert self.causal or span.keys == span.end, "only causality hides the places behind the last token"
         of_all = None if prefix is None else F.pad(prefix, (0, span.keys - prefix.shape[1]))
         return Sight(
             queries=span.end - span.start, keys=span.keys, causal=self.causal, own=span.start == 0, device=device,
             segments=None if span.own is None or span.of_keys is None else (span.own, span.of_keys),
             prefix=None if of_all is None else (of_all[:, span.start : span.end], of_all),
-            bias=bias,
             start=None if span.start == 0 or span.places is None else span.places[:1],
         )  # fmt: skip
 
@@ -185,13 +187,13 @@ class Stack(nn.Module):
         places = positions_in_document(span.numbers).masked_fill(span.numbers == PADDING, 0)
         return places[:, span.start :]
 
-    def _bias(self, span: Span, x_BTD: Tensor) -> Tensor | None:
-        if self.bias is None:
-            return None
-        places = torch.arange(span.keys, device=x_BTD.device)
-        bias: Tensor = self.bias(places[span.start : span.end], places)
-        # Torch 2.13 reads a bias of float32 wrongly, without a word, where queries are float64.
-        return bias.to(torch.promote_types(bias.dtype, x_BTD.dtype))
+    @property
+    def _by_documents(self) -> bool:
+        """Whether attention looks at each document by itself where it may: as all it sees, and not compiled."""
+        return not torch.compiler.is_compiling() and all(
+            block._compiled_call_impl is None and isinstance(block.attention.pattern, Full)  # type: ignore[union-attr]
+            for block in self.blocks
+        )
 
     def _flexes(self, sight: Sight) -> tuple[Flex, ...]:
         slopes = None

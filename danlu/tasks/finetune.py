@@ -6,13 +6,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from danlu.data.dataset import Dataset
+from danlu.parallel.joining import here
 from danlu.runs import Figures, Job
 from danlu.tasks.examples import read_data
 from danlu.tasks.material import Material
+from danlu.tasks.scratch import Scratch
 from danlu.tasks.task_training import OneTask
 from danlu.tasks.teaching import teaching_of
 from danlu.train.course import Course
 from danlu.train.memory import told_where_too_little
+
+START = "start"
+"""Folder of the model that was drawn."""
 
 
 class Finetune(OneTask):
@@ -25,11 +30,18 @@ class Finetune(OneTask):
 
     def run(self, job: Job) -> Figures:
         dataset = read_data(self.data, self.task, job.out)
-        return self.learn(self.begins_with(job), dataset, job.out, seed=job.seed)
+        return self.learn(self.begins_with(job, dataset), dataset, job.out, seed=job.seed)
 
-    def begins_with(self, job: Job) -> Path:
+    def begins_with(self, job: Job, dataset: Dataset[Any]) -> Path:
         """The folder of the model that learns."""
-        return self.model or job.inputs["pretrain"] / "model"
+        if not isinstance(self.model, Scratch):
+            return self.model or job.inputs["pretrain"] / "model"
+        folder = job.out / START
+        ranks = here()
+        if ranks.first:
+            self.model.begin(self.task, dataset, folder, seed=job.seed)
+        ranks.from_first(True)  # the folder is there now
+        return folder
 
     def learn(self, base: Path, dataset: Dataset[Any], out: Path, *, seed: int) -> Figures:
         """Train on ``dataset``, whose dev chooses the best weights; measure those on all that is not train."""

@@ -42,6 +42,7 @@ from danlu.tasks.keys import keys_of, keys_said
 from danlu.tasks.lesson import TaskLesson
 from danlu.tasks.material import Material
 from danlu.tasks.measure import TIE, TaskMeasure
+from danlu.tasks.scratch import Scratch
 from danlu.tasks.step_task import StepTask
 from danlu.tasks.study_curve import MOST
 from danlu.tasks.task import Task
@@ -86,6 +87,8 @@ class Joint(TaskTraining):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
+        if isinstance(self.model, Scratch):
+            raise ValueError("model must be a folder: a model from scratch is for one task")
         check_mixed({name: task.share for name, task in self.tasks.items()}, self.temperature)
         return self
 
@@ -93,6 +96,7 @@ class Joint(TaskTraining):
         return self.files_of({f"tasks.{name}.": (part.data, part.task) for name, part in self.tasks.items()})
 
     def run(self, job: Job) -> Figures:
+        assert not isinstance(self.model, Scratch), "refused when the recipe was loaded"
         base = self.model or job.inputs["pretrain"] / "model"
         materials: dict[str, Material] = {}
         shape = load_config(base)

@@ -5,7 +5,7 @@ Axes: T tokens of the decoder, S tokens of a source.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
@@ -81,6 +81,11 @@ class Seq2Seq(Writing):
         example = dataset.splits["train"][0]  # a metric that lacks a package or a model says so before training
         self.metric(Known()).tally([example.gold], [self.value(self.target(example))])
         return Known()
+
+    def texts(self, examples: Sequence[Any]) -> Iterator[str]:
+        for each in examples:
+            yield f"{self.prefix}{each.source}"
+            yield self.target(each)
 
     def target(self, example: Any) -> str:
         """What is learned."""

@@ -74,7 +74,7 @@ class StudyOf(Stage):
         variations = self.kind.variations(dataset, seed=job.seed, data_seed=finetune.data.seed)
         for line in (*dataset.said, *lines(find_and_write(dataset, job.out))):
             say(line)
-        trainings = _Trainings(finetune, finetune.begins_with(job), RunFolder(job.out), set(dataset.splits))
+        trainings = _Trainings(finetune, finetune.begins_with(job, dataset), RunFolder(job.out), set(dataset.splits))
         for number, variation in enumerate(variations, start=1):
             trainings.train(variation, f"{variation.name}, {number} of {len(variations)}")
         if not here().first:

@@ -8,7 +8,7 @@ Axes: B rows, T tokens, D model width, N documents of the rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -104,6 +104,11 @@ class Task(Choice):
             RecipeError: that model cannot learn it.
         """
         return Known(dataset.labels, dataset.scheme)
+
+    def texts(self, examples: Sequence[Any]) -> Iterator[str]:
+        """All that it reads of them and is to write: what a tokenizer of its own is trained on."""
+        for each in examples:
+            yield from each.texts
 
     def files(self) -> list[Path]:
         """Files beside the data that it reads; what is in them is part of a run's fingerprint.

@@ -18,6 +18,7 @@ from danlu.recipe import OneOf
 from danlu.runs import Stage
 from danlu.tasks.classify import Classify
 from danlu.tasks.methods import Full, Method
+from danlu.tasks.scratch import Scratch
 from danlu.tasks.task import Task
 from danlu.train.budget import Budget
 from danlu.train.checkpoint import checkpoints
@@ -33,8 +34,9 @@ class TaskTraining(TrainSettings, Stage):
     neutral: ClassVar[tuple[str, ...]] = ("save",)
     unrecorded: ClassVar[tuple[str, ...]] = ("hardware.mesh",)
 
-    model: Path | None = None
-    """A Hugging Face folder to begin with; by default what this recipe has pretrained."""
+    model: Path | Scratch | None = None
+    """A Hugging Face folder to begin with; or from scratch ``{family: {use: t5, layers: 6}, tokenizer: …}``; by default
+    what this recipe has pretrained."""
     optimizer: Annotated[SkipValidation[OptimizerChoice], OneOf("optimizer")] = AdamW(
         lr=1e-4, betas=(0.9, 0.999), weight_decay=0.01
     )
@@ -74,7 +76,9 @@ class TaskTraining(TrainSettings, Stage):
                 if not path.is_file():
                     raise InputError(f"{self.section}.{before}{key}: there is no file {path}")
             files += [path for _, path in own]
-        if self.model is not None:
+        if isinstance(self.model, Scratch):
+            files += self.model.files()
+        elif self.model is not None:
             if not self.model.is_dir():
                 raise InputError(f"{self.section}.model: there is no folder {self.model}")
             files += sorted(path for path in self.model.rglob("*") if path.is_file())

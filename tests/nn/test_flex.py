@@ -67,16 +67,11 @@ def sight(
     bias: Tensor | None = None,
 ) -> Sight:
     pair, pair_of_prefix = (None if each is None else (each, each) for each in (segments, prefix))
-    return Sight(
-        queries=length,
-        keys=length,
-        causal=causal,
-        own=True,
-        device=CPU,
-        segments=pair,
-        prefix=pair_of_prefix,
-        bias=bias,
-    )
+    made = Sight(
+        queries=length, keys=length, causal=causal, own=True, device=CPU, segments=pair, prefix=pair_of_prefix
+    )  # fmt: skip
+    made.bias = bias
+    return made
 
 
 def heads(length: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from danlu.nn import attention, config
 from danlu.nn.patterns import Pattern, Window
-from danlu.nn.runs import SHORT, WASTE, Run, find_runs
+from danlu.nn.runs import SHORT, WASTE, Pair, Run, find_pairs, find_runs
 from danlu.nn.sight import PADDING
 from danlu.nn.transformer import Transformer
 
@@ -56,6 +56,13 @@ def test_many_of_one_length_are_a_run_of_their_own() -> None:
 def test_a_number_that_comes_again_makes_no_run() -> None:
     assert find_runs(torch.tensor([[0, 0, 1, 1, 2, 3, 4]])) == (Run(0, (2, 2, 1, 1, 1)),)
     assert find_runs(torch.tensor([[0, 0, 1, 1, 2, 3, 0]])) is None
+
+
+def test_both_sides_have_the_same_documents() -> None:
+    queries, keys = torch.tensor([[3, 3, 1, 2, 2, 2]]), torch.tensor([[3, 1, 1, 1, 1, 2]])
+    assert find_pairs(queries, keys) == (Pair(Run(0, (2, 1, 3)), Run(0, (1, 4, 1))),)
+    assert find_pairs(queries, torch.tensor([[3, 2, 2, 2, 2, 1]])) is None  # another order
+    assert find_pairs(queries, torch.tensor([[3, 1, 1, 1, 1, 1]])) is None  # one has no keys
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -106,3 +113,57 @@ def test_a_row_may_be_longer_than_a_document(make_stack: MakeModel) -> None:
     torch.testing.assert_close(model(tokens, segments=numbers), torch.cat(parts, 1), rtol=1e-9, atol=1e-9)
     with pytest.raises(ValueError, match="at most 9 tokens; got 10"):
         model(pack((10, 3))[0], segments=pack((10, 3))[1])
+
+
+SOURCES = (3, 8, 2, 5, 5, 1, 4, 4, 9)
+
+
+@pytest.mark.parametrize("bias", [config.RelativeBias(buckets=8, max_distance=6), config.Alibi(), None], ids=str)
+@pytest.mark.parametrize("short", [SHORT, 5])
+@pytest.mark.parametrize("few", [0, 10**6])
+def test_both_sides_are_as_alone(
+    few: int,
+    short: int,
+    bias: config.RelativeBias | config.Alibi | None,
+    make_stack: MakeModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Values and gradients of an encoder and a decoder whose scores have a bias by distance, and of all they learn."""
+    monkeypatch.setattr("danlu.nn.runs.SHORT", short)
+    monkeypatch.setattr("danlu.nn.runs.FEW", few)
+    calls: list[int] = []
+    for name in ("attend_in_runs", "attend_across"):
+        whole = getattr(attention, name)
+        monkeypatch.setattr(attention, name, lambda *a, whole=whole: calls.append(1) or whole(*a))
+    model = make_stack(causal=True, encoder=True, bias=bias)
+    (tokens, numbers), (source, of_source) = pack(LENGTHS), pack(SOURCES)
+    hidden = model(tokens, segments=numbers, memory=model.encode(source, segments=of_source))
+    assert len(calls) == 6  # two layers of the encoder, two of the decoder that look at both
+    parts = []
+    for number in range(len(LENGTHS)):
+        memory = model.encode(source[:, of_source[0] == number])
+        parts.append(model(tokens[:, numbers[0] == number], memory=memory))
+    alone = torch.cat(parts, 1)
+    assert len(calls) == 6
+    torch.testing.assert_close(hidden, alone, rtol=1e-6, atol=1e-6)
+    weights = list(model.parameters())
+    of_packed = torch.autograd.grad(hidden.square().sum(), weights, allow_unused=True)
+    of_alone = torch.autograd.grad(alone.square().sum(), weights, allow_unused=True)
+    assert bias is None or any(grad is not None for grad in of_packed)
+    for ours, theirs in zip(of_packed, of_alone, strict=True):
+        if theirs is not None:
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*Function.*should not be instantiated:DeprecationWarning")  # while torch traces
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_compiled_blocks_see_whole_rows(make_stack: MakeModel) -> None:
+    """They are compiled for one shape of bias, and know nothing of documents by themselves."""
+    model = make_stack(causal=False, bias=config.RelativeBias(buckets=8, max_distance=6))
+    tokens, numbers = pack(LENGTHS)
+    wanted = model(tokens, segments=numbers)
+    for block in model.blocks:
+        block.compile(backend="eager", dynamic=False)
+    torch.testing.assert_close(model(tokens, segments=numbers), wanted, rtol=1e-6, atol=1e-6)
+    with torch.compiler.set_stance("force_eager"):
+        torch.testing.assert_close(model(tokens, segments=numbers), wanted, rtol=1e-6, atol=1e-6)

@@ -20,6 +20,12 @@ def sight(queries: int, keys: int, *, causal: bool = True, **others: object) -> 
     return Sight(queries=queries, keys=keys, causal=causal, own=queries == keys, device=CPU, **others)  # type: ignore[arg-type]
 
 
+def biased(queries: int, keys: int, bias: Tensor, **others: bool) -> Sight:
+    made = sight(queries, keys, **others)  # type: ignore[arg-type]
+    made.bias = bias
+    return made
+
+
 def as_lists(mask: Tensor | None) -> list[list[int]]:
     assert mask is not None
     assert mask.shape[:2] == (1, 1)
@@ -81,8 +87,8 @@ def test_queries_without_numbers_see_all_that_is_no_padding() -> None:
 
 def test_the_bias_stays_where_something_is_seen() -> None:
     bias = torch.randn(1, 3, 4, 4)
-    assert sight(4, 4, causal=False, bias=bias).mask(Full()) is bias
-    masked = sight(4, 4, bias=bias).mask(Full())
+    assert biased(4, 4, bias, causal=False).mask(Full()) is bias
+    masked = biased(4, 4, bias).mask(Full())
     assert masked is not None
     below = torch.ones(4, 4).tril().bool()
     assert masked[:, :, below].equal(bias[:, :, below])
@@ -97,7 +103,7 @@ def test_the_triangle_is_named_only_where_it_is_all_there_is() -> None:
         sight(2, 4),
         sight(4, 4, segments=(segments, segments)),
         sight(4, 4, prefix=(prefix, prefix)),
-        sight(4, 4, bias=torch.zeros(1, 1, 4, 4)),
+        biased(4, 4, torch.zeros(1, 1, 4, 4)),
     ):
         assert not other.is_causal_only(Full())
     assert not sight(4, 4).is_causal_only(Window(2))

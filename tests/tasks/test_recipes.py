@@ -26,7 +26,7 @@ class Case(NamedTuple):
     rows: Rows | str
     """What stands there: rows, or the text of the file."""
     model: str = "encoder"
-    """The fixture that makes it."""
+    """The fixture that makes it; none where it is drawn."""
     max_tokens: int = 24
     settings: tuple[str, ...] = ()
     """Others for so small a model."""
@@ -119,6 +119,10 @@ CASES = [
         ("summarise_zh", "document", "summary"), ("keywords_en", "abstract", "keywords"),
         ("keywords_zh", "abstract", "keywords"),
     )),
+    *(Case(f"translate_scratch_{to}", "train.jsonl", [
+        {"en": f"once {number}", other: f"话说 {number}。"} for number in range(12)
+    ], "", 64, (*SHORT, "model.family={use: t5, layers: 1, dim: 16}", "model.tokenizer.vocab_size=400"))
+      for to, other in (("en", "de"), ("zh", "zh"))),
     Case("prompt_en", "train.csv", REVIEWS, max_tokens=20, settings=("method.tokens=4",)),
     Case("prefix_zh", "train.jsonl", [{"正文": f"从前 {number}", "标题": f"话说 {number}"} for number in range(12)],
          "decoder", 40, SHORT),
@@ -154,8 +158,8 @@ def test_a_recipe_runs_as_it_stands(
     data, run = tmp_path / case.file, tmp_path / "run"
     write(data, case.rows)
     settings = {
-        "data.train": data, "model": request.getfixturevalue(case.model), "task.max_tokens": case.max_tokens,
-        "budget": "{steps: 2}", "precision": "fp32", "batch": 4, "evaluations": 1,
+        **({"model": request.getfixturevalue(case.model)} if case.model else {}), "data.train": data,
+        "task.max_tokens": case.max_tokens, "budget": "{steps: 2}", "precision": "fp32", "batch": 4, "evaluations": 1,
     }  # fmt: skip
     overrides = [f"finetune.{key}={value}" for key, value in settings.items()]
     overrides += [f"finetune.{each}" for each in case.settings]

@@ -1,0 +1,181 @@
+"""The part multi30k of ``finetune.py``: English to German from scratch, in equal time."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import multi30k_trainer
+from multi30k_trainer import Way
+from process import in_fresh_process
+from report import Comparison, NotMeasuredError, compare, say, table
+
+from danlu.metrics.bleu import BLEU
+from danlu.metrics.resampling import compare as compare_answers
+from danlu.metrics.resampling import intervals
+from danlu.metrics.tally import overall
+
+SHAPE: Mapping[str, int] = {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8}
+"""T5-small's, with ReLU and one matrix for embedding and head."""
+VOCABULARY, LONGEST = 8000, 64
+"""Pieces of both languages together, and the most that a sentence has (train's longest: 46)."""
+BEAMS, TARGET = 4, 5.0
+"""Points of BLEU by which the better of the peers is to be surpassed."""
+PARTS = {"train": "train.tsv.gz", "dev": "val.tsv", "test": "test2016.tsv"}
+WAYS: Mapping[str, Way] = {
+    "Trainer, defaults": Way(batch=8, arguments={}),
+    "Trainer, tuned": Way(
+        batch=32, arguments={"optim": "adafactor", "learning_rate": 1e-3, "lr_scheduler_type": "constant"}
+    ),
+}
+"""The example ``run_translation`` with what ``TrainingArguments`` has: AdamW at 5e-5, falling in a line. From scratch
+that learns little, so that T5's own way stands beside it: Adafactor at 1e-3 throughout."""
+OURS = "Danlu"
+SETTINGS: Mapping[str, Any] = {
+    "task": {
+        "use": "seq2seq", "max_tokens": LONGEST, "answer_tokens": LONGEST, "label_smoothing": 0.1,
+        "search": {"use": "beam", "beams": BEAMS}, "metrics": [{"use": "bleu", "language": "de"}],
+    },
+    "optimizer": {"use": "adamw", "lr": 1e-3},
+    "schedule": {"use": "linear", "warmup": 0.05},
+    "batch": 64, "micro_batch": 64, "evaluations": 2, "early_stopping": None,
+}  # fmt: skip
+"""Of the stage ``finetune``. Chosen by runs of a minute of narrower models."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where everything is."""
+
+    data: Path
+    """The folder of the three files."""
+    out: Path
+    minutes: float
+    """Of each side's training."""
+
+    @property
+    def start(self) -> Path:
+        """The folder that all sides begin with."""
+        return self.out / "start"
+
+    def part(self, name: Literal["train", "dev", "test"]) -> Path:
+        """A file of pairs.
+
+        Raises:
+            NotMeasuredError: it is not there.
+        """
+        path = self.data / PARTS[name]
+        if not path.is_file():
+            raise NotMeasuredError(f"{path} is missing")
+        return path
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a side has, and what it took."""
+
+    model: Path
+    seconds: float
+    steps: int
+    epochs: float
+
+
+def measure(job: Job) -> list[Comparison]:
+    """All sides, each for the same time, then their translations."""
+    parameters, _ = in_fresh_process(draw, job)
+    say(f"T5-small's shape, drawn at random: {parameters / 1e6:.1f} M weights, {VOCABULARY:,} pieces; no dropout")
+    trained = {OURS: in_fresh_process(danlu, job)[0]}
+    for name, way in WAYS.items():
+        trained[name] = in_fresh_process(trainer, job, name, way)[0]
+    found = {}
+    for name, side in trained.items():
+        sources, _ = pairs(job, "test")
+        found[name], _ = in_fresh_process(multi30k_trainer.translated, side.model, sources, BEAMS, LONGEST)
+        say(f"{name}: for instance {found[name][0]!r}")
+    return say_results(job, trained, found)
+
+
+def draw(job: Job) -> int:
+    """Train the tokenizer on both languages, draw the model as ``transformers`` does; its weights."""
+    import torch
+    from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration
+
+    from danlu.tokenizers.bpe import BPE
+
+    sides = pairs(job, "train")
+    job.start.mkdir(parents=True)
+    BPE(vocab_size=VOCABULARY, special=["t5"]).train(text for side in sides for text in side).save(job.start)
+    tokenizer = AutoTokenizer.from_pretrained(job.start)
+    torch.manual_seed(1)
+    model = T5ForConditionalGeneration(T5Config(
+        vocab_size=len(tokenizer), feed_forward_proj="relu", dropout_rate=0.0, pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id, decoder_start_token_id=tokenizer.pad_token_id, **SHAPE,
+    ))  # fmt: skip
+    model.save_pretrained(job.start)
+    return int(model.num_parameters())
+
+
+def danlu(job: Job) -> Trained:
+    """The stage ``finetune``; looking at dev on the way counts into its minutes."""
+    from danlu.recipe import load_recipe
+    from danlu.runs import run_stages
+
+    data = {"columns": {"source": 1, "target": 2}, "header": False}
+    data |= {name: str(job.part(name)) for name in ("train", "dev", "test")}
+    section = {"model": str(job.start), "data": data, "budget": {"minutes": job.minutes}, **SETTINGS}
+    recipe = job.out / "danlu.yaml"
+    recipe.write_text(json.dumps({"finetune": section, "run_dir": str(job.out / "danlu"), "seed": 1}))  # YAML too
+    run_stages(load_recipe(recipe, []), ["finetune"], say, begin=lambda name: None)
+    folder = job.out / "danlu" / "finetune"
+    figures = json.loads((folder / "done.json").read_text())["figures"]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    say(f"{OURS}: dev on the way {[round(line['heldout.bleu'], 1) for line in lines if 'heldout.bleu' in line]} BLEU, "
+        f"test by its own search {figures['test.bleu']:.2f}")  # fmt: skip
+    return Trained(folder / "model", lines[-1]["seconds"], figures["steps"], figures["epochs"])
+
+
+def trainer(job: Job, name: str, way: Way) -> Trained:
+    """``Seq2SeqTrainer``, for as many steps as fit, found by a trial."""
+    train = pairs(job, "train")
+    fit = multi30k_trainer.Fit(job.start, job.out / name.replace(", ", "-"), train, way, LONGEST)
+    seconds_per_step = multi30k_trainer.trial(fit)
+    steps = max(1, int(job.minutes * 60 / seconds_per_step))
+    say(f"{name}: {seconds_per_step * 1e3:.0f} ms a step, {steps:,} steps of {way.batch}")
+    done, seconds = multi30k_trainer.train(fit, steps, seconds=job.minutes * 60)
+    return Trained(fit.out, seconds, done, done * way.batch / len(train[0]))
+
+
+def pairs(job: Job, name: Literal["train", "dev", "test"]) -> tuple[list[str], list[str]]:
+    """The sources and their translations."""
+    path = job.part(name)
+    packed = path.read_bytes()
+    text = (gzip.decompress(packed) if path.suffix == ".gz" else packed).decode()
+    rows = [line.split("\t") for line in text.splitlines()]
+    return [source for source, _ in rows], [target for _, target in rows]
+
+
+def say_results(job: Job, trained: Mapping[str, Trained], found: Mapping[str, list[str]]) -> list[Comparison]:
+    """BLEU of all sides, and how far the better peer is surpassed."""
+    golds = pairs(job, "test")[1]
+    metric = BLEU(language="de")
+    rows = [["side", "seconds", "steps", "epochs", "BLEU", "95 %"]]
+    points, signature = {}, ""
+    for name, side in trained.items():
+        tally = metric.tally(golds, found[name])
+        low, high = intervals(tally, seed=0)["bleu"]
+        points[name] = overall(tally)["bleu"]
+        signature = tally.notes["bleu.signature"]
+        rows.append([name, f"{side.seconds:,.0f}", f"{side.steps:,}", f"{side.epochs:.2f}", f"{points[name]:.2f}",
+                     f"{low:.2f} to {high:.2f}"])  # fmt: skip
+    say(f"\n{table(rows)}\n")
+    say(f"test2016, {BEAMS} beams by transformers' generate for all sides; {signature}")
+    best = max(WAYS, key=lambda name: points[name])
+    apart = compare_answers(metric, golds, found[best], found[OURS], seed=0)["bleu"]
+    met = "met" if apart.difference >= TARGET else "MISSED"
+    say(f"{OURS} - {best}: {apart.difference:+.2f} ({apart.low:+.2f} to {apart.high:+.2f}); "
+        f"wanted: at least +{TARGET:g}: {met}")  # fmt: skip
+    return [compare(f"Multi30k, sacreBLEU of test2016: Danlu / {best}", [points[OURS]], [points[best]], unit="BLEU")]
