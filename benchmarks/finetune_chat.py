@@ -3,7 +3,8 @@
 Both sides begin with one folder of float32 weights, read the same conversations by its chat template, score answers
 alone, and have one rank, scale, learning rate, schedule and number of conversations a step. The peer is SFTTrainer
 with ``peft``: as it comes, which on a processor is autocast to bfloat16, activations made anew, and batches padded to
-their longest; and tuned for a processor. Another judge than either, ``transformers`` in float32, reads both results.
+their longest; and tuned for a processor. Its adapters are a twentieth larger: Danlu has the gate and the value of an
+MLP in one matrix, with one adapter. Another judge than either, ``transformers`` in float32, reads both results.
 """
 
 from __future__ import annotations
