@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from danlu.data.columns import choose_columns, describe
 from danlu.data.delimited import TableForm
 from danlu.data.example import E
+from danlu.data.flags import gather_flags
 from danlu.data.form import Cells, Form, Mended
 from danlu.data.labelled import check_label_types
 from danlu.data.labels import check_known, label_set, scheme_of
@@ -120,13 +121,14 @@ class _Reading(Generic[E]):
         names = [name for name in settings.columns.values() if isinstance(name, str)]
         if self.train is not None and self.train.named:
             names = list(self.columns.values())
-        return read_rows(
+        table = read_rows(
             path,
             encoding=settings.encoding,
             form=TableForm(settings.delimiter, settings.quotes, header),
             named=names,
             sentences=self.form.sentences,
         )
+        return gather_flags(table) if self.form.flags else table
 
     def examples(self, table: Table, *, gold: bool = True) -> list[E]:
         """The examples of a table, checked one by one and together."""
@@ -225,6 +227,7 @@ def load_inputs(path: Path, settings: Data, form: Form[E], *, columns: Mapping[s
         named=[name for name in names if isinstance(name, str) and not name.isdigit()],
         sentences=form.sentences,
     )
+    table = gather_flags(table) if form.flags else table
     given: dict[str, str | int] = {name: column for name, column in (columns or {}).items() if column in table.columns}
     alone = len(table.columns) == 1 or not table.named
     for name, column in settings.columns.items():

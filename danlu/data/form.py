@@ -169,3 +169,5 @@ class Form(Generic[E]):
     """What was detected in the examples, to be shown; may be empty."""
     sentences: bool = False
     """Whether its files are sentences with a tag a token."""
+    flags: bool = False
+    """Whether its files may have a column for each label, of 0 and 1."""

@@ -143,6 +143,8 @@ _NUMBER = Field("number", names.NUMBER, "number", gold=True)
 
 CLASSIFY = Form("classify", (_TEXT, _LABEL), _labelled)
 PAIR = Form("pair", (_FIRST, _SECOND, _LABEL), _labelled)
-MULTI_LABEL = Form("multi_label", (_TEXT, Field("labels", names.LABELS, "other", gold=True)), _multi_labelled)
+MULTI_LABEL = Form(
+    "multi_label", (_TEXT, Field("labels", names.LABELS, "other", gold=True)), _multi_labelled, flags=True
+)
 REGRESS = Form("regress", (_TEXT, _NUMBER), _scored)
 SIMILARITY = Form("similarity", (_FIRST, _SECOND, _NUMBER), _scored)

@@ -12,6 +12,7 @@ from danlu.data.alike import IDEOGRAPHS
 from danlu.data.columns import by_names, choose_columns, describe, looks_like_labels
 from danlu.data.content import ending
 from danlu.data.delimited import OWN, is_number
+from danlu.data.flags import flag_columns, gather_flags
 from danlu.data.form import Cells, Form
 from danlu.data.literals import literal
 from danlu.data.names import LABELS, plain_name
@@ -32,10 +33,14 @@ NUMBERS = {"pair": "similarity", "classify": "regress"}
 """What a task with labels is where these are numbers of many values."""
 ROWS = 20
 """Rows that are looked at to see whether a task can read them."""
+FAILED = 0.1
+"""Share of them that it need not be able to."""
 MOST_CLASSES = 3
 """Of pairs: so many numbers stand for classes."""
 MOST_GRADES = 10
 """So many different numbers may be names of classes."""
+FLAGS = 3
+"""Columns of 0 and 1 from which they are a label each; one or two may be anything."""
 MOST_LETTERS = 3
 """Characters of a Chinese word, on average, in a text that is parted into words."""
 SEGMENTED = ("words", "segmented", "分词")
@@ -70,7 +75,9 @@ def task_recipe(file: Path, *, model: Path | None, name: Path) -> str:
         InputError: the file cannot be read, or no task fits it.
     """
     table = _sentences(file) or read_rows(file)
-    task, form = guess(table)
+    flagged = _flagged(table)
+    task, form = guess(table) if flagged is None else ("multi_label", _form("multi_label"))
+    table = flagged or table
     chosen = choose_columns(table, form.fields, {})
     columns = ", ".join(f"{field}: {quoted(column)}" for field, column in chosen.items())
     return TEMPLATE.format(
@@ -89,6 +96,12 @@ def _settings(task: str, model: Path | None) -> str:
     except (InputError, CheckpointError):  # it is told where it is read to train
         return task
     return f"{{use: {task}, template: chatml}}" if bare else task
+
+
+def _flagged(table: Table) -> Table | None:
+    """The table with its columns of 0 and 1 as lists of labels, if it has several such and no label beside them."""
+    label = by_names(table, _form("classify").fields).get("label")
+    return gather_flags(table) if label is None and len(flag_columns(table)) >= FLAGS else None
 
 
 def _sentences(file: Path) -> Table | None:
@@ -140,7 +153,21 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
             f"danlu init: {table.path} holds prompts without answers, of which nothing can be learned; "
             f"'danlu generate MODEL --prompts FILE --out ANSWERS.jsonl' answers them"
         )
-    raise InputError(f"danlu init: no task is known for the columns of {table.path}: {', '.join(table.columns)}")
+    columns = f"the columns of {table.path}: {', '.join(table.columns)}"
+    raise InputError(f"danlu init: no task is known for {columns}{_why_no_tags(table)}")
+
+
+def _why_no_tags(table: Table) -> str:
+    """What is wrong with tokens and tags, where the columns are called so."""
+    form = _form("tag")
+    found = by_names(table, form.fields)
+    if len(found) < len(form.fields):
+        return ""
+    try:
+        _examples(table, form, found)
+    except InputError as error:
+        return f"; to learn tags: {error}"
+    return ""
 
 
 def _reads(table: Table, form: Form[Any], *, gold: bool = True) -> bool:
@@ -153,10 +180,10 @@ def _reads(table: Table, form: Form[Any], *, gold: bool = True) -> bool:
 
 
 def _examples(table: Table, form: Form[Any], chosen: Mapping[str, str], *, gold: bool = True) -> list[Any]:
-    """The first rows but those that lack something, of which training tells.
+    """The first rows but those that lack something and a few that are malformed, of which training tells.
 
     Raises:
-        InputError: one is no example of the form, or most lack something.
+        InputError: more of them are no examples of the form, or most lack something.
     """
     fields = {field.name for field in form.fields if field.required}
     needed = [column for field, column in chosen.items() if field in fields]
@@ -164,7 +191,15 @@ def _examples(table: Table, form: Form[Any], chosen: Mapping[str, str], *, gold:
     whole = [row for row in rows if all(row.cells.get(column) not in (None, "") for column in needed)]
     if len(whole) * 2 <= len(rows):
         raise InputError(f"{table.path}: most rows lack {' or '.join(needed)}")
-    return [form.read(Cells(row, chosen, gold)) for row in whole]
+    found, failed = [], []
+    for row in whole:
+        try:
+            found.append(form.read(Cells(row, chosen, gold)))
+        except InputError as error:
+            failed.append(error)
+    if len(failed) > FAILED * len(whole):
+        raise failed[0]
+    return found
 
 
 def _form(task: str) -> Form[Any]:

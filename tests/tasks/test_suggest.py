@@ -96,6 +96,18 @@ def test_texts_with_a_blank_line_between_are_no_sentences(tmp_path: Path) -> Non
     assert "task: classify " in (tmp_path / "r.yaml").read_text()
 
 
+def test_numbers_in_the_place_of_tags_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.jsonl").write_text('{"tokens": ["a", "b"], "ner_tags": [0, 1]}\n' * 9)
+    assert cli.main(["init", str(tmp_path / "a.jsonl"), "--out", str(tmp_path / "r.yaml")]) == 2
+    assert "to learn tags: " in (said := capsys.readouterr().err) and "the tags' names; it has 0" in said
+
+
+def test_a_malformed_row_does_not_make_another_task(tmp_path: Path) -> None:
+    rows = [{"question": "who?", "context": f"Ann is {n}", "answers": [{"text": "Ann", "answer_start": int(n == 7)}]}
+            for n in range(20)]  # fmt: skip
+    assert guessed(tmp_path, list(map(json.dumps, rows))) == "extract"
+
+
 def test_objects_that_no_task_reads_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Label Studio's whole export."""
     row = {"id": 1, "data": {"text": "a"}, "annotations": [{"result": [{"value": {"choices": ["x"]}}]}]}
