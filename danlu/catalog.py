@@ -116,6 +116,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "prefer": "danlu.tasks.prefer:Prefer",
         "feedback": "danlu.tasks.feedback:Feedback",
         "reward": "danlu.tasks.reward:Reward",
+        "grpo": "danlu.tasks.grpo:GRPO",
     },
     "preference": {
         "dpo": "danlu.tasks.preference:DPO",
@@ -128,12 +129,16 @@ CATALOG: dict[str, dict[str, str]] = {
         "chrf": "danlu.metrics.bleu:ChrF",
         "rouge": "danlu.metrics.rouge:ROUGE",
         "keywords": "danlu.metrics.keywords:Keywords",
+        "meteor": "danlu.metrics.meteor:METEOR",
+        "bertscore": "danlu.tasks.bert_score:BERTScore",
     },
     "method": {
         "full": "danlu.tasks.methods:Full",
         "lora": "danlu.tasks.methods:LowRank",
         "bitfit": "danlu.tasks.methods:BitFit",
         "frozen": "danlu.tasks.methods:Frozen",
+        "prompt": "danlu.tasks.methods:Prompt",
+        "prefix": "danlu.tasks.methods:Prefix",
     },
     "study": {
         "seeds": "danlu.tasks.study_seeds:Seeds",

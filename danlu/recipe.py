@@ -50,6 +50,10 @@ class Settings(BaseModel):
             name: _or_one(field) if _takes_one_item(cls.model_fields[name]) else field
             for name, field in schema.get("properties", {}).items()
         }
+        for name, field in fields.items():
+            default = cls.model_fields[name].default
+            if isinstance(default, Choice):
+                fields[name] = _or_unnamed(field, str(default.to_recipe()["use"]))
         schema = {**schema, "properties": fields}
         if cls.whole is not None:
             only: dict[str, Any] = schema["properties"][cls.whole]
@@ -121,6 +125,16 @@ def _or_one(schema: dict[str, Any]) -> dict[str, Any]:
     about = ("title", "description", "default")
     array = {name: value for name, value in schema.items() if name not in about}
     return {"anyOf": [schema.get("items", {}), array], **{name: schema[name] for name in about if name in schema}}
+
+
+def _or_unnamed(schema: dict[str, Any], name: str) -> dict[str, Any]:
+    """The schema of a choice of which some settings are enough where it is the one of this name, the default."""
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [_or_unnamed(arm, name) for arm in schema["anyOf"]]}
+    use = schema.get("properties", {}).get("use", {})
+    if name != use.get("const") and name not in use.get("enum", ()):
+        return schema
+    return {key: value for key, value in schema.items() if key != "required"}
 
 
 def plain(settings: Settings) -> dict[str, Any]:

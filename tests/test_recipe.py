@@ -67,6 +67,10 @@ class Juice(Stage):
     kind: Annotated[SkipValidation[Shape], OneOf("shape")]
 
 
+REAL = catalog.CATALOG
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").rglob("*.yaml"))
+
+
 @pytest.fixture(autouse=True)
 def fruit_catalog(monkeypatch: pytest.MonkeyPatch) -> None:
     stages = {"fruit": f"{__name__}:Fruit", "juice": f"{__name__}:Juice"}
@@ -302,6 +306,7 @@ def test_the_schema_says_what_there_is() -> None:
 
 KINDS: dict[str, Any] = {
     "object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "null": type(None),
+    "boolean": bool,
 }  # fmt: skip
 
 
@@ -332,6 +337,9 @@ def accepts(schema: dict[str, Any], value: Any) -> bool:
         ("fruit: {parts: [long, {use: round, radius: 2}], places: [a, {name: b}], names: [x]}", True),
         ("fruit: {parts: long, places: a, names: x}", True),
         ("fruit: {parts: {use: long, length: 3}, places: {name: b}, names: ~}", True),
+        ("fruit: {shape: {radius: 2}}", True),
+        ("fruit: {shape: {length: 2}}", False),
+        ("fruit: {parts: {radius: 2}}", False),
         ("fruit:\njuice: long", True),
         ("fruit: {corner: [1, 2]}", True),
         ("fruit: {corner: 1}", False),
@@ -349,3 +357,12 @@ def test_the_schema_takes_what_the_loader_takes(tmp_path: Path, text: str, good:
         with pytest.raises(RecipeError):
             load_recipe(path)
     assert accepts(recipe_schema(), read_recipe(path)) is good
+
+
+def test_the_schema_takes_every_recipe_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "CATALOG", REAL)
+    schema = recipe_schema()
+    assert len(RECIPES) > 40
+    for path in RECIPES:
+        load_recipe(path)
+        assert accepts(schema, read_recipe(path)), path

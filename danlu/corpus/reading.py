@@ -40,6 +40,8 @@ class Size:
     """Rows a step, each as long as the form has room."""
     micro_batch: int
     """Rows at once."""
+    readers: int = 1
+    """Processes that a step's micro-batches are divided among."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Reader:
     steps_per_epoch: float
     room: Widths
     """What rows are padded to at most; it may be wider than the form's."""
+    batch: int | None = None
+    """Rows a step, where the text has fewer than asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 
@@ -29,9 +28,9 @@ class Together(Choice):
 
     def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
         limit = size.micro_batch * (int(form.room.inputs) + int(form.room.source))
-        rows = self._rows(store, form, batch=size.batch, limit=limit, seed=seed)
+        rows = self._rows(store, form, batch=size.batch, limit=limit, seed=seed, readers=size.readers)
         batches = StepBatches(rows, example, rows.groups)
-        return Reader(rows, batches, rows.steps_per_epoch, form.room)
+        return Reader(rows, batches, rows.steps_per_epoch, form.room, rows.batch)
 
     def sample(self, store: TokenStore, form: Form, *, tokens: int | None, seed: int) -> Sample:
         """Documents that hold about so many tokens, or all, in rows of the form's width, the longest first."""
@@ -44,9 +43,9 @@ class Together(Choice):
         rows = StepRows(store, cuts, form.measure(store, cuts.starts, cuts.bodies), len(cuts), limit, seed)
         return Sample(rows, tuple(rows.groups(0)))
 
-    def _rows(self, store: TokenStore, form: Form, *, batch: int, limit: int, seed: int) -> StepRows:
+    def _rows(self, store: TokenStore, form: Form, *, batch: int, limit: int, seed: int, readers: int = 1) -> StepRows:
         cuts = heads(store, longest=int(np.diff(store.starts).max()))
-        return StepRows(store, cuts, form.measure(store, cuts.starts, cuts.bodies), batch, limit, seed)
+        return StepRows(store, cuts, form.measure(store, cuts.starts, cuts.bodies), batch, limit, seed, readers)
 
 
 @dataclass
@@ -63,6 +62,8 @@ class StepRows:
     limit: int
     """Tokens of a row, both sides together, where a single document has no more."""
     seed: int
+    readers: int = 1
+    """Processes that the rows of a step are divided among: each has as many, of about as many tokens, where it can."""
     _pieces: DocumentRows = field(init=False, repr=False)
     _epoch: int = field(default=-1, init=False)
     _order: Ints = field(init=False, repr=False)
@@ -102,10 +103,11 @@ class StepRows:
         if self._step[0] == step:
             return self._step[1]
         documents = np.array([self._document(step * self.batch + place) for place in range(self.batch)])
+        documents = documents[np.lexsort((documents, -self._sizes[documents]))]
         sizes = self._sizes[documents]
-        documents = documents[np.lexsort((documents, -sizes))]
-        cuts = [*cut_evenly(self._sizes[documents].tolist(), self.limit), len(documents)]
-        self._step = (step, [documents[one:other] for one, other in pairwise(cuts)])
+        cuts = cut_evenly(sizes.tolist(), self.limit)
+        borders = cuts[1:] if self.readers == 1 else _even_borders(sizes, self.limit, len(cuts), self.readers)
+        self._step = (step, np.split(documents, borders))
         return self._step[1]
 
     def _document(self, place: int) -> int:
@@ -149,3 +151,18 @@ def _cut(sizes: Sequence[int], limit: int) -> list[int]:
             tokens = 0
         tokens += size
     return cuts
+
+
+def _even_borders(sizes: Ints, limit: int, fewest: int, readers: int) -> list[int]:
+    """Where rows but the first begin: about as many tokens each, at least ``fewest``, and as many for each reader.
+
+    Where there are fewer documents than readers, each has a row.
+    """
+    count, whole, most = len(sizes), np.cumsum(sizes), max(limit, int(sizes.max()))
+    for rows in range(-(-fewest // readers) * readers, count, readers):
+        numbers = np.arange(1, rows)
+        reached = np.searchsorted(whole, whole[-1] * numbers / rows) + 1  # documents that reach a share of the tokens
+        borders = np.minimum(np.maximum.accumulate(reached - numbers) + numbers, count - rows + numbers)
+        if max(part.sum() for part in np.split(sizes, borders)) <= most:
+            return [int(border) for border in borders]
+    return list(range(1, count))

@@ -15,6 +15,7 @@ from danlu.data import names
 from danlu.data.columns import Field
 from danlu.data.example import Record
 from danlu.data.form import Cells, Form
+from danlu.data.literals import literal
 from danlu.errors import shown, suggestion
 
 ROLES = {
@@ -83,18 +84,35 @@ def _turns(cells: Cells) -> Messages:
             "there is no conversation: name a column in columns.messages, or in columns.instruction and "
             f"columns.response; it has {', '.join(cells.row.cells)}"
         )
-    before = cells.value("history") or []
+    before = cells.listed("history") or []
     if not isinstance(before, list) or not all(isinstance(turn, list | tuple) and len(turn) == 2 for turn in before):
         raise cells.error("history", f"must be a list of pairs of question and answer; got {shown(repr(before))}")
     turns = [(cells.checked("history", one), cells.checked("history", other)) for one, other in before]
     earlier = [message for one, other in turns for message in (Message("user", one), Message("assistant", other))]
+    said = (*earlier, *_asked(cells))
+    if not cells.gold and not cells.has("response"):
+        return said
+    if _are_messages(cells.value("response")):
+        return (*said, *read_messages(cells, "response"))
+    return (*said, Message("assistant", cells.text("response")))
+
+
+def _asked(cells: Cells) -> Messages:
+    """An instruction with its input below it; or messages, as files for ``trl`` have them."""
+    if _are_messages(cells.value("instruction")):
+        return read_messages(cells, "instruction")
     asked = cells.text("instruction")
     if cells.has("input") and str(cells.value("input")).strip():
         asked = f"{asked}\n{cells.text('input')}"
-    said = (*earlier, Message("user", asked))
-    if not cells.gold and not cells.has("response"):
-        return said
-    return (*said, Message("assistant", cells.text("response")))
+    return (Message("user", asked),)
+
+
+def _are_messages(value: Any) -> bool:
+    """Whether it is a list of messages; an answer may be a list of other things in JSON."""
+    found = literal(value) if isinstance(value, str) else value
+    return isinstance(found, list) and bool(found) and all(
+        isinstance(each, Mapping) and ("role" in each or "from" in each) for each in found
+    )  # fmt: skip
 
 
 def _system(cells: Cells, messages: Messages) -> Messages:
@@ -114,9 +132,10 @@ def read_messages(cells: Cells, field: str) -> Messages:
     """
     value = cells.value(field)
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):  # a cell of a table
+        found = literal(value)
         try:
-            value = json.loads(value)
-        except ValueError as error:
+            value = json.loads(value) if found is None else found
+        except (ValueError, RecursionError) as error:
             raise cells.error(field, f"is not JSON: {error}") from None
     value = [value] if isinstance(value, Mapping) else value
     if not isinstance(value, list) or not value:

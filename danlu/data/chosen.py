@@ -72,7 +72,7 @@ def _multiple_choice(cells: Cells) -> MultipleChoice:
 
 def _choices(cells: Cells) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The choices and what they are called: of a list, of ``{text, label}``, or of a column each."""
-    value = cells.value("choices")
+    value = cells.listed("choices")
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         texts = tuple(cells.checked("choices", each) for each in value["text"])
         labels = value.get("label")

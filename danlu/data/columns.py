@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from danlu.data.delimited import is_number
+from danlu.data.delimited import counts, is_number
 from danlu.data.names import plain_name
 from danlu.data.rows import Table
 from danlu.errors import InputError, RecipeError, shown, suggestion
@@ -14,6 +15,11 @@ from danlu.errors import InputError, RecipeError, shown, suggestion
 Kind = Literal["text", "texts", "label", "number", "tokens", "tags", "other"]
 _LABEL_LENGTH, _MOST_LABELS = 60, 1000
 _SHOWN_VALUES = 6
+_OF_ROWS = re.compile(r"^_|(^|_)(id|ids|index|hash|timestamp|编号|序号)$")
+
+
+class ColumnError(InputError):
+    """A file lacks a column, or nothing tells which one it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ def choose_columns(
         names = " and ".join(missing)
         listed, span = ", ".join(table.columns), _span(table)
         held = f"its columns: {listed}" if table.named else f"it has columns {span}, no header"
-        raise InputError(f"{table.path}: cannot tell which column holds the {names}; name it in columns ({held})")
+        raise ColumnError(f"{table.path}: cannot tell which column holds the {names}; name it in columns ({held})")
     return {field.name: chosen[field.name] for field in fields if field.name in chosen}
 
 
@@ -90,8 +96,13 @@ def describe(table: Table, chosen: Mapping[str, str], fields: Sequence[Field]) -
 
 def _values_shown(table: Table, column: str) -> str:
     values = sorted({str(value) for value in table.values(column)})
-    listed = f": {', '.join(map(shown, values))}" if len(values) <= _SHOWN_VALUES else ""
+    listed = f": {', '.join(map(_visible, values))}" if len(values) <= _SHOWN_VALUES else ""
     return f" ({len(values):,} value{'s' * (len(values) != 1)}{listed})"
+
+
+def _visible(value: str) -> str:
+    """A value as it is; in quotes where else it could not be seen what it is."""
+    return shown(value if value and value == value.strip() and value.isprintable() else repr(value))
 
 
 def _span(table: Table) -> str:
@@ -104,22 +115,25 @@ def _given(table: Table, fields: Sequence[Field], field: str, column: str | int)
         raise RecipeError(f"columns: this task reads no {field!r}{suggestion(field, known)}")
     if isinstance(column, int):
         if not 1 <= column <= len(table.columns):
-            raise InputError(f"columns.{field}: {table.path} has columns 1 to {len(table.columns)}; got {column}")
+            raise ColumnError(f"columns.{field}: {table.path} has columns 1 to {len(table.columns)}; got {column}")
         return table.columns[column - 1]
     if column not in table.columns:
         header = "" if table.named else " (no header was found; where there is one, set header: true)"
         near = suggestion(column, table.columns)
-        raise InputError(f"columns.{field}: {table.path} has no column {column!r}{near}{header}")
+        raise ColumnError(f"columns.{field}: {table.path} has no column {column!r}{near}{header}")
     return column
 
 
 def _by_name(table: Table, field: Field, *, taken: Any) -> str | None:
-    free = {plain_name(column): column for column in reversed(table.columns) if column not in set(taken)}
-    return next((free[name] for name in field.names if name in free), None)
+    free = [column for column in reversed(table.columns) if column not in set(taken)]
+    objects = {table.outer(column) for column in free} if field.kind != "other" else set()
+    whole = {plain_name(column): column for column in free if column not in objects}
+    inner = {plain_name(column.rpartition(".")[2]): column for column in free if "." in column}  # of objects
+    return next((called[name] for called in (whole, inner) for name in field.names if name in called), None)
 
 
 def _by_content(table: Table, field: Field, *, taken: Any) -> str | None:
-    free = [column for column in table.columns if column not in set(taken)]
+    free = [column for column in table.columns if column not in set(taken) and table.outer(column) is None]
     columns = {column: table.values(column) for column in free}
     if field.kind == "tags":
         like = [column for column, values in columns.items() if _looks_like_tags(values)]
@@ -139,8 +153,9 @@ def _by_content(table: Table, field: Field, *, taken: Any) -> str | None:
         return _most_like_text(texts, like, alone=field.kind != "texts")
     if field.kind == "number":
         like = [c for c, values in texts.items() if all(map(is_number, values)) and len(set(values)) > 1]
+        like = [column for column in like if not _tell_rows_apart(column, texts[column])]
         return max(like, key=lambda column: len(set(texts[column])), default=None)
-    like = [column for column, values in texts.items() if _looks_like_labels(values)]
+    like = [column for column, values in texts.items() if looks_like_labels(values)]
     return min(like, key=lambda column: (len(set(texts[column])), sum(map(len, texts[column]))), default=None)
 
 
@@ -154,17 +169,22 @@ def _most_like_text(texts: Mapping[str, list[str]], like: Sequence[str], *, alon
     return max(various, key=lambda column: sum(map(len, texts[column])))
 
 
-def _looks_like_labels(values: Sequence[str]) -> bool:
+def looks_like_labels(values: Sequence[str]) -> bool:
     """Whether there are few different values, none of them empty or long."""
     different = set(values)
     few = 1 < len(different) <= max(2, min(_MOST_LABELS, len(values) // 2))
     return few and "" not in different and max(map(len, different)) <= _LABEL_LENGTH
 
 
+def _tell_rows_apart(column: str, values: Sequence[str]) -> bool:
+    """Whether these are numbers of rows, or others that mean nothing else."""
+    return counts(values) or _OF_ROWS.search(plain_name(column)) is not None
+
+
 def _looks_like_tags(values: Sequence[Any]) -> bool:
     """Whether there are tags as of entities: O and places with a dash."""
-    tags = {tag for value in values if isinstance(value, list) for tag in value}
-    marked = {tag for tag in tags if isinstance(tag, str) and tag[:2] in ("B-", "I-", "E-", "S-", "L-", "U-", "M-")}
+    tags = {tag for value in values if isinstance(value, list) for tag in value if isinstance(tag, str)}
+    marked = {tag for tag in tags if tag[:2] in ("B-", "I-", "E-", "S-", "L-", "U-", "M-")}
     return bool(marked) and len(marked) * 2 >= len(tags - {"O"})
 
 

@@ -22,6 +22,7 @@ _MARKS = (  # UTF-32's little-endian mark begins with UTF-16's
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_ZIP = b"PK\x03\x04"
 _POSSIBLE = ("gb18030", "big5", "cp1252")
 _SURE = 0.9
 """Share of the letters beyond ASCII that have to be among the 7,000 of GB 2312, for the text to be Chinese."""
@@ -63,6 +64,8 @@ def read_text(path: Path, *, encoding: str | None = None) -> tuple[str, str]:
     for mark, name in _MARKS:
         if content.startswith(mark):
             return _decode(path, content, name), "" if name == "utf-8-sig" else f"read as {name} by its first bytes"
+    if content.startswith(_ZIP):
+        raise InputError(f"{path} is no text, but packed as .xlsx and .zip are; save the table in it as .csv")
     if b"\0" in content:
         line = content.count(b"\n", 0, content.index(0)) + 1
         raise Place(path, line).error("it holds a NUL, as no text does; of UTF-16 without its mark, set encoding")

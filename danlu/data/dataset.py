@@ -189,7 +189,11 @@ def load(settings: Data, form: Form[E]) -> Dataset[E]:
     checked = _check_labels(reading, parts, labels)
     if shares:
         before = len(checked["train"])
-        checked.update(split(checked["train"], {"train": 1 - sum(shares.values()), **shares}, seed=settings.seed))
+        try:
+            dealt = split(checked["train"], {"train": 1 - sum(shares.values()), **shares}, seed=settings.seed)
+        except InputError as error:
+            raise InputError(f"{settings.train}: {error}") from None
+        checked.update(dealt)
         sizes = ", ".join(f"{len(checked[name]):,} {name}" for name in ("train", *shares))
         reading.said.append(f"{settings.train}: {before:,} examples split by label and the hash of their text: {sizes}")
     ordered: dict[str, tuple[E, ...]] = {
@@ -222,7 +226,11 @@ def load_inputs(path: Path, settings: Data, form: Form[E], *, columns: Mapping[s
         sentences=form.sentences,
     )
     given: dict[str, str | int] = {name: column for name, column in (columns or {}).items() if column in table.columns}
-    given |= {name: column for name, column in settings.columns.items() if name not in gold or column in table.columns}
+    alone = len(table.columns) == 1 or not table.named
+    for name, column in settings.columns.items():
+        of_training = alone and (columns or {}).get(name) == column  # which a file of one column may call otherwise
+        if column in table.columns or not (name in gold or of_training):
+            given[name] = column
     reading.settings = reading.settings.model_copy(update={"columns": given})
     examples = reading.examples(table, gold=False)
     return Dataset({"test": tuple(examples)}, settings.labels or (), "none", reading.columns, tuple(reading.said))
@@ -268,10 +276,25 @@ def _read(form: Form[E], table: Table, chosen: Mapping[str, str], *, gold: bool,
             examples.append(form.read(Cells(row, chosen, gold, mended)))
         except InputError as error:
             if mended is None:
-                raise
+                raise InputError(f"{error}{_how_many(form, table, chosen, gold=gold)}") from None
             reason = str(error).removeprefix(f"{row.place}: ").partition("; got")[0].partition(": ")[0]
             mended.add(f"row left out as {reason}", row.place)
     return examples
+
+
+def _how_many(form: Form[E], table: Table, chosen: Mapping[str, str], *, gold: bool) -> str:
+    """Of how many rows the first that cannot be read is one, and what can be done; nothing where none can be read."""
+    failed = 0
+    for row in table.rows:
+        try:
+            form.read(Cells(row, chosen, gold))
+        except InputError:
+            failed += 1
+    rows = len(table.rows)
+    if failed == rows:
+        return ""
+    hint = "; data: {mend: true} mends such rows or leaves them out" if gold else ""
+    return f" ({failed:,} of {rows:,} rows cannot be read{hint})"
 
 
 def _check_labels(

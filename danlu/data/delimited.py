@@ -24,6 +24,7 @@ OWN = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _OTHERS = (";", "\t", "|")
 _NAMED = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 _ENCLOSED = re.compile(r'"(?:[^"]|"")*"', re.DOTALL)
+_SAID = re.compile(r'"?sep=(.)"?(\r?\n)', re.IGNORECASE)
 _NAME_LENGTH, _NAME_WORDS = 40, 4
 
 
@@ -48,7 +49,10 @@ def read_delimited(path: Path, text: str, *, ending: str, form: TableForm, named
     """
     notes = []
     own = OWN[ending]
-    delimiter = form.delimiter or _find_delimiter(text, own)
+    said = _SAID.match(text)  # by Excel, in a line of its own that is no row
+    if said is not None:
+        text = text[said.start(2) :]  # a blank line, so that the others keep their numbers
+    delimiter = form.delimiter or (said[1] if said is not None else _find_delimiter(text, own))
     if delimiter != own and form.delimiter is None:
         notes.append(f"cells parted by {_NAMED[delimiter]}")
     quotes = form.quotes if form.quotes is not None else delimiter != "\t" or _quotes_enclose(text, delimiter)
@@ -57,6 +61,11 @@ def read_delimited(path: Path, text: str, *, ending: str, form: TableForm, named
     rows = list(_quoted(path, text, delimiter) if quotes else _plain(text, delimiter))
     if not rows:
         raise Place(path, 1).error("the file holds no row")
+    filled = [row for row in rows if any(map(str.strip, row[1]))]
+    if len(filled) < len(rows) and filled:
+        empty = len(rows) - len(filled)
+        notes.append(f"{empty:,} empty row{'s' * (empty != 1)} left out")
+        rows = filled
     width = len(rows[0][1])
     for line, cells in rows:
         if len(cells) != width:
@@ -96,12 +105,20 @@ def has_header(rows: Sequence[Cells], *, commas: bool, named: Collection[str] = 
     columns = [[cells[place].strip() for cells in rest if len(cells) > place] for place in range(len(first))]
     if any(plain_name(cell) in KNOWN and cell not in column for cell, column in zip(first, columns, strict=True)):
         return True
+    if not first[0] and len(filled) == len(first) - 1 and counts(columns[0]):  # pandas' index has no name
+        return True
     if len(filled) < len(first) or not rest or not all(_is_like_a_name(cell) for cell in filled):
         return False
     for name, column in zip(first, columns, strict=True):
         if all(map(is_number, column)) or (name not in column and len(set(column)) * 2 <= len(column)):
             return True
     return commas
+
+
+def counts(values: Sequence[str]) -> bool:
+    """Whether these are the numbers of rows, from 0 or 1."""
+    first = int(values[0]) if values and values[0].isdecimal() else -1
+    return first in (0, 1) and all(value == str(number) for number, value in enumerate(values, first))
 
 
 def is_number(text: str) -> bool:

@@ -10,6 +10,7 @@ from danlu.data import names
 from danlu.data.columns import Field
 from danlu.data.example import Record
 from danlu.data.form import Cells, Form, Mended
+from danlu.data.literals import literal
 from danlu.errors import shown
 
 _PLACES_SHOWN = 3
@@ -62,7 +63,7 @@ def _question(cells: Cells) -> Question:
 
 def _answers(cells: Cells, context: str) -> tuple[Answer, ...] | None:
     """Answers as SQuAD has them, as ``datasets`` turns them round, or of a column of texts and one of offsets."""
-    value = cells.value("answers")
+    value = _spelled(cells.value("answers"))
     if not cells.gold and value is None:
         return None
     if value is None and cells.value("no_answer") in (True, "True", "true"):
@@ -91,6 +92,15 @@ def _answers(cells: Cells, context: str) -> tuple[Answer, ...] | None:
     else:
         raise cells.error("answers", f"must be a list of answers; got {shown(repr(value))}")
     return tuple(_placed(cells, context, cells.checked("answers", text), start) for text, start in pairs)
+
+
+def _spelled(value: Any) -> Any:
+    """Of a table's cell the answers that it spells as SQuAD's; any other text is an answer."""
+    found = literal(value) if isinstance(value, str) else None
+    if isinstance(found, dict):
+        return found if "text" in found else value
+    texts = isinstance(found, list) and all(isinstance(each, str | dict) for each in found)
+    return found if texts else value
 
 
 def _placed(cells: Cells, context: str, text: str, start: Any) -> Answer:

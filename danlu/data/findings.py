@@ -13,7 +13,13 @@ from danlu.data.alike import same_text, same_texts
 from danlu.data.chosen import MultipleChoice
 from danlu.data.example import TaskExample
 from danlu.data.found import Finding, quoted
-from danlu.data.label_findings import imbalance, label_typos, missing_labels, told_by_the_text
+from danlu.data.label_findings import (
+    imbalance,
+    label_typos,
+    missing_labels,
+    never_learned,
+    told_by_the_text,
+)
 from danlu.data.near import NEAR, near_pairs
 from danlu.data.tagged import Tagged
 from danlu.errors import shown
@@ -25,10 +31,11 @@ _GROUP_LENGTH = 20
 _NAMED = 4
 
 
-def look(splits: Splits, *, near: float | None = NEAR) -> list[Finding]:
+def look(splits: Splits, *, labels: Sequence[str] = (), near: float | None = NEAR) -> list[Finding]:
     """Everything that there is to say of the splits, in the order train, dev, test; leaks come first.
 
     Args:
+        labels: those that the recipe says there are.
         near: the Jaccard index from which texts are almost the same; None does not look for those.
     """
     keys = {name: [same_texts(each.texts) for each in examples] for name, examples in splits.items()}
@@ -44,6 +51,7 @@ def look(splits: Splits, *, near: float | None = NEAR) -> list[Finding]:
         found += _repeated(name, examples, keys[name])
     found += label_typos(train, splits[train])
     found += imbalance(train, splits[train])
+    found += never_learned(train, splits[train], labels)
     found += missing_labels(splits)
     found += told_by_the_text(train, splits[train])
     return found
@@ -171,7 +179,7 @@ def _two_labels(example: TaskExample, other: TaskExample) -> str:
 
 def _said(example: TaskExample) -> str:
     gold = example.gold
-    return shown(repr(gold) if isinstance(gold, str) else ", ".join(map(str, gold)))
+    return shown(repr(gold) if isinstance(gold, str) else " ".join(", ".join(map(str, gold)).split()))
 
 
 def _share(count: int, of: int) -> str:

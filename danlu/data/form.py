@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, Generic
 
 from danlu.data.columns import Field
 from danlu.data.example import E, Place
+from danlu.data.literals import is_broken, literal
 from danlu.data.rows import Row
 from danlu.errors import InputError, shown
 
@@ -85,21 +85,25 @@ class Cells:
             raise self.error(field, "holds a NUL, as no text does")
         return value
 
-    def parted(self, field: str, part: Callable[[str], list[str]]) -> Any:
-        """What stands there; of a text the list that it is in JSON, or else what ``part`` makes of it."""
+    def listed(self, field: str) -> Any:
+        """What stands there; a text that spells a list or an object, as tables have them, is that."""
         value = self.value(field)
-        if not isinstance(value, str):
-            return value
-        if value.lstrip().startswith("["):
-            try:
-                return json.loads(value)
-            except ValueError:
-                pass  # a text that begins so
-        return part(value)
+        found = literal(value) if isinstance(value, str) else None
+        if found is None and isinstance(value, str) and is_broken(value):
+            raise self.error(field, f"begins as a list, but cannot be read as one; got {shown(repr(value))}")
+        return value if found is None else found
+
+    def parted(self, field: str, part: Callable[[str], list[str]]) -> Any:
+        """What stands there; of a text the list that it spells, or else what ``part`` makes of it."""
+        value = self.listed(field)
+        return part(value) if isinstance(value, str) else value
 
     def texts(self, field: str) -> tuple[str, ...]:
         """A list of texts, none of them empty; a single text is a list of one."""
-        value = self.value(field)
+        return self.several(field, self.value(field))
+
+    def several(self, field: str, value: Any) -> tuple[str, ...]:
+        """``value``, if it is a list of texts, none of them empty; a single text is a list of one."""
         if isinstance(value, str):
             return (self.checked(field, value),)
         if not isinstance(value, list) or not value:
@@ -111,13 +115,17 @@ class Cells:
         if not self.gold and not self.has(field):
             return None
         value = self.value(field)
+        if isinstance(value, list) and len(value) == 1:  # doccano's
+            value = value[0]
+        if isinstance(value, list):
+            raise self.error(field, f"must be one label; got {shown(repr(value))} (multi_label learns several)")
         if isinstance(value, bool):
             return "true" if value else "false"
         if isinstance(value, int):
             return str(value)
         if isinstance(value, float) and value.is_integer():  # pandas' whole numbers where one is missing
             return str(int(value))
-        return self.text(field)
+        return self.text(field) if value is None else self.checked(field, value)
 
     def number(self, field: str) -> float | None:
         """A finite number; None where the file need not say it."""

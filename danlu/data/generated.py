@@ -54,7 +54,8 @@ class Described(Record):
 def _generated(cells: Cells) -> Generated:
     source = cells.text("source")
     if cells.has("references"):
-        return Generated(cells.place, source, _with_target(cells, cells.texts("references")))
+        references = cells.several("references", cells.listed("references"))
+        return Generated(cells.place, source, _with_target(cells, references))
     if not cells.gold and not cells.has("target"):
         return Generated(cells.place, source, None)
     if "target" not in cells.columns:

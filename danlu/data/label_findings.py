@@ -122,6 +122,17 @@ def imbalance(split: str, examples: Sequence[TaskExample]) -> Iterator[Finding]:
         yield Finding("imbalance", (split,), most, counts.total(), f"{what}; class weights may help")
 
 
+def never_learned(split: str, examples: Sequence[TaskExample], labels: Sequence[str]) -> Iterator[Finding]:
+    """Labels that the recipe names and training has no example of."""
+    there = {label for each in examples for label in each.labels}
+    absent = [label for label in labels if label not in there]
+    if absent and not isinstance(examples[0], Tagged):  # whose schemes allow tags that no text needs
+        listed = _listed(absent)
+        have = "has" if len(absent) == 1 else "have"
+        what = f"{len(absent):,} of {len(labels):,} labels {have} no example here and cannot be learned: {listed}"
+        yield Finding("missing_label", (split,), len(absent), len(labels), what)
+
+
 def missing_labels(splits: Mapping[str, Sequence[TaskExample]]) -> Iterator[Finding]:
     """Labels of training that a later split never has, so that no figure tells how well they are learned."""
     names = list(splits)
@@ -129,9 +140,13 @@ def missing_labels(splits: Mapping[str, Sequence[TaskExample]]) -> Iterator[Find
     for name in names[1:]:
         absent = sorted(set(there) - set(label_counts(splits[name])))
         if absent and len(absent) < len(there):
-            listed = ", ".join(map(shown, absent[:_LABELS_SHOWN])) + (", …" if len(absent) > _LABELS_SHOWN else "")
+            listed = _listed(absent)
             what = f"{len(absent):,} of {len(there):,} labels never occur here and are not measured: {listed}"
             yield Finding("missing_label", (names[0], name), len(absent), len(there), what)
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return ", ".join(shown(repr(label)) for label in labels[:_LABELS_SHOWN]) + ", …" * (len(labels) > _LABELS_SHOWN)
 
 
 def told_by_the_text(split: str, examples: Sequence[TaskExample]) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from danlu.data.form import Cells, Form
 from danlu.data.rows import Row
 from danlu.errors import shown
 
-_PARTED_BY = ("|", ";", ",")
+_PARTED_BY = ("|", "｜", ";", "；", ",", "，", "、")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def _texts(cells: Cells) -> tuple[str, ...]:
 
 
 def _several(cells: Cells) -> tuple[str, ...]:
-    """Labels of a list, or of a cell that parts them by | ; or , or is a list in JSON; an empty cell has none."""
+    """Labels of a list, or of a cell that spells one or parts them by | ; , or 、; an empty cell has none."""
     value = cells.parted("labels", _parted)
     if not isinstance(value, list):
         raise cells.error("labels", f"must be a list of labels; got {shown(repr(value))}")

@@ -60,9 +60,11 @@ class Feedback(Record):
 
 
 def _preference(cells: Cells) -> Preference:
-    chosen, rejected = _answer(cells, "chosen"), _answer(cells, "rejected")
+    said = {name: _answer(cells, name) for name in ("chosen", "rejected")}
+    chosen, rejected = said.values()
     if "prompt" in cells.columns:
         prompt = _prompt(cells)
+        chosen, rejected = (_behind(cells, name, each, prompt) for name, each in said.items())
     else:  # both are whole conversations that begin alike
         same = 0
         while same < min(len(chosen), len(rejected)) - 1 and chosen[same] == rejected[same]:
@@ -79,6 +81,17 @@ def _preference(cells: Cells) -> Preference:
     return Preference(cells.place, prompt, chosen, rejected)
 
 
+def _behind(cells: Cells, field: str, answer: Messages, prompt: Messages) -> Messages:
+    """An answer without the prompt that it repeats, as UltraFeedback's do."""
+    if answer[: len(prompt)] == prompt:
+        answer = answer[len(prompt) :]
+    if not answer or answer[0].role != "assistant":
+        role = answer[0].role if answer else "no one"
+        reason = f"goes on with a message of {role!r} behind the prompt, where an assistant's has to"
+        raise cells.error(field, f"{reason}; where it is a whole conversation, it must begin with the prompt")
+    return answer
+
+
 def _feedback(cells: Cells) -> Feedback:
     value = cells.value("good")
     good = value if isinstance(value, bool) else _GOOD.get(str(value).strip().lower())
@@ -87,7 +100,8 @@ def _feedback(cells: Cells) -> Feedback:
     prompt: Messages
     answer: Messages
     if cells.has("response"):
-        prompt, answer = _prompt(cells), (Message("assistant", cells.text("response")),)
+        prompt = _prompt(cells)
+        answer = _behind(cells, "response", _answer(cells, "response"), prompt)
     else:
         messages = read_messages(cells, "prompt")
         prompt, answer = messages[:-1], messages[-1:]
@@ -134,7 +148,7 @@ PREFER = Form(
     (
         Field("chosen", names.CHOSEN, gold=True),
         Field("rejected", names.REJECTED, gold=True),
-        Field("prompt", (*names.MESSAGES, *names.INSTRUCTION), required=False),
+        Field("prompt", (*names.INSTRUCTION, *names.MESSAGES), required=False),
         _SYSTEM,
     ),
     _preference,
@@ -142,7 +156,7 @@ PREFER = Form(
 FEEDBACK = Form(
     "feedback",
     (
-        Field("prompt", (*names.MESSAGES, *names.INSTRUCTION)),
+        Field("prompt", (*names.INSTRUCTION, *names.MESSAGES)),
         Field("response", names.RESPONSE, required=False),
         Field("good", names.GOOD, gold=True),
         _SYSTEM,

@@ -16,6 +16,7 @@ from danlu.data.token_rows import gather_sentences
 from danlu.errors import InputError, suggestion
 
 CONLL = (".conll", ".conllu", ".conll03", ".iob", ".iob2", ".bio", ".bioes", ".bmes", ".ner")
+SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 ENDINGS = (*OWN, ".json", ".jsonl", ".parquet", *CONLL)
 _BLANK_LINE_WITHIN = re.compile(r"\S[^\n]*\n[ \t\r]*\n\s*\S")
 
@@ -44,7 +45,8 @@ def read_rows(
     if not path.is_file():
         raise _no_file(path)
     if kind not in ENDINGS:
-        raise InputError(f"cannot tell how to read {str(path)!r} by its ending (choices: {', '.join(ENDINGS)})")
+        hint = "; save its table as .csv" if kind in SHEETS else ""
+        raise InputError(f"cannot tell how to read {str(path)!r} by its ending (choices: {', '.join(ENDINGS)}){hint}")
     if kind == ".parquet":
         if path.suffix.lower() in PACKED:
             raise InputError(f"{path}: Parquet is packed in itself; unpack the file around it")

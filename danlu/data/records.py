@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from danlu.data.example import Place
 from danlu.data.rows import Row, Table
 from danlu.errors import InputError, shown
 
+_MOST_MEMBERS = 20
 Record = tuple[Place, dict[str, Any]]
 
 
@@ -73,8 +75,29 @@ def _table(path: Path, records: Iterable[Record]) -> Table:
     rows = tuple(Row(place, cells) for place, cells in records)
     if not rows:
         raise InputError(f"{path} holds no record")
-    columns = dict.fromkeys(name for row in rows for name in row.cells)
-    return Table(path, tuple(columns), rows, named=True, typed=True)
+    columns = list(dict.fromkeys(name for row in rows for name in row.cells))
+    inner = {f"{column}.{name}": (column, name) for column in columns for name in _members(rows, column)}
+    inner = {name: place for name, place in inner.items() if name not in columns}
+    if inner:
+        rows = tuple(
+            replace(row, cells={**row.cells, **{name: row.cells[outer][key] for name, (outer, key) in inner.items()}})
+            for row in rows
+        )
+    return Table(path, (*columns, *inner), rows, named=True, typed=True)
+
+
+def _members(rows: Sequence[Row], column: str) -> Sequence[str]:
+    """What the objects of a column hold, where all hold the same few texts and numbers, as those of translations do."""
+    first = rows[0].cells.get(column)
+    if not isinstance(first, dict) or not 0 < len(first) <= _MOST_MEMBERS:
+        return ()
+    for row in rows:
+        value = row.cells.get(column)
+        if not isinstance(value, dict) or value.keys() != first.keys():
+            return ()
+        if not all(each is None or isinstance(each, str | int | float) for each in value.values()):
+            return ()
+    return tuple(first)
 
 
 def _lines(path: Path, text: str) -> Iterator[Record]:
@@ -90,7 +113,14 @@ def _lines(path: Path, text: str) -> Iterator[Record]:
 
 
 def _listed(path: Path, text: str) -> Iterator[Record]:
-    """The objects of a list, each with the line that it begins at."""
+    """The objects of a list, each with the line that it begins at; where lines hold several, with its number."""
+    found = list(_in_list(path, text))
+    lines = [place.number for place, _ in found]
+    for number, (place, record) in enumerate(found, 1):
+        yield place if len(set(lines)) == len(lines) else Place(path, number, "item"), record
+
+
+def _in_list(path: Path, text: str) -> Iterator[Record]:
     decoder = json.JSONDecoder()
     position, line = text.index("[") + 1, 1
     counted = 0

@@ -68,7 +68,7 @@ def _type(cells: Cells, field: str) -> str | None:
     """The kind of an entity: of its own column, or beside its name."""
     if cells.has(f"{field}_type"):
         return cells.label(f"{field}_type")
-    value = cells.value(field)
+    value = cells.listed(field)
     kind = value.get("type") if isinstance(value, Mapping) else None
     return None if kind is None else cells.checked(field, kind)
 
@@ -128,7 +128,7 @@ def _of_tokens(cells: Cells, value: list[Any]) -> tuple[str, Span, Span]:
 
 def _found(cells: Cells, text: str, field: str) -> Span:
     """Where an entity stands: by its offset, or where its name does, which must be once."""
-    value = cells.value(field)
+    value = cells.listed(field)
     if isinstance(value, Mapping):
         name = cells.checked(field, value.get("name", value.get("text", value.get("word"))))
         bounds = value.get("pos", [value.get("start"), value.get("end")])

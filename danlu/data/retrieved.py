@@ -32,9 +32,9 @@ def _retrieved(cells: Cells) -> Retrieved:
     query = cells.text("query")
     if not cells.gold and not cells.has("positives"):
         return Retrieved(cells.place, query, None)
-    positives = cells.texts("positives")
-    has_negatives = cells.has("negatives") and cells.value("negatives") != []
-    negatives = cells.texts("negatives") if has_negatives else ()
+    positives = cells.several("positives", cells.listed("positives"))
+    found = cells.listed("negatives") if cells.has("negatives") else []
+    negatives = cells.several("negatives", found) if found != [] else ()
     both = next((text for text in negatives if text in positives), None)
     if both is not None:
         raise cells.error("negatives", f"has a text that is a positive too: {shown(both)!r}")

@@ -40,6 +40,11 @@ class Table:
         """A column; None where a row lacks it."""
         return [row.cells.get(column) for row in self.rows]
 
+    def outer(self, column: str) -> str | None:
+        """The column of the objects that a column is a part of; None of most."""
+        outer = column.rpartition(".")[0]
+        return outer if outer in self.columns else None
+
     def parts(self, column: str) -> dict[str, Table]:
         """The rows by the value of a column that says to which split they belong, in order of appearance.
 

@@ -17,6 +17,7 @@ from danlu.data.alike import IDEOGRAPHS
 from danlu.data.form import Cells
 from danlu.errors import shown
 
+_KINDS = ("label", "labels", "type", "entity_group", "entity")
 _TOKEN = re.compile(rf"[{IDEOGRAPHS}]|(?:(?![{IDEOGRAPHS}])\w)+|[^\w\s]")
 _RUNNING = re.compile(rf"\w[,;:!?](\s|$)|\w[.]\s*$|[{IDEOGRAPHS}][^\w\s]|[^\w\s][{IDEOGRAPHS}]|[{IDEOGRAPHS}]{{9}}")
 """What tokens with spaces between them have not: a mark at the end of a word, signs of Chinese without a space."""
@@ -77,7 +78,7 @@ def _entities(cells: Cells, field: str, text: str, value: Any) -> list[Entity]:
     found = []
     for each in value:
         if isinstance(each, Mapping):
-            kind = each.get("label", each.get("type", each.get("entity_group", each.get("entity"))))
+            kind = next((each[name] for name in _KINDS if name in each), None)
             if isinstance(kind, list) and len(kind) == 1:  # Label Studio's
                 kind = kind[0]
             start, end = each.get("start", each.get("start_offset")), each.get("end", each.get("end_offset"))

@@ -44,7 +44,7 @@ def split(examples: Sequence[E], shares: Mapping[str, float], *, seed: int = 0) 
     empty = [name for name, part in parts.items() if not part]
     if empty:
         texts = len({same_text(example.group) for example in examples})
-        what = f"{len(examples):,} examples of {texts:,} different texts"
+        what = f"{len(examples):,} examples of {texts:,} different text{'s' * (texts != 1)}"
         left = f"none is left for {' and '.join(empty)}"
         raise InputError(f"{what} are too few to split into {', '.join(shares)}: {left}")
     return parts

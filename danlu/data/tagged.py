@@ -11,6 +11,7 @@ from danlu.data import names
 from danlu.data.columns import Field
 from danlu.data.example import Record
 from danlu.data.form import Cells, Form, Mended
+from danlu.data.literals import literal
 from danlu.data.spans import are_spans, is_running, tag_spans, token_places
 from danlu.data.tags import PLACES, Scheme, begun, find_scheme, impossible, read_tag
 from danlu.data.writing import cut, pieces
@@ -81,11 +82,11 @@ class Segmented(Record):
 
 
 def _tagged(cells: Cells) -> Tagged:
-    said, found = cells.value("tokens"), cells.value("tags")
+    said, found = _said(cells), cells.listed("tags")
     if isinstance(said, str) and found is not None and are_spans(found):
         text = cells.checked("tokens", said)
         return Tagged(cells.place, *tag_spans(cells, "tags", text, found), written=cut(text, token_places(text)))
-    tags = _tags(cells)
+    tags = _tags(cells, found)
     tokens, written = _tokens(cells, said, None if tags is None else len(tags))
     example = Tagged(cells.place, tokens, tags, cells.row.lines, written)
     for token, text in enumerate(tokens):
@@ -105,17 +106,26 @@ def _tagged(cells: Cells) -> Tagged:
     return example
 
 
-def _tags(cells: Cells) -> tuple[str, ...] | None:
-    value = cells.value("tags")
+def _said(cells: Cells) -> Any:
+    """The tokens, or their text, which may begin with a bracket."""
+    value = cells.value("tokens")
+    text = cells.row.cells.get("text")
+    if isinstance(value, list) and any(isinstance(each, dict) for each in value) and isinstance(text, str):
+        return text  # Prodigy's, beside tokens as objects
+    found = literal(value) if isinstance(value, str) else None
+    return found if isinstance(found, list) and all(isinstance(each, str) for each in found) else value
+
+
+def _tags(cells: Cells, value: Any) -> tuple[str, ...] | None:
     if value is None and not cells.gold:
         return None
     if isinstance(value, str):
         value = value.split()
     if not isinstance(value, list) or not value:
         raise cells.error("tags", f"must be a list of tags; got {shown(repr(value))}")
-    odd = next((tag for tag in value if not isinstance(tag, str)), None)
-    if odd is not None:
-        raise cells.error("tags", f"must be a list of texts, the tags' names; it has {shown(repr(odd))}")
+    odd = [tag for tag in value if not isinstance(tag, str)]
+    if odd:
+        raise cells.error("tags", f"must be a list of texts, the tags' names; it has {shown(repr(odd[0]))}")
     return tuple(value)
 
 
@@ -138,14 +148,14 @@ def _tokens(cells: Cells, value: Any, count: int | None) -> tuple[tuple[str, ...
         return tuple(text[start:end] for start, end in places), cut(text, places)
     if not isinstance(value, list) or not value:
         raise cells.error("tokens", f"must be a list of tokens; got {shown(repr(value))}")
-    odd = next((token for token in value if not isinstance(token, str)), None)
-    if odd is not None:
-        raise cells.error("tokens", f"must be a list of texts; it has {shown(repr(odd))}")
+    odd = [token for token in value if not isinstance(token, str)]
+    if odd:
+        raise cells.error("tokens", f"must be a list of texts; it has {shown(repr(odd[0]))}")
     return tuple(value), ()
 
 
 def _segmented(cells: Cells) -> Segmented:
-    value = cells.value("words")
+    value = cells.listed("words")
     words = value.split() if isinstance(value, str) else value
     if not isinstance(words, list):
         raise cells.error("words", f"must be a text with spaces between its words, or a list; got {shown(repr(value))}")

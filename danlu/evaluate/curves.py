@@ -40,6 +40,27 @@ def loss_chart(
     )
 
 
+def reward_chart(metrics: Metrics, *, width: int, height: int, title: str) -> str | None:
+    """Mean reward of the answers of each step, as it was and smoothed, and that of dev; None where there are none."""
+    training, dev = series_of(metrics, "reward"), series_of(metrics, "heldout.reward")
+    if len(training) < 2:
+        return None
+    values = [value for _, value in [*training, *dev]]
+    space = max(max(values) - min(values), 1e-3) * 0.1
+    return line_chart(
+        [
+            Series(decimated(training), "trace", "second"),
+            Series(decimated(smoothed(training)), "line", "second", "training"),
+            Series(dev, "dots", "accent", "dev" if dev else ""),
+        ],
+        title=f"{title} by step",
+        x_name="step",
+        y_range=(min(values) - space, max(values) + space),
+        width=width,
+        height=height,
+    )
+
+
 def rate_chart(
     metrics: Metrics, *, width: int, height: int, title: str = "Learning rate, as a share of its peak"
 ) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from danlu.evaluate.browser import worst_examples, written_examples
 from danlu.evaluate.contents import Section, Table, facts, figure, interval, many
-from danlu.evaluate.curves import Metrics, figure_chart, loss_chart, rate_chart
+from danlu.evaluate.curves import Metrics, figure_chart, loss_chart, rate_chart, reward_chart, series_of
 from danlu.evaluate.matrix import matrix_chart, most_confused
 from danlu.evaluate.page import Picture, in_both_widths
 from danlu.evaluate.predictions import Prediction, read_predictions, spelled, titled
@@ -24,7 +24,9 @@ from danlu.runs import Figures, RunFolder
 
 SPLITS = ("test", "dev")
 """Test first, which nothing was chosen by."""
-SPLITS_IN = frozenset(SPLITS)
+BEFORE = "before"
+"""Dev by the model that began, where that was measured."""
+PARTS = frozenset([*SPLITS, BEFORE])
 MATRIX = "confusion"
 WEAKEST = 20
 """Labels that the table has, where there are more."""
@@ -100,11 +102,16 @@ def pictures(run: RunFolder) -> dict[str, Picture]:
 
 
 def _curves(stage: str, metrics: Metrics) -> dict[str, Picture]:
-    """Loss and learning rate of a training."""
+    """Loss, or reward, and learning rate of a training."""
     training = "the joint training" if stage == "joint" else "the fine-tuning"
     loss, rate = f"Loss of {training}", f"Learning rate of {training}, as a share of its peak"
-    found = in_both_widths(f"{stage}_loss", loss, lambda width, height: loss_chart(
-        metrics, width=width, height=height, title=loss, heldout_name="dev"), wide=300, narrow=240)  # fmt: skip
+    reward = f"Reward of what the model writes in {training}"
+    if series_of(metrics, "reward"):  # of which the loss says nothing: it is of how much answers of a group differ
+        found = in_both_widths(f"{stage}_reward", reward, lambda width, height: reward_chart(
+            metrics, width=width, height=height, title=reward), wide=300, narrow=240)  # fmt: skip
+    else:
+        found = in_both_widths(f"{stage}_loss", loss, lambda width, height: loss_chart(
+            metrics, width=width, height=height, title=loss, heldout_name="dev"), wide=300, narrow=240)  # fmt: skip
     return found | in_both_widths(f"{stage}_rate", rate, lambda width, height: rate_chart(
         metrics, width=width, height=height, title=rate), wide=150, narrow=140)  # fmt: skip
 
@@ -177,7 +184,7 @@ def sections(run: RunFolder, drawn: Mapping[str, Picture]) -> list[Section]:
     for each in tunings(run):
         found.append(_figures_section(each))
         if each.stage not in told:
-            curves = [f"{each.stage}_loss", *(other.picture("figure") for other in tunings(run)
+            curves = [f"{each.stage}_loss", f"{each.stage}_reward", *(other.picture("figure") for other in tunings(run)
                                               if other.stage == each.stage), f"{each.stage}_rate"]  # fmt: skip
             shown = [name for name in curves if name in drawn]
             found.append(_training_section(run.figures(each.stage), read_metrics(run.stage(each.stage)), shown))
@@ -193,7 +200,7 @@ def _judged(folder: Path) -> tuple[str, dict[str, Any]]:
 
 def _training_section(figures: Figures, metrics: Metrics, curves: Sequence[str]) -> Section:
     shown = {"step whose weights are the model" if name == "best_step" else name: value
-             for name, value in figures.items() if not SPLITS_IN.intersection(name.split("."))}  # fmt: skip
+             for name, value in figures.items() if not PARTS.intersection(name.split("."))}  # fmt: skip
     note = (
         "" if figures else f"Not finished: {metrics[-1]['step']:,} steps so far. Run the same command again to go on."
     )
@@ -205,6 +212,9 @@ def _figures_section(each: Tuning) -> Section | None:
     there = {split: found for split in SPLITS if (found := scores(folder, split)) is not None}
     if not there:
         return None
+    judged = list(there.items())
+    if (before := scores(folder, BEFORE)) is not None:
+        there[BEFORE] = before
     sure = {split: _calibration(folder, split) for split in there}
     rows: list[list[str]] = []
     for name in dict.fromkeys(name for scored in there.values() for name in main_figures(scored["figures"])):
@@ -217,8 +227,9 @@ def _figures_section(each: Tuning) -> Section | None:
         known = ["—" if value is None else figure(value) for value in sure.values()]
         rows.append(["calibration error", *(cell for each in known for cell in (each, "—"))])
     split, scored = _judged(folder)
-    head = ["figure", *(cell for name in there for cell in (name, "95 % interval"))]
-    counts = " and ".join(f"{many(found['examples'], 'example')} of {name}" for name, found in there.items())
+    called = {BEFORE: "dev before training"}
+    head = ["figure", *(cell for name in there for cell in (called.get(name, name), "95 % interval"))]
+    counts = " and ".join(f"{many(found['examples'], 'example')} of {name}" for name, found in judged)
     notes = [f"{counts}; the interval is a bootstrap over examples."]
     if "dev" in there:
         notes.append("The best weights were chosen by dev, so that its figures are a little too good.")

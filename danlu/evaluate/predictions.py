@@ -145,12 +145,17 @@ def _prediction(path: Path, number: int, line: Mapping[str, Any]) -> Prediction:
         raise InputError(f"{path}, line {number}: 'confidence' must be a number; got {confidence!r:.40}")
     if not isinstance(figures, dict) or not all(isinstance(each, float | int) for each in figures.values()):
         raise InputError(f"{path}, line {number}: 'figures' must be numbers by name")
-    file, unit = line.get("file"), next((name for name in line if name in UNITS), None)
+    file, unit = line.get("file"), next((name for name, value in line.items() if _counts(name, value)), None)
     place = f"{file}, {unit} {line[unit]}" if file is not None and unit is not None else ""
     words = line.get("words")
     known = tuple(map(str, words)) if isinstance(words, list) else ()
     return Prediction(place, tuple(texts), line.get("gold"), line["prediction"], confidence, figures, known)
 
 
-UNITS = ("line", "row")
-"""What examples are counted in, by the kind of file."""
+UNITS = ("line", "row", "question", "item")
+"""What examples are counted in, by the kind of file; in a list within an object it is ``data item`` and the like."""
+
+
+def _counts(name: str, value: Any) -> bool:
+    """Whether a key of a line says where the example stands; a question may be one's text as well."""
+    return isinstance(value, int) and (name in UNITS or name.endswith(" item"))

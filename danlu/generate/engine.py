@@ -22,7 +22,7 @@ from danlu.generate.constrained import Constraint, constraint_of
 from danlu.generate.penalties import History
 from danlu.generate.reader import Reader, encode, may_be_padded
 from danlu.generate.sampling import NEVER, Sampling, choose
-from danlu.generate.special_tokens import SpecialTokens
+from danlu.generate.special_tokens import Begun, SpecialTokens
 from danlu.generate.stops import StopFilter
 from danlu.nn.config import Head
 from danlu.nn.hf.folder import load_model
@@ -67,7 +67,7 @@ class Row:
         place: which of the prompts it answers.
     """
 
-    def __init__(self, place: int, prompt: str, settings: Sampling, seed: int, loaded: Loaded) -> None:
+    def __init__(self, place: int, prompt: str | Begun, settings: Sampling, seed: int, loaded: Loaded) -> None:
         tokenizer, self._special = loaded.tokenizer, loaded.special
         self.place = place
         self.context, self.source = self._special.begin(tokenizer, prompt)
@@ -155,7 +155,7 @@ def load(folder: Path, *, dtype: torch.dtype = torch.float32) -> Loaded:
 def generate(
     model: Transformer,
     tokenizer: Tokenizer,
-    prompts: Sequence[str],
+    prompts: Sequence[str | Begun],
     *,
     settings: Sampling,
     seed: int,
@@ -181,7 +181,7 @@ def generate(
 def stream(
     model: Transformer,
     tokenizer: Tokenizer,
-    prompt: str,
+    prompt: str | Begun,
     *,
     settings: Sampling,
     seed: int,
@@ -198,7 +198,7 @@ def stream(
 def stream_batch(
     model: Transformer,
     tokenizer: Tokenizer,
-    prompts: Sequence[str],
+    prompts: Sequence[str | Begun],
     *,
     settings: Sampling,
     seed: int,
@@ -213,7 +213,7 @@ def stream_batch(
     return ((row.place, text) for row, text in _write_all(loaded, rows, settings))
 
 
-def make_rows(loaded: Loaded, prompts: Sequence[str], settings: Sampling, seed: int) -> list[Row]:
+def make_rows(loaded: Loaded, prompts: Sequence[str | Begun], settings: Sampling, seed: int) -> list[Row]:
     """A row for each prompt, with a generator of its own."""
     return [Row(place, prompt, settings, seed, loaded) for place, prompt in enumerate(prompts)]
 

@@ -1,7 +1,8 @@
 """A trained model at the terminal: the continuation of one prompt, or a conversation.
 
 The text so far, yours and the model's, is the context; the model goes on directly after your line,
-and after an empty one where it stopped. A model with an encoder answers each line by itself.
+and after an empty one where it stopped. A model with an encoder answers each line by itself. Where the model's folder
+has a chat template, each line is a message of yours, and the model reads the conversation as that renders it.
 Ctrl-C stops an answer, Ctrl-D leaves.
 """
 
@@ -10,7 +11,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from danlu.errors import DanluError, InputError, RecipeError, suggestion
 from danlu.generate.engine import Loaded, stream
@@ -19,11 +21,13 @@ from danlu.generate.sampling import Sampling
 from danlu.generate.search import Search
 from danlu.generate.searching import find_answers
 from danlu.generate.source import Source
+from danlu.generate.special_tokens import Begun
 from danlu.generate.stage import not_for_search
 from danlu.log import harmless, say, short
 from danlu.nn.transformer import Transformer
 from danlu.recipe import build, plain
 from danlu.recipe_file import apply_override
+from danlu.tokenizers.chat_reader import ChatReader, has_template
 
 COMMANDS = {
     "/help": "these lines",
@@ -36,6 +40,9 @@ COMMANDS = {
 @dataclass
 class Conversation:
     """A model, how it is asked, and the text so far."""
+
+    between: ClassVar[str] = ""
+    """What is shown between a prompt and its answer."""
 
     loaded: Loaded
     settings: Sampling
@@ -50,24 +57,37 @@ class Conversation:
 
         False where Ctrl-C ended the answer.
         """
-        if self.loaded.model.config.encoder is not None:
-            self.text = ""  # each line is a source text of its own
-        if line and self.text and not self.text.endswith("\n"):
-            self.text += "\n"
-        self.text += line
+        self.hear(line)
         answer, whole = show(self._drawn() if self.search is None else self._found(self.search))
         self.answers += 1
         self.text += answer
         return whole
 
+    def hear(self, line: str) -> None:
+        """Put ``line`` behind the text so far."""
+        if self.loaded.model.config.encoder is not None:
+            self.text = ""  # each line is a source text of its own
+        if line and self.text and not self.text.endswith("\n"):
+            self.text += "\n"
+        self.text += line
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.text = ""
+
+    @property
+    def context(self) -> str | Begun:
+        """What the model goes on from."""
+        return self.text
+
     def _drawn(self) -> Iterator[str]:
         model, tokenizer, special = self.loaded
         seed = self.seed + self.answers
-        return stream(model, tokenizer, self.text, settings=self.settings, seed=seed, special=special)
+        return stream(model, tokenizer, self.context, settings=self.settings, seed=seed, special=special)
 
     def _found(self, search: Search) -> Iterator[str]:
         """The whole answer as the piece of its first token, and nothing more for the others."""
-        (answer,) = find_answers(self.loaded, search, [self.text], settings=self.settings)
+        (answer,) = find_answers(self.loaded, search, [self.context], settings=self.settings)
         yield answer.text
         yield from [""] * (answer.tokens - 1)
 
@@ -82,7 +102,7 @@ class Conversation:
             for command, does in COMMANDS.items():
                 say(f"{command:<16} {does}")
         elif name == "/reset":
-            self.text = ""
+            self.forget()
         elif name == "/set":
             if rest.strip():
                 settings = changed(self.settings, rest)
@@ -92,6 +112,45 @@ class Conversation:
             say(_assignments(plain(self.settings)))
         else:
             raise RecipeError(f"unknown command {name!r}{suggestion(name, [each.split()[0] for each in COMMANDS])}")
+
+
+@dataclass
+class Dialogue(Conversation):
+    """A conversation in messages, which a chat template renders as in training and as servers do."""
+
+    between: ClassVar[str] = "\n"
+
+    reader: ChatReader = field(kw_only=True)
+    messages: list[dict[str, str]] = field(default_factory=list, kw_only=True)
+    """All but the answer that is being written, which is ``text``."""
+
+    def hear(self, line: str) -> None:
+        if not line and not self.messages:
+            raise InputError("there is nothing to answer yet")
+        if not line:
+            return
+        if self.messages:
+            self.messages.append({"role": "assistant", "content": self.text})
+        self.messages.append({"role": "user", "content": line})
+        self.text = ""
+
+    def forget(self) -> None:
+        super().forget()
+        self.messages.clear()
+
+    @property
+    def context(self) -> str | Begun:
+        return Begun(self.reader.asked(self.messages, begun=self.text), None)
+
+
+def begin(loaded: Loaded, source: Source, *, chat: bool) -> Conversation:
+    """A conversation by the chat template of the model's folder, where it has one and ``chat`` is wanted."""
+    settings, seed, search = source.settings, source.seed, source.search
+    if not chat or loaded.model.config.encoder is not None or not has_template(source.folder):
+        return Conversation(loaded, settings, seed, search=search)
+    reader = ChatReader.load(source.folder, None)
+    ending = replace(loaded.special, ends=loaded.special.ends.union(reader.ends))
+    return Dialogue(loaded._replace(special=ending), settings, seed, search=search, reader=reader)
 
 
 def main(source: Source, *, prompt: str | None = None, chat: bool = False) -> None:
@@ -112,10 +171,10 @@ def main(source: Source, *, prompt: str | None = None, chat: bool = False) -> No
         say(dim(f"with the model in {source.folder}, {parameters(loaded.model)} parameters"))
         say(dim(how))
         say(dim(differing(source.settings)))
-    conversation = Conversation(loaded, source.settings, source.seed, search=source.search)
+    conversation = begin(loaded, source, chat=chat)
     if prompt is not None:
         if sys.stdout.isatty():
-            print(dim(prompt), end="", flush=True)
+            print(dim(prompt), end=conversation.between, flush=True)
         if not conversation.ask(prompt) and not chat:
             raise KeyboardInterrupt
     if chat or prompt is None:

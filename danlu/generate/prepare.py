@@ -23,7 +23,8 @@ from danlu.nn.speed import (
     from_compiler,
     why_not_compiled,
 )
-from danlu.nn.transformer import Transformer, call_block
+from danlu.nn.stack import call_block
+from danlu.nn.transformer import Transformer
 
 WORTH_CALLS = 20_000
 """Compiling takes some 5 s, and a compiled block saves some 0.3 ms; fewer calls of a block would not earn it back."""

@@ -79,6 +79,11 @@ class Reader:
         if self._memory is not None:
             self._memory = self._memory.keep(places)
 
+    def fork(self, origin: Sequence[int], contexts: Sequence[list[int]]) -> None:
+        """Go on with copies of rows: ``origin`` names the row that each of ``contexts`` begins as, each a new list."""
+        self.keep(origin)
+        self._contexts = list(contexts)
+
     @property
     def free(self) -> int:
         """Tokens that may be added to the longest row before it is full; below 0 where it is overfull already."""

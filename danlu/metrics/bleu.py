@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from danlu.errors import InputError
+from danlu.metrics.languages import language_of
 from danlu.metrics.tally import Named, Numbers, Tally, by_sums, check_pairs
 from danlu.optional import optional
 from danlu.recipe import Choice
@@ -31,8 +32,9 @@ class BLEU(Choice):
     main: ClassVar[str] = "bleu"
     """The figure that stands for all of them."""
 
-    language: str = "en"
-    """The language of the texts: it says how they are cut into words."""
+    language: str | None = None
+    """The language of the texts: it says how they are cut into words. By default Chinese (zh) where most letters of the
+    references are, else as English."""
     tokenize: Tokenization | None = None
     """How texts are cut into words; by default as the language needs it (zh: Chinese characters apart)."""
     lowercase: bool = False
@@ -48,7 +50,8 @@ class BLEU(Choice):
         """
         from sacrebleu.metrics.bleu import BLEU as Reference  # noqa: N811 (a class)
 
-        tokenize = self.tokenize or BY_LANGUAGE.get(self.language, "13a")
+        language = self.language or language_of(references(gold, predicted))
+        tokenize = self.tokenize or BY_LANGUAGE.get(language, "13a")
         if tokenize in PACKAGES:
             module = "MeCab" if tokenize == "ja-mecab" else "mecab_ko"
             optional(module, purpose=f"BLEU with words by {tokenize}", install=PACKAGES[tokenize])

@@ -6,6 +6,7 @@ Axes: B choices of items, N items, S sums.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -66,6 +67,33 @@ class MeanReward(Choice):
         check_pairs(gold, predicted)
         rows = np.array([[1.0, each] for each in predicted], dtype=np.float64)
         return by_sums(rows, lambda sums_BS: {"reward": _mean(sums_BS[:, 1], sums_BS[:, 0])})
+
+
+class WrittenRewards(Choice):
+    """Of answers that a model has written, how good they are found and how long they are."""
+
+    def tally(self, gold: Sequence[object], predicted: Sequence[Mapping[str, Any] | None]) -> Tally:
+        """Figures ``reward`` and ``answer_tokens``, the means, and ``cut_off``, the share of answers that did not end.
+
+        Args:
+            gold: is not looked at.
+            predicted: ``reward``, ``tokens``, ``cut_off`` and maybe ``rewards``, parts by name, whose means are figures
+                ``reward.NAME``; None of an item that has no answer.
+
+        Raises:
+            InputError: there is no item, or lengths differ.
+        """
+        check_pairs(gold, predicted)
+        names = list(next((each.get("rewards", {}) for each in predicted if each is not None), {}))
+        rows = [[0.0] * (4 + len(names)) if each is None else
+                [1.0, each["reward"], each["tokens"], each["cut_off"], *(each["rewards"][name] for name in names)]
+                for each in predicted]  # fmt: skip
+        called = ["reward", "answer_tokens", "cut_off", *(f"reward.{name}" for name in names)]
+
+        def figures(sums_BS: Numbers) -> Named:
+            return {name: _mean(sums_BS[:, place], sums_BS[:, 0]) for place, name in enumerate(called, 1)}
+
+        return by_sums(np.array(rows, dtype=np.float64), figures)
 
 
 def _pair(said: Mapping[str, float] | None) -> list[float]:

@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from danlu.metrics.bleu import references
+from danlu.metrics.languages import language_of
 from danlu.metrics.tally import Named, Numbers, Tally, by_sums
 from danlu.recipe import Choice
 from danlu.text.words import Characters, Jieba, Segmenter, word_starts
@@ -33,8 +34,9 @@ class ROUGE(Choice):
     main: ClassVar[str] = "rougeL.f1"
     """The figure that stands for all of them."""
 
-    language: str = "en"
-    """The language of the texts: en counts English words, all else characters of Chinese and whole words."""
+    language: str | None = None
+    """The language of the texts: en counts English words, all else characters of Chinese and whole words. By default
+    Chinese (zh) where most letters of the references are, else English."""
     units: Units | None = None
     """What is counted, by default as the language needs it: english (runs of a-z and 0-9, rouge-score's default), stems
     (the same by Porter's stemmer, its use_stemmer), characters (of Chinese; other words whole), words (jieba's)."""
@@ -49,7 +51,7 @@ class ROUGE(Choice):
             InputError: there is no item, lengths differ, or an item has no reference.
         """
         texts = references(gold, predicted)
-        units = self.units or BY_LANGUAGE.get(self.language, "characters")
+        units = self.units or BY_LANGUAGE.get(self.language or language_of(texts), "characters")
         tokens = tokens_of(units)
         sums_NS = np.ones((len(texts), 3 * len(KINDS) + 1))
         for item, (all_references, answer) in enumerate(zip(texts, predicted, strict=True)):

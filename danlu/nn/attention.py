@@ -17,14 +17,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from danlu.nn import config
 from danlu.nn.blocked import LONGEST, BlockedAttention
 from danlu.nn.cache import LayerCache
+from danlu.nn.dropout import dropout
 from danlu.nn.flex import Flex, find_flex
 from danlu.nn.norm import make_norm
 from danlu.nn.patterns import Full, Pattern, Window
 from danlu.nn.positions import rotate
-from danlu.nn.runs import as_many_heads, attend_in_runs
+from danlu.nn.runs import Run, as_many_heads, attend_in_runs, attend_once
 from danlu.nn.sight import PADDING, Sight
 from danlu.nn.single import single_query
 from danlu.nn.sparse import sparse_attention, touches_few
+from danlu.nn.virtual import StandIn
 
 FASTEST = [
     SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH,
@@ -49,6 +51,10 @@ class Context(NamedTuple):
     """Who sees what of them."""
     flexes: tuple[Flex, ...] = ()
     """On GPUs, how self-attention goes in layers of each pattern; none where it goes as on processors."""
+    virtual: StandIn | None = None
+    """Keys and values that virtual tokens have in the layer that is called."""
+    only: Tensor | None = None
+    """``[C]``: places of the row that the layer is asked for, one of each document; all where None."""
 
 
 class Attention(nn.Module):
@@ -92,9 +98,13 @@ class Attention(nn.Module):
 
     def forward(self, x_BTD: Tensor, context: Context) -> Tensor:
         """Self-attention."""
+        if context.only is not None:
+            return self._once(x_BTD, context.only, context)
         q_BTF, k_BTF, v_BTF = self.projected(x_BTD)
         q_BHTE, k_BGTE = self.norm_q(self._heads(q_BTF)), self.norm_k(self._heads(k_BTF))
         v_BGTE = self._heads(v_BTF)
+        if context.virtual is not None:
+            k_BGTE, v_BGTE = context.virtual.put(k_BGTE, v_BGTE)
         if self.rotary is not None:
             cos_TF, sin_TF = context.rotary[self.rotary]
             q_BHTE, k_BGTE = rotate(q_BHTE, cos_TF, sin_TF), rotate(k_BGTE, cos_TF, sin_TF)
@@ -121,6 +131,30 @@ class Attention(nn.Module):
         q_BHTE = self.norm_q(self._heads(self.query(x_BTD)))
         return self._join(self._attend(q_BHTE, *kept, context.memory_sight))
 
+    def _once(self, x_BTD: Tensor, only: Tensor, context: Context) -> Tensor:
+        """``[1, C, D]``: of one token of each document, which sees all of its document."""
+        runs = self.runs_of(context.sight)
+        assert runs is not None
+        if self.joint is None:
+            q_BCF, k_BTF, v_BTF = self.query(x_BTD.index_select(1, only)), self.key(x_BTD), self.value(x_BTD)
+        else:
+            q_BTF, k_BTF, v_BTF = self.projected(x_BTD)
+            q_BCF = q_BTF.index_select(1, only)
+        q_BHCE, k_BGTE = self.norm_q(self._heads(q_BCF)), self.norm_k(self._heads(k_BTF))
+        if self.rotary is not None:
+            cos_TF, sin_TF = context.rotary[self.rotary]
+            q_BHCE = rotate(q_BHCE, cos_TF.index_select(-2, only), sin_TF.index_select(-2, only))
+            k_BGTE = rotate(k_BGTE, cos_TF, sin_TF)
+        dropout = self.dropout if self.training else 0.0
+        return self._join(attend_once(q_BHCE, k_BGTE, self._heads(v_BTF), runs, scale=self.scale, dropout=dropout))
+
+    def runs_of(self, sight: Sight) -> tuple[Run, ...] | None:
+        """The documents of a row, where each attends by itself and sees all of itself, but for causality."""
+        if not (sight.own and sight.plain) or torch.compiler.is_compiling() or sight.runs is None:
+            return None
+        longest = max(run.longest for run in sight.runs)
+        return sight.runs if _sees_all(self.pattern, longest, sight.causal) else None
+
     def projected(self, x_BTD: Tensor) -> tuple[Tensor, ...]:
         """Queries, keys and values, ``[B, T, heads * E]`` each, without norms and rotary positions."""
         if self.joint is None:
@@ -133,7 +167,7 @@ class Attention(nn.Module):
 
     def _join(self, x_BHTE: Tensor) -> Tensor:
         out: Tensor = self.out(x_BHTE.transpose(1, 2).flatten(2))
-        return F.dropout(out, self.out_dropout, self.training) if self.out_dropout else out
+        return dropout(out, self.out_dropout, self.training)
 
     def _attend(self, q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, sight: Sight) -> Tensor:
         dropout = self.dropout if self.training else 0.0
@@ -144,12 +178,8 @@ class Attention(nn.Module):
                 q_BHTE, k, v, sight.segments, sight.bias, sight.causal, self.scale
             )
             return out
-        if sight.own and sight.plain:
-            runs = None if torch.compiler.is_compiling() else sight.runs
-            if runs is not None and _sees_all(self.pattern, max(run.longest for run in runs), sight.causal):
-                return attend_in_runs(
-                    q_BHTE, k_BGSE, v_BGSE, runs, causal=sight.causal, scale=self.scale, dropout=dropout
-                )
+        if (runs := self.runs_of(sight)) is not None:
+            return attend_in_runs(q_BHTE, k_BGSE, v_BGSE, runs, causal=sight.causal, scale=self.scale, dropout=dropout)
         if sight.own and sight.plain and not dropout:
             by_blocks = not isinstance(self.pattern, Full) and (segments is None or not self.pattern.by_place)
             if by_blocks and touches_few(

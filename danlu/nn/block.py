@@ -6,14 +6,15 @@ Axes: B batch, T tokens, D model width.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danlu.nn import config
 from danlu.nn.attention import Attention, Context
+from danlu.nn.dropout import dropout
 from danlu.nn.experts import Experts
 from danlu.nn.mlp import MLP
 from danlu.nn.norm import make_norm
+from danlu.nn.sight import Sight
 
 
 class Block(nn.Module):
@@ -40,17 +41,23 @@ class Block(nn.Module):
         self.mlp = Experts(layer.mlp, dim) if experts else MLP(layer.mlp, dim)  # type: ignore[arg-type]
 
     def forward(self, x_BTD: Tensor, context: Context) -> Tensor:
+        stream_BTD = x_BTD if context.only is None else x_BTD.index_select(1, context.only)
         if self.post:
-            x_BTD = self.norm_attention(x_BTD + self._dropped(self.attention(x_BTD, context)))
+            x_BTD = self.norm_attention(stream_BTD + self._dropped(self.attention(x_BTD, context)))
             if self.cross is not None:
                 x_BTD = self.norm_cross(x_BTD + self._dropped(self.cross.across(x_BTD, context)))
             x_BTD = self.norm_mlp(x_BTD + self._dropped(self.mlp(x_BTD)))
             return x_BTD
-        x_BTD = x_BTD + self._dropped(self.attention(self.norm_attention(x_BTD), context))
+        x_BTD = stream_BTD + self._dropped(self.attention(self.norm_attention(x_BTD), context))
         if self.cross is not None:
             x_BTD = x_BTD + self._dropped(self.cross.across(self.norm_cross(x_BTD), context))
         x_BTD = x_BTD + self._dropped(self.mlp(self.norm_mlp(x_BTD)))
         return x_BTD
+
+    def serves_once(self, sight: Sight) -> bool:
+        """Whether it can be worked out for one token of each document alone (``Context.only``)."""
+        plain = self.cross is None and not isinstance(self.mlp, Experts) and self._compiled_call_impl is None
+        return plain and self.attention.places is None and self.attention.runs_of(sight) is not None
 
     def projected(self, x_BTD: Tensor) -> tuple[Tensor, ...]:
         """The queries, keys and values of self-attention that the block makes of its input."""
@@ -60,8 +67,7 @@ class Block(nn.Module):
         """Dropout of single numbers, and of whole rows (stochastic depth)."""
         if not self.training:
             return part_BTD
-        if self.dropout:
-            part_BTD = F.dropout(part_BTD, self.dropout)
+        part_BTD = dropout(part_BTD, self.dropout)
         if self.drops_rows:
             kept_B11 = torch.rand(part_BTD.shape[0], 1, 1, device=part_BTD.device) < self.rows_kept
             part_BTD = part_BTD * (kept_B11 / self.rows_kept).to(part_BTD.dtype)

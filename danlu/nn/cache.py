@@ -78,8 +78,9 @@ class Span:
 class KVCache:
     """Room for ``length`` tokens of ``batch`` rows; shapes never change, so that one compiled step serves all.
 
-    ``used`` counts the tokens in it, the same for every row. Rows of different length begin with padding, which
-    ``segments`` ``[batch, length]`` tells apart where a forward pass has said so.
+    ``used`` counts the tokens in it, the same for every row; virtual ones, which come with the first, have places of
+    their own. Rows of different length begin with padding, which ``segments`` ``[batch, virtual + length]`` tells
+    apart where a forward pass has said so.
     """
 
     def __init__(
@@ -92,8 +93,9 @@ class KVCache:
         device: torch.device | None = None,
     ) -> None:
         def room(heads: int, width: int) -> Tensor:
-            return torch.zeros(batch, heads, length, width, dtype=dtype, device=device)
+            return torch.zeros(batch, heads, self.virtual + length, width, dtype=dtype, device=device)
 
+        self.virtual = config.stack.virtual.tokens if config.stack.virtual is not None else 0
         sizes = [(layer.attention.kv_heads, layer.attention.head_dim) for layer in config.stack.layers]
         self.layers = [LayerCache(room(*size), room(*size)) for size in sizes]
         self.segments: Tensor | None = None
@@ -101,24 +103,25 @@ class KVCache:
         self.used = 0
 
     def span(self, segments_BT: Tensor | None, *, batch: int, new: int) -> Span:
-        """Where the next ``new`` tokens stand, whose document numbers are kept.
+        """Where the next ``new`` tokens stand, virtual ones counted, whose document numbers are kept.
 
         Tokens without numbers go on with the document of the row's last token.
 
         Raises:
             ValueError: the cache is full, or which document that is cannot be known.
         """
-        start, end = self.used, self.used + new
-        if end > self.length:
-            raise ValueError(f"the cache holds {self.length} tokens; got {end}")
-        self._note(segments_BT, batch=batch, new=new)
+        start = self.used + self.virtual if self.used else 0
+        end = start + new
+        if end > self.virtual + self.length:
+            raise ValueError(f"the cache holds {self.length} tokens; got {end - self.virtual}")
+        self._note(segments_BT, batch=batch, start=start, end=end)
         places_T = torch.arange(start, end, device=self.layers[0].keys.device)
         numbers = None if self.segments is None else self.segments[:, :end]
         if start == 0:
             return Span(0, end, numbers, numbers, end, places_T)
-        return Span(start, end, numbers, self.segments, self.length, places_T)
+        return Span(start, end, numbers, self.segments, self.virtual + self.length, places_T)
 
-    def _note(self, segments_BT: Tensor | None, *, batch: int, new: int) -> None:
+    def _note(self, segments_BT: Tensor | None, *, batch: int, start: int, end: int) -> None:
         """Keep the new tokens' document numbers, where any were ever given."""
         if segments_BT is None and self.segments is None:
             return
@@ -127,12 +130,12 @@ class KVCache:
             if self.used:
                 raise ValueError(f"the first {self.used} tokens were read without document numbers")
             first = segments_BT[:, :1].int()
-            self.segments = first.expand(batch, self.length).clone()
+            self.segments = first.expand(batch, self.virtual + self.length).clone()
         if segments_BT is None:
-            if bool((self.segments[:, self.used - 1] == PADDING).any()):
+            if bool((self.segments[:, start - 1] == PADDING).any()):
                 raise ValueError("a row ends in padding: what is added to it needs document numbers")
-            segments_BT = self.segments[:, self.used - 1 : self.used].expand(batch, new)
-        self.segments[:, self.used : self.used + new] = segments_BT
+            segments_BT = self.segments[:, start - 1 : start].expand(batch, end - start)
+        self.segments[:, start:end] = segments_BT
 
     def keep(self, rows: Sequence[int]) -> None:
         """Only these rows of the batch, in this order, as often as they are named."""

@@ -172,6 +172,15 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Virtual:
+    """Learned tokens before each document, which stand for no word (``nn/virtual.py``)."""
+
+    kind: Literal["prompt", "prefix"]
+    """Their embeddings are learned, or their keys and values in each layer."""
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stack:
     """Blocks, one on top of the other."""
 
@@ -192,6 +201,8 @@ class Stack:
     """Share of rows that skip a part, rising from 0 to this over the layers (Huang et al. 2016, arXiv:1603.09382)."""
     layer_drop: float = 0.0
     """How often a whole layer is skipped, by all rows (Fan et al. 2019, arXiv:1909.11556)."""
+    virtual: Virtual | None = None
+    """What stands before each of its documents."""
 
     def __post_init__(self) -> None:
         if any(layer.attention.linformer for layer in self.layers) and (self.causal or self.bias is not None):
@@ -287,6 +298,7 @@ class TransformerConfig:
     dim: int
     """Model width."""
     max_length: int
+    """Tokens of a document, virtual ones not counted."""
     encoder: Stack | None = None
     decoder: Stack | None = None
     head: AnyHead = Head()
@@ -300,6 +312,17 @@ class TransformerConfig:
         stack = self.decoder or self.encoder
         assert stack is not None
         return stack
+
+    @property
+    def virtual(self) -> Virtual | None:
+        """Its virtual tokens, whichever stack has them."""
+        stacks = (stack for stack in (self.encoder, self.decoder) if stack is not None)
+        return next((stack.virtual for stack in stacks if stack.virtual is not None), None)
+
+    @property
+    def places(self) -> int:
+        """Positions that there are: those of a document's tokens and of virtual ones before them."""
+        return self.max_length + (self.virtual.tokens if self.virtual is not None else 0)
 
     @property
     def words(self) -> Head | None:

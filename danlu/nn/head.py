@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danlu.nn import config
+from danlu.nn.dropout import dropout
 from danlu.nn.mlp import ACTIVATIONS
 from danlu.nn.norm import make_norm
 
@@ -42,9 +43,8 @@ class Transform(nn.Module):
         self.norm = make_norm(settings.norm, dim)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        if self.dropout:
-            hidden = F.dropout(hidden, self.dropout, self.training)
-        out: Tensor = self.norm(ACTIVATIONS[self.activation](self.dense(hidden)))
+        dropped = dropout(hidden, self.dropout, self.training)
+        out: Tensor = self.norm(ACTIVATIONS[self.activation](self.dense(dropped)))
         return out
 
 

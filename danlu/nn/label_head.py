@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danlu.nn import config
+from danlu.nn.dropout import dropout
 from danlu.nn.head import LanguageModelHead, Transform
 from danlu.nn.sight import PADDING
 
@@ -48,9 +49,7 @@ class LabelHead(nn.Module):
         """``[…, L]`` of pooled rows, or of tokens, ``[…, D]``."""
         if self.transform is not None:
             hidden = self.transform(hidden)
-        if self.dropout:
-            hidden = F.dropout(hidden, self.dropout, self.training)
-        scores: Tensor = self.out(hidden)
+        scores: Tensor = self.out(dropout(hidden, self.dropout, self.training))
         return scores
 
 

@@ -8,12 +8,16 @@ Axes: R rank, I inputs, O output rows (of a layer, or of the share of it that an
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from danlu.errors import RecipeError
+from danlu.nn.dropout import dropout
 from danlu.nn.quantized import QuantizedLinear
 from danlu.nn.targets import LINEARS_OF_BLOCKS, named_layers, put
 from danlu.recipe import Settings
@@ -112,7 +116,7 @@ class AdaptedLinear(nn.Module):
         self.dora = adapter.magnitude is not None
 
     def forward(self, x: Tensor) -> Tensor:
-        dropped = F.dropout(x, self.dropout, self.training) if self.dropout else x
+        dropped = dropout(x, self.dropout, self.training)
         if not self.dora:
             return self._with_adapters(self.base(x), dropped, None)
         weight_OI = self.base.weight.detach()
@@ -210,6 +214,19 @@ def freeze_all_but_adapters(model: nn.Module) -> None:
     vars(model)[FROZEN] = [weight for weight in model.parameters() if not weight.requires_grad]
     for name, weight in model.named_parameters():
         weight.requires_grad_(is_adapter(name))
+
+
+@contextmanager
+def without_adapters(model: nn.Module) -> Iterator[None]:
+    """Have ``model`` be what it was before it got adapters."""
+    kept = [(layer, layer.adapter, layer.dora) for layer in adapted_layers(model).values()]
+    for layer, _, _ in kept:
+        layer.adapter, layer.dora = nn.ModuleDict(), False
+    try:
+        yield
+    finally:
+        for layer, adapter, dora in kept:
+            layer.adapter, layer.dora = adapter, dora
 
 
 def merge(model: nn.Module) -> None:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from danlu.nn import config
+from danlu.nn.dropout import dropout
 from danlu.nn.relu import relu
 from danlu.nn.remade import through
 
@@ -41,7 +42,7 @@ class MLP(nn.Module):
         if self.gated and not self.dropout:
             return through(self.down, self._gated, hidden)
         hidden = self._gated(hidden) if self.gated else ACTIVATIONS[self.activation](hidden)
-        out: Tensor = self.down(F.dropout(hidden, self.dropout, self.training) if self.dropout else hidden)
+        out: Tensor = self.down(dropout(hidden, self.dropout, self.training))
         return out
 
     def _gated(self, hidden: Tensor) -> Tensor:

@@ -156,6 +156,9 @@ class Distil(AnyObjective):
                 f"{self.teacher} has {theirs.vocab_size:,}; spare rows, of pretrain.hardware.vocab_multiple, "
                 "must be as many too"
             )
+        if theirs.virtual is not None and (self.hidden or self.attention):
+            raise RecipeError(f"objective.teacher has virtual tokens, whose states no student has: {self.teacher}; "
+                              "let it teach by logits alone")  # fmt: skip
         if self.logits and (theirs.words is None or config.words is None):
             raise RecipeError(f"objective.logits needs a teacher that predicts tokens; {self.teacher} has no such head")
         if theirs.max_length < config.max_length:

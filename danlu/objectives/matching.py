@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from danlu.corpus.batches import IGNORE, PADDING, Batch
 from danlu.nn.block import Block
 from danlu.nn.head import LanguageModelHead, at_least_float32, capped_with_slope
-from danlu.nn.transformer import Transformer, recording
+from danlu.nn.stack import recording
+from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Lesson
 from danlu.objectives.words import hidden_states, word_head
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -61,6 +61,32 @@ class LessonOfSteps(Protocol):
             micro: all micro-batches of the step; of several processes, this one's.
             total: adds up what they all have; each calls it equally often.
         """
+        ...
+
+
+class Experience(NamedTuple):
+    """What a step learns from, where the model itself has made it."""
+
+    micro: Sequence[Batch]
+    """Micro-batches."""
+    figures: Mapping[str, float]
+    """What they are like, by name."""
+
+
+@runtime_checkable
+class LessonOfOwnText(Protocol):
+    """A lesson about what the model writes, which follows from its weights and the number of the step alone."""
+
+    def experience(self, model: Transformer, batches: Callable[[int], Sequence[Batch]], step: int) -> Experience:
+        """What ``step`` learns from, asked for once before anything else of it.
+
+        Args:
+            batches: of any number, what the model may begin from.
+        """
+        ...
+
+    def rehearsal(self) -> Lesson:
+        """The same for steps that are only timed, of which nothing is kept."""
         ...
 
 

@@ -20,9 +20,11 @@ SCORED_STEP = 128
 """Scored tokens are filled up to a multiple of this, so that the compiler meets few shapes."""
 
 
-def hidden_states(model: Transformer, batch: Batch) -> Tensor:
-    """``[B, T, D]``: the decoder's where there is one."""
+def hidden_states(model: Transformer, batch: Batch, *, only: Tensor | None = None) -> Tensor:
+    """``[B, T, D]``: the decoder's where there is one; of a single row ``[1, C, D]`` at the places ``only``."""
     inputs: dict[str, Any] = dict(batch.inputs)
+    if only is not None:
+        inputs["only"] = only
     tokens = inputs.pop("tokens")
     if batch.source:
         source: dict[str, Any] = dict(batch.source)

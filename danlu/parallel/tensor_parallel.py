@@ -25,7 +25,8 @@ from danlu.nn.attention import Attention
 from danlu.nn.experts import Experts
 from danlu.nn.lora import AdaptedLinear
 from danlu.nn.mlp import MLP
-from danlu.nn.transformer import Stack, Transformer
+from danlu.nn.stack import Stack
+from danlu.nn.transformer import Transformer
 from danlu.parallel.mesh import Place
 
 NOT_DIVIDED: dict[type[nn.Module], str] = {Experts: "experts", AdaptedLinear: "adapters"}

@@ -1,4 +1,4 @@
-"""Files of answers, one a model: what ``danlu generate --prompts`` writes, or JSON lines of others."""
+"""Files of answers, one a model: what ``danlu generate --prompts`` or ``danlu predict`` writes, or others' lines."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from danlu.errors import InputError, shown, suggestion
 from danlu.files import read_jsonl
 
-PROMPT_FIELDS = ("prompt", "messages")
-ANSWER_FIELDS = ("text", "answer", "response", "output", "completion")
-"""``text`` is what Danlu writes; a line has one of them, or its ``messages`` end with the assistant's."""
+PROMPT_FIELDS = ("prompt", "messages", "texts")
+ANSWER_FIELDS = ("text", "answer", "response", "output", "completion", "prediction")
+"""``text`` is what ``danlu generate`` writes, ``texts`` and ``prediction`` what ``danlu predict`` does; a line
+has one of them, or its ``messages`` end with the assistant's."""
 
 
 class Material(NamedTuple):
@@ -69,7 +70,9 @@ def _check_same(first: Path, known: Mapping[str, _Line], path: Path, lines: Mapp
 
 def _read(path: Path) -> dict[str, _Line]:
     if path.suffix.lower() != ".jsonl":
-        raise InputError(f"{path} must be a .jsonl file of answers, as 'danlu generate --prompts' writes")
+        raise InputError(
+            f"{path} must be a .jsonl file of answers, as 'danlu generate --prompts' and 'danlu predict' write"
+        )
     try:
         records = read_jsonl(path)
     except FileNotFoundError:
@@ -124,7 +127,9 @@ def _only(record: Mapping[str, Any], fields: Sequence[str], where: str, *, what:
 
 
 def _text(value: Any, where: str, *, roles: bool = True) -> str:
-    """Text as it is; a conversation as its messages, each below the role that speaks."""
+    """Text as it is; a conversation as its messages, each below the role that speaks; several texts in their order."""
+    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        value = "\n\n".join(value)
     if isinstance(value, list):
         messages = []
         for message in value:

@@ -14,7 +14,7 @@ from danlu.nn.transformer import Transformer
 from danlu.tasks.feature import Feature
 from danlu.tasks.task import Answer, Known, Task
 from danlu.tasks.text_reader import TextReader
-from danlu.tasks.writing import Writing
+from danlu.tasks.writing import Written
 
 ROW_TOKENS = 4096
 """Tokens of a row, where no single text has more: as fast as any number above it, and little memory."""
@@ -36,7 +36,7 @@ def answer(
         features: of the examples, in their order.
         told: hears how many features are done.
     """
-    if isinstance(task, Writing) and task.judged:
+    if isinstance(task, Written) and task.judged:
         return task.write(model, examples, reader, told=told)
     return task.answers(numbers_of(task, model, features, known, told=told), features, examples, known)
 
@@ -50,7 +50,7 @@ def tuned_answers(
     reader: TextReader,
 ) -> tuple[Known, list[Answer]]:
     """As :func:`answer`, of dev: first the task learns from it what it can, such as a threshold, and says so too."""
-    if isinstance(task, Writing) and task.judged:
+    if isinstance(task, Written) and task.judged:
         return known, task.write(model, examples, reader)
     numbers = numbers_of(task, model, features, known)
     known = task.tuned(numbers, features, examples, known)
@@ -82,22 +82,26 @@ def numbers_of(
     return [each for each in found if each is not None]
 
 
-def batches_of(features: Sequence[Feature]) -> Iterator[tuple[list[int], Batch]]:
-    """The places of some features, and them as one long row; the longest first."""
-    for places in _rows(features):
+def batches_of(features: Sequence[Feature], *, tokens: int = ROW_TOKENS) -> Iterator[tuple[list[int], Batch]]:
+    """The places of some features, and them as one long row; the longest first.
+
+    Args:
+        tokens: of a row, where no single text has more.
+    """
+    for places in _rows(features, tokens):
         chosen = [features[place] for place in places]
-        tokens = sum(len(each.tokens) for each in chosen)
+        inputs = sum(len(each.tokens) for each in chosen)
         source = sum(0 if each.source is None else len(each.source) for each in chosen)
-        yield places, collate([[each.as_example() for each in chosen]], widths=Widths(tokens, source))
+        yield places, collate([[each.as_example() for each in chosen]], widths=Widths(inputs, source))
 
 
-def _rows(features: Sequence[Feature]) -> list[list[int]]:
-    """Places of features, the longest first, as many as a row has room for."""
+def _rows(features: Sequence[Feature], most: int) -> list[list[int]]:
+    """Places of features, the longest first, as many as a row of ``most`` tokens has room for."""
     rows: list[list[int]] = []
-    tokens = ROW_TOKENS
+    tokens = most
     for place in sorted(range(len(features)), key=lambda place: -features[place].size):
         size = features[place].size
-        if tokens + size > ROW_TOKENS:
+        if tokens + size > most:
             rows.append([])
             tokens = 0
         rows[-1].append(place)

@@ -1,14 +1,13 @@
 """Classification: one label for a text, or for a pair of texts (inference, paraphrase, matching).
 
-Axes: B rows, T tokens, N documents of the rows, L labels.
+Axes: E texts of the rows, L labels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
@@ -22,49 +21,46 @@ from danlu.metrics.classification import Classification
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.start import Kind
 from danlu.nn.transformer import Transformer
+from danlu.tasks.chunks import TextTask
+from danlu.tasks.class_weights import Weights, weights, weights_of
 from danlu.tasks.feature import Feature
-from danlu.tasks.pooled import document_scores, features_of_texts, first_targets
-from danlu.tasks.task import Answer, Known, Task
+from danlu.tasks.task import Answer, Known
 from danlu.tasks.text_reader import TextReader
 
 
-class OneLabel(Task):
+class OneLabel(TextTask):
     """One of several labels for each example, whatever is read of it."""
 
     head: ClassVar[Kind] = "ForSequenceClassification"
     loss: ClassVar[str] = "label"
 
-    class_weights: Literal["none", "balanced"] = "none"
-    """balanced: a label counts by how rare it is, all labels together as much as without (King & Zeng 2001)."""
+    class_weights: Weights = "none"
+    """balanced: a label counts by how rare it is, all labels together as much as without (King & Zeng 2001); or what
+    some labels count, by name, where the others count 1: {rare: 5}."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target that is spread evenly over the labels (Szegedy et al. 2016, arXiv:1512.00567)."""
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         train = dataset.splits["train"]
         counts = {label: sum(each.label == label for each in train) for label in dataset.labels}
-        if self.class_weights == "none":
-            return Known(dataset.labels)
-        return Known(dataset.labels, numbers={
-            f"weight.{label}": len(train) / (len(counts) * max(1, count)) for label, count in counts.items()
-        })  # fmt: skip
+        balanced = {label: len(train) / (len(counts) * max(1, count)) for label, count in counts.items()}
+        return Known(dataset.labels, numbers=weights(self.class_weights, dataset.labels, balanced))
 
     def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
         place_of = {label: place for place, label in enumerate(known.labels)}
         golds = [IGNORE if each.label is None else place_of.get(each.label, IGNORE) for each in examples]
-        return features_of_texts(examples, reader, {self.loss: golds})
+        return self.read(examples, reader, {self.loss: golds})
 
     def losses(self, model: Transformer, batch: Batch, known: Known) -> dict[str, Tensor]:
-        scores_NL = document_scores(model, batch).float()
-        targets_N = first_targets(batch, self.loss)
-        weights = [known.numbers.get(f"weight.{label}", 1.0) for label in known.labels]
+        scores_EL, targets_E = self.scores(model, batch), self.right(batch, self.loss)
         smoothing = self.label_smoothing if model.training else 0.0
-        each_N = F.cross_entropy(scores_NL, targets_N, reduction="none", label_smoothing=smoothing, ignore_index=IGNORE)
-        if self.class_weights == "balanced":
-            each_N = each_N * torch.tensor(weights, device=each_N.device)[targets_N.clamp_min(0)]
-        return {self.loss: each_N.sum()}
+        each_E = F.cross_entropy(scores_EL, targets_E, reduction="none", label_smoothing=smoothing, ignore_index=IGNORE)
+        if self.class_weights != "none":
+            each_E = each_E * weights_of(known, each_E.device)[targets_E.clamp_min(0)]
+        return {self.loss: each_E.sum()}
 
     def numbers(self, model: Transformer, batch: Batch, known: Known) -> list[Tensor]:
-        return list(document_scores(model, batch).float().softmax(-1).cpu())
+        return list(self.scores(model, batch).softmax(-1).cpu())
 
     def answers(
         self, numbers: Sequence[Tensor], features: Sequence[Feature], examples: Sequence[Any], known: Known

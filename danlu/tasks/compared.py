@@ -33,6 +33,7 @@ from danlu.tasks.pooled import first_targets
 from danlu.tasks.task import Known, Task
 from danlu.tasks.text_reader import TextReader
 from danlu.tasks.transcript import Transcriber
+from danlu.tokenizers.chat_template import file_named
 
 WORDS, REFERENCE = "words", "reference"
 """Targets beside the loss's own: the tokens of answers, and at the first token of each document how unlikely its
@@ -49,7 +50,7 @@ class Answered(NamedTuple):
 
 
 class Compared(Task):
-    """A task that learns from two conversations at once."""
+    """A task that learns from two conversations at once: by default from how likely their answers are."""
 
     head: ClassVar[Any] = None
 
@@ -60,6 +61,10 @@ class Compared(Task):
     """Of an answer that does not end within ``max_tokens``: leave it out with what it is compared with, or end with an
     error."""
 
+    def files(self) -> list[Path]:
+        file = file_named(self.template)
+        return [] if file is None else [file]
+
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         if base.decoder is None or base.encoder is not None:
             raise RecipeError(f"finetune.model: this task needs a decoder without an encoder; got {base.family}")
@@ -67,6 +72,20 @@ class Compared(Task):
 
     def outputs(self, known: Known) -> int:
         return 0
+
+    def refer(self, features: Sequence[Feature], numbers: Sequence[Tensor]) -> list[Feature]:
+        return with_reference(features, numbers)
+
+    def numbers(self, model: Transformer, batch: Batch, known: Known) -> list[Tensor]:
+        return list(log_probabilities(model, batch).cpu().reshape(-1, 2, 2))
+
+    @property
+    def criterion(self) -> str:
+        return "accuracy"
+
+    def as_used(self) -> Task:
+        """The model answers as one tuned on conversations does."""
+        return Chat(max_tokens=self.max_tokens, cut=self.cut)
 
     def pairs(
         self, examples: Sequence[Any], answers: Sequence[Sequence[Messages]], reader: TextReader
@@ -168,13 +187,9 @@ def log_probabilities(model: Transformer, batch: Batch) -> Tensor:
     return each_N2.new_zeros(len(found.first_N), 2).index_add(0, document_N, each_N2)
 
 
-def pair_log_probabilities(model: Transformer, batch: Batch) -> list[Tensor]:
-    """``[2, 2]`` of each feature: what :func:`log_probabilities` says of its two documents."""
-    return list(log_probabilities(model, batch).cpu().reshape(-1, 2, 2))
-
-
 def with_reference(features: Sequence[Feature], numbers: Sequence[Tensor]) -> list[Feature]:
-    """The features with what :func:`pair_log_probabilities` has said of the model that begins."""
+    """The features with what the model that begins makes of them: ``[2, 2]``, of both documents what
+    :func:`log_probabilities` says."""
     return [
         replace(each, targets={**each.targets, REFERENCE: at_first_tokens((-found[:, 0]).tolist(), each.parts)})
         for each, found in zip(features, numbers, strict=True)

@@ -21,21 +21,18 @@ from danlu.metrics.preference import Verdicts
 from danlu.nn.config import TransformerConfig
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Total
-from danlu.tasks.chat import Chat
 from danlu.tasks.compared import (
     Answered,
     Compared,
     batch_references,
     log_probabilities,
-    pair_log_probabilities,
     references,
     scored_together,
-    with_reference,
 )
 from danlu.tasks.documents import only
 from danlu.tasks.feature import Feature
 from danlu.tasks.pooled import first_targets
-from danlu.tasks.task import Answer, Known, Task
+from danlu.tasks.task import Answer, Known
 from danlu.tasks.text_reader import TextReader
 from danlu.tasks.writing import need_decoder
 
@@ -98,9 +95,6 @@ class Feedback(Compared):
     def refers(self) -> bool:
         return True
 
-    def refer(self, features: Sequence[Feature], numbers: Sequence[Tensor]) -> list[Feature]:
-        return with_reference(features, numbers)
-
     @torch.no_grad()
     def of_step(self, model: Transformer, micro: Sequence[Batch], known: Known, total: Total) -> Known:
         """With ``z``, of the model as it is without dropout."""
@@ -134,9 +128,6 @@ class Feedback(Compared):
         weights_P = torch.where(good_P, self.good, self.bad)
         return Parts(rewards_P, weights_P * (1.0 - torch.sigmoid(signs_P * rewards_P)))
 
-    def numbers(self, model: Transformer, batch: Batch, known: Known) -> list[Tensor]:
-        return pair_log_probabilities(model, batch)
-
     def answers(
         self, numbers: Sequence[Tensor], features: Sequence[Feature], examples: Sequence[Any], known: Known
     ) -> list[Answer]:
@@ -152,14 +143,6 @@ class Feedback(Compared):
 
     def metric(self, known: Known) -> Verdicts:
         return Verdicts()
-
-    @property
-    def criterion(self) -> str:
-        return "accuracy"
-
-    def as_used(self) -> Task:
-        """The model answers as one tuned on conversations does."""
-        return Chat(max_tokens=self.max_tokens, cut=self.cut)
 
 
 def _with_divergence(known: Known, estimate: float) -> Known:

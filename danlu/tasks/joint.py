@@ -33,10 +33,15 @@ from danlu.objectives.multitask import Lessons, check_mixed
 from danlu.objectives.protocol import AnyObjective, Lesson, Shape, Sides
 from danlu.recipe import OneOf, Settings
 from danlu.runs import Figures, Job
+from danlu.tasks.examples import read_data
 from danlu.tasks.feature import Feature, FeatureStore, stored
-from danlu.tasks.finetune import TIE, Finetune, Material, TaskMeasure, read_data
+from danlu.tasks.finetune import Finetune
+from danlu.tasks.grpo import GRPO
 from danlu.tasks.heads import alone, as_for, joined
+from danlu.tasks.keys import keys_of, keys_said
 from danlu.tasks.lesson import TaskLesson
+from danlu.tasks.material import Material
+from danlu.tasks.measure import TIE, TaskMeasure
 from danlu.tasks.step_task import StepTask
 from danlu.tasks.study_curve import MOST
 from danlu.tasks.task import Task
@@ -85,7 +90,7 @@ class Joint(TaskTraining):
         return self
 
     def external_files(self) -> list[Path]:
-        return self.files_of({f"tasks.{name}.data": task.data for name, task in self.tasks.items()})
+        return self.files_of({f"tasks.{name}.": (part.data, part.task) for name, part in self.tasks.items()})
 
     def run(self, job: Job) -> Figures:
         base = self.model or job.inputs["pretrain"] / "model"
@@ -96,11 +101,17 @@ class Joint(TaskTraining):
         for name, part in self.tasks.items():
             if isinstance(part.task, StepTask) or part.task.by_step:
                 raise RecipeError(f"joint.tasks.{name}.task: it compares all texts of a step, and has to train alone")
+            if isinstance(part.task, GRPO):
+                raise RecipeError(
+                    f"joint.tasks.{name}.task: it learns from what the model writes, and has to train alone"
+                )
             say(f"task {name}")
             settings = Finetune(data=part.data, task=part.task, model=base)
             (job.out / name).mkdir(exist_ok=True)
-            dataset = read_data(part.data, part.task, job.out / name)
-            materials[name] = Material.of(settings, base, dataset, out=job.out / name, seed=job.seed)
+            with keys_said(keys_of(self.section, name)):
+                dataset = read_data(part.data, part.task, job.out / name)
+                materials[name] = Material.of(settings, base, dataset, out=job.out / name, seed=job.seed)
+            say(materials[name].start.told())
         with told_where_too_little():
             joint = JointMaterial(self, base, materials)
             training = joint.training(job.seed)
@@ -223,6 +234,7 @@ class JointMaterial:
         configs = training.model.head.configs
         figures: Figures = {}
         for name, part in self.materials.items():
+            say(f"task {name}")
             model = as_model(alone(weights, name), configs[name])
             found = part.conclude(model, out / name, seed=seed)
             figures |= {f"{name}.{figure}": value for figure, value in found.items()}
@@ -256,7 +268,7 @@ class JointMeasure:
                 found, criterion = each.figures(model)
             figures |= {f"{name}.{figure}": value for figure, value in found.items()}
             criteria.append(criterion / MOST.get(next(iter(found)), 1.0))
-        return Measured(loss.loss, loss.losses, figures, criterion=float(np.mean(criteria)) + TIE * loss.loss)
+        return Measured(loss.loss, loss.losses, figures, criterion=float(np.mean(criteria)) + TIE * loss.least)
 
 
 def _store(features: Sequence[Feature], vocabulary: Vocabulary) -> FeatureStore:

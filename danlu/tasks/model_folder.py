@@ -6,11 +6,14 @@ A folder of others has no such file; where its class is one of sequences, tokens
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from danlu.data.columns import by_names
 from danlu.data.dataset import Data
+from danlu.data.labelled import PAIR
+from danlu.data.read import read_rows
 from danlu.data.tags import find_scheme, read_tag
 from danlu.errors import CheckpointError, InputError
 from danlu.files import read_json, write_json
@@ -22,6 +25,8 @@ from danlu.tasks.task import Known, Task
 FILE = "danlu.json"
 LONGEST_ANSWER = 200
 """Characters of an answer that a model of others gives."""
+OF_PAIRS = {"classify": "pair", "regress": "similarity"}
+"""What a task is called that reads two texts in place of one; the models are the same."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,28 @@ class Trained:
             )  # fmt: skip
         except (AssertionError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged: {error!r}") from None
+
+
+def load_for(folder: Path, file: Path, columns: Mapping[str, str | int]) -> Trained:
+    """What is known of the model in ``folder``, to answer the examples of ``file``.
+
+    The folder of a classifier of others does not say whether it reads texts or pairs of them, as one of inference does:
+    that is told by the columns.
+
+    Args:
+        columns: those that were named, by field.
+
+    Raises:
+        InputError, CheckpointError: as :meth:`Trained.load`; or the file cannot be read.
+    """
+    trained = Trained.load(folder)
+    other = OF_PAIRS.get(str(trained.task.to_recipe()["use"]))
+    if other is None or (folder / FILE).exists() or "text" in columns:
+        return trained
+    sides = {"first", "second"}
+    if sides & columns.keys() or sides <= by_names(read_rows(file), PAIR.fields).keys():
+        return replace(trained, task=build_choice("task", {"use": other}, key="task"))
+    return trained
 
 
 def _of_others(folder: Path) -> Trained:

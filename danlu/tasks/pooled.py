@@ -47,9 +47,14 @@ def features_of_reads(
 
 def document_scores(model: Transformer, batch: Batch) -> Tensor:
     """``[N, L]`` of the head, whichever token it reads."""
-    segments_BT = batch.inputs["segments"]
-    hidden_BTD = hidden_states(model, batch)
-    scores: Tensor = model.head.scores(vectors(hidden_BTD, segments_BT, model.config.head.pooling))  # type: ignore[union-attr,arg-type]
+    segments_BT, pooling = batch.inputs["segments"], model.config.head.pooling  # type: ignore[union-attr]
+    if pooling == "mean" or len(segments_BT) > 1:
+        vectors_ND = vectors(hidden_states(model, batch), segments_BT, pooling)  # type: ignore[arg-type]
+    else:
+        found = borders(segments_BT)
+        only_N = found.first_N if pooling == "first" else found.last_N
+        vectors_ND = hidden_states(model, batch, only=only_N)[0]
+    scores: Tensor = model.head.scores(vectors_ND)
     return scores
 
 

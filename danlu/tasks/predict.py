@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from danlu import log
+from danlu.data.columns import ColumnError
 from danlu.data.dataset import load_inputs
-from danlu.errors import InputError, RecipeError
+from danlu.errors import DanluError, InputError, RecipeError
 from danlu.files import atomic_write, writing
 from danlu.machine import fast_bfloat16
 from danlu.nn.heap import keep_freed_memory
@@ -24,11 +25,12 @@ from danlu.nn.hf.given import check_given
 from danlu.nn.packed import may_be_packed, pack
 from danlu.nn.transformer import Transformer
 from danlu.tasks.answering import answer
-from danlu.tasks.model_folder import Trained, describe
+from danlu.tasks.keys import keys_said
+from danlu.tasks.model_folder import FILE, Trained, describe, load_for
 from danlu.tasks.scores import prediction, score
 from danlu.tasks.task import Answer
 from danlu.tasks.text_reader import TextReader
-from danlu.tasks.writing import Writing
+from danlu.tasks.writing import Written
 from danlu.text.lists import check_new_file
 
 EXAMPLES_AT_ONCE = 8192
@@ -43,7 +45,8 @@ def predict_file(
     Args:
         folder: a model that ``danlu finetune`` has made, or a classifier of others.
         out: a new file, .jsonl, .csv or .tsv; it appears when all is done, or not at all.
-        columns: which column holds what; by default as in training, else guessed.
+        columns: which column holds what; by default as in training, else guessed. A classifier of others reads pairs
+            where ``first`` or ``second`` is named, or the file's columns are called so.
         dtype: what the model calculates in; by default bfloat16 where the processor multiplies it in hardware, but
             float32 where answers are numbers.
 
@@ -52,16 +55,22 @@ def predict_file(
         OutputError: ``out`` is there already, or cannot be written.
     """
     check_given(folder)
-    trained = Trained.load(folder)
     check_new_file(out, *WRITERS)
+    trained = load_for(folder, file, columns or {})
     log.say(f"{folder}: {describe(trained)}")
     if columns:
         trained = replace(trained, data=trained.data.model_copy(update={"columns": dict(columns)}))
-    dataset = load_inputs(file, trained.data, trained.task.form, columns=trained.columns)
+    try:
+        inputs = load_inputs(file, trained.data, trained.task.form, columns=trained.columns)
+    except ColumnError as error:
+        field = next(each.name for each in trained.task.form.fields if each.required and not each.gold)
+        raise InputError(f"{error}; say which it is behind the file: {field}=COLUMN") from None
+    dataset = trained.task.takes(inputs, trained.known.scheme)
     for line in dataset.said:
         log.say(line)
     examples = dataset.splits["test"]
-    answers = Predictor(folder, trained, dtype=dtype).answer(examples)
+    with keys_said({"finetune.": f"{folder / FILE}: "}):
+        answers = Predictor(folder, trained, dtype=dtype).answer(examples)
     with writing(out.parent):
         atomic_write(out, WRITERS[out.suffix.lower()](examples, answers))
     log.say(f"{out}: written, {len(answers):,} predictions")
@@ -95,7 +104,7 @@ class Predictor:
             at_once = max(1, len(examples)) if task.together else EXAMPLES_AT_ONCE
             for start in range(0, len(examples), at_once):
                 part = examples[start : start + at_once]
-                if isinstance(task, Writing):
+                if isinstance(task, Written):
                     answers += task.write(self.model, part, self.reader, told=tell)
                 else:
                     features = task.features(part, known, self.reader)
@@ -123,11 +132,11 @@ def _say_figures(trained: Trained, examples: Sequence[Any], answers: Sequence[An
     """Where the file says of every example what is right."""
     if not examples or any(each.gold is None for each in examples):
         return
-    if isinstance(trained.task, Writing) and not trained.task.judged:
+    if isinstance(trained.task, Written) and not trained.task.judged:
         return
     try:
         scored = score(trained.task, examples, answers, trained.known, seed=0)
-    except InputError as error:  # a label that the model does not have is no reason to keep its answers back
+    except DanluError as error:  # an unknown label, or a metric whose model is gone: the answers are there all the same
         log.say(f"no figures: {error}")
         return
     for name, value in scored["figures"].items():

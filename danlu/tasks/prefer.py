@@ -20,19 +20,16 @@ from danlu.metrics.preference import Pairs
 from danlu.nn.config import TransformerConfig
 from danlu.nn.transformer import Transformer
 from danlu.recipe import OneOf
-from danlu.tasks.chat import Chat
 from danlu.tasks.compared import (
     Compared,
     batch_references,
     log_probabilities,
-    pair_log_probabilities,
     references,
     scored_together,
-    with_reference,
 )
 from danlu.tasks.feature import Feature
 from danlu.tasks.preference import DPO, Likelihoods, Preference
-from danlu.tasks.task import Answer, Known, Task
+from danlu.tasks.task import Answer, Known
 from danlu.tasks.text_reader import TextReader
 from danlu.tasks.writing import need_decoder
 
@@ -62,16 +59,10 @@ class Prefer(Compared):
     def refers(self) -> bool:
         return self.by.refers
 
-    def refer(self, features: Sequence[Feature], numbers: Sequence[Tensor]) -> list[Feature]:
-        return with_reference(features, numbers)
-
     def losses(self, model: Transformer, batch: Batch, known: Known) -> dict[str, Tensor]:
         found_P22 = log_probabilities(model, batch).reshape(-1, 2, 2)
         reference_P2 = batch_references(batch).reshape(-1, 2) if self.refers else None
         return {self.loss: self.by.losses(_likelihoods(found_P22, reference_P2)).sum()}
-
-    def numbers(self, model: Transformer, batch: Batch, known: Known) -> list[Tensor]:
-        return pair_log_probabilities(model, batch)
 
     def answers(
         self, numbers: Sequence[Tensor], features: Sequence[Feature], examples: Sequence[Any], known: Known
@@ -86,14 +77,6 @@ class Prefer(Compared):
 
     def metric(self, known: Known) -> Pairs:
         return Pairs()
-
-    @property
-    def criterion(self) -> str:
-        return "accuracy"
-
-    def as_used(self) -> Task:
-        """The model answers as one tuned on conversations does."""
-        return Chat(max_tokens=self.max_tokens, cut=self.cut)
 
 
 def _likelihoods(found_P22: Tensor, reference_P2: Tensor | None) -> Likelihoods:

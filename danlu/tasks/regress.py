@@ -3,7 +3,7 @@
 The model learns numbers of mean 0 and spread 1, whatever those of the file are; its head is scaled back in the end,
 so that other tools read the file's own numbers from it.
 
-Axes: N documents of the rows.
+Axes: E texts of the rows.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from danlu.metrics.regression import Regression
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.start import Kind
 from danlu.nn.transformer import Transformer
+from danlu.tasks.chunks import TextTask
 from danlu.tasks.feature import Feature
-from danlu.tasks.pooled import document_scores, features_of_texts, first_targets
-from danlu.tasks.task import Answer, Known, Task
+from danlu.tasks.task import Answer, Known
 from danlu.tasks.text_reader import TextReader
 
 UNSCALED = Known(numbers={"mean": 0.0, "spread": 1.0})
 
 
-class Regress(Task):
+class Regress(TextTask):
     """A number for each text, by the least squares."""
 
     form: ClassVar[Form[Any]] = REGRESS
@@ -54,15 +54,15 @@ class Regress(Task):
     def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
         mean, spread = known.numbers["mean"], known.numbers["spread"]
         golds = [float(IGNORE) if each.number is None else (each.number - mean) / spread for each in examples]
-        return features_of_texts(examples, reader, {self.loss: golds})
+        return self.read(examples, reader, {self.loss: golds})
 
     def losses(self, model: Transformer, batch: Batch, known: Known) -> dict[str, Tensor]:
-        targets_N = first_targets(batch, self.loss)
-        errors_N = document_scores(model, batch).float().squeeze(-1) - targets_N
-        return {self.loss: (errors_N.square() * (targets_N != IGNORE)).sum()}
+        targets_E = self.right(batch, self.loss)
+        errors_E = self.scores(model, batch).squeeze(-1) - targets_E
+        return {self.loss: (errors_E.square() * (targets_E != IGNORE)).sum()}
 
     def numbers(self, model: Transformer, batch: Batch, known: Known) -> list[Tensor]:
-        return list(document_scores(model, batch).float().cpu())
+        return list(self.scores(model, batch).cpu())
 
     def answers(
         self, numbers: Sequence[Tensor], features: Sequence[Feature], examples: Sequence[Any], known: Known

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import field_validator
+from pydantic import ValidationInfo, field_validator
 
 from danlu.corpus.batches import IGNORE
 from danlu.corpus.rows import Ints
@@ -29,7 +29,7 @@ from danlu.tasks.classify import OneLabel
 from danlu.tasks.feature import Feature
 from danlu.tasks.pooled import features_of_reads
 from danlu.tasks.task import Known
-from danlu.tasks.text_reader import Cut, Read, TextReader
+from danlu.tasks.text_reader import Read, TextReader
 
 WHOLE = 2**31 - 1
 """Tokens that no text has: nothing is cut off."""
@@ -50,12 +50,12 @@ class Relate(OneLabel):
     """The label that says there is no relation, which F1 leaves out; null: all labels are relations. By default one
     that is called so: no_relation, Other, NA, 无, …"""
 
-    @field_validator("cut")
+    @field_validator("cut", "chunks")
     @classmethod
-    def _is_around_entities(cls, cut: Cut) -> Cut:
-        if cut != "head":
+    def _is_around_entities(cls, value: Any, field: ValidationInfo) -> Any:
+        if value != cls.model_fields[str(field.field_name)].default:
             raise ValueError("cannot be set: of a longer text what is nearest to the two entities is read")
-        return cut
+        return value
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         if self.none not in (None, GUESS, *dataset.labels):

@@ -6,6 +6,7 @@ Axes: N documents of the rows, P pairs of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +25,7 @@ from danlu.errors import RecipeError
 from danlu.metrics.preference import MeanReward, Pairs
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.start import Kind
+from danlu.nn.hf.token_ids import part_padding
 from danlu.nn.transformer import Transformer
 from danlu.tasks.compared import Answered, Compared, at_first_tokens
 from danlu.tasks.feature import Feature
@@ -32,6 +34,7 @@ from danlu.tasks.preference import margins
 from danlu.tasks.task import Answer, Known, Task
 from danlu.tasks.text_reader import TextReader
 from danlu.tasks.transcript import Transcriber
+from danlu.tokenizers.chat_reader import TRIAL
 
 
 class Reward(Compared):
@@ -93,13 +96,15 @@ class Reward(Compared):
     def metric(self, known: Known) -> Pairs:
         return Pairs()
 
-    @property
-    def criterion(self) -> str:
-        return "accuracy"
-
     def as_used(self) -> Task:
         """Conversations are scored, one by one."""
         return Score(max_tokens=self.max_tokens, cut=self.cut)
+
+    def equip(self, model: Transformer, folder: Path, reader: TextReader) -> None:
+        """What a chat model's folder has, and padding that is not what a conversation ends with."""
+        super().equip(model, folder, reader)
+        transcriber = Transcriber.load(folder, None)
+        part_padding(folder, transcriber.encode([transcriber.template.render(TRIAL)])[0][-1:])
 
 
 class Score(Compared):
@@ -109,6 +114,9 @@ class Score(Compared):
     head: ClassVar[Kind] = "ForSequenceClassification"
     loss: ClassVar[str] = "none"
     exact: ClassVar[bool] = True
+
+    def as_used(self) -> Task:
+        return self
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         raise RecipeError("finetune.task: rewards are learned from preferences, with use: reward")

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from danlu.files import atomic_write, write_json
+from danlu.files import atomic_write
 from danlu.metrics.classification import confusion
 from danlu.metrics.resampling import intervals
 from danlu.metrics.tally import Tally, bands, of_each, overall, slices
 from danlu.tasks.task import Answer, Known, Task
 
 RESAMPLES = 1000
+SHOWN_FIGURES = 5
+"""Figures beside the criterion that a line to show has."""
 SHOWN_SCORES = 5
 """Labels whose scores a line of predictions has, the most probable ones."""
 TOGETHER = 256
@@ -57,9 +59,28 @@ def score(task: Task, examples: Sequence[Any], answers: Sequence[Answer], known:
     return scored
 
 
-def write_scores(path: Path, scored: dict[str, Any]) -> None:
-    """``test.json``: what :func:`score` has found."""
-    write_json(path, scored)
+def in_words(split: str, scored: Mapping[str, Any]) -> str:
+    """One line to show: the task's criterion with its interval, and the figures of the whole beside it."""
+    figures, criterion = scored["figures"], scored["criterion"]
+    low, high = scored["intervals"].get(criterion, (math.nan, math.nan))
+    between = "" if math.isnan(low) else f" (95 % between {low:.4f} and {high:.4f})"
+    others = [f"{name} {value:.4f}" for name, value in figures.items() if name != criterion and _is_of_all(name)]
+    said = ", ".join([f"{criterion} {figures[criterion]:.4f}{between}", *others[:SHOWN_FIGURES]])
+    return f"{split}, {scored['examples']:,} examples: {said}{_of_no_model(scored)}"
+
+
+def _is_of_all(name: str) -> bool:
+    """Whether a figure is of all labels, and not, as micro ones of single labels, the accuracy under another name."""
+    return "." not in name or name == "macro.f1"
+
+
+def _of_no_model(scored: Mapping[str, Any]) -> str:
+    """How often the most frequent label alone would be right, where accuracy counts."""
+    if scored["criterion"] != "accuracy" or "confusion" not in scored:
+        return ""
+    counts = [sum(row) for row in scored["confusion"]["counts"]]
+    label = scored["confusion"]["labels"][counts.index(max(counts))]
+    return f"; to say {label!r} always would be right in {max(counts) / sum(counts):.4f}"
 
 
 def of_itself(task: Task, examples: Sequence[Any], answers: Sequence[Answer], known: Known) -> list[dict[str, float]]:
@@ -110,8 +131,3 @@ def prediction(example: Any, said: Answer) -> dict[str, Any]:
         best = sorted(said.scores.items(), key=lambda item: -item[1])[:SHOWN_SCORES]
         line["scores"] = {label: round(share, 6) for label, share in best}
     return line | dict(said.more)
-
-
-def as_plain(known: Known) -> dict[str, Any]:
-    """``known`` as JSON."""
-    return asdict(known)

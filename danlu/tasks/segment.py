@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from pydantic import field_validator
+
 from danlu.data.dataset import Dataset
 from danlu.data.form import Form
 from danlu.data.tagged import SEGMENT
@@ -21,6 +23,13 @@ class Segment(Tag):
     """The words of a text without spaces, such as Chinese."""
 
     form: ClassVar[Form[Any]] = SEGMENT
+
+    @field_validator("characters")
+    @classmethod
+    def _is_of_characters(cls, characters: bool) -> bool:
+        if characters:
+            raise ValueError("cannot be set: the tags that part words are of characters anyhow")
+        return characters
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         return Known(PLACES, "BMES")

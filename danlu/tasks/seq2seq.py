@@ -47,9 +47,10 @@ class Seq2Seq(Writing):
     """What goes before every source, such as ``translate English to German: `` for T5."""
     separator: str = "\n"
     """What stands between source and answer where there is no encoder."""
-    metrics: Annotated[SkipValidation[tuple[ChosenMetric, ...]], OneOf("metric")] = (BLEU(), ChrF())
-    """What answers are measured by; the best checkpoint has the most of the first. For Chinese ``{use: bleu,
-    language: zh}``, for summaries ``rouge``."""
+    metrics: Annotated[tuple[SkipValidation[ChosenMetric], ...], OneOf("metric")] = (BLEU(), ChrF())
+    """What answers are measured by; the best checkpoint has the most of the first. For summaries ``rouge``; ``{use:
+    bertscore, model: FOLDER}`` compares meanings. Chinese is known by its letters, or said: ``{use: bleu, language:
+    zh}``."""
 
     sample: int = Field(default=200, ge=1)
     """Examples of dev that are answered for each measurement on the way; all are in the end."""
@@ -61,6 +62,12 @@ class Seq2Seq(Writing):
         return self
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
+        """Nothing.
+
+        Raises:
+            RecipeError: the model cannot learn it, or a metric lacks what it needs.
+            InputError: the same, of a model that a metric needs.
+        """
         need_decoder(base)
         most = self.max_tokens or min(base.max_length, MOST_TOKENS)
         if base.encoder is None and most + self.answer_tokens > base.max_length:
@@ -71,6 +78,8 @@ class Seq2Seq(Writing):
         if base.encoder is not None and self.answer_tokens > base.max_length:
             raise RecipeError(f"task.answer_tokens must be at most {base.max_length}, which the model sees; "
                               f"got {self.answer_tokens}")  # fmt: skip
+        example = dataset.splits["train"][0]  # a metric that lacks a package or a model says so before training
+        self.metric(Known()).tally([example.gold], [self.value(self.target(example))])
         return Known()
 
     def target(self, example: Any) -> str:
@@ -141,7 +150,7 @@ class Keywords(Seq2Seq):
 
     answer_tokens: int = Field(default=64, ge=1)
     """Tokens that all keywords of a text have at most."""
-    metrics: Annotated[SkipValidation[tuple[ChosenMetric, ...]], OneOf("metric")] = (KeywordsMetric(),)
+    metrics: Annotated[tuple[SkipValidation[ChosenMetric], ...], OneOf("metric")] = (KeywordsMetric(),)
     """What answers are measured by; the best checkpoint has the most of the first."""
 
     def target(self, example: Any) -> str:

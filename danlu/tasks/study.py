@@ -15,7 +15,6 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import SkipValidation
 
-from danlu.data.dataset import load
 from danlu.data.findings import lines
 from danlu.errors import CheckpointError
 from danlu.files import read_json, remove_folder, write_json, writing
@@ -24,7 +23,8 @@ from danlu.machine import environment
 from danlu.parallel.joining import here
 from danlu.recipe import OneOf, Recipe
 from danlu.runs import Figures, Job, RunFolder, Stage
-from danlu.tasks.finetune import Finetune, find_and_write
+from danlu.tasks.examples import find_and_write, load_for
+from danlu.tasks.finetune import Finetune
 from danlu.tasks.model_folder import Trained
 from danlu.tasks.study_kind import Outcome, Setting, StudyKind, Variation
 
@@ -70,7 +70,7 @@ class StudyOf(Stage):
 
     def run(self, job: Job) -> Figures:
         finetune = self.finetune
-        dataset = load(finetune.data, finetune.task.form)
+        dataset = load_for(finetune.task, finetune.data)
         variations = self.kind.variations(dataset, seed=job.seed, data_seed=finetune.data.seed)
         for line in (*dataset.said, *lines(find_and_write(dataset, job.out))):
             say(line)

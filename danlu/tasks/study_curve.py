@@ -21,6 +21,8 @@ from danlu.tasks.study_seeds import following
 
 MOST = {"bleu": 100.0, "chrf": 100.0}
 """That a figure can be; of all others it is 1."""
+UNBOUNDED = frozenset({"reward"})
+"""Figures that have no most: how far one is from what may be reached cannot be told."""
 SMALL = 0.005
 """Of the most, or of a nat: what is sure to bring less brings next to nothing."""
 RESAMPLES = 500
@@ -96,7 +98,7 @@ class Curve:
     """Of train, a number a training."""
     figures: list[float]
     forecast: Forecast | None
-    """Of the error, how far the figure is from the best; None where there are too few trainings."""
+    """Of the error, how far the figure is from the best; None where trainings are too few, or there is no best."""
 
     HELPS: ClassVar[str] = "more data would help"
     HARDLY: ClassVar[str] = "more data would bring next to nothing"
@@ -113,7 +115,10 @@ class Curve:
         figures = [each.figures()[f"{split}.{criterion}"] for each in outcomes]
         drawn_BP = _resampled(outcomes, setting, split)
         errors_BP = None if drawn_BP is None else abs(best - drawn_BP)
-        found = forecast(examples, [abs(best - each) for each in figures], seed=setting.seed, resampled_BP=errors_BP)
+        errors = [abs(best - each) for each in figures]
+        found = None if criterion in UNBOUNDED else forecast(
+            examples, errors, seed=setting.seed, resampled_BP=errors_BP
+        )  # fmt: skip
         return cls(split, criterion, best, SMALL * most, examples, figures, found)
 
     @property
@@ -126,6 +131,8 @@ class Curve:
     @property
     def says(self) -> str:
         """One line for people."""
+        if self.criterion in UNBOUNDED:
+            return f"{self.UNKNOWN}: nothing says what {self.criterion} is the most that can be reached"
         if self.forecast is None:
             return (f"{self.UNKNOWN}: {len(self.examples)} trainings are as few as the curve has unknowns; "
                     "give study.seeds or more study.shares")  # fmt: skip

@@ -30,11 +30,12 @@ from danlu.tasks.study_kind import (
     spread_figures,
     spreads,
 )
+from danlu.tasks.study_suspects import likely_wrong
 from danlu.tasks.task import Answer
 
 HELD_OUT = "fold"
 """The split that is the fold which is held out."""
-POOLED = "pooled.predictions.jsonl"
+POOLED, SUSPECTS = "pooled.predictions.jsonl", "suspects.jsonl"
 
 
 class Folds(StudyKind):
@@ -84,12 +85,16 @@ class Folds(StudyKind):
         answers = [Answer(line["prediction"]) for line in lines]
         pooled = score(task, examples, answers, setting.known, seed=setting.seed)
         atomic_write(setting.out / POOLED, as_lines(lines))
+        wrong = likely_wrong(examples, lines, SUSPECTS)
         criterion = task.criterion
         figure, interval = pooled["figures"][criterion], pooled["intervals"].get(criterion)
         between = "" if interval is None else f", 95 % interval {interval[0]:.4f} to {interval[1]:.4f}"
         says = [in_words(f"{HELD_OUT}.{criterion}", found[f"{HELD_OUT}.{criterion}"], "held-out folds"),
                 f"pooled.{criterion} of all {len(examples):,} examples, each by a model that has not seen it: "
                 f"{figure:.4f}{between}"]  # fmt: skip
+        if wrong is not None:
+            atomic_write(setting.out / SUSPECTS, as_lines(wrong.lines))
+            says.append(wrong.said)
         if "test" in first.splits:
             says.append(in_words(f"test.{criterion}", found[f"test.{criterion}"], "models"))
         figures = {**spread_figures(found, criterion), f"pooled.{criterion}": round(figure, 6)}

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from danlu import catalog
-from danlu.data.columns import by_names, choose_columns, describe
-from danlu.data.delimited import is_number
+from danlu.data.alike import IDEOGRAPHS
+from danlu.data.columns import by_names, choose_columns, describe, looks_like_labels
+from danlu.data.content import ending
+from danlu.data.delimited import OWN, is_number
 from danlu.data.form import Cells, Form
+from danlu.data.literals import literal
+from danlu.data.names import LABELS, plain_name
 from danlu.data.read import read_rows
 from danlu.data.rows import Table
-from danlu.errors import InputError, RecipeError
+from danlu.errors import CheckpointError, InputError, RecipeError
 from danlu.recipe_file import quoted
+from danlu.text.language import detect_language
+from danlu.tokenizers.chat_template import own_source
+from danlu.tokenizers.folder import read_tokenizer
 
 ORDER = (
-    "extract", "choice", "relate", "prefer", "chat", "tag", "pair", "similarity", "multi_label", "seq2seq", "classify",
-    "regress",
+    "extract", "choice", "relate", "prefer", "feedback", "chat", "pair", "similarity", "embed", "keywords",
+    "multi_label", "seq2seq", "classify", "regress",
 )  # fmt: skip
 """Tasks that columns' names may tell, those that need the most of them first."""
 NUMBERS = {"pair": "similarity", "classify": "regress"}
@@ -28,6 +36,12 @@ MOST_CLASSES = 3
 """Of pairs: so many numbers stand for classes."""
 MOST_GRADES = 10
 """So many different numbers may be names of classes."""
+MOST_LETTERS = 3
+"""Characters of a Chinese word, on average, in a text that is parted into words."""
+SEGMENTED = ("words", "segmented", "分词")
+"""What only such a text is called."""
+HAN = re.compile(f"[{IDEOGRAPHS}]")
+COMMAS = re.compile("[,，、]")
 TEMPLATE = """\
 # Written by `danlu init` from a look at {file}:
 # {read}
@@ -55,15 +69,39 @@ def task_recipe(file: Path, *, model: Path | None, name: Path) -> str:
     Raises:
         InputError: the file cannot be read, or no task fits it.
     """
-    table = read_rows(file)
+    table = _sentences(file) or read_rows(file)
     task, form = guess(table)
     chosen = choose_columns(table, form.fields, {})
     columns = ", ".join(f"{field}: {quoted(column)}" for field, column in chosen.items())
     return TEMPLATE.format(
-        file=file, read=describe(table, chosen, form.fields), name=name, run=name.stem, task=task,
+        file=file, read=describe(table, chosen, form.fields), name=name, run=name.stem, task=_settings(task, model),
         model=quoted(str(model or "MODEL_FOLDER")), train=quoted(str(file)), columns=f"{{{columns}}}",
         tasks=", ".join(catalog.names("task")),
     )  # fmt: skip
+
+
+def _settings(task: str, model: Path | None) -> str:
+    """The task, with a template where it renders conversations and the model's folder says nothing of how."""
+    if model is None or "template" not in catalog.load("task", task, key="task").model_fields:
+        return task
+    try:
+        bare = own_source(model, read_tokenizer(model)[1]) is None
+    except (InputError, CheckpointError):  # it is told where it is read to train
+        return task
+    return f"{{use: {task}, template: chatml}}" if bare else task
+
+
+def _sentences(file: Path) -> Table | None:
+    """The file as sentences with a tag a token, if it is such a one and its ending does not say so."""
+    if ending(file) not in OWN:
+        return None
+    try:
+        table = read_rows(file, sentences=True)
+    except InputError:  # it is said where it is read otherwise
+        return None
+    tokens = [token for value in table.values(table.columns[0]) if isinstance(value, list) for token in value]
+    spaced = sum(" " in token for token in tokens)
+    return table if len(table.columns) > 1 and spaced * 10 < len(tokens) else None
 
 
 def guess(table: Table) -> tuple[str, Form[Any]]:
@@ -77,12 +115,7 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
         form = _form(name)
         found = by_names(table, form.fields)
         whole = len(found) == sum(field.required for field in form.fields)
-        if (
-            form.sentences
-            or not whole
-            or not _reads(table, form)
-            or (name == "multi_label" and not _are_several(table.values(found["labels"])))
-        ):
+        if not whole or not _reads(table, form) or (name in MORE and not MORE[name](table, found)):
             continue
         if "number" in found and not all(is_number(str(value)) for value in table.values(found["number"])):
             continue
@@ -90,31 +123,48 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
         if other is not None and _are_grades(table.values(found["label"])):
             return other, _form(other)
         return name, form
-    for name in ("tag", "pair", "classify", "regress"):
+    for name, fits in BY_CONTENT.items():
         try:
-            chosen = choose_columns(table, _form(name).fields, {}) if name in known else {}
+            chosen = choose_columns(table, _form(name).fields, {})
         except (InputError, RecipeError):
             continue
-        if name == "tag" and chosen and not _are_sentences(table, chosen):
+        if not fits(table, chosen):
             continue
-        if name == "pair" and chosen and not _are_two_texts(table, chosen):
-            continue
-        if name == "pair" and chosen and _are_marks(table.values(chosen["label"])):
+        if name == "pair" and _are_marks(table.values(chosen["label"])):
             return "similarity", _form("similarity")
-        if chosen:
-            return name, _form(name)
+        if name == "embed" and _are_translations(table, chosen):
+            return "seq2seq", _form("seq2seq")
+        return name, _form(name)
+    if _reads(table, _form("chat"), gold=False):
+        raise InputError(
+            f"danlu init: {table.path} holds prompts without answers, of which nothing can be learned; "
+            f"'danlu generate MODEL --prompts FILE --out ANSWERS.jsonl' answers them"
+        )
     raise InputError(f"danlu init: no task is known for the columns of {table.path}: {', '.join(table.columns)}")
 
 
-def _reads(table: Table, form: Form[Any]) -> bool:
+def _reads(table: Table, form: Form[Any], *, gold: bool = True) -> bool:
     """Whether the first rows are examples of the form."""
     try:
-        chosen = choose_columns(table, form.fields, {})
-        for row in table.rows[:ROWS]:
-            form.read(Cells(row, chosen))
+        _examples(table, form, choose_columns(table, form.fields, {}, gold=gold), gold=gold)
     except (InputError, RecipeError):
         return False
     return True
+
+
+def _examples(table: Table, form: Form[Any], chosen: Mapping[str, str], *, gold: bool = True) -> list[Any]:
+    """The first rows but those that lack something, of which training tells.
+
+    Raises:
+        InputError: one is no example of the form, or most lack something.
+    """
+    fields = {field.name for field in form.fields if field.required}
+    needed = [column for field, column in chosen.items() if field in fields]
+    rows = table.rows[:ROWS]
+    whole = [row for row in rows if all(row.cells.get(column) not in (None, "") for column in needed)]
+    if len(whole) * 2 <= len(rows):
+        raise InputError(f"{table.path}: most rows lack {' or '.join(needed)}")
+    return [form.read(Cells(row, chosen, gold)) for row in whole]
 
 
 def _form(task: str) -> Form[Any]:
@@ -122,15 +172,44 @@ def _form(task: str) -> Form[Any]:
     return form
 
 
-def _are_several(values: Sequence[Any]) -> bool:
-    """Whether there are lists of labels, or texts that are parted."""
-    return any(isinstance(value, list) or (isinstance(value, str) and set(value) & set("|;")) for value in values)
+def _are_several(table: Table, found: Mapping[str, str]) -> bool:
+    """Whether there are lists of labels, not all of one, or texts that are parted into labels which come again."""
+    values = table.values(found["labels"])
+    spelled = [literal(value) if isinstance(value, str) else value for value in values]
+    lists = [value for value in spelled if isinstance(value, list)]
+    if lists:
+        return any(len(value) != 1 for value in lists)
+    texts = [value for value in values if isinstance(value, str)]
+    if any(set(value) & set("|;；｜") for value in texts):
+        return True
+    parts = {part.strip() for value in texts for part in COMMAS.split(value)}
+    return any(map(COMMAS.search, texts)) and len(parts) < len(set(texts))
+
+
+def _are_keywords(table: Table, found: Mapping[str, str]) -> bool:
+    """Whether the column is called so, or what it lists is no set of labels: hardly anything comes twice."""
+    if plain_name(found["keywords"]) not in LABELS:
+        return True
+    listed = [word for each in _examples(table, _form("keywords"), found) for word in each.keywords]
+    return len(set(listed)) * 2 > len(listed) > len(table.rows[:ROWS])
+
+
+def _are_words(table: Table, chosen: Mapping[str, str]) -> bool:
+    """Whether there is nothing but Chinese, in words of few characters with spaces between."""
+    if len(table.columns) > 1 and plain_name(chosen["words"]) not in SEGMENTED:
+        return False
+    try:
+        words = [word for each in _examples(table, _form("segment"), chosen) for word in each.words]
+    except InputError:
+        return False
+    letters = "".join(words)
+    return len(HAN.findall(letters)) * 2 > len(letters) and len(letters) <= MOST_LETTERS * len(words)
 
 
 def _are_sentences(table: Table, chosen: Mapping[str, str]) -> bool:
     """Whether the first rows have a tag for each token, and some of them several."""
     try:
-        found = [_form("tag").read(Cells(row, chosen)) for row in table.rows[:ROWS]]
+        found = _examples(table, _form("tag"), chosen)
     except InputError:
         return False
     return any(len(each.tokens) > 1 for each in found)
@@ -139,6 +218,25 @@ def _are_sentences(table: Table, chosen: Mapping[str, str]) -> bool:
 def _are_two_texts(table: Table, chosen: Mapping[str, str]) -> bool:
     """Whether both columns hold texts, hardly any of them twice."""
     return all(len(set(map(str, table.values(chosen[field])))) * 2 > len(table.rows) for field in ("first", "second"))
+
+
+def _are_alike(table: Table, chosen: Mapping[str, str]) -> bool:
+    """Whether there are two columns and no more, both of running text."""
+    texts = [list(map(str, table.values(chosen[field]))) for field in ("query", "positives")]
+    running = [sum(" " in text.strip() or HAN.search(text) is not None for text in each) for each in texts]
+    return len(table.columns) == 2 and min(running) * 2 > len(table.rows)
+
+
+def _are_compared(table: Table, chosen: Mapping[str, str]) -> bool:
+    """Whether there are two texts, about as long as each other."""
+    first, second = (sum(len(str(value)) for value in table.values(chosen[field])) for field in ("first", "second"))
+    return _are_two_texts(table, chosen) and max(first, second) <= 2 * min(first, second)
+
+
+def _are_asked_for(table: Table, found: Mapping[str, str]) -> bool:
+    """Whether a text is all that could be learned: news have titles too, but mostly their topic is."""
+    labels = by_names(table, _form("classify").fields).get("label")
+    return labels is None or not looks_like_labels(list(map(str, table.values(labels))))
 
 
 def _are_marks(values: Sequence[Any]) -> bool:
@@ -152,3 +250,23 @@ def _are_grades(values: Sequence[Any]) -> bool:
     return all(map(is_number, texts)) and (
         len(set(texts)) > MOST_GRADES or any(not float(text).is_integer() for text in texts)
     )
+
+
+def _are_translations(table: Table, chosen: Mapping[str, str]) -> bool:
+    """Whether the two texts are in different languages."""
+    texts = ("\n".join(map(str, table.values(chosen[field])[:ROWS])) for field in ("query", "positives"))
+    return len(set(map(detect_language, texts))) == 2
+
+
+def _always(table: Table, chosen: Mapping[str, str]) -> bool:
+    return True
+
+
+Fits = Callable[[Table, Mapping[str, str]], bool]
+MORE: dict[str, Fits] = {"multi_label": _are_several, "keywords": _are_keywords, "seq2seq": _are_asked_for}
+"""What has to hold beside the names of columns."""
+BY_CONTENT: dict[str, Fits] = {
+    "segment": _are_words, "tag": _are_sentences, "pair": _are_two_texts, "similarity": _are_compared,
+    "classify": _always, "regress": _always, "embed": _are_alike,
+}  # fmt: skip
+"""Tasks that what stands in the columns may tell, and what has to hold."""

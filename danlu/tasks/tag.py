@@ -8,6 +8,7 @@ Axes: B rows, T tokens, N scored tokens, W words of a sentence, L labels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,10 +17,11 @@ from pydantic import Field
 from torch import Tensor
 
 from danlu.corpus.batches import IGNORE, Batch
+from danlu.data.characters import in_characters
 from danlu.data.dataset import Dataset
 from danlu.data.form import Form
 from danlu.data.tagged import TAG
-from danlu.data.tags import PLACES, read_tag
+from danlu.data.tags import PLACES, Scheme, read_tag
 from danlu.errors import RecipeError, shown
 from danlu.metrics.entities import Entities, conlleval_entities
 from danlu.metrics.tally import Metric
@@ -52,7 +54,25 @@ class Tag(Task):
     """Give the most probable tags among those that their scheme allows, so that no I is without its B; by default where
     the tags are of entities. Else each word has its own most probable tag."""
 
+    characters: bool = False
+    """Cut words of Chinese into characters, whose tags go on where the word's does: B-X is B-X I-X. What is learned,
+    said and measured is of characters; other words, and marks, stay whole."""
+
+    def takes(self, dataset: Dataset[Any], scheme: Scheme) -> Dataset[Any]:
+        if not self.characters:
+            return dataset
+        splits = {name: tuple(in_characters(each, scheme) for each in split) for name, split in dataset.splits.items()}
+        before, behind = (
+            sum(len(each.tokens) for split in own.values() for each in split) for own in (dataset.splits, splits)
+        )
+        said = f"characters: {before:,} words are {behind:,} characters of Chinese, other words and marks"
+        return replace(dataset, splits=splits, said=(*dataset.said, said))
+
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
+        tags = {tag for each in dataset.splits["train"] for tag in each.tags or ()}
+        odd = min(tags - set(dataset.labels), default=None)
+        if odd is not None:  # a recipe has named the labels of words
+            raise RecipeError(f"finetune.data.labels: {odd!r} is missing, which characters of a word have")
         known = Known(dataset.labels, dataset.scheme)
         self._check(known)
         return known

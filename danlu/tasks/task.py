@@ -86,6 +86,14 @@ class Task(Choice):
     cut: Cut = "head"
     """What is left of a longer text: its head, its tail, or both without the middle."""
 
+    def takes(self, dataset: Dataset[Any], scheme: Scheme) -> Dataset[Any]:
+        """The data as the task takes it; mostly as its files have it.
+
+        Args:
+            scheme: of the tags that the model learns, or has learned.
+        """
+        return dataset
+
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         """What the data fixes; labels and scheme are all that most tasks need.
 
@@ -96,6 +104,14 @@ class Task(Choice):
             RecipeError: that model cannot learn it.
         """
         return Known(dataset.labels, dataset.scheme)
+
+    def files(self) -> list[Path]:
+        """Files beside the data that it reads; what is in them is part of a run's fingerprint.
+
+        Raises:
+            InputError: one is not there.
+        """
+        return []
 
     def new_tokens(self, dataset: Dataset[Any]) -> tuple[str, ...]:
         """Tokens that the task needs beside those of the model's tokenizer; most need none.
@@ -111,7 +127,9 @@ class Task(Choice):
         Raises:
             RecipeError: models of its family have no such head.
         """
-        return begin(base, self.head, labels=self.outputs(known), seed=seed)
+        count = self.outputs(known)
+        names = known.labels if len(known.labels) == count else ()
+        return begin(base, self.head, labels=count, names=names, seed=seed)
 
     def outputs(self, known: Known) -> int:
         """Scores that the head has."""
@@ -120,6 +138,11 @@ class Task(Choice):
     def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
         """Of all examples, in order; targets where they say what is right."""
         raise NotImplementedError(type(self).__name__)
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether nothing of a long text is left out."""
+        return self.windows
 
     @property
     def refers(self) -> bool:

@@ -16,6 +16,9 @@ from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
 from danlu.optim.schedules import Linear
 from danlu.recipe import OneOf
 from danlu.runs import Stage
+from danlu.tasks.classify import Classify
+from danlu.tasks.methods import Full, Method
+from danlu.tasks.task import Task
 from danlu.train.budget import Budget
 from danlu.train.checkpoint import checkpoints
 from danlu.train.settings import TrainSettings
@@ -42,8 +45,9 @@ class TaskTraining(TrainSettings, Stage):
     """When to stop."""
     batch: int = Field(default=32, ge=1)
     """Examples a step."""
-    early_stopping: EarlyStopping | None = EarlyStopping(patience=3)
-    """When training ends before its budget does; the best weights so far are the result."""
+    early_stopping: EarlyStopping | None = EarlyStopping(patience=6)
+    """When training ends before its budget does; the best weights so far are the result. By default it goes to the end
+    of ``evaluations``, for a rate that falls gains most there."""
     compile: CompileSetting = "off"
     """Whether ``torch.compile`` makes the blocks faster: rarely, where every row has a length of its own."""
     evaluations: int = Field(default=6, ge=0)
@@ -56,21 +60,33 @@ class TaskTraining(TrainSettings, Stage):
         found = checkpoints(out / "checkpoints")
         return f"its newest checkpoint is {found[-1].name}" if found else None
 
-    def files_of(self, parts: Mapping[str, Data]) -> list[Path]:
-        """All files that it reads: of examples, each part under its key, and of the model.
+    def files_of(self, parts: Mapping[str, tuple[Data, Task]]) -> list[Path]:
+        """All files that it reads: of examples and of tasks, each by what is before its key, and of the model.
 
         Raises:
             InputError: one is not there.
         """
         files: list[Path] = []
-        for key, data in parts.items():
-            own = [path for path in (data.train, data.dev, data.test) if path is not None]
-            for path in own:
+        for before, (data, task) in parts.items():
+            own = [("data", path) for path in (data.train, data.dev, data.test) if path is not None]
+            own += [("task", path) for path in task.files()]
+            for key, path in own:
                 if not path.is_file():
-                    raise InputError(f"{self.section}.{key}: there is no file {path}")
-            files += own
+                    raise InputError(f"{self.section}.{before}{key}: there is no file {path}")
+            files += [path for _, path in own]
         if self.model is not None:
             if not self.model.is_dir():
                 raise InputError(f"{self.section}.model: there is no folder {self.model}")
             files += sorted(path for path in self.model.rglob("*") if path.is_file())
         return files
+
+
+class OneTask(TaskTraining):
+    """Settings of a training for one task."""
+
+    data: Data
+    """The file of examples to train on, or where all the files are and how they are read."""
+    task: Annotated[SkipValidation[Task], OneOf("task")] = Classify()
+    """What is learned."""
+    method: Annotated[SkipValidation[Method], OneOf("method")] = Full()
+    """Which weights train: all, or so few that a large model fits."""

@@ -100,8 +100,11 @@ class TextReader:
         encoded = self.tokenizer.encode_batch(pairs)
         return [self._without_middle(each) if self.cut == "middle" else _read(each) for each in encoded]
 
-    def shared(self, stride: int | None) -> int:
+    def shared(self, stride: int | None, *, key: str = "finetune.task.stride") -> int:
         """Tokens that two windows share: ``stride``, or a quarter of what a window holds.
+
+        Args:
+            key: of the setting, for the error.
 
         Raises:
             RecipeError: a window could hold nothing beside them; or texts are to be cut, as windows never are.
@@ -113,7 +116,7 @@ class TextReader:
         room = self._room_beside_another
         if stride is not None and stride >= room:
             raise RecipeError(
-                f"finetune.task.stride must be below {room}, half of what a window of {self.max_tokens} tokens "
+                f"{key} must be below {room}, half of what a window of {self.max_tokens} tokens "
                 f"(max_tokens) holds; got {stride}"
             )
         return min(self.max_tokens // 4, room - 1) if stride is None else stride
@@ -130,11 +133,31 @@ class TextReader:
             InputError: a pair has no token at all.
         """
         firsts = self._half_a_window([first for first, _ in pairs])
-        self.tokenizer.enable_truncation(self.max_tokens, stride=shared, strategy="only_second")
-        encoded = self.tokenizer.encode_batch(
-            [(first, second) for first, (_, second) in zip(firsts, pairs, strict=True)]
-        )
-        return [[_read(window) for window in (each, *each.overflowing)] for each in encoded]
+        return self._windows([(first, second) for first, (_, second) in zip(firsts, pairs, strict=True)], 1, shared)
+
+    def windows_of_longest(self, texts: Sequence[tuple[str, ...]], *, shared: int) -> list[list[Read]]:
+        """Each text as often as it takes to read all of it; of a pair the longer one, with the other in every window.
+
+        Of that other, what is more than half a window is left out.
+
+        Args:
+            shared: tokens that two windows share.
+
+        Raises:
+            InputError: a text has no token at all.
+        """
+        found: list[list[Read]] = [[] for _ in texts]
+        longest = self._longest(texts)
+        for side in (0, 1):
+            places = [place for place, each in enumerate(longest) if each == side]
+            others = iter(self._half_a_window([texts[place][1 - side] for place in places if len(texts[place]) > 1]))
+            cut = [
+                tuple(text if number == side else next(others) for number, text in enumerate(texts[place]))
+                for place in places
+            ]
+            for place, windows in zip(places, self._windows(cut, side, shared), strict=True):
+                found[place] = windows
+        return found
 
     def word_windows(self, sentences: Sequence[Sequence[str]], *, shared: int) -> list[list[Window]]:
         """Each sentence as often as it takes to read all of it; no token is of two words.
@@ -155,6 +178,23 @@ class TextReader:
             windows = [(_read(window).tokens, window.word_ids) for window in (each, *each.overflowing)]
             found.append([Window(tokens, np.array([-1 if word is None else word for word in words], dtype=np.int64))
                           for tokens, words in windows])  # fmt: skip
+        return found
+
+    def _windows(self, texts: Sequence[tuple[str, ...]], side: int, shared: int) -> list[list[Read]]:
+        """Each text, or pair, as often as it takes to read all of the one at ``side``."""
+        strategy = ("only_first", "only_second")[side]
+        self.tokenizer.enable_truncation(self.max_tokens, stride=shared, strategy=strategy)
+        encoded = self.tokenizer.encode_batch([each if len(each) > 1 else each[0] for each in texts])
+        return [[_read(window) for window in (each, *each.overflowing)] for each in encoded]
+
+    def _longest(self, texts: Sequence[tuple[str, ...]]) -> list[int]:
+        """Which of its texts has the most tokens, the first of equal ones."""
+        self.tokenizer.no_truncation()
+        encoded = iter(self.tokenizer.encode_batch([text for each in texts for text in each], add_special_tokens=False))
+        found = []
+        for each in texts:
+            lengths = [len(next(encoded).ids) for _ in each]
+            found.append(lengths.index(max(lengths)))
         return found
 
     @property

@@ -9,22 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-import tokenizers
 
 from danlu.corpus.rows import Ints
 from danlu.data.chats import Chat
 from danlu.errors import InputError, RecipeError
-from danlu.tokenizers.chat_template import ChatTemplate, read_template
-from danlu.tokenizers.folder import read_tokenizer
-
-TRIAL = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-"""A conversation by which one sees how answers end."""
+from danlu.tokenizers.chat_reader import ChatReader
 
 
 class Turn(NamedTuple):
@@ -51,43 +44,24 @@ class _Texts(NamedTuple):
     """The text before each answer that is scored, and that up to its end."""
 
 
-@dataclass(frozen=True)
-class Transcriber:
-    """A chat template and a tokenizer."""
-
-    template: ChatTemplate
-    tokenizer: tokenizers.Tokenizer
-    """It reads special tokens as such, wherever they stand in the rendered text, as servers do."""
+class Transcriber(ChatReader):
+    """A chat template of which one can tell where an answer ends, and a tokenizer."""
 
     @classmethod
-    def load(cls, folder: Path, template: str | None) -> Transcriber:
+    def load(cls, folder: Path, template: str | None) -> Self:
         """The tokenizer in ``folder``, with its own template or another.
 
         Raises:
             InputError: a file cannot be read.
             RecipeError: there is no such template, or nobody could tell where its answers end.
         """
-        tokenizer = read_tokenizer(folder)[0]
-        tokenizer.encode_special_tokens = False
-        found = cls(read_template(folder, template), tokenizer)
+        found = super().load(folder, template)
         if not found.ends:
             raise RecipeError(
                 f"{found.template.where} ends an answer with no special token of this tokenizer, so that nobody could "
                 f"tell where a written one ends; the template plain does with any tokenizer"
             )
         return found
-
-    @cached_property
-    def special(self) -> frozenset[int]:
-        """Special tokens."""
-        return frozenset(id for id, token in self.tokenizer.get_added_tokens_decoder().items() if token.special)
-
-    @cached_property
-    def ends(self) -> tuple[int, ...]:
-        """The token that ends an answer; none where the template writes none."""
-        before = len(self._encode([self.template.render(TRIAL[:1], ask=True)])[0])
-        said = self._encode([self.template.render(TRIAL)])[0][before:]
-        return tuple(token for token in said if token in self.special)[-1:]
 
     def spelled(self, chat: Chat) -> str | None:
         """A special token that somebody in the conversation spells out, which is then read as one."""
@@ -99,7 +73,7 @@ class Transcriber:
         """What a server gives the model to have the conversation's last answer written, or the next one."""
         messages = chat.messages[:-1] if chat.gold is not None else chat.messages
         plain = [message.as_openai() for message in messages]
-        return self._encode([self._render(chat, plain, ask=True)])[0]
+        return self.encode([self._render(chat, plain, ask=True)])[0]
 
     def whole(self, chats: Sequence[Chat]) -> list[Ints]:
         """``[T]`` of each conversation, to the end of what the template renders.
@@ -108,7 +82,7 @@ class Transcriber:
             InputError: it cannot render one.
         """
         texts = [self._render(chat, [message.as_openai() for message in chat.messages]) for chat in chats]
-        return [np.array(ids, dtype=np.int64) for ids in self._encode(texts)]
+        return [np.array(ids, dtype=np.int64) for ids in self.encode(texts)]
 
     def read(self, chats: Sequence[Chat], *, apart: bool) -> list[list[Transcript]]:
         """One transcript of each conversation; ``apart``, one of each answer, that of a server which was asked for it.
@@ -119,8 +93,8 @@ class Transcriber:
         """
         texts = [self._texts(chat, apart=apart) for chat in chats]
         flat = [each for of_chat in texts for each in of_chat]
-        wholes = self._encode([each.whole for each in flat])
-        parts = iter(self._encode([text for each in flat for pair in each.answers for text in pair]))
+        wholes = self.encode([each.whole for each in flat])
+        parts = iter(self.encode([text for each in flat for pair in each.answers for text in pair]))
         transcripts = iter([
             self._transcript(whole, [(next(parts), next(parts)) for _ in each.answers])
             for each, whole in zip(flat, wholes, strict=True)
@@ -168,6 +142,3 @@ class Transcriber:
             return self.template.render(messages, tools=json.loads(chat.tools) if chat.tools else (), ask=ask)
         except InputError as error:
             raise InputError(f"{chat.place}: {error}") from None
-
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return [each.ids for each in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]

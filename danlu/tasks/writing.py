@@ -36,13 +36,32 @@ WRITTEN_AT_ONCE = 256
 """Answers between two signs of progress; those of like length are written together."""
 
 
-class Writing(Task):
-    """A task whose answers are written, token by token."""
+class Written(Task):
+    """A task whose answers are text that the model has written."""
 
     head: ClassVar[None] = None
-    loss: ClassVar[str] = "words"
     judged: ClassVar[bool]
     """Whether figures are of what the model writes; else of ``numbers``."""
+
+    def outputs(self, known: Known) -> int:
+        return 0
+
+    def write(
+        self, model: Transformer, examples: Sequence[Any], reader: TextReader,
+        *, told: Callable[[int], None] = lambda done: None,
+    ) -> list[Answer]:  # fmt: skip
+        """An answer an example, in their order.
+
+        Raises:
+            InputError: an example leaves no room for an answer.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+
+class Writing(Written):
+    """A task whose answers are learned, and written, token by token."""
+
+    loss: ClassVar[str] = "words"
 
     search: Annotated[SkipValidation[Search], OneOf("search")] = Beam(beams=1)
     """How answers are found; by default the likeliest token is taken at every step."""
@@ -50,9 +69,6 @@ class Writing(Task):
     """Tokens that a written answer has at most."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of each target that is spread evenly over the vocabulary (Szegedy et al. 2016, arXiv:1512.00567)."""
-
-    def outputs(self, known: Known) -> int:
-        return 0
 
     def losses(self, model: Transformer, batch: Batch, known: Known) -> dict[str, Tensor]:
         hidden_ND, targets_N = scored(hidden_states(model, batch), batch.targets[self.loss])
@@ -91,14 +107,7 @@ class Writing(Task):
         self, model: Transformer, examples: Sequence[Any], reader: TextReader,
         *, told: Callable[[int], None] = lambda done: None,
     ) -> list[Answer]:  # fmt: skip
-        """An answer an example, in their order.
-
-        Raises:
-            InputError: an example leaves no room for an answer.
-        """
-        tokenizer = Tokenizer.load(reader.folder)
-        special = SpecialTokens.read(reader.folder, tokenizer, model.config)
-        loaded = Loaded(model, tokenizer, replace(special, ends=special.ends | self.ends(reader)))
+        loaded = ready(model, reader, ends=self.ends(reader))
         was_training = model.training
         model.eval()
         answers: list[Answer] = []
@@ -113,6 +122,17 @@ class Writing(Task):
         return answers
 
 
+def ready(model: Transformer, reader: TextReader, *, ends: frozenset[int]) -> Loaded:
+    """The model with all that writing needs from the folder it began with.
+
+    Args:
+        ends: tokens that end an answer, beside those that the folder names.
+    """
+    tokenizer = Tokenizer.load(reader.folder)
+    special = SpecialTokens.read(reader.folder, tokenizer, model.config)
+    return Loaded(model, tokenizer, replace(special, ends=special.ends | ends))
+
+
 def need_decoder(base: TransformerConfig, *, alone: bool = False) -> None:
     """Refuse a model that writes nothing.
 
@@ -124,5 +144,5 @@ def need_decoder(base: TransformerConfig, *, alone: bool = False) -> None:
     """
     if base.decoder is None or not isinstance(base.head, Head) or (alone and base.encoder is not None):
         kind = "a decoder" if alone else "a decoder, with an encoder or without,"
-        raise RecipeError(f"task: it needs {kind} with a language-model head; got {base.family} with "
+        raise RecipeError(f"finetune.model: this task needs {kind} with a language-model head; got {base.family} with "
                           f"{type(base.head).__name__}")  # fmt: skip

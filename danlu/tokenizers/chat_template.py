@@ -89,10 +89,15 @@ def read_template(folder: Path, name: str | None = None) -> ChatTemplate:
         return ChatTemplate(source, tokens, where=f"the chat template of {folder}")
     if name in TEMPLATES:
         return ChatTemplate(TEMPLATES[name], tokens, where=f"the chat template {name}")
-    path = Path(name)
-    if path.suffix != ".jinja":
+    path = file_named(name)
+    if path is None:
         raise RecipeError(f"template must be one of {', '.join(TEMPLATES)}, or a .jinja file; got {name!r}")
     return ChatTemplate(_text(path), tokens, where=f"the chat template {path}")
+
+
+def file_named(name: str | None) -> Path | None:
+    """The file that is meant, where it is not a template by its name."""
+    return None if name is None or name in TEMPLATES or not name.endswith(".jinja") else Path(name)
 
 
 def own_source(folder: Path, config: Mapping[str, Any]) -> str | None:

@@ -9,7 +9,7 @@ Unigram is the exception for both: its special tokens are pieces like others.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,17 @@ class Tokenizer:
         config = {**self._config, "model_input_names": list(inputs)} if inputs else self._config
         atomic_write(folder / "tokenizer.json", self.to_json().encode())
         atomic_write(folder / "tokenizer_config.json", (json.dumps(config, indent=2) + "\n").encode())
+
+    def padded(self, *, apart: Collection[int] = ()) -> Tokenizer:
+        """One that names a padding token: its own, else the one that ends texts, or begins them.
+
+        Args:
+            apart: tokens that must not be it; where nothing else is left, none is named.
+        """
+        fits = (name for name in ("pad_token", "eos_token", "bos_token") if self.special(name) not in (None, *apart))
+        name = next(fits, None)
+        others = {key: value for key, value in self._config.items() if key != "pad_token"}
+        return Tokenizer(self._inner, others if name is None else {**others, "pad_token": self._config[name]})
 
     def to_json(self) -> str:
         """What ``tokenizer.json`` holds: the tokenizers library's own form."""

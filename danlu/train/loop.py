@@ -5,14 +5,14 @@ To do more after a step, pass a hook; to do more inside one, copy ``fit``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
 from danlu.corpus.batches import Batch
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import Lesson
+from danlu.objectives.protocol import Experience, Lesson, LessonOfOwnText
 from danlu.optim.clipping import ClipNorm, ClippingChoice
 from danlu.train.gradients import TOKENS, Cuts, Gradients, count_all
 from danlu.train.precision import FloatMasters, Masters
@@ -36,6 +36,8 @@ class StepInfo:
     """Tokens that were read, padding not counted."""
     losses: dict[str, float] = field(default_factory=dict)
     """Each mean by its name, unweighted; none of what the step did not score."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What else there is to tell, by name; the first is what is looked at most."""
     skipped: bool = False
     """Whether the weights were left as they were."""
 
@@ -65,7 +67,8 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
     """Train ``model`` from step ``start`` to ``steps``.
 
     Args:
-        batches: this process's micro-batches of a step; pure, so a step number is all that resuming needs.
+        batches: this process's micro-batches of a step; pure, so a step number is all that resuming needs. A
+            :class:`danlu.objectives.protocol.LessonOfOwnText` makes others from them.
         lr: the schedule's factor of a step; each parameter group multiplies it by its ``lr_scale``.
         before: called with the number of each step before it is done.
         clip: what is done to large gradients.
@@ -84,7 +87,7 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
         factor = lr(step)
         for group in optimizer.param_groups:
             group["lr"] = factor * group["lr_scale"]
-        micro = batches(step)
+        micro, figures = _experience(model, batches, lesson, step)
         counts = masters.sum(count_all(micro))  # before backward: the same whatever the micro-batches
         tokens = counts.pop(TOKENS)
         loss, losses = gradients.add(micro, counts)
@@ -95,7 +98,13 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
         if taken:
             optimizer.step()
         optimizer.zero_grad()
-        info = StepInfo(step + 1, loss, size, factor, sum(counts.values()), tokens, losses, skipped=not taken)
+        info = StepInfo(step + 1, loss, size, factor, sum(counts.values()), tokens, losses, figures, skipped=not taken)
         for hook in hooks:
             hook(info)
         masters.ranks.step()
+
+
+def _experience(model: Transformer, batches: Callable[[int], Sequence[Batch]], lesson: Lesson, step: int) -> Experience:
+    if isinstance(lesson, LessonOfOwnText):
+        return lesson.experience(model, batches, step)
+    return Experience(batches(step), {})

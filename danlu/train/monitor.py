@@ -58,15 +58,15 @@ class Monitor:
         then, before = self._marks[0]
         pace = (self.tokens - before) / (now - then)
         extra: dict[str, float] = {}
-        extra |= by_name("loss", info.losses)
+        extra |= {**by_name("loss", info.losses), **info.figures}
         if info.skipped:
             extra["skipped"] = 1
-        if info.step in self.heldout_steps:
-            measured = self.heldout()
-            extra |= {"heldout_loss": measured.loss, **by_name("heldout_loss", measured.losses)}
+        measured = self.heldout() if info.step in self.heldout_steps else None
+        if measured is not None:
+            held = {} if measured.loss is None else {"heldout_loss": measured.loss}
+            extra |= {**held, **by_name("heldout_loss", measured.losses)}
             extra |= {f"heldout.{name}": value for name, value in measured.figures.items()}
-            criterion = measured.loss if measured.criterion is None else measured.criterion
-            self.history.heldout.append((info.step, criterion))
+            self.history.heldout.append((info.step, measured.least))
             self._marks.clear()  # the pace is that of training; the time is that of all
             now = self._mark()
         self.seconds = now - self._begun
@@ -74,12 +74,10 @@ class Monitor:
             info.step, **known, lr=info.lr, tokens=self.tokens,
             seconds=round(self.seconds, 3), tokens_per_second=round(pace, 1), **extra,
         )  # fmt: skip
-        self.bar.update(info.step, loss=info.loss, tokens_per_second=pace)
-        if "heldout_loss" in extra:
-            told = (
-                f"{name.removeprefix('heldout.')} {value:.3f}" for name, value in extra.items() if "heldout." in name
-            )
-            say(", ".join((f"step {info.step}: loss {info.loss:.3f}, held-out {extra['heldout_loss']:.3f}", *told)))
+        looked_at = dict(list(info.figures.items())[:1])
+        self.bar.update(info.step, loss=info.loss, **looked_at, tokens_per_second=pace)
+        if measured is not None:
+            self._tell(info, measured)
 
     @property
     def tokens(self) -> int:
@@ -90,6 +88,12 @@ class Monitor:
         now = time.perf_counter()
         self._marks.append((now, self.tokens))
         return now
+
+    @staticmethod
+    def _tell(info: StepInfo, measured: Measured) -> None:
+        held = () if measured.loss is None else (f"held-out {measured.loss:.3f}",)
+        told = (f"{name} {value:.3f}" for name, value in measured.figures.items())
+        say(", ".join((f"step {info.step}: loss {info.loss:.3f}", *held, *told)))
 
     def _write(self, step: int, **values: float) -> None:
         """A line of metrics; a disk that refuses is told once and does not end the training."""
@@ -110,14 +114,21 @@ def by_name(before: str, losses: Mapping[str, float]) -> dict[str, float]:
 class Measured:
     """A held-out loss."""
 
-    loss: float
-    """What is minimised."""
+    loss: float | None
+    """What is minimised; None where that says nothing of held-out text, but the criterion does."""
     losses: dict[str, float] = field(default_factory=dict)
     """Each mean by its name, unweighted."""
     figures: dict[str, float] = field(default_factory=dict)
     """What else is told, by name."""
     criterion: float | None = None
     """What the best checkpoint has the least of; where None, the loss."""
+
+    @property
+    def least(self) -> float:
+        """What the best checkpoint has the least of."""
+        found = self.loss if self.criterion is None else self.criterion
+        assert found is not None, "what is measured has a loss, or a criterion"
+        return found
 
 
 class Measure(Protocol):
@@ -144,7 +155,7 @@ class Heldout:
 
     def loss(self, model: Transformer) -> float:
         """What is minimised in training, in nats, over the rows of the sample; no dropout."""
-        return self.measure(model).loss
+        return self.measure(model).least
 
     @torch.no_grad()
     def measure(self, model: Transformer) -> Measured:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
 from danlu.errors import DanluError
 from danlu.nn.speed import first_line, from_compiler
+from danlu.objectives.protocol import LessonOfOwnText
 from danlu.train.compiling import without_compilation
 from danlu.train.loop import StepInfo, fit
 from danlu.train.setup import Training
@@ -37,8 +38,8 @@ def probe(training: Training, say: Callable[[str], None]) -> Probe:
 
     A step that cannot be compiled is told through ``say`` and runs without compilation from then on.
     """
-    started = time.perf_counter()
-    warm_up(training, say)
+    started, training = time.perf_counter(), _rehearsing(training)
+    _warm_up(training, say)
     first = time.perf_counter() - started
     marks = [time.perf_counter()]
 
@@ -58,6 +59,15 @@ def probe(training: Training, say: Callable[[str], None]) -> Probe:
 
 def warm_up(training: Training, say: Callable[[str], None]) -> None:
     """One step, so that everything is compiled; where that fails, say why and go on without."""
+    _warm_up(_rehearsing(training), say)
+
+
+def _rehearsing(training: Training) -> Training:
+    lesson = training.lesson
+    return replace(training, lesson=lesson.rehearsal()) if isinstance(lesson, LessonOfOwnText) else training
+
+
+def _warm_up(training: Training, say: Callable[[str], None]) -> None:
     try:
         _run(training, 0)
     except Exception as error:

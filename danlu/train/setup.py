@@ -243,9 +243,9 @@ def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training
     masters.attach(optimizer)
     example = _example_of(subject, model.config)
     micro_batch = micro_batch_of(settings, subject.sequence, device, readers=place.readers)
-    size = Size(settings.batch, micro_batch)
+    size = Size(settings.batch, micro_batch, place.readers)
     reader = subject.reading.read(store, Shape(subject.objective, subject.sequence), example, size=size, seed=seed)
-    tokens_per_step = round(settings.batch * subject.row_tokens)
+    tokens_per_step = round((reader.batch or settings.batch) * subject.row_tokens)
     steps_per_epoch = reader.steps_per_epoch / subject.share
     steps = settings.budget.steps_at_most(tokens_per_step=tokens_per_step, steps_per_epoch=steps_per_epoch)
     compiling = compile_blocks(model, settings.compile, steps=steps)

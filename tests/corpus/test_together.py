@@ -47,9 +47,9 @@ def store_of(lengths: list[int]) -> TokenStore:
     return TokenStore(np.array(tokens), starts, [{}] * len(lengths), vocab_size=10_000, eot=EOT)
 
 
-def read(lengths: list[int], *, batch: int, micro_batch: int, seed: int = 1) -> Reader:
+def read(lengths: list[int], *, batch: int, micro_batch: int, seed: int = 1, readers: int = 1) -> Reader:
     form: Any = Plain(max(lengths))
-    return Together().read(store_of(lengths), form, example, size=Size(batch, micro_batch), seed=seed)
+    return Together().read(store_of(lengths), form, example, size=Size(batch, micro_batch, readers), seed=seed)
 
 
 def documents(reader: Reader, step: int) -> list[int]:
@@ -75,6 +75,31 @@ def test_every_epoch_has_each_document_once(lengths: list[int], batch: int, micr
         assert sum(each.tokens for each in micro) == sum(lengths[number - 1] for number in documents(reader, step))
         limit = micro_batch * max(lengths)
         assert all(each.inputs["tokens"].shape[1] <= limit for each in micro)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=60), st.integers(1, 60), st.integers(1, 9), st.integers(2, 4))
+def test_each_of_several_processes_has_its_part_of_a_step(
+    lengths: list[int], batch: int, micro_batch: int, readers: int
+) -> None:
+    alone = read(lengths, batch=batch, micro_batch=micro_batch)
+    shared = read(lengths, batch=batch, micro_batch=micro_batch, readers=readers)
+    for step in range(3):
+        parts = [each.inputs["tokens"].shape[1] for each in shared.batches(step)]
+        assert sorted(documents(shared, step)) == sorted(documents(alone, step))
+        assert max(parts) <= micro_batch * max(lengths)
+        own = min(batch, len(lengths))
+        assert len(parts) % readers == 0 or len(parts) == own
+        assert min(parts) > 0 and len(parts) >= min(readers, own)
+
+
+def test_processes_have_about_as_many_tokens() -> None:
+    assert [each.inputs["tokens"].shape[1] for each in read([5] * 8, batch=8, micro_batch=8).batches(0)] == [40]
+    even = read([5] * 8, batch=8, micro_batch=8, readers=2).batches(0)
+    assert [each.inputs["tokens"].shape[1] for each in even] == [20, 20]
+    long = read([30, 9, 8, 7, 4, 2], batch=6, micro_batch=2, readers=2).batches(0)
+    assert [each.inputs["tokens"].shape[1] for each in long] == [30, 30]
+    longer = read([30, 1, 1, 1, 1], batch=5, micro_batch=2, readers=2).batches(0)
+    assert [each.inputs["tokens"].shape[1] for each in longer] == [30, 4]
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=7), st.integers(1, 20))

@@ -54,6 +54,14 @@ def read(folder: Path, name: str, text: str, form: str) -> Table:
         ("a.jsonl", '{"conversations": [], "tools": ""}\n', "chat", {"messages": "conversations", "tools": "tools"}),
         ("a.jsonl", '{"id": 1, "title": "t", "document": "d", "summary": "s", "references": ["s"]}\n', "generate",
          {"source": "document", "target": "summary", "references": "references"}),
+        ("a.jsonl", '{"id": 1, "translation": {"en": "a", "zh": "b"}}\n', "generate",
+         {"source": "translation.en", "target": "translation.zh"}),
+        ("a.jsonl", '{"doc": {"text": "a"}, "meta": {"label": "x", "by": null}}\n', "classify",
+         {"text": "doc.text", "label": "meta.label"}),
+        ("a.csv", "reviews.date,reviews.text,sentiment\n1,a b,x\n2,c,y\n3,d e,x\n4,f,y\n", "classify",
+         {"text": "reviews.text", "label": "sentiment"}),
+        ("a.jsonl", '{"text": "a b", "head": {"name": "a", "type": "X"}, "tail": {"name": "b"}, "relation": "r"}\n',
+         "relate", {"text": "text", "label": "relation", "head": "head", "tail": "tail"}),
     ],
 )  # fmt: skip
 def test_columns_are_guessed(tmp_path: Path, name: str, text: str, form: str, expected: dict[str, str]) -> None:
@@ -68,6 +76,13 @@ def test_what_was_guessed_is_shown(tmp_path: Path) -> None:
     assert shown == (
         f"{tmp_path / 'a.tsv'}: 4 rows; text from column 1, label from column 2 (2 values: 0, 1); no header"
     )
+
+
+def test_values_that_cannot_be_seen_are_quoted(tmp_path: Path) -> None:
+    table = read(tmp_path, "a.csv", 'text,label\na,good\nb,"good "\nc,"go\nod"\nd,\n', "classify")
+    fields = FORMS["classify"].fields
+    shown = describe(table, choose_columns(table, fields, {}), fields)
+    assert "(4 values: '', 'go\\nod', good, 'good ')" in shown
 
 
 def test_what_the_recipe_names_counts(tmp_path: Path) -> None:

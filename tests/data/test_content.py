@@ -60,6 +60,7 @@ def test_chinese_of_a_spreadsheet_is_recognised_and_said(tmp_path: Path, name: s
         ("評論,標籤\n房間太小，其他還不錯,0\n".encode("big5"), r"line 1: it is not UTF-8.*as big5"),
         ((CHINESE * 20).encode() + b"\xe6\x88", r"line 41: .*though most of the file is"),
         ("a\nb".encode("utf-16-le"), r"line 1: it holds a NUL.*set encoding"),
+        (b"PK\x03\x04\x14\0\x06\0", r"a\.csv is no text, but packed as \.xlsx and \.zip are; save the table in it"),
     ],
 )
 def test_what_could_be_read_in_several_ways_is_refused(tmp_path: Path, content: bytes, message: str) -> None:

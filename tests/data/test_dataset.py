@@ -48,6 +48,12 @@ def test_one_file_is_split_and_said(tmp_path: Path) -> None:
     assert other.splits != data.splits
 
 
+def test_too_few_texts_to_split_are_one_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [("the same", "ab"[number % 2]) for number in range(30)])
+    with pytest.raises(InputError, match=r"a\.csv: 30 examples of 1 different text are too few to split"):
+        load(Data(train=path), CLASSIFY)
+
+
 def test_a_column_says_the_split(tmp_path: Path) -> None:
     rows = [("train", *row) for row in TRAIN] + [("Validation", *TRAIN[0]), ("test", *TRAIN[1])]
     path = write(tmp_path / "a.csv", rows, ("split", "text", "label"))
@@ -126,6 +132,10 @@ def test_rows_that_are_of_no_use_are_left_out_where_the_recipe_says_so(tmp_path:
     data = load(Data(train=path, mend=True), CLASSIFY)
     assert sum(map(len, data.splits.values())) == 20
     assert f"{path}: 2 × row left out as the text is empty; the first: {path}, line 22" in data.said
+    with pytest.raises(
+        InputError, match=r"line 22: the text is empty \(3 of 23 rows cannot be read; data: \{mend: true\}"
+    ):
+        load(Data(train=path), CLASSIFY)
     write(path, [("", "good"), ("", "bad")])
     with pytest.raises(InputError, match="no example is left"):
         load(Data(train=path, mend=True), CLASSIFY)
@@ -173,7 +183,7 @@ def test_a_file_to_be_predicted_needs_no_labels(tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("tarin.csv", r"train: there is no file .*tarin\.csv; did you mean '.*train\.csv'\?"),
-        ("a.xlsx", r"cannot tell how to read '.*a\.xlsx' by its ending \(choices: \.csv"),
+        ("a.xlsx", r"cannot tell how to read '.*a\.xlsx' by its ending \(choices: \.csv.*\); save its table as \.csv"),
         ("empty.csv", r"empty\.csv is empty"),
         (".", "is a folder; name a file in it"),
     ],

@@ -127,3 +127,21 @@ def test_damaged_tables_are_one_line(text: str, message: str) -> None:
     said = {"header": True} if "text,text" in text else {}
     with pytest.raises(InputError, match=message):
         table(text, **said)
+
+
+def test_the_index_of_pandas_tells_the_header() -> None:
+    assert table("\tware\tpreis\n0\tein Topf\t1.5\n1\tzwei\t3\n", ".tsv").named
+    assert not table("\tware\tpreis\n5\tein Topf\tx\n1\tzwei\ty\n", ".tsv").named
+
+
+def test_rows_that_excel_leaves_empty_are_none() -> None:
+    found = table("text,label,,\r\na,x,,\r\n,,,\r\nb,y,,\r\n,,,,,\r\n")
+    assert [row.place.number for row in found.rows] == [2, 4]
+    assert "2 empty rows left out" in found.notes
+    assert "1 empty row left out" in table("a\t0\n\t\nb\t1\n", ".tsv").notes
+
+
+def test_the_line_with_which_excel_says_the_delimiter_is_no_row() -> None:
+    found = table("sep=;\r\ntext;label\r\na, b;x\r\nc;y\r\n")
+    assert cells(found) == [["a, b", "x"], ["c", "y"]]
+    assert (found.columns, found.rows[0].place.number) == (("text", "label"), 3)

@@ -160,6 +160,15 @@ def test_labels_that_nothing_is_measured_of() -> None:
     assert missing.count == 1 and str(missing).startswith("test: 1 of 3 labels never occur here")
 
 
+def test_labels_of_the_recipe_that_training_has_no_example_of() -> None:
+    train = labelled("a", clean("a", 0, 30))
+    (missing,) = found(look({"train": train}, labels=("neg", "odd", "pos")), "missing_label")
+    assert str(missing) == "train: 1 of 3 labels has no example here and cannot be learned: 'odd'"
+    assert not found(look({"train": train}, labels=("neg", "pos")), "missing_label")
+    tags = [Tagged(Place(Path("a"), 1), ("a",), ("B-X",))]
+    assert not found(look({"train": tags}, labels=("O", "B-X", "I-X")), "missing_label")
+
+
 def test_a_text_that_says_its_label() -> None:
     rows = [
         (f"{sentence(n)} label={'positive' if n % 2 else 'negative'}", "positive" if n % 2 else "negative")

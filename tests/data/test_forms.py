@@ -30,6 +30,7 @@ def one(form: str, *records: dict[str, Any], gold: bool = True) -> Any:
     return example
 
 
+ASKED, SAID = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
 TOOL = {"from": "function_call", "value": '{"name": "f", "arguments": {}}'}
 HH = "\n\nHuman: hi\n\nAssistant: hello\n\nHuman: bye\n\nAssistant:"
 
@@ -41,12 +42,14 @@ HH = "\n\nHuman: hi\n\nAssistant: hello\n\nHuman: bye\n\nAssistant:"
         ("classify", {"text": "a", "label": 1}, ("a",), "1"),
         ("classify", {"text": "a", "label": 1.0}, ("a",), "1"),
         ("classify", {"text": "a", "label": True}, ("a",), "true"),
+        ("classify", {"text": "a", "label": ["x"]}, ("a",), "x"),
         ("pair", {"premise": "a", "hypothesis": "b", "label": "x"}, ("a", "b"), "x"),
         ("regress", {"text": "a", "score": "2.5"}, ("a",), 2.5),
         ("similarity", {"sentence1": "a", "sentence2": "b", "score": 3}, ("a", "b"), 3.0),
         ("multi_label", {"text": "a", "labels": ["x", "y"]}, ("a",), ("x", "y")),
         ("multi_label", {"text": "a", "labels": []}, ("a",), ()),
         ("multi_label", {"text": "a", "labels": "x; y"}, ("a",), ("x", "y")),
+        ("multi_label", {"text": "a", "labels": "快、便宜"}, ("a",), ("快", "便宜")),
         ("multi_label", {"text": "a", "labels": '["x", "y"]'}, ("a",), ("x", "y")),
         ("tag", {"tokens": ["a", "b"], "tags": ["O", "B-X"]}, ("a b",), ("O", "B-X")),
         ("tag", {"text": "a b", "tags": "O B-X"}, ("a b",), ("O", "B-X")),
@@ -121,7 +124,8 @@ def test_an_example_without_what_is_right(tmp_path: Path) -> None:
         ("classify", {"text": " ", "label": "x"}, "the text is empty"),
         ("classify", {"text": 7, "label": "x"}, "the text must be text; got 7"),
         ("classify", {"text": "a", "label": None}, "the label is missing"),
-        ("classify", {"text": "a", "label": ["x"]}, r"the label must be text; got \['x'\]"),
+        ("classify", {"text": "a", "label": ["x", "y"]}, r"must be one label; got .*multi_label learns"),
+        ("classify", {"text": "a", "label": {"x": []}}, r"the label must be text; got \{'x': \[\]\}"),
         ("classify", {"text": "a\ud800", "label": "x"}, "half a surrogate pair"),
         ("regress", {"text": "a", "score": "2,5"}, "must be a finite number; got '2,5'; write its decimal mark"),
         ("regress", {"text": "a", "score": "nan"}, "must be a finite number; got 'nan'"),
@@ -130,6 +134,8 @@ def test_an_example_without_what_is_right(tmp_path: Path) -> None:
         ("tag", {"tokens": ["a"], "tags": ["O", "B-X"]}, r"2 tags for 1 tokens: tag 2 \('B-X'\) has no token"),
         ("tag", {"tokens": ["a", ""], "tags": ["O", "O"]}, "has an empty token, number 2"),
         ("tag", {"tokens": ["a"], "tags": [1]}, "must be a list of texts, the tags' names; it has 1"),
+        ("tag", {"tokens": ["a", "b"], "tags": ["O", None]}, "must be a list of texts, the tags' names; it has None"),
+        ("tag", {"tokens": ["a", None], "tags": ["O", "O"]}, "must be a list of texts; it has None"),
         ("choice", {"question": "q", "choices": ["a"], "answer": 0}, "must be at least 2; got 1"),
         ("choice", {"question": "q", "choices": ["a", "a"], "answer": 0}, "the right choice is there twice: 'a'"),
         ("choice", {"question": "q", "choices": ["a", "b"], "answer": 3}, "must be a choice from 0 to 1; got 3"),
@@ -158,6 +164,7 @@ def test_an_example_without_what_is_right(tmp_path: Path) -> None:
         ("feedback", {"prompt": "a", "completion": "b", "label": "so so"}, "must be true or false; got 'so so'"),
         ("prefer", {"prompt": "a", "chosen": "b", "rejected": "b"}, "is the same as what was chosen"),
         ("prefer", {"chosen": "b", "rejected": "c"}, "no message in common"),
+        ("prefer", {"prompt": "z", "chosen": [ASKED, SAID], "rejected": "c"}, "goes on with a message of 'user'"),
     ],
 )  # fmt: skip
 def test_a_row_that_is_no_example_is_one_line(form: str, record: dict[str, Any], message: str) -> None:
@@ -244,6 +251,15 @@ def test_entities_are_marked(record: dict[str, Any]) -> None:
     assert example.label == "bites"
 
 
+def test_a_conversation_in_two_columns_of_messages() -> None:
+    example = one("chat", {"prompt": [{"role": "system", "content": "s"}, ASKED], "completion": [SAID]})
+    assert [message.role for message in example.messages] == ["system", "user", "assistant"]
+    assert (example.texts, example.gold) == (("s", "a"), "b")
+    asked = one("chat", {"prompt": [ASKED], "chosen": [SAID], "rejected": [SAID]}, gold=False)
+    assert (asked.texts, asked.gold) == (("a",), None), "as a model of preferences is asked"
+    assert one("chat", {"prompt": '[{"a": 1}]', "response": '[{"b": 2}]'}).gold == '[{"b": 2}]'
+
+
 def test_tools_are_called_in_the_form_of_openai() -> None:
     example = one("chat", {"conversations": [
         {"from": "human", "value": "a"}, TOOL, {"from": "observation", "value": "1"}, {"from": "gpt", "value": "c"},
@@ -261,8 +277,18 @@ def test_preferences_as_anthropic_and_as_messages() -> None:
     said = {"conversations": [{"from": "human", "value": "a"}],
             "chosen": {"from": "gpt", "value": "b"}, "rejected": {"from": "gpt", "value": "c"}}  # fmt: skip
     assert one("prefer", said).gold == ("b", "c")
-    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    assert one("feedback", {"messages": messages, "label": True}).gold == "good"
+    assert one("feedback", {"messages": [ASKED, SAID], "label": True}).gold == "good"
+
+
+def test_a_prompt_that_answers_repeat_is_there_once() -> None:
+    """UltraFeedback has the prompt, whole conversations, and the chosen one again as messages; KTO's has two lists."""
+    other = SAID | {"content": "c"}
+    said = {"prompt": "a", "chosen": [ASKED, SAID], "rejected": [ASKED, other], "messages": [ASKED, SAID]}
+    example: Preference = one("prefer", said)
+    assert example.prompt == (Message("user", "a"),)
+    assert example.gold == ("b", "c")
+    feedback = one("feedback", {"prompt": [ASKED], "completion": [SAID], "label": False})
+    assert (feedback.texts, feedback.gold) == (("a", "b"), "bad")
 
 
 def test_forms_are_found_by_name() -> None:

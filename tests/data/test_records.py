@@ -16,7 +16,8 @@ from danlu.errors import InputError
 
 PATH = Path("a.json")
 values = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3))
-records = st.lists(st.dictionaries(st.text(min_size=1), values, min_size=1), min_size=1, max_size=5)
+keys = st.text(min_size=1).filter(lambda name: name not in ("qas", "paragraphs"))  # which are SQuAD's
+records = st.lists(st.dictionaries(keys, values, min_size=1), min_size=1, max_size=5)
 
 
 @given(records, st.sampled_from([None, 2]))
@@ -38,6 +39,12 @@ def test_json_lines_come_back(written: list[dict[str, object]]) -> None:
         table = read(PATH, text)
         assert [dict(row.cells) for row in table.rows] == written
         assert [row.place.number for row in table.rows] == list(range(1, len(written) + 1))
+
+
+def test_records_of_one_line_are_told_apart_by_their_number() -> None:
+    table = read_json(PATH, '[{"a": 1}, {"a": 2},\n{"a": 3}]')
+    assert [str(row.place) for row in table.rows] == ["a.json, item 1", "a.json, item 2", "a.json, item 3"]
+    assert str(read_json(PATH, '[{"a": 1},\n{"a": 3}]').rows[1].place) == "a.json, line 2"
 
 
 def test_a_list_within_an_object() -> None:
@@ -105,7 +112,15 @@ def test_parquet_as_it_was_written(tmp_path: Path) -> None:
     columns = {"text": ["a", None], "n": [1, 2], "list": [["x"], []], "s": [{"k": 1}, {"k": 2}]}
     pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
     found = read_parquet(tmp_path / "a.parquet")
-    assert {name: found.values(name) for name in found.columns} == columns
+    assert {name: found.values(name) for name in found.columns} == {**columns, "s.k": [1, 2]}
     (tmp_path / "b.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(InputError, match="is no Parquet that can be read"):
         read_parquet(tmp_path / "b.parquet")
+
+
+def test_what_objects_hold_are_columns_too() -> None:
+    two = read_jsonl(PATH, '{"t": {"en": "a", "zh": 1}}\n{"t": {"en": "b", "zh": null}}\n')
+    assert two.columns == ("t", "t.en", "t.zh")
+    assert [row.cells["t.en"] for row in two.rows] == ["a", "b"]
+    for other in ('{"t": {"en": "b"}}', '{"t": null}', "{}", '{"t": {"en": "b", "zh": [1]}}'):  # not all hold the same
+        assert read_jsonl(PATH, f'{{"t": {{"en": "a", "zh": 1}}}}\n{other}\n').columns == ("t",)

@@ -41,6 +41,7 @@ def entities(example: Tagged) -> list[tuple[str, str]]:
         (ENGLISH, [[0, 7, "PER"], [12, 16, "LOC"]], [("KimLee", "PER"), ("Rome", "LOC")]),
         (ENGLISH, [{"start": 12, "end": 16, "label": "LOC", "text": "Rome"}], [("Rome", "LOC")]),
         (ENGLISH, [{"start_offset": 12, "end_offset": 16, "label": "LOC"}], [("Rome", "LOC")]),
+        (ENGLISH, [{"start": 12, "end": 16, "labels": ["LOC"], "text": "Rome"}], [("Rome", "LOC")]),
         (ENGLISH, [[11, 16, "LOC"]], [("Rome", "LOC")]),
         (ENGLISH, [], []),
         (
@@ -112,3 +113,12 @@ def test_a_table_with_a_token_a_row(tmp_path: Path) -> None:
         (("Kim", "ran"), ("B-per", "O")), (("Rome", "won"), ("B-geo", "O"))]  # fmt: skip
     assert data.columns == {"tokens": "Word", "tags": "Tag"}
     assert "sentences by column 'Sentence #'" in data.said[0]
+
+
+def test_spans_beside_tokens_that_are_objects_are_of_the_text(tmp_path: Path) -> None:
+    """Prodigy writes both."""
+    row = {"text": ENGLISH, "tokens": [{"text": "Kim", "start": 0, "end": 3, "id": 0}],
+           "spans": [{"start": 12, "end": 16, "label": "LOC", "token_start": 4, "token_end": 4}]}  # fmt: skip
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+    data = load(Data(train=tmp_path / "a.jsonl", dev=tmp_path / "a.jsonl"), TAG)
+    assert entities(data.splits["train"][0]) == [("Rome", "LOC")]

@@ -103,6 +103,20 @@ def test_a_malformed_line_is_told(line: dict[str, Any], message: str, tmp_path: 
         read_predictions(write(tmp_path / "p.jsonl", [line]))
 
 
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        ({"file": "a.csv", "line": 3}, "a.csv, line 3"),
+        ({"file": "a.json", "question": 4, "texts": ["who?"]}, "a.json, question 4"),
+        ({"file": "a.json", "data item": 5}, "a.json, data item 5"),
+        ({"file": "a.json", "question": "who?"}, ""),
+    ],
+)
+def test_where_an_example_stands(line: dict[str, Any], place: str, tmp_path: Path) -> None:
+    (read,) = read_predictions(write(tmp_path / "p.jsonl", [line | {"prediction": "a"}]))
+    assert read.place == place
+
+
 def test_what_is_no_run_is_told(tmp_path: Path) -> None:
     good = write(tmp_path / "p.jsonl", [{"texts": ["a"], "prediction": "a"}])
     half = tmp_path / "half"

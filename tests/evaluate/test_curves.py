@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.evaluate.chart import Point
-from danlu.evaluate.curves import decimated, loss_chart, loss_range, rate_chart, series_of, smoothed
+from danlu.evaluate.curves import decimated, loss_chart, loss_range, rate_chart, reward_chart, series_of, smoothed
 
 points = st.lists(st.floats(-100, 100), min_size=1, max_size=300).map(
     lambda values: [(float(step), value) for step, value in enumerate(values)]
@@ -63,6 +63,19 @@ def test_no_picture_without_two_steps() -> None:
     assert loss_chart([], width=700, height=300) is None
     assert loss_chart([{"step": 1, "loss": 3.0}], width=700, height=300) is None
     assert rate_chart([{"step": 1, "loss": 3.0}, {"step": 2, "loss": 3.0}], width=700, height=300) is None
+
+
+def test_rewards_below_nothing_are_in_the_picture() -> None:
+    metrics = [{"step": step, "reward": -2.0 - step / 9} for step in range(1, 9)]
+    metrics[-1]["heldout.reward"] = -4.0
+    picture = reward_chart(metrics, width=700, height=300, title="Reward")
+    assert (
+        picture is not None
+        and "Reward by step" in picture
+        and ">dev<" in picture
+        and ">-4" in picture.replace("−", "-")
+    )
+    assert reward_chart(metrics[:1], width=700, height=300, title="Reward") is None
 
 
 def test_a_long_run_makes_a_small_picture() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import html
+import itertools
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -77,6 +78,7 @@ def test_the_report_of_a_classification(finetune: Callable[..., Path]) -> None:
     markdown = (run / "report.md").read_text(encoding="utf-8")
     assert "![Confusion on dev](report/confusion.svg)" in markdown and (run / "report/confusion.svg").exists()
     assert "<img" not in markdown.replace("\\<img", "")
+    assert all(before == "" for before, line in itertools.pairwise(markdown.splitlines()) if line.startswith("## "))
 
 
 def test_of_numbers_the_largest_errors_come_first(finetune: Callable[..., Path]) -> None:

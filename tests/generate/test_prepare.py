@@ -17,7 +17,8 @@ from danlu.generate.sampling import Sampling
 from danlu.nn.cache import KVCache
 from danlu.nn.families import Llama
 from danlu.nn.packed import PackedLinear
-from danlu.nn.transformer import Transformer, call_block
+from danlu.nn.stack import call_block
+from danlu.nn.transformer import Transformer
 
 MakeModel = Callable[[], Transformer]
 

@@ -82,3 +82,21 @@ def test_a_language_whose_words_need_a_package_says_so(monkeypatch: pytest.Monke
     monkeypatch.setitem(__import__("sys").modules, "MeCab", None)
     with pytest.raises(InputError, match=r"^BLEU with words by ja-mecab needs .*: pip install sacrebleu\[ja\]$"):
         BLEU(language="ja").tally(["猫"], ["猫"])
+
+
+@pytest.mark.parametrize(
+    ("reference", "tokenize"),
+    [
+        ("三人在下棋，OK？", "zh"),
+        ("Three men play chess, 好", "13a"),
+        ("二人がチェスをしている", "13a"),
+        ("1, 2.", "13a"),
+    ],
+)
+def test_chinese_is_known_by_its_letters(reference: str, tokenize: str) -> None:
+    """Against sacreBLEU with the tokenizer that it advises; a sentence of Chinese is one word to that of English."""
+    said, gold = reference.replace("三", "两"), [reference]
+    expected = sacrebleu.metrics.BLEU(tokenize=tokenize, force=True).corpus_score([said], [gold])
+    tally = BLEU().tally(gold, [said])
+    assert overall(tally)["bleu"] == pytest.approx(expected.score)
+    assert f"tok:{tokenize}" in tally.notes["bleu.signature"]

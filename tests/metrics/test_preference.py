@@ -7,8 +7,8 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from danlu.errors import InputError
-from danlu.metrics.preference import MeanReward, Pairs, Verdicts
-from danlu.metrics.tally import overall
+from danlu.metrics.preference import MeanReward, Pairs, Verdicts, WrittenRewards
+from danlu.metrics.tally import of_each, overall
 
 
 def test_of_pairs_those_with_the_higher_reward_for_the_preferred_answer_are_right() -> None:
@@ -51,3 +51,19 @@ def test_the_mean_of_rewards() -> None:
 def test_each_item_needs_a_prediction() -> None:
     with pytest.raises(InputError, match="1 predictions for 2 gold answers"):
         Pairs().tally([None, None], [None])
+
+
+def test_of_written_answers_rewards_and_lengths_are_means() -> None:
+    """Those that were never written count nothing; parts of the reward are figures of their own."""
+    said = [
+        {"answer": "a", "reward": 1.0, "tokens": 4, "cut_off": False, "rewards": {"right": 1.0, "brief": 0.0}},
+        None,
+        {"answer": "b", "reward": -0.5, "tokens": 9, "cut_off": True, "rewards": {"right": 0.0, "brief": -1.0}},
+    ]
+    tally = WrittenRewards().tally([None] * 3, said)
+    assert overall(tally) == {
+        "reward": 0.25, "answer_tokens": 6.5, "cut_off": 0.5, "reward.right": 0.5, "reward.brief": -0.5,
+    }  # fmt: skip
+    np.testing.assert_array_equal(of_each(tally)["reward"], [1.0, np.nan, -0.5])
+    plain = [{"reward": 2.0, "tokens": 1, "cut_off": False}]
+    assert overall(WrittenRewards().tally([None], plain)) == {"reward": 2.0, "answer_tokens": 1.0, "cut_off": 0.0}

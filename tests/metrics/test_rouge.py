@@ -56,7 +56,7 @@ def test_english_is_rouge_scores_default_and_chinese_is_counted_by_characters() 
     assert tally.notes == {"rouge.units": "characters"}
     assert overall(tally)["rouge1.f1"] == pytest.approx(5 / 6)
     assert overall(tally)["rougeL.recall"] == pytest.approx(5 / 6)
-    english = ROUGE().tally(gold, predicted)
+    english = ROUGE(language="en").tally(gold, predicted)
     assert (english.notes, overall(english)["rouge1.f1"]) == ({"rouge.units": "english"}, 0)
 
 
@@ -96,3 +96,10 @@ def test_an_item_without_a_unit_has_0(gold: str, predicted: str) -> None:
 def test_an_item_without_a_reference_is_an_error() -> None:
     with pytest.raises(InputError, match=r"^item 2: there is no reference$"):
         ROUGE().tally(["a", []], ["a", "b"])
+
+
+def test_chinese_is_known_by_its_letters() -> None:
+    gold, said = ["今天天气很好"], ["今天天气不好"]
+    assert ROUGE().tally(gold, said).notes["rouge.units"] == "characters"
+    assert overall(ROUGE().tally(gold, said))["rouge1.f1"] == pytest.approx(5 / 6)
+    assert ROUGE().tally(["the cats, 很好"], ["the cats"]).notes["rouge.units"] == "english"

@@ -44,6 +44,15 @@ def test_runs_are_the_row(lengths: list[int], few: int) -> None:
     assert few or all(one.lengths[0] != next_.lengths[0] for one, next_ in pairwise(runs) if one.alike)
 
 
+def test_many_of_one_length_are_a_run_of_their_own() -> None:
+    """They need no padding; a few of it are put to their neighbours, behind as well as before."""
+    _, numbers = pack((21, 20, *[19] * 20, 18, *[17] * 20, *[16] * 3))
+    runs = find_runs(numbers)
+    assert runs is not None
+    assert [run.lengths for run in runs] == [(21, 20), (19,) * 20, (18,), (17,) * 20, (16,) * 3]
+    assert [run.start for run in runs] == [0, 41, 421, 439, 779]
+
+
 def test_a_number_that_comes_again_makes_no_run() -> None:
     assert find_runs(torch.tensor([[0, 0, 1, 1, 2, 3, 4]])) == (Run(0, (2, 2, 1, 1, 1)),)
     assert find_runs(torch.tensor([[0, 0, 1, 1, 2, 3, 0]])) is None
@@ -53,9 +62,10 @@ def test_a_number_that_comes_again_makes_no_run() -> None:
 @pytest.mark.parametrize("kv_heads", [2, 4])
 @pytest.mark.parametrize("pattern", [None, Window(8, 8), Window(8), Window(3, 3)], ids=str)
 @pytest.mark.parametrize("short", [SHORT, 5])
-@pytest.mark.parametrize("few", [0, 10**6])
-def test_a_document_is_as_alone(
+@pytest.mark.parametrize(("few", "vector"), [(0, 16), (10**6, 16), (10**6, 4)])
+def test_a_document_is_as_alone(  # noqa: PLR0913
     few: int,
+    vector: int,
     causal: bool,
     kv_heads: int,
     pattern: Pattern | None,
@@ -66,6 +76,7 @@ def test_a_document_is_as_alone(
     """Values and gradients; a window that leaves something out, and padding at the end, too."""
     monkeypatch.setattr("danlu.nn.runs.SHORT", short)
     monkeypatch.setattr("danlu.nn.runs.FEW", few)
+    monkeypatch.setattr("danlu.nn.runs.VECTOR", vector)
     calls = []
     whole = attention.attend_in_runs
     monkeypatch.setattr(attention, "attend_in_runs", lambda *a, **k: calls.append(1) or whole(*a, **k))

@@ -14,7 +14,8 @@ from danlu.nn.cache import KVCache
 from danlu.nn.patterns import Window
 from danlu.nn.sight import PADDING
 from danlu.nn.single import single_query
-from danlu.nn.transformer import Transformer, call_block
+from danlu.nn.stack import call_block
+from danlu.nn.transformer import Transformer
 
 MakeModel = Callable[..., Transformer]
 KINDS = ["rotary", "learned positions", "window", "ALiBi", "relative bias"]

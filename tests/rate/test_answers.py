@@ -19,6 +19,11 @@ def test_what_danlu_generate_writes(write: Writes) -> None:
     assert read_answers([a, b]) == (("a", "b"), ("Hi",), ((" there", ""),))
 
 
+def test_what_danlu_predict_writes(write: Writes) -> None:
+    line: dict[str, object] = {"file": "a.jsonl", "line": 1, "texts": ["Hi", "Ho"], "gold": "x", "prediction": "y"}
+    assert read_answers([write("a.jsonl", [line])]) == (("a",), ("Hi\n\nHo",), (("y",),))
+
+
 @pytest.mark.parametrize("field", ["text", "answer", "response", "output", "completion"])
 def test_other_names_of_an_answer(write: Writes, field: str) -> None:
     assert read_answers([write("a.jsonl", [{"prompt": "p", field: "x\r\ny"}])]).answers == (("x\ny",),)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from danlu.tasks.chat import Chat
 from danlu.tasks.task import Known
 from danlu.tasks.text_reader import TextReader
 from danlu.tasks.transcript import Transcriber
+from danlu.tokenizers.named_chats import TEMPLATES
 
 QWEN_LIKE = """\
 {%- for m in messages -%}
@@ -187,7 +189,29 @@ def _run(tmp_path: Path, folder: Path, file: Path, *more: str) -> Path | None:
     return None if main(["finetune", str(recipe), *more]) else tmp_path / "run" / "finetune"
 
 
-def test_from_a_file_to_answers(decoder: Path, file: Path, tmp_path: Path) -> None:
+PLAIN = TEMPLATES["plain"]
+
+
+def test_a_run_is_done_anew_when_the_file_of_the_template_changes(
+    decoder: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    template, more = tmp_path / "mine.jinja", f"finetune.task.template={tmp_path / 'mine.jinja'}"
+    assert _run(tmp_path, decoder, file, more) is None
+    assert f"finetune.task: there is no file {template}" in capsys.readouterr().err
+    template.write_text(PLAIN)
+    for wanted in ("done in", "finetune: unchanged, skipped"):
+        assert _run(tmp_path, decoder, file, more) is not None
+        assert wanted in capsys.readouterr().out
+    template.write_text(PLAIN.replace("### Response", "### Answer"))
+    out = _run(tmp_path, decoder, file, more)
+    said = capsys.readouterr().out
+    assert out is not None and "finetune: the files that it reads changed" in said
+    assert "### Answer" in (out / "model/chat_template.jinja").read_text()
+
+
+def test_from_a_file_to_answers(
+    decoder: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = _run(tmp_path, decoder, file)
     assert out is not None
     scored = json.loads((out / "dev.json").read_text())["figures"]
@@ -203,6 +227,11 @@ def test_from_a_file_to_answers(decoder: Path, file: Path, tmp_path: Path) -> No
     assert scored["perplexity"] == pytest.approx(np.exp(nats / tokens), rel=1e-4)
     assert len((out / "dev.samples.jsonl").read_text().splitlines()) == 8
 
+    monkeypatch.setattr("sys.stdin", io.StringIO("1 你好?\n"))
+    capsys.readouterr()
+    assert main(["generate", str(out / "model"), "--chat", "temperature=0", "max_tokens=8"]) == 0
+    talked = capsys.readouterr().out.strip()
+
     asked = tmp_path / "asked.jsonl"
     asked.write_text(
         json.dumps({"messages": _conversations()[1][:1]})
@@ -213,6 +242,7 @@ def test_from_a_file_to_answers(decoder: Path, file: Path, tmp_path: Path) -> No
     said_to = tmp_path / "said.jsonl"
     assert main(["predict", str(out / "model"), str(asked), "--out", str(said_to), "--dtype", "float32"]) == 0
     said = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
+    assert said[0]["prediction"] == talked  # at the terminal it is asked for what it has learned from
     for line, messages in zip(said, (_conversations()[1][:1], _conversations()[1][:3]), strict=True):
         inputs = tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, return_tensors="pt", return_dict=True

@@ -16,9 +16,11 @@ from torch import Tensor
 from danlu.corpus.batches import Batch, collate
 from danlu.corpus.rows import Widths
 from danlu.data.dataset import Dataset
+from danlu.errors import RecipeError
 from danlu.nn.hf.folder import save_model
 from danlu.nn.hf.start import begin
 from danlu.nn.transformer import Transformer
+from danlu.recipe import build_choice
 from danlu.tasks.answering import answer, numbers_of
 from danlu.tasks.classify import Classify, Pair
 from danlu.tasks.feature import Feature
@@ -135,6 +137,61 @@ def test_several_labels_cost_what_they_cost_in_transformers(count: int, encoder:
         losses = task.losses(model, as_batch(features), known)
     assert set(losses) == {"labels"}
     torch.testing.assert_close(losses["labels"], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("chosen", ["balanced", {"label 2": 5.0, "label 35": 0.25}])
+def test_texts_that_have_a_label_count_as_by_pos_weight(chosen: Any, encoder: Path) -> None:
+    labels = tuple(f"label {number}" for number in range(40))
+    golds = [(), (labels[0],), (labels[0], labels[1], labels[35]), labels[:36], (labels[2],)]  # nothing has the last
+    train = [SimpleNamespace(texts=each.texts, gold=each.gold, labels=each.gold) for each in examples(golds)]
+    task = MultiLabel(class_weights=chosen)
+    model, reader = start(encoder, 40), TextReader.load(encoder, max_tokens=24)
+    known = task.know(Dataset({"train": tuple(train)}, labels, "none", {}, ()), model.config)  # type: ignore[arg-type]
+    wanted = np.array([[label in gold for label in labels] for gold in golds])
+    has, lacks = wanted.sum(0), (~wanted).sum(0)
+    weights = (
+        lacks / np.maximum(1, has) if chosen == "balanced" else [chosen.get(label, 1.0) for label in labels]
+    )  # as torch's documentation: 100 texts have it and 300 have not: 3
+    features = task.features(train, known, reader)
+    with torch.no_grad():
+        [loss] = task.losses(model, as_batch(features), known).values()
+        scores = torch.stack(numbers_of(task, model, features, known)).logit()
+        expected = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(weights).float(), reduction="sum")(
+            scores, torch.tensor(wanted).float()
+        )
+    torch.testing.assert_close(loss, expected / len(labels), rtol=1e-4, atol=1e-4)
+    assert task.criterion == "macro.f1" and MultiLabel().criterion == "micro.f1"
+
+
+def test_a_label_that_all_texts_have_is_learned_too(encoder: Path) -> None:
+    train = [SimpleNamespace(texts=("a",), gold=("all",), labels=("all",))] * 3
+    dataset: Any = Dataset({"train": tuple(train)}, ("all", "none"), "none", {}, ())
+    known = MultiLabel(class_weights="balanced").know(dataset, start(encoder, 2).config)
+    assert known.numbers == {"weight.all": pytest.approx(1 / 3), "weight.none": 3.0}
+
+
+def test_weights_that_the_recipe_gives_are_those_of_torch(encoder: Path) -> None:
+    golds = ["bad", "good", "good", "fair", "bad"]
+    train, model = examples(golds), start(encoder, 3)
+    task = Classify(class_weights={"good": 2.5})
+    dataset: Any = Dataset({"train": tuple(train)}, LABELS, "none", {}, ())
+    known = task.know(dataset, model.config)
+    features = task.features(train, known, TextReader.load(encoder, max_tokens=24))
+    with torch.no_grad():
+        [loss] = task.losses(model, as_batch(features), known).values()
+        shares = torch.stack(numbers_of(task, model, features, known))
+        torch_loss = torch.nn.CrossEntropyLoss(weight=torch.tensor([1.0, 1.0, 2.5]), reduction="sum")
+        expected = torch_loss(shares.log(), torch.tensor([LABELS.index(gold) for gold in golds]))
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+    with pytest.raises(RecipeError, match="class_weights: there is no label 'godo'; did you mean 'good'"):
+        Classify(class_weights={"godo": 2.0}).know(
+            Dataset({"train": tuple(train)}, LABELS, "none", {}, ()), model.config
+        )
+    for wrong, said in (({"good": 0}, "greater than 0"), ("balance", "'none' or 'balanced'")):
+        with pytest.raises(RecipeError, match=f"task.class_weights must be .*{said}"):
+            build_choice("task", {"use": "multi_label", "class_weights": wrong}, key="task")
+    built = build_choice("task", {"use": "classify", "class_weights": {0: 2}}, key="task")
+    assert built.class_weights == {"0": 2.0}
 
 
 @pytest.mark.parametrize("second", [None, "be"])

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 from danlu import cli
 from danlu.nn.hf.folder import load_model
+from danlu.tasks import predict
 from danlu.tasks.model_folder import Trained
 
 GOOD = ["to be is the question", "话说天下大势 to be", "once upon a time to be", "be there a sentence", "to be to be"]
@@ -65,6 +66,7 @@ def test_from_a_table_to_predictions(
     assert cli.main(["finetune", str(recipe(budget={"epochs": 8}))]) == 0
     said = capsys.readouterr().out
     assert "text from column 'text', label from column 'label'" in said and "examples split by label" in said
+    assert "examples: accuracy 1.0000 (95 % between 1.0000 and 1.0000)" in said and "the model: " in said
     out = tmp_path / "run/finetune"
     figures = json.loads((out / "done.json").read_text())["figures"]
     assert figures["dev.accuracy"] == 1.0
@@ -95,22 +97,6 @@ def test_the_model_loads_in_transformers_which_says_the_same(recipe: Callable[..
     assert trained.known.labels == ("bad", "good") and trained.columns == {"text": "text", "label": "label"}
 
 
-def test_a_classifier_of_others_answers_too(encoder: Path, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    config = transformers.BertConfig.from_pretrained(encoder, id2label={0: "no", 1: "yes", 2: "maybe"},
-                                                     label2id={"no": 0, "yes": 1, "maybe": 2})  # fmt: skip
-    stock = transformers.BertForSequenceClassification(config).eval()
-    stock.save_pretrained(encoder)
-    new = table(tmp_path / "new.csv", [("to be",), ("that is the question of a time",)], ["text"])
-    arguments = ["predict", str(encoder), str(new), "--out", str(tmp_path / "out.jsonl"), "--dtype", "float32"]
-    assert cli.main(arguments) == 0
-    pipeline = transformers.pipeline("text-classification", model=stock, device="cpu", top_k=None,
-                                     tokenizer=transformers.AutoTokenizer.from_pretrained(encoder))  # fmt: skip
-    for line in map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines()):
-        theirs = {each["label"]: each["score"] for each in pipeline(line["texts"])[0]}
-        assert theirs == pytest.approx(line["scores"], abs=1e-5)
-
-
 def test_the_best_weights_are_the_model(recipe: Callable[..., Path], tmp_path: Path) -> None:
     """At such a rate the last weights are no good."""
     path = recipe(optimizer={"lr": 0.5}, schedule="constant", budget={"epochs": 4}, evaluations=20,
@@ -134,7 +120,8 @@ def test_a_killed_training_goes_on_to_the_same_bytes(recipe: Callable[..., Path]
             pass
         os.kill(process.pid, signal.SIGKILL)
     assert not (tmp_path / "run/finetune/done.json").exists()
-    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    again = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert again.returncode == 0 and "going on after step" in again.stdout
     for file in ("model/model.safetensors", "dev.json", "dev.predictions.jsonl"):
         assert (tmp_path / "run/finetune" / file).read_bytes() == (tmp_path / "whole/finetune" / file).read_bytes(), (
             file
@@ -198,6 +185,10 @@ def test_what_predict_refuses(
     assert "out.txt" in refusal(capfd, "predict", folder, new, "--out", tmp_path / "out.txt")
     assert "FIELD=COLUMN" in refusal(capfd, "predict", folder, new, "text", "--out", out)
     assert "nowhere.csv" in refusal(capfd, "predict", folder, tmp_path / "nowhere.csv", "--out", out)
+    said = json.loads((folder / "danlu.json").read_text())
+    (folder / "danlu.json").write_text(json.dumps({**said, "max_tokens": 3}))
+    line = refusal(capfd, "predict", folder, new, "--out", out)
+    assert line.startswith(f"{folder / 'danlu.json'}: task.max_tokens must be above 4")
     (folder / "danlu.json").write_text("{")
     assert "danlu.json is damaged" in refusal(capfd, "predict", folder, new, "--out", out)
     assert not out.exists()
@@ -240,8 +231,9 @@ def test_a_file_without_a_header_has_none_in_predict_either(recipe: Callable[...
     assert [json.loads(line)["texts"] for line in out.read_text().splitlines()] == [["to be"], ["not once"]]
 
 
-def test_numbers_are_not_rounded(recipe: Callable[..., Path], tmp_path: Path) -> None:
+def test_numbers_are_not_rounded(recipe: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Years in bfloat16 would come in steps of 8."""
+    monkeypatch.setattr(predict, "fast_bfloat16", lambda: True)
     table(tmp_path / "years.csv", [(f"to be {text}", 1900 + 7 * number) for number, (text, _) in enumerate(ROWS)])
     path = recipe(
         task="regress", data={"train": str(tmp_path / "years.csv"), "columns": {"text": "text", "number": "label"}}
@@ -274,6 +266,17 @@ def test_of_equal_figures_the_lower_loss_is_the_best(recipe: Callable[..., Path]
     assert len(tied) > 1 and least["step"] > tied[0]["step"]
     figures = json.loads((tmp_path / "run/finetune/done.json").read_text())["figures"]
     assert figures["best_step"] == least["step"]
+
+
+def test_a_step_has_no_more_tokens_than_the_data(
+    recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recipe(batch=1000, budget={"tokens": 1200})
+    assert cli.main(["finetune", str(path)]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "run/finetune/metrics.jsonl").read_text().splitlines()]
+    tokens = [line["tokens"] for line in lines if "tokens" in line]
+    assert f"{len(tokens)} steps of {tokens[0]:,} tokens: {len(tokens)}.00 epochs" in capsys.readouterr().out
+    assert len(tokens) == -(-1200 // tokens[0])
 
 
 def test_gpt2_learns_labels(tmp_path: Path, recipe: Callable[..., Path], decoder: Path) -> None:

@@ -20,9 +20,11 @@ from safetensors.torch import load_file
 from danlu import cli
 from danlu.nn.hf.start import begin
 from danlu.recipe import load_recipe
-from danlu.tasks.finetune import Finetune, Material, read_data
+from danlu.tasks.examples import read_data
+from danlu.tasks.finetune import Finetune
 from danlu.tasks.heads import EACH
 from danlu.tasks.joint import Joint, JointMaterial
+from danlu.tasks.material import Material
 
 GOOD, BAD = (
     ["to be is the question", "话说天下大势 to be", "be there a sentence"],
@@ -59,8 +61,11 @@ def recipe(encoder: Path, tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def test_two_tasks_are_learned_at_once(recipe: Callable[..., Path], tmp_path: Path) -> None:
+def test_two_tasks_are_learned_at_once(
+    recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["joint", str(recipe(budget={"epochs": 12}))]) == 0
+    assert capsys.readouterr().out.count("drawn anew: head.out.weight, head.out.bias") == 2
     out = tmp_path / "run/joint"
     figures = json.loads((out / "done.json").read_text())["figures"]
     assert figures["first.dev.accuracy"] == 1.0 and figures["second.dev.pearson"] > 0.8
@@ -148,7 +153,8 @@ def test_a_killed_training_goes_on_to_the_same_bytes(recipe: Callable[..., Path]
             pass
         os.kill(process.pid, signal.SIGKILL)
     assert not (tmp_path / "run/joint/done.json").exists()
-    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    again = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert again.returncode == 0 and "going on after step" in again.stdout
     for file in ("first/model/model.safetensors", "second/model/model.safetensors", "first/dev.json"):
         assert (tmp_path / "run/joint" / file).read_bytes() == (tmp_path / "whole/joint" / file).read_bytes(), file
 
@@ -168,6 +174,20 @@ def test_heads_begin_as_they_do_alone(recipe: Callable[..., Path], encoder: Path
         ({"first": {"share": 1.0}, "second": {"share": 1.0}, "temperature": 2.0}, "temperature has no effect"),
         ({"first": {"data": "nowhere.csv"}}, "joint.tasks.first.data: there is no file nowhere.csv"),
         ({"first": {"task": "clasify"}}, "joint.tasks.first.task.use: unknown task 'clasify'"),
+        (
+            {"first": {"task": {"use": "classify", "max_tokens": 200}}},
+            "joint.tasks.first.task.max_tokens must be at most 24, which the model sees; got 200",
+        ),
+        (
+            {"second": {"task": {"use": "regress", "max_tokens": 4}}},
+            "joint.tasks.second.task.max_tokens must be above 4",
+        ),
+        ({"first": {"task": {"use": "classify", "positive": "god"}}}, "joint.tasks.first.task.positive: there is no"),
+        ({"first": {"task": "chat", "data": "CHATS"}}, "joint.model: this task needs a decoder"),
+        (
+            {"first": {"data": {"train": "FIRST", "columns": {"txt": "text"}}}},
+            "joint.tasks.first.data.columns: this task",
+        ),
         ({"tasks": {}}, "joint.tasks must be a list of at least 2; got {}"),
     ],
     ids=str,
@@ -176,6 +196,12 @@ def test_bad_input_is_one_line(
     settings: dict[str, Any], message: str, recipe: Callable[..., Path], tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    assert cli.main(["joint", str(recipe(**settings))]) == 2
+    chats = [{"instruction": f"ask {number}", "output": "say"} for number in range(9)]
+    (tmp_path / "chats.jsonl").write_text("".join(json.dumps(each) + "\n" for each in chats))
+    text = recipe(**settings).read_text()
+    for name in ("first", "chats"):
+        text = text.replace(name.upper(), str(tmp_path / f"{name}.jsonl"))
+    (tmp_path / "recipe.yaml").write_text(text)
+    assert cli.main(["joint", str(tmp_path / "recipe.yaml")]) == 2
     line = capfd.readouterr().err
     assert message in line and line.count("\n") == 1 and not (tmp_path / "run/joint/checkpoints").exists()

@@ -15,7 +15,7 @@ from danlu.cli import main
 from danlu.errors import InputError, RecipeError
 from danlu.nn.hf.folder import load_model
 from danlu.nn.transformer import Transformer
-from danlu.tasks.finetune import Material
+from danlu.tasks.material import Material
 from danlu.tasks.methods import BitFit, Frozen, LowRank
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # in peft
@@ -99,6 +99,43 @@ def test_the_head_of_a_task_trains_and_is_with_the_adapters(encoder: Path, tmp_p
         torch.testing.assert_close(merged(tokens).logits, theirs(tokens).logits, rtol=1e-4, atol=1e-4)
 
 
+def test_numbers_are_scaled_beside_the_adapters_too(encoder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "numbers.jsonl"
+    lines = [{"text": f"to be {number}", "score": 1000.0 + 100 * number} for number in range(24)]
+    path.write_text("".join(json.dumps(each) + "\n" for each in lines))
+    out = _finetune(tmp_path, encoder, path, "regress", "{use: lora, rank: 2}")
+    base = transformers.AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=1, dtype=torch.float32)
+    theirs = peft.PeftModel.from_pretrained(base.eval(), out / "adapters").eval()
+    merged = transformers.AutoModelForSequenceClassification.from_pretrained(out / "model", dtype=torch.float32)
+    tokens = torch.tensor([[2, 20, 30, 40, 3]])
+    with torch.no_grad():
+        torch.testing.assert_close(merged(tokens).logits, theirs(tokens).logits, rtol=1e-5, atol=1e-4)
+        assert merged(tokens).logits > 500
+
+
+@pytest.mark.parametrize("model", ["encoder", "decoder"])
+def test_new_tokens_are_with_the_adapters(model: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    folder = request.getfixturevalue(model)
+    path = tmp_path / "relations.jsonl"
+    lines = [
+        {"text": f"once {n} upon a time", "head": "once", "tail": "time", "relation": "ab"[n % 2]} for n in range(24)
+    ]
+    path.write_text("".join(json.dumps(each) + "\n" for each in lines))
+    out = _finetune(tmp_path, folder, path, "relate", "{use: lora, rank: 2}")
+    kind = transformers.AutoModelForSequenceClassification
+    tokenizer = transformers.AutoTokenizer.from_pretrained(out / "adapters")
+    base = kind.from_pretrained(folder, num_labels=2, dtype=torch.float32)
+    base.resize_token_embeddings(len(tokenizer))
+    theirs = peft.PeftModel.from_pretrained(base, out / "adapters").eval()
+    merged = kind.from_pretrained(out / "model", dtype=torch.float32).eval()
+    inputs = tokenizer("[E1] once [/E1] upon a [E2] time [/E2]", return_tensors="pt")
+    assert len(base.get_input_embeddings().weight) - 4 in inputs.input_ids
+    with torch.no_grad():
+        torch.testing.assert_close(
+            merged(inputs.input_ids).logits, theirs(inputs.input_ids).logits, rtol=1e-4, atol=1e-4
+        )
+
+
 def test_a_checkpoint_holds_what_trains_and_no_more(decoder: Path, tmp_path: Path) -> None:
     out = _finetune(tmp_path, decoder, _chats(tmp_path), CHAT, "{use: lora, rank: 2, targets: [query]}")
     newest = max((out / "checkpoints").glob("step-*"))
@@ -166,15 +203,15 @@ def test_no_product_is_made_for_frozen_weights(decoder: Path) -> None:
 
     model = load_model(decoder)
     assert products(model) == 13  # six linear layers in each of two blocks, and the head
-    LowRank(rank=2, targets=("blocks.1.mlp.down",)).begin(model, seed=1)
+    LowRank(rank=2, targets=("blocks.1.mlp.down",)).begin(model, tokenizer=decoder, seed=1)
     assert products(model) == 2
 
 
 def test_what_cannot_be_is_told(decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = load_model(decoder)
     with pytest.raises(RecipeError, match=r"finetune.method bitfit trains biases, of which llama models have none"):
-        BitFit().begin(model, seed=1)
+        BitFit().begin(model, tokenizer=decoder, seed=1)
     with pytest.raises(RecipeError, match=r"finetune.method.layers must be at most 2, .* got 3"):
-        Frozen(layers=3).begin(model, seed=1)
+        Frozen(layers=3).begin(model, tokenizer=decoder, seed=1)
     with pytest.raises(RecipeError, match=r"targets: 'nothing' names no linear layer; their names end in "):
-        LowRank(targets=("nothing",)).begin(model, seed=1)
+        LowRank(targets=("nothing",)).begin(model, tokenizer=decoder, seed=1)

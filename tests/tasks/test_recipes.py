@@ -49,10 +49,18 @@ JUDGED = [
 ]
 SHORT = ("task.answer_tokens=8",)
 SAID = ("task.template=plain", "task.answer_tokens=4")
+REWARDED = (*SAID, "task.group=2")
 REVIEWS = [{"review": f"to be {number}", "stars": ["bad", "good"][number % 2]} for number in range(30)]
 CASES = [
     Case("classify_en", "train.csv", REVIEWS),
     Case("classify_zh", "train.csv", [{"评论": f"从前{number}", "情感": "好坏"[number % 2]} for number in range(30)]),
+    Case("classify_long_en", "train.csv", [
+        {"document": f"to be {number} or not {'once upon a time ' * 8}", "topic": "ab"[number % 2]}
+        for number in range(30)
+    ]),
+    Case("classify_long_zh", "train.csv", [
+        {"正文": f"{number}{'从前有座山，' * 9}", "类别": "甲乙"[number % 2]} for number in range(30)
+    ]),
     Case("pair_en", "train.tsv", [
         {"premise": f"to be {number}", "hypothesis": "a time", "label": "abc"[number % 3]} for number in range(30)
     ]),
@@ -70,7 +78,7 @@ CASES = [
     ]),
     Case("multi_label_zh", "train.csv", [
         {"文本": f"从前{number}", "标签": "甲|乙" if number % 2 else "甲"} for number in range(30)
-    ]),
+    ], settings=("task.class_weights={乙: 2}",)),
     Case("regress_en", "train.csv", [{"review": f"to be {number}", "score": number / 3} for number in range(30)]),
     Case("regress_zh", "train.csv", [{"评论": f"从前{number}", "评分": number / 3} for number in range(30)]),
     Case("choice_en", "train.jsonl", [
@@ -111,9 +119,16 @@ CASES = [
         ("summarise_zh", "document", "summary"), ("keywords_en", "abstract", "keywords"),
         ("keywords_zh", "abstract", "keywords"),
     )),
+    Case("prompt_en", "train.csv", REVIEWS, max_tokens=20, settings=("method.tokens=4",)),
+    Case("prefix_zh", "train.jsonl", [{"正文": f"从前 {number}", "标题": f"话说 {number}"} for number in range(12)],
+         "decoder", 40, SHORT),
     *(Case(name, "train.jsonl", JUDGED, "decoder", 96, ("task.template=plain",)) for name in (
         "prefer_en", "prefer_zh", "reward_en", "reward_zh", "feedback_en", "feedback_zh",
     )),
+    Case("grpo_en", "train.jsonl", [{"question": f"1 + {number}?", "answer": 1 + number} for number in range(12)],
+         "decoder", 64, REWARDED),
+    Case("grpo_zh", "train.jsonl", [{"问题": f"{number} 加 1？", "答案": f"{1 + number}"} for number in range(12)],
+         "decoder", 64, REWARDED),
     Case("tag_en", "train.conll", "".join(f"To O\nbe O\n{number} O\na B-X\ntime I-X\n\n" for number in range(TEXTS))),
     Case("tag_zh", "train.conll", "".join(f"从 O\n{number} O\n天 B-地名\n下 I-地名\n\n" for number in range(TEXTS))),
     Case("segment_en", "train.txt", "".join(f"to be {number} or not\n" for number in range(TEXTS))),
@@ -132,7 +147,10 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_recipe_runs_as_it_stands(case: Case, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_a_recipe_runs_as_it_stands(
+    case: Case, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(RECIPES.parents[1])  # from where a recipe names what lies beside it
     data, run = tmp_path / case.file, tmp_path / "run"
     write(data, case.rows)
     settings = {

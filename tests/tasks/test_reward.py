@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 import transformers
 
@@ -37,7 +38,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def run(folder: Path, file: Path, tmp_path: Path) -> Path | None:
+def run(folder: Path, file: Path, tmp_path: Path, *more: str) -> Path | None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         f"run_dir: {tmp_path / 'run'}\n"
@@ -45,7 +46,7 @@ def run(folder: Path, file: Path, tmp_path: Path) -> Path | None:
         "  task: {use: reward, template: plain, centre: 0.01}\n"
         "  budget: {steps: 8}\n  batch: 4\n  precision: fp32\n  evaluations: 2\n  optimizer: {lr: 3e-3}\n"
     )
-    return None if main(["finetune", str(recipe)]) else tmp_path / "run" / "finetune"
+    return None if main(["finetune", str(recipe), *more]) else tmp_path / "run" / "finetune"
 
 
 def loaded(folder: Path) -> tuple[Any, Any]:
@@ -86,6 +87,35 @@ def test_figures_and_predictions_are_those_of_transformers(
     assert main(["predict", str(out / "model"), str(asked), "--out", str(tmp_path / "more.jsonl")]) != 0
     assert "asked.jsonl, line 1: there is no answer to score" in capsys.readouterr().err
     assert not (tmp_path / "more.jsonl").exists()
+
+
+ENDING = "{%- for m in messages -%}{{- m['role'] + ': ' + m['content'] + eos_token -}}{%- endfor -%}"
+"""A template whose last token is what many tokenizers pad with."""
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_what_a_conversation_ends_with_is_no_padding(begins: bool, decoder: Path, file: Path, tmp_path: Path) -> None:
+    (decoder / "mine.jinja").write_text(ENDING)
+    if begins:  # a second special token
+        inner = tokenizers.Tokenizer.from_str((decoder / "tokenizer.json").read_text())
+        inner.add_special_tokens(["<|begin|>"])
+        named = {"eos_token": "<|end|>", "bos_token": "<|begin|>", "pad_token": "<|end|>"}
+        transformers.PreTrainedTokenizerFast(tokenizer_object=inner, **named).save_pretrained(decoder)
+    out = run(decoder, file, tmp_path, f"finetune.task.template={decoder / 'mine.jinja'}")
+    assert out is not None
+    model, reward = loaded(out / "model")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(out / "model")
+    lines = [json.loads(line)["prediction"] for line in (out / "dev.predictions.jsonl").read_text().splitlines()]
+    with torch.no_grad():
+        if not begins:
+            assert model.config.pad_token_id is None and tokenizer.pad_token is None
+            found = [reward(chat(pair, "chosen")).item() for pair in PAIRS]
+        else:
+            chats = [chat(pair, "chosen") for pair in PAIRS]
+            inputs = tokenizer.apply_chat_template(chats, padding=True, return_tensors="pt", return_dict=True)
+            assert not inputs["attention_mask"].all()
+            found = model(**inputs).logits[:, 0].tolist()
+    np.testing.assert_allclose([line["chosen"] for line in lines], found, rtol=1e-4, atol=1e-5)
 
 
 def test_losses_and_gradients_are_those_of_bradley_and_terry(decoder: Path, file: Path, tmp_path: Path) -> None:

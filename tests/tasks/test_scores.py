@@ -15,7 +15,7 @@ from danlu.metrics.entities import Entities
 from danlu.metrics.regression import Correlation, Regression
 from danlu.metrics.tally import Metric
 from danlu.tasks import scores
-from danlu.tasks.scores import TOGETHER, of_itself
+from danlu.tasks.scores import TOGETHER, in_words, of_itself, score
 from danlu.tasks.task import Answer, Known, Task
 
 
@@ -61,3 +61,14 @@ def test_of_numbers_it_is_the_error_or_how_far_the_ranks_are_apart() -> None:
 
 def test_of_labels_right_and_wrong_say_it_all() -> None:
     assert alone(Classification(), "accuracy", ["a", "b"], ["a", "a"], labels="ab") == [{}, {}]
+
+
+def test_figures_in_a_line() -> None:
+    task = type("Small", (Small,), {"measured": Classification(labels=("a", "b")), "chosen": "accuracy"})()
+    examples = [SimpleNamespace(gold=each, texts=("t",)) for each in "aaabb"]
+    scored = score(task, examples, [Answer(each) for each in "aaaab"], Known(("a", "b")), seed=0)
+    low, high = scored["intervals"]["accuracy"]
+    assert in_words("test", scored) == (
+        f"test, 5 examples: accuracy 0.8000 (95 % between {low:.4f} and {high:.4f}), matthews 0.6124, macro.f1 0.7619; "
+        "to say 'a' always would be right in 0.6000"
+    )

@@ -20,6 +20,8 @@ from danlu.data.labelled import Labelled
 from danlu.metrics.tally import overall
 from danlu.tasks.chat import Chat
 from danlu.tasks.classify import Classify
+from danlu.tasks.grpo import GRPO
+from danlu.tasks.judges import RewardPart
 from danlu.tasks.study_curve import Curve, LearningCurve
 from danlu.tasks.study_kind import Outcome, Setting, Variation
 from danlu.tasks.task import Known
@@ -153,6 +155,26 @@ def test_of_a_loss_less_is_better(tmp_path: Path) -> None:
     band = curve.as_plain()["band"]
     assert band[0]["expected"] > band[-1]["expected"] > 2 and all(each["low"] <= each["high"] for each in band)
     assert "by -0.1" in curve.says
+
+
+def test_of_rewards_there_is_no_most(tmp_path: Path) -> None:
+    """A function of the user's may give any numbers: how far they are from what can be reached cannot be told."""
+    data, found = dataset("ab" * 500, test="ab" * 100), []
+    for size in (100, 250, 500, 1000):
+        for number in range(2):
+            reward = 5 - 2 * (size / 1000) ** -0.5 + 0.01 * number
+            out = tmp_path / f"{size}-{number}"
+            out.mkdir()
+            for split, count in (("test", 200), ("dev", 2)):
+                (out / f"{split}.json").write_text(json.dumps({"figures": {"reward": reward}}))
+                said = {"answer": "a", "reward": reward, "tokens": 3, "cut_off": False}
+                (out / f"{split}.predictions.jsonl").write_text((json.dumps({"prediction": said}) + "\n") * count)
+            splits = {**data.splits, "train": data.splits["train"][:size]}
+            varied = Variation(out.name, 1, Dataset(splits, ("a", "b"), "none", {}, ()), {"share": 1})
+            found.append(Outcome(varied, out))
+    curve = Curve.of(found, Setting(GRPO(reward=(RewardPart(by="r.py:f"),)), Known(), 1, tmp_path))
+    assert curve.verdict == Curve.UNKNOWN and "what reward is the most" in curve.says
+    assert len(curve.figures) == 8 and "band" not in curve.as_plain()
 
 
 def test_three_trainings_say_nothing(tmp_path: Path) -> None:

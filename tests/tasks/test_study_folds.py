@@ -27,6 +27,7 @@ from danlu.tasks.finetune import Finetune
 from danlu.tasks.model_folder import Trained
 from danlu.tasks.study_folds import HELD_OUT, Folds
 from danlu.tasks.study_kind import Outcome
+from danlu.tasks.study_suspects import likely_wrong
 
 PLACE = Path("data.csv")
 
@@ -136,6 +137,8 @@ def test_every_example_is_answered_once_by_a_model_that_has_not_seen_it(
     low, high = pooled["intervals"]["accuracy"]
     assert low <= value <= high and pooled["examples"] == len(answers)
     said = capsys.readouterr().out
+    suspected = [json.loads(line) for line in (out / "suspects.jsonl").read_text("utf-8").splitlines()]
+    assert all(line["gold"] != line["instead"] for line in suspected) and "to models that have not seen" in said
     assert f"each by a model that has not seen it: {value:.4f}, 95 % interval {low:.4f} to {high:.4f}" in said
     for fold in (1, 2):
         new = tmp_path / f"fold-{fold}.csv"
@@ -161,6 +164,25 @@ def test_the_table_has_the_folds_and_not_what_they_were_chosen_by(recipe: Path, 
         assert [row["figures"][f"fold.{name}"] for row in found["variations"]] == values
     assert not [name for name in found["spread"] if name.startswith("dev.")]
     assert not [name for name in json.loads((out / "done.json").read_text("utf-8"))["figures"] if "dev" in name]
+
+
+def test_planted_label_errors_are_found(tmp_path: Path) -> None:
+    """Answers that are right of the texts, of which every ninth has the label of another."""
+    random = np.random.default_rng(1)
+    truth = ["abc"[number % 3] for number in range(90)]
+    labels = ["abc"["abc".index(label) - (number % 9 == 0)] for number, label in enumerate(truth)]
+    examples = dataset(labels, dev=1).splits["train"]
+    lines: list[dict[str, Any]] = []
+    for example, right in zip(examples, truth, strict=False):
+        sure = 0.9 if example.label != right else random.uniform(0.5, 0.9)
+        scores = {right: sure} | {other: (1 - sure) / 2 for other in "abc" if other != right}
+        lines.append({"line": example.place.number, "gold": example.label, "scores": scores})
+    found = likely_wrong(examples, lines, "a.jsonl")
+    assert found is not None
+    assert {line["line"] for line in found.lines if line["instead"] == truth[line["line"]]} == set(range(0, 89, 9))
+    assert found.lines[0]["margin"] == max(line["margin"] for line in found.lines)
+    assert found.said.startswith("10 of 89 labels look wrong") and "(the surest first in a.jsonl): 'text " in found.said
+    assert likely_wrong(examples, [{**line, "scores": None} for line in lines], "a.jsonl") is None
 
 
 CONLL = "\n".join(f"be O\nParis{number} B-LOC\ntime O\n" for number in range(12))

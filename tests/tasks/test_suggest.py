@@ -21,7 +21,32 @@ TABLES: dict[str, tuple[str, list[list[Any]]]] = {
     "pairs without header": ("similarity", [[f"eins {n} und", f"zwei {n}", n % 5] for n in range(30)]),
     "pairs of classes": ("pair", [[f"eins {n} und", f"zwei {n}", n % 3] for n in range(30)]),
     "several": ("multi_label", [["text", "tags"], *([f"a text {n}", "a|b" if n % 2 else "c"] for n in range(9))]),
+    "several, by commas": ("multi_label", [["text", "labels"], *([f"a text {n}", "abc"[n % 3] + ", d" * (n % 2)]
+                                                                 for n in range(9))]),
+    "several, as Python spells them": ("multi_label", [["text", "labels"], *([f"text {n}", ["a", "b"][: n % 3]]
+                                                                             for n in range(9))]),
+    "news": ("classify", [["title", "content", "category"], *([f"t {n}", f"a text {n}", "ab"[n % 2]]
+                                                              for n in range(9))]),
+    "numbers of pairs": ("similarity", [["sent_a", "sent_b", "sim"], *([f"p {n}", f"h {n}", n / 4] for n in range(9))]),
+    "prices after pandas' index": ("regress", [["", "ware", "preis"], *([n, f"ein Topf {n}", n * 7 % 5 + 0.5]
+                                                                       for n in range(9))]),
+    "a label is missing": ("classify", [["text", "label", "score"], *([f"text {n}", "ab"[n % 2] if n else "", n / 7]
+                                                                      for n in range(9))]),
+    "hard negatives": ("embed", [["query", "positive", "negative"], *([f"q {n}", f"p {n}", f"n {n % 2}"]
+                                                                      for n in range(9))]),
+    "found good, as a table": ("feedback", [["prompt", "completion", "label"], *([f"p {n}", f"c {n}", n % 2 == 0]
+                                                                     for n in range(9))]),
     "translation": ("seq2seq", [["source", "target"], *([f"one {n}", f"eins {n}"] for n in range(9))]),
+    "texts that mean the same": ("embed", [["sentence1", "sentence2"], *([f"p {n}", f"h {n}"] for n in range(9))]),
+    "queries": ("embed", [["query", "passage"], *([f"ask {n}", f"say {n}"] for n in range(9))]),
+    "pairs without header or label": ("embed", [[f"eins {n} und", f"zwei {n}" + " oder" * (n % 3)] for n in range(30)]),
+    "translation without header": ("seq2seq", [
+        [f"The {n} men are walking on the street.", f"从前有座山，山里有第{n}座庙。"] for n in range(30)
+    ]),
+    "words": ("segment", [[f"话 说 天下 大势 第{n} 回"] for n in range(9)]),
+    "words by name": ("segment", [["id", "分词"], *([n, f"话 说 天下 大势 第{n} 回"] for n in range(9))]),
+    "keywords": ("keywords", [["text", "keywords"], *([f"a text {n}", f"key{n}; word"] for n in range(9))]),
+    "论文": ("keywords", [["正文", "关键词"], *([f"第{n}篇", f"词{n}，句"] for n in range(9))]),
     "中文": ("classify", [["评论", "情感"], *([f"第{n}条评论", "好坏"[n % 2]] for n in range(9))]),
 }  # fmt: skip
 
@@ -37,7 +62,7 @@ def test_the_columns_tell_the_task(name: str, tmp_path: Path, capsys: pytest.Cap
     section: Any = load_recipe(tmp_path / "r.yaml").section("finetune")
     assert section.task.to_recipe()["use"] == task
     assert section.data.train == file and section.model == tmp_path / "m"
-    assert set(section.data.columns) == {field.name for field in section.task.form.fields if field.required}
+    assert set(section.data.columns) >= {field.name for field in section.task.form.fields if field.required}
 
 
 def test_a_token_and_a_tag_a_line_are_sentences(tmp_path: Path) -> None:
@@ -52,6 +77,68 @@ def test_lists_in_json_are_several_labels(tmp_path: Path) -> None:
     assert cli.main(["init", str(tmp_path / "data.jsonl"), "--out", str(tmp_path / "r.yaml")]) == 0
     section: Any = load_recipe(tmp_path / "r.yaml").section("finetune")
     assert section.task.to_recipe()["use"] == "multi_label"
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("data.txt", "-DOCSTART- -X- O\n\nTo X O\nbe X O\na X B-X\ntime X I-X\n\nnot X O\n\n"),
+    ("data.tsv", "To\tO\nParis\tS-X\n\n北\tB-X\n京\tE-X\n\n"),
+    ("data.csv", "Sentence #,Word,POS,Tag\nSentence: 1,To,X,O\n,Paris,X,B-X\nSentence: 2,No,X,O\n"),
+])  # fmt: skip
+def test_sentences_are_known_where_the_ending_does_not_say_so(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert cli.main(["init", str(tmp_path / name), "--out", str(tmp_path / "r.yaml")]) == 0
+    assert "task: tag " in (tmp_path / "r.yaml").read_text()
+
+
+def test_texts_with_a_blank_line_between_are_no_sentences(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("a good film\t1\na bad film\t0\n\nso it is\t1\nno it was\t0\n")
+    assert cli.main(["init", str(tmp_path / "a.tsv"), "--out", str(tmp_path / "r.yaml")]) == 0
+    assert "task: classify " in (tmp_path / "r.yaml").read_text()
+
+
+def test_objects_that_no_task_reads_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Label Studio's whole export."""
+    row = {"id": 1, "data": {"text": "a"}, "annotations": [{"result": [{"value": {"choices": ["x"]}}]}]}
+    (tmp_path / "a.json").write_text(json.dumps([row, row]))
+    assert cli.main(["init", str(tmp_path / "a.json"), "--out", str(tmp_path / "r.yaml")]) == 2
+    said = capsys.readouterr().err
+    assert "no task is known for the columns" in said and "data.text" in said and said.count("\n") == 1
+
+
+def test_lists_that_are_no_set_of_labels_are_keywords(tmp_path: Path) -> None:
+    lines = [json.dumps({"text": f"text {n}", "tags": [f"word {n}", f"key {n}"]}) for n in range(9)]
+    assert guessed(tmp_path, lines) == "keywords"
+
+
+@pytest.mark.parametrize("row", [
+    {"prompt": "ask", "completion": "say", "label": True},
+    {"messages": [{"role": "user", "content": "ask"}, {"role": "assistant", "content": "say"}], "label": False},
+])  # fmt: skip
+def test_judged_answers_are_known_by_their_columns(row: dict[str, Any], tmp_path: Path) -> None:
+    lines = [json.dumps({**row, "label": number % 2 == 0}) for number in range(9)]
+    assert guessed(tmp_path, lines) == "feedback"
+
+
+def test_texts_near_and_far_from_each_other_are_for_vectors(tmp_path: Path) -> None:
+    lines = [json.dumps({"anchor": f"a {n}", "positive": f"p {n}", "negative": f"n {n}"}) for n in range(9)]
+    assert guessed(tmp_path, lines) == "embed"
+
+
+def guessed(tmp_path: Path, lines: list[str]) -> str:
+    (tmp_path / "data.jsonl").write_text("\n".join(lines))
+    assert cli.main(["init", str(tmp_path / "data.jsonl"), "--out", str(tmp_path / "r.yaml")]) == 0
+    section: Any = load_recipe(tmp_path / "r.yaml").section("finetune")
+    return str(section.task.to_recipe()["use"])
+
+
+@pytest.mark.parametrize("row", [{"prompt": "ask"}, {"messages": [{"role": "user", "content": "ask"}]}])
+def test_of_prompts_alone_nothing_can_be_learned(
+    row: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data.jsonl").write_text("\n".join(json.dumps(row) for _ in range(9)))
+    assert cli.main(["init", str(tmp_path / "data.jsonl"), "--out", str(tmp_path / "r.yaml")]) == 2
+    said = capsys.readouterr().err
+    assert "holds prompts without answers" in said and "danlu generate MODEL --prompts" in said
 
 
 @pytest.mark.parametrize("row", [
@@ -74,6 +161,19 @@ def test_conversations_are_known_by_their_columns(row: dict[str, Any], tmp_path:
     assert cli.main(["init", str(tmp_path / "data.jsonl"), "--out", str(tmp_path / "r.yaml")]) == 0
     section: Any = load_recipe(tmp_path / "r.yaml").section("finetune")
     assert section.task.to_recipe()["use"] == "chat"
+
+
+def test_a_model_without_a_chat_template_is_given_one(decoder: Path, tmp_path: Path) -> None:
+    row = {"messages": [{"role": "user", "content": "ask"}, {"role": "assistant", "content": "say"}]}
+    file, out = tmp_path / "data.jsonl", tmp_path / "r.yaml"
+    file.write_text("\n".join(json.dumps(row) for _ in range(9)))
+    assert cli.main(["init", str(file), "--model", str(decoder), "--out", str(out)]) == 0
+    section: Any = load_recipe(out).section("finetune")
+    assert section.task.to_recipe() | {"use": "chat", "template": "chatml"} == section.task.to_recipe()
+    (decoder / "chat_template.jinja").write_text("{{ messages }}")
+    out.unlink()
+    assert cli.main(["init", str(file), "--model", str(decoder), "--out", str(out)]) == 0
+    assert "task: chat " in out.read_text()
 
 
 @pytest.mark.parametrize(

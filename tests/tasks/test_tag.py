@@ -49,7 +49,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def finetune(folder: Path, model: Path, task: str, *, steps: int = 3, **data: Any) -> Path:
+def finetune(folder: Path, model: Path, task: str, *, steps: int = 3, lr: float = 0.005, **data: Any) -> Path:
     said = ", ".join(f"{name}: {value}" for name, value in data.items())
     (folder / "r.yaml").write_text(f"""
 finetune:
@@ -57,7 +57,7 @@ finetune:
   model: {model}
   task: {task}
   budget: {{steps: {steps}}}
-  optimizer: {{use: adamw, lr: 0.005}}
+  optimizer: {{use: adamw, lr: {lr}}}
   batch: 4
   evaluations: 1
 """)
@@ -265,3 +265,54 @@ finetune:
 """)
     assert main(["finetune", str(tmp_path / "r.yaml")]) != 0
     assert "BIOES allows no sentence of B-X, I-X, E-X" in capsys.readouterr().err
+
+
+CHINESE = [
+    ("话说 天下 大势 ， 从前 有 座山 。", "O B-LOC I-LOC O O O B-ORG O"),
+    ("从前 天下 question 有 山", "O B-LOC B-PER O O"),
+]
+
+
+@pytest.mark.parametrize("scheme", ["BIO", "BIOES"])
+def test_words_of_chinese_are_learned_said_and_measured_as_characters(
+    scheme: str, files: Path, encoder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sentences = CHINESE
+    if scheme == "BIOES":
+        sentences = [(CHINESE[0][0], "O B-LOC E-LOC O O O S-ORG O"), (CHINESE[1][0], "O S-LOC S-PER O O")]
+    (files / "zh.conll").write_text(conll(sentences * 8), encoding="utf-8")
+    (files / "zh_dev.conll").write_text(conll(sentences), encoding="utf-8")
+    said: dict[str, Any] = {"train": files / "zh.conll", "dev": files / "zh_dev.conll"}
+    run = finetune(files, encoder, "{use: tag, characters: true}", steps=60, lr=0.02, **said)
+    assert "117 words are 180 characters of Chinese, other words and marks" in capsys.readouterr().out
+    inside, end, single = "IIB" if scheme == "BIO" else "IES"
+    golds = [
+        ["O", "O", "B-LOC", *[f"{inside}-LOC"] * 2, f"{end}-LOC", *"OOOO", "B-ORG", f"{end}-ORG", "O"],
+        ["O", "O", "B-LOC", f"{end}-LOC", f"{single}-PER", "O", "O"],
+    ]
+    tokens = [list("话说天下大势，从前有座山。"), [*"从前天下", "question", *"有山"]]
+    lines = [json.loads(line) for line in (run / "dev.predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["gold"] for line in lines] == golds and [line["words"] for line in lines] == tokens
+    figures = json.loads((run / "dev.json").read_text())["figures"]
+    wanted = overall(Entities(scheme=scheme).tally(golds, [line["prediction"] for line in lines]))  # type: ignore[arg-type]
+    assert figures["micro.f1"] == pytest.approx(wanted["micro.f1"]) and figures["micro.f1"] > 0.5
+    again = predict(run / "model", files / "zh_dev.conll", files / "zh.jsonl")
+    assert [line["prediction"] for line in again] == [line["prediction"] for line in lines]
+    assert [line["gold"] for line in again] == golds
+    (files / "new.txt").write_text("话说天下大势，从前有座山。\n", encoding="utf-8")
+    (raw,) = predict(run / "model", files / "new.txt", files / "raw.jsonl")
+    assert raw["words"] == tokens[0] and raw["prediction"] == lines[0]["prediction"]
+    assert all(raw["texts"][0][each["start"] : each["end"]] == each["text"] for each in raw["entities"])
+
+
+def test_characters_that_cannot_be_are_refused(files: Path, encoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = files / "zh.conll"
+    file.write_text(conll([("天下 有 山", "B-LOC O O"), ("从前 有 天下", "O O B-LOC")]), encoding="utf-8")
+    (files / "r.yaml").write_text(
+        f"finetune:\n  data: {{train: {file}, dev: {file}, labels: [O, B-LOC]}}\n  model: {encoder}\n"
+        "  task: {use: tag, characters: true}\n"
+    )
+    assert main(["finetune", str(files / "r.yaml")]) == 2
+    assert "finetune.data.labels: 'I-LOC' is missing, which characters of a word have" in capsys.readouterr().err
+    assert main(["finetune", str(files / "r.yaml"), "finetune.task.use=segment"]) == 2
+    assert "finetune.task.characters: cannot be set" in " ".join(capsys.readouterr().err.split())

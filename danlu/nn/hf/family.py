@@ -72,6 +72,8 @@ class FolderFamily:
     """Ends of names in old folders -> what they are now."""
     decoder_start: Literal["pad", "eos"] = "pad"
     """Of models with an encoder: which token the decoder starts from."""
+    takes_keys: bool = True
+    """Whether its classes take keys and values that no token of the text has, as PEFT's prefixes are given to them."""
 
 
 def in_layers(stack: str, count: int, theirs: str, block: WeightNames) -> WeightNames:

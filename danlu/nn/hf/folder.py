@@ -20,10 +20,12 @@ from danlu.nn.config import AnyHead, Embedding, Head, Pretraining, TransformerCo
 from danlu.nn.hf.config_file import ConfigFile
 from danlu.nn.hf.family import Copy, FolderFamily
 from danlu.nn.hf.kept import check_kept
+from danlu.nn.hf.peft_virtual import load_virtual, open_virtual, remove_virtual, save_virtual, with_virtual_of
 from danlu.nn.hf.sentence_transformers import MODULES, read_pooling
 from danlu.nn.hf.tensors import Readable, narrowest_dtype, read, same, written
-from danlu.nn.hf.token_ids import check_padding, input_names, token_ids
+from danlu.nn.hf.token_ids import check_padding, input_names, token_ids, with_padding
 from danlu.nn.hf.weight_files import SHARD_BYTES, StoredTensor, open_weights, weights_path, write_weights
+from danlu.nn.prompting import is_virtual, without_virtual
 from danlu.nn.transformer import Transformer
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
@@ -44,6 +46,8 @@ def save_model(
 ) -> None:
     """Write the model into ``folder``, which is made where it is not there; each file appears whole or not at all.
 
+    Virtual tokens are written beside it as PEFT does.
+
     Args:
         dtype: the type of the weights in the file; by default the one that they have.
         tokenizer: a folder with a tokenizer that goes with the model, whose special tokens are named; without
@@ -56,21 +60,25 @@ def save_model(
         CheckpointError: the folder of its family cannot hold this model, as with adapters or quantised weights;
             or the tokenizer's padding is not the model's.
     """
-    config = model.config
+    config = without_virtual(model.config)
     family = find_family(config.family)
-    state = model.state_dict()
+    state = {name: each for name, each in model.state_dict().items() if not is_virtual(name)}
     check_kept(folder, config, family, state.keys())
     folder.mkdir(parents=True, exist_ok=True)
     dtype = dtype or state["embedding.weight"].dtype
     written_config = family.write_config(config)
     roles = {"eot": 0}
     if tokenizer is not None:
-        loaded = Tokenizer.load(tokenizer)
+        loaded = with_padding(Tokenizer.load(tokenizer), config)
         roles = Vocabulary.of(loaded).roles
         check_padding(config, written_config, roles)
         loaded.save(folder, inputs=input_names(config))
     names, copies = family.weight_names(config), family.copies(config)
     write_weights(folder, written(state, names, dtype=dtype, copies=copies), max_shard_bytes=max_shard_bytes)
+    if model.config.virtual is not None:
+        save_virtual(model, folder, names, dtype=dtype)
+    else:
+        remove_virtual(folder)
     ids, when_writing = token_ids(config, family, roles)
     whole = {
         "architectures": [family.architecture(config)],
@@ -111,7 +119,7 @@ def load_config(folder: Path) -> TransformerConfig:
         own = set(_names_of(config)) - set(_names_of(bare))
         if own and not file.holds(*own, *(name.removeprefix(prefix) for name in own)):
             config = bare
-    return _with_pooling(folder, config)
+    return with_virtual_of(folder, _with_pooling(folder, config))
 
 
 def load_embedding_config(folder: Path) -> TransformerConfig:
@@ -120,11 +128,14 @@ def load_embedding_config(folder: Path) -> TransformerConfig:
     Raises:
         InputError, CheckpointError: as :func:`load_config`.
     """
-    return bare_config(folder) if (folder / MODULES).exists() else load_config(folder)
+    has_modules = (folder / MODULES).exists()
+    return with_virtual_of(folder, bare_config(folder)) if has_modules else load_config(folder)
 
 
 def bare_config(folder: Path) -> TransformerConfig:
     """The same without a head, be there ``modules.json`` or not; with its head where its family has no bare models.
+
+    Virtual tokens are not looked for.
 
     Raises:
         InputError, CheckpointError: as :func:`load_config`.
@@ -208,6 +219,7 @@ def load_embedding_model(folder: Path, *, dtype: torch.dtype = torch.float32) ->
 
 
 def _load(folder: Path, config: TransformerConfig, dtype: torch.dtype) -> Transformer:
+    config = without_virtual(config)
     whole = read_family_config(read_file(folder)) if isinstance(config.head, Embedding) else config
     with ExitStack() as stack:
         found, copies = open_model(folder, config, stack)
@@ -215,6 +227,7 @@ def _load(folder: Path, config: TransformerConfig, dtype: torch.dtype) -> Transf
         _check_names(folder, found, _names_of(config), known, (*IGNORED, *find_family(config.family).ignored))
         model = build_model(config, found, dtype=dtype)
         _check_copies(found, copies)
+    load_virtual(model, folder)
     return model
 
 
@@ -254,7 +267,8 @@ def stored_dtype(folder: Path) -> torch.dtype:
     names = _names_of(config)
     with ExitStack() as stack:
         found, _ = open_model(folder, config, stack)
-        return narrowest_dtype([found[name] for name in names if name in found])
+        virtual = [] if config.virtual is None else [open_virtual(folder, stack)]
+        return narrowest_dtype([*(found[name] for name in names if name in found), *virtual])
 
 
 def find_family(name: str) -> FolderFamily:

@@ -163,5 +163,6 @@ def _head_names(config: TransformerConfig) -> WeightNames:
 
 
 MODERNBERT = FolderFamily(
-    read_config, write_config, lambda config: f"ModernBert{kind_of(config.head)}", weight_names, prefix="model."
-)
+    read_config, write_config, lambda config: f"ModernBert{kind_of(config.head)}", weight_names, prefix="model.",
+    takes_keys=False,
+)  # fmt: skip

@@ -10,7 +10,7 @@ Axes: R rank, I inputs, O output rows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,6 +121,27 @@ def save_adapters(model: Transformer, folder: Path, *, base: str | None = None) 
         "use_rslora": next(iter(whole.values())).rank_stabilised,
     }
     write_json(folder / CONFIG, dict(sorted(settings.items())))
+
+
+def save_beside(model: Transformer, folder: Path, *, also: Collection[str] = ()) -> None:
+    """Write anew what :func:`save_adapters` has written whole, as ``model`` has it now, be its adapters merged or not.
+
+    Args:
+        also: our names of further weights, such as an embedding that has got rows, which PEFT loads into a model of
+            that size.
+    """
+    family = find_family(model.config.family)
+    prefix = family.prefix if isinstance(model.config.head, Embedding) else ""
+    tensors = load_file(folder / WEIGHTS)
+    dtype = next(iter(tensors.values())).dtype
+    chosen = {
+        ours: where
+        for ours, where in family.weight_names(model.config).items()
+        if ours in also or all(f"{PREFIX}{name.removeprefix(prefix)}" in tensors for name in where.names)
+    }
+    for name, value in written(model.state_dict(), chosen, dtype=dtype):
+        tensors[f"{PREFIX}{name.removeprefix(prefix)}"] = value.clone()
+    atomic_write(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
 
 
 def load_adapters(model: Transformer, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from danlu.errors import CheckpointError, RecipeError
 from danlu.nn.config import Embedding, Labels, Pooling, TransformerConfig
 from danlu.nn.hf.config_file import ConfigFile
 from danlu.nn.hf.folder import bare_config, find_family, open_model, read_family_config, read_file
+from danlu.nn.hf.peft_virtual import VirtualFile
 from danlu.nn.hf.sentence_transformers import MODULES
 from danlu.nn.hf.tensors import Readable, check_shape, read
 from danlu.nn.hf.weight_files import weights_path
@@ -26,6 +27,8 @@ Kind = Literal[
 """What follows ``Bert`` in the name of the class of ``transformers`` with such a head; Model has none but vectors."""
 OF_VOCABULARY = ("embedding.weight", "head.weight", "head.bias", "head.words.weight", "head.words.bias")
 """Weights with a row for each token."""
+SCORES = "head.out."
+"""Before the names of the weights that score labels."""
 HEAD_SPREAD = 0.02
 """Standard deviation of a new head's weights, as in ``transformers``."""
 
@@ -39,6 +42,8 @@ class Start:
     seed: int
     rows: int
     """Of the folder's embedding; those of new tokens come behind them."""
+    others: bool = False
+    """Whether the folder's head scores other labels, so that it begins anew."""
 
     def with_rows(self, vocabulary: int) -> Start:
         """The same for a tokenizer of so many tokens, where it has more than the folder's."""
@@ -60,6 +65,15 @@ class Start:
         with ExitStack() as stack:
             return self._lacking(model, open_model(self.folder, self.config, stack)[0])
 
+    def told(self) -> str:
+        """In words, for the screen."""
+        if not isinstance(self.config.head, Labels):
+            return f"begins with {self.folder}"
+        if not (new := self.new):
+            return f"begins with {self.folder}, whose head is kept"
+        reason = ", for the head there scores other labels" if self.others else ""
+        return f"begins with {self.folder}; drawn anew: {', '.join(new)}{reason}"
+
     @torch.no_grad()
     def _begun(self) -> tuple[Transformer, list[str]]:
         with torch.device("meta"):  # no memory and no random numbers for weights that are read
@@ -71,7 +85,7 @@ class Start:
             for name, weight in model.state_dict().items():
                 if name in there:
                     weight.copy_(there[name])
-            if any(name.startswith("head.out.") for name in new):
+            if any(name.startswith(SCORES) for name in new):
                 generator = torch.Generator().manual_seed(self.seed)
                 model.head.out.weight.normal_(0.0, HEAD_SPREAD, generator=generator)
             return model, new
@@ -106,6 +120,9 @@ class Start:
         for ours, weight in model.state_dict().items():
             if ours not in names:
                 continue
+            if self.others and ours.startswith(SCORES):
+                new.append(ours)
+                continue
             whole = all(name in found for name in names[ours].names)
             if whole:
                 try:
@@ -134,17 +151,23 @@ def _lengthened(rows_VD: Tensor, count: int, seed: int) -> Tensor:
     return torch.cat([rows_VD, (noise * spread_D + mean_D).to(rows_VD.dtype)])
 
 
-def begin(folder: Path, kind: Kind | None, *, labels: int, dropout: float | None = None, seed: int) -> Start:
+def begin(
+    folder: Path, kind: Kind | None, *, labels: int, names: Sequence[str] = (), dropout: float | None = None, seed: int
+) -> Start:
     """The model in ``folder`` with a head for a task; where ``kind`` is None, with its own.
+
+    A head that the folder has stays where it scores the same labels in the same order.
 
     Args:
         labels: how many the head scores.
+        names: what they are called; where they have no names, a head of the same size stays.
         dropout: of the head's input; by default as the folder says.
 
     Raises:
         InputError, CheckpointError: there is no model, or it is damaged.
-        RecipeError: models of its family have no such head.
+        RecipeError: models of its family have no such head, or this one has virtual tokens.
     """
+    _refuse_virtual(folder)
     if kind is None:
         config = read_family_config(read_file(folder))
         return Start(folder, config, seed, config.vocab_size)
@@ -153,7 +176,18 @@ def begin(folder: Path, kind: Kind | None, *, labels: int, dropout: float | None
     assert isinstance(head, Labels)
     if dropout is not None:
         shaped = replace(shaped, head=replace(head, dropout=dropout))
-    return Start(folder, shaped, seed, shaped.vocab_size)
+    others = bool(names) and _labels(folder) not in ((), tuple(names))
+    return Start(folder, shaped, seed, shaped.vocab_size, others)
+
+
+def _labels(folder: Path) -> tuple[str, ...]:
+    """What the head in ``folder`` scores, as ``config.json`` has it; nothing where its head is another."""
+    file = read_file(folder)
+    head = read_family_config(file).head
+    if not isinstance(head, Labels):
+        return ()
+    names = file.get("id2label", {})
+    return tuple(str(names.get(str(place), f"LABEL_{place}")) for place in range(head.count))
 
 
 def begin_embedding(folder: Path, *, pooling: Pooling | None = None, seed: int) -> Start:
@@ -166,8 +200,9 @@ def begin_embedding(folder: Path, *, pooling: Pooling | None = None, seed: int) 
 
     Raises:
         InputError, CheckpointError: there is no model, or it is damaged.
-        RecipeError: models of its family make no vectors.
+        RecipeError: models of its family make no vectors, or this one has virtual tokens.
     """
+    _refuse_virtual(folder)
     config = bare_config(folder)
     both = config.encoder is not None and config.decoder is not None
     if both or not isinstance(config.head, Embedding):
@@ -182,11 +217,19 @@ def with_words(folder: Path) -> TransformerConfig:
 
     Raises:
         InputError, CheckpointError: there is no model, or it is damaged.
+        RecipeError: it has virtual tokens.
     """
+    _refuse_virtual(folder)
     config = read_family_config(read_file(folder))
     if config.words is not None:
         return config
     return _of_class(folder, "ForMaskedLM" if config.decoder is None else "ForCausalLM", labels=0)
+
+
+def _refuse_virtual(folder: Path) -> None:
+    if VirtualFile.load(folder) is not None:
+        raise RecipeError(f"model: {folder} has virtual tokens, beside which nothing else is trained; "
+                          "begin with the model that they were trained for")  # fmt: skip
 
 
 def _of_class(folder: Path, kind: str, *, labels: int) -> TransformerConfig:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from danlu.errors import CheckpointError
-from danlu.nn.config import TransformerConfig
+from danlu.files import read_json, write_json
+from danlu.nn.config import Head, Labels, TransformerConfig
 from danlu.nn.hf.family import FolderFamily
+from danlu.tokenizers.tokenizer import Tokenizer
 
 Ids = dict[str, int | None]
 
@@ -41,6 +44,30 @@ def input_names(config: TransformerConfig) -> list[str]:
     """What ``transformers``' tokenizer has to make for the model."""
     reads_types = config.encoder is not None and config.encoder.entry.types > 1
     return ["input_ids", *(["token_type_ids"] if reads_types else []), "attention_mask"]
+
+
+def with_padding(tokenizer: Tokenizer, config: TransformerConfig) -> Tokenizer:
+    """The tokenizer with a padding token where ``transformers`` needs one to read several texts at once.
+
+    Its classes of decoders score the last token of a text that is no padding, so that what the tokenizer puts behind a
+    text must not be padding too.
+    """
+    if config.encoder is not None or isinstance(config.head, Head):
+        return tokenizer
+    last = isinstance(config.head, Labels) and config.head.pooling == "last"
+    return tokenizer.padded(apart=tokenizer.template()[1] if last else ())
+
+
+def part_padding(folder: Path, ends: Collection[int]) -> None:
+    """Have the padding of the model in ``folder`` be none of the tokens that the texts which it scores end with.
+
+    Where no other token is left there is none, and ``transformers`` reads one text at a time.
+    """
+    whole = Tokenizer.load(folder)
+    parted = whole.padded(apart={*whole.template()[1], *ends})
+    parted.save(folder)
+    path = folder / "config.json"
+    write_json(path, {**(read_json(path) or {}), "pad_token_id": parted.special("pad_token")})
 
 
 def check_padding(config: TransformerConfig, written: Mapping[str, Any], roles: Mapping[str, int]) -> None:

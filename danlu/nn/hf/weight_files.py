@@ -72,11 +72,11 @@ def open_weights(folder: Path, stack: ExitStack) -> dict[str, StoredTensor]:
     """
     place = weights_path(folder)
     if place.name == WEIGHTS:
-        return _open_file(check_stays(folder, place), stack)
+        return open_file(check_stays(folder, place), stack)
     listed = _read_index(check_stays(folder, place))
     found: dict[str, StoredTensor] = {}
     for name in sorted(set(listed.values())):
-        tensors = _open_file(_beside(place, name), stack)
+        tensors = open_file(_beside(place, name), stack)
         for tensor in tensors:
             if listed.get(tensor) != name:
                 said = f"which it places in {shown(listed[tensor])}" if tensor in listed else "which it does not name"
@@ -169,7 +169,12 @@ def _beside(index: Path, name: str) -> Path:
     return path
 
 
-def _open_file(path: Path, stack: ExitStack) -> dict[str, StoredTensor]:
+def open_file(path: Path, stack: ExitStack) -> dict[str, StoredTensor]:
+    """The tensors of one file by name; it stays open as long as ``stack``.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
     try:
         file = stack.enter_context(safe_open(path, framework="pt"))
     except FileNotFoundError:

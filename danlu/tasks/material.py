@@ -1,0 +1,180 @@
+"""All that a fine-tuning works with: model, tokenizer, examples as features; and the model that comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from danlu.data.dataset import Dataset
+from danlu.errors import RecipeError
+from danlu.files import write_json
+from danlu.log import say
+from danlu.nn.hf.folder import load_config, save_model
+from danlu.nn.hf.start import Start
+from danlu.nn.speed import choose_device
+from danlu.nn.transformer import Transformer
+from danlu.runs import Figures
+from danlu.tasks.answering import answer, numbers_of, tuned_answers
+from danlu.tasks.feature import Feature
+from danlu.tasks.measure import TaskMeasure
+from danlu.tasks.methods import load_trained
+from danlu.tasks.model_folder import Trained
+from danlu.tasks.scores import in_words, of_itself, score, write_predictions
+from danlu.tasks.task import Known
+from danlu.tasks.task_training import OneTask
+from danlu.tasks.text_reader import MOST_TOKENS, TextReader
+from danlu.tasks.writing import Written
+from danlu.tokenizers.added import with_tokens
+from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.train.checkpoint import as_model
+from danlu.train.monitor import Measure
+from danlu.train.setup import Training
+
+SAMPLES = 8
+"""Answers that are written in the end where figures do not need them, to be looked at."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a fine-tuning works with."""
+
+    settings: OneTask
+    base: Path
+    tokenizer: Path
+    """The folder of the one that goes with the model: ``base``, or where it has new tokens one of its own."""
+    dataset: Dataset[Any]
+    start: Start
+    known: Known
+    reader: TextReader
+    features: Mapping[str, Sequence[Feature]]
+    """By split."""
+    out: Path
+    """The folder of the stage."""
+
+    @classmethod
+    def of(cls, settings: OneTask, base: Path, dataset: Dataset[Any], *, out: Path, seed: int) -> Material:
+        """Read the model's files, and all examples as it reads them.
+
+        Raises:
+            InputError, CheckpointError, RecipeError: the model cannot be read, or cannot learn the task.
+        """
+        task, shape = settings.task, settings.method.shape(load_config(base))
+        known = task.know(dataset, shape)
+        tokenizer = with_tokens(base, task.new_tokens(dataset), out / "tokenizer")
+        start = task.start(base, known, seed=seed).with_rows(Tokenizer.load(tokenizer).vocab_size)
+        most = task.max_tokens or min(shape.max_length, MOST_TOKENS)
+        if most > shape.max_length:
+            raise RecipeError(
+                f"finetune.task.max_tokens must be at most {shape.max_length}, which the model sees; got {most}"
+            )
+        reader = TextReader.load(tokenizer, max_tokens=most, cut=task.cut)
+        features = {name: task.features(each, known, reader) for name, each in dataset.splits.items()}
+        made = cls(settings, base, tokenizer, dataset, start, known, reader, features, out)
+        return replace(made, features=made.referred()) if task.refers else made
+
+    def draw(self, seed: int) -> Transformer:
+        """The model that begins, the same in each call."""
+        model = self.start.draw()
+        self.settings.method.begin(model, tokenizer=self.tokenizer, seed=seed)
+        return model
+
+    def referred(self) -> Mapping[str, Sequence[Feature]]:
+        """Features that know what the model that begins makes of them, in float32; it is not kept."""
+        task = self.settings.task
+        say("the model that begins reads all examples once: it is what the trained one is compared with")
+        model = self.draw(self.start.seed).to(self.device)
+        return {
+            name: task.refer(each, numbers_of(task, model, each, self.known)) for name, each in self.features.items()
+        }
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        settings = self.settings
+        return choose_device(settings.hardware.device, key=f"{settings.section}.hardware.device")
+
+    def described(self) -> str:
+        """How many texts there are to learn from, how long they are, and what of them is not read."""
+        train, texts = self.features["train"], len(self.dataset.splits["train"])
+        if self.settings.task.reads_all:
+            sizes = [size for each in train for size in each.parts or (each.size,)]
+            windows = f" in {len(sizes):,} windows" if len(sizes) > texts else ""
+            return f"{texts:,} texts{windows} of {np.mean(sizes):.0f} tokens, the longest {max(sizes):,}"
+        sizes = [each.size for each in train]
+        cut = sum(each.longest >= self.reader.max_tokens for each in train)
+        lost = f"; {cut:,} reach max_tokens, behind which nothing is read" if cut else ""
+        return f"{texts:,} texts of {np.mean(sizes):.0f} tokens, the longest {max(sizes):,}{lost}"
+
+    def measure_of(self, loss: Measure | None) -> TaskMeasure:
+        """The figures of dev beside a loss; None where they are what is trained for."""
+        examples = self.dataset.splits["dev"]  # in the order of their file, which may be by label
+        drawn = np.random.default_rng(0).permutation(len(examples))[: self.settings.task.on_the_way]
+        place_of = {number: place for place, number in enumerate(sorted(drawn.tolist()))}
+        features = [
+            replace(each, example=place_of[each.example]) for each in self.features["dev"] if each.example in place_of
+        ]
+        chosen = [examples[number] for number in place_of]
+        return TaskMeasure(self.settings.task, self.known, self.reader, loss, chosen, features)
+
+    def result(self, training: Training, weights: dict[str, Tensor], out: Path) -> Transformer:
+        """The trained model, all of it in float32 whatever it has computed in."""
+        if not training.frozen:
+            return as_model(weights, training.model.config)
+        for weight in training.model.parameters():  # whose memory the whole one needs
+            weight.data = weight.data.new_empty(0)
+        device = next(training.model.parameters()).device
+        model = training.subject.draw()
+        load_trained(model, weights)
+        self.settings.method.finish(model, out, base=self.base)
+        return model.to(device)
+
+    def conclude(self, model: Transformer, out: Path, *, seed: int) -> Figures:
+        """Save the model with all that using it needs; its answers to dev, test and the like, and their figures."""
+        settings, task, known = self.settings, self.settings.task, self.known
+        figures: Figures = {}
+        for split, examples in self.dataset.splits.items():
+            if split == "train":
+                continue
+            features = self.features[split]
+            if split == "dev":  # which comes first: what it settles holds for the others
+                known, answers = tuned_answers(task, model, features, examples, known, self.reader)
+            else:
+                answers = answer(task, model, features, examples, known, self.reader)
+            scored = score(task, examples, answers, known, seed=seed)
+            write_json(out / f"{split}.json", scored)
+            say(in_words(split, scored))
+            alone = of_itself(task, examples, answers, known)
+            write_predictions(out / f"{split}.predictions.jsonl", examples, answers, alone)
+            figures |= flat(split, scored, task.criterion)
+        if isinstance(task, Written) and not task.judged:
+            shown = self.dataset.splits["dev"][:SAMPLES]
+            write_predictions(out / "dev.samples.jsonl", shown, task.write(model, shown, self.reader))
+        known = task.finish(model, known)
+        labels = known.labels if len(known.labels) == task.outputs(known) else ()
+        save_model(model, out / "model", tokenizer=self.tokenizer, labels=labels, problem=task.problem)
+        settings.method.equip(out / "model", base=self.base)
+        task.equip(model, out / "model", self.reader)
+        settings.method.complete(model, out, tokenizer=None if self.tokenizer == self.base else self.tokenizer)
+        used = task.as_used()
+        alike = used.form is task.form
+        data = settings.data if alike else settings.data.model_copy(update={"columns": {}})
+        columns = self.dataset.columns if alike else {}
+        Trained(used, known, self.reader.max_tokens, data, columns).save(out / "model")
+        say(f"the model: {out / 'model'}; all figures and answers are beside it")
+        return figures
+
+
+def flat(split: str, scored: Mapping[str, Any], criterion: str) -> Figures:
+    """What stands in the table of a run: not each label's own figures, and one interval."""
+    figures = {f"{split}.{name}": round(value, 6) for name, value in scored["figures"].items()
+               if not name.startswith("label.")}  # fmt: skip
+    if criterion in scored["intervals"]:
+        low, high = scored["intervals"][criterion]
+        figures[f"{split}.{criterion}.interval"] = f"{low:.4f} to {high:.4f}"
+    return {f"{split}.examples": scored["examples"], **figures}

@@ -1,0 +1,161 @@
+"""How a task is taught: what a step is made of, and what is measured of dev before and on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from danlu.errors import RecipeError
+from danlu.files import read_json, write_json
+from danlu.log import say
+from danlu.objectives.protocol import Shape
+from danlu.runs import Figures
+from danlu.tasks.feature import stored
+from danlu.tasks.grpo import GRPO
+from danlu.tasks.lesson import TaskLesson
+from danlu.tasks.material import Material, flat
+from danlu.tasks.measure import TaskMeasure
+from danlu.tasks.on_policy import FILE, Ground, OnPolicyLesson
+from danlu.tasks.scores import score
+from danlu.tasks.step_task import StepHeldout, StepLesson, StepTask
+from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.tokenizers.vocabulary import Vocabulary
+from danlu.train.monitor import HELDOUT_TOKENS, Heldout
+from danlu.train.setup import TOKENS_AT_ONCE, TOKENS_ON_GPU, Subject, Training, prepare
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """Text by text, as most tasks are."""
+
+    material: Material
+    seed: int
+
+    alone: ClassVar[bool] = False
+    """Whether one process has to read all of a step."""
+
+    def training(self) -> Training:
+        """The training at its first step.
+
+        Raises:
+            RecipeError: the recipe asks for what cannot be.
+        """
+        material = self.material
+        sizes = np.array([each.size for each in material.features["train"]])
+        vocabulary = Vocabulary.of(Tokenizer.load(material.tokenizer))
+        store = stored(material.features["train"], vocab_size=vocabulary.size, eot=vocabulary.eot)
+        say(material.described())
+        say(material.start.told())
+        subject = Subject(
+            partial(material.draw, self.seed), self.lesson(), TaskLesson.reading, int(sizes.max()),
+            self.row_tokens(float(sizes.mean())), store, vocabulary, share=1 / self.updates,
+        )  # fmt: skip
+        training = prepare(material.settings, subject, seed=self.seed)
+        if self.alone and training.masters.place.size > 1:
+            raise RecipeError("finetune.task: its loss compares all texts of a step, which one process has to read")
+        return training
+
+    def lesson(self) -> TaskLesson:
+        """The task as what is trained on."""
+        return TaskLesson(task=self.material.settings.task, known=self.material.known)
+
+    def row_tokens(self, mean: float) -> float:
+        """Tokens that a step reads for each example.
+
+        Args:
+            mean: of an example's feature.
+        """
+        return mean
+
+    @property
+    def updates(self) -> int:
+        """Steps that learn from the same examples."""
+        return 1
+
+    def before(self) -> Figures:
+        """Figures of dev by the model that begins, for tasks in which its answers say how far training has come."""
+        return {}
+
+    def heldout(self, training: Training) -> TaskMeasure:
+        """What is measured of dev on the way."""
+        subject, dev = training.subject, self.material.features["dev"]
+        store = stored(dev, vocab_size=subject.vocabulary.size, eot=subject.vocabulary.eot)
+        shape = Shape(subject.objective, max(subject.sequence, *(each.size for each in dev)))
+        sample = subject.reading.sample(store, shape, tokens=HELDOUT_TOKENS, seed=self.seed)
+        loss = Heldout(training.lesson, sample, training.example, training.micro_batch, training.masters.place.shared)
+        return self.material.measure_of(loss)
+
+
+class ByStep(Teaching):
+    """The texts of a step are compared with each other."""
+
+    alone = True
+
+    def lesson(self) -> TaskLesson:
+        return StepLesson(task=self.material.settings.task, known=self.material.known)
+
+    def heldout(self, training: Training) -> TaskMeasure:
+        assert isinstance(training.lesson, StepLesson)
+        batch = self.material.settings.batch
+        return self.material.measure_of(StepHeldout(training.lesson, self.material.features["dev"], batch, self.seed))
+
+
+class ByReward(Teaching):
+    """Answers are written and judged before each step."""
+
+    alone = True
+
+    @property
+    def task(self) -> GRPO:
+        """The only one of the kind."""
+        task = self.material.settings.task
+        assert isinstance(task, GRPO)
+        return task
+
+    def lesson(self) -> TaskLesson:
+        material = self.material
+        at_once = TOKENS_ON_GPU if material.device.type == "cuda" else TOKENS_AT_ONCE
+        if material.settings.micro_batch is not None:
+            most = max(each.size for each in material.features["train"]) + self.task.answer_tokens
+            at_once = material.settings.micro_batch * most
+        ground = Ground(
+            material.dataset.splits["train"], material.features["train"], material.reader,
+            partial(material.draw, self.seed), material.out / FILE, self.seed, at_once,
+        )  # fmt: skip
+        return OnPolicyLesson(task=self.task, known=material.known, ground=ground)
+
+    def row_tokens(self, mean: float) -> float:
+        """Every answer is read behind its prompt."""
+        return self.task.group * (mean + self.task.answer_tokens)
+
+    @property
+    def updates(self) -> int:
+        return self.task.updates
+
+    def before(self) -> Figures:
+        """They are measured once, and are in ``before.json`` for a training that goes on."""
+        material, task = self.material, self.task
+        path = material.out / "before.json"
+        scored = read_json(path)
+        if scored is None:
+            examples = material.dataset.splits["dev"]
+            answers = task.write(material.draw(self.seed).to(material.device), examples, material.reader)
+            scored = score(task, examples, answers, material.known, seed=self.seed)
+            write_json(path, scored)
+        say(f"before training, {task.criterion} on dev is {scored['figures'][task.criterion]:.4f}")
+        return flat("before", scored, task.criterion)
+
+    def heldout(self, training: Training) -> TaskMeasure:
+        """The task's figure alone: there is no loss that says how good answers are."""
+        return self.material.measure_of(None)
+
+
+def teaching_of(material: Material, *, seed: int) -> Teaching:
+    """The one that goes with the task."""
+    task = material.settings.task
+    if isinstance(task, GRPO):
+        return ByReward(material, seed)
+    return ByStep(material, seed) if isinstance(task, StepTask) else Teaching(material, seed)

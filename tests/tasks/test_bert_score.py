@@ -1,0 +1,172 @@
+"""BERTScore against the package bert_score on transformers' models, and against its formula where that reads none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import bert_score
+import numpy as np
+import pytest
+import tokenizers
+import torch
+import transformers
+
+from danlu.cli import main
+from danlu.errors import InputError, RecipeError
+from danlu.metrics.tally import of_each, overall
+from danlu.tasks.bert_score import BERTScore, _load
+
+ANSWERS = [
+    "to be or not",
+    "话说天下大势，从前有座山。",
+    "Once upon a time",
+    "question",
+    "that that that was a sentence",
+]
+GOLDS = ["not to be that is", "从前有座山", "there was a time upon once", "the question is", "a sentence that was"]
+LONG = "once upon a time there was a sentence to be or not to be that is the question 话说天下大势"
+
+
+@pytest.fixture
+def bert(encoder: Path) -> Path:
+    """Which tells transformers how much it sees."""
+    path = encoder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_max_length": 24}))
+    return encoder
+
+
+@pytest.fixture
+def roberta(decoder: Path, tmp_path: Path) -> Path:
+    """A RoBERTa, whose texts begin with a space where it is not transformers 5 that reads them."""
+    folder = tmp_path / "roberta"
+    inner = tokenizers.Tokenizer.from_file(str(decoder / "tokenizer.json"))
+    inner.add_special_tokens(["<s>", "</s>", "<pad>"])
+    begin, end = (inner.token_to_id(token) for token in ("<s>", "</s>"))
+    inner.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", begin), ("</s>", end)]
+    )
+    names = {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>"}
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=inner, model_max_length=78, **names)
+    fast.save_pretrained(folder)
+    torch.manual_seed(2)
+    transformers.RobertaModel(transformers.RobertaConfig(
+        vocab_size=inner.get_vocab_size(), hidden_size=32, num_hidden_layers=3, num_attention_heads=4,
+        intermediate_size=48, max_position_embeddings=80, pad_token_id=1, type_vocab_size=1,
+        initializer_range=0.3,
+    )).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+def theirs(folder: Path, answers: list[str], golds: Any, **settings: Any) -> list[list[float]]:
+    """``[3, N]`` precision, recall, F1."""
+    scores = bert_score.score(answers, golds, model_type=str(folder), device="cpu", nthreads=0, **settings)
+    return [each.tolist() for each in scores]
+
+
+def ours(answers: list[str], golds: Any, metric: BERTScore) -> list[list[float]]:
+    found = of_each(metric.tally(golds, answers))
+    return [found[f"bertscore.{name}"].tolist() for name in ("precision", "recall", "f1")]
+
+
+@pytest.mark.parametrize("idf", [False, True])
+@pytest.mark.parametrize("layer", [1, 2])
+def test_figures_are_those_of_the_package(idf: bool, layer: int, bert: Path) -> None:
+    metric = BERTScore(model=bert, layer=layer, idf=idf)
+    found, wanted = ours(ANSWERS, GOLDS, metric), theirs(bert, ANSWERS, GOLDS, num_layers=layer, idf=idf)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    assert np.ptp(found[2]) > 0.05
+    figures = overall(metric.tally(GOLDS, ANSWERS))
+    assert figures["bertscore.f1"] == pytest.approx(np.mean(wanted[2]), rel=1e-4)
+
+
+def test_long_texts_and_several_references(bert: Path) -> None:
+    answers, golds = [LONG * 2, "to be"], [[LONG, "a time"], ["not", "to be"]]
+    found = ours(answers, golds, BERTScore(model=bert, layer=2))
+    np.testing.assert_allclose(found, theirs(bert, answers, golds, num_layers=2), rtol=1e-4, atol=1e-5)
+    assert found[2][1] == pytest.approx(1)
+
+
+def test_where_a_side_has_no_token_it_is_0(bert: Path) -> None:
+    """As bert_score has it, but not with transformers 5, whose tokenizers have lost what it asks for."""
+    for idf in (False, True):
+        found = ours(["", " ", "a", "be"], ["a", "a", "", "be"], BERTScore(model=bert, layer=2, idf=idf))
+        assert [each[:3] for each in found] == [[0, 0, 0]] * 3 and found[2][3] == pytest.approx(1)
+    with pytest.raises(InputError, match="there is no reference"):
+        ours(["a"], [[]], BERTScore(model=bert))
+
+
+def test_roberta_reads_texts_behind_a_space(roberta: Path) -> None:
+    """As bert_score asks for by add_prefix_space, which transformers 5 does not hear."""
+    metric = BERTScore(model=roberta, layer=2)
+    found = ours(ANSWERS, GOLDS, metric)
+    inner = tokenizers.Tokenizer.from_file(str(roberta / "tokenizer.json"))
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=True)
+    inner.save(str(roberta / "tokenizer.json"))
+    np.testing.assert_allclose(found, theirs(roberta, ANSWERS, GOLDS, num_layers=2), rtol=1e-4, atol=1e-5)
+
+
+def test_a_decoders_states_are_compared_behind_its_last_norm(decoder: Path) -> None:
+    """As those of all models that bert_score cuts off; by its formula, for it wants a token for padding."""
+    stock = transformers.AutoModel.from_pretrained(decoder).eval()
+    stock.layers = stock.layers[:1]
+    stock.config.num_hidden_layers = 1
+    tokenizer = transformers.AutoTokenizer.from_pretrained(decoder)
+
+    def units(text: str) -> Any:
+        with torch.no_grad():
+            states = stock(torch.tensor([tokenizer(text).input_ids])).last_hidden_state[0].double().numpy()
+        return states / np.linalg.norm(states, axis=1, keepdims=True)
+
+    wanted = []
+    for answer, gold in zip(ANSWERS, GOLDS, strict=True):
+        cosines = units(answer) @ units(gold).T
+        precision, recall = cosines.max(1).mean(), cosines.max(0).mean()
+        wanted.append([precision, recall, 2 * precision * recall / (precision + recall)])
+    found = ours(ANSWERS, GOLDS, BERTScore(model=decoder, layer=1))
+    np.testing.assert_allclose(np.transpose(found), wanted, rtol=1e-4)
+
+
+def test_what_cannot_be_is_told(bert: Path, answerer: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"bertscore.layer must be at most 2, the blocks of .*; got 3"):
+        BERTScore(model=bert, layer=3).tally(["a"], ["a"])
+    with pytest.raises(RecipeError, match="needs an encoder or a decoder, not both"):
+        BERTScore(model=answerer).tally(["a"], ["a"])
+    with pytest.raises(InputError, match="nowhere"):
+        BERTScore(model=tmp_path / "nowhere").tally(["a"], ["a"])
+    assert BERTScore(model=bert).tally(["a"], ["a"]).notes["bertscore"] == "encoder, layer 2 of 2, not rescaled"
+
+
+def test_from_a_recipe_to_figures(
+    bert: Path, decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, recipe = tmp_path / "pairs.jsonl", tmp_path / "recipe.yaml"
+    file.write_text("".join(json.dumps({"source": f"once {n}", "target": f"话说 {n}"}) + "\n" for n in range(8)))
+    recipe.write_text(
+        f"finetune:\n  data: {{train: {file}, dev: {file}}}\n  model: {decoder}\n"
+        "  task:\n    use: seq2seq\n    max_tokens: 64\n    answer_tokens: 8\n"
+        f"    metrics: [{{use: bertscore, model: {bert}, layer: 1}}, meteor]\n"
+        "  budget: {steps: 2}\n  batch: 4\n  precision: fp32\n  evaluations: 1\n"
+    )
+    assert main(["finetune", str(recipe), f"run_dir={tmp_path / 'run'}"]) == 0
+    said = json.loads((tmp_path / "run/finetune/dev.json").read_text())
+    lines = [json.loads(line) for line in (tmp_path / "run/finetune/dev.predictions.jsonl").read_text().splitlines()]
+    answers, golds = [line["prediction"] for line in lines], [line["gold"] for line in lines]
+    wanted = theirs(bert, answers, golds, num_layers=1)
+    assert said["criterion"] == "bertscore.f1" and {"bertscore.f1", "meteor_exact_stem"} <= set(said["figures"])
+    assert said["figures"]["bertscore.f1"] == pytest.approx(np.mean(wanted[2]), abs=1e-4)
+    assert [line["figures"]["bertscore.f1"] for line in lines] == pytest.approx(wanted[2], abs=1e-4)
+    assert "steps of" in capsys.readouterr().out
+    out, predict = tmp_path / "out.jsonl", ["predict", str(tmp_path / "run/finetune/model"), str(file), "--out"]
+    assert main([*predict, str(out), "--dtype", "float32"]) == 0
+    assert f"bertscore.f1{said['figures']['bertscore.f1']:25.4f}" in capsys.readouterr().out
+    shutil.rmtree(bert)
+    _load.cache_clear()
+    assert main([*predict, str(tmp_path / "again.jsonl"), "--dtype", "float32"]) == 0
+    assert "no figures: " in capsys.readouterr().out
+    assert (tmp_path / "again.jsonl").read_bytes() == out.read_bytes()
+    assert main(["finetune", str(recipe), f"run_dir={tmp_path / 'b'}", "finetune.task.metrics.0.model=nowhere"]) == 2
+    told = capsys.readouterr()
+    assert "nowhere" in told.err and "steps of" not in told.out  # no step was made for it

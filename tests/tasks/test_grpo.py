@@ -1,0 +1,370 @@
+"""GRPO: losses and gradients by the papers' equations on what ``transformers`` says; trainings from file to model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+import yaml
+
+from danlu.cli import main
+from danlu.data.dataset import Data, load
+from danlu.errors import DanluError, InputError
+from danlu.files import read_jsonl
+from danlu.nn.hf.folder import load_config, load_model
+from danlu.tasks.answering import batches_of
+from danlu.tasks.finetune import Finetune
+from danlu.tasks.grpo import GRPO, KL, POLICY
+from danlu.tasks.judges import RewardPart
+from danlu.tasks.material import Material
+from danlu.tasks.on_policy import FILE, Judged, OnPolicy
+from danlu.tasks.task import Known
+from danlu.tasks.teaching import teaching_of
+from danlu.tasks.text_reader import TextReader
+from danlu.train.loop import fit
+from danlu.train.probe import probe, warm_up
+
+DIGITS = """
+def digits(prompts, answers, columns):
+    return [float(any(letter.isdigit() for letter in answer)) for answer in answers]
+
+def short(prompts, answers, columns):
+    return [-len(answer) / 10 for answer in answers]
+"""
+
+
+@pytest.fixture
+def rewards(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.py"
+    path.write_text(DIGITS)
+    return path
+
+
+def task_of(rewards: Path, **settings: Any) -> GRPO:
+    return GRPO(reward=(RewardPart(by=f"{rewards}:digits"),), **settings)
+
+
+def theirs(folder: Path, dtype: torch.dtype = torch.float64) -> Any:
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+
+
+def nats(model: Any, prompt: list[int], ids: list[int]) -> torch.Tensor:
+    """How unlikely each token of an answer is for a model of transformers."""
+    logs = model(torch.tensor([prompt + ids])).logits[0, :-1].log_softmax(-1)
+    found: torch.Tensor = -logs.gather(1, torch.tensor(prompt + ids)[1:, None])[len(prompt) - 1 :, 0]
+    return found
+
+
+@pytest.mark.parametrize(("again", "beta"), [(False, 0.0), (False, 0.3), (True, 0.0), (True, 0.3)])
+def test_losses_and_gradients_are_those_of_the_papers(again: bool, beta: float, decoder: Path, rewards: Path) -> None:
+    """The mean over the tokens of all answers, of two models that have moved from the one that learns."""
+    rng = np.random.default_rng(1)
+    answers = [
+        (rng.integers(1, 290, rng.integers(2, 6)).tolist(), rng.integers(1, 290, rng.integers(1, 8)).tolist(), better)
+        for better in (1.3, -0.4, 0.0, -0.9, 2.0, 0.7)
+    ]
+    model, before, reference = (theirs(decoder) for _ in range(3))
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weight in [*before.parameters(), *reference.parameters()]:
+            weight.add_(torch.randn(weight.shape, generator=generator, dtype=weight.dtype) * 0.02)
+        said = [(nats(before, *each[:2]), nats(reference, *each[:2])) for each in answers]
+
+    policy, divergence, clipped = torch.zeros(()), torch.zeros(()), 0
+    for (prompt, ids, better), (old, other) in zip(answers, said, strict=True):
+        logs = -nats(model, prompt, ids)
+        ratio = torch.exp(logs + old) if again else torch.exp(logs - logs.detach())
+        clipped += int((((ratio > 1.28) & (better > 0)) | ((ratio < 0.8) & (better < 0))).sum())
+        policy = policy - torch.minimum(ratio * better, ratio.clamp(0.8, 1.28) * better).sum()
+        divergence = divergence + (torch.exp(-other - logs) - (-other - logs) - 1).sum()
+    assert bool(clipped) == again
+    count = sum(len(ids) for _, ids, _ in answers)
+    ((policy + beta * divergence) / count).backward()  # type: ignore[no-untyped-call]
+
+    task, ours = task_of(rewards, beta=beta), load_model(decoder).train()
+    features = [
+        Judged(0, tuple(ids), better, tuple(old.tolist()) if again else (), tuple(other.tolist())).feature(prompt)
+        for (prompt, ids, better), (old, other) in zip(answers, said, strict=True)
+    ]
+    micro = [batch for _, batch in batches_of(features, tokens=20)]
+    assert len(micro) > 1 and sum(batch.counts[POLICY] for batch in micro) == count
+    losses = [task.losses(ours, batch, Known()) for batch in micro]
+    found = {name: torch.stack([each[name] for each in losses]).sum() for name in (POLICY, KL)}
+    ((found[POLICY] + beta * found[KL]) / count).backward()  # type: ignore[no-untyped-call]
+    assert found[POLICY].item() == pytest.approx(policy.item(), rel=1e-4)
+    assert found[KL].item() == pytest.approx(divergence.item(), rel=1e-4)
+    for mine, their in (
+        (ours.decoder.blocks[0].mlp.down.weight, model.model.layers[0].mlp.down_proj.weight),  # type: ignore[union-attr]
+        (ours.head.weight, model.lm_head.weight),
+    ):
+        error = (mine.grad.double() - their.grad).abs().max() / their.grad.abs().max()  # type: ignore[union-attr]
+        assert error < 1e-4
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "2 + 2?", "answer": 4},
+        {"question": "2 + 2?", "answer": "4"},
+        {"instruction": "2 + 2?", "input": "", "output": "It is 4."},
+        {"messages": [{"role": "user", "content": "2 + 2?"}], "wanted": 4},
+        {"messages": [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]},
+        {"conversations": [{"from": "human", "value": "2 + 2?"}, {"from": "gpt", "value": "4"}]},
+    ],
+)
+def test_of_any_conversation_the_prompt_is_what_a_server_reads(
+    row: dict[str, Any], decoder: Path, rewards: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "data.jsonl"
+    file.write_text(json.dumps(row) + "\n")
+    task = task_of(rewards, template="plain")
+    examples = load(Data(train=file, dev=file), task.form).splits["train"]
+    assert examples[0].columns == row
+    (feature,) = task.features(examples, Known(), TextReader.load(decoder, max_tokens=90))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(decoder)
+    assert tokenizer.decode(feature.tokens) == "### Instruction:\n2 + 2?\n\n### Response:\n"
+
+
+def run(
+    tmp_path: Path,
+    folder: Path,
+    task: dict[str, Any],
+    *,
+    name: str = "run",
+    rows: int = 24,
+    seed: int = 1,
+    **settings: Any,
+) -> Any:
+    """A training from a recipe; its folder, or None where it has failed."""
+    data, recipe = tmp_path / "asked.jsonl", tmp_path / f"{name}.yaml"
+    data.write_text("".join(json.dumps({"prompt": f"Say {n}!", "wanted": n}) + "\n" for n in range(rows)))
+    section = {
+        "data": {"train": str(data), "dev_share": 0.25}, "model": str(folder), "precision": "fp32", "batch": 8,
+        "task": {"use": "grpo", "template": "plain", "answer_tokens": 5, "max_tokens": 40, **task},
+        "optimizer": {"lr": 5e-3}, "budget": {"steps": 8}, "evaluations": 2, **settings,
+    }  # fmt: skip
+    recipe.write_text(yaml.safe_dump({"run_dir": str(tmp_path / name), "seed": seed, "finetune": section}))
+    return None if main(["finetune", str(recipe)]) else tmp_path / name / "finetune"
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_model_learns_what_is_rewarded(method: str, decoder: Path, rewards: Path, tmp_path: Path) -> None:
+    """To write a digit: from a file of prompts and a function to a model that transformers and predict use."""
+    out = run(
+        tmp_path, decoder, {"reward": f"{rewards}:digits", "shown": "drawn"}, method=method,
+        optimizer={"lr": 1e-2 if method == "full" else 5e-2}, budget={"steps": 14},
+    )  # fmt: skip
+    figures = json.loads((out / "done.json").read_text())["figures"]
+    assert figures["before.reward"] < 0.5 < 0.9 < figures["dev.reward"]
+    lines = read_jsonl(out / "metrics.jsonl")
+    assert lines[0]["reward"] < 0.5 < 0.9 < lines[-1]["reward"]
+    assert {"reward_spread", "equal_groups", "answer_tokens", "cut_off", "loss.policy"} <= lines[0].keys()
+    assert [line["step"] for line in lines if "heldout.reward" in line] == [7, 14]
+    assert not any("heldout_loss" in line for line in lines)
+    written = read_jsonl(out / "answers.jsonl")
+    assert len(written) == 14 * 8 * 8
+    for step in (1, 14):
+        of_step = [each for each in written if each["step"] == step]
+        assert lines[step - 1]["reward"] == pytest.approx(np.mean([each["reward"] for each in of_step]))
+        groups = np.array([each["reward"] for each in of_step]).reshape(8, 8)
+        assert lines[step - 1]["reward_spread"] == pytest.approx(groups.std(1, ddof=1).mean())
+        assert lines[step - 1]["cut_off"] == pytest.approx(np.mean([each["cut_off"] for each in of_step]))
+    assert all(each["reward"] == any(letter.isdigit() for letter in each["answer"]) for each in written)
+    assert main(["report", str(tmp_path / "run.yaml")]) == 0
+    report = (tmp_path / "run/report.md").read_text()
+    assert "(report/finetune_reward.svg)" in report and "dev before training" in report
+    assert not (tmp_path / "run/report/finetune_loss.svg").exists()
+    said = tmp_path / "said.jsonl"
+    assert main(["predict", str(out / "model"), str(tmp_path / "asked.jsonl"), "--out", str(said)]) == 0
+    answers = [line["prediction"] for line in read_jsonl(said)]
+    assert np.mean([any(letter.isdigit() for letter in answer) for answer in answers]) > 0.9
+    assert theirs(out / "model").config.vocab_size == load_config(decoder).vocab_size
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_stopped_training_goes_on_to_the_same_bytes(
+    method: str, decoder: Path, rewards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it was learning from answers that weights wrote which are no longer there."""
+    task = {"reward": f"{rewards}:digits", "updates": 3, "beta": 0.2, "group": 4}
+    settings: dict[str, Any] = {"save": {"steps": 5}, "budget": {"steps": 8}, "method": method}
+    whole = run(tmp_path, decoder, task, name="whole", **settings)
+    write = OnPolicy._write
+
+    def stopping(self: OnPolicy, model: Any, asked: Any, step: int) -> Any:
+        if step == 6:
+            raise DanluError("stopped")
+        return write(self, model, asked, step)
+
+    monkeypatch.setattr(OnPolicy, "_write", stopping)
+    assert run(tmp_path, decoder, task, **settings) is None
+    stopped = tmp_path / "run/finetune"
+    with (stopped / "answers.jsonl").open("a") as file:
+        file.write('{"step": 7, "half')  # as a kill may leave it
+    monkeypatch.undo()
+    assert run(tmp_path, decoder, task, **settings) == stopped
+    for name in ("model/model.safetensors", "answers.jsonl", "dev.json", "dev.predictions.jsonl"):
+        assert (stopped / name).read_bytes() == (whole / name).read_bytes(), name
+
+    lines = read_jsonl(whole / "answers.jsonl")
+    assert {line["step"] for line in lines} == {1, 4, 7}
+    tokenizer, began = transformers.AutoTokenizer.from_pretrained(decoder), theirs(decoder)
+    for line in (lines[0], lines[-1]):
+        prompt = tokenizer(f"### Instruction:\n{line['prompt']}\n\n### Response:\n").input_ids
+        reference = nats(began, prompt, line["ids"]).tolist()
+        assert line["reference"] == pytest.approx(reference, rel=1e-3)
+        assert (line["before"] == pytest.approx(reference, rel=1e-3)) == (line["step"] == 1)
+    metrics = read_jsonl(whole / "metrics.jsonl")
+    assert metrics[0]["loss.kl"] == pytest.approx(0, abs=1e-6) and metrics[-1]["loss.kl"] > 1e-4
+    assert metrics[0]["loss"] == pytest.approx(metrics[0]["loss.policy"] + 0.2 * metrics[0]["loss.kl"])
+    assert metrics[-1]["loss"] == pytest.approx(metrics[-1]["loss.policy"] + 0.2 * metrics[-1]["loss.kl"])
+
+
+def test_answers_that_are_gone_are_told(
+    decoder: Path, rewards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = {"reward": f"{rewards}:digits", "updates": 3}
+    settings: dict[str, Any] = {"save": {"steps": 2}, "budget": {"steps": 4}}
+
+    def stopping(self: OnPolicy, model: Any, asked: Any, step: int) -> Any:
+        if step == 3:
+            raise DanluError("stopped")
+        return write(self, model, asked, step)
+
+    write = OnPolicy._write
+    monkeypatch.setattr(OnPolicy, "_write", stopping)
+    assert run(tmp_path, decoder, task, **settings) is None
+    (tmp_path / "run/finetune/answers.jsonl").unlink()
+    assert run(tmp_path, decoder, task, **settings) is None
+    assert "answers.jsonl lacks the answers of step 1" in capsys.readouterr().err
+
+
+def test_rewards_are_added_up_by_their_weights(decoder: Path, rewards: Path, tmp_path: Path) -> None:
+    """Steps with the same answers are of the same prompts, and an epoch has each prompt."""
+    task = {"reward": [f"{rewards}:digits", {"by": f"{rewards}:short", "weight": 0.5}], "updates": 2, "divide": False}
+    out = run(tmp_path, decoder, task, budget={"epochs": 1}, batch=6)
+    assert json.loads((out / "done.json").read_text())["figures"]["steps"] == 6  # 18 prompts, twice
+    lines = read_jsonl(out / "answers.jsonl")
+    assert len({line["line"] for line in lines}) == 18
+    assert [line["step"] for line in lines[::48]] == [1, 3, 5]
+    for line in lines:
+        digits, short = line["rewards"]["digits"], line["rewards"]["short"]
+        assert short == -len(line["answer"]) / 10 and line["reward"] == pytest.approx(digits + 0.5 * short)
+    groups = np.array([line["reward"] for line in lines]).reshape(-1, 8)
+    found = np.array([line["advantage"] for line in lines]).reshape(-1, 8)
+    np.testing.assert_allclose(found, groups - groups.mean(1, keepdims=True), atol=1e-9)
+    scored = json.loads((out / "dev.json").read_text())["figures"]
+    assert scored["reward"] == pytest.approx(scored["reward.digits"] + 0.5 * scored["reward.short"])
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("return [float('nan')] * len(answers)", "must return finite numbers; for {}"),
+        ("return [columns['gold']]", "failed on {}"),
+        ("return [1.0]", "must return a number for each answer"),
+    ],
+)
+def test_a_reward_that_fails_ends_the_training_in_one_line(
+    body: str, told: str, decoder: Path, rewards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rewards.write_text(f"def digits(prompts, answers, columns):\n    {body}\n")
+    assert run(tmp_path, decoder, {"reward": f"{rewards}:digits"}) is None
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"{rewards}:digits {told.format(tmp_path / 'asked.jsonl')}" in last
+
+
+def test_a_changed_reward_trains_anew(
+    decoder: Path, rewards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = {"reward": f"{rewards}:digits"}
+    few: dict[str, Any] = {"budget": {"steps": 1}, "evaluations": 1}
+    assert run(tmp_path, decoder, task, **few) is not None
+    assert run(tmp_path, decoder, task, **few) is not None
+    assert "unchanged, skipped" in capsys.readouterr().out
+    rewards.write_text(DIGITS.replace("float(any", "2.0 * float(any"))
+    assert run(tmp_path, decoder, task, **few) is not None
+    assert "unchanged, skipped" not in capsys.readouterr().out
+
+
+def test_prompts_that_are_too_long(decoder: Path, rewards: Path, tmp_path: Path) -> None:
+    file = tmp_path / "data.jsonl"
+    file.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in ("To be?", "why " * 30)))
+    task, reader = task_of(rewards, template="plain", answer_tokens=3), TextReader.load(decoder, max_tokens=40)
+    examples = load(Data(train=file, dev=file), task.form).splits["train"]
+    assert [each.example for each in task.features(examples, Known(), reader)] == [0]
+    short, long = task.write(load_model(decoder), examples, reader)
+    assert short.value["tokens"] <= 3 and long.value is None
+    with pytest.raises(InputError, match=r"data.jsonl, line 2: the prompt has \d+ tokens; max_tokens is 40"):
+        task.model_copy(update={"too_long": "refuse"}).features(examples, Known(), reader)
+    with pytest.raises(InputError, match=r"data.jsonl: no prompt is left"):
+        task.features(examples[1:], Known(), reader)
+
+
+def test_what_cannot_be_is_told_before_training(
+    decoder: Path, encoder: Path, rewards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reward = f"{rewards}:digits"
+    cases: list[tuple[Path, dict[str, Any], str]] = [
+        (decoder, {}, "finetune.task.reward is required"),
+        (decoder, {"reward": []}, "finetune.task.reward must be"),
+        (decoder, {"reward": reward, "group": 1}, "finetune.task.group must be at least 2; got 1"),
+        (decoder, {"reward": reward, "answer_tokens": 60}, "together must be at most 96, which the model sees"),
+        (decoder, {"reward": [reward, reward]}, "reward has two parts of one name"),
+        (decoder, {"reward": f"{rewards}x:digits"}, "must be FILE.py:FUNCTION or the folder of a reward model"),
+        (decoder, {"reward": [reward, "none.py:a"]}, "finetune.task.reward.1: there is no file none.py"),
+        (decoder, {"reward": f"{rewards}:digit"}, "has no function 'digit' (it has: digits, short)"),
+        (encoder, {"reward": reward, "max_tokens": 8}, "needs a decoder with a language-model head"),
+    ]
+    for folder, task, told in cases:
+        assert run(tmp_path, folder, task) is None
+        assert told in capsys.readouterr().err
+
+
+def test_it_trains_alone(decoder: Path, rewards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, recipe = tmp_path / "data.jsonl", tmp_path / "recipe.yaml"
+    file.write_text("".join(json.dumps({"prompt": f"{n}?"}) + "\n" for n in range(20)))
+    part = {"data": str(file), "task": {"use": "grpo", "reward": f"{rewards}:digits"}}
+    section = {"model": str(decoder), "tasks": {"one": part, "other": part}}
+    recipe.write_text(yaml.safe_dump({"run_dir": str(tmp_path / "run"), "joint": section}))
+    assert main(["joint", str(recipe)]) == 2
+    assert "joint.tasks.one.task: it learns from what the model writes" in capsys.readouterr().err
+
+
+def test_each_step_and_seed_draws_other_answers(decoder: Path, rewards: Path, tmp_path: Path) -> None:
+    """To the same prompts, by a model that hardly moves; again the same ones by the same seed."""
+    said: dict[tuple[str, int, int], list[str]] = {}
+    for name, seed in (("one", 1), ("other", 2), ("again", 1)):
+        task: dict[str, Any] = {"reward": f"{rewards}:digits", "group": 2}
+        settings: dict[str, Any] = {"optimizer": {"lr": 1e-9}, "budget": {"steps": 2}, "batch": 6, "evaluations": 1}
+        out = run(tmp_path, decoder, task, name=name, rows=8, seed=seed, **settings)
+        for each in read_jsonl(out / "answers.jsonl"):
+            said.setdefault((name, each["step"], each["line"]), []).append(each["answer"])
+    assert len(said) == 3 * 2 * 6
+    for (name, step, line), answers in said.items():
+        assert answers != said[name, 3 - step, line]
+        assert said["one", step, line] == said["again", step, line] != said["other", step, line]
+
+
+def test_steps_that_are_only_timed_keep_nothing(
+    decoder: Path, rewards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a training that goes on is compiled first: its answers are still needed."""
+    file, kept = tmp_path / "data.jsonl", tmp_path / FILE
+    file.write_text("".join(json.dumps({"prompt": f"{n}?"}) + "\n" for n in range(6)))
+    kept.write_text("")
+    task = task_of(rewards, template="plain", max_tokens=40, answer_tokens=3, updates=2)
+    settings = Finetune(data=Data(train=file, dev=file), task=task, model=decoder, precision="fp32", batch=3)
+    material = Material.of(settings, decoder, load(settings.data, task.form), out=tmp_path, seed=1)
+    training = teaching_of(material, seed=1).training()
+    monkeypatch.setattr("danlu.train.probe.PROBE_SECONDS", 0.0)
+    warm_up(training, print)
+    probe(training, print)
+    assert kept.read_text() == ""
+    fit(training.model, training.batches, training.lesson, training.optimizer, lambda _: 1.0, steps=1)
+    assert len(read_jsonl(kept)) == 3 * 8

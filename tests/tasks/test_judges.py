@@ -1,0 +1,136 @@
+"""Rewards: what a user's function is given and gives, what a reward model says, and what is wrong with either."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from danlu.cli import main
+from danlu.data.asked import Asked
+from danlu.data.chats import Message
+from danlu.data.example import Place
+from danlu.errors import DanluError, InputError, RecipeError
+from danlu.files import read_jsonl
+from danlu.tasks.judges import RewardPart, rewards_of
+
+
+def asked(*wanted: str) -> list[Asked]:
+    return [
+        Asked(Place(Path("math.jsonl"), line), (Message("user", f"{line}?"),), "", {"wanted": each, "line": line})
+        for line, each in enumerate(wanted, 1)
+    ]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "mine.py"
+
+
+def given(file: Path, body: str, answers: list[str] | None = None) -> list[float]:
+    """What a function of this body gives for two answers."""
+    file.write_text(f"import math\ndef score(prompts, answers, columns):\n    {body}\n")
+    part = RewardPart(by=f"{file}:score")
+    return list(rewards_of([("task.reward", part)], asked("a", "b"), answers or ["a", "c"])[0])
+
+
+def test_a_function_gets_prompts_answers_and_columns_as_lists(file: Path) -> None:
+    assert given(file, "return [float(a == w) for a, w in zip(answers, columns['wanted'])]") == [1.0, 0.0]
+    assert given(file, "return [len(p) + l for p, l in zip(prompts, columns['line'])]") == [3.0, 4.0]
+    assert given(file, "import numpy; return numpy.array([a == 'a' for a in answers])") == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("return [1.0]", "must return a number for each answer: it was called with 2, the first to math.jsonl, line 1"),
+        ("return [1.0, math.nan]", r"finite numbers; for math.jsonl, line 2, answer 'c', it returned nan"),
+        ("return [1.0, math.inf]", r"finite numbers; for math.jsonl, line 2, answer 'c', it returned inf"),
+        ("return [None, 1.0]", r"finite numbers; for math.jsonl, line 1, answer 'a', it returned None"),
+        ("return 1.0", r"must return a list of numbers; got 1.0"),
+        ("return 'ab'", r"must return a list of numbers; got 'ab'"),
+        ("return {0: 1.0, 1: 2.0}", r"must return a list of numbers; got \{0"),
+        ("return [float(a) if a == 'c' else 0.0 for a in answers]",
+         r"failed on math.jsonl, line 2, answer 'c': ValueError: could not convert .*'c' \(line 3\)"),
+        ("return columns['gold']", r"failed on math.jsonl, line 1, answer 'a': KeyError: 'gold' \(line 3\)"),
+        ("return [1 / (2 - len(answers))] * 2", r"failed on math.jsonl, line 1, answer 'a': ZeroDivisionError"),
+    ],
+)  # fmt: skip
+def test_what_a_function_gets_wrong_is_one_line_with_file_and_example(file: Path, body: str, told: str) -> None:
+    with pytest.raises(InputError, match=told) as error:
+        given(file, body)
+    assert str(error.value).startswith(f"{file}:score ")
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_cannot_be_used(file: Path) -> None:
+    with pytest.raises(RecipeError, match=r"mine.py cannot be loaded: SyntaxError: .*\(line 3\)"):
+        given(file, "return [")
+    file.write_text("def other(prompts, answers, columns): ...\n")
+    with pytest.raises(RecipeError, match=r"task.reward: .*mine.py has no function 'score' \(it has: other\)"):
+        RewardPart(by=f"{file}:score").judge("task.reward")
+    with pytest.raises(InputError, match=r"task.reward: there is no file .*none.py"):
+        RewardPart(by=f"{file.with_name('none.py')}:score").judge("task.reward")
+    with pytest.raises(InputError, match=r"must be FILE.py:FUNCTION or the folder of a reward model; got 'mine'"):
+        RewardPart(by="mine").judge("task.reward")
+
+
+def test_parts_have_names_for_figures() -> None:
+    assert RewardPart(by="rewards.py:exact").name == "exact"
+    assert RewardPart(by="runs/helpful/finetune/model").name == "helpful"
+
+
+@pytest.fixture
+def reward_model(decoder: Path, tmp_path: Path) -> Path:
+    """One that has learned a little."""
+    data, recipe = tmp_path / "pairs.jsonl", tmp_path / "reward.yaml"
+    rows = [{"prompt": f"{n}?", "chosen": f"yes {n}", "rejected": "no"} for n in range(8)]
+    data.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    recipe.write_text(
+        f"run_dir: {tmp_path / 'reward'}\nfinetune: {{data: {{train: {data}, dev: {data}}}, model: {decoder}, "
+        "task: {use: reward, template: plain}, budget: {steps: 2}, batch: 4, precision: fp32, evaluations: 1}\n"
+    )
+    assert main(["finetune", str(recipe)]) == 0
+    return tmp_path / "reward/finetune/model"
+
+
+def test_a_reward_model_says_what_transformers_reads_of_it(reward_model: Path, decoder: Path) -> None:
+    answers = ["yes", "", "no, 话说"]
+    examples = asked("a", "b", "c")
+    found = RewardPart(by=str(reward_model)).judge("task.reward")(examples, answers)
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(reward_model, dtype=torch.float32)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(reward_model)
+    for each, answer, reward in zip(examples, answers, found, strict=True):
+        messages = [{"role": "user", "content": each.prompt[0].content}, {"role": "assistant", "content": answer}]
+        ids = tokenizer(tokenizer.apply_chat_template(messages, tokenize=False), add_special_tokens=False).input_ids
+        assert reward == pytest.approx(theirs(torch.tensor([ids])).logits.item(), abs=1e-5)
+    with pytest.raises(
+        InputError, match=r"math.jsonl, line 1: the conversation has .* tokens; the model reads at most 96"
+    ):
+        RewardPart(by=str(reward_model)).judge("task.reward")(examples, ["word " * 200] * 3)
+    with pytest.raises(DanluError, match="trained for no task"):
+        RewardPart(by=str(decoder)).judge("task.reward")
+
+
+def test_a_model_learns_from_a_reward_model_and_a_function(
+    reward_model: Path, decoder: Path, file: Path, tmp_path: Path
+) -> None:
+    data, recipe = tmp_path / "asked.jsonl", tmp_path / "grpo.yaml"
+    data.write_text("".join(json.dumps({"prompt": f"{n}?"}) + "\n" for n in range(4)))
+    file.write_text("def score(prompts, answers, columns):\n    return [len(answer) for answer in answers]\n")
+    recipe.write_text(
+        f"run_dir: {tmp_path / 'grpo'}\nfinetune: {{data: {{train: {data}, dev: {data}}}, model: {decoder}, "
+        f"task: {{use: grpo, template: plain, answer_tokens: 4, max_tokens: 40, group: 2, reward: "
+        f"[{reward_model}, {{by: '{file}:score', weight: -0.5}}]}}, "
+        "budget: {steps: 1}, batch: 4, precision: fp32, evaluations: 1}\n"
+    )
+    assert main(["finetune", str(recipe)]) == 0
+    lines = read_jsonl(tmp_path / "grpo/finetune/answers.jsonl")
+    for line in lines:
+        about = Asked(Place(data, line["line"]), (Message("user", line["prompt"]),), "", {})
+        (wanted,) = RewardPart(by=str(reward_model)).judge("task.reward")([about], [line["answer"]])
+        assert line["rewards"] == {"reward": pytest.approx(wanted, abs=1e-5), "score": len(line["answer"])}
+        assert line["reward"] == pytest.approx(wanted - 0.5 * len(line["answer"]), abs=1e-5)
