@@ -15,6 +15,7 @@ from torch import Tensor
 
 from danlu.errors import CheckpointError
 from danlu.nn.config import Stack
+from danlu.nn.dropout import STEPS
 from danlu.nn.hf.folder import load_model, save_model
 from danlu.nn.transformer import Transformer
 
@@ -119,6 +120,16 @@ def layers_are_drawn_apart(monkeypatch: pytest.MonkeyPatch) -> None:
 
     numbers = scripted()
     monkeypatch.setattr(torch, "rand", lambda *_: torch.tensor(next(numbers)))
+
+
+@pytest.fixture(autouse=True)
+def masks_are_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours are drawn in another way: here they are those that ``transformers`` draws, in the order of the layers."""
+
+    def mask(x: Tensor, dropped: int) -> Tensor:
+        return torch.nn.functional.dropout(torch.ones_like(x), dropped / STEPS)
+
+    monkeypatch.setattr("danlu.nn.dropout._mask", mask)
 
 
 @pytest.mark.parametrize("name", CASES)
