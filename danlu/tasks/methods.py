@@ -148,7 +148,7 @@ class VirtualTokens(Method):
         return replace(config, max_length=config.max_length - self.tokens)
 
     def add(self, model: Transformer, kind: Literal["prompt", "prefix"], *, tokenizer: Path, seed: int) -> None:
-        """Add them, and freeze all else but the head of a task.
+        """Put them into the model.
 
         Raises:
             RecipeError: the model cannot have them, or there is no token in the text.

@@ -19,7 +19,7 @@ from danlu.data.dataset import load_inputs
 from danlu.errors import DanluError, InputError, RecipeError
 from danlu.files import atomic_write, writing
 from danlu.machine import fast_bfloat16
-from danlu.nn.heap import keep_freed_memory
+from danlu.nn.heap import keep_few_kernels, keep_freed_memory
 from danlu.nn.hf.folder import load_model
 from danlu.nn.hf.given import check_given
 from danlu.nn.packed import may_be_packed, pack
@@ -82,6 +82,7 @@ class Predictor:
 
     def __init__(self, folder: Path, trained: Trained, *, dtype: str | None = None) -> None:
         keep_freed_memory()
+        keep_few_kernels()
         fast = torch.bfloat16 if fast_bfloat16() and not trained.task.exact else torch.float32
         chosen = {None: fast, **DTYPES}[dtype]
         self.trained = trained
