@@ -1,7 +1,7 @@
 """Dropout (Srivastava et al. 2014) whose masks are drawn quickly on a processor, where torch takes a draw an element.
 
-A random number of 64 bits decides about four elements, so rates are multiples of 2⁻¹⁶. What keeps the mean is rounded to
-the type of the elements, as torch's own is.
+A random number of 64 bits decides about four elements, so rates are multiples of 2⁻¹⁶. The factor that keeps the mean
+is rounded to the type of the elements, as torch's own is.
 """
 
 from __future__ import annotations
