@@ -111,7 +111,9 @@ def _are_messages(value: Any) -> bool:
     """Whether it is a list of messages; an answer may be a list of other things in JSON."""
     found = literal(value) if isinstance(value, str) else value
     return isinstance(found, list) and bool(found) and all(
-        isinstance(each, Mapping) and ("role" in each or "from" in each) for each in found
+        isinstance(each, Mapping)
+        and (("role" in each and ("content" in each or "tool_calls" in each)) or ("from" in each and "value" in each))
+        for each in found
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from danlu.data.columns import choose_columns, describe
 from danlu.data.delimited import TableForm
 from danlu.data.example import E
-from danlu.data.flags import gather_flags
+from danlu.data.flags import flag_columns, gather_as_train, gather_flags, gather_known, may_be_flags
 from danlu.data.form import Cells, Form, Mended
 from danlu.data.labelled import check_label_types
 from danlu.data.labels import check_known, label_set, scheme_of
@@ -111,6 +111,8 @@ class _Reading(Generic[E]):
     said: list[str] = field(default_factory=list)
     train: Table | None = None
     columns: dict[str, str] = field(default_factory=dict)
+    flags: Sequence[str] = ()
+    """The columns of ``train`` that are labels, of 0 and 1."""
 
     def table(self, path: Path) -> Table:
         """The rows of a file; of one that is read after ``train``, with a header if that has one."""
@@ -128,7 +130,14 @@ class _Reading(Generic[E]):
             named=names,
             sentences=self.form.sentences,
         )
-        return gather_flags(table) if self.form.flags else table
+        return self._with_flags(table) if self.form.flags and may_be_flags(settings.columns) else table
+
+    def _with_flags(self, table: Table) -> Table:
+        """The table with its columns of 0 and 1 as labels; of a file after ``train``, those that are such there."""
+        if self.train is None:
+            self.flags = flag_columns(table)
+            return gather_flags(table, self.flags)
+        return gather_as_train(table, self.flags, train=self.train.path) if len(self.flags) > 1 else table
 
     def examples(self, table: Table, *, gold: bool = True) -> list[E]:
         """The examples of a table, checked one by one and together."""
@@ -204,12 +213,20 @@ def load(settings: Data, form: Form[E]) -> Dataset[E]:
     return Dataset(ordered, tuple(labels), scheme_of(parts), reading.columns, tuple(reading.said))
 
 
-def load_inputs(path: Path, settings: Data, form: Form[E], *, columns: Mapping[str, str] | None = None) -> Dataset[E]:
+def load_inputs(
+    path: Path,
+    settings: Data,
+    form: Form[E],
+    *,
+    columns: Mapping[str, str] | None = None,
+    labels: Sequence[str] = (),
+) -> Dataset[E]:
     """A file to be predicted, under the split ``test``: what is right may be there, but need not.
 
     Args:
         settings: how ``train`` was read; its paths are not looked at.
         columns: where that had what, as :class:`Dataset` says; guessed anew where the file has other columns.
+        labels: those that are known, which alone columns of 0 and 1 are taken for; none: any such column.
 
     Raises:
         InputError: as :func:`load`.
@@ -227,7 +244,8 @@ def load_inputs(path: Path, settings: Data, form: Form[E], *, columns: Mapping[s
         named=[name for name in names if isinstance(name, str) and not name.isdigit()],
         sentences=form.sentences,
     )
-    table = gather_flags(table) if form.flags else table
+    if form.flags and may_be_flags({**(columns or {}), **settings.columns}):
+        table = gather_known(table, labels) if labels else gather_flags(table)
     given: dict[str, str | int] = {name: column for name, column in (columns or {}).items() if column in table.columns}
     alone = len(table.columns) == 1 or not table.named
     for name, column in settings.columns.items():

@@ -24,7 +24,7 @@ OWN = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _OTHERS = (";", "\t", "|")
 _NAMED = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 _ENCLOSED = re.compile(r'"(?:[^"]|"")*"', re.DOTALL)
-_SAID = re.compile(r'"?sep=(.)"?(\r?\n)', re.IGNORECASE)
+_SAID = re.compile(r'"?sep=([^\r\n])"?(\r?\n)', re.IGNORECASE)
 _NAME_LENGTH, _NAME_WORDS = 40, 4
 
 
@@ -45,7 +45,8 @@ def read_delimited(path: Path, text: str, *, ending: str, form: TableForm, named
         named: columns that the recipe names: where the first line has them all, it is the header.
 
     Raises:
-        InputError: a row has not as many cells as the first, a quoted cell never ends, or there is no row.
+        InputError: a row has not as many cells as the first, a quoted cell never ends, a quote is said to part cells,
+            or there is no row.
     """
     notes = []
     own = OWN[ending]
@@ -53,8 +54,10 @@ def read_delimited(path: Path, text: str, *, ending: str, form: TableForm, named
     if said is not None:
         text = text[said.start(2) :]  # a blank line, so that the others keep their numbers
     delimiter = form.delimiter or (said[1] if said is not None else _find_delimiter(text, own))
+    if delimiter == '"':  # it encloses cells; csv.reader would take it for either
+        raise Place(path, 1).error("a quote cannot part cells")
     if delimiter != own and form.delimiter is None:
-        notes.append(f"cells parted by {_NAMED[delimiter]}")
+        notes.append(f"cells parted by {_NAMED.get(delimiter, repr(delimiter))}")
     quotes = form.quotes if form.quotes is not None else delimiter != "\t" or _quotes_enclose(text, delimiter)
     if not quotes and form.quotes is None and _begins_with_quote(text, delimiter):
         notes.append("quotes are characters of the text")

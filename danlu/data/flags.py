@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from danlu.data.names import LABELS, plain_name
 from danlu.data.rows import Table
+from danlu.errors import InputError, shown
 
 COLUMN = "labels"
-"""What the column of lists is called."""
+"""What the column of lists is called, as the field that it is for."""
 _FLAGS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
 
 
@@ -17,13 +20,22 @@ def flag_columns(table: Table) -> list[str]:
     """The columns with nothing but 0 and 1, or true and false; none where a column is called as labels are."""
     if not table.named or any(plain_name(column) in LABELS for column in table.columns):
         return []
-    found = [column for column in table.columns if all(_flag(value) is not None for value in table.values(column))]
+    found = [column for column in table.columns if _are_flags(table, column)]
     return found if any(_flag(row.cells[column]) for column in found for row in table.rows) else []
 
 
-def gather_flags(table: Table) -> Table:
-    """A column more, of the lists of those columns that have a 1; where fewer than two are such, the table as it is."""
-    flags = flag_columns(table)
+def may_be_flags(columns: Mapping[str, str | int]) -> bool:
+    """Whether labels may be such columns: not where another one is named for them."""
+    return columns.get(COLUMN, COLUMN) == COLUMN
+
+
+def gather_flags(table: Table, flags: Sequence[str] | None = None) -> Table:
+    """A column more, of the lists of those columns that have a 1; where fewer than two are such, the table as it is.
+
+    Args:
+        flags: the columns, by default all that can be such.
+    """
+    flags = flag_columns(table) if flags is None else flags
     if len(flags) < 2:
         return table
     rows = tuple(
@@ -32,6 +44,35 @@ def gather_flags(table: Table) -> Table:
     )
     note = f"labels are the columns {', '.join(flags)}, where they are 1"
     return replace(table, columns=(*table.columns, COLUMN), rows=rows, notes=(*table.notes, note))
+
+
+def gather_as_train(table: Table, flags: Sequence[str], *, train: Path) -> Table:
+    """The same of a file beside ``train``: its columns are the labels, and no others that happen to be of 0 and 1.
+
+    Where the file has none of them, or its own column of lists, it stays as it is.
+
+    Raises:
+        InputError: it lacks some of them, or has something else there.
+    """
+    if COLUMN in table.columns or not set(flags) & set(table.columns):
+        return table
+    for column in flags:
+        if column not in table.columns:
+            raise InputError(f"{table.path} has no column {column!r}, a label of {train}")
+        for row in table.rows:
+            if _flag(row.cells.get(column)) is None:
+                raise row.place.error(f"column {column!r} must be 0 or 1; got {shown(repr(row.cells.get(column)))}")
+    return gather_flags(table, flags)
+
+
+def gather_known(table: Table, labels: Sequence[str]) -> Table:
+    """The same of a file to be predicted, by a model that knows these labels: where it has a column for each."""
+    whole = COLUMN not in table.columns and set(labels) <= set(table.columns)
+    return gather_flags(table, labels) if whole and all(_are_flags(table, each) for each in labels) else table
+
+
+def _are_flags(table: Table, column: str) -> bool:
+    return all(_flag(value) is not None for value in table.values(column))
 
 
 def _flag(value: Any) -> bool | None:

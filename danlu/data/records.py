@@ -83,7 +83,8 @@ def _table(path: Path, records: Iterable[Record]) -> Table:
             replace(row, cells={**row.cells, **{name: row.cells[outer][key] for name, (outer, key) in inner.items()}})
             for row in rows
         )
-    return Table(path, (*columns, *inner), rows, named=True, typed=True)
+    members = {name: outer for name, (outer, _) in inner.items()}
+    return Table(path, (*columns, *inner), rows, named=True, typed=True, members=members)
 
 
 def _members(rows: Sequence[Row], column: str) -> Sequence[str]:
@@ -116,8 +117,9 @@ def _listed(path: Path, text: str) -> Iterator[Record]:
     """The objects of a list, each with the line that it begins at; where lines hold several, with its number."""
     found = list(_in_list(path, text))
     lines = [place.number for place, _ in found]
+    apart = len(set(lines)) == len(lines)
     for number, (place, record) in enumerate(found, 1):
-        yield place if len(set(lines)) == len(lines) else Place(path, number, "item"), record
+        yield place if apart else Place(path, number, "item"), record
 
 
 def _in_list(path: Path, text: str) -> Iterator[Record]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class Table:
     """Whether a number and the text of its digits are two things, as in JSON."""
     notes: tuple[str, ...] = ()
     """What was detected, to be shown: ``read as gb18030``."""
+    members: Mapping[str, str] = field(default_factory=dict)
+    """Of columns made of what objects hold: the column of the objects. A dot in a name alone makes none."""
 
     def values(self, column: str) -> list[Any]:
         """A column; None where a row lacks it."""
@@ -42,8 +44,7 @@ class Table:
 
     def outer(self, column: str) -> str | None:
         """The column of the objects that a column is a part of; None of most."""
-        outer = column.rpartition(".")[0]
-        return outer if outer in self.columns else None
+        return self.members.get(column)
 
     def parts(self, column: str) -> dict[str, Table]:
         """The rows by the value of a column that says to which split they belong, in order of appearance.

@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from danlu.metrics.bleu import references
+from danlu.metrics.languages import language_of
 from danlu.metrics.rouge import Tokens, tokens_of
 from danlu.metrics.tally import Named, Numbers, Tally, by_sums
 from danlu.recipe import Choice
@@ -30,8 +31,9 @@ class METEOR(Choice):
     main: ClassVar[str] = FIGURE
     """The figure that stands for all of them."""
 
-    language: str = "en"
-    """The language of the texts: en counts English words and marks, all else words, those of Chinese by jieba."""
+    language: str | None = None
+    """The language of the texts: en counts English words and marks, all else words, those of Chinese by jieba. By
+    default Chinese (zh) where most letters of the references are, else English."""
     units: Units | None = None
     """What is counted, by default as the language needs it: english (words and marks by nltk), words (without marks,
     Chinese by jieba), characters (of Chinese; other words whole)."""
@@ -48,7 +50,7 @@ class METEOR(Choice):
         from nltk.translate.meteor_score import meteor_score
 
         texts = references(gold, predicted)
-        units = self.units or BY_LANGUAGE.get(self.language, "words")
+        units = self.units or BY_LANGUAGE.get(self.language or language_of(texts), "words")
         tokens = _english() if units == "english" else tokens_of(units)
         sums_N2 = np.ones((len(texts), 2))
         for item, (all_references, answer) in enumerate(zip(texts, predicted, strict=True)):

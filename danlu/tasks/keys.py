@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
+from danlu.data.content import ending
+from danlu.data.read import ENDINGS
 from danlu.errors import InputError, RecipeError
+
+_KEY = re.compile(
+    r"(?:finetune\.(?:task|data|model|method)(?:\.\w+)*|columns(?:\.\w+)?|model|template|leave_out|split_column)"
+    r"(?=[ :])"
+)
 
 
 @contextmanager
@@ -19,10 +28,16 @@ def keys_said(moved: Mapping[str, str]) -> Iterator[None]:
         yield
     except (RecipeError, InputError) as error:
         said = str(error)
-        old = next((old for old in moved if said.startswith(old)), None)
+        old = next((old for old in moved if said.startswith(old)), None) if _begins_with_key(said) else None
         if old is None:
             raise
         raise type(error)(moved[old] + said.removeprefix(old)) from None
+
+
+def _begins_with_key(said: str) -> bool:
+    """Whether it is a key that stands there, and no file with a name like one: ``finetune.jsonl, line 3``."""
+    key = _KEY.match(said)
+    return key is not None and ending(Path(key[0])) not in ENDINGS
 
 
 def keys_of(section: str, name: str) -> dict[str, str]:

@@ -61,7 +61,9 @@ def predict_file(
     if columns:
         trained = replace(trained, data=trained.data.model_copy(update={"columns": dict(columns)}))
     try:
-        inputs = load_inputs(file, trained.data, trained.task.form, columns=trained.columns)
+        inputs = load_inputs(
+            file, trained.data, trained.task.form, columns=trained.columns, labels=trained.known.labels
+        )
     except ColumnError as error:
         field = next(each.name for each in trained.task.form.fields if each.required and not each.gold)
         raise InputError(f"{error}; say which it is behind the file: {field}=COLUMN") from None

@@ -72,11 +72,11 @@ class Seq2Seq(Writing):
         most = self.max_tokens or min(base.max_length, MOST_TOKENS)
         if base.encoder is None and most + self.answer_tokens > base.max_length:
             raise RecipeError(
-                f"task.max_tokens ({most}, of the source) and task.answer_tokens ({self.answer_tokens}) together must "
-                f"be at most {base.max_length}, which the model sees"
+                f"finetune.task.max_tokens ({most}, of the source) and answer_tokens ({self.answer_tokens}) together "
+                f"must be at most {base.max_length}, which the model sees"
             )
         if base.encoder is not None and self.answer_tokens > base.max_length:
-            raise RecipeError(f"task.answer_tokens must be at most {base.max_length}, which the model sees; "
+            raise RecipeError(f"finetune.task.answer_tokens must be at most {base.max_length}, which the model sees; "
                               f"got {self.answer_tokens}")  # fmt: skip
         example = dataset.splits["train"][0]  # a metric that lacks a package or a model says so before training
         self.metric(Known()).tally([example.gold], [self.value(self.target(example))])
@@ -141,7 +141,8 @@ class Seq2Seq(Writing):
             kept = len(tokenizer.encode(source)) - max(0, excess)
             while _length(begun[number]) > reader.max_tokens:
                 if kept < 1:
-                    raise RecipeError(f"task.max_tokens {reader.max_tokens} has no room for a source behind the prefix")
+                    most = f"finetune.task.max_tokens {reader.max_tokens}"
+                    raise RecipeError(f"{most} has no room for a source behind the prefix")
                 text = f"{self.prefix}{shortened(source, kept, reader, tokenizer)}{behind}"
                 begun[number] = special.around(tokenizer.encode(text), tokenizer.eot)
                 kept -= 1

@@ -126,3 +126,13 @@ def test_what_cannot_be_guessed_is_asked_for(tmp_path: Path, text: str, message:
     with pytest.raises(InputError, match=message):
         choose_columns(table, FORMS["classify"].fields, {})
     assert choose_columns(table, FORMS["classify"].fields, {}, gold=False)["text"] in table.columns
+
+
+def test_a_dot_alone_makes_no_column_a_member(tmp_path: Path) -> None:
+    """As pandas calls the second of two columns of one name."""
+    for text, called in (("text,text.1,label", "text"), ("words,words.1,label", "words")):
+        rows = "".join(f"a long comment {number},short {number},{number % 2}\n" for number in range(6))
+        table = read(tmp_path, "a.csv", f"{text}\n{rows}", "classify")
+        assert choose_columns(table, FORMS["classify"].fields, {}) == {"text": called, "label": "label"}
+        pair = choose_columns(table, FORMS["pair"].fields, {})
+        assert (pair["first"], pair["second"]) == (called, f"{called}.1")

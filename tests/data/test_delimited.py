@@ -145,3 +145,17 @@ def test_the_line_with_which_excel_says_the_delimiter_is_no_row() -> None:
     found = table("sep=;\r\ntext;label\r\na, b;x\r\nc;y\r\n")
     assert cells(found) == [["a, b", "x"], ["c", "y"]]
     assert (found.columns, found.rows[0].place.number) == (("text", "label"), 3)
+
+
+@pytest.mark.parametrize("delimiter", [":", "^", "#"])
+def test_excel_may_say_any_delimiter(delimiter: str) -> None:
+    found = table(f"sep={delimiter}\ntext{delimiter}label\na, b{delimiter}1\nc{delimiter}2\n")
+    assert cells(found) == [["a, b", "1"], ["c", "2"]]
+    assert found.notes[0] == f"cells parted by {delimiter!r}"
+
+
+def test_a_quote_parts_no_cells() -> None:
+    with pytest.raises(InputError, match=r"^a, line 1: a quote cannot part cells"):
+        table('sep="\ntext"label\na"1\n')
+    with pytest.raises(InputError, match=r"^a, line 1: a quote cannot part cells"):
+        table('text"label\na"1\n', delimiter='"')

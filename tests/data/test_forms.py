@@ -295,3 +295,10 @@ def test_forms_are_found_by_name() -> None:
     assert form_named("tag", key="task") is FORMS["tag"]
     with pytest.raises(RecipeError, match=r"task: unknown form 'clasify'; did you mean 'classify'\?"):
         form_named("clasify", key="task")
+
+
+@pytest.mark.parametrize("answer", [[{"from": "Paris", "to": "Rome"}], [{"role": "cook", "pay": 3}]], ids=str)
+def test_an_answer_may_be_json_of_other_things(answer: list[dict[str, object]]) -> None:
+    written = json.dumps(answer)
+    assert one("chat", {"instruction": "a", "output": written}).gold == written
+    assert one("chat", {"instruction": written, "output": "a"}).texts == (written,)

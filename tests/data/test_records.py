@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pyarrow
@@ -124,3 +125,10 @@ def test_what_objects_hold_are_columns_too() -> None:
     assert [row.cells["t.en"] for row in two.rows] == ["a", "b"]
     for other in ('{"t": {"en": "b"}}', '{"t": null}', "{}", '{"t": {"en": "b", "zh": [1]}}'):  # not all hold the same
         assert read_jsonl(PATH, f'{{"t": {{"en": "a", "zh": 1}}}}\n{other}\n').columns == ("t",)
+
+
+def test_the_time_of_a_long_list_grows_as_its_length() -> None:
+    text = json.dumps([{"a": number} for number in range(30_000)], indent=1)
+    before = time.process_time()
+    assert len(read_json(PATH, text).rows) == 30_000
+    assert time.process_time() - before < 5  # for each record again, it were a minute

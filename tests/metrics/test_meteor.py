@@ -72,6 +72,19 @@ def test_chinese_is_counted_by_words_or_characters() -> None:
     assert overall(METEOR(language="zh").tally(["天下"], ["天下"]))["meteor_exact_stem"] == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize(
+    ("reference", "answer", "language"),
+    [
+        ("今天天气很好，我们出去走走。", "我们今天出去，天气很好", "zh"),
+        ("今日は良い天気だ", "今日は天気だ", "en"),
+        ("the cat sat", "a cat, 猫", "en"),
+    ],
+)
+def test_chinese_is_known_by_its_letters(reference: str, answer: str, language: str) -> None:
+    found, said = (METEOR(language=each).tally([reference], [answer]) for each in (None, language))
+    assert overall(found) == overall(said) and found.notes == said.notes
+
+
 def test_of_several_references_the_best_counts_and_nothing_in_common_is_0() -> None:
     gold = [["the cat", "a dog ran home"], ["x"], [""]]
     figures = of_each(METEOR().tally(gold, ["a dog ran home", "y", ""]))["meteor_exact_stem"]

@@ -121,7 +121,7 @@ def test_long_sources_are_cut_and_the_prefix_stays(decoder: Path, tmp_path: Path
     (feature,) = _features(decoder, path, Seq2Seq(prefix=PREFIX, cut=cut), max_tokens=room)
     asked = feature.tokens[: (feature.targets["words"] == -100).sum() + 1]
     assert tokenizer.decode(asked) == kept
-    with pytest.raises(RecipeError, match="has no room for a source behind the prefix"):
+    with pytest.raises(RecipeError, match=r"^finetune\.task\.max_tokens 8 has no room for a source behind the prefix"):
         _features(decoder, path, Seq2Seq(prefix=PREFIX * 3, cut=cut), max_tokens=8)
 
 
@@ -186,7 +186,7 @@ def test_what_does_not_fit_is_told(
     decoder: Path, encoder: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _run(tmp_path, decoder, file, "seq2seq") is None
-    assert "task.max_tokens (96, of the source) and task.answer_tokens (256)" in capsys.readouterr().err
+    assert "finetune.task.max_tokens (96, of the source) and answer_tokens (256)" in capsys.readouterr().err
     assert _run(tmp_path, encoder, file, "seq2seq") is None
     assert "needs a decoder, with an encoder or without, with a language-model head" in capsys.readouterr().err
     assert _run(tmp_path, decoder, file, "{use: seq2seq, metrics: []}") is None
