@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable, Mapping, Sequence
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from numbers import Real
@@ -112,13 +115,18 @@ def _judge(reward: RewardPart, key: str, newest: int) -> Judge:
 
 
 def _load(file: Path, name: str, key: str) -> Function:
-    spec = importlib.util.spec_from_file_location(f"danlu_reward_{file.stem}", file)
+    whole = file.resolve()
+    unlike = f"danlu_reward_{file.stem}_{zlib.crc32(bytes(whole)):08x}"  # two folders may have a file of one name
+    spec = importlib.util.spec_from_file_location(unlike, whole)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[unlike] = module  # where dataclasses and the like look their own module up
     try:
-        spec.loader.exec_module(module)
+        with _imports_from(str(whole.parent)):
+            spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[unlike]
         raise RecipeError(f"{key}: {file} cannot be loaded: {_told(error, file)}") from error
     found = getattr(module, name, None)
     if not callable(found):
@@ -126,6 +134,17 @@ def _load(file: Path, name: str, key: str) -> Function:
         raise RecipeError(f"{key}: {file} has no function {name!r} (it has: {', '.join(there) or 'none'})")
     function: Function = found
     return function
+
+
+@contextmanager
+def _imports_from(folder: str) -> Iterator[None]:
+    """What lies in ``folder`` can be imported, as by a program that lies there."""
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:  # the file may have changed it itself
+            sys.path.remove(folder)
 
 
 def _told(error: Exception, file: Path) -> str:

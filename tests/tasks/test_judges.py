@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,25 @@ def test_a_file_that_cannot_be_used(file: Path) -> None:
         RewardPart(by=f"{file.with_name('none.py')}:score").judge("task.reward")
     with pytest.raises(InputError, match=r"must be FILE.py:FUNCTION or the folder of a reward model; got 'mine'"):
         RewardPart(by="mine").judge("task.reward")
+
+
+def test_a_file_is_a_module_that_may_import_what_lies_beside_it(file: Path) -> None:
+    """Dataclasses look their module up by its name."""
+    file.with_name("beside_the_reward.py").write_text("HALF = 0.5\n")
+    file.write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom beside_the_reward import HALF\n"
+        "@dataclass\nclass Part:\n    value: float = HALF\n"
+        "def score(prompts, answers, columns):\n    return [Part().value for answer in answers]\n"
+    )
+    before = list(sys.path)
+    part = RewardPart(by=f"{file}:score")
+    assert rewards_of([("task.reward", part)], asked("a", "b"), ["", ""]).tolist() == [[0.5, 0.5]]
+    assert sys.path == before
+    other = file.parent / "other" / file.name
+    other.parent.mkdir()
+    other.write_text("def score(prompts, answers, columns):\n    return [2.0 for answer in answers]\n")
+    both = [("task.reward.0", part), ("task.reward.1", RewardPart(by=f"{other}:score"))]
+    assert rewards_of(both, asked("a"), [""]).tolist() == [[0.5], [2.0]]
 
 
 def test_parts_have_names_for_figures() -> None:
