@@ -151,7 +151,7 @@ def _told(error: Exception, file: Path) -> str:
     """The error in one line, with the last line of ``file`` that it came through."""
     line, trace = getattr(error, "lineno", None), error.__traceback__
     while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename) == file:
+        if Path(trace.tb_frame.f_code.co_filename).resolve() == file.resolve():  # the former is never relative
             line = trace.tb_lineno
         trace = trace.tb_next
     said = " ".join(str(error).split())

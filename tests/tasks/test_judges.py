@@ -84,6 +84,15 @@ def test_a_file_is_a_module_that_may_import_what_lies_beside_it(file: Path) -> N
     file.with_name("beside_the_reward.py").write_text("HALF = 0.5\n")
     file.write_text(
         "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom beside_the_reward import HALF\n"
+def test_of_a_relative_path_the_line_is_told_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    with pytest.raises(InputError, match=r"^mine.py:score failed on .*: KeyError: 'gold' \(line 3\)"):
+        given(Path(file.name), "return columns['gold']")
+    (file.parent / "mine.py").write_text("\n\nimport no_such_module_anywhere\n")
+    with pytest.raises(RecipeError, match=r"mine.py cannot be loaded: ModuleNotFoundError: .*\(line 3\)"):
+        RewardPart(by="mine.py:other").judge("task.reward")
+
+
         "@dataclass\nclass Part:\n    value: float = HALF\n"
         "def score(prompts, answers, columns):\n    return [Part().value for answer in answers]\n"
     )
