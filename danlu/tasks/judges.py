@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -164,6 +165,13 @@ class _FunctionJudge:
     """A function of the user's."""
 
     file: Path
+def _is_list(given: Any) -> bool:
+    """Whether something is a list or the like; a tensor of no dimension has all that lists have and is none."""
+    if isinstance(given, Mapping | str | bytes) or getattr(given, "ndim", 1) == 0:
+        return False
+    return hasattr(given, "__len__") and hasattr(given, "__iter__")
+
+
     name: str
     function: Function
 
@@ -172,7 +180,7 @@ class _FunctionJudge:
             given = self._call(asked, answers)
         except Exception as error:
             self._raise(asked, answers, error)
-        if isinstance(given, Mapping | str | bytes) or not hasattr(given, "__len__") or not hasattr(given, "__iter__"):
+        if not _is_list(given):
             raise InputError(f"{self._where} must return a list of numbers; got {shown(repr(given))}")
         rewards = list(given)
         if len(rewards) != len(answers):
@@ -215,6 +223,8 @@ class _FunctionJudge:
                 f"returned {shown(repr(reward))}"
             )
         return number
+        if isinstance(reward, torch.Tensor | np.ndarray) and reward.ndim == 0:
+            reward = reward.item()
 
 
 @dataclass(frozen=True)

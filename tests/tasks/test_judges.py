@@ -41,6 +41,8 @@ def given(file: Path, body: str, answers: list[str] | None = None) -> list[float
 def test_a_function_gets_prompts_answers_and_columns_as_lists(file: Path) -> None:
     assert given(file, "return [float(a == w) for a, w in zip(answers, columns['wanted'])]") == [1.0, 0.0]
     assert given(file, "return [len(p) + l for p, l in zip(prompts, columns['line'])]") == [3.0, 4.0]
+    assert given(file, "import torch; return torch.tensor([1.0, 2.0], dtype=torch.bfloat16)") == [1.0, 2.0]
+    assert given(file, "import torch; return [torch.tensor(1.0, requires_grad=True), torch.tensor(3)]") == [1.0, 3.0]
     assert given(file, "import numpy; return numpy.array([a == 'a' for a in answers])") == [1.0, 0.0]
 
 
@@ -51,6 +53,9 @@ def test_a_function_gets_prompts_answers_and_columns_as_lists(file: Path) -> Non
         ("return [1.0, math.nan]", r"finite numbers; for math.jsonl, line 2, answer 'c', it returned nan"),
         ("return [1.0, math.inf]", r"finite numbers; for math.jsonl, line 2, answer 'c', it returned inf"),
         ("return [None, 1.0]", r"finite numbers; for math.jsonl, line 1, answer 'a', it returned None"),
+        ("import torch; return torch.tensor([1.0, math.nan])", r"math.jsonl, line 2, answer 'c', it returned nan"),
+        ("import torch; return torch.tensor(1.0)", r"must return a list of numbers; got tensor\(1.\)"),
+        ("import torch; return torch.ones(2, 1)", r"line 1, answer 'a', it returned tensor\(\[1.\]\)"),
         ("return 1.0", r"must return a list of numbers; got 1.0"),
         ("return 'ab'", r"must return a list of numbers; got 'ab'"),
         ("return {0: 1.0, 1: 2.0}", r"must return a list of numbers; got \{0"),
