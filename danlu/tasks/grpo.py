@@ -113,14 +113,20 @@ class GRPO(Written):
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         need_decoder(base, alone=True)
-        for key, part in self.parts():
-            part.judge(key)
+        judges = [(key, part.judge(key)) for key, part in self.parts()]
         most = self.max_tokens or min(base.max_length, MOST_TOKENS)
         if most + self.answer_tokens > base.max_length:
             raise RecipeError(
                 f"finetune.task.max_tokens ({most}, of the prompt) and finetune.task.answer_tokens "
                 f"({self.answer_tokens}) together must be at most {base.max_length}, which the model sees"
             )
+        for key, judge in judges:  # which may read tokens of its own, so that this is not all that can be too long
+            if judge.most_tokens is not None and most + self.answer_tokens > judge.most_tokens:
+                raise RecipeError(
+                    f"{key}: this reward model reads at most {judge.most_tokens} tokens; finetune.task.max_tokens "
+                    f"({most}, of the prompt) and finetune.task.answer_tokens ({self.answer_tokens}) together must not "
+                    f"be more"
+                )
         return Known()
 
     def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:

@@ -28,7 +28,7 @@ from danlu.nn.transformer import Transformer
 from danlu.recipe import Settings
 from danlu.tasks.answering import answer
 from danlu.tasks.model_folder import Trained
-from danlu.tasks.reward import Score
+from danlu.tasks.reward import Score, TooLongError
 from danlu.tasks.text_reader import TextReader
 
 Function = Callable[[list[str], list[str], dict[str, list[Any]]], Sequence[float]]
@@ -37,6 +37,11 @@ Function = Callable[[list[str], list[str], dict[str, list[Any]]], Sequence[float
 
 class Judge(Protocol):
     """Whatever gives rewards."""
+
+    @property
+    def most_tokens(self) -> int | None:
+        """Tokens of a conversation that it reads at most; None where it reads text of any length."""
+        ...
 
     def __call__(self, asked: Sequence[Asked], answers: Sequence[str]) -> list[float]:
         """A finite reward for each answer, higher the better.
@@ -160,11 +165,6 @@ def _told(error: Exception, file: Path) -> str:
     return f"{type(error).__name__}: {shown(said)}{where}"
 
 
-@dataclass(frozen=True)
-class _FunctionJudge:
-    """A function of the user's."""
-
-    file: Path
 def _is_list(given: Any) -> bool:
     """Whether something is a list or the like; a tensor of no dimension has all that lists have and is none."""
     if isinstance(given, Mapping | str | bytes) or getattr(given, "ndim", 1) == 0:
@@ -172,8 +172,15 @@ def _is_list(given: Any) -> bool:
     return hasattr(given, "__len__") and hasattr(given, "__iter__")
 
 
+@dataclass(frozen=True)
+class _FunctionJudge:
+    """A function of the user's."""
+
+    file: Path
     name: str
     function: Function
+
+    most_tokens: ClassVar[int | None] = None
 
     def __call__(self, asked: Sequence[Asked], answers: Sequence[str]) -> list[float]:
         try:
@@ -216,6 +223,8 @@ def _is_list(given: Any) -> bool:
         raise InputError(f"{self._where} failed on {place}, answer {shown(repr(text))}: {told}") from error
 
     def _checked(self, reward: Any, asked: Asked, said: str) -> float:
+        if isinstance(reward, torch.Tensor | np.ndarray) and reward.ndim == 0:
+            reward = reward.item()
         number = float(reward) if isinstance(reward, Real | np.bool_) else math.nan
         if not math.isfinite(number):
             raise InputError(
@@ -223,14 +232,13 @@ def _is_list(given: Any) -> bool:
                 f"returned {shown(repr(reward))}"
             )
         return number
-        if isinstance(reward, torch.Tensor | np.ndarray) and reward.ndim == 0:
-            reward = reward.item()
 
 
 @dataclass(frozen=True)
 class _ModelJudge:
     """A reward model."""
 
+    key: str
     task: Score
     trained: Trained
     model: Transformer
@@ -249,10 +257,20 @@ class _ModelJudge:
                               f"{trained.task.to_recipe()['use']}")  # fmt: skip
         model = load_model(folder).eval()
         reader = replace(TextReader.load(folder, max_tokens=trained.max_tokens), max_tokens=model.config.max_length)
-        return cls(trained.task, trained, model.to(choose_device("auto", key=key)), reader)
+        return cls(key, trained.task, trained, model.to(choose_device("auto", key=key)), reader)
+
+    @property
+    def most_tokens(self) -> int:
+        return self.reader.max_tokens
 
     def __call__(self, asked: Sequence[Asked], answers: Sequence[str]) -> list[float]:
         chats = [each.answered(Message("assistant", said)) for each, said in zip(asked, answers, strict=True)]
         known = self.trained.known
-        features = self.task.features(chats, known, self.reader)
+        try:
+            features = self.task.features(chats, known, self.reader)
+        except TooLongError as error:
+            raise InputError(
+                f"{error}; {self.key}: for this reward model finetune.task.max_tokens (of the prompt) or "
+                f"finetune.task.answer_tokens must be lower"
+            ) from error
         return [float(each.value) for each in answer(self.task, self.model, features, chats, known, self.reader)]

@@ -84,11 +84,6 @@ def test_a_file_that_cannot_be_used(file: Path) -> None:
         RewardPart(by="mine").judge("task.reward")
 
 
-def test_a_file_is_a_module_that_may_import_what_lies_beside_it(file: Path) -> None:
-    """Dataclasses look their module up by its name."""
-    file.with_name("beside_the_reward.py").write_text("HALF = 0.5\n")
-    file.write_text(
-        "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom beside_the_reward import HALF\n"
 def test_of_a_relative_path_the_line_is_told_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(file.parent)
     with pytest.raises(InputError, match=r"^mine.py:score failed on .*: KeyError: 'gold' \(line 3\)"):
@@ -98,6 +93,11 @@ def test_of_a_relative_path_the_line_is_told_too(file: Path, monkeypatch: pytest
         RewardPart(by="mine.py:other").judge("task.reward")
 
 
+def test_a_file_is_a_module_that_may_import_what_lies_beside_it(file: Path) -> None:
+    """Dataclasses look their module up by its name."""
+    file.with_name("beside_the_reward.py").write_text("HALF = 0.5\n")
+    file.write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom beside_the_reward import HALF\n"
         "@dataclass\nclass Part:\n    value: float = HALF\n"
         "def score(prompts, answers, columns):\n    return [Part().value for answer in answers]\n"
     )
@@ -141,16 +141,15 @@ def test_a_reward_model_says_what_transformers_reads_of_it(reward_model: Path, d
         messages = [{"role": "user", "content": each.prompt[0].content}, {"role": "assistant", "content": answer}]
         ids = tokenizer(tokenizer.apply_chat_template(messages, tokenize=False), add_special_tokens=False).input_ids
         assert reward == pytest.approx(theirs(torch.tensor([ids])).logits.item(), abs=1e-5)
-    with pytest.raises(
-        InputError, match=r"math.jsonl, line 1: the conversation has .* tokens; the model reads at most 96"
-    ):
+    told = r"math.jsonl, line 1: the conversation has .* tokens; .* at most 96; task.reward: .*answer_tokens"
+    with pytest.raises(InputError, match=told):
         RewardPart(by=str(reward_model)).judge("task.reward")(examples, ["word " * 200] * 3)
     with pytest.raises(DanluError, match="trained for no task"):
         RewardPart(by=str(decoder)).judge("task.reward")
 
 
 def test_a_model_learns_from_a_reward_model_and_a_function(
-    reward_model: Path, decoder: Path, file: Path, tmp_path: Path
+    reward_model: Path, decoder: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, recipe = tmp_path / "asked.jsonl", tmp_path / "grpo.yaml"
     data.write_text("".join(json.dumps({"prompt": f"{n}?"}) + "\n" for n in range(4)))
@@ -161,6 +160,10 @@ def test_a_model_learns_from_a_reward_model_and_a_function(
         f"[{reward_model}, {{by: '{file}:score', weight: -0.5}}]}}, "
         "budget: {steps: 1}, batch: 4, precision: fp32, evaluations: 1}\n"
     )
+    config = json.loads((reward_model / "config.json").read_text())
+    (reward_model / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 64}))
+    assert main(["finetune", str(recipe), "finetune.task.answer_tokens=25"]) == 2
+    assert "reward.0: this reward model reads at most 64 tokens; finetune.task.max" in capsys.readouterr().err
     assert main(["finetune", str(recipe)]) == 0
     lines = read_jsonl(tmp_path / "grpo/finetune/answers.jsonl")
     for line in lines:
