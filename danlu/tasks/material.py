@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from danlu.data.dataset import Dataset
-from danlu.errors import RecipeError
+from danlu.errors import InputError, RecipeError
 from danlu.files import write_json
 from danlu.log import say
 from danlu.nn.hf.folder import load_config, save_model
@@ -75,6 +75,13 @@ class Material:
             )
         reader = TextReader.load(tokenizer, max_tokens=most, cut=task.cut)
         features = {name: task.features(each, known, reader) for name, each in dataset.splits.items()}
+        for name in ("train", "dev"):
+            if not features[name]:
+                examples = dataset.splits[name]
+                raise InputError(
+                    f"{examples[0].place.file}: of the {len(examples):,} examples of {name} none is left that can be "
+                    f"read"
+                )
         made = cls(settings, base, tokenizer, dataset, start, known, reader, features, out)
         return replace(made, features=made.referred()) if task.refers else made
 
