@@ -59,6 +59,10 @@ class Chat(Writing):
         need_decoder(base, alone=True)
         return Known()
 
+    @property
+    def leaves_out(self) -> bool:
+        return self.too_long != "cut"
+
     def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
         """One of each conversation, or of each answer; those of which nothing is left are told."""
         transcriber = Transcriber.load(reader.folder, self.template)

@@ -70,6 +70,10 @@ class Compared(Task):
             raise RecipeError(f"finetune.model: this task needs a decoder without an encoder; got {base.family}")
         return Known()
 
+    @property
+    def leaves_out(self) -> bool:
+        return True
+
     def outputs(self, known: Known) -> int:
         return 0
 

@@ -129,6 +129,10 @@ class GRPO(Written):
                 )
         return Known()
 
+    @property
+    def leaves_out(self) -> bool:
+        return True
+
     def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
         """The prompt of each example; those that are too long are told."""
         features = []

@@ -108,13 +108,15 @@ class Material:
 
     def described(self) -> str:
         """How many texts there are to learn from, how long they are, and what of them is not read."""
-        train, texts = self.features["train"], len(self.dataset.splits["train"])
+        train = self.features["train"]
+        texts = len({each.example for each in train})  # others were left out
         if self.settings.task.reads_all:
             sizes = [size for each in train for size in each.parts or (each.size,)]
             windows = f" in {len(sizes):,} windows" if len(sizes) > texts else ""
             return f"{texts:,} texts{windows} of {np.mean(sizes):.0f} tokens, the longest {max(sizes):,}"
         sizes = [each.size for each in train]
-        cut = sum(each.longest >= self.reader.max_tokens for each in train)
+        whole = self.settings.task.leaves_out
+        cut = 0 if whole else sum(each.longest >= self.reader.max_tokens for each in train)
         lost = f"; {cut:,} reach max_tokens, behind which nothing is read" if cut else ""
         return f"{texts:,} texts of {np.mean(sizes):.0f} tokens, the longest {max(sizes):,}{lost}"
 

@@ -307,6 +307,17 @@ def test_prompts_that_are_too_long(decoder: Path, rewards: Path, tmp_path: Path)
         task.features(examples[1:], Known(), reader)
 
 
+def test_texts_that_are_told_are_those_that_are_read(decoder: Path, rewards: Path, tmp_path: Path) -> None:
+    """A prompt of exactly ``max_tokens`` is read whole, and one that is left out is none to learn from."""
+    file, tokens = tmp_path / "data.jsonl", transformers.AutoTokenizer.from_pretrained(decoder)
+    file.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in ("To be?", "To be?", "why " * 30)))
+    most = len(tokens("### Instruction:\nTo be?\n\n### Response:\n").input_ids)
+    task = task_of(rewards, template="plain", max_tokens=most, answer_tokens=3)
+    settings = Finetune(data=Data(train=file, dev=file), task=task, model=decoder)
+    material = Material.of(settings, decoder, load(settings.data, task.form), out=tmp_path, seed=1)
+    assert material.described() == f"2 texts of {most} tokens, the longest {most}"
+
+
 def test_what_cannot_be_is_told_before_training(
     decoder: Path, encoder: Path, rewards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
