@@ -39,7 +39,7 @@ from danlu.tasks.task import Answer, Known, Task
 from danlu.tasks.text_reader import MOST_TOKENS, TextReader
 from danlu.tasks.transcript import Transcriber
 from danlu.tasks.writing import Written, need_decoder, ready
-from danlu.tokenizers.chat_template import file_named
+from danlu.tokenizers.chat_template import files_named
 
 POLICY, KL = "policy", "kl"
 """Losses: that of the rewards, of which ``[T]`` targets are the tokens of answers; and the divergence from the model
@@ -102,9 +102,7 @@ class GRPO(Written):
         return self
 
     def files(self) -> list[Path]:
-        template = file_named(self.template)
-        own = [] if template is None else [template]
-        return [*own, *(path for key, part in self.parts() for path in part.files(key))]
+        return [*files_named(self.template), *(path for key, part in self.parts() for path in part.files(key))]
 
     def parts(self) -> list[tuple[str, RewardPart]]:
         """The parts of the reward, each with its key in the recipe."""
