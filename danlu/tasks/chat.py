@@ -29,7 +29,7 @@ from danlu.tasks.task import Answer, Known, Task
 from danlu.tasks.text_reader import TextReader
 from danlu.tasks.transcript import Transcriber, Transcript
 from danlu.tasks.writing import Writing, need_decoder
-from danlu.tokenizers.chat_template import file_named, write_template
+from danlu.tokenizers.chat_template import files_named, write_template
 
 
 class Chat(Writing):
@@ -52,12 +52,15 @@ class Chat(Writing):
     """Of a conversation of more than ``max_tokens``: learn the turns that fit, leave it out, or end with an error."""
 
     def files(self) -> list[Path]:
-        file = file_named(self.template)
-        return [] if file is None else [file]
+        return files_named(self.template)
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         need_decoder(base, alone=True)
         return Known()
+
+    @property
+    def leaves_out(self) -> bool:
+        return self.too_long != "cut"
 
     def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
         """One of each conversation, or of each answer; those of which nothing is left are told."""

@@ -33,7 +33,7 @@ from danlu.tasks.pooled import first_targets
 from danlu.tasks.task import Known, Task
 from danlu.tasks.text_reader import TextReader
 from danlu.tasks.transcript import Transcriber
-from danlu.tokenizers.chat_template import file_named
+from danlu.tokenizers.chat_template import files_named
 
 WORDS, REFERENCE = "words", "reference"
 """Targets beside the loss's own: the tokens of answers, and at the first token of each document how unlikely its
@@ -62,13 +62,16 @@ class Compared(Task):
     error."""
 
     def files(self) -> list[Path]:
-        file = file_named(self.template)
-        return [] if file is None else [file]
+        return files_named(self.template)
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         if base.decoder is None or base.encoder is not None:
             raise RecipeError(f"finetune.model: this task needs a decoder without an encoder; got {base.family}")
         return Known()
+
+    @property
+    def leaves_out(self) -> bool:
+        return True
 
     def outputs(self, known: Known) -> int:
         return 0

@@ -29,6 +29,7 @@ class Finetune(OneTask):
         return self.files_of({"": (self.data, self.task)})
 
     def run(self, job: Job) -> Figures:
+        teaching_of(self.task).check_processes()  # before files are read that may be large
         dataset = read_data(self.data, self.task, job.out)
         return self.learn(self.begins_with(job, dataset), dataset, job.out, seed=job.seed)
 
@@ -45,9 +46,11 @@ class Finetune(OneTask):
 
     def learn(self, base: Path, dataset: Dataset[Any], out: Path, *, seed: int) -> Figures:
         """Train on ``dataset``, whose dev chooses the best weights; measure those on all that is not train."""
+        kind = teaching_of(self.task)
+        kind.check_processes()
         with told_where_too_little():
             material = Material.of(self, base, dataset, out=out, seed=seed)
-            teaching = teaching_of(material, seed=seed)
+            teaching = kind(material, seed)
             training = teaching.training()
             before = teaching.before()
             course = Course(self, training, teaching.heldout(training), out, material.tokenizer, seed)

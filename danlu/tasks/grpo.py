@@ -39,7 +39,7 @@ from danlu.tasks.task import Answer, Known, Task
 from danlu.tasks.text_reader import MOST_TOKENS, TextReader
 from danlu.tasks.transcript import Transcriber
 from danlu.tasks.writing import Written, need_decoder, ready
-from danlu.tokenizers.chat_template import file_named
+from danlu.tokenizers.chat_template import files_named
 
 POLICY, KL = "policy", "kl"
 """Losses: that of the rewards, of which ``[T]`` targets are the tokens of answers; and the divergence from the model
@@ -102,9 +102,7 @@ class GRPO(Written):
         return self
 
     def files(self) -> list[Path]:
-        template = file_named(self.template)
-        own = [] if template is None else [template]
-        return [*own, *(path for key, part in self.parts() for path in part.files(key))]
+        return [*files_named(self.template), *(path for key, part in self.parts() for path in part.files(key))]
 
     def parts(self) -> list[tuple[str, RewardPart]]:
         """The parts of the reward, each with its key in the recipe."""
@@ -113,15 +111,25 @@ class GRPO(Written):
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         need_decoder(base, alone=True)
-        for key, part in self.parts():
-            part.judge(key)
+        judges = [(key, part.judge(key)) for key, part in self.parts()]
         most = self.max_tokens or min(base.max_length, MOST_TOKENS)
         if most + self.answer_tokens > base.max_length:
             raise RecipeError(
                 f"finetune.task.max_tokens ({most}, of the prompt) and finetune.task.answer_tokens "
                 f"({self.answer_tokens}) together must be at most {base.max_length}, which the model sees"
             )
+        for key, judge in judges:  # which may read tokens of its own, so that this is not all that can be too long
+            if judge.most_tokens is not None and most + self.answer_tokens > judge.most_tokens:
+                raise RecipeError(
+                    f"{key}: this reward model reads at most {judge.most_tokens} tokens; finetune.task.max_tokens "
+                    f"({most}, of the prompt) and finetune.task.answer_tokens ({self.answer_tokens}) together must not "
+                    f"be more"
+                )
         return Known()
+
+    @property
+    def leaves_out(self) -> bool:
+        return True
 
     def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
         """The prompt of each example; those that are too long are told."""

@@ -102,13 +102,8 @@ class Joint(TaskTraining):
         shape = load_config(base)
         if shape.encoder is not None and shape.decoder is not None:
             raise RecipeError(f"joint.model must have an encoder or a decoder, not both; got {shape.family}")
+        self._check_tasks()
         for name, part in self.tasks.items():
-            if isinstance(part.task, StepTask) or part.task.by_step:
-                raise RecipeError(f"joint.tasks.{name}.task: it compares all texts of a step, and has to train alone")
-            if isinstance(part.task, GRPO):
-                raise RecipeError(
-                    f"joint.tasks.{name}.task: it learns from what the model writes, and has to train alone"
-                )
             say(f"task {name}")
             settings = Finetune(data=part.data, task=part.task, model=base)
             (job.out / name).mkdir(exist_ok=True)
@@ -126,6 +121,20 @@ class Joint(TaskTraining):
                 if training.masters.ranks.first:
                     figures |= joint.conclude(weights, training, job.out, seed=job.seed)
         return figures
+
+    def _check_tasks(self) -> None:
+        """See that each can be learned beside others, before the data of any is read.
+
+        Raises:
+            RecipeError: one cannot.
+        """
+        for name, part in self.tasks.items():
+            if isinstance(part.task, StepTask) or part.task.by_step:
+                raise RecipeError(f"joint.tasks.{name}.task: it compares all texts of a step, and has to train alone")
+            if isinstance(part.task, GRPO):
+                raise RecipeError(
+                    f"joint.tasks.{name}.task: it learns from what the model writes, and has to train alone"
+                )
 
 
 @dataclass(frozen=True)

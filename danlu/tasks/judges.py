@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable, Mapping, Sequence
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from numbers import Real
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -24,7 +28,7 @@ from danlu.nn.transformer import Transformer
 from danlu.recipe import Settings
 from danlu.tasks.answering import answer
 from danlu.tasks.model_folder import Trained
-from danlu.tasks.reward import Score
+from danlu.tasks.reward import Score, TooLongError
 from danlu.tasks.text_reader import TextReader
 
 Function = Callable[[list[str], list[str], dict[str, list[Any]]], Sequence[float]]
@@ -33,6 +37,11 @@ Function = Callable[[list[str], list[str], dict[str, list[Any]]], Sequence[float
 
 class Judge(Protocol):
     """Whatever gives rewards."""
+
+    @property
+    def most_tokens(self) -> int | None:
+        """Tokens of a conversation that it reads at most; None where it reads text of any length."""
+        ...
 
     def __call__(self, asked: Sequence[Asked], answers: Sequence[str]) -> list[float]:
         """A finite reward for each answer, higher the better.
@@ -112,13 +121,18 @@ def _judge(reward: RewardPart, key: str, newest: int) -> Judge:
 
 
 def _load(file: Path, name: str, key: str) -> Function:
-    spec = importlib.util.spec_from_file_location(f"danlu_reward_{file.stem}", file)
+    whole = file.resolve()
+    unlike = f"danlu_reward_{file.stem}_{zlib.crc32(bytes(whole)):08x}"  # two folders may have a file of one name
+    spec = importlib.util.spec_from_file_location(unlike, whole)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[unlike] = module  # where dataclasses and the like look their own module up
     try:
-        spec.loader.exec_module(module)
+        with _imports_from(str(whole.parent)):
+            spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[unlike]
         raise RecipeError(f"{key}: {file} cannot be loaded: {_told(error, file)}") from error
     found = getattr(module, name, None)
     if not callable(found):
@@ -128,16 +142,34 @@ def _load(file: Path, name: str, key: str) -> Function:
     return function
 
 
+@contextmanager
+def _imports_from(folder: str) -> Iterator[None]:
+    """What lies in ``folder`` can be imported, as by a program that lies there."""
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:  # the file may have changed it itself
+            sys.path.remove(folder)
+
+
 def _told(error: Exception, file: Path) -> str:
     """The error in one line, with the last line of ``file`` that it came through."""
     line, trace = getattr(error, "lineno", None), error.__traceback__
     while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename) == file:
+        if Path(trace.tb_frame.f_code.co_filename).resolve() == file.resolve():  # the former is never relative
             line = trace.tb_lineno
         trace = trace.tb_next
     said = " ".join(str(error).split())
     where = "" if line is None else f" (line {line})"
     return f"{type(error).__name__}: {shown(said)}{where}"
+
+
+def _is_list(given: Any) -> bool:
+    """Whether something is a list or the like; a tensor of no dimension has all that lists have and is none."""
+    if isinstance(given, Mapping | str | bytes) or getattr(given, "ndim", 1) == 0:
+        return False
+    return hasattr(given, "__len__") and hasattr(given, "__iter__")
 
 
 @dataclass(frozen=True)
@@ -148,12 +180,14 @@ class _FunctionJudge:
     name: str
     function: Function
 
+    most_tokens: ClassVar[int | None] = None
+
     def __call__(self, asked: Sequence[Asked], answers: Sequence[str]) -> list[float]:
         try:
             given = self._call(asked, answers)
         except Exception as error:
             self._raise(asked, answers, error)
-        if isinstance(given, Mapping | str | bytes) or not hasattr(given, "__len__") or not hasattr(given, "__iter__"):
+        if not _is_list(given):
             raise InputError(f"{self._where} must return a list of numbers; got {shown(repr(given))}")
         rewards = list(given)
         if len(rewards) != len(answers):
@@ -189,6 +223,8 @@ class _FunctionJudge:
         raise InputError(f"{self._where} failed on {place}, answer {shown(repr(text))}: {told}") from error
 
     def _checked(self, reward: Any, asked: Asked, said: str) -> float:
+        if isinstance(reward, torch.Tensor | np.ndarray) and reward.ndim == 0:
+            reward = reward.item()
         number = float(reward) if isinstance(reward, Real | np.bool_) else math.nan
         if not math.isfinite(number):
             raise InputError(
@@ -202,6 +238,7 @@ class _FunctionJudge:
 class _ModelJudge:
     """A reward model."""
 
+    key: str
     task: Score
     trained: Trained
     model: Transformer
@@ -220,10 +257,20 @@ class _ModelJudge:
                               f"{trained.task.to_recipe()['use']}")  # fmt: skip
         model = load_model(folder).eval()
         reader = replace(TextReader.load(folder, max_tokens=trained.max_tokens), max_tokens=model.config.max_length)
-        return cls(trained.task, trained, model.to(choose_device("auto", key=key)), reader)
+        return cls(key, trained.task, trained, model.to(choose_device("auto", key=key)), reader)
+
+    @property
+    def most_tokens(self) -> int:
+        return self.reader.max_tokens
 
     def __call__(self, asked: Sequence[Asked], answers: Sequence[str]) -> list[float]:
         chats = [each.answered(Message("assistant", said)) for each, said in zip(asked, answers, strict=True)]
         known = self.trained.known
-        features = self.task.features(chats, known, self.reader)
+        try:
+            features = self.task.features(chats, known, self.reader)
+        except TooLongError as error:
+            raise InputError(
+                f"{error}; {self.key}: for this reward model finetune.task.max_tokens (of the prompt) or "
+                f"finetune.task.answer_tokens must be lower"
+            ) from error
         return [float(each.value) for each in answer(self.task, self.model, features, chats, known, self.reader)]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from danlu.data.dataset import Dataset
-from danlu.errors import RecipeError
+from danlu.errors import InputError, RecipeError
 from danlu.files import write_json
 from danlu.log import say
 from danlu.nn.hf.folder import load_config, save_model
@@ -75,6 +75,13 @@ class Material:
             )
         reader = TextReader.load(tokenizer, max_tokens=most, cut=task.cut)
         features = {name: task.features(each, known, reader) for name, each in dataset.splits.items()}
+        for name in ("train", "dev"):
+            if not features[name]:
+                examples = dataset.splits[name]
+                raise InputError(
+                    f"{examples[0].place.file}: of the {len(examples):,} examples of {name} none is left that can be "
+                    f"read"
+                )
         made = cls(settings, base, tokenizer, dataset, start, known, reader, features, out)
         return replace(made, features=made.referred()) if task.refers else made
 
@@ -101,13 +108,15 @@ class Material:
 
     def described(self) -> str:
         """How many texts there are to learn from, how long they are, and what of them is not read."""
-        train, texts = self.features["train"], len(self.dataset.splits["train"])
+        train = self.features["train"]
+        texts = len({each.example for each in train})  # others were left out
         if self.settings.task.reads_all:
             sizes = [size for each in train for size in each.parts or (each.size,)]
             windows = f" in {len(sizes):,} windows" if len(sizes) > texts else ""
             return f"{texts:,} texts{windows} of {np.mean(sizes):.0f} tokens, the longest {max(sizes):,}"
         sizes = [each.size for each in train]
-        cut = sum(each.longest >= self.reader.max_tokens for each in train)
+        whole = self.settings.task.leaves_out
+        cut = 0 if whole else sum(each.longest >= self.reader.max_tokens for each in train)
         lost = f"; {cut:,} reach max_tokens, behind which nothing is read" if cut else ""
         return f"{texts:,} texts of {np.mean(sizes):.0f} tokens, the longest {max(sizes):,}{lost}"
 

@@ -21,7 +21,7 @@ from danlu.data.chats import Chat as Conversation
 from danlu.data.dataset import Dataset
 from danlu.data.form import Form
 from danlu.data.preferred import PREFER
-from danlu.errors import RecipeError
+from danlu.errors import InputError, RecipeError
 from danlu.metrics.preference import MeanReward, Pairs
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.start import Kind
@@ -107,6 +107,10 @@ class Reward(Compared):
         part_padding(folder, transcriber.encode([transcriber.template.render(TRIAL)])[0][-1:])
 
 
+class TooLongError(InputError):
+    """A conversation has more tokens than a reward model reads."""
+
+
 class Score(Compared):
     """What a reward model is used for: the reward of each conversation's last answer."""
 
@@ -125,7 +129,8 @@ class Score(Compared):
         """One of each conversation.
 
         Raises:
-            InputError: there is no answer to score, or the conversation has more tokens than are read.
+            InputError: there is no answer to score.
+            TooLongError: a conversation has more tokens than are read.
         """
         transcriber = Transcriber.load(reader.folder, self.template)
         for each in examples:
@@ -134,8 +139,9 @@ class Score(Compared):
         features = []
         for number, tokens in enumerate(transcriber.whole(examples)):
             if len(tokens) > reader.max_tokens:
-                raise examples[number].place.error(
-                    f"the conversation has {len(tokens):,} tokens; the model reads at most {reader.max_tokens:,}"
+                raise TooLongError(
+                    f"{examples[number].place}: the conversation has {len(tokens):,} tokens; the model reads at most "
+                    f"{reader.max_tokens:,}"
                 )
             features.append(Feature(number, tokens))
         return features

@@ -150,6 +150,11 @@ class Task(Choice):
         return self.windows
 
     @property
+    def leaves_out(self) -> bool:
+        """Whether a text of too many tokens is left out or refused, so that whatever is read is read whole."""
+        return False
+
+    @property
     def refers(self) -> bool:
         """Whether it learns from how a model differs from the one that begins, whose numbers features then keep."""
         return False

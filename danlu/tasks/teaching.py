@@ -12,6 +12,7 @@ from danlu.errors import RecipeError
 from danlu.files import read_json, write_json
 from danlu.log import say
 from danlu.objectives.protocol import Shape
+from danlu.parallel.joining import here
 from danlu.runs import Figures
 from danlu.tasks.feature import stored
 from danlu.tasks.grpo import GRPO
@@ -21,6 +22,7 @@ from danlu.tasks.measure import TaskMeasure
 from danlu.tasks.on_policy import FILE, Ground, OnPolicyLesson
 from danlu.tasks.scores import score
 from danlu.tasks.step_task import StepHeldout, StepLesson, StepTask
+from danlu.tasks.task import Task
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.monitor import HELDOUT_TOKENS, Heldout
@@ -34,8 +36,18 @@ class Teaching:
     material: Material
     seed: int
 
-    alone: ClassVar[bool] = False
-    """Whether one process has to read all of a step."""
+    alone: ClassVar[str | None] = None
+    """Why one process has to make all of a step; None where several may."""
+
+    @classmethod
+    def check_processes(cls) -> None:
+        """See that there are no more processes than can teach.
+
+        Raises:
+            RecipeError: one has to do it alone.
+        """
+        if cls.alone is not None and (count := here().size) > 1:
+            raise RecipeError(f"finetune.task: {cls.alone}; there are {count} processes")
 
     def training(self) -> Training:
         """The training at its first step.
@@ -53,10 +65,7 @@ class Teaching:
             partial(material.draw, self.seed), self.lesson(), TaskLesson.reading, int(sizes.max()),
             self.row_tokens(float(sizes.mean())), store, vocabulary, share=1 / self.updates,
         )  # fmt: skip
-        training = prepare(material.settings, subject, seed=self.seed)
-        if self.alone and training.masters.place.size > 1:
-            raise RecipeError("finetune.task: its loss compares all texts of a step, which one process has to read")
-        return training
+        return prepare(material.settings, subject, seed=self.seed)
 
     def lesson(self) -> TaskLesson:
         """The task as what is trained on."""
@@ -92,7 +101,7 @@ class Teaching:
 class ByStep(Teaching):
     """The texts of a step are compared with each other."""
 
-    alone = True
+    alone = "its loss compares all texts of a step, which one process has to read"
 
     def lesson(self) -> TaskLesson:
         return StepLesson(task=self.material.settings.task, known=self.material.known)
@@ -106,7 +115,7 @@ class ByStep(Teaching):
 class ByReward(Teaching):
     """Answers are written and judged before each step."""
 
-    alone = True
+    alone = "one process has to write and judge the answers of a step"
 
     @property
     def task(self) -> GRPO:
@@ -153,9 +162,8 @@ class ByReward(Teaching):
         return self.material.measure_of(None)
 
 
-def teaching_of(material: Material, *, seed: int) -> Teaching:
-    """The one that goes with the task."""
-    task = material.settings.task
+def teaching_of(task: Task) -> type[Teaching]:
+    """The kind that goes with a task."""
     if isinstance(task, GRPO):
-        return ByReward(material, seed)
-    return ByStep(material, seed) if isinstance(task, StepTask) else Teaching(material, seed)
+        return ByReward
+    return ByStep if isinstance(task, StepTask) else Teaching

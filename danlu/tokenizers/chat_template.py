@@ -100,6 +100,12 @@ def file_named(name: str | None) -> Path | None:
     return None if name is None or name in TEMPLATES or not name.endswith(".jinja") else Path(name)
 
 
+def files_named(name: str | None) -> list[Path]:
+    """The same as a list: the files that such a setting reads."""
+    file = file_named(name)
+    return [] if file is None else [file]
+
+
 def own_source(folder: Path, config: Mapping[str, Any]) -> str | None:
     """The folder's template; None where it has none."""
     if (folder / FILE).is_file():

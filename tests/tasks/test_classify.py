@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +16,8 @@ from torch import Tensor
 
 from danlu.corpus.batches import Batch, collate
 from danlu.corpus.rows import Widths
-from danlu.data.dataset import Dataset
-from danlu.errors import RecipeError
+from danlu.data.dataset import Data, Dataset, load
+from danlu.errors import InputError, RecipeError
 from danlu.nn.hf.folder import save_model
 from danlu.nn.hf.start import begin
 from danlu.nn.transformer import Transformer
@@ -24,6 +25,8 @@ from danlu.recipe import build_choice
 from danlu.tasks.answering import answer, numbers_of
 from danlu.tasks.classify import Classify, Pair
 from danlu.tasks.feature import Feature
+from danlu.tasks.finetune import Finetune
+from danlu.tasks.material import Material
 from danlu.tasks.multi_label import MultiLabel
 from danlu.tasks.regress import Regress, Similarity
 from danlu.tasks.task import Known, Task
@@ -168,6 +171,24 @@ def test_a_label_that_all_texts_have_is_learned_too(encoder: Path) -> None:
     dataset: Any = Dataset({"train": tuple(train)}, ("all", "none"), "none", {}, ())
     known = MultiLabel(class_weights="balanced").know(dataset, start(encoder, 2).config)
     assert known.numbers == {"weight.all": pytest.approx(1 / 3), "weight.none": 3.0}
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_a_split_of_which_no_text_can_be_read_is_told(
+    split: str, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task may leave texts out, and then nothing could be learned or measured."""
+    file, features = tmp_path / "data.jsonl", Classify.features
+    file.write_text("".join(json.dumps({"text": "to be", "label": f"{n % 2}"}) + "\n" for n in range(4)))
+    settings = Finetune(data=Data(train=file, dev=file), task=Classify(), model=encoder)
+    dataset = load(settings.data, Classify.form)
+
+    def few(task: Any, given: Any, known: Any, reader: Any) -> Any:
+        return [] if given is dataset.splits[split] else features(task, given, known, reader)
+
+    monkeypatch.setattr(Classify, "features", few)
+    with pytest.raises(InputError, match=f"{file}: of the 4 examples of {split} none is left that can be read"):
+        Material.of(settings, encoder, dataset, out=tmp_path, seed=1)
 
 
 def test_weights_that_the_recipe_gives_are_those_of_torch(encoder: Path) -> None:

@@ -17,6 +17,7 @@ from danlu.data.dataset import Data, load
 from danlu.errors import DanluError, InputError
 from danlu.files import read_jsonl
 from danlu.nn.hf.folder import load_config, load_model
+from danlu.parallel.joining import Ranks
 from danlu.tasks.answering import batches_of
 from danlu.tasks.finetune import Finetune
 from danlu.tasks.grpo import GRPO, KL, POLICY
@@ -306,6 +307,17 @@ def test_prompts_that_are_too_long(decoder: Path, rewards: Path, tmp_path: Path)
         task.features(examples[1:], Known(), reader)
 
 
+def test_texts_that_are_told_are_those_that_are_read(decoder: Path, rewards: Path, tmp_path: Path) -> None:
+    """A prompt of exactly ``max_tokens`` is read whole, and one that is left out is none to learn from."""
+    file, tokens = tmp_path / "data.jsonl", transformers.AutoTokenizer.from_pretrained(decoder)
+    file.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in ("To be?", "To be?", "why " * 30)))
+    most = len(tokens("### Instruction:\nTo be?\n\n### Response:\n").input_ids)
+    task = task_of(rewards, template="plain", max_tokens=most, answer_tokens=3)
+    settings = Finetune(data=Data(train=file, dev=file), task=task, model=decoder)
+    material = Material.of(settings, decoder, load(settings.data, task.form), out=tmp_path, seed=1)
+    assert material.described() == f"2 texts of {most} tokens, the longest {most}"
+
+
 def test_what_cannot_be_is_told_before_training(
     decoder: Path, encoder: Path, rewards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -326,7 +338,13 @@ def test_what_cannot_be_is_told_before_training(
         assert told in capsys.readouterr().err
 
 
-def test_it_trains_alone(decoder: Path, rewards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_trains_alone(
+    decoder: Path,
+    rewards: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     file, recipe = tmp_path / "data.jsonl", tmp_path / "recipe.yaml"
     file.write_text("".join(json.dumps({"prompt": f"{n}?"}) + "\n" for n in range(20)))
     part = {"data": str(file), "task": {"use": "grpo", "reward": f"{rewards}:digits"}}
@@ -334,6 +352,11 @@ def test_it_trains_alone(decoder: Path, rewards: Path, tmp_path: Path, capsys: p
     recipe.write_text(yaml.safe_dump({"run_dir": str(tmp_path / "run"), "joint": section}))
     assert main(["joint", str(recipe)]) == 2
     assert "joint.tasks.one.task: it learns from what the model writes" in capsys.readouterr().err
+    monkeypatch.setattr("danlu.tasks.teaching.here", lambda: Ranks(0, 2))
+    assert run(tmp_path, decoder, {"reward": f"{rewards}:digits"}) is None
+    told = capsys.readouterr()
+    assert "one process has to write and judge the answers of a step; there are 2" in told.err
+    assert "asked.jsonl" not in told.out  # nothing has been read
 
 
 def test_each_step_and_seed_draws_other_answers(decoder: Path, rewards: Path, tmp_path: Path) -> None:
@@ -361,7 +384,7 @@ def test_steps_that_are_only_timed_keep_nothing(
     task = task_of(rewards, template="plain", max_tokens=40, answer_tokens=3, updates=2)
     settings = Finetune(data=Data(train=file, dev=file), task=task, model=decoder, precision="fp32", batch=3)
     material = Material.of(settings, decoder, load(settings.data, task.form), out=tmp_path, seed=1)
-    training = teaching_of(material, seed=1).training()
+    training = teaching_of(task)(material, 1).training()
     monkeypatch.setattr("danlu.train.probe.PROBE_SECONDS", 0.0)
     warm_up(training, print)
     probe(training, print)

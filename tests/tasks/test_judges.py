@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,8 @@ def given(file: Path, body: str, answers: list[str] | None = None) -> list[float
 def test_a_function_gets_prompts_answers_and_columns_as_lists(file: Path) -> None:
     assert given(file, "return [float(a == w) for a, w in zip(answers, columns['wanted'])]") == [1.0, 0.0]
     assert given(file, "return [len(p) + l for p, l in zip(prompts, columns['line'])]") == [3.0, 4.0]
+    assert given(file, "import torch; return torch.tensor([1.0, 2.0], dtype=torch.bfloat16)") == [1.0, 2.0]
+    assert given(file, "import torch; return [torch.tensor(1.0, requires_grad=True), torch.tensor(3)]") == [1.0, 3.0]
     assert given(file, "import numpy; return numpy.array([a == 'a' for a in answers])") == [1.0, 0.0]
 
 
@@ -50,6 +53,9 @@ def test_a_function_gets_prompts_answers_and_columns_as_lists(file: Path) -> Non
         ("return [1.0, math.nan]", r"finite numbers; for math.jsonl, line 2, answer 'c', it returned nan"),
         ("return [1.0, math.inf]", r"finite numbers; for math.jsonl, line 2, answer 'c', it returned inf"),
         ("return [None, 1.0]", r"finite numbers; for math.jsonl, line 1, answer 'a', it returned None"),
+        ("import torch; return torch.tensor([1.0, math.nan])", r"math.jsonl, line 2, answer 'c', it returned nan"),
+        ("import torch; return torch.tensor(1.0)", r"must return a list of numbers; got tensor\(1.\)"),
+        ("import torch; return torch.ones(2, 1)", r"line 1, answer 'a', it returned tensor\(\[1.\]\)"),
         ("return 1.0", r"must return a list of numbers; got 1.0"),
         ("return 'ab'", r"must return a list of numbers; got 'ab'"),
         ("return {0: 1.0, 1: 2.0}", r"must return a list of numbers; got \{0"),
@@ -76,6 +82,34 @@ def test_a_file_that_cannot_be_used(file: Path) -> None:
         RewardPart(by=f"{file.with_name('none.py')}:score").judge("task.reward")
     with pytest.raises(InputError, match=r"must be FILE.py:FUNCTION or the folder of a reward model; got 'mine'"):
         RewardPart(by="mine").judge("task.reward")
+
+
+def test_of_a_relative_path_the_line_is_told_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    with pytest.raises(InputError, match=r"^mine.py:score failed on .*: KeyError: 'gold' \(line 3\)"):
+        given(Path(file.name), "return columns['gold']")
+    (file.parent / "mine.py").write_text("\n\nimport no_such_module_anywhere\n")
+    with pytest.raises(RecipeError, match=r"mine.py cannot be loaded: ModuleNotFoundError: .*\(line 3\)"):
+        RewardPart(by="mine.py:other").judge("task.reward")
+
+
+def test_a_file_is_a_module_that_may_import_what_lies_beside_it(file: Path) -> None:
+    """Dataclasses look their module up by its name."""
+    file.with_name("beside_the_reward.py").write_text("HALF = 0.5\n")
+    file.write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom beside_the_reward import HALF\n"
+        "@dataclass\nclass Part:\n    value: float = HALF\n"
+        "def score(prompts, answers, columns):\n    return [Part().value for answer in answers]\n"
+    )
+    before = list(sys.path)
+    part = RewardPart(by=f"{file}:score")
+    assert rewards_of([("task.reward", part)], asked("a", "b"), ["", ""]).tolist() == [[0.5, 0.5]]
+    assert sys.path == before
+    other = file.parent / "other" / file.name
+    other.parent.mkdir()
+    other.write_text("def score(prompts, answers, columns):\n    return [2.0 for answer in answers]\n")
+    both = [("task.reward.0", part), ("task.reward.1", RewardPart(by=f"{other}:score"))]
+    assert rewards_of(both, asked("a"), [""]).tolist() == [[0.5], [2.0]]
 
 
 def test_parts_have_names_for_figures() -> None:
@@ -107,16 +141,15 @@ def test_a_reward_model_says_what_transformers_reads_of_it(reward_model: Path, d
         messages = [{"role": "user", "content": each.prompt[0].content}, {"role": "assistant", "content": answer}]
         ids = tokenizer(tokenizer.apply_chat_template(messages, tokenize=False), add_special_tokens=False).input_ids
         assert reward == pytest.approx(theirs(torch.tensor([ids])).logits.item(), abs=1e-5)
-    with pytest.raises(
-        InputError, match=r"math.jsonl, line 1: the conversation has .* tokens; the model reads at most 96"
-    ):
+    told = r"math.jsonl, line 1: the conversation has .* tokens; .* at most 96; task.reward: .*answer_tokens"
+    with pytest.raises(InputError, match=told):
         RewardPart(by=str(reward_model)).judge("task.reward")(examples, ["word " * 200] * 3)
     with pytest.raises(DanluError, match="trained for no task"):
         RewardPart(by=str(decoder)).judge("task.reward")
 
 
 def test_a_model_learns_from_a_reward_model_and_a_function(
-    reward_model: Path, decoder: Path, file: Path, tmp_path: Path
+    reward_model: Path, decoder: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, recipe = tmp_path / "asked.jsonl", tmp_path / "grpo.yaml"
     data.write_text("".join(json.dumps({"prompt": f"{n}?"}) + "\n" for n in range(4)))
@@ -127,6 +160,10 @@ def test_a_model_learns_from_a_reward_model_and_a_function(
         f"[{reward_model}, {{by: '{file}:score', weight: -0.5}}]}}, "
         "budget: {steps: 1}, batch: 4, precision: fp32, evaluations: 1}\n"
     )
+    config = json.loads((reward_model / "config.json").read_text())
+    (reward_model / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 64}))
+    assert main(["finetune", str(recipe), "finetune.task.answer_tokens=25"]) == 2
+    assert "reward.0: this reward model reads at most 64 tokens; finetune.task.max" in capsys.readouterr().err
     assert main(["finetune", str(recipe)]) == 0
     lines = read_jsonl(tmp_path / "grpo/finetune/answers.jsonl")
     for line in lines:

@@ -30,7 +30,7 @@ from danlu.nn.hf.start import begin_embedding
 from danlu.nn.transformer import Transformer
 from danlu.optim.adamw import AdamW
 from danlu.optim.depth import build_optimizer
-from danlu.parallel import mesh
+from danlu.parallel.joining import Ranks
 from danlu.tasks.answering import batches_of
 from danlu.tasks.contrast import Embed
 from danlu.tasks.embed import Embedder
@@ -291,13 +291,15 @@ def test_several_processes_are_refused(
     encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each would see a part of the step."""
-    monkeypatch.setattr(FloatMasters, "place", mesh.Place(0, data_size=2))
+    monkeypatch.setattr("danlu.tasks.teaching.here", lambda: Ranks(0, 2))
     data = tmp_path / "pairs.tsv"
     data.write_text("sentence1\tsentence2\n" + "".join(f"to be {n}\tnot {n}\n" for n in range(30)))
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"finetune: {{data: {data}, model: {encoder}, task: embed}}\n")
     assert main(["finetune", str(recipe), f"run_dir={tmp_path / 'run'}"]) == 2
-    assert "its loss compares all texts of a step, which one process has to read" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "its loss compares all texts of a step, which one process has to read; there are 2" in told.err
+    assert "pairs.tsv" not in told.out  # nothing has been read
 
 
 def test_they_are_no_part_of_a_joint_training(
