@@ -42,7 +42,7 @@ SETTINGS: Mapping[str, Any] = {
     },
     "optimizer": {"use": "adamw", "lr": 1e-3},
     "schedule": {"use": "linear", "warmup": 0.05},
-    "batch": 64, "micro_batch": 64, "evaluations": 2, "early_stopping": None,
+    "batch": 32, "micro_batch": 32, "evaluations": 2, "early_stopping": None,
 }  # fmt: skip
 """Of the stage ``finetune``. Chosen by runs of a minute of narrower models."""
 

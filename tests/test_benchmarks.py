@@ -281,3 +281,50 @@ def test_chat_tuning_is_judged_against_the_peer_as_it_comes(load: Load, capsys: 
     assert [each.ratio for each in found] == [4.0, 0.9, 1.0, 1.333, 0.3, 1.071]
     verdicts = [line for line in capsys.readouterr().out.splitlines() if line.startswith("wanted")]
     assert [line.rpartition(" ")[2] for line in verdicts] == ["met", "MISSED", "met"]
+
+
+def test_translations_are_judged_against_the_better_peer(
+    load: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import sacrebleu
+
+    module = load("finetune_multi30k")
+    golds = [f"Ein Hund läuft über die Wiese {number} ." for number in range(6)]
+    (tmp_path / "test2016.tsv").write_text("".join(f"a dog {number}\t{gold}\n" for number, gold in enumerate(golds)))
+    job = module.Job(tmp_path, tmp_path, 1.0)
+    assert module.pairs(job, "test") == ([f"a dog {number}" for number in range(6)], golds)
+    half = [gold.replace("Wiese", "Straße") for gold in golds]
+    found = {"Danlu": golds, "Trainer, defaults": half, "Trainer, tuned": ["Eine Katze ."] * 6}
+    trained = {name: module.Trained(tmp_path, 60.0, 10, 0.5) for name in found}
+    [claim] = module.say_results(job, trained, found)
+    said = capsys.readouterr().out
+    assert "Danlu - Trainer, defaults: +" in said and said.rstrip().endswith("wanted: at least +5: met")
+    assert claim.ours == 100.0
+    assert claim.peer == pytest.approx(sacrebleu.corpus_bleu(half, [golds]).score, rel=1e-3)
+    module.say_results(job, trained, {**found, "Danlu": half})
+    assert capsys.readouterr().out.rstrip().endswith("MISSED")
+
+
+def test_entities_of_words_are_those_of_their_characters(load: Load, tmp_path: Path) -> None:
+    module = load("finetune_own_bert")
+    words = tmp_path / "words.iob2"
+    words.write_text(
+        "# text = 王小明在天津\n1\t王小明\tB-PER\t-\t-\n2\t在\tO\t-\t-\n\n1\t天津\tB-LOC\t-\t-\n2\t市\tI-LOC\t-\t-\n"
+    )
+    out = module.characters(words, tmp_path / "characters.conll")
+    assert out.read_text() == "王\tB-PER\n小\tI-PER\n明\tI-PER\n在\tO\n\n天\tB-LOC\n津\tI-LOC\n市\tI-LOC"
+
+
+def test_answers_are_found_as_the_example_finds_them(load: Load) -> None:
+    import numpy as np
+
+    from danlu.data.extracted import Answer
+
+    module = load("own_bert_trainer")
+    offsets = [None, None, (3, 4), (4, 6), (6, 7), None]
+    assert module._place_of(Answer("x" * 3, 4), offsets) == (3, 4)
+    assert module._place_of(Answer("x", 2), offsets) == (0, 0)  # begins before the window
+    assert module._place_of(Answer("x" * 2, 6), offsets) == (0, 0)  # ends behind it
+    starts, ends = np.array([9.0, 9, 1, 2, 0, 9]), np.array([9.0, 9, 3, 1, 1, 9])
+    assert module._best_part((starts, ends), offsets, "abcdefgh") == (4.0, "d")
+    assert module._best_part((starts[:2], ends[:2]), offsets[:2], "abcdefgh") == (-np.inf, "")
