@@ -234,7 +234,8 @@ def products_per_token(job: Job) -> float:
         scored += len(whole) - asked
         pairs += len(whole) ** 2 // 2
     attention = 12 * config.num_hidden_layers * config.hidden_size * pairs
-    return (read * (4 * frozen + 6 * adapters) + scored * 4 * config.vocab_size * config.hidden_size + attention) / read
+    head = scored * 4 * config.vocab_size * config.hidden_size
+    return float(read * (4 * frozen + 6 * adapters) + head + attention) / read
 
 
 def whole_and_asked(tokenizer: Any, chat: list[dict[str, str]]) -> tuple[list[int], int]:
