@@ -40,9 +40,9 @@ SETTINGS: Mapping[str, Any] = {
         "use": "seq2seq", "max_tokens": LONGEST, "answer_tokens": LONGEST, "label_smoothing": 0.1,
         "search": {"use": "beam", "beams": BEAMS}, "metrics": [{"use": "bleu", "language": "de"}],
     },
-    "optimizer": {"use": "adamw", "lr": 1e-3},
+    "optimizer": {"use": "muon", "iterations": 3, "adamw_lr": 4e-3},
     "schedule": {"use": "linear", "warmup": 0.05},
-    "batch": 32, "micro_batch": 32, "evaluations": 2, "early_stopping": None,
+    "batch": 96, "micro_batch": 96, "evaluations": 2, "early_stopping": None,
 }  # fmt: skip
 """Of the stage ``finetune``. Chosen by runs of a minute of narrower models."""
 
