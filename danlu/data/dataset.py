@@ -19,6 +19,7 @@ from danlu.data.flags import flag_columns, gather_as_train, gather_flags, gather
 from danlu.data.form import Cells, Form, Mended
 from danlu.data.labelled import check_label_types
 from danlu.data.labels import check_known, label_set, scheme_of
+from danlu.data.names import KNOWN, plain_name
 from danlu.data.read import read_rows
 from danlu.data.rows import Table
 from danlu.data.split import split
@@ -244,6 +245,8 @@ def load_inputs(
         named=[name for name in names if isinstance(name, str) and not name.isdigit()],
         sentences=form.sentences,
     )
+    if header is False and settings.header is None:
+        table = _without_names(table)
     if form.flags and may_be_flags({**(columns or {}), **settings.columns}):
         table = gather_known(table, labels) if labels else gather_flags(table)
     given: dict[str, str | int] = {name: column for name, column in (columns or {}).items() if column in table.columns}
@@ -255,6 +258,15 @@ def load_inputs(
     reading.settings = reading.settings.model_copy(update={"columns": given})
     examples = reading.examples(table, gold=False)
     return Dataset({"test": tuple(examples)}, settings.labels or (), "none", reading.columns, tuple(reading.said))
+
+
+def _without_names(table: Table) -> Table:
+    """Without its first row, where that has names which columns usually have, and nothing else: it is no example."""
+    first = [str(cell).strip() for cell in table.rows[0].cells.values()]
+    if len(table.rows) < 2 or not all(plain_name(cell) in KNOWN for cell in first):
+        return table
+    notes = (*(note for note in table.notes if note != "no header"), "the first row names the columns")
+    return replace(table, rows=table.rows[1:], notes=notes)
 
 
 def _by_file(reading: _Reading[E]) -> dict[str, Sequence[E]]:

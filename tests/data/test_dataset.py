@@ -196,6 +196,26 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, name: str, message: str) -> 
         load(Data(train=tmp_path / name), CLASSIFY)
 
 
+@pytest.mark.parametrize(("lines", "texts"), [
+    (["text", "one", "two"], ["one", "two"]),
+    (["review", "text"], ["text"]),  # only the first can be names
+    (["one", "text", "two"], ["one", "text", "two"]),
+    (["text"], ["text"]),
+])  # fmt: skip
+def test_names_above_a_file_are_no_example_where_training_had_none(
+    lines: list[str], texts: list[str], tmp_path: Path
+) -> None:
+    train = tmp_path / "train.tsv"
+    train.write_text("".join(f"text number {number}\t{number % 2}\n" for number in range(20)))
+    data = load(Data(train=train), CLASSIFY)
+    assert data.columns == {"text": "1", "label": "2"}
+    new = tmp_path / "new.csv"
+    new.write_text("".join(f"{line}\n" for line in lines))
+    found = load_inputs(new, Data(train=train), CLASSIFY, columns=data.columns)
+    assert [each.texts[0] for each in found.splits["test"]] == texts
+    assert any("the first row names the columns" in line for line in found.said) is (len(texts) < len(lines))
+
+
 def test_settings_that_contradict_each_other(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must leave something to train on"):
         Data(train=tmp_path, dev_share=0.5, test_share=0.5)
