@@ -137,8 +137,8 @@ CATALOG: dict[str, dict[str, str]] = {
         "lora": "danlu.tasks.methods:LowRank",
         "bitfit": "danlu.tasks.methods:BitFit",
         "frozen": "danlu.tasks.methods:Frozen",
-        "prompt": "danlu.tasks.methods:Prompt",
-        "prefix": "danlu.tasks.methods:Prefix",
+        "prompt": "danlu.tasks.virtual_methods:Prompt",
+        "prefix": "danlu.tasks.virtual_methods:Prefix",
     },
     "study": {
         "seeds": "danlu.tasks.study_seeds:Seeds",

@@ -10,8 +10,8 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
+from short_run import finetuned
 
-from danlu.cli import main
 from danlu.errors import InputError, RecipeError
 from danlu.nn.hf.folder import load_model
 from danlu.nn.transformer import Transformer
@@ -37,17 +37,6 @@ def _labelled(tmp_path: Path) -> Path:
     return path
 
 
-def _finetune(tmp_path: Path, folder: Path, file: Path, task: str, method: str, *more: str) -> Path:
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(
-        f"finetune:\n  data: {{train: {file}, dev: {file}}}\n  model: {folder}\n  task: {task}\n  method: {method}\n"
-        "  budget: {steps: 6}\n  batch: 4\n  precision: fp32\n  evaluations: 2\n  optimizer: {lr: 0.02}\n"
-    )
-    out = tmp_path / "run"
-    assert main(["finetune", str(recipe), f"run_dir={out}", *more]) == 0
-    return out / "finetune"
-
-
 CHAT = "{use: chat, template: plain, answer_tokens: 4}"
 
 
@@ -58,7 +47,7 @@ CHAT = "{use: chat, template: plain, answer_tokens: 4}"
 def test_adapters_load_in_peft_and_make_the_merged_model(
     decoder: Path, tmp_path: Path, method: str, exact: bool
 ) -> None:
-    out = _finetune(tmp_path, decoder, _chats(tmp_path), CHAT, method)
+    out = finetuned(tmp_path, decoder, _chats(tmp_path), CHAT, method)
     tokens = torch.arange(2, 40)[None]
     base = transformers.AutoModelForCausalLM.from_pretrained(decoder, dtype=torch.float32)
     with torch.no_grad():
@@ -76,7 +65,7 @@ def test_adapters_load_in_peft_and_make_the_merged_model(
 def test_adapters_of_an_encoder_and_a_decoder(answerer: Path, tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps({"source": f"once {n}", "target": f"话 {n}"}) + "\n" for n in range(12)))
-    out = _finetune(tmp_path, answerer, path, "{use: seq2seq, answer_tokens: 4}", "{use: lora, rank: 2}")
+    out = finetuned(tmp_path, answerer, path, "{use: seq2seq, answer_tokens: 4}", "{use: lora, rank: 2}")
     tokens, written = torch.arange(2, 20)[None], torch.arange(4)[None]
     base = transformers.AutoModelForSeq2SeqLM.from_pretrained(answerer, dtype=torch.float32).eval()
     with torch.no_grad():
@@ -90,7 +79,7 @@ def test_adapters_of_an_encoder_and_a_decoder(answerer: Path, tmp_path: Path) ->
 
 
 def test_the_head_of_a_task_trains_and_is_with_the_adapters(encoder: Path, tmp_path: Path) -> None:
-    out = _finetune(tmp_path, encoder, _labelled(tmp_path), "classify", "{use: lora, rank: 2}")
+    out = finetuned(tmp_path, encoder, _labelled(tmp_path), "classify", "{use: lora, rank: 2}")
     base = transformers.AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=2, dtype=torch.float32)
     theirs = peft.PeftModel.from_pretrained(base.eval(), out / "adapters").eval()
     merged = transformers.AutoModelForSequenceClassification.from_pretrained(out / "model", dtype=torch.float32)
@@ -103,7 +92,7 @@ def test_numbers_are_scaled_beside_the_adapters_too(encoder: Path, tmp_path: Pat
     path = tmp_path / "numbers.jsonl"
     lines = [{"text": f"to be {number}", "score": 1000.0 + 100 * number} for number in range(24)]
     path.write_text("".join(json.dumps(each) + "\n" for each in lines))
-    out = _finetune(tmp_path, encoder, path, "regress", "{use: lora, rank: 2}")
+    out = finetuned(tmp_path, encoder, path, "regress", "{use: lora, rank: 2}")
     base = transformers.AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=1, dtype=torch.float32)
     theirs = peft.PeftModel.from_pretrained(base.eval(), out / "adapters").eval()
     merged = transformers.AutoModelForSequenceClassification.from_pretrained(out / "model", dtype=torch.float32)
@@ -121,7 +110,7 @@ def test_new_tokens_are_with_the_adapters(model: str, tmp_path: Path, request: p
         {"text": f"once {n} upon a time", "head": "once", "tail": "time", "relation": "ab"[n % 2]} for n in range(24)
     ]
     path.write_text("".join(json.dumps(each) + "\n" for each in lines))
-    out = _finetune(tmp_path, folder, path, "relate", "{use: lora, rank: 2}")
+    out = finetuned(tmp_path, folder, path, "relate", "{use: lora, rank: 2}")
     kind = transformers.AutoModelForSequenceClassification
     tokenizer = transformers.AutoTokenizer.from_pretrained(out / "adapters")
     base = kind.from_pretrained(folder, num_labels=2, dtype=torch.float32)
@@ -137,7 +126,7 @@ def test_new_tokens_are_with_the_adapters(model: str, tmp_path: Path, request: p
 
 
 def test_a_checkpoint_holds_what_trains_and_no_more(decoder: Path, tmp_path: Path) -> None:
-    out = _finetune(tmp_path, decoder, _chats(tmp_path), CHAT, "{use: lora, rank: 2, targets: [query]}")
+    out = finetuned(tmp_path, decoder, _chats(tmp_path), CHAT, "{use: lora, rank: 2, targets: [query]}")
     newest = max((out / "checkpoints").glob("step-*"))
     part = load_file(newest / "part.safetensors")
     assert len(part) == 4  # two blocks, two matrices
@@ -155,7 +144,7 @@ def test_a_resumed_training_ends_with_the_same_adapters(
     file, method = _chats(tmp_path), "{use: lora, rank: 2, quantize: int8, dropout: 0.3}"
     more = (f"finetune.precision={precision}", "finetune.save.steps=3")
     adapters = Path("adapters") / "adapter_model.safetensors"
-    whole = load_file(_finetune(tmp_path, decoder, file, CHAT, method, *more) / adapters)
+    whole = load_file(finetuned(tmp_path, decoder, file, CHAT, method, *more) / adapters)
     (tmp_path / "again").mkdir()
 
     def fails(*_: Any, **__: Any) -> None:
@@ -164,11 +153,11 @@ def test_a_resumed_training_ends_with_the_same_adapters(
     with monkeypatch.context() as patch:
         patch.setattr(Material, "conclude", fails)
         with pytest.raises(AssertionError):
-            _finetune(tmp_path / "again", decoder, file, CHAT, method, *more)
+            finetuned(tmp_path / "again", decoder, file, CHAT, method, *more)
     checkpoints = tmp_path / "again" / "run" / "finetune" / "checkpoints"
     shutil.rmtree(checkpoints / "step-00000006")
     assert (checkpoints / "step-00000003").exists()
-    out = _finetune(tmp_path / "again", decoder, file, CHAT, method, *more)
+    out = finetuned(tmp_path / "again", decoder, file, CHAT, method, *more)
     again = load_file(out / adapters)
     assert all(torch.equal(again[name], whole[name]) for name in whole)
 
@@ -181,7 +170,7 @@ def test_what_is_frozen_stays(
     model: str, method: str, trains: Any, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     folder = request.getfixturevalue(model)
-    out = _finetune(tmp_path, folder, _labelled(tmp_path), "classify", method)
+    out = finetuned(tmp_path, folder, _labelled(tmp_path), "classify", method)
     before, after = load_file(folder / "model.safetensors"), load_file(out / "model" / "model.safetensors")
     before = {f"bert.{name}": each for name, each in before.items()}
     for name, weight in after.items():

@@ -13,12 +13,13 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
+from short_run import finetuned
 
 from danlu.cli import main
 from danlu.errors import InputError, RecipeError
 from danlu.nn.hf.folder import load_model
 from danlu.tasks.material import Material
-from danlu.tasks.methods import Prefix, Prompt
+from danlu.tasks.virtual_methods import Prefix, Prompt
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # in peft
 
@@ -58,15 +59,8 @@ def _asked(path: Path) -> Path:
     return path
 
 
-def _finetune(tmp_path: Path, folder: Path, file: Path, task: str, method: str, *more: str) -> Path:
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(
-        f"finetune:\n  data: {{train: {file}, dev: {file}}}\n  model: {folder}\n  task: {task}\n  method: {method}\n"
-        "  budget: {steps: 6}\n  batch: 4\n  precision: fp32\n  evaluations: 2\n  optimizer: {lr: 0.05}\n"
-    )
-    out = tmp_path / "run"
-    assert main(["finetune", str(recipe), f"run_dir={out}", *more]) == 0
-    return out / "finetune"
+def _finetuned(tmp_path: Path, folder: Path, file: Path, task: str, method: str, *more: str) -> Path:
+    return finetuned(tmp_path, folder, file, task, method, *more, rate=0.05)
 
 
 METHODS = ["{use: prompt, tokens: 3}", "{use: prefix, tokens: 3}", "{use: prefix, tokens: 3, mlp: 8}",
@@ -75,7 +69,7 @@ METHODS = ["{use: prompt, tokens: 3}", "{use: prefix, tokens: 3}", "{use: prefix
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_decoder_is_the_same_in_peft_and_its_weights_stay(decoder: Path, tmp_path: Path, method: str) -> None:
-    out = _finetune(tmp_path, decoder, _chats(tmp_path / "chats.jsonl"), CHAT, method)
+    out = _finetuned(tmp_path, decoder, _chats(tmp_path / "chats.jsonl"), CHAT, method)
     tokens = torch.arange(2, 40)[None]
     base = transformers.AutoModelForCausalLM.from_pretrained(decoder, dtype=torch.float32).eval()
     ours = load_model(out / "model")
@@ -103,7 +97,7 @@ def test_the_predictions_of_an_encoder_are_of_what_peft_computes(
     encoder: Path, tmp_path: Path, method: str, task: str, make: Any, name: str
 ) -> None:
     file = make(tmp_path / ("data.conll" if make is _tagged else "data.jsonl"))
-    out = _finetune(tmp_path, encoder, file, task, method)
+    out = _finetuned(tmp_path, encoder, file, task, method)
     base = getattr(transformers, name).from_pretrained(out / "model", dtype=torch.float32, **NOWHERE)
     theirs = peft.PeftModel.from_pretrained(base.eval(), out / "model").eval()
     ours = load_model(out / "model")
@@ -131,7 +125,7 @@ def test_the_predictions_of_an_encoder_are_of_what_peft_computes(
 def test_the_figures_of_a_classifier_are_those_of_peft_on_the_file(encoder: Path, tmp_path: Path) -> None:
     """The head trains, and on the original base PEFT puts its own in."""
     file = _labelled(tmp_path / "data.jsonl")
-    out = _finetune(tmp_path, encoder, file, "classify", METHODS[0])
+    out = _finetuned(tmp_path, encoder, file, "classify", METHODS[0])
     base = transformers.AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=2, dtype=torch.float32)
     theirs = peft.PeftModel.from_pretrained(base.eval(), out / "model").eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(encoder)
@@ -148,7 +142,7 @@ def test_the_figures_of_a_classifier_are_those_of_peft_on_the_file(encoder: Path
 @pytest.mark.parametrize("method", METHODS[:2])
 def test_a_model_with_two_sides_writes_with_them(answerer: Path, tmp_path: Path, method: str) -> None:
     file = _pairs(tmp_path / "pairs.jsonl")
-    out = _finetune(tmp_path, answerer, file, "{use: seq2seq, answer_tokens: 4}", method)
+    out = _finetuned(tmp_path, answerer, file, "{use: seq2seq, answer_tokens: 4}", method)
     ours = load_model(out / "model")
     base = transformers.AutoModelForSeq2SeqLM.from_pretrained(answerer, dtype=torch.float32).eval()
     base._prepare_encoder_decoder_kwargs_for_generation = None  # which PEFT 0.21 looks for, and transformers 5 has not
@@ -165,7 +159,7 @@ def test_a_model_with_two_sides_writes_with_them(answerer: Path, tmp_path: Path,
 
 @pytest.mark.parametrize("method", METHODS[:2])
 def test_what_is_generated_is_what_peft_would_take_next(decoder: Path, tmp_path: Path, method: str) -> None:
-    out = _finetune(tmp_path, decoder, _chats(tmp_path / "chats.jsonl"), CHAT, method)
+    out = _finetuned(tmp_path, decoder, _chats(tmp_path / "chats.jsonl"), CHAT, method)
     theirs = peft.AutoPeftModelForCausalLM.from_pretrained(out / "model", dtype=torch.float32).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(out / "model")
     prompts = tmp_path / "prompts.txt"
@@ -186,7 +180,7 @@ def test_what_is_generated_is_what_peft_would_take_next(decoder: Path, tmp_path:
 def test_vectors_are_those_of_peft(encoder: Path, tmp_path: Path) -> None:
     file = tmp_path / "pairs.jsonl"
     file.write_text("".join(json.dumps({"text1": f"to {n}", "text2": f"be {n}"}) + "\n" for n in range(12)))
-    out = _finetune(tmp_path, encoder, file, "{use: embed, pooling: mean}", METHODS[1])
+    out = _finetuned(tmp_path, encoder, file, "{use: embed, pooling: mean}", METHODS[1])
     texts = ["to be or not", "once", "话说"]
     (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
     written = tmp_path / "v.npy"
@@ -203,7 +197,7 @@ def test_vectors_are_those_of_peft(encoder: Path, tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_holds_them_and_no_more(decoder: Path, tmp_path: Path) -> None:
-    out = _finetune(tmp_path, decoder, _chats(tmp_path / "chats.jsonl"), CHAT, "{use: prefix, tokens: 3}")
+    out = _finetuned(tmp_path, decoder, _chats(tmp_path / "chats.jsonl"), CHAT, "{use: prefix, tokens: 3}")
     newest = max((out / "checkpoints").glob("step-*"))
     assert {name: tuple(each.shape) for name, each in load_file(newest / "part.safetensors").items()} == {
         "decoder.prefix.weight": (3, 2 * 2 * 16)
@@ -217,7 +211,7 @@ def test_a_resumed_training_ends_with_the_same(
 ) -> None:
     file = _chats(tmp_path / "chats.jsonl")
     adapter = Path("model") / "adapter_model.safetensors"
-    whole = load_file(_finetune(tmp_path, decoder, file, CHAT, method, "finetune.save.steps=3") / adapter)
+    whole = load_file(_finetuned(tmp_path, decoder, file, CHAT, method, "finetune.save.steps=3") / adapter)
     (tmp_path / "again").mkdir()
 
     def fails(*_: Any, **__: Any) -> None:
@@ -226,10 +220,10 @@ def test_a_resumed_training_ends_with_the_same(
     with monkeypatch.context() as patch:
         patch.setattr(Material, "conclude", fails)
         with pytest.raises(AssertionError):
-            _finetune(tmp_path / "again", decoder, file, CHAT, method, "finetune.save.steps=3")
+            _finetuned(tmp_path / "again", decoder, file, CHAT, method, "finetune.save.steps=3")
     checkpoints = tmp_path / "again" / "run" / "finetune" / "checkpoints"
     shutil.rmtree(checkpoints / "step-00000006")
-    out = _finetune(tmp_path / "again", decoder, file, CHAT, method, "finetune.save.steps=3")
+    out = _finetuned(tmp_path / "again", decoder, file, CHAT, method, "finetune.save.steps=3")
     again = load_file(out / adapter)
     assert all(torch.equal(again[name], whole[name]) for name in whole)
 
@@ -265,7 +259,7 @@ def test_bad_input_is_one_line(
     if task == "embed":
         file.write_text("".join(json.dumps({"text1": f"to {n}", "text2": f"be {n}"}) + "\n" for n in range(12)))
     with pytest.raises(AssertionError):
-        _finetune(tmp_path, folder, file, task, method)
+        _finetuned(tmp_path, folder, file, task, method)
     assert line in capsys.readouterr().err
 
 
@@ -284,8 +278,8 @@ def test_another_training_does_not_begin_with_them(
     decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = _chats(tmp_path / "chats.jsonl")
-    out = _finetune(tmp_path, decoder, file, CHAT, METHODS[0])
+    out = _finetuned(tmp_path, decoder, file, CHAT, METHODS[0])
     (tmp_path / "again").mkdir()
     with pytest.raises(AssertionError):
-        _finetune(tmp_path / "again", out / "model", file, CHAT, "full")
+        _finetuned(tmp_path / "again", out / "model", file, CHAT, "full")
     assert "has virtual tokens, beside which nothing else is trained" in capsys.readouterr().err
