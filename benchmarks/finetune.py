@@ -42,6 +42,8 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=0, help="of chat, for a dry run; by default one epoch")
     parser.add_argument("--held", type=int, default=200, help="of chat: conversations held out (default %(default)s)")
     parser.add_argument("--minutes", type=float, default=30, help="of multi30k: each training (default %(default)s)")
+    parser.add_argument("--peers", nargs="+", choices=finetune_multi30k.WAYS, default=list(finetune_multi30k.WAYS),
+                        help="of multi30k: Seq2SeqTrainer as it comes, or at T5's own rate (default both)")  # fmt: skip
     parser.add_argument("--pretraining", type=int, default=8000, help="of own_bert: steps (default %(default)s)")
     parser.add_argument("--work", type=Path, help="of own_bert: a folder where it goes on when it is called again")
     options = parser.parse_args()
@@ -64,7 +66,9 @@ def measure(options: argparse.Namespace) -> list[Comparison]:
         if "chat" in parts:
             comparisons += finetune_chat.measure(data, out, seeds=options.seeds, steps=options.steps, held=options.held)
         if "multi30k" in parts:
-            translation = finetune_multi30k.Job(data / "translation/en-de/multi30k", out, options.minutes)
+            translation = finetune_multi30k.Job(
+                data / "translation/en-de/multi30k", out, options.minutes, options.peers
+            )
             comparisons += finetune_multi30k.measure(translation)
     if "own_bert" in parts:
         own = finetune_own_bert.Job(data, options.work.resolve(), options.pretraining)

@@ -65,11 +65,24 @@ class Tuned:
     """A model, or the folder of its adapters."""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A side's figures with one seed."""
+
+    tokens: int
+    speed: float
+    """Tokens a second."""
+    memory: float
+    """Its peak, in MiB."""
+    loss: float
+    """Of held-out answers, in nats a token."""
+
+
 def measure(data: Path, out: Path, *, seeds: int, steps: int, held: int) -> list[Comparison]:
     """All sides, seed by seed.
 
     Raises:
-        NotMeasuredError: a file or a package is missing, or a side failed.
+        NotMeasuredError: a file or a package is missing, or a side that the target is about failed.
     """
     if find_spec("trl") is None:
         raise NotMeasuredError("the package trl is not installed: pip install -c constraints.txt trl")
@@ -82,36 +95,47 @@ def measure(data: Path, out: Path, *, seeds: int, steps: int, held: int) -> list
         f"bfloat16, so no side more than {rates['bf16'] * 1e9 / need:,.0f} tokens/s")  # fmt: skip
     (before, tokens), _ = in_fresh_process(judge, job, job.model)
     say(f"held out: {held} conversations, {tokens:,} tokens of answers, loss before {before:.4f} nats a token")
-    tuned: dict[str, list[Tuned]] = {side: [] for side in SIDES}
-    memory: dict[str, list[float]] = {side: [] for side in SIDES}
-    losses: dict[str, list[float]] = {side: [] for side in SIDES}
+    found: dict[str, list[Measured]] = {side: [] for side in SIDES}
     for seed in range(1, seeds + 1):
-        for side in SIDES:
-            result, peak = in_fresh_process(ours if side == "Danlu" else trainer, job, seed, "tuned" in side)
-            (loss, _), _ = in_fresh_process(judge, job, result.result)
-            tuned[side].append(result)
-            memory[side].append(peak / 2**20)
-            losses[side].append(loss)
-            say(f"seed {seed}, {side}: {result.tokens:,} tokens in {result.seconds:.1f} s, "
-                f"{result.tokens / result.seconds:,.0f} tokens/s; {memory[side][-1]:,.0f} MiB; "
-                f"held-out loss {loss:.4f}")  # fmt: skip
-    if len({each.tokens for results in tuned.values() for each in results}) > 1 and not steps:
+        for side in [each for each in SIDES if each in found]:
+            try:
+                found[side].append(measured(job, seed, side))
+            except NotMeasuredError as error:
+                if side in SIDES[:2]:
+                    raise  # the target is about these two
+                del found[side]
+                say(f"seed {seed}, {side}: {error}; it is left out")
+    if len({each.tokens for results in found.values() for each in results}) > 1 and not steps:
         raise NotMeasuredError("the sides did not read the same tokens")
-    speed = {side: [each.tokens / each.seconds for each in tuned[side]] for side in SIDES}
-    return compare_sides(speed, memory, losses)
+    return compare_sides(found)
 
 
-def compare_sides(
-    speed: dict[str, list[float]], memory: dict[str, list[float]], losses: dict[str, list[float]]
-) -> list[Comparison]:
+def measured(job: Job, seed: int, side: str) -> Measured:
+    """One training of a side, and what the judge says of it.
+
+    Raises:
+        NotMeasuredError: it failed, or was killed.
+    """
+    result, peak = in_fresh_process(ours if side == "Danlu" else trainer, job, seed, "tuned" in side)
+    (loss, _), _ = in_fresh_process(judge, job, result.result)
+    done = Measured(result.tokens, result.tokens / result.seconds, peak / 2**20, loss)
+    say(f"seed {seed}, {side}: {result.tokens:,} tokens in {result.seconds:.1f} s, {done.speed:,.0f} tokens/s; "
+        f"{done.memory:,.0f} MiB; held-out loss {loss:.4f}")  # fmt: skip
+    return done
+
+
+def compare_sides(sides: dict[str, list[Measured]]) -> list[Comparison]:
     """A table of the sides, the ratios, and which targets are met."""
     rows = [["side", "tokens/s", "least", "greatest", "peak MiB", "held-out loss", "least", "greatest"]]
-    for side in SIDES:
+    speed = {side: [each.speed for each in results] for side, results in sides.items()}
+    memory = {side: [each.memory for each in results] for side, results in sides.items()}
+    losses = {side: [each.loss for each in results] for side, results in sides.items()}
+    for side in sides:
         rows.append([side, *(f"{value:,.0f}" for value in _spread(speed[side])), f"{median(memory[side]):,.0f}",
                      *(f"{value:.4f}" for value in _spread(losses[side]))])  # fmt: skip
     say(f"\n{table(rows)}\n")
     found = []
-    for peer in SIDES[1:]:
+    for peer in list(sides)[1:]:
         name = f"chat tuning, {{}}: Danlu / {peer}"
         found.append(compare(name.format("speed"), speed["Danlu"], speed[peer], unit="tokens/s"))
         found.append(compare(name.format("peak memory"), memory["Danlu"], memory[peer], unit="MiB"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,10 +27,8 @@ BEAMS, TARGET = 4, 5.0
 """Points of BLEU by which the better of the peers is to be surpassed."""
 PARTS = {"train": "train.tsv.gz", "dev": "val.tsv", "test": "test2016.tsv"}
 WAYS: Mapping[str, Way] = {
-    "Trainer, defaults": Way(batch=8, arguments={}),
-    "Trainer, tuned": Way(
-        batch=32, arguments={"optim": "adafactor", "learning_rate": 1e-3, "lr_scheduler_type": "constant"}
-    ),
+    "defaults": Way(batch=8, arguments={}),
+    "tuned": Way(batch=32, arguments={"optim": "adafactor", "learning_rate": 1e-3, "lr_scheduler_type": "constant"}),
 }
 """The example ``run_translation`` with what ``TrainingArguments`` has: AdamW at 5e-5, falling in a line. From scratch
 that learns little, so that T5's own way stands beside it: Adafactor at 1e-3 throughout."""
@@ -56,6 +54,8 @@ class Job:
     out: Path
     minutes: float
     """Of each side's training."""
+    peers: Sequence[str]
+    """Of ``WAYS``."""
 
     @property
     def start(self) -> Path:
@@ -89,13 +89,13 @@ def measure(job: Job) -> list[Comparison]:
     parameters, _ = in_fresh_process(draw, job)
     say(f"T5-small's shape, drawn at random: {parameters / 1e6:.1f} M weights, {VOCABULARY:,} pieces; no dropout")
     trained = {OURS: in_fresh_process(danlu, job)[0]}
-    for name, way in WAYS.items():
-        trained[name] = in_fresh_process(trainer, job, name, way)[0]
+    for name in job.peers:
+        trained[name] = in_fresh_process(trainer, job, name, WAYS[name])[0]
     found = {}
     for name, side in trained.items():
         sources, _ = pairs(job, "test")
         found[name], _ = in_fresh_process(multi30k_trainer.translated, side.model, sources, BEAMS, LONGEST)
-        say(f"{name}: for instance {found[name][0]!r}")
+        say(f"{shown(name)}: for instance {found[name][0]!r}")
     return say_results(job, trained, found)
 
 
@@ -141,12 +141,17 @@ def danlu(job: Job) -> Trained:
 def trainer(job: Job, name: str, way: Way) -> Trained:
     """``Seq2SeqTrainer``, for as many steps as fit, found by a trial."""
     train = pairs(job, "train")
-    fit = multi30k_trainer.Fit(job.start, job.out / name.replace(", ", "-"), train, way, LONGEST)
+    fit = multi30k_trainer.Fit(job.start, job.out / name, train, way, LONGEST)
     seconds_per_step = multi30k_trainer.trial(fit)
     steps = max(1, int(job.minutes * 60 / seconds_per_step))
-    say(f"{name}: {seconds_per_step * 1e3:.0f} ms a step, {steps:,} steps of {way.batch}")
+    say(f"{shown(name)}: {seconds_per_step * 1e3:.0f} ms a step, {steps:,} steps of {way.batch}")
     done, seconds = multi30k_trainer.train(fit, steps, seconds=job.minutes * 60)
     return Trained(fit.out, seconds, done, done * way.batch / len(train[0]))
+
+
+def shown(side: str) -> str:
+    """Its name in tables."""
+    return side if side == OURS else f"Seq2SeqTrainer, {side}"
 
 
 def pairs(job: Job, name: Literal["train", "dev", "test"]) -> tuple[list[str], list[str]]:
@@ -169,13 +174,15 @@ def say_results(job: Job, trained: Mapping[str, Trained], found: Mapping[str, li
         low, high = intervals(tally, seed=0)["bleu"]
         points[name] = overall(tally)["bleu"]
         signature = tally.notes["bleu.signature"]
-        rows.append([name, f"{side.seconds:,.0f}", f"{side.steps:,}", f"{side.epochs:.2f}", f"{points[name]:.2f}",
-                     f"{low:.2f} to {high:.2f}"])  # fmt: skip
+        rows.append([shown(name), f"{side.seconds:,.0f}", f"{side.steps:,}", f"{side.epochs:.2f}",
+                     f"{points[name]:.2f}", f"{low:.2f} to {high:.2f}"])  # fmt: skip
     say(f"\n{table(rows)}\n")
     say(f"test2016, {BEAMS} beams by transformers' generate for all sides; {signature}")
-    best = max(WAYS, key=lambda name: points[name])
+    best = max(job.peers, key=lambda name: points[name])
     apart = compare_answers(metric, golds, found[best], found[OURS], seed=0)["bleu"]
     met = "met" if apart.difference >= TARGET else "MISSED"
-    say(f"{OURS} - {best}: {apart.difference:+.2f} ({apart.low:+.2f} to {apart.high:+.2f}); "
+    say(f"{OURS} - {shown(best)}: {apart.difference:+.2f} ({apart.low:+.2f} to {apart.high:+.2f}); "
         f"wanted: at least +{TARGET:g}: {met}")  # fmt: skip
-    return [compare(f"Multi30k, sacreBLEU of test2016: Danlu / {best}", [points[OURS]], [points[best]], unit="BLEU")]
+    return [
+        compare(f"Multi30k, sacreBLEU of test2016: Danlu / {shown(best)}", [points[OURS]], [points[best]], unit="BLEU")
+    ]

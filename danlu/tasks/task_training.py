@@ -45,7 +45,7 @@ class TaskTraining(TrainSettings, Stage):
     """How the learning rate moves."""
     budget: Budget = Budget(epochs=3)
     """When to stop."""
-    batch: int = Field(default=32, ge=1)
+    batch: int = Field(default=16, ge=1)
     """Examples a step."""
     early_stopping: EarlyStopping | None = EarlyStopping(patience=6)
     """When training ends before its budget does; the best weights so far are the result. By default it goes to the end
