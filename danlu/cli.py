@@ -21,6 +21,7 @@ from danlu.evaluate.commands import compare
 from danlu.log import harmless, say
 from danlu.parallel.world import read_world, speaks
 from danlu.rate.command import rate
+from danlu.serve.command import serve
 from danlu.tasks.commands import embed, predict, similar
 from danlu.verify.commands import verify
 
@@ -247,6 +248,7 @@ def _is_model_folder(path: Path) -> bool:
 app.command(embed, sort_key=(4, 1))
 app.command(similar, sort_key=(4, 2))
 app.command(predict, sort_key=(4, 3))
+app.command(serve, sort_key=(4, 4))
 
 
 @app.command(sort_key=(2,))

@@ -6,6 +6,8 @@ import re
 import shlex
 import shutil
 import signal
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -170,6 +172,15 @@ def test_a_model_you_already_have(
     assert torch.equal(copy.get_input_embeddings().weight, stock.get_input_embeddings().weight.bfloat16())
 
 
+def assert_serves(arguments: list[str]) -> None:
+    """That the command says where it listens."""
+    command = [sys.executable, "-m", "danlu", *arguments, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("http://127.0.0.1:") for line in process.stdout)
+        process.terminate()
+
+
 def test_a_task_of_your_own(whole_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every command of the section, with a small table."""
     (block,) = [block for block in code_blocks(ENGLISH, "bash") if "danlu predict" in block]
@@ -179,7 +190,10 @@ def test_a_task_of_your_own(whole_encoder: Path, tmp_path: Path, monkeypatch: py
     Path("reviews.csv").write_text("\n".join(["review,stars", *rows]), encoding="utf-8")
     Path("new.csv").write_text("review\nto be\nthe question\n", encoding="utf-8")
     for line in without_comments(block):
-        assert main(shlex.split(line)[1:]) == 0, line
+        if line.startswith("danlu serve"):
+            assert_serves(shlex.split(line)[1:])
+        else:
+            assert main(shlex.split(line)[1:]) == 0, line
     assert len(Path("answers.csv").read_text(encoding="utf-8").splitlines()) == 3
 
 

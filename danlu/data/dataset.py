@@ -232,7 +232,6 @@ def load_inputs(
     Raises:
         InputError: as :func:`load`.
     """
-    reading = _Reading(settings.model_copy(update={"leave_out": ()}), form)
     gold = {each.name for each in form.fields if each.gold}
     names = [name for field, name in (columns or settings.columns).items() if field not in gold]
     header = settings.header
@@ -247,6 +246,20 @@ def load_inputs(
     )
     if header is False and settings.header is None:
         table = _without_names(table)
+    return inputs_of(table, settings, form, columns=columns, labels=labels)
+
+
+def inputs_of(
+    table: Table,
+    settings: Data,
+    form: Form[E],
+    *,
+    columns: Mapping[str, str] | None = None,
+    labels: Sequence[str] = (),
+) -> Dataset[E]:
+    """As :func:`load_inputs`, of rows that are there already."""
+    reading = _Reading(settings.model_copy(update={"leave_out": ()}), form)
+    gold = {each.name for each in form.fields if each.gold}
     if form.flags and may_be_flags({**(columns or {}), **settings.columns}):
         table = gather_known(table, labels) if labels else gather_flags(table)
     given: dict[str, str | int] = {name: column for name, column in (columns or {}).items() if column in table.columns}

@@ -22,7 +22,7 @@ def read_jsonl(path: Path, text: str) -> Table:
     Raises:
         InputError: a line is no object, or there is none.
     """
-    return _table(path, _lines(path, text))
+    return table_of(path, _lines(path, text))
 
 
 def read_json(path: Path, text: str) -> Table:
@@ -33,7 +33,7 @@ def read_json(path: Path, text: str) -> Table:
     """
     start = text.lstrip()[:1]
     if start == "[":
-        return _table(path, _questions(path, _listed(path, text)))
+        return table_of(path, _questions(path, _listed(path, text)))
     if start != "{":
         raise Place(path, 1).error(f"JSON must begin with [ or {{; got {shown(text.strip()[:20])!r}")
     try:
@@ -44,7 +44,7 @@ def read_json(path: Path, text: str) -> Table:
         raise Place(path, error.lineno).error(f"it is not JSON: {error.msg}") from None
     except RecursionError:
         raise InputError(f"{path} is nested too deep") from None
-    return _table(path, _questions(path, _within(path, whole)))
+    return table_of(path, _questions(path, _within(path, whole)))
 
 
 def read_parquet(path: Path) -> Table:
@@ -68,10 +68,15 @@ def read_parquet(path: Path) -> Table:
         for column, names in classes.items():
             if column in record:
                 record[column] = _class_names(record[column], names)
-    return _table(path, ((Place(path, number, "row"), record) for number, record in enumerate(records, 1)))
+    return table_of(path, ((Place(path, number, "row"), record) for number, record in enumerate(records, 1)))
 
 
-def _table(path: Path, records: Iterable[Record]) -> Table:
+def table_of(path: Path, records: Iterable[Record]) -> Table:
+    """Objects as rows; what objects in them hold is columns too, such as ``translation.en``.
+
+    Raises:
+        InputError: there is none.
+    """
     rows = tuple(Row(place, cells) for place, cells in records)
     if not rows:
         raise InputError(f"{path} holds no record")

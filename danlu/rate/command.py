@@ -46,11 +46,11 @@ def serve(
     port
         The port; 0 takes a free one.
     """
+    from danlu.address import Address
     from danlu.rate.opening import open_study
     from danlu.rate.running import run
-    from danlu.rate.server import check_address
 
-    check_address(host, port)
+    Address(host, port).check()
     run(open_study(answers, out, rubric=rubric, raters=raters, seed=seed), host=host, port=port)
 
 

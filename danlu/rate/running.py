@@ -33,7 +33,7 @@ def run(store: Store, *, host: str, port: int) -> NoReturn:
     try:
         so_far = f"{len(store.ratings()):,} of {wanted:,} ratings so far"
         say(f"{len(store.items):,} items, {store.study.raters} raters each; {so_far}")
-        if host not in ("127.0.0.1", "localhost", "::1"):
+        if not server.address.local:
             say(f"everybody who reaches {host} may rate: there is no password")
         say(f"{server.url} (Ctrl-C stops; every rating is in {store.path})")
         server.serve_forever()

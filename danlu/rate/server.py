@@ -6,14 +6,10 @@ machine), as are forms that another site has sent, and bodies that no form of ou
 
 from __future__ import annotations
 
-import errno
-import ipaddress
-import socket
 import socketserver
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from hmac import compare_digest
 from http import HTTPStatus
@@ -22,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from danlu.errors import InputError
+from danlu.address import Address
 from danlu.rate.page import BUTTONS, LONGEST_NAME, STATIC, View, choice_of, static
 from danlu.rate.store import Given, NotYoursError, Rater, Store
 from danlu.rate.study import PREFERENCE
@@ -54,11 +50,10 @@ class RatingServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, store: Store, *, host: str, port: int) -> None:
-        self.store = store
-        self.asked_host = host
-        with _refusing(host, port):
-            self.address_family, address = _address(host, port)
-            super().__init__((address, port), _Handler)
+        self.store, self.address = store, Address(host, port)
+        with self.address.refusing():
+            self.address_family, number = self.address.resolved()
+            super().__init__((number, port), _Handler)
 
     def server_bind(self) -> None:
         """Bind, without asking the network what this machine is called."""
@@ -68,67 +63,12 @@ class RatingServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """Where a browser on this machine finds it."""
-        anywhere = self.server_name in ("0.0.0.0", "::")
-        host = "localhost" if anywhere else self.server_name
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.server_port}/"
-
-    def is_ours(self, host: str) -> bool:
-        """Whether a Host header may mean this server: an address, or a name that nobody else can give to it."""
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
-        names = {"localhost", self.asked_host.lower(), socket.gethostname().lower()}
-        return name in names or _is_address(name)
+        return self.address.url(self.socket)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that went away is no error; everything else is a bug and keeps its traceback."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
-
-
-def check_address(host: str, port: int) -> None:
-    """Refuse an address that a server could not have, before anything is written for it.
-
-    Raises:
-        InputError: as :class:`RatingServer` does.
-    """
-    with _refusing(host, port):
-        family, address = _address(host, port)
-        with socket.socket(family, socket.SOCK_STREAM) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((address, port))
-            listener.listen(1)
-
-
-def _address(host: str, port: int) -> tuple[socket.AddressFamily, str]:
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    return family, str(address[0])
-
-
-@contextmanager
-def _refusing(host: str, port: int) -> Iterator[None]:
-    """One line for a port or a host that cannot be had."""
-    if not 0 <= port <= 65535:
-        raise InputError(f"--port must be from 0 to 65535; got {port}")
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise InputError(f"port {port} of {host} is in use; --port 0 takes a free one") from None
-        if error.errno == errno.EACCES:
-            raise InputError(
-                f"port {port} may not be used; --port must be at least 1024, or 0 for a free one"
-            ) from None
-        raise InputError(f"cannot listen at --host {host} --port {port}: {error.strerror or error}") from None
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -250,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _is_addressed(self) -> bool:
         """Whether the request names this server, and comes from a page of ours or from a person's own hand."""
         host = self.headers.get("Host", "")
-        if not self.server.is_ours(host):
+        if not self.server.address.is_ours(host):
             self._refuse(HTTPStatus.MISDIRECTED_REQUEST)
             return False
         if self.command == "POST":

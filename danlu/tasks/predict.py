@@ -95,7 +95,6 @@ class Predictor:
 
     def answer(self, examples: Sequence[Any]) -> list[Answer]:
         """An answer an example, with progress."""
-        task, known = self.trained.task, self.trained.known
         answers: list[Answer] = []
         began = time.perf_counter()
         with log.progress("predict", len(examples), "examples") as progress:
@@ -104,16 +103,25 @@ class Predictor:
                 done = len(answers) + more
                 progress.update(done, examples_per_second=done / (time.perf_counter() - began))
 
-            at_once = max(1, len(examples)) if task.together else EXAMPLES_AT_ONCE
+            at_once = max(1, len(examples)) if self.trained.task.together else EXAMPLES_AT_ONCE
             for start in range(0, len(examples), at_once):
-                part = examples[start : start + at_once]
-                if isinstance(task, Written):
-                    answers += task.write(self.model, part, self.reader, told=tell)
-                else:
-                    features = task.features(part, known, self.reader)
-                    answers += answer(task, self.model, features, part, known, self.reader)
+                answers += self.answer_together(examples[start : start + at_once], told=tell)
                 tell()
         return answers
+
+    def answer_together(
+        self, examples: Sequence[Any], *, told: Callable[[int], None] = lambda more: None
+    ) -> list[Answer]:
+        """An answer an example, in one go.
+
+        Args:
+            told: called with the number of answers so far, where they are written one after the other.
+        """
+        task, known = self.trained.task, self.trained.known
+        if isinstance(task, Written):
+            return task.write(self.model, examples, self.reader, told=told)
+        features = task.features(examples, known, self.reader)
+        return answer(task, self.model, features, examples, known, self.reader)
 
 
 def columns_of(overrides: Sequence[str]) -> dict[str, str | int]:

@@ -16,10 +16,11 @@ from urllib.request import HTTPCookieProcessor, Request, build_opener
 
 import pytest
 
+from danlu.address import Address
 from danlu.errors import InputError
 from danlu.rate.answers import Material
 from danlu.rate.rubric import Rubric
-from danlu.rate.server import MOST_BYTES, RatingServer, check_address
+from danlu.rate.server import MOST_BYTES, RatingServer
 from danlu.rate.store import Store, create
 from danlu.rate.study import PREFERENCE, plan
 
@@ -267,5 +268,5 @@ def test_a_port_in_use_and_hosts_that_are_none(make: Makes, serve: Serves) -> No
         with pytest.raises(InputError, match=re.escape(complaint)):
             RatingServer(store, host=host, port=port or 0)
         with pytest.raises(InputError, match=re.escape(complaint)):
-            check_address(host, port or 0)
-    check_address("127.0.0.1", 0)
+            Address(host, port or 0).check()
+    Address("127.0.0.1", 0).check()
