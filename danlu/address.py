@@ -21,6 +21,8 @@ class Address:
 
     host: str
     port: int
+    names: tuple[str, ...] = ()
+    """What else it is called, as by a proxy."""
 
     @property
     def local(self) -> bool:
@@ -81,6 +83,8 @@ class Address:
                     f"port {port} may not be used; --port must be at least 1024, or 0 for a free one"
                 ) from None
             raise InputError(f"cannot listen at --host {host} --port {port}: {error.strerror or error}") from None
+        except UnicodeError:
+            raise InputError(f"--host {host!r} is no name that a machine can have") from None
 
     def is_ours(self, host: str) -> bool:
         """Whether a Host header may mean it: an address, or a name that nobody else can give to this machine."""
@@ -88,7 +92,8 @@ class Address:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
             return False
-        return name in {"localhost", self.host.lower(), socket.gethostname().lower()} or _is_number(name)
+        known = {"localhost", self.host.lower(), socket.gethostname().lower(), *map(str.lower, self.names)}
+        return name in known or _is_number(name)
 
     @staticmethod
     def url(listener: socket.socket) -> str:

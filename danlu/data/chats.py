@@ -73,8 +73,19 @@ def _chat(cells: Cells) -> Chat:
     check_turns(cells, messages, called="messages")
     if cells.gold and messages[-1].role != "assistant":
         raise cells.place.error(f"the last message is of the role {messages[-1].role!r}; an assistant's has to end it")
+    return Chat(cells.place, messages, _tools(cells))
+
+
+def _tools(cells: Cells) -> str:
+    """As JSON, which a cell may hold as text or as what it says."""
     tools = cells.value("tools")
-    return Chat(cells.place, messages, tools if isinstance(tools, str) else json.dumps(tools) if tools else "")
+    if not isinstance(tools, str):
+        return json.dumps(tools) if tools else ""
+    try:
+        json.loads(tools or "[]")
+    except (ValueError, RecursionError):
+        raise cells.error("tools", f"must be JSON; got {shown(repr(tools))}") from None
+    return tools
 
 
 def _turns(cells: Cells) -> Messages:

@@ -136,7 +136,7 @@ class Cells:
             raise self.error(field, "is missing")
         try:
             number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number):
             comma = isinstance(value, str) and value.count(",") == 1

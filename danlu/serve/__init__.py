@@ -1,1 +1,1 @@
-"""A model for a task behind HTTP: ``danlu serve``. ``engine.py`` knows no HTTP, all others no torch."""
+"""A model for a task behind HTTP: ``danlu serve``. ``engine.py`` knows no HTTP, and ``api.py`` no torch."""

@@ -7,15 +7,18 @@ host that is not this one, and bodies that are not said to be JSON, which no for
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from importlib.resources import files
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -24,6 +27,8 @@ from danlu.log import harmless
 
 MOST_BYTES = 8 * 2**20
 """Of a request."""
+SECONDS_TO_SEND = 30
+"""For whoever asks to send it."""
 STATIC = {
     "/": ("page.html", "text/html"),
     "/serve.css": ("serve.css", "text/css"),
@@ -40,11 +45,26 @@ HEADERS = {
 
 
 class Answering(Protocol):
-    """What is served; its errors that are a caller's fault are a :class:`danlu.errors.DanluError`."""
+    """What is served."""
 
     def said(self) -> dict[str, Any]: ...
 
-    def answer(self, rows: Sequence[Any]) -> list[dict[str, Any]]: ...
+    def ask(self, rows: Sequence[Any]) -> Future[list[dict[str, Any]]]:
+        """The answers to come; what is the caller's fault is a :class:`danlu.errors.DanluError`, here or in them."""
+        ...
+
+
+class JSONResponse(Response):
+    """JSON of whatever a model says: there is no NaN in JSON, nor half a surrogate pair in UTF-8."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        text = json.dumps(_finite(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        try:
+            return text.encode()
+        except UnicodeEncodeError:
+            return json.dumps(_finite(content), separators=(",", ":")).encode()
 
 
 def application(engine: Answering, *, is_ours: Callable[[str], bool]) -> ASGIApp:
@@ -57,7 +77,10 @@ def application(engine: Answering, *, is_ours: Callable[[str], bool]) -> ASGIApp
     async def predict(request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return refusal(415, "send JSON, with the header Content-Type: application/json")
-        body = await _body(request)
+        try:
+            body = await asyncio.wait_for(_body(request), SECONDS_TO_SEND)
+        except TimeoutError:
+            return refusal(408, f"the request was not sent within {SECONDS_TO_SEND} seconds")
         if body is None:
             return refusal(413, f"a request may have {MOST_BYTES // 2**20} MiB; send fewer rows at a time")
         try:
@@ -65,9 +88,12 @@ def application(engine: Answering, *, is_ours: Callable[[str], bool]) -> ASGIApp
         except (ValueError, RecursionError) as error:
             return refusal(400, f"the request is no JSON: {error}")
         try:
-            answers = await run_in_threadpool(engine.answer, asked if isinstance(asked, list) else [asked])
+            coming = await run_in_threadpool(engine.ask, asked if isinstance(asked, list) else [asked])
+            answers = await asyncio.wrap_future(coming)
         except DanluError as error:
             return refusal(422, str(error))
+        except asyncio.CancelledError:
+            return refusal(503, "the server is being stopped")
         return JSONResponse(answers if isinstance(asked, list) else answers[0])
 
     async def model(request: Request) -> Response:
@@ -84,13 +110,22 @@ def application(engine: Answering, *, is_ours: Callable[[str], bool]) -> ASGIApp
         Route("/predict", predict, methods=["POST"]), Route("/model", model), Route("/health", health),
         *(Route(path, static) for path in STATIC),
     ]  # fmt: skip
-    failed = {404: _not_found, 405: _not_found, 500: _our_fault}
+    failed = {404: _not_there, 405: _not_there, 500: _our_fault}
     return _OwnHost(Starlette(routes=routes, exception_handlers=failed), is_ours)  # type: ignore[arg-type]
 
 
 def refusal(status: int, reason: str) -> JSONResponse:
     """``{"error": …}`` in one line."""
     return JSONResponse({"error": " ".join(harmless(reason).split())}, status)
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for numbers that JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 async def _body(request: Request) -> bytes | None:
@@ -104,9 +139,11 @@ async def _body(request: Request) -> bytes | None:
     return b"".join(parts)
 
 
-async def _not_found(request: Request, error: Exception) -> Response:
+async def _not_there(request: Request, error: Exception) -> Response:
     ways = "POST /predict, GET /model, GET /health, and GET / for the page"
-    return refusal(getattr(error, "status_code", 404), f"there is no {request.method} {request.url.path}: {ways}")
+    told = refusal(getattr(error, "status_code", 404), f"there is no {request.method} {request.url.path}: {ways}")
+    told.headers.update(getattr(error, "headers", None) or {})  # Allow
+    return told
 
 
 async def _our_fault(request: Request, error: Exception) -> Response:
@@ -121,11 +158,11 @@ class _OwnHost:
         self.inner, self.is_ours = inner, is_ours
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
-            if not self.is_ours(host):
-                await refusal(421, f"this server is not {host!r}")(scope, receive, send)
-                return
+        host = dict(scope.get("headers", ())).get(b"host", b"").decode("latin-1")
+        if scope["type"] == "http" and not self.is_ours(host):
+            told = refusal(421, f"this server is not called {host!r}; where it is, start it with --name and that name")
+            await told(scope, receive, send)
+            return
         try:
             await self.inner(scope, receive, send)
         except ClientDisconnect:  # who went away needs no answer

@@ -1,65 +1,69 @@
-"""Rows of a request to answers; requests that wait while the model computes are answered together."""
+"""Rows of a request to answers, which are those that ``danlu predict`` gives to a file with the same rows."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from danlu.data.columns import ColumnError
+from danlu.data.columns import by_names
 from danlu.data.dataset import inputs_of
 from danlu.data.example import Place
+from danlu.data.form import Form
 from danlu.data.records import table_of
+from danlu.data.rows import Table
 from danlu.errors import InputError, shown
-from danlu.tasks.model_folder import Trained, describe
+from danlu.nn.hf.given import check_given
+from danlu.serve.together import Together
+from danlu.tasks.contrast import Embed
+from danlu.tasks.keys import keys_said
+from danlu.tasks.model_folder import FILE, Trained, describe
 from danlu.tasks.predict import Predictor
 from danlu.tasks.scores import prediction
 from danlu.tasks.task import Answer
 
 AT_ONCE = 256
-"""Examples that are answered together, where several requests wait."""
+"""Examples that go through the model together, of one request or of several."""
 REQUEST = Path("request")
 QUESTION = "instruction"
 """Of a conversation, its only text where it has one."""
-Q = TypeVar("Q")
-A = TypeVar("A")
 
 
 class Engine:
-    """A model that ``danlu finetune`` has made, or a classifier of others, ready to answer rows.
-
-    What it answers is what ``danlu predict`` answers to a file with the same rows.
-    """
+    """A model that ``danlu finetune`` has made, or a classifier of others, ready to answer rows."""
 
     def __init__(self, folder: Path, *, dtype: str | None = None) -> None:
         """Load the folder.
 
         Raises:
-            InputError, CheckpointError: there is no such model.
+            InputError, CheckpointError: there is no such model, or what it does is done by another command.
         """
-        self.name = folder.resolve().name
-        self.trained = Trained.load(folder)
+        check_given(folder)
+        self.name, self.folder = _name(folder), folder
+        trained = Trained.load(folder)
+        if isinstance(trained.task, Embed):
+            raise InputError(f"{folder} makes vectors: 'danlu similar {folder} TEXT TEXTS' searches texts by them, "
+                             f"'danlu embed {folder} TEXTS' writes them")  # fmt: skip
+        self.columns = {field: column for field, column in trained.columns.items() if not column.isdigit()}
+        """The key of each field; keys have no numbers."""
+        data = trained.data.model_copy(update={"columns": {}, "mend": False})  # each row has its answer
+        self.trained = replace(trained, data=data)
         self.predictor = Predictor(folder, self.trained, dtype=dtype)
-        self.columns = {field: column for field, column in self.trained.columns.items() if _is_name(column)}
-        named = {field: column for field, column in self.trained.data.columns.items() if _is_name(str(column))}
-        self.data = self.trained.data.model_copy(update={"columns": named})  # keys of an object have no numbers
-        most = 1 if self.trained.task.together else AT_ONCE
-        self._waiting: Together[Any, Answer] = Together(self.predictor.answer_together, most=most)
+        self._model: Together[Any, Answer] = Together(self._answers, most=AT_ONCE, alone=trained.task.together)
 
     def said(self) -> dict[str, Any]:
         """What a page or a program has to know of the model."""
+        rated = self.trained.task.rates
+        fields = [each for each in self.trained.task.form.fields if not each.gold or each.name in rated]
         return {
             "model": self.name,
-            "task": self.trained.task.to_recipe()["use"],
+            "task": str(self.trained.task.to_recipe()["use"]).rpartition(":")[2],
             "labels": list(self.trained.known.labels),
             "fields": [
-                {"field": each.name, "name": self.columns.get(each.name, each.name), "required": each.required}
-                for each in self.trained.task.form.fields
-                if not each.gold
+                {"field": each.name, "name": self._key(each.name), "required": each.required or each.name in rated}
+                for each in fields
             ],
         }
 
@@ -67,8 +71,8 @@ class Engine:
         """One line, for the screen."""
         return describe(self.trained)
 
-    def answer(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
-        """What a line of predictions says of each row, without its place.
+    def ask(self, rows: Sequence[Any]) -> Future[list[dict[str, Any]]]:
+        """Read the rows, and have them answered: of each what a line of predictions says, without its place.
 
         Args:
             rows: objects whose keys are the columns of the training file, or what those are usually called; a text
@@ -77,29 +81,66 @@ class Engine:
         Raises:
             InputError: a row is no example; which one, and why.
         """
+        examples = self._read(rows)
+        lines: Future[list[dict[str, Any]]] = Future()
+        answers = self._model.ask(examples)
+
+        def finish(done: Future[list[Answer]]) -> None:
+            if done.cancelled() or not lines.set_running_or_notify_cancel():
+                lines.cancel()
+            elif (error := done.exception()) is not None:
+                lines.set_exception(error)
+            else:
+                lines.set_result([_line(*each) for each in zip(examples, done.result(), strict=True)])
+
+        answers.add_done_callback(finish)
+        lines.add_done_callback(lambda given_up: answers.cancel() if given_up.cancelled() else None)
+        return lines
+
+    def _read(self, rows: Sequence[Any]) -> Sequence[Any]:
+        if not rows:
+            raise InputError("the request has no row")
         trained, form = self.trained, self.trained.task.form
-        table = table_of(REQUEST, [(place, self._object(place, row)) for place, row in _placed(rows)])
-        try:
-            inputs = inputs_of(table, self.data, form, columns=self.columns, labels=trained.known.labels)
-        except ColumnError:
-            raise InputError(f"a row needs {self._wanted()}; got {', '.join(map(repr, table.columns))}") from None
-        examples = trained.task.takes(inputs, trained.known.scheme).splits["test"]
-        return [_line(*each) for each in zip(examples, self._waiting.ask(examples), strict=True)]
+        places = [Place(REQUEST, number, "row") for number in range(1, len(rows) + 1)]
+        table = table_of(REQUEST, [(place, self._object(place, row)) for place, row in zip(places, rows, strict=True)])
+        columns = {field: column for field, column in self.columns.items() if column in table.columns}
+        self._check_keys(table, form, columns)
+        with self._errors_here():
+            inputs = inputs_of(table, trained.data, form, columns=columns, labels=trained.known.labels)
+            examples = trained.task.takes(inputs, trained.known.scheme).splits["test"]
+        assert len(examples) == len(rows)
+        return examples
+
+    def _answers(self, examples: Sequence[Any]) -> list[Answer]:
+        with self._errors_here():
+            return self.predictor.answer_together(examples)
+
+    def _errors_here(self) -> Any:
+        return keys_said({"finetune.": f"{self.folder / FILE}: "})
+
+    def _check_keys(self, table: Table, form: Form[Any], columns: dict[str, str]) -> None:
+        """See that every field that is needed is there by name: a guess by content would differ from row to row."""
+        fields = [each for each in form.fields if not each.gold and each.name not in columns]
+        found = {**by_names(table, fields), **columns}
+        lacking = [self._key(each.name) for each in fields if each.required and each.name not in found]
+        if lacking:
+            there = ", ".join(repr(shown(column)) for column in table.columns)
+            raise InputError(f"no row has {' and '.join(map(repr, lacking))}; got {there}; one needs {self._wanted()}")
 
     def _object(self, place: Place, row: Any) -> dict[str, Any]:
         """A row with keys; a text alone is that of the one field that is needed, or of a conversation its question."""
         if isinstance(row, dict) and row:
             return row
-        if isinstance(row, str) and (field := self._of_text()) is not None:
-            return {field: row}
-        raise place.error(f"it must be an object with {self._wanted()}; got {shown(repr(row))}")
-
-    def _of_text(self) -> str | None:
         fields = self.trained.task.form.fields
         needed = [each.name for each in fields if each.required and not each.gold]
-        if not needed and any(each.name == QUESTION for each in fields):
+        if not needed and not self.trained.task.rates and any(each.name == QUESTION for each in fields):
             needed = [QUESTION]
-        return self.columns.get(needed[0], needed[0]) if len(needed) == 1 else None
+        if isinstance(row, str) and len(needed) == 1:
+            return {self._key(needed[0]): row}
+        raise place.error(f"it must be an object with {self._wanted()}; got {shown(repr(row))}")
+
+    def _key(self, field: str) -> str:
+        return self.columns.get(field, field)
 
     def _wanted(self) -> str:
         """The keys that a row has to have, or may have where it is to have any."""
@@ -115,77 +156,9 @@ def _line(example: Any, said: Answer) -> dict[str, Any]:
     return {name: value for name, value in line.items() if name not in left_out}
 
 
-def _placed(rows: Sequence[Any]) -> list[tuple[Place, Any]]:
-    if not rows:
-        raise InputError("the request has no row")
-    return [(Place(REQUEST, number, "row"), row) for number, row in enumerate(rows, 1)]
-
-
-def _is_name(column: str | None) -> bool:
-    """Whether a column has a name, and not a number."""
-    return column is not None and not column.isdigit()
-
-
-@dataclass(frozen=True)
-class _Asked(Generic[Q, A]):
-    """Questions of one request, and where their answers go."""
-
-    questions: Sequence[Q]
-    answers: Future[list[A]]
-
-
-class Together(Generic[Q, A]):
-    """One thread answers what many ask; what has come in meanwhile is answered in one go."""
-
-    def __init__(self, answer: Callable[[Sequence[Q]], list[A]], *, most: int) -> None:
-        """
-        Args:
-            answer: an answer a question, in their order.
-            most: questions in one go, unless a single request has more.
-        """
-        self._answer, self._most = answer, most
-        self._queue: SimpleQueue[_Asked[Q, A]] = SimpleQueue()
-        threading.Thread(target=self._work, daemon=True, name="danlu serve").start()
-
-    def ask(self, questions: Sequence[Q]) -> list[A]:
-        """Wait for the answers; may be called by many threads. What the model raises, this raises."""
-        asked = _Asked[Q, A](questions, Future())
-        self._queue.put(asked)
-        return asked.answers.result()
-
-    @property
-    def waiting(self) -> int:
-        """Requests that nobody has begun with."""
-        return self._queue.qsize()
-
-    def _work(self) -> None:
-        behind: _Asked[Q, A] | None = None
-        while True:
-            group = [self._queue.get() if behind is None else behind]
-            behind, count = None, len(group[0].questions)
-            while count < self._most and behind is None:
-                try:
-                    following = self._queue.get_nowait()
-                except Empty:
-                    break
-                if count + len(following.questions) > self._most:
-                    behind = following
-                else:
-                    group.append(following)
-                    count += len(following.questions)
-            self._answer_all(group)
-
-    def _answer_all(self, group: Sequence[_Asked[Q, A]]) -> None:
-        try:
-            answers = self._answer([each for asked in group for each in asked.questions])
-        except BaseException as error:
-            if len(group) == 1:
-                group[0].answers.set_exception(error)
-                return
-            for asked in group:  # whose fault it is, each finds out alone
-                self._answer_all([asked])
-            return
-        start = 0
-        for asked in group:
-            asked.answers.set_result(answers[start : start + len(asked.questions)])
-            start += len(asked.questions)
+def _name(folder: Path) -> str:
+    """What a model is called that lies where ``danlu finetune`` or ``danlu joint`` has put it: the run, or the task."""
+    whole = folder.resolve()
+    if whole.name != "model":
+        return whole.name
+    return whole.parents[1].name if whole.parent.name == "finetune" else whole.parent.name

@@ -21,27 +21,25 @@ SECONDS_TO_FINISH = 10
 """For requests that are being answered when it is stopped."""
 
 
-def run(folder: Path, *, host: str, port: int, dtype: str | None) -> None:
+def run(folder: Path, address: Address, *, dtype: str | None) -> None:
     """Serve the model in ``folder`` until Ctrl-C or SIGTERM, after which begun requests are answered.
 
     Raises:
         InputError, CheckpointError: there is no such model, or the host or the port cannot be used.
         Interrupted: that is how it ends.
     """
-    address = Address(host, port)
-    with address.listening() as listener:  # before a model is loaded that may be large
+    with address.listening() as listener, _stopped():  # before a model is loaded that may be large
         engine = Engine(folder, dtype=dtype)
+        config = uvicorn.Config(
+            application(engine, is_ours=address.is_ours), log_level="error", access_log=False, server_header=False,
+            timeout_graceful_shutdown=SECONDS_TO_FINISH, lifespan="off", ws="none",
+        )  # fmt: skip
         say(f"{folder}: {engine.described()}")
         if not address.local:
-            say(f"everybody who reaches {host} may ask: there is no password")
+            say(f"everybody who reaches {address.host} may ask: there is no password")
         url = address.url(listener)
         say(f"{url} has a page to try it on; programs POST rows as JSON to {url}predict (Ctrl-C stops)")
-        config = uvicorn.Config(
-            application(engine, is_ours=address.is_ours), log_level="warning", access_log=False, server_header=False,
-            timeout_graceful_shutdown=SECONDS_TO_FINISH, lifespan="off",
-        )  # fmt: skip
-        with _stopped():
-            uvicorn.Server(config).run(sockets=[listener])
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 @contextmanager

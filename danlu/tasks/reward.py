@@ -117,6 +117,7 @@ class Score(Compared):
     form: ClassVar[Form[Any]] = CHAT
     head: ClassVar[Kind] = "ForSequenceClassification"
     loss: ClassVar[str] = "none"
+    rates: ClassVar[tuple[str, ...]] = ("response",)
     exact: ClassVar[bool] = True
 
     def as_used(self) -> Task:

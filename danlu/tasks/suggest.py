@@ -53,6 +53,7 @@ TEMPLATE = """\
 #
 #   danlu finetune {name}    leaks and odd labels are told first; run again, it goes on or skips what is done
 #   danlu predict runs/{run}/finetune/model NEW_FILE --out PREDICTIONS.csv
+#   danlu serve runs/{run}/finetune/model    the same over HTTP, with a page to try it on
 #
 # What else can be set: danlu schema.
 

@@ -71,6 +71,8 @@ class Task(Choice):
     """Whether the answer to an example depends on what else is asked."""
     windows: ClassVar[bool] = False
     """Whether all of a long text is read, in several features."""
+    rates: ClassVar[tuple[str, ...]] = ()
+    """Fields of what is right elsewhere that it reads, for it says how good they are."""
     exact: ClassVar[bool] = False
     """Whether answers are numbers, which bfloat16 would round."""
     problem: ClassVar[str | None] = None

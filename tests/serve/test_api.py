@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -24,20 +25,26 @@ from danlu.errors import InputError
 from danlu.serve.api import MOST_BYTES, application
 
 JSON = {"Content-Type": "application/json"}
+Folders = Callable[[str], Path]
 
 
 class Fake:
-    """In the place of a model."""
+    """In the place of a model: what it is asked decides what it does."""
 
     def said(self) -> dict[str, Any]:
         return {"model": "fake", "task": "classify", "labels": ["a"], "fields": []}
 
-    def answer(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
-        if "bug" in rows:
-            raise RuntimeError("secret")
+    def ask(self, rows: Sequence[Any]) -> Future[list[dict[str, Any]]]:
         if None in rows:
             raise InputError("request, row 1: it is\nnothing")
-        return [{"prediction": row} for row in rows]
+        coming: Future[list[dict[str, Any]]] = Future()
+        if "bug" in rows:
+            coming.set_exception(RuntimeError("secret"))
+        elif "late" in rows:
+            coming.set_exception(InputError("it is too long"))
+        else:
+            coming.set_result([{"prediction": float("nan") if row == "nan" else row} for row in rows])
+        return coming
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +76,12 @@ def ask(
 def test_a_row_is_answered_and_a_list_of_rows_in_kind(port: int) -> None:
     assert ask(port, {"text": "你好"}) == (200, {"prediction": {"text": "你好"}})
     assert ask(port, ["x", {"text": "y"}]) == (200, [{"prediction": "x"}, {"prediction": {"text": "y"}}])
-    assert ask(port, [], headers={"Content-Type": "Application/JSON; charset=utf-8"}) == (200, [])
+    assert ask(port, ["x"], headers={"Content-Type": "Application/JSON; charset=utf-8"}) == (200, [{"prediction": "x"}])
+
+
+def test_what_json_or_utf8_has_not_is_sent_all_the_same(port: int) -> None:
+    assert ask(port, "nan") == (200, {"prediction": None})
+    assert ask(port, b'"\\ud800"') == (200, {"prediction": "\ud800"})
 
 
 @pytest.mark.parametrize(("body", "headers", "status", "reason"), [
@@ -78,8 +90,9 @@ def test_a_row_is_answered_and_a_list_of_rows_in_kind(port: int) -> None:
     (b"\xff", JSON, 400, "the request is no JSON: "),
     ([None], JSON, 422, "request, row 1: it is nothing"),
     ({}, {"Content-Type": "text/plain"}, 415, "send JSON, with the header Content-Type: application/json"),
-    ({}, {**JSON, "Host": "evil.example"}, 421, "this server is not 'evil.example'"),
+    ({}, {**JSON, "Host": "evil.example"}, 421, "this server is not called 'evil.example'"),
     (b" " * (MOST_BYTES + 1), JSON, 413, "a request may have 8 MiB"),
+    (["late"], JSON, 422, "it is too long"),
     (["bug"], JSON, 500, "the server failed; its own screen says why"),
 ])  # fmt: skip
 def test_refusals_are_one_line_of_json(port: int, body: Any, headers: dict[str, str], status: int, reason: str) -> None:
@@ -105,55 +118,39 @@ def test_the_page_takes_nothing_from_elsewhere(port: int) -> None:
         assert not re.search(r"(src|href)=\"(https?:)?//|url\(|@import", text)
 
 
-def test_the_command_serves_until_it_is_stopped(folders: dict[str, Path]) -> None:
-    command = [sys.executable, "-m", "danlu", "serve", str(folders["classify"]), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    found = next(each for line in process.stdout if (each := re.search(r"http://127\.0\.0\.1:(\d+)/ ", line)))
-    status, answers = ask(int(found[1]), [{"review": "to be"}, {"review": "or not"}])
-    assert status == 200
-    assert [set(each) for each in answers] == [{"prediction", "confidence", "scores"}] * 2
-    process.send_signal(signal.SIGTERM)
-    _, error = process.communicate(timeout=30)
-    assert (process.returncode, error) == (143, "danlu: stopped serving\n")
+@contextmanager
+def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The command in a process of its own, and its port."""
+    command = [sys.executable, "-m", "danlu", "serve", *arguments, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            found = (re.search(r"http://127\.0\.0\.1:(\d+)/ ", line) for line in process.stdout)
+            yield process, next(int(each[1]) for each in found if each)
+        finally:
+            process.kill()
+
+
+def test_the_command_serves_until_it_is_stopped(folder_of: Folders) -> None:
+    with serving(str(folder_of("classify")), "--name", "models.example") as (process, port):
+        status, answers = ask(port, [{"review": "to be"}, {"review": "or not"}])
+        assert status == 200
+        assert [set(each) for each in answers] == [{"prediction", "confidence", "scores"}] * 2
+        named = {**JSON, "Host": "Models.example:443"}
+        assert ask(port, {"review": " "}, headers=named)[0] == 422
+        process.send_signal(signal.SIGTERM)
+        _, error = process.communicate(timeout=30)
+        assert (process.returncode, error) == (143, "danlu: stopped serving\n")
 
 
 def test_a_port_in_use_and_a_folder_that_is_none_end_in_one_line(
-    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder_of: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert cli.main(["serve", str(folders["classify"]), "--port", port]) == 2
+        assert cli.main(["serve", str(folder_of("classify")), "--port", port]) == 2
     assert capsys.readouterr().err == f"danlu: error: port {port} of 127.0.0.1 is in use; --port 0 takes a free one\n"
     assert cli.main(["serve", str(tmp_path / "none"), "--port", "0"]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert str(tmp_path / "none") in error
-
-
-def test_a_request_that_is_being_answered_is_finished(folders: dict[str, Path]) -> None:
-    """A server that is stopped meanwhile answers it, and takes no other."""
-    address, entered, held = Address("127.0.0.1", 0), threading.Event(), threading.Event()
-
-    class Slow(Fake):
-        def answer(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
-            entered.set()
-            held.wait(10)
-            return super().answer(rows)
-
-    with address.listening() as listener:
-        server = uvicorn.Server(
-            uvicorn.Config(application(Slow(), is_ours=address.is_ours), log_level="critical", lifespan="off")
-        )
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        answers: list[Any] = []
-        asking = threading.Thread(target=lambda: answers.append(ask(listener.getsockname()[1], ["x"])))
-        asking.start()
-        assert entered.wait(10)
-        server.should_exit = True
-        time.sleep(0.3)
-        held.set()
-        asking.join(10)
-        thread.join(10)
-    assert answers == [(200, [{"prediction": "x"}])]
+    assert capsys.readouterr().err == f"danlu: error: there is no model folder {tmp_path / 'none'}\n"
+    assert cli.main(["serve", str(folder_of("classify")), "--host", "a..b"]) == 2
+    assert capsys.readouterr().err == "danlu: error: --host 'a..b' is no name that a machine can have\n"
