@@ -87,8 +87,15 @@ class Material:
 
     def draw(self, seed: int) -> Transformer:
         """The model that begins, the same in each call."""
-        model = self.start.draw()
+        model = self.begun()
         self.settings.method.begin(model, tokenizer=self.tokenizer, seed=seed)
+        return model
+
+    def begun(self) -> Transformer:
+        """The same before anything of it is frozen or added to it."""
+        model = self.start.draw()
+        if self.start.keeps_head:
+            self.settings.task.take_over(model, self.known)
         return model
 
     def referred(self) -> Mapping[str, Sequence[Feature]]:
