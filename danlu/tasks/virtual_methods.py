@@ -13,7 +13,7 @@ from torch import Tensor
 from danlu.errors import RecipeError
 from danlu.nn.config import TransformerConfig, Virtual
 from danlu.nn.hf.folder import find_family
-from danlu.nn.hf.peft_virtual import name_base
+from danlu.nn.hf.peft_virtual import name_base, save_embedding
 from danlu.nn.prompting import add_virtual, embeddings_of, is_virtual, keys_and_values_of, virtual_stack, with_virtual
 from danlu.nn.transformer import Transformer
 from danlu.tasks.methods import Method, train_only, train_task_head
@@ -59,6 +59,10 @@ class VirtualTokens(Method):
 
     def equip(self, folder: Path, *, base: Path) -> None:
         name_base(folder, base)
+
+    def complete(self, model: Transformer, out: Path, *, tokenizer: Path | None) -> None:
+        if tokenizer is not None:
+            save_embedding(model, out / "model", find_family(model.config.family).weight_names(model.config))
 
     def _words(self, tokenizer: Path, seed: int) -> Tensor:
         """``[P]`` token ids to begin with."""
