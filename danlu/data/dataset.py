@@ -101,6 +101,8 @@ class Dataset(Generic[E]):
     """The column of each field in ``train``, to read other files alike."""
     said: tuple[str, ...]
     """Lines to show: what was read from where, what was detected, mended and split."""
+    table: Table | None = None
+    """The rows of a file to be predicted, with all of its columns."""
 
 
 @dataclass
@@ -247,6 +249,7 @@ def load_inputs(
     )
     if header is False and settings.header is None:
         table = _without_names(table)
+    whole = table
     if form.flags and may_be_flags({**(columns or {}), **settings.columns}):
         table = gather_known(table, labels) if labels else gather_flags(table)
     given: dict[str, str | int] = {name: column for name, column in (columns or {}).items() if column in table.columns}
@@ -257,7 +260,8 @@ def load_inputs(
             given[name] = column
     reading.settings = reading.settings.model_copy(update={"columns": given})
     examples = reading.examples(table, gold=False)
-    return Dataset({"test": tuple(examples)}, settings.labels or (), "none", reading.columns, tuple(reading.said))
+    splits = {"test": tuple(examples)}
+    return Dataset(splits, settings.labels or (), "none", reading.columns, tuple(reading.said), whole)
 
 
 def _without_names(table: Table) -> Table:
