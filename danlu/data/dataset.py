@@ -101,6 +101,8 @@ class Dataset(Generic[E]):
     """The column of each field in ``train``, to read other files alike."""
     said: tuple[str, ...]
     """Lines to show: what was read from where, what was detected, mended and split."""
+    table: Table | None = None
+    """The rows of a file to be predicted, with all of its columns."""
 
 
 @dataclass
@@ -260,6 +262,7 @@ def inputs_of(
     """As :func:`load_inputs`, of rows that are there already."""
     reading = _Reading(settings.model_copy(update={"leave_out": ()}), form)
     gold = {each.name for each in form.fields if each.gold}
+    whole = table
     if form.flags and may_be_flags({**(columns or {}), **settings.columns}):
         table = gather_known(table, labels) if labels else gather_flags(table)
     given: dict[str, str | int] = {name: column for name, column in (columns or {}).items() if column in table.columns}
@@ -270,7 +273,8 @@ def inputs_of(
             given[name] = column
     reading.settings = reading.settings.model_copy(update={"columns": given})
     examples = reading.examples(table, gold=False)
-    return Dataset({"test": tuple(examples)}, settings.labels or (), "none", reading.columns, tuple(reading.said))
+    splits = {"test": tuple(examples)}
+    return Dataset(splits, settings.labels or (), "none", reading.columns, tuple(reading.said), whole)
 
 
 def _without_names(table: Table) -> Table:

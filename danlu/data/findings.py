@@ -15,11 +15,11 @@ from danlu.data.example import TaskExample
 from danlu.data.found import Finding, quoted
 from danlu.data.label_findings import (
     imbalance,
-    label_typos,
     missing_labels,
     never_learned,
     told_by_the_text,
 )
+from danlu.data.label_typos import label_typos
 from danlu.data.near import NEAR, near_pairs
 from danlu.data.tagged import Tagged
 from danlu.errors import shown
@@ -49,7 +49,7 @@ def look(splits: Splits, *, labels: Sequence[str] = (), near: float | None = NEA
         found += _near(splits, keys, near)
     for name, examples in splits.items():
         found += _repeated(name, examples, keys[name])
-    found += label_typos(train, splits[train])
+    found += label_typos(splits)
     found += imbalance(train, splits[train])
     found += never_learned(train, splits[train], labels)
     found += missing_labels(splits)

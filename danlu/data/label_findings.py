@@ -1,16 +1,16 @@
-"""What may be wrong with labels: misspelt ones, rare ones, and texts that say their own."""
+"""What may be wrong with labels: rare ones, uneven ones, missing ones, and texts that say their own."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from danlu.data.delimited import is_number
 from danlu.data.example import TaskExample
 from danlu.data.found import Finding
+from danlu.data.label_typos import without_typos
 from danlu.data.labelled import Labelled
+from danlu.data.labels import label_counts
 from danlu.data.tagged import Tagged
 from danlu.errors import shown
 
@@ -18,94 +18,17 @@ RARE = 5
 """Examples of a label below which it is rare."""
 UNEVEN = 10
 """How many times as frequent one label has to be as another."""
-_TYPO_SHARE = 0.1
-"""Share of the right label's examples that a misspelt one has at most."""
-_TYPO_ONCE = 2
-"""Examples of the right label above which a single misspelt one will do, however small the share."""
-_TYPO_LENGTH = 4
 _TOLD = 0.8
 """Share of the texts that say their label, from which it is no chance."""
 _LABELS_SHOWN = 8
 
 
-def label_counts(examples: Sequence[TaskExample]) -> Counter[str]:
-    """How many examples each label has; of tags of entities, how many entities each type has."""
-    counts: Counter[str] = Counter()
-    for example in examples:
-        counts.update(_entity_types(example) if isinstance(example, Tagged) else example.labels)
-    return counts
-
-
-def _entity_types(example: Tagged) -> Iterator[str]:
-    before = "O"
-    for tag in example.tags or ():
-        place, dash, kind = tag.partition("-")
-        if not dash and tag != "O":
-            yield tag
-        elif dash and (place in "BSU" or (place == "I" and before.partition("-")[2] != kind)):
-            yield kind
-        before = tag
-
-
-def label_typos(split: str, examples: Sequence[TaskExample]) -> Iterator[Finding]:
-    """Labels that differ from a more frequent one in case, width and spaces, or, if rare, in a letter or two."""
-    counts = label_counts(examples)
-    ordered = sorted(counts, key=lambda label: (-counts[label], label))
-    for place, other in enumerate(ordered):
-        one, how = next(((one, how) for one in ordered[:place] if (how := _misspelt(one, other, counts))), ("", ""))
-        if how:
-            first = next(each for each in examples if other in label_counts([each]))
-            yield Finding(
-                "typo", (split,), counts[other], len(examples),
-                f"the label {shown(other)!r} ({counts[other]:,}) {how} {shown(one)!r} ({counts[one]:,})",
-                (f"{first.place.short}",),
-            )  # fmt: skip
-
-
-def _misspelt(one: str, other: str, counts: Mapping[str, int]) -> str:
-    """How the rarer label relates to the other, in words; nothing where they are two labels."""
-    if _folded(one) == _folded(other):
-        return "differs in case, width, spaces or dashes alone from"
-    if is_number(one) or is_number(other) or min(len(one), len(other)) < _TYPO_LENGTH:
-        return ""
-    once = counts[other] == 1 and counts[one] > _TYPO_ONCE
-    if _digits(one) != _digits(other) or not (once or counts[other] <= _TYPO_SHARE * counts[one]):
-        return ""
-    most = 1 if min(len(one), len(other)) < 2 * _TYPO_LENGTH else 2
-    return "may be a misspelling of" if edits(_folded(one), _folded(other), most) <= most else ""
-
-
-def _folded(label: str) -> str:
-    text = unicodedata.normalize("NFKC", label).casefold().strip()
-    return text if is_number(text) else re.sub(r"[\s_-]+", "", text) or text
-
-
-def _digits(label: str) -> str:
-    return "".join(letter for letter in label if letter.isdigit())
-
-
-def edits(one: str, other: str, most: int) -> int:
-    """How many letters must be put in, left out, exchanged or swapped with their neighbour; ``most + 1`` if more.
-
-    The optimal string alignment of Damerau (1964).
-    """
-    if abs(len(one) - len(other)) > most:
-        return most + 1
-    before: list[int] = []
-    above = list(range(len(other) + 1))
-    for row, letter in enumerate(one, 1):
-        here = [row]
-        for column, another in enumerate(other, 1):
-            cost = min(above[column] + 1, here[-1] + 1, above[column - 1] + (letter != another))
-            swapped = row > 1 and column > 1 and letter == other[column - 2] and one[row - 2] == another
-            here.append(min(cost, before[column - 2] + 1) if swapped else cost)
-        before, above = above, here
-    return min(above[-1], most + 1)
-
-
 def imbalance(split: str, examples: Sequence[TaskExample]) -> Iterator[Finding]:
-    """Labels with few examples, and the most frequent one beside the rarest where they are far apart."""
-    counts = label_counts(examples)
+    """Labels with few examples, and the most frequent one beside the rarest where they are far apart.
+
+    A typing error counts as what it is one of.
+    """
+    counts = without_typos(label_counts(examples))
     if len(counts) < 2:
         return
     ordered = sorted(counts.items(), key=lambda item: (item[1], item[0]))
@@ -136,7 +59,7 @@ def never_learned(split: str, examples: Sequence[TaskExample], labels: Sequence[
 def missing_labels(splits: Mapping[str, Sequence[TaskExample]]) -> Iterator[Finding]:
     """Labels of training that a later split never has, so that no figure tells how well they are learned."""
     names = list(splits)
-    there = label_counts(splits[names[0]])
+    there = without_typos(label_counts(splits[names[0]]))
     for name in names[1:]:
         absent = sorted(set(there) - set(label_counts(splits[name])))
         if absent and len(absent) < len(there):

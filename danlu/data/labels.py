@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 from danlu.data.example import E, TaskExample
 from danlu.data.form import Mended
@@ -68,3 +69,22 @@ def _order(label: str) -> tuple[int, int, str]:
         return 0, int(label), label
     except ValueError:
         return 1, 0, label
+
+
+def label_counts(examples: Sequence[TaskExample]) -> Counter[str]:
+    """How many examples each label has; of tags of entities, how many entities each type has."""
+    counts: Counter[str] = Counter()
+    for example in examples:
+        counts.update(_entity_types(example) if isinstance(example, Tagged) else example.labels)
+    return counts
+
+
+def _entity_types(example: Tagged) -> Iterator[str]:
+    before = "O"
+    for tag in example.tags or ():
+        place, dash, kind = tag.partition("-")
+        if not dash and tag != "O":
+            yield tag
+        elif dash and (place in "BSU" or (place == "I" and before.partition("-")[2] != kind)):
+            yield kind
+        before = tag

@@ -118,6 +118,13 @@ def keys_and_values_of(model: Transformer, tokens_P: Tensor) -> Tensor:
     return torch.stack(pairs, 1).flatten(1)
 
 
+def empty_prefix(model: Transformer, tokens: int) -> Tensor:
+    """Room for a prefix, ``[P, L * 2 * G * E]``, whose numbers are still to be put in."""
+    layers = model.config.stack.layers
+    width = len(layers) * 2 * layers[0].attention.kv_heads * layers[0].attention.head_dim
+    return model.embedding.weight.new_empty(tokens, width)
+
+
 def _check(config: TransformerConfig, virtual: Virtual) -> None:
     if config.virtual is not None:
         raise RecipeError("the model has virtual tokens already; take the one that it was trained from")

@@ -26,7 +26,7 @@ from danlu.nn.config import TransformerConfig
 from danlu.nn.transformer import Transformer
 from danlu.tasks.feature import Feature
 from danlu.tasks.task import Answer, Known, Task
-from danlu.tasks.text_reader import TextReader
+from danlu.tasks.text_reader import MAX_TOKENS, TextReader
 from danlu.tasks.transcript import Transcriber, Transcript
 from danlu.tasks.writing import Writing, need_decoder
 from danlu.tokenizers.chat_template import files_named, write_template
@@ -77,7 +77,7 @@ class Chat(Writing):
                 if len(fitting) < len(transcript.turns):
                     if self.too_long == "refuse":
                         raise InputError(f"{examples[number].place}: the conversation has {len(transcript.tokens):,} "
-                                         f"tokens; max_tokens is {reader.max_tokens:,}")  # fmt: skip
+                                         f"tokens; {MAX_TOKENS} is {reader.max_tokens:,}")  # fmt: skip
                     if self.too_long == "leave_out" or not fitting:
                         told[
                             f"left out: not even one answer ends within {reader.max_tokens:,} tokens"

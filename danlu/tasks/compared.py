@@ -31,7 +31,7 @@ from danlu.tasks.documents import borders, number_of_token
 from danlu.tasks.feature import Feature
 from danlu.tasks.pooled import first_targets
 from danlu.tasks.task import Known, Task
-from danlu.tasks.text_reader import TextReader
+from danlu.tasks.text_reader import MAX_TOKENS, TextReader
 from danlu.tasks.transcript import Transcriber
 from danlu.tokenizers.chat_template import files_named
 
@@ -117,7 +117,7 @@ class Compared(Task):
                 told["a server would part the text before an answer into other tokens"] += 1
             elif longest > reader.max_tokens:
                 if self.too_long == "refuse":
-                    raise InputError(f"{example.place}: an answer ends after {longest:,} tokens; max_tokens is "
+                    raise InputError(f"{example.place}: an answer ends after {longest:,} tokens; {MAX_TOKENS} is "
                                      f"{reader.max_tokens:,}")  # fmt: skip
                 told[f"an answer ends after more than {reader.max_tokens:,} tokens"] += 1
             else:

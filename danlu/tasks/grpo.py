@@ -36,7 +36,7 @@ from danlu.tasks.documents import borders, number_of_token
 from danlu.tasks.feature import Feature
 from danlu.tasks.judges import RewardPart, rewards_of
 from danlu.tasks.task import Answer, Known, Task
-from danlu.tasks.text_reader import MOST_TOKENS, TextReader
+from danlu.tasks.text_reader import MAX_TOKENS, MOST_TOKENS, TextReader
 from danlu.tasks.transcript import Transcriber
 from danlu.tasks.writing import Written, need_decoder, ready
 from danlu.tokenizers.chat_template import files_named
@@ -137,8 +137,8 @@ class GRPO(Written):
         for number, tokens in enumerate(self.prompts(examples, reader)):
             if len(tokens) > reader.max_tokens:
                 if self.too_long == "refuse":
-                    raise InputError(f"{examples[number].place}: the prompt has {len(tokens):,} tokens; max_tokens is "
-                                     f"{reader.max_tokens:,}")  # fmt: skip
+                    raise InputError(f"{examples[number].place}: the prompt has {len(tokens):,} tokens; "
+                                     f"{MAX_TOKENS} is {reader.max_tokens:,}")  # fmt: skip
                 continue
             ids = np.array(tokens, dtype=np.int64)
             features.append(Feature(number, ids, {EXAMPLE: at_first_tokens([number], (len(ids),))}))

@@ -223,7 +223,7 @@ class JointMaterial:
         weights = {name: part.weight for name, part in self.settings.tasks.items()}
 
         def draw() -> Transformer:
-            return joined({name: part.start.draw() for name, part in self.materials.items()})
+            return joined({name: part.begun() for name, part in self.materials.items()})
 
         reading = self._reading("train", lessons, vocabulary)
         subject = Subject(

@@ -18,6 +18,7 @@ from danlu.log import say
 from danlu.nn.hf.folder import load_config, save_model
 from danlu.nn.hf.start import Start
 from danlu.nn.speed import choose_device
+from danlu.nn.trained_rows import put_back, train_rows
 from danlu.nn.transformer import Transformer
 from danlu.runs import Figures
 from danlu.tasks.answering import answer, numbers_of, tuned_answers
@@ -31,6 +32,7 @@ from danlu.tasks.task_training import OneTask
 from danlu.tasks.text_reader import MOST_TOKENS, TextReader
 from danlu.tasks.writing import Written
 from danlu.tokenizers.added import with_tokens
+from danlu.tokenizers.folder import read_tokenizer
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.train.checkpoint import as_model
 from danlu.train.monitor import Measure
@@ -87,8 +89,26 @@ class Material:
 
     def draw(self, seed: int) -> Transformer:
         """The model that begins, the same in each call."""
-        model = self.start.draw()
+        model = self.begun()
         self.settings.method.begin(model, tokenizer=self.tokenizer, seed=seed)
+        train_rows(model, self.new_tokens)
+        return model
+
+    @property
+    def new_tokens(self) -> tuple[int, ...]:
+        """Ids of the tokens that the task adds, of which the model knows nothing, so that they learn by any method."""
+        if self.tokenizer == self.base:
+            return ()
+        old, new = read_tokenizer(self.base)[0], read_tokenizer(self.tokenizer)[0]
+        tokens = self.settings.task.new_tokens(self.dataset)
+        ids = (new.token_to_id(token) for token in tokens if old.token_to_id(token) is None)
+        return tuple(id for id in ids if id is not None)
+
+    def begun(self) -> Transformer:
+        """The same before anything of it is frozen or added to it."""
+        model = self.start.draw()
+        if self.start.keeps_head:
+            self.settings.task.take_over(model, self.known)
         return model
 
     def referred(self) -> Mapping[str, Sequence[Feature]]:
@@ -141,6 +161,7 @@ class Material:
         model = training.subject.draw()
         load_trained(model, weights)
         self.settings.method.finish(model, out, base=self.base)
+        put_back(model)
         return model.to(device)
 
     def conclude(self, model: Transformer, out: Path, *, seed: int) -> Figures:

@@ -27,7 +27,8 @@ ADAPTERS = "adapters"
 
 
 class Method(Choice):
-    """A choice of what trains. The head of a task, with a pooler or what else it begins with, does so always."""
+    """A choice of what trains. The head of a task, with a pooler or what else it begins with, does so always, and so do
+    the tokens that it adds (``Material.draw``)."""
 
     def shape(self, config: TransformerConfig) -> TransformerConfig:
         """The shape of the model while it trains, as far as texts are read by it.
@@ -93,7 +94,7 @@ class LowRank(LoRA, Method):
         dequantize(model)
 
     def complete(self, model: Transformer, out: Path, *, tokenizer: Path | None) -> None:
-        save_beside(model, out / ADAPTERS, also=() if tokenizer is None else ["embedding.weight"])
+        save_beside(model, out / ADAPTERS)
         if tokenizer is not None:
             Tokenizer.load(tokenizer).save(out / ADAPTERS)
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +24,8 @@ from danlu.nn.transformer import Transformer
 from danlu.tasks.answering import answer
 from danlu.tasks.keys import keys_said
 from danlu.tasks.model_folder import FILE, Trained, describe, load_for
-from danlu.tasks.scores import prediction, score
+from danlu.tasks.predicted import WRITERS, Source
+from danlu.tasks.scores import score
 from danlu.tasks.task import Answer
 from danlu.tasks.text_reader import TextReader
 from danlu.tasks.writing import Written
@@ -44,7 +42,7 @@ def predict_file(
 
     Args:
         folder: a model that ``danlu finetune`` has made, or a classifier of others.
-        out: a new file, .jsonl, .csv or .tsv; it appears when all is done, or not at all.
+        out: a new file, .jsonl, .csv or .tsv, with the columns of ``file``; it appears when all is done, or not at all.
         columns: which column holds what; by default as in training, else guessed. A classifier of others reads pairs
             where ``first`` or ``second`` is named, or the file's columns are called so.
         dtype: what the model calculates in; by default bfloat16 where the processor multiplies it in hardware, but
@@ -67,6 +65,8 @@ def predict_file(
     except ColumnError as error:
         field = next(each.name for each in trained.task.form.fields if each.required and not each.gold)
         raise InputError(f"{error}; say which it is behind the file: {field}=COLUMN") from None
+    assert inputs.table is not None
+    source = Source.of(inputs.table, inputs.columns)
     dataset = trained.task.takes(inputs, trained.known.scheme)
     for line in dataset.said:
         log.say(line)
@@ -74,7 +74,7 @@ def predict_file(
     with keys_said({"finetune.": f"{folder / FILE}: "}):
         answers = Predictor(folder, trained, dtype=dtype).answer(examples)
     with writing(out.parent):
-        atomic_write(out, WRITERS[out.suffix.lower()](examples, answers))
+        atomic_write(out, WRITERS[out.suffix.lower()](source, examples, answers))
     log.say(f"{out}: written, {len(answers):,} predictions")
     _say_figures(trained, examples, answers)
 
@@ -156,35 +156,4 @@ def _say_figures(trained: Trained, examples: Sequence[Any], answers: Sequence[An
             log.say(f"{name:<28} {value:8.4f}   95 % between {low:.4f} and {high:.4f}")
 
 
-def _jsonl(examples: Sequence[Any], answers: Sequence[Answer]) -> bytes:
-    lines = (
-        json.dumps(prediction(each, said), ensure_ascii=False) for each, said in zip(examples, answers, strict=True)
-    )
-    return "".join(f"{line}\n" for line in lines).encode()
-
-
-def _table(delimiter: str) -> Callable[[Sequence[Any], Sequence[Answer]], bytes]:
-    def write(examples: Sequence[Any], answers: Sequence[Answer]) -> bytes:
-        file = io.StringIO(newline="")
-        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
-        most = max((len(each.texts) for each in examples), default=1)  # questions may have more choices or fewer
-        writer.writerow(["number", *(f"text{place + 1}" for place in range(most)), "prediction", "confidence",
-                         *(answers[0].more if answers else ())])  # fmt: skip
-        for example, said in zip(examples, answers, strict=True):
-            confidence = "" if said.confidence is None else f"{said.confidence:.6f}"
-            texts = (*example.texts, *[""] * (most - len(example.texts)))
-            more = map(_cell, said.more.values())
-            writer.writerow([example.place.number, *texts, _cell(said.value), confidence, *more])
-        return file.getvalue().encode()
-
-    return write
-
-
-def _cell(value: Any) -> str | float | int | None:
-    """A value in a table; what is none of its kinds is JSON."""
-    return value if value is None or isinstance(value, str | float | int) else json.dumps(value, ensure_ascii=False)
-
-
 DTYPES: dict[str | None, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-WRITERS = {".jsonl": _jsonl, ".csv": _table(","), ".tsv": _table("\t")}
-"""By the ending of the file: what it holds."""

@@ -78,6 +78,17 @@ class Regress(TextTask):
         return "pearson"
 
     @torch.no_grad()
+    def take_over(self, model: Transformer, known: Known) -> None:
+        """Scale the head to mean 0 and spread 1, so that it begins with the numbers that it has said before.
+
+        In a folder it says numbers as they are (:meth:`finish`), those of another file for what is known here.
+        """
+        if known != UNSCALED:
+            out = model.head.out
+            out.weight.div_(known.numbers["spread"])
+            out.bias.sub_(known.numbers["mean"]).div_(known.numbers["spread"])
+
+    @torch.no_grad()
     def finish(self, model: Transformer, known: Known) -> Known:
         """Scale the head back; its scores are then the file's own numbers."""
         if known != UNSCALED:

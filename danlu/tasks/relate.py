@@ -29,7 +29,7 @@ from danlu.tasks.classify import OneLabel
 from danlu.tasks.feature import Feature
 from danlu.tasks.pooled import features_of_reads
 from danlu.tasks.task import Known
-from danlu.tasks.text_reader import Read, TextReader
+from danlu.tasks.text_reader import MAX_TOKENS, Read, TextReader
 
 WHOLE = 2**31 - 1
 """Tokens that no text has: nothing is cut off."""
@@ -87,7 +87,7 @@ class Relate(OneLabel):
             needed = int((away <= 0).sum())
             if needed > reader.max_tokens:
                 raise example.place.error(
-                    f"its entities with their marks are {needed} tokens long; task.max_tokens is {reader.max_tokens}"
+                    f"its entities with their marks are {needed} tokens long; {MAX_TOKENS} is {reader.max_tokens}"
                 )
             read.append(_nearest(each, away, reader.max_tokens))
         return features_of_reads(read, {self.loss: golds}, types=reader.types)

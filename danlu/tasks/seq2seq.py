@@ -72,8 +72,8 @@ class Seq2Seq(Writing):
         most = self.max_tokens or min(base.max_length, MOST_TOKENS)
         if base.encoder is None and most + self.answer_tokens > base.max_length:
             raise RecipeError(
-                f"finetune.task.max_tokens ({most}, of the source) and answer_tokens ({self.answer_tokens}) together "
-                f"must be at most {base.max_length}, which the model sees"
+                f"finetune.task.max_tokens ({most}, of the source) and finetune.task.answer_tokens "
+                f"({self.answer_tokens}) together must be at most {base.max_length}, which the model sees"
             )
         if base.encoder is not None and self.answer_tokens > base.max_length:
             raise RecipeError(f"finetune.task.answer_tokens must be at most {base.max_length}, which the model sees; "

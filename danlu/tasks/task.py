@@ -138,6 +138,9 @@ class Task(Choice):
         names = known.labels if len(known.labels) == count else ()
         return begin(base, self.head, labels=count, names=names, seed=seed)
 
+    def take_over(self, model: Transformer, known: Known) -> None:
+        """Change the head that the folder has had so that its scores mean what they do in this training."""
+
     def outputs(self, known: Known) -> int:
         """Scores that the head has."""
         return len(known.labels)

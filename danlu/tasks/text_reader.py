@@ -23,6 +23,8 @@ Cut = Literal["head", "tail", "middle"]
 arXiv:1905.05583)."""
 MOST_TOKENS = 512
 """Of a text that a model reads in a task, unless ``max_tokens`` says otherwise."""
+MAX_TOKENS = "finetune.task.max_tokens"
+"""The key that says how many, for errors."""
 MIDDLE_HEAD = 0.25
 """Share of the tokens that ``middle`` takes from the beginning, as in that paper: 128 of 512."""
 
@@ -75,7 +77,7 @@ class TextReader:
         frame = inner.num_special_tokens_to_add(is_pair=True)
         if max_tokens <= frame + 1:
             raise RecipeError(
-                f"finetune.task.max_tokens must be above {frame + 1}, of which the tokenizer's frame takes {frame}; "
+                f"{MAX_TOKENS} must be above {frame + 1}, of which the tokenizer's frame takes {frame}; "
                 f"got {max_tokens}"
             )
         return cls(inner, max_tokens, cut, folder)
@@ -117,7 +119,7 @@ class TextReader:
         if stride is not None and stride >= room:
             raise RecipeError(
                 f"{key} must be below {room}, half of what a window of {self.max_tokens} tokens "
-                f"(max_tokens) holds; got {stride}"
+                f"({MAX_TOKENS}) holds; got {stride}"
             )
         return min(self.max_tokens // 4, room - 1) if stride is None else stride
 

@@ -13,8 +13,16 @@ from torch import Tensor
 from danlu.errors import RecipeError
 from danlu.nn.config import TransformerConfig, Virtual
 from danlu.nn.hf.folder import find_family
-from danlu.nn.hf.peft_virtual import name_base
-from danlu.nn.prompting import add_virtual, embeddings_of, is_virtual, keys_and_values_of, virtual_stack, with_virtual
+from danlu.nn.hf.peft_virtual import name_base, save_embedding
+from danlu.nn.prompting import (
+    add_virtual,
+    embeddings_of,
+    empty_prefix,
+    is_virtual,
+    keys_and_values_of,
+    virtual_stack,
+    with_virtual,
+)
 from danlu.nn.transformer import Transformer
 from danlu.tasks.methods import Method, train_only, train_task_head
 from danlu.tokenizers.folder import read_tokenizer
@@ -48,9 +56,15 @@ class VirtualTokens(Method):
             with_virtual(model.config, virtual)
         except RecipeError as error:
             raise RecipeError(f"finetune.method {kind}: {error}") from None
-        words_P = self._words(tokenizer, seed).to(model.embedding.weight.device)
-        begun = embeddings_of if kind == "prompt" else keys_and_values_of
-        add_virtual(model, virtual, begun(model, words_P))
+        add_virtual(model, virtual, self.begun(model, tokenizer=tokenizer, seed=seed))
+
+    def begun(self, model: Transformer, *, tokenizer: Path, seed: int) -> Tensor:
+        """What they are at the first step, as :func:`~danlu.nn.prompting.add_virtual` takes it.
+
+        Raises:
+            RecipeError: there is no token in the text.
+        """
+        raise NotImplementedError(type(self).__name__)
 
     def train_them(self, model: Transformer) -> None:
         """Freeze all else but the head of a task."""
@@ -60,8 +74,12 @@ class VirtualTokens(Method):
     def equip(self, folder: Path, *, base: Path) -> None:
         name_base(folder, base)
 
-    def _words(self, tokenizer: Path, seed: int) -> Tensor:
-        """``[P]`` token ids to begin with."""
+    def complete(self, model: Transformer, out: Path, *, tokenizer: Path | None) -> None:
+        if tokenizer is not None:
+            save_embedding(model, out / "model", find_family(model.config.family).weight_names(model.config))
+
+    def words(self, tokenizer: Path, seed: int) -> Tensor:
+        """``[P]`` ids of the tokens that they begin as."""
         inner, _ = read_tokenizer(tokenizer)
         if self.text is not None:
             ids = inner.encode(self.text, add_special_tokens=False).ids
@@ -83,6 +101,9 @@ class Prompt(VirtualTokens):
     def begin(self, model: Transformer, *, tokenizer: Path, seed: int) -> None:
         self.add(model, "prompt", tokenizer=tokenizer, seed=seed)
         self.train_them(model)
+
+    def begun(self, model: Transformer, *, tokenizer: Path, seed: int) -> Tensor:
+        return embeddings_of(model, self.words(tokenizer, seed).to(model.embedding.weight.device))
 
 
 class Prefix(VirtualTokens):
@@ -111,6 +132,11 @@ class Prefix(VirtualTokens):
         if self.mlp is not None and prefix is not None:
             prefix.made_by_mlp(self.mlp, seed=seed)
         self.train_them(model)
+
+    def begun(self, model: Transformer, *, tokenizer: Path, seed: int) -> Tensor:
+        if self.mlp is not None:  # which makes all of it
+            return empty_prefix(model, self.tokens)
+        return keys_and_values_of(model, self.words(tokenizer, seed).to(model.embedding.weight.device))
 
     def finish(self, model: Transformer, out: Path, *, base: Path) -> None:
         prefix = virtual_stack(model).prefix

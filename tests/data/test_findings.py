@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from danlu.data.chosen import MultipleChoice
 from danlu.data.example import Place
 from danlu.data.extracted import Answer, Question
 from danlu.data.findings import lines, look
 from danlu.data.found import Finding
-from danlu.data.label_findings import edits
 from danlu.data.labelled import Labelled
 from danlu.data.tagged import Tagged
 
@@ -104,41 +100,6 @@ def test_a_label_error_between_two_splits() -> None:
     (conflict,) = found(findings, "conflict")
     assert conflict.splits == ("train", "dev")
     assert str(conflict).startswith("dev: 1 text has another label in train where it stands again")
-
-
-def test_misspelt_labels_are_found_and_others_are_not() -> None:
-    rows = [(sentence(n), "positive" if n % 2 else "negative") for n in range(80)]
-    odd = [(sentence(90), "postive"), (sentence(91), "Positive"), (sentence(92), "negative ")]
-    typos = found(look({"train": labelled("a", [*rows, *odd])}), "typo")
-    assert [each.what for each in typos] == [
-        "the label 'Positive' (1) differs in case, width, spaces or dashes alone from 'positive' (40)",
-        "the label 'postive' (1) may be a misspelling of 'positive' (40)",
-        "the label 'negative ' (1) differs in case, width, spaces or dashes alone from 'negative' (40)",
-    ] or sorted(each.what for each in typos) == sorted([
-        "the label 'Positive' (1) differs in case, width, spaces or dashes alone from 'positive' (40)",
-        "the label 'postive' (1) may be a misspelling of 'positive' (40)",
-        "the label 'negative ' (1) differs in case, width, spaces or dashes alone from 'negative' (40)",
-    ])  # fmt: skip
-    assert typos[0].examples == ("a, line 82",)
-    names = ["card_one", "card_two", "world", "word", "10 stars", "11 stars", "cat", "car"]
-    several = [(sentence(n), names[n % 8]) for n in range(80)]
-    assert found(look({"train": labelled("a", several)}), "typo") == []
-
-
-@given(st.text("abc", max_size=6), st.text("abc", max_size=6))
-def test_edits_are_those_of_the_definition(one: str, other: str) -> None:
-    def distance(i: int, j: int) -> int:
-        if not i or not j:
-            return i + j
-        best = min(
-            distance(i - 1, j) + 1, distance(i, j - 1) + 1, distance(i - 1, j - 1) + (one[i - 1] != other[j - 1])
-        )
-        if i > 1 and j > 1 and one[i - 1] == other[j - 2] and one[i - 2] == other[j - 1]:
-            best = min(best, distance(i - 2, j - 2) + 1)
-        return best
-
-    for most in (0, 2, 9):
-        assert edits(one, other, most) == min(distance(len(one), len(other)), most + 1)
 
 
 def test_uneven_and_rare_labels() -> None:

@@ -145,7 +145,7 @@ def test_long_conversations_are_cut_between_turns(decoder: Path, capsys: pytest.
     assert "1 of 3 conversations cut behind the last answer within 64 tokens" in told.out + told.err
     assert "1 of 3 conversations left out: not even one answer ends within 64" in told.out + told.err
     assert [e.example for e in Chat(template="plain", too_long="leave_out").features(chats, Known(), reader)] == [2]
-    with pytest.raises(InputError, match=r"a.jsonl, row 1: the conversation has \d+ tokens; max_tokens is 64"):
+    with pytest.raises(InputError, match=r"a.jsonl, row 1: the conversation has .*; finetune.task.max_tokens is 64"):
         Chat(template="plain", too_long="refuse").features(chats, Known(), reader)
 
 

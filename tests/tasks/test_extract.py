@@ -265,4 +265,4 @@ def test_predictions_as_a_table(files: Path, encoder: Path) -> None:
     run = finetune(encoder, "v1.json")
     assert main(["predict", str(run / "model"), "new.json", "--out", "out.csv"]) == 0
     header = Path("out.csv").read_text(encoding="utf-8").splitlines()[0]
-    assert header == "number,text1,text2,prediction,confidence,id,start,end,best"
+    assert header == "title,id,question,context,number,prediction,confidence,start,end,best"

@@ -81,7 +81,7 @@ def test_from_a_table_to_predictions(
     with (tmp_path / "answers.csv").open(encoding="utf-8", newline="") as file:
         answers = list(csv.DictReader(file))
     assert [each["prediction"] for each in answers] == ["good", "bad", "good"]
-    assert [each["text1"] for each in answers] == ["to be", "not once not a sentence a", "be to be"]
+    assert [each["text"] for each in answers] == ["to be", "not once not a sentence a", "be to be"]
     assert all(0.5 < float(each["confidence"]) <= 1 for each in answers)
 
 

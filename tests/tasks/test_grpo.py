@@ -301,7 +301,7 @@ def test_prompts_that_are_too_long(decoder: Path, rewards: Path, tmp_path: Path)
     assert [each.example for each in task.features(examples, Known(), reader)] == [0]
     short, long = task.write(load_model(decoder), examples, reader)
     assert short.value["tokens"] <= 3 and long.value is None
-    with pytest.raises(InputError, match=r"data.jsonl, line 2: the prompt has \d+ tokens; max_tokens is 40"):
+    with pytest.raises(InputError, match=r"data.jsonl, line 2: the prompt has .*; finetune.task.max_tokens is 40"):
         task.model_copy(update={"too_long": "refuse"}).features(examples, Known(), reader)
     with pytest.raises(InputError, match=r"data.jsonl: no prompt is left"):
         task.features(examples[1:], Known(), reader)

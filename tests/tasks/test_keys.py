@@ -1,4 +1,4 @@
-"""Keys that errors of tasks begin with, as the user knows them; and names of files that only look like keys."""
+"""Keys that errors of tasks begin with or hold, as the user knows them; and names of files that only look like keys."""
 
 from __future__ import annotations
 
@@ -25,6 +25,25 @@ def test_keys_are_those_of_the_task(said: str, expected: str) -> None:
     with pytest.raises(RecipeError) as caught, keys_said(keys_of("joint", "a")):
         raise RecipeError(said)
     assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("a.csv, line 7: too long; finetune.task.max_tokens is 4", "a.csv, line 7: too long; {}task.max_tokens is 4"),
+        ("finetune.task.a (4) and finetune.task.b (5) are", "{}task.a (4) and {}task.b (5) are"),
+        ("a window (finetune.task.max_tokens) holds", "a window ({}task.max_tokens) holds"),
+        ("a.csv: see finetune.task.cut", "a.csv: see {}task.cut"),
+        ("a.csv: got 'finetune.task.cut'", "a.csv: got 'finetune.task.cut'"),
+        ("there is no file b/finetune.task.csv", "there is no file b/finetune.task.csv"),
+        ("not in my finetune.data.csv", "not in my finetune.data.csv"),
+    ],
+)
+def test_keys_within_an_error_are_the_users_too(said: str, expected: str) -> None:
+    for moved, key in ((keys_of("joint", "a"), "joint.tasks.a."), ({"finetune.": "m/danlu.json: "}, "m/danlu.json: ")):
+        with pytest.raises(InputError) as caught, keys_said(moved):
+            raise InputError(said)
+        assert str(caught.value) == expected.format(key, key)
 
 
 @pytest.mark.parametrize("file", [

@@ -102,29 +102,6 @@ def test_numbers_are_scaled_beside_the_adapters_too(encoder: Path, tmp_path: Pat
         assert merged(tokens).logits > 500
 
 
-@pytest.mark.parametrize("model", ["encoder", "decoder"])
-def test_new_tokens_are_with_the_adapters(model: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    folder = request.getfixturevalue(model)
-    path = tmp_path / "relations.jsonl"
-    lines = [
-        {"text": f"once {n} upon a time", "head": "once", "tail": "time", "relation": "ab"[n % 2]} for n in range(24)
-    ]
-    path.write_text("".join(json.dumps(each) + "\n" for each in lines))
-    out = finetuned(tmp_path, folder, path, "relate", "{use: lora, rank: 2}")
-    kind = transformers.AutoModelForSequenceClassification
-    tokenizer = transformers.AutoTokenizer.from_pretrained(out / "adapters")
-    base = kind.from_pretrained(folder, num_labels=2, dtype=torch.float32)
-    base.resize_token_embeddings(len(tokenizer))
-    theirs = peft.PeftModel.from_pretrained(base, out / "adapters").eval()
-    merged = kind.from_pretrained(out / "model", dtype=torch.float32).eval()
-    inputs = tokenizer("[E1] once [/E1] upon a [E2] time [/E2]", return_tensors="pt")
-    assert len(base.get_input_embeddings().weight) - 4 in inputs.input_ids
-    with torch.no_grad():
-        torch.testing.assert_close(
-            merged(inputs.input_ids).logits, theirs(inputs.input_ids).logits, rtol=1e-4, atol=1e-4
-        )
-
-
 def test_a_checkpoint_holds_what_trains_and_no_more(decoder: Path, tmp_path: Path) -> None:
     out = finetuned(tmp_path, decoder, _chats(tmp_path), CHAT, "{use: lora, rank: 2, targets: [query]}")
     newest = max((out / "checkpoints").glob("step-*"))

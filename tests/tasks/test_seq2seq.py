@@ -186,7 +186,7 @@ def test_what_does_not_fit_is_told(
     decoder: Path, encoder: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _run(tmp_path, decoder, file, "seq2seq") is None
-    assert "finetune.task.max_tokens (96, of the source) and answer_tokens (256)" in capsys.readouterr().err
+    assert "max_tokens (96, of the source) and finetune.task.answer_tokens (256)" in capsys.readouterr().err
     assert _run(tmp_path, encoder, file, "seq2seq") is None
     assert "needs a decoder, with an encoder or without, with a language-model head" in capsys.readouterr().err
     assert _run(tmp_path, decoder, file, "{use: seq2seq, metrics: []}") is None

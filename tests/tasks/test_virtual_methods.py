@@ -18,6 +18,8 @@ from short_run import finetuned
 from danlu.cli import main
 from danlu.errors import InputError, RecipeError
 from danlu.nn.hf.folder import load_model
+from danlu.nn.prompting import table_of
+from danlu.nn.transformer import Transformer
 from danlu.tasks.material import Material
 from danlu.tasks.virtual_methods import Prefix, Prompt
 
@@ -240,6 +242,26 @@ def test_a_text_is_what_they_begin_with(decoder: Path) -> None:
             model = load_model(decoder)
             method.begin(model, tokenizer=decoder, seed=1)
             torch.testing.assert_close(model.head(model(tokens)), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_what_an_mlp_makes_needs_no_reading(decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither of words nor by the model: the numbers are those of its own seed."""
+
+    def reads(*_: Any, **__: Any) -> None:
+        raise AssertionError("the model reads")
+
+    tables = []
+    for seed in (1, 1, 2):
+        model = load_model(decoder)
+        with monkeypatch.context() as patch:
+            patch.setattr(Transformer, "forward", reads)
+            Prefix(tokens=3, mlp=8).begin(model, tokenizer=tmp_path / "none", seed=seed)
+        table = table_of(model)
+        assert table.shape == (3, 2 * 2 * 16) and table.isfinite().all()
+        tables.append(table)
+        tokens = torch.arange(2, 12)[None]
+        assert model.head(model(tokens)).isfinite().all()
+    assert torch.equal(tables[0], tables[1]) and not torch.equal(tables[0], tables[2])
 
 
 @pytest.mark.parametrize(("model", "task", "method", "line"), [

@@ -10,7 +10,7 @@ Axes: R rank, I inputs, O output rows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ from danlu.nn.lora import (
 )
 from danlu.nn.quantized import QuantizedLinear
 from danlu.nn.targets import put
+from danlu.nn.trained_rows import ROWS, trained_tokens
 from danlu.nn.transformer import Transformer
 
 WEIGHTS = "adapter_model.safetensors"
@@ -44,6 +45,8 @@ PREFIX = "base_model.model."
 """What PEFT puts before the name of a module."""
 A, B, LENGTHS = "lora_A.weight", "lora_B.weight", "lora_magnitude_vector"
 """What it calls the tensors of one."""
+OF_TOKENS = "token_adapter.trainable_tokens_delta"
+"""What it calls the rows of an embedding that are trained, which stand in place of the model's own."""
 
 Layer = nn.Linear | QuantizedLinear | AdaptedLinear
 
@@ -68,7 +71,7 @@ class Piece(NamedTuple):
 def save_adapters(model: Transformer, folder: Path, *, base: str | None = None) -> None:
     """Write the model's adapters as PEFT would for the class that :func:`~danlu.nn.hf.folder.save_model` names.
 
-    What else trains, as the head of a task, is written with them whole.
+    What else trains, as the head of a task, is written with them whole; of an embedding the rows that do.
 
     Args:
         base: where the model without its adapters is: a folder or a name.
@@ -96,11 +99,8 @@ def save_adapters(model: Transformer, folder: Path, *, base: str | None = None) 
         for part, tensor in ((A, adapter.a), (B, adapter.b), (LENGTHS, adapter.magnitude)):
             if tensor is not None:
                 tensors[f"{PREFIX}{module}.{part}"] = tensor.detach().cpu().clone()
-    beside = {name: each for name, each in model.named_parameters() if each.requires_grad and not is_adapter(name)}
-    own = {name: names[name] for name in beside}
-    for name, value in written(beside, own, dtype=next(iter(whole.values())).a.dtype):
-        tensors[f"{PREFIX}{name.removeprefix(prefix)}"] = value.clone()
-    kept = sorted({name.rpartition(".")[0].removeprefix(prefix) for each in own.values() for name in each.names})
+    beside, settings_beside = _beside(model, names, prefix, dtype=next(iter(whole.values())).a.dtype)
+    tensors |= beside
     modules = [name.removesuffix(".weight").removeprefix(prefix) for where in names.values() for name in where.names]
     transposed = any(rows.transposed for all_rows in places.values() for rows in all_rows if rows.name in layers)
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def save_adapters(model: Transformer, folder: Path, *, base: str | None = None) 
         "inference_mode": True,
         "init_lora_weights": True,
         "lora_dropout": next(iter(layers.values())).dropout,
-        "modules_to_save": kept or None,
+        **settings_beside,
         "peft_type": "LORA",
         "target_modules": _targets(whole, modules),
         "task_type": _task(model),
@@ -123,13 +123,27 @@ def save_adapters(model: Transformer, folder: Path, *, base: str | None = None) 
     write_json(folder / CONFIG, dict(sorted(settings.items())))
 
 
-def save_beside(model: Transformer, folder: Path, *, also: Collection[str] = ()) -> None:
-    """Write anew what :func:`save_adapters` has written whole, as ``model`` has it now, be its adapters merged or not.
+def _beside(
+    model: Transformer, names: WeightNames, prefix: str, *, dtype: torch.dtype
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What trains beside the adapters, by PEFT's names, and the settings by which it knows."""
+    beside = {name: each for name, each in model.named_parameters() if each.requires_grad and not is_adapter(name)}
+    rows = beside.pop(ROWS, None)
+    own = {name: names[name] for name in beside}
+    tensors = {
+        f"{PREFIX}{name.removeprefix(prefix)}": value.clone() for name, value in written(beside, own, dtype=dtype)
+    }
+    kept = sorted({name.rpartition(".")[0].removeprefix(prefix) for each in own.values() for name in each.names})
+    settings: dict[str, Any] = {"modules_to_save": kept or None}
+    if rows is not None:
+        module = names["embedding.weight"].names[0].removesuffix(".weight").removeprefix(prefix)
+        tensors[f"{PREFIX}{module}.{OF_TOKENS}"] = rows.detach().to("cpu", dtype, copy=True)
+        settings["trainable_token_indices"] = trained_tokens(model)
+    return tensors, settings
 
-    Args:
-        also: our names of further weights, such as an embedding that has got rows, which PEFT loads into a model of
-            that size.
-    """
+
+def save_beside(model: Transformer, folder: Path) -> None:
+    """Write anew what :func:`save_adapters` has written whole, as ``model`` has it now, its adapters merged or not."""
     family = find_family(model.config.family)
     prefix = family.prefix if isinstance(model.config.head, Embedding) else ""
     tensors = load_file(folder / WEIGHTS)
@@ -137,7 +151,7 @@ def save_beside(model: Transformer, folder: Path, *, also: Collection[str] = ())
     chosen = {
         ours: where
         for ours, where in family.weight_names(model.config).items()
-        if ours in also or all(f"{PREFIX}{name.removeprefix(prefix)}" in tensors for name in where.names)
+        if all(f"{PREFIX}{name.removeprefix(prefix)}" in tensors for name in where.names)
     }
     for name, value in written(model.state_dict(), chosen, dtype=dtype):
         tensors[f"{PREFIX}{name.removeprefix(prefix)}"] = value.clone()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from danlu.errors import CheckpointError, RecipeError
@@ -175,6 +175,16 @@ def save_virtual(model: Transformer, folder: Path, names: WeightNames, *, dtype:
     }
     atomic_write(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
     write_json(folder / CONFIG, settings)
+
+
+def save_embedding(model: Transformer, folder: Path, names: WeightNames) -> None:
+    """Write the embedding whole beside the virtual tokens, where it has got rows that the model which they were trained
+    for has not; PEFT loads it into one of that size."""
+    tensors = load_file(folder / WEIGHTS)
+    own = {"embedding.weight": names["embedding.weight"]}
+    for name, value in written(model.state_dict(), own, dtype=tensors[TABLE].dtype):
+        tensors[f"{PREFIX}{name}"] = value.clone()
+    atomic_write(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
 
 
 def name_base(folder: Path, base: Path) -> None:

@@ -65,6 +65,11 @@ class Start:
         with ExitStack() as stack:
             return self._lacking(model, open_model(self.folder, self.config, stack)[0])
 
+    @property
+    def keeps_head(self) -> bool:
+        """Whether the head that scores labels is the folder's."""
+        return isinstance(self.config.head, Labels) and not any(name.startswith(SCORES) for name in self.new)
+
     def told(self) -> str:
         """In words, for the screen."""
         if not isinstance(self.config.head, Labels):

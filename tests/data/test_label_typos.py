@@ -1,0 +1,127 @@
+"""Labels that are typing errors are told once, with their lines; labels that only look alike are not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from danlu.data.example import Place
+from danlu.data.findings import look
+from danlu.data.found import Finding
+from danlu.data.label_typos import ALONE, MAYBE, edits, typos, without_typos
+from danlu.data.labelled import Labelled
+from danlu.data.tagged import Tagged
+
+
+def labelled(counts: Mapping[str, int], *, file: str = "a.csv") -> list[Labelled]:
+    """Examples of texts that nothing else is said of."""
+    labels = [label for label, count in counts.items() for _ in range(count)]
+    return [Labelled(Place(Path(file), n), (f"{n * 7919} x{n}",), label) for n, label in enumerate(labels, 2)]
+
+
+def found(splits: Mapping[str, list[Labelled]], kind: str) -> list[Finding]:
+    return [each for each in look(splits, near=None) if each.kind == kind]
+
+
+@pytest.mark.parametrize(("label", "right"), [
+    ("pos ", "pos"), (" pos", "pos"), ("Pos", "pos"), ("ｐｏｓ", "pos"), ("pos\u200b", "pos"), ("pos\u00a0", "pos"),
+    ("Very Good", "very_good"), ("very-good", "very_good"), ("verygood", "very_good"), ("POS", "pos"),
+    ("体 育", "体育"), ("体育　", "体育"),
+])  # fmt: skip
+@pytest.mark.parametrize("count", [1, 30])
+def test_case_width_and_spaces_make_no_label_however_frequent(label: str, right: str, count: int) -> None:
+    assert typos({right: 40, "other": 40, label: count}) == {label: (right, ALONE)}
+
+
+@pytest.mark.parametrize(("label", "right"), [
+    ("postive", "positive"), ("posiitve", "positive"), ("positve", "Positive"), ("poistvie", "positive"),
+    ("begative", "negative"), ("opsitive", "positive"), ("ositive", "positive"), ("ppositive", "positive"),
+    ("nuetral", "neutral"), ("sports", "sport"), ("per:emploee_of", "per:employee_of"),
+    ("Sceince/Tech", "Science/Tech"),
+    ("体育新闻闻", "体育新闻"), ("体新育闻", "体育新闻"), ("际关系学院", "国际关系学院"), ("5 stras", "5 stars"),
+])  # fmt: skip
+def test_a_letter_or_two_of_a_rare_label(label: str, right: str) -> None:
+    assert typos({right: 40, "another": 40, label: 2}) == {label: (right, MAYBE)}
+    assert typos({right: 40, "another": 40, label: 12}) == {}
+
+
+@pytest.mark.parametrize(("label", "other"), [
+    ("1", "2"), ("10", "11"), ("-1", "1"), ("1.5", "15"), ("10-20", "1020"), ("10 stars", "11 stars"), ("v1.2", "v12"),
+    ("LOC", "LOG"), ("B-PER", "I-PER"), ("per:tel", "per:ten"), ("class a", "class b"), ("grade_A", "grade_B"),
+    ("levelI", "levelII"), ("LevelA", "LevelB"), ("en-us", "en-uk"), ("car", "cat"), ("pass", "fail"),
+    ("moral", "amoral"), ("relevant", "irrelevant"), ("important", "unimportant"), ("increase", "decrease"),
+    ("price_increase", "price_decrease"), ("internal", "external"), ("immigration", "emigration"),
+    ("hypertension", "hypotension"), ("northeast", "northwest"), ("employer", "employee"), ("inclusive", "exclusive"),
+    ("体育新闻", "教育新闻"), ("国内新闻", "国际新闻"), ("涉及政治", "不涉及政治"), ("有人认领", "无人认领"),
+    ("PRON", "PROPN"), ("CCONJ", "SCONJ"), ("正面", "负面"), ("word", "world cup"), ("negative", "positive"),
+])  # fmt: skip
+def test_labels_that_only_look_alike(label: str, other: str) -> None:
+    for rare, frequent in ((label, other), (other, label)):
+        assert typos({frequent: 40, "something else": 40, rare: 1}) == {}
+
+
+def test_they_are_told_with_their_lines() -> None:
+    train = labelled({"positive": 40, "negative": 40, "postive": 1, "Positive": 5})
+    first, second = found({"train": train}, "typo")
+    assert str(first) == (
+        "train: the label 'Positive' (5) differs in case, width, spaces or dashes alone from 'positive' (40): "
+        "a.csv, line 83; a.csv, line 84; a.csv, line 85; …"
+    )
+    assert str(second) == "train: the label 'postive' (1) may be a misspelling of 'positive' (40): a.csv, line 82"
+    assert (first.count, first.of) == (5, 86)
+
+
+def test_they_are_told_of_all_splits_together() -> None:
+    train, dev = labelled({"positive": 40, "negative": 40, "postive": 1}), labelled({"postive": 1}, file="b.csv")
+    (typo,) = found({"train": train, "dev": dev}, "typo")
+    assert typo.splits == ("train",) and typo.examples == ("a.csv, line 82", "b.csv, line 2")
+    (typo,) = found({"train": train[:-1], "dev": dev}, "typo")
+    assert typo.splits == ("dev",) and typo.examples == ("b.csv, line 2",)
+
+
+def test_they_are_not_told_again_as_rare_uneven_or_missing() -> None:
+    train = labelled({"positive": 40, "negative": 40, "postive": 1, "positiv": 1, "mixed": 3})
+    assert without_typos({"positive": 40, "postive": 2, "positiv": 1}) == {"positive": 43}
+    (rare,) = found({"train": train}, "rare")
+    assert rare.what == "1 of 3 labels has fewer than 5 examples: 'mixed' 3"
+    (uneven,) = found({"train": train}, "imbalance")
+    assert "'positive' 42" in uneven.what and "'mixed' 3" in uneven.what
+    test = labelled({"positive": 9, "negative": 9}, file="b.csv")
+    (missing,) = found({"train": train, "test": test}, "missing_label")
+    assert missing.what == "1 of 3 labels never occur here and are not measured: 'mixed'"
+
+
+def test_types_of_entities_too() -> None:
+    tags = ("B-LOCATION", "I-LOCATION", "O")
+    train = [Tagged(Place(Path("a.conll"), 4 * n), (f"w{n}", "b", "c"), tags) for n in range(1, 30)]
+    train.append(Tagged(Place(Path("a.conll"), 120), ("x", "y"), ("O", "B-LOCATOIN")))
+    (typo,) = [each for each in look({"train": train}, near=None) if each.kind == "typo"]
+    assert str(typo).endswith("'LOCATOIN' (1) may be a misspelling of 'LOCATION' (29): a.conll, line 120")
+
+
+@given(st.text("abc", max_size=6), st.text("abc", max_size=6))
+def test_edits_are_those_of_the_definition(one: str, other: str) -> None:
+    def distance(i: int, j: int) -> int:
+        if not i or not j:
+            return i + j
+        best = min(
+            distance(i - 1, j) + 1, distance(i, j - 1) + 1, distance(i - 1, j - 1) + (one[i - 1] != other[j - 1])
+        )
+        if i > 1 and j > 1 and one[i - 1] == other[j - 2] and one[i - 2] == other[j - 1]:
+            best = min(best, distance(i - 2, j - 2) + 1)
+        return best
+
+    for most in (0, 2, 9):
+        assert edits(one, other, most) == min(distance(len(one), len(other)), most + 1)
+
+
+@given(st.text("abcdefgh", min_size=8, max_size=10), st.integers(0, 7), st.sampled_from("abcdefghijklm"))
+def test_no_letter_that_is_changed_is_overlooked(right: str, place: int, letter: str) -> None:
+    """The quick look at which letters there are lets every pair through that two edits apart can make."""
+    label = f"{right[:place]}{letter}{right[place + 1 :]}"
+    found = typos({right: 100, label: 1})
+    assert (label in found) == (label != right)
