@@ -111,7 +111,7 @@ def application(engine: Answering, *, is_ours: Callable[[str], bool]) -> ASGIApp
         *(Route(path, static) for path in STATIC),
     ]  # fmt: skip
     failed = {404: _not_there, 405: _not_there, 500: _our_fault}
-    return _OwnHost(Starlette(routes=routes, exception_handlers=failed), is_ours)  # type: ignore[arg-type]
+    return _OwnHost(Starlette(routes=routes, exception_handlers=failed), is_ours)
 
 
 def refusal(status: int, reason: str) -> JSONResponse:
