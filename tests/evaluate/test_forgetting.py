@@ -161,16 +161,6 @@ def test_what_has_no_share_is_measured_and_not_learned(
     assert all(line["heldout_loss"] == pytest.approx(line["heldout_loss.domain.words"], abs=1e-6) for line in measured)
 
 
-def masked_lm(encoder: Path) -> Path:
-    """The small BERT's folder with a head for words, as transformers writes it."""
-    tokenizer = json.loads((encoder / "tokenizer_config.json").read_text())
-    torch.manual_seed(2)
-    model = transformers.BertForMaskedLM(transformers.BertConfig.from_pretrained(encoder))
-    model.save_pretrained(encoder)
-    (encoder / "tokenizer_config.json").write_text(json.dumps({**tokenizer, "mask_token": "[MASK]"}))
-    return encoder
-
-
 def masked_nats(folder: Path, run: Path, recipe: Path) -> dict[str, float]:
     """The mean of what the hidden tokens of each task cost a BERT of transformers, in float64."""
     settings = load_recipe(recipe).section("pretrain")
@@ -195,20 +185,22 @@ def masked_nats(folder: Path, run: Path, recipe: Path) -> dict[str, float]:
     return {name: float(np.mean(nats)) for name, nats in found.items()}
 
 
-def test_of_an_encoder_it_is_what_hidden_words_cost(recipe: Callable[..., Path], encoder: Path, tmp_path: Path) -> None:
-    path = recipe(masked_lm(encoder), tasks("mlm", 0.2), budget={"steps": 10})
+def test_of_an_encoder_it_is_what_hidden_words_cost(
+    recipe: Callable[..., Path], masked_encoder: Path, tmp_path: Path
+) -> None:
+    path = recipe(masked_encoder, tasks("mlm", 0.2), budget={"steps": 10})
     assert cli.main(["run", str(path)]) == 0
     figures, texts = figures_and_texts(tmp_path / "run")
     assert texts.keys() == {"domain", "replay"} and texts["replay"]["change_95"] is None
-    for key, folder in (("before", encoder), ("after", tmp_path / "run/pretrain/model")):
+    for key, folder in (("before", masked_encoder), ("after", tmp_path / "run/pretrain/model")):
         for name, wanted in masked_nats(folder, tmp_path / "run", path).items():
             assert figures[f"forgetting.{name}.{key}"] == pytest.approx(wanted, rel=1e-5), (name, key)
 
 
 def test_without_tasks_it_is_told_of_all_and_of_each_language(
-    recipe: Callable[..., Path], encoder: Path, tmp_path: Path
+    recipe: Callable[..., Path], masked_encoder: Path, tmp_path: Path
 ) -> None:
-    assert cli.main(["run", str(recipe(masked_lm(encoder), "mlm", budget={"steps": 2}))]) == 0
+    assert cli.main(["run", str(recipe(masked_encoder, "mlm", budget={"steps": 2}))]) == 0
     figures, texts = figures_and_texts(tmp_path / "run")
     languages = {name.partition(".")[0] for name in figures} - {"all", "forgetting"}
     assert len(languages) > 1 and texts.keys() == {"all", *languages}
