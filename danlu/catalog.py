@@ -196,6 +196,7 @@ CATALOG: dict[str, dict[str, str]] = {
     "measure": {
         "perplexity": "danlu.evaluate.perplexity:Perplexity",
         "objective": "danlu.evaluate.objective:OwnObjective",
+        "forgetting": "danlu.evaluate.forgetting:Forgetting",
         "zero_shot": "danlu.evaluate.zero_shot:ZeroShot",
     },
     "suite": {

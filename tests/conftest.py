@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections import Counter
@@ -120,6 +121,19 @@ def answerer(whole_answerer: Path, tmp_path: Path) -> Path:
 def encoder(whole_encoder: Path, tmp_path: Path) -> Path:
     """A copy of the BERT."""
     return Path(shutil.copytree(whole_encoder, tmp_path / "encoder"))
+
+
+@pytest.fixture
+def masked_encoder(encoder: Path) -> Path:
+    """The copy of the BERT with a head for words that is drawn anew, and a token that hides."""
+    import torch
+    import transformers
+
+    torch.manual_seed(2)
+    transformers.BertForMaskedLM(transformers.BertConfig.from_pretrained(encoder)).save_pretrained(encoder)
+    file = encoder / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "mask_token": "[MASK]"}))
+    return encoder
 
 
 CORPUS = [

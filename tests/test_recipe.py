@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import SkipValidation
 
 from danlu import catalog
-from danlu.errors import RecipeError
+from danlu.errors import InputError, RecipeError
 from danlu.recipe import Choice, OneOf, Settings, build, load_recipe, recipe_schema
 from danlu.recipe_file import apply_override, read_recipe, write_yaml
 from danlu.runs import Stage
@@ -364,5 +364,8 @@ def test_the_schema_takes_every_recipe_that_there_is(monkeypatch: pytest.MonkeyP
     schema = recipe_schema()
     assert len(RECIPES) > 40
     for path in RECIPES:
-        load_recipe(path)
+        try:
+            load_recipe(path)
+        except InputError as error:  # pretraining goes on from a folder, which a user has and the repository has not
+            assert re.fullmatch(r"no model in models/[\w-]+: config.json is missing", str(error)), path
         assert accepts(schema, read_recipe(path)), path

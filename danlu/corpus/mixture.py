@@ -158,7 +158,7 @@ class MixedRows:
     seed: int
     parts: tuple[TaskRows, ...]
     shares: np.ndarray[tuple[int], np.dtype[np.float64]]
-    """Of the rows; they add up to 1."""
+    """Of the rows; they add up to 1. A task with 0 has none."""
     _before: list[Ints] = field(init=False, repr=False)
     """Rows of each task before each ``BLOCKS_AT_ONCE`` blocks."""
     _counts: tuple[int, Ints] = field(init=False, repr=False)
@@ -172,11 +172,15 @@ class MixedRows:
     @property
     def per_epoch(self) -> int:
         """Rows that hold the part of every task once, though not each at once where shares are not by size."""
-        return sum(each.rows.per_epoch for each in self.parts)
+        return sum(each.rows.per_epoch for each in self._read)
 
     @property
     def unused(self) -> Unused:
-        return _unused(self.parts)
+        return _unused(self._read)
+
+    @property
+    def _read(self) -> list[TaskRows]:
+        return [part for part, share in zip(self.parts, self.shares, strict=True) if share]
 
     @property
     def several(self) -> bool:

@@ -149,6 +149,27 @@ def objective_section(run: RunFolder) -> Section | None:
     return Section("Held-out objective", note=note, tables=[Table(head, rows, texts=2)])
 
 
+def forgetting_section(run: RunFolder) -> Section | None:
+    """What each text cost before pretraining went on from a folder, and what it costs now."""
+    summary = read_json(run.stage("evaluate") / "forgetting.json")
+    if not run.figures("evaluate") or summary is None:
+        return None
+    rows = []
+    for name, text in summary["texts"].items():
+        bounds = text["change_95"]
+        change = "—" if bounds is None else f"{bounds[0]:+.3f} to {bounds[1]:+.3f}"
+        losses = (f"{text['before']:.3f}", f"{text['after']:.3f}", f"{text['change']:+.3f}")
+        rows.append((name, f"{text['targets']:,}", *losses, change))
+    note = (
+        "What a target costs in nats, by the model that this training began with and by the one that came out, on the "
+        "same held-out text with the same noise. What has become dearer was forgotten; more replay keeps more of it. "
+        f"The interval is a bootstrap over documents ({summary['resamples']:,} draws)."
+    )
+    return Section("Learned and forgotten", note, tables=[
+        Table(("text", "targets", "before", "after", "change", "95 % interval"), rows)
+    ])  # fmt: skip
+
+
 def _groups(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The figures of each language and of all, which one language alone makes needless."""
     languages: dict[str, dict[str, Any]] = summary["languages"]

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,38 +80,48 @@ class OwnObjective(Choice):
             RecipeError: the recipe trains nothing.
             InputError: no document was held out.
         """
-        training, store = subject.training, subject.heldout
-        if training is None:
-            raise RecipeError("evaluate.tasks: objective needs the section pretrain, which says what is learned")
-        if not store.documents:
-            raise InputError("evaluate needs held-out documents, and there are none; give pack.split a larger share")
-        objective, known = training.objective, Vocabulary.of(subject.tokenizer)
-        start = decoder_start(find_family(subject.model.config.family), known.roles)
-        vocabulary = replace(known, roles={**known.roles, "start": start})
-        objective.check(vocabulary, subject.train)
-        shape = Shape(objective, training.sequence)
-        lesson = objective.prepare(subject.model.config, dtype=torch.float32, seed=subject.seed)
-        if lesson.modules is not None:
-            lesson.modules.to(subject.model.embedding.weight.device)
-        sample = training.reading.sample(store, shape, tokens=None, seed=subject.seed)
-        example = partial(objective.example, vocabulary=vocabulary)
-        tallies: defaultdict[str, Tally] = defaultdict(Tally)
-        rows = sample.rows
-        with log.progress("evaluate", rows.per_epoch, "rows") as progress, torch.inference_mode():
-            for group in sample.groups:  # one a task
-                for done, language, task, part in _parts(rows, example, group, self.batch_tokens):
-                    batch = collate(part, widths=group.widths, segments=rows.several, task=task)
-                    tallies[language].add(tally(subject.model, lesson, batch))
-                    progress.update(done)
-        everything = Tally()
-        for each in tallies.values():
-            everything.add(each)
-        languages = {name: tallies[name].figures(lesson) for name in sorted(tallies)}
-        summary = everything.figures(lesson)
-        about = {"objective": objective.to_recipe(), "rows": rows.per_epoch, "row_tokens": int(shape.room.inputs)}
-        write_json(subject.out / "objective.json", {**about, "all": summary, "languages": languages})
-        groups = {"all": summary, **languages}
+        groups, about = heldout_figures(subject, batch_tokens=self.batch_tokens)
+        languages = {name: found for name, found in groups.items() if name != "all"}
+        write_json(subject.out / "objective.json", {**about, "all": groups["all"], "languages": languages})
         return {f"{group}.{name}": value for group, found in groups.items() for name, value in found.items()}
+
+
+def heldout_figures(subject: Subject, *, batch_tokens: int) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
+    """The figures of ``all`` and of each language, and how they were measured.
+
+    Raises:
+        RecipeError: the recipe trains nothing.
+        InputError: no document was held out.
+    """
+    training, store = subject.training, subject.heldout
+    if training is None:
+        raise RecipeError("evaluate.tasks: objective needs the section pretrain, which says what is learned")
+    if not store.documents:
+        raise InputError("evaluate needs held-out documents, and there are none; give pack.split a larger share")
+    objective, known = training.objective, Vocabulary.of(subject.tokenizer)
+    start = decoder_start(find_family(subject.model.config.family), known.roles)
+    vocabulary = replace(known, roles={**known.roles, "start": start})
+    objective.check(vocabulary, subject.train)
+    shape = Shape(objective, training.sequence)
+    lesson = objective.prepare(subject.model.config, dtype=torch.float32, seed=subject.seed)
+    if lesson.modules is not None:
+        lesson.modules.to(subject.model.embedding.weight.device)
+    sample = training.reading.sample(store, shape, tokens=None, seed=subject.seed)
+    example = partial(objective.example, vocabulary=vocabulary)
+    tallies: defaultdict[str, Tally] = defaultdict(Tally)
+    rows = sample.rows
+    with log.progress("evaluate", rows.per_epoch, "rows") as progress, torch.inference_mode():
+        for group in sample.groups:  # one a task
+            for done, language, task, part in _parts(rows, example, group, batch_tokens):
+                batch = collate(part, widths=group.widths, segments=rows.several, task=task)
+                tallies[language].add(tally(subject.model, lesson, batch))
+                progress.update(done)
+    everything = Tally()
+    for each in tallies.values():
+        everything.add(each)
+    about = {"objective": objective.to_recipe(), "rows": rows.per_epoch, "row_tokens": int(shape.room.inputs)}
+    languages = {name: tallies[name].figures(lesson) for name in sorted(tallies)}
+    return {"all": everything.figures(lesson), **languages}, about
 
 
 def tally(model: Transformer, lesson: Lesson, batch: Batch) -> Tally:

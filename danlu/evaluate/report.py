@@ -97,6 +97,7 @@ def _sections(run: RunFolder, recipe: Recipe, metrics: Metrics, pictures: dict[s
         study_section(run, pictures=list(_study_pictures(run))),
         contents.heldout_section(run),
         contents.objective_section(run),
+        contents.forgetting_section(run),
         contents.samples_section(run),
         contents.data_section(run),
         contents.tokenizer_section(run),

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, SkipValidation
 
 from danlu.corpus.store import TokenStore
+from danlu.evaluate.forgetting import Forgetting, can_tell
 from danlu.evaluate.objective import OwnObjective
 from danlu.evaluate.perplexity import Perplexity
 from danlu.evaluate.protocol import Measure, Subject
@@ -26,7 +27,8 @@ class Evaluate(Stage):
     needs: ClassVar[tuple[str, ...]] = ("pretrain", "pack", "tokenizer")
 
     tasks: Annotated[tuple[SkipValidation[Measure], ...] | None, OneOf("measure")] = Field(default=None, min_length=1)
-    """What is measured; by default the perplexity of a decoder, and the objective of a model with an encoder."""
+    """What is measured; by default the perplexity of a decoder, the objective of a model with an encoder, and beside
+    them what was forgotten where pretraining went on from a folder."""
     device: DeviceSetting = "cpu"
     """Where the model computes: auto is on a GPU where there is one."""
 
@@ -51,6 +53,12 @@ class Evaluate(Stage):
             training=training if isinstance(training, PretrainSettings) else None,
         )
         figures: Figures = {}
-        for task in self.tasks or ((Perplexity() if model.config.encoder is None else OwnObjective()),):
+        for task in self.tasks or by_default(subject):
             figures.update(task.measure(subject))
         return figures
+
+
+def by_default(subject: Subject) -> tuple[Measure, ...]:
+    """What is measured where the recipe does not say."""
+    own = Perplexity() if subject.model.config.encoder is None else OwnObjective()
+    return (own, Forgetting()) if can_tell(subject) else (own,)

@@ -41,8 +41,9 @@ class Task(Settings):
     """What is learned."""
     weight: float = Field(default=1.0, gt=0)
     """What the mean loss of its targets is multiplied by in the sum that is minimised."""
-    share: float | None = Field(default=None, gt=0)
-    """Its part of the rows, against those of the others; where no task has one, the number of their rows decides."""
+    share: float | None = Field(default=None, ge=0)
+    """Its part of the rows, against those of the others; where no task has one, the number of their rows decides. With
+    0 nothing is learned from it, and its held-out loss is told beside that of the others: what may be forgotten."""
     documents: Selection = Selection()
     """Which documents it reads; all by default, as other tasks may too."""
     rows: Annotated[SkipValidation[Reading] | None, OneOf("rows")] = None
@@ -82,6 +83,8 @@ class Multitask(AnyObjective):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         check_mixed({name: task.share for name, task in self.tasks.items()}, self.temperature)
+        if all(task.share == 0 for task in self.tasks.values()):
+            raise ValueError("tasks: one of them must have a share above 0, for else there is nothing to learn")
         for name, task in self.tasks.items():
             if isinstance(task.objective, Multitask):
                 raise ValueError(f"tasks.{name}.objective must be a single one; name its tasks here")
@@ -125,7 +128,8 @@ class Multitask(AnyObjective):
 
     def prepare(self, config: TransformerConfig, *, dtype: torch.dtype, seed: int) -> Lesson:
         lessons = {name: task.objective.prepare(config, dtype=dtype, seed=seed) for name, task in self.tasks.items()}
-        return Lessons(lessons, {name: task.weight for name, task in self.tasks.items()})
+        # What is not learned is no part of the loss either, by which the best weights are chosen.
+        return Lessons(lessons, {name: 0.0 if task.share == 0 else task.weight for name, task in self.tasks.items()})
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,20 @@ def test_shares_are_those_of_the_sizes_or_as_told(
         assert (np.abs(inner - BLOCK * wanted) <= 1 + 1e-6).all()
 
 
+@pytest.mark.parametrize(
+    "shares", [(0.0, 0.3, 0.7), (0.3, 0.0, 0.7), (0.1, 0.7, 0.0), (0.0, 0.0, 3.0), (1 / 3, 0.0, 0.0)]
+)
+def test_a_task_without_a_share_has_no_row_of_a_training(shares: tuple[float, ...]) -> None:
+    """Wherever it stands; what is measured has its rows."""
+    reading = mixture(*shares)
+    rows = reading.rows(make_store(**COUNTS), Short(), seed=3)
+    offset = 2 * BLOCK * BLOCKS_AT_ONCE
+    found = {rows.where(number)[0] for number in [*range(40 * BLOCK), *range(offset, offset + 40 * BLOCK)]}
+    assert found == {place for place, share in enumerate(shares) if share}
+    assert rows.per_epoch == sum(count for count, share in zip(COUNTS.values(), shares, strict=True) if share)
+    assert len(reading.sample(make_store(**COUNTS), Short(), tokens=30, seed=3).groups) == len(COUNTS)
+
+
 @given(numbers=st.lists(st.integers(0, 4 * BLOCK * BLOCKS_AT_ONCE), min_size=1, max_size=4), seed=st.integers(0, 9))
 def test_a_row_depends_on_its_number_and_the_seed_alone(numbers: list[int], seed: int) -> None:
     used = mixture().rows(make_store(**COUNTS), Short(), seed=seed)

@@ -116,6 +116,7 @@ def test_each_task_reads_its_own_documents(store: TokenStore) -> None:
         ({"tasks": {"a": {"objective": "clmm"}}}, r"tasks.a.objective.use: unknown objective 'clmm'; did you mean"),
         ({"tasks": {"a": {"objective": {"use": "clm", "rate": 1}}}}, r"tasks.a.objective.rate: unknown key"),
         ({"tasks": {"a": {"objective": "clm", "share": 1}, "b": {"objective": "clm"}}}, "tasks.b must have a share"),
+        ({"tasks": {"a": {"objective": "clm", "share": 0}}}, "tasks: one of them must have a share above 0"),
         ({"tasks": {"a": {"objective": "clm", "share": 1}}, "temperature": 2}, "temperature has no effect"),
         ({"tasks": {"a": {"objective": "clm", "rows": "bucketed"}}}, r"tasks.a.rows: bucketed and quarters make steps"),
         ({"tasks": {"a": {"objective": "mlm", "rows": "quarters"}}}, r"tasks.a.rows: bucketed and quarters make steps"),

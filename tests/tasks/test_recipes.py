@@ -51,9 +51,13 @@ SHORT = ("task.answer_tokens=8",)
 SAID = ("task.template=plain", "task.answer_tokens=4")
 REWARDED = (*SAID, "task.group=2")
 REVIEWS = [{"review": f"to be {number}", "stars": ["bad", "good"][number % 2]} for number in range(30)]
+COMMENTS = [{"评论": f"从前{number}", "情感": "好坏"[number % 2]} for number in range(30)]
+PAIRS = [{"句子1": f"从前{number}", "句子2": "有座山", "标签": "甲乙"[number % 2]} for number in range(30)]
+TIMES = "".join(f"To O\nbe O\n{number} O\na B-X\ntime I-X\n\n" for number in range(TEXTS))
+PLACES = "".join(f"从 O\n{number} O\n天 B-地名\n下 I-地名\n\n" for number in range(TEXTS))
 CASES = [
     Case("classify_en", "train.csv", REVIEWS),
-    Case("classify_zh", "train.csv", [{"评论": f"从前{number}", "情感": "好坏"[number % 2]} for number in range(30)]),
+    Case("classify_zh", "train.csv", COMMENTS),
     Case("classify_long_en", "train.csv", [
         {"document": f"to be {number} or not {'once upon a time ' * 8}", "topic": "ab"[number % 2]}
         for number in range(30)
@@ -64,9 +68,7 @@ CASES = [
     Case("pair_en", "train.tsv", [
         {"premise": f"to be {number}", "hypothesis": "a time", "label": "abc"[number % 3]} for number in range(30)
     ]),
-    Case("pair_zh", "train.tsv", [
-        {"句子1": f"从前{number}", "句子2": "有座山", "标签": "甲乙"[number % 2]} for number in range(30)
-    ]),
+    Case("pair_zh", "train.tsv", PAIRS),
     Case("similarity_en", "train.tsv", [
         {"sentence1": f"to be {number}", "sentence2": "a time", "score": number / 6} for number in range(30)
     ]),
@@ -110,7 +112,7 @@ CASES = [
         {"句子1": f"从前{number}", "句子2": f"有座山{number}", "相似度": number % 5} for number in range(30)
     ]),
     *(Case(name, "train.jsonl", CHATS, "decoder", 96, SAID)
-      for name in ("chat_en", "chat_zh", "chat_lora_en", "chat_lora_zh")),
+      for name in ("chat_en", "chat_zh", "chat_lora_en", "chat_lora_zh", "chat_qlora_en", "chat_qlora_zh")),
     *(Case(name, "train.jsonl", [
         {one: f"once {number}", other: ["话说"] if other == "keywords" else f"话说 {number}。"}
         for number in range(12)
@@ -123,7 +125,14 @@ CASES = [
         {"en": f"once {number}", other: f"话说 {number}。"} for number in range(12)
     ], "", 64, (*SHORT, "model.family={use: t5, layers: 1, dim: 16}", "model.tokenizer.vocab_size=400"))
       for to, other in (("en", "de"), ("zh", "zh"))),
+    Case("bitfit_en", "train.csv", REVIEWS),
+    Case("bitfit_zh", "train.tsv", PAIRS),
+    Case("frozen_en", "train.csv", REVIEWS, settings=("method.layers=1",)),
+    Case("frozen_zh", "train.conll", PLACES, settings=("method.layers=1",)),
     Case("prompt_en", "train.csv", REVIEWS, max_tokens=20, settings=("method.tokens=4",)),
+    Case("prompt_zh", "train.csv", COMMENTS, max_tokens=20, settings=("method.tokens=4",)),
+    Case("prefix_en", "train.jsonl", [{"article": f"once {number}", "title": f"be {number}"} for number in range(12)],
+         "decoder", 40, SHORT),
     Case("prefix_zh", "train.jsonl", [{"正文": f"从前 {number}", "标题": f"话说 {number}"} for number in range(12)],
          "decoder", 40, SHORT),
     *(Case(name, "train.jsonl", JUDGED, "decoder", 96, ("task.template=plain",)) for name in (
@@ -133,8 +142,8 @@ CASES = [
          "decoder", 64, REWARDED),
     Case("grpo_zh", "train.jsonl", [{"问题": f"{number} 加 1？", "答案": f"{1 + number}"} for number in range(12)],
          "decoder", 64, REWARDED),
-    Case("tag_en", "train.conll", "".join(f"To O\nbe O\n{number} O\na B-X\ntime I-X\n\n" for number in range(TEXTS))),
-    Case("tag_zh", "train.conll", "".join(f"从 O\n{number} O\n天 B-地名\n下 I-地名\n\n" for number in range(TEXTS))),
+    Case("tag_en", "train.conll", TIMES),
+    Case("tag_zh", "train.conll", PLACES),
     Case("segment_en", "train.txt", "".join(f"to be {number} or not\n" for number in range(TEXTS))),
     Case("segment_zh", "train.txt", "".join(f"话说 {number} 天下 大势\n" for number in range(TEXTS))),
     Case("extract_en", "train.jsonl", [
@@ -169,8 +178,105 @@ def test_a_recipe_runs_as_it_stands(
     assert len(out.read_text().splitlines()) == case.examples
 
 
+SMALL = {"precision": "fp32", "batch": 4, "budget": "{steps: 2}", "evaluations": 1}
+OFFERS = [{"offer": f"to be {number}", "price": number / 3} for number in range(30)]
+JOINT: dict[str, dict[str, tuple[str, Rows | str]]] = {
+    "joint_en": {
+        "sentiment": ("reviews.csv", REVIEWS), "price": ("offers.csv", OFFERS), "entities": ("entities.conll", TIMES),
+    },
+    "joint_zh": {
+        "sentiment": ("reviews.csv", COMMENTS), "pairs": ("pairs.tsv", PAIRS), "entities": ("entities.conll", PLACES),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", JOINT)
+def test_a_recipe_of_several_tasks_runs_as_it_stands(
+    name: str, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the folder that its files are in, as it names them."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    for file, rows in JOINT[name].values():
+        write(tmp_path / "data" / file, rows)
+    overrides = [f"joint.{key}={value}" for key, value in {**SMALL, "model": encoder}.items()]
+    overrides += [f"joint.tasks.{task}.task.max_tokens=24" for task in JOINT[name]]
+    assert main(["joint", str(RECIPES / f"{name}.yaml"), f"run_dir={tmp_path / 'run'}", *overrides]) == 0
+    for task, (file, _) in JOINT[name].items():
+        out = tmp_path / f"{task}.jsonl"
+        assert main(["predict", f"run/joint/{task}/model", f"data/{file}", "--out", str(out)]) == 0
+        assert len(out.read_text().splitlines()) == TEXTS
+
+
+STUDIES = {
+    "": ["fold-1", "fold-2"],
+    "study={use: seeds, count: 3}": ["seed-1", "seed-2"],
+    "study={use: learning_curve, shares: [0.1, 0.25, 0.5, 1.0], seeds: 3}": ["share-0.5-seed-1", "share-1-seed-1"],
+}
+"""What the head of the recipe says beside it, and folders that are then there."""
+
+
+@pytest.mark.parametrize(("name", "rows"), [("study_en", REVIEWS), ("study_zh", COMMENTS)])
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_recipe_of_a_study_runs_as_it_stands(
+    study: str, name: str, rows: Rows, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data/train.csv", rows)
+    path = RECIPES / f"{name}.yaml"
+    assert study in path.read_text(encoding="utf-8")
+    overrides = [f"finetune.{key}={value}" for key, value in {**SMALL, "model": encoder, "task.max_tokens": 24}.items()]
+    fewer = {"folds": "study.k=2", "learning_curve": "study.seeds=1"}
+    overrides += [*filter(None, [study]), *(less for kind, less in fewer.items() if kind in (study or "folds"))]
+    assert main(["study", str(path), f"run_dir={tmp_path / 'run'}", *overrides]) == 0
+    assert all((tmp_path / "run/study" / each / "model").is_dir() for each in STUDIES[study])
+
+
+ADAPTED = {
+    "adapt_domain_en": ("decoder", {"domain/manual.txt": "to be or not", "general/a.txt": "once upon a time"}),
+    "adapt_domain_zh": ("decoder", {"domain/手册.txt": "话说天下大势", "general/a.txt": "从前有座山"}),
+    "adapt_task_en": ("masked_encoder", {"reviews.txt": "to be or not", "general.txt": "once upon a time"}),
+    "adapt_task_zh": ("masked_encoder", {"reviews.txt": "话说天下大势", "general.txt": "从前有座山"}),
+}
+"""The fixture that makes the model, and texts of which there are many in each file."""
+
+
+@pytest.mark.parametrize("name", ADAPTED)
+def test_a_recipe_that_goes_on_pretraining_runs_as_it_stands(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both texts are measured before and after; the one for a task then learns it from what came out."""
+    monkeypatch.chdir(tmp_path)
+    fixture, files = ADAPTED[name]
+    folder = request.getfixturevalue(fixture)
+    domain, task = fixture == "decoder", name.startswith("adapt_task")
+    for file, text in files.items():
+        path = tmp_path / ("data/text" if domain else "data") / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{text} {number}\n\n" for number in range(40)), encoding="utf-8")
+    if task:
+        write(tmp_path / "data/train.csv", REVIEWS if name.endswith("en") else COMMENTS)
+    settings = {
+        "tokenizer.path": folder, "pretrain.model.path": folder, "pretrain.sequence": 16, "pack.split.fraction": 0.3,
+        **{f"pretrain.{key}": value for key, value in SMALL.items()},
+        **({f"finetune.{key}": value for key, value in {**SMALL, "task.max_tokens": 24}.items()} if task else {}),
+        **({} if task else {"clean.sources.0": "{path: data/text, documents: lines}"}),
+    }  # fmt: skip
+    overrides = [f"{key}={value}" for key, value in settings.items()]
+    assert main(["run", str(RECIPES / f"{name}.yaml"), f"run_dir={tmp_path / 'run'}", *overrides]) == 0
+    texts = json.loads((tmp_path / "run/evaluate/forgetting.json").read_text())["texts"]
+    assert texts.keys() == {"domain" if domain else "reviews", "general"}
+    if task:
+        done = json.loads((tmp_path / "run/finetune/done.json").read_text())
+        assert "pretrain" in done["made_from"]["inputs"]
+        out = tmp_path / "answers.csv"
+        assert main(["predict", "run/finetune/model", "data/train.csv", "--out", str(out)]) == 0
+
+
 def test_every_recipe_is_tried() -> None:
-    assert {path.stem for path in RECIPES.glob("*.yaml")} == {case.name for case in CASES}
+    known = {*(case.name for case in CASES), *JOINT, "study_en", "study_zh", *ADAPTED}
+    assert {path.stem for path in RECIPES.glob("*.yaml")} == known
 
 
 def write(path: Path, rows: Rows | str) -> None:

@@ -39,6 +39,10 @@ class Folder(Choice):
             raise RecipeError(f"model: {self.path} sees at most {config.max_length} tokens; got sequence {max_length}")
         return config
 
+    def start(self, config: TransformerConfig, *, seed: int) -> Start:
+        """Where a training of that shape begins."""
+        return Start(self.path, config, seed, config.vocab_size)
+
     def files(self) -> list[Path]:
         """Which decide what is learned.
 
@@ -53,7 +57,7 @@ class Folder(Choice):
 def first_model(family: Family, config: TransformerConfig, *, seed: int) -> Transformer:
     """The model at its first step: drawn from ``seed``, or as the folder has it."""
     if isinstance(family, Folder):
-        return Start(family.path, config, seed, config.vocab_size).draw()
+        return family.start(config, seed=seed).draw()
     model = Transformer(config)
     model.initialise(seed)
     return model
