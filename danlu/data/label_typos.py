@@ -156,4 +156,6 @@ def edits(one: str, other: str, most: int) -> int:
             swapped = row > 1 and column > 1 and letter == other[column - 2] and one[row - 2] == another
             here.append(min(cost, before[column - 2] + 1) if swapped else cost)
         before, above = above, here
+        if min(before) > most and min(above) > most:  # the next row begins from these two
+            return most + 1
     return min(above[-1], most + 1)

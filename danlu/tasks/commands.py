@@ -90,7 +90,7 @@ def predict(
     Parameters
     ----------
     out
-        A new file: .jsonl, .csv or .tsv.
+        A new file, .jsonl, .csv or .tsv: its predictions, beside the columns of the file.
     dtype
         What the model calculates in; by default bfloat16 where the processor has it in hardware.
     """

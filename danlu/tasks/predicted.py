@@ -91,7 +91,7 @@ def as_table(delimiter: str) -> Callable[[Source, Sequence[Any], Sequence[Answer
             confidence = "" if said.confidence is None else f"{said.confidence:.6f}"
             texts = [*example.texts[:most], *[""] * (most - len(example.texts))]  # one may have more than another
             told = (_cell(said.more[name]) for name in more)
-            beside = [_cell(cells.get(column)) for column in names]
+            beside = [cell if isinstance(cell, str) else _cell(cell) for cell in map(cells.get, names)]
             writer.writerow([*beside, example.place.number, *texts, _cell(said.value), confidence, *told])
         return _bytes(file.getvalue())
 
