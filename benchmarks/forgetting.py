@@ -3,7 +3,8 @@
 A small decoder of our own learns English books. From there pretraining goes on for a fixed number of steps on another
 domain, with none, a tenth and a quarter of the rows from the books again, each with several seeds. What is told is the
 measure ``forgetting`` of ``evaluate``: the loss of held-out text of both domains before and after, of documents that
-neither training has read. Steps are the same for all, so that what is replayed is taken from the new domain.
+neither training has read. Steps are the same for all, so that what is replayed is taken from the new domain; each token
+counts the same, or with --equal each text, however little of it is read.
 
 The claim: with replay the old domain's loss is lower than without, which is the peer here; what that costs of the new
 domain stands beside it. The folder must have pretrain/en/books_en.jsonl.gz and the file of --to.
@@ -42,6 +43,7 @@ class Setting:
     lr: float
     heldout: float
     shares: tuple[float, ...]
+    equal: bool
     seeds: int
 
     @property
@@ -70,6 +72,8 @@ def main() -> int:
     parser.add_argument("--heldout", type=float, default=0.02, help="share of the documents (default %(default)s)")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.0, 0.1, 0.25],
                         help="of the rows that are replayed; 0 is among them (default %(default)s)")  # fmt: skip
+    parser.add_argument("--equal", action="store_true",
+                        help="the replay counts as much as the other text, not each token the same")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, help="of further trainings (default %(default)s)")
     options = parser.parse_args()
     if 0 not in options.shares or len(options.shares) < 2 or not all(0 <= share < 1 for share in options.shares):
@@ -115,7 +119,12 @@ def further(setting: Setting, folder: Path, run: Path, share: float, seed: int) 
     """Go on with that share of the old domain among the rows; one more share in a run prepares nothing anew."""
     parts = {"new": (1 - share, setting.new), "old": (share, setting.old)}
     tasks = {
-        name: {"objective": "clm", "share": part, "documents": {"source": file.name}}
+        name: {
+            "objective": "clm",
+            "share": part,
+            "weight": 1 if setting.equal or not part else part,
+            "documents": {"source": file.name},
+        }
         for name, (part, file) in parts.items()
     }
     _run(run, {
