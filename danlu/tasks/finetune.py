@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from danlu.data.dataset import Dataset
+from danlu.nn.speed import computing_on
 from danlu.parallel.joining import here
 from danlu.runs import Figures, Job
 from danlu.tasks.examples import read_data
@@ -48,7 +49,7 @@ class Finetune(OneTask):
         """Train on ``dataset``, whose dev chooses the best weights; measure those on all that is not train."""
         kind = teaching_of(self.task)
         kind.check_processes()
-        with told_where_too_little():
+        with told_where_too_little(), computing_on(self.hardware.device):
             material = Material.of(self, base, dataset, out=out, seed=seed)
             teaching = kind(material, seed)
             training = teaching.training()

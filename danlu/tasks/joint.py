@@ -28,6 +28,7 @@ from danlu.errors import RecipeError
 from danlu.log import say
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.folder import load_config
+from danlu.nn.speed import computing_on
 from danlu.nn.transformer import Transformer
 from danlu.objectives.multitask import Lessons, check_mixed
 from danlu.objectives.protocol import AnyObjective, Lesson, Shape, Sides
@@ -107,11 +108,11 @@ class Joint(TaskTraining):
             say(f"task {name}")
             settings = Finetune(data=part.data, task=part.task, model=base)
             (job.out / name).mkdir(exist_ok=True)
-            with keys_said(keys_of(self.section, name)):
+            with keys_said(keys_of(self.section, name)), computing_on(self.hardware.device):
                 dataset = read_data(part.data, part.task, job.out / name)
                 materials[name] = Material.of(settings, base, dataset, out=job.out / name, seed=job.seed)
             say(materials[name].start.told())
-        with told_where_too_little():
+        with told_where_too_little(), computing_on(self.hardware.device):
             joint = JointMaterial(self, base, materials)
             training = joint.training(job.seed)
             course = Course(joint.in_rows(), training, joint.heldout(training, job.seed), job.out, base, job.seed)

@@ -20,6 +20,7 @@ from danlu.errors import CheckpointError
 from danlu.files import read_json, remove_folder, write_json, writing
 from danlu.log import duration, say
 from danlu.machine import environment
+from danlu.nn.speed import computing_on
 from danlu.parallel.joining import here
 from danlu.recipe import OneOf, Recipe
 from danlu.runs import Figures, Job, RunFolder, Stage
@@ -81,7 +82,8 @@ class StudyOf(Stage):
             return {}
         outcomes = [Outcome(each, job.out / each.name) for each in variations]
         known = Trained.load(outcomes[0].folder / "model").known
-        found = self.kind.conclude(outcomes, Setting(finetune.task, known, job.seed, job.out))
+        with computing_on(finetune.hardware.device):
+            found = self.kind.conclude(outcomes, Setting(finetune.task, known, job.seed, job.out))
         write_json(job.out / FILE, {
             "study": self.kind.to_recipe(), "criterion": finetune.task.criterion, "says": found.says,
             "variations": [each.row() for each in outcomes], **found.details,
