@@ -75,7 +75,7 @@ class StudyOf(Stage):
         variations = self.kind.variations(dataset, seed=job.seed, data_seed=finetune.data.seed)
         for line in (*dataset.said, *lines(find_and_write(dataset, job.out))):
             say(line)
-        trainings = _Trainings(finetune, finetune.begins_with(job, dataset), RunFolder(job.out), set(dataset.splits))
+        trainings = _Trainings(finetune, job.inputs, RunFolder(job.out), set(dataset.splits))
         for number, variation in enumerate(variations, start=1):
             trainings.train(variation, f"{variation.name}, {number} of {len(variations)}")
         if not here().first:
@@ -98,7 +98,8 @@ class _Trainings:
     """The trainings of a study, each in its folder."""
 
     settings: Finetune
-    base: Path
+    inputs: Mapping[str, Path]
+    """The folders of the stages before."""
     folder: RunFolder
     told: set[str]
     """Splits of which all is told; what is odd about others, such as a fold that is held out, is new."""
@@ -123,7 +124,8 @@ class _Trainings:
             if not set(finding.splits) <= self.told:
                 say(f"study: {variation.name}: {finding}")
         settings = with_epochs(self.settings, times=variation.longer)
-        figures = settings.learn(self.base, variation.dataset, out, seed=variation.seed)
+        base = settings.begins_with(self.inputs, variation.dataset, out, seed=variation.seed)
+        figures = settings.learn(base, variation.dataset, out, seed=variation.seed)
         if ranks.first:
             with writing(out):
                 # The checkpoints first: without them, a training whose best weights are gone begins again.
