@@ -1,8 +1,19 @@
-"""What the tests of tasks share: ``short_run.py``, found by its name."""
+"""What the tests of tasks share; ``short_run.py`` and ``grpo_run.py`` are found by their names."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+from grpo_run import DIGITS
+
+
+@pytest.fixture
+def rewards(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.py"
+    path.write_text(DIGITS)
+    return path
