@@ -9,11 +9,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from grpo_run import DIGITS
-
 
 @pytest.fixture
 def rewards(tmp_path: Path) -> Path:
+    """A file of functions that reward answers."""
+    from grpo_run import DIGITS
+
     path = tmp_path / "mine.py"
     path.write_text(DIGITS)
     return path
