@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -185,6 +185,12 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
                 raise InputError(f"{path} is damaged at line {number}: it must be an object; got {value!r:.40}")
             objects.append(value)
     return objects
+
+
+def stamps(files: Iterable[Path]) -> tuple[tuple[str, int, int], ...]:
+    """The path, size and time of each file: files whose stamps are the same are taken to hold what they held."""
+    found = ((path, path.stat()) for path in files)
+    return tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in found)
 
 
 def hash_file(path: Path) -> str:

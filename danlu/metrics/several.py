@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from danlu.metrics.tally import Metric, Named, Numbers, Tally
 
@@ -14,6 +15,22 @@ class ChosenMetric(Metric[Any, Any], Protocol):
 
     main: ClassVar[str]
     """The figure that stands for all of its figures."""
+
+
+@runtime_checkable
+class OfFiles(Protocol):
+    """A metric that reads files, such as those of a model."""
+
+    def files(self, key: str) -> list[Path]:
+        """All of them.
+
+        Args:
+            key: of the metric in the recipe, for the error.
+
+        Raises:
+            InputError: they are not there.
+        """
+        ...
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from danlu.nn.flex import Flex, find_flex
 from danlu.nn.norm import make_norm
 from danlu.nn.patterns import Full, Pattern, Window
 from danlu.nn.positions import rotate
-from danlu.nn.runs import Run, Scoring, as_many_heads, attend_across, attend_in_runs, attend_once
+from danlu.nn.run_attention import Scoring, as_many_heads, attend_across, attend_in_runs, attend_once
+from danlu.nn.runs import Run
 from danlu.nn.sight import PADDING, Sight
 from danlu.nn.single import single_query
 from danlu.nn.sparse import sparse_attention, touches_few

@@ -98,14 +98,23 @@ class LanguageModelHead(nn.Module):
         )
         return total
 
-    def token_losses(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
+    def token_losses(self, hidden_ND: Tensor, targets_N: Tensor, *, temperature: float = 1.0) -> Tensor:
         """``[N]``: the cross entropy of each token in nats, in float32 at least; 0 where the target is negative.
 
         For losses of which the tokens' are only a part, so that no gradient is known yet where the logits are there:
         they are made anew in the backward pass, chunk by chunk, and are never there all at once.
+
+        Args:
+            temperature: what logits, with their cap, are divided by.
         """
+        ready, cap = self._ready(hidden_ND), self.softcap
+        bias: Tensor | None = self.bias
+        if temperature != 1.0:  # ``cap tanh(x / cap) / t`` is ``(cap / t) tanh((x / t) / (cap / t))``
+            ready = ready / temperature
+            bias = None if bias is None else bias / temperature
+            cap = None if cap is None else cap / temperature
         losses_N: Tensor = TokenLosses.apply(  # type: ignore[no-untyped-call]
-            self._ready(hidden_ND), self.weight, self.bias, targets_N, self.softcap
+            ready, self.weight, bias, targets_N, cap
         )
         return losses_N
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Literal
 
 import torch
@@ -16,6 +19,7 @@ TrainingPrecision = Literal["auto", "bf16", "fp16", "fp8", "int8", "fp32"]
 CompileSetting = Literal["auto", "on", "off"]
 DeviceSetting = Literal["auto", "cpu", "cuda"]
 CPU = torch.device("cpu")
+_BESIDE: ContextVar[DeviceSetting] = ContextVar("where models beside that of a stage compute", default="auto")
 AMPERE = 8
 """The first generation of NVIDIA's GPUs that multiplies bfloat16."""
 
@@ -33,6 +37,28 @@ def choose_device(setting: DeviceSetting, *, key: str = "pretrain.hardware.devic
     if setting == "cuda" and not there:
         raise RecipeError(f"{key} is cuda, and torch finds no GPU here (choices: auto, cpu)")
     return torch.device("cuda" if there and setting != "cpu" else "cpu")
+
+
+@contextmanager
+def computing_on(setting: DeviceSetting) -> Iterator[None]:
+    """Meanwhile models that have no setting of their own, as those of metrics and rewards, compute where this says."""
+    before = _BESIDE.set(setting)
+    try:
+        yield
+    finally:
+        _BESIDE.reset(before)
+
+
+def choose_device_beside(key: str) -> torch.device:
+    """Where such a model computes: as :func:`computing_on` says, or where it is fastest.
+
+    Args:
+        key: of what it is for, for the error.
+
+    Raises:
+        RecipeError: a GPU is asked for and there is none.
+    """
+    return choose_device(_BESIDE.get(), key=key)
 
 
 def choose_training_dtype(setting: TrainingPrecision, device: torch.device) -> tuple[torch.dtype, str]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -21,12 +21,13 @@ from pydantic import Field
 from torch import Tensor
 
 from danlu.corpus.rows import Ints
-from danlu.errors import RecipeError
+from danlu.errors import InputError, RecipeError
+from danlu.files import stamps
 from danlu.metrics.bleu import references
 from danlu.metrics.tally import Named, Numbers, Tally, by_sums, share
 from danlu.nn.hf.folder import bare_config, load_embedding_model
 from danlu.nn.packed import may_be_packed, pack
-from danlu.nn.speed import choose_device
+from danlu.nn.speed import choose_device_beside
 from danlu.nn.transformer import Transformer
 from danlu.objectives.words import hidden_states
 from danlu.recipe import Choice
@@ -55,6 +56,16 @@ class BERTScore(Choice):
     """The block whose states are compared, counted from 1; by default three quarters of the way up."""
     idf: bool = False
     """Let a token count by how few of the references that are measured together have it."""
+
+    def files(self, key: str) -> list[Path]:
+        """Those of the model.
+
+        Raises:
+            InputError: there is no such folder.
+        """
+        if not self.model.is_dir():
+            raise InputError(f"{key}.model: there is no folder {self.model}")
+        return _files(self.model)
 
     def tally(self, gold: Sequence[str | Sequence[str]], predicted: Sequence[str]) -> Tally:
         """Figures ``bertscore.precision``, ``bertscore.recall`` and ``bertscore.f1``: means over items, at most 1.
@@ -116,13 +127,14 @@ class Scorer:
 
     @classmethod
     def load(cls, folder: Path, layer: int | None) -> Scorer:
-        """The model in ``folder`` without what is above ``layer``; the last one is kept for the next call.
+        """The model in ``folder`` without what is above ``layer``; the last one is kept while its files stay the same.
 
         Raises:
             InputError, CheckpointError: there is no model, or it is damaged.
             RecipeError: the model has no such layer, or is no single stack of blocks.
         """
-        return _load(folder.resolve(), layer)
+        whole = folder.resolve()
+        return _load(whole, layer, stamps(_files(whole)), choose_device_beside("metrics: bertscore"))
 
     def read(self, texts: Sequence[str]) -> dict[str, Tokens]:
         """The tokens of every text."""
@@ -151,7 +163,8 @@ class Scorer:
 
 
 @lru_cache(maxsize=1)
-def _load(folder: Path, layer: int | None) -> Scorer:
+def _load(folder: Path, layer: int | None, files: tuple[Any, ...], device: torch.device) -> Scorer:
+    """``files``: their stamps, by which those that have changed since are read again."""
     config = bare_config(folder)
     stack = config.decoder if config.encoder is None else config.encoder
     if stack is None or (config.encoder is not None and config.decoder is not None):
@@ -164,10 +177,14 @@ def _load(folder: Path, layer: int | None) -> Scorer:
     whole = model.decoder if config.encoder is None else model.encoder
     assert whole is not None
     whole.blocks = whole.blocks[:chosen]
-    model.to(choose_device("auto"))
+    model.to(device)
     if may_be_packed(model):
         pack(model)
     return Scorer(model, TextReader.load(folder, max_tokens=config.max_length), chosen, layers)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _weights(texts: Sequence[Ints]) -> dict[int, float]:

@@ -7,7 +7,7 @@ Axes: N windows of the rows, in order; E texts; L scores.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from danlu.corpus.batches import IGNORE, Batch
+from danlu.log import say
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Settings
 from danlu.tasks.feature import Feature
@@ -27,6 +28,10 @@ from danlu.tasks.text_reader import Read, TextReader
 WINDOWS = "windows"
 """The name of what says how many there are, at the first token of each text."""
 STRIDE = "finetune.task.chunks.stride"
+TOKENS = 8192
+"""In the windows of a text, unless it is said how many there may be."""
+CHARACTERS_AT_ONCE = 2**20
+"""Of texts that are parted into tokens together, which take some hundred bytes each while they are."""
 
 
 class Chunks(Settings):
@@ -39,6 +44,14 @@ class Chunks(Settings):
     Sun et al. 2019 (arXiv:1905.05583, section 4.2) what goes into the head."""
     stride: int | None = Field(default=None, ge=0)
     """Tokens that two windows share (Pappagari et al. 2019, arXiv:1910.10781); by default a quarter of a window."""
+    windows: int | None = Field(default=None, ge=1)
+    """Windows of a text at most, in training as in answers, by default as many as hold 8,192 tokens: they go through
+    the model together, and need the memory for that. Of a text that has more, so many are read, spread evenly from its
+    beginning to its end."""
+
+    def most(self, max_tokens: int) -> int:
+        """Windows of a text at most, where one holds ``max_tokens``."""
+        return max(1, TOKENS // max_tokens) if self.windows is None else self.windows
 
 
 class TextTask(Task):
@@ -58,14 +71,27 @@ class TextTask(Task):
         """A feature an example; what is right stands at its first token."""
         if self.chunks is None:
             return features_of_texts(examples, reader, golds)
-        texts = [each.texts for each in examples]
-        windows = reader.windows_of_longest(texts, shared=reader.shared(self.chunks.stride, key=STRIDE))
+        windows = self._windows([each.texts for each in examples], reader, self.chunks)
         counts = [len(each) for each in windows]
         features = features_of_reads(list(map(_joined, windows)), {**golds, WINDOWS: counts}, types=reader.types)
         return [
             replace(feature, parts=tuple(len(window.tokens) for window in each))
             for feature, each in zip(features, windows, strict=True)
         ]
+
+    def _windows(self, texts: Sequence[tuple[str, ...]], reader: TextReader, chunks: Chunks) -> list[list[Read]]:
+        """Those of each text that are read; that there are more is told."""
+        shared, most = reader.shared(chunks.stride, key=STRIDE), chunks.most(reader.max_tokens)
+        found: list[list[Read]] = []
+        longer = 0
+        for part in _parts(texts):
+            for windows in reader.windows_of_longest(part, shared=shared):
+                longer += len(windows) > most
+                found.append(_spread(windows, most))
+        if longer:
+            say(f"{longer:,} of {len(texts):,} texts have more than {most:,} windows (finetune.task.chunks.windows): "
+                "so many of each are read, spread evenly over all of it")  # fmt: skip
+        return found
 
     def scores(self, model: Transformer, batch: Batch) -> Tensor:
         """``[E, L]`` in float32: the head's scores, of a text in windows what they become together."""
@@ -80,6 +106,25 @@ class TextTask(Task):
         """``[E]`` what stands at the first token of each text."""
         targets_N = first_targets(batch, name)
         return targets_N if self.chunks is None else targets_N[first_targets(batch, WINDOWS) != IGNORE]
+
+
+def _parts(texts: Sequence[tuple[str, ...]]) -> Iterator[Sequence[tuple[str, ...]]]:
+    """Texts in their order, so many at once that there are not too many characters; a single one may have more."""
+    first, characters = 0, 0
+    for place, each in enumerate(texts):
+        length = sum(map(len, each))
+        if place > first and characters + length > CHARACTERS_AT_ONCE:
+            yield texts[first:place]
+            first, characters = place, 0
+        characters += length
+    yield texts[first:]
+
+
+def _spread(windows: Sequence[Read], most: int) -> list[Read]:
+    """All, or ``most`` of them at even distances, the first and the last among them."""
+    if len(windows) <= most:
+        return list(windows)
+    return [windows[place] for place in np.linspace(0, len(windows) - 1, most).round().astype(int)]
 
 
 def _joined(windows: Sequence[Read]) -> Read:

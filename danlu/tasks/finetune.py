@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from danlu.data.dataset import Dataset
+from danlu.nn.speed import computing_on
 from danlu.parallel.joining import here
 from danlu.runs import Figures, Job
 from danlu.tasks.examples import read_data
 from danlu.tasks.material import Material
-from danlu.tasks.scratch import Scratch
+from danlu.tasks.scratch import Scratch, is_drawn
 from danlu.tasks.task_training import OneTask
 from danlu.tasks.teaching import teaching_of
 from danlu.train.course import Course
@@ -31,16 +33,21 @@ class Finetune(OneTask):
     def run(self, job: Job) -> Figures:
         teaching_of(self.task).check_processes()  # before files are read that may be large
         dataset = read_data(self.data, self.task, job.out)
-        return self.learn(self.begins_with(job, dataset), dataset, job.out, seed=job.seed)
+        base = self.begins_with(job.inputs, dataset, job.out, seed=job.seed)
+        return self.learn(base, dataset, job.out, seed=job.seed)
 
-    def begins_with(self, job: Job, dataset: Dataset[Any]) -> Path:
-        """The folder of the model that learns."""
+    def begins_with(self, inputs: Mapping[str, Path], dataset: Dataset[Any], out: Path, *, seed: int) -> Path:
+        """The folder of the model that learns: the one that the recipe names, or one that is drawn for ``dataset``.
+
+        Args:
+            inputs: the folders of the stages before.
+            out: where a drawn one is kept. A training that goes on from a checkpoint goes on with its tokens.
+        """
         if not isinstance(self.model, Scratch):
-            return self.model or job.inputs["pretrain"] / "model"
-        folder = job.out / START
-        ranks = here()
-        if ranks.first:
-            self.model.begin(self.task, dataset, folder, seed=job.seed)
+            return self.model or inputs["pretrain"] / "model"
+        folder, ranks = out / START, here()
+        if ranks.first and not (is_drawn(folder) and self.progress(out) is not None):
+            self.model.begin(self.task, dataset, folder, seed=seed)
         ranks.from_first(True)  # the folder is there now
         return folder
 
@@ -48,7 +55,7 @@ class Finetune(OneTask):
         """Train on ``dataset``, whose dev chooses the best weights; measure those on all that is not train."""
         kind = teaching_of(self.task)
         kind.check_processes()
-        with told_where_too_little():
+        with told_where_too_little(), computing_on(self.hardware.device):
             material = Material.of(self, base, dataset, out=out, seed=seed)
             teaching = kind(material, seed)
             training = teaching.training()

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from danlu.corpus.batches import IGNORE, Batch
+from danlu.corpus.batches import Batch
 from danlu.data.asked import ASKED, Asked
 from danlu.data.dataset import Dataset
 from danlu.data.form import Form
 from danlu.errors import InputError, RecipeError
 from danlu.generate.engine import Answer as Text
+from danlu.generate.engine import Loaded
 from danlu.generate.groups import write_groups
 from danlu.generate.sampling import Sampling
 from danlu.generate.special_tokens import Begun
@@ -31,9 +32,9 @@ from danlu.nn.transformer import Transformer
 from danlu.objectives.words import hidden_states, word_head
 from danlu.tasks.advantages import clipped_losses, divergences
 from danlu.tasks.chat import Chat
-from danlu.tasks.compared import at_first_tokens
 from danlu.tasks.documents import borders, number_of_token
 from danlu.tasks.feature import Feature
+from danlu.tasks.judged import KL, POLICY, AnswerTokens, prompt_feature
 from danlu.tasks.judges import RewardPart, rewards_of
 from danlu.tasks.task import Answer, Known, Task
 from danlu.tasks.text_reader import MAX_TOKENS, MOST_TOKENS, TextReader
@@ -41,14 +42,6 @@ from danlu.tasks.transcript import Transcriber
 from danlu.tasks.writing import Written, need_decoder, ready
 from danlu.tokenizers.chat_template import files_named
 
-POLICY, KL = "policy", "kl"
-"""Losses: that of the rewards, of which ``[T]`` targets are the tokens of answers; and the divergence from the model
-that began, of which they are what that says of each token, in nats."""
-ADVANTAGE, BEFORE = "advantage", "before"
-"""What else stands at the tokens of answers: how much better the answer is than its group, and how unlikely the token
-was when it was written, in nats."""
-EXAMPLE = "example"
-"""At the first token of a prompt: its number."""
 KEY = "finetune.task.reward"
 WRITTEN_AT_ONCE = 256
 """Answers to dev between two signs of progress."""
@@ -59,7 +52,7 @@ class GRPO(Written):
     writes a group of answers, and an answer's tokens become likelier by as much as its reward is above the group's.
 
     The loss is the mean over all tokens of answers of a step, with two bounds (DAPO, Yu et al. 2025, arXiv:2503.14476).
-    Tokens are drawn from the model's own distribution, at temperature 1.
+    The distribution that tokens are drawn from, at a temperature, is the one that learns.
     """
 
     form: ClassVar[Form[Any]] = ASKED
@@ -73,6 +66,8 @@ class GRPO(Written):
     """Answers to each prompt."""
     answer_tokens: int = Field(default=256, ge=1)
     """Tokens of an answer at most."""
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """What logits are divided by, where tokens are drawn as in the loss; above 1 answers of a group differ more."""
     divide: bool = True
     """Whether what an answer is above its group is divided by the group's standard deviation; false: Dr. GRPO (Liu et
     al. 2025, arXiv:2503.20783)."""
@@ -134,61 +129,64 @@ class GRPO(Written):
     def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
         """The prompt of each example; those that are too long are told."""
         features = []
-        for number, tokens in enumerate(self.prompts(examples, reader)):
+        for number, tokens in enumerate(self.prompts(examples, self.transcriber(reader))):
             if len(tokens) > reader.max_tokens:
                 if self.too_long == "refuse":
                     raise InputError(f"{examples[number].place}: the prompt has {len(tokens):,} tokens; "
                                      f"{MAX_TOKENS} is {reader.max_tokens:,}")  # fmt: skip
                 continue
-            ids = np.array(tokens, dtype=np.int64)
-            features.append(Feature(number, ids, {EXAMPLE: at_first_tokens([number], (len(ids),))}))
+            features.append(prompt_feature(number, tokens))
         if left_out := len(examples) - len(features):
             say(f"{left_out:,} of {len(examples):,} prompts left out: above {reader.max_tokens:,} tokens")
         if not features:
             raise InputError(f"{examples[0].place.file}: no prompt is left")
         return features
 
-    def prompts(self, examples: Sequence[Asked], reader: TextReader) -> list[list[int]]:
+    def transcriber(self, reader: TextReader) -> Transcriber:
+        """The template and the tokenizer, read from their files."""
+        return Transcriber.load(reader.folder, self.template)
+
+    def prompts(self, examples: Sequence[Asked], transcriber: Transcriber) -> list[list[int]]:
         """What the model goes on from: as a server would ask for an answer."""
-        transcriber = Transcriber.load(reader.folder, self.template)
         return [transcriber.begin(each.answered()) for each in examples]
 
     def losses(self, model: Transformer, batch: Batch, known: Known) -> dict[str, Tensor]:
-        places = _answer_places(batch)
-        logs_A = -self._nats(model, batch, places)
-        there = batch.targets
-        written_A = -there[BEFORE].flatten()[places].to(logs_A) if BEFORE in there else logs_A
-        advantages_A = there[ADVANTAGE].flatten()[places].to(logs_A)
+        said = AnswerTokens.of(batch)
+        logs_A = -self._nats(model, batch, said)
+        written_A = logs_A if said.before_A is None else -said.before_A.to(logs_A)
+        advantages_A = said.advantages_A.to(logs_A)
         losses_A = clipped_losses(logs_A, written_A, advantages_A, low=self.clip_low, high=self.clip_high)
         found = {POLICY: losses_A.sum()}
-        if KL in there:
-            found[KL] = divergences(logs_A, -there[KL].flatten()[places].to(logs_A)).sum()
+        if said.reference_A is not None:
+            found[KL] = divergences(logs_A, -said.reference_A.to(logs_A)).sum()
         return found
 
     def numbers(self, model: Transformer, batch: Batch, known: Known) -> list[Tensor]:
-        """How unlikely each token of each answer is, in nats."""
-        places = _answer_places(batch)
-        found = borders(batch.inputs["segments"])
-        document_A = number_of_token(found, batch.targets[POLICY].numel())[places]
+        """How unlikely each token of each answer is, in nats, at the temperature."""
+        said, segments_BT = AnswerTokens.of(batch), batch.inputs["segments"]
+        found = borders(segments_BT)
+        document_A = number_of_token(found, segments_BT.numel())[said.places_A]
         counts = document_A.bincount(minlength=len(found.first_N)).tolist()
-        return list(torch.split(self._nats(model, batch, places).cpu(), counts))
+        return list(torch.split(self._nats(model, batch, said).cpu(), counts))
 
-    def _nats(self, model: Transformer, batch: Batch, places: Tensor) -> Tensor:
-        hidden_AD = hidden_states(model, batch).flatten(0, 1)[places]
-        nats_A: Tensor = word_head(model).token_losses(hidden_AD, batch.targets[POLICY].flatten()[places])
+    def _nats(self, model: Transformer, batch: Batch, said: AnswerTokens) -> Tensor:
+        hidden_AD = hidden_states(model, batch).flatten(0, 1)[said.places_A]
+        nats_A: Tensor = word_head(model).token_losses(hidden_AD, said.ids_A, temperature=self.temperature)
         return nats_A
 
+    def ready(self, model: Transformer, reader: TextReader, transcriber: Transcriber) -> Loaded:
+        """The model with what it writes answers with, read from their files."""
+        return ready(model, reader, ends=frozenset(transcriber.ends))
+
     def write_answers(
-        self, model: Transformer, prompts: Sequence[Sequence[int]], reader: TextReader, seeds: Sequence[Sequence[int]],
-        *, greedy: bool = False,
+        self, loaded: Loaded, prompts: Sequence[Sequence[int]], seeds: Sequence[Sequence[int]], *, greedy: bool = False
     ) -> list[list[Text]]:  # fmt: skip
         """To each prompt as many answers as it has seeds; the model is in the mode that it was in again afterwards."""
-        ends = frozenset(Transcriber.load(reader.folder, self.template).ends)
-        settings = Sampling(max_tokens=self.answer_tokens, temperature=0.0 if greedy else 1.0)
-        was_training = model.training
+        settings = Sampling(max_tokens=self.answer_tokens, temperature=0.0 if greedy else self.temperature)
+        model, was_training = loaded.model, loaded.model.training
         model.eval()
         with torch.compiler.set_stance("force_eager"):
-            answers = write_groups(ready(model, reader, ends=ends), prompts, settings, seeds)
+            answers = write_groups(loaded, prompts, settings, seeds)
         model.train(was_training)
         return answers
 
@@ -210,15 +208,14 @@ class GRPO(Written):
         *, told: Callable[[int], None] = lambda done: None,
     ) -> list[Answer]:  # fmt: skip
         """An answer an example with its reward, always drawn alike; none to a prompt that is too long."""
-        prompts = self.prompts(examples, reader)
+        transcriber = self.transcriber(reader)
+        prompts, loaded = self.prompts(examples, transcriber), self.ready(model, reader, transcriber)
         answers = [Answer(None)] * len(examples)
         fitting = [place for place, prompt in enumerate(prompts) if len(prompt) <= reader.max_tokens]
         for start in range(0, len(fitting), WRITTEN_AT_ONCE):
             part = fitting[start : start + WRITTEN_AT_ONCE]
             chosen = [prompts[place] for place in part]
-            found = self.write_answers(
-                model, chosen, reader, [[place] for place in part], greedy=self.shown == "greedy"
-            )
+            found = self.write_answers(loaded, chosen, [[place] for place in part], greedy=self.shown == "greedy")
             texts = [each for (each,) in found]
             rewards, parts = self.judge([examples[place] for place in part], [each.text for each in texts])
             for number, (place, text) in enumerate(zip(part, texts, strict=True)):
@@ -259,8 +256,3 @@ class Replies(Chat):
 
     def prompts(self, examples: Sequence[Any], reader: TextReader) -> list[Begun]:
         return super().prompts([each.answered() for each in examples], reader)
-
-
-def _answer_places(batch: Batch) -> Tensor:
-    """Places of scored tokens in the flattened rows."""
-    return (batch.targets[POLICY].flatten() != IGNORE).nonzero().flatten()

@@ -23,11 +23,12 @@ from danlu.corpus.parts import Selection
 from danlu.corpus.reading import Packed
 from danlu.corpus.rows import Form, Ints, Piece, Widths
 from danlu.corpus.store import TokenStore
-from danlu.data.dataset import Data
+from danlu.data.dataset import Data, Dataset
 from danlu.errors import RecipeError
 from danlu.log import say
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.folder import load_config
+from danlu.nn.speed import computing_on
 from danlu.nn.transformer import Transformer
 from danlu.objectives.multitask import Lessons, check_mixed
 from danlu.objectives.protocol import AnyObjective, Lesson, Shape, Sides
@@ -47,6 +48,7 @@ from danlu.tasks.step_task import StepTask
 from danlu.tasks.study_curve import MOST
 from danlu.tasks.task import Task
 from danlu.tasks.task_training import TaskTraining
+from danlu.tokenizers.added import with_tokens
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.checkpoint import as_model
@@ -55,6 +57,8 @@ from danlu.train.memory import told_where_too_little
 from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Measured
 from danlu.train.setup import Subject, Training, prepare
 
+OWN_FOLDERS = ("best", "checkpoints", "tensorboard", "tokenizer")
+"""What lies beside the folders of the tasks."""
 ROW = 128
 """Tokens of a row at most, where no text is longer."""
 ROWS_A_TASK = 4
@@ -89,6 +93,9 @@ class Joint(TaskTraining):
     def _fit_together(self) -> Self:
         if isinstance(self.model, Scratch):
             raise ValueError("model must be a folder: a model from scratch is for one task")
+        for name in self.tasks:
+            if name in OWN_FOLDERS:
+                raise ValueError(f"a task must not be called {name!r}: the training has a folder of that name")
         check_mixed({name: task.share for name, task in self.tasks.items()}, self.temperature)
         return self
 
@@ -98,23 +105,16 @@ class Joint(TaskTraining):
     def run(self, job: Job) -> Figures:
         assert not isinstance(self.model, Scratch), "refused when the recipe was loaded"
         base = self.model or job.inputs["pretrain"] / "model"
-        materials: dict[str, Material] = {}
         shape = load_config(base)
         if shape.encoder is not None and shape.decoder is not None:
             raise RecipeError(f"joint.model must have an encoder or a decoder, not both; got {shape.family}")
         self._check_tasks()
-        for name, part in self.tasks.items():
-            say(f"task {name}")
-            settings = Finetune(data=part.data, task=part.task, model=base)
-            (job.out / name).mkdir(exist_ok=True)
-            with keys_said(keys_of(self.section, name)):
-                dataset = read_data(part.data, part.task, job.out / name)
-                materials[name] = Material.of(settings, base, dataset, out=job.out / name, seed=job.seed)
-            say(materials[name].start.told())
-        with told_where_too_little():
-            joint = JointMaterial(self, base, materials)
+        with computing_on(self.hardware.device):
+            joint = JointMaterial.of(self, base, job.out, seed=job.seed)
+        with told_where_too_little(), computing_on(self.hardware.device):
             training = joint.training(job.seed)
-            course = Course(joint.in_rows(), training, joint.heldout(training, job.seed), job.out, base, job.seed)
+            heldout = joint.heldout(training, job.seed)
+            course = Course(joint.in_rows(), training, heldout, job.out, joint.tokenizer, job.seed)
             training, figures = course.run()
             with training.masters.ranks.alone("measures"):
                 weights = training.masters.state()
@@ -190,8 +190,34 @@ class JointMaterial:
     """All that a joint training works with."""
 
     settings: Joint
-    base: Path
+    tokenizer: Path
+    """The folder of the one that all tasks read with: it has the tokens that any of them needs."""
     materials: Mapping[str, Material]
+
+    @classmethod
+    def of(cls, settings: Joint, base: Path, out: Path, *, seed: int) -> JointMaterial:
+        """Read the files of all tasks, and then their examples as the model in ``base`` reads them.
+
+        Raises:
+            InputError, CheckpointError, RecipeError: as with a task alone, named by its key.
+        """
+        datasets: dict[str, Dataset[Any]] = {}
+        tokens: dict[str, None] = {}
+        for name, part in settings.tasks.items():
+            say(f"task {name}")
+            (out / name).mkdir(exist_ok=True)
+            with keys_said(keys_of(settings.section, name)):
+                datasets[name] = read_data(part.data, part.task, out / name)
+                tokens |= dict.fromkeys(part.task.new_tokens(datasets[name]))
+        tokenizer = with_tokens(base, list(tokens), out / "tokenizer")
+        materials: dict[str, Material] = {}
+        for name, part in settings.tasks.items():
+            one = Finetune(data=part.data, task=part.task, model=base)
+            with keys_said(keys_of(settings.section, name)):
+                found = Material.of(one, base, datasets[name], out=out / name, seed=seed, tokenizer=tokenizer)
+            say(f"task {name} {found.start.told()}")
+            materials[name] = found
+        return cls(settings, tokenizer, materials)
 
     @property
     def sequence(self) -> int:
@@ -213,12 +239,9 @@ class JointMaterial:
         """The training at its first step.
 
         Raises:
-            RecipeError: a task needs tokens of its own, or another kind of model than the others.
+            RecipeError: the recipe asks for what cannot be.
         """
-        vocabulary = Vocabulary.of(Tokenizer.load(self.base))
-        own = next((name for name, part in self.materials.items() if part.tokenizer != self.base), None)
-        if own is not None:
-            raise RecipeError(f"joint.tasks.{own}: this task adds tokens to the model, which others would not have")
+        vocabulary = Vocabulary.of(Tokenizer.load(self.tokenizer))
         lessons = {name: TaskLesson(task=part.settings.task, known=part.known) for name, part in self.materials.items()}
         weights = {name: part.weight for name, part in self.settings.tasks.items()}
 

@@ -22,8 +22,9 @@ from pydantic import Field
 from danlu.data.asked import Asked
 from danlu.data.chats import Message
 from danlu.errors import InputError, RecipeError, shown
+from danlu.files import stamps
 from danlu.nn.hf.folder import load_model
-from danlu.nn.speed import choose_device
+from danlu.nn.speed import choose_device_beside
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Settings
 from danlu.tasks.answering import answer
@@ -97,8 +98,7 @@ class RewardPart(Settings):
         Raises:
             InputError, RecipeError: the file has no such function, or the folder no reward model.
         """
-        newest = max(path.stat().st_mtime_ns for path in self.files(key))
-        return _judge(self, key, newest)
+        return _judge(self, key, stamps(self.files(key)), choose_device_beside(key))
 
 
 def rewards_of(
@@ -113,11 +113,11 @@ def rewards_of(
 
 
 @lru_cache(maxsize=8)
-def _judge(reward: RewardPart, key: str, newest: int) -> Judge:
-    """``newest``: a file that has changed since is read again."""
+def _judge(reward: RewardPart, key: str, files: tuple[Any, ...], device: torch.device) -> Judge:
+    """``files``: their stamps, by which those that have changed since are read again."""
     if reward.function is not None:
         return _FunctionJudge(reward.function[0], reward.function[1], _load(*reward.function, key))
-    return _ModelJudge.load(Path(reward.by), key)
+    return _ModelJudge.load(Path(reward.by), key, device)
 
 
 def _load(file: Path, name: str, key: str) -> Function:
@@ -245,8 +245,8 @@ class _ModelJudge:
     reader: TextReader
 
     @classmethod
-    def load(cls, folder: Path, key: str) -> _ModelJudge:
-        """In float32, where this machine computes fastest; it reads all that the model sees.
+    def load(cls, folder: Path, key: str, device: torch.device) -> _ModelJudge:
+        """In float32 on ``device``; it reads all that the model sees.
 
         Raises:
             RecipeError: it is no reward model.
@@ -257,7 +257,7 @@ class _ModelJudge:
                               f"{trained.task.to_recipe()['use']}")  # fmt: skip
         model = load_model(folder).eval()
         reader = replace(TextReader.load(folder, max_tokens=trained.max_tokens), max_tokens=model.config.max_length)
-        return cls(key, trained.task, trained, model.to(choose_device("auto", key=key)), reader)
+        return cls(key, trained.task, trained, model.to(device), reader)
 
     @property
     def most_tokens(self) -> int:

@@ -60,15 +60,21 @@ class Material:
     """The folder of the stage."""
 
     @classmethod
-    def of(cls, settings: OneTask, base: Path, dataset: Dataset[Any], *, out: Path, seed: int) -> Material:
+    def of(
+        cls, settings: OneTask, base: Path, dataset: Dataset[Any], *, out: Path, seed: int,
+        tokenizer: Path | None = None,
+    ) -> Material:  # fmt: skip
         """Read the model's files, and all examples as it reads them.
+
+        Args:
+            tokenizer: the folder of one that has all tokens that the task needs; by default that of ``base`` with them.
 
         Raises:
             InputError, CheckpointError, RecipeError: the model cannot be read, or cannot learn the task.
         """
         task, shape = settings.task, settings.method.shape(load_config(base))
         known = task.know(dataset, shape)
-        tokenizer = with_tokens(base, task.new_tokens(dataset), out / "tokenizer")
+        tokenizer = tokenizer or with_tokens(base, task.new_tokens(dataset), out / "tokenizer")
         start = task.start(base, known, seed=seed).with_rows(Tokenizer.load(tokenizer).vocab_size)
         most = task.max_tokens or min(shape.max_length, MOST_TOKENS)
         if most > shape.max_length:

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from danlu.corpus.batches import IGNORE, Batch
+from danlu.corpus.batches import Batch
 from danlu.data.asked import Asked
 from danlu.errors import CheckpointError
 from danlu.files import atomic_write, sync_file, writing
-from danlu.generate.engine import Answer
+from danlu.generate.engine import Answer, Loaded
 from danlu.nn.config import TransformerConfig
 from danlu.nn.lora import adapted_layers, without_adapters
 from danlu.nn.transformer import Transformer
@@ -28,9 +28,9 @@ from danlu.objectives.protocol import Experience, Lesson
 from danlu.tasks.advantages import advantages, equal_groups
 from danlu.tasks.answering import batches_of, numbers_of
 from danlu.tasks.feature import Feature
-from danlu.tasks.grpo import ADVANTAGE, BEFORE, EXAMPLE, GRPO, KL, POLICY
+from danlu.tasks.grpo import GRPO
+from danlu.tasks.judged import KL, Judged, examples_of
 from danlu.tasks.lesson import TaskLesson
-from danlu.tasks.pooled import first_targets
 from danlu.tasks.task import Known
 from danlu.tasks.text_reader import TextReader
 
@@ -66,34 +66,6 @@ class OnPolicyLesson(TaskLesson):
         return OnPolicy(self.task, self.known, self.ground, dtype, prompts)
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A written answer, and all that a step learns of it."""
-
-    example: int
-    ids: tuple[int, ...]
-    advantage: float
-    before: tuple[float, ...] = ()
-    """How unlikely each token was when it was written, in nats; none where only one step learns from it."""
-    reference: tuple[float, ...] = ()
-    """The same for the model that began; none where nothing is compared with that."""
-
-    def feature(self, prompt: Sequence[int]) -> Feature:
-        """Prompt and answer, of which only the latter is scored."""
-        tokens = np.array([*prompt, *self.ids], dtype=np.int64)
-
-        def at_answer(values: Any, kind: type[Any]) -> Any:
-            whole = np.full(len(tokens) - 1, IGNORE, dtype=kind)
-            whole[len(prompt) - 1 :] = values
-            return whole
-
-        targets = {POLICY: at_answer(self.ids, np.int64), ADVANTAGE: at_answer(self.advantage, np.float64)}
-        for name, values in ((BEFORE, self.before), (KL, self.reference)):
-            if values:
-                targets[name] = at_answer(values, np.float64)
-        return Feature(self.example, tokens[:-1], targets)
-
-
 @dataclass
 class OnPolicy:
     """The task in training (a :class:`danlu.objectives.protocol.LessonOfOwnText`).
@@ -112,6 +84,8 @@ class OnPolicy:
     """The step for which the answers at hand were written."""
     _micro: list[Batch] = field(default_factory=list)
     _reference: Transformer | None = None
+    _loaded: Loaded | None = None
+    """What answers are written with, read from its folder once."""
     _kept_to: int | None = None
     """The last step that the file has answers of; None where nobody has looked yet."""
 
@@ -150,12 +124,12 @@ class OnPolicy:
 
     def _write(self, model: Transformer, asked: Sequence[Batch], step: int) -> tuple[list[Judged], dict[str, float]]:
         task, group = self.task, self.task.group
-        numbers = [int(number) for batch in asked for number in first_targets(batch, EXAMPLE)]
+        numbers = [number for batch in asked for number in examples_of(batch)]
         # The 12 keeps it apart from the other sources of this seed.
         source = np.random.SeedSequence([self.ground.seed, step, 12])
         seeds_PG = source.generate_state(len(numbers) * group, np.uint64).reshape(-1, group) >> np.uint64(1)
         prompts = [self.prompts[number] for number in numbers]
-        written = task.write_answers(model, prompts, self.ground.reader, seeds_PG.tolist())
+        written = task.write_answers(self._ready(model), prompts, seeds_PG.tolist())
         texts = [each for answers in written for each in answers]
         flat = [number for number in numbers for _ in range(group)]
         examples = [self.ground.examples[number] for number in flat]
@@ -179,6 +153,11 @@ class OnPolicy:
             "cut_off": float(np.mean([each.end == "max_tokens" for each in texts])),
             **{f"reward.{name}": float(np.mean(values)) for name, values in parts.items()},
         }
+
+    def _ready(self, model: Transformer) -> Loaded:
+        if self._loaded is None:
+            self._loaded = self.task.ready(model, self.ground.reader, self.task.transcriber(self.ground.reader))
+        return self._loaded._replace(model=model)
 
     def _nats(self, model: Transformer, judged: Sequence[Judged]) -> list[tuple[float, ...]]:
         features = [each.feature(self.prompts[each.example]) for each in judged]

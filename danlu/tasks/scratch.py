@@ -5,21 +5,30 @@ Translation began so (Vaswani et al. 2017, arXiv:1706.03762), and small parallel
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, SkipValidation, field_validator
 
+from danlu import __version__
 from danlu.data.dataset import Dataset
+from danlu.files import hash_file, make_folder, read_json, remove_folder, sync_folder, write_json, writing
 from danlu.nn.families import Family
 from danlu.nn.families.given import Folder as PretrainedFolder
 from danlu.nn.families.given import first_model
 from danlu.nn.hf.folder import save_model
-from danlu.recipe import OneOf, Settings
+from danlu.recipe import OneOf, Settings, plain
 from danlu.tasks.task import Task
 from danlu.tokenizers.bpe import BPE
 from danlu.tokenizers.given import Folder as GivenTokenizer
 from danlu.tokenizers.stage import Trainer
+
+MADE_FROM = "made_from.json"
+"""In the folder of a model that was drawn: what it was made from."""
 
 
 class Scratch(Settings):
@@ -44,10 +53,43 @@ class Scratch(Settings):
         return self.tokenizer.files() if isinstance(self.tokenizer, GivenTokenizer) else []
 
     def begin(self, task: Task, dataset: Dataset[Any], folder: Path, *, seed: int) -> Path:
-        """Write model and tokenizer to ``folder``, the same for the same data and seed; where they are."""
-        tokenizer = self.tokenizer.train(task.texts(dataset.splits["train"]))
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write model and tokenizer to ``folder``, the same for the same train and seed; where they are.
+
+        They appear together or not at all; what is there and was made from the same is left as it is.
+        """
+        train = dataset.splits["train"]
+        made_from = {
+            "danlu": __version__, "seed": seed, "settings": json.loads(json.dumps(plain(self))),
+            "files": {str(path): hash_file(path) for path in self.files()}, "texts": _digest(task.texts(train)),
+        }  # fmt: skip
+        if read_json(folder / MADE_FROM) == made_from:
+            return folder
+        hidden = folder.with_name(f".{folder.name}.partial")
+        with writing(folder.parent):
+            shutil.rmtree(hidden, ignore_errors=True)  # by a process that was killed
+            make_folder(hidden)
+            self._write(task.texts(train), hidden, seed=seed)
+            write_json(hidden / MADE_FROM, made_from)
+            if folder.exists():
+                remove_folder(folder)
+            hidden.rename(folder)
+            sync_folder(folder.parent)
+        return folder
+
+    def _write(self, texts: Iterable[str], folder: Path, *, seed: int) -> None:
+        tokenizer = self.tokenizer.train(texts)
         tokenizer.save(folder)
         config = self.family.config(vocab_size=tokenizer.vocab_size, max_length=self.max_length)
         save_model(first_model(self.family, config, seed=seed), folder, tokenizer=folder)
-        return folder
+
+
+def is_drawn(folder: Path) -> bool:
+    """Whether the folder has such a model, whole."""
+    return (folder / MADE_FROM).is_file()
+
+
+def _digest(texts: Iterable[str]) -> str:
+    found = hashlib.sha256()
+    for text in texts:
+        found.update(f"{json.dumps(text)}\n".encode())  # in ASCII: half a surrogate pair has no bytes of its own
+    return found.hexdigest()

@@ -6,6 +6,7 @@ Axes: T tokens of the decoder, S tokens of a source.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
@@ -20,7 +21,7 @@ from danlu.generate.special_tokens import Begun, SpecialTokens
 from danlu.log import say
 from danlu.metrics.bleu import BLEU, ChrF
 from danlu.metrics.keywords import Keywords as KeywordsMetric
-from danlu.metrics.several import ChosenMetric, Several
+from danlu.metrics.several import ChosenMetric, OfFiles, Several
 from danlu.metrics.tally import Metric
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.folder import load_config
@@ -60,6 +61,15 @@ class Seq2Seq(Writing):
         if not self.metrics:
             raise ValueError("metrics must name one at least, by which the best checkpoint is known")
         return self
+
+    def files(self) -> list[Path]:
+        """Those of its metrics."""
+        return [
+            path
+            for place, metric in enumerate(self.metrics)
+            if isinstance(metric, OfFiles)
+            for path in metric.files(f"finetune.task.metrics.{place}")
+        ]
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         """Nothing.

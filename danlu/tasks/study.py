@@ -20,6 +20,7 @@ from danlu.errors import CheckpointError
 from danlu.files import read_json, remove_folder, write_json, writing
 from danlu.log import duration, say
 from danlu.machine import environment
+from danlu.nn.speed import computing_on
 from danlu.parallel.joining import here
 from danlu.recipe import OneOf, Recipe
 from danlu.runs import Figures, Job, RunFolder, Stage
@@ -74,14 +75,15 @@ class StudyOf(Stage):
         variations = self.kind.variations(dataset, seed=job.seed, data_seed=finetune.data.seed)
         for line in (*dataset.said, *lines(find_and_write(dataset, job.out))):
             say(line)
-        trainings = _Trainings(finetune, finetune.begins_with(job, dataset), RunFolder(job.out), set(dataset.splits))
+        trainings = _Trainings(finetune, job.inputs, RunFolder(job.out), set(dataset.splits))
         for number, variation in enumerate(variations, start=1):
             trainings.train(variation, f"{variation.name}, {number} of {len(variations)}")
         if not here().first:
             return {}
         outcomes = [Outcome(each, job.out / each.name) for each in variations]
         known = Trained.load(outcomes[0].folder / "model").known
-        found = self.kind.conclude(outcomes, Setting(finetune.task, known, job.seed, job.out))
+        with computing_on(finetune.hardware.device):
+            found = self.kind.conclude(outcomes, Setting(finetune.task, known, job.seed, job.out))
         write_json(job.out / FILE, {
             "study": self.kind.to_recipe(), "criterion": finetune.task.criterion, "says": found.says,
             "variations": [each.row() for each in outcomes], **found.details,
@@ -96,7 +98,8 @@ class _Trainings:
     """The trainings of a study, each in its folder."""
 
     settings: Finetune
-    base: Path
+    inputs: Mapping[str, Path]
+    """The folders of the stages before."""
     folder: RunFolder
     told: set[str]
     """Splits of which all is told; what is odd about others, such as a fold that is held out, is new."""
@@ -121,7 +124,8 @@ class _Trainings:
             if not set(finding.splits) <= self.told:
                 say(f"study: {variation.name}: {finding}")
         settings = with_epochs(self.settings, times=variation.longer)
-        figures = settings.learn(self.base, variation.dataset, out, seed=variation.seed)
+        base = settings.begins_with(self.inputs, variation.dataset, out, seed=variation.seed)
+        figures = settings.learn(base, variation.dataset, out, seed=variation.seed)
         if ranks.first:
             with writing(out):
                 # The checkpoints first: without them, a training whose best weights are gone begins again.

@@ -17,6 +17,7 @@ from danlu.optim.schedules import Linear
 from danlu.recipe import OneOf
 from danlu.runs import Stage
 from danlu.tasks.classify import Classify
+from danlu.tasks.keys import keys_said
 from danlu.tasks.methods import Full, Method
 from danlu.tasks.scratch import Scratch
 from danlu.tasks.task import Task
@@ -71,7 +72,8 @@ class TaskTraining(TrainSettings, Stage):
         files: list[Path] = []
         for before, (data, task) in parts.items():
             own = [("data", path) for path in (data.train, data.dev, data.test) if path is not None]
-            own += [("task", path) for path in task.files()]
+            with keys_said({"finetune.": f"{self.section}.{before}"}):
+                own += [("task", path) for path in task.files()]
             for key, path in own:
                 if not path.is_file():
                     raise InputError(f"{self.section}.{before}{key}: there is no file {path}")

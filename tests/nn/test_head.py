@@ -50,8 +50,9 @@ def test_loss_and_gradients_equal_cross_entropy(
 
 @pytest.mark.parametrize("cap", [None, 15.0])
 @pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_losses_of_tokens_and_gradients_of_any_function_of_them(
-    cap: float | None, bias: bool, monkeypatch: pytest.MonkeyPatch
+    temperature: float, cap: float | None, bias: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(head_module, "LOGITS_AT_ONCE", 53 * 4)
     monkeypatch.setattr(head_module, "LOGITS_IN_CACHE", 53 * 3)
@@ -60,8 +61,8 @@ def test_losses_of_tokens_and_gradients_of_any_function_of_them(
     targets = torch.randint(0, 53, (10,))
     targets[3] = -100
     weights = torch.randn(10, dtype=torch.float64)
-    ours = head.token_losses(hidden, targets)
-    expected = F.cross_entropy(head(hidden), targets, ignore_index=-100, reduction="none")
+    ours = head.token_losses(hidden, targets, temperature=temperature)
+    expected = F.cross_entropy(head(hidden) / temperature, targets, ignore_index=-100, reduction="none")
     torch.testing.assert_close(ours, expected)
     leaves = (hidden, *head.parameters())
     for got, want in zip(

@@ -10,6 +10,7 @@ from typing import Any
 import bert_score
 import numpy as np
 import pytest
+import safetensors.torch
 import tokenizers
 import torch
 import transformers
@@ -17,7 +18,8 @@ import transformers
 from danlu.cli import main
 from danlu.errors import InputError, RecipeError
 from danlu.metrics.tally import of_each, overall
-from danlu.tasks.bert_score import BERTScore, _load
+from danlu.nn.speed import choose_device_beside
+from danlu.tasks.bert_score import BERTScore, Scorer
 
 ANSWERS = [
     "to be or not",
@@ -139,6 +141,43 @@ def test_what_cannot_be_is_told(bert: Path, answerer: Path, tmp_path: Path) -> N
     assert BERTScore(model=bert).tally(["a"], ["a"]).notes["bertscore"] == "encoder, layer 2 of 2, not rescaled"
 
 
+def test_a_folder_that_has_changed_is_read_again(bert: Path, tmp_path: Path) -> None:
+    """Whichever of its files, though each is as long as before; one that has not is read once."""
+    metric = BERTScore(model=bert, layer=2)
+    before = ours(ANSWERS, GOLDS, metric)
+    assert Scorer.load(bert, 2).model is Scorer.load(bert, 2).model
+    path = bert / "model.safetensors"
+    weights = safetensors.torch.load_file(path)
+    changed = {name: weight.flip(0) if weight.ndim == 2 else weight for name, weight in weights.items()}
+    safetensors.torch.save_file(changed, path, metadata={"format": "pt"})
+    after = ours(ANSWERS, GOLDS, metric)
+    assert np.abs(np.subtract(before, after)).max() > 0.01
+    np.testing.assert_allclose(after, theirs(bert, ANSWERS, GOLDS, num_layers=2), rtol=1e-4, atol=1e-5)
+
+
+def test_it_computes_where_the_recipe_says(
+    bert: Path, decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the processor though there is a GPU, or seems to be; and what is in its folder is part of the run."""
+    file, recipe = tmp_path / "pairs.jsonl", tmp_path / "recipe.yaml"
+    file.write_text("".join(json.dumps({"source": f"once {n}", "target": f"话说 {n}"}) + "\n" for n in range(4)))
+    section = {
+        "data": {"train": str(file), "dev": str(file)}, "model": str(decoder), "precision": "fp32", "batch": 4,
+        "task": {"use": "seq2seq", "max_tokens": 64, "answer_tokens": 4, "metrics": [{"use": "bertscore",
+                 "model": str(bert)}]}, "budget": {"steps": 1}, "evaluations": 0, "hardware": {"device": "cpu"},
+        "early_stopping": None,
+    }  # fmt: skip
+    recipe.write_text(json.dumps({"run_dir": str(tmp_path / "run"), "finetune": section}))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device_beside("a").type == "cuda"
+    assert main(["finetune", str(recipe)]) == 0
+    assert main(["finetune", str(recipe)]) == 0
+    assert "finetune: unchanged, skipped" in capsys.readouterr().out
+    (bert / "config.json").write_text((bert / "config.json").read_text() + "\n")
+    assert main(["finetune", str(recipe)]) == 0
+    assert "finetune: the files that it reads changed" in capsys.readouterr().out
+
+
 def test_from_a_recipe_to_figures(
     bert: Path, decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,10 +202,9 @@ def test_from_a_recipe_to_figures(
     assert main([*predict, str(out), "--dtype", "float32"]) == 0
     assert f"bertscore.f1{said['figures']['bertscore.f1']:25.4f}" in capsys.readouterr().out
     shutil.rmtree(bert)
-    _load.cache_clear()
     assert main([*predict, str(tmp_path / "again.jsonl"), "--dtype", "float32"]) == 0
     assert "no figures: " in capsys.readouterr().out
     assert (tmp_path / "again.jsonl").read_bytes() == out.read_bytes()
     assert main(["finetune", str(recipe), f"run_dir={tmp_path / 'b'}", "finetune.task.metrics.0.model=nowhere"]) == 2
     told = capsys.readouterr()
-    assert "nowhere" in told.err and "steps of" not in told.out  # no step was made for it
+    assert "finetune.task.metrics.0.model: there is no folder nowhere" in told.err and not (tmp_path / "b").exists()

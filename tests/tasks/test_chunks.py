@@ -139,6 +139,42 @@ def test_gradients_go_to_every_window_that_has_a_say(pool: Any, written: Path) -
         torch.testing.assert_close(model.get_parameter(ours).grad, theirs.grad, rtol=1e-3, atol=1e-5)
 
 
+def test_of_a_very_long_text_windows_are_read_at_even_distances(
+    written: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of transformers' windows; however many texts are parted into tokens at once."""
+    texts = [(LONG * 3,), ("To be",), (LONG,), (LONG[5:] * 2,)]
+    cases = examples(GOLDS[:4], texts)
+    theirs = [[each["input_ids"][0].tolist() for each in their_windows(written, text)] for text in texts]
+    assert [len(each) for each in theirs] == [9, 1, 3, 6]
+    wanted = [[theirs[0][place] for place in (0, 3, 5, 8)], theirs[1], theirs[2],
+              [theirs[3][place] for place in (0, 2, 3, 5)]]  # fmt: skip
+    task, reader = Classify(chunks=Chunks(stride=SHARED, windows=4)), TextReader.load(written, max_tokens=MOST)
+    for characters in (1, 200, 10**6):
+        monkeypatch.setattr("danlu.tasks.chunks.CHARACTERS_AT_ONCE", characters)
+        features = task.features(cases, Known(LABELS), reader)
+        found = [np.split(each.tokens, np.cumsum(each.parts)[:-1]) for each in features]
+        assert [[window.tolist() for window in each] for each in found] == wanted
+        told = "2 of 4 texts have more than 4 windows (finetune.task.chunks.windows): so many of each are read"
+        assert told in capsys.readouterr().out
+    answers = answer(task, load_model(written), features, cases, Known(LABELS), reader)
+    stock = transformers.AutoModelForSequenceClassification.from_pretrained(written).eval()
+    with torch.no_grad():
+        logits = torch.cat([stock(torch.tensor([window])).logits for window in wanted[0]]).double().mean(0)
+    assert [(answers[0].scores or {})[label] for label in LABELS] == pytest.approx(logits.softmax(0).tolist(), rel=2e-4)
+
+
+def test_a_text_of_many_characters_is_bounded(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By its tokens where nothing is said, whatever a window holds; and nothing is told of what is read whole."""
+    reader = TextReader.load(written, max_tokens=MOST)
+    (feature,) = Classify(chunks=Chunks()).features(examples(["bad"], [("to be " * 20_000,)]), Known(LABELS), reader)
+    assert feature.size <= 8192 < feature.size + MOST and feature.longest == MOST
+    assert "1 of 1 texts have more than 409 windows" in capsys.readouterr().out
+    assert [Chunks().most(tokens) for tokens in (64, 512, 10_000)] == [128, 16, 1]
+    Classify(chunks=Chunks()).features(examples(["bad"], [(LONG,)]), Known(LABELS), reader)
+    assert not capsys.readouterr().out
+
+
 @pytest.mark.parametrize("pool", ["mean", "max"])
 def test_several_labels_and_numbers_are_pooled_alike(pool: Any, written: Path, encoder: Path, tmp_path: Path) -> None:
     texts, chunks = [(text,) for text in TEXTS], Chunks(pool=pool, stride=SHARED)

@@ -1,4 +1,4 @@
-"""GRPO: losses and gradients by the papers' equations on what ``transformers`` says; trainings from file to model."""
+"""GRPO: trainings from file to model."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import transformers
 import yaml
+from grpo_run import DIGITS, nats, run, task_of, theirs
 
 from danlu.cli import main
 from danlu.data.dataset import Data, load
@@ -18,93 +18,15 @@ from danlu.errors import DanluError, InputError
 from danlu.files import read_jsonl
 from danlu.nn.hf.folder import load_config, load_model
 from danlu.parallel.joining import Ranks
-from danlu.tasks.answering import batches_of
 from danlu.tasks.finetune import Finetune
-from danlu.tasks.grpo import GRPO, KL, POLICY
-from danlu.tasks.judges import RewardPart
 from danlu.tasks.material import Material
-from danlu.tasks.on_policy import FILE, Judged, OnPolicy
+from danlu.tasks.on_policy import FILE, OnPolicy
 from danlu.tasks.task import Known
 from danlu.tasks.teaching import teaching_of
 from danlu.tasks.text_reader import TextReader
+from danlu.tasks.transcript import Transcriber
 from danlu.train.loop import fit
 from danlu.train.probe import probe, warm_up
-
-DIGITS = """
-def digits(prompts, answers, columns):
-    return [float(any(letter.isdigit() for letter in answer)) for answer in answers]
-
-def short(prompts, answers, columns):
-    return [-len(answer) / 10 for answer in answers]
-"""
-
-
-@pytest.fixture
-def rewards(tmp_path: Path) -> Path:
-    path = tmp_path / "mine.py"
-    path.write_text(DIGITS)
-    return path
-
-
-def task_of(rewards: Path, **settings: Any) -> GRPO:
-    return GRPO(reward=(RewardPart(by=f"{rewards}:digits"),), **settings)
-
-
-def theirs(folder: Path, dtype: torch.dtype = torch.float64) -> Any:
-    return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-
-
-def nats(model: Any, prompt: list[int], ids: list[int]) -> torch.Tensor:
-    """How unlikely each token of an answer is for a model of transformers."""
-    logs = model(torch.tensor([prompt + ids])).logits[0, :-1].log_softmax(-1)
-    found: torch.Tensor = -logs.gather(1, torch.tensor(prompt + ids)[1:, None])[len(prompt) - 1 :, 0]
-    return found
-
-
-@pytest.mark.parametrize(("again", "beta"), [(False, 0.0), (False, 0.3), (True, 0.0), (True, 0.3)])
-def test_losses_and_gradients_are_those_of_the_papers(again: bool, beta: float, decoder: Path, rewards: Path) -> None:
-    """The mean over the tokens of all answers, of two models that have moved from the one that learns."""
-    rng = np.random.default_rng(1)
-    answers = [
-        (rng.integers(1, 290, rng.integers(2, 6)).tolist(), rng.integers(1, 290, rng.integers(1, 8)).tolist(), better)
-        for better in (1.3, -0.4, 0.0, -0.9, 2.0, 0.7)
-    ]
-    model, before, reference = (theirs(decoder) for _ in range(3))
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for weight in [*before.parameters(), *reference.parameters()]:
-            weight.add_(torch.randn(weight.shape, generator=generator, dtype=weight.dtype) * 0.02)
-        said = [(nats(before, *each[:2]), nats(reference, *each[:2])) for each in answers]
-
-    policy, divergence, clipped = torch.zeros(()), torch.zeros(()), 0
-    for (prompt, ids, better), (old, other) in zip(answers, said, strict=True):
-        logs = -nats(model, prompt, ids)
-        ratio = torch.exp(logs + old) if again else torch.exp(logs - logs.detach())
-        clipped += int((((ratio > 1.28) & (better > 0)) | ((ratio < 0.8) & (better < 0))).sum())
-        policy = policy - torch.minimum(ratio * better, ratio.clamp(0.8, 1.28) * better).sum()
-        divergence = divergence + (torch.exp(-other - logs) - (-other - logs) - 1).sum()
-    assert bool(clipped) == again
-    count = sum(len(ids) for _, ids, _ in answers)
-    ((policy + beta * divergence) / count).backward()  # type: ignore[no-untyped-call]
-
-    task, ours = task_of(rewards, beta=beta), load_model(decoder).train()
-    features = [
-        Judged(0, tuple(ids), better, tuple(old.tolist()) if again else (), tuple(other.tolist())).feature(prompt)
-        for (prompt, ids, better), (old, other) in zip(answers, said, strict=True)
-    ]
-    micro = [batch for _, batch in batches_of(features, tokens=20)]
-    assert len(micro) > 1 and sum(batch.counts[POLICY] for batch in micro) == count
-    losses = [task.losses(ours, batch, Known()) for batch in micro]
-    found = {name: torch.stack([each[name] for each in losses]).sum() for name in (POLICY, KL)}
-    ((found[POLICY] + beta * found[KL]) / count).backward()  # type: ignore[no-untyped-call]
-    assert found[POLICY].item() == pytest.approx(policy.item(), rel=1e-4)
-    assert found[KL].item() == pytest.approx(divergence.item(), rel=1e-4)
-    for mine, their in (
-        (ours.decoder.blocks[0].mlp.down.weight, model.model.layers[0].mlp.down_proj.weight),  # type: ignore[union-attr]
-        (ours.head.weight, model.lm_head.weight),
-    ):
-        error = (mine.grad.double() - their.grad).abs().max() / their.grad.abs().max()  # type: ignore[union-attr]
-        assert error < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -129,28 +51,6 @@ def test_of_any_conversation_the_prompt_is_what_a_server_reads(
     (feature,) = task.features(examples, Known(), TextReader.load(decoder, max_tokens=90))
     tokenizer = transformers.AutoTokenizer.from_pretrained(decoder)
     assert tokenizer.decode(feature.tokens) == "### Instruction:\n2 + 2?\n\n### Response:\n"
-
-
-def run(
-    tmp_path: Path,
-    folder: Path,
-    task: dict[str, Any],
-    *,
-    name: str = "run",
-    rows: int = 24,
-    seed: int = 1,
-    **settings: Any,
-) -> Any:
-    """A training from a recipe; its folder, or None where it has failed."""
-    data, recipe = tmp_path / "asked.jsonl", tmp_path / f"{name}.yaml"
-    data.write_text("".join(json.dumps({"prompt": f"Say {n}!", "wanted": n}) + "\n" for n in range(rows)))
-    section = {
-        "data": {"train": str(data), "dev_share": 0.25}, "model": str(folder), "precision": "fp32", "batch": 8,
-        "task": {"use": "grpo", "template": "plain", "answer_tokens": 5, "max_tokens": 40, **task},
-        "optimizer": {"lr": 5e-3}, "budget": {"steps": 8}, "evaluations": 2, **settings,
-    }  # fmt: skip
-    recipe.write_text(yaml.safe_dump({"run_dir": str(tmp_path / name), "seed": seed, "finetune": section}))
-    return None if main(["finetune", str(recipe)]) else tmp_path / name / "finetune"
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
@@ -326,6 +226,7 @@ def test_what_cannot_be_is_told_before_training(
         (decoder, {}, "finetune.task.reward is required"),
         (decoder, {"reward": []}, "finetune.task.reward must be"),
         (decoder, {"reward": reward, "group": 1}, "finetune.task.group must be at least 2; got 1"),
+        (decoder, {"reward": reward, "temperature": 0}, "finetune.task.temperature must be greater than 0; got 0"),
         (decoder, {"reward": reward, "answer_tokens": 60}, "together must be at most 96, which the model sees"),
         (decoder, {"reward": [reward, reward]}, "reward has two parts of one name"),
         (decoder, {"reward": f"{rewards}x:digits"}, "must be FILE.py:FUNCTION or the folder of a reward model"),
@@ -391,3 +292,25 @@ def test_steps_that_are_only_timed_keep_nothing(
     assert kept.read_text() == ""
     fit(training.model, training.batches, training.lesson, training.optimizer, lambda _: 1.0, steps=1)
     assert len(read_jsonl(kept)) == 3 * 8
+
+
+def test_what_answers_are_written_with_is_read_once(
+    decoder: Path, rewards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not at each step; for the prompts, and for each measurement, it is once too."""
+    load_, read = Transcriber.load, []
+    monkeypatch.setattr(Transcriber, "load", lambda *a: read.append(a) or load_(*a))
+    counts = []
+    for steps in (1, 4):
+        read.clear()
+        task = {"reward": f"{rewards}:digits", "group": 2}
+        run(tmp_path, decoder, task, name=f"run{steps}", rows=8, budget={"steps": steps}, batch=4, evaluations=1)
+        counts.append(len(read))
+    assert counts[0] == counts[1]
+    task_ = task_of(rewards, template="plain", max_tokens=40, answer_tokens=2)
+    monkeypatch.setattr("danlu.tasks.grpo.WRITTEN_AT_ONCE", 1)
+    data = tmp_path / "asked.jsonl"
+    examples = load(Data(train=data, dev=data), task_.form).splits["train"]
+    read.clear()
+    task_.write(load_model(decoder), examples, TextReader.load(decoder, max_tokens=40))
+    assert len(examples) > 1 and len(read) == 1

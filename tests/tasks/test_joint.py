@@ -20,11 +20,8 @@ from safetensors.torch import load_file
 from danlu import cli
 from danlu.nn.hf.start import begin
 from danlu.recipe import load_recipe
-from danlu.tasks.examples import read_data
-from danlu.tasks.finetune import Finetune
 from danlu.tasks.heads import EACH
 from danlu.tasks.joint import Joint, JointMaterial
-from danlu.tasks.material import Material
 
 GOOD, BAD = (
     ["to be is the question", "话说天下大势 to be", "be there a sentence"],
@@ -92,19 +89,18 @@ def test_each_folder_is_a_model_of_its_own(recipe: Callable[..., Path], tmp_path
 def material(path: Path, out: Path) -> JointMaterial:
     """What the stage works with."""
     stage: Any = load_recipe(path).section("joint")
-    assert isinstance(stage, Joint) and stage.model is not None
-    parts = {}
-    for name, part in stage.tasks.items():
-        (out / name).mkdir(parents=True)
-        settings = Finetune(data=part.data, task=part.task, model=stage.model)
-        dataset = read_data(part.data, part.task, out / name)
-        parts[name] = Material.of(settings, stage.model, dataset, out=out / name, seed=3)
-    return JointMaterial(stage, stage.model, parts)
+    assert isinstance(stage, Joint) and isinstance(stage.model, Path)
+    out.mkdir()
+    return JointMaterial.of(stage, stage.model, out, seed=3)
 
 
-def test_a_step_is_the_weighted_sum_of_what_each_task_costs_alone(recipe: Callable[..., Path], tmp_path: Path) -> None:
-    """Against a model of each task by itself, its gradient as torch adds it up."""
-    joint = material(recipe(first={"weight": 0.5}, second={"weight": 2.0}), tmp_path / "out")
+@pytest.mark.parametrize("relations", [False, True])
+def test_a_step_is_the_weighted_sum_of_what_each_task_costs_alone(
+    relations: bool, recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Against a model of each task by itself, its gradient as torch adds it up; also where one brings new tokens."""
+    other = {"task": "relate", "data": str(write_relations(tmp_path))} if relations else {}
+    joint = material(recipe(first={"weight": 0.5, **other}, second={"weight": 2.0}), tmp_path / "out")
     training = joint.training(3)
     model, lesson = training.model.eval(), training.lesson
     micro = training.batches(0)
@@ -132,6 +128,40 @@ def test_a_step_is_the_weighted_sum_of_what_each_task_costs_alone(recipe: Callab
     torch.testing.assert_close(found["embedding.weight"].grad, wanted["body"], rtol=1e-4, atol=1e-6)
     for name in ("first", "second"):
         torch.testing.assert_close(found[f"{EACH}{name}.out.weight"].grad, wanted[name], rtol=1e-4, atol=1e-6)
+
+
+def write_relations(tmp_path: Path) -> Path:
+    """Who comes first in a sentence has a part in what follows, but where 'not' is said."""
+    path = tmp_path / "relations.csv"
+    rows = [f"there was {one} {middle} {other},{one},{other},{'no_relation' if middle == 'not' else 'part'}"
+            for one in ("time", "sentence", "question") for other in ("be", "once", "天下", "从前有座山")
+            for middle in ("that", "not")]  # fmt: skip
+    path.write_text("\n".join(["text,head,tail,relation", *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_relations_bring_their_marks_to_all_tasks(recipe: Callable[..., Path], encoder: Path, tmp_path: Path) -> None:
+    """Each folder is a model that transformers reads, with one body, whose tokenizers have the same marks."""
+    path = recipe(first={"task": "relate", "data": str(write_relations(tmp_path))}, budget={"epochs": 6})
+    assert cli.main(["joint", str(path)]) == 0
+    out = tmp_path / "run/joint"
+    assert json.loads((out / "done.json").read_text())["figures"]["first.dev.micro.f1"] > 0.8
+    rows, marks = transformers.AutoConfig.from_pretrained(encoder).vocab_size, ["[E1]", "[/E1]", "[E2]", "[/E2]"]
+    first, second = (load_file(out / name / "model/model.safetensors") for name in ("first", "second"))
+    words = "bert.embeddings.word_embeddings.weight"
+    assert first[words].equal(second[words]) and len(first[words]) == rows + 4
+    tokenizers = [transformers.AutoTokenizer.from_pretrained(out / name / "model") for name in ("first", "second")]
+    ids = [tokenizer.convert_tokens_to_ids(marks) for tokenizer in tokenizers]
+    assert ids[0] == ids[1] == list(range(rows, rows + 4))
+    stock = transformers.AutoModelForSequenceClassification.from_pretrained(out / "first/model").eval()
+    for line in map(json.loads, (out / "first/dev.predictions.jsonl").read_text("utf-8").splitlines()):
+        with torch.no_grad():
+            shares = stock(**tokenizers[0](line["texts"][0], return_tensors="pt")).logits[0].softmax(-1).tolist()
+        theirs = dict(zip(stock.config.id2label.values(), shares, strict=True))
+        assert theirs == pytest.approx(line["scores"], abs=1e-4)
+    for name, file in (("first", "relations.csv"), ("second", "second.jsonl")):
+        said = tmp_path / f"{name}.answers.jsonl"
+        assert cli.main(["predict", str(out / name / "model"), str(tmp_path / file), "--out", str(said)]) == 0
 
 
 def test_shares_say_how_often_a_task_is_read(recipe: Callable[..., Path], tmp_path: Path) -> None:
@@ -189,6 +219,16 @@ def test_heads_begin_as_they_do_alone(recipe: Callable[..., Path], encoder: Path
             "joint.tasks.first.data.columns: this task",
         ),
         ({"tasks": {}}, "joint.tasks must be a list of at least 2; got {}"),
+        (
+            {
+                "tasks": {
+                    "one": {"data": "FIRST", "task": "classify"},
+                    "tokenizer": {"data": "FIRST", "task": "classify"},
+                }
+            },
+            "a task must not be called 'tokenizer'",
+        ),
+        ({"first": {"task": {"use": "relate", "typed": True}, "data": "RELATIONS"}}, "joint.tasks.first.task.typed"),
     ],
     ids=str,
 )
@@ -201,6 +241,7 @@ def test_bad_input_is_one_line(
     text = recipe(**settings).read_text()
     for name in ("first", "chats"):
         text = text.replace(name.upper(), str(tmp_path / f"{name}.jsonl"))
+    text = text.replace("RELATIONS", str(write_relations(tmp_path)))
     (tmp_path / "recipe.yaml").write_text(text)
     assert cli.main(["joint", str(tmp_path / "recipe.yaml")]) == 2
     line = capfd.readouterr().err

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 import transformers
 
@@ -16,6 +18,7 @@ from danlu.data.chats import Message
 from danlu.data.example import Place
 from danlu.errors import DanluError, InputError, RecipeError
 from danlu.files import read_jsonl
+from danlu.nn.speed import computing_on
 from danlu.tasks.judges import RewardPart, rewards_of
 
 
@@ -146,6 +149,25 @@ def test_a_reward_model_says_what_transformers_reads_of_it(reward_model: Path, d
         RewardPart(by=str(reward_model)).judge("task.reward")(examples, ["word " * 200] * 3)
     with pytest.raises(DanluError, match="trained for no task"):
         RewardPart(by=str(decoder)).judge("task.reward")
+
+
+def test_a_reward_model_is_the_one_that_lies_there_now_and_computes_where_it_is_said(
+    reward_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same files once; of others anew, also where they are older."""
+    part, examples = RewardPart(by=str(reward_model)), asked("a")
+    before = part.judge("task.reward")
+    assert part.judge("task.reward") is before
+    path = reward_model / "model.safetensors"
+    time = path.stat().st_mtime_ns - 10**9
+    weights = safetensors.torch.load_file(path)
+    halved = {name: weight / 2 if name.startswith("score") else weight for name, weight in weights.items()}
+    safetensors.torch.save_file(halved, path, metadata={"format": "pt"})
+    os.utime(path, ns=(time, time))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with computing_on("cpu"):
+        after = part.judge("task.reward")(examples, ["yes"])
+    assert after == pytest.approx([each / 2 for each in before(examples, ["yes"])], rel=1e-4)
 
 
 def test_a_model_learns_from_a_reward_model_and_a_function(
