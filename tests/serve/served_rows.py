@@ -23,7 +23,8 @@ ROWS: dict[str, list[dict[str, Any]]] = {
          "answers": [{"text": "there", "start": 0}]} for number in range(24)
     ],
     "choice": [
-        {"question": f"to be {number}", "choices": ["or not", "that is"], "answer": number % 2, "context": f"upon {number}"}
+        {"question": f"to be {number}", "choices": ["or not", "that is"], "answer": number % 2,
+         "context": f"upon {number}"}
         for number in range(24)
     ],
 }  # fmt: skip
