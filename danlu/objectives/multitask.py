@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
 from danlu.nn.config import TransformerConfig
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import AnyObjective, Lesson, Shape
+from danlu.objectives.protocol import AnyObjective, Lesson, LessonOfSteps, Shape, Total
 from danlu.recipe import OneOf, Settings
 from danlu.tokenizers.vocabulary import Vocabulary
 
@@ -149,12 +149,25 @@ class Lessons:
         task, _, loss = name.partition(".")
         return self.weights[task] * self.of_tasks[task].weight(loss)
 
+    def of_step(self, model: Transformer, micro: Sequence[Batch], total: Total) -> Lessons:
+        """With what each task reckons of its own part of a step (:class:`danlu.objectives.protocol.LessonOfSteps`)."""
+        own = {
+            task: lesson.of_step(model, [_alone(batch) for batch in micro if batch.task == task], total)
+            for task, lesson in self.of_tasks.items()
+            if isinstance(lesson, LessonOfSteps)
+        }
+        return replace(self, of_tasks={**self.of_tasks, **own})
+
     def losses(self, model: Transformer, batch: Batch) -> dict[str, Tensor]:
         """Those of the batch's task, named ``task.loss`` as its counts are."""
-        task = batch.task
-        own = {name.removeprefix(f"{task}."): count for name, count in batch.counts.items()}
-        losses = self.of_tasks[task].losses(model, replace(batch, task="", counts=own))
-        return {f"{task}.{name}": value for name, value in losses.items()}
+        losses = self.of_tasks[batch.task].losses(model, _alone(batch))
+        return {f"{batch.task}.{name}": value for name, value in losses.items()}
+
+
+def _alone(batch: Batch) -> Batch:
+    """The same as its task alone would have it."""
+    own = {name.removeprefix(f"{batch.task}."): count for name, count in batch.counts.items()}
+    return replace(batch, task="", counts=own)
 
 
 def _form(objective: AnyObjective) -> Callable[[Form], Form]:

@@ -31,7 +31,8 @@ from danlu.nn.hf.folder import load_config
 from danlu.nn.speed import computing_on
 from danlu.nn.transformer import Transformer
 from danlu.objectives.multitask import Lessons, check_mixed
-from danlu.objectives.protocol import AnyObjective, Lesson, Shape, Sides
+from danlu.objectives.protocol import AnyObjective, Lesson, Shape, Sides, Total
+from danlu.parallel.joining import here
 from danlu.recipe import OneOf, Settings
 from danlu.runs import Figures, Job
 from danlu.tasks.examples import read_data
@@ -129,8 +130,13 @@ class Joint(TaskTraining):
             RecipeError: one cannot.
         """
         for name, part in self.tasks.items():
-            if isinstance(part.task, StepTask) or part.task.by_step:
+            if isinstance(part.task, StepTask):
                 raise RecipeError(f"joint.tasks.{name}.task: it compares all texts of a step, and has to train alone")
+            if part.task.by_step and (count := here().size) > 1:
+                raise RecipeError(
+                    f"joint.tasks.{name}.task: it reckons with all texts of a step, which beside other tasks one "
+                    f"process has to read; there are {count} processes"
+                )
             if isinstance(part.task, GRPO):
                 raise RecipeError(
                     f"joint.tasks.{name}.task: it learns from what the model writes, and has to train alone"
@@ -180,6 +186,11 @@ class OwnHead:
     def weight(self, name: str) -> float:
         return self.lesson.weight(name)
 
+    def of_step(self, model: Transformer, micro: Sequence[Batch], total: Total) -> OwnHead:
+        """With what the task reckons of its own part of a step."""
+        with as_for(model, self.name):
+            return replace(self, lesson=self.lesson.of_step(model, micro, total))
+
     def losses(self, model: Transformer, batch: Batch) -> dict[str, Tensor]:
         with as_for(model, self.name):
             return self.lesson.losses(model, batch)
@@ -212,7 +223,7 @@ class JointMaterial:
         tokenizer = with_tokens(base, list(tokens), out / "tokenizer")
         materials: dict[str, Material] = {}
         for name, part in settings.tasks.items():
-            one = Finetune(data=part.data, task=part.task, model=base)
+            one = Finetune(data=part.data, task=part.task, model=base, hardware=settings.hardware)
             with keys_said(keys_of(settings.section, name)):
                 found = Material.of(one, base, datasets[name], out=out / name, seed=seed, tokenizer=tokenizer)
             say(f"task {name} {found.start.told()}")

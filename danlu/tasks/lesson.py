@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from torch import Tensor
@@ -14,7 +14,7 @@ from danlu.corpus.rows import Form, Ints, Piece, Widths
 from danlu.corpus.store import TokenStore
 from danlu.corpus.together import Together
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import AnyObjective, Lesson, Sides, Total
+from danlu.objectives.protocol import AnyObjective, Sides, Total
 from danlu.tasks.feature import FeatureStore
 from danlu.tasks.task import Known, Task
 from danlu.tokenizers.vocabulary import Vocabulary
@@ -51,7 +51,7 @@ class TaskLesson(AnyObjective):
         assert isinstance(piece.store, FeatureStore)
         return piece.store.features[piece.document].as_example()
 
-    def of_step(self, model: Transformer, micro: Sequence[Batch], total: Total) -> Lesson:
+    def of_step(self, model: Transformer, micro: Sequence[Batch], total: Total) -> Self:
         """With what the task has reckoned of all micro-batches together."""
         return self.model_copy(update={"known": self.task.of_step(model, micro, self.known, total)})
 

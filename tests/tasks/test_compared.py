@@ -367,18 +367,6 @@ def test_encoders_are_refused(encoder: Path, write: Write, tmp_path: Path, capsy
     assert not (tmp_path / "run" / "finetune" / "model").exists()
 
 
-def test_kto_is_no_part_of_a_joint_training(
-    decoder: Path, write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    recipe, file = tmp_path / "recipe.yaml", write(VERDICTS)
-    one, other = f"{{data: {file}, task: {{use: chat, template: plain}}}}", f"{{data: {file}, task: feedback}}"
-    recipe.write_text(f"joint:\n  model: {decoder}\n  tasks:\n    a: {one}\n    b: {other}\n")
-    assert main(["joint", str(recipe), f"run_dir={tmp_path / 'run'}"]) != 0
-    told = capsys.readouterr()
-    assert "joint.tasks.b.task: it compares all texts of a step, and has to train alone" in told.err
-    assert "task a" not in told.out  # no task's data has been read
-
-
 def test_an_unknown_loss_is_told_with_the_choices(
     decoder: Path, write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
