@@ -128,6 +128,8 @@ def run(name: str, case: Case, data: Path, out: Path, model: Path) -> list[list[
     scored = json.loads((folder / f"{part}.json").read_text())
     found = []
     for figure, value in scored["figures"].items():
+        if figure.startswith("label."):
+            continue  # three for each of perhaps many labels; they are in the file
         low, high = scored["intervals"].get(figure, (value, value))
         found.append([case.recipe, name, f"{examples['train']:,}", f"{part} {examples[part]:,}", figure, f"{value:.4f}",
                       f"{low:.4f}–{high:.4f}", f"{seconds:.0f}"])  # fmt: skip
