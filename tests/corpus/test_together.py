@@ -100,6 +100,8 @@ def test_processes_have_about_as_many_tokens() -> None:
     assert [each.inputs["tokens"].shape[1] for each in long] == [30, 30]
     longer = read([30, 1, 1, 1, 1], batch=5, micro_batch=2, readers=2).batches(0)
     assert [each.inputs["tokens"].shape[1] for each in longer] == [30, 4]
+    full = read([9, 6, 6, 3], batch=4, micro_batch=1, readers=3).batches(0)  # thirds would be 9, 12 and 3
+    assert [each.inputs["tokens"].shape[1] for each in full] == [9, 6, 6, 3]
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=7), st.integers(1, 20))

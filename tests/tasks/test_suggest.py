@@ -36,6 +36,10 @@ TABLES: dict[str, tuple[str, list[list[Any]]]] = {
                                                                       for n in range(9))]),
     "found good, as a table": ("feedback", [["prompt", "completion", "label"], *([f"p {n}", f"c {n}", n % 2 == 0]
                                                                      for n in range(9))]),
+    "choices": ("choice", [["question", "A", "B", "answer"], *([f"who, {n}?", f"a {n}", f"b {n}", "AB"[n % 2]]
+                                                              for n in range(9))]),
+    "relations": ("relate", [["sentence", "relation"], *([f"<e1>Ann</e1> met <e2>Bob {n}</e2>", "ab"[n % 2]]
+                                                         for n in range(9))]),
     "translation": ("seq2seq", [["source", "target"], *([f"one {n}", f"eins {n}"] for n in range(9))]),
     "texts that mean the same": ("embed", [["sentence1", "sentence2"], *([f"p {n}", f"h {n}"] for n in range(9))]),
     "queries": ("embed", [["query", "passage"], *([f"ask {n}", f"say {n}"] for n in range(9))]),

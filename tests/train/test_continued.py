@@ -62,11 +62,14 @@ def test_a_bare_encoder_gets_a_head_for_words(encoder: Path, tmp_path: Path) -> 
     tokenizer = json.loads((encoder / "tokenizer_config.json").read_text())
     (encoder / "tokenizer_config.json").write_text(json.dumps({**tokenizer, "mask_token": "[MASK]"}))
     assert cli.main(["run", str(recipe(encoder, tmp_path, "mlm"))]) == 0
-    _, report = transformers.AutoModelForMaskedLM.from_pretrained(
+    model, report = transformers.AutoModelForMaskedLM.from_pretrained(
         tmp_path / "run/pretrain/model", output_loading_info=True
     )
     assert not any(report.values()), report
     assert losses(tmp_path)[-1] < losses(tmp_path)[0]
+    stock = transformers.BertModel.from_pretrained(encoder).embeddings.word_embeddings.weight
+    ours = model.bert.embeddings.word_embeddings.weight
+    assert torch.cosine_similarity(ours.flatten(), stock.flatten(), dim=0) > 0.9, "the rest goes on from the folder"
 
 
 def test_a_run_is_done_anew_when_the_folder_changes(decoder: Path, tmp_path: Path, capsys: Any) -> None:
