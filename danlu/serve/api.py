@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from importlib.resources import files
@@ -23,6 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from danlu.errors import DanluError
+from danlu.files import finite
 from danlu.log import harmless
 
 MOST_BYTES = 8 * 2**20
@@ -60,11 +60,11 @@ class JSONResponse(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        text = json.dumps(_finite(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(finite(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         try:
             return text.encode()
         except UnicodeEncodeError:
-            return json.dumps(_finite(content), separators=(",", ":")).encode()
+            return json.dumps(finite(content), separators=(",", ":")).encode()
 
 
 def application(engine: Answering, *, is_ours: Callable[[str], bool]) -> ASGIApp:
@@ -117,15 +117,6 @@ def application(engine: Answering, *, is_ours: Callable[[str], bool]) -> ASGIApp
 def refusal(status: int, reason: str) -> JSONResponse:
     """``{"error": …}`` in one line."""
     return JSONResponse({"error": " ".join(harmless(reason).split())}, status)
-
-
-def _finite(value: Any) -> Any:
-    """The same with null for numbers that JSON does not have."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 async def _body(request: Request) -> bytes | None:

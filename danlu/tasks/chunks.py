@@ -17,7 +17,6 @@ from pydantic import Field
 from torch import Tensor
 
 from danlu.corpus.batches import IGNORE, Batch
-from danlu.log import say
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Settings
 from danlu.tasks.feature import Feature
@@ -28,8 +27,8 @@ from danlu.tasks.text_reader import Read, TextReader
 WINDOWS = "windows"
 """The name of what says how many there are, at the first token of each text."""
 STRIDE = "finetune.task.chunks.stride"
-TOKENS = 8192
-"""In the windows of a text, unless it is said how many there may be."""
+TOKENS, FEWEST = 8192, 4
+"""In the windows of a text, and how many windows it has at least, unless it is said how many there may be."""
 CHARACTERS_AT_ONCE = 2**20
 """Of texts that are parted into tokens together, which take some hundred bytes each while they are."""
 
@@ -45,13 +44,13 @@ class Chunks(Settings):
     stride: int | None = Field(default=None, ge=0)
     """Tokens that two windows share (Pappagari et al. 2019, arXiv:1910.10781); by default a quarter of a window."""
     windows: int | None = Field(default=None, ge=1)
-    """Windows of a text at most, in training as in answers, by default as many as hold 8,192 tokens: they go through
-    the model together, and need the memory for that. Of a text that has more, so many are read, spread evenly from its
-    beginning to its end."""
+    """Windows of a text at most, in training as in answers, by default as many as hold 8,192 tokens, but four at least:
+    they go through the model together, and need the memory for that. Of a text that has more, so many are read, spread
+    evenly from its beginning to its end; with 1 its beginning."""
 
     def most(self, max_tokens: int) -> int:
         """Windows of a text at most, where one holds ``max_tokens``."""
-        return max(1, TOKENS // max_tokens) if self.windows is None else self.windows
+        return max(FEWEST, TOKENS // max_tokens) if self.windows is None else self.windows
 
 
 class TextTask(Task):
@@ -89,8 +88,11 @@ class TextTask(Task):
                 longer += len(windows) > most
                 found.append(_spread(windows, most))
         if longer:
-            say(f"{longer:,} of {len(texts):,} texts have more than {most:,} windows (finetune.task.chunks.windows): "
-                "so many of each are read, spread evenly over all of it")  # fmt: skip
+            reader.say_once(
+                f"{longer:,} of {len(texts):,} texts have more than {most:,} windows (task.chunks.windows): so many of "
+                "each are read, spread evenly over all of it",
+                about=WINDOWS,
+            )
         return found
 
     def scores(self, model: Transformer, batch: Batch) -> Tensor:

@@ -23,8 +23,8 @@ class Heads(nn.Module):
         super().__init__()
         self.each = nn.ModuleDict({name: model.head for name, model in models.items()})
         self.configs: dict[str, TransformerConfig] = {name: model.config for name, model in models.items()}
-        for head in self.each.values():
-            if isinstance(head, LanguageModelHead) and body.config.tied:
+        for name, head in self.each.items():
+            if isinstance(head, LanguageModelHead) and self.configs[name].tied:  # the body may be that of labels
                 head.tie(body.embedding)
 
 

@@ -82,6 +82,8 @@ class Material:
                 f"finetune.task.max_tokens must be at most {shape.max_length}, which the model sees; got {most}"
             )
         reader = TextReader.load(tokenizer, max_tokens=most, cut=task.cut)
+        if start.keeps_head:
+            known = task.know_head(start.draw(), dataset.splits["train"], known, reader)
         features = {name: task.features(each, known, reader) for name, each in dataset.splits.items()}
         for name in ("train", "dev"):
             if not features[name]:

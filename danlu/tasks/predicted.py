@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.data.rows import Table
+from danlu.files import finite
 from danlu.log import say
 from danlu.tasks.scores import prediction
 from danlu.tasks.task import Answer
@@ -70,10 +71,12 @@ def as_jsonl(source: Source, examples: Sequence[Any], answers: Sequence[Answer])
     units = {example.place.unit for example in examples[:1]}
     names = source.apart([each for each in source.columns if each not in source.read], {*LINE, *more, *units})
     lines = (
-        {name: cells[column] for column, name in names.items() if column in cells} | prediction(example, said)
+        finite({name: cells[column] for column, name in names.items() if column in cells} | prediction(example, said))
         for example, said, cells in _beside(source, examples, answers)
     )
-    return _bytes("".join(f"{json.dumps(line, ensure_ascii=False, default=_plain)}\n" for line in lines))
+    return _bytes(
+        "".join(f"{json.dumps(line, ensure_ascii=False, allow_nan=False, default=_plain)}\n" for line in lines)
+    )
 
 
 def as_table(delimiter: str) -> Callable[[Source, Sequence[Any], Sequence[Answer]], bytes]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,16 +21,22 @@ from danlu.corpus.batches import IGNORE, Batch
 from danlu.data.dataset import Dataset
 from danlu.data.form import Form
 from danlu.data.labelled import REGRESS, SIMILARITY
+from danlu.log import say
 from danlu.metrics.regression import Regression
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.start import Kind
 from danlu.nn.transformer import Transformer
+from danlu.tasks.answering import answer
 from danlu.tasks.chunks import TextTask
 from danlu.tasks.feature import Feature
 from danlu.tasks.task import Answer, Known
 from danlu.tasks.text_reader import TextReader
 
+ROUNDED = 1e-6
+"""Share of a number that may be rounding."""
 UNSCALED = Known(numbers={"mean": 0.0, "spread": 1.0})
+LOOKED_AT = 512
+"""Examples by which it is told whether a head that is kept says numbers of the data's scale."""
 
 
 class Regress(TextTask):
@@ -77,6 +85,22 @@ class Regress(TextTask):
     def criterion(self) -> str:
         return "pearson"
 
+    def know_head(self, model: Transformer, examples: Sequence[Any], known: Known, reader: TextReader) -> Known:
+        """Where the head that the folder has is further off than the mean, as one of another scale is: by the least
+        squares, what its numbers are multiplied by, and what is added; the order that it has learned is kept."""
+        if known == UNSCALED:
+            return known
+        some = examples[:LOOKED_AT]
+        answers = answer(self, model, self.features(some, known, reader), some, UNSCALED, reader)
+        said, golds = np.array([each.value for each in answers]), np.array([each.number for each in some])
+        if np.square(said - golds).mean() <= golds.var() + ROUNDED * np.square(golds).mean():
+            return known
+        alike = said.std() <= ROUNDED * np.abs(said).max()  # of a constant nothing can be kept
+        factor = 0.0 if alike else max(0.0, float(np.cov(said, golds, bias=True)[0, 1] / said.var()))
+        added = float(golds.mean() - factor * said.mean())
+        say(f"the numbers of the head that is kept are of another scale: {factor:.4g} of them, and {added:+.4g}")
+        return replace(known, numbers={**known.numbers, "factor": factor, "added": added})
+
     @torch.no_grad()
     def take_over(self, model: Transformer, known: Known) -> None:
         """Scale the head to mean 0 and spread 1, so that it begins with the numbers that it has said before.
@@ -84,9 +108,10 @@ class Regress(TextTask):
         In a folder it says numbers as they are (:meth:`finish`), those of another file for what is known here.
         """
         if known != UNSCALED:
-            out = model.head.out
-            out.weight.div_(known.numbers["spread"])
-            out.bias.sub_(known.numbers["mean"]).div_(known.numbers["spread"])
+            out, spread = model.head.out, known.numbers["spread"]
+            factor, added = known.numbers.get("factor", 1.0), known.numbers.get("added", 0.0)
+            out.weight.mul_(factor / spread)
+            out.bias.mul_(factor).add_(added - known.numbers["mean"]).div_(spread)
 
     @torch.no_grad()
     def finish(self, model: Transformer, known: Known) -> Known:

@@ -138,6 +138,10 @@ class Task(Choice):
         names = known.labels if len(known.labels) == count else ()
         return begin(base, self.head, labels=count, names=names, seed=seed)
 
+    def know_head(self, model: Transformer, examples: Sequence[Any], known: Known, reader: TextReader) -> Known:
+        """What is known, beside how far the head that the folder has is of another kind than the data."""
+        return known
+
     def take_over(self, model: Transformer, known: Known) -> None:
         """Change the head that the folder has had so that its scores mean what they do in this training."""
 

@@ -6,7 +6,7 @@ Axes: T tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,6 +16,7 @@ from tokenizers import Encoding
 
 from danlu.corpus.rows import Ints
 from danlu.errors import InputError, RecipeError
+from danlu.log import say
 from danlu.tokenizers.folder import read_tokenizer
 
 Cut = Literal["head", "tail", "middle"]
@@ -63,6 +64,13 @@ class TextReader:
     cut: Cut = "head"
     folder: Path = Path()
     """Where the tokenizer is from, and what else the folder says of texts."""
+    _told: set[str] = field(default_factory=set, compare=False, repr=False)
+
+    def say_once(self, line: str, *, about: str) -> None:
+        """Say a line, unless one has been said about the same: a file is read in many parts."""
+        if about not in self._told:
+            self._told.add(about)
+            say(line)
 
     @classmethod
     def load(cls, folder: Path, *, max_tokens: int, cut: Cut = "head") -> TextReader:

@@ -149,13 +149,14 @@ def test_of_a_very_long_text_windows_are_read_at_even_distances(
     assert [len(each) for each in theirs] == [9, 1, 3, 6]
     wanted = [[theirs[0][place] for place in (0, 3, 5, 8)], theirs[1], theirs[2],
               [theirs[3][place] for place in (0, 2, 3, 5)]]  # fmt: skip
-    task, reader = Classify(chunks=Chunks(stride=SHARED, windows=4)), TextReader.load(written, max_tokens=MOST)
+    task = Classify(chunks=Chunks(stride=SHARED, windows=4))
     for characters in (1, 200, 10**6):
         monkeypatch.setattr("danlu.tasks.chunks.CHARACTERS_AT_ONCE", characters)
+        reader = TextReader.load(written, max_tokens=MOST)
         features = task.features(cases, Known(LABELS), reader)
         found = [np.split(each.tokens, np.cumsum(each.parts)[:-1]) for each in features]
         assert [[window.tolist() for window in each] for each in found] == wanted
-        told = "2 of 4 texts have more than 4 windows (finetune.task.chunks.windows): so many of each are read"
+        told = "2 of 4 texts have more than 4 windows (task.chunks.windows): so many of each are read"
         assert told in capsys.readouterr().out
     answers = answer(task, load_model(written), features, cases, Known(LABELS), reader)
     stock = transformers.AutoModelForSequenceClassification.from_pretrained(written).eval()
@@ -170,7 +171,7 @@ def test_a_text_of_many_characters_is_bounded(written: Path, capsys: pytest.Capt
     (feature,) = Classify(chunks=Chunks()).features(examples(["bad"], [("to be " * 20_000,)]), Known(LABELS), reader)
     assert feature.size <= 8192 < feature.size + MOST and feature.longest == MOST
     assert "1 of 1 texts have more than 409 windows" in capsys.readouterr().out
-    assert [Chunks().most(tokens) for tokens in (64, 512, 10_000)] == [128, 16, 1]
+    assert [Chunks().most(tokens) for tokens in (64, 512, 10_000)] == [128, 16, 4]
     Classify(chunks=Chunks()).features(examples(["bad"], [(LONG,)]), Known(LABELS), reader)
     assert not capsys.readouterr().out
 

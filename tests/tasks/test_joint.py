@@ -20,8 +20,11 @@ from safetensors.torch import load_file
 from danlu import cli
 from danlu.nn.hf.start import begin
 from danlu.recipe import load_recipe
-from danlu.tasks.heads import EACH
+from danlu.tasks.chat import Chat
+from danlu.tasks.classify import Classify
+from danlu.tasks.heads import EACH, as_for, joined
 from danlu.tasks.joint import Joint, JointMaterial
+from danlu.tasks.task import Known
 
 GOOD, BAD = (
     ["to be is the question", "话说天下大势 to be", "be there a sentence"],
@@ -128,6 +131,21 @@ def test_a_step_is_the_weighted_sum_of_what_each_task_costs_alone(
     torch.testing.assert_close(found["embedding.weight"].grad, wanted["body"], rtol=1e-4, atol=1e-6)
     for name in ("first", "second"):
         torch.testing.assert_close(found[f"{EACH}{name}.out.weight"].grad, wanted[name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("order", [("words", "labels"), ("labels", "words")])
+def test_a_tied_head_of_words_is_tied_whichever_task_is_first(
+    order: tuple[str, str], decoder: Path, tmp_path: Path
+) -> None:
+    """Its saved folder has the embedding in its place, so that one that learned alone would be lost."""
+    config = transformers.AutoConfig.from_pretrained(decoder)
+    config.tie_word_embeddings = True
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(decoder)
+    starts = {"words": Chat(template="plain").start(decoder, Known(), seed=1),
+              "labels": Classify().start(decoder, Known(("a", "b")), seed=1)}  # fmt: skip
+    body = joined({name: starts[name].draw() for name in order})
+    with as_for(body, "words") as model:
+        assert model.head.weight is body.embedding.weight
 
 
 def write_relations(tmp_path: Path) -> Path:

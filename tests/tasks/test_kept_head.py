@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from danlu.cli import main
 
 STILL = 1e-12
 """A rate at which nothing is learned."""
+WORDS = ["to", "be", "or", "not", "that", "is", "the", "question", "once", "upon", "a", "time", "there", "was"]
+TEXTS = [" ".join(WORDS[place % 7 :][: 2 + place % 5]) for place in range(35)]
 TOKENS = [[2, 20, 30, 40, 3], [2, 21, 3], [2, 25, 26, 27, 28, 3]]
 
 
@@ -40,10 +43,22 @@ def numbers(model: Any) -> Tensor:
         return torch.cat([model(torch.tensor([each])).logits for each in TOKENS])
 
 
-def thousands(path: Path) -> Path:
-    lines = [{"text": f"to be {number}", "score": 1000.0 + 100 * number} for number in range(24)]
-    path.write_text("".join(json.dumps(each) + "\n" for each in lines))
+def scores(folder: Path, model: Any) -> list[float]:
+    """What it says of the texts of the files below."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    with torch.no_grad():
+        return [float(model(**tokenizer(text, return_tensors="pt")).logits) for text in TEXTS]
+
+
+def written(path: Path, numbers: list[float]) -> Path:
+    """A file with a number for each of the texts."""
+    lines = (json.dumps({"text": text, "score": number}) for text, number in zip(TEXTS, numbers, strict=True))
+    path.write_text("".join(f"{line}\n" for line in lines))
     return path
+
+
+def thousands(path: Path) -> Path:
+    return written(path, [1000.0 + 100 * number for number in range(35)])
 
 
 @pytest.mark.parametrize(("family", "method"), [
@@ -53,26 +68,44 @@ def test_a_head_of_numbers_begins_with_those_it_has_said(
     family: str, method: str, tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = request.getfixturevalue(family)
-    before = numbers(with_head(folder))
-    out = finetuned(tmp_path, folder, thousands(tmp_path / "new.jsonl"), "regress", method, rate=STILL)
+    model = with_head(folder)
+    before = numbers(model)
+    file = written(tmp_path / "new.jsonl", [each + (-1) ** place for place, each in enumerate(scores(folder, model))])
+    out = finetuned(tmp_path, folder, file, "regress", method, rate=STILL)
     assert "whose head is kept" in capsys.readouterr().out
     after = transformers.AutoModelForSequenceClassification.from_pretrained(out / "model", dtype=torch.float32).eval()
     torch.testing.assert_close(numbers(after), before, rtol=1e-4, atol=2e-3)
 
 
+@pytest.mark.parametrize(("factor", "added"), [(0.02, -3.0), (40.0, 500.0), (-5.0, 100.0)])
+def test_a_head_of_another_scale_begins_on_that_of_the_file(
+    factor: float, added: float, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the order that it has learned, or with the mean where that is the wrong way round."""
+    model = with_head(encoder)
+    before, said = numbers(model), scores(encoder, model)
+    file = written(tmp_path / "new.jsonl", [added + factor * each for each in said])
+    out = finetuned(tmp_path, encoder, file, "regress", "full", rate=STILL)
+    assert "the numbers of the head that is kept are of another scale" in capsys.readouterr().out
+    after = transformers.AutoModelForSequenceClassification.from_pretrained(out / "model", dtype=torch.float32).eval()
+    expected = added + factor * before if factor > 0 else torch.full_like(before, added + factor * mean(said))
+    torch.testing.assert_close(numbers(after), expected, rtol=1e-4, atol=2e-3)
+
+
 def test_a_new_head_of_numbers_begins_about_their_mean(encoder: Path, tmp_path: Path) -> None:
     out = finetuned(tmp_path, encoder, thousands(tmp_path / "new.jsonl"), "regress", "full", rate=STILL)
     after = transformers.AutoModelForSequenceClassification.from_pretrained(out / "model", dtype=torch.float32).eval()
-    assert (numbers(after) - 2150).abs().max() < 500
+    assert (numbers(after) - 2700).abs().max() < 700
 
 
 def test_of_several_tasks_each_keeps_its_own(encoder: Path, tmp_path: Path) -> None:
-    before = numbers(with_head(encoder))
+    model = with_head(encoder)
+    before = numbers(model)
     labelled = tmp_path / "labelled.jsonl"
     labelled.write_text("".join(json.dumps({"text": f"once {n}", "label": "ab"[n % 2]}) + "\n" for n in range(24)))
     tasks = {
         "first": {"task": "classify", "data": str(labelled)},
-        "second": {"task": "regress", "data": str(thousands(tmp_path / "new.jsonl"))},
+        "second": {"task": "regress", "data": str(written(tmp_path / "new.jsonl", scores(encoder, model)))},
     }
     joint = {"model": str(encoder), "tasks": tasks, "batch": 8, "precision": "fp32", "compile": "off",
              "optimizer": {"lr": STILL}, "budget": {"steps": 1}, "evaluations": 1}  # fmt: skip

@@ -56,6 +56,12 @@ def reviews(tmp_path: Path) -> Path:
     return path
 
 
+def test_numbers_that_json_has_not_are_null(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "to be", "n": NaN, "of": {"x": [-Infinity, 1.5]}}\n')
+    [line] = lines_of(written(tmp_path / "a.jsonl", ".jsonl", says=float("inf")))
+    assert (line["n"], line["of"], line["prediction"]) == (None, {"x": [None, 1.5]}, None)
+
+
 @pytest.mark.parametrize(("ending", "delimiter"), [(".csv", ","), (".tsv", "\t")])
 def test_a_table_has_all_columns_in_front_as_they_are(ending: str, delimiter: str, reviews: Path) -> None:
     found = rows_of(written(reviews, ending), delimiter)
