@@ -95,6 +95,18 @@ def measure(data: Path, out: Path, *, seeds: int, steps: int, held: int) -> list
         f"bfloat16, so no side more than {rates['bf16'] * 1e9 / need:,.0f} tokens/s")  # fmt: skip
     (before, tokens), _ = in_fresh_process(judge, job, job.model)
     say(f"held out: {held} conversations, {tokens:,} tokens of answers, loss before {before:.4f} nats a token")
+    found = all_sides(job, seeds)
+    if len({each.tokens for results in found.values() for each in results}) > 1 and not steps:
+        raise NotMeasuredError("the sides did not read the same tokens")
+    return compare_sides(found)
+
+
+def all_sides(job: Job, seeds: int) -> dict[str, list[Measured]]:
+    """All sides, seed by seed, but for a tuned peer that failed.
+
+    Raises:
+        NotMeasuredError: a side that the target is about failed.
+    """
     found: dict[str, list[Measured]] = {side: [] for side in SIDES}
     for seed in range(1, seeds + 1):
         for side in [each for each in SIDES if each in found]:
@@ -102,12 +114,10 @@ def measure(data: Path, out: Path, *, seeds: int, steps: int, held: int) -> list
                 found[side].append(measured(job, seed, side))
             except NotMeasuredError as error:
                 if side in SIDES[:2]:
-                    raise  # the target is about these two
+                    raise
                 del found[side]
                 say(f"seed {seed}, {side}: {error}; it is left out")
-    if len({each.tokens for results in found.values() for each in results}) > 1 and not steps:
-        raise NotMeasuredError("the sides did not read the same tokens")
-    return compare_sides(found)
+    return found
 
 
 def measured(job: Job, seed: int, side: str) -> Measured:

@@ -275,13 +275,39 @@ def test_chats_are_what_alpaca_means_and_the_same_are_held_out_each_time(load: L
 
 def test_chat_tuning_is_judged_against_the_peer_as_it_comes(load: Load, capsys: pytest.CaptureFixture[str]) -> None:
     module = load("finetune_chat")
-    values = ({"Danlu": [400.0], "trl": [100.0], "trl, tuned": [300.0]},
-              {"Danlu": [900.0], "trl": [1000.0], "trl, tuned": [3000.0]},
-              {"Danlu": [1.5], "trl": [1.5], "trl, tuned": [1.4]})  # fmt: skip
-    found = module.compare_sides(*values)
+    sides = {
+        "Danlu": [module.Measured(9, 400.0, 900.0, 1.5)],
+        "trl": [module.Measured(9, 100.0, 1000.0, 1.5)],
+        "trl, tuned": [module.Measured(9, 300.0, 3000.0, 1.4)],
+    }
+    found = module.compare_sides(sides)
     assert [each.ratio for each in found] == [4.0, 0.9, 1.0, 1.333, 0.3, 1.071]
     verdicts = [line for line in capsys.readouterr().out.splitlines() if line.startswith("wanted")]
     assert [line.rpartition(" ")[2] for line in verdicts] == ["met", "MISSED", "met"]
+    del sides["trl, tuned"]  # which was killed
+    assert [each.ratio for each in module.compare_sides(sides)] == [4.0, 0.9, 1.0]
+
+
+def test_a_tuned_peer_that_is_killed_is_left_out(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the training of the others is not lost; the target is about the two that are wanted."""
+    module = load("finetune_chat")
+    job = module.Job(tmp_path, tmp_path, tmp_path, tmp_path, 3)
+    refused = module.NotMeasuredError
+
+    def measured(job: object, seed: int, side: str) -> object:
+        if side == killed:
+            raise refused("the process of trainer was killed")
+        return module.Measured(9, 100.0, 900.0, 1.5)
+
+    monkeypatch.setattr(module, "measured", measured)
+    killed = "trl, tuned"
+    assert {side: len(found) for side, found in module.all_sides(job, 2).items()} == {"Danlu": 2, "trl": 2}
+    assert "seed 1, trl, tuned: the process of trainer was killed; it is left out" in capsys.readouterr().out
+    killed = "trl"
+    with pytest.raises(refused):
+        module.all_sides(job, 2)
 
 
 def test_translations_are_judged_against_the_better_peer(
@@ -292,18 +318,21 @@ def test_translations_are_judged_against_the_better_peer(
     module = load("finetune_multi30k")
     golds = [f"Ein Hund läuft über die Wiese {number} ." for number in range(6)]
     (tmp_path / "test2016.tsv").write_text("".join(f"a dog {number}\t{gold}\n" for number, gold in enumerate(golds)))
-    job = module.Job(tmp_path, tmp_path, 1.0)
+    job = module.Job(tmp_path, tmp_path, 1.0, ["defaults", "tuned"])
     assert module.pairs(job, "test") == ([f"a dog {number}" for number in range(6)], golds)
     half = [gold.replace("Wiese", "Straße") for gold in golds]
-    found = {"Danlu": golds, "Trainer, defaults": half, "Trainer, tuned": ["Eine Katze ."] * 6}
+    found = {"Danlu": golds, "defaults": half, "tuned": ["Eine Katze ."] * 6}
     trained = {name: module.Trained(tmp_path, 60.0, 10, 0.5) for name in found}
     [claim] = module.say_results(job, trained, found)
     said = capsys.readouterr().out
-    assert "Danlu - Trainer, defaults: +" in said and said.rstrip().endswith("wanted: at least +5: met")
+    assert "Danlu - Seq2SeqTrainer, defaults: +" in said and said.rstrip().endswith("wanted: at least +5: met")
     assert claim.ours == 100.0
     assert claim.peer == pytest.approx(sacrebleu.corpus_bleu(half, [golds]).score, rel=1e-3)
     module.say_results(job, trained, {**found, "Danlu": half})
     assert capsys.readouterr().out.rstrip().endswith("MISSED")
+    one = module.Job(tmp_path, tmp_path, 1.0, ["defaults"])
+    module.say_results(one, {name: trained[name] for name in ("Danlu", "defaults")}, found)
+    assert capsys.readouterr().out.rstrip().endswith("not told: it is about the better peer")
 
 
 def test_entities_of_words_are_those_of_their_characters(load: Load, tmp_path: Path) -> None:
