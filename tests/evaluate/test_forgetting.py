@@ -161,6 +161,19 @@ def test_what_has_no_share_is_measured_and_not_learned(
     assert all(line["heldout_loss"] == pytest.approx(line["heldout_loss.domain.words"], abs=1e-6) for line in measured)
 
 
+def test_what_has_no_share_may_be_held_out_altogether(
+    recipe: Callable[..., Path], decoder: Path, tmp_path: Path
+) -> None:
+    """The figures are those of a text of which the training has some and reads none."""
+    objective = tasks("clm", 0)
+    assert cli.main(["run", str(recipe(decoder, objective, budget={"steps": 2}))]) == 0
+    wanted = figures_and_texts(tmp_path / "run")
+    held = [document["source"] for document in TokenStore.open(tmp_path / "run/pack/heldout").documents]
+    objective["tasks"]["replay"]["documents"] = {"source": [name for name in held if name.startswith("old/")]}
+    assert cli.main(["run", str(recipe(decoder, objective, budget={"steps": 2}))]) == 0
+    assert (tmp_path / "run/previous/pretrain-1").is_dir() and figures_and_texts(tmp_path / "run") == wanted
+
+
 def masked_nats(folder: Path, run: Path, recipe: Path) -> dict[str, float]:
     """The mean of what the hidden tokens of each task cost a BERT of transformers, in float64."""
     settings = load_recipe(recipe).section("pretrain")
