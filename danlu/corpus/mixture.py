@@ -37,7 +37,8 @@ class Part:
     form: Callable[[Form], Form]
     """Its own form, from that of the whole."""
     share: float | None = None
-    """Of the rows, against the shares of the others; by how many rows there are where None."""
+    """Of the rows, against the shares of the others; by how many rows there are where None. With 0 it has no row of a
+    training, and needs no text for one."""
 
     def store(self, whole: TokenStore) -> TokenStore | None:
         return self.documents.of(whole)
@@ -67,37 +68,41 @@ class Mixture:
         """Mixed by their shares.
 
         Raises:
-            InputError: no document of the store is for one of the tasks.
+            InputError: no document of the store is for one of the tasks that are read.
         """
-        return self._mixed(store, [part.rows(own, form, seed=seed) for part, own in self._stores(store)], seed)
+        stores = self._stores(store)
+        return self._mixed(store, [(part, part.rows(own, form, seed=seed)) for part, own in stores], seed)
 
     def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
         """Steps of ``size.batch`` rows; those of one task go through the model together.
 
         Raises:
-            InputError: no document of the store is for one of the tasks.
+            InputError: no document of the store is for one of the tasks that are read.
         """
-        each = [part.read(own, form, example, size=size, seed=seed) for part, own in self._stores(store)]
-        rows = self._mixed(store, [reader.rows for reader in each], seed)
+        stores = self._stores(store)
+        each = [part.read(own, form, example, size=size, seed=seed) for part, own in stores]
+        rows = self._mixed(store, [(part, reader.rows) for (part, _), reader in zip(stores, each, strict=True)], seed)
         rooms = [reader.room for reader in each]
         batches = StepBatches(rows, example, MixedGroups(rows, size, rooms))
         widest = Widths(max(room.inputs for room in rooms), max(room.source for room in rooms))
         return Reader(rows, batches, rows.per_epoch / size.batch, widest)
 
     def _stores(self, whole: TokenStore) -> list[tuple[Part, TokenStore]]:
-        """What each task has of the ``whole``."""
+        """What each task that is read has of the ``whole``."""
         found: list[tuple[Part, TokenStore]] = []
         for part in self.parts:
+            if part.share == 0:
+                continue
             own = part.store(whole)
             if own is None:
                 raise InputError(_nothing_for(part, whole, "to train on"))
             found.append((part, own))
         return found
 
-    def _mixed(self, store: TokenStore, rows: Sequence[Rows], seed: int) -> MixedRows:
-        tasks = tuple(TaskRows(part.task, own) for part, own in zip(self.parts, rows, strict=True))
-        sizes = np.array([own.per_epoch for own in rows], dtype=np.float64) ** (1 / self.temperature)
-        shares = sizes if self.parts[0].share is None else np.array([part.share for part in self.parts])
+    def _mixed(self, store: TokenStore, read: Sequence[tuple[Part, Rows]], seed: int) -> MixedRows:
+        tasks = tuple(TaskRows(part.task, own) for part, own in read)
+        sizes = np.array([own.per_epoch for _, own in read], dtype=np.float64) ** (1 / self.temperature)
+        shares = sizes if self.parts[0].share is None else np.array([part.share for part, _ in read])
         return MixedRows(store, seed, tasks, shares / shares.sum())
 
     def sample(self, store: TokenStore, form: Form, *, tokens: int | None, seed: int) -> Sample:
@@ -152,13 +157,13 @@ def _unused(parts: Sequence[TaskRows]) -> Unused:
 
 @dataclass
 class MixedRows:
-    """Random access to the rows of all tasks by one number, each of the task that :meth:`where` says."""
+    """Random access to the rows of all tasks that are read by one number, each of the task that :meth:`where` says."""
 
     store: TokenStore
     seed: int
     parts: tuple[TaskRows, ...]
     shares: np.ndarray[tuple[int], np.dtype[np.float64]]
-    """Of the rows; they add up to 1. A task with 0 has none."""
+    """Of the rows; they add up to 1."""
     _before: list[Ints] = field(init=False, repr=False)
     """Rows of each task before each ``BLOCKS_AT_ONCE`` blocks."""
     _counts: tuple[int, Ints] = field(init=False, repr=False)
@@ -172,15 +177,11 @@ class MixedRows:
     @property
     def per_epoch(self) -> int:
         """Rows that hold the part of every task once, though not each at once where shares are not by size."""
-        return sum(each.rows.per_epoch for each in self._read)
+        return sum(each.rows.per_epoch for each in self.parts)
 
     @property
     def unused(self) -> Unused:
-        return _unused(self._read)
-
-    @property
-    def _read(self) -> list[TaskRows]:
-        return [part for part, share in zip(self.parts, self.shares, strict=True) if share]
+        return _unused(self.parts)
 
     @property
     def several(self) -> bool:

@@ -17,7 +17,7 @@ from pydantic import Field
 from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
 from danlu.evaluate.objective import heldout_figures
-from danlu.evaluate.perplexity import document_losses
+from danlu.evaluate.perplexity import losses_of
 from danlu.evaluate.protocol import Subject
 from danlu.files import write_json
 from danlu.log import say
@@ -109,7 +109,7 @@ def without(start: Start, new: list[str]) -> str:
 
 def _by_documents(before: Subject, after: Subject, batch_tokens: int) -> dict[str, Text]:
     """Of a decoder: each text's tokens, with the interval of the change."""
-    first, last = (document_losses(each.model, after.heldout, batch_tokens=batch_tokens) for each in (before, after))
+    first, last = (losses_of(each, batch_tokens=batch_tokens) for each in (before, after))
     texts: dict[str, Text] = {}
     for name, chosen in _texts(after).items():
         tokens, more = first.tokens[chosen], (last.nats - first.nats)[chosen]

@@ -87,12 +87,16 @@ class OwnObjective(Choice):
 
 
 def heldout_figures(subject: Subject, *, batch_tokens: int) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
-    """The figures of ``all`` and of each language, and how they were measured.
+    """The figures of ``all`` and of each language, and how they were measured: once, however many measures ask.
 
     Raises:
         RecipeError: the recipe trains nothing.
         InputError: no document was held out.
     """
+    return subject.once(("heldout_figures", batch_tokens), lambda: _measured(subject, batch_tokens))
+
+
+def _measured(subject: Subject, batch_tokens: int) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
     training, store = subject.training, subject.heldout
     if training is None:
         raise RecipeError("evaluate.tasks: objective needs the section pretrain, which says what is learned")

@@ -71,7 +71,7 @@ class Perplexity(Choice):
         """
         if subject.model.config.encoder is not None:
             raise RecipeError("evaluate.tasks: perplexity is of models without an encoder; choose objective")
-        losses = document_losses(subject.model, subject.heldout, batch_tokens=self.batch_tokens)
+        losses = losses_of(subject, batch_tokens=self.batch_tokens)
         groups = _by_language(losses, seed=subject.seed)
         summary = {"row_tokens": subject.model.config.max_length, "resamples": RESAMPLES, **_parted(groups)}
         figures = {f"{group}.{name}": value for group, found in groups.items() for name, value in found.items()}
@@ -87,6 +87,18 @@ class Perplexity(Choice):
         lines = (json.dumps(line, ensure_ascii=False) + "\n" for line in _document_lines(losses, subject))
         atomic_write(subject.out / "perplexity_documents.jsonl", "".join(lines).encode())
         return {name: value for name, value in figures.items() if not isinstance(value, list | None)}
+
+
+def losses_of(subject: Subject, *, batch_tokens: int) -> DocumentLosses:
+    """Those of its held-out documents, scored once however many measures ask.
+
+    Raises:
+        InputError: no document was held out.
+    """
+    return subject.once(
+        ("document_losses", batch_tokens),
+        lambda: document_losses(subject.model, subject.heldout, batch_tokens=batch_tokens),
+    )
 
 
 def document_losses(model: Transformer, store: TokenStore, *, batch_tokens: int) -> DocumentLosses:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from danlu.corpus.store import TokenStore
 from danlu.nn.transformer import Transformer
 from danlu.runs import Figures
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.train.pretrain_settings import PretrainSettings
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,15 @@ class Subject:
     out: Path
     seed: int
     training: PretrainSettings | None = None
+    _known: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What was found of this model; one made of it by ``replace`` has found nothing yet."""
+
+    def once(self, name: Hashable, find: Callable[[], T]) -> T:
+        """What ``find`` gives, which is called the first time only: several measures need the losses of one model."""
+        if name not in self._known:
+            self._known[name] = find()
+        found: T = self._known[name]
+        return found
 
 
 class Measure(Protocol):

@@ -43,7 +43,8 @@ class Task(Settings):
     """What the mean loss of its targets is multiplied by in the sum that is minimised."""
     share: float | None = Field(default=None, ge=0)
     """Its part of the rows, against those of the others; where no task has one, the number of their rows decides. With
-    0 nothing is learned from it, and its held-out loss is told beside that of the others: what may be forgotten."""
+    0 nothing is learned from it, so that all of it may be held out, and its held-out loss is told beside that of the
+    others: what may be forgotten."""
     documents: Selection = Selection()
     """Which documents it reads; all by default, as other tasks may too."""
     rows: Annotated[SkipValidation[Reading] | None, OneOf("rows")] = None

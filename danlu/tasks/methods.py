@@ -6,7 +6,7 @@ What does not train has no master, no optimizer state and no gradient, and is in
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -29,6 +29,9 @@ ADAPTERS = "adapters"
 class Method(Choice):
     """A choice of what trains. The head of a task, with a pooler or what else it begins with, does so always, and so do
     the tokens that it adds (``Material.draw``)."""
+
+    names_base: ClassVar[bool] = False
+    """Whether it leaves what belongs beside the model that began, and names the folder of that."""
 
     def shape(self, config: TransformerConfig) -> TransformerConfig:
         """The shape of the model while it trains, as far as texts are read by it.
@@ -71,6 +74,8 @@ class LowRank(LoRA, Method):
 
     The result is the model with the adapters merged into it, and the adapters alone as a folder of ``peft``.
     """
+
+    names_base: ClassVar[bool] = True
 
     quantize: Format | None = None
     """Keep the frozen matrices in so many bits while training: QLoRA (Dettmers et al. 2023, arXiv:2305.14314).

@@ -88,6 +88,13 @@ def is_drawn(folder: Path) -> bool:
     return (folder / MADE_FROM).is_file()
 
 
+def remove_drawn(folder: Path) -> None:
+    """Delete the folder of such a model; killed on the way, it is no such folder any more, and is drawn again."""
+    (folder / MADE_FROM).unlink(missing_ok=True)
+    sync_folder(folder)
+    remove_folder(folder)
+
+
 def _digest(texts: Iterable[str]) -> str:
     found = hashlib.sha256()
     for text in texts:

@@ -25,8 +25,9 @@ from danlu.parallel.joining import here
 from danlu.recipe import OneOf, Recipe
 from danlu.runs import Figures, Job, RunFolder, Stage
 from danlu.tasks.examples import find_and_write, load_for
-from danlu.tasks.finetune import Finetune
+from danlu.tasks.finetune import START, Finetune
 from danlu.tasks.model_folder import Trained
+from danlu.tasks.scratch import remove_drawn
 from danlu.tasks.study_kind import Outcome, Setting, StudyKind, Variation
 
 FILE = "study.json"
@@ -128,10 +129,7 @@ class _Trainings:
         figures = settings.learn(base, variation.dataset, out, seed=variation.seed)
         if ranks.first:
             with writing(out):
-                # The checkpoints first: without them, a training whose best weights are gone begins again.
-                for spent in ("checkpoints", "best"):
-                    if (out / spent).exists():
-                        remove_folder(out / spent)
+                _remove_spent(settings, out)
                 seconds = time.perf_counter() - started
                 self.folder.finish(name, made_from, figures, seconds, environment())
             say(f"study: {called}: done in {duration(seconds)}")
@@ -161,6 +159,16 @@ class _Trainings:
             key: value for key, value in made_from["settings"]["finetune"].items() if key not in Finetune.neutral
         }
         return {**made_from, "settings": settings, "variation": about}
+
+
+def _remove_spent(settings: Finetune, out: Path) -> None:
+    """Delete what a training that is done goes on from, and a drawn model that nothing of it names."""
+    # The checkpoints first: without them, a training whose best weights are gone begins again.
+    for spent in ("checkpoints", "best"):
+        if (out / spent).exists():
+            remove_folder(out / spent)
+    if (out / START).exists() and not settings.method.names_base:
+        remove_drawn(out / START)
 
 
 def with_epochs(settings: Finetune, *, times: float) -> Finetune:

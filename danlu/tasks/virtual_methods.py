@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -33,6 +33,8 @@ class VirtualTokens(Method):
 
     The result is the folder of the model with PEFT's files beside its weights, for it cannot be merged.
     """
+
+    names_base: ClassVar[bool] = True
 
     tokens: int = Field(default=20, ge=1)
     """How many they are; a text has so many fewer that the model sees."""

@@ -114,10 +114,30 @@ def test_a_task_without_a_share_has_no_row_of_a_training(shares: tuple[float, ..
     reading = mixture(*shares)
     rows = reading.rows(make_store(**COUNTS), Short(), seed=3)
     offset = 2 * BLOCK * BLOCKS_AT_ONCE
-    found = {rows.where(number)[0] for number in [*range(40 * BLOCK), *range(offset, offset + 40 * BLOCK)]}
-    assert found == {place for place, share in enumerate(shares) if share}
+    numbers = [*range(40 * BLOCK), *range(offset, offset + 40 * BLOCK)]
+    assert {piece.task for number in numbers for piece in rows[number]} == {
+        task for task, share in zip(COUNTS, shares, strict=True) if share
+    }
     assert rows.per_epoch == sum(count for count, share in zip(COUNTS.values(), shares, strict=True) if share)
     assert len(reading.sample(make_store(**COUNTS), Short(), tokens=30, seed=3).groups) == len(COUNTS)
+
+
+def test_a_task_without_a_share_needs_no_text_to_train_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """All of it may be held out, or none."""
+    both, alone = mixture(0.0, 0.3, 0.7), Mixture(mixture(0.0, 0.3, 0.7).parts[1:])
+    store, size = make_store(zh=20, de=5), Size(12, 4)
+    found, wanted = (each.read(store, Short(), example, size=size, seed=5) for each in (both, alone))
+    for step in (0, 3):
+        assert joined(found.batches(step)) == joined(wanted.batches(step))
+    assert (found.steps_per_epoch, found.room) == (wanted.steps_per_epoch, wanted.room)
+    assert both.rows(store, Short(), seed=3).per_epoch == 25
+    sample = both.sample(make_store(en=60), Short(), tokens=30, seed=3)
+    assert {piece.task for number in range(10) for piece in sample.rows[number]} == {"en"}
+    capsys.readouterr()
+    assert len(both.sample(store, Short(), tokens=30, seed=3).groups) == 2
+    assert "tasks.en.documents: no such document is held out" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"tasks.zh.documents: no such document is to train on"):
+        both.rows(make_store(en=3, de=5), Short(), seed=3)
 
 
 @given(numbers=st.lists(st.integers(0, 4 * BLOCK * BLOCKS_AT_ONCE), min_size=1, max_size=4), seed=st.integers(0, 9))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -24,6 +26,7 @@ from danlu.evaluate.forgetting import Forgetting
 from danlu.evaluate.protocol import Subject
 from danlu.log import read_metrics
 from danlu.nn.hf.folder import load_model
+from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Shape
 from danlu.recipe import load_recipe
 from danlu.runs import RunFolder
@@ -161,6 +164,19 @@ def test_what_has_no_share_is_measured_and_not_learned(
     assert all(line["heldout_loss"] == pytest.approx(line["heldout_loss.domain.words"], abs=1e-6) for line in measured)
 
 
+def test_what_has_no_share_may_be_held_out_altogether(
+    recipe: Callable[..., Path], decoder: Path, tmp_path: Path
+) -> None:
+    """The figures are those of a text of which the training has some and reads none."""
+    objective = tasks("clm", 0)
+    assert cli.main(["run", str(recipe(decoder, objective, budget={"steps": 2}))]) == 0
+    wanted = figures_and_texts(tmp_path / "run")
+    held = [document["source"] for document in TokenStore.open(tmp_path / "run/pack/heldout").documents]
+    objective["tasks"]["replay"]["documents"] = {"source": [name for name in held if name.startswith("old/")]}
+    assert cli.main(["run", str(recipe(decoder, objective, budget={"steps": 2}))]) == 0
+    assert (tmp_path / "run/previous/pretrain-1").is_dir() and figures_and_texts(tmp_path / "run") == wanted
+
+
 def masked_nats(folder: Path, run: Path, recipe: Path) -> dict[str, float]:
     """The mean of what the hidden tokens of each task cost a BERT of transformers, in float64."""
     settings = load_recipe(recipe).section("pretrain")
@@ -220,6 +236,41 @@ def test_so_it_is_of_a_decoder(recipe: Callable[..., Path], decoder: Path, tmp_p
     for name in texts:
         assert texts[name]["after"] == figures[f"{name}.nats_per_token"] != texts[name]["before"]
         assert texts[name]["targets"] == figures[f"{name}.tokens"]
+
+
+@pytest.mark.parametrize(("objective", "fixture"), [("clm", "decoder"), ("mlm", "masked_encoder")])
+def test_each_model_reads_the_text_once(
+    objective: str, fixture: str, recipe: Callable[..., Path], request: pytest.FixtureRequest, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Of the default measures together, whose figures are those of each alone."""
+    path = recipe(request.getfixturevalue(fixture), objective, budget={"steps": 2})
+    own = "perplexity" if objective == "clm" else "objective"
+    rows: Counter[str] = Counter()
+    forward = Transformer.forward
+
+    def counted(self: Transformer, tokens: torch.Tensor, *rest: Any, **named: Any) -> Any:
+        rows[hash_of(self)] += len(tokens)
+        return forward(self, tokens, *rest, **named)
+
+    assert cli.main(["run", str(path)]) == 0
+    monkeypatch.setattr(Transformer, "forward", counted)
+    read, found = [], []
+    for names in ([own], ["forgetting"], [own, "forgetting"], ["forgetting", own], None):
+        rows.clear()
+        assert cli.main(["evaluate", str(path), f"evaluate.tasks={json.dumps(names)}"]) == 0
+        read.append(dict(rows))
+        found.append(json.loads((tmp_path / "run/evaluate/done.json").read_text())["figures"])
+    alone, both, *others = read
+    [(trained, count)] = alone.items()
+    assert len(both) == 2 and trained in both and set(both.values()) == {count}
+    assert others == [both] * 3
+    assert found[2:] == [{**found[0], **found[1]}] * 3
+
+
+def hash_of(model: Transformer) -> str:
+    """By its weights."""
+    return hashlib.sha256(model.embedding.weight.detach().numpy().tobytes()).hexdigest()
 
 
 def test_a_head_that_is_new_has_no_loss_before(

@@ -158,7 +158,7 @@ def test_of_a_fold_that_is_held_out_the_tokenizer_has_seen_nothing(tmp_path: Pat
     assert main(["study", str(whole)]) == 0
     out, seen = tmp_path / "run/study", []
     for fold in ("fold-1", "fold-2"):
-        tokenizer = tokenizers.Tokenizer.from_file(str(out / fold / "start/tokenizer.json"))
+        tokenizer = tokenizers.Tokenizer.from_file(str(out / fold / "model/tokenizer.json"))
         known = {word for word in words if len(tokenizer.encode(f"{word} {word}", add_special_tokens=False)) == 2}
         answered = {
             line["texts"][0].split()[0]
@@ -167,7 +167,7 @@ def test_of_a_fold_that_is_held_out_the_tokenizer_has_seen_nothing(tmp_path: Pat
         }
         assert known and known == set(words) - answered
         seen.append(known)
-    assert seen[0] != seen[1] and not (out / "start").exists()
+    assert seen[0] != seen[1] and not list(tmp_path.rglob("start"))
 
 
 def test_the_tokenizer_sees_what_the_model_does(pairs: Path) -> None:
