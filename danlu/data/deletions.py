@@ -17,7 +17,7 @@ Owners = npt.NDArray[np.intp]
 _BASE = 0x9E3779B97F4A7C15
 """Odd, so that it has an inverse modulo 2^64."""
 _BACK: Hashes = np.array([pow(_BASE, -1, 2**64)], dtype=np.uint64)
-_ROWS = 1 << 21
+_ROWS = 1 << 22
 """Hashes that are held and sorted at a time, about; more of them go through in parts."""
 
 
@@ -75,7 +75,8 @@ def _shared(hashed: Mapping[int, tuple[Hashes, Hashes, Owners]], lengths: Mappin
     """The words of these lengths that are the same without as many letters as is said."""
     ways = {length: max(1, (left == 1) * length, (left == 2) * length * (length - 1) // 2)
             for length, left in lengths.items()}  # fmt: skip
-    parts = 1 + sum(len(hashed[length][2]) * count for length, count in ways.items()) // _ROWS
+    rows = sum(len(hashed[length][2]) * count for length, count in ways.items())
+    parts = 1 << (rows // _ROWS).bit_length()
     for part in range(parts):
         keys, owners = [], []
         for length, left in lengths.items():
@@ -84,20 +85,26 @@ def _shared(hashed: Mapping[int, tuple[Hashes, Hashes, Owners]], lengths: Mappin
             for start in range(0, len(places), step):
                 chosen = slice(start, start + step)
                 some = _without(prefixes[chosen], left) + salts[chosen, None]
-                rows, columns = np.nonzero(some % np.uint64(parts) == part)
-                keys.append(some[rows, columns])
-                owners.append(places[chosen][rows])
+                here = (some >> np.uint64(40)) & np.uint64(parts - 1) == part
+                keys.append(some[here])
+                owners.append(np.repeat(places[chosen], here.sum(axis=1)))
         yield from _runs(np.concatenate(keys), np.concatenate(owners))
 
 
 def _runs(keys: Hashes, owners: Owners) -> Iterator[list[int]]:
     """The owners of each key that several have."""
+    ordered = np.sort(keys)
+    several = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if not len(several):
+        return
+    found = np.isin(keys, several)
+    keys, owners = keys[found], owners[found]
     order = np.lexsort((owners, keys))
     keys, owners = keys[order], owners[order]
     new = np.ones(len(keys), dtype=bool)
     new[1:] = (keys[1:] != keys[:-1]) | (owners[1:] != owners[:-1])  # a doubled letter can be left out in two ways
     keys, owners = keys[new], owners[new]
-    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.intp)
+    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
     ends = np.append(starts[1:], len(keys))
     for which in np.flatnonzero(ends - starts > 1):
         yield owners[starts[which] : ends[which]].tolist()
