@@ -19,7 +19,7 @@ from danlu.data.label_findings import (
     never_learned,
     told_by_the_text,
 )
-from danlu.data.label_typos import label_typos
+from danlu.data.label_typos import label_typos, typos_of
 from danlu.data.near import NEAR, near_pairs
 from danlu.data.tagged import Tagged
 from danlu.errors import shown
@@ -49,10 +49,11 @@ def look(splits: Splits, *, labels: Sequence[str] = (), near: float | None = NEA
         found += _near(splits, keys, near)
     for name, examples in splits.items():
         found += _repeated(name, examples, keys[name])
-    found += label_typos(splits)
-    found += imbalance(train, splits[train])
+    typos = typos_of(splits)
+    found += label_typos(splits, typos)
+    found += imbalance(train, splits[train], typos)
     found += never_learned(train, splits[train], labels)
-    found += missing_labels(splits)
+    found += missing_labels(splits, typos)
     found += told_by_the_text(train, splits[train])
     return found
 

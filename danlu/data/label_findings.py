@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from danlu.data.delimited import is_number
 from danlu.data.example import TaskExample
 from danlu.data.found import Finding
-from danlu.data.label_typos import without_typos
+from danlu.data.label_typos import Typo, without_typos
 from danlu.data.labelled import Labelled
 from danlu.data.labels import label_counts
 from danlu.data.tagged import Tagged
@@ -23,12 +23,12 @@ _TOLD = 0.8
 _LABELS_SHOWN = 8
 
 
-def imbalance(split: str, examples: Sequence[TaskExample]) -> Iterator[Finding]:
+def imbalance(split: str, examples: Sequence[TaskExample], typos: Mapping[str, Typo]) -> Iterator[Finding]:
     """Labels with few examples, and the most frequent one beside the rarest where they are far apart.
 
     A typing error counts as what it is one of.
     """
-    counts = without_typos(label_counts(examples))
+    counts = without_typos(label_counts(examples), typos)
     if len(counts) < 2:
         return
     ordered = sorted(counts.items(), key=lambda item: (item[1], item[0]))
@@ -56,12 +56,12 @@ def never_learned(split: str, examples: Sequence[TaskExample], labels: Sequence[
         yield Finding("missing_label", (split,), len(absent), len(labels), what)
 
 
-def missing_labels(splits: Mapping[str, Sequence[TaskExample]]) -> Iterator[Finding]:
+def missing_labels(splits: Mapping[str, Sequence[TaskExample]], typos: Mapping[str, Typo]) -> Iterator[Finding]:
     """Labels of training that a later split never has, so that no figure tells how well they are learned."""
     names = list(splits)
-    there = without_typos(label_counts(splits[names[0]]))
+    there = without_typos(label_counts(splits[names[0]]), typos)
     for name in names[1:]:
-        absent = sorted(set(there) - set(label_counts(splits[name])))
+        absent = sorted(set(there) - set(without_typos(label_counts(splits[name]), typos)))
         if absent and len(absent) < len(there):
             listed = _listed(absent)
             what = f"{len(absent):,} of {len(there):,} labels never occur here and are not measured: {listed}"

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from danlu.data import label_typos
 from danlu.data.example import Place
 from danlu.data.findings import look
 from danlu.data.found import Finding
-from danlu.data.label_typos import ALONE, MAYBE, edits, typos, without_typos
+from danlu.data.label_typos import ALONE, MAYBE, typos, without_typos
 from danlu.data.labelled import Labelled
+from danlu.data.misspelt import Form, edits, form, misspelt
 from danlu.data.tagged import Tagged
 
 
@@ -30,7 +32,12 @@ def found(splits: Mapping[str, list[Labelled]], kind: str) -> list[Finding]:
 @pytest.mark.parametrize(("label", "right"), [
     ("pos ", "pos"), (" pos", "pos"), ("Pos", "pos"), ("ｐｏｓ", "pos"), ("pos\u200b", "pos"), ("pos\u00a0", "pos"),
     ("Very Good", "very_good"), ("very-good", "very_good"), ("verygood", "very_good"), ("POS", "pos"),
-    ("体 育", "体育"), ("体育　", "体育"),
+    ("体 育", "体育"), ("体育　", "体育"), ("very - good", "very_good"), ("very–good", "very_good"),
+    ("5-stars", "5 stars"),
+    ("正面。", "正面"), ("正面!", "正面"), ("「正面」", "正面"), ("正面；", "正面"), ("bad,", "bad"), ("bad!", "bad"),
+    ("'bad'", "bad"),
+    ("“bad”", "bad"), ("`bad`", "bad"), ("(bad)", "bad"), ("«bad» ", "bad"), ("bad...", "bad"), ("bad_", "bad"),
+    ("A+.", "A+"), ('"A-"', "A-"), ("(C#)", "c#"), ("A−", "A-"), ("A -", "A-"), ("5。", "5"), ("(-1)", "-1"),
 ])  # fmt: skip
 @pytest.mark.parametrize("count", [1, 30])
 def test_case_width_and_spaces_make_no_label_however_frequent(label: str, right: str, count: int) -> None:
@@ -57,18 +64,106 @@ def test_a_letter_or_two_of_a_rare_label(label: str, right: str) -> None:
     ("price_increase", "price_decrease"), ("internal", "external"), ("immigration", "emigration"),
     ("hypertension", "hypotension"), ("northeast", "northwest"), ("employer", "employee"), ("inclusive", "exclusive"),
     ("体育新闻", "教育新闻"), ("国内新闻", "国际新闻"), ("涉及政治", "不涉及政治"), ("有人认领", "无人认领"),
-    ("PRON", "PROPN"), ("CCONJ", "SCONJ"), ("正面", "负面"), ("word", "world cup"), ("negative", "positive"),
+    ("A-", "A"), ("B-", "B"), ("B-", "B+"), ("A+", "A"), ("A*", "A"), ("C#", "C"), ("C++", "C"),
+    ("objective-c", "objective-c++"),
+    ("positive+", "positive"), ("positive-", "positive"), ("-positive", "positive"), ("#positive", "positive"),
+    ("grade -1", "grade 1"), ("grade-1", "grade1"), ("A- grade", "A grade"), ("PRP$", "PRP"), ("``", "''"), (".", ","),
+    ("10%", "10"), ("viii", "xviii"), ("PRON", "PROPN"), ("CCONJ", "SCONJ"), ("正面", "负面"), ("word", "world cup"),
+    ("negative", "positive"),
 ])  # fmt: skip
 def test_labels_that_only_look_alike(label: str, other: str) -> None:
     for rare, frequent in ((label, other), (other, label)):
         assert typos({frequent: 40, "something else": 40, rare: 1}) == {}
 
 
+@pytest.mark.parametrize(("label", "right"), [
+    ("正面面", "正面"), ("面正", "正面"), ("体育育", "体育"), ("育体", "体育"), ("好好评", "好评"),
+    ("人民日日报", "人民日报"),
+])  # fmt: skip
+def test_an_ideograph_doubled_or_swapped(label: str, right: str) -> None:
+    assert typos({right: 500, "another": 500, label: 2}) == {label: (right, MAYBE)}
+    assert typos({right: 500, "another": 500, label: 60}) == {}
+
+
+@pytest.mark.parametrize(("label", "right"), [
+    ("积级", "积极"), ("休育", "体育"), ("科技新文", "科技新闻"), ("正面评介", "正面评价"), ("娱东", "娱乐"),
+    ("体育/蓝球", "体育/篮球"),
+])  # fmt: skip
+def test_an_ideograph_exchanged_in_a_label_that_occurs_once_or_twice(label: str, right: str) -> None:
+    for count in (1, 2):
+        assert typos({right: 100, "another": 100, label: count}) == {label: (right, MAYBE)}
+    assert typos({right: 1000, "another": 100, label: 3}) == {}
+    assert typos({right: 99, "another": 100, label: 1}) == {}
+
+
+@pytest.mark.parametrize(("label", "other"), [
+    ("国内", "国际"), ("国外", "国内"), ("男", "女"), ("男性", "女性"), ("男装", "女装"), ("正面", "负面"),
+    ("积极", "消极"), ("有效", "无效"),
+    ("正常", "异常"), ("体育", "教育"), ("时政", "时尚"), ("财经", "财政"), ("科技", "科学"), ("支持", "反对"),
+    ("肯定", "否定"), ("上涨", "下跌"),
+    ("上涨", "下涨"), ("左侧", "右侧"), ("大型", "小型"), ("内科", "外科"), ("优等", "差等"), ("第一类", "第二类"),
+    ("甲级", "乙级"), ("高级", "中级"),
+    ("山东", "山西"), ("湖南省", "湖北省"), ("江苏", "江西"), ("英语", "法语"), ("中译英", "中译法"),
+    ("中英", "英中"), ("国内新闻", "国际新闻"),
+    ("体育新闻", "教育新闻"), ("正面评价", "负面评价"), ("不确定", "再确定"), ("相关", "不相关"),
+    ("涉及政治", "不涉及政治"), ("语言识别", "多语言识别"),
+    ("部长任命", "副部长任命"), ("A类型", "B类型"), ("评级AA", "评级A"), ("评级AB", "评级BA"), ("一星级", "二星级"),
+    ("人名", "名人"), ("妈", "妈妈"),
+    ("故事", "事故"), ("足球", "篮球"), ("年报", "月报"), ("买入", "卖出"), ("买方", "卖方"), ("增加", "减加"),
+    ("收入", "支入"), ("春季", "秋季"), ("开心", "伤心"),
+])  # fmt: skip
+@pytest.mark.parametrize("count", [1, 2])
+def test_ideographs_that_make_another_label(label: str, other: str, count: int) -> None:
+    """However seldom it occurs: letters of a series, negations, and usual words."""
+    for rare, frequent in ((label, other), (other, label)):
+        assert typos({frequent: 500, "something else": 500, rare: count}) == {}
+
+
+@pytest.mark.parametrize(("label", "right"), [
+    ("pso", "pos"), ("badd", "bad"), ("PRE", "PER"), ("baad", "bad"), ("LOCC", "LOC"), ("opsn", "posn"),
+    ("very bda", "very bad"),
+])  # fmt: skip
+def test_a_slip_in_a_word_of_three_letters_that_occurs_once(label: str, right: str) -> None:
+    assert typos({right: 100, "another": 100, label: 1}) == {label: (right, MAYBE)}
+    if len(right) == 3:
+        assert typos({right: 1000, "another": 100, label: 2}) == {}
+        assert typos({right: 99, "another": 100, label: 1}) == {}
+
+
+@pytest.mark.parametrize(("label", "other"), [
+    ("car", "cat"), ("LOC", "LOG"), ("pos", "post"), ("VII", "VIII"), ("xiv", "xvi"), ("no", "on"), ("on", "onn"),
+    ("NNS", "NNPS"),
+    ("10a", "01a"), ("pos", "pot"), ("class IV", "class VI"),
+])  # fmt: skip
+def test_short_words_that_only_look_alike(label: str, other: str) -> None:
+    for rare, frequent in ((label, other), (other, label)):
+        assert typos({frequent: 500, "something else": 500, rare: 1}) == {}
+
+
+def test_they_are_looked_for_once_in_all_splits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What two splits say together holds in each: of the one alone, ``postive`` would be a label of its own."""
+    asked: list[dict[str, int]] = []
+
+    def counted(counts: Mapping[str, int]) -> dict[str, label_typos.Typo]:
+        asked.append(dict(counts))
+        return typos(counts)
+
+    monkeypatch.setattr(label_typos, "typos", counted)
+    train = labelled({"positive": 2, "negative": 9, "postive": 1})
+    dev = labelled({"positive": 40, "negative": 9, "mixed": 5}, file="b.csv")
+    test = labelled({"postive": 1, "negative": 9}, file="c.csv")
+    findings = look({"train": train, "dev": dev, "test": test}, near=None)
+    assert asked == [{"positive": 42, "negative": 27, "postive": 2, "mixed": 5}]
+    (rare,) = [each for each in findings if each.kind == "rare"]
+    assert rare.what == "1 of 2 labels has fewer than 5 examples: 'positive' 3"
+    assert not [each for each in findings if each.kind == "missing_label"]
+
+
 def test_they_are_told_with_their_lines() -> None:
     train = labelled({"positive": 40, "negative": 40, "postive": 1, "Positive": 5})
     first, second = found({"train": train}, "typo")
     assert str(first) == (
-        "train: the label 'Positive' (5) differs in case, width, spaces or dashes alone from 'positive' (40): "
+        "train: the label 'Positive' (5) differs in case, width, spaces or marks alone from 'positive' (40): "
         "a.csv, line 83; a.csv, line 84; a.csv, line 85; …"
     )
     assert str(second) == "train: the label 'postive' (1) may be a misspelling of 'positive' (40): a.csv, line 82"
@@ -85,7 +180,8 @@ def test_they_are_told_of_all_splits_together() -> None:
 
 def test_they_are_not_told_again_as_rare_uneven_or_missing() -> None:
     train = labelled({"positive": 40, "negative": 40, "postive": 1, "positiv": 1, "mixed": 3})
-    assert without_typos({"positive": 40, "postive": 2, "positiv": 1}) == {"positive": 43}
+    counts = {"positive": 40, "postive": 2, "positiv": 1}
+    assert without_typos(counts, typos(counts)) == {"positive": 43}
     (rare,) = found({"train": train}, "rare")
     assert rare.what == "1 of 3 labels has fewer than 5 examples: 'mixed' 3"
     (uneven,) = found({"train": train}, "imbalance")
@@ -121,7 +217,26 @@ def test_edits_are_those_of_the_definition(one: str, other: str) -> None:
 
 @given(st.text("abcdefgh", min_size=8, max_size=10), st.integers(0, 7), st.sampled_from("abcdefghijklm"))
 def test_no_letter_that_is_changed_is_overlooked(right: str, place: int, letter: str) -> None:
-    """The quick look at which letters there are lets every pair through that two edits apart can make."""
+    """The search that does not compare all pairs finds them."""
     label = f"{right[:place]}{letter}{right[place + 1 :]}"
     found = typos({right: 100, label: 1})
     assert (label in found) == (label != right)
+
+
+def test_digits_and_signs_are_no_letters() -> None:
+    assert misspelt(form("10 staars"), form("10 stars"), 1, 500)
+    assert not misspelt(form("11 stars"), form("10 stars"), 1, 500)
+    assert not misspelt(form("positive+"), form("positive"), 1, 500)
+
+
+def test_numbered_labels_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[Form, Form]] = []
+
+    def counted(label: Form, right: Form, count: int, of: int) -> bool:
+        compared.append((label, right))
+        return misspelt(label, right, count, of)
+
+    monkeypatch.setattr(label_typos, "misspelt", counted)
+    counts = {f"class number {number}": 500 if number < 50 else 1 for number in range(300)}
+    assert typos({**counts, "clas number 7": 1}) == {"clas number 7": ("class number 7", MAYBE)}
+    assert len(compared) == 1

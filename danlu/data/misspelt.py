@@ -1,0 +1,207 @@
+"""Whether a label may be a typing error of another, by its letters and by how often both occur."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from itertools import takewhile
+from typing import NamedTuple
+
+from danlu.data.alike import IDEOGRAPHS
+from danlu.data.delimited import is_number
+from danlu.data.label_words import MODIFIERS, NEGATIONS, REVERSED, SERIES, WORDS
+
+TWICE = 8
+"""Letters of a label from which two may be wrong: of a word whose first letter is right, or one in each of two."""
+_SHARE = 0.1
+"""Share of the right label's examples that a misspelt one has at most."""
+_ONCE = 2
+"""Examples of the right label above which a single misspelt one will do, however small the share."""
+_OFTEN = 100
+"""Examples of the right label from which shorter words and exchanged ideographs are looked at too."""
+_SELDOM = 2
+"""Examples that a label with an exchanged ideograph has at most, beside so many."""
+_LENGTH = TWICE // 2
+"""Letters of a word in which one may be wrong."""
+_CODE_LENGTH = 6
+"""The same where all letters are capitals, as in PRON and PROPN, which are codes."""
+_SHORT = 3
+"""Letters of a word from which one may be doubled, or two be swapped, where they are too few for anything else."""
+_IDEOGRAPHS_LEAST = 2
+"""The same of ideographs, of which each says more."""
+_WORD_ENDS = re.compile(r"[\s_\-/.:]+|(?<=[a-z])(?=[A-Z])")
+_PARTED = re.compile(
+    r"(?<=[^\W\d_])(?:[\s_]+|[_-]+|\s+-+\s+)(?=[^\W\d_])|(?<=[^\W\d_])[\s_]+(?=\d)|(?<=\d)(?:[\s_]+|[_-]+)(?=[^\W\d_])"
+    r"|(?<!\d)\s+|\s+(?!\d)"
+)
+"""Spaces, and dashes between letters. A space between digits says something, and so does a dash at an end."""
+_SIGNS = "+-"
+_KEPT = "#%‰*@"
+"""Punctuation that makes another label where it stands at an end: C#, 10%, A*."""
+_QUOTES = "`´"
+"""Quotes that Unicode does not count as punctuation."""
+_IDEOGRAPH = re.compile(f"[{IDEOGRAPHS}]")
+_ROMAN = re.compile(r"(?=.)m{0,3}(?:cm|cd|d?c{0,3})(?:xc|xl|l?x{0,3})(?:ix|iv|v?i{0,3})")
+_PREFIXES = {"a", "an", "un", "in", "im", "il", "ir", "re", "de"}
+"""Put before a word they make another: moral, amoral."""
+_OPPOSITES = (("hyper", "hypo"), ("east", "west"), ("north", "south"), ("er", "ee"), ("in", "ex"), ("im", "ex"),
+              ("in", "de"), ("in", "un"), ("im", "em"))  # fmt: skip
+"""Parts of words that a letter or two would turn into each other."""
+
+
+class Form(NamedTuple):
+    """A label as it is compared."""
+
+    folded: str
+    """Without case, width, invisible signs, spaces, dashes between letters and marks at the ends."""
+    words: tuple[str, ...]
+    signs: str
+    """Its digits and signs, which no typing error is looked for in."""
+    capitals: bool
+    number: bool
+
+
+def form(label: str) -> Form:
+    """How a label is compared with others."""
+    text = _plain(label)
+    number = is_number(text)
+    folded = text.casefold()
+    if not number:
+        folded = _PARTED.sub("", folded) or folded
+    words = tuple(word.casefold() for word in _WORD_ENDS.split(text) if word)
+    signs = "".join(letter for letter in folded if letter.isdigit() or letter in _SIGNS or letter in _KEPT)
+    return Form(folded, words, signs, text.isupper(), number)
+
+
+def _plain(label: str) -> str:
+    """In NFKC, with one kind of dash, without invisible signs and without marks at the ends of what is no number."""
+    letters = [(letter, unicodedata.category(letter)) for letter in unicodedata.normalize("NFKC", label)]
+    text = "".join("-" if kind == "Pd" or letter == "\u2212" else letter for letter, kind in letters if kind != "Cf")
+    text = text.strip()
+    if is_number(text):
+        return text
+    first = sum(1 for _ in takewhile(_is_mark, text))
+    last = len(text) - sum(1 for _ in takewhile(_is_mark, reversed(text)))
+    return text[first:last] or text
+
+
+def _is_mark(letter: str) -> bool:
+    punctuation = unicodedata.category(letter)[0] == "P" and letter not in _SIGNS and letter not in _KEPT
+    return punctuation or letter.isspace() or letter in _QUOTES
+
+
+def is_rare(count: int, right: int) -> bool:
+    """Whether a label occurs so seldom beside another that it may be a typing error of it."""
+    return count <= _SHARE * right or (count == 1 and right > _ONCE)
+
+
+def misspelt(label: Form, right: Form, count: int, of: int) -> bool:
+    """Whether a letter or two of a label would be wrong in another, and nothing says that they are two.
+
+    Args:
+        count: how often the label occurs.
+        of: how often the other one does.
+    """
+    if label.number or right.number or label.signs != right.signs or not is_rare(count, of):
+        return False
+    if edits(label.folded, right.folded, 2) > 2:
+        return False
+    least = _CODE_LENGTH if label.capitals and right.capitals else _LENGTH
+    pairs = [(label.folded, right.folded)]
+    if len(label.words) == len(right.words):
+        pairs = [pair for pair in zip(label.words, right.words, strict=True) if pair[0] != pair[1]]
+    for one, other in pairs:
+        if any(_IDEOGRAPH.search(word) for word in (one, other)):
+            mistyped = _miswritten(one, other, exchanged=count <= _SELDOM and of >= _OFTEN)
+        elif min(len(one), len(other)) < least:
+            mistyped = count == 1 and of >= _OFTEN and _slipped(one, other)
+        else:
+            mistyped = _mistyped(one, other)
+        if not mistyped:
+            return False
+    return True
+
+
+def _mistyped(one: str, other: str) -> bool:
+    """Whether a letter or two of a long word would be wrong in another."""
+    shorter, longer = sorted((one, other), key=len)
+    count = edits(one, other, 2)
+    if count > 2 or (count == 2 and (len(shorter) < TWICE or one[0] != other[0])):
+        return False
+    if longer.endswith(shorter) and longer.removesuffix(shorter) in _PREFIXES:
+        return False
+    if _ROMAN.fullmatch(one) and _ROMAN.fullmatch(other):
+        return False
+    return not any(one.replace(*parts, 1) == other or other.replace(*parts, 1) == one for parts in _OPPOSITES)
+
+
+def _slipped(one: str, other: str) -> bool:
+    """Whether one short word is the other with a letter doubled or two swapped."""
+    if min(len(one), len(other)) < _SHORT or (_ROMAN.fullmatch(one) and _ROMAN.fullmatch(other)):
+        return False
+    return _is_swapped(one, other) or _is_doubled(one, other)
+
+
+def _miswritten(one: str, other: str, *, exchanged: bool) -> bool:
+    """Whether one ideograph is doubled, swapped with its neighbour, in a long label left out, or exchanged for another.
+
+    Another letter is another word there, so that it has to be told by the counts that one may be ``exchanged``.
+    """
+    start, mine, theirs = _difference(one, other)
+    if not all(map(_IDEOGRAPH.match, mine + theirs)):
+        return False
+    if min(len(_IDEOGRAPH.findall(word)) for word in (one, other)) < _IDEOGRAPHS_LEAST:
+        return False
+    if _is_swapped(one, other):
+        return not _in_series(*mine) and not {mine, theirs} <= REVERSED
+    if _is_doubled(one, other):
+        return True
+    if len(mine + theirs) == 1:
+        return min(len(one), len(other)) >= _LENGTH and mine + theirs not in MODIFIERS
+    if not exchanged or len(mine) != 1 or len(theirs) != 1 or _in_series(mine, theirs) or {mine, theirs} & NEGATIONS:
+        return False
+    return not {one[max(0, start - 1) : start + 1], one[start : start + 2]} & WORDS
+
+
+def _in_series(one: str, other: str) -> bool:
+    return any(one in series and other in series for series in SERIES)
+
+
+def _is_swapped(one: str, other: str) -> bool:
+    _, mine, theirs = _difference(one, other)
+    return len(mine) == 2 and mine[::-1] == theirs
+
+
+def _is_doubled(one: str, other: str) -> bool:
+    shorter, longer = sorted((one, other), key=len)
+    start, less, more = _difference(shorter, longer)
+    return not less and len(more) == 1 and start > 0 and longer[start - 1] == more
+
+
+def _difference(one: str, other: str) -> tuple[int, str, str]:
+    """Where two words begin to differ, and what they have between their common beginning and their common end."""
+    least = min(len(one), len(other))
+    start = sum(1 for _ in takewhile(lambda place: one[place] == other[place], range(least)))
+    end = sum(1 for _ in takewhile(lambda place: one[-1 - place] == other[-1 - place], range(least - start)))
+    return start, one[start : len(one) - end], other[start : len(other) - end]
+
+
+def edits(one: str, other: str, most: int) -> int:
+    """How many letters must be put in, left out, exchanged or swapped with their neighbour; ``most + 1`` if more.
+
+    The optimal string alignment of Damerau (1964).
+    """
+    if abs(len(one) - len(other)) > most:
+        return most + 1
+    before: list[int] = []
+    above = list(range(len(other) + 1))
+    for row, letter in enumerate(one, 1):
+        here = [row]
+        for column, another in enumerate(other, 1):
+            cost = min(above[column] + 1, here[-1] + 1, above[column - 1] + (letter != another))
+            swapped = row > 1 and column > 1 and letter == other[column - 2] and one[row - 2] == another
+            here.append(min(cost, before[column - 2] + 1) if swapped else cost)
+        before, above = above, here
+        if min(before) > most and min(above) > most:  # the next row begins from these two
+            return most + 1
+    return min(above[-1], most + 1)
