@@ -239,7 +239,8 @@ def test_a_folder_that_is_there_is_never_fetched(hub: str, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "../x", "/no/such/folder", "org/model.gguf/x", "org/mo del"])
-def test_what_is_no_name_is_not_asked_for(name: str, hub: str) -> None:
+def test_what_is_no_name_is_not_asked_for(name: str, hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # beside which there is no x
     with pytest.raises(InputError, match=r"there is no file or folder .* \(a name on the hub looks like org/model\)"):
         locate(name, endpoint=hub)
     assert Hub.asked == []
