@@ -79,7 +79,7 @@ function showPrediction(place, answer, choices) {
 function showScores(table, answer, choices) {
   const rows = Object.entries(answer.scores ?? {}).map(([label, share]) => [choices?.[label] ?? label, share]);
   rows.sort((one, other) => other[1] - one[1]);
-  if (!rows.length && typeof answer.confidence === "number") rows.push([WORDS.confidence, answer.confidence]);
+  if (!rows.length && !answer.words && typeof answer.confidence === "number") rows.push([WORDS.confidence, answer.confidence]);
   for (const [label, share] of rows) {
     const line = table.insertRow();
     line.insertCell().className = "label";
