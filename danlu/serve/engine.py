@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,8 @@ class Engine:
         with self._errors_here():
             return self.predictor.answer_together(examples)
 
-    def _errors_here(self) -> Any:
+    def _errors_here(self) -> AbstractContextManager[None]:
+        """Errors of settings name the folder's file: a caller has no recipe."""
         return keys_said({"finetune.": f"{self.folder / FILE}: "})
 
     def _check_keys(self, table: Table, form: Form[Any], columns: dict[str, str]) -> None:

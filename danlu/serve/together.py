@@ -46,11 +46,6 @@ class Together(Generic[Q, A]):
         self._queue.put(request)
         return request.result
 
-    @property
-    def waiting(self) -> int:
-        """Requests that nobody is working on."""
-        return self._queue.qsize()
-
     def _work(self) -> None:
         behind: _Request[Q, A] | None = None
         while True:

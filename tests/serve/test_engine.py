@@ -95,6 +95,15 @@ def test_columns_without_names_are_keys_by_their_field(whole_encoder: Path, tmp_
     assert [each["name"] for each in said["fields"]] == ["first", "second"]
 
 
+def test_what_a_reward_model_rates_is_a_field_that_is_needed(folder_of: Folders) -> None:
+    """Though it is what is right for a model that chats, of which nobody asks for it."""
+    needed = {
+        task: [each["field"] for each in Engine(folder_of(task), dtype="float32").said()["fields"] if each["required"]]
+        for task in ("reward", "chat")
+    }
+    assert needed == {"reward": ["response"], "chat": []}
+
+
 @pytest.mark.parametrize(("task", "rows", "reason"), [
     ("classify", [], "the request has no row"),
     ("classify", [{"review": "to be"}, {"review": "  "}], "request, row 2: the text (column 'review') is empty"),

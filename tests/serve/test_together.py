@@ -42,9 +42,9 @@ def test_what_waits_is_answered_together() -> None:
 
 def test_what_depends_on_its_company_is_answered_alone_and_whole() -> None:
     model = Model()
-    found = model.ask_while_it_stands(Together(model, most=2, alone=True), [0], [1, 2, 3], [4])
-    assert [each.result(30) for each in found] == [[0], [10, 20, 30], [40]]
-    assert model.groups == [[0], [1, 2, 3], [4]]
+    found = model.ask_while_it_stands(Together(model, most=2, alone=True), [0], [1, 2, 3], [4], [5])
+    assert [each.result(30) for each in found] == [[0], [10, 20, 30], [40], [50]]
+    assert model.groups == [[0], [1, 2, 3], [4], [5]]
 
 
 def test_a_long_request_lets_others_in() -> None:
