@@ -61,8 +61,9 @@ class Trained:
         if not path.exists():
             return _of_others(folder)
         said = read_json(path)
+        if said is None:
+            raise CheckpointError(f"{path} is damaged: it is no whole JSON object")
         try:
-            assert said is not None
             known = said["known"]
             return cls(
                 build_choice("task", said["task"], key="task"),
@@ -70,7 +71,7 @@ class Trained:
                 int(said["max_tokens"]),
                 build(Data, {"train": "-", **said["data"]}, key="data"), said["columns"],
             )  # fmt: skip
-        except (AssertionError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged: {error!r}") from None
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from served_rows import ROWS, asked
 
 from danlu import cli
-from danlu.errors import InputError
+from danlu.errors import CheckpointError, InputError
 from danlu.serve.engine import Engine
 
 Folders = Callable[[str], Path]
@@ -93,6 +95,16 @@ def test_columns_without_names_are_keys_by_their_field(whole_encoder: Path, tmp_
     said = engine.said()
     assert (said["model"], said["task"], said["labels"]) == ("reviews", "pair", ["a", "b"])
     assert [each["name"] for each in said["fields"]] == ["first", "second"]
+
+
+@pytest.mark.parametrize(("content", "reason"), [
+    ('{"task":', "it is no whole JSON object"), ("{}", "KeyError('known')"), ('{"task": 5}', "KeyError"),
+])  # fmt: skip
+def test_a_damaged_folder_is_told(content: str, reason: str, folder_of: Folders, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(folder_of("classify"), tmp_path / "copy"))
+    (folder / "danlu.json").write_text(content)
+    with pytest.raises(CheckpointError, match=re.escape(f"{folder / 'danlu.json'} is damaged: {reason}")):
+        Engine(folder)
 
 
 def test_what_a_reward_model_rates_is_a_field_that_is_needed(folder_of: Folders) -> None:
