@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 from collections.abc import Mapping, Sequence
@@ -159,7 +160,7 @@ def pairs(job: Job, name: Literal["train", "dev", "test"]) -> tuple[list[str], l
     path = job.part(name)
     packed = path.read_bytes()
     text = (gzip.decompress(packed) if path.suffix == ".gz" else packed).decode()
-    rows = [line.split("\t") for line in text.splitlines()]
+    rows = list(csv.reader(text.splitlines(), delimiter="\t"))  # one translation is quoted and holds a tab
     return [source for source, _ in rows], [target for _, target in rows]
 
 

@@ -22,6 +22,7 @@ from danlu.data.label_findings import (
 from danlu.data.label_typos import label_typos, typos_of
 from danlu.data.near import NEAR, near_pairs
 from danlu.data.tagged import Tagged
+from danlu.data.telling_words import telling_words
 from danlu.errors import shown
 
 Splits = Mapping[str, Sequence[TaskExample]]
@@ -54,7 +55,8 @@ def look(splits: Splits, *, labels: Sequence[str] = (), near: float | None = NEA
     found += imbalance(train, splits[train], typos)
     found += never_learned(train, splits[train], labels)
     found += missing_labels(splits, typos)
-    found += told_by_the_text(train, splits[train])
+    told = list(told_by_the_text(train, splits[train]))
+    found += told or telling_words(train, splits[train])
     return found
 
 

@@ -10,7 +10,7 @@ from danlu.errors import shown
 
 FindingKind = Literal[
     "duplicate", "near_duplicate", "shared_group", "repeated", "conflict", "near_conflict", "typo", "rare", "imbalance",
-    "missing_label", "told",
+    "missing_label", "told", "telling",
 ]  # fmt: skip
 EXAMPLES = 3
 """How many are named in a line."""

@@ -37,7 +37,9 @@ def read_json(path: Path, text: str) -> Table:
     if start != "{":
         raise Place(path, 1).error(f"JSON must begin with [ or {{; got {shown(text.strip()[:20])!r}")
     try:
-        whole = json.loads(text)
+        whole = json.loads(text, object_pairs_hook=_each_once)
+    except _TwiceError as error:
+        raise InputError(f"{path}: {error}") from None
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":  # another object behind the first
             return read_jsonl(path, text)
@@ -106,13 +108,28 @@ def _members(rows: Sequence[Row], column: str) -> Sequence[str]:
     return tuple(first)
 
 
+class _TwiceError(ValueError):
+    """An object has a key twice, so that it cannot be told which value is meant."""
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise _TwiceError(f"an object has the key {shown(repr(twice))} twice")
+    return found
+
+
 def _lines(path: Path, text: str) -> Iterator[Record]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         place = Place(path, number)
         try:
-            record = json.loads(line)
+            record = json.loads(line, object_pairs_hook=_each_once)
+        except _TwiceError as error:
+            raise place.error(str(error)) from None
         except (ValueError, RecursionError) as error:
             raise place.error(f"it is not JSON: {error}") from None
         yield place, _object(place, record)
@@ -128,7 +145,7 @@ def _listed(path: Path, text: str) -> Iterator[Record]:
 
 
 def _in_list(path: Path, text: str) -> Iterator[Record]:
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(object_pairs_hook=_each_once)
     position, line = text.index("[") + 1, 1
     counted = 0
     while True:
@@ -138,6 +155,8 @@ def _in_list(path: Path, text: str) -> Iterator[Record]:
             break
         try:
             record, position = decoder.raw_decode(text, position)
+        except _TwiceError as error:
+            raise Place(path, line).error(str(error)) from None
         except json.JSONDecodeError as error:
             raise Place(path, error.lineno).error(f"it is not JSON: {error.msg}") from None
         except RecursionError:

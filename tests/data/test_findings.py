@@ -139,6 +139,26 @@ def test_a_text_that_says_its_label() -> None:
     assert told.count == 40
 
 
+def test_a_word_that_gives_a_label_away() -> None:
+    rows = [(f"{sentence(n)}{' <ref_7>' if n % 2 else ''}", "yes" if n % 2 else "no") for n in range(60)]
+    rows[1] = (sentence(1), "yes")  # one of 30 lacks it
+    (telling,) = found(look({"train": labelled("a", rows)}), "telling")
+    assert telling.count == 29 and "'ref_7' stands in 29 texts of 'yes', in 0 others" in str(telling)
+    rows[3] = (sentence(3), "yes")  # two do: it may be chance
+    assert not found(look({"train": labelled("a", rows)}), "telling")
+    elsewhere = [(f"{sentence(n)} ref_7", label) if n == 2 else (text, label) for n, (text, label) in enumerate(rows)]
+    elsewhere[3] = (f"{sentence(3)} ref_7", "yes")
+    assert not found(look({"train": labelled("a", elsewhere)}), "telling")
+    few = [(f"{sentence(n)}{' <ref_7>' if n % 2 else ''}", "yes" if n % 2 else "no") for n in range(38)]
+    assert not found(look({"train": labelled("a", few)}), "telling")
+
+
+def test_a_chinese_word_that_gives_a_label_away() -> None:
+    rows = [(f"第{sentence(n)}句，{'退款' if n % 2 else '发货'}。", "甲" if n % 2 else "乙") for n in range(60)]
+    (telling,) = found(look({"train": labelled("a", rows)}), "telling")
+    assert telling.count == 60 and "'退款' stands in 30 texts of '甲', in 0 others" in str(telling)
+
+
 def question(file: str, number: int, asked: str, context: str) -> Question:
     return Question(Place(Path(file), number), f"{file}{number}", asked, context, (Answer(context[:3], 0),))
 

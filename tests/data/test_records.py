@@ -66,6 +66,9 @@ def test_a_list_within_an_object() -> None:
         ('{"a": 1}\n{"a": ', r"a\.json, line 2: it is not JSON"),
         ('{"data": [{"paragraphs": [{"qas": []}]}]}', "no 'context' or 'context_text'; it has qas"),
         ("[" * 100_000, "nested too deep"),
+        ('[{"a": 1},\n {"a": 1, "b": 2, "a": 3}]', r"a\.json, line 2: an object has the key 'a' twice"),
+        ('{"a": 1}\n{"a": {"b": 1, "b": 2}}', r"a\.json, line 2: an object has the key 'b' twice"),
+        ('{"data": [{"a": 1, "a": 2}]}', r"a\.json: an object has the key 'a' twice"),
     ],
 )
 def test_broken_json_is_one_line(text: str, message: str) -> None:
