@@ -65,6 +65,19 @@ def test_a_row_may_lack_what_need_not_be_there(task: str, row: Any, folder_of: F
     assert "prediction" in answer
 
 
+@pytest.mark.parametrize(("task", "row"), [
+    ("chat", "to be"), ("seq2seq", {"source": "to be 3"}), ("reward", {"instruction": "to be", "response": "or not"}),
+    ("classify", "to be"),
+])  # fmt: skip
+def test_a_folder_is_read_once(task: str, row: Any, folder_of: Folders, tmp_path: Path) -> None:
+    """After the first request nothing is read of it: it may be gone."""
+    folder = shutil.copytree(folder_of(task), tmp_path / "model")
+    engine = Engine(folder, dtype="float32")
+    first = answers(engine, [row])
+    shutil.rmtree(folder)
+    assert answers(engine, [row]) == first
+
+
 def test_rows_are_objects_by_column_or_usual_name_or_texts(engine: Engine, folder_of: Folders) -> None:
     by_column, by_name, alone, more = (
         answers(engine, [row])
