@@ -71,7 +71,7 @@ class Trained:
             known = said["known"]
             return cls(
                 build_choice("task", said["task"], key="task"),
-                Known(**{**known, "labels": tuple(known["labels"])}),
+                Known(**{**known, "labels": tuple(known["labels"]), "strangers": tuple(known.get("strangers", ()))}),
                 int(said["max_tokens"]),
                 build(Data, {"train": "-", **said["data"]}, key="data"), said["columns"],
             )  # fmt: skip
