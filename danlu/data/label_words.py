@@ -47,6 +47,11 @@ _REVERSED = """
 法国 国法 用户 户用 年老 老年 子女 女子 行业 业行 作用 用作 进行 行进 彩色 色彩 光荣 荣光
 前提 提前 发挥 挥发 度量 量度
 """
+_SHAPES = """
+人入八 贷货 己已巳 未末 土士 日曰目 拆折析 戊戌戍 晴睛 千干于 天夭夫 大太犬 体休 活话 传转 鸟乌 免兔 享亨 准淮
+治冶 王玉主 刀力刁 牛午 木本术 问间 住往 拨拔 侯候 网冈 今令 处外 科料 饮饭 家冢 季李 各名 宇字 贝见 儿几九
+风凤 弋戈 田由甲申 小少
+"""
 
 NEGATIONS = frozenset("不无非未没否反勿")
 """Put before a word, or in the place of another letter, they make its opposite: 不相关, 无效, 反对."""
@@ -60,3 +65,5 @@ WORDS = frozenset(_WORDS.split())
 """Usual words of labels. Where another letter makes one of them, it is another label: 体育, 教育."""
 REVERSED = frozenset(_REVERSED.split())
 """Words that are words in either order, which are no typing errors of each other."""
+SHAPES = tuple(map(frozenset, _SHAPES.split()))
+"""Signs of nearly the same shape."""

@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from danlu.data.alike import IDEOGRAPHS
+from danlu.data.chinese_words import is_usual_word, look_alike, may_sound_alike
 from danlu.data.delimited import is_number
 from danlu.data.label_words import MODIFIERS, NEGATIONS, REVERSED, SERIES, WORDS
 
@@ -153,14 +154,24 @@ def _miswritten(one: str, other: str, *, exchanged: bool) -> bool:
     if min(len(_IDEOGRAPH.findall(word)) for word in (one, other)) < _IDEOGRAPHS_LEAST:
         return False
     if _is_swapped(one, other):
-        return not _in_series(*mine) and not {mine, theirs} <= REVERSED
+        return not _in_series(*mine) and not {mine, theirs} <= REVERSED and not _are_words(mine, theirs)
     if _is_doubled(one, other):
         return True
     if len(mine + theirs) == 1:
         return min(len(one), len(other)) >= _LENGTH and mine + theirs not in MODIFIERS
     if not exchanged or len(mine) != 1 or len(theirs) != 1 or _in_series(mine, theirs) or {mine, theirs} & NEGATIONS:
         return False
-    return not {one[max(0, start - 1) : start + 1], one[start : start + 2]} & WORDS
+    if {one[max(0, start - 1) : start + 1], one[start : start + 2]} & WORDS:
+        return False
+    if may_sound_alike(mine, theirs) or look_alike(mine, theirs):  # as most that is written for another
+        return True
+    pairs = [(one[place : place + 2], other[place : place + 2]) for place in (start - 1, start) if place >= 0]
+    return not any(_are_words(*pair) for pair in pairs)
+
+
+def _are_words(one: str, other: str) -> bool:
+    """Whether both are usual words of two signs."""
+    return len(one) == len(other) == 2 and is_usual_word(one) and is_usual_word(other)
 
 
 def _in_series(one: str, other: str) -> bool:

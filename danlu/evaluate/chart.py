@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
+from danlu import pages
+
 Point = tuple[float, float]
 Colour = Literal["accent", "second", "third", "fourth", "fifth", "sixth"]
 COLOURS: tuple[Colour, ...] = ("accent", "second", "third", "fourth", "fifth", "sixth")
@@ -29,14 +31,8 @@ STYLE = (
     ".matrix{font-size:inherit}.matrix .right{fill:var(--second)}.matrix .wrong{fill:var(--accent)}"
     ".matrix .frame{fill:none;stroke:var(--rule)}.matrix text.dark{fill:var(--paper)}.matrix .axis{font-size:11px}"
 )
-LIGHT = (
-    "--paper:#fff;--muted:#6b7076;--rule:#e4e5e7;--accent:#b4402a;--second:#2f6690"
-    ";--third:#3f7d4e;--fourth:#8a5a9e;--fifth:#a67c1f;--sixth:#2f868c"
-)
-DARK = (
-    "--paper:#15171a;--muted:#989ea6;--rule:#2c3036;--accent:#ef8a6c;--second:#7db8dc"
-    ";--third:#86c796;--fourth:#c6a0d8;--fifth:#dcb75e;--sixth:#74c3c8"
-)
+VARIABLES = ("paper", "muted", "rule", *COLOURS)
+LIGHT, DARK = pages.light(VARIABLES), pages.dark(VARIABLES)
 
 LEFT, RIGHT, TOP, BOTTOM = 46, 84, 12, 34
 """Room around the plot in pixels, the same in all charts, so that charts below each other line up."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from danlu import pages
 from danlu.evaluate import chart
 
 WIDE, NARROW = 720, 344
@@ -45,8 +46,7 @@ def render(template: str, values: dict[str, object], *, html: bool) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["cell"] = markdown_cell
-    style = f":root{{{chart.LIGHT}}}@media(prefers-color-scheme:dark){{:root{{{chart.DARK}}}}}{chart.STYLE}"
-    return environment.get_template(template).render(**values, chart_style=style)
+    return environment.get_template(template).render(**values, page_style=pages.variables() + chart.STYLE)
 
 
 def markdown_cell(text: str) -> str:

@@ -150,12 +150,17 @@ class Lessons:
         task, _, loss = name.partition(".")
         return self.weights[task] * self.of_tasks[task].weight(loss)
 
+    @property
+    def by_step(self) -> bool:
+        """Whether a task reckons with a whole step (:class:`danlu.objectives.protocol.LessonOfSteps`)."""
+        return any(isinstance(lesson, LessonOfSteps) and lesson.by_step for lesson in self.of_tasks.values())
+
     def of_step(self, model: Transformer, micro: Sequence[Batch], total: Total) -> Lessons:
-        """With what each task reckons of its own part of a step (:class:`danlu.objectives.protocol.LessonOfSteps`)."""
+        """With what each task reckons of its own part of a step."""
         own = {
             task: lesson.of_step(model, [_alone(batch) for batch in micro if batch.task == task], total)
             for task, lesson in self.of_tasks.items()
-            if isinstance(lesson, LessonOfSteps)
+            if isinstance(lesson, LessonOfSteps) and lesson.by_step
         }
         return replace(self, of_tasks={**self.of_tasks, **own})
 

@@ -52,7 +52,12 @@ class Lesson(Protocol):
 
 @runtime_checkable
 class LessonOfSteps(Protocol):
-    """A lesson in whose loss stands a number of the whole step, through which no gradient goes."""
+    """A lesson in whose loss may stand a number of the whole step, through which no gradient goes."""
+
+    @property
+    def by_step(self) -> bool:
+        """Whether one does; else :meth:`of_step` gives the same lesson, and need not be asked."""
+        ...
 
     def of_step(self, model: Transformer, micro: Sequence[Batch], total: Total) -> Lesson:
         """The lesson of one step, asked for before any of its losses.

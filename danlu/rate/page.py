@@ -8,6 +8,7 @@ from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from danlu import pages
 from danlu.log import harmless
 from danlu.rate.store import Given, Marks, Progress, Rater, Store
 from danlu.rate.study import PREFERENCE
@@ -75,8 +76,9 @@ class View:
 
 
 def static(path: str) -> bytes:
-    """The content of one of the files in ``STATIC``."""
-    return files("danlu.rate").joinpath("templates", path.removeprefix("/")).read_bytes()
+    """The content of one of the files in ``STATIC``; colours stand before a sheet."""
+    content = files("danlu.rate").joinpath("templates", path.removeprefix("/")).read_bytes()
+    return pages.variables().encode() + content if path.endswith(".css") else content
 
 
 def choice_of(button: str, *, swapped: bool) -> str:

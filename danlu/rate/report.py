@@ -8,8 +8,8 @@ from pathlib import Path
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from rich.cells import cell_len
 
+from danlu import pages
 from danlu.errors import OutputError
-from danlu.evaluate import chart
 from danlu.files import atomic_write, writing
 from danlu.log import harmless
 from danlu.rate.results import Results
@@ -52,7 +52,7 @@ def write_page(results: Results, path: Path, *, title: str) -> None:
         date=f"{now.day} {now:%B %Y}",
         results=results,
         width=WIDTH,
-        chart_style=f":root{{{chart.LIGHT}}}@media(prefers-color-scheme:dark){{:root{{{chart.DARK}}}}}",
+        page_style=pages.variables(),
     )
     with writing(path.parent):
         atomic_write(path, page.encode())

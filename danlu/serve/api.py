@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from danlu import pages
 from danlu.errors import DanluError
 from danlu.files import finite
 from danlu.log import harmless
@@ -104,7 +105,9 @@ def application(engine: Answering, *, is_ours: Callable[[str], bool]) -> ASGIApp
 
     async def static(request: Request) -> Response:
         name, kind = STATIC[request.url.path]
-        return Response(files("danlu.serve").joinpath("static", name).read_bytes(), media_type=kind, headers=HEADERS)
+        before = pages.variables().encode() if kind == "text/css" else b""
+        content = before + files("danlu.serve").joinpath("static", name).read_bytes()
+        return Response(content, media_type=kind, headers=HEADERS)
 
     routes = [
         Route("/predict", predict, methods=["POST"]), Route("/model", model), Route("/health", health),

@@ -20,7 +20,7 @@ from danlu.nn.hf.given import check_given
 from danlu.serve.together import Together
 from danlu.tasks.contrast import Embed
 from danlu.tasks.keys import keys_said
-from danlu.tasks.model_folder import FILE, Trained, describe
+from danlu.tasks.model_folder import BESIDE_TEXT, FILE, Trained, columns_of_pairs, describe, for_pairs
 from danlu.tasks.predict import Predictor
 from danlu.tasks.scores import prediction
 from danlu.tasks.task import Answer
@@ -51,6 +51,7 @@ class Engine:
         """The key of each field; keys have no numbers."""
         data = trained.data.model_copy(update={"columns": {}, "mend": False})  # each row has its answer
         self.trained = replace(trained, data=data)
+        self._pairs = for_pairs(folder, self.trained)  # which the columns of a request tell
         self.predictor = Predictor(folder, self.trained, dtype=dtype)
         self._model: Together[Any, Answer] = Together(self._answers, most=AT_ONCE, alone=trained.task.together)
 
@@ -58,14 +59,17 @@ class Engine:
         """What a page or a program has to know of the model."""
         rated = self.trained.task.rates
         fields = [each for each in self.trained.task.form.fields if not each.gold or each.name in rated]
+        said = [
+            {"field": each.name, "name": self._key(each.name), "required": each.required or each.name in rated}
+            for each in fields
+        ]
+        if self._pairs is not None:
+            said.append({"field": BESIDE_TEXT[0], "name": BESIDE_TEXT[0], "required": False})
         return {
             "model": self.name,
             "task": str(self.trained.task.to_recipe()["use"]).rpartition(":")[2],
             "labels": list(self.trained.known.labels),
-            "fields": [
-                {"field": each.name, "name": self._key(each.name), "required": each.required or each.name in rated}
-                for each in fields
-            ],
+            "fields": said,
         }
 
     def described(self) -> str:
@@ -101,10 +105,12 @@ class Engine:
     def _read(self, rows: Sequence[Any]) -> Sequence[Any]:
         if not rows:
             raise InputError("the request has no row")
-        trained, form = self.trained, self.trained.task.form
         places = [Place(REQUEST, number, "row") for number in range(1, len(rows) + 1)]
         table = table_of(REQUEST, [(place, self._object(place, row)) for place, row in zip(places, rows, strict=True)])
-        columns = {field: column for field, column in self.columns.items() if column in table.columns}
+        sides = None if self._pairs is None else columns_of_pairs(table)
+        trained = self.trained if sides is None or self._pairs is None else self._pairs
+        form = trained.task.form
+        columns = sides or {field: column for field, column in self.columns.items() if column in table.columns}
         self._check_keys(table, form, columns)
         with self._errors_here():
             inputs = inputs_of(table, trained.data, form, columns=columns, labels=trained.known.labels)

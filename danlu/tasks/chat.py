@@ -25,6 +25,7 @@ from danlu.metrics.likelihood import Likelihood
 from danlu.nn.config import TransformerConfig
 from danlu.nn.transformer import Transformer
 from danlu.tasks.feature import Feature
+from danlu.tasks.of_folder import transcriber_of
 from danlu.tasks.task import Answer, Known, Task
 from danlu.tasks.text_reader import MAX_TOKENS, TextReader
 from danlu.tasks.transcript import Transcriber, Transcript
@@ -64,7 +65,7 @@ class Chat(Writing):
 
     def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
         """One of each conversation, or of each answer; those of which nothing is left are told."""
-        transcriber = Transcriber.load(reader.folder, self.template)
+        transcriber = transcriber_of(reader, self.template)
         features, told = [], Counter[str]()
         _tell_spelled(transcriber, examples)
         apart = self.turns == "apart"
@@ -121,15 +122,15 @@ class Chat(Writing):
         return "loss"
 
     def prompts(self, examples: Sequence[Any], reader: TextReader) -> list[Begun]:
-        transcriber = Transcriber.load(reader.folder, self.template)
+        transcriber = transcriber_of(reader, self.template)
         return [Begun(transcriber.begin(each), None) for each in examples]
 
     def ends(self, reader: TextReader) -> frozenset[int]:
-        return frozenset(Transcriber.load(reader.folder, self.template).ends)
+        return frozenset(transcriber_of(reader, self.template).ends)
 
     def equip(self, model: Transformer, folder: Path, reader: TextReader) -> None:
         """The chat template, and the token that ends an answer, where ``transformers`` and servers look for them."""
-        transcriber = Transcriber.load(reader.folder, self.template)
+        transcriber = transcriber_of(reader, self.template)
         write_template(folder, transcriber.template)
         path = folder / "generation_config.json"
         said = read_json(path) or {}

@@ -29,6 +29,7 @@ from danlu.objectives.words import hidden_states, word_head
 from danlu.tasks.chat import Chat
 from danlu.tasks.documents import borders, number_of_token
 from danlu.tasks.feature import Feature
+from danlu.tasks.of_folder import transcriber_of
 from danlu.tasks.pooled import first_targets
 from danlu.tasks.task import Known, Task
 from danlu.tasks.text_reader import MAX_TOKENS, TextReader
@@ -101,7 +102,7 @@ class Compared(Task):
         Raises:
             InputError: nothing is left; or an answer is too long, and that is refused.
         """
-        transcriber = Transcriber.load(reader.folder, self.template)
+        transcriber = transcriber_of(reader, self.template)
         flat = [
             Conversation(example.place, (*example.prompt, *answer))
             for example, of_example in zip(examples, answers, strict=True)

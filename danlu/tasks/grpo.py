@@ -36,9 +36,9 @@ from danlu.tasks.documents import borders, number_of_token
 from danlu.tasks.feature import Feature
 from danlu.tasks.judged import KL, POLICY, AnswerTokens, prompt_feature
 from danlu.tasks.judges import RewardPart, rewards_of
+from danlu.tasks.of_folder import transcriber_of
 from danlu.tasks.task import Answer, Known, Task
 from danlu.tasks.text_reader import MAX_TOKENS, MOST_TOKENS, TextReader
-from danlu.tasks.transcript import Transcriber
 from danlu.tasks.writing import Written, need_decoder, ready
 from danlu.tokenizers.chat_template import files_named
 
@@ -129,7 +129,7 @@ class GRPO(Written):
     def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
         """The prompt of each example; those that are too long are told."""
         features = []
-        for number, tokens in enumerate(self.prompts(examples, self.transcriber(reader))):
+        for number, tokens in enumerate(self.prompts(examples, reader)):
             if len(tokens) > reader.max_tokens:
                 if self.too_long == "refuse":
                     raise InputError(f"{examples[number].place}: the prompt has {len(tokens):,} tokens; "
@@ -142,12 +142,9 @@ class GRPO(Written):
             raise InputError(f"{examples[0].place.file}: no prompt is left")
         return features
 
-    def transcriber(self, reader: TextReader) -> Transcriber:
-        """The template and the tokenizer, read from their files."""
-        return Transcriber.load(reader.folder, self.template)
-
-    def prompts(self, examples: Sequence[Asked], transcriber: Transcriber) -> list[list[int]]:
+    def prompts(self, examples: Sequence[Asked], reader: TextReader) -> list[list[int]]:
         """What the model goes on from: as a server would ask for an answer."""
+        transcriber = transcriber_of(reader, self.template)
         return [transcriber.begin(each.answered()) for each in examples]
 
     def losses(self, model: Transformer, batch: Batch, known: Known) -> dict[str, Tensor]:
@@ -174,9 +171,9 @@ class GRPO(Written):
         nats_A: Tensor = word_head(model).token_losses(hidden_AD, said.ids_A, temperature=self.temperature)
         return nats_A
 
-    def ready(self, model: Transformer, reader: TextReader, transcriber: Transcriber) -> Loaded:
-        """The model with what it writes answers with, read from their files."""
-        return ready(model, reader, ends=frozenset(transcriber.ends))
+    def ready(self, model: Transformer, reader: TextReader) -> Loaded:
+        """The model with what it writes answers with."""
+        return ready(model, reader, ends=frozenset(transcriber_of(reader, self.template).ends))
 
     def write_answers(
         self, loaded: Loaded, prompts: Sequence[Sequence[int]], seeds: Sequence[Sequence[int]], *, greedy: bool = False
@@ -208,8 +205,7 @@ class GRPO(Written):
         *, told: Callable[[int], None] = lambda done: None,
     ) -> list[Answer]:  # fmt: skip
         """An answer an example with its reward, always drawn alike; none to a prompt that is too long."""
-        transcriber = self.transcriber(reader)
-        prompts, loaded = self.prompts(examples, transcriber), self.ready(model, reader, transcriber)
+        prompts, loaded = self.prompts(examples, reader), self.ready(model, reader)
         answers = [Answer(None)] * len(examples)
         fitting = [place for place, prompt in enumerate(prompts) if len(prompt) <= reader.max_tokens]
         for start in range(0, len(fitting), WRITTEN_AT_ONCE):

@@ -186,6 +186,11 @@ class OwnHead:
     def weight(self, name: str) -> float:
         return self.lesson.weight(name)
 
+    @property
+    def by_step(self) -> bool:
+        """Whether the task reckons with a whole step."""
+        return self.lesson.by_step
+
     def of_step(self, model: Transformer, micro: Sequence[Batch], total: Total) -> OwnHead:
         """With what the task reckons of its own part of a step."""
         with as_for(model, self.name):

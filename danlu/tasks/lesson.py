@@ -51,6 +51,11 @@ class TaskLesson(AnyObjective):
         assert isinstance(piece.store, FeatureStore)
         return piece.store.features[piece.document].as_example()
 
+    @property
+    def by_step(self) -> bool:
+        """Whether the task reckons with a whole step (:class:`danlu.objectives.protocol.LessonOfSteps`)."""
+        return self.task.by_step
+
     def of_step(self, model: Transformer, micro: Sequence[Batch], total: Total) -> Self:
         """With what the task has reckoned of all micro-batches together."""
         return self.model_copy(update={"known": self.task.of_step(model, micro, self.known, total)})

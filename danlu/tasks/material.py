@@ -74,6 +74,8 @@ class Material:
         """
         task, shape = settings.task, settings.method.shape(load_config(base))
         known = task.know(dataset, shape)
+        if tokenizer is not None:
+            known = replace(known, strangers=_strangers(base, tokenizer, task.new_tokens(dataset)))
         tokenizer = tokenizer or with_tokens(base, task.new_tokens(dataset), out / "tokenizer")
         start = task.start(base, known, seed=seed).with_rows(Tokenizer.load(tokenizer).vocab_size)
         most = task.max_tokens or min(shape.max_length, MOST_TOKENS)
@@ -206,6 +208,12 @@ class Material:
         Trained(used, known, self.reader.max_tokens, data, columns).save(out / "model")
         say(f"the model: {out / 'model'}; all figures and answers are beside it")
         return figures
+
+
+def _strangers(base: Path, tokenizer: Path, own: Sequence[str]) -> tuple[str, ...]:
+    """Tokens that ``tokenizer`` has, but neither the one in ``base`` nor the task."""
+    before, after = (read_tokenizer(folder)[0].get_vocab().keys() for folder in (base, tokenizer))
+    return tuple(sorted(after - before - set(own)))
 
 
 def flat(split: str, scored: Mapping[str, Any], criterion: str) -> Figures:

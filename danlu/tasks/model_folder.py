@@ -13,7 +13,9 @@ from typing import Any
 from danlu.data.columns import by_names
 from danlu.data.dataset import Data
 from danlu.data.labelled import PAIR
+from danlu.data.names import plain_name
 from danlu.data.read import read_rows
+from danlu.data.rows import Table
 from danlu.data.tags import find_scheme, read_tag
 from danlu.errors import CheckpointError, InputError
 from danlu.files import read_json, write_json
@@ -27,6 +29,8 @@ LONGEST_ANSWER = 200
 """Characters of an answer that a model of others gives."""
 OF_PAIRS = {"classify": "pair", "regress": "similarity"}
 """What a task is called that reads two texts in place of one; the models are the same."""
+BESIDE_TEXT = ("text_pair", "pair")
+"""What the second text is called where the first one is ``text``, as in the pipelines of ``transformers``."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Trained:
             known = said["known"]
             return cls(
                 build_choice("task", said["task"], key="task"),
-                Known(**{**known, "labels": tuple(known["labels"])}),
+                Known(**{**known, "labels": tuple(known["labels"]), "strangers": tuple(known.get("strangers", ()))}),
                 int(said["max_tokens"]),
                 build(Data, {"train": "-", **said["data"]}, key="data"), said["columns"],
             )  # fmt: skip
@@ -88,13 +92,31 @@ def load_for(folder: Path, file: Path, columns: Mapping[str, str | int]) -> Trai
         InputError, CheckpointError: as :meth:`Trained.load`; or the file cannot be read.
     """
     trained = Trained.load(folder)
-    other = OF_PAIRS.get(str(trained.task.to_recipe()["use"]))
-    if other is None or (folder / FILE).exists() or "text" in columns:
+    pairs = for_pairs(folder, trained)
+    if pairs is None or "text" in columns:
         return trained
-    sides = {"first", "second"}
-    if sides & columns.keys() or sides <= by_names(read_rows(file), PAIR.fields).keys():
-        return replace(trained, task=build_choice("task", {"use": other}, key="task"))
-    return trained
+    if {"first", "second"} & columns.keys():
+        return pairs
+    sides = columns_of_pairs(read_rows(file))
+    return trained if sides is None else replace(pairs, columns=sides)
+
+
+def for_pairs(folder: Path, trained: Trained) -> Trained | None:
+    """The same model as one of pairs of texts; None where its folder says what it reads, or it scores no texts."""
+    other = OF_PAIRS.get(str(trained.task.to_recipe()["use"]))
+    if other is None or (folder / FILE).exists():
+        return None
+    return replace(trained, task=build_choice("task", {"use": other}, key="task"))
+
+
+def columns_of_pairs(table: Table) -> dict[str, str] | None:
+    """The columns of two texts, first and second, where their names tell both."""
+    found = by_names(table, [each for each in PAIR.fields if not each.gold])
+    if len(found) == 2:
+        return found
+    called = {plain_name(column): column for column in table.columns} if table.named else {}
+    second = next((called[name] for name in BESIDE_TEXT if name in called), None)
+    return None if second is None or "text" not in called else {"first": called["text"], "second": second}
 
 
 def _of_others(folder: Path) -> Trained:

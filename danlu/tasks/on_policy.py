@@ -20,7 +20,7 @@ from danlu.corpus.batches import Batch
 from danlu.data.asked import Asked
 from danlu.errors import CheckpointError
 from danlu.files import atomic_write, sync_file, writing
-from danlu.generate.engine import Answer, Loaded
+from danlu.generate.engine import Answer
 from danlu.nn.config import TransformerConfig
 from danlu.nn.lora import adapted_layers, without_adapters
 from danlu.nn.transformer import Transformer
@@ -84,8 +84,6 @@ class OnPolicy:
     """The step for which the answers at hand were written."""
     _micro: list[Batch] = field(default_factory=list)
     _reference: Transformer | None = None
-    _loaded: Loaded | None = None
-    """What answers are written with, read from its folder once."""
     _kept_to: int | None = None
     """The last step that the file has answers of; None where nobody has looked yet."""
 
@@ -129,7 +127,7 @@ class OnPolicy:
         source = np.random.SeedSequence([self.ground.seed, step, 12])
         seeds_PG = source.generate_state(len(numbers) * group, np.uint64).reshape(-1, group) >> np.uint64(1)
         prompts = [self.prompts[number] for number in numbers]
-        written = task.write_answers(self._ready(model), prompts, seeds_PG.tolist())
+        written = task.write_answers(task.ready(model, self.ground.reader), prompts, seeds_PG.tolist())
         texts = [each for answers in written for each in answers]
         flat = [number for number in numbers for _ in range(group)]
         examples = [self.ground.examples[number] for number in flat]
@@ -153,11 +151,6 @@ class OnPolicy:
             "cut_off": float(np.mean([each.end == "max_tokens" for each in texts])),
             **{f"reward.{name}": float(np.mean(values)) for name, values in parts.items()},
         }
-
-    def _ready(self, model: Transformer) -> Loaded:
-        if self._loaded is None:
-            self._loaded = self.task.ready(model, self.ground.reader, self.task.transcriber(self.ground.reader))
-        return self._loaded._replace(model=model)
 
     def _nats(self, model: Transformer, judged: Sequence[Judged]) -> list[tuple[float, ...]]:
         features = [each.feature(self.prompts[each.example]) for each in judged]

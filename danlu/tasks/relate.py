@@ -78,7 +78,7 @@ class Relate(OneLabel):
     def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
         place_of = {label: place for place, label in enumerate(known.labels)}
         golds = [IGNORE if each.label is None else place_of.get(each.label, IGNORE) for each in examples]
-        marks = [self._marks(each, reader) for each in examples]
+        marks = [self._marks(each, known, reader) for each in examples]
         texts = [(each.marked(*own),) for each, own in zip(examples, marks, strict=True)]
         whole = replace(reader, max_tokens=WHOLE).read(texts)
         read = []
@@ -102,7 +102,7 @@ class Relate(OneLabel):
     def criterion(self) -> str:
         return "micro.f1" if self.class_weights == "none" else "macro.f1"
 
-    def _marks(self, example: Relation, reader: TextReader) -> tuple[tuple[str, str], tuple[str, str]]:
+    def _marks(self, example: Relation, known: Known, reader: TextReader) -> tuple[tuple[str, str], tuple[str, str]]:
         """Those around the head and around the tail.
 
         Raises:
@@ -111,7 +111,7 @@ class Relate(OneLabel):
         kinds = (example.head_type, example.tail_type) if self.typed else (None, None)
         head, tail = (_of_kind(marks, kind) for marks, kind in zip((HEAD, TAIL), kinds, strict=True))
         for side, mark in (("head", head[0]), ("tail", tail[0])):
-            if reader.tokenizer.token_to_id(mark) is None:
+            if reader.tokenizer.token_to_id(mark) is None or mark in known.strangers:
                 kind = mark[1:-1].partition(":")[2]
                 raise example.place.error(f"the {side} is of the kind {shown(kind)!r}, which training had not")
         for found in MARK.finditer(example.text):

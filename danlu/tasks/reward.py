@@ -29,6 +29,7 @@ from danlu.nn.hf.token_ids import part_padding
 from danlu.nn.transformer import Transformer
 from danlu.tasks.compared import Answered, Compared, at_first_tokens
 from danlu.tasks.feature import Feature
+from danlu.tasks.of_folder import transcriber_of
 from danlu.tasks.pooled import document_scores
 from danlu.tasks.preference import margins
 from danlu.tasks.task import Answer, Known, Task
@@ -133,7 +134,7 @@ class Score(Compared):
             InputError: there is no answer to score.
             TooLongError: a conversation has more tokens than are read.
         """
-        transcriber = Transcriber.load(reader.folder, self.template)
+        transcriber = transcriber_of(reader, self.template)
         for each in examples:
             if each.gold is None:
                 raise each.place.error("there is no answer to score: the last message has to be an assistant's")

@@ -17,16 +17,16 @@ from danlu.data.dataset import Dataset
 from danlu.data.form import Form
 from danlu.data.generated import GENERATE, KEYWORDS
 from danlu.errors import RecipeError
-from danlu.generate.special_tokens import Begun, SpecialTokens
+from danlu.generate.special_tokens import Begun
 from danlu.log import say
 from danlu.metrics.bleu import BLEU, ChrF
 from danlu.metrics.keywords import Keywords as KeywordsMetric
 from danlu.metrics.several import ChosenMetric, OfFiles, Several
 from danlu.metrics.tally import Metric
 from danlu.nn.config import TransformerConfig
-from danlu.nn.hf.folder import load_config
 from danlu.recipe import OneOf
 from danlu.tasks.feature import Feature
+from danlu.tasks.of_folder import special_of, tokenizer_of
 from danlu.tasks.task import Known
 from danlu.tasks.text_reader import MIDDLE_HEAD, MOST_TOKENS, TextReader
 from danlu.tasks.writing import Writing, need_decoder
@@ -102,9 +102,8 @@ class Seq2Seq(Writing):
         return str(example.target)
 
     def features(self, examples: Sequence[Any], known: Known, reader: TextReader) -> list[Feature]:
-        tokenizer = Tokenizer.load(reader.folder)
-        special = SpecialTokens.read(reader.folder, tokenizer, load_config(reader.folder))
-        begun = self._begun(examples, reader, tokenizer, special)
+        tokenizer, special = tokenizer_of(reader), special_of(reader)
+        begun = self._begun(examples, reader)
         lead = special.before if special.start is not None else ()
         features, cut = [], 0
         for number, (example, (context, source)) in enumerate(zip(examples, begun, strict=True)):
@@ -121,12 +120,10 @@ class Seq2Seq(Writing):
         return features
 
     def prompts(self, examples: Sequence[Any], reader: TextReader) -> list[Begun]:
-        tokenizer = Tokenizer.load(reader.folder)
-        special = SpecialTokens.read(reader.folder, tokenizer, load_config(reader.folder))
-        return self._begun(examples, reader, tokenizer, special)
+        return self._begun(examples, reader)
 
     def ends(self, reader: TextReader) -> frozenset[int]:
-        return frozenset([Tokenizer.load(reader.folder).eot])
+        return frozenset([tokenizer_of(reader).eot])
 
     def metric(self, known: Known) -> Metric[Any, Any]:
         return Several(self.metrics)
@@ -139,9 +136,8 @@ class Seq2Seq(Writing):
     def on_the_way(self) -> int:
         return self.sample
 
-    def _begun(
-        self, examples: Sequence[Any], reader: TextReader, tokenizer: Tokenizer, special: SpecialTokens
-    ) -> list[Begun]:
+    def _begun(self, examples: Sequence[Any], reader: TextReader) -> list[Begun]:
+        tokenizer, special = tokenizer_of(reader), special_of(reader)
         behind = "" if special.start is not None else self.separator
         texts = [f"{self.prefix}{each.source}{behind}" for each in examples]
         begun = [special.around(ids, tokenizer.eot) for ids in tokenizer.encode_batch(texts)]

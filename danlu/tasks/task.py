@@ -42,6 +42,8 @@ class Known:
     """Of several that a task has, the one that suits the data."""
     numbers: Mapping[str, float] = field(default_factory=dict)
     """What a task has reckoned, such as the mean of what it predicts."""
+    strangers: tuple[str, ...] = ()
+    """Tokens that other tasks of the same training have brought, of which this one has learned nothing."""
 
 
 @dataclass(frozen=True, slots=True)

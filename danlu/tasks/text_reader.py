@@ -5,10 +5,10 @@ Axes: T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import tokenizers
@@ -19,6 +19,7 @@ from danlu.errors import InputError, RecipeError
 from danlu.log import say
 from danlu.tokenizers.folder import read_tokenizer
 
+T = TypeVar("T")
 Cut = Literal["head", "tail", "middle"]
 """What is left of a text that is too long: its beginning, its end, or both without its middle (Sun et al. 2019,
 arXiv:1905.05583)."""
@@ -65,12 +66,20 @@ class TextReader:
     folder: Path = Path()
     """Where the tokenizer is from, and what else the folder says of texts."""
     _told: set[str] = field(default_factory=set, compare=False, repr=False)
+    _kept: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def say_once(self, line: str, *, about: str) -> None:
         """Say a line, unless one has been said about the same: a file is read in many parts."""
         if about not in self._told:
             self._told.add(about)
             say(line)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` reads of the folder, the first time that ``key`` is asked for."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        found: T = self._kept[key]
+        return found
 
     @classmethod
     def load(cls, folder: Path, *, max_tokens: int, cut: Cut = "head") -> TextReader:

@@ -21,16 +21,16 @@ from danlu.generate.engine import Loaded
 from danlu.generate.sampling import Sampling
 from danlu.generate.search import Search
 from danlu.generate.searching import find_answers
-from danlu.generate.special_tokens import Begun, SpecialTokens
+from danlu.generate.special_tokens import Begun
 from danlu.nn.config import Head, TransformerConfig
 from danlu.nn.head import rows_at_once
 from danlu.nn.transformer import Transformer
 from danlu.objectives.words import hidden_states, scored, word_head
 from danlu.recipe import OneOf
 from danlu.tasks.documents import borders, number_of_token
+from danlu.tasks.of_folder import special_of, tokenizer_of
 from danlu.tasks.task import Answer, Known, Task
 from danlu.tasks.text_reader import TextReader
-from danlu.tokenizers.tokenizer import Tokenizer
 
 WRITTEN_AT_ONCE = 256
 """Answers between two signs of progress; those of like length are written together."""
@@ -128,9 +128,8 @@ def ready(model: Transformer, reader: TextReader, *, ends: frozenset[int]) -> Lo
     Args:
         ends: tokens that end an answer, beside those that the folder names.
     """
-    tokenizer = Tokenizer.load(reader.folder)
-    special = SpecialTokens.read(reader.folder, tokenizer, model.config)
-    return Loaded(model, tokenizer, replace(special, ends=special.ends | ends))
+    special = special_of(reader, model.config)
+    return Loaded(model, tokenizer_of(reader), replace(special, ends=special.ends | ends))
 
 
 def need_decoder(base: TransformerConfig, *, alone: bool = False) -> None:

@@ -137,7 +137,7 @@ class Gradients:
 
     def _lesson_of_step(self, micro: Sequence[Batch]) -> Lesson:
         """Not within what begins again where memory is short: processes have to meet here equally often."""
-        if not isinstance(self.lesson, LessonOfSteps):
+        if not isinstance(self.lesson, LessonOfSteps) or not self.lesson.by_step:
             return self.lesson
         return self.lesson.of_step(self.model, self.cuts.of(micro), self.masters.sum)
 

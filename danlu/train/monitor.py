@@ -170,10 +170,12 @@ class Heldout:
         sums: dict[str, Tensor] = {}
         counts: Counter[str] = Counter()
         model.eval()
-        lesson = self.lesson
-        if isinstance(lesson, LessonOfSteps):  # the sample is as one step
-            lesson = lesson.of_step(model, list(self._batches()), lambda own: own)
-        for batch in self._batches():
+        lesson, batches = self.lesson, self._batches()
+        if isinstance(lesson, LessonOfSteps) and lesson.by_step:  # the sample is as one step
+            made = list(batches)
+            lesson = lesson.of_step(model, made, lambda own: own)
+            batches = (made.pop(0) for _ in range(len(made)))  # of which none is kept longer than it has to be
+        for batch in batches:
             while (found := self._where_it_fits(lesson, model, batch)) is None:
                 rows = self.cuts.halve([batch])
                 say(f"memory is short: held-out rows are measured {rows} at a time; the loss stays the same")

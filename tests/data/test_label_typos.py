@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.data import label_typos
+from danlu.data.chinese_words import may_sound_alike
 from danlu.data.example import Place
 from danlu.data.findings import look
 from danlu.data.found import Finding
@@ -117,6 +118,37 @@ def test_ideographs_that_make_another_label(label: str, other: str, count: int) 
     """However seldom it occurs: letters of a series, negations, and usual words."""
     for rare, frequent in ((label, other), (other, label)):
         assert typos({frequent: 500, "something else": 500, rare: count}) == {}
+
+
+@pytest.mark.parametrize(("label", "other"), [
+    ("农事", "军事"), ("民歌", "诗歌"), ("楼市", "股市"), ("玩具", "家具"), ("饲料", "饮料"), ("油画", "版画"),
+    ("话剧", "京剧"), ("羊肉", "牛肉"), ("红茶", "绿茶"), ("农药", "中药"), ("鼻腔", "口腔"), ("肝癌", "肺癌"),
+    ("护士", "学士"), ("院长", "校长"), ("医师", "厨师"), ("论文", "散文"), ("童话", "神话"), ("冰球", "网球"),
+    ("摄影", "电影"), ("汽油", "石油"), ("公证", "签证"), ("楼市新闻", "股市新闻"), ("带领", "领带"),
+])  # fmt: skip
+@pytest.mark.parametrize("count", [1, 2])
+def test_usual_words_are_labels_of_their_own(label: str, other: str, count: int) -> None:
+    """Of another sound, both in jieba's dictionary."""
+    for rare, frequent in ((label, other), (other, label)):
+        assert typos({frequent: 500, "something else": 500, rare: count}) == {}
+
+
+@pytest.mark.parametrize(("label", "right"), [
+    ("登陆", "登录"), ("帐户", "账户"), ("定单", "订单"), ("克服", "客服"), ("反应", "反映"), ("权力", "权利"),
+    ("必需", "必须"), ("报到", "报道"), ("货款", "贷款"), ("入口", "人口"), ("投拆", "投诉"), ("音月", "音乐"),
+    ("登陆问题", "登录问题"),
+])  # fmt: skip
+def test_usual_words_of_the_same_sound_or_shape_are_told_all_the_same(label: str, right: str) -> None:
+    assert typos({right: 500, "another": 500, label: 2}) == {label: (right, MAYBE)}
+
+
+@pytest.mark.parametrize(("place", "letter"), list(enumerate("abcdefghjklmnopqrstwxyz")))
+def test_the_first_and_the_last_usual_sign_of_each_letter_sound_alike(place: int, letter: str) -> None:
+    """By the order of GB 2312: those that begin each letter of a dictionary, and those before the next."""
+    first, last = "啊芭擦搭蛾发噶哈击喀垃妈拿哦啪期然撒塌挖昔压匝", "澳怖错堕贰腹过祸骏阔络穆诺沤瀑群弱所唾误迅孕座"
+    assert may_sound_alike(first[place], last[place])
+    others = {each for each in first if may_sound_alike(first[place], each)}
+    assert len(others) == (2 if letter in "fhln" else 1)
 
 
 @pytest.mark.parametrize(("label", "right"), [

@@ -72,6 +72,7 @@ def step(objective: Multitask, store: TokenStore, *, micro_batch: int = 4, numbe
 def test_the_loss_of_a_step_is_each_tasks_mean_times_its_weight(store: TokenStore, model: Transformer) -> None:
     objective = tasks()
     lesson = objective.prepare(model.config, dtype=torch.float64, seed=1)
+    assert not lesson.by_step  # type: ignore[attr-defined]
     batches = step(objective, store)
     assert {batch.task for batch in batches} == {"plain", "smooth"}
     sums: dict[str, Tensor] = {}

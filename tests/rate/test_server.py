@@ -16,9 +16,11 @@ from urllib.request import HTTPCookieProcessor, Request, build_opener
 
 import pytest
 
+from danlu import pages
 from danlu.address import Address
 from danlu.errors import InputError
 from danlu.rate.answers import Material
+from danlu.rate.page import static
 from danlu.rate.rubric import Rubric
 from danlu.rate.server import MOST_BYTES, RatingServer
 from danlu.rate.store import Store, create
@@ -210,6 +212,7 @@ def test_what_is_not_there(make: Makes, serve: Serves) -> None:
     url = serve(make())
     assert [raw(url, path=path)[0] for path in ("/x", "/../store.py", "/templates/rate.css")] == [404, 404, 404]
     assert raw(url, path="/rate.css")[0] == 200
+    assert static("/rate.css").startswith(pages.variables().encode())
 
 
 def test_the_page_may_load_nothing_from_elsewhere(make: Makes, serve: Serves) -> None:

@@ -30,7 +30,7 @@ def folder_of(
         out = tmp_path_factory.mktemp(task)
         model, rows = (whole_encoder, ROWS[task]) if task in ROWS else (whole_decoder, CHATS[task])
         (out / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        settings: Any = task if task in ROWS else {"use": task, "template": "plain"}
+        settings: Any = {"use": task, **SETTINGS.get(task, {})}
         data = {"train": str(out / "train.jsonl"), "columns": COLUMNS.get(task, {}), "mend": True}
         section = {"model": str(model), "task": settings, "budget": {"steps": 2}, "compile": "off", "data": data}
         (out / "r.yaml").write_text(yaml.safe_dump({"run_dir": str(out / "run"), "finetune": section}))
@@ -40,7 +40,13 @@ def folder_of(
     return made
 
 
+SETTINGS: dict[str, dict[str, Any]] = {
+    "chat": {"template": "plain", "answer_tokens": 4},
+    "reward": {"template": "plain"},
+    "seq2seq": {"max_tokens": 40, "answer_tokens": 4},
+}
 CHATS: dict[str, list[dict[str, Any]]] = {
     "chat": [{"instruction": f"to be {number}", "response": "or not", "system": "Once"} for number in range(12)],
     "reward": [{"prompt": f"to be {number}", "chosen": "or not", "rejected": "that is"} for number in range(12)],
+    "seq2seq": [{"source": f"to be {number}", "target": "or not"} for number in range(12)],
 }

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import transformers
 from served_rows import ROWS, asked
 
 from danlu import cli
@@ -17,6 +19,8 @@ from danlu.errors import CheckpointError, InputError
 from danlu.serve.engine import Engine
 
 Folders = Callable[[str], Path]
+Stock = tuple[Path, Callable[..., dict[str, float]]]
+"""A model's folder, and what transformers gives for one text or two."""
 
 
 def answers(engine: Engine, rows: list[Any]) -> list[dict[str, Any]]:
@@ -26,6 +30,28 @@ def answers(engine: Engine, rows: list[Any]) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def engine(folder_of: Folders) -> Engine:
     return Engine(folder_of("classify"), dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def stock(whole_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Stock:
+    """A classifier that transformers has written, of which nobody says what it reads."""
+    folder = Path(shutil.copytree(whole_encoder, tmp_path_factory.mktemp("stock") / "model"))
+    (folder / "danlu.json").unlink(missing_ok=True)
+    torch.manual_seed(0)
+    labels = ("no", "yes", "maybe")
+    config = transformers.BertConfig.from_pretrained(folder, id2label=dict(enumerate(labels)))
+    model = transformers.BertForSequenceClassification(config).eval()
+    with torch.no_grad():
+        model.bert.embeddings.token_type_embeddings.weight.normal_(0, 1)  # which texts are first shows
+    model.save_pretrained(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+
+    @torch.no_grad()
+    def scores(*texts: str) -> dict[str, float]:
+        shares = model(**tokenizer(*texts, return_tensors="pt")).logits[0].softmax(-1)
+        return dict(zip(labels, shares.tolist(), strict=True))
+
+    return folder, scores
 
 
 @pytest.mark.parametrize("task", ROWS)
@@ -65,6 +91,19 @@ def test_a_row_may_lack_what_need_not_be_there(task: str, row: Any, folder_of: F
     assert "prediction" in answer
 
 
+@pytest.mark.parametrize(("task", "row"), [
+    ("chat", "to be"), ("seq2seq", {"source": "to be 3"}), ("reward", {"instruction": "to be", "response": "or not"}),
+    ("classify", "to be"),
+])  # fmt: skip
+def test_a_folder_is_read_once(task: str, row: Any, folder_of: Folders, tmp_path: Path) -> None:
+    """After the first request nothing is read of it: it may be gone."""
+    folder = shutil.copytree(folder_of(task), tmp_path / "model")
+    engine = Engine(folder, dtype="float32")
+    first = answers(engine, [row])
+    shutil.rmtree(folder)
+    assert answers(engine, [row]) == first
+
+
 def test_rows_are_objects_by_column_or_usual_name_or_texts(engine: Engine, folder_of: Folders) -> None:
     by_column, by_name, alone, more = (
         answers(engine, [row])
@@ -77,6 +116,23 @@ def test_rows_are_objects_by_column_or_usual_name_or_texts(engine: Engine, folde
     found = answers(pairs, [{"premise": one, "claim": other}])
     assert found == answers(pairs, [{"second": other, "first": one}])
     assert found != answers(pairs, [{"first": other, "second": one}])
+
+
+@pytest.mark.parametrize("keys", [("premise", "hypothesis"), ("text", "text_pair"), ("Text", "pair"), ("s1", "s2")])
+def test_a_classifier_of_others_reads_one_text_or_two(keys: tuple[str, str], stock: Stock) -> None:
+    """As a request has them, also of requests that are answered together; ``transformers`` gives the same."""
+    folder, scores = stock
+    engine = Engine(folder, dtype="float32")
+    pairs = [("to be", "or not that is"), ("once upon a time", "there was"), ("to be", "to be or not to be")]
+    asked = [engine.ask([dict(zip(keys, each, strict=True)) for each in pairs]), engine.ask(["to be", {"text": "was"}])]
+    of_pairs, of_texts = (each.result(30) for each in asked)
+    for answer, texts in zip([*of_pairs, *of_texts], [*pairs, ("to be",), ("was",)], strict=True):
+        assert answer["scores"] == pytest.approx(scores(*texts), abs=1e-5)
+    assert of_texts[0]["scores"] != pytest.approx(of_pairs[0]["scores"], abs=1e-4)
+    fields = [(each["name"], each["required"]) for each in engine.said()["fields"]]
+    assert fields == [("text", True), ("text_pair", False)]
+    with pytest.raises(InputError, match=r"request, row 2: the second .* is missing"):
+        engine.ask([dict(zip(keys, pairs[0], strict=True)), {keys[0]: "to be"}])
 
 
 def test_columns_without_names_are_keys_by_their_field(whole_encoder: Path, tmp_path: Path) -> None:

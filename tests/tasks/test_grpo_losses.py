@@ -132,7 +132,7 @@ def test_tokens_are_drawn_at_the_temperature(decoder: Path, rewards: Path) -> No
     for temperature in (1.0, 0.4):
         task = task_of(rewards, template="plain", answer_tokens=1, temperature=temperature)
         reader = TextReader.load(decoder, max_tokens=40)
-        loaded = task.ready(model, reader, task.transcriber(reader))
+        loaded = task.ready(model, reader)
         (answers,) = task.write_answers(loaded, [prompt], [range(50)])
         found[temperature] = [each.ids[0] for each in answers]
         sums = (logits / temperature).softmax(-1).cumsum(-1)

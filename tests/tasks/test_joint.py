@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import yaml
 from safetensors.torch import load_file
 
 from danlu import cli
+from danlu.errors import InputError
 from danlu.nn.hf.start import begin
 from danlu.recipe import load_recipe
 from danlu.tasks.chat import Chat
@@ -180,6 +182,35 @@ def test_relations_bring_their_marks_to_all_tasks(recipe: Callable[..., Path], e
     for name, file in (("first", "relations.csv"), ("second", "second.jsonl")):
         said = tmp_path / f"{name}.answers.jsonl"
         assert cli.main(["predict", str(out / name / "model"), str(tmp_path / file), "--out", str(said)]) == 0
+
+
+def typed_relations(path: Path, kind: str) -> str:
+    """A file of which all heads are people, and all tails of one kind."""
+    rows = [{"text": f"once {n} upon a time", "head": "once", "tail": "time", "relation": "ab"[n % 2],
+             "head_type": "PER", "tail_type": kind} for n in range(8)]  # fmt: skip
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_a_kind_of_entity_that_only_another_task_knows_is_told(
+    recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In dev, and of the model in the end, though its tokenizer has the marks of all."""
+    task = {"use": "relate", "typed": True}
+    places, works = (typed_relations(tmp_path / f"{kind}.jsonl", kind) for kind in ("LOC", "WORK"))
+    second = {"task": task, "data": {"train": works, "dev": works}}
+    strange = recipe(first={"task": task, "data": {"train": places, "dev": works}}, second=second)
+    said = "WORK.jsonl, line 1: the tail is of the kind 'WORK', which training had not"
+    with pytest.raises(InputError, match=re.escape(said)):
+        material(strange, tmp_path / "out")
+    first = {"task": task, "data": {"train": places, "dev": places}}
+    assert cli.main(["joint", str(recipe(first=first, second=second, budget={"steps": 1}))]) == 0
+    capsys.readouterr()
+    for name, file, code in (("first", works, 2), ("first", places, 0), ("second", works, 0), ("second", places, 2)):
+        out = tmp_path / f"{name}.{Path(file).stem}.jsonl"
+        assert cli.main(["predict", str(tmp_path / f"run/joint/{name}/model"), file, "--out", str(out)]) == code
+        assert out.exists() == (code == 0)
+    assert said in capsys.readouterr().err
 
 
 def test_shares_say_how_often_a_task_is_read(recipe: Callable[..., Path], tmp_path: Path) -> None:

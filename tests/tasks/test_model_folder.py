@@ -64,6 +64,7 @@ def test_a_classifier_of_others_answers_too(encoder: Path, tmp_path: Path) -> No
     ("header", "columns"),
     [
         (("premise", "hypothesis"), ()),  # called so
+        (("text", "text_pair"), ()),  # as in pipelines of transformers
         (("one", "other"), ("first=one", "second=other")),
     ],
 )

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from short_run import finetuned
 
 from danlu.nn.hf.folder import load_model
+from danlu.nn.hf.peft import load_adapters
 from danlu.nn.hf.start import begin
 from danlu.nn.trained_rows import PartlyTrained, put_back, train_rows
 from danlu.nn.transformer import Transformer
@@ -79,6 +80,9 @@ def test_adapters_have_their_rows_and_no_others(
         before = base(inputs).logits
         theirs = peft.PeftModel.from_pretrained(base, out / "adapters").eval()
         merged = KIND.from_pretrained(out / "model", dtype=torch.float32).eval()(inputs).logits
+        ours = begin(folder, "ForSequenceClassification", labels=2, seed=5).with_rows(len(tokenizer)).draw().eval()
+        load_adapters(ours, out / "adapters")
+        torch.testing.assert_close(ours.head(ours(inputs)), theirs(inputs).logits, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(merged, theirs(inputs).logits, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(merged, theirs.merge_and_unload()(inputs).logits, rtol=1e-4, atol=1e-4)
     assert (merged - before).abs().max() > 0.01

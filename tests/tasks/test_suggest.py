@@ -16,6 +16,10 @@ TABLES: dict[str, tuple[str, list[list[Any]]]] = {
     "no header": ("classify", [[f"a text of {n}", n % 2] for n in range(9)]),
     "stars in words": ("classify", [["review", "stars"], *([f"a text {n}", "ab"[n % 2]] for n in range(9))]),
     "stars": ("regress", [["review", "stars"], *([f"a text {n}", n / 2] for n in range(9))]),
+    "whole numbers of many values": ("regress", [["text", "label"], *([f"text {n}", n * 7 % 24] for n in range(24))]),
+    "a column of 0 and 1 each": ("multi_label", [["text", "a", "b", "c"], *([f"text {n}", n % 2, n // 2 % 2, n % 3 % 2]
+                                                                               for n in range(12))]),
+    "words with a label": ("classify", [[f"话 说 天下 大势 第{n} 回", "ab"[n % 2]] for n in range(9)]),
     "inference": ("pair", [["premise", "hypothesis", "label"], *([f"p {n}", f"h {n}", n % 3] for n in range(9))]),
     "numbers": ("similarity", [["sentence1", "sentence2", "score"], *([f"p {n}", f"h {n}", n / 4] for n in range(9))]),
     "pairs without header": ("similarity", [[f"eins {n} und", f"zwei {n}", n % 5] for n in range(30)]),

@@ -5,18 +5,18 @@ from __future__ import annotations
 import errno
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from danlu.corpus.batches import Batch, collate, make_examples
+from danlu.corpus.batches import Batch, collate, make_batch, make_examples
 from danlu.corpus.reading import Stream
 from danlu.corpus.rows import Widths
 from danlu.corpus.store import TokenStore
@@ -26,7 +26,7 @@ from danlu.log import MetricsLog, Progress, read_metrics
 from danlu.nn.families import GPT
 from danlu.nn.transformer import Transformer
 from danlu.objectives.clm import CausalLM
-from danlu.objectives.protocol import Shape
+from danlu.objectives.protocol import Shape, Total
 from danlu.parallel.mesh import Place
 from danlu.runs import Job
 from danlu.train import monitor as module
@@ -151,6 +151,43 @@ def test_held_out_loss_is_the_mean_over_the_first_rows(batch: int, make_training
     assert found == pytest.approx(expected / sum(part.counts["words"] for part in alone), rel=1e-5)
     assert found != pytest.approx(math.log(rows.store.vocab_size), rel=1e-3)
     assert all(weight.grad is None for weight in training.model.parameters())
+
+
+class Asked(CausalLM):
+    """An objective that may look at a whole step before it."""
+
+    by_step: ClassVar[bool] = False
+
+    def of_step(self, model: Transformer, micro: Sequence[Batch], total: Total) -> CausalLM:
+        """It smooths so much that one sees that it has been asked."""
+        assert self.by_step and sum(len(batch.inputs["tokens"]) for batch in micro) == 19
+        return CausalLM(label_smoothing=0.5)
+
+
+class Reckoned(Asked):
+    """One that does."""
+
+    by_step: ClassVar[bool] = True
+
+
+@pytest.mark.parametrize("kind", [CausalLM, Asked, Reckoned])
+def test_batches_of_held_out_rows_are_made_once(
+    kind: type[CausalLM], make_training: MakeTraining, packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each when its turn comes; before all of them only where the loss reckons with the whole sample."""
+    training, events = make_training(), list[str]()
+    torch.nn.init.normal_(training.model.head.weight, std=0.5)
+    store = TokenStore.open(packed / "run" / "pack" / "heldout")
+    sample = Stream().sample(store, Shape(CausalLM(), 24), tokens=19 * 24, seed=1)
+    smoothed = CausalLM(label_smoothing=0.5 if kind is Reckoned else 0.0)
+    wanted = Heldout(smoothed, sample, training.example, 8).measure(training.model)
+    made, losses = make_batch, CausalLM.losses
+    monkeypatch.setattr(module, "make_batch", lambda *a: events.append("made") or made(*a))
+    monkeypatch.setattr(CausalLM, "losses", lambda *a: events.append("measured") or losses(*a))
+    found = Heldout(kind(), sample, training.example, 8).measure(training.model)
+    in_turn = ["made", "measured"] * 3
+    assert events == (sorted(in_turn) if kind is Reckoned else in_turn)
+    assert found.loss == pytest.approx(wanted.loss, rel=1e-6)
 
 
 def short(rows: int, error: Exception) -> CausalLM:

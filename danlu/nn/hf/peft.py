@@ -24,6 +24,7 @@ from danlu.files import atomic_write, write_json
 from danlu.nn.config import Embedding, Head
 from danlu.nn.hf.family import WeightNames
 from danlu.nn.hf.folder import find_family
+from danlu.nn.hf.peft_beside import PREFIX, Beside, beside_adapters
 from danlu.nn.hf.peft_config import CONFIG, PeftConfig
 from danlu.nn.hf.tensors import written
 from danlu.nn.lora import (
@@ -31,22 +32,16 @@ from danlu.nn.lora import (
     LowRank,
     adapted_layers,
     freeze_all_but_adapters,
-    is_adapter,
     refuse_second,
     row_lengths,
 )
 from danlu.nn.quantized import QuantizedLinear
 from danlu.nn.targets import put
-from danlu.nn.trained_rows import ROWS, trained_tokens
 from danlu.nn.transformer import Transformer
 
 WEIGHTS = "adapter_model.safetensors"
-PREFIX = "base_model.model."
-"""What PEFT puts before the name of a module."""
 A, B, LENGTHS = "lora_A.weight", "lora_B.weight", "lora_magnitude_vector"
 """What it calls the tensors of one."""
-OF_TOKENS = "token_adapter.trainable_tokens_delta"
-"""What it calls the rows of an embedding that are trained, which stand in place of the model's own."""
 
 Layer = nn.Linear | QuantizedLinear | AdaptedLinear
 
@@ -99,7 +94,7 @@ def save_adapters(model: Transformer, folder: Path, *, base: str | None = None) 
         for part, tensor in ((A, adapter.a), (B, adapter.b), (LENGTHS, adapter.magnitude)):
             if tensor is not None:
                 tensors[f"{PREFIX}{module}.{part}"] = tensor.detach().cpu().clone()
-    beside, settings_beside = _beside(model, names, prefix, dtype=next(iter(whole.values())).a.dtype)
+    beside, settings_beside = beside_adapters(model, names, prefix, dtype=next(iter(whole.values())).a.dtype)
     tensors |= beside
     modules = [name.removesuffix(".weight").removeprefix(prefix) for where in names.values() for name in where.names]
     transposed = any(rows.transposed for all_rows in places.values() for rows in all_rows if rows.name in layers)
@@ -123,25 +118,6 @@ def save_adapters(model: Transformer, folder: Path, *, base: str | None = None) 
     write_json(folder / CONFIG, dict(sorted(settings.items())))
 
 
-def _beside(
-    model: Transformer, names: WeightNames, prefix: str, *, dtype: torch.dtype
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What trains beside the adapters, by PEFT's names, and the settings by which it knows."""
-    beside = {name: each for name, each in model.named_parameters() if each.requires_grad and not is_adapter(name)}
-    rows = beside.pop(ROWS, None)
-    own = {name: names[name] for name in beside}
-    tensors = {
-        f"{PREFIX}{name.removeprefix(prefix)}": value.clone() for name, value in written(beside, own, dtype=dtype)
-    }
-    kept = sorted({name.rpartition(".")[0].removeprefix(prefix) for each in own.values() for name in each.names})
-    settings: dict[str, Any] = {"modules_to_save": kept or None}
-    if rows is not None:
-        module = names["embedding.weight"].names[0].removesuffix(".weight").removeprefix(prefix)
-        tensors[f"{PREFIX}{module}.{OF_TOKENS}"] = rows.detach().to("cpu", dtype, copy=True)
-        settings["trainable_token_indices"] = trained_tokens(model)
-    return tensors, settings
-
-
 def save_beside(model: Transformer, folder: Path) -> None:
     """Write anew what :func:`save_adapters` has written whole, as ``model`` has it now, its adapters merged or not."""
     family = find_family(model.config.family)
@@ -159,7 +135,10 @@ def save_beside(model: Transformer, folder: Path) -> None:
 
 
 def load_adapters(model: Transformer, folder: Path) -> None:
-    """Give ``model`` the adapters in ``folder`` and freeze everything else.
+    """Give ``model`` the adapters in ``folder``, and what is written whole beside them; freeze everything else.
+
+    What stands beside them takes the place of the model's own, for good: :func:`~danlu.nn.lora.remove` leaves it. Rows
+    of an embedding (``nn/trained_rows.py``) are apart until :func:`~danlu.nn.trained_rows.put_back`.
 
     Raises:
         InputError: there is no adapter.
@@ -169,13 +148,18 @@ def load_adapters(model: Transformer, folder: Path) -> None:
     refuse_second(model)
     config = PeftConfig.load(folder)
     family = find_family(model.config.family)
-    places = _places(model, family.weight_names(model.config))
+    names = family.weight_names(model.config)
+    places = _places(model, names)
+    found = _read_file(folder / WEIGHTS)
+    beside = Beside.of(found, folder / WEIGHTS, config, model, names, family.prefix)
     layers: dict[str, AdaptedLinear] = {}
-    for module, tensors in _read_tensors(folder / WEIGHTS, dora=config.dora).items():
+    for module, tensors in _adapters_of(found, folder / WEIGHTS, dora=config.dora).items():
         all_rows = places.get(module) or places.get(family.prefix + module)
         if all_rows is None:
             raise CheckpointError(f"{folder / WEIGHTS}: {module} is no linear layer of this model")
         for rows in all_rows:
+            if f"{rows.name}.weight" in beside.whole:
+                raise CheckpointError(f"{folder / WEIGHTS}: {module} has an adapter and is written whole too")
             if rows.name not in layers:
                 layers[rows.name] = AdaptedLinear(_layer(model, rows.name), parts=rows.shares, dropout=config.dropout)  # type: ignore[arg-type]
         bases = [layers[rows.name].base for rows in all_rows]
@@ -193,6 +177,7 @@ def load_adapters(model: Transformer, folder: Path) -> None:
     for name, layer in layers.items():
         put(model, name, layer.train(model.training))
     freeze_all_but_adapters(model)
+    beside.put(model)
 
 
 def _layer(model: Transformer, name: str) -> Layer | None:
@@ -313,10 +298,9 @@ def _task(model: Transformer) -> str | None:
     return "CAUSAL_LM" if words and model.config.encoder is None else None
 
 
-def _read_tensors(path: Path, *, dora: bool) -> dict[str, dict[str, Tensor]]:
-    """Module -> its tensors, all that an adapter has."""
+def _read_file(path: Path) -> dict[str, Tensor]:
     try:
-        tensors = load_file(path)
+        return load_file(path)
     except FileNotFoundError:
         pickled = path.with_name("adapter_model.bin")
         hint = f"; {pickled.name} is a pickle, which can run code and is never loaded" if pickled.exists() else ""
@@ -325,6 +309,10 @@ def _read_tensors(path: Path, *, dora: bool) -> dict[str, dict[str, Tensor]]:
         raise CheckpointError(f"{path} is damaged: {' '.join(str(error).split())}") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _adapters_of(tensors: Mapping[str, Tensor], path: Path, *, dora: bool) -> dict[str, dict[str, Tensor]]:
+    """Module -> its tensors, all that an adapter has."""
     wanted = (A, B, LENGTHS) if dora else (A, B)
     found: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

@@ -12,7 +12,7 @@ from danlu.nn.hf.settings_files import read_object
 CONFIG = "adapter_config.json"
 READ = {
     "peft_type", "bias", "init_lora_weights", "r", "rank_pattern", "lora_alpha", "alpha_pattern", "lora_dropout",
-    "use_rslora", "use_dora",
+    "use_rslora", "use_dora", "modules_to_save", "trainable_token_indices",
 }  # fmt: skip
 WITHOUT_EFFECT = {
     # Which modules have adapters, the tensors say.
@@ -41,6 +41,8 @@ class PeftConfig:
         self.dropout = file.share("lora_dropout", 0.0)
         self.rank_stabilised = file.flag("use_rslora", False)
         self.dora = file.flag("use_dora", False)
+        self.kept = _names(file)
+        self.tokens = _tokens(file)
 
     @classmethod
     def load(cls, folder: Path) -> PeftConfig:
@@ -77,3 +79,26 @@ class PeftConfig:
             if fits:
                 return ConfigFile(self.file.path, {key: value})
         return ConfigFile(self.file.path, {key: self.file.get(key)})
+
+
+def _names(file: ConfigFile) -> tuple[str, ...]:
+    """Ends of the names of modules that are written whole."""
+    names = file.get("modules_to_save") or []
+    if not isinstance(names, list) or not all(isinstance(each, str) and each for each in names):
+        raise file.wrong("modules_to_save", names, "a list of names")
+    return tuple(names)
+
+
+def _tokens(file: ConfigFile) -> dict[str | None, list[int]]:
+    """End of an embedding's name -> ids of the tokens whose rows are trained; None is the embedding of words."""
+    key = "trainable_token_indices"
+    said = file.get(key) or {}
+    if isinstance(said, list):
+        said = {None: said}
+    if not isinstance(said, dict):
+        raise file.wrong(key, said, "a list of token ids, or such lists by an embedding's name")
+    for ids in said.values():
+        numbers = isinstance(ids, list) and all(isinstance(each, int) and not isinstance(each, bool) for each in ids)
+        if not numbers or min(ids, default=0) < 0 or len(set(ids)) < len(ids):
+            raise file.wrong(key, ids, "different token ids from 0")
+    return {name: ids for name, ids in said.items() if ids}

@@ -12,7 +12,7 @@ const WORDS = navigator.language.startsWith("zh") ? {
 // Fields that are not needed by every row, and that a person types all the same: of the first, an answer makes no sense
 // without them. Others are for programs.
 const WANTED = new Set(["instruction", "choices", "head", "tail"]);
-const BESIDE = new Set(["system", "context"]);
+const BESIDE = new Set(["system", "context", "text_pair"]);
 const SEVERAL = new Set(["choices"]);
 const MOST_SHOWN = 120; // characters of a prediction in large letters
 const element = (name) => document.getElementById(name);
