@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from danlu.data.alike import IDEOGRAPHS
-from danlu.data.chinese_words import is_usual_word, look_alike, may_sound_alike
+from danlu.data.chinese_words import is_usual_word, look_alike, may_sound_alike, sound_the_same
 from danlu.data.delimited import is_number
 from danlu.data.label_words import MODIFIERS, NEGATIONS, REVERSED, SERIES, WORDS
 
@@ -22,6 +22,8 @@ _OFTEN = 100
 """Examples of the right label from which shorter words and exchanged ideographs are looked at too."""
 _SELDOM = 2
 """Examples that a label with an exchanged ideograph has at most, beside so many."""
+_SAME_SOUND = 20
+"""Examples of the right label from which one of the same sound will do, the slip of who types by sound."""
 _LENGTH = TWICE // 2
 """Letters of a word in which one may be wrong."""
 _CODE_LENGTH = 6
@@ -113,7 +115,7 @@ def misspelt(label: Form, right: Form, count: int, of: int) -> bool:
         pairs = [pair for pair in zip(label.words, right.words, strict=True) if pair[0] != pair[1]]
     for one, other in pairs:
         if any(_IDEOGRAPH.search(word) for word in (one, other)):
-            mistyped = _miswritten(one, other, exchanged=count <= _SELDOM and of >= _OFTEN)
+            mistyped = _miswritten(one, other, count, of)
         elif min(len(one), len(other)) < least:
             mistyped = count == 1 and of >= _OFTEN and _slipped(one, other)
         else:
@@ -143,10 +145,10 @@ def _slipped(one: str, other: str) -> bool:
     return _is_swapped(one, other) or _is_doubled(one, other)
 
 
-def _miswritten(one: str, other: str, *, exchanged: bool) -> bool:
+def _miswritten(one: str, other: str, count: int, of: int) -> bool:
     """Whether one ideograph is doubled, swapped with its neighbour, in a long label left out, or exchanged for another.
 
-    Another letter is another word there, so that it has to be told by the counts that one may be ``exchanged``.
+    Another ideograph is another word, so that the counts of both have to say that one was exchanged.
     """
     start, mine, theirs = _difference(one, other)
     if not all(map(_IDEOGRAPH.match, mine + theirs)):
@@ -159,7 +161,9 @@ def _miswritten(one: str, other: str, *, exchanged: bool) -> bool:
         return True
     if len(mine + theirs) == 1:
         return min(len(one), len(other)) >= _LENGTH and mine + theirs not in MODIFIERS
-    if not exchanged or len(mine) != 1 or len(theirs) != 1 or _in_series(mine, theirs) or {mine, theirs} & NEGATIONS:
+    if len(mine) != 1 or len(theirs) != 1 or _in_series(mine, theirs) or {mine, theirs} & NEGATIONS:
+        return False
+    if count > _SELDOM or of < (_SAME_SOUND if sound_the_same(mine, theirs) else _OFTEN):
         return False
     if {one[max(0, start - 1) : start + 1], one[start : start + 2]} & WORDS:
         return False

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.data import label_typos
-from danlu.data.chinese_words import may_sound_alike
+from danlu.data.chinese_words import may_sound_alike, sound_the_same
 from danlu.data.example import Place
 from danlu.data.findings import look
 from danlu.data.found import Finding
@@ -94,6 +94,10 @@ def test_an_ideograph_exchanged_in_a_label_that_occurs_once_or_twice(label: str,
     for count in (1, 2):
         assert typos({right: 100, "another": 100, label: count}) == {label: (right, MAYBE)}
     assert typos({right: 1000, "another": 100, label: 3}) == {}
+
+
+@pytest.mark.parametrize(("label", "right"), [("娱东", "娱乐"), ("休育", "体育")])
+def test_one_of_another_sound_only_beside_many(label: str, right: str) -> None:
     assert typos({right: 99, "another": 100, label: 1}) == {}
 
 
@@ -142,13 +146,24 @@ def test_usual_words_of_the_same_sound_or_shape_are_told_all_the_same(label: str
     assert typos({right: 500, "another": 500, label: 2}) == {label: (right, MAYBE)}
 
 
-@pytest.mark.parametrize(("place", "letter"), list(enumerate("abcdefghjklmnopqrstwxyz")))
-def test_the_first_and_the_last_usual_sign_of_each_letter_sound_alike(place: int, letter: str) -> None:
-    """By the order of GB 2312: those that begin each letter of a dictionary, and those before the next."""
-    first, last = "啊芭擦搭蛾发噶哈击喀垃妈拿哦啪期然撒塌挖昔压匝", "澳怖错堕贰腹过祸骏阔络穆诺沤瀑群弱所唾误迅孕座"
-    assert may_sound_alike(first[place], last[place])
-    others = {each for each in first if may_sound_alike(first[place], each)}
-    assert len(others) == (2 if letter in "fhln" else 1)
+@pytest.mark.parametrize(("label", "right"), [
+    ("政面", "正面"), ("积级", "积极"), ("娱勒", "娱乐"), ("体玉", "体育"), ("投数", "投诉"), ("蓝球", "篮球"),
+    ("财金", "财经"),
+])  # fmt: skip
+def test_an_ideograph_of_the_same_sound_is_told_among_few_examples(label: str, right: str) -> None:
+    """zh, ch, sh as z, c, s; n as l, h as f, ng as n; whatever the tone."""
+    assert typos({right: 20, "another": 20, label: 2}) == {label: (right, MAYBE)}
+    assert typos({right: 19, "another": 20, label: 1}) == {}
+    assert typos({right: 1000, "another": 20, label: 3}) == {}
+
+
+@pytest.mark.parametrize(("one", "other", "alike", "same"), [
+    ("正", "政", True, True), ("女", "旅", True, True), ("是", "四", True, True), ("飞", "黑", True, True),
+    ("京", "金", True, True), ("乐", "月", True, True), ("正", "面", False, False), ("体", "天", True, False), ("x", "正", True, False),
+])  # fmt: skip
+def test_how_signs_sound(one: str, other: str, alike: bool, same: bool) -> None:
+    assert may_sound_alike(one, other) == may_sound_alike(other, one) == alike
+    assert sound_the_same(one, other) == sound_the_same(other, one) == same
 
 
 @pytest.mark.parametrize(("label", "right"), [
