@@ -159,7 +159,8 @@ def test_an_ideograph_of_the_same_sound_is_told_among_few_examples(label: str, r
 
 @pytest.mark.parametrize(("one", "other", "alike", "same"), [
     ("正", "政", True, True), ("女", "旅", True, True), ("是", "四", True, True), ("飞", "黑", True, True),
-    ("京", "金", True, True), ("乐", "月", True, True), ("正", "面", False, False), ("体", "天", True, False), ("x", "正", True, False),
+    ("京", "金", True, True), ("乐", "月", True, True), ("正", "面", False, False), ("体", "天", True, False),
+    ("x", "正", True, False),
 ])  # fmt: skip
 def test_how_signs_sound(one: str, other: str, alike: bool, same: bool) -> None:
     assert may_sound_alike(one, other) == may_sound_alike(other, one) == alike
