@@ -28,10 +28,12 @@ class JointLoss:
 
     def measure(self, model: Transformer) -> Measured:
         """The weighted sum of the tasks' means, and each mean as ``task.loss``."""
-        total, losses = 0.0, dict[str, float]()
+        total = 0.0
+        losses: dict[str, float] = {}
         if self.each is not None:
             found = self.each.measure(model)
-            total, losses = found.least, dict(found.losses)
+            total += found.least
+            losses |= found.losses
         for name, heldout in self.whole.items():
             with as_for(model, name):
                 found = heldout.measure(model)

@@ -34,7 +34,7 @@ SEARCHED = [
     for number, (word, answer) in enumerate(zip(WORDS, ANSWERS, strict=True))
 ]
 MOODS = [
-    {"text": f"{first} {middle} {last}", "mood": "bad" if middle == "not" else "good"}
+    {"text": f"{first} {middle} {last}", "label": "bad" if middle == "not" else "good"}
     for first, last in zip(WORDS, ANSWERS, strict=True)
     for middle in ("not", "a")
 ]

@@ -27,7 +27,7 @@ PREFIXES = {"translate": "translate English to German: ", "shorten": "summarize:
 SOURCES = ("once", "time", "be", "not", "question", "sentence", "话说", "从前")
 TARGETS = {"translate": (*SOURCES[1:], SOURCES[0]), "shorten": (*SOURCES[3:], *SOURCES[:3])}
 """One text is to become another by each prefix."""
-LONG = [{"text": f"{'once upon a time ' * (n % 3)}{n}", "keywords": [f"{n} be"] * (1 + n % 2)} for n in range(14)]
+LONG = [{"text": f"{'once upon a time ' * (n % 3)}{n}", "keywords": [f"{n} be", "to"][: 1 + n % 2]} for n in range(14)]
 
 
 def write(folder: Path, model: Path, tasks: dict[str, Any] | None = None, **settings: Any) -> Path:
@@ -98,8 +98,9 @@ def test_a_step_costs_what_it_does_in_transformers(mixed: Callable[..., Path], a
             wanted[batch.task] += float(loss.detach())
     assert several > len(micro)
     assert found == pytest.approx(wanted, rel=1e-4)
-    gradient = theirs.get_input_embeddings().weight.grad
-    torch.testing.assert_close(model.embedding.weight.grad, gradient, rtol=1e-3, atol=1e-3)
+    gradient, own = theirs.get_input_embeddings().weight.grad, model.embedding.weight.grad
+    # The fixture's padding ends and begins texts too; what is read of it is no part of the gradient there.
+    torch.testing.assert_close(own[1:], gradient[1:], rtol=1e-3, atol=1e-3)
 
 
 def test_every_text_is_read_whole_and_once_an_epoch(mixed: Callable[..., Path], tmp_path: Path) -> None:
@@ -180,18 +181,18 @@ def test_each_folder_answers_new_files(trained: Path, tmp_path: Path) -> None:
         assert [json.loads(line)["prediction"] for line in out.read_text().splitlines()] == list(TARGETS[name])
 
 
-def test_a_head_of_words_of_its_own_is_learned_by_all(whole_answerer: Path, tmp_path: Path) -> None:
+def test_a_head_of_words_of_its_own_is_learned_by_all(whole_decoder: Path, tmp_path: Path) -> None:
     """As T5 v1.1 has it."""
-    config = transformers.AutoConfig.from_pretrained(whole_answerer)
-    if config.model_type != "t5":
-        pytest.skip("the head of BART is its embedding")
     base = tmp_path / "base"
     base.mkdir()
     for file in ("tokenizer.json", "tokenizer_config.json"):
-        (base / file).write_bytes((whole_answerer / file).read_bytes())
-    config.update({"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False})
+        (base / file).write_bytes((whole_decoder / file).read_bytes())
     torch.manual_seed(2)
-    transformers.T5ForConditionalGeneration(config).save_pretrained(base)
+    transformers.T5ForConditionalGeneration(transformers.T5Config(
+        vocab_size=transformers.AutoConfig.from_pretrained(whole_decoder).vocab_size, d_model=32, d_kv=8, d_ff=48,
+        num_layers=1, num_heads=4, feed_forward_proj="gated-gelu", tie_word_embeddings=False,
+        decoder_start_token_id=0, eos_token_id=0, pad_token_id=0,
+    )).save_pretrained(base)  # fmt: skip
     path = write(tmp_path, base)
     names = [name for name, _ in material(path, tmp_path / "out").training(3).model.named_parameters()]
     assert [name for name in names if name.startswith(EACH)] == [f"{EACH}translate.weight"]
