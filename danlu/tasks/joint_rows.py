@@ -69,4 +69,4 @@ def room_for(features: Sequence[Feature], tokens: int) -> Widths:
 
 def widest(rooms: Mapping[str, Widths]) -> int:
     """Tokens that the widest rows have room for, both sides together."""
-    return max(room.inputs + room.source for room in rooms.values())
+    return max(int(room.inputs) + int(room.source) for room in rooms.values())
