@@ -188,6 +188,30 @@ def test_the_folder_of_the_other_task_is_a_classifier(trained: Path) -> None:
         assert theirs == pytest.approx(line["scores"], abs=1e-4)
 
 
+def test_all_tasks_may_be_of_vectors(encoder: Path, tmp_path: Path) -> None:
+    """No text is then learned by itself, nor measured."""
+    write(tmp_path, encoder)
+    pairs = tmp_path / "pairs.tsv"
+    rows = [f"{word} {more}\t{answer}\t{number % 5}\n" for more in ("a", "the")
+            for number, (word, answer) in enumerate(zip(WORDS, ANSWERS, strict=True))]  # fmt: skip
+    pairs.write_text("sentence1\tsentence2\tscore\n" + "".join(rows), encoding="utf-8")
+    tasks = {"search": {"task": "embed", "data": str(tmp_path / "search.train.jsonl")},
+             "likeness": {"task": "embed_pairs", "data": str(pairs)}}  # fmt: skip
+    path = write(tmp_path, encoder, tasks=tasks, budget={"steps": 4}, evaluations=2)
+    assert cli.main(["joint", str(path)]) == 0
+    out = tmp_path / "run/joint"
+    figures = json.loads((out / "done.json").read_text())["figures"]
+    assert {"search.dev.ndcg@10", "likeness.dev.spearman"} <= figures.keys()
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    names = ("heldout_loss.search.contrast", "heldout_loss.likeness.pairs")
+    measured = [line for line in lines if "heldout_loss" in line]
+    assert measured
+    for line in measured:
+        assert line["heldout_loss"] == pytest.approx(sum(line[name] for name in names))
+    weights = [Embedder.load(out / name / "model", dtype=torch.float32).model.embedding.weight for name in tasks]
+    assert weights[0].equal(weights[1])
+
+
 def test_a_killed_training_goes_on_to_the_same_bytes(recipe: Callable[..., Path], tmp_path: Path) -> None:
     path = recipe(budget={"epochs": 10}, save={"steps": 2}, evaluations=5, micro_batch=1)
     killed, whole = killed_and_whole(path, tmp_path)

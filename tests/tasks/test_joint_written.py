@@ -183,7 +183,7 @@ def test_each_folder_answers_new_files(trained: Path, tmp_path: Path) -> None:
 
 
 def test_a_head_of_words_that_is_no_embedding_is_learned_by_all(decoder: Path, tmp_path: Path) -> None:
-    """A model without an encoder here; what is read is told from what is written by a line's end."""
+    """Of a model without an encoder here, which reads the source and the answer in one text."""
     path = write(tmp_path, decoder, task={"max_tokens": 40, "separator": " = "})
     names = [name for name, _ in material(path, tmp_path / "out").training(3).model.named_parameters()]
     assert [name for name in names if name.startswith(EACH)] == [f"{EACH}shorten.weight"]
