@@ -24,7 +24,7 @@ from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
 from danlu.nn.config import TransformerConfig
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import AnyObjective, Lesson, LessonOfSteps, Shape, Total
+from danlu.objectives.protocol import AnyObjective, Lesson, LessonOfSteps, Shape, Total, WholeStep
 from danlu.recipe import OneOf, Settings
 from danlu.tokenizers.vocabulary import Vocabulary
 
@@ -135,7 +135,7 @@ class Multitask(AnyObjective):
 
 @dataclass(frozen=True)
 class Lessons:
-    """The lessons of all tasks (a :class:`danlu.objectives.protocol.Lesson`)."""
+    """The lessons of all tasks (a :class:`danlu.objectives.protocol.LessonOfTasks`)."""
 
     of_tasks: Mapping[str, Lesson]
     weights: Mapping[str, float]
@@ -164,10 +164,36 @@ class Lessons:
         }
         return replace(self, of_tasks={**self.of_tasks, **own})
 
+    def divide(self, micro: Sequence[Batch]) -> list[tuple[Lesson | WholeStep, Sequence[Batch]]]:
+        """One for each task whose loss sees a whole step, of what the step has of it, and one for all others."""
+        whole = {task: lesson for task, lesson in self.of_tasks.items() if isinstance(lesson, WholeStep)}
+        others = [batch for batch in micro if batch.task not in whole]
+        found: list[tuple[Lesson | WholeStep, Sequence[Batch]]] = [(self, others)]
+        for task, lesson in whole.items():
+            found.append((WholeTask(task, lesson), [batch for batch in micro if batch.task == task]))
+        return [(lesson, batches) for lesson, batches in found if batches]
+
     def losses(self, model: Transformer, batch: Batch) -> dict[str, Tensor]:
         """Those of the batch's task, named ``task.loss`` as its counts are."""
         losses = self.of_tasks[batch.task].losses(model, _alone(batch))
         return {f"{batch.task}.{name}": value for name, value in losses.items()}
+
+
+@dataclass(frozen=True)
+class WholeTask:
+    """One of several tasks, whose loss sees a whole step of it (a :class:`danlu.objectives.protocol.WholeStep`)."""
+
+    task: str
+    lesson: WholeStep
+
+    def vectors(self, model: Transformer, batch: Batch) -> Tensor:
+        """What the loss sees of a micro-batch."""
+        return self.lesson.vectors(model, _alone(batch))
+
+    def losses_of(self, vectors: Sequence[Tensor], batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """The sum of each loss over the step, named ``task.loss``."""
+        losses = self.lesson.losses_of(vectors, [_alone(batch) for batch in batches])
+        return {f"{self.task}.{name}": value for name, value in losses.items()}
 
 
 def _alone(batch: Batch) -> Batch:

@@ -108,6 +108,15 @@ class WholeStep(Protocol):
         ...
 
 
+@runtime_checkable
+class LessonOfTasks(Protocol):
+    """A lesson of several tasks, of which some may see a whole step together."""
+
+    def divide(self, micro: Sequence[Batch]) -> Sequence[tuple[Lesson | WholeStep, Sequence[Batch]]]:
+        """Which lesson learns from which of a step's micro-batches, so that each is learned from once."""
+        ...
+
+
 class AnyObjective(Choice):
     """A choice of what is learned, whatever it is made of."""
 

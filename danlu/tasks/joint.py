@@ -8,45 +8,40 @@ the end each task has a folder of its own, with the body that all have trained.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
-import torch
 from pydantic import Field, SkipValidation, model_validator
 from torch import Tensor
 
-from danlu.corpus.batches import Batch, Example
-from danlu.corpus.mixture import Mixture, Part
-from danlu.corpus.parts import Selection
-from danlu.corpus.reading import Packed
-from danlu.corpus.rows import Form, Ints, Piece, Widths
-from danlu.corpus.store import TokenStore
+from danlu.corpus.mixture import MixedRows, Mixture
+from danlu.corpus.rows import Widths
 from danlu.data.dataset import Data, Dataset
 from danlu.errors import RecipeError
 from danlu.log import say
-from danlu.nn.config import TransformerConfig
-from danlu.nn.hf.folder import load_config
 from danlu.nn.speed import computing_on
 from danlu.nn.transformer import Transformer
-from danlu.objectives.multitask import Lessons, check_mixed
-from danlu.objectives.protocol import AnyObjective, Lesson, Shape, Sides, Total
+from danlu.objectives.multitask import check_mixed
+from danlu.objectives.protocol import Shape
 from danlu.parallel.joining import here
 from danlu.recipe import OneOf, Settings
 from danlu.runs import Figures, Job
 from danlu.tasks.examples import read_data
-from danlu.tasks.feature import Feature, FeatureStore, stored
+from danlu.tasks.feature import FeatureStore, stored
 from danlu.tasks.finetune import Finetune
 from danlu.tasks.grpo import GRPO
-from danlu.tasks.heads import alone, as_for, joined
+from danlu.tasks.heads import Heads, alone, joined
+from danlu.tasks.joint_lesson import JointLesson
+from danlu.tasks.joint_measure import JointLoss, JointMeasure
+from danlu.tasks.joint_rows import FeaturePart, part_of, room_for, widest
 from danlu.tasks.keys import keys_of, keys_said
 from danlu.tasks.lesson import TaskLesson
 from danlu.tasks.material import Material
-from danlu.tasks.measure import TIE, TaskMeasure
 from danlu.tasks.scratch import Scratch
-from danlu.tasks.step_task import StepTask
-from danlu.tasks.study_curve import MOST
+from danlu.tasks.step_task import StepHeldout, StepLesson, StepTask
 from danlu.tasks.task import Task
 from danlu.tasks.task_training import TaskTraining
 from danlu.tokenizers.added import with_tokens
@@ -55,7 +50,7 @@ from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.checkpoint import as_model
 from danlu.train.course import Course
 from danlu.train.memory import told_where_too_little
-from danlu.train.monitor import HELDOUT_TOKENS, Heldout, Measured
+from danlu.train.monitor import HELDOUT_TOKENS, Heldout
 from danlu.train.setup import Subject, Training, prepare
 
 OWN_FOLDERS = ("best", "checkpoints", "tensorboard", "tokenizer")
@@ -106,9 +101,6 @@ class Joint(TaskTraining):
     def run(self, job: Job) -> Figures:
         assert not isinstance(self.model, Scratch), "refused when the recipe was loaded"
         base = self.model or job.inputs["pretrain"] / "model"
-        shape = load_config(base)
-        if shape.encoder is not None and shape.decoder is not None:
-            raise RecipeError(f"joint.model must have an encoder or a decoder, not both; got {shape.family}")
         self._check_tasks()
         with computing_on(self.hardware.device):
             joint = JointMaterial.of(self, base, job.out, seed=job.seed)
@@ -129,10 +121,14 @@ class Joint(TaskTraining):
         Raises:
             RecipeError: one cannot.
         """
+        count = here().size
         for name, part in self.tasks.items():
-            if isinstance(part.task, StepTask):
-                raise RecipeError(f"joint.tasks.{name}.task: it compares all texts of a step, and has to train alone")
-            if part.task.by_step and (count := here().size) > 1:
+            if isinstance(part.task, StepTask) and count > 1:
+                raise RecipeError(
+                    f"joint.tasks.{name}.task: its loss compares all texts of a step, which one process has to read; "
+                    f"there are {count} processes"
+                )
+            if part.task.by_step and count > 1:
                 raise RecipeError(
                     f"joint.tasks.{name}.task: it reckons with all texts of a step, which beside other tasks one "
                     f"process has to read; there are {count} processes"
@@ -141,64 +137,6 @@ class Joint(TaskTraining):
                 raise RecipeError(
                     f"joint.tasks.{name}.task: it learns from what the model writes, and has to train alone"
                 )
-
-
-@dataclass(frozen=True)
-class FeaturePart(Part):
-    """A task's rows, of a store of its own."""
-
-    own: FeatureStore | None = None
-
-    def store(self, whole: TokenStore) -> TokenStore | None:
-        return self.own
-
-
-class JointLesson(AnyObjective):
-    """The tasks as one objective over their features."""
-
-    sides: ClassVar[Sides] = "encoder"
-
-    lessons: dict[str, TaskLesson]
-    weights: dict[str, float]
-
-    def widths(self, body: Ints) -> Widths:
-        return Widths(body)
-
-    def example(self, piece: Piece, *, vocabulary: Vocabulary, noise: np.random.Generator) -> Example:
-        return self.lessons[piece.task].example(piece, vocabulary=vocabulary, noise=noise)
-
-    def prepare(self, config: TransformerConfig, *, dtype: torch.dtype, seed: int) -> Lesson:
-        each: dict[str, Lesson] = {name: OwnHead(name, lesson) for name, lesson in self.lessons.items()}
-        return Lessons(each, self.weights)
-
-
-@dataclass(frozen=True)
-class OwnHead:
-    """A task's lesson, with the model as it is for that task."""
-
-    name: str
-    lesson: TaskLesson
-
-    @property
-    def modules(self) -> None:
-        return None
-
-    def weight(self, name: str) -> float:
-        return self.lesson.weight(name)
-
-    @property
-    def by_step(self) -> bool:
-        """Whether the task reckons with a whole step."""
-        return self.lesson.by_step
-
-    def of_step(self, model: Transformer, micro: Sequence[Batch], total: Total) -> OwnHead:
-        """With what the task reckons of its own part of a step."""
-        with as_for(model, self.name):
-            return replace(self, lesson=self.lesson.of_step(model, micro, total))
-
-    def losses(self, model: Transformer, batch: Batch) -> dict[str, Tensor]:
-        with as_for(model, self.name):
-            return self.lesson.losses(model, batch)
 
 
 @dataclass(frozen=True)
@@ -235,16 +173,22 @@ class JointMaterial:
             materials[name] = found
         return cls(settings, tokenizer, materials)
 
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """Of the tokenizer."""
+        return Vocabulary.of(Tokenizer.load(self.tokenizer))
+
     @property
-    def sequence(self) -> int:
-        """Tokens of a row."""
+    def rooms(self) -> dict[str, Widths]:
+        """Of the rows of each task."""
         sizes = self._sizes
         few = self.settings.batch * float(np.mean(sizes)) / (ROWS_A_TASK * len(self.materials))
-        return max(*sizes, min(ROW, round(few)))
+        tokens = max(*sizes, min(ROW, round(few)))
+        return {name: room_for(part.features["train"], tokens) for name, part in self.materials.items()}
 
     def in_rows(self) -> Joint:
         """The settings, their examples a step counted in rows."""
-        rows = round(self.settings.batch * float(np.mean(self._sizes)) / self.sequence)
+        rows = round(self.settings.batch * float(np.mean(self._sizes)) / widest(self.rooms))
         return self.settings.model_copy(update={"batch": max(len(self.materials), rows)})
 
     @property
@@ -257,81 +201,65 @@ class JointMaterial:
         Raises:
             RecipeError: the recipe asks for what cannot be.
         """
-        vocabulary = Vocabulary.of(Tokenizer.load(self.tokenizer))
-        lessons = {name: TaskLesson(task=part.settings.task, known=part.known) for name, part in self.materials.items()}
+        lessons = {name: _lesson(part) for name, part in self.materials.items()}
         weights = {name: part.weight for name, part in self.settings.tasks.items()}
 
         def draw() -> Transformer:
             return joined({name: part.begun() for name, part in self.materials.items()})
 
-        reading = self._reading("train", lessons, vocabulary)
+        rooms = self.rooms
+        parts = [self._part(name, "train", lesson, rooms[name]) for name, lesson in lessons.items()]
+        reading, longest = Mixture(tuple(parts), self.settings.temperature), widest(rooms)
         subject = Subject(
-            draw, JointLesson(lessons=lessons, weights=weights), reading, self.sequence, self.sequence,
-            _store(next(iter(self.materials.values())).features["train"], vocabulary), vocabulary, several=True,
+            draw, JointLesson(lessons=lessons, weights=weights), reading, longest, longest,
+            self._store(next(iter(self.materials)), "train"), self.vocabulary, several=True,
         )  # fmt: skip
         return prepare(self.in_rows(), subject, seed=seed)
 
     def heldout(self, training: Training, seed: int) -> JointMeasure:
         """What is measured of the tasks' dev on the way."""
-        subject, lesson = training.subject, training.subject.objective
-        assert isinstance(lesson, JointLesson)
-        longest = max(self.sequence, *(each.size for part in self.materials.values() for each in part.features["dev"]))
-        reading = self._reading("dev", lesson.lessons, subject.vocabulary)
-        sample = reading.sample(subject.store, Shape(lesson, longest), tokens=HELDOUT_TOKENS, seed=seed)
-        loss = Heldout(training.lesson, sample, training.example, training.micro_batch, training.masters.place.shared)
-        return JointMeasure(loss, {name: part.measure_of(loss) for name, part in self.materials.items()})
+        lesson, rows = training.subject.objective, training.batches.whole.rows
+        assert isinstance(lesson, JointLesson) and isinstance(rows, MixedRows)
+        each: list[FeaturePart] = []
+        whole: dict[str, StepHeldout] = {}
+        for part, share in zip(rows.parts, rows.shares, strict=True):
+            own, features = lesson.lessons[part.task], self.materials[part.task].features
+            if isinstance(own, StepLesson):
+                held = share * self.in_rows().batch * len(features["train"]) / part.rows.per_epoch
+                whole[part.task] = StepHeldout(own, features["dev"], max(2, round(held)), seed)
+            else:
+                room = room_for(features["dev"], widest(self.rooms))
+                each.append(self._part(part.task, "dev", own, room))
+        loss = JointLoss(self._heldout(each, training, seed) if each else None, whole, lesson.weights)
+        return JointMeasure(loss, {name: part.measure_of(None) for name, part in self.materials.items()})
+
+    def _heldout(self, parts: Sequence[FeaturePart], training: Training, seed: int) -> Heldout:
+        subject = training.subject
+        reading, form = Mixture(tuple(parts)), Shape(subject.objective, subject.sequence)
+        sample = reading.sample(subject.store, form, tokens=HELDOUT_TOKENS, seed=seed)
+        return Heldout(training.lesson, sample, training.example, training.micro_batch, training.masters.place.shared)
 
     def conclude(self, weights: dict[str, Tensor], training: Training, out: Path, *, seed: int) -> Figures:
         """A folder for each task, with its answers and figures."""
-        configs = training.model.head.configs
+        heads = training.model.head
+        assert isinstance(heads, Heads)
         figures: Figures = {}
         for name, part in self.materials.items():
             say(f"task {name}")
-            model = as_model(alone(weights, name), configs[name])
+            model = as_model(alone(weights, heads.owners[name]), heads.configs[name])
             found = part.conclude(model, out / name, seed=seed)
             figures |= {f"{name}.{figure}": value for figure, value in found.items()}
         return figures
 
-    def _reading(self, split: str, lessons: Mapping[str, TaskLesson], vocabulary: Vocabulary) -> Mixture:
-        parts = tuple(
-            FeaturePart(
-                name, Selection(), Packed(), _form(lessons[name]), self.settings.tasks[name].share,
-                own=_store(part.features[split], vocabulary),
-            )
-            for name, part in self.materials.items()
-        )  # fmt: skip
-        return Mixture(parts, self.settings.temperature)
+    def _part(self, name: str, split: str, lesson: TaskLesson, room: Widths) -> FeaturePart:
+        return part_of(name, lesson, self._store(name, split), room, self.settings.tasks[name].share)
+
+    def _store(self, name: str, split: str) -> FeatureStore:
+        features = self.materials[name].features[split]
+        return stored(features, vocab_size=self.vocabulary.size, eot=self.vocabulary.eot)
 
 
-@dataclass(frozen=True)
-class JointMeasure:
-    """The loss of a sample of all tasks, and each task's figure (a :class:`danlu.train.monitor.Measure`)."""
-
-    loss: Heldout
-    tasks: Mapping[str, TaskMeasure]
-
-    def measure(self, model: Transformer) -> Measured:
-        """The best checkpoint has the best mean of the tasks' criteria, each as a share of the most that it can be."""
-        loss = self.loss.measure(model)
-        figures: dict[str, float] = {}
-        criteria: list[float] = []
-        for name, each in self.tasks.items():
-            with as_for(model, name):
-                found, criterion = each.figures(model)
-            figures |= {f"{name}.{figure}": value for figure, value in found.items()}
-            criteria.append(criterion / MOST.get(next(iter(found)), 1.0))
-        return Measured(loss.loss, loss.losses, figures, criterion=float(np.mean(criteria)) + TIE * loss.least)
-
-
-def _store(features: Sequence[Feature], vocabulary: Vocabulary) -> FeatureStore:
-    return stored(features, vocab_size=vocabulary.size, eot=vocabulary.eot)
-
-
-def _form(lesson: TaskLesson) -> Any:
-    """The form of a task's rows, from that of all."""
-
-    def of_task(whole: Form) -> Form:
-        assert isinstance(whole, Shape)
-        return replace(whole, objective=lesson)
-
-    return of_task
+def _lesson(material: Material) -> TaskLesson:
+    """A task as what is trained on."""
+    task = material.settings.task
+    return (StepLesson if isinstance(task, StepTask) else TaskLesson)(task=task, known=material.known)

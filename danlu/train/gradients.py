@@ -13,7 +13,7 @@ from danlu.corpus.batches import Batch, StepBatches
 from danlu.errors import DanluError
 from danlu.log import say
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import Lesson, LessonOfSteps, WholeStep, total_loss
+from danlu.objectives.protocol import Lesson, LessonOfSteps, LessonOfTasks, WholeStep, total_loss
 from danlu.parallel.mesh import Place
 from danlu.train.memory import is_out_of_memory
 from danlu.train.precision import Masters
@@ -150,9 +150,19 @@ class Gradients:
             return None
 
     def _add(self, lesson: Lesson, micro: Sequence[Batch], counts: dict[str, int]) -> dict[str, float]:
+        sums: dict[str, float] = {}
+        divided: Sequence[tuple[Lesson | WholeStep, Sequence[Batch]]] = [(lesson, micro)]
+        if isinstance(lesson, LessonOfTasks):
+            divided = lesson.divide(micro)
+        for part, batches in divided:
+            if isinstance(part, WholeStep):
+                sums |= self._add_whole(part, batches, counts)
+            else:
+                sums |= self._add_each(part, batches, counts)
+        return sums
+
+    def _add_each(self, lesson: Lesson, micro: Sequence[Batch], counts: dict[str, int]) -> dict[str, float]:
         device = next(self.model.parameters()).device
-        if isinstance(lesson, WholeStep):
-            return self._add_whole(lesson, [batch.to(device) for batch in micro], counts)
         sums: dict[str, Tensor] = {}
         for batch in micro:
             learns = any(batch.counts.values())
@@ -171,6 +181,7 @@ class Gradients:
         micro-batch after the other with the same dropout, that of the vectors (Gao et al. 2021, arXiv:2101.06983).
         """
         device = next(self.model.parameters()).device
+        micro = [batch.to(device) for batch in micro]
         if len(micro) == 1:
             losses = lesson.losses_of([lesson.vectors(self.model, micro[0])], micro)
             self.masters.backward(total_loss(self.lesson, losses, counts))

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,16 +12,15 @@ import pytest
 import torch
 import transformers
 import yaml
+from joint_run import killed_and_whole, material
 from safetensors.torch import load_file
 
 from danlu import cli
 from danlu.errors import InputError
 from danlu.nn.hf.start import begin
-from danlu.recipe import load_recipe
 from danlu.tasks.chat import Chat
 from danlu.tasks.classify import Classify
 from danlu.tasks.heads import EACH, as_for, joined
-from danlu.tasks.joint import Joint, JointMaterial
 from danlu.tasks.task import Known
 
 GOOD, BAD = (
@@ -89,14 +84,6 @@ def test_each_folder_is_a_model_of_its_own(recipe: Callable[..., Path], tmp_path
     out = tmp_path / "answers.jsonl"
     arguments = ["predict", str(tmp_path / "run/joint/second/model"), str(tmp_path / "second.jsonl"), "--out", str(out)]
     assert cli.main(arguments) == 0 and len(out.read_text().splitlines()) == len(SECOND)
-
-
-def material(path: Path, out: Path) -> JointMaterial:
-    """What the stage works with."""
-    stage: Any = load_recipe(path).section("joint")
-    assert isinstance(stage, Joint) and isinstance(stage.model, Path)
-    out.mkdir()
-    return JointMaterial.of(stage, stage.model, out, seed=3)
 
 
 @pytest.mark.parametrize("relations", [False, True])
@@ -223,19 +210,9 @@ def test_shares_say_how_often_a_task_is_read(recipe: Callable[..., Path], tmp_pa
 
 
 def test_a_killed_training_goes_on_to_the_same_bytes(recipe: Callable[..., Path], tmp_path: Path) -> None:
-    path = recipe(budget={"epochs": 10}, save={"steps": 2}, evaluations=5)
-    command = [sys.executable, "-m", "danlu", "joint", str(path)]
-    assert subprocess.run([*command, f"run_dir={tmp_path / 'whole'}"], check=False, capture_output=True).returncode == 0
-    metrics = tmp_path / "run/joint/metrics.jsonl"
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        while process.poll() is None and (not metrics.exists() or metrics.read_text().count("\n") < 6):
-            pass
-        os.kill(process.pid, signal.SIGKILL)
-    assert not (tmp_path / "run/joint/done.json").exists()
-    again = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert again.returncode == 0 and "going on after step" in again.stdout
+    killed, whole = killed_and_whole(recipe(budget={"epochs": 10}, save={"steps": 2}, evaluations=5), tmp_path)
     for file in ("first/model/model.safetensors", "second/model/model.safetensors", "first/dev.json"):
-        assert (tmp_path / "run/joint" / file).read_bytes() == (tmp_path / "whole/joint" / file).read_bytes(), file
+        assert (killed / file).read_bytes() == (whole / file).read_bytes(), file
 
 
 def test_heads_begin_as_they_do_alone(recipe: Callable[..., Path], encoder: Path, tmp_path: Path) -> None:

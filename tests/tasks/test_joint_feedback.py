@@ -77,8 +77,9 @@ def test_from_files_to_two_models(recipe: Path, tmp_path: Path) -> None:
     one, other = (
         transformers.AutoModelForCausalLM.from_pretrained(out / name / "model") for name in ("chats", "verdicts")
     )
-    body = zip(one.model.parameters(), other.model.parameters(), strict=True)
-    assert all(first.equal(second) for first, second in body)
+    both = zip(one.named_parameters(), other.named_parameters(), strict=True)
+    assert "lm_head.weight" in dict(one.named_parameters())  # which both have learned too
+    assert all(mine.equal(theirs) for (_, mine), (_, theirs) in both)
 
 
 def test_one_process_reads_all_of_a_step(

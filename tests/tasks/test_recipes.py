@@ -191,22 +191,51 @@ JOINT: dict[str, dict[str, tuple[str, Rows | str]]] = {
 }  # fmt: skip
 
 
+JOINT_TEXT: dict[str, dict[str, tuple[str, Rows | str]]] = {
+    f"joint_text_{to}": {
+        "translate": ("en_de.tsv" if to == "en" else "en_zh.tsv", [
+            {"en": f"once {number}", "de" if to == "en" else "zh": f"话说 {number}。"} for number in range(TEXTS)
+        ]),
+        "summarise" if to == "en" else "title": ("articles.jsonl" if to == "en" else "articles_zh.jsonl", [
+            {"document": f"once {number}", "summary": f"be {number}"} for number in range(TEXTS)
+        ]),
+    }
+    for to in ("en", "zh")
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", JOINT)
 def test_a_recipe_of_several_tasks_runs_as_it_stands(
     name: str, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the folder that its files are in, as it names them."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "data").mkdir()
-    for file, rows in JOINT[name].values():
-        write(tmp_path / "data" / file, rows)
-    overrides = [f"joint.{key}={value}" for key, value in {**SMALL, "model": encoder}.items()]
-    overrides += [f"joint.tasks.{task}.task.max_tokens=24" for task in JOINT[name]]
-    assert main(["joint", str(RECIPES / f"{name}.yaml"), f"run_dir={tmp_path / 'run'}", *overrides]) == 0
-    for task, (file, _) in JOINT[name].items():
-        out = tmp_path / f"{task}.jsonl"
-        assert main(["predict", f"run/joint/{task}/model", f"data/{file}", "--out", str(out)]) == 0
-        assert len(out.read_text().splitlines()) == TEXTS
+    run_joint(name, JOINT[name], encoder, {"max_tokens": 24})
+
+
+@pytest.mark.parametrize("name", JOINT_TEXT)
+def test_a_recipe_of_several_prefixes_runs_as_it_stands(
+    name: str, answerer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_joint(name, JOINT_TEXT[name], answerer, {"max_tokens": 64, "answer_tokens": 8})
+
+
+def run_joint(name: str, files: dict[str, tuple[str, Rows | str]], model: Path, task: dict[str, int]) -> None:
+    """Train by the recipe in the folder where this is, and answer each task's file.
+
+    Args:
+        task: settings of each for so small a model.
+    """
+    Path("data").mkdir()
+    for file, rows in files.values():
+        write(Path("data") / file, rows)
+    overrides = [f"joint.{key}={value}" for key, value in {**SMALL, "model": model}.items()]
+    overrides += [f"joint.tasks.{each}.task.{key}={value}" for each in files for key, value in task.items()]
+    assert main(["joint", str(RECIPES / f"{name}.yaml"), "run_dir=run", *overrides]) == 0
+    for each, (file, _) in files.items():
+        assert main(["predict", f"run/joint/{each}/model", f"data/{file}", "--out", f"{each}.jsonl"]) == 0
+        assert len(Path(f"{each}.jsonl").read_text().splitlines()) == TEXTS
 
 
 STUDIES = {
@@ -286,7 +315,7 @@ def test_files_of_a_recipe_are_of_one_kind(path: Path) -> None:
 
 
 def test_every_recipe_is_tried() -> None:
-    known = {*(case.name for case in CASES), *JOINT, "study_en", "study_zh", *ADAPTED}
+    known = {*(case.name for case in CASES), *JOINT, *JOINT_TEXT, "study_en", "study_zh", *ADAPTED}
     assert {path.stem for path in RECIPES.glob("*.yaml")} == known
 
 

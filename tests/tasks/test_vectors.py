@@ -302,17 +302,6 @@ def test_several_processes_are_refused(
     assert "pairs.tsv" not in told.out  # nothing has been read
 
 
-def test_they_are_no_part_of_a_joint_training(
-    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Whose steps have texts of several tasks."""
-    recipe = tmp_path / "recipe.yaml"
-    task = f"{{data: {recipe}, task: embed}}"
-    recipe.write_text(f"joint: {{model: {encoder}, tasks: {{a: {task}, b: {task}}}}}\n")
-    assert main(["run", str(recipe), f"run_dir={tmp_path / 'run'}"]) == 2
-    assert "joint.tasks.a.task: it compares all texts of a step, and has to train alone" in capsys.readouterr().err
-
-
 def test_from_a_file_of_queries_to_a_search(encoder: Path, tmp_path: Path) -> None:
     data = tmp_path / "queries.jsonl"
     kinds = [("to be", "not to be"), ("a time", "once upon a time"), ("山", "从前有座山"), ("天下", "话说天下大势")]
