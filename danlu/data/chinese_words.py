@@ -15,15 +15,6 @@ _CONFUSED = (
 """Sounds that many speakers do not tell apart, and methods of typing take for each other where they are asked to."""
 
 
-def may_sound_alike(one: str, other: str) -> bool:
-    """Whether two signs may begin with the same sound, so that who types by sound may take one for the other.
-
-    True of signs whose sound is not known.
-    """
-    mine, theirs = _sounds(one), _sounds(other)
-    return not mine or not theirs or bool({each[0] for each in mine} & {each[0] for each in theirs})
-
-
 def sound_the_same(one: str, other: str) -> bool:
     """Whether two signs have the same pinyin, whatever their tones."""
     return bool(_sounds(one) & _sounds(other))
@@ -45,7 +36,7 @@ def is_usual_word(word: str) -> bool:
 @cache
 def _sounds(sign: str) -> frozenset[str]:
     """A sign's readings in pinyin without tones, those alike that many do not tell apart; none where it has none."""
-    from pypinyin import Style, pinyin  # a third of a second, which few need
+    from pypinyin import Style, pinyin  # 0.4 s, which few need
 
     read = pinyin(sign, style=Style.NORMAL, heteronym=True, errors="ignore")
     return frozenset(_merged(each) for each in (read[0] if read else ()))

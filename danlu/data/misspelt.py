@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from danlu.data.alike import IDEOGRAPHS
-from danlu.data.chinese_words import is_usual_word, look_alike, may_sound_alike, sound_the_same
+from danlu.data.chinese_words import is_usual_word, look_alike, sound_the_same
 from danlu.data.delimited import is_number
 from danlu.data.label_words import MODIFIERS, NEGATIONS, REVERSED, SERIES, WORDS
 
@@ -167,7 +167,7 @@ def _miswritten(one: str, other: str, count: int, of: int) -> bool:
         return False
     if {one[max(0, start - 1) : start + 1], one[start : start + 2]} & WORDS:
         return False
-    if may_sound_alike(mine, theirs) or look_alike(mine, theirs):  # as most that is written for another
+    if sound_the_same(mine, theirs) or look_alike(mine, theirs):  # as most that is written for another
         return True
     pairs = [(one[place : place + 2], other[place : place + 2]) for place in (start - 1, start) if place >= 0]
     return not any(_are_words(*pair) for pair in pairs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,6 +18,7 @@ _EXAMPLES = 20
 """Texts of a label, and of all others, below which it may be chance."""
 _INSIDE, _OUTSIDE = 0.95, 0.01
 """Share of a label's texts that have the word at least, and of all others at most."""
+_ROUNDING = 1e-9
 _WORD = re.compile(rf"[{IDEOGRAPHS}]|(?:(?![{IDEOGRAPHS}])\w)+|[^\w\s]")
 _IDEOGRAPH = re.compile(f"[{IDEOGRAPHS}]")
 
@@ -50,26 +51,50 @@ def telling_words(split: str, examples: Sequence[TaskExample]) -> Iterator[Findi
 
 def _found(examples: Sequence[Labelled]) -> list[TellingWord]:
     """One a label at most, those of the most texts first."""
-    words: dict[str, Counter[str]] = defaultdict(Counter)
-    texts: Counter[str] = Counter()
+    texts: dict[str, list[str]] = defaultdict(list)
     for each in examples:
-        label = str(each.label)
-        texts[label] += 1
-        words[label].update(_words(" ".join(each.texts)))
-    whole: Counter[str] = Counter()
-    for counts in words.values():
-        whole.update(counts)
+        texts[str(each.label)].append(" ".join(each.texts))
     found = []
-    for label, of_label in texts.items():
-        others = len(examples) - of_label
-        if min(of_label, others) < _EXAMPLES:
+    for label, own in texts.items():
+        others = len(examples) - len(own)
+        if min(len(own), others) < _EXAMPLES:
             continue
-        telling = [
-            TellingWord(label, word, count, whole[word] - count) for word, count in words[label].items()
-            if count >= _INSIDE * of_label and whole[word] - count <= _OUTSIDE * others
-        ]  # fmt: skip
+        inside = _in_most(own)
+        outside = _in_few((text for other in texts if other != label for text in texts[other]), inside, others)
+        telling = [TellingWord(label, word, inside[word], count) for word, count in outside.items()]
         found += sorted(telling, key=lambda each: (each.outside - each.inside, -len(each.word), each.word))[:1]
     return sorted(found, key=lambda each: -each.inside)
+
+
+def _in_most(texts: Sequence[str]) -> Counter[str]:
+    """Words that nearly all of the texts have, and how many do: mostly none is left after the first few texts."""
+    may_lack = int((1 - _INSIDE) * len(texts) + _ROUNDING)
+    counts: Counter[str] = Counter()
+    for read, text in enumerate(texts):
+        words = _words(text)
+        if read <= may_lack:  # a word that is in none of so many lacks too often
+            counts.update(words)
+        else:
+            counts.update(words & counts.keys())
+            counts = Counter({word: count for word, count in counts.items() if read + 1 - count <= may_lack})
+            if not counts:
+                break
+    return counts
+
+
+def _in_few(texts: Iterable[str], words: Iterable[str], of: int) -> Counter[str]:
+    """Those of the words that nearly no text has, and how many do.
+
+    Args:
+        of: how many texts there are.
+    """
+    counts: Counter[str] = Counter(dict.fromkeys(words, 0))
+    for text in texts:
+        if not counts:
+            break
+        counts.update(_words(text) & counts.keys())
+        counts = Counter({word: count for word, count in counts.items() if count <= _OUTSIDE * of})
+    return counts
 
 
 def _words(text: str) -> set[str]:

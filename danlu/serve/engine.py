@@ -64,7 +64,7 @@ class Engine:
             for each in fields
         ]
         if self._pairs is not None:
-            said.append({"field": BESIDE_TEXT[0], "name": BESIDE_TEXT[0], "required": False})
+            said.append({"field": BESIDE_TEXT, "name": BESIDE_TEXT, "required": False})
         return {
             "model": self.name,
             "task": str(self.trained.task.to_recipe()["use"]).rpartition(":")[2],

@@ -1,5 +1,5 @@
-"""The stage ``joint``: one pretrained model for several tasks at once, with a head for each (Caruana 1997; Liu et al.
-2019, arXiv:1901.11504).
+"""The stage ``joint``: one pretrained model for several tasks at once, with heads of their own (Caruana 1997; Liu et
+al. 2019, arXiv:1901.11504).
 
 Rows are of one task each, drawn by the tasks' shares; the loss of a step is the weighted sum of each task's mean. In
 the end each task has a folder of its own, with the body that all have trained.
@@ -7,6 +7,7 @@ the end each task has a folder of its own, with the body that all have trained.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,6 +58,8 @@ OWN_FOLDERS = ("best", "checkpoints", "tensorboard", "tokenizer")
 """What lies beside the folders of the tasks."""
 ROW = 128
 """Tokens of a row at most, where no text is longer."""
+ENOUGH = 4
+"""Examples that a step has of a task which compares them, on average, so that hardly a step has a single one."""
 ROWS_A_TASK = 4
 """So many rows a step has of each task, on average, where texts are short enough."""
 
@@ -123,14 +126,9 @@ class Joint(TaskTraining):
         """
         count = here().size
         for name, part in self.tasks.items():
-            if isinstance(part.task, StepTask) and count > 1:
+            if count > 1 and (part.task.by_step or isinstance(part.task, StepTask)):
                 raise RecipeError(
-                    f"joint.tasks.{name}.task: its loss compares all texts of a step, which one process has to read; "
-                    f"there are {count} processes"
-                )
-            if part.task.by_step and count > 1:
-                raise RecipeError(
-                    f"joint.tasks.{name}.task: it reckons with all texts of a step, which beside other tasks one "
+                    f"joint.tasks.{name}.task: its loss sees all of its texts of a step, which beside other tasks one "
                     f"process has to read; there are {count} processes"
                 )
             if isinstance(part.task, GRPO):
@@ -178,7 +176,7 @@ class JointMaterial:
         """Of the tokenizer."""
         return Vocabulary.of(Tokenizer.load(self.tokenizer))
 
-    @property
+    @cached_property
     def rooms(self) -> dict[str, Widths]:
         """Of the rows of each task."""
         sizes = self._sizes
@@ -217,7 +215,11 @@ class JointMaterial:
         return prepare(self.in_rows(), subject, seed=seed)
 
     def heldout(self, training: Training, seed: int) -> JointMeasure:
-        """What is measured of the tasks' dev on the way."""
+        """What is measured of the tasks' dev on the way.
+
+        Raises:
+            RecipeError: a step has too few texts of a task that compares them with each other.
+        """
         lesson, rows = training.subject.objective, training.batches.whole.rows
         assert isinstance(lesson, JointLesson) and isinstance(rows, MixedRows)
         each: list[FeaturePart] = []
@@ -226,12 +228,27 @@ class JointMaterial:
             own, features = lesson.lessons[part.task], self.materials[part.task].features
             if isinstance(own, StepLesson):
                 held = share * self.in_rows().batch * len(features["train"]) / part.rows.per_epoch
-                whole[part.task] = StepHeldout(own, features["dev"], max(2, round(held)), seed)
+                whole[part.task] = StepHeldout(own, features["dev"], self._compared(part.task, held), seed)
             else:
                 room = room_for(features["dev"], widest(self.rooms))
                 each.append(self._part(part.task, "dev", own, room))
         loss = JointLoss(self._heldout(each, training, seed) if each else None, whole, lesson.weights)
         return JointMeasure(loss, {name: part.measure_of(None) for name, part in self.materials.items()})
+
+    def _compared(self, name: str, held: float) -> int:
+        """How many examples of a task a step compares with each other, told.
+
+        Raises:
+            RecipeError: fewer than two, so that there is nothing to compare.
+        """
+        if held < ENOUGH:
+            batch = math.ceil(self.settings.batch * ENOUGH / held)
+            raise RecipeError(
+                f"joint.batch: a step has {held:.1f} examples of the task {name!r}, which learns by comparing them; it "
+                f"needs {ENOUGH} at least: a batch of {batch:,} in place of {self.settings.batch:,}, or a larger share"
+            )
+        say(f"task {name}: about {held:,.0f} examples a step are compared with each other")
+        return round(held)
 
     def _heldout(self, parts: Sequence[FeaturePart], training: Training, seed: int) -> Heldout:
         subject = training.subject

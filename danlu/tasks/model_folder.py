@@ -12,7 +12,7 @@ from typing import Any
 
 from danlu.data.columns import by_names
 from danlu.data.dataset import Data
-from danlu.data.labelled import PAIR
+from danlu.data.labelled import CLASSIFY, PAIR
 from danlu.data.names import plain_name
 from danlu.data.read import read_rows
 from danlu.data.rows import Table
@@ -29,8 +29,8 @@ LONGEST_ANSWER = 200
 """Characters of an answer that a model of others gives."""
 OF_PAIRS = {"classify": "pair", "regress": "similarity"}
 """What a task is called that reads two texts in place of one; the models are the same."""
-BESIDE_TEXT = ("text_pair", "pair")
-"""What the second text is called where the first one is ``text``, as in the pipelines of ``transformers``."""
+BESIDE_TEXT = "text_pair"
+"""What the second text is called beside the first one, whatever that is, as in the pipelines of ``transformers``."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,8 @@ def columns_of_pairs(table: Table) -> dict[str, str] | None:
     if len(found) == 2:
         return found
     called = {plain_name(column): column for column in table.columns} if table.named else {}
-    second = next((called[name] for name in BESIDE_TEXT if name in called), None)
-    return None if second is None or "text" not in called else {"first": called["text"], "second": second}
+    first = by_names(table, [each for each in CLASSIFY.fields if not each.gold])
+    return {"first": first["text"], "second": called[BESIDE_TEXT]} if first and BESIDE_TEXT in called else None
 
 
 def _of_others(folder: Path) -> Trained:

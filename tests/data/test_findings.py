@@ -144,10 +144,10 @@ def test_a_word_that_gives_a_label_away() -> None:
     rows[1] = (sentence(1), "yes")  # one of 30 lacks it
     (telling,) = found(look({"train": labelled("a", rows)}), "telling")
     assert telling.count == 29 and "'ref_7' stands in 29 texts of 'yes', in 0 others" in str(telling)
-    rows[3] = (sentence(3), "yes")  # two do: it may be chance
+    rows[41] = (sentence(41), "yes")  # two do: it may be chance
     assert not found(look({"train": labelled("a", rows)}), "telling")
     elsewhere = [(f"{sentence(n)} ref_7", label) if n == 2 else (text, label) for n, (text, label) in enumerate(rows)]
-    elsewhere[3] = (f"{sentence(3)} ref_7", "yes")
+    elsewhere[41] = (f"{sentence(41)} ref_7", "yes")
     assert not found(look({"train": labelled("a", elsewhere)}), "telling")
     few = [(f"{sentence(n)}{' <ref_7>' if n % 2 else ''}", "yes" if n % 2 else "no") for n in range(38)]
     assert not found(look({"train": labelled("a", few)}), "telling")

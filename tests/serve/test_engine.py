@@ -118,7 +118,9 @@ def test_rows_are_objects_by_column_or_usual_name_or_texts(engine: Engine, folde
     assert found != answers(pairs, [{"first": other, "second": one}])
 
 
-@pytest.mark.parametrize("keys", [("premise", "hypothesis"), ("text", "text_pair"), ("Text", "pair"), ("s1", "s2")])
+@pytest.mark.parametrize(
+    "keys", [("premise", "hypothesis"), ("text", "text_pair"), ("Sentence", "text_pair"), ("s1", "s2")]
+)
 def test_a_classifier_of_others_reads_one_text_or_two(keys: tuple[str, str], stock: Stock) -> None:
     """As a request has them, also of requests that are answered together; ``transformers`` gives the same."""
     folder, scores = stock

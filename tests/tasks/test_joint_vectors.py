@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -226,5 +227,18 @@ def test_several_processes_are_refused(
     monkeypatch.setattr("danlu.tasks.joint.here", lambda: Ranks(0, 2))
     assert cli.main(["joint", str(recipe())]) == 2
     told = capsys.readouterr()
-    line = "joint.tasks.search.task: its loss compares all texts of a step, which one process has to read; there are 2"
-    assert line in told.err and "task search" not in told.out  # nothing has been read
+    assert "joint.tasks.search.task: its loss sees all of its texts of a step" in told.err and "there are 2" in told.err
+    assert "task search" not in told.out  # nothing has been read
+
+
+def test_too_few_texts_to_compare_are_refused(recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["joint", str(recipe(batch=6))]) == 2
+    told = capsys.readouterr().err
+    assert re.search(
+        r"joint\.batch: a step has \d\.\d examples of the task 'search', which learns by comparing them", told
+    )
+    wanted = re.search(r"a batch of (\d+) in place of 6", told)
+    assert wanted is not None
+    assert cli.main(["joint", str(recipe(batch=int(wanted[1]) + 4, budget={"steps": 1}))]) == 0
+    said = re.search(r"task search: about (\d+) examples a step are compared with each other", capsys.readouterr().out)
+    assert said is not None and int(said[1]) >= 4

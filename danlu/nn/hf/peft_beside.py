@@ -27,6 +27,8 @@ PREFIX = "base_model.model."
 """What PEFT puts before the name of a module."""
 OF_TOKENS = "token_adapter.trainable_tokens_delta"
 """What it calls the rows of an embedding that are trained, which stand in place of the model's own."""
+HEADS = ("classifier", "score", "qa_outputs")
+"""Heads that it writes whole even where its settings name no modules, as in older versions."""
 UNDER_TOKENS = ("token_adapter.base_layer.weight", "original_module.weight")
 """And the whole embedding below them, which it writes too where that has rows that its base model has not."""
 
@@ -116,6 +118,9 @@ class _Reader:
         self.known = {name.removeprefix(prefix): name for name in known} | {name: name for name in known}
         """A name as the file may have it -> as ``names`` has it."""
         self.parameters = dict(model.named_parameters())
+        whole = [name for name in found if ".lora_" not in name]
+        self.kept = config.kept or tuple(head for head in HEADS if any(f".{head}." in name for name in whole))
+        """Ends of the names of modules that are written whole."""
 
     def read(self) -> Beside:
         for name in [name for name in self.found if name.endswith(UNDER_TOKENS)]:
@@ -142,7 +147,7 @@ class _Reader:
     def _is_kept(self, name: str) -> bool:
         """Whether PEFT writes the module of this tensor whole: it, or one that it is in, has a name that ends so."""
         modules = name.split(".")[:-1]
-        return any(".".join(modules[:count]).endswith(self.config.kept) for count in range(1, len(modules) + 1))
+        return any(".".join(modules[:count]).endswith(self.kept) for count in range(1, len(modules) + 1))
 
     def _read_under(self, out: Beside) -> None:
         """An embedding and a head that PEFT writes whole because they have got rows that the base model has not."""

@@ -127,6 +127,17 @@ def test_what_peft_writes_is_read_and_written_again(name: str, tmp_path: Path) -
     assert_near(our_output(load_model(tmp_path / "merged").eval()), expected)
 
 
+@pytest.mark.parametrize("name", ["head", "head of a decoder"])
+def test_a_head_that_the_settings_do_not_name(name: str, tmp_path: Path) -> None:
+    """As older versions of ``peft`` have written it."""
+    _, expected = adapted(name, tmp_path)
+    path = tmp_path / "theirs/adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"modules_to_save": None}))
+    ours = load_model(tmp_path / "base").eval()
+    load_adapters(ours, tmp_path / "theirs")
+    assert_near(our_output(ours), expected)
+
+
 def test_what_is_beside_learns_and_nothing_else(tmp_path: Path) -> None:
     adapted("rows and words", tmp_path)
     ours = load_model(tmp_path / "base")
