@@ -60,6 +60,9 @@ CASES = {
     "WNUT17, entities": Case(
         "tag_en", "minilm", {part: f"ner/en/wnut17/{part}.conll" for part in ("train", "dev", "test")}
     ),
+    "SQuADShifts, answers": Case(
+        "extract_en", "minilm", {"train": "qa/en/squadshifts_new_wiki.json"}, {"test_share": 0.2, "mend": True}
+    ),
     "Alpaca, chat": Case("chat_lora_en", "smollm2", {"train": "instruct/en/alpaca_en_demo.json"}),
     "Alpaca, Chinese chat": Case("chat_lora_zh", "smollm2", {"train": "instruct/zh/alpaca_zh_demo.json"}),
     "ChnSentiCorp": Case(
