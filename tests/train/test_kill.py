@@ -135,6 +135,8 @@ class Forks:
     def start(self, run_dir: Path, *overrides: str) -> Fork:
         self.started += 1
         out = self.folder / f"process-{self.started}"
+        for suffix in (".out", ".err"):  # a kill may come before it has made them itself
+            Path(f"{out}{suffix}").touch()
         command = ["pretrain", str(self.packed / "recipe.yaml"), f"run_dir={run_dir}", *overrides]
         pid = self.ask(start=command, out=str(out))
         assert pid is not None
