@@ -46,11 +46,12 @@ def near_pairs(texts: Sequence[tuple[str, ...]], kind: Kind, *, share: float = N
     Yields:
         the number of the later, of the earlier, and the kind.
     """
-    ordered, part_of = _by_rarity(texts)
+    sets = _by_rarity(texts)
+    part = _fewest(sets)
     met_with: dict[int, list[int]] = {}
-    for number, mine in enumerate(ordered):
-        length = len(mine)
-        prefix = mine[: length - math.ceil(share * length - _ROUNDING) + 1]
+    for number, mine in enumerate(sets):
+        length = len(mine[part])
+        prefix = mine[part][: length - math.ceil(share * length - _ROUNDING) + 1]
         met, found = set(), set()
         for piece in prefix:
             for other in met_with.get(piece, ()):
@@ -58,31 +59,48 @@ def near_pairs(texts: Sequence[tuple[str, ...]], kind: Kind, *, share: float = N
                     continue
                 met.add(other)
                 asked = kind(number, other)
-                sizes = sorted((length, len(ordered[other])))
-                if asked is None or asked in found or sizes[0] < share * sizes[1] - _ROUNDING:
-                    continue
-                if _index(mine, ordered[other], part_of) >= share - _ROUNDING:
+                if asked is not None and asked not in found and _are_near(mine, sets[other], part, share):
                     found.add(asked)
                     yield number, other, asked
         for piece in prefix:
             met_with.setdefault(piece, []).append(number)
 
 
-def _by_rarity(texts: Sequence[tuple[str, ...]]) -> tuple[list[list[int]], list[int]]:
-    """The pieces of each text as numbers, the rarest first; and to which of an example's texts each belongs."""
+def _by_rarity(texts: Sequence[tuple[str, ...]]) -> list[list[list[int]]]:
+    """The pieces of each text of each example as numbers, the rarest first; a text without any has one of its own."""
     numbers: dict[tuple[int, str], int] = {}
     sets = [
-        [numbers.setdefault((part, piece), len(numbers)) for part, text in enumerate(each) for piece in pieces(text)]
+        [
+            [numbers.setdefault((part, piece), len(numbers)) for piece in pieces(text) or [""]]
+            for part, text in enumerate(each or ("",))
+        ]
         for each in texts
-    ]
-    counts = Counter(piece for each in sets for piece in each)
+    ]  # fmt: skip
+    counts = Counter(piece for each in sets for part in each for piece in part)
     for each in sets:
-        each.sort(key=lambda piece: (counts[piece], piece))
-    return sets, [part for part, _ in numbers]
+        for part in each:
+            part.sort(key=lambda piece: (counts[piece], piece))
+    return sets
 
 
-def _index(one: Sequence[int], other: Sequence[int], part_of: Sequence[int]) -> float:
-    """The Jaccard index, the smallest of those of their parts."""
-    first, second = set(one), set(other)
-    both, either = (Counter(part_of[piece] for piece in pieces) for pieces in (first & second, first | second))
-    return min((both[part] / count for part, count in either.items()), default=0.0)
+def _fewest(sets: Sequence[Sequence[Sequence[int]]]) -> int:
+    """Which text of the examples is the shortest: of a question and its context the question.
+
+    Only those with one of its rarest pieces in common are compared; the others' would be of far more pairs.
+    """
+    shared = min(map(len, sets), default=1)
+    return min(range(shared), key=lambda part: sum(len(each[part]) for each in sets))
+
+
+def _are_near(one: Sequence[Sequence[int]], other: Sequence[Sequence[int]], first: int, share: float) -> bool:
+    """Whether each text has an index of at least ``share`` with its counterpart; the ``first`` is looked at first."""
+    if len(one) != len(other):
+        return False
+    for part in sorted(range(len(one)), key=lambda part: part != first):
+        least, most = sorted((len(one[part]), len(other[part])))
+        if least < share * most - _ROUNDING:
+            return False
+        both = len(set(one[part]).intersection(other[part]))
+        if both < share * (least + most - both) - _ROUNDING:
+            return False
+    return True

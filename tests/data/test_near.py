@@ -9,6 +9,10 @@ from danlu.data.alike import same_text
 from danlu.data.near import near_pairs, pieces
 
 texts = st.lists(st.text("ab我们", min_size=1, max_size=12), min_size=2, max_size=12)
+several = st.lists(
+    st.lists(st.one_of(st.text("ab", max_size=5), st.text("abc", min_size=6, max_size=30)), max_size=3).map(tuple),
+    min_size=2, max_size=12,
+)  # fmt: skip
 pairs = st.lists(st.tuples(st.text("ab", min_size=3, max_size=8), st.text("ab", min_size=3, max_size=8)),
                  min_size=2, max_size=12)  # fmt: skip
 
@@ -39,6 +43,22 @@ def test_of_several_texts_each_has_to_be_alike(written: list[tuple[str, str]], s
         (later, earlier)
         for later in range(len(written)) for earlier in range(later)
         if all(jaccard(x, y) >= share - 1e-9 for x, y in zip(written[later], written[earlier], strict=True))
+    }  # fmt: skip
+    assert found == expected
+
+
+@given(several)
+def test_what_has_another_number_of_texts_is_not_alike(written: list[tuple[str, ...]]) -> None:
+    """Nor is a text with letters like one without any; two without are."""
+    found = {(a, b) for a, b, _ in near_pairs(written, lambda later, earlier: str(earlier), share=0.5)}
+    filled = [each or ("",) for each in written]
+    expected = {
+        (later, earlier)
+        for later in range(len(filled)) for earlier in range(later)
+        if len(filled[later]) == len(filled[earlier])
+        and all(
+            x == y or (x and y and jaccard(x, y) >= 0.5) for x, y in zip(filled[later], filled[earlier], strict=True)
+        )
     }  # fmt: skip
     assert found == expected
 
