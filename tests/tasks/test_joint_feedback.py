@@ -88,5 +88,5 @@ def test_one_process_reads_all_of_a_step(
     monkeypatch.setattr("danlu.tasks.joint.here", lambda: Ranks(0, 2))
     assert cli.main(["joint", str(recipe)]) == 2
     told = capsys.readouterr()
-    assert "joint.tasks.verdicts.task: it reckons with all texts of a step, which beside other tasks one" in told.err
+    assert "joint.tasks.verdicts.task: its loss sees all of its texts of a step, which beside other tasks" in told.err
     assert "there are 2 processes" in told.err and "task chats" not in told.out  # no task's data has been read
