@@ -36,7 +36,7 @@ def is_usual_word(word: str) -> bool:
 @cache
 def _sounds(sign: str) -> frozenset[str]:
     """A sign's readings in pinyin without tones, those alike that many do not tell apart; none where it has none."""
-    from pypinyin import Style, pinyin  # 0.4 s, which few need
+    from pypinyin import Style, pinyin  # a third of a second, which few need
 
     read = pinyin(sign, style=Style.NORMAL, heteronym=True, errors="ignore")
     return frozenset(_merged(each) for each in (read[0] if read else ()))

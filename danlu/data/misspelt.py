@@ -163,11 +163,14 @@ def _miswritten(one: str, other: str, count: int, of: int) -> bool:
         return min(len(one), len(other)) >= _LENGTH and mine + theirs not in MODIFIERS
     if len(mine) != 1 or len(theirs) != 1 or _in_series(mine, theirs) or {mine, theirs} & NEGATIONS:
         return False
-    if count > _SELDOM or of < (_SAME_SOUND if sound_the_same(mine, theirs) else _OFTEN):
+    if count > _SELDOM or of < _SAME_SOUND:
+        return False
+    alike = sound_the_same(mine, theirs)
+    if not alike and of < _OFTEN:
         return False
     if {one[max(0, start - 1) : start + 1], one[start : start + 2]} & WORDS:
         return False
-    if sound_the_same(mine, theirs) or look_alike(mine, theirs):  # as most that is written for another
+    if alike or look_alike(mine, theirs):  # as most that is written for another
         return True
     pairs = [(one[place : place + 2], other[place : place + 2]) for place in (start - 1, start) if place >= 0]
     return not any(_are_words(*pair) for pair in pairs)

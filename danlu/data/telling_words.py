@@ -35,7 +35,7 @@ class TellingWord:
     """Other texts that have it."""
 
     def __str__(self) -> str:
-        where = f"{self.inside:,} texts of {shown(self.label)!r}, in {self.outside:,} others"
+        where = f"{self.inside:,} texts of {shown(self.label)!r}, in {self.outside:,} other{'s' * (self.outside != 1)}"
         return f"{shown(self.word)!r} stands in {where}"
 
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +12,7 @@ import pytest
 import torch
 import transformers
 import yaml
+from killed_run import killed_and_whole
 from safetensors.torch import load_file
 
 from danlu import cli
@@ -112,20 +109,9 @@ def test_the_best_weights_are_the_model(recipe: Callable[..., Path], tmp_path: P
 
 def test_a_killed_training_goes_on_to_the_same_bytes(recipe: Callable[..., Path], tmp_path: Path) -> None:
     path = recipe(budget={"epochs": 6}, save={"steps": 2})
-    command = [sys.executable, "-m", "danlu", "finetune", str(path)]
-    assert subprocess.run([*command, f"run_dir={tmp_path / 'whole'}"], check=False, capture_output=True).returncode == 0
-    metrics = tmp_path / "run/finetune/metrics.jsonl"
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        while process.poll() is None and (not metrics.exists() or metrics.read_text().count("\n") < 12):
-            pass
-        os.kill(process.pid, signal.SIGKILL)
-    assert not (tmp_path / "run/finetune/done.json").exists()
-    again = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert again.returncode == 0 and "going on after step" in again.stdout
+    killed, whole = killed_and_whole("finetune", path, tmp_path, lines=12)
     for file in ("model/model.safetensors", "dev.json", "dev.predictions.jsonl"):
-        assert (tmp_path / "run/finetune" / file).read_bytes() == (tmp_path / "whole/finetune" / file).read_bytes(), (
-            file
-        )
+        assert (killed / file).read_bytes() == (whole / file).read_bytes(), file
 
 
 def test_a_recipe_of_its_own_pretraining_begins_with_that(tmp_path: Path) -> None:

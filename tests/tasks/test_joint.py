@@ -12,7 +12,8 @@ import pytest
 import torch
 import transformers
 import yaml
-from joint_run import killed_and_whole, material
+from joint_run import material
+from killed_run import killed_and_whole
 from safetensors.torch import load_file
 
 from danlu import cli
@@ -210,7 +211,9 @@ def test_shares_say_how_often_a_task_is_read(recipe: Callable[..., Path], tmp_pa
 
 
 def test_a_killed_training_goes_on_to_the_same_bytes(recipe: Callable[..., Path], tmp_path: Path) -> None:
-    killed, whole = killed_and_whole(recipe(budget={"epochs": 10}, save={"steps": 2}, evaluations=5), tmp_path)
+    killed, whole = killed_and_whole(
+        "joint", recipe(budget={"epochs": 10}, save={"steps": 2}, evaluations=5), tmp_path, lines=6
+    )
     for file in ("first/model/model.safetensors", "second/model/model.safetensors", "first/dev.json"):
         assert (killed / file).read_bytes() == (whole / file).read_bytes(), file
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 import transformers
 import yaml
-from joint_run import killed_and_whole, material
+from joint_run import material
+from killed_run import killed_and_whole
 from torch import Tensor
 
 from danlu import cli
@@ -215,7 +216,7 @@ def test_all_tasks_may_be_of_vectors(encoder: Path, tmp_path: Path) -> None:
 
 def test_a_killed_training_goes_on_to_the_same_bytes(recipe: Callable[..., Path], tmp_path: Path) -> None:
     path = recipe(budget={"epochs": 10}, save={"steps": 2}, evaluations=5, micro_batch=1)
-    killed, whole = killed_and_whole(path, tmp_path)
+    killed, whole = killed_and_whole("joint", path, tmp_path, lines=6)
     for file in ("search/model/model.safetensors", "mood/model/model.safetensors", "search/dev.json"):
         assert (killed / file).read_bytes() == (whole / file).read_bytes(), file
 

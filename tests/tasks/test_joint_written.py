@@ -12,7 +12,8 @@ import pytest
 import torch
 import transformers
 import yaml
-from joint_run import killed_and_whole, material
+from joint_run import material
+from killed_run import killed_and_whole
 from safetensors.torch import load_file
 
 from danlu import cli
@@ -206,7 +207,7 @@ def test_a_head_of_words_that_is_no_embedding_is_learned_by_all(decoder: Path, t
 def test_a_killed_training_goes_on_to_the_same_bytes(decoder: Path, tmp_path: Path) -> None:
     """With one head of words under the name of the first task."""
     path = write(tmp_path, decoder, task={"max_tokens": 40}, budget={"steps": 24}, save={"steps": 2}, evaluations=3)
-    killed, whole = killed_and_whole(path, tmp_path)
+    killed, whole = killed_and_whole("joint", path, tmp_path, lines=6)
     for file in ("translate/model/model.safetensors", "shorten/model/model.safetensors", "shorten/dev.json"):
         assert (killed / file).read_bytes() == (whole / file).read_bytes(), file
 

@@ -5,10 +5,6 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from killed_run import command, kill_at
 from safetensors.torch import load_file
 
 from danlu import cli
@@ -101,15 +98,10 @@ def test_a_killed_study_goes_on_to_the_same_bytes(
 ) -> None:
     """Killed in its second training, it leaves the first as it is and goes on in the second."""
     path = recipe({"use": "folds", "k": 2}, budget={"steps": 10}, evaluations=3, save={"steps": 3})
-    command = [sys.executable, "-m", "danlu", "study", str(path)]
     assert cli.main(["study", str(path), f"run_dir={tmp_path / 'whole'}"]) == 0
     capsys.readouterr()
     out = tmp_path / "run/study"
-    metrics = out / "fold-2/metrics.jsonl"
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        while process.poll() is None and (not metrics.exists() or metrics.read_text().count("\n") < 6):
-            pass
-        os.kill(process.pid, signal.SIGKILL)
+    kill_at(command("study", path), out / "fold-2/metrics.jsonl", lines=6)
     assert not (out / "done.json").exists() and list((out / "fold-2/checkpoints").glob("step-*"))
     first = (out / "fold-1/done.json").stat().st_mtime_ns
     assert cli.main(["study", str(path)]) == 0
