@@ -1,6 +1,6 @@
 """Short names for everything that a recipe can choose: strings only, loaded when asked for.
 
-To add an objective, an optimizer, a filter …: write one file, add one line here. A plug-in outside
+To add an objective, an optimizer, a rule …: write one file, add one line here. A plug-in outside
 the repository needs no line: ``use: my.module:Thing``.
 """
 
@@ -13,7 +13,7 @@ from danlu.errors import RecipeError, suggestion
 
 CATALOG: dict[str, dict[str, str]] = {
     "stage": {  # in the order in which ``danlu run`` runs them
-        "clean": "danlu.text.clean:Clean",
+        "clean": "danlu.clean.stage:Clean",
         "tokenizer": "danlu.tokenizers.stage:TrainTokenizer",
         "pack": "danlu.corpus.pack:Pack",
         "pretrain": "danlu.train.pretrain:Pretrain",
@@ -25,10 +25,10 @@ CATALOG: dict[str, dict[str, str]] = {
         "generate": "danlu.generate.stage:Generate",
     },
     "reader": {
-        ".txt": "danlu.text.readers:read_txt",
-        ".jsonl": "danlu.text.readers:read_jsonl",
-        ".jsonl.gz": "danlu.text.readers:read_jsonl_gz",
-        ".parquet": "danlu.text.readers:read_parquet",
+        ".txt": "danlu.readers.record:read_txt",
+        ".jsonl": "danlu.readers.record:read_jsonl",
+        ".jsonl.gz": "danlu.readers.record:read_jsonl_gz",
+        ".parquet": "danlu.readers.record:read_parquet",
     },
     "documents": {
         "whole": "danlu.text.cuts:Whole",
@@ -36,9 +36,9 @@ CATALOG: dict[str, dict[str, str]] = {
         "paragraphs": "danlu.text.cuts:Paragraphs",
         "blocks": "danlu.text.cuts:Blocks",
     },
-    "filter": {
-        "empty": "danlu.text.filters:Empty",
-        "exact_duplicate": "danlu.text.filters:ExactDuplicate",
+    "rule": {
+        "empty": "danlu.clean.rules:Empty",
+        "exact_duplicate": "danlu.clean.rules:ExactDuplicate",
     },
     "tokenizer": {
         "bpe": "danlu.tokenizers.bpe:BPE",

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from danlu.errors import InputError, OutputError, did_you_mean
 from danlu.files import writing
+from danlu.readers.record import Raw, reader_for
+from danlu.readers.sources import Source, SourceFile, find_files
 from danlu.recipe_file import quoted
 from danlu.tasks.suggest import task_recipe
 from danlu.text.cuts import Blocks, Cut, Whole
 from danlu.text.language import detect_language
 from danlu.text.normalise import normalise
-from danlu.text.readers import Raw, reader_for
-from danlu.text.sources import Source, SourceFile, find_files
 
 SAMPLED_FILES = 100
 SAMPLED_RECORDS = 20

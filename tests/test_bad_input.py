@@ -82,8 +82,8 @@ def one_line(capsys: pytest.CaptureFixture[str], code: int) -> str:
         (["clean", "r.yaml", "clean.sources=[]"], "clean.sources must be a list of at least 1; got []"),
         (["clean", "r.yaml", "clean.form=NFD"], "clean.form must be 'NFC', 'NFKC' or 'none'; got 'NFD'"),
         (
-            ["clean", "r.yaml", "clean.filters=[emty]"],
-            "clean.filters.0.use: unknown filter 'emty'; did you mean 'empty'?",
+            ["clean", "r.yaml", "clean.rules=[emty]"],
+            "clean.rules.0.use: unknown rule 'emty'; did you mean 'empty'?",
         ),
         (["clean", "r.yaml", "tokenizer.vocab_size=12"], "tokenizer.vocab_size must be at least 257; got 12"),
         (["clean", "r.yaml", "tokenizer.vocab_size=-1"], "tokenizer.vocab_size must be at least 257; got -1"),

@@ -104,7 +104,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def bug(*_: object) -> NoReturn:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("danlu.text.clean.Clean.run", bug)
+    monkeypatch.setattr("danlu.clean.stage.Clean.run", bug)
     with pytest.raises(ZeroDivisionError):
         cli.main(["clean", "r.yaml"])
 
@@ -127,7 +127,7 @@ def test_stopped(
     def stop(*_: object) -> NoReturn:
         raise error
 
-    monkeypatch.setattr("danlu.text.clean.Clean.run", stop)
+    monkeypatch.setattr("danlu.clean.stage.Clean.run", stop)
     assert cli.main(["clean", "r.yaml"]) == code
     assert capsys.readouterr().err == f"danlu: {line}\n"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from danlu.clean.stage import Clean
 from danlu.corpus.pack import Pack
 from danlu.corpus.split import HashSplit, Split, TailSplit
 from danlu.errors import InputError, OutputError
@@ -17,7 +18,6 @@ from danlu.generate.stage import Generate, Prompt
 from danlu.init import ENOUGH_DOCUMENTS, opening, survey, write_recipe
 from danlu.recipe import Recipe, load_recipe, recipe_schema
 from danlu.runs import run_stages
-from danlu.text.clean import Clean
 
 NIGHT = "It was a dark and stormy night; the rain fell in torrents.\n"
 WHALE = "Call me Ishmael. Some years ago, never mind how long precisely.\n"

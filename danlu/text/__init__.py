@@ -1,1 +1,1 @@
-"""From raw files to clean documents; nothing here imports torch."""
+"""What text is made of: documents, words, sentences, languages, normal forms; nothing here imports torch."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from danlu.clean.stage import Clean
 from danlu.corpus.pack import BATCH, Pack, batches, encode
 from danlu.corpus.store import StoreWriter, TokenStore
 from danlu.errors import InputError
@@ -25,11 +26,10 @@ from danlu.machine import peak_memory_bytes
 from danlu.nn.config import TransformerConfig
 from danlu.nn.transformer import Transformer
 from danlu.parallel.mesh import Mesh
+from danlu.readers.record import Rejected
+from danlu.readers.sources import SourceFile
 from danlu.recipe import Recipe
-from danlu.text.clean import Clean
 from danlu.text.document import Document
-from danlu.text.readers import Rejected
-from danlu.text.sources import SourceFile
 from danlu.tokenizers.stage import TrainTokenizer, sample
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
@@ -222,9 +222,9 @@ def _pack_sample(recipe: Recipe, folder: Path) -> Sample:
 
 
 def _read(clean: Clean, files: Sequence[SourceFile]) -> tuple[list[Document], float]:
-    """Documents of every n-th record, filtered, and the share of all bytes of text that these records have."""
+    """Documents of every n-th record that pass the rules, and the share of all bytes of text that those have."""
     stride = max(1, sum(file.path.stat().st_size for file in files) // SAMPLE_BYTES)
-    drops = [choice.make() for choice in clean.filters]
+    drops = [choice.make() for choice in clean.rules]
     documents: list[Document] = []
     seen = taken = number = 0
     for file in files:

@@ -15,6 +15,7 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
+from danlu.clean.stage import Clean
 from danlu.errors import InputError
 from danlu.evaluate.contents import parameters_by_part
 from danlu.evaluate.page import markdown_cell
@@ -22,7 +23,6 @@ from danlu.evaluate.report import write_report
 from danlu.files import read_json
 from danlu.recipe import Recipe, build
 from danlu.runs import RunFolder
-from danlu.text.clean import Clean
 
 GROUP = {
     "documents": 5, "tokens": 900, "bytes": 3000, "nats_per_token": 2.5, "bits_per_byte": 1.082, "perplexity": 12.18,

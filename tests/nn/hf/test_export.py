@@ -13,6 +13,7 @@ import pytest
 import torch
 import transformers
 
+from danlu.clean.stage import Clean
 from danlu.errors import CheckpointError, RecipeError
 from danlu.evaluate.stage import Evaluate
 from danlu.nn.hf import export
@@ -22,7 +23,6 @@ from danlu.nn.hf.folder import load_config, load_model, save_model
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Recipe, Settings, build
 from danlu.runs import Figures, Job, RunFolder
-from danlu.text.clean import Clean
 from danlu.tokenizers.bpe import BPE
 
 MakeModel = Callable[..., Transformer]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from danlu.clean.stage import Clean
 from danlu.errors import InputError, RecipeError
+from danlu.readers.sources import Found, Source, find_files
 from danlu.recipe import build
-from danlu.text.clean import Clean
 from danlu.text.cuts import Blocks, Whole
-from danlu.text.sources import Found, Source, find_files
 
 
 def fill(folder: Path, *names: str) -> Path:

@@ -1,11 +1,11 @@
-"""Filters give a reason to drop, or None."""
+"""Rules give a reason to drop, or None."""
 
 from __future__ import annotations
 
 from danlu import catalog
+from danlu.clean.rules import Empty, ExactDuplicate
 from danlu.recipe import build_choice
 from danlu.text.document import Document
-from danlu.text.filters import Empty, ExactDuplicate
 
 
 def test_empty_drops_white_space() -> None:
@@ -20,8 +20,8 @@ def test_the_first_of_equal_documents_stays() -> None:
     assert dropped == [None, None, "exact duplicate", None, None, "exact duplicate"]
 
 
-def test_every_run_starts_with_a_fresh_filter() -> None:
-    for name in catalog.names("filter"):
-        choice = build_choice("filter", name, key="filter")
+def test_every_run_starts_with_a_fresh_rule() -> None:
+    for name in catalog.names("rule"):
+        choice = build_choice("rule", name, key="rule")
         document = Document("a", "the same text, long enough for any rule of language or length to like it")
         assert [choice.make()(document) for _ in range(2)] == [None, None], name

@@ -14,9 +14,9 @@ from pydantic import Field, SkipValidation, field_validator, model_validator
 
 from danlu import catalog
 from danlu.errors import InputError
+from danlu.readers.record import Raw, Rejected, reader_for
 from danlu.recipe import OneOf, Settings
 from danlu.text.cuts import Cut, Whole
-from danlu.text.readers import Raw, Rejected, reader_for
 
 
 class Source(Settings):

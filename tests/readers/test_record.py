@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu import catalog
-from danlu.text.readers import Raw, Rejected, read_jsonl, read_jsonl_gz, read_parquet, read_txt, reader_for
+from danlu.readers.record import Raw, Rejected, read_jsonl, read_jsonl_gz, read_parquet, read_txt, reader_for
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -44,7 +44,7 @@ def test_the_ending_picks_the_reader(name: str, reader: object) -> None:
 
 
 def test_the_longest_ending_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(catalog.CATALOG["reader"], ".gz", "danlu.text.readers:read_txt")
+    monkeypatch.setitem(catalog.CATALOG["reader"], ".gz", "danlu.readers.record:read_txt")
     assert reader_for(Path("a.jsonl.gz")) is read_jsonl_gz
     assert reader_for(Path("a.log.gz")) is read_txt
 

@@ -1,6 +1,6 @@
 """The stage ``clean``: raw files in, document shards and a count of everything left out.
 
-*in = kept + dropped + quarantined* holds exactly. A document is dropped by a filter, for a reason; a
+*in = kept + dropped + quarantined* holds exactly. A document is dropped by a rule, for a reason; a
 record that cannot be read is quarantined: ``quarantine.jsonl`` names its file, its number and why.
 """
 
@@ -16,17 +16,17 @@ from typing import Annotated, Any
 from pydantic import Field, SkipValidation
 
 from danlu import catalog, log
+from danlu.clean.rules import Empty, ExactDuplicate, RuleChoice
 from danlu.errors import InputError
 from danlu.files import write_json
+from danlu.readers.record import Raw, Rejected
+from danlu.readers.sources import Found, Source, SourceFile, find_files
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage
 from danlu.text.cuts import Whole
 from danlu.text.document import TARGET_START, Document, DocumentWriter, pair
-from danlu.text.filters import Empty, ExactDuplicate, FilterChoice
 from danlu.text.language import detect_language
 from danlu.text.normalise import Form, normalise
-from danlu.text.readers import Raw, Rejected
-from danlu.text.sources import Found, Source, SourceFile, find_files
 
 
 @dataclass(slots=True)
@@ -105,7 +105,7 @@ class Clean(Stage):
     """The Unicode normal form. NFKC also makes half-width what is full-width, which harms Chinese punctuation."""
     repair: bool = False
     """Mend text that was decoded wrongly (``cafÃ©``) with ftfy; about 40 times slower."""
-    filters: Annotated[tuple[SkipValidation[FilterChoice], ...], OneOf("filter")] = (Empty(), ExactDuplicate())
+    rules: Annotated[tuple[SkipValidation[RuleChoice], ...], OneOf("rule")] = (Empty(), ExactDuplicate())
     """Rules that drop documents, in this order."""
 
     def external_files(self) -> list[Path]:
@@ -125,7 +125,7 @@ class Clean(Stage):
         if not found.files:
             raise InputError(self._nothing_to_read(found))
         counts = Counts(files=len(found.files), ignored=len(found.ignored))
-        drops = [choice.make() for choice in self.filters]
+        drops = [choice.make() for choice in self.rules]
         with DocumentWriter(job.out) as writer, (job.out / "quarantine.jsonl").open("wb") as quarantine:
             for file, record in self._records(found.files):
                 counts.documents_in += 1
@@ -163,7 +163,7 @@ class Clean(Stage):
             progress.update(read_bytes)
 
     def documents(self, file: SourceFile, record: Raw) -> Iterator[Document]:
-        """The documents of one record: normalised, cut, their language named; no filter has seen them."""
+        """The documents of one record: normalised, cut, their language named; no rule has seen them."""
         text = normalise(record.text, form=self.form, repair=self.repair)
         extra: dict[str, str] = {}
         if (target := file.source.target_field) is not None:

@@ -1,7 +1,7 @@
-"""Rules that drop documents: ``Filter = Callable[[Document], str | None]``, the reason or None.
+"""Rules for one document: ``Rule = Callable[[Document], str | None]``, why it is dropped, or None.
 
 To add one, write its settings and its rule here and add a line to the catalog. Settings are frozen;
-what a rule remembers between documents lives in the filter that ``make`` returns, fresh for each run.
+what a rule remembers between documents lives in the rule that ``make`` returns, fresh for each run.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ from typing import Protocol
 from danlu.recipe import Choice
 from danlu.text.document import Document
 
-Filter = Callable[[Document], str | None]
+Rule = Callable[[Document], str | None]
+"""Why the document is dropped, or None; a rule may change its text and what ``meta`` says before it answers."""
 
 
-class FilterChoice(Protocol):
+class RuleChoice(Protocol):
     """Settings of a rule."""
 
-    def make(self) -> Filter:
-        """A filter that has seen no document yet."""
+    def make(self) -> Rule:
+        """A rule that has seen no document yet."""
 
 
 class Empty(Choice):
     """Drop documents of white space alone."""
 
-    def make(self) -> Filter:
+    def make(self) -> Rule:
         return lambda document: None if document.text.strip() else "empty"
 
 
@@ -36,7 +37,7 @@ class ExactDuplicate(Choice):
     Remembers 16 bytes a document: with the set around them, 75 MB a million documents.
     """
 
-    def make(self) -> Filter:
+    def make(self) -> Rule:
         seen: set[bytes] = set()
 
         def drop(document: Document) -> str | None:

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from danlu.clean.stage import Clean
 from danlu.errors import InputError, RecipeError
 from danlu.recipe import Recipe, build
 from danlu.runs import Figures, Job
-from danlu.text.clean import Clean
 from danlu.text.document import Document, read_documents
 
 REPOSITORY = Path(__file__).parents[2]
@@ -132,9 +132,9 @@ def test_a_field_whose_name_is_half_a_surrogate_pair(tmp_path: Path) -> None:
     ]
 
 
-def test_filters_and_form_follow_the_recipe(tmp_path: Path) -> None:
+def test_rules_and_form_follow_the_recipe(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "，"}\n{"text": "，"}\n{"text": ""}\n')
-    figures = clean(tmp_path / "out", sources=str(tmp_path / "a.jsonl"), filters=[], form="NFKC")
+    figures = clean(tmp_path / "out", sources=str(tmp_path / "a.jsonl"), rules=[], form="NFKC")
     assert figures["documents_kept"] == 3
     assert [document.text for document in read_documents(tmp_path / "out")] == [",", ",", ""]
 
