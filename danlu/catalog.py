@@ -40,7 +40,9 @@ CATALOG: dict[str, dict[str, str]] = {
     },
     "rule": {
         "empty": "danlu.clean.rules:Empty",
-        "exact_duplicate": "danlu.clean.rules:ExactDuplicate",
+    },
+    "duplicates": {
+        "exact": "danlu.clean.exact:ExactDuplicate",
     },
     "tokenizer": {
         "bpe": "danlu.tokenizers.bpe:BPE",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -17,8 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from danlu.clean.portions import Portion
 from danlu.clean.stage import Clean
 from danlu.errors import InputError, RecipeError
+from danlu.readers.sources import Source
 from danlu.recipe import Recipe, build
 from danlu.runs import Figures, Job
 from danlu.text.document import Document, read_documents
@@ -134,7 +137,7 @@ def test_a_field_whose_name_is_half_a_surrogate_pair(tmp_path: Path) -> None:
 
 def test_rules_and_form_follow_the_recipe(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "，"}\n{"text": "，"}\n{"text": ""}\n')
-    figures = clean(tmp_path / "out", sources=str(tmp_path / "a.jsonl"), rules=[], form="NFKC")
+    figures = clean(tmp_path / "out", sources=str(tmp_path / "a.jsonl"), rules=[], duplicates=[], form="NFKC")
     assert figures["documents_kept"] == 3
     assert [document.text for document in read_documents(tmp_path / "out")] == [",", ",", ""]
 
@@ -259,3 +262,74 @@ def test_a_pair_is_one_document_with_two_sides(tmp_path: Path) -> None:
 def test_pairs_that_cannot_be(more: dict[str, str], told: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=told):
         clean(tmp_path, sources=[{"path": str(tmp_path), **more}])
+
+
+def many_files(folder: Path) -> Path:
+    """Files with documents that repeat within and across them, that a rule drops, and that cannot be read."""
+    folder.mkdir()
+    for number in range(6):
+        texts = [f"Document {number % 4} of the {place}th kind." for place in range(5)] + ["", "the same everywhere"]
+        lines = [json.dumps({"text": text}) for text in texts]
+        (folder / f"{number}.jsonl").write_text("\n".join([*lines, "no json"]))
+    return folder
+
+
+@pytest.fixture
+def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("danlu.clean.stage.PORTION_BYTES", 400)
+
+
+def test_the_number_of_processes_changes_nothing(tmp_path: Path, small_portions: None) -> None:
+    source = many_files(tmp_path / "source")
+    figures = [clean(tmp_path / str(workers), sources=str(source), workers=workers) for workers in (1, 2, 5)]
+    assert figures[0] == figures[1] == figures[2]
+    assert len(list((tmp_path / "1").glob("documents-*.jsonl"))) > 1
+    assert digests(tmp_path / "1") == digests(tmp_path / "2") == digests(tmp_path / "5")
+
+
+def test_each_drop_has_its_reason_and_what_it_repeats(tmp_path: Path, small_portions: None) -> None:
+    figures = clean(tmp_path / "out", sources=str(many_files(tmp_path / "source")), workers=1)
+    kept = {document.id: document.text for document in read_documents(tmp_path / "out")}
+    dropped = [json.loads(line) for line in (tmp_path / "out/dropped.jsonl").read_text().splitlines()]
+    assert len(dropped) == figures["documents_dropped"] == 6 + 5 + 2 * 5
+    assert not {entry["id"] for entry in dropped} & kept.keys()
+    repeated = {entry["id"]: entry["of"] for entry in dropped if entry["reason"] == "exact duplicate"}
+    assert repeated["4.jsonl#0"] == "0.jsonl#0" and repeated["5.jsonl#6"] == "0.jsonl#6"
+    assert set(repeated.values()) <= kept.keys()
+    examples = [json.loads(line) for line in (tmp_path / "out/examples.jsonl").read_text().splitlines()]
+    assert {example["id"] for example in examples} == {entry["id"] for entry in dropped}
+    assert all(kept[repeated[each["id"]]] == each["text"] for each in examples if each["id"] in repeated)
+
+
+def test_examples_are_few_and_the_same_each_time(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("same\n" * 500)
+    cut = {"path": str(tmp_path / "a.txt"), "documents": "lines", "language": "en"}
+    for out in ("one", "two"):
+        clean(tmp_path / out, sources=[cut])
+    examples = (tmp_path / "one/examples.jsonl").read_bytes()
+    assert len(examples.splitlines()) == 20 and examples == (tmp_path / "two/examples.jsonl").read_bytes()
+
+
+def test_a_killed_run_goes_on_and_gives_the_same(
+    tmp_path: Path, small_portions: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = many_files(tmp_path / "source")
+    clean(tmp_path / "whole", sources=str(source), workers=1)
+    records, read = Portion.records, []
+
+    def killed(portion: Portion) -> Any:
+        read.append(portion.number)
+        yield from itertools.islice(records(portion), 5 if portion.number == 3 else None)
+        if portion.number == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Portion, "records", killed)
+        with pytest.raises(KeyboardInterrupt):
+            clean(tmp_path / "out", sources=str(source), workers=1)
+    assert Clean(sources=(Source(path=source),)).progress(tmp_path / "out") == "3 portions of the text are read"
+    again: list[int] = []
+    monkeypatch.setattr(Portion, "records", lambda portion: (again.append(portion.number), records(portion))[1])
+    clean(tmp_path / "out", sources=str(source), workers=1)
+    assert again == [3, 4, 5]
+    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
