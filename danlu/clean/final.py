@@ -24,7 +24,6 @@ Fallen = list[tuple[str, np.ndarray[Any, np.dtype[np.int64]]]]
 class Outcome:
     """What became of one portion."""
 
-    portion: int
     counts: Counts
     examples: list[Example]
 
@@ -45,7 +44,7 @@ class Finishing:
             reasons, repeated = _first_reasons(len(draft.table()), fallen)
             _write_shard(draft, self.out / shard_name(portion), reasons == 0)
             examples = _log_fallen(draft, numbering, [reason for reason, _ in fallen], reasons, repeated)
-            return Outcome(portion, _counts(draft, [reason for reason, _ in fallen], reasons), list(examples))
+            return Outcome(_counts(draft, [reason for reason, _ in fallen], reasons), list(examples))
 
         return finish
 

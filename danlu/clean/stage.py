@@ -115,8 +115,7 @@ class Clean(Stage):
             for each, here in zip(fallen, repeats, strict=True):
                 each.append((choice.reason, here))
         things = list(enumerate(fallen))
-        outcomes = work_through(Finishing(out), things, workers=self.workers)
-        return sorted(outcomes, key=lambda outcome: outcome.portion)
+        return list(work_through(Finishing(out), things, workers=self.workers))
 
     def documents(self, file: SourceFile, record: Raw) -> Iterator[Document]:
         """The documents of one record: normalised, cut, their language named; no rule has seen them."""

@@ -24,6 +24,12 @@ def test_the_first_of_equal_documents_stays() -> None:
     assert repeats([["one", "two", "one"], [], ["One", "one ", "two", "one"]]) == [[-1, -1, 0], [], [-1, -1, 1, 0]]
 
 
+def test_both_halves_of_a_hash_count(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([[1, 2], [1, 3], [0, 2], [1, 2]], dtype="<u8"))
+    (repeated,) = ExactDuplicate().decide([tmp_path / "a.npy"])
+    assert repeated.tolist() == [-1, -1, -1, 0]
+
+
 @given(st.lists(st.lists(st.text(alphabet="ab三", max_size=2), max_size=6), min_size=1, max_size=4))
 def test_it_is_what_a_dictionary_says(portions: list[list[str]]) -> None:
     seen: dict[str, int] = {}

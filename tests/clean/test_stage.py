@@ -165,6 +165,7 @@ def test_nothing_left_is_an_error_that_says_why(tmp_path: Path, files: dict[str,
     with pytest.raises(InputError) as error:
         clean(tmp_path / "out", sources=str(source))
     assert str(error.value) == line.format(source)
+    assert not (tmp_path / "out/drafts").exists(), "which other settings could not go on from"
 
 
 def test_the_user_is_told_of_what_could_not_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,29 @@
+"""Portions hold all files in order, and no more than their size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from danlu.clean.portions import portions
+from danlu.readers.record import LocalFile
+from danlu.readers.sources import Source, SourceFile
+
+
+@given(st.lists(st.integers(0, 12), max_size=9), st.integers(1, 20))
+def test_all_files_in_order_and_few_portions(sizes: list[int], most: int) -> None:
+    with TemporaryDirectory() as name:
+        files = []
+        for number, size in enumerate(sizes):
+            path = Path(name, f"{number}.txt")
+            path.write_bytes(b"x" * size)
+            files.append(SourceFile(path.name, LocalFile(path), Source(path=path)))
+        found = portions(files, size=most)
+        assert [file for portion in found for file in portion.files] == files
+        assert [portion.number for portion in found] == list(range(len(found)))
+        assert all(portion.size <= most or len(portion.files) == 1 for portion in found)
+        firsts = [portion.files[0].content.size or 0 for portion in found[1:]]
+        assert all(portion.size + first > most for portion, first in zip(found, firsts, strict=False)), "none too small"
