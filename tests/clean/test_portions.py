@@ -25,5 +25,6 @@ def test_all_files_in_order_and_few_portions(sizes: list[int], most: int) -> Non
         assert [file for portion in found for file in portion.files] == files
         assert [portion.number for portion in found] == list(range(len(found)))
         assert all(portion.size <= most or len(portion.files) == 1 for portion in found)
+        assert all(portion.files for portion in found)
         firsts = [portion.files[0].content.size or 0 for portion in found[1:]]
         assert all(portion.size + first > most for portion, first in zip(found, firsts, strict=False)), "none too small"
