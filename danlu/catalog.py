@@ -40,6 +40,12 @@ CATALOG: dict[str, dict[str, str]] = {
         "empty": "danlu.clean.rules:Empty",
         "exact_duplicate": "danlu.clean.rules:ExactDuplicate",
     },
+    "duplicates": {
+        "exact": "danlu.clean.exact:Exact",
+        "lines": "danlu.clean.lines:Lines",
+        "minhash": "danlu.clean.minhash:MinHash",
+        "substrings": "danlu.clean.substrings:Substrings",
+    },
     "tokenizer": {
         "bpe": "danlu.tokenizers.bpe:BPE",
         "char": "danlu.tokenizers.char:Char",
