@@ -42,7 +42,10 @@ CATALOG: dict[str, dict[str, str]] = {
         "empty": "danlu.clean.rules:Empty",
     },
     "duplicates": {
-        "exact": "danlu.clean.exact:ExactDuplicate",
+        "exact": "danlu.clean.exact:Exact",
+        "lines": "danlu.clean.lines:Lines",
+        "minhash": "danlu.clean.minhash:MinHash",
+        "substrings": "danlu.clean.substrings:Substrings",
     },
     "tokenizer": {
         "bpe": "danlu.tokenizers.bpe:BPE",

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
+import numpy as np
+
 from danlu.runs import Figures
 
 
@@ -24,6 +26,16 @@ class Counts:
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+
+    def keep(self, table: np.ndarray[Any, Any]) -> None:
+        """Count documents that stay, by a table with their ``characters``, ``bytes`` and ``language``."""
+        self.kept += len(table)
+        self.characters += int(table["characters"].sum())
+        self.bytes += int(table["bytes"].sum())
+        for language in np.unique(table["language"]):
+            here = table["language"] == language
+            self.language_documents[language.decode()] += int(here.sum())
+            self.language_bytes[language.decode()] += int(table["bytes"][here].sum())
 
     def check(self) -> None:
         """Hold the promise that nothing goes missing."""

@@ -8,7 +8,7 @@ A draft is a folder that appears whole, so that a killed run goes on with those 
     examples.jsonl    some of these, to be read
     quarantine.jsonl  records that cannot be read
     counts.json       of what did not stay
-    sketches-N.npy    what the N-th choice of clean.duplicates needs to know of each document
+    sketches-N        what the N-th choice of clean.duplicates needs to know of each document
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from danlu.clean.counts import Counts
+from danlu.clean.duplicates import DuplicatesChoice, Sketches
 from danlu.clean.examples import Example, Examples, write_examples
 from danlu.clean.portions import Portion
 from danlu.clean.rules import Rule, RuleChoice
@@ -35,13 +36,6 @@ from danlu.text.document import Document
 ROW = np.dtype([("offset", "<i8"), ("characters", "<i8"), ("bytes", "<i8"), ("language", "S16")])
 TOGETHER = 256
 """Documents that are sketched at once."""
-
-
-class Sketcher(Protocol):
-    """The part of a choice of ``clean.duplicates`` that looks at texts."""
-
-    def sketch(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
-        """``[len(texts), …]``: what it has to know of each, whatever texts are beside it."""
 
 
 Documents = Callable[[SourceFile, Raw], Iterator[Document]]
@@ -77,7 +71,7 @@ class Draft:
         return Counts.from_json(json.loads((self.folder / "counts.json").read_text()))
 
     def sketches(self, choice: int) -> Path:
-        return self.folder / f"sketches-{choice}.npy"
+        return self.folder / f"sketches-{choice}"
 
 
 @dataclass(frozen=True)
@@ -86,7 +80,7 @@ class Drafting:
 
     documents: Documents
     rules: Sequence[RuleChoice]
-    sketchers: Sequence[Sketcher]
+    duplicates: Sequence[DuplicatesChoice]
     out: Path
 
     def __call__(self) -> Callable[[Portion], int]:
@@ -98,7 +92,7 @@ class Drafting:
             unfinished = draft.folder.with_name(f".{draft.folder.name}")
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
-            with _Writing(unfinished, self.sketchers) as writing:
+            with _Writing(unfinished, self.duplicates) as writing:
                 for file, record in portion.records():
                     if isinstance(record, Rejected):
                         writing.quarantine(file, record)
@@ -118,14 +112,13 @@ def _first_reason(rules: Sequence[Rule], document: Document) -> str | None:
 class _Writing:
     """The files of one draft while they grow."""
 
-    def __init__(self, folder: Path, sketchers: Sequence[Sketcher]) -> None:
+    def __init__(self, folder: Path, duplicates: Sequence[DuplicatesChoice]) -> None:
         self._folder = folder
-        self._sketchers = sketchers
         self._counts = Counts()
         self._examples = Examples()
         self._rows: list[tuple[int, int, int, bytes]] = []
         self._texts: list[str] = []
-        self._sketches: list[list[np.ndarray[Any, Any]]] = [[] for _ in sketchers]
+        self._sketches = [Sketches(choice) for choice in duplicates]
         self._offset = 0
 
     def __enter__(self) -> _Writing:
@@ -150,7 +143,7 @@ class _Writing:
         language = document.meta["language"].encode()
         self._rows.append((self._offset, len(document.text), len(document.text.encode()), language))
         self._offset += len(line)
-        if self._sketchers:
+        if self._sketches:
             self._texts.append(document.text)
             if len(self._texts) == TOGETHER:
                 self._sketch()
@@ -170,8 +163,8 @@ class _Writing:
         write_line(self._quarantine, entry)
 
     def _sketch(self) -> None:
-        for found, sketcher in zip(self._sketches, self._sketchers, strict=True):
-            found.append(sketcher.sketch(self._texts))
+        for sketches in self._sketches:
+            sketches.add(self._texts)
         self._texts.clear()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -179,8 +172,8 @@ class _Writing:
         if kind is not None:
             return
         self._sketch()
-        for number, found in enumerate(self._sketches):
-            np.save(self._folder / f"sketches-{number}.npy", np.concatenate(found))
+        for number, sketches in enumerate(self._sketches):
+            sketches.write(self._folder / f"sketches-{number}")
         np.save(self._folder / "table.npy", np.array(self._rows, dtype=ROW))
         write_examples(self._folder / "examples.jsonl", self._examples)
         write_json(self._folder / "counts.json", self._counts.to_json())

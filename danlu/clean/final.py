@@ -1,9 +1,9 @@
-"""The last pass: of each draft the documents that stay become a shard, and all is counted."""
+"""The last pass: what stays of each draft becomes a shard, and all is counted."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,31 @@ import numpy as np
 
 from danlu.clean.counts import Counts
 from danlu.clean.drafts import Draft, write_line
+from danlu.clean.duplicates import WHOLE, apply, by_document, read_cuts
 from danlu.clean.examples import Example, Examples, read_examples
 from danlu.clean.numbering import Numbering
-from danlu.text.document import Document
+from danlu.text.document import TARGET_START, Document
 
-Fallen = list[tuple[str, np.ndarray[Any, np.dtype[np.int64]]]]
-"""Of one portion: the reason, and ``[documents]`` the number of that which each repeats, or -1."""
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What the choices of ``clean.duplicates`` have decided about one portion, in their order."""
+
+    portion: int
+    reasons: tuple[str, ...] = ()
+    cuts: tuple[Path, ...] = ()
+
+    def then(self, reason: str, cuts: Path) -> Ruling:
+        """With what one more choice has decided."""
+        return Ruling(self.portion, (*self.reasons, reason), (*self.cuts, cuts))
+
+    def by_document(self) -> dict[int, list[tuple[str, np.ndarray[Any, Any]]]]:
+        """The copies in each document that has any, by its number in the portion, with their reasons."""
+        found: dict[int, list[tuple[str, np.ndarray[Any, Any]]]] = {}
+        for reason, path in zip(self.reasons, self.cuts, strict=True):
+            for number, cuts in by_document(read_cuts(path)).items():
+                found.setdefault(number, []).append((reason, cuts))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,77 +53,81 @@ class Finishing:
 
     out: Path
 
-    def __call__(self) -> Callable[[tuple[int, Fallen]], Outcome]:
-        """From a portion and what falls of it to its outcome."""
+    def __call__(self) -> Callable[[Ruling], Outcome]:
+        """From what was decided about a portion to its outcome."""
         numbering = Numbering.of(self.out)
 
-        def finish(thing: tuple[int, Fallen]) -> Outcome:
-            portion, fallen = thing
-            draft = Draft.of(self.out, portion)
-            reasons, repeated = _first_reasons(len(draft.table()), fallen)
-            _write_shard(draft, self.out / shard_name(portion), reasons == 0)
-            examples = _log_fallen(draft, numbering, [reason for reason, _ in fallen], reasons, repeated)
-            return Outcome(_counts(draft, [reason for reason, _ in fallen], reasons), list(examples))
+        def finish(ruling: Ruling) -> Outcome:
+            draft = Draft.of(self.out, ruling.portion)
+            shard = self.out / f"documents-{ruling.portion:05d}.jsonl"
+            ruled = ruling.by_document()
+            if not ruled:
+                return _all_stay(draft, shard)
+            return _some_fall(draft, shard, ruled, numbering)
 
         return finish
 
 
-def shard_name(portion: int) -> str:
-    """The file of its documents."""
-    return f"documents-{portion:05d}.jsonl"
-
-
-def _first_reasons(documents: int, fallen: Fallen) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """``[documents]`` which of the reasons, from 1, takes each, 0 for none; and what each repeats by it."""
-    reasons, repeated = np.zeros(documents, dtype=np.int64), np.full(documents, -1, dtype=np.int64)
-    for number, (_, repeats) in enumerate(fallen, start=1):
-        new = (repeats >= 0) & (reasons == 0)
-        reasons[new], repeated[new] = number, repeats[new]
-    return reasons, repeated
-
-
-def _write_shard(draft: Draft, shard: Path, stays: np.ndarray[Any, Any]) -> None:
-    """The lines of those that stay; no shard where there are none."""
-    if not stays.any():
-        return
-    unfinished = shard.with_name(f".{shard.name}")
-    if stays.all():
+def _all_stay(draft: Draft, shard: Path) -> Outcome:
+    """The draft as it is."""
+    counts, table = draft.counts(), draft.table()
+    counts.keep(table)
+    (draft.folder / "fallen.jsonl").touch()
+    if len(table):
+        unfinished = shard.with_name(f".{shard.name}")
         shutil.copyfile(draft.documents, unfinished)
-    else:
-        with draft.documents.open("rb") as lines, unfinished.open("wb") as file:
-            file.writelines(line for line, stay in zip(lines, stays, strict=True) if stay)
-    unfinished.replace(shard)
+        unfinished.replace(shard)
+    return Outcome(counts, list(read_examples(draft.folder / "examples.jsonl")))
 
 
-def _log_fallen(
-    draft: Draft,
-    numbering: Numbering,
-    titles: Sequence[str],
-    reasons: np.ndarray[Any, Any],
-    repeated: np.ndarray[Any, Any],
-) -> Examples:
-    """Write ``fallen.jsonl``: id, reason and what it repeats; the examples are those of the draft and of these."""
-    examples = Examples()
+def _some_fall(
+    draft: Draft, shard: Path, ruled: dict[int, list[tuple[str, np.ndarray[Any, Any]]]], numbering: Numbering
+) -> Outcome:
+    """The draft without what falls, and ``fallen.jsonl``: id, reason, and which document it repeats."""
+    counts, table, examples = draft.counts(), draft.table(), Examples()
     for example in read_examples(draft.folder / "examples.jsonl"):
         examples.add(example)
-    with draft.documents.open("rb") as lines, (draft.folder / "fallen.jsonl").open("wb") as log:
-        for line, reason, of in zip(lines, reasons, repeated, strict=True):
-            if reason:
-                document = Document.from_line(line)
-                examples.add(Example.of(document, titles[reason - 1]))
-                write_line(log, {"id": document.id, "reason": titles[reason - 1], "of": numbering.id(int(of))})
-    return examples
+    stays = np.ones(len(table), dtype=bool)
+    unfinished = shard.with_name(f".{shard.name}")
+    with (
+        draft.documents.open("rb") as lines,
+        (draft.folder / "fallen.jsonl").open("wb") as log,
+        unfinished.open("wb") as file,
+    ):
+        for number, line in enumerate(lines):
+            if number not in ruled:
+                file.write(line)
+                continue
+            document = Document.from_line(line)
+            whole, text = _left(document, ruled[number])
+            if text is not None:
+                table[number]["characters"], table[number]["bytes"] = len(text), len(text.encode())
+                document.text = text
+                file.write(document.line())
+                continue
+            reason, first = whole
+            stays[number] = False
+            counts.dropped[reason] += 1
+            examples.add(Example.of(document, reason))
+            write_line(log, {"id": document.id, "reason": reason, "of": numbering.id(first)})
+    counts.keep(table[stays])
+    if stays.any():
+        unfinished.replace(shard)
+    else:
+        unfinished.unlink()
+    return Outcome(counts, list(examples))
 
 
-def _counts(draft: Draft, titles: Sequence[str], reasons: np.ndarray[Any, Any]) -> Counts:
-    counts, table = draft.counts(), draft.table()
-    kept = table[reasons == 0]
-    for number, title in enumerate(titles, start=1):
-        if fell := int((reasons == number).sum()):
-            counts.dropped[title] += fell
-    counts.kept, counts.characters, counts.bytes = len(kept), int(kept["characters"].sum()), int(kept["bytes"].sum())
-    for language in np.unique(kept["language"]):
-        here = kept["language"] == language
-        counts.language_documents[language.decode()] = int(here.sum())
-        counts.language_bytes[language.decode()] = int(kept["bytes"][here].sum())
-    return counts
+def _left(document: Document, ruled: list[tuple[str, np.ndarray[Any, Any]]]) -> tuple[tuple[str, int], str | None]:
+    """The reason and the number of what it repeats, were it to fall; and what is left of its text, None where it falls.
+
+    Of a pair nothing is cut, for its sides belong together.
+    """
+    for reason, cuts in ruled:
+        if (whole := cuts[cuts["end"] == WHOLE]).size:
+            return (reason, int(whole["first"][0])), None
+    reason, cuts = ruled[-1]
+    first = int(cuts["first"][0])
+    if TARGET_START in document.meta:
+        return (reason, first), document.text
+    return (reason, first), apply(document.text, np.concatenate([cuts for _, cuts in ruled]))

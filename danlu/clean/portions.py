@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from danlu.readers.record import Raw, Rejected
-from danlu.readers.sources import SourceFile
+from danlu.readers.sources import Source, SourceFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,11 @@ class Portion:
         """Bytes as they are stored."""
         return sum(file.content.size or 0 for file in self.files)
 
+    @property
+    def source(self) -> Source:
+        """Of all its files."""
+        return self.files[0].source
+
     def records(self) -> Iterator[tuple[SourceFile, Raw | Rejected]]:
         """Every record of every file, in order."""
         for file in self.files:
@@ -32,13 +37,13 @@ class Portion:
 
 
 def portions(files: Sequence[SourceFile], *, size: int) -> list[Portion]:
-    """``files`` in order, as many a portion as ``size`` bytes hold; at least one."""
+    """``files`` in order, of one source each, and as many a portion as ``size`` bytes hold; at least one."""
     found: list[Portion] = []
     together: list[SourceFile] = []
     room = size
     for file in files:
         needed = file.content.size or 0
-        if together and needed > room:
+        if together and (needed > room or file.source is not together[-1].source):
             found.append(Portion(len(found), tuple(together)))
             together, room = [], size
         together.append(file)

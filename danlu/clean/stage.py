@@ -19,10 +19,10 @@ from pydantic import Field, SkipValidation
 from danlu import catalog, log
 from danlu.clean.counts import Counts
 from danlu.clean.drafts import Draft, Drafting
-from danlu.clean.duplicates import DuplicatesChoice
-from danlu.clean.exact import ExactDuplicate
+from danlu.clean.duplicates import DuplicatesChoice, Sketched
+from danlu.clean.exact import Exact
 from danlu.clean.examples import Examples, write_examples
-from danlu.clean.final import Fallen, Finishing, Outcome
+from danlu.clean.final import Finishing, Outcome, Ruling
 from danlu.clean.portions import Portion, portions
 from danlu.clean.rules import Empty, RuleChoice
 from danlu.clean.workers import work_through
@@ -55,8 +55,8 @@ class Clean(Stage):
     """Mend text that was decoded wrongly (``cafÃ©``) with ftfy; about 40 times slower."""
     rules: Annotated[tuple[SkipValidation[RuleChoice], ...], OneOf("rule")] = (Empty(),)
     """What drops single documents, or mends them, in this order."""
-    duplicates: Annotated[tuple[SkipValidation[DuplicatesChoice], ...], OneOf("duplicates")] = (ExactDuplicate(),)
-    """What drops documents that repeat others, once the rules are through; in this order."""
+    duplicates: Annotated[tuple[SkipValidation[DuplicatesChoice], ...], OneOf("duplicates")] = (Exact(),)
+    """What drops or cuts what stands in several documents, once the rules are through; in this order."""
     workers: int | None = Field(default=None, ge=1)
     """Processes; all cores by default. Their number changes nothing in the result."""
 
@@ -109,13 +109,18 @@ class Clean(Stage):
 
     def _finish(self, todo: list[Portion], out: Path) -> list[Outcome]:
         """The second pass, and the last."""
-        fallen: list[Fallen] = [[] for _ in todo]
+        rulings = [Ruling(portion.number) for portion in todo]
         for number, choice in enumerate(self.duplicates):
-            repeats = choice.decide([Draft.of(out, portion.number).sketches(number) for portion in todo])
-            for each, here in zip(fallen, repeats, strict=True):
-                each.append((choice.reason, here))
-        things = list(enumerate(fallen))
-        return list(work_through(Finishing(out), things, workers=self.workers))
+            folder = out / "drafts" / f".decided-{number}"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            sketched = [
+                Sketched(Draft.of(out, portion.number).sketches(number), str(portion.source.path), ruling.cuts)
+                for portion, ruling in zip(todo, rulings, strict=True)
+            ]
+            decided = choice.decide(sketched, folder)
+            rulings = [ruling.then(choice.reason, cuts) for ruling, cuts in zip(rulings, decided, strict=True)]
+        return list(work_through(Finishing(out), rulings, workers=self.workers))
 
     def documents(self, file: SourceFile, record: Raw) -> Iterator[Document]:
         """The documents of one record: normalised, cut, their language named; no rule has seen them."""
