@@ -25,7 +25,7 @@ from danlu.clean.examples import Examples, write_examples
 from danlu.clean.final import Finishing, Outcome, Ruling
 from danlu.clean.portions import Portion, portions
 from danlu.clean.rules import Empty, RuleChoice
-from danlu.clean.workers import work_through
+from danlu.clean.workers import Workers
 from danlu.errors import InputError
 from danlu.files import write_json
 from danlu.readers.record import Raw
@@ -81,8 +81,9 @@ class Clean(Stage):
         if not found.files:
             raise InputError(self._nothing_to_read(found))
         todo = portions(found.files, size=PORTION_BYTES)
-        self._draft(todo, job.out)
-        outcomes = self._finish(todo, job.out)
+        with Workers(self.workers) as workers:
+            self._draft(todo, job.out, workers)
+            outcomes = self._finish(todo, job.out, workers)
         counts = sum((outcome.counts for outcome in outcomes), Counts())
         counts.check()
         if counts.kept == 0:
@@ -95,7 +96,7 @@ class Clean(Stage):
             log.say(f"clean: {counts.summary()}; see {job.out / 'quarantine.jsonl'}")
         return {"files": len(found.files), "files_ignored": len(found.ignored), **counts.figures()}
 
-    def _draft(self, todo: list[Portion], out: Path) -> None:
+    def _draft(self, todo: list[Portion], out: Path, workers: Workers) -> None:
         """The first pass, over the portions that have no draft yet."""
         (out / "drafts").mkdir(exist_ok=True)
         missing = [portion for portion in todo if not Draft.of(out, portion.number).there]
@@ -103,11 +104,11 @@ class Clean(Stage):
         drafting = Drafting(self.documents, self.rules, self.duplicates, out)
         with log.progress("clean", sum(portion.size for portion in todo), "bytes") as progress:
             progress.update(read_bytes)
-            for size in work_through(drafting, missing, workers=self.workers):
+            for size in workers.work_through(drafting, missing):
                 read_bytes += size
                 progress.update(read_bytes)
 
-    def _finish(self, todo: list[Portion], out: Path) -> list[Outcome]:
+    def _finish(self, todo: list[Portion], out: Path, workers: Workers) -> list[Outcome]:
         """The second pass, and the last."""
         rulings = [Ruling(portion.number) for portion in todo]
         for number, choice in enumerate(self.duplicates):
@@ -120,7 +121,7 @@ class Clean(Stage):
             ]
             decided = choice.decide(sketched, folder)
             rulings = [ruling.then(choice.reason, cuts) for ruling, cuts in zip(rulings, decided, strict=True)]
-        return list(work_through(Finishing(out), rulings, workers=self.workers))
+        return list(workers.work_through(Finishing(out), rulings))
 
     def documents(self, file: SourceFile, record: Raw) -> Iterator[Document]:
         """The documents of one record: normalised, cut, their language named; no rule has seen them."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Callable
 
 import pytest
 
-from danlu.clean.workers import work_through
+from danlu.clean.workers import Workers
 from danlu.errors import InputError
 
 
@@ -22,19 +23,26 @@ def refusing() -> Callable[[int], int]:
     return refuse
 
 
-@pytest.mark.parametrize("workers", [1, 2, None])
-def test_each_is_done_once(workers: int | None) -> None:
-    done = list(work_through(squares, range(7), workers=workers))
-    assert sorted(square for square, _ in done) == [number**2 for number in range(7)]
-    assert all((process == os.getpid()) == (workers == 1) for _, process in done) or workers is None
+@pytest.mark.parametrize("most", [1, 2])
+def test_each_is_done_once(most: int) -> None:
+    with Workers(most) as workers:
+        for things in (range(7), range(3)):
+            done = list(workers.work_through(squares, things))
+            assert sorted(square for square, _ in done) == [number**2 for number in things]
+            assert all((process == os.getpid()) == (most == 1) for _, process in done)
 
 
 def test_one_thing_needs_no_other_process() -> None:
-    assert list(work_through(squares, [3], workers=4)) == [(9, os.getpid())]
-    assert list(work_through(squares, [], workers=4)) == []
+    with Workers(4) as workers:
+        assert list(workers.work_through(squares, [3])) == [(9, os.getpid())]
+        assert list(workers.work_through(squares, [])) == []
+    assert not multiprocessing.active_children()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_is_told_as_it_is(workers: int) -> None:
-    with pytest.raises(InputError, match="is refused"):
-        list(work_through(refusing, [1, 2], workers=workers))
+@pytest.mark.parametrize("most", [1, 2])
+def test_an_error_is_told_as_it_is_and_ends_the_processes(most: int) -> None:
+    with pytest.raises(InputError, match="is refused"), Workers(most) as workers:
+        list(workers.work_through(refusing, [1, 2]))
+    for process in multiprocessing.active_children():
+        process.join(10)
+    assert not multiprocessing.active_children()
