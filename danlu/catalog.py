@@ -25,10 +25,12 @@ CATALOG: dict[str, dict[str, str]] = {
         "generate": "danlu.generate.stage:Generate",
     },
     "reader": {
-        ".txt": "danlu.readers.record:read_txt",
-        ".jsonl": "danlu.readers.record:read_jsonl",
-        ".jsonl.gz": "danlu.readers.record:read_jsonl_gz",
-        ".parquet": "danlu.readers.record:read_parquet",
+        ".txt": "danlu.readers.plain:read_txt",
+        ".jsonl": "danlu.readers.json_lines:read_jsonl",
+        ".parquet": "danlu.readers.tables:read_parquet",
+    },
+    "packing": {
+        ".gz": "danlu.readers.packed:Gzip",
     },
     "documents": {
         "whole": "danlu.text.cuts:Whole",

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from danlu.errors import InputError, OutputError, did_you_mean
 from danlu.files import writing
-from danlu.readers.record import Raw, reader_for
+from danlu.readers.reading import kind, read, unpacked
+from danlu.readers.record import Raw, Wanted
 from danlu.readers.sources import Source, SourceFile, find_files
 from danlu.recipe_file import quoted
 from danlu.tasks.suggest import task_recipe
@@ -210,27 +211,27 @@ def survey(folder: Path) -> Survey:
 
 
 def _kind(file: SourceFile) -> str:
-    return "".join(file.path.suffixes[-2:]) if file.path.suffix == ".gz" else file.path.suffix.lower()
+    """The ending of the file's name, with that of what packs it: ``.jsonl.gz``."""
+    ending = kind(file.name) or ""
+    return ending + file.name.lower().rpartition(ending)[2]
 
 
 def _text_bytes(file: SourceFile) -> int:
-    return file.path.stat().st_size * (3 if _kind(file).endswith(".gz") else 1)  # text shrinks to a third or so
+    return (file.content.size or 0) * (1 if _kind(file) == kind(file.name) else 3)  # text shrinks to a third or so
 
 
 def _sample(file: SourceFile, cut: Cut, *, enough: int) -> Sample:
     """A look into a file; of one with records, ``enough`` are counted and no more."""
-    if _kind(file) == ".txt":
-        with file.path.open("rb") as opened:
+    if kind(file.name) == ".txt":
+        with unpacked(file.content, Wanted()).open() as opened:
             head = opened.read(SAMPLED_BYTES)
         text = normalise(head.decode(errors="ignore"))
         if not text.strip() or b"\0" in head:
             return Sample()
         return Sample("text", [text], 1 + (_pieces(cut, text) - 1) * _text_bytes(file) / len(head))
-    reader = reader_for(file.path)
-    assert reader is not None, file.path
     for name in TEXT_FIELDS:
         sample = Sample(name)
-        for number, record in enumerate(islice(reader(file.path, name), max(SAMPLED_RECORDS, enough))):
+        for number, record in enumerate(islice(read(file.content, Wanted(name)), max(SAMPLED_RECORDS, enough))):
             text = normalise(record.text) if isinstance(record, Raw) else ""
             if text.strip():
                 sample.documents += _pieces(cut, text)

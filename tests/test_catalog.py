@@ -11,7 +11,7 @@ from danlu.errors import RecipeError
 from danlu.recipe import Choice, Settings
 from danlu.runs import Stage
 
-NO_SETTINGS = {"reader", "family"}
+NO_SETTINGS = {"reader", "packing", "family"}
 """Kinds that no recipe names: they are looked up by a file's ending or by a folder's model_type."""
 ENTRIES = [(kind, name) for kind in catalog.CATALOG for name in catalog.names(kind)]
 

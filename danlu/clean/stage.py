@@ -109,7 +109,7 @@ class Clean(Stage):
     """Rules that drop documents, in this order."""
 
     def external_files(self) -> list[Path]:
-        return [file.path for file in self.find().files]
+        return [file.path for file in self.find().files if file.path is not None]
 
     def find(self) -> Found:
         """The files that the sources hold."""
@@ -149,7 +149,7 @@ class Clean(Stage):
 
     def _records(self, files: list[SourceFile]) -> Iterator[tuple[SourceFile, Document | Rejected]]:
         """Every record of every file, normalised, cut into documents, its language named."""
-        sizes = [file.path.stat().st_size for file in files]
+        sizes = [file.content.size or 0 for file in files]
         read_bytes = 0
         with log.progress("clean", sum(sizes), "bytes") as progress:
             for file, size in zip(files, sizes, strict=True):
@@ -174,7 +174,8 @@ class Clean(Stage):
             language = file.source.language or detect_language(piece)
             fields = {name: value for name, value in record.fields.items() if name not in (target, TARGET_START)}
             meta = {**fields, **extra, "source": file.name, "language": language}
-            yield Document(id=f"{file.name}#{number}", text=piece, meta=meta)
+            inside = f"!/{record.member}" if record.member else ""
+            yield Document(id=f"{file.name}{inside}#{number}", text=piece, meta=meta)
 
     def _nothing_to_read(self, found: Found) -> str:
         places = ", ".join(str(source.path) for source in self.sources)
@@ -183,6 +184,13 @@ class Clean(Stage):
 
 
 def _quarantine_line(file: SourceFile, rejected: Rejected) -> bytes:
-    entry = {"file": str(file.path), "record": rejected.number, "reason": rejected.reason, "detail": rejected.detail}
+    entry = {
+        "file": str(file.path or file.content.name),
+        **({"member": rejected.member} if rejected.member else {}),
+        "record": rejected.number,
+        **({"offset": rejected.offset} if rejected.offset is not None else {}),
+        "reason": rejected.reason,
+        "detail": rejected.detail,
+    }
     # Half a surrogate pair, from a field's name or a path that is not UTF-8, becomes JSON's own escape for it.
     return json.dumps(entry, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"

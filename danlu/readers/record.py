@@ -1,29 +1,37 @@
-"""One reader a file format: from a file to its records, good and bad.
+"""What a reader takes and what it gives: the bytes of a file, what a source says of them, and records, good and bad.
 
-A reader is a function ``(path, text_field) -> records``; the catalog maps the end of a file name to
-it. What cannot be read comes out as :class:`Rejected` and reading goes on where that is possible.
+A reader is a function ``(content, wanted) -> records``; the catalog maps the end of a file's name to it. What cannot be
+read comes out as :class:`Rejected` and reading goes on where that is possible.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal, Protocol
 
-from danlu import catalog
+from danlu.text.cuts import Cut, Whole
+
+RECORD_BYTES = 256_000_000
 
 
 @dataclass(slots=True)
 class Raw:
-    """A record as it stands in a file: its number there from 0, its text, its other string fields."""
+    """A record as it stands in a file: its number there from 0, its text, its other string fields.
+
+    A file of lines numbers its lines, any other one its records: rows, members of a list, the file itself.
+    """
 
     number: int
     text: str
     fields: dict[str, str] = field(default_factory=dict)
+    offset: int | None = field(default=None, compare=False)
+    """At which byte of the unpacked file it begins; None in formats that have no such place."""
+    member: str = ""
+    """Which file of an archive it stands in; empty where the file is none."""
 
 
 @dataclass(slots=True)
@@ -33,125 +41,97 @@ class Rejected:
     number: int
     reason: str
     detail: str = ""
+    offset: int | None = field(default=None, compare=False)
+    member: str = ""
 
 
-Reader = Callable[[Path, str], Iterator[Raw | Rejected]]
+class Content(Protocol):
+    """The bytes of one file, or of one member of an archive; picklable."""
+
+    @property
+    def name(self) -> str:
+        """Printable; its ending picks the reader."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes as stored, for progress; None where that is not known."""
+
+    def open(self) -> BinaryIO:
+        """From the beginning, unpacked; perhaps not seekable, and to be read in pieces.
+
+        Raises:
+            Damaged: here or while it is read: what packs the bytes is damaged, or goes beyond a limit.
+        """
+
+    def local(self) -> AbstractContextManager[Path]:
+        """A path, for formats that seek: the file itself, or a copy of bounded size that is there for a ``with``."""
 
 
-def reader_for(path: Path) -> Reader | None:
-    """The reader whose suffix ends the file's name, the longest first; None where no reader fits."""
-    name = path.name.lower()
-    for suffix in sorted(catalog.names("reader"), key=len, reverse=True):
-        if name.endswith(suffix):
-            reader: Reader = catalog.load("reader", suffix, key="reader")
-            return reader
-    return None
+class Damaged(Exception):  # noqa: N818 (what was read ends here; it is no bug)
+    """What packs a file is damaged or goes beyond a limit: nothing more can be read of it."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        """A short phrase that is counted."""
+        self.detail = detail
 
 
-def read_txt(path: Path, text_field: str) -> Iterator[Raw | Rejected]:
-    """A text file is one record, whole; one with a NUL byte or invalid UTF-8 is rejected whole."""
-    content = path.read_bytes()
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        yield Rejected(0, "not UTF-8", "UTF-16 by its first two bytes; save it as UTF-8")
-    elif b"\0" in content:
-        yield Rejected(0, "binary", f"NUL at byte {content.index(0)}")
-    else:
-        try:
-            yield Raw(0, content.decode())
-        except UnicodeDecodeError as error:
-            yield Rejected(0, "not UTF-8", f"at byte {error.start}: 0x{content[error.start]:02x}")
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A file on this machine."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return printable(self.path)
+
+    @property
+    def size(self) -> int | None:
+        return self.path.stat().st_size
+
+    def open(self) -> BinaryIO:
+        return self.path.open("rb")
+
+    def local(self) -> AbstractContextManager[Path]:
+        return nullcontext(self.path)
 
 
-def read_jsonl(path: Path, text_field: str) -> Iterator[Raw | Rejected]:
-    """One JSON object a line; lines of white space alone are no records."""
-    with path.open("rb") as file:
-        yield from _json_records(file, text_field)
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a source says about its records; see the settings of :class:`~danlu.readers.sources.Source`."""
+
+    text_field: str = "text"
+    target_field: str | None = None
+    documents: Cut = field(default_factory=Whole)
+    encoding: str | None = None
+    invalid: Literal["quarantine", "replace"] = "quarantine"
+    record_bytes: int = RECORD_BYTES
 
 
-def read_jsonl_gz(path: Path, text_field: str) -> Iterator[Raw | Rejected]:
-    """Gzip-compressed JSON lines; where the file is damaged, the rest of it is one rejected record."""
-    if path.stat().st_size == 0:  # which gzip takes for a stream of nothing
-        yield Rejected(0, "truncated gzip", "the file is empty")
-        return
-    number = -1
-    try:
-        with gzip.open(path, "rb") as file:
-            for record in _json_records(file, text_field):
-                number = record.number
-                yield record
-    except EOFError:
-        yield Rejected(number + 1, "truncated gzip", f"the file ends early, after {number + 1} whole records")
-    except (gzip.BadGzipFile, zlib.error) as error:
-        yield Rejected(number + 1, "damaged gzip", str(error))
+Reader = Callable[[Content, Wanted], Iterator[Raw | Rejected]]
 
 
-def _json_records(lines: Iterable[bytes], text_field: str) -> Iterator[Raw | Rejected]:
-    number = 0
-    offset = 0
-    for line in lines:
-        if line.strip():
-            yield _json_record(line, number, offset, text_field)
-            number += 1
-        offset += len(line)
+def printable(path: Path) -> str:
+    r"""The path as Unicode text: a byte that is no UTF-8 becomes ``\xe9``, for ids and sources are written as UTF-8."""
+    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
 
 
-def _json_record(line: bytes, number: int, offset: int, text_field: str) -> Raw | Rejected:
-    place = f"at byte {offset}"
-    try:
-        record = json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        return Rejected(number, "not UTF-8", f"at byte {offset + error.start}")
-    except (ValueError, RecursionError) as error:
-        return Rejected(number, "broken JSON", f"{place}: {error}")
-    if not isinstance(record, dict):
-        return Rejected(number, "not a JSON object", place)
-    if text_field not in record:
-        return Rejected(number, f"no field {text_field!r}", f"{place}; it has: {', '.join(record)}")
-    return _checked(number, record.pop(text_field), record, text_field, place)
+def checked(place: Raw, text: Any, others: dict[str, Any], text_field: str, where: str) -> Raw | Rejected:
+    """``place`` with its text and the other fields that are strings, where the text is one and all are Unicode.
 
-
-def _checked(number: int, text: Any, others: dict[str, Any], text_field: str, place: str) -> Raw | Rejected:
+    Args:
+        where: for the detail of what is rejected: ``at byte 60``, ``row 3``.
+    """
     if not isinstance(text, str):
-        return Rejected(number, f"field {text_field!r} is not text", f"{place}: {type(text).__name__}")
+        kind = type(text).__name__
+        return Rejected(place.number, f"field {text_field!r} is not text", f"{where}: {kind}", place.offset)
     strings = {name: value for name, value in others.items() if isinstance(value, str)}
     try:
         "".join([text, *strings, *strings.values()]).encode()
     except UnicodeEncodeError:  # JSON can spell half a surrogate pair, which is no character
-        return Rejected(number, "not Unicode", f"{place}: half a surrogate pair")
-    return Raw(number, text, strings)
-
-
-def read_parquet(path: Path, text_field: str) -> Iterator[Raw | Rejected]:
-    """One record a row, of the columns that hold strings; a damaged file is one rejected record from there on."""
-    import pyarrow
-    import pyarrow.parquet
-
-    number = 0
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            if text_field not in names:
-                yield Rejected(0, f"no field {text_field!r}", f"the columns are: {', '.join(names)}")
-                return
-            kinds = zip(names, file.schema_arrow.types, strict=True)
-            strings = [name for name, kind in kinds if name == text_field or _is_string(kind)]
-            for batch in file.iter_batches(batch_size=1024, columns=strings):
-                for row in range(batch.num_rows):
-                    yield _parquet_row(batch, row, number, text_field)
-                    number += 1
-    except (pyarrow.ArrowException, OSError) as error:
-        yield Rejected(number, "damaged parquet" if number else "not parquet", " ".join(str(error).split())[:200])
-
-
-def _is_string(kind: Any) -> bool:
-    import pyarrow.types
-
-    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind))
-
-
-def _parquet_row(batch: Any, row: int, number: int, text_field: str) -> Raw | Rejected:
-    try:
-        record = {name: batch.column(name)[row].as_py() for name in batch.schema.names}
-    except UnicodeDecodeError:
-        return Rejected(number, "not UTF-8", f"row {number}")
-    return _checked(number, record.pop(text_field), record, text_field, f"row {number}")
+        return Rejected(place.number, "not Unicode", f"{where}: half a surrogate pair", place.offset)
+    place.text = text
+    place.fields = strings
+    return place

@@ -14,7 +14,8 @@ from pydantic import Field, SkipValidation, field_validator, model_validator
 
 from danlu import catalog
 from danlu.errors import InputError
-from danlu.readers.record import Raw, Rejected, reader_for
+from danlu.readers.reading import read, reader_for
+from danlu.readers.record import Content, LocalFile, Raw, Rejected, Wanted, printable
 from danlu.recipe import OneOf, Settings
 from danlu.text.cuts import Cut, Whole
 
@@ -51,28 +52,36 @@ class Source(Settings):
             raise ValueError(f"target_field must be another field than text_field; got {self.target_field!r}")
         return self
 
+    def wanted(self) -> Wanted:
+        """What it says to the readers."""
+        return Wanted(self.text_field, self.target_field, self.documents)
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
     """One file to read; ``name``, its path below its source made printable, stands in the ids of its documents."""
 
     name: str
-    path: Path
+    content: Content
     source: Source
+
+    @property
+    def path(self) -> Path | None:
+        """Where it is, if that is on this machine."""
+        return self.content.path if isinstance(self.content, LocalFile) else None
 
     def records(self) -> Iterator[Raw | Rejected]:
         """What the file holds; where the source has pairs, records that lack a side are rejected."""
-        reader = reader_for(self.path)
-        assert reader is not None, self.path
         target = self.source.target_field
-        for record in reader(self.path, self.source.text_field):
+        for record in read(self.content, self.source.wanted()):
             if target is None or isinstance(record, Rejected):
                 yield record
             elif target not in record.fields:
                 others = ", ".join(record.fields)
-                yield Rejected(record.number, f"no text in a field {target!r}", f"other fields with text: {others}")
+                reason, detail = f"no text in a field {target!r}", f"other fields with text: {others}"
+                yield Rejected(record.number, reason, detail, record.offset, record.member)
             elif not record.text.strip() or not record.fields[target].strip():
-                yield Rejected(record.number, "a side of the pair is empty")
+                yield Rejected(record.number, "a side of the pair is empty", "", record.offset, record.member)
             else:
                 yield record
 
@@ -104,8 +113,8 @@ def find_files(sources: Sequence[Source], *, key: str) -> Found:
             if path.resolve() in seen:
                 continue
             seen.add(path.resolve())
-            name = _printable(path.relative_to(root))
-            if path.name.startswith(".") or not path.is_file() or reader_for(path) is None:
+            name = printable(path.relative_to(root))
+            if path.name.startswith(".") or not path.is_file() or reader_for(path.name) is None:
                 found.ignored.append(name)
                 continue
             if not os.access(path, os.R_OK):
@@ -113,13 +122,8 @@ def find_files(sources: Sequence[Source], *, key: str) -> Found:
             while name in names:  # in another source, or printed alike; but an id means one document
                 name = f"{number}:{name}"
             names.add(name)
-            found.files.append(SourceFile(name, path, source))
+            found.files.append(SourceFile(name, LocalFile(path), source))
     return found
-
-
-def _printable(path: Path) -> str:
-    r"""The path as Unicode text: a byte that is no UTF-8 becomes ``\xe9``, for ids and sources are written as UTF-8."""
-    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
 
 
 def _check_exists(path: Path, where: str) -> None:
@@ -129,7 +133,7 @@ def _check_exists(path: Path, where: str) -> None:
         near = difflib.get_close_matches(str(path), beside, n=1)
         meant = f"; did you mean {near[0]!r}?" if near else ""
         raise InputError(f"{where}: no file or folder {str(path)!r}{meant}")
-    if path.is_file() and reader_for(path) is None:
+    if path.is_file() and reader_for(path.name) is None:
         suffixes = ", ".join(catalog.names("reader"))
         raise InputError(f"{where}: cannot tell how to read {str(path)!r} by its ending (choices: {suffixes})")
 

@@ -223,7 +223,7 @@ def _pack_sample(recipe: Recipe, folder: Path) -> Sample:
 
 def _read(clean: Clean, files: Sequence[SourceFile]) -> tuple[list[Document], float]:
     """Documents of every n-th record that pass the rules, and the share of all bytes of text that those have."""
-    stride = max(1, sum(file.path.stat().st_size for file in files) // SAMPLE_BYTES)
+    stride = max(1, sum(file.content.size or 0 for file in files) // SAMPLE_BYTES)
     drops = [choice.make() for choice in clean.rules]
     documents: list[Document] = []
     seen = taken = number = 0

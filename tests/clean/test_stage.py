@@ -142,10 +142,10 @@ def test_rules_and_form_follow_the_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "line"),
     [
-        ({}, "clean.sources: no file in {} ends in .txt .jsonl .jsonl.gz .parquet"),
+        ({}, "clean.sources: no file in {} ends in .txt .jsonl .parquet"),
         (
             {"a.md": b"", "b.csv": b""},
-            "clean.sources: no file in {} ends in .txt .jsonl .jsonl.gz .parquet; 2 other files are there",
+            "clean.sources: no file in {} ends in .txt .jsonl .parquet; 2 other files are there",
         ),
         (
             {"a.txt": b" ", "b.txt": b"\0", "c.txt": b""},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -13,12 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu import catalog
-from danlu.readers.record import Raw, Rejected, read_jsonl, read_jsonl_gz, read_parquet, read_txt, reader_for
+from danlu.readers.json_lines import read_jsonl
+from danlu.readers.plain import read_txt
+from danlu.readers.reading import read, reader_for
+from danlu.readers.record import LocalFile, Raw, Rejected, Wanted
+from danlu.readers.tables import read_parquet
 
 
 def write(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path
+
+
+def records_of(path: Path, **wanted: Any) -> list[Raw | Rejected]:
+    return list(read(LocalFile(path), Wanted(**wanted)))
 
 
 def reasons(records: list[Raw | Rejected]) -> list[str | None]:
@@ -32,7 +41,8 @@ def reasons(records: list[Raw | Rejected]) -> list[str | None]:
         ("a.txt", read_txt),
         ("A.TXT", read_txt),
         ("a.jsonl", read_jsonl),
-        ("a.txt.jsonl.gz", read_jsonl_gz),
+        ("a.txt.jsonl.gz", read_jsonl),
+        ("a.TXT.gz", read_txt),
         ("a.parquet", read_parquet),
         ("a.gz", None),
         ("README.md", None),
@@ -40,19 +50,19 @@ def reasons(records: list[Raw | Rejected]) -> list[str | None]:
     ],
 )
 def test_the_ending_picks_the_reader(name: str, reader: object) -> None:
-    assert reader_for(Path(name)) is reader
+    assert reader_for(name) is reader
 
 
 def test_the_longest_ending_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(catalog.CATALOG["reader"], ".gz", "danlu.readers.record:read_txt")
-    assert reader_for(Path("a.jsonl.gz")) is read_jsonl_gz
-    assert reader_for(Path("a.log.gz")) is read_txt
+    monkeypatch.setitem(catalog.CATALOG["reader"], ".log.jsonl", "danlu.readers.plain:read_txt")
+    assert reader_for("a.jsonl.gz") is read_jsonl
+    assert reader_for("a.log.jsonl.gz") is read_txt
 
 
 def test_a_txt_file_is_one_record_byte_for_byte(tmp_path: Path) -> None:
     text = "\ufeffone\r\n\n二 \t\u2028three\x0c"
-    assert list(read_txt(write(tmp_path / "a.txt", text.encode()), "text")) == [Raw(0, text)]
-    assert list(read_txt(write(tmp_path / "b.txt", b""), "text")) == [Raw(0, "")]
+    assert records_of(write(tmp_path / "a.txt", text.encode())) == [Raw(0, text)]
+    assert records_of(write(tmp_path / "b.txt", b"")) == [Raw(0, "")]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +76,7 @@ def test_a_txt_file_is_one_record_byte_for_byte(tmp_path: Path) -> None:
     ],
 )
 def test_a_txt_file_that_is_no_text_is_rejected_whole(tmp_path: Path, content: bytes, reason: str, detail: str) -> None:
-    assert list(read_txt(write(tmp_path / "a.txt", content), "text")) == [Rejected(0, reason, detail)]
+    assert records_of(write(tmp_path / "a.txt", content)) == [Rejected(0, reason, detail)]
 
 
 def test_jsonl_goes_on_behind_a_bad_line(tmp_path: Path) -> None:
@@ -86,8 +96,8 @@ def test_jsonl_goes_on_behind_a_bad_line(tmp_path: Path) -> None:
         b'{"text": "\\u0000\\ud83d\\ude00"}',
     ]
     content = b"\r\n".join(lines)
-    records = list(read_jsonl(write(tmp_path / "a.jsonl", content), "text"))
-    assert [record.number for record in records] == list(range(11))
+    records = records_of(write(tmp_path / "a.jsonl", content))
+    assert [record.number for record in records] == [0, *range(2, 11), 12], "the numbers of lines"
     assert reasons(records) == [
         None,
         "broken JSON",
@@ -102,8 +112,8 @@ def test_jsonl_goes_on_behind_a_bad_line(tmp_path: Path) -> None:
         None,
     ]
     assert records[0] == Raw(0, "one", {"id": "a"})
-    assert records[-1] == Raw(10, "\0😀")
-    assert records[3] == Rejected(3, "no field 'text'", "at byte 60; it has: body")
+    assert records[-1] == Raw(12, "\0😀")
+    assert records[3] == Rejected(4, "no field 'text'", "at byte 60; it has: body")
     broken = records[6]
     assert isinstance(broken, Rejected)
     assert broken.detail == f"at byte {content.index(0xFF)}"
@@ -111,7 +121,7 @@ def test_jsonl_goes_on_behind_a_bad_line(tmp_path: Path) -> None:
 
 def test_another_field_may_hold_the_text(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", b'\xef\xbb\xbf{"body": "one", "text": "two"}\n')
-    assert list(read_jsonl(path, "body")) == [Raw(0, "one", {"text": "two"})]
+    assert records_of(path, text_field="body") == [Raw(0, "one", {"text": "two"})]
 
 
 @given(st.integers(0, 10_000))
@@ -120,7 +130,7 @@ def test_a_truncated_gzip_keeps_what_is_whole(tmp_path_factory: pytest.TempPathF
     packed = gzip.compress(content, mtime=0)
     length = cut % len(packed)
     path = write(tmp_path_factory.mktemp("gz") / "a.jsonl.gz", packed[:length])
-    *good, last = read_jsonl_gz(path, "text")
+    *good, last = records_of(path)
     assert isinstance(last, Rejected)
     assert last.reason == ("damaged gzip" if length == 1 else "truncated gzip")
     assert last.number == len(good)
@@ -131,32 +141,32 @@ def test_a_truncated_gzip_keeps_what_is_whole(tmp_path_factory: pytest.TempPathF
 
 def test_a_damaged_gzip_is_rejected(tmp_path: Path) -> None:
     packed = bytearray(gzip.compress(b'{"text": "a"}\n' * 5, mtime=0))
-    assert reasons(list(read_jsonl_gz(write(tmp_path / "a.jsonl.gz", b"plain text"), "text"))) == ["damaged gzip"]
+    assert reasons(records_of(write(tmp_path / "a.jsonl.gz", b"plain text"))) == ["damaged gzip"]
     packed[-6] ^= 0xFF  # the checksum
-    records = list(read_jsonl_gz(write(tmp_path / "b.jsonl.gz", bytes(packed)), "text"))
+    records = records_of(write(tmp_path / "b.jsonl.gz", bytes(packed)))
     assert reasons(records) == [None] * 5 + ["damaged gzip"]
     packed[10] = 0xFF  # the deflated data: a kind of block that there is not
-    assert reasons(list(read_jsonl_gz(write(tmp_path / "c.jsonl.gz", bytes(packed)), "text")))[-1] == "damaged gzip"
+    assert reasons(records_of(write(tmp_path / "c.jsonl.gz", bytes(packed))))[-1] == "damaged gzip"
 
 
 def test_parquet_gives_rows_and_their_strings(tmp_path: Path) -> None:
     table = pyarrow.table({"text": ["one", None, "三"], "title": ["a", "b", None], "size": [1, 2, 3]})
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
-    assert list(read_parquet(tmp_path / "a.parquet", "text")) == [
+    assert records_of(tmp_path / "a.parquet") == [
         Raw(0, "one", {"title": "a"}),
         Rejected(1, "field 'text' is not text", "row 1: NoneType"),
         Raw(2, "三"),
     ]
-    (rejected,) = read_parquet(tmp_path / "a.parquet", "body")
+    (rejected,) = records_of(tmp_path / "a.parquet", text_field="body")
     assert rejected == Rejected(0, "no field 'body'", "the columns are: text, title, size")
-    assert reasons(list(read_parquet(tmp_path / "a.parquet", "size"))) == ["field 'size' is not text"] * 3
+    assert reasons(records_of(tmp_path / "a.parquet", text_field="size")) == ["field 'size' is not text"] * 3
 
 
 def test_parquet_of_several_batches_is_read_in_order(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(
         pyarrow.table({"text": [str(number) for number in range(3000)]}), tmp_path / "a.parquet"
     )
-    records = list(read_parquet(tmp_path / "a.parquet", "text"))
+    records = records_of(tmp_path / "a.parquet")
     assert records == [Raw(number, str(number)) for number in range(3000)]
 
 
@@ -164,7 +174,7 @@ def test_damaged_parquet_is_rejected(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"text": ["one " * 999]}), tmp_path / "a.parquet")
     whole = (tmp_path / "a.parquet").read_bytes()
     for content in (b"", b"plain text", whole[: len(whole) // 2], whole[:-3]):
-        assert reasons(list(read_parquet(write(tmp_path / "b.parquet", content), "text"))) == ["not parquet"]
+        assert reasons(records_of(write(tmp_path / "b.parquet", content))) == ["not parquet"]
     binary = pyarrow.array([b"good", b"\xff\xfe"], pyarrow.binary()).view(pyarrow.string())
     pyarrow.parquet.write_table(pyarrow.table({"text": binary}), tmp_path / "c.parquet")
-    assert reasons(list(read_parquet(tmp_path / "c.parquet", "text"))) == [None, "not UTF-8"]
+    assert reasons(records_of(tmp_path / "c.parquet")) == [None, "not UTF-8"]

@@ -1,0 +1,66 @@
+"""Any file to its records: the ending of its name picks what unpacks it and what reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from danlu import catalog
+from danlu.readers.record import Content, Damaged, Raw, Reader, Rejected, Wanted
+
+
+def reader_for(name: str) -> Reader | None:
+    """The reader whose suffix ends the name of a file, packed or not, the longest first; None where no reader fits."""
+    suffix = kind(name)
+    if suffix is None:
+        return None
+    reader: Reader = catalog.load("reader", suffix, key="reader")
+    return reader
+
+
+def kind(name: str) -> str | None:
+    """The ending that picks the reader, in lower case: ``.csv`` of ``a.CSV.gz``; None where no reader fits."""
+    rest = name.lower()
+    while True:
+        found = _ending(rest, "reader")
+        if found is not None:
+            return found
+        packing = _ending(rest, "packing")
+        if packing is None:
+            return None
+        rest = rest.removesuffix(packing)
+
+
+def read(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
+    """The records of a file, packed or not, by the reader that its name picks.
+
+    Where what packs it is damaged, or the system fails to read it, the rest is one rejected record.
+    """
+    reader = reader_for(content.name)
+    assert reader is not None, content.name
+    count = 0
+    number = -1
+    try:
+        for record in reader(unpacked(content, wanted), wanted):
+            number = record.number
+            count += 1
+            yield record
+    except Damaged as damage:
+        after = f"after {count} whole records" if count else "before the first record"
+        yield Rejected(number + 1, damage.reason, f"{damage.detail}, {after}" if damage.detail else after)
+    except OSError as error:
+        yield Rejected(number + 1, "cannot be read", f"{error.strerror or error}")
+
+
+def unpacked(content: Content, wanted: Wanted) -> Content:
+    """The content inside what the ending says packs it; itself where it is not packed."""
+    while _ending(content.name.lower(), "reader") is None:
+        packing = _ending(content.name.lower(), "packing")
+        if packing is None:
+            break
+        content = catalog.load("packing", packing, key="packing")(content, wanted)
+    return content
+
+
+def _ending(name: str, what: str) -> str | None:
+    longest_first = sorted(catalog.names(what), key=len, reverse=True)
+    return next((suffix for suffix in longest_first if name.endswith(suffix)), None)
