@@ -68,6 +68,8 @@ def _read(content: Content, wanted: Wanted, own: str) -> Iterator[Raw | Rejected
 
 def _form(line: str, text_field: str, own: str, said: str | None) -> _Form | Rejected:
     line = line.removeprefix("\ufeff")
+    if text_field.isdecimal():
+        return _without_names(line, text_field, said or own, own != "\t")
     for delimiter in (said,) if said is not None else (own, *_DELIMITERS):
         enclosed = all(cell.startswith('"') for cell in line.split(delimiter))
         quotes = own != "\t" or enclosed
@@ -77,12 +79,20 @@ def _form(line: str, text_field: str, own: str, said: str | None) -> _Form | Rej
             continue
         if text_field in cells:
             return _Form(delimiter, quotes, cells, True)
-    delimiter = said or own
-    cells = line.rstrip("\r\n").split(delimiter)
-    if text_field.isdecimal() and 1 <= int(text_field) <= len(cells):
-        quotes = own != "\t"
-        count = len(_cells(iter([line]), delimiter, quotes)) if quotes and not line.count('"') % 2 else len(cells)
-        return _Form(delimiter, quotes, [str(place) for place in range(1, count + 1)], False)
+    return _no_field(text_field, line.rstrip("\r\n").split(said or own))
+
+
+def _without_names(line: str, text_field: str, delimiter: str, quotes: bool) -> _Form | Rejected:
+    try:
+        cells = _cells(iter([line]), delimiter, quotes)
+    except csv.Error:  # a cell of several lines, which are not looked at
+        cells = line.rstrip("\r\n").split(delimiter)
+    if not 1 <= int(text_field) <= len(cells):
+        return _no_field(text_field, cells)
+    return _Form(delimiter, quotes, [str(place) for place in range(1, len(cells) + 1)], False)
+
+
+def _no_field(text_field: str, cells: list[str]) -> Rejected:
     return Rejected(0, f"no field {text_field!r}", f"the first row has: {', '.join(cells)[:200]}")
 
 

@@ -94,7 +94,10 @@ class _Values:
                     self._next_sign()
                 offset = self._offset
                 value = self._value()
-                yield _record(value, Raw(number, "", offset=offset), self._wanted.text_field, self._encoding)
+                if self._offset - offset > self._wanted.record_bytes:
+                    yield Rejected(number, "too long", self._limit(offset), offset)
+                else:
+                    yield _record(value, Raw(number, "", offset=offset), self._wanted.text_field, self._encoding)
                 number += 1
             if is_list and not sign:
                 raise ValueError("the list does not end")
@@ -102,10 +105,14 @@ class _Values:
             place = f"in the piece that ends at byte {self._read}: 0x{error.object[error.start]:02x}"
             yield Rejected(number, "not UTF-8" if self._encoding == "utf-8" else "not in its encoding", place)
         except OverflowError:
-            limit = f"longer than {self._wanted.record_bytes:,} bytes (record_bytes)"
-            yield Rejected(number, "too long", f"at byte {self._offset}: {limit}; what follows is not read")
+            yield Rejected(number, "too long", f"{self._limit(self._offset)}; what follows is not read", self._offset)
         except (ValueError, RecursionError) as error:
-            yield Rejected(number, "broken JSON", f"at byte {self._offset}: {error}; what follows is not read")
+            yield Rejected(
+                number, "broken JSON", f"at byte {self._offset}: {error}; what follows is not read", self._offset
+            )
+
+    def _limit(self, offset: int) -> str:
+        return f"at byte {offset}: the value is longer than {self._wanted.record_bytes:,} bytes (record_bytes)"
 
     def _next_sign(self) -> str:
         """The next character that is not blank, where reading goes on; none at the end."""

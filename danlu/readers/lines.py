@@ -59,7 +59,7 @@ class Lines:
     def __iter__(self) -> Iterator[TextLine | Rejected]:
         """The lines in order, and those that are no text or longer than a record may be."""
         errors = "strict" if self._wanted.invalid == "quarantine" else "replace"
-        for line in self._watched():
+        for line in self.raw():
             if line.content is None:
                 yield _too_long(line, self._wanted.record_bytes)
                 continue
@@ -72,8 +72,8 @@ class Lines:
                 place = f"at byte {line.offset + error.start}: 0x{line.content[error.start]:02x}"
                 yield Rejected(line.number, *undecodable(self.detected, place, line.content), line.offset)
 
-    def _watched(self) -> Iterator[Line]:
-        """The lines; behind the first one beyond ASCII it is known what the file is in."""
+    def raw(self) -> Iterator[Line]:
+        """The lines as bytes; from the first one beyond ASCII on it is known what the file is in."""
         if self.detected is None:
             for line in self._lines:
                 if line.content is not None and not line.content.isascii():

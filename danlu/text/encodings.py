@@ -35,6 +35,8 @@ _FREQUENT = {
     "cp949": HANGUL,
 }
 _ENCODINGS = (*_FREQUENT, "cp1251", "koi8-r", "cp1252")
+ENCODINGS = ("utf-8", *WIDE, "utf-16", "utf-32", *_ENCODINGS, "big5", "gbk", "shift_jis", "euc_kr", "latin-1")
+"""Names to choose from; Python knows more."""
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _ODD = re.compile(
     r"(?!ç[ãõ]|[äöåÄÖÅ]{2})[^\x00-\x7f“”‘’„–—…«»‹›\u00a0ß]{2,}"  # together, but for quotes, ß and some vowels
@@ -51,8 +53,9 @@ _TELLING = 6
 _ASCII = bytes(range(128))
 _ALONE = 0.2
 """The same where no other encoding gives a single frequent one."""
-_AHEAD = 2.0
-"""How many times as large that share has to be as that of any other encoding."""
+_AHEAD = {"euc_jp": 1.3}
+"""How many times as large that share has to be as that of any other encoding, where not twice: read as Big5, kana are
+frequent signs, while hardly any Big5 can be read as EUC-JP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +83,14 @@ def detect(sample: bytes, *, whole: bool = True) -> Detected:
         return _wide(sample, whole=whole)
     if sample.isascii() or _decoded(sample, "utf-8", whole=whole) is not None or _is_mostly_utf8(sample):
         return Detected("utf-8")
+    # Lines of UTF-8 among others, as where files were joined, say nothing of the others.
+    sample = b"\n".join(line for line in sample.split(b"\n") if not is_utf8(line, not_in="gb18030"))
     scores = {name: _score(sample, name, whole=whole) for name in _ENCODINGS}
     if scores["cp950"] is not None:
         scores["big5hkscs"] = None  # its extension, which is looked at where that fails
     found = sorted(((score, name) for name, score in scores.items() if score is not None), reverse=True)
     (best, name), second = found[0], found[1][0] if len(found) > 1 else 0.0
-    if best >= (_SURE if second else _ALONE) and best >= _AHEAD * second:
+    if best >= (_SURE if second else _ALONE) and best >= _AHEAD.get(name, 2.0) * second:
         return Detected(name)
     return Detected(None, tuple(name for score, name in found[:3] if score > 0) or ("cp1252",))
 
@@ -175,14 +180,13 @@ def _wide(sample: bytes, *, whole: bool) -> Detected:
     """UTF-16 or UTF-32 without its mark, told by the characters that text is made of; else it is no text."""
     found = []
     for name in WIDE:
-        width = 4 if "32" in name else 2
-        text = _decoded(sample if whole else sample[: len(sample) // width * width], name, whole=True)
+        text = _decoded(sample, name, whole=whole)
         if text is None or any(unicodedata.category(each) in ("Cn", "Co") or each < "\t" for each in set(text)):
             continue
         usual = sum(each < "\x7f" or each in _USUAL for each in text)
         found.append((usual / max(1, len(text)), name))
     found.sort(reverse=True)
-    if found and found[0][0] >= _SURE and (len(found) == 1 or found[0][0] >= _AHEAD * found[1][0]):
+    if found and found[0][0] >= _SURE and (len(found) == 1 or found[0][0] >= 2 * found[1][0]):
         return Detected(found[0][1])
     return Detected(None, binary=True)
 
