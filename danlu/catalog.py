@@ -26,8 +26,17 @@ CATALOG: dict[str, dict[str, str]] = {
     },
     "reader": {
         ".txt": "danlu.readers.plain:read_txt",
-        ".jsonl": "danlu.readers.json_lines:read_jsonl",
+        ".md": "danlu.readers.markup:read_markdown",
+        ".markdown": "danlu.readers.markup:read_markdown",
+        ".html": "danlu.readers.markup:read_html",
+        ".htm": "danlu.readers.markup:read_html",
+        ".jsonl": "danlu.readers.json_files:read_jsonl",
+        ".json": "danlu.readers.json_files:read_json",
+        ".csv": "danlu.readers.delimited:read_csv",
+        ".tsv": "danlu.readers.delimited:read_tsv",
         ".parquet": "danlu.readers.tables:read_parquet",
+        ".arrow": "danlu.readers.tables:read_arrow",
+        ".feather": "danlu.readers.tables:read_arrow",
     },
     "packing": {
         ".gz": "danlu.readers.packed:Gzip",

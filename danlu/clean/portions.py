@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from danlu.readers.record import Raw, Rejected
 from danlu.readers.sources import Source, SourceFile
@@ -37,11 +38,11 @@ class Portion:
 
 
 def portions(files: Sequence[SourceFile], *, size: int) -> list[Portion]:
-    """``files`` in order, of one source each, and as many a portion as ``size`` bytes hold; at least one."""
+    """``files``, or their parts, in order: of one source, and as many a portion as ``size`` bytes hold, or one."""
     found: list[Portion] = []
     together: list[SourceFile] = []
     room = size
-    for file in files:
+    for file in chain.from_iterable(each.parts(size) for each in files):
         needed = file.content.size or 0
         if together and (needed > room or file.source is not together[-1].source):
             found.append(Portion(len(found), tuple(together)))

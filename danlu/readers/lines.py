@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from danlu.readers.record import Rejected
+from danlu.readers.ahead import Ahead
+from danlu.readers.record import Content, Rejected, Wanted
+from danlu.readers.slices import Slice
+from danlu.text.encodings import SAMPLE_BYTES, WIDE, Detected, detect, is_utf8, line_end, of_marked
 
 _PIECE = 1 << 20
 
@@ -18,9 +21,104 @@ class Line(NamedTuple):
     content: bytes | None
 
 
-def read_lines(file: BinaryIO, limit: int) -> Iterator[Line]:
-    """The lines of a file, numbered from 0, each of ``limit`` bytes at most."""
-    number = offset = 0
+class TextLine(NamedTuple):
+    """A line with its end, and the encoding that it was in."""
+
+    number: int
+    offset: int
+    text: str
+    encoding: str
+
+
+class Lines:
+    """The lines of an open file as text; what it is in is known from its beginning, or once a line goes beyond ASCII.
+
+    Args:
+        content: what ``file`` was opened of.
+    """
+
+    def __init__(self, content: Content, wanted: Wanted, file: BinaryIO) -> None:
+        self._wanted = wanted
+        self.detected: Detected | None = None
+        """None where all was ASCII so far."""
+        limit = wanted.record_bytes
+        if isinstance(content, Slice):
+            self.detected = content.detected
+            self._lines = read_lines(file, limit, content.line, content.start)
+            return
+        ahead = Ahead(file)
+        head = ahead.look(SAMPLE_BYTES)
+        if wanted.encoding is not None:
+            self.detected = Detected(of_marked(head, wanted.encoding))
+        elif not head.isascii() or b"\0" in head:
+            beginning = detect(head, whole=len(head) < SAMPLE_BYTES)
+            self.detected = beginning if beginning.encoding in WIDE else None
+        encoding = None if self.detected is None else self.detected.encoding
+        self._lines = wide_lines(ahead, limit, encoding) if encoding in WIDE else read_lines(ahead, limit)
+
+    def __iter__(self) -> Iterator[TextLine | Rejected]:
+        """The lines in order, and those that are no text or longer than a record may be."""
+        errors = "strict" if self._wanted.invalid == "quarantine" else "replace"
+        for line in self.raw():
+            if line.content is None:
+                yield _too_long(line, self._wanted.record_bytes)
+                continue
+            encoding = self._encoding_of(line.content)
+            try:
+                text = line.content.decode(encoding or "utf-8", errors if encoding else "strict")
+                yield TextLine(line.number, line.offset, text, encoding or "utf-8")
+            except UnicodeDecodeError as error:
+                assert self.detected is not None
+                place = f"at byte {line.offset + error.start}: 0x{line.content[error.start]:02x}"
+                yield Rejected(line.number, *undecodable(self.detected, place, line.content), line.offset)
+
+    def raw(self) -> Iterator[Line]:
+        """The lines as bytes; from the first one beyond ASCII on it is known what the file is in."""
+        if self.detected is None:
+            for line in self._lines:
+                if line.content is not None and not line.content.isascii():
+                    yield from self._detect(line)
+                    break
+                yield line
+        yield from self._lines
+
+    def _detect(self, line: Line) -> list[Line]:
+        """The line and those behind it that it takes to tell what the file is in."""
+        held = [line]
+        sample = bytearray(line.content or b"")
+        while len(sample) < SAMPLE_BYTES and (later := next(self._lines, None)) is not None:
+            held.append(later)
+            sample += later.content or b""
+        found = detect(bytes(sample[:SAMPLE_BYTES]), whole=len(sample) <= SAMPLE_BYTES)
+        self.detected = Detected("utf-8") if found.binary else found
+        return held
+
+    def _encoding_of(self, line: bytes) -> str | None:
+        """What a line is in; None where that is not certain."""
+        encoding = "utf-8" if self.detected is None else self.detected.encoding
+        if encoding == "utf-8" or encoding in WIDE:
+            return encoding
+        if line.isascii():
+            return "utf-8"
+        # A line of UTF-8 among others, as where files were joined.
+        return "utf-8" if self._wanted.encoding is None and is_utf8(line, not_in=encoding) else encoding
+
+
+def undecodable(detected: Detected, place: str, content: bytes) -> tuple[str, str]:
+    """The reason and the detail of bytes that cannot be decoded."""
+    if detected.encoding is None:
+        likely = ", ".join(detected.likely)
+        return "unknown encoding", f"{place}; it could be {likely}: set encoding of the source"
+    if detected.encoding != "utf-8":
+        return "not in its encoding", f"{place} is not {detected.encoding}"
+    own = detect(content)
+    names = own.likely if own.encoding is None else (own.encoding,)
+    could = [name for name in names if name != "utf-8"]
+    return "not UTF-8", f"{place}; it could be {', '.join(could)}: set encoding of the source" if could else place
+
+
+def read_lines(file: BinaryIO, limit: int, number: int = 0, offset: int = 0) -> Iterator[Line]:
+    """The lines of a file, numbered from ``number``, each of ``limit`` bytes at most."""
     while line := file.readline(limit + 1):
         if len(line) > limit and not line.endswith(b"\n"):
             length = len(line) + _skip_line(file)
@@ -32,8 +130,7 @@ def read_lines(file: BinaryIO, limit: int) -> Iterator[Line]:
         number += 1
 
 
-def too_long(line: Line, limit: int) -> Rejected:
-    """What a line beyond the limit comes out as."""
+def _too_long(line: Line, limit: int) -> Rejected:
     detail = f"at byte {line.offset}: the line is longer than {limit:,} bytes (record_bytes)"
     return Rejected(line.number, "too long", detail, line.offset)
 
@@ -45,3 +142,36 @@ def _skip_line(file: BinaryIO) -> int:
         if piece.endswith(b"\n"):
             break
     return skipped
+
+
+def wide_lines(file: BinaryIO, limit: int, encoding: str) -> Iterator[Line]:
+    """The lines of UTF-16 or UTF-32, where a byte 0x0a alone ends none."""
+    end = line_end(encoding)
+    width = len(end)
+    number = offset = 0
+    line = bytearray()
+    length = 0  # of the line so far, also where it is too long to be kept
+    rest = b""
+    while piece := file.read(_PIECE):
+        piece = rest + piece
+        whole = len(piece) // width * width
+        rest, start = piece[whole:], 0
+        while (stop := _aligned(piece, end, start, whole)) >= 0 or start < whole:
+            part = piece[start : stop if stop >= 0 else whole]
+            length += len(part)
+            line = line + part if length <= limit else bytearray()
+            start += len(part)
+            if stop >= 0:
+                yield Line(number, offset, bytes(line) if length <= limit else None)
+                number, offset, length, line = number + 1, offset + length, 0, bytearray()
+    length += len(rest)
+    if length:
+        yield Line(number, offset, bytes(line + rest) if length <= limit else None)
+
+
+def _aligned(piece: bytes, end: bytes, start: int, whole: int) -> int:
+    """Where the first ``end`` that begins at a whole character ends; -1 where there is none."""
+    at = piece.find(end, start, whole)
+    while at >= 0 and at % len(end):
+        at = piece.find(end, at + 1, whole)
+    return at + len(end) if at >= 0 else -1

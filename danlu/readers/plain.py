@@ -1,24 +1,69 @@
-"""Text files."""
+"""Text files: whole, or where lines, paragraphs or blocks are the documents, as a stream of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from danlu.readers.lines import Lines, TextLine
 from danlu.readers.record import Content, Raw, Rejected, Wanted
+from danlu.readers.whole import encoding_field, read_text
+from danlu.text import cuts
 
 
 def read_txt(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
-    """A text file is one record, whole; one with a NUL byte or invalid UTF-8 is rejected whole."""
+    """A text file is one record, whole; cut into lines, paragraphs or blocks, each of those is one.
+
+    What is cut is numbered by its first line. Every such record is held in memory, the file is not.
+    """
+    match wanted.documents:
+        case cuts.Lines():
+            yield from _gathered(content, wanted, lambda line, _: True)
+        case cuts.Paragraphs():
+            yield from _gathered(content, wanted, lambda line, _: not line.strip())
+        case cuts.Blocks() as blocks:
+            yield from _gathered(content, wanted, lambda line, before: blocks.ends(before + len(line), line))
+        case _:
+            text = read_text(content, wanted)
+            yield text if isinstance(text, Rejected) else Raw(0, text.text, text.fields, 0)
+
+
+def _gathered(content: Content, wanted: Wanted, ends: Callable[[str, int], bool]) -> Iterator[Raw | Rejected]:
+    """Lines up to each of which ``ends`` says, of it and the characters before it, that it is a record's last."""
     with content.open() as file:
-        whole = file.read(wanted.record_bytes + 1)
-    if len(whole) > wanted.record_bytes:
-        yield Rejected(0, "too long", f"the file is longer than {wanted.record_bytes:,} bytes (record_bytes)", 0)
-    elif whole.startswith((b"\xff\xfe", b"\xfe\xff")):
-        yield Rejected(0, "not UTF-8", "UTF-16 by its first two bytes; save it as UTF-8")
-    elif b"\0" in whole:
-        yield Rejected(0, "binary", f"NUL at byte {whole.index(0)}")
-    else:
-        try:
-            yield Raw(0, whole.decode(), offset=0)
-        except UnicodeDecodeError as error:
-            yield Rejected(0, "not UTF-8", f"at byte {error.start}: 0x{whole[error.start]:02x}")
+        group: list[TextLine] = []
+        size = 0
+        for line in Lines(content, wanted, file):
+            if isinstance(line, Rejected):
+                yield from _record(group)
+                group, size = [], 0
+                yield line
+                continue
+            last = ends(line.text, size)
+            size += len(line.text)
+            if size <= wanted.record_bytes:
+                group.append(line)
+            elif group:
+                yield _too_long(group, wanted.record_bytes)
+                group = []  # the rest of it is passed over
+            if last:
+                yield from _record(group)
+                group, size = [], 0
+        yield from _record(group)
+
+
+def _record(group: list[TextLine]) -> Iterator[Raw | Rejected]:
+    if not group:
+        return
+    text = "".join(line.text for line in group)
+    number, offset = group[0].number, group[0].offset
+    if "\0" in text:
+        yield Rejected(number, "binary", f"a NUL in the text at byte {offset}", offset)
+    elif text.strip():
+        encoding = next((line.encoding for line in group if line.encoding != "utf-8"), "utf-8")
+        yield Raw(number, text, encoding_field(encoding), offset)
+
+
+def _too_long(group: list[TextLine], limit: int) -> Rejected:
+    first = group[0]
+    detail = f"at byte {first.offset}: lines that belong together are longer than {limit:,} bytes (record_bytes)"
+    return Rejected(first.number, "too long", detail, first.offset)

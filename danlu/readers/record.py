@@ -108,6 +108,9 @@ class Wanted:
     encoding: str | None = None
     invalid: Literal["quarantine", "replace"] = "quarantine"
     record_bytes: int = RECORD_BYTES
+    html: Literal["main", "all", "trafilatura"] = "main"
+    markdown: Literal["markup", "plain"] = "markup"
+    code_blocks: bool = True
 
 
 Reader = Callable[[Content, Wanted], Iterator[Raw | Rejected]]

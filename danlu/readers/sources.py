@@ -5,19 +5,34 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, SkipValidation, field_validator, model_validator
 
 from danlu import catalog
-from danlu.errors import InputError
-from danlu.readers.reading import read, reader_for
-from danlu.readers.record import Content, LocalFile, Raw, Rejected, Wanted, printable
+from danlu.errors import InputError, did_you_mean
+from danlu.readers.parts import cut_content
+from danlu.readers.reading import kind, read, reader_for
+from danlu.readers.record import RECORD_BYTES, Content, LocalFile, Raw, Rejected, Wanted, printable
+from danlu.readers.slices import Slice
 from danlu.recipe import OneOf, Settings
 from danlu.text.cuts import Cut, Whole
+from danlu.text.encodings import ENCODINGS, is_known
+
+TEXTS = frozenset({".txt", ".md", ".markdown", ".html", ".htm", ".jsonl", ".json", ".csv", ".tsv"})
+PLAIN = TEXTS | {".parquet", ".arrow", ".feather"}
+CONCERNED = {
+    "encoding": TEXTS,
+    "invalid": TEXTS,
+    "html": {".html", ".htm"},
+    "markdown": {".md", ".markdown"},
+    "code_blocks": {".md", ".markdown"},
+}
+"""The endings of files that a setting means something for, among the plain ones."""
 
 
 class Source(Settings):
@@ -26,22 +41,43 @@ class Source(Settings):
     short: ClassVar[str | None] = "path"
 
     path: Path
-    """A file, or a folder that is searched; relative to the current directory."""
+    """A file, a folder that is searched, or a pattern (``data/**/*.md``); relative to the current directory."""
     language: str | None = None
     """The language of all its text (ISO 639-1: en, zh); detected for each document where not given."""
     text_field: str = Field(default="text", min_length=1)
-    """The field of a .jsonl record, or the column of a .parquet file, that holds the text."""
+    """The field of a .jsonl record, or the column of a table, that holds the text; of a table without names its
+    number, from 1."""
     target_field: str | None = Field(default=None, min_length=1)
     """The field of what belongs to that text, such as its translation or its summary: a document is then a pair, for
     the objective ``seq2seq``."""
     documents: Annotated[SkipValidation[Cut], OneOf("documents")] = Whole()
     """What one document is: the whole record (a .txt file is one record), its lines, paragraphs or blocks."""
+    encoding: str | None = None
+    """What its text is in (gb18030, big5, utf-16 …); detected for each file where not given."""
+    invalid: Literal["quarantine", "replace"] = "quarantine"
+    """What becomes of a record with bytes that its encoding does not have; ``replace`` puts U+FFFD in their place."""
+    record_bytes: int = Field(default=RECORD_BYTES, ge=1)
+    """A longer record is quarantined, unread: a line, a file that is one record, a cell."""
+    html: Literal["main", "all", "trafilatura"] = "main"
+    """Of a page its main text, all of its text, or what the package trafilatura takes for the main text."""
+    markdown: Literal["markup", "plain"] = "markup"
+    """Whether .md stays as it is written or becomes plain text."""
+    code_blocks: bool = True
+    """Whether blocks of code in .md stay."""
 
     @field_validator("language")
     @classmethod
     def _language_code(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]+)*", value):
             raise ValueError(f"must be a language code such as en or zh; got {value!r}")
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str | None) -> str | None:
+        if value is not None and not is_known(value):
+            near = did_you_mean(value, ENCODINGS)
+            raise ValueError(f"must be an encoding that Python knows, such as gb18030; got {value!r}{near}")
         return value
 
     @model_validator(mode="after")
@@ -54,7 +90,7 @@ class Source(Settings):
 
     def wanted(self) -> Wanted:
         """What it says to the readers."""
-        return Wanted(self.text_field, self.target_field, self.documents)
+        return Wanted(**{name: getattr(self, name) for name in Wanted.__slots__})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +104,15 @@ class SourceFile:
     @property
     def path(self) -> Path | None:
         """Where it is, if that is on this machine."""
-        return self.content.path if isinstance(self.content, LocalFile) else None
+        content = self.content.inner if isinstance(self.content, Slice) else self.content
+        return content.path if isinstance(content, LocalFile) else None
+
+    def parts(self, size: int) -> list[SourceFile]:
+        """The file in parts of about ``size`` bytes, itself where it is no file of lines; each with a part's records.
+
+        The numbers of records, and so the ids of documents, are the same whatever the size.
+        """
+        return [replace(self, content=part) for part in cut_content(self.content, self.source.wanted(), size)]
 
     def records(self) -> Iterator[Raw | Rejected]:
         """What the file holds; where the source has pairs, records that lack a side are rejected."""
@@ -107,9 +151,9 @@ def find_files(sources: Sequence[Source], *, key: str) -> Found:
     names: set[str] = set()
     for number, source in enumerate(sources):
         where = f"{key}.{number}"
-        _check_exists(source.path, where)
-        root = source.path if source.path.is_dir() else source.path.parent
-        for path in _walk(source.path, where):
+        root, paths = _paths(source.path, where)
+        before = len(found.files)
+        for path in paths:
             if path.resolve() in seen:
                 continue
             seen.add(path.resolve())
@@ -123,7 +167,32 @@ def find_files(sources: Sequence[Source], *, key: str) -> Found:
                 name = f"{number}:{name}"
             names.add(name)
             found.files.append(SourceFile(name, LocalFile(path), source))
+        _check_options(source, found.files[before:], where)
     return found
+
+
+def _paths(path: Path, where: str) -> tuple[Path, Iterable[Path]]:
+    """The folder that names begin below, and the files of a source in sorted order."""
+    if path.exists() or not any(sign in str(path) for sign in "*?["):
+        _check_exists(path, where)
+        return (path if path.is_dir() else path.parent), _walk(path, where)
+    plain = list(takewhile(lambda part: not any(sign in part for sign in "*?["), path.parts))
+    root = Path(*plain)
+    matched = sorted(root.glob(str(Path(*path.parts[len(plain) :]))))
+    if not matched:
+        raise InputError(f"{where}: no file or folder matches {str(path)!r}")
+    hidden = [any(part.startswith(".") for part in each.relative_to(root).parts) for each in matched]
+    shown = [each for each, is_hidden in zip(matched, hidden, strict=True) if not is_hidden]
+    return root, (file for each in shown for file in _walk(each, where))
+
+
+def _check_options(source: Source, files: Sequence[SourceFile], where: str) -> None:
+    """Refuse a setting that concerns none of the files; what archives hold is not known yet."""
+    kinds = {kind(file.name) for file in files}
+    for name, endings in CONCERNED.items():
+        default = Source.model_fields[name].default
+        if files and kinds <= PLAIN and not kinds & endings and getattr(source, name) != default:
+            raise InputError(f"{where}.{name}: no file in {source.path} is of a kind that it concerns")
 
 
 def _check_exists(path: Path, where: str) -> None:

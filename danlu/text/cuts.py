@@ -54,8 +54,12 @@ class Blocks(Choice):
         start = end = 0
         for line in text.splitlines(keepends=True):
             end += len(line)
-            if end - start >= (self.characters if not line.strip() else 2 * self.characters):
+            if self.ends(end - start, line):
                 yield text[start:end]
                 start = end
         if start < len(text):
             yield text[start:]
+
+    def ends(self, characters: int, line: str) -> bool:
+        """Whether a block of so many characters ends with ``line``, its last so far."""
+        return characters >= (self.characters if not line.strip() else 2 * self.characters)

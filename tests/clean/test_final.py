@@ -51,8 +51,8 @@ def test_the_first_choice_has_it(tmp_path: Path) -> None:
     assert (figures["dropped.exact duplicate"], figures["dropped.same length"]) == (1, 1)
     dropped = [json.loads(line) for line in (tmp_path / "out/dropped.jsonl").read_text().splitlines()]
     assert [(each["id"], each["reason"], each["of"]) for each in dropped] == [
-        ("a.txt#0.1", "same length", "a.txt#0.0"),
-        ("a.txt#0.2", "exact duplicate", "a.txt#0.0"),
+        ("a.txt#1.0", "same length", "a.txt#0.0"),
+        ("a.txt#2.0", "exact duplicate", "a.txt#0.0"),
     ]
 
 

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from danlu import catalog
 from danlu.clean.portions import Portion
 from danlu.clean.stage import Clean
 from danlu.errors import InputError, RecipeError
@@ -27,6 +28,7 @@ from danlu.runs import Figures, Job
 from danlu.text.document import Document, read_documents
 
 REPOSITORY = Path(__file__).parents[2]
+ENDINGS = " ".join(catalog.names("reader"))
 
 
 def clean(out: Path, **section: Any) -> Figures:
@@ -61,8 +63,8 @@ def test_a_record_may_hold_many_documents(tmp_path: Path) -> None:
     documents = list(read_documents(tmp_path / "out"))
     assert [(document.id, document.text) for document in documents] == [
         ("a.txt#0.0", "one"),
-        ("a.txt#0.1", "two"),
-        ("a.txt#0.2", "three"),
+        ("a.txt#1.0", "two"),
+        ("a.txt#3.0", "three"),
     ]
     assert figures["documents_in"] == 3
     assert figures["language.en.documents"] == 3
@@ -77,7 +79,7 @@ def test_everything_is_counted(tmp_path: Path) -> None:
     (source / "d.txt").write_bytes(b"\0")
     (source / "e.txt").write_bytes(b"abc\xff")
     (source / "f.jsonl").write_text('{"text": "kept too"}\n{"txt": "no"}\nno\n')
-    (source / "README.md").write_text("ignored")
+    (source / "picture.png").write_text("ignored")
     figures = clean(tmp_path / "out", sources=[{"path": str(source), "language": "en"}])
     assert figures == {
         "files": 6,
@@ -93,7 +95,7 @@ def test_everything_is_counted(tmp_path: Path) -> None:
         "quarantined.binary": 1,
         "quarantined.broken JSON": 1,
         "quarantined.no field 'text'": 1,
-        "quarantined.not UTF-8": 1,
+        "quarantined.unknown encoding": 1,
         "language.en.documents": 2,
         "language.en.bytes": 17,
     }
@@ -105,8 +107,9 @@ def test_everything_is_counted(tmp_path: Path) -> None:
     assert quarantine[1] == {
         "file": str(source / "e.txt"),
         "record": 0,
-        "reason": "not UTF-8",
-        "detail": "at byte 3: 0xff",
+        "offset": 0,
+        "reason": "unknown encoding",
+        "detail": "at byte 3: 0xff; it could be cp1252: set encoding of the source",
     }
     assert len(quarantine) == 4
 
@@ -145,10 +148,10 @@ def test_rules_and_form_follow_the_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "line"),
     [
-        ({}, "clean.sources: no file in {} ends in .txt .jsonl .parquet"),
+        ({}, "clean.sources: no file in {} ends in " + ENDINGS),
         (
-            {"a.md": b"", "b.csv": b""},
-            "clean.sources: no file in {} ends in .txt .jsonl .parquet; 2 other files are there",
+            {"a.png": b"", "b.exe": b""},
+            f"clean.sources: no file in {{}} ends in {ENDINGS}; 2 other files are there",
         ),
         (
             {"a.txt": b" ", "b.txt": b"\0", "c.txt": b""},

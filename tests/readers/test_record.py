@@ -14,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu import catalog
-from danlu.readers.json_lines import read_jsonl
+from danlu.readers.delimited import read_csv
+from danlu.readers.json_files import read_json, read_jsonl
+from danlu.readers.markup import read_html, read_markdown
 from danlu.readers.plain import read_txt
 from danlu.readers.reading import read, reader_for
 from danlu.readers.record import LocalFile, Raw, Rejected, Wanted
-from danlu.readers.tables import read_parquet
+from danlu.readers.tables import read_arrow, read_parquet
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -45,7 +47,11 @@ def reasons(records: list[Raw | Rejected]) -> list[str | None]:
         ("a.TXT.gz", read_txt),
         ("a.parquet", read_parquet),
         ("a.gz", None),
-        ("README.md", None),
+        ("README.md", read_markdown),
+        ("a.HTM", read_html),
+        ("a.csv.gz", read_csv),
+        ("a.json", read_json),
+        ("a.feather", read_arrow),
         ("txt", None),
     ],
 )
@@ -68,11 +74,9 @@ def test_a_txt_file_is_one_record_byte_for_byte(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason", "detail"),
     [
-        (b"good \xff bad", "not UTF-8", "at byte 5: 0xff"),
-        ("中文".encode("gb18030"), "not UTF-8", "at byte 0: 0xd6"),
-        ("中".encode()[:2], "not UTF-8", "at byte 0: 0xe4"),
+        (b"good \xff bad", "unknown encoding", "at byte 5: 0xff; it could be cp1252: set encoding of the source"),
+        (("中文" * 20).encode() + b"\xe4", "not UTF-8", "at byte 120: 0xe4"),
         (b"\x7fELF\x00\x01", "binary", "NUL at byte 4"),
-        ("text".encode("utf-16"), "not UTF-8", "UTF-16 by its first two bytes; save it as UTF-8"),
     ],
 )
 def test_a_txt_file_that_is_no_text_is_rejected_whole(tmp_path: Path, content: bytes, reason: str, detail: str) -> None:
@@ -105,7 +109,7 @@ def test_jsonl_goes_on_behind_a_bad_line(tmp_path: Path) -> None:
         "no field 'text'",
         "field 'text' is not text",
         "field 'text' is not text",
-        "not UTF-8",
+        "unknown encoding",
         "not Unicode",
         "broken JSON",
         "broken JSON",
@@ -116,7 +120,7 @@ def test_jsonl_goes_on_behind_a_bad_line(tmp_path: Path) -> None:
     assert records[3] == Rejected(4, "no field 'text'", "at byte 60; it has: body")
     broken = records[6]
     assert isinstance(broken, Rejected)
-    assert broken.detail == f"at byte {content.index(0xFF)}"
+    assert broken.detail.startswith(f"at byte {content.index(0xFF)}: 0xff")
 
 
 def test_another_field_may_hold_the_text(tmp_path: Path) -> None:

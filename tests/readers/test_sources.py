@@ -63,11 +63,11 @@ def test_a_wrong_source_is_told_by_its_key(sources: list[object], line: str) -> 
 
 
 def test_files_come_sorted_and_others_are_ignored_by_name(tmp_path: Path) -> None:
-    fill(tmp_path, "b.txt", "a.TXT", "z/1.jsonl", "c/d/2.txt", "README.md", "c/x.csv", ".git/config.txt", ".x.txt")
+    fill(tmp_path, "b.txt", "a.TXT", "z/1.jsonl", "c/d/2.txt", "README", "c/x.pdfx", ".git/config.txt", ".x.txt")
     (tmp_path / "gone.txt").symlink_to(tmp_path / "nowhere")
     found = find(tmp_path)
     assert names(found) == ["a.TXT", "b.txt", "c/d/2.txt", "z/1.jsonl"]
-    assert sorted(found.ignored) == [".git", ".x.txt", "README.md", "c/x.csv", "gone.txt"]
+    assert sorted(found.ignored) == [".git", ".x.txt", "README", "c/x.pdfx", "gone.txt"]
     assert [file.path for file in found.files] == [tmp_path / name for name in names(found)]
 
 
@@ -100,7 +100,7 @@ def test_linked_folders_are_followed_and_circles_end(tmp_path: Path) -> None:
 
 
 def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
-    fill(tmp_path, "corpora/a.txt", "corpora/b.csv")
+    fill(tmp_path, "corpora/a.txt", "corpora/b.exe")
     with pytest.raises(InputError) as error:
         find(tmp_path / "corpora", tmp_path / "corpra")
     assert str(error.value) == (
@@ -108,8 +108,8 @@ def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match=r"^clean\.sources\.0: no file or folder '.*/x/y/z'$"):
         find(tmp_path / "x/y/z")
-    with pytest.raises(InputError, match=r"cannot tell how to read '.*b\.csv' by its ending \(choices: \.txt, "):
-        find(tmp_path / "corpora/b.csv")
+    with pytest.raises(InputError, match=r"cannot tell how to read '.*b\.exe' by its ending \(choices: \.txt, "):
+        find(tmp_path / "corpora/b.exe")
 
 
 def test_what_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

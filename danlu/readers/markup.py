@@ -1,0 +1,135 @@
+"""Pages: Markdown and HTML. A file is one record; what is its title stands beside the text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from danlu.optional import optional
+from danlu.readers.record import Content, Raw, Rejected, Wanted, checked
+from danlu.readers.whole import decode, encoding_field, read_text, read_whole
+from danlu.text.encodings import MARKS, is_known
+
+_FRONT = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+"""Settings of a page in YAML, before its text."""
+_FRONT_LIMIT = 100_000
+_TITLE = re.compile(r"""^title:[ \t]*(["']?)(.+?)\1[ \t]*\r?$""", re.MULTILINE)
+_META = re.compile(rb"""<meta[^>]{0,500}?charset\s*=\s*["']?\s*([A-Za-z0-9_:.-]{1,40})""", re.IGNORECASE)
+_META_WITHIN = 4096
+"""Bytes; HTML's own rule is 1024, which real pages do not keep."""
+_HTML_NAMES = {  # of the WHATWG's Encoding Standard, where Python's codec of the name is narrower than browsers'
+    "gb2312": "gb18030", "gbk": "gb18030", "gb_2312-80": "gb18030", "x-gbk": "gb18030", "big5": "big5hkscs",
+    "iso-8859-1": "cp1252", "latin1": "cp1252", "ascii": "cp1252", "us-ascii": "cp1252", "iso8859-1": "cp1252",
+    "shift_jis": "cp932", "shift-jis": "cp932", "sjis": "cp932", "x-sjis": "cp932", "euc-kr": "cp949",
+    "ks_c_5601-1987": "cp949", "iso-8859-9": "cp1254", "tis-620": "cp874", "unicode": "utf-8", "utf-16": "utf-8",
+    "utf-16le": "utf-8", "utf-16be": "utf-8",
+}  # fmt: skip
+
+
+def read_html(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
+    """The main text of a page, or all of it; its encoding is what a mark says, its meta tag, or what is detected."""
+    page = read_whole(content, wanted)
+    yield page if isinstance(page, Rejected) else read_page(page, wanted)
+
+
+def read_page(page: bytes, wanted: Wanted, declared: str | None = None) -> Raw | Rejected:
+    """The text of a page.
+
+    Args:
+        declared: the encoding that HTTP's header names.
+    """
+    text = _decoded_page(page, wanted, declared)
+    if isinstance(text, Rejected):
+        return text
+    html, encoding = text
+    title, body = _trafilatura(html) if wanted.html == "trafilatura" else _resiliparse(html, wanted.html == "main")
+    fields = {**({"title": title} if title else {}), **encoding_field(encoding)}
+    return checked(Raw(0, "", offset=0), body, fields, wanted.text_field, "in the page")
+
+
+def _decoded_page(page: bytes, wanted: Wanted, declared: str | None) -> tuple[str, str] | Rejected:
+    if wanted.encoding is None and not any(page.startswith(mark) for mark, _ in MARKS):
+        meta = _META.search(page, 0, _META_WITHIN)
+        for name in (declared, meta[1].decode() if meta is not None else None):
+            encoding = _HTML_NAMES.get(name.lower(), name.lower()) if name is not None else ""
+            if not encoding or not is_known(encoding) or b"\0" in page:
+                continue
+            try:  # a page may say wrongly what it is in, and UTF-8 is none by chance
+                return page.decode(), "utf-8"
+            except UnicodeDecodeError:
+                pass
+            try:
+                return page.decode(encoding), encoding
+            except UnicodeDecodeError:
+                continue
+    found = decode(page, wanted)
+    return found if isinstance(found, Rejected) else (found.text, found.encoding)
+
+
+def _resiliparse(html: str, main: bool) -> tuple[str, str]:
+    from resiliparse.extract.html2text import extract_plain_text
+    from resiliparse.parse.html import HTMLTree
+
+    tree = HTMLTree.parse(html)
+    text = extract_plain_text(tree, main_content=main, preserve_formatting=True, alt_texts=False)
+    return " ".join((tree.title or "").split()), text
+
+
+def _trafilatura(html: str) -> tuple[str, str]:
+    trafilatura = optional("trafilatura", purpose="html: trafilatura")
+    found: Any = trafilatura.bare_extraction(html, with_metadata=True)
+    return ((found.title or ""), (found.text or "")) if found is not None else ("", "")
+
+
+def read_markdown(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
+    """A page without its front matter: as it is written or as plain text, with its blocks of code or without."""
+    found = read_text(content, wanted)
+    if isinstance(found, Rejected):
+        yield found
+        return
+    text, title = found.text, ""
+    front = _FRONT.match(text, 0, _FRONT_LIMIT)
+    if front is not None:
+        named = _TITLE.search(front[1])
+        title = named[2] if named is not None else ""
+        text = text[front.end() :]
+    if wanted.markdown == "plain" or not wanted.code_blocks:
+        text = _plain(text, code=wanted.code_blocks) if wanted.markdown == "plain" else _without_code(text)
+    yield Raw(0, text, {**({"title": title} if title else {}), **found.fields}, 0)
+
+
+def _tokens(text: str) -> Sequence[Any]:
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
+
+
+def _without_code(text: str) -> str:
+    lines = text.splitlines(keepends=True)
+    for token in _tokens(text):
+        if token.type in ("fence", "code_block"):
+            first, last = token.map
+            lines[first:last] = [""] * (last - first)
+    return "".join(lines)
+
+
+def _plain(text: str, *, code: bool) -> str:
+    """What a reader sees: blocks parted by blank lines, cells of tables by tabs; no markup, no pictures, no HTML."""
+    blocks = [""]
+    for token in _tokens(text):
+        if token.type in ("fence", "code_block"):
+            blocks += [token.content.rstrip("\n"), ""] if code else []
+        elif token.type == "inline":
+            blocks[-1] += "".join(map(_seen, token.children))
+        elif token.type in ("td_close", "th_close"):
+            blocks[-1] += "\t"
+        elif token.type in ("tr_close", "list_item_close", "paragraph_close", "heading_close"):
+            blocks.append("")
+    return "\n\n".join(block for block in (block.strip() for block in blocks) if block) + "\n"
+
+
+def _seen(token: Any) -> str:
+    if token.type in ("text", "code_inline"):
+        return str(token.content)
+    return "\n" if token.type in ("softbreak", "hardbreak") else ""

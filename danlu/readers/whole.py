@@ -1,0 +1,73 @@
+"""Files that are read whole, up to the size that a record may have."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from danlu.readers.lines import undecodable
+from danlu.readers.record import Content, Rejected, Wanted
+from danlu.text.encodings import SAMPLE_BYTES, WIDE, Detected, detect, of_marked
+
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
+
+
+class Text(NamedTuple):
+    """A text, and the encoding that it was in."""
+
+    text: str
+    encoding: str
+
+    @property
+    def fields(self) -> dict[str, str]:
+        return encoding_field(self.encoding)
+
+
+def encoding_field(encoding: str) -> dict[str, str]:
+    """What a record says of its encoding: nothing where that is UTF-8."""
+    return {} if encoding == "utf-8" else {"encoding": encoding}
+
+
+def read_whole(content: Content, wanted: Wanted) -> bytes | Rejected:
+    """All bytes, where they are no more than a record may have."""
+    with content.open() as file:
+        pieces = []
+        left = wanted.record_bytes + 1
+        while left and (piece := file.read(left)):
+            pieces.append(piece)
+            left -= len(piece)
+    if not left:
+        return Rejected(0, "too long", f"the file is longer than {wanted.record_bytes:,} bytes (record_bytes)", 0)
+    return b"".join(pieces)
+
+
+def decode(content: bytes, wanted: Wanted) -> Text | Rejected:
+    """All of the text, where it is certain what it is in; a NUL is in no text."""
+    detected = _detected(content, wanted)
+    if detected.encoding not in WIDE and b"\0" in content:
+        return Rejected(0, "binary", f"NUL at byte {content.index(0)}", 0)
+    errors = "strict" if wanted.invalid == "quarantine" or detected.encoding is None else "replace"
+    try:
+        return Text(content.decode(detected.encoding or "utf-8", errors), detected.encoding or "utf-8")
+    except UnicodeDecodeError as error:
+        place = f"at byte {error.start}: 0x{content[error.start]:02x}"
+        return Rejected(0, *undecodable(detected, place, content[:SAMPLE_BYTES]), 0)
+
+
+def read_text(content: Content, wanted: Wanted) -> Text | Rejected:
+    """The whole file as text, where it is no longer than a record may be and it is certain what it is in."""
+    whole = read_whole(content, wanted)
+    return whole if isinstance(whole, Rejected) else decode(whole, wanted)
+
+
+def _detected(content: bytes, wanted: Wanted) -> Detected:
+    if wanted.encoding is not None:
+        return Detected(of_marked(content, wanted.encoding))
+    head = content[:SAMPLE_BYTES]
+    beginning = detect(head, whole=len(content) <= SAMPLE_BYTES)
+    beyond = _BEYOND_ASCII.search(content)
+    if beginning.encoding in WIDE or beyond is None:
+        return beginning
+    start = content.rfind(b"\n", 0, beyond.start()) + 1
+    start = max(start, beyond.start() - SAMPLE_BYTES // 2)
+    return detect(content[start : start + SAMPLE_BYTES], whole=start + SAMPLE_BYTES >= len(content))
