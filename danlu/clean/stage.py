@@ -42,6 +42,8 @@ class Counts:
     dropped: Counter[str] = field(default_factory=Counter)
     quarantined: Counter[str] = field(default_factory=Counter)
     language_documents: Counter[str] = field(default_factory=Counter)
+    encodings: Counter[str] = field(default_factory=Counter)
+    """Files by what they are in, where that is not UTF-8."""
     language_bytes: Counter[str] = field(default_factory=Counter)
 
     def keep(self, document: Document) -> None:
@@ -90,6 +92,7 @@ class Counts:
         }
         for title, counter in (("dropped", self.dropped), ("quarantined", self.quarantined)):
             figures.update({f"{title}.{reason}": count for reason, count in sorted(counter.items())})
+        figures.update({f"encoding.{name}.files": count for name, count in sorted(self.encodings.items())})
         for language in sorted(self.language_documents):
             figures[f"language.{language}.documents"] = self.language_documents[language]
             figures[f"language.{language}.bytes"] = self.language_bytes[language]
@@ -100,7 +103,8 @@ class Clean(Stage):
     """Read text files, bring them to one form, drop what no model should learn."""
 
     sources: tuple[Source, ...] = Field(min_length=1)
-    """Files and folders of text (.txt .jsonl .jsonl.gz .parquet); each a path, or a mapping with ``path``."""
+    """Files, folders and patterns (.txt .md .html .jsonl .json .csv .tsv .parquet .arrow, and .gz of them); each a
+    path, or a mapping with ``path``."""
     form: Form = "NFC"
     """The Unicode normal form. NFKC also makes half-width what is full-width, which harms Chinese punctuation."""
     repair: bool = False
@@ -126,6 +130,7 @@ class Clean(Stage):
             raise InputError(self._nothing_to_read(found))
         counts = Counts(files=len(found.files), ignored=len(found.ignored))
         drops = [choice.make() for choice in self.rules]
+        seen: set[tuple[str, str]] = set()
         with DocumentWriter(job.out) as writer, (job.out / "quarantine.jsonl").open("wb") as quarantine:
             for file, record in self._records(found.files):
                 counts.documents_in += 1
@@ -133,6 +138,9 @@ class Clean(Stage):
                     counts.quarantined[record.reason] += 1
                     quarantine.write(_quarantine_line(file, record))
                     continue
+                if "encoding" in record.meta and (file.name, record.meta["encoding"]) not in seen:
+                    seen.add((file.name, record.meta["encoding"]))
+                    counts.encodings[record.meta["encoding"]] += 1
                 reason = next((reason for drop in drops if (reason := drop(record)) is not None), None)
                 if reason is not None:
                     counts.dropped[reason] += 1

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from danlu import catalog
 from danlu.clean.stage import Clean
 from danlu.errors import InputError, RecipeError
 from danlu.recipe import Recipe, build
@@ -58,8 +59,8 @@ def test_a_record_may_hold_many_documents(tmp_path: Path) -> None:
     documents = list(read_documents(tmp_path / "out"))
     assert [(document.id, document.text) for document in documents] == [
         ("a.txt#0.0", "one"),
-        ("a.txt#0.1", "two"),
-        ("a.txt#0.2", "three"),
+        ("a.txt#1.0", "two"),
+        ("a.txt#3.0", "three"),
     ]
     assert figures["documents_in"] == 3
     assert figures["language.en.documents"] == 3
@@ -74,7 +75,7 @@ def test_everything_is_counted(tmp_path: Path) -> None:
     (source / "d.txt").write_bytes(b"\0")
     (source / "e.txt").write_bytes(b"abc\xff")
     (source / "f.jsonl").write_text('{"text": "kept too"}\n{"txt": "no"}\nno\n')
-    (source / "README.md").write_text("ignored")
+    (source / "README").write_text("ignored")
     figures = clean(tmp_path / "out", sources=[{"path": str(source), "language": "en"}])
     assert figures == {
         "files": 6,
@@ -90,7 +91,7 @@ def test_everything_is_counted(tmp_path: Path) -> None:
         "quarantined.binary": 1,
         "quarantined.broken JSON": 1,
         "quarantined.no field 'text'": 1,
-        "quarantined.not UTF-8": 1,
+        "quarantined.unknown encoding": 1,
         "language.en.documents": 2,
         "language.en.bytes": 17,
     }
@@ -102,8 +103,9 @@ def test_everything_is_counted(tmp_path: Path) -> None:
     assert quarantine[1] == {
         "file": str(source / "e.txt"),
         "record": 0,
-        "reason": "not UTF-8",
-        "detail": "at byte 3: 0xff",
+        "offset": 0,
+        "reason": "unknown encoding",
+        "detail": "at byte 3: 0xff; it could be cp1252: set encoding of the source",
     }
     assert len(quarantine) == 4
 
@@ -142,10 +144,10 @@ def test_rules_and_form_follow_the_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "line"),
     [
-        ({}, "clean.sources: no file in {} ends in .txt .jsonl .parquet"),
+        ({}, "clean.sources: no file in {} ends in " + " ".join(catalog.names("reader"))),
         (
-            {"a.md": b"", "b.csv": b""},
-            "clean.sources: no file in {} ends in .txt .jsonl .parquet; 2 other files are there",
+            {"a.pas": b"", "b.exe": b""},
+            "clean.sources: no file in {} ends in " + " ".join(catalog.names("reader")) + "; 2 other files are there",
         ),
         (
             {"a.txt": b" ", "b.txt": b"\0", "c.txt": b""},
@@ -174,11 +176,13 @@ def random_file(path: Path, chance: random.Random) -> None:
     """A file of a random kind, now and then damaged."""
     words = ["", " ", "one", "two words", "三国", "e\u0301", "\0", "a\r\nb\n\nc", "\ud800"]
     picked = [chance.choice(words) for _ in range(chance.randrange(5))]
-    kind = chance.choice([".txt", ".jsonl", ".jsonl.gz", ".parquet", ".md"])
+    kind = chance.choice([".txt", ".jsonl", ".jsonl.gz", ".parquet", ".md", ".html", ".csv", ".json", ".tsv.gz"])
     lines = b"\n".join(json.dumps({chance.choice(["text", "text", "body"]): word}).encode() for word in picked)
     content = {
         ".txt": " ".join(picked).encode(errors="ignore"),
         ".jsonl.gz": gzip.compress(lines, mtime=0),
+        ".tsv.gz": gzip.compress(b"text\tn\n" + "\t\n".join(picked).encode(errors="ignore"), mtime=0),
+        ".csv": b"text\n" + "\n".join(picked).encode(errors="ignore"),
         ".parquet": parquet([word.encode(errors="ignore").decode() for word in picked]),
     }.get(kind, lines)
     if content and chance.random() < 0.4:
@@ -259,3 +263,22 @@ def test_a_pair_is_one_document_with_two_sides(tmp_path: Path) -> None:
 def test_pairs_that_cannot_be(more: dict[str, str], told: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=told):
         clean(tmp_path, sources=[{"path": str(tmp_path), **more}])
+
+
+def test_files_in_other_encodings_are_counted_and_marked(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    text = "话说天下大势，分久必合，合久必分。"
+    for name, encoding in (("a.txt", "utf-8"), ("b.txt", "gb18030"), ("c.jsonl", "gb18030"), ("d.txt", "utf-16")):
+        content = json.dumps({"text": name + text}, ensure_ascii=False) if name == "c.jsonl" else name + text
+        (source / name).write_bytes(f"{content}\n".encode(encoding) * (2 if name == "c.jsonl" else 1))
+    figures = clean(tmp_path / "out", sources=str(source), rules=[])
+    assert {name: count for name, count in figures.items() if name.startswith("encoding.")} == {
+        "encoding.gb18030.files": 2,
+        "encoding.utf-16-le.files": 1,
+    }
+    documents = list(read_documents(tmp_path / "out"))
+    assert [document.text.strip() for document in documents] == [
+        document.id.partition("#")[0] + text for document in documents
+    ]
+    assert [document.meta.get("encoding") for document in documents] == [None, *["gb18030"] * 3, "utf-16-le"]
