@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from danlu import catalog
 from danlu.errors import InputError, OutputError, did_you_mean
 from danlu.files import writing
 from danlu.readers.reading import kind, read, unpacked
@@ -204,7 +205,7 @@ def survey(folder: Path) -> Survey:
             seen.prompts[language].append(opening(text, language))
     if not seen.languages:
         held = f"{len(found.files)} files without text" if found.files else f"{len(found.ignored)} other files"
-        raise InputError(f"danlu init: no text in {folder} ({held}); it reads .txt, .jsonl, .jsonl.gz and .parquet")
+        raise InputError(f"danlu init: no text in {folder} ({held}); it reads {' '.join(catalog.names('reader'))}")
     seen.documents *= len(found.files) / len(sampled)
     seen.text_field = fields.most_common(1)[0][0]
     return seen

@@ -23,6 +23,8 @@ class Counts:
     quarantined: Counter[str] = field(default_factory=Counter)
     language_documents: Counter[str] = field(default_factory=Counter)
     language_bytes: Counter[str] = field(default_factory=Counter)
+    encodings: Counter[str] = field(default_factory=Counter)
+    """Documents that came in by what they were in, where that is not UTF-8."""
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
@@ -72,6 +74,7 @@ class Counts:
         }
         for title, counter in (("dropped", self.dropped), ("quarantined", self.quarantined)):
             figures.update({f"{title}.{reason}": count for reason, count in sorted(counter.items())})
+        figures.update({f"encoding.{name}.documents": count for name, count in sorted(self.encodings.items())})
         for language in sorted(self.language_documents):
             figures[f"language.{language}.documents"] = self.language_documents[language]
             figures[f"language.{language}.bytes"] = self.language_bytes[language]

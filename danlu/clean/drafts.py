@@ -133,6 +133,8 @@ class _Writing:
     def put(self, document: Document, reason: str | None) -> None:
         """Write a document down, or why it is dropped."""
         self._counts.documents_in += 1
+        if encoding := document.meta.get("encoding"):
+            self._counts.encodings[encoding] += 1
         if reason is not None:
             self._counts.dropped[reason] += 1
             self._examples.add(Example.of(document, reason))

@@ -48,7 +48,8 @@ class Clean(Stage):
     unrecorded: ClassVar[tuple[str, ...]] = ("workers",)
 
     sources: tuple[Source, ...] = Field(min_length=1)
-    """Files and folders of text (.txt .jsonl .jsonl.gz .parquet); each a path, or a mapping with ``path``."""
+    """Files, folders and patterns (.txt .md .html .jsonl .json .csv .tsv .parquet .arrow, and .gz of them); each a
+    path, or a mapping with ``path``."""
     form: Form = "NFC"
     """The Unicode normal form. NFKC also makes half-width what is full-width, which harms Chinese punctuation."""
     repair: bool = False

@@ -1,31 +1,22 @@
 """The bytes of a file, packed or not, and their text: UTF-8, what a byte order mark says, or what the recipe says.
 
-Chinese in GB 18030, which spreadsheets in China write, is recognised and said. All else that is not UTF-8 could be
-read in several ways, and is refused with what those would be.
+Another encoding that is certain, such as the GB 18030 that spreadsheets in China write, is recognised and said. What
+could be read in several ways is refused with what those would be.
 """
 
 from __future__ import annotations
 
-import codecs
 import gzip
 import zlib
 from pathlib import Path
 
 from danlu.data.example import Place
 from danlu.errors import InputError, shown
+from danlu.text.encodings import MARKS, Detected, detect_whole
 
 PACKED = (".gz", ".zst")
-_MARKS = (  # UTF-32's little-endian mark begins with UTF-16's
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _ZIP = b"PK\x03\x04"
 _POSSIBLE = ("gb18030", "big5", "cp1252")
-_SURE = 0.9
-"""Share of the letters beyond ASCII that have to be among the 7,000 of GB 2312, for the text to be Chinese."""
 
 
 def ending(path: Path) -> str:
@@ -61,21 +52,20 @@ def read_text(path: Path, *, encoding: str | None = None) -> tuple[str, str]:
     content = read_bytes(path)
     if encoding is not None:
         return _decode(path, content, encoding).removeprefix("\ufeff"), ""
-    for mark, name in _MARKS:
-        if content.startswith(mark):
-            return _decode(path, content, name), "" if name == "utf-8-sig" else f"read as {name} by its first bytes"
     if content.startswith(_ZIP):
         raise InputError(f"{path} is no text, but packed as .xlsx and .zip are; save the table in it as .csv")
-    if b"\0" in content:
+    found = detect_whole(content)
+    if found.binary:
         line = content.count(b"\n", 0, content.index(0)) + 1
         raise Place(path, line).error("it holds a NUL, as no text does; of UTF-16 without its mark, set encoding")
     try:
-        return content.decode(), ""
+        text = content.decode(found.encoding or "utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        text = _chinese(content)
-        if text is None:
-            raise _undecided(path, content, error) from None
-        return text, "read as gb18030, as it is not UTF-8"
+        raise _undecided(path, content, error, found) from None
+    if found.encoding in (None, "utf-8"):
+        return text, ""
+    marked = any(content.startswith(mark) for mark, _ in MARKS)
+    return text, f"read as {found.encoding}{' by its first bytes' if marked else ', as it is not UTF-8'}"
 
 
 def _decode(path: Path, content: bytes, encoding: str) -> str:
@@ -90,35 +80,17 @@ def _decode(path: Path, content: bytes, encoding: str) -> str:
         raise Place(path, line).error(f"it is not {encoding}: byte 0x{content[error.start]:02x}") from None
 
 
-def _chinese(content: bytes) -> str | None:
-    """The text, where it can hardly be anything but simplified Chinese in GB 18030."""
-    if _is_mostly_utf8(content):
-        return None
-    try:
-        text = content.decode("gb18030")
-    except UnicodeDecodeError:
-        return None
-    letters = [letter for letter in text if ord(letter) > 127]
-    common = len("".join(letters).encode("gb2312", "ignore")) // 2
-    return text if common >= _SURE * len(letters) else None
-
-
-def _is_mostly_utf8(content: bytes) -> bool:
-    """Whether it is UTF-8 that was damaged or cut."""
-    text = content.decode("utf-8", "replace")
-    return text.count("\ufffd") * 10 <= sum(ord(letter) > 127 for letter in text)
-
-
-def _undecided(path: Path, content: bytes, error: UnicodeDecodeError) -> InputError:
+def _undecided(path: Path, content: bytes, error: UnicodeDecodeError, found: Detected) -> InputError:
     line = content.count(b"\n", 0, error.start) + 1
     start = content.rfind(b"\n", 0, error.start) + 1
     end = content.find(b"\n", error.start)
     part = content[max(start, error.start - 10) : end if end >= 0 else len(content)]
-    reason = f"it is not UTF-8: byte 0x{content[error.start]:02x}"
-    if _is_mostly_utf8(content):
+    name = "UTF-8" if found.encoding in (None, "utf-8") else found.encoding
+    reason = f"it is not {name}: byte 0x{content[error.start]:02x}"
+    if found.encoding is not None:
         return Place(path, line).error(f"{reason}, though most of the file is; correct that line, or set encoding")
     readings = []
-    for name in _POSSIBLE:
+    for name in dict.fromkeys([*found.likely, *_POSSIBLE]):
         try:
             content.decode(name)
             readings.append(f"{part.decode(name, 'replace').strip()[:20]!r} as {name}")

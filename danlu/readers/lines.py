@@ -58,19 +58,26 @@ class Lines:
 
     def __iter__(self) -> Iterator[TextLine | Rejected]:
         """The lines in order, and those that are no text or longer than a record may be."""
-        errors = "strict" if self._wanted.invalid == "quarantine" else "replace"
-        for line in self.raw():
-            if line.content is None:
-                yield _too_long(line, self._wanted.record_bytes)
-                continue
-            encoding = self._encoding_of(line.content)
-            try:
-                text = line.content.decode(encoding or "utf-8", errors if encoding else "strict")
-                yield TextLine(line.number, line.offset, text, encoding or "utf-8")
-            except UnicodeDecodeError as error:
-                assert self.detected is not None
-                place = f"at byte {line.offset + error.start}: 0x{line.content[error.start]:02x}"
-                yield Rejected(line.number, *undecodable(self.detected, place, line.content), line.offset)
+        return map(self.decoded, self.raw())
+
+    def decoded(self, line: Line) -> TextLine | Rejected:
+        """A line as text, or why it is none."""
+        if line.content is None:
+            return _too_long(line, self._wanted.record_bytes)
+        encoding = self._encoding_of(line.content)
+        errors = "strict" if encoding is None or self._wanted.invalid == "quarantine" else "replace"
+        try:
+            text = line.content.decode(encoding or "utf-8", errors)
+        except UnicodeDecodeError as error:
+            assert self.detected is not None
+            place = f"at byte {line.offset + error.start}: 0x{line.content[error.start]:02x}"
+            return Rejected(line.number, *undecodable(self.detected, place, line.content), line.offset)
+        return TextLine(line.number, line.offset, text, encoding or "utf-8")
+
+    @property
+    def are_utf8(self) -> bool:
+        """Whether the lines so far are in UTF-8, but for damage."""
+        return self.detected is None or self.detected.encoding == "utf-8"
 
     def raw(self) -> Iterator[Line]:
         """The lines as bytes; from the first one beyond ASCII on it is known what the file is in."""

@@ -16,6 +16,11 @@ _FRONT = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?(?:\n|\Z
 _FRONT_LIMIT = 100_000
 _TITLE = re.compile(r"""^title:[ \t]*(["']?)(.+?)\1[ \t]*\r?$""", re.MULTILINE)
 _META = re.compile(rb"""<meta[^>]{0,500}?charset\s*=\s*["']?\s*([A-Za-z0-9_:.-]{1,40})""", re.IGNORECASE)
+_DEEPEST = 2000
+_NESTING = re.compile(
+    r"<(/?)(?:div|span|section|article|main|header|footer|nav|aside|ul|ol|dl|table|blockquote|form|center|figure|details)\b",
+    re.IGNORECASE,
+)
 _META_WITHIN = 4096
 """Bytes; HTML's own rule is 1024, which real pages do not keep."""
 _HTML_NAMES = {  # of the WHATWG's Encoding Standard, where Python's codec of the name is narrower than browsers'
@@ -43,6 +48,8 @@ def read_page(page: bytes, wanted: Wanted, declared: str | None = None) -> Raw |
     if isinstance(text, Rejected):
         return text
     html, encoding = text
+    if _is_deep(html):
+        return Rejected(0, "nested too deep", f"more than {_DEEPEST:,} elements in one another", 0)
     title, body = _trafilatura(html) if wanted.html == "trafilatura" else _resiliparse(html, wanted.html == "main")
     fields = {**({"title": title} if title else {}), **encoding_field(encoding)}
     return checked(Raw(0, "", offset=0), body, fields, wanted.text_field, "in the page")
@@ -65,6 +72,18 @@ def _decoded_page(page: bytes, wanted: Wanted, declared: str | None) -> tuple[st
                 continue
     found = decode(page, wanted)
     return found if isinstance(found, Rejected) else (found.text, found.encoding)
+
+
+def _is_deep(html: str) -> bool:
+    """Whether so many elements stand in one another that looking for the main text would take minutes."""
+    if html.count("<") <= 2 * _DEEPEST:
+        return False
+    depth = 0
+    for tag in _NESTING.finditer(html):
+        depth = max(0, depth - 1) if tag[1] else depth + 1
+        if depth > _DEEPEST:
+            return True
+    return False
 
 
 def _resiliparse(html: str, main: bool) -> tuple[str, str]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from danlu.readers.lines import undecodable
 from danlu.readers.record import Content, Rejected, Wanted
-from danlu.text.encodings import SAMPLE_BYTES, WIDE, Detected, detect, of_marked
-
-_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
+from danlu.text.encodings import SAMPLE_BYTES, WIDE, Detected, detect_whole, of_marked
 
 
 class Text(NamedTuple):
@@ -43,7 +40,7 @@ def read_whole(content: Content, wanted: Wanted) -> bytes | Rejected:
 
 def decode(content: bytes, wanted: Wanted) -> Text | Rejected:
     """All of the text, where it is certain what it is in; a NUL is in no text."""
-    detected = _detected(content, wanted)
+    detected = detect_whole(content) if wanted.encoding is None else Detected(of_marked(content, wanted.encoding))
     if detected.encoding not in WIDE and b"\0" in content:
         return Rejected(0, "binary", f"NUL at byte {content.index(0)}", 0)
     errors = "strict" if wanted.invalid == "quarantine" or detected.encoding is None else "replace"
@@ -58,16 +55,3 @@ def read_text(content: Content, wanted: Wanted) -> Text | Rejected:
     """The whole file as text, where it is no longer than a record may be and it is certain what it is in."""
     whole = read_whole(content, wanted)
     return whole if isinstance(whole, Rejected) else decode(whole, wanted)
-
-
-def _detected(content: bytes, wanted: Wanted) -> Detected:
-    if wanted.encoding is not None:
-        return Detected(of_marked(content, wanted.encoding))
-    head = content[:SAMPLE_BYTES]
-    beginning = detect(head, whole=len(content) <= SAMPLE_BYTES)
-    beyond = _BEYOND_ASCII.search(content)
-    if beginning.encoding in WIDE or beyond is None:
-        return beginning
-    start = content.rfind(b"\n", 0, beyond.start()) + 1
-    start = max(start, beyond.start() - SAMPLE_BYTES // 2)
-    return detect(content[start : start + SAMPLE_BYTES], whole=start + SAMPLE_BYTES >= len(content))

@@ -37,6 +37,7 @@ _FREQUENT = {
 _ENCODINGS = (*_FREQUENT, "cp1251", "koi8-r", "cp1252")
 ENCODINGS = ("utf-8", *WIDE, "utf-16", "utf-32", *_ENCODINGS, "big5", "gbk", "shift_jis", "euc_kr", "latin-1")
 """Names to choose from; Python knows more."""
+_BYTE_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _ODD = re.compile(
     r"(?!ç[ãõ]|[äöåÄÖÅ]{2})[^\x00-\x7f“”‘’„–—…«»‹›\u00a0ß]{2,}"  # together, but for quotes, ß and some vowels
@@ -93,6 +94,16 @@ def detect(sample: bytes, *, whole: bool = True) -> Detected:
     if best >= (_SURE if second else _ALONE) and best >= _AHEAD.get(name, 2.0) * second:
         return Detected(name)
     return Detected(None, tuple(name for score, name in found[:3] if score > 0) or ("cp1252",))
+
+
+def detect_whole(content: bytes) -> Detected:
+    """What a whole text is in, by a part of it that goes beyond ASCII."""
+    beginning = detect(content[:SAMPLE_BYTES], whole=len(content) <= SAMPLE_BYTES)
+    beyond = _BYTE_BEYOND_ASCII.search(content)
+    if beginning.encoding in WIDE or beginning.binary or beyond is None:
+        return beginning
+    start = max(content.rfind(b"\n", 0, beyond.start()) + 1, beyond.start() - SAMPLE_BYTES // 2)
+    return detect(content[start : start + SAMPLE_BYTES], whole=start + SAMPLE_BYTES >= len(content))
 
 
 def is_known(encoding: str) -> bool:

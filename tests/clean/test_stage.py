@@ -181,11 +181,13 @@ def random_file(path: Path, chance: random.Random) -> None:
     """A file of a random kind, now and then damaged."""
     words = ["", " ", "one", "two words", "三国", "e\u0301", "\0", "a\r\nb\n\nc", "\ud800"]
     picked = [chance.choice(words) for _ in range(chance.randrange(5))]
-    kind = chance.choice([".txt", ".jsonl", ".jsonl.gz", ".parquet", ".md"])
+    kind = chance.choice([".txt", ".jsonl", ".jsonl.gz", ".parquet", ".md", ".html", ".csv", ".json", ".tsv.gz"])
     lines = b"\n".join(json.dumps({chance.choice(["text", "text", "body"]): word}).encode() for word in picked)
     content = {
         ".txt": " ".join(picked).encode(errors="ignore"),
         ".jsonl.gz": gzip.compress(lines, mtime=0),
+        ".tsv.gz": gzip.compress(b"text\tn\n" + "\t\n".join(picked).encode(errors="ignore"), mtime=0),
+        ".csv": b"text\n" + "\n".join(picked).encode(errors="ignore"),
         ".parquet": parquet([word.encode(errors="ignore").decode() for word in picked]),
     }.get(kind, lines)
     if content and chance.random() < 0.4:

@@ -40,7 +40,7 @@ def test_a_byte_order_mark_says_the_encoding(tmp_path: Path, name: str) -> None:
     (tmp_path / "a.csv").write_bytes(CHINESE.encode(name))
     text, note = read_text(tmp_path / "a.csv")
     assert text == CHINESE
-    assert note == ("" if name == "utf-8-sig" else f"read as {name} by its first bytes")
+    assert note == ("" if name == "utf-8-sig" else f"read as {name}-le by its first bytes")
 
 
 @pytest.mark.parametrize("name", ["gb18030", "gbk", "gb2312"])
@@ -50,16 +50,28 @@ def test_chinese_of_a_spreadsheet_is_recognised_and_said(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize(
+    ("text", "encoding", "name"),
+    [
+        ("a,b\ncafé,1\n", "latin-1", "cp1252"),
+        ("評論,標籤\n房間太小，其他還不錯,0\n", "big5", "cp950"),
+        ("a,b\n1,2\n", "utf-16-be", "utf-16-be"),
+    ],
+)
+def test_what_is_certain_is_recognised_and_said(tmp_path: Path, text: str, encoding: str, name: str) -> None:
+    (tmp_path / "a.csv").write_bytes(text.encode(encoding))
+    assert read_text(tmp_path / "a.csv") == (text, f"read as {name}, as it is not UTF-8")
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (
-            "a,b\ncafé,1\n".encode("cp1252"),
-            r"line 2: it is not UTF-8: byte 0xe9; it would read .*'café,1' as cp1252.*save",
+            "a,b\nbyłaś,1\n".encode("cp1250"),
+            r"line 2: it is not UTF-8: byte 0xb3; it would read .*'by³aœ,1' as cp1252.*save",
         ),
-        ("a,b\nété à la,1\n".encode("cp1252"), r"line 2: it is not UTF-8: byte 0xe9"),
-        ("評論,標籤\n房間太小，其他還不錯,0\n".encode("big5"), r"line 1: it is not UTF-8.*as big5"),
+        ("a,b\nşifre için,1\n".encode("cp1254"), r"line 2: it is not UTF-8: byte 0xfe"),
         ((CHINESE * 20).encode() + b"\xe6\x88", r"line 41: .*though most of the file is"),
-        ("a\nb".encode("utf-16-le"), r"line 1: it holds a NUL.*set encoding"),
+        (b"a\nb\0c", r"line 2: it holds a NUL.*set encoding"),
         (b"PK\x03\x04\x14\0\x06\0", r"a\.csv is no text, but packed as \.xlsx and \.zip are; save the table in it"),
     ],
 )

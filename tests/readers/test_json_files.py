@@ -86,4 +86,19 @@ def test_bytes_that_are_no_text(reads: Reads) -> None:
 def test_huge_numbers_in_a_line(reads: Reads) -> None:
     (record,) = reads("a.jsonl", '{"text": "a", "n": ' + "9" * 10_000 + "}")
     assert isinstance(record, Rejected) and record.reason == "broken JSON"  # Python's limit for digits
+    assert reads("a.jsonl", '{"text": "a", "n": ' + "9" * 1000 + "}") == [Raw(0, "a")]
     assert reads("a.jsonl", '{"text": "a", "text": "b", "n": -1e999, "m": NaN}') == [Raw(0, "b")]
+
+
+@given(st.dictionaries(st.sampled_from(["text", "body", "a"]), values | st.just("\ud800")), st.binary(max_size=2))
+def test_the_fast_way_and_the_other_read_alike(
+    tmp_path_factory: pytest.TempPathFactory, row: dict[str, Any], odd: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("jsonl") / "a.jsonl"
+    for ensure_ascii in (True, False):
+        line = json.dumps(row, ensure_ascii=ensure_ascii).encode(errors="replace")
+        path.write_bytes(line + odd + b"\n" + line)
+        records = list(read(LocalFile(path), Wanted()))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("danlu.readers.json_files._fast", lambda line, text_field: None)
+            assert list(read(LocalFile(path), Wanted())) == records

@@ -108,8 +108,11 @@ def test_what_is_no_page(reads: Reads, content: bytes, reason: str) -> None:
 
 
 def test_deep_pages_do_not_break_it(reads: Reads) -> None:
-    (record,) = reads("a.html", "<div><b>" * 20_000 + "text", html="all")
-    assert isinstance(record, Raw | Rejected)
+    for page in ("<div>" * 200_000, "<div>" * 9000 + "</div>" * 9000, "<SPAN ><article>" * 5000):
+        (record,) = reads("a.html", page + "text")
+        assert isinstance(record, Rejected) and record.reason == "nested too deep"
+    (flat,) = reads("a.html", "<div>text</div>" * 5000, html="all")
+    assert isinstance(flat, Raw) and flat.text.count("text") == 5000
     (entity,) = reads("a.html", "<p>&#xD800;&#0;&#x10FFFF;x", html="all")
     assert isinstance(entity, Raw)
     entity.text.encode()
