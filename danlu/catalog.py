@@ -39,6 +39,7 @@ CATALOG: dict[str, dict[str, str]] = {
     "rule": {
         "empty": "danlu.clean.rules:Empty",
         "exact_duplicate": "danlu.clean.rules:ExactDuplicate",
+        "language": "danlu.clean.language_rule:LanguageRule",
     },
     "tokenizer": {
         "bpe": "danlu.tokenizers.bpe:BPE",

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import Field, SkipValidation
 
 from danlu import catalog, log
+from danlu.clean.language_of import Language
 from danlu.clean.rules import Empty, ExactDuplicate, RuleChoice
 from danlu.errors import InputError
 from danlu.files import write_json
@@ -23,10 +24,11 @@ from danlu.readers.record import Raw, Rejected
 from danlu.readers.sources import Found, Source, SourceFile, find_files
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage
+from danlu.text.chinese import convert_document
 from danlu.text.cuts import Whole
 from danlu.text.document import TARGET_START, Document, DocumentWriter, pair
-from danlu.text.language import detect_language
-from danlu.text.normalise import Form, normalise
+from danlu.text.normal_form import Normalise
+from danlu.text.normalise import normalise
 
 
 @dataclass(slots=True)
@@ -101,10 +103,10 @@ class Clean(Stage):
 
     sources: tuple[Source, ...] = Field(min_length=1)
     """Files and folders of text (.txt .jsonl .jsonl.gz .parquet); each a path, or a mapping with ``path``."""
-    form: Form = "NFC"
-    """The Unicode normal form. NFKC also makes half-width what is full-width, which harms Chinese punctuation."""
-    repair: bool = False
-    """Mend text that was decoded wrongly (``cafÃ©``) with ftfy; about 40 times slower."""
+    normalise: Normalise = Normalise()
+    """The form that every text is brought to."""
+    language: Language = Language()
+    """How languages are named."""
     rules: Annotated[tuple[SkipValidation[RuleChoice], ...], OneOf("rule")] = (Empty(), ExactDuplicate())
     """Rules that drop documents, in this order."""
 
@@ -164,17 +166,20 @@ class Clean(Stage):
 
     def documents(self, file: SourceFile, record: Raw) -> Iterator[Document]:
         """The documents of one record: normalised, cut, their language named; no rule has seen them."""
-        text = normalise(record.text, form=self.form, repair=self.repair)
+        text = normalise(record.text, self.normalise)
         extra: dict[str, str] = {}
         if (target := file.source.target_field) is not None:
-            text, extra = pair(text, normalise(record.fields[target], form=self.form, repair=self.repair))
+            text, extra = pair(text, normalise(record.fields[target], self.normalise))
         cut = file.source.documents
         for piece_number, piece in enumerate(cut.pieces(text)):
             number = str(record.number) if isinstance(cut, Whole) else f"{record.number}.{piece_number}"
-            language = file.source.language or detect_language(piece)
+            stated = file.source.language
+            language = {"language": stated} if stated else self.language.describe(piece)
             fields = {name: value for name, value in record.fields.items() if name not in (target, TARGET_START)}
-            meta = {**fields, **extra, "source": file.name, "language": language}
-            yield Document(id=f"{file.name}#{number}", text=piece, meta=meta)
+            meta = {**fields, **extra, "source": file.name, **language}
+            document = Document(id=f"{file.name}#{number}", text=piece, meta=meta)
+            convert_document(document, self.normalise.chinese)
+            yield document
 
     def _nothing_to_read(self, found: Found) -> str:
         places = ", ".join(str(source.path) for source in self.sources)

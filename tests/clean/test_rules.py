@@ -20,8 +20,13 @@ def test_the_first_of_equal_documents_stays() -> None:
     assert dropped == [None, None, "exact duplicate", None, None, "exact duplicate"]
 
 
+NEEDED: dict[str, dict[str, object]] = {"language": {"keep": "en"}}
+"""The settings that a rule has no default for."""
+
+
 def test_every_run_starts_with_a_fresh_rule() -> None:
     for name in catalog.names("rule"):
-        choice = build_choice("rule", name, key="rule")
-        document = Document("a", "the same text, long enough for any rule of language or length to like it")
+        choice = build_choice("rule", {"use": name, **NEEDED.get(name, {})}, key="rule")
+        text = "the same text, long enough for any rule of language or length to like it"
+        document = Document("a", text, {"language": "en"})
         assert [choice.make()(document) for _ in range(2)] == [None, None], name
