@@ -16,6 +16,9 @@ import numpy.typing as npt
 _DEPTH = 6
 """Bytes of the longest sequence in the automaton of py3langid 0.4."""
 
+_FEW = 80
+"""Bytes; for fewer, a loop is faster than six steps of numpy."""
+
 _Columns = tuple[list[str], npt.NDArray[np.float32], npt.NDArray[np.float32]]
 """The languages of some columns of the model, their weights and their prior."""
 
@@ -56,27 +59,45 @@ class Classifier:
 
     def probabilities(self, text: str, languages: tuple[str, ...]) -> dict[str, float]:
         """Of ``languages`` alone, normalised as py3langid does: softmax at the temperature √bytes."""
+        labels, likely = self._columns(languages)[0], self._likely(text, languages)
+        summed: dict[str, float] = {}
+        for label, value in zip(labels, likely.tolist(), strict=True) if likely is not None else ():
+            summed[label] = summed.get(label, 0.0) + value  # Serbian has a column for each of its scripts
+        return summed
+
+    def most_probable(self, text: str, languages: tuple[str, ...]) -> tuple[str, float] | None:
+        """The one of ``languages`` and its probability; None where no sequence of bytes is known."""
+        labels, likely = self._columns(languages)[0], self._likely(text, languages)
+        if likely is None:
+            return None
+        best = int(likely.argmax())
+        label = labels[best]
+        twice = labels.count(label) > 1  # Serbian, which has a column for each of its scripts
+        return label, float(likely[[each == label for each in labels]].sum() if twice else likely[best])
+
+    def _likely(self, text: str, languages: tuple[str, ...]) -> npt.NDArray[np.float64] | None:
         scores = self.scores(text, languages)
         if scores is None:
-            return {}
+            return None
         scaled = scores.astype(np.float64) / math.sqrt(len(text.encode("utf-8", "surrogatepass")))
         likely = np.exp(scaled - scaled.max())
-        summed = dict.fromkeys(languages, 0.0)
-        for label, value in zip(self._columns(languages)[0], (likely / likely.sum()).tolist(), strict=True):
-            summed[label] += value  # Serbian has a column for each of its scripts
-        return summed
+        likely /= likely.sum()
+        return likely
 
     def _columns(self, languages: tuple[str, ...] | None) -> _Columns:
         """In float32: the sum would convert the weights again for every text."""
         if languages not in self._of:
             places = [at for at, label in enumerate(self.languages) if languages is None or label in languages]
             labels = [self.languages[at] for at in places]
-            self._of[languages] = labels, self._weights[:, places].astype(np.float32), self._prior[places]
+            weights = np.ascontiguousarray(self._weights[:, places], dtype=np.float32)  # a text picks rows
+            self._of[languages] = labels, weights, self._prior[places]
         return self._of[languages]
 
     def _states(self, data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
         """The automaton's state after each byte: begun anew ``_DEPTH`` bytes before it, or where the text begins."""
         steps = data.astype(np.int32)
+        if len(data) <= _FEW:
+            return np.array(self._begun(steps), dtype=self._next.dtype)
         states = np.zeros(len(data), dtype=self._next.dtype)
         states[: _DEPTH - 1] = self._begun(steps[: _DEPTH - 1])
         if len(data) >= _DEPTH:

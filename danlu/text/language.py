@@ -120,11 +120,10 @@ def _east(sample: str, share: float, kana: float, simplified: float, traditional
 def _among(sample: str, languages: tuple[str, ...], share: float) -> Identified:
     middle = (len(sample) - _FIRST_LOOK) // 2
     for part in (sample[middle : middle + _FIRST_LOOK], sample) if middle > 0 else (sample,):
-        likely = classifier().probabilities(part, languages) or {UNKNOWN: 0.0}
-        code = max(likely, key=likely.__getitem__)
-        if likely[code] >= _CERTAIN:
+        code, probability = classifier().most_probable(part, languages) or (UNKNOWN, 0.0)
+        if probability >= _CERTAIN:
             break
-    return Identified(_SAME_AS.get(code, code), share * likely[code])
+    return Identified(_SAME_AS.get(code, code), share * probability)
 
 
 @cache

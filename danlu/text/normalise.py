@@ -9,14 +9,18 @@ import re
 import unicodedata
 
 from danlu.text.mojibake import repair
-from danlu.text.normal_form import Form, Normalise, Width
+from danlu.text.normal_form import Normalise
 from danlu.text.spaces import few_blank_lines, plain_spaces, single_spaces
 from danlu.text.wrapped import join_lines
 
 _ROUNDS = 8
 """Two are enough for all but made-up texts: one step rarely gives an earlier one something to do."""
 
-_TO_CHANGE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
+_ODD = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""What the steps for control and invisible characters look for: most texts have none; to look is faster."""
+
 _ESCAPES = re.compile("\x1b\\[[0-9;]*[a-zA-Z]")
 _SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -30,7 +34,6 @@ _INVISIBLE = re.compile(
     "|(?<![\u0590-\u08ff])[\u200e\u200f](?![\u0590-\u08ff])"  # marks beside Hebrew and Arabic
     "|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0000-\U000e007f]+"  # tags that are no part of a flag
 )
-_MAYBE_INVISIBLE = re.compile("[\xad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\U000e0000-\U000e007f]")
 
 _KATAKANA = "[\u3041-\u3096\u30a1-\u30fa]?[\uff61-\uff9f]+"  # with the kana before that a mark of voice may belong to
 _WIDE = {
@@ -62,10 +65,15 @@ def _once(text: str, settings: Normalise) -> str:
     plain = text.isascii()
     if settings.repair and not plain:
         text = repair(text)
-    if _TO_CHANGE.search(text):  # most texts need none of it, and looking is faster than doing
+    is_odd = _ODD.search(text) is not None
+    if is_odd:
         text = _one_kind_of_line_end(text)
-    if not plain:
-        text = _letters(text, settings)
+    if not plain and settings.form != "none":
+        text = unicodedata.normalize(settings.form, text)
+    if is_odd and settings.invisible:
+        text = _INVISIBLE.sub("", text)
+    if not plain and settings.width != "keep":
+        text = _WIDE[settings.width].sub(lambda run: unicodedata.normalize("NFKC", run[0]), text)
     if settings.spaces != "keep":
         text = plain_spaces(text)
         text = single_spaces(text) if settings.spaces == "single" else text
@@ -80,19 +88,3 @@ def _one_kind_of_line_end(text: str) -> str:
         text = _SURROGATE.sub("\ufffd", text)
     text = _ESCAPES.sub("", text)
     return _DROPPED.sub("", _LINE_ENDS.sub("\n", text))
-
-
-def _letters(text: str, settings: Normalise) -> str:
-    if settings.form != "none":
-        text = _in_form(text, settings.form)
-    if settings.invisible and _MAYBE_INVISIBLE.search(text):
-        text = _INVISIBLE.sub("", text)
-    return text if settings.width == "keep" else _narrow(text, settings.width)
-
-
-def _in_form(text: str, form: Form) -> str:
-    return text if form == "none" else unicodedata.normalize(form, text)
-
-
-def _narrow(text: str, width: Width) -> str:
-    return _WIDE[width].sub(lambda run: unicodedata.normalize("NFKC", run[0]), text)

@@ -16,7 +16,10 @@ def plain_spaces(text: str) -> str:
 
 def single_spaces(text: str) -> str:
     """One space where several part two words, and none at a line's end; what a line is indented by stays."""
-    return _AT_END.sub("", _RUNS.sub(" ", text))
+    if "  " in text:
+        text = _RUNS.sub(" ", text)
+    ends = " \n" in text or "\t\n" in text or text.endswith((" ", "\t"))  # asking first is faster
+    return _AT_END.sub("", text) if ends else text
 
 
 def few_blank_lines(text: str, most: int) -> str:

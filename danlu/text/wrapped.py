@@ -35,7 +35,9 @@ _TABLE_OR_CODE = re.compile(r"\||\t|\S {3,}\S|[{};]\Z|\A(?:def|class|import|retu
 def join_lines(text: str) -> str:
     """Join what was wrapped; a text that was not, or of which one cannot tell, comes back as it is."""
     lines = text.split("\n")
-    widths = [len(line) + len(_WIDE.findall(line)) if line else 0 for line in lines]
+    if _share_of_long_lines(lines, list(map(len, lines))) >= _LONG_SHARE:
+        return text  # without a look at how wide its characters are
+    widths = [_width(line) for line in lines]
     if _share_of_long_lines(lines, widths) >= _LONG_SHARE:
         return text
     breaks = [at for at in range(len(lines) - 1) if _may_join(lines[at], lines[at + 1])]
@@ -44,8 +46,12 @@ def join_lines(text: str) -> str:
         return text
     full = [at for at in breaks if _is_full(lines, widths, at, width)]
     joined = _join(lines, set(full), text)
-    is_joined = _share_of_long_lines(joined, [len(line) + len(_WIDE.findall(line)) for line in joined]) >= _LONG_SHARE
+    is_joined = _share_of_long_lines(joined, list(map(_width, joined))) >= _LONG_SHARE
     return "\n".join(joined) if is_joined else text  # so that what was joined is seen to be, the next time
+
+
+def _width(text: str) -> int:
+    return len(text) if text.isascii() else len(text) + len(_WIDE.findall(text))
 
 
 def _share_of_long_lines(lines: list[str], widths: list[int]) -> float:
@@ -81,7 +87,7 @@ def _is_full(lines: list[str], widths: list[int], at: int, width: int) -> bool:
     word = _FIRST_WORD.search(lines[at + 1])
     first = word[0] if word else ""
     space = 0 if _EAST_START.match(lines[at + 1]) else 1
-    return widths[at] + space + len(first) + len(_WIDE.findall(first)) > width - _SLACK
+    return widths[at] + space + _width(first) > width - _SLACK
 
 
 def _join(lines: list[str], full: set[int], text: str) -> list[str]:
