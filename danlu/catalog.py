@@ -49,6 +49,7 @@ CATALOG: dict[str, dict[str, str]] = {
     },
     "rule": {
         "empty": "danlu.clean.rules:Empty",
+        "language": "danlu.clean.language_rule:LanguageRule",
     },
     "duplicates": {
         "exact": "danlu.clean.exact:Exact",

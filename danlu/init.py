@@ -113,8 +113,9 @@ TEMPLATE = """\
 clean:
   sources:
 {source}
-  form: NFC\t# NFKC also makes half-width what is full-width, which harms Chinese punctuation
-  repair: false\t# true mends text that was decoded wrongly (cafÃ©); slow
+  normalise:
+    form: NFC\t# NFKC also makes half-width what is full-width, which harms Chinese punctuation
+    repair: true\t# text that was decoded wrongly (cafÃ©) is mended
 
 tokenizer:
   use: bpe

@@ -80,7 +80,10 @@ def one_line(capsys: pytest.CaptureFixture[str], code: int) -> str:
         (["clean", "r.yaml", "clean.sources=[txt]"], "clean.sources.0: no file or folder 'txt'; did you mean 'text'?"),
         (["clean", "r.yaml", "clean.sources=[r.yaml]"], "clean.sources.0: cannot tell how to read 'r.yaml'"),
         (["clean", "r.yaml", "clean.sources=[]"], "clean.sources must be a list of at least 1; got []"),
-        (["clean", "r.yaml", "clean.form=NFD"], "clean.form must be 'NFC', 'NFKC' or 'none'; got 'NFD'"),
+        (
+            ["clean", "r.yaml", "clean.normalise.form=NFD"],
+            "clean.normalise.form must be 'NFC', 'NFKC' or 'none'; got 'NFD'",
+        ),
         (
             ["clean", "r.yaml", "clean.rules=[emty]"],
             "clean.rules.0.use: unknown rule 'emty'; did you mean 'empty'?",

@@ -143,10 +143,10 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
 
 
 def test_a_process_of_its_own_leaves_with_the_code() -> None:
-    done = danlu("clean", "r.yaml", "clean.form=NFD")
+    done = danlu("clean", "r.yaml", "clean.normalise.form=NFD")
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.splitlines() == [
-        "danlu: error: clean.form must be 'NFC', 'NFKC' or 'none'; got 'NFD'; did you mean 'NFC'?"
+        "danlu: error: clean.normalise.form must be 'NFC', 'NFKC' or 'none'; got 'NFD'; did you mean 'NFC'?"
     ]
 
 

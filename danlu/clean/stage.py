@@ -23,6 +23,7 @@ from danlu.clean.duplicates import DuplicatesChoice, Sketched
 from danlu.clean.exact import Exact
 from danlu.clean.examples import Examples, write_examples
 from danlu.clean.final import Finishing, Outcome, Ruling
+from danlu.clean.language_of import Language
 from danlu.clean.portions import Portion, portions
 from danlu.clean.rules import Empty, RuleChoice
 from danlu.clean.workers import Workers
@@ -32,10 +33,11 @@ from danlu.readers.record import Raw
 from danlu.readers.sources import Found, Source, SourceFile, find_files
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage
+from danlu.text.chinese import convert_document
 from danlu.text.cuts import Whole
 from danlu.text.document import TARGET_START, Document, pair
-from danlu.text.language import detect_language
-from danlu.text.normalise import Form, normalise
+from danlu.text.normal_form import Normalise
+from danlu.text.normalise import normalise
 
 PORTION_BYTES = 32_000_000
 """As stored: enough that a process has something to do, and little enough that all have."""
@@ -50,10 +52,10 @@ class Clean(Stage):
     sources: tuple[Source, ...] = Field(min_length=1)
     """Files, folders and patterns (.txt .md .html .jsonl .json .csv .tsv .parquet .arrow, and .gz of them); each a
     path, or a mapping with ``path``."""
-    form: Form = "NFC"
-    """The Unicode normal form. NFKC also makes half-width what is full-width, which harms Chinese punctuation."""
-    repair: bool = False
-    """Mend text that was decoded wrongly (``cafÃ©``) with ftfy; about 40 times slower."""
+    normalise: Normalise = Normalise()
+    """The form that every text is brought to."""
+    language: Language = Language()
+    """How languages are named."""
     rules: Annotated[tuple[SkipValidation[RuleChoice], ...], OneOf("rule")] = (Empty(),)
     """What drops single documents, or mends them, in this order."""
     duplicates: Annotated[tuple[SkipValidation[DuplicatesChoice], ...], OneOf("duplicates")] = (Exact(),)
@@ -126,18 +128,21 @@ class Clean(Stage):
 
     def documents(self, file: SourceFile, record: Raw) -> Iterator[Document]:
         """The documents of one record: normalised, cut, their language named; no rule has seen them."""
-        text = normalise(record.text, form=self.form, repair=self.repair)
+        text = normalise(record.text, self.normalise)
         extra: dict[str, str] = {}
         if (target := file.source.target_field) is not None:
-            text, extra = pair(text, normalise(record.fields[target], form=self.form, repair=self.repair))
+            text, extra = pair(text, normalise(record.fields[target], self.normalise))
         cut = file.source.documents
         for piece_number, piece in enumerate(cut.pieces(text)):
             number = str(record.number) if isinstance(cut, Whole) else f"{record.number}.{piece_number}"
-            language = file.source.language or detect_language(piece)
+            stated = file.source.language
+            language = {"language": stated} if stated else self.language.describe(piece)
             fields = {name: value for name, value in record.fields.items() if name not in (target, TARGET_START)}
-            meta = {**fields, **extra, "source": file.name, "language": language}
+            meta = {**fields, **extra, "source": file.name, **language}
             inside = f"!/{record.member}" if record.member else ""
-            yield Document(id=f"{file.name}{inside}#{number}", text=piece, meta=meta)
+            document = Document(id=f"{file.name}{inside}#{number}", text=piece, meta=meta)
+            convert_document(document, self.normalise.chinese)
+            yield document
 
     def _nothing_to_read(self, found: Found) -> str:
         places = ", ".join(str(source.path) for source in self.sources)

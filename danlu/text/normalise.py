@@ -1,57 +1,90 @@
-"""One form for every text: line ends, control characters, Unicode normal form.
+"""One form for every text: line ends, control characters, Unicode normal form and what else the settings ask for.
 
-Normalising twice is normalising once.
+Normalising twice is normalising once: the steps are taken again until they change nothing.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cache
-from typing import TYPE_CHECKING, Literal
 
-if TYPE_CHECKING:
-    import ftfy
+from danlu.text.mojibake import repair
+from danlu.text.normal_form import Normalise
+from danlu.text.spaces import few_blank_lines, plain_spaces, single_spaces
+from danlu.text.wrapped import join_lines
 
-Form = Literal["NFC", "NFKC", "none"]
+_ROUNDS = 8
+"""Two are enough for all but made-up texts: one step rarely gives an earlier one something to do."""
 
-_LINE_ENDS = {0x0B: "\n", 0x0C: "\n", 0x0D: "\n", 0x85: "\n"}  # vertical tab, form feed, carriage return, next line
-_DROPPED = {code: None for code in [*range(0x20), *range(0x7F, 0xA0), 0xFEFF] if chr(code) not in "\n\t"}
-_TABLE: dict[int, str | None] = {**_DROPPED, **_LINE_ENDS}
-_TO_CHANGE = re.compile("[" + "".join(map(re.escape, map(chr, _TABLE))) + "]")
+_ODD = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""What the steps for control and invisible characters look for: most texts have none; to look is faster."""
+
+_ESCAPES = re.compile("\x1b\\[[0-9;]*[a-zA-Z]")
+_SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
+_DROPPED = re.compile("[\0-\x08\x0e-\x1f\x7f-\x9f\ufeff]")
+
+_INVISIBLE = re.compile(
+    "[\xad\u180e\u202a-\u202e\u2060-\u2069]"  # soft hyphens, marks that embed a direction, word joiners
+    "|(?<![\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff])\u200b"  # parts words in Thai, Lao, Burmese and Khmer
+    "|(?<![\u0590-\u109f\u1780-\u18af\u2600-\u27bf\ufe0f\U0001f000-\U0001faff])[\u200c\u200d]"  # Persian, Hindi, emoji
+    "|(?<![\u0590-\u08ff])[\u200e\u200f](?![\u0590-\u08ff])"  # marks beside Hebrew and Arabic
+    "|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0000-\U000e007f]+"  # tags that are no part of a flag
+)
+
+_KATAKANA = "[\u3041-\u3096\u30a1-\u30fa]?[\uff61-\uff9f]+"  # with the kana before that a mark of voice may belong to
+_WIDE = {
+    "letters": re.compile(f"[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a]+|{_KATAKANA}"),
+    "all": re.compile(f"[\uff01-\uff5e\uffe0-\uffe6\u3000]+|{_KATAKANA}"),
+}
 
 
-def normalise(text: str, *, form: Form = "NFC", repair: bool = False) -> str:
-    r"""Make line ends ``\n``, drop control characters but ``\n`` and tab, drop byte order marks, apply ``form``.
+def normalise(text: str, settings: Normalise | None = None) -> str:
+    r"""Take the steps of ``settings`` in their order, until they change nothing.
 
-    A vertical tab, form feed or next-line character becomes ``\n``, for it parted words. ``repair``
-    mends mis-decoded text (``cafÃ©``) with ftfy first.
+    Always: line ends (also vertical tab, form feed, next line, U+2028 and U+2029, which parted words) are
+    ``\n``; control characters but ``\n`` and tab, escapes that colour terminals, and byte order marks
+    fall; a surrogate pair is its character and half a pair U+FFFD. ``settings.chinese`` is not seen to
+    here, for it asks for the language: ``danlu.text.chinese.convert``.
     """
-    if repair:
-        text = _repair(text)
-    if _TO_CHANGE.search(text):  # most texts need none of it, and looking is faster than doing
-        text = text.replace("\r\n", "\n").translate(_TABLE)
-    return text if form == "none" else unicodedata.normalize(form, text)
+    settings = settings or _DEFAULT
+    for _ in range(_ROUNDS):
+        before, text = text, _once(text, settings)
+        if text == before:
+            break
+    return text
 
 
-def _repair(text: str) -> str:
-    import ftfy
-
-    return ftfy.fix_text(text, config=_repair_config())
+_DEFAULT = Normalise()
 
 
-@cache
-def _repair_config() -> ftfy.TextFixerConfig:
-    """Encoding repairs alone: ftfy's defaults would also make ASCII of curly quotes and of full-width ``，``."""
-    import ftfy
+def _once(text: str, settings: Normalise) -> str:
+    plain = text.isascii()
+    if settings.repair and not plain:
+        text = repair(text)
+    is_odd = _ODD.search(text) is not None
+    if is_odd:
+        text = _one_kind_of_line_end(text)
+    if not plain and settings.form != "none":
+        text = unicodedata.normalize(settings.form, text)
+    if is_odd and settings.invisible:
+        text = _INVISIBLE.sub("", text)
+    if not plain and settings.width != "keep":
+        text = _WIDE[settings.width].sub(lambda run: unicodedata.normalize("NFKC", run[0]), text)
+    if settings.spaces != "keep":
+        text = plain_spaces(text)
+        text = single_spaces(text) if settings.spaces == "single" else text
+    if settings.join_lines:
+        text = join_lines(text)
+    return text if settings.blank_lines is None else few_blank_lines(text, settings.blank_lines)
 
-    return ftfy.TextFixerConfig(
-        unescape_html=False,
-        uncurl_quotes=False,
-        fix_latin_ligatures=False,
-        fix_character_width=False,
-        fix_line_breaks=False,
-        remove_control_chars=False,
-        normalization=None,
-        explain=False,
-    )
+
+def _one_kind_of_line_end(text: str) -> str:
+    if _SURROGATE.search(text):
+        text = _SURROGATE_PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
+        text = _SURROGATE.sub("\ufffd", text)
+    text = _ESCAPES.sub("", text)
+    return _DROPPED.sub("", _LINE_ENDS.sub("\n", text))

@@ -13,8 +13,13 @@ def test_empty_drops_white_space() -> None:
     assert [drop(Document("a", text)) for text in ("", " \n\t\u3000", "x", " 一 ")] == ["empty", "empty", None, None]
 
 
+NEEDED: dict[str, dict[str, object]] = {"language": {"keep": "en"}}
+"""The settings that a rule has no default for."""
+
+
 def test_a_rule_remembers_no_document() -> None:
     for name in catalog.names("rule"):
-        choice = build_choice("rule", name, key="rule")
-        document = Document("a", "the same text, long enough for any rule of language or length to like it")
+        choice = build_choice("rule", {"use": name, **NEEDED.get(name, {})}, key="rule")
+        text = "the same text, long enough for any rule of language or length to like it"
+        document = Document("a", text, {"language": "en"})
         assert [choice.make()(document) for _ in range(2)] == [None, None], name

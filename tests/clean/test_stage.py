@@ -48,10 +48,16 @@ def test_documents_have_ids_sources_languages_and_their_fields(tmp_path: Path) -
     lines = [{"text": "话说天下大势，分久必合。", "title": "三国", "source": "mine"}, {"text": "合久必分，话说天下。"}]
     (source / "zh/b.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
     clean(tmp_path / "out", sources=[str(source)])
-    assert list(read_documents(tmp_path / "out")) == [
-        Document("a.txt#0", "It was the best of times.\n", {"source": "a.txt", "language": "en"}),
-        Document("zh/b.jsonl#0", lines[0]["text"], {"title": "三国", "source": "zh/b.jsonl", "language": "zh"}),
-        Document("zh/b.jsonl#1", lines[1]["text"], {"source": "zh/b.jsonl", "language": "zh"}),
+    chinese = {"language": "zh", "language_score": "1.00", "language_variant": "zh-Hans"}
+    documents = list(read_documents(tmp_path / "out"))
+    score = documents[0].meta["language_score"]
+    assert 0.5 < float(score) <= 1
+    assert documents == [
+        Document(
+            "a.txt#0", "It was the best of times.\n", {"source": "a.txt", "language": "en", "language_score": score}
+        ),
+        Document("zh/b.jsonl#0", lines[0]["text"], {"title": "三国", "source": "zh/b.jsonl", **chinese}),
+        Document("zh/b.jsonl#1", lines[1]["text"], {"source": "zh/b.jsonl", **chinese}),
     ]
 
 
@@ -139,10 +145,32 @@ def test_a_field_whose_name_is_half_a_surrogate_pair(tmp_path: Path) -> None:
 
 
 def test_rules_and_form_follow_the_recipe(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text('{"text": "，"}\n{"text": "，"}\n{"text": ""}\n')
-    figures = clean(tmp_path / "out", sources=str(tmp_path / "a.jsonl"), rules=[], duplicates=[], form="NFKC")
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "，"}\n{"text": "，"}\n{"text": ""}\n')
+    figures = clean(
+        tmp_path / "out", sources=str(tmp_path / "a.jsonl"), rules=[], duplicates=[], normalise={"form": "NFKC"}
+    )
     assert figures["documents_kept"] == 3
     assert [document.text for document in read_documents(tmp_path / "out")] == [",", ",", ""]
+
+
+def test_documents_in_chinese_are_in_one_script_and_mixed_ones_say_so(tmp_path: Path) -> None:
+    texts = [
+        "頭髮乾燥，後來發現。",
+        "頭髪を乾燥する。すぐに。",
+        "後來發現。\n\nAll human beings are born free and equal.",
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    clean(
+        tmp_path / "out",
+        sources=str(tmp_path / "a.jsonl"),
+        normalise={"chinese": "simplified"},
+        language={"paragraphs": True},
+    )
+    chinese, japanese, mixed = read_documents(tmp_path / "out")
+    assert chinese.text == "头发干燥，后来发现。" and chinese.meta["language_variant"] == "zh-Hans"
+    assert japanese.text == texts[1] and japanese.meta["language"] == "ja"
+    assert mixed.meta["languages"] == "en 0.89, zh 0.11"
 
 
 @pytest.mark.parametrize(
