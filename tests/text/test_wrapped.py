@@ -58,6 +58,10 @@ LINES = "\n".join(
     * 4
 )
 
+UNEVEN = "\n".join(
+    f"{'word after word ' * (number % 4 + 1)}and no end {'x' * (number * 7 % 20)}" for number in range(40)
+)
+
 
 @pytest.mark.parametrize("width", [45, 60, 65, 70, 72, 80, 90])
 @pytest.mark.parametrize("gap", ["\n\n", "\n    "])
@@ -84,7 +88,7 @@ def test_a_word_broken_by_a_hyphen_is_whole_and_one_with_a_hyphen_keeps_it() -> 
     assert "heaven example of" in joined and "the well-known matters" in joined and "so co-operate, as" in joined
 
 
-@pytest.mark.parametrize("text", [SONNET, TANG, LIST, NUMBERED, CODE, TABLE, LINES, "", "\n", "one line"])
+@pytest.mark.parametrize("text", [SONNET, TANG, LIST, NUMBERED, CODE, TABLE, LINES, UNEVEN, "", "\n", "one line"])
 def test_lines_that_mean_something_stay(text: str) -> None:
     assert join_lines(text) == text
 
