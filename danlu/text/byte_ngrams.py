@@ -80,7 +80,7 @@ class Classifier:
         if scores is None:
             return None
         scaled = scores.astype(np.float64) / math.sqrt(len(text.encode("utf-8", "surrogatepass")))
-        likely = np.exp(scaled - scaled.max())
+        likely: npt.NDArray[np.float64] = np.exp(scaled - scaled.max())
         likely /= likely.sum()
         return likely
 

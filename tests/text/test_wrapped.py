@@ -97,3 +97,9 @@ def test_lines_that_mean_something_stay(text: str) -> None:
 def test_they_stay_in_the_midst_of_wrapped_prose(text: str) -> None:
     wrapped = "\n\n".join(textwrap.fill(paragraph, 72, break_on_hyphens=False) for paragraph in PROSE * 3)
     assert join_lines(f"{wrapped}\n\n{text}\n\n{wrapped}") == "\n\n".join([*PROSE * 3, text, *PROSE * 3])
+
+
+def test_a_text_too_short_to_be_sure_stays() -> None:
+    """Joined, no line of it would be wider than a wrapped one, and the next look would see lines to join again."""
+    text = "\n\n".join(["it was the best of times and then it was the worst of all\ntimes, and so on"] * 4)
+    assert join_lines(text) == text
