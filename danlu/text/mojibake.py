@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import ftfy
 
 _ANY = "\x80-\u266b\uf8ff\ufb01\ufb02\ufffd"
-_TELLING = "\x80-\x9f\xa2-\xaf\xb1-\xb3\xb5-\xb9\xba\xbc-\xbf\xc0-\xd1\xd7-\xf1\xf7\u0100-\u02df\u0402\u0490\u0491"
+_TELLING = "\x80-\x9f\xa2-\xaf\xb1-\xb3\xb5-\xb9\xba\xbc-\xbf\xc0-\xd1\xd7-\xf1\xf7\xfc\u0100-\u02df\u0402\u0490\u0491"
 _TELLING += "\u201a\u2020\u2021\u2030\u2044\u20a7\u20ac\u2116\u2122\u2202-\u2265\u2310\u2500-\u25ff\ufb01\ufb02\ufffd"
 SUSPICIOUS = re.compile(
     f"[{_ANY}](?:[{_TELLING}]|(?<=[{_TELLING}])[{_ANY}]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import get_args
 
@@ -42,6 +43,20 @@ wrapped = st.lists(
 def test_twice_is_once(text: str, settings: Normalise) -> None:
     once = normalise(text, settings)
     assert normalise(once, settings) == once
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "expected"),
+    [
+        ("Ã\u200b©", Normalise(), "é"),  # what parted the two falls after repairing
+        ("e\u200b\u0301", Normalise(), "é"),  # and after composing
+        ("カ\u200bﾞ", Normalise(width="letters"), "ガ"),
+        ("a \u3000\nb", Normalise(form="NFKC", spaces="single"), "a\nb"),
+    ],
+)
+def test_what_a_late_step_leaves_to_an_early_one(text: str, settings: Normalise, expected: str) -> None:
+    assert normalise(text, settings) == expected
+    assert normalise(expected, settings) == expected
 
 
 @given(difficult, every_choice)
@@ -174,3 +189,21 @@ def test_the_look_before_ftfy_misses_nothing_that_it_mends(encoding: str) -> Non
 )
 def test_what_ftfy_calls_bad_is_suspicious(text: str) -> None:
     assert SUSPICIOUS.search(text + "\n") or not is_bad(text)
+
+
+def test_every_pair_that_ftfy_calls_bad_is_suspicious() -> None:
+    characters = re.sub(
+        "(.)-(.)",
+        lambda ends: "".join(map(chr, range(ord(ends[1]), ord(ends[2]) + 1))),
+        "".join(MOJIBAKE_CATEGORIES.values()),
+    )
+    pairs = [first + second for first in characters for second in characters]
+    assert sum(map(is_bad, pairs)) > 10_000
+    assert [pair for pair in pairs if not SUSPICIOUS.search(pair) and is_bad(pair)] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["вЂ™", "Р“Р", "ГўВЂВњa", "‚Äì", "√©", "ΒΓ", "Â ", "aÃ b", "×²", "œ.", "ØµÙ‚", "à²", "a Â  ", "Π®Π"]
+)
+def test_the_odd_ones_are_suspicious(text: str) -> None:
+    assert SUSPICIOUS.search(text) or not is_bad(text)

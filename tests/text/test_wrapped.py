@@ -58,6 +58,10 @@ LINES = "\n".join(
     * 4
 )
 
+UNEVEN = "\n".join(
+    f"{'word after word ' * (number % 4 + 1)}and no end {'x' * (number * 7 % 20)}" for number in range(40)
+)
+
 
 @pytest.mark.parametrize("width", [45, 60, 65, 70, 72, 80, 90])
 @pytest.mark.parametrize("gap", ["\n\n", "\n    "])
@@ -84,7 +88,7 @@ def test_a_word_broken_by_a_hyphen_is_whole_and_one_with_a_hyphen_keeps_it() -> 
     assert "heaven example of" in joined and "the well-known matters" in joined and "so co-operate, as" in joined
 
 
-@pytest.mark.parametrize("text", [SONNET, TANG, LIST, NUMBERED, CODE, TABLE, LINES, "", "\n", "one line"])
+@pytest.mark.parametrize("text", [SONNET, TANG, LIST, NUMBERED, CODE, TABLE, LINES, UNEVEN, "", "\n", "one line"])
 def test_lines_that_mean_something_stay(text: str) -> None:
     assert join_lines(text) == text
 
@@ -93,3 +97,9 @@ def test_lines_that_mean_something_stay(text: str) -> None:
 def test_they_stay_in_the_midst_of_wrapped_prose(text: str) -> None:
     wrapped = "\n\n".join(textwrap.fill(paragraph, 72, break_on_hyphens=False) for paragraph in PROSE * 3)
     assert join_lines(f"{wrapped}\n\n{text}\n\n{wrapped}") == "\n\n".join([*PROSE * 3, text, *PROSE * 3])
+
+
+def test_a_text_too_short_to_be_sure_stays() -> None:
+    """Joined, no line of it would be wider than a wrapped one, and the next look would see lines to join again."""
+    text = "\n\n".join(["it was the best of times and then it was the worst of all\ntimes, and so on"] * 4)
+    assert join_lines(text) == text
