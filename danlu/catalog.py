@@ -39,6 +39,11 @@ CATALOG: dict[str, dict[str, str]] = {
     "rule": {
         "empty": "danlu.clean.rules:Empty",
         "exact_duplicate": "danlu.clean.rules:ExactDuplicate",
+        "private": "danlu.clean.private:Private",
+        "decontaminate": "danlu.clean.decontaminate:Decontaminate",
+    },
+    "finder": {
+        "entities": "danlu.tasks.entity_finder:EntityFinder",
     },
     "tokenizer": {
         "bpe": "danlu.tokenizers.bpe:BPE",

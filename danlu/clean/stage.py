@@ -109,7 +109,8 @@ class Clean(Stage):
     """Rules that drop documents, in this order."""
 
     def external_files(self) -> list[Path]:
-        return [file.path for file in self.find().files]
+        files = [file.path for file in self.find().files]
+        return files + [path for choice in self.rules for path in getattr(choice, "external_files", list)()]
 
     def find(self) -> Found:
         """The files that the sources hold."""
@@ -125,6 +126,9 @@ class Clean(Stage):
         if not found.files:
             raise InputError(self._nothing_to_read(found))
         counts = Counts(files=len(found.files), ignored=len(found.ignored))
+        for choice in self.rules:
+            for line in getattr(choice, "notes", list)():
+                log.say(line)
         drops = [choice.make() for choice in self.rules]
         with DocumentWriter(job.out) as writer, (job.out / "quarantine.jsonl").open("wb") as quarantine:
             for file, record in self._records(found.files):

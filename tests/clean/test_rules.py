@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from danlu import catalog
 from danlu.clean.rules import Empty, ExactDuplicate
 from danlu.recipe import build_choice
@@ -20,8 +22,10 @@ def test_the_first_of_equal_documents_stays() -> None:
     assert dropped == [None, None, "exact duplicate", None, None, "exact duplicate"]
 
 
-def test_every_run_starts_with_a_fresh_rule() -> None:
+def test_every_run_starts_with_a_fresh_rule(tmp_path: Path) -> None:
+    (tmp_path / "items.txt").write_text("a question of an evaluation set that no document here has in it\n")
+    needed = {"decontaminate": {"files": [str(tmp_path / "items.txt")]}}
     for name in catalog.names("rule"):
-        choice = build_choice("rule", name, key="rule")
+        choice = build_choice("rule", {"use": name, **needed.get(name, {})}, key="rule")
         document = Document("a", "the same text, long enough for any rule of language or length to like it")
         assert [choice.make()(document) for _ in range(2)] == [None, None], name
