@@ -50,6 +50,11 @@ CATALOG: dict[str, dict[str, str]] = {
     "rule": {
         "empty": "danlu.clean.rules:Empty",
         "language": "danlu.clean.language_rule:LanguageRule",
+        "private": "danlu.clean.private:Private",
+        "decontaminate": "danlu.clean.decontaminate:Decontaminate",
+    },
+    "finder": {
+        "entities": "danlu.tasks.entity_finder:EntityFinder",
     },
     "duplicates": {
         "exact": "danlu.clean.exact:Exact",

@@ -18,7 +18,11 @@ Rule = Callable[[Document], str | None]
 
 
 class RuleChoice(Protocol):
-    """Settings of a rule."""
+    """Settings of a rule.
+
+    It may also have ``external_files() -> list[Path]``, the files that it reads, and ``notes() -> list[str]``, lines
+    that the user is told once before a run.
+    """
 
     def make(self) -> Rule:
         """The rule, ready."""

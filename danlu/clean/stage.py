@@ -64,7 +64,8 @@ class Clean(Stage):
     """Processes; all cores by default. Their number changes nothing in the result."""
 
     def external_files(self) -> list[Path]:
-        return [file.path for file in self.find().files if file.path is not None]
+        files = [file.path for file in self.find().files if file.path is not None]
+        return files + [path for choice in self.rules for path in getattr(choice, "external_files", list)()]
 
     def progress(self, out: Path) -> str | None:
         done = len(list((out / "drafts").glob("[0-9]*")))
@@ -83,6 +84,9 @@ class Clean(Stage):
         found = self.find()
         if not found.files:
             raise InputError(self._nothing_to_read(found))
+        for choice in self.rules:
+            for line in getattr(choice, "notes", list)():
+                log.say(line)
         todo = portions(found.files, size=PORTION_BYTES)
         with Workers(self.workers) as workers:
             self._draft(todo, job.out, workers)

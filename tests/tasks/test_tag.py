@@ -20,6 +20,7 @@ from danlu.metrics.tally import overall
 from danlu.metrics.token_labels import TokenLabels
 from danlu.nn.hf.folder import save_model
 from danlu.nn.hf.start import begin
+from danlu.tasks.entity_finder import EntityFinder
 from danlu.tasks.segment import Segment, words
 from danlu.tasks.tag import Tag
 from danlu.tasks.task import Known
@@ -109,6 +110,20 @@ def test_finetune_and_predict_equal_transformers(files: Path, encoder: Path) -> 
         assert line["confidence"] == pytest.approx(float(np.exp(theirs.max(1).sum())), abs=2e-5)
         for entity in line["entities"]:
             assert line["texts"][0][entity["start"] : entity["end"]] == entity["text"] != ""
+
+
+def test_a_finder_of_private_data_finds_what_predict_does(files: Path, encoder: Path) -> None:
+    run = finetune(files, encoder, "tag", train=files / "train.conll", dev=files / "dev.conll", steps=30)
+    texts = ["Once upon a time there was sentence.", "That is the question from a sentence, not."]
+    (files / "new.jsonl").write_text("".join(json.dumps({"tokens": text}) + "\n" for text in texts))
+    lines = predict(run / "model", files / "new.jsonl", files / "out.jsonl")
+    wanted = [(each["start"], each["end"], each["type"]) for line in lines for each in line["entities"]]
+    shift = len(texts[0]) + 2
+    second = len(lines[0]["entities"])
+    wanted[second:] = [(start + shift, end + shift, kind) for start, end, kind in wanted[second:]]
+    assert wanted
+    finder = EntityFinder(model=run / "model", kinds={"PER": "PER", "LOC": "LOC"}, confidence=0)
+    assert list(finder.make()("\n\n".join(texts))) == wanted
 
 
 def test_a_folder_of_others_tags_too(files: Path, encoder: Path) -> None:

@@ -1,0 +1,85 @@
+"""Bank cards, by issuer, grouping and Luhn's check digit, and account numbers of the form IBAN (ISO 13616)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from danlu.clean.private_page import ALONE, ENDS, SERIAL, Found, Page, digits_of, words
+
+_GAP = r"(?P<gap>[ -]?)"
+_CARD = re.compile(
+    rf"{ALONE}(?:"
+    rf"[2-9][0-9]{{3}}{_GAP}[0-9]{{4}}(?P=gap)[0-9]{{4}}(?P=gap)[0-9]{{1,4}}(?:(?P=gap)[0-9]{{1,3}})?"
+    r"|3[0-9]{3}[ -]?[0-9]{6}[ -]?[0-9]{4,5}"  # American Express and Diners Club
+    r"|[69][0-9]{5}[ -][0-9]{13}"  # UnionPay's nineteen
+    rf"){ENDS}"
+)
+_ISSUERS = re.compile(
+    r"4(?:[0-9]{12}|[0-9]{15}|[0-9]{18})"  # Visa
+    r"|(?:5[1-5][0-9]{2}|222[1-9]|22[3-9][0-9]|2[3-6][0-9]{2}|27[01][0-9]|2720)[0-9]{12}"  # Mastercard
+    r"|3[47][0-9]{13}"  # American Express
+    r"|3(?:0[0-5][0-9]{11}|095[0-9]{10}|[689][0-9]{12})"  # Diners Club
+    r"|(?:6011|64[4-9][0-9]|65[0-9]{2})[0-9]{12}"  # Discover
+    r"|35(?:2[89]|[3-8][0-9])[0-9]{12}"  # JCB
+    r"|62(?:[0-9]{14}|[0-9]{17})"  # UnionPay
+    r"|9558[0-9]{12}(?:[0-9]{3})?"  # the Industrial and Commercial Bank of China, before UnionPay
+    r"|220[0-4][0-9]{12}"  # Mir
+    r"|(?:60|81|82)[0-9]{14}"  # RuPay
+    r"|6(?:304|706|709|771|759|76[1-3])[0-9]{12,15}"  # Maestro
+)
+"""The ranges of ISO/IEC 7812 numbers of today's large issuers."""
+_CARD_WORDS = words(
+    "card", "visa", "mastercard", "amex", "debit", "credit", "银行卡", "信用卡", "借记卡", "储蓄卡", "卡号", "账号"
+)
+_IBAN = re.compile(r"(?<![0-9A-Za-z])[A-Z]{2}[0-9]{2}(?:[ -]?[0-9A-Z]){11,30}+(?![0-9a-z])")
+
+
+def find_cards(page: Page) -> Iterator[Found]:
+    """Numbers of payment cards."""
+    for found in page.near_numbers(_CARD):
+        digits = digits_of(found[0])
+        thing = page.said_before(SERIAL, found.start()) and not page.said_before(_CARD_WORDS, found.start(), reach=16)
+        if not thing and _ISSUERS.fullmatch(digits) and _luhn(digits):
+            yield Found(*found.span(), "card")
+
+
+def _luhn(digits: str) -> bool:
+    from stdnum import luhn
+
+    return len(set(digits)) > 1 and bool(luhn.is_valid(digits))
+
+
+def find_ibans(page: Page) -> Iterator[Found]:
+    """International bank account numbers, whose length and check digits are those of their country."""
+    if not page.numbers:
+        return
+    for found in page.near_numbers(_IBAN, before=16, after=32):
+        length = _length(found[0][:2])
+        if length is None:
+            continue
+        end, signs = _after(found[0], length)
+        if end is not None and _is_iban(signs):
+            yield Found(found.start(), found.start() + end, "iban")
+
+
+def _length(country: str) -> int | None:
+    """Characters of an IBAN of this country; None where there are none."""
+    from stdnum import numdb
+
+    structure = numdb.get("iban").info(country + "00")[0][1].get("bban")
+    return None if structure is None else 4 + sum(map(int, re.findall(r"[0-9]+", structure)))
+
+
+def _after(text: str, length: int) -> tuple[int | None, str]:
+    """Behind which character ``length`` letters and digits are read, no more following at once; and these."""
+    places = [place for place, sign in enumerate(text) if sign not in " -"][:length]
+    if len(places) < length or text[places[-1] + 1 : places[-1] + 2].isalnum():
+        return None, ""
+    return places[-1] + 1, "".join(text[place] for place in places)
+
+
+def _is_iban(number: str) -> bool:
+    from stdnum import iban
+
+    return bool(iban.is_valid(number, check_country=False))

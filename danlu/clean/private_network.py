@@ -1,0 +1,75 @@
+"""Public addresses of the Internet Protocol: those of homes and servers, not of local networks or of documentation."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+
+from danlu.clean.private_page import Found, Page, words
+
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_V4 = re.compile(rf"(?<![0-9A-Za-z_.])(?<![A-Za-z]-){_OCTET}(?:\.{_OCTET}){{3}}(?![0-9A-Za-z_]|\.[0-9]|-[A-Za-z0-9])")
+_V6 = re.compile(r"(?<![0-9A-Za-z.])(?<![0-9A-Fa-f:]:)[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,40}+(?![0-9A-Za-z])")
+_DOTS = re.compile(r"\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
+_COLONS = re.compile(r":[0-9A-Fa-f]{0,4}:")
+"""The middle of an address, looked for first: what begins with a letter that is rare is found fast."""
+_VERSION = re.compile(
+    r"(?:version|release|firmware|build|driver|(?<![a-z])(?:v|ver|rev|sec|sect|section|chapter|clause|table|fig|figure)"
+    r"|版本|固件|章|节|§|[<>=~^])[^0-9\n]{0,12}\Z",
+    re.IGNORECASE,
+)
+"""What stands before numbers of versions and of sections."""
+_ADDRESS = words(
+    r"ips?(?:v4)?\b", "address", "dns", "server", "host", "ping", "from", "client", "地址", "服务器", "访问"
+)
+
+
+def find_ips(page: Page) -> Iterator[Found]:
+    """Public addresses of version 4 and 6.
+
+    Four numbers below ten (``1.2.3.4``) are as often a version or a section: they count only behind a word such as
+    ``IP`` or before a port.
+    """
+    text = page.text
+    for start, end in _fours(text):
+        if page.said_before(_VERSION, start, reach=20) or not _is_public(text[start:end]):
+            continue
+        small = all(len(octet) == 1 for octet in text[start:end].split("."))
+        if not small or text[end : end + 1] in (":", "/") or page.said_before(_ADDRESS, start):
+            yield Found(start, end, "ip")
+    for start, end in _sixes(text):
+        if _is_public(text[start:end]):
+            yield Found(start, end, "ip")
+
+
+def _fours(text: str) -> Iterator[tuple[int, int]]:
+    place = 0
+    while middle := _DOTS.search(text, place):
+        place = middle.end()
+        for start in range(max(0, middle.start() - 3), middle.start()):
+            if found := _V4.match(text, start):
+                yield found.span()
+                place = found.end()
+                break
+
+
+def _sixes(text: str) -> Iterator[tuple[int, int]]:
+    place = 0
+    while middle := _COLONS.search(text, place):
+        before = text[max(place, middle.start() - 40) : middle.start()]
+        start = middle.start() - len(before) + len(before.rstrip("0123456789ABCDEFabcdef:"))
+        if text.startswith(":", start):  # of ``IP:2001:db8::1``
+            start += 1
+        place = middle.end()
+        if found := _V6.match(text, start):
+            address = found[0] if found[0].endswith("::") else found[0].rstrip(":")
+            yield start, start + len(address)
+            place = found.end()
+
+
+def _is_public(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_global
+    except ValueError:
+        return False
