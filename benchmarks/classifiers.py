@@ -15,7 +15,7 @@ from typing import Any, Literal
 from process import OFFLINE, environment
 from report import NotMeasuredError, say
 
-from danlu.train.orphans import end_with_parent
+from danlu.orphans import end_with_parent
 
 EPOCHS, BATCH, LONGEST = 2, 32, 64
 

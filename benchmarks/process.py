@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 from report import NotMeasuredError
 
 from danlu.machine import peak_memory_bytes
-from danlu.train.orphans import end_with_parent  # without torch, which not every measured process loads
+from danlu.orphans import end_with_parent  # without torch, which not every measured process loads
 
 P = ParamSpec("P")
 T = TypeVar("T")

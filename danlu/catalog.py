@@ -49,7 +49,12 @@ CATALOG: dict[str, dict[str, str]] = {
     },
     "rule": {
         "empty": "danlu.clean.rules:Empty",
-        "exact_duplicate": "danlu.clean.rules:ExactDuplicate",
+    },
+    "duplicates": {
+        "exact": "danlu.clean.exact:Exact",
+        "lines": "danlu.clean.lines:Lines",
+        "minhash": "danlu.clean.minhash:MinHash",
+        "substrings": "danlu.clean.substrings:Substrings",
     },
     "tokenizer": {
         "bpe": "danlu.tokenizers.bpe:BPE",

@@ -1,12 +1,12 @@
 """Rules for one document: ``Rule = Callable[[Document], str | None]``, why it is dropped, or None.
 
 To add one, write its settings and its rule here and add a line to the catalog. Settings are frozen;
-what a rule remembers between documents lives in the rule that ``make`` returns, fresh for each run.
+what is costly to have, such as a list of words, is made in ``make``, once a process. A rule looks at one document at a
+time and remembers none: what compares documents stands in ``duplicates.py``.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Protocol
 
@@ -21,7 +21,7 @@ class RuleChoice(Protocol):
     """Settings of a rule."""
 
     def make(self) -> Rule:
-        """A rule that has seen no document yet."""
+        """The rule, ready."""
 
 
 class Empty(Choice):
@@ -29,22 +29,3 @@ class Empty(Choice):
 
     def make(self) -> Rule:
         return lambda document: None if document.text.strip() else "empty"
-
-
-class ExactDuplicate(Choice):
-    """Drop every document whose text has been seen before; the first one stays.
-
-    Remembers 16 bytes a document: with the set around them, 75 MB a million documents.
-    """
-
-    def make(self) -> Rule:
-        seen: set[bytes] = set()
-
-        def drop(document: Document) -> str | None:
-            digest = hashlib.blake2b(document.text.encode(), digest_size=16).digest()
-            if digest in seen:
-                return "exact duplicate"
-            seen.add(digest)
-            return None
-
-        return drop

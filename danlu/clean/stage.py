@@ -1,106 +1,51 @@
 """The stage ``clean``: raw files in, document shards and a count of everything left out.
 
-*in = kept + dropped + quarantined* holds exactly. A document is dropped by a rule, for a reason; a
-record that cannot be read is quarantined: ``quarantine.jsonl`` names its file, its number and why.
+*in = kept + dropped + quarantined* holds exactly. A document is dropped by a rule or because it repeats another, for a
+reason; a record that cannot be read is quarantined: ``quarantine.jsonl`` names its file, its number and why.
+
+It works in three passes over portions of the files (``portions.py``): drafts of what the rules leave (``drafts.py``),
+what repeats what among all of them (``duplicates.py``), and the shards of what stays (``final.py``).
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
 from pydantic import Field, SkipValidation
 
 from danlu import catalog, log
-from danlu.clean.rules import Empty, ExactDuplicate, RuleChoice
+from danlu.clean.counts import Counts
+from danlu.clean.drafts import Draft, Drafting
+from danlu.clean.duplicates import DuplicatesChoice, Sketched
+from danlu.clean.exact import Exact
+from danlu.clean.examples import Examples, write_examples
+from danlu.clean.final import Finishing, Outcome, Ruling
+from danlu.clean.portions import Portion, portions
+from danlu.clean.rules import Empty, RuleChoice
+from danlu.clean.workers import Workers
 from danlu.errors import InputError
 from danlu.files import write_json
-from danlu.readers.record import Raw, Rejected
+from danlu.readers.record import Raw
 from danlu.readers.sources import Found, Source, SourceFile, find_files
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage
 from danlu.text.cuts import Whole
-from danlu.text.document import TARGET_START, Document, DocumentWriter, pair
+from danlu.text.document import TARGET_START, Document, pair
 from danlu.text.language import detect_language
 from danlu.text.normalise import Form, normalise
 
-
-@dataclass(slots=True)
-class Counts:
-    """What went in, what came out, and what became of the rest."""
-
-    files: int = 0
-    ignored: int = 0
-    documents_in: int = 0
-    kept: int = 0
-    characters: int = 0
-    bytes: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    quarantined: Counter[str] = field(default_factory=Counter)
-    language_documents: Counter[str] = field(default_factory=Counter)
-    encodings: Counter[str] = field(default_factory=Counter)
-    """Files by what they are in, where that is not UTF-8."""
-    language_bytes: Counter[str] = field(default_factory=Counter)
-
-    def keep(self, document: Document) -> None:
-        """Count a document that stays."""
-        size = len(document.text.encode())
-        self.kept += 1
-        self.characters += len(document.text)
-        self.bytes += size
-        self.language_documents[document.meta["language"]] += 1
-        self.language_bytes[document.meta["language"]] += size
-
-    def check(self) -> None:
-        """Hold the promise that nothing goes missing."""
-        accounted = self.kept + self.dropped.total() + self.quarantined.total()
-        assert self.documents_in == accounted, (self.documents_in, accounted)
-
-    def summary(self) -> str:
-        """In words: ``of 3 records 1 kept, 1 dropped (empty 1), 1 quarantined (not UTF-8 1)``."""
-        parts = [f"of {self.documents_in} records {self.kept} kept"]
-        for title, counter in (("dropped", self.dropped), ("quarantined", self.quarantined)):
-            if counter:
-                reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(counter.items()))
-                parts.append(f"{counter.total()} {title} ({reasons})")
-        return ", ".join(parts)
-
-    def drops(self) -> dict[str, Any]:
-        """What ``drops.json`` holds."""
-        return {
-            "in": self.documents_in,
-            "kept": self.kept,
-            "dropped": dict(sorted(self.dropped.items())),
-            "quarantined": dict(sorted(self.quarantined.items())),
-        }
-
-    def figures(self) -> Figures:
-        """A flat table, reasons and languages sorted."""
-        figures: Figures = {
-            "files": self.files,
-            "files_ignored": self.ignored,
-            "documents_in": self.documents_in,
-            "documents_kept": self.kept,
-            "documents_dropped": self.dropped.total(),
-            "documents_quarantined": self.quarantined.total(),
-            "characters": self.characters,
-            "bytes": self.bytes,
-        }
-        for title, counter in (("dropped", self.dropped), ("quarantined", self.quarantined)):
-            figures.update({f"{title}.{reason}": count for reason, count in sorted(counter.items())})
-        figures.update({f"encoding.{name}.files": count for name, count in sorted(self.encodings.items())})
-        for language in sorted(self.language_documents):
-            figures[f"language.{language}.documents"] = self.language_documents[language]
-            figures[f"language.{language}.bytes"] = self.language_bytes[language]
-        return figures
+PORTION_BYTES = 32_000_000
+"""As stored: enough that a process has something to do, and little enough that all have."""
 
 
 class Clean(Stage):
     """Read text files, bring them to one form, drop what no model should learn."""
+
+    resumable: ClassVar[bool] = True
+    unrecorded: ClassVar[tuple[str, ...]] = ("workers",)
 
     sources: tuple[Source, ...] = Field(min_length=1)
     """Files, folders and patterns (.txt .md .html .jsonl .json .csv .tsv .parquet .arrow, and .gz of them); each a
@@ -109,18 +54,26 @@ class Clean(Stage):
     """The Unicode normal form. NFKC also makes half-width what is full-width, which harms Chinese punctuation."""
     repair: bool = False
     """Mend text that was decoded wrongly (``cafÃ©``) with ftfy; about 40 times slower."""
-    rules: Annotated[tuple[SkipValidation[RuleChoice], ...], OneOf("rule")] = (Empty(), ExactDuplicate())
-    """Rules that drop documents, in this order."""
+    rules: Annotated[tuple[SkipValidation[RuleChoice], ...], OneOf("rule")] = (Empty(),)
+    """What drops single documents, or mends them, in this order."""
+    duplicates: Annotated[tuple[SkipValidation[DuplicatesChoice], ...], OneOf("duplicates")] = (Exact(),)
+    """What drops or cuts what stands in several documents, once the rules are through; in this order."""
+    workers: int | None = Field(default=None, ge=1)
+    """Processes; all cores by default. Their number changes nothing in the result."""
 
     def external_files(self) -> list[Path]:
         return [file.path for file in self.find().files if file.path is not None]
+
+    def progress(self, out: Path) -> str | None:
+        done = len(list((out / "drafts").glob("[0-9]*")))
+        return f"{done} portions of the text are read" if done else None
 
     def find(self) -> Found:
         """The files that the sources hold."""
         return find_files(self.sources, key="clean.sources")
 
     def run(self, job: Job) -> Figures:
-        """Write document shards, ``quarantine.jsonl`` and ``drops.json``.
+        """Write document shards, ``quarantine.jsonl``, ``dropped.jsonl``, ``examples.jsonl`` and ``drops.json``.
 
         Raises:
             InputError: no document is left; the line says what became of them.
@@ -128,47 +81,48 @@ class Clean(Stage):
         found = self.find()
         if not found.files:
             raise InputError(self._nothing_to_read(found))
-        counts = Counts(files=len(found.files), ignored=len(found.ignored))
-        drops = [choice.make() for choice in self.rules]
-        seen: set[tuple[str, str]] = set()
-        with DocumentWriter(job.out) as writer, (job.out / "quarantine.jsonl").open("wb") as quarantine:
-            for file, record in self._records(found.files):
-                counts.documents_in += 1
-                if isinstance(record, Rejected):
-                    counts.quarantined[record.reason] += 1
-                    quarantine.write(_quarantine_line(file, record))
-                    continue
-                if "encoding" in record.meta and (file.name, record.meta["encoding"]) not in seen:
-                    seen.add((file.name, record.meta["encoding"]))
-                    counts.encodings[record.meta["encoding"]] += 1
-                reason = next((reason for drop in drops if (reason := drop(record)) is not None), None)
-                if reason is not None:
-                    counts.dropped[reason] += 1
-                    continue
-                counts.keep(record)
-                writer.write(record)
+        todo = portions(found.files, size=PORTION_BYTES)
+        with Workers(self.workers) as workers:
+            self._draft(todo, job.out, workers)
+            outcomes = self._finish(todo, job.out, workers)
+        counts = sum((outcome.counts for outcome in outcomes), Counts())
         counts.check()
-        write_json(job.out / "drops.json", counts.drops())
         if counts.kept == 0:
+            shutil.rmtree(job.out / "drafts")  # which other settings could not go on from
             raise InputError(f"clean: no document is left; {counts.summary()}")
+        _gather(todo, job.out, outcomes)
+        write_json(job.out / "drops.json", counts.drops())
+        shutil.rmtree(job.out / "drafts")
         if counts.quarantined:
             log.say(f"clean: {counts.summary()}; see {job.out / 'quarantine.jsonl'}")
-        return counts.figures()
+        return {"files": len(found.files), "files_ignored": len(found.ignored), **counts.figures()}
 
-    def _records(self, files: list[SourceFile]) -> Iterator[tuple[SourceFile, Document | Rejected]]:
-        """Every record of every file, normalised, cut into documents, its language named."""
-        sizes = [file.content.size or 0 for file in files]
-        read_bytes = 0
-        with log.progress("clean", sum(sizes), "bytes") as progress:
-            for file, size in zip(files, sizes, strict=True):
-                progress.update(read_bytes, file=file.name)
-                for record in file.records():
-                    if isinstance(record, Rejected):
-                        yield file, record
-                    else:
-                        yield from ((file, document) for document in self.documents(file, record))
-                read_bytes += size
+    def _draft(self, todo: list[Portion], out: Path, workers: Workers) -> None:
+        """The first pass, over the portions that have no draft yet."""
+        (out / "drafts").mkdir(exist_ok=True)
+        missing = [portion for portion in todo if not Draft.of(out, portion.number).there]
+        read_bytes = sum(portion.size for portion in todo) - sum(portion.size for portion in missing)
+        drafting = Drafting(self.documents, self.rules, self.duplicates, out)
+        with log.progress("clean", sum(portion.size for portion in todo), "bytes") as progress:
             progress.update(read_bytes)
+            for size in workers.work_through(drafting, missing):
+                read_bytes += size
+                progress.update(read_bytes)
+
+    def _finish(self, todo: list[Portion], out: Path, workers: Workers) -> list[Outcome]:
+        """The second pass, and the last."""
+        rulings = [Ruling(portion.number) for portion in todo]
+        for number, choice in enumerate(self.duplicates):
+            folder = out / "drafts" / f".decided-{number}"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            sketched = [
+                Sketched(Draft.of(out, portion.number).sketches(number), str(portion.source.path), ruling.cuts)
+                for portion, ruling in zip(todo, rulings, strict=True)
+            ]
+            decided = choice.decide(sketched, folder)
+            rulings = [ruling.then(choice.reason, cuts) for ruling, cuts in zip(rulings, decided, strict=True)]
+        return list(workers.work_through(Finishing(out), rulings))
 
     def documents(self, file: SourceFile, record: Raw) -> Iterator[Document]:
         """The documents of one record: normalised, cut, their language named; no rule has seen them."""
@@ -191,14 +145,19 @@ class Clean(Stage):
         return f"clean.sources: no file in {places} ends in {' '.join(catalog.names('reader'))}{ignored}"
 
 
-def _quarantine_line(file: SourceFile, rejected: Rejected) -> bytes:
-    entry = {
-        "file": str(file.path or file.content.name),
-        **({"member": rejected.member} if rejected.member else {}),
-        "record": rejected.number,
-        **({"offset": rejected.offset} if rejected.offset is not None else {}),
-        "reason": rejected.reason,
-        "detail": rejected.detail,
-    }
-    # Half a surrogate pair, from a field's name or a path that is not UTF-8, becomes JSON's own escape for it.
-    return json.dumps(entry, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
+def _gather(todo: list[Portion], out: Path, outcomes: list[Outcome]) -> None:
+    """One file each of what was quarantined, of what was dropped, and of examples of that."""
+    for name, parts in (
+        ("quarantine.jsonl", ("quarantine.jsonl",)),
+        ("dropped.jsonl", ("dropped.jsonl", "fallen.jsonl")),
+    ):
+        with (out / name).open("wb") as file:
+            for portion in todo:
+                for part in parts:
+                    with (Draft.of(out, portion.number).folder / part).open("rb") as lines:
+                        shutil.copyfileobj(lines, file)
+    examples = Examples()
+    for outcome in outcomes:
+        for example in outcome.examples:
+            examples.add(example)
+    write_examples(out / "examples.jsonl", examples)

@@ -42,6 +42,21 @@ class Document:
         start = int(self.meta[TARGET_START])
         return self.text[: start - 1], self.text[start:]
 
+    def line(self) -> bytes:
+        """Its line in a shard."""
+        record = {"id": self.id, "text": self.text, "meta": self.meta}
+        return json.dumps(record, ensure_ascii=False).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Document:
+        """The document that :meth:`line` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is no such line.
+        """
+        record = json.loads(line)
+        return cls(id=record["id"], text=record["text"], meta=record["meta"])
+
 
 def pair(source: str, target: str) -> tuple[str, dict[str, str]]:
     """The text of a document that is a pair, a line end between its sides, and what ``meta`` says of it."""
@@ -60,8 +75,7 @@ class DocumentWriter:
 
     def write(self, document: Document) -> None:
         """Append one document."""
-        record = {"id": document.id, "text": document.text, "meta": document.meta}
-        line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+        line = document.line()
         if self._file is None or self._written + len(line) > self._shard_bytes:
             self.close()
             self._file = (self._folder / f"documents-{self._shards:05d}.jsonl").open("wb")
@@ -98,7 +112,6 @@ def read_documents(folder: Path) -> Iterator[Document]:
         with shard.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 try:
-                    record = json.loads(line)
-                    yield Document(id=record["id"], text=record["text"], meta=record["meta"])
+                    yield Document.from_line(line)
                 except (ValueError, KeyError, TypeError) as error:
                     raise InputError(f"{shard} is damaged at line {number}: {error}") from None

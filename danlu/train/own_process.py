@@ -9,8 +9,8 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from danlu.errors import DanluError
+from danlu.orphans import end_with_parent
 from danlu.train.memory import REMEDY, told_where_too_little
-from danlu.train.orphans import end_with_parent
 
 T = TypeVar("T")
 

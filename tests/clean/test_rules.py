@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from danlu import catalog
-from danlu.clean.rules import Empty, ExactDuplicate
+from danlu.clean.rules import Empty
 from danlu.recipe import build_choice
 from danlu.text.document import Document
 
@@ -13,14 +13,7 @@ def test_empty_drops_white_space() -> None:
     assert [drop(Document("a", text)) for text in ("", " \n\t\u3000", "x", " 一 ")] == ["empty", "empty", None, None]
 
 
-def test_the_first_of_equal_documents_stays() -> None:
-    drop = ExactDuplicate().make()
-    texts = ["one", "two", "one", "One", "one ", "two"]
-    dropped = [drop(Document(str(place), text)) for place, text in enumerate(texts)]
-    assert dropped == [None, None, "exact duplicate", None, None, "exact duplicate"]
-
-
-def test_every_run_starts_with_a_fresh_rule() -> None:
+def test_a_rule_remembers_no_document() -> None:
     for name in catalog.names("rule"):
         choice = build_choice("rule", name, key="rule")
         document = Document("a", "the same text, long enough for any rule of language or length to like it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -18,13 +19,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from danlu import catalog
+from danlu.clean.portions import Portion
 from danlu.clean.stage import Clean
 from danlu.errors import InputError, RecipeError
+from danlu.readers.sources import Source
 from danlu.recipe import Recipe, build
 from danlu.runs import Figures, Job
 from danlu.text.document import Document, read_documents
 
 REPOSITORY = Path(__file__).parents[2]
+ENDINGS = " ".join(catalog.names("reader"))
 
 
 def clean(out: Path, **section: Any) -> Figures:
@@ -75,7 +79,7 @@ def test_everything_is_counted(tmp_path: Path) -> None:
     (source / "d.txt").write_bytes(b"\0")
     (source / "e.txt").write_bytes(b"abc\xff")
     (source / "f.jsonl").write_text('{"text": "kept too"}\n{"txt": "no"}\nno\n')
-    (source / "README").write_text("ignored")
+    (source / "picture.png").write_text("ignored")
     figures = clean(tmp_path / "out", sources=[{"path": str(source), "language": "en"}])
     assert figures == {
         "files": 6,
@@ -136,7 +140,7 @@ def test_a_field_whose_name_is_half_a_surrogate_pair(tmp_path: Path) -> None:
 
 def test_rules_and_form_follow_the_recipe(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "，"}\n{"text": "，"}\n{"text": ""}\n')
-    figures = clean(tmp_path / "out", sources=str(tmp_path / "a.jsonl"), rules=[], form="NFKC")
+    figures = clean(tmp_path / "out", sources=str(tmp_path / "a.jsonl"), rules=[], duplicates=[], form="NFKC")
     assert figures["documents_kept"] == 3
     assert [document.text for document in read_documents(tmp_path / "out")] == [",", ",", ""]
 
@@ -144,10 +148,10 @@ def test_rules_and_form_follow_the_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "line"),
     [
-        ({}, "clean.sources: no file in {} ends in " + " ".join(catalog.names("reader"))),
+        ({}, "clean.sources: no file in {} ends in " + ENDINGS),
         (
-            {"a.pas": b"", "b.exe": b""},
-            "clean.sources: no file in {} ends in " + " ".join(catalog.names("reader")) + "; 2 other files are there",
+            {"a.png": b"", "b.exe": b""},
+            f"clean.sources: no file in {{}} ends in {ENDINGS}; 2 other files are there",
         ),
         (
             {"a.txt": b" ", "b.txt": b"\0", "c.txt": b""},
@@ -164,6 +168,7 @@ def test_nothing_left_is_an_error_that_says_why(tmp_path: Path, files: dict[str,
     with pytest.raises(InputError) as error:
         clean(tmp_path / "out", sources=str(source))
     assert str(error.value) == line.format(source)
+    assert not (tmp_path / "out/drafts").exists(), "which other settings could not go on from"
 
 
 def test_the_user_is_told_of_what_could_not_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,13 +181,11 @@ def random_file(path: Path, chance: random.Random) -> None:
     """A file of a random kind, now and then damaged."""
     words = ["", " ", "one", "two words", "三国", "e\u0301", "\0", "a\r\nb\n\nc", "\ud800"]
     picked = [chance.choice(words) for _ in range(chance.randrange(5))]
-    kind = chance.choice([".txt", ".jsonl", ".jsonl.gz", ".parquet", ".md", ".html", ".csv", ".json", ".tsv.gz"])
+    kind = chance.choice([".txt", ".jsonl", ".jsonl.gz", ".parquet", ".md"])
     lines = b"\n".join(json.dumps({chance.choice(["text", "text", "body"]): word}).encode() for word in picked)
     content = {
         ".txt": " ".join(picked).encode(errors="ignore"),
         ".jsonl.gz": gzip.compress(lines, mtime=0),
-        ".tsv.gz": gzip.compress(b"text\tn\n" + "\t\n".join(picked).encode(errors="ignore"), mtime=0),
-        ".csv": b"text\n" + "\n".join(picked).encode(errors="ignore"),
         ".parquet": parquet([word.encode(errors="ignore").decode() for word in picked]),
     }.get(kind, lines)
     if content and chance.random() < 0.4:
@@ -265,6 +268,77 @@ def test_pairs_that_cannot_be(more: dict[str, str], told: str, tmp_path: Path) -
         clean(tmp_path, sources=[{"path": str(tmp_path), **more}])
 
 
+def many_files(folder: Path) -> Path:
+    """Files with documents that repeat within and across them, that a rule drops, and that cannot be read."""
+    folder.mkdir()
+    for number in range(6):
+        texts = [f"Document {number % 4} of the {place}th kind." for place in range(5)] + ["", "the same everywhere"]
+        lines = [json.dumps({"text": text}) for text in texts]
+        (folder / f"{number}.jsonl").write_text("\n".join([*lines, "no json"]))
+    return folder
+
+
+@pytest.fixture
+def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("danlu.clean.stage.PORTION_BYTES", 400)
+
+
+def test_the_number_of_processes_changes_nothing(tmp_path: Path, small_portions: None) -> None:
+    source = many_files(tmp_path / "source")
+    figures = [clean(tmp_path / str(workers), sources=str(source), workers=workers) for workers in (1, 2)]
+    assert figures[0] == figures[1]
+    assert len(list((tmp_path / "1").glob("documents-*.jsonl"))) > 1
+    assert digests(tmp_path / "1") == digests(tmp_path / "2")
+
+
+def test_each_drop_has_its_reason_and_what_it_repeats(tmp_path: Path, small_portions: None) -> None:
+    figures = clean(tmp_path / "out", sources=str(many_files(tmp_path / "source")), workers=1)
+    kept = {document.id: document.text for document in read_documents(tmp_path / "out")}
+    dropped = [json.loads(line) for line in (tmp_path / "out/dropped.jsonl").read_text().splitlines()]
+    assert len(dropped) == figures["documents_dropped"] == 6 + 5 + 2 * 5
+    assert not {entry["id"] for entry in dropped} & kept.keys()
+    repeated = {entry["id"]: entry["of"] for entry in dropped if entry["reason"] == "exact duplicate"}
+    assert repeated["4.jsonl#0"] == "0.jsonl#0" and repeated["5.jsonl#6"] == "0.jsonl#6"
+    assert set(repeated.values()) <= kept.keys()
+    examples = [json.loads(line) for line in (tmp_path / "out/examples.jsonl").read_text().splitlines()]
+    assert {example["id"] for example in examples} == {entry["id"] for entry in dropped}
+    assert all(kept[repeated[each["id"]]] == each["text"] for each in examples if each["id"] in repeated)
+
+
+def test_examples_are_few_and_the_same_each_time(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("same\n" * 500)
+    cut = {"path": str(tmp_path / "a.txt"), "documents": "lines", "language": "en"}
+    for out in ("one", "two"):
+        clean(tmp_path / out, sources=[cut])
+    examples = (tmp_path / "one/examples.jsonl").read_bytes()
+    assert len(examples.splitlines()) == 20 and examples == (tmp_path / "two/examples.jsonl").read_bytes()
+
+
+def test_a_killed_run_goes_on_and_gives_the_same(
+    tmp_path: Path, small_portions: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = many_files(tmp_path / "source")
+    clean(tmp_path / "whole", sources=str(source), workers=1)
+    records, read = Portion.records, []
+
+    def killed(portion: Portion) -> Any:
+        read.append(portion.number)
+        yield from itertools.islice(records(portion), 5 if portion.number == 3 else None)
+        if portion.number == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Portion, "records", killed)
+        with pytest.raises(KeyboardInterrupt):
+            clean(tmp_path / "out", sources=str(source), workers=1)
+    assert Clean(sources=(Source(path=source),)).progress(tmp_path / "out") == "3 portions of the text are read"
+    again: list[int] = []
+    monkeypatch.setattr(Portion, "records", lambda portion: (again.append(portion.number), records(portion))[1])
+    clean(tmp_path / "out", sources=str(source), workers=1)
+    assert again == [3, 4, 5]
+    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
+
+
 def test_files_in_other_encodings_are_counted_and_marked(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
@@ -272,13 +346,11 @@ def test_files_in_other_encodings_are_counted_and_marked(tmp_path: Path) -> None
     for name, encoding in (("a.txt", "utf-8"), ("b.txt", "gb18030"), ("c.jsonl", "gb18030"), ("d.txt", "utf-16")):
         content = json.dumps({"text": name + text}, ensure_ascii=False) if name == "c.jsonl" else name + text
         (source / name).write_bytes(f"{content}\n".encode(encoding) * (2 if name == "c.jsonl" else 1))
-    figures = clean(tmp_path / "out", sources=str(source), rules=[])
+    figures = clean(tmp_path / "out", sources=str(source), rules=[], duplicates=[])
     assert {name: count for name, count in figures.items() if name.startswith("encoding.")} == {
-        "encoding.gb18030.files": 2,
-        "encoding.utf-16-le.files": 1,
+        "encoding.gb18030.documents": 3,
+        "encoding.utf-16-le.documents": 1,
     }
     documents = list(read_documents(tmp_path / "out"))
-    assert [document.text.strip() for document in documents] == [
-        document.id.partition("#")[0] + text for document in documents
-    ]
+    assert [document.text.strip() for document in documents] == [each.id.partition("#")[0] + text for each in documents]
     assert [document.meta.get("encoding") for document in documents] == [None, *["gb18030"] * 3, "utf-16-le"]

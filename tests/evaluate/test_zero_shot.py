@@ -66,7 +66,7 @@ def test_a_recipe_from_text_to_figures(tmp_path: Path, pairs: Path, monkeypatch:
     for number in range(6):
         (tmp_path / "text" / f"{number}.txt").write_text(f"To be, or not to be {number}: that is the question.\n" * 9)
     (tmp_path / "r.yaml").write_text(f"""
-clean: {{sources: [text/], rules: [empty]}}
+clean: {{sources: [text/], duplicates: []}}
 tokenizer: {{use: char}}
 pack: {{split: {{use: tail, fraction: 0.2}}}}
 pretrain:

@@ -20,7 +20,7 @@ from danlu.train.setup import set_up
 RECIPES = Path(__file__).parents[2] / "recipes"
 TEXT = "It was the best of times, it was the worst of times.\n\n话说天下大势，分久必合，合久必分。\n\n"
 SMALL = [
-    "clean.sources=[texts]", "clean.rules=[empty]", "tokenizer.vocab_size=400", "pack.split.fraction=0.3",
+    "clean.sources=[texts]", "clean.duplicates=[]", "tokenizer.vocab_size=400", "pack.split.fraction=0.3",
     "pretrain.model.layers=2", "pretrain.model.dim=32", "pretrain.sequence=64", "pretrain.batch=4",
     "pretrain.budget={steps: 8}", "pretrain.evaluations=1", "pretrain.compile='off'", "pretrain.precision=fp32",
 ]  # fmt: skip

@@ -1,0 +1,187 @@
+"""The first pass: the documents of each portion that the rules leave, what became of the others, and sketches.
+
+A draft is a folder that appears whole, so that a killed run goes on with those that are missing:
+
+    documents.jsonl   what the rules leave, as a shard
+    table.npy         of each of them: where its line begins, characters, bytes, language
+    dropped.jsonl     id and reason of each of the others
+    examples.jsonl    some of these, to be read
+    quarantine.jsonl  records that cannot be read
+    counts.json       of what did not stay
+    sketches-N        what the N-th choice of clean.duplicates needs to know of each document
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from danlu.clean.counts import Counts
+from danlu.clean.duplicates import DuplicatesChoice, Sketches
+from danlu.clean.examples import Example, Examples, write_examples
+from danlu.clean.portions import Portion
+from danlu.clean.rules import Rule, RuleChoice
+from danlu.files import write_json
+from danlu.readers.record import Raw, Rejected
+from danlu.readers.sources import SourceFile
+from danlu.text.document import Document
+from danlu.text.encodings import is_known
+
+ROW = np.dtype([("offset", "<i8"), ("characters", "<i8"), ("bytes", "<i8"), ("language", "S16")])
+TOGETHER = 256
+"""Documents that are sketched at once."""
+
+
+Documents = Callable[[SourceFile, Raw], Iterator[Document]]
+"""From a record to its documents, which no rule has seen."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What was made of a portion, on disk."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, out: Path, portion: int) -> Draft:
+        return cls(out / "drafts" / f"{portion:05d}")
+
+    @property
+    def there(self) -> bool:
+        """Whether it has been made."""
+        return self.folder.exists()
+
+    @property
+    def documents(self) -> Path:
+        return self.folder / "documents.jsonl"
+
+    def table(self) -> np.ndarray[Any, Any]:
+        """``[documents]`` of ``ROW``."""
+        table: np.ndarray[Any, Any] = np.load(self.folder / "table.npy")
+        return table
+
+    def counts(self) -> Counts:
+        """Of what the rules dropped and what could not be read; what was kept is not decided yet."""
+        return Counts.from_json(json.loads((self.folder / "counts.json").read_text()))
+
+    def sketches(self, choice: int) -> Path:
+        return self.folder / f"sketches-{choice}"
+
+
+@dataclass(frozen=True)
+class Drafting:
+    """Makes drafts below ``out``; picklable, and a process calls it once."""
+
+    documents: Documents
+    rules: Sequence[RuleChoice]
+    duplicates: Sequence[DuplicatesChoice]
+    out: Path
+
+    def __call__(self) -> Callable[[Portion], int]:
+        """From a portion to how many bytes were read for its draft."""
+        rules = [choice.make() for choice in self.rules]
+
+        def make(portion: Portion) -> int:
+            draft = Draft.of(self.out, portion.number)
+            unfinished = draft.folder.with_name(f".{draft.folder.name}")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            with _Writing(unfinished, self.duplicates) as writing:
+                for file, record in portion.records():
+                    if isinstance(record, Rejected):
+                        writing.quarantine(file, record)
+                        continue
+                    for document in self.documents(file, record):
+                        writing.put(document, _first_reason(rules, document))
+            unfinished.rename(draft.folder)
+            return portion.size
+
+        return make
+
+
+def _first_reason(rules: Sequence[Rule], document: Document) -> str | None:
+    return next((reason for rule in rules if (reason := rule(document)) is not None), None)
+
+
+class _Writing:
+    """The files of one draft while they grow."""
+
+    def __init__(self, folder: Path, duplicates: Sequence[DuplicatesChoice]) -> None:
+        self._folder = folder
+        self._counts = Counts()
+        self._examples = Examples()
+        self._rows: list[tuple[int, int, int, bytes]] = []
+        self._texts: list[str] = []
+        self._sketches = [Sketches(choice) for choice in duplicates]
+        self._offset = 0
+
+    def __enter__(self) -> _Writing:
+        with ExitStack() as stack:
+            self._documents, self._dropped, self._quarantine = (
+                stack.enter_context((self._folder / name).open("wb"))
+                for name in ("documents.jsonl", "dropped.jsonl", "quarantine.jsonl")
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    def put(self, document: Document, reason: str | None) -> None:
+        """Write a document down, or why it is dropped."""
+        self._counts.documents_in += 1
+        if is_known(encoding := document.meta.get("encoding", "")):
+            self._counts.encodings[encoding] += 1
+        if reason is not None:
+            self._counts.dropped[reason] += 1
+            self._examples.add(Example.of(document, reason))
+            write_line(self._dropped, {"id": document.id, "reason": reason})
+            return
+        line = document.line()
+        self._documents.write(line)
+        language = document.meta["language"].encode()
+        self._rows.append((self._offset, len(document.text), len(document.text.encode()), language))
+        self._offset += len(line)
+        if self._sketches:
+            self._texts.append(document.text)
+            if len(self._texts) == TOGETHER:
+                self._sketch()
+
+    def quarantine(self, file: SourceFile, rejected: Rejected) -> None:
+        """Write down what cannot be read, and where it stands."""
+        self._counts.documents_in += 1
+        self._counts.quarantined[rejected.reason] += 1
+        entry = {
+            "file": str(file.path or file.content.name),
+            **({"member": rejected.member} if rejected.member else {}),
+            "record": rejected.number,
+            **({"offset": rejected.offset} if rejected.offset is not None else {}),
+            "reason": rejected.reason,
+            "detail": rejected.detail,
+        }
+        write_line(self._quarantine, entry)
+
+    def _sketch(self) -> None:
+        for sketches in self._sketches:
+            sketches.add(self._texts)
+        self._texts.clear()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._stack.close()
+        if kind is not None:
+            return
+        self._sketch()
+        for number, sketches in enumerate(self._sketches):
+            sketches.write(self._folder / f"sketches-{number}")
+        np.save(self._folder / "table.npy", np.array(self._rows, dtype=ROW))
+        write_examples(self._folder / "examples.jsonl", self._examples)
+        write_json(self._folder / "counts.json", self._counts.to_json())
+
+
+def write_line(file: BinaryIO, entry: dict[str, Any]) -> None:
+    """One line of JSON; half a surrogate pair, from a field's name or a path that is no UTF-8, as JSON's own escape."""
+    file.write(json.dumps(entry, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")

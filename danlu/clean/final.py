@@ -1,0 +1,133 @@
+"""The last pass: what stays of each draft becomes a shard, and all is counted."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from danlu.clean.counts import Counts
+from danlu.clean.drafts import Draft, write_line
+from danlu.clean.duplicates import WHOLE, apply, by_document, read_cuts
+from danlu.clean.examples import Example, Examples, read_examples
+from danlu.clean.numbering import Numbering
+from danlu.text.document import TARGET_START, Document
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What the choices of ``clean.duplicates`` have decided about one portion, in their order."""
+
+    portion: int
+    reasons: tuple[str, ...] = ()
+    cuts: tuple[Path, ...] = ()
+
+    def then(self, reason: str, cuts: Path) -> Ruling:
+        """With what one more choice has decided."""
+        return Ruling(self.portion, (*self.reasons, reason), (*self.cuts, cuts))
+
+    def by_document(self) -> dict[int, list[tuple[str, np.ndarray[Any, Any]]]]:
+        """The copies in each document that has any, by its number in the portion, with their reasons."""
+        found: dict[int, list[tuple[str, np.ndarray[Any, Any]]]] = {}
+        for reason, path in zip(self.reasons, self.cuts, strict=True):
+            for number, cuts in by_document(read_cuts(path)).items():
+                found.setdefault(number, []).append((reason, cuts))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one portion."""
+
+    counts: Counts
+    examples: list[Example]
+
+
+@dataclass(frozen=True)
+class Finishing:
+    """Makes shards in ``out`` of the drafts there; picklable, and a process calls it once."""
+
+    out: Path
+
+    def __call__(self) -> Callable[[Ruling], Outcome]:
+        """From what was decided about a portion to its outcome."""
+        numbering = Numbering.of(self.out)
+
+        def finish(ruling: Ruling) -> Outcome:
+            draft = Draft.of(self.out, ruling.portion)
+            shard = self.out / f"documents-{ruling.portion:05d}.jsonl"
+            ruled = ruling.by_document()
+            if not ruled:
+                return _all_stay(draft, shard)
+            return _some_fall(draft, shard, ruled, numbering)
+
+        return finish
+
+
+def _all_stay(draft: Draft, shard: Path) -> Outcome:
+    """The draft as it is."""
+    counts, table = draft.counts(), draft.table()
+    counts.keep(table)
+    (draft.folder / "fallen.jsonl").touch()
+    if len(table):
+        unfinished = shard.with_name(f".{shard.name}")
+        shutil.copyfile(draft.documents, unfinished)
+        unfinished.replace(shard)
+    return Outcome(counts, list(read_examples(draft.folder / "examples.jsonl")))
+
+
+def _some_fall(
+    draft: Draft, shard: Path, ruled: dict[int, list[tuple[str, np.ndarray[Any, Any]]]], numbering: Numbering
+) -> Outcome:
+    """The draft without what falls, and ``fallen.jsonl``: id, reason, and which document it repeats."""
+    counts, table, examples = draft.counts(), draft.table(), Examples()
+    for example in read_examples(draft.folder / "examples.jsonl"):
+        examples.add(example)
+    stays = np.ones(len(table), dtype=bool)
+    unfinished = shard.with_name(f".{shard.name}")
+    with (
+        draft.documents.open("rb") as lines,
+        (draft.folder / "fallen.jsonl").open("wb") as log,
+        unfinished.open("wb") as file,
+    ):
+        for number, line in enumerate(lines):
+            if number not in ruled:
+                file.write(line)
+                continue
+            document = Document.from_line(line)
+            whole, text = _left(document, ruled[number])
+            if text is not None:
+                table[number]["characters"], table[number]["bytes"] = len(text), len(text.encode())
+                document.text = text
+                file.write(document.line())
+                continue
+            reason, first = whole
+            stays[number] = False
+            counts.dropped[reason] += 1
+            examples.add(Example.of(document, reason))
+            write_line(log, {"id": document.id, "reason": reason, "of": numbering.id(first)})
+    counts.keep(table[stays])
+    if stays.any():
+        unfinished.replace(shard)
+    else:
+        unfinished.unlink()
+    return Outcome(counts, list(examples))
+
+
+def _left(document: Document, ruled: list[tuple[str, np.ndarray[Any, Any]]]) -> tuple[tuple[str, int], str | None]:
+    """The reason and the number of what it repeats, were it to fall; and what is left of its text, None where it falls.
+
+    Of a pair nothing is cut, for its sides belong together.
+    """
+    for reason, cuts in ruled:
+        if (whole := cuts[cuts["end"] == WHOLE]).size:
+            return (reason, int(whole["first"][0])), None
+    reason, cuts = ruled[-1]
+    first = int(cuts["first"][0])
+    if TARGET_START in document.meta:
+        return (reason, first), document.text
+    return (reason, first), apply(document.text, np.concatenate([cuts for _, cuts in ruled]))

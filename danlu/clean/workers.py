@@ -1,0 +1,77 @@
+"""Functions over many things, in this process or in others; which of them does what changes nothing."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from danlu.orphans import end_with_parent
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Workers:
+    """Processes that begin with the first work that several can share; use it as a context manager.
+
+    Args:
+        most: how many; as many as there are cores by default. With one, this process does it all.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most or len(os.sched_getaffinity(0))
+        self._pool: ProcessPoolExecutor | None = None
+
+    def work_through(self, make: Callable[[], Callable[[T], R]], things: Sequence[T]) -> Iterator[R]:
+        """What the function that ``make`` returns makes of each of ``things``, as they are done.
+
+        Args:
+            make: picklable; called once a process, so that what is costly to have is made once there.
+
+        Raises:
+            Exception: whatever the function raised first; what has not begun then is left.
+        """
+        if min(len(things), self._most) <= 1:
+            yield from map(make(), things) if things else ()
+            return
+        if self._pool is None:
+            spawn = multiprocessing.get_context("spawn")  # threads of libraries do not survive a fork
+            self._pool = ProcessPoolExecutor(self._most, mp_context=spawn, initializer=_begin)
+        pickled = pickle.dumps(make)
+        for done in as_completed([self._pool.submit(_do, pickled, thing) for thing in things]):
+            yield done.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is None:
+            return
+        self._pool.shutdown(wait=kind is None, cancel_futures=True)
+        if kind is not None:  # what they are at is of no use
+            for process in multiprocessing.active_children():
+                process.terminate()
+
+
+def _begin() -> None:
+    end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that waits for this one is interrupted, and ends it
+
+
+@lru_cache(maxsize=1)
+def _made(pickled: bytes) -> Callable[[Any], Any]:
+    made: Callable[[Any], Any] = pickle.loads(pickled)()
+    return made
+
+
+def _do(pickled: bytes, thing: Any) -> Any:
+    return _made(pickled)(thing)

@@ -1,0 +1,48 @@
+"""The same result in one process and in several; errors come through, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable
+
+import pytest
+
+from danlu.clean.workers import Workers
+from danlu.errors import InputError
+
+
+def squares() -> Callable[[int], tuple[int, int]]:
+    return lambda number: (number * number, os.getpid())
+
+
+def refusing() -> Callable[[int], int]:
+    def refuse(number: int) -> int:
+        raise InputError(f"{number} is refused")
+
+    return refuse
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_each_is_done_once(most: int) -> None:
+    with Workers(most) as workers:
+        for things in (range(7), range(3)):
+            done = list(workers.work_through(squares, things))
+            assert sorted(square for square, _ in done) == [number**2 for number in things]
+            assert all((process == os.getpid()) == (most == 1) for _, process in done)
+
+
+def test_one_thing_needs_no_other_process() -> None:
+    with Workers(4) as workers:
+        assert list(workers.work_through(squares, [3])) == [(9, os.getpid())]
+        assert list(workers.work_through(squares, [])) == []
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_an_error_is_told_as_it_is_and_ends_the_processes(most: int) -> None:
+    with pytest.raises(InputError, match="is refused"), Workers(most) as workers:
+        list(workers.work_through(refusing, [1, 2]))
+    for process in multiprocessing.active_children():
+        process.join(10)
+    assert not multiprocessing.active_children()
