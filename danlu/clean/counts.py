@@ -21,10 +21,10 @@ class Counts:
     bytes: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     quarantined: Counter[str] = field(default_factory=Counter)
-    encodings: Counter[str] = field(default_factory=Counter)
-    """Documents read, by what their file is in where that is not UTF-8."""
     language_documents: Counter[str] = field(default_factory=Counter)
     language_bytes: Counter[str] = field(default_factory=Counter)
+    encodings: Counter[str] = field(default_factory=Counter)
+    """Documents that came in by what they were in, where that is not UTF-8."""
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))

@@ -32,7 +32,6 @@ from danlu.files import write_json
 from danlu.readers.record import Raw, Rejected
 from danlu.readers.sources import SourceFile
 from danlu.text.document import Document
-from danlu.text.encodings import is_known
 
 ROW = np.dtype([("offset", "<i8"), ("characters", "<i8"), ("bytes", "<i8"), ("language", "S16")])
 TOGETHER = 256
@@ -134,7 +133,7 @@ class _Writing:
     def put(self, document: Document, reason: str | None) -> None:
         """Write a document down, or why it is dropped."""
         self._counts.documents_in += 1
-        if is_known(encoding := document.meta.get("encoding", "")):
+        if encoding := document.meta.get("encoding"):
             self._counts.encodings[encoding] += 1
         if reason is not None:
             self._counts.dropped[reason] += 1
