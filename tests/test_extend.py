@@ -37,8 +37,8 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
     Path("notes").mkdir()
-    Path("notes/a.md").write_text(
-        "---\ntitle: A\n---\n" + "To be, or not to be: 生存还是毁灭。\n" * 20, encoding="utf-8"
+    Path("notes/a.wiki").write_text(
+        "To be, or not to be: 生存还是毁灭。\n" * 20 + "[[Category:Oo]]\n", encoding="utf-8"
     )
     Path("notes/b.txt").write_text("Too short.", encoding="utf-8")
     Path("plurals.jsonl").write_text('{"word": "mouse", "plural": "mice", "wrong": "mouses"}\n', encoding="utf-8")

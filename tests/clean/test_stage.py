@@ -209,13 +209,11 @@ def random_file(path: Path, chance: random.Random) -> None:
     """A file of a random kind, now and then damaged."""
     words = ["", " ", "one", "two words", "三国", "e\u0301", "\0", "a\r\nb\n\nc", "\ud800"]
     picked = [chance.choice(words) for _ in range(chance.randrange(5))]
-    kind = chance.choice([".txt", ".jsonl", ".jsonl.gz", ".parquet", ".md", ".html", ".csv", ".json", ".tsv.gz"])
+    kind = chance.choice([".txt", ".jsonl", ".jsonl.gz", ".parquet", ".md"])
     lines = b"\n".join(json.dumps({chance.choice(["text", "text", "body"]): word}).encode() for word in picked)
     content = {
         ".txt": " ".join(picked).encode(errors="ignore"),
         ".jsonl.gz": gzip.compress(lines, mtime=0),
-        ".tsv.gz": gzip.compress(b"text\tn\n" + "\t\n".join(picked).encode(errors="ignore"), mtime=0),
-        ".csv": b"text\n" + "\n".join(picked).encode(errors="ignore"),
         ".parquet": parquet([word.encode(errors="ignore").decode() for word in picked]),
     }.get(kind, lines)
     if content and chance.random() < 0.4:
@@ -367,3 +365,20 @@ def test_a_killed_run_goes_on_and_gives_the_same(
     clean(tmp_path / "out", sources=str(source), workers=1)
     assert again == [3, 4, 5]
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")
+
+
+def test_files_in_other_encodings_are_counted_and_marked(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    text = "话说天下大势，分久必合，合久必分。"
+    for name, encoding in (("a.txt", "utf-8"), ("b.txt", "gb18030"), ("c.jsonl", "gb18030"), ("d.txt", "utf-16")):
+        content = json.dumps({"text": name + text}, ensure_ascii=False) if name == "c.jsonl" else name + text
+        (source / name).write_bytes(f"{content}\n".encode(encoding) * (2 if name == "c.jsonl" else 1))
+    figures = clean(tmp_path / "out", sources=str(source), rules=[], duplicates=[])
+    assert {name: count for name, count in figures.items() if name.startswith("encoding.")} == {
+        "encoding.gb18030.documents": 3,
+        "encoding.utf-16-le.documents": 1,
+    }
+    documents = list(read_documents(tmp_path / "out"))
+    assert [document.text.strip() for document in documents] == [each.id.partition("#")[0] + text for each in documents]
+    assert [document.meta.get("encoding") for document in documents] == [None, *["gb18030"] * 3, "utf-16-le"]
