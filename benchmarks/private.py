@@ -40,10 +40,10 @@ def measure(samples: Any, language: str, *, positives: int, misses: int, seed: i
     drawn += [samples.near_miss(chance, name, language) for name in samples.NEAR for _ in range(misses)]
     right, wanted, found = Counter[str](), Counter[str](), Counter[str]()
     for each in drawn:
-        finds = {tuple(find) for find in find_private(each.text)}
-        wanted.update(kind for *_, kind in each.truth)
-        found.update(kind for *_, kind in finds)
-        right.update(kind for *_, kind in finds & each.truth)
+        finds = set(find_private(each.text))
+        wanted.update(kind for _, _, kind in each.truth)
+        found.update(find.kind for find in finds)
+        right.update(find.kind for find in finds if find in each.truth)
     return [(kind, right[kind] / wanted[kind], right[kind] / max(1, found[kind])) for kind in samples.KINDS]
 
 
