@@ -113,3 +113,14 @@ def test_a_run_with_parts_from_outside_is_skipped_when_nothing_changed() -> None
 def test_the_table_names_every_kind_that_has_a_protocol() -> None:
     kinds = set(re.findall(r"^\| .* \| `(\w+)` \| \[", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE))
     assert kinds == set(catalog.CATALOG) - {"documents", "split", "rows"}  # small kinds, one file each
+
+
+@pytest.mark.usefixtures("parts")
+def test_the_finder_of_the_page_is_masked_beside_the_others() -> None:
+    from danlu.clean.private import Private
+    from danlu.recipe import build
+    from danlu.text.document import Document
+
+    document = Document("a", "E123456 wrote to li@qq.com")
+    build(Private, {"finders": "my_parts.staff:Staff", "by_kind": {"staff": "mask"}}, key="rule").make()(document)
+    assert document.text == "[STAFF] wrote to [EMAIL]"

@@ -113,8 +113,9 @@ def test_finetune_and_predict_equal_transformers(files: Path, encoder: Path) -> 
 
 
 def test_a_finder_of_private_data_finds_what_predict_does(files: Path, encoder: Path) -> None:
-    run = finetune(files, encoder, "tag", train=files / "train.conll", dev=files / "dev.conll", steps=30)
-    texts = ["Once upon a time there was sentence.", "That is the question from a sentence, not."]
+    data = {"train": files / "train.conll", "dev": files / "dev.conll"}
+    run = finetune(files, encoder, "tag", steps=1, lr=1e-9, **data)  # a head as it is drawn sees entities anywhere
+    texts = [LONG + ", Anna said.", "that is the question (from a), not to be: " + LONG]
     (files / "new.jsonl").write_text("".join(json.dumps({"tokens": text}) + "\n" for text in texts))
     lines = predict(run / "model", files / "new.jsonl", files / "out.jsonl")
     wanted = [(each["start"], each["end"], each["type"]) for line in lines for each in line["entities"]]
