@@ -39,6 +39,13 @@ CATALOG: dict[str, dict[str, str]] = {
     "rule": {
         "empty": "danlu.clean.rules:Empty",
         "exact_duplicate": "danlu.clean.rules:ExactDuplicate",
+        "gopher_quality": "danlu.clean.gopher_quality:GopherQuality",
+        "gopher_repetition": "danlu.clean.gopher_repetition:GopherRepetition",
+        "c4": "danlu.clean.c4:C4",
+        "fineweb": "danlu.clean.fineweb:FineWeb",
+        "bad_words": "danlu.clean.bad_words:BadWords",
+        "classifier": "danlu.clean.classifier:Classifier",
+        "perplexity": "danlu.clean.perplexity:Perplexity",
     },
     "tokenizer": {
         "bpe": "danlu.tokenizers.bpe:BPE",
