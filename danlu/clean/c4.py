@@ -40,6 +40,7 @@ POLICIES = (
 _POLICY = re.compile("|".join(map(re.escape, POLICIES)))
 _CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
 _ENDS = STOPS | frozenset(QUOTES)
+_BREAKS = re.compile(rf"[\s{UNSPACED_CLASS}]+")
 _HAN = re.compile(f"[{HAN}]")
 _KANA = re.compile(f"[{KANA_CLASS}]")
 _THAI = re.compile(f"[{THAI_CLASS}]")
@@ -65,12 +66,10 @@ class C4(Choice):
     """Characters of a word at most, in a line that stays."""
 
     def make(self) -> Rule:
-        too_long = re.compile(rf"[^\s{UNSPACED_CLASS}]{{{self.max_word_length + 1}}}")
-
         def drop(document: Document) -> str | None:
             kept = []
             for side in document.sides:
-                lines = self._sentences(side, too_long)
+                lines = self._sentences(side)
                 lowered = "\n".join(lines).lower()
                 if "lorem ipsum" in lowered:
                     return "c4: lorem ipsum"
@@ -93,11 +92,11 @@ class C4(Choice):
 
         return drop
 
-    def _sentences(self, text: str, too_long: re.Pattern[str]) -> list[str]:
+    def _sentences(self, text: str) -> list[str]:
         """The lines that are sentences."""
         kept = []
         for line in map(str.strip, text.split("\n")):
-            if len(line) > self.max_word_length and too_long.search(line):
+            if len(line) > self.max_word_length and max(map(len, _BREAKS.split(line))) > self.max_word_length:
                 continue
             clean = _CITATION.sub("", line) if "[" in line else line
             ended = clean[-1:] in _ENDS or clean.endswith("……")

@@ -6,6 +6,7 @@ N is the number of characters, R that of runs between spaces.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from functools import cache, cached_property, lru_cache
@@ -31,6 +32,8 @@ MOSTLY_KANA = 0.1
 """From this share of kana on, text in Chinese characters is Japanese (its prose has more than half)."""
 AT_ONCE = 2**15
 """Units that are numbered at once, which bounds the memory and changes no number."""
+LONGEST = 2**20
+"""Characters in which they stand, at most."""
 
 
 @cache
@@ -183,12 +186,14 @@ class Figures:
     def unit_ids(self) -> NDArray[np.int64]:
         """A number for each unit of n-grams, the same for the same, by a sum of 64 bits over its characters."""
         starts, ends = self._unit_bounds
-        sums = [
-            _sums(self.codes, starts[first : first + AT_ONCE], ends[first : first + AT_ONCE])
-            for first in range(0, len(starts), AT_ONCE)
-        ]
-        if not sums:
+        if not len(starts):
             return np.zeros(0, np.int64)
+        sums, first = [], 0
+        while first < len(starts):
+            within = int(np.searchsorted(ends, starts[first] + LONGEST, side="right"))
+            behind = min(first + AT_ONCE, max(within, first + 1))
+            sums.append((_sums if within > first else _digest)(self.codes, starts[first:behind], ends[first:behind]))
+            first = behind
         return np.unique(np.concatenate(sums), return_inverse=True)[1]
 
     @cached_property
@@ -206,6 +211,13 @@ def _sums(codes: NDArray[Any], starts: NDArray[np.int64], ends: NDArray[np.int64
     bounds = np.stack([starts - first, ends - first], axis=1).reshape(-1)
     summed: NDArray[np.uint64] = np.add.reduceat(values, bounds)[::2] * inverse[starts - first]
     return summed
+
+
+def _digest(codes: NDArray[Any], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """The like for one unit that is longer than any that has such a sum."""
+    code_points = codes[starts[0] : ends[0]].astype("<u4")  # the same in a text that is not ASCII elsewhere
+    digest = hashlib.blake2b(code_points.tobytes(), digest_size=8).digest()
+    return np.array([int.from_bytes(digest)], dtype=np.uint64)
 
 
 @lru_cache(maxsize=4)

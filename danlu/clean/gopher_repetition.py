@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from danlu.clean.figures import Figures, figures_of
 from danlu.clean.rules import Rule
@@ -40,6 +40,14 @@ class GopherRepetition(Choice):
     """By words of an n-gram: share of characters in the most frequent one, at most."""
     max_duplicate_ngrams: dict[int, float] = Field(default={5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10})
     """By words of an n-gram: share of characters in n-grams that stood before, each character once, at most."""
+
+    @field_validator("max_top_ngrams", "max_duplicate_ngrams")
+    @classmethod
+    def _sizes(cls, value: dict[int, float]) -> dict[int, float]:
+        for words, share in value.items():
+            if not 2 <= words <= 100 or share < 0:
+                raise ValueError(f"must map 2 to 100 words to a share of 0 or more; got {words}: {share:g}")
+        return value
 
     def make(self) -> Rule:
         def drop(document: Document) -> str | None:

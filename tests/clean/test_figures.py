@@ -48,12 +48,14 @@ def test_units_are_equal_where_they_are_written_alike(text: str) -> None:
     assert len(set(zip(numbers, units, strict=True))) == len(set(numbers)) == len(set(units))
 
 
-@given(TEXTS, st.integers(1, 5))
-def test_numbering_units_in_parts_changes_no_number(text: str, at_once: int) -> None:
-    whole = Figures(text).unit_ids.tolist()
+@given(TEXTS, st.integers(1, 5), st.integers(1, 12))
+def test_units_are_numbered_in_parts_and_may_be_long(text: str, at_once: int, longest: int) -> None:
+    units = re.findall(rf"[{UNSPACED_CLASS}]|[^\s{UNSPACED_CLASS}]+", text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "AT_ONCE", at_once)
-        assert Figures(text).unit_ids.tolist() == whole
+        patch.setattr(figures, "LONGEST", longest)
+        numbers = Figures(text).unit_ids.tolist()
+    assert len(set(zip(numbers, units, strict=True))) == len(set(numbers)) == len(set(units))
 
 
 @pytest.mark.parametrize(

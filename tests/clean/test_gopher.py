@@ -8,6 +8,8 @@ import pytest
 from danlu.clean.gopher_quality import GopherQuality
 from danlu.clean.gopher_repetition import GopherRepetition, _repeated
 from danlu.clean.rules import Rule
+from danlu.errors import RecipeError
+from danlu.recipe import build_choice
 from danlu.text.document import Document
 
 NO_TOPS = GopherRepetition(max_top_ngrams={}).make()
@@ -208,3 +210,9 @@ def test_every_ngram_that_occurs_twice_is_found() -> None:
         same = {(rank, gram) for rank, gram in zip(ranks.tolist(), repeated.values(), strict=True)}
         assert len(same) == len(set(ranks.tolist())) == len(set(repeated.values()))
     assert order >= 40
+
+
+@pytest.mark.parametrize("value", [{"1": 0.2}, {"101": 0.1}, {"5": -0.1}])
+def test_ngrams_of_no_size_are_refused(value: dict[str, float]) -> None:
+    with pytest.raises(RecipeError, match="must map 2 to 100 words to a share of 0 or more; got"):
+        build_choice("rule", {"use": "gopher_repetition", "max_top_ngrams": value}, key="rule")
