@@ -49,6 +49,16 @@ def test_a_quadratic_is_least_where_it_is() -> None:
     assert found == pytest.approx(least, abs=1e-6)
 
 
+def test_steps_that_go_too_far_are_halved() -> None:
+    def barrier(x: np.ndarray) -> tuple[float, np.ndarray]:
+        """-log(1 - x) - 2 log(1 + x), least at 1/3; there is nothing beyond 1."""
+        if abs(x[0]) >= 1:
+            return np.inf, np.zeros(1)
+        return float(-np.log(1 - x[0]) - 2 * np.log(1 + x[0])), 1 / (1 - x) - 2 / (1 + x)
+
+    assert minimise(barrier, np.array([0.9])) == pytest.approx([1 / 3], abs=1e-5)
+
+
 def test_features_are_ngrams_of_one_to_four_characters() -> None:
     assert len(features("ab")) == 4 + 3 + 2 + 1  # of " ab "
     assert len(features("")) > 0
