@@ -42,7 +42,7 @@ def write(folder: Path, words: str) -> Path:
         ("她有坏处", "zh", False),
         ("everywhere spam", "en", True),
         ("spam", "fr", True),
-        ("spam", "zh-Hant", True),
+        ("坏蛋", "zh-Hant", True),
         ("darn", "und", False),
     ],
 )
