@@ -68,6 +68,13 @@ CATALOG: dict[str, dict[str, str]] = {
     "rule": {
         "empty": "danlu.clean.rules:Empty",
         "language": "danlu.clean.language_rule:LanguageRule",
+        "gopher_quality": "danlu.clean.gopher_quality:GopherQuality",
+        "gopher_repetition": "danlu.clean.gopher_repetition:GopherRepetition",
+        "c4": "danlu.clean.c4:C4",
+        "fineweb": "danlu.clean.fineweb:FineWeb",
+        "bad_words": "danlu.clean.bad_words:BadWords",
+        "classifier": "danlu.clean.classifier:Classifier",
+        "perplexity": "danlu.clean.perplexity:Perplexity",
         "private": "danlu.clean.private:Private",
         "decontaminate": "danlu.clean.decontaminate:Decontaminate",
     },

@@ -25,9 +25,9 @@ import numpy as np
 
 from danlu.clean.counts import Counts
 from danlu.clean.duplicates import DuplicatesChoice, Sketches
-from danlu.clean.examples import Example, Examples, write_examples
 from danlu.clean.portions import Portion
 from danlu.clean.rules import Rule, RuleChoice
+from danlu.clean.samples import Example, Examples, write_examples
 from danlu.files import write_json
 from danlu.readers.record import Raw, Rejected
 from danlu.readers.sources import SourceFile

@@ -13,8 +13,8 @@ import numpy as np
 from danlu.clean.counts import Counts
 from danlu.clean.drafts import Draft, write_line
 from danlu.clean.duplicates import WHOLE, apply, by_document, read_cuts
-from danlu.clean.examples import Example, Examples, read_examples
 from danlu.clean.numbering import Numbering
+from danlu.clean.samples import Example, Examples, read_examples
 from danlu.text.document import TARGET_START, Document
 
 

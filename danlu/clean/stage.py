@@ -21,11 +21,11 @@ from danlu.clean.counts import Counts
 from danlu.clean.drafts import Draft, Drafting
 from danlu.clean.duplicates import DuplicatesChoice, Sketched
 from danlu.clean.exact import Exact
-from danlu.clean.examples import Examples, write_examples
 from danlu.clean.final import Finishing, Outcome, Ruling
 from danlu.clean.language_of import Language
 from danlu.clean.portions import Portion, portions
 from danlu.clean.rules import Empty, RuleChoice
+from danlu.clean.samples import Examples, write_examples
 from danlu.clean.workers import Workers
 from danlu.errors import InputError
 from danlu.files import write_json

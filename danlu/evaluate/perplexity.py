@@ -28,7 +28,7 @@ from torch import Tensor
 from danlu import log
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError, RecipeError
-from danlu.evaluate.ngram import NGram
+from danlu.evaluate.ngram import NGram, score
 from danlu.evaluate.protocol import Subject
 from danlu.files import atomic_write, write_json
 from danlu.metrics.bootstrap import RESAMPLES, ratio_interval
@@ -77,7 +77,7 @@ class Perplexity(Choice):
         figures = {f"{group}.{name}": value for group, found in groups.items() for name, value in found.items()}
         if self.baseline is not None:
             ngram = self.baseline.train(subject.train, seed=subject.seed)
-            beside = _by_language(_document_losses(subject.heldout, *ngram.score(subject.heldout)), seed=subject.seed)
+            beside = _by_language(_document_losses(subject.heldout, *score(ngram, subject.heldout)), seed=subject.seed)
             about = {"order": ngram.order, "tokens": ngram.tokens, "train_tokens": subject.train.targets}
             discounts = [[_rounded(discount) for discount in level.discounts] for level in ngram.levels]
             summary["baseline"] = {**about, "discounts": discounts, **_parted(beside)}
