@@ -114,11 +114,9 @@ class Dealt:
         which = np.concatenate([which for _, which in self._waiting])
         self._waiting, self._rows = [], 0
         order = np.argsort(which.astype(np.uint16) if self.files <= _MOST_FILES else which, kind="stable")
-        rows, which = rows[order], which[order]
-        numbers, starts = np.unique(which, return_index=True)
-        for number, start, end in zip(
-            numbers.tolist(), starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True
-        ):
+        rows, which = np.take(rows, order, axis=0), which[order]  # far faster than rows[order]
+        starts = [0, *(np.flatnonzero(which[1:] != which[:-1]) + 1).tolist()]
+        for number, start, end in zip(which[starts].tolist(), starts, [*starts[1:], len(rows)], strict=True):
             with (self.folder / str(number)).open("ab") as file:
                 rows[start:end].tofile(file)
 
@@ -171,7 +169,7 @@ def _copies(rows: NDArray[np.int64]) -> Copies:
     high = high[order]
     alike = np.zeros(len(rows) + 1, np.bool_)
     alike[1:-1] = high[1:] == high[:-1]
-    rows = rows[order[alike[1:] | alike[:-1]]]  # few, as a rule
+    rows = np.take(rows, order[alike[1:] | alike[:-1]], axis=0)  # few, as a rule
     rows, new = _ordered(rows)
     firsts = rows[np.flatnonzero(new), -1][np.cumsum(new) - 1]
     keys = np.ascontiguousarray(rows[~new, :-1]).view(np.uint64)
@@ -186,7 +184,7 @@ def _firsts(rows: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _ordered(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The rows in order of keys and places, and which of them begin a key."""
-    rows = rows[np.lexsort(rows.T[::-1])]
+    rows = np.take(rows, np.lexsort(rows.T[::-1]), axis=0)
     new = np.ones(len(rows), np.bool_)
     new[1:] = (rows[1:, :-1] != rows[:-1, :-1]).any(axis=1)
     return rows, new
