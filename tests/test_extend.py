@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from danlu import catalog
-from danlu.recipe import load_recipe
+from danlu.clean.duplicates import Sketched, read_cuts, write_sketch
+from danlu.recipe import build_choice, load_recipe
 from danlu.runs import RunFolder, run_stages
 
 PAGE = Path(__file__).parent.parent / "docs" / "extend.md"
@@ -113,3 +114,12 @@ def test_a_run_with_parts_from_outside_is_skipped_when_nothing_changed() -> None
 def test_the_table_names_every_kind_that_has_a_protocol() -> None:
     kinds = set(re.findall(r"^\| .* \| `(\w+)` \| \[", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE))
     assert kinds == set(catalog.CATALOG) - {"documents", "split", "rows"}  # small kinds, one file each
+
+
+@pytest.mark.usefixtures("parts")
+def test_the_kind_of_duplicate_of_the_page() -> None:
+    choice = build_choice("duplicates", "my_parts.same_words:SameWords", key="clean.duplicates")
+    write_sketch(Path("sketch"), choice, [["to be or not", "to see"], ["Not to\nbe or"]])
+    Path("copies").mkdir()
+    (file,) = choice.decide([Sketched(Path("sketch"))], Path("copies"))
+    assert read_cuts(file).tolist() == [(2, 0, -1, 0)]
