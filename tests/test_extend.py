@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from danlu import catalog
-from danlu.recipe import load_recipe
+from danlu.clean.duplicates import Sketched, read_cuts, write_sketch
+from danlu.recipe import build_choice, load_recipe
 from danlu.runs import RunFolder, run_stages
 
 PAGE = Path(__file__).parent.parent / "docs" / "extend.md"
@@ -124,3 +125,11 @@ def test_the_finder_of_the_page_is_masked_beside_the_others() -> None:
     document = Document("a", "E123456 wrote to li@qq.com")
     build(Private, {"finders": "my_parts.staff:Staff", "by_kind": {"staff": "mask"}}, key="rule").make()(document)
     assert document.text == "[STAFF] wrote to [EMAIL]"
+
+
+def test_the_kind_of_duplicate_of_the_page() -> None:
+    choice = build_choice("duplicates", "my_parts.same_words:SameWords", key="clean.duplicates")
+    write_sketch(Path("sketch"), choice, [["to be or not", "to see"], ["Not to\nbe or"]])
+    Path("copies").mkdir()
+    (file,) = choice.decide([Sketched(Path("sketch"))], Path("copies"))
+    assert read_cuts(file).tolist() == [(2, 0, -1, 0)]

@@ -29,7 +29,7 @@ from danlu.clean.repeats import Copies, Integers, Keys, Places, Repeats
 from danlu.clean.signature import signatures
 
 _ROUNDS = 8
-_AT_ONCE = 1 << 16  # documents whose bands are hashed at once
+_AT_ONCE = 1 << 12  # documents whose bands are hashed at once
 _A, _B, _HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93), np.uint64(32)
 
 

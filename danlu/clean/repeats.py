@@ -114,11 +114,9 @@ class Dealt:
         which = np.concatenate([which for _, which in self._waiting])
         self._waiting, self._rows = [], 0
         order = np.argsort(which.astype(np.uint16) if self.files <= _MOST_FILES else which, kind="stable")
-        rows, which = rows[order], which[order]
-        numbers, starts = np.unique(which, return_index=True)
-        for number, start, end in zip(
-            numbers.tolist(), starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True
-        ):
+        rows, which = np.take(rows, order, axis=0), which[order]  # far faster than rows[order]
+        starts = [0, *(np.flatnonzero(which[1:] != which[:-1]) + 1).tolist()]
+        for number, start, end in zip(which[starts].tolist(), starts, [*starts[1:], len(rows)], strict=True):
             with (self.folder / str(number)).open("ab") as file:
                 rows[start:end].tofile(file)
 
@@ -153,32 +151,43 @@ class Repeats:
 
     def __iter__(self) -> Iterator[Copies]:
         for file in range(self._dealt.files):
-            # Where one key has so many rows that its file is large, a row of each key goes on to the next piece.
-            known = np.empty((0, self.width + 1), np.int64)
+            known: NDArray[np.int64] | None = None
             for rows in self._dealt.read(file, self._most):
-                copies, known = _sorted(np.concatenate([known, rows]) if len(known) else rows, self.width)
+                together = rows if known is None else np.concatenate([known, rows])
+                copies = _copies(together)
                 if len(copies.places):
                     yield copies
+                # Where one key has so many rows that its file is large, a row of each key goes on to the next piece.
+                if known is not None or len(rows) == self._most:
+                    known = _firsts(together)
 
 
-def _sorted(rows: NDArray[np.int64], width: int) -> tuple[Copies, NDArray[np.int64]]:
-    """The rows whose keys earlier ones have, in order of keys and places; and the first row of each key."""
-    columns = [np.ascontiguousarray(rows[:, column]) for column in range(width)]
-    order = np.argsort(columns[0]) if width == 1 else np.lexsort(columns[::-1])
-    rows = rows[order]
+def _copies(rows: NDArray[np.int64]) -> Copies:
+    """Those of the rows (keys and place) whose keys earlier ones have, in order of keys and places."""
+    high = np.ascontiguousarray(rows[:, 0])
+    order = np.argsort(high)
+    high = high[order]
+    alike = np.zeros(len(rows) + 1, np.bool_)
+    alike[1:-1] = high[1:] == high[:-1]
+    rows = np.take(rows, order[alike[1:] | alike[:-1]], axis=0)  # few, as a rule
+    rows, new = _ordered(rows)
+    firsts = rows[np.flatnonzero(new), -1][np.cumsum(new) - 1]
+    keys = np.ascontiguousarray(rows[~new, :-1]).view(np.uint64)
+    return Copies(keys, np.ascontiguousarray(rows[~new, -1]), firsts[~new])
+
+
+def _firsts(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The first row of each key."""
+    rows, new = _ordered(rows)
+    return rows[new]
+
+
+def _ordered(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The rows in order of keys and places, and which of them begin a key."""
+    rows = np.take(rows, np.lexsort(rows.T[::-1]), axis=0)
     new = np.ones(len(rows), np.bool_)
     new[1:] = (rows[1:, :-1] != rows[:-1, :-1]).any(axis=1)
-    starts = np.flatnonzero(new)
-    known = rows[starts]
-    known[:, -1] = np.minimum.reduceat(rows[:, -1], starts)
-    group = np.cumsum(new) - 1
-    later = np.flatnonzero(rows[:, -1] != known[group, -1])
-    found, firsts = rows[later], known[group[later], -1]
-    order = np.lexsort((found[:, -1], group[later]))
-    found, firsts = found[order], firsts[order]
-    return Copies(
-        np.ascontiguousarray(found[:, :-1]).view(np.uint64), np.ascontiguousarray(found[:, -1]), firsts
-    ), known
+    return rows, new
 
 
 def by_part(copies: Iterable[Copies], places: Places, dealt: Dealt) -> None:

@@ -57,15 +57,17 @@ def signatures(texts: Sequence[str], entries: int) -> NDArray[np.uint16]:
     for number in range(_ROUNDS):
         if not len(waiting):
             break
-        found = _round(
-            b"".join([contents[each] for each in waiting]), [len(contents[each]) for each in waiting], entries, number
-        )
-        least[waiting] = np.where(least[waiting] == _NONE, found, least[waiting])
-        waiting = waiting[(least[waiting] == _NONE).any(axis=1)]
-    _fill(least, waiting)
-    chosen = least.astype(np.uint16)  # their low bits, which the order of the numbers says nothing about
-    chosen[[not content for content in contents]] = 0
-    return chosen
+        chosen = [contents[each] for each in waiting.tolist()]
+        found = _round(b"".join(chosen), [len(content) for content in chosen], entries, number)
+        if number:
+            before = least[waiting]
+            np.copyto(found, before, where=before != _NONE)
+        least[waiting] = found
+        waiting = waiting[(found == _NONE).any(axis=1)]
+    least[waiting] = _filled(least[waiting])
+    entry = least.astype(np.uint16)  # the low bits, which the order of the numbers says nothing about
+    entry[[not content for content in contents]] = 0
+    return entry
 
 
 def _round(joined: bytes, lengths: Sequence[int], entries: int, number: int) -> NDArray[np.uint64]:
@@ -109,18 +111,17 @@ def _entries(hashes: NDArray[np.uint64], entries: int) -> NDArray[np.int64]:
     return (((hashes >> _HALF) * np.uint64(entries)) >> _HALF).view(np.int64)
 
 
-def _fill(least: NDArray[np.uint64], rows: NDArray[np.int64]) -> None:
-    """Copy to what is empty in these rows from what is not: the first such in an order that all texts share."""
-    entries = least.shape[1]
+def _filled(least: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The same with what is empty copied from what is not: from the first such in an order that all texts share."""
     empty = least == _NONE
-    empty[np.setdiff1d(np.arange(len(least)), rows)] = False
     row, entry = np.nonzero(empty)
     attempt = 0
     while len(row):
         attempt += 1
         draws = np.random.Philox(key=attempt)  # which no version of numpy changes
-        order = np.asarray(draws.random_raw(entries) % np.uint64(entries)).astype(np.int64)
+        order = np.asarray(draws.random_raw(least.shape[1]) % np.uint64(least.shape[1])).astype(np.int64)
         donors = order[entry]
         full = ~empty[row, donors]
         least[row[full], entry[full]] = least[row[full], donors[full]]
         row, entry = row[~full], entry[~full]
+    return least

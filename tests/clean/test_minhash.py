@@ -7,13 +7,14 @@ import json
 import random
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from danlu.clean import signature
+from danlu.clean.duplicates import Sketch
 from danlu.clean.minhash import MinHash
 from danlu.clean.signature import SHINGLE, letters, signatures
 
@@ -123,6 +124,22 @@ def test_what_agrees_in_a_band_alone_is_no_duplicate(decide: Decide) -> None:
     texts += [text[:-20] for text in texts]
     expected = [(number + 8, 0, -1, number) for number in range(8)]
     assert decide(MinHash(bands=20, rows=1, similarity=0.8), texts) == expected
+
+
+class Given(MinHash):
+    """Signatures that are written down: the text says the entries."""
+
+    def sketch(self, texts: Sequence[str]) -> Sketch:
+        return {"entries": np.array([text.split() for text in texts], np.uint16).reshape(-1, 20)}
+
+
+def test_behind_one_that_is_not_near_others_are_found(decide: Decide) -> None:
+    """All three agree in the first band alone; the last two in half of all entries besides, but in no other band."""
+    first = [7, 7, *range(100, 118)]
+    second = [7, 7, *range(200, 218)]
+    third = [7, 7, *(entry + entry % 2 * 500 for entry in range(200, 218))]
+    texts = [" ".join(map(str, entries)) for entries in (first, second, third)]
+    assert decide(Given(bands=10, rows=2), texts) == [(2, 0, -1, 1)]
 
 
 def documents(path: Path, most: int) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from danlu.clean import windows
@@ -40,6 +40,8 @@ TEXTS = st.lists(st.text("ab中\U0001f600", max_size=40), max_size=6)
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TEXTS, st.integers(4, 9), st.integers(0, 6), st.booleans())
+@example(["a" * 30, "ab" * 15], 4, 1, False)
+@example(["abcdefgh中文", "-abcdefgh中文"], 5, 0, True)
 def test_as_brute_force_finds_them(decide: Decide, texts: list[str], length: int, cut: int, little: bool) -> None:
     choice = Substrings(characters=length)
     if little:
