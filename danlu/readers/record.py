@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Literal, Protocol
 from danlu.text.cuts import Cut, Whole
 
 RECORD_BYTES = 256_000_000
+UNPACKED_BYTES = 1_000_000_000_000
 
 
 @dataclass(slots=True)
@@ -111,6 +112,9 @@ class Wanted:
     html: Literal["main", "all", "trafilatura"] = "main"
     markdown: Literal["markup", "plain"] = "markup"
     code_blocks: bool = True
+    unpacked_bytes: int = UNPACKED_BYTES
+    unpacked_ratio: int = 1000
+    archive_depth: int = 4
 
 
 Reader = Callable[[Content, Wanted], Iterator[Raw | Rejected]]

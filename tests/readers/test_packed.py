@@ -1,0 +1,131 @@
+"""Packed streams: whole, of several members, cut short, with junk behind, damaged, and bombs."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+import os
+import subprocess
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from backports import zstd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from danlu.readers import limits
+from danlu.readers.reading import read, unpacked
+from danlu.readers.record import Damaged, LocalFile, Raw, Rejected, Wanted
+
+LINES = [json.dumps({"text": f"line {number} 第{number}行"}, ensure_ascii=False) for number in range(2000)]
+TEXT = "".join(f"{line}\n" for line in LINES).encode()
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".zst": zstd.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+}
+NAMES = {".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz"}
+endings = pytest.mark.parametrize("ending", PACK)
+
+
+def records(path: Path, content: bytes, **wanted: int) -> list[Raw | Rejected]:
+    path.write_bytes(content)
+    return list(read(LocalFile(path), Wanted(**wanted)))  # type: ignore[arg-type]
+
+
+def texts(found: list[Raw | Rejected]) -> list[str]:
+    return [record.text for record in found if isinstance(record, Raw)]
+
+
+def reasons(found: list[Raw | Rejected]) -> list[str]:
+    return [record.reason for record in found if isinstance(record, Rejected)]
+
+
+@endings
+def test_members_behind_each_other_are_one_stream(tmp_path: Path, ending: str) -> None:
+    pack = PACK[ending]
+    half = len(TEXT) // 2
+    found = records(tmp_path / f"a.jsonl{ending}", pack(TEXT[:half]) + pack(b"") + pack(TEXT[half:]) + bytes(64))
+    assert texts(found) == [json.loads(line)["text"] for line in LINES]
+    assert reasons(found) == []
+
+
+@pytest.mark.parametrize(("command", "ending"), [("gzip", ".gz"), ("zstd", ".zst"), ("bzip2", ".bz2"), ("xz", ".xz")])
+def test_what_the_command_line_packs_is_read(tmp_path: Path, command: str, ending: str) -> None:
+    packed = subprocess.run([command, "-c"], input=TEXT, stdout=subprocess.PIPE, check=True).stdout
+    assert len(texts(records(tmp_path / f"a.jsonl{ending}", packed))) == 2000
+
+
+def test_a_long_window_of_zstd_is_read(tmp_path: Path) -> None:
+    packed = subprocess.run(["zstd", "--long=31", "-c"], input=TEXT, stdout=subprocess.PIPE, check=True).stdout
+    assert len(texts(records(tmp_path / "a.jsonl.zst", packed))) == 2000
+
+
+@endings
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.7, 0.999])
+def test_of_a_stream_cut_short_the_whole_records_are_read(tmp_path: Path, ending: str, share: float) -> None:
+    noise = [json.dumps({"text": gzip.compress(line.encode()).hex()}) for line in LINES]
+    packed = PACK[ending]("\n".join(noise).encode())
+    found = records(tmp_path / f"a.jsonl{ending}", packed[: int(share * len(packed))])
+    assert texts(found) == [json.loads(line)["text"] for line in noise][: len(texts(found))]
+    assert reasons(found) == [f"truncated {NAMES[ending]}"]
+    if ending == ".gz":  # the others unpack blocks of 128 KiB and more at once
+        assert len(texts(found)) >= 2000 * share * 0.8 - 50
+
+
+@endings
+def test_half_a_text_does_not_pass_for_the_whole(tmp_path: Path, ending: str) -> None:
+    packed = PACK[ending](os.urandom(300_000).hex().encode())
+    assert reasons(records(tmp_path / f"a.txt{ending}", packed[:-20])) == [f"truncated {NAMES[ending]}"]
+    assert len(texts(records(tmp_path / f"a.txt{ending}", packed))) == 1
+
+
+@endings
+def test_junk_behind_the_stream_is_told_and_nothing_before_it_lost(tmp_path: Path, ending: str) -> None:
+    found = records(tmp_path / f"a.jsonl{ending}", PACK[ending](TEXT) + b"\0\0junk")
+    assert len(texts(found)) == 2000
+    assert reasons(found) == [f"junk after {NAMES[ending]}"]
+
+
+@endings
+def test_what_is_not_packed_is_told(tmp_path: Path, ending: str) -> None:
+    found = records(tmp_path / f"a.jsonl{ending}", TEXT)
+    assert reasons(found) == [f"not {NAMES[ending]}"]
+
+
+@endings
+def test_a_bomb_is_cut_off(tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PLAIN_BYTES", 1 << 20)
+    monkeypatch.setattr("danlu.readers.packed.OUTPUT_BYTES", 1 << 16)
+    path = tmp_path / f"a.jsonl{ending}"
+    path.write_bytes(PACK[ending](bytes(40_000_000)))
+    tracemalloc.start()
+    with unpacked(LocalFile(path), Wanted(unpacked_ratio=100)).open() as stream:
+        given = 0
+        with pytest.raises(Damaged) as error:
+            while piece := stream.read(1 << 16):
+                given += len(piece)
+    assert error.value.reason == "unpacks to too much"
+    assert given <= max(1 << 20, 100 * path.stat().st_size)
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+    found = records(path, PACK[ending](TEXT), unpacked_bytes=50_000)
+    assert reasons(found) == ["unpacks to too much"]
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_flipped_bytes_come_out_as_rejected(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    ending = data.draw(st.sampled_from(sorted(PACK)))
+    packed = bytearray(PACK[ending](TEXT) * 2)
+    for place, value in data.draw(
+        st.lists(st.tuples(st.integers(0, len(packed) - 1), st.integers(0, 255)), max_size=4)
+    ):
+        packed[place] = value
+    found = records(tmp_path_factory.mktemp("a") / f"a.jsonl{ending}", bytes(packed))
+    assert len(found) <= 4001
