@@ -15,9 +15,11 @@ from pydantic import Field, SkipValidation, field_validator, model_validator
 
 from danlu import catalog
 from danlu.errors import InputError, did_you_mean
+from danlu.readers.hugging_face import data_files, split_fields
 from danlu.readers.parts import cut_content
 from danlu.readers.reading import kind, read, reader_for
-from danlu.readers.record import RECORD_BYTES, Content, LocalFile, Raw, Rejected, Wanted, printable
+from danlu.readers.record import RECORD_BYTES, UNPACKED_BYTES, Content, LocalFile, Raw, Rejected, Wanted, printable
+from danlu.readers.remote import find_remote, remote_url
 from danlu.readers.slices import Slice
 from danlu.recipe import OneOf, Settings
 from danlu.text.cuts import Cut, Whole
@@ -41,7 +43,8 @@ class Source(Settings):
     short: ClassVar[str | None] = "path"
 
     path: Path
-    """A file, a folder that is searched, or a pattern (``data/**/*.md``); relative to the current directory."""
+    """A file, a folder that is searched, or a pattern (``data/**/*.md``), relative to the current directory; or an
+    address (``s3://bucket/folder``, ``https://host/*.txt``)."""
     language: str | None = None
     """The language of all its text (ISO 639-1: en, zh); detected for each document where not given."""
     text_field: str = Field(default="text", min_length=1)
@@ -64,6 +67,16 @@ class Source(Settings):
     """Whether .md stays as it is written or becomes plain text."""
     code_blocks: bool = True
     """Whether blocks of code in .md stay."""
+    notes: bool = False
+    """Whether footnotes and endnotes of .docx follow its text."""
+    unpacked_bytes: int = Field(default=UNPACKED_BYTES, ge=1)
+    """What a packed file or an archive, with all that is packed in it, may unpack to; the rest is quarantined."""
+    unpacked_ratio: int = Field(default=1000, ge=1)
+    """How many bytes one of its bytes may unpack to; looked at from 64 MiB unpacked on."""
+    archive_depth: int = Field(default=4, ge=1)
+    """How many archives may stand in one another."""
+    cache: Path | None = None
+    """A folder where files from an address are kept; without it they are read from there every time."""
 
     @field_validator("language")
     @classmethod
@@ -100,6 +113,8 @@ class SourceFile:
     name: str
     content: Content
     source: Source
+    fields: tuple[tuple[str, str], ...] = ()
+    """What every record of it has besides its own fields: the split of a data set."""
 
     @property
     def path(self) -> Path | None:
@@ -118,6 +133,8 @@ class SourceFile:
         """What the file holds; where the source has pairs, records that lack a side are rejected."""
         target = self.source.target_field
         for record in read(self.content, self.source.wanted()):
+            if isinstance(record, Raw):
+                record.fields = {**record.fields, **dict(self.fields)}
             if target is None or isinstance(record, Rejected):
                 yield record
             elif target not in record.fields:
@@ -151,8 +168,12 @@ def find_files(sources: Sequence[Source], *, key: str) -> Found:
     names: set[str] = set()
     for number, source in enumerate(sources):
         where = f"{key}.{number}"
-        root, paths = _paths(source.path, where)
         before = len(found.files)
+        if (url := remote_url(source.path)) is not None:
+            _add_remote(found, url, source, where, names)
+            _check_options(source, found.files[before:], where)
+            continue
+        root, paths = _paths(source.path, where)
         for path in paths:
             if path.resolve() in seen:
                 continue
@@ -166,9 +187,26 @@ def find_files(sources: Sequence[Source], *, key: str) -> Found:
             while name in names:  # in another source, or printed alike; but an id means one document
                 name = f"{number}:{name}"
             names.add(name)
-            found.files.append(SourceFile(name, LocalFile(path), source))
+            fields = tuple(split_fields(path).items())
+            found.files.append(SourceFile(name, LocalFile(path), source, fields))
         _check_options(source, found.files[before:], where)
     return found
+
+
+def _add_remote(found: Found, url: str, source: Source, where: str, names: set[str]) -> None:
+    files = find_remote(url, where, source.cache)
+    for name, content in files:
+        if name.rpartition("/")[2].startswith(".") or reader_for(content.name) is None:
+            if len(files) == 1 and not name.startswith("."):
+                suffixes = ", ".join(catalog.names("reader"))
+                raise InputError(f"{where}: cannot tell how to read {url} by its ending (choices: {suffixes})")
+            found.ignored.append(name)
+            continue
+        unique = name
+        while unique in names:
+            unique = f"{where.rpartition('.')[2]}:{unique}"
+        names.add(unique)
+        found.files.append(SourceFile(unique, content, source))
 
 
 def _paths(path: Path, where: str) -> tuple[Path, Iterable[Path]]:
@@ -219,6 +257,11 @@ def _walk(path: Path, where: str) -> Iterator[Path]:
             folders.clear()
             continue
         walked.add(real)
+        rows = data_files(Path(folder), where)
+        if rows is not None:
+            folders.clear()
+            yield from rows
+            continue
         hidden = [name for name in folders if name.startswith(".")]
         folders[:] = sorted(set(folders) - set(hidden))
         for name in sorted([*files, *hidden]):

@@ -139,7 +139,8 @@ def test_docx_with_headings_and_tables(tmp_path: Path) -> None:
 
 def test_docx_without_what_is_deleted_or_written_twice(tmp_path: Path) -> None:
     inner = """<w:p><w:r><w:t>kept</w:t></w:r><w:del><w:r><w:delText>deleted</w:delText></w:r></w:del>
-      <w:moveFrom><w:r><w:t>moved</w:t></w:r></w:moveFrom><w:ins><w:r><w:t xml:space="preserve"> inserted</w:t></w:r></w:ins>
+      <w:moveFrom><w:r><w:t>moved</w:t></w:r></w:moveFrom>
+      <w:ins><w:r><w:t xml:space="preserve"> inserted</w:t></w:r></w:ins>
       <w:r><w:instrText>PAGE</w:instrText></w:r><w:r><w:br/><w:t>next line</w:t></w:r></w:p>
       <w:p><mc:AlternateContent><mc:Choice><w:r><w:t>box</w:t></w:r></mc:Choice>
       <mc:Fallback><w:r><w:t>box</w:t></w:r></mc:Fallback></mc:AlternateContent></w:p>"""

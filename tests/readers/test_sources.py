@@ -63,11 +63,11 @@ def test_a_wrong_source_is_told_by_its_key(sources: list[object], line: str) -> 
 
 
 def test_files_come_sorted_and_others_are_ignored_by_name(tmp_path: Path) -> None:
-    fill(tmp_path, "b.txt", "a.TXT", "z/1.jsonl", "c/d/2.txt", "README", "c/x.pdfx", ".git/config.txt", ".x.txt")
+    fill(tmp_path, "b.txt", "a.TXT", "z/1.jsonl", "c/d/2.txt", "README", "c/x.pngx", ".git/config.txt", ".x.txt")
     (tmp_path / "gone.txt").symlink_to(tmp_path / "nowhere")
     found = find(tmp_path)
     assert names(found) == ["a.TXT", "b.txt", "c/d/2.txt", "z/1.jsonl"]
-    assert sorted(found.ignored) == [".git", ".x.txt", "README", "c/x.pdfx", "gone.txt"]
+    assert sorted(found.ignored) == [".git", ".x.txt", "README", "c/x.pngx", "gone.txt"]
     assert [file.path for file in found.files] == [tmp_path / name for name in names(found)]
 
 
@@ -85,10 +85,10 @@ def test_files_of_one_name_in_two_sources_keep_apart(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_not_utf8_is_made_printable(tmp_path: Path) -> None:
-    fill(tmp_path, os.fsdecode(b"caf\xe9/a\xff.txt"), "caf\\xe9/a\\xff.txt", "caf\u00e9.txt", os.fsdecode(b"\xe9.pdf"))
+    fill(tmp_path, os.fsdecode(b"caf\xe9/a\xff.txt"), "caf\\xe9/a\\xff.txt", "caf\u00e9.txt", os.fsdecode(b"\xe9.png"))
     found = find(tmp_path)
     assert sorted(names(found)) == sorted(["caf\\xe9/a\\xff.txt", "0:caf\\xe9/a\\xff.txt", "café.txt"])
-    assert found.ignored == ["\\xe9.pdf"]
+    assert found.ignored == ["\\xe9.png"]
     assert all(file.path.is_file() for file in found.files), "the path itself stays as it is"
 
 
