@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import PurePosixPath
+from typing import BinaryIO
 
 from danlu import catalog
 from danlu.readers import zip as zips
@@ -49,6 +50,9 @@ def _depth(content: Content) -> int:
     return getattr(content, "depth", 0)
 
 
+_Found = Generator["Member | Rejected", None, None]
+
+
 class _Names:
     """The names of one archive: each once, and what is passed over."""
 
@@ -75,7 +79,7 @@ class _Names:
         return ", ".join(f"{ending} {count}" for ending, count in self.passed.most_common(10))
 
 
-_Members = Callable[[Content, Wanted, _Names, int], Iterator[Member | Rejected]]
+_Members = Callable[[Content, Wanted, _Names, int], _Found]
 
 
 def _records(content: Content, wanted: Wanted, members: _Members) -> Iterator[Raw | Rejected]:
@@ -103,7 +107,7 @@ def _records(content: Content, wanted: Wanted, members: _Members) -> Iterator[Ra
         yield Rejected(number, _NOT_READ, f"{names.passed.total()} members: {names.summary()}")
 
 
-def _zip_members(content: Content, wanted: Wanted, names: _Names, depth: int) -> Iterator[Member | Rejected]:
+def _zip_members(content: Content, wanted: Wanted, names: _Names, depth: int) -> _Found:
     budget = budget_of(content, wanted)
     with content.local() as path:
         found, damage = zips.entries(path)
@@ -117,7 +121,11 @@ def _zip_members(content: Content, wanted: Wanted, names: _Names, depth: int) ->
         yield Rejected(0, damage.reason, damage.detail)
 
 
-def _tar_members(content: Content, wanted: Wanted, names: _Names, depth: int) -> Iterator[Member | Rejected]:
+def _begin(spool: Spool) -> BinaryIO:
+    return buffered(SpoolStream(spool))
+
+
+def _tar_members(content: Content, wanted: Wanted, names: _Names, depth: int) -> _Found:
     budget = budget_of(content, wanted)
     with content.open() as stream:
         tar = TarStream(stream)
@@ -132,7 +140,7 @@ def _tar_members(content: Content, wanted: Wanted, names: _Names, depth: int) ->
                 tar.align(entry.size)
                 continue
             with Spool(stream, entry.size) as spool:
-                yield Member(entry.name, entry.size, lambda spool=spool: buffered(SpoolStream(spool)), budget, depth)
+                yield Member(entry.name, entry.size, partial(_begin, spool), budget, depth)
                 error = spool.drain()
             if error is not None:
                 raise error

@@ -79,7 +79,7 @@ def parse_headers(lines: list[bytes]) -> dict[str, str]:
 
 def unchunked(body: bytes) -> bytes:
     """The chunks joined; a body that is not chunked after all, for crawlers undo it and leave the header, as it is."""
-    pieces = []
+    pieces: list[bytes] = []
     place = 0
     while match := re.compile(rb"([0-9A-Fa-f]{1,8})[^\r\n]{0,200}\r?\n").match(body, place):
         size = int(match[1], 16)
