@@ -47,25 +47,50 @@ class Decoder(Protocol):
 
 
 class Zlib:
-    """zlib's object with the manners of bzip2's and xz's."""
+    """zlib's object with the manners of bzip2's and xz's; it gives what comes before damage, and then the error."""
 
     def __init__(self, bits: int) -> None:
         self._object = zlib.decompressobj(bits)
+        self._saved = b""
+        self._error: zlib.error | None = None
 
     @property
     def eof(self) -> bool:
-        return self._object.eof
+        return self._object.eof and not self._saved
 
     @property
     def needs_input(self) -> bool:
-        return not self._object.unconsumed_tail
+        return not (self._object.unconsumed_tail or self._error)
 
     @property
     def unused_data(self) -> bytes:
         return self._object.unused_data
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        return self._object.decompress(self._object.unconsumed_tail + data, max(max_length, 0))
+        if self._error is None:
+            data = self._object.unconsumed_tail + data
+            before = self._object.copy()
+            try:
+                return self._object.decompress(data, max(max_length, 0))
+            except zlib.error as error:
+                self._error = error
+                self._object = before
+                self._saved = self._save(data)
+        if not self._saved:
+            raise self._error
+        length = max_length if max_length > 0 else len(self._saved)
+        given, self._saved = self._saved[:length], self._saved[length:]
+        return given
+
+    def _save(self, data: bytes) -> bytes:
+        """What the piece with the damage gives byte by byte: with its check sum at the end, all."""
+        pieces = []
+        try:
+            for place in range(len(data)):
+                pieces.append(self._object.decompress(data[place : place + 1]))
+        except zlib.error:
+            pass
+        return b"".join(pieces)
 
 
 def _zstd() -> Any:
@@ -138,6 +163,7 @@ class Unpacked:
 
 def _by_ending(packing: str, ending: str, instead: str = "") -> Callable[[Content, Wanted], Unpacked]:
     def unpack(content: Content, wanted: Wanted) -> Unpacked:
+        """What the packed content holds, within the limits of its source."""
         name = content.name[: -len(ending)] + instead
         budget = getattr(content, "budget", None)
         return Unpacked(content, wanted, packing, name, budget)

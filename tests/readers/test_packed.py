@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from backports import zstd
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from danlu.readers import limits
@@ -119,13 +119,13 @@ def test_a_bomb_is_cut_off(tmp_path: Path, ending: str, monkeypatch: pytest.Monk
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_flipped_bytes_come_out_as_rejected(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     ending = data.draw(st.sampled_from(sorted(PACK)))
-    packed = bytearray(PACK[ending](TEXT) * 2)
+    packed = bytearray(PACK[ending](TEXT[:6000]) * 2)
     for place, value in data.draw(
         st.lists(st.tuples(st.integers(0, len(packed) - 1), st.integers(0, 255)), max_size=4)
     ):
         packed[place] = value
     found = records(tmp_path_factory.mktemp("a") / f"a.jsonl{ending}", bytes(packed))
-    assert len(found) <= 4001
+    assert len(found) <= 2000
