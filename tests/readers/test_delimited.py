@@ -93,3 +93,4 @@ def test_long_rows_are_passed_over(reads: Reads) -> None:
     many_lines = 'text\n"' + "line\n" * 20_000 + "end\n"
     records = reads("a.csv", many_lines)
     assert isinstance(records[0], Rejected) and len(records) == 20_001
+    assert isinstance(reads("a.csv", many_lines + '"\n')[0], Rejected)

@@ -102,3 +102,9 @@ def test_the_fast_way_and_the_other_read_alike(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("danlu.readers.json_files._fast", lambda line, text_field: None)
             assert list(read(LocalFile(path), Wanted())) == records
+
+
+def test_a_number_that_two_pieces_hold_is_one(reads: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("danlu.readers.json_files._PIECE", 5)
+    records = reads("a.json", '[123456789012345, {"text": "a"}, 1]')
+    assert [getattr(record, "reason", None) for record in records] == ["not a JSON object", None, "not a JSON object"]

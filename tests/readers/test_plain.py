@@ -134,6 +134,13 @@ def test_a_long_line_is_passed_over_unread(tmp_path: Path) -> None:
     assert whole == Rejected(0, "too long", "the file is longer than 1,000 bytes (record_bytes)")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_two_halves_of_characters_are_no_line_end(reads: Reads, encoding: str) -> None:
+    lines = ["\ufeff\u0a05一\n", "一\u0a05一二\n", "\u0100\u0a0a\n"]
+    records = reads("a.txt", "".join(lines).encode(encoding), documents=Lines())
+    assert [record.text for record in records] == lines
+
+
 def test_a_long_line_of_wide_characters_is_passed_over(reads: Reads) -> None:
     content = ("one\n" + "长" * 100_000 + "\n二二 the end\n").encode("utf-16")
     records = reads("a.txt", content, documents=Lines(), record_bytes=1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import re
 import sys
 import threading
@@ -196,3 +197,35 @@ def test_a_path_is_no_address() -> None:
     assert remote.remote_url(Path("/s3/a")) is None
     assert remote.remote_url(Path("C:/a")) is None
     assert remote.remote_url(Path("s3://bucket/a")) == "s3://bucket/a"
+
+
+class Breaking(io.BytesIO):
+    """Gives ten bytes a read, and breaks at the third read of every opening but the fourth."""
+
+    def __init__(self, opened: int, *, seeks: bool) -> None:
+        super().__init__(bytes(range(100)))
+        self.size = 100 if seeks else None
+        self._reads = 0
+        self._breaks = opened < 4
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._reads += 1
+        if self._breaks and self._reads == 3:
+            raise ConnectionError("broken")
+        return super().read(10)
+
+
+@pytest.mark.parametrize("seeks", [True, False])
+def test_reading_goes_on_at_the_byte_where_it_broke(monkeypatch: pytest.MonkeyPatch, seeks: bool) -> None:
+    opened = []
+
+    class Store:
+        def open(self, *_: Any, **__: Any) -> Breaking:
+            opened.append(1)
+            return Breaking(len(opened), seeks=seeks)
+
+    monkeypatch.setattr(remote, "WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(remote, "_filesystem", lambda *_: Store())
+    with remote.RemoteFile("s3://a/b", 100, "").open() as stream:
+        assert stream.read() == bytes(range(100))
+    assert len(opened) == 4

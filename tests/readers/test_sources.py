@@ -126,3 +126,20 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("os.scandir", refused)
     with pytest.raises(InputError, match=r"clean\.sources\.0: cannot read the folder .*: Permission denied"):
         find(tmp_path)
+
+
+def test_a_pattern_is_a_source(tmp_path: Path) -> None:
+    fill(tmp_path, "a/b.txt", "a/c/d.txt", "a/c/e.md", "a/.x/f.txt")
+    assert names(find(tmp_path / "**/*.txt")) == ["a/b.txt", "a/c/d.txt"]
+    assert names(find(tmp_path / "a/[a-c]")) == ["c/d.txt", "c/e.md"]
+    with pytest.raises(InputError, match=r"clean\.sources\.0: no file or folder matches '.*\*\.csv'"):
+        find(tmp_path / "*.csv")
+
+
+def test_settings_that_concern_no_file_are_refused(tmp_path: Path) -> None:
+    fill(tmp_path, "a.txt")
+    with pytest.raises(InputError, match=r"clean\.sources\.0\.markdown: no file in .* is of a kind that it concerns"):
+        find_files([Source(path=tmp_path, markdown="plain")], key="clean.sources")
+    assert find_files([Source(path=tmp_path, encoding="gb18030")], key="clean.sources").files
+    with pytest.raises(RecipeError, match=r"encoding: must be an encoding .* got 'gb18031'; did you mean 'gb18030'"):
+        build(Clean, {"sources": {"path": "a", "encoding": "gb18031"}}, key="clean")

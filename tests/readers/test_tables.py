@@ -95,3 +95,14 @@ def test_long_cells_and_columns_of_one_name(reads: Reads, tmp_path: Path) -> Non
     twice = pyarrow.table([["a"], ["b"]], names=["text", "text"])
     (rejected,) = reads("c.arrow", arrow(tmp_path / "b", twice, stream=False))
     assert isinstance(rejected, Rejected) and rejected.reason == "columns of one name"
+
+
+def test_a_checksum_tells_what_nothing_else_would(reads: Reads, tmp_path: Path) -> None:
+    table = pyarrow.table({"text": ["one of two", "two of two"]})
+    pyarrow.parquet.write_table(
+        table, tmp_path / "a", use_dictionary=False, compression="none", write_page_checksum=True
+    )
+    whole = (tmp_path / "a").read_bytes()
+    at = whole.index(b"two of two", whole.index(b"one of two"))
+    (rejected,) = reads("b.parquet", whole[:at] + b"twX" + whole[at + 3 :])
+    assert isinstance(rejected, Rejected) and rejected.reason == "damaged parquet"

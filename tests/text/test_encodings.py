@@ -51,6 +51,9 @@ def test_western_languages_are_told(text: str) -> None:
         ("Bu değişiklikler için şifre gereklidir", "cp1254"),
         ("Αυτό το πεδίο είναι απαραίτητο", "cp1253"),
         ("שדה זה נדרש עבור כל משתמש", "cp1255"),
+        ("koń", "cp1250"),
+        ("于秦", "gb18030"),
+        ("さい", "euc_jp"),
         ("café crème brûlée à l’école", "mac-roman"),
     ],
 )
