@@ -23,6 +23,15 @@ def example_files(path: Path, *, key: str) -> list[SourceFile]:
     return files
 
 
+def example_paths(path: Path, *, key: str) -> list[Path]:
+    """Where they are, for the fingerprint of what reads them.
+
+    Raises:
+        InputError: as :func:`example_files`.
+    """
+    return [file.path for file in example_files(path, key=key) if file.path is not None]
+
+
 def example_texts(path: Path, *, key: str) -> Iterator[str]:
     """The texts in them, normalised, in order; records that cannot be read are left out."""
     for file in example_files(path, key=key):

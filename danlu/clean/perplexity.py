@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from danlu import log
-from danlu.clean.examples import example_files, example_texts
+from danlu.clean.examples import example_paths, example_texts
 from danlu.clean.rules import Rule
 from danlu.errors import InputError
 from danlu.recipe import Choice
@@ -54,7 +54,7 @@ class Perplexity(Choice):
     each."""
 
     def external_files(self) -> list[Path]:
-        return [file.path for file in example_files(self.good, key="perplexity.good")]
+        return example_paths(self.good, key="perplexity.good")
 
     def make(self) -> Rule:
         """Learn from the good text, and tell what it says.
