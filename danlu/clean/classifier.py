@@ -63,7 +63,7 @@ class Classifier(Choice):
     """Of an example that are learned from, and of a document that are looked at, from its middle."""
 
     def external_files(self) -> list[Path]:
-        return [*example_paths(self.good, key="classifier.good"), *example_paths(self.bad, key="classifier.bad")]
+        return [self.good, self.bad]
 
     def make(self) -> Rule:
         """Learn from the examples, and tell how many of those held out are judged right.
