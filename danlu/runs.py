@@ -260,7 +260,9 @@ def run_stages(
     """
     folder, todo = RunFolder(recipe.run_dir), list(stages)
     for name in todo:
-        stage_of(recipe, name).external_files()  # a missing one is told before anything is written
+        for path in stage_of(recipe, name).external_files():  # a missing one is told before anything is written
+            if not path.exists():
+                raise InputError(f"{name}: there is no file {path}")
     here = environment()
     with folder.lock():
         for place, name in enumerate(todo):

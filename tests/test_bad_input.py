@@ -270,3 +270,9 @@ def test_a_file_that_may_not_grow() -> None:
     done = danlu("clean", "clean.yaml", limit_bytes=100_000)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.endswith(": the file would be larger than the system allows\n")
+
+
+def test_a_list_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    rule = "clean.rules=[{use: bad_words, lists: {en: nowhere.txt}}]"
+    assert "clean: there is no file nowhere.txt" in one_line(capsys, cli.main(["clean", "r.yaml", rule]))
+    assert not RUN.exists()

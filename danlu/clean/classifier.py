@@ -21,7 +21,7 @@ from danlu import log
 from danlu.clean.rules import Rule
 from danlu.errors import InputError
 from danlu.recipe import Choice
-from danlu.text.document import Document
+from danlu.text.document import Document, main_language
 from danlu.text.lists import read_list
 
 BITS = 18
@@ -87,7 +87,7 @@ class Classifier(Choice):
         )
 
         def drop(document: Document) -> str | None:
-            if self.language is not None and document.meta.get("language") != self.language:
+            if self.language is not None and main_language(document) != self.language:
                 return None
             good = model.good(self._middle(document.text))
             return "classifier: probability of good" if good < self.threshold else None

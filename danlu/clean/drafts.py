@@ -8,11 +8,13 @@ A draft is a folder that appears whole, so that a killed run goes on with those 
     examples.jsonl    some of these, to be read
     quarantine.jsonl  records that cannot be read
     counts.json       of what did not stay
+    made_from.txt     a hash of the settings and of the portion
     sketches-N        what the N-th choice of clean.duplicates needs to know of each document
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -32,10 +34,11 @@ from danlu.files import write_json
 from danlu.readers.record import Raw, Rejected
 from danlu.readers.sources import SourceFile
 from danlu.text.document import Document
+from danlu.text.encodings import ENCODINGS
 
-ROW = np.dtype([("offset", "<i8"), ("characters", "<i8"), ("bytes", "<i8"), ("language", "S16")])
-TOGETHER = 256
-"""Documents that are sketched at once."""
+ROW = np.dtype([("offset", "<i8"), ("characters", "<i8"), ("bytes", "<i8"), ("language", "S40")])
+TOGETHER, CHARACTERS = 256, 4_000_000
+"""Documents that are sketched at once, and about how much of them."""
 
 
 Documents = Callable[[SourceFile, Raw], Iterator[Document]]
@@ -52,14 +55,17 @@ class Draft:
     def of(cls, out: Path, portion: int) -> Draft:
         return cls(out / "drafts" / f"{portion:05d}")
 
-    @property
-    def there(self) -> bool:
-        """Whether it has been made."""
-        return self.folder.exists()
+    def made_from(self) -> str | None:
+        """The hash of what it was made from; None where it has not been made."""
+        path = self.folder / "made_from.txt"
+        return path.read_text() if path.exists() else None
 
     @property
     def documents(self) -> Path:
         return self.folder / "documents.jsonl"
+
+    def __len__(self) -> int:
+        return len(np.load(self.folder / "table.npy", mmap_mode="r"))
 
     def table(self) -> np.ndarray[Any, Any]:
         """``[documents]`` of ``ROW``."""
@@ -82,6 +88,23 @@ class Drafting:
     rules: Sequence[RuleChoice]
     duplicates: Sequence[DuplicatesChoice]
     out: Path
+    settings: str = ""
+    """All that the result depends on beside the portions."""
+
+    def missing(self, todo: Sequence[Portion]) -> list[Portion]:
+        """Those without a draft that was made of them, with these settings; drafts of other things go."""
+        drafts = {Draft.of(self.out, portion.number): portion for portion in todo}
+        (self.out / "drafts").mkdir(exist_ok=True)
+        for folder in (self.out / "drafts").iterdir():
+            if Draft(folder) not in drafts:
+                shutil.rmtree(folder)
+        return [portion for draft, portion in drafts.items() if draft.made_from() != self.made_from(portion)]
+
+    def made_from(self, portion: Portion) -> str:
+        """A hash of all that its draft depends on; of a file here, its size and when it changed."""
+        files = [(file.name, repr(file.content), file.content.size, file.path and file.path.stat().st_mtime_ns)
+                 for file in portion.files]  # fmt: skip
+        return hashlib.blake2b(repr((self.settings, files)).encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
     def __call__(self) -> Callable[[Portion], int]:
         """From a portion to how many bytes were read for its draft."""
@@ -90,8 +113,10 @@ class Drafting:
         def make(portion: Portion) -> int:
             draft = Draft.of(self.out, portion.number)
             unfinished = draft.folder.with_name(f".{draft.folder.name}")
-            shutil.rmtree(unfinished, ignore_errors=True)
+            for former in (draft.folder, unfinished):
+                shutil.rmtree(former, ignore_errors=True)
             unfinished.mkdir(parents=True)
+            (unfinished / "made_from.txt").write_text(self.made_from(portion))
             with _Writing(unfinished, self.duplicates) as writing:
                 for file, record in portion.records():
                     if isinstance(record, Rejected):
@@ -119,7 +144,7 @@ class _Writing:
         self._rows: list[tuple[int, int, int, bytes]] = []
         self._texts: list[str] = []
         self._sketches = [Sketches(choice) for choice in duplicates]
-        self._offset = 0
+        self._offset = self._characters = 0
 
     def __enter__(self) -> _Writing:
         with ExitStack() as stack:
@@ -133,7 +158,7 @@ class _Writing:
     def put(self, document: Document, reason: str | None) -> None:
         """Write a document down, or why it is dropped."""
         self._counts.documents_in += 1
-        if encoding := document.meta.get("encoding"):
+        if (encoding := document.meta.get("encoding")) in ENCODINGS:
             self._counts.encodings[encoding] += 1
         if reason is not None:
             self._counts.dropped[reason] += 1
@@ -147,7 +172,8 @@ class _Writing:
         self._offset += len(line)
         if self._sketches:
             self._texts.append(document.text)
-            if len(self._texts) == TOGETHER:
+            self._characters += len(document.text)
+            if len(self._texts) == TOGETHER or self._characters >= CHARACTERS:
                 self._sketch()
 
     def quarantine(self, file: SourceFile, rejected: Rejected) -> None:
@@ -168,6 +194,7 @@ class _Writing:
         for sketches in self._sketches:
             sketches.add(self._texts)
         self._texts.clear()
+        self._characters = 0
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stack.close()
@@ -179,6 +206,14 @@ class _Writing:
         np.save(self._folder / "table.npy", np.array(self._rows, dtype=ROW))
         write_examples(self._folder / "examples.jsonl", self._examples)
         write_json(self._folder / "counts.json", self._counts.to_json())
+
+
+def throw_away(out: Path) -> None:
+    """Remove all drafts at once: a run that is killed meanwhile finds all of them or none."""
+    gone = out / ".drafts"
+    shutil.rmtree(gone, ignore_errors=True)
+    (out / "drafts").rename(gone)
+    shutil.rmtree(gone)
 
 
 def write_line(file: BinaryIO, entry: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field
 from danlu.clean.language_of import SCORE, SHARES
 from danlu.clean.rules import Rule
 from danlu.recipe import Choice
-from danlu.text.document import TARGET_START, Document
+from danlu.text.document import TARGET_START, Document, main_language
 from danlu.text.language import UNKNOWN, identify
 from danlu.text.paragraphs import language_shares, paragraphs_and_gaps, shares_in_words
 
@@ -31,7 +31,7 @@ class LanguageRule(Choice):
         mixed, all_cut = "language: mixed", "language: nothing left"
 
         def judge(document: Document) -> str | None:
-            if document.meta["language"] not in self.keep:
+            if main_language(document) not in self.keep:
                 return other
             if float(document.meta.get(SCORE, "1")) < self.least:
                 return unsure

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,9 @@ import numpy as np
 
 from danlu.clean.drafts import Draft
 from danlu.text.document import Document
+
+KEPT = 64
+"""Portions whose places are held in memory."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,13 @@ class Numbering:
     out: Path
     firsts: tuple[int, ...]
     """The number of the first document of each portion; last, how many there are."""
+    _kept: dict[Draft, np.ndarray[Any, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, out: Path) -> Numbering:
         """Of all drafts below ``out``."""
-        lengths = [len(Draft(folder).table()) for folder in sorted((out / "drafts").glob("[0-9]*"))]
+        folders = sorted((out / "drafts").glob("[0-9]*"), key=lambda folder: int(folder.name))
+        lengths = [len(Draft(folder)) for folder in folders]
         return cls(out, (0, *np.cumsum(lengths, dtype=np.int64).tolist()))
 
     def id(self, number: int) -> str:
@@ -33,10 +37,12 @@ class Numbering:
         portion = bisect_right(self.firsts, number) - 1
         draft = Draft.of(self.out, portion)
         with draft.documents.open("rb") as file:
-            file.seek(int(_offsets(draft)[number - self.firsts[portion]]))
+            file.seek(int(self._offsets(draft)[number - self.firsts[portion]]))
             return Document.from_line(file.readline()).id
 
-
-@lru_cache(maxsize=64)
-def _offsets(draft: Draft) -> np.ndarray[Any, Any]:
-    return np.ascontiguousarray(draft.table()["offset"])
+    def _offsets(self, draft: Draft) -> np.ndarray[Any, Any]:
+        if draft not in self._kept:
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
+            self._kept[draft] = np.ascontiguousarray(draft.table()["offset"])
+        return self._kept[draft]

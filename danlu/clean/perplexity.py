@@ -19,7 +19,7 @@ from danlu.clean.examples import example_paths, example_texts
 from danlu.clean.rules import Rule
 from danlu.errors import InputError
 from danlu.recipe import Choice
-from danlu.text.document import Document
+from danlu.text.document import Document, main_language
 from danlu.text.ngram import Floats, KneserNey, train
 
 PIECE = 1000
@@ -75,7 +75,7 @@ class Perplexity(Choice):
         log.say(f"perplexity: good text has {np.median(held_out):.2f} a character; above {most:.2f} documents fall")
 
         def drop(document: Document) -> str | None:
-            if self.language is not None and document.meta.get("language") != self.language:
+            if self.language is not None and main_language(document) != self.language:
                 return None
             return "perplexity: perplexity" if model.perplexity(document.text) > most else None
 

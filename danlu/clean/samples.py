@@ -31,7 +31,8 @@ class Example:
     @classmethod
     def of(cls, document: Document, reason: str) -> Self:
         order = hashlib.blake2b(document.id.encode(), digest_size=8).hexdigest()
-        return cls(reason, order, document.id, document.meta["language"], document.text[:LONGEST])
+        text = "" if reason.startswith("private") else document.text[:LONGEST]  # which is why it was dropped
+        return cls(reason, order, document.id, document.meta["language"], text)
 
 
 class Examples:

@@ -9,6 +9,7 @@ what repeats what among all of them (``duplicates.py``), and the shards of what 
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +19,11 @@ from pydantic import Field, SkipValidation
 
 from danlu import catalog, log
 from danlu.clean.counts import Counts
-from danlu.clean.drafts import Draft, Drafting
+from danlu.clean.drafts import Draft, Drafting, throw_away
 from danlu.clean.duplicates import DuplicatesChoice, Sketched
 from danlu.clean.exact import Exact
-from danlu.clean.final import Finishing, Outcome, Ruling
-from danlu.clean.language_of import Language
+from danlu.clean.final import Finishing, Ruling
+from danlu.clean.language_of import SCORE, SHARES, VARIANT, Language
 from danlu.clean.portions import Portion, portions
 from danlu.clean.rules import Empty, RuleChoice
 from danlu.clean.samples import Examples, write_examples
@@ -31,7 +32,7 @@ from danlu.errors import InputError
 from danlu.files import write_json
 from danlu.readers.record import Raw
 from danlu.readers.sources import Found, Source, SourceFile, find_files
-from danlu.recipe import OneOf
+from danlu.recipe import OneOf, plain
 from danlu.runs import Figures, Job, Stage
 from danlu.text.chinese import convert_document
 from danlu.text.cuts import Whole
@@ -41,6 +42,8 @@ from danlu.text.normalise import normalise
 
 PORTION_BYTES = 32_000_000
 """As stored: enough that a process has something to do, and little enough that all have."""
+OURS = (TARGET_START, SCORE, VARIANT, SHARES)
+"""Entries of ``meta`` that say what was found out, which fields of the same name must not be taken for."""
 
 
 class Clean(Stage):
@@ -50,7 +53,7 @@ class Clean(Stage):
     unrecorded: ClassVar[tuple[str, ...]] = ("workers",)
 
     sources: tuple[Source, ...] = Field(min_length=1)
-    """Files, folders and patterns (.txt .md .html .jsonl .json .csv .tsv .parquet .arrow, and .gz of them); each a
+    """Files, folders and patterns (docs/guides/clean.md lists what can be read); each a
     path, or a mapping with ``path``."""
     normalise: Normalise = Normalise()
     """The form that every text is brought to."""
@@ -90,32 +93,31 @@ class Clean(Stage):
         todo = portions(found.files, size=PORTION_BYTES)
         with Workers(self.workers) as workers:
             self._draft(todo, job.out, workers)
-            outcomes = self._finish(todo, job.out, workers)
-        counts = sum((outcome.counts for outcome in outcomes), Counts())
+            counts, examples = self._finish(todo, job.out, workers)
         counts.check()
-        if counts.kept == 0:
-            shutil.rmtree(job.out / "drafts")  # which other settings could not go on from
-            raise InputError(f"clean: no document is left; {counts.summary()}")
-        _gather(todo, job.out, outcomes)
+        _gather(todo, job.out)
+        write_examples(job.out / "examples.jsonl", examples)
         write_json(job.out / "drops.json", counts.drops())
-        shutil.rmtree(job.out / "drafts")
+        throw_away(job.out)
+        if counts.kept == 0:
+            raise InputError(f"clean: no document is left; {counts.summary()}; what and why: {job.out}")
         if counts.quarantined:
             log.say(f"clean: {counts.summary()}; see {job.out / 'quarantine.jsonl'}")
         return {"files": len(found.files), "files_ignored": len(found.ignored), **counts.figures()}
 
     def _draft(self, todo: list[Portion], out: Path, workers: Workers) -> None:
-        """The first pass, over the portions that have no draft yet."""
-        (out / "drafts").mkdir(exist_ok=True)
-        missing = [portion for portion in todo if not Draft.of(out, portion.number).there]
+        """The first pass, over the portions that have no draft yet, or one that was made of something else."""
+        settings = json.dumps({**plain(self), "workers": None}, sort_keys=True, default=str)
+        drafting = Drafting(self.documents, self.rules, self.duplicates, out, settings)
+        missing = drafting.missing(todo)
         read_bytes = sum(portion.size for portion in todo) - sum(portion.size for portion in missing)
-        drafting = Drafting(self.documents, self.rules, self.duplicates, out)
         with log.progress("clean", sum(portion.size for portion in todo), "bytes") as progress:
             progress.update(read_bytes)
             for size in workers.work_through(drafting, missing):
                 read_bytes += size
                 progress.update(read_bytes)
 
-    def _finish(self, todo: list[Portion], out: Path, workers: Workers) -> list[Outcome]:
+    def _finish(self, todo: list[Portion], out: Path, workers: Workers) -> tuple[Counts, Examples]:
         """The second pass, and the last."""
         rulings = [Ruling(portion.number) for portion in todo]
         for number, choice in enumerate(self.duplicates):
@@ -128,7 +130,12 @@ class Clean(Stage):
             ]
             decided = choice.decide(sketched, folder)
             rulings = [ruling.then(choice.reason, cuts) for ruling, cuts in zip(rulings, decided, strict=True)]
-        return list(workers.work_through(Finishing(out), rulings))
+        counts, examples = Counts(), Examples()
+        for outcome in workers.work_through(Finishing(out), rulings):
+            counts += outcome.counts
+            for example in outcome.examples:
+                examples.add(example)
+        return counts, examples
 
     def documents(self, file: SourceFile, record: Raw) -> Iterator[Document]:
         """The documents of one record: normalised, cut, their language named; no rule has seen them."""
@@ -141,7 +148,7 @@ class Clean(Stage):
             number = str(record.number) if isinstance(cut, Whole) else f"{record.number}.{piece_number}"
             stated = file.source.language
             language = {"language": stated} if stated else self.language.describe(piece)
-            fields = {name: value for name, value in record.fields.items() if name not in (target, TARGET_START)}
+            fields = {name: value for name, value in record.fields.items() if name not in (target, *OURS)}
             meta = {**fields, **extra, "source": file.name, **language}
             inside = f"!/{record.member}" if record.member else ""
             document = Document(id=f"{file.name}{inside}#{number}", text=piece, meta=meta)
@@ -154,8 +161,8 @@ class Clean(Stage):
         return f"clean.sources: no file in {places} ends in {' '.join(catalog.names('reader'))}{ignored}"
 
 
-def _gather(todo: list[Portion], out: Path, outcomes: list[Outcome]) -> None:
-    """One file each of what was quarantined, of what was dropped, and of examples of that."""
+def _gather(todo: list[Portion], out: Path) -> None:
+    """One file each of what was quarantined and of what was dropped."""
     for name, parts in (
         ("quarantine.jsonl", ("quarantine.jsonl",)),
         ("dropped.jsonl", ("dropped.jsonl", "fallen.jsonl")),
@@ -165,8 +172,3 @@ def _gather(todo: list[Portion], out: Path, outcomes: list[Outcome]) -> None:
                 for part in parts:
                     with (Draft.of(out, portion.number).folder / part).open("rb") as lines:
                         shutil.copyfileobj(lines, file)
-    examples = Examples()
-    for outcome in outcomes:
-        for example in outcome.examples:
-            examples.add(example)
-    write_examples(out / "examples.jsonl", examples)

@@ -8,14 +8,20 @@ import pickle
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from danlu.errors import DanluError
 from danlu.orphans import end_with_parent
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class ProcessDiedError(DanluError):
+    """A process that worked for this one is gone."""
 
 
 class Workers:
@@ -36,6 +42,7 @@ class Workers:
             make: picklable; called once a process, so that what is costly to have is made once there.
 
         Raises:
+            ProcessDiedError: a process was killed.
             Exception: whatever the function raised first; what has not begun then is left.
         """
         if min(len(things), self._most) <= 1:
@@ -45,8 +52,12 @@ class Workers:
             spawn = multiprocessing.get_context("spawn")  # threads of libraries do not survive a fork
             self._pool = ProcessPoolExecutor(self._most, mp_context=spawn, initializer=_begin)
         pickled = pickle.dumps(make)
-        for done in as_completed([self._pool.submit(_do, pickled, thing) for thing in things]):
-            yield done.result()
+        try:
+            for done in as_completed([self._pool.submit(_do, pickled, thing) for thing in things]):
+                yield done.result()
+        except BrokenProcessPool as error:
+            problem = "a process of clean was killed, perhaps for want of memory: choose fewer clean.workers"
+            raise ProcessDiedError(problem) from error
 
     def __enter__(self) -> Self:
         return self

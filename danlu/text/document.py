@@ -58,6 +58,12 @@ class Document:
         return cls(id=record["id"], text=record["text"], meta=record["meta"])
 
 
+def main_language(document: Document) -> str | None:
+    """Its language without script or region: ``zh`` of ``zh-Hant``; None where nobody has said."""
+    language = document.meta.get("language")
+    return None if language is None else language.split("-")[0]
+
+
 def pair(source: str, target: str) -> tuple[str, dict[str, str]]:
     """The text of a document that is a pair, a line end between its sides, and what ``meta`` says of it."""
     return f"{source}\n{target}", {TARGET_START: str(len(source) + 1)}
@@ -105,7 +111,7 @@ def read_documents(folder: Path) -> Iterator[Document]:
     Raises:
         InputError: there is no shard, or one is damaged; the line says where.
     """
-    shards = sorted(folder.glob("documents-*.jsonl"))
+    shards = sorted(folder.glob("documents-*.jsonl"), key=lambda shard: (len(shard.name), shard.name))
     if not shards:
         raise InputError(f"no documents in {folder}: it holds no documents-*.jsonl")
     for shard in shards:

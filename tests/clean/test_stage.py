@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,8 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from danlu import catalog
-from danlu.clean.portions import Portion
+from danlu.clean.portions import Portion, portions
 from danlu.clean.stage import Clean
+from danlu.clean.workers import Workers
 from danlu.errors import InputError, RecipeError
 from danlu.readers.sources import Source
 from danlu.recipe import Recipe, build
@@ -195,7 +197,7 @@ def test_nothing_left_is_an_error_that_says_why(tmp_path: Path, files: dict[str,
         (source / name).write_bytes(content)
     with pytest.raises(InputError) as error:
         clean(tmp_path / "out", sources=str(source))
-    assert str(error.value) == line.format(source)
+    assert str(error.value).removesuffix(f"; what and why: {tmp_path / 'out'}") == line.format(source)
     assert not (tmp_path / "out/drafts").exists(), "which other settings could not go on from"
 
 
@@ -382,3 +384,61 @@ def test_files_in_other_encodings_are_counted_and_marked(tmp_path: Path) -> None
     documents = list(read_documents(tmp_path / "out"))
     assert [document.text.strip() for document in documents] == [each.id.partition("#")[0] + text for each in documents]
     assert [document.meta.get("encoding") for document in documents] == [None, *["gb18030"] * 3, "utf-16-le"]
+
+
+def test_a_draft_of_something_else_is_made_again(tmp_path: Path, small_portions: None) -> None:
+    """Going on with one file more shifts the portions; going on with other rules changes what stays."""
+    source = many_files(tmp_path / "source")
+    stage = Clean(sources=(Source(path=source),), workers=1)
+    out = tmp_path / "out"
+    out.mkdir()
+    with Workers(1) as workers:
+        stage._draft(portions(stage.find().files, size=400), out, workers)
+    (source / "00.jsonl").write_text(json.dumps({"text": "A new one, which comes first."}))
+    clean(out, sources=str(source), workers=1, rules=[])
+    clean(tmp_path / "anew", sources=str(source), workers=1, rules=[])
+    assert digests(out) == digests(tmp_path / "anew")
+
+
+def test_a_kill_while_drafts_go_leaves_all_of_them_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text("one")
+    remove = shutil.rmtree
+
+    def killed(folder: Path, ignore_errors: bool = False) -> None:
+        if folder.name == ".drafts" and folder.exists():
+            next(folder.rglob("table.npy")).unlink()
+            raise KeyboardInterrupt
+        remove(folder, ignore_errors)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            clean(tmp_path / "out", sources=str(tmp_path / "a.txt"))
+    clean(tmp_path / "out", sources=str(tmp_path / "a.txt"))
+    clean(tmp_path / "whole", sources=str(tmp_path / "a.txt"))
+    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
+
+
+def test_fields_with_the_names_of_what_is_found_out_are_no_findings(tmp_path: Path) -> None:
+    line = {"text": "A text in English.", "language_score": "", "language_variant": "x", "encoding": "any thing"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(line))
+    source = {"path": str(tmp_path / "a.jsonl"), "language": "en-GB"}
+    figures = clean(tmp_path / "out", sources=[source], rules=[{"use": "language", "keep": ["en"]}])
+    assert figures["documents_kept"] == 1 and not any(name.startswith("encoding") for name in figures)
+
+
+def test_two_runs_of_one_process_in_one_folder(tmp_path: Path) -> None:
+    for text in ("one", "three and four"):
+        (tmp_path / "a.txt").write_text(f"{text}\nsame\n{text}\nsame\n")
+        source = {"path": str(tmp_path / "a.txt"), "language": "en", "documents": "lines"}
+        clean(tmp_path / "out", sources=[source], workers=1)
+        dropped = [json.loads(line) for line in (tmp_path / "out/dropped.jsonl").read_text().splitlines()]
+        assert [entry["of"] for entry in dropped] == ["a.txt#0.0", "a.txt#1.0"]
+
+
+def test_what_private_data_drop_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "Write to li@example.org today."}\n{"text": "Or do not write."}\n')
+    source = {"path": str(tmp_path / "a.jsonl"), "language": "en"}
+    figures = clean(tmp_path / "out", sources=[source], rules=[{"use": "private", "action": "drop"}])
+    assert figures["documents_dropped"] == 1
+    assert "li@" not in "".join(path.read_text() for path in (tmp_path / "out").iterdir())

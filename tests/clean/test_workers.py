@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable
 
 import pytest
 
-from danlu.clean.workers import Workers
+from danlu.clean.workers import ProcessDiedError, Workers
 from danlu.errors import InputError
 
 
@@ -46,3 +47,12 @@ def test_an_error_is_told_as_it_is_and_ends_the_processes(most: int) -> None:
     for process in multiprocessing.active_children():
         process.join(10)
     assert not multiprocessing.active_children()
+
+
+def dying() -> Callable[[int], None]:
+    return lambda number: os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_process_is_one_line() -> None:
+    with pytest.raises(ProcessDiedError, match=r"choose fewer clean\.workers"), Workers(2) as workers:
+        list(workers.work_through(dying, [1, 2]))
