@@ -127,6 +127,7 @@ def test_the_finder_of_the_page_is_masked_beside_the_others() -> None:
     assert document.text == "[STAFF] wrote to [EMAIL]"
 
 
+@pytest.mark.usefixtures("parts")
 def test_the_kind_of_duplicate_of_the_page() -> None:
     choice = build_choice("duplicates", "my_parts.same_words:SameWords", key="clean.duplicates")
     write_sketch(Path("sketch"), choice, [["to be or not", "to see"], ["Not to\nbe or"]])
