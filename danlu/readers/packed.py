@@ -310,6 +310,7 @@ class UnpackedStream(io.RawIOBase):
             self._input = decoder.unused_data
             self._members += 1
             self._decoder = None
+            self._recent = b""  # it is whole: what comes next is not in it
             self._input = self._input.lstrip(b"\0")  # padding
         elif not data and not given and decoder.needs_input:  # all was given, and nothing is held back
             raise Damaged(f"truncated {self._packing.name}", f"it ends early, at packed byte {self.packed_bytes}")

@@ -216,3 +216,12 @@ def test_flipped_bytes_come_out_as_rejected(tmp_path_factory: pytest.TempPathFac
         content[place] = value
     found = records(tmp_path_factory.mktemp("a") / ("a.warc.gz" if packed else "a.warc"), bytes(content))
     assert len(found) <= 12
+
+
+def test_a_damaged_beginning_of_a_member_is_passed_over_once(tmp_path: Path) -> None:
+    """What the member before it was given is not looked through again, for ever."""
+    content = bytearray(pages(4, packed=True))
+    second = content.index(b"\x1f\x8b", 1)
+    content[second] ^= 1
+    found = records(tmp_path / "a.warc.gz", bytes(content))
+    assert urls(found) == [1, 2, 3] and reasons(found) == ["junk after gzip"]
