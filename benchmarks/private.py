@@ -56,7 +56,7 @@ def read(path: Path) -> list[str]:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--positives", type=int, default=1000)
     parser.add_argument("--misses", type=int, default=200)

@@ -1,0 +1,143 @@
+"""The passes of ``clean``: any number of processes, a run that was killed, what each drop says."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from danlu.clean.portions import Portion, portions
+from danlu.clean.stage import Clean
+from danlu.clean.workers import Workers
+from danlu.readers.sources import Source
+from danlu.recipe import Recipe, build
+from danlu.runs import Figures, Job
+from danlu.text.document import read_documents
+
+
+def clean(out: Path, **section: Any) -> Figures:
+    stage = build(Clean, section, key="clean")
+    out.mkdir(exist_ok=True)
+    return stage.run(Job(Recipe("test", out, 1, {"clean": stage}), {}, out))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def many_files(folder: Path) -> Path:
+    """Files with documents that repeat within and across them, that a rule drops, and that cannot be read."""
+    folder.mkdir()
+    for number in range(6):
+        texts = [f"Document {number % 4} of the {place}th kind." for place in range(5)] + ["", "the same everywhere"]
+        lines = [json.dumps({"text": text}) for text in texts]
+        (folder / f"{number}.jsonl").write_text("\n".join([*lines, "no json"]))
+    return folder
+
+
+@pytest.fixture
+def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("danlu.clean.stage.PORTION_BYTES", 400)
+
+
+def test_the_number_of_processes_changes_nothing(tmp_path: Path, small_portions: None) -> None:
+    source = many_files(tmp_path / "source")
+    figures = [clean(tmp_path / str(workers), sources=str(source), workers=workers) for workers in (1, 2)]
+    assert figures[0] == figures[1]
+    assert len(list((tmp_path / "1").glob("documents-*.jsonl"))) > 1
+    assert digests(tmp_path / "1") == digests(tmp_path / "2")
+
+
+def test_each_drop_has_its_reason_and_what_it_repeats(tmp_path: Path, small_portions: None) -> None:
+    figures = clean(tmp_path / "out", sources=str(many_files(tmp_path / "source")), workers=1)
+    kept = {document.id: document.text for document in read_documents(tmp_path / "out")}
+    dropped = [json.loads(line) for line in (tmp_path / "out/dropped.jsonl").read_text().splitlines()]
+    assert len(dropped) == figures["documents_dropped"] == 6 + 5 + 2 * 5
+    assert not {entry["id"] for entry in dropped} & kept.keys()
+    repeated = {entry["id"]: entry["of"] for entry in dropped if entry["reason"] == "exact duplicate"}
+    assert repeated["4.jsonl#0"] == "0.jsonl#0" and repeated["5.jsonl#6"] == "0.jsonl#6"
+    assert set(repeated.values()) <= kept.keys()
+    examples = [json.loads(line) for line in (tmp_path / "out/examples.jsonl").read_text().splitlines()]
+    assert {example["id"] for example in examples} == {entry["id"] for entry in dropped}
+    assert all(kept[repeated[each["id"]]] == each["text"] for each in examples if each["id"] in repeated)
+
+
+def test_examples_are_few_and_the_same_each_time(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("same\n" * 500)
+    cut = {"path": str(tmp_path / "a.txt"), "documents": "lines", "language": "en"}
+    for out in ("one", "two"):
+        clean(tmp_path / out, sources=[cut])
+    examples = (tmp_path / "one/examples.jsonl").read_bytes()
+    assert len(examples.splitlines()) == 20 and examples == (tmp_path / "two/examples.jsonl").read_bytes()
+
+
+def test_a_killed_run_goes_on_and_gives_the_same(
+    tmp_path: Path, small_portions: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = many_files(tmp_path / "source")
+    clean(tmp_path / "whole", sources=str(source), workers=1)
+    records, read = Portion.records, []
+
+    def killed(portion: Portion) -> Any:
+        read.append(portion.number)
+        yield from itertools.islice(records(portion), 5 if portion.number == 3 else None)
+        if portion.number == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Portion, "records", killed)
+        with pytest.raises(KeyboardInterrupt):
+            clean(tmp_path / "out", sources=str(source), workers=1)
+    assert Clean(sources=(Source(path=source),)).progress(tmp_path / "out") == "3 portions of the text are read"
+    again: list[int] = []
+    monkeypatch.setattr(Portion, "records", lambda portion: (again.append(portion.number), records(portion))[1])
+    clean(tmp_path / "out", sources=str(source), workers=1)
+    assert again == [3, 4, 5]
+    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
+
+
+def test_a_draft_of_something_else_is_made_again(tmp_path: Path, small_portions: None) -> None:
+    """Going on with one file more shifts the portions; going on with other rules changes what stays."""
+    source = many_files(tmp_path / "source")
+    stage = Clean(sources=(Source(path=source),), workers=1)
+    out = tmp_path / "out"
+    out.mkdir()
+    with Workers(1) as workers:
+        stage._draft(portions(stage.find().files, size=400), out, workers)
+    (source / "00.jsonl").write_text(json.dumps({"text": "A new one, which comes first."}))
+    clean(out, sources=str(source), workers=1, rules=[])
+    clean(tmp_path / "anew", sources=str(source), workers=1, rules=[])
+    assert digests(out) == digests(tmp_path / "anew")
+
+
+def test_a_kill_while_drafts_go_leaves_all_of_them_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text("one")
+    remove = shutil.rmtree
+
+    def killed(folder: Path, ignore_errors: bool = False) -> None:
+        if folder.name == ".drafts" and folder.exists():
+            next(folder.rglob("table.npy")).unlink()
+            raise KeyboardInterrupt
+        remove(folder, ignore_errors)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            clean(tmp_path / "out", sources=str(tmp_path / "a.txt"))
+    clean(tmp_path / "out", sources=str(tmp_path / "a.txt"))
+    clean(tmp_path / "whole", sources=str(tmp_path / "a.txt"))
+    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
+
+
+def test_two_runs_of_one_process_in_one_folder(tmp_path: Path) -> None:
+    for text in ("one", "three and four"):
+        (tmp_path / "a.txt").write_text(f"{text}\nsame\n{text}\nsame\n")
+        source = {"path": str(tmp_path / "a.txt"), "language": "en", "documents": "lines"}
+        clean(tmp_path / "out", sources=[source], workers=1)
+        dropped = [json.loads(line) for line in (tmp_path / "out/dropped.jsonl").read_text().splitlines()]
+        assert [entry["of"] for entry in dropped] == ["a.txt#0.0", "a.txt#1.0"]
