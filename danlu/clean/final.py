@@ -15,7 +15,7 @@ from danlu.clean.drafts import Draft, write_line
 from danlu.clean.duplicates import WHOLE, apply, by_document, read_cuts
 from danlu.clean.numbering import Numbering
 from danlu.clean.samples import Example, Examples, read_examples
-from danlu.text.document import TARGET_START, Document
+from danlu.text.document import TARGET_START, Document, shard_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Finishing:
 
         def finish(ruling: Ruling) -> Outcome:
             draft = Draft.of(self.out, ruling.portion)
-            shard = self.out / f"documents-{ruling.portion:05d}.jsonl"
+            shard = shard_path(self.out, ruling.portion)
             ruled = ruling.by_document()
             if not ruled:
                 return _all_stay(draft, shard)

@@ -9,14 +9,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO
 
 from danlu.errors import InputError
-
-SHARD_BYTES = 256_000_000
-"""A shard is closed before it would grow beyond this; only a single larger document makes a larger one."""
-
 
 TARGET_START = "target_start"
 """The entry of ``meta`` that a pair has: at which character of its text the target begins."""
@@ -69,40 +63,9 @@ def pair(source: str, target: str) -> tuple[str, dict[str, str]]:
     return f"{source}\n{target}", {TARGET_START: str(len(source) + 1)}
 
 
-class DocumentWriter:
-    """Writes documents to numbered shards in ``folder``; use it as a context manager."""
-
-    def __init__(self, folder: Path, *, shard_bytes: int = SHARD_BYTES) -> None:
-        self._folder = folder
-        self._shard_bytes = shard_bytes
-        self._shards = 0
-        self._written = 0
-        self._file: BinaryIO | None = None
-
-    def write(self, document: Document) -> None:
-        """Append one document."""
-        line = document.line()
-        if self._file is None or self._written + len(line) > self._shard_bytes:
-            self.close()
-            self._file = (self._folder / f"documents-{self._shards:05d}.jsonl").open("wb")
-            self._shards += 1
-            self._written = 0
-        self._file.write(line)
-        self._written += len(line)
-
-    def close(self) -> None:
-        """Close the shard that is open."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def __enter__(self) -> DocumentWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+def shard_path(folder: Path, number: int) -> Path:
+    """The shard with that number, from 0, of a folder of documents."""
+    return folder / f"documents-{number:05d}.jsonl"
 
 
 def read_documents(folder: Path) -> Iterator[Document]:
