@@ -28,7 +28,7 @@ def data_card(lineage: Mapping[str, Any], counts: Counts) -> str:
     environment.filters["number"] = lambda value: f"{value:,}"
     settings = {name: value for name, value in lineage["settings"].items() if name != "sources"}
     return environment.get_template(f"{FILE}.j2").render(
-        **lineage | {"settings": yaml.safe_dump(settings, allow_unicode=True, sort_keys=False, width=110)},
+        **{**lineage, "settings": yaml.safe_dump(settings, allow_unicode=True, sort_keys=False, width=110)},
         counts=counts,
         removals=list(_removals(counts)),
         stated=sum(source["language"] is not None for source in lineage["settings"]["sources"]),

@@ -29,7 +29,7 @@ import numpy as np
 
 from danlu.clean.counts import Counts
 from danlu.clean.duplicates import DuplicatesChoice, Sketches
-from danlu.clean.lineage import files_read
+from danlu.clean.lineage import files_read, where
 from danlu.clean.portions import Portion
 from danlu.clean.rules import Rule, RuleChoice
 from danlu.clean.samples import Example, Examples, write_examples
@@ -130,7 +130,8 @@ class Drafting:
                         continue
                     for document in self.documents(file, record):
                         writing.put(document, _first_reason(rules, document))
-            write_json(unfinished / "files.json", [asdict(file) for file in files_read(portion, records)])
+            read = [asdict(file) for file in files_read(portion, records)]
+            (unfinished / "files.json").write_text(json.dumps(read), encoding="ascii")  # whatever a path is made of
             unfinished.rename(draft.folder)
             return portion.size
 
@@ -197,7 +198,7 @@ class _Writing:
         self._counts.documents_in += 1
         self._counts.quarantined[rejected.reason] += 1
         entry = {
-            "file": str(file.path or file.content.name),
+            "file": where(file.content),
             **({"member": rejected.member} if rejected.member else {}),
             "record": rejected.number,
             **({"offset": rejected.offset} if rejected.offset is not None else {}),

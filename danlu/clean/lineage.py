@@ -46,17 +46,19 @@ class FileRead:
     name: str
     """As it stands in the ids of its documents."""
     path: str
-    """Where it was: a path, whose bytes that are no UTF-8 stand as ``\\xe9``, or an address."""
+    """Where it was: a path (a byte that is no UTF-8 is half a surrogate pair, as Python has it), or an address."""
     bytes: int | None
     """As stored; of the part, where it is one."""
     sha256: str | None
     """Of these bytes; None of a file elsewhere that was not kept in a cache: ``stamp`` tells its versions apart."""
     stamp: str | None
     """What the store of a file elsewhere says of its version (ETag, time), and its size."""
+    part: bool
+    """Whether it is a part of a file of lines, cut by size."""
     start: int
-    """At which byte of the file the part begins; 0 where it is whole."""
+    """At which byte of the file it begins."""
     first: int
-    """The number of the part's first record."""
+    """The number of its first record."""
     records: int
     """How many were read, those that could not be read among them."""
 
@@ -64,16 +66,19 @@ class FileRead:
     def of(cls, file: SourceFile, records: int) -> Self:
         """With the hash of what is there now."""
         content = file.content
+        part = isinstance(content, Slice)
         start, first = (content.start, content.line) if isinstance(content, Slice) else (0, 0)
         stamp = content.stamp if isinstance(content, RemoteFile) else None
-        return cls(file.name, _place(content), content.size, content_hash(content), stamp, start, first, records)
+        digest = content_hash(content)
+        return cls(file.name, where(content), content.size, digest, stamp, part, start, first, records)
 
 
-def _place(content: Content) -> str:
+def where(content: Content) -> str:
+    """The path of a file, or its address."""
     if isinstance(content, RemoteFile):
         return content.url
     content = content.inner if isinstance(content, Slice) else content
-    return printable(content.path) if isinstance(content, LocalFile) else content.name
+    return str(content.path) if isinstance(content, LocalFile) else content.name
 
 
 def content_hash(content: Content) -> str | None:
@@ -133,7 +138,7 @@ class PortionLine:
         )  # fmt: skip
 
     def line(self) -> bytes:
-        return json.dumps(asdict(self), ensure_ascii=False).encode() + b"\n"
+        return json.dumps(asdict(self), ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Self:

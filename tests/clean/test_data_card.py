@@ -49,7 +49,7 @@ def test_it_has_sources_counts_languages_removals_and_limits(tmp_path: Path) -> 
     assert ["dropped", "empty", "1"] in found and ["dropped", "exact duplicate", "1"] in found
     assert ["quarantined", "binary", "1"] in found and ["kept", "3"] in found
     assert "licence: CC0-1.0" in text and r"A\|B" in text and text.count("licence: not stated") == 2
-    assert "Languages are as the recipe states them;" in text
+    assert "Languages are as the recipe states them," in text
     assert "Near duplicates were not looked for." in text and "Private data was not looked for" in text
 
 
