@@ -14,7 +14,7 @@ from danlu.errors import InputError
 from danlu.readers.archives import opened_member
 from danlu.readers.reading import read, unpacked
 from danlu.readers.record import Content, Damaged, LocalFile, Raw
-from danlu.readers.remote import find_remote
+from danlu.readers.remote import RemoteFile, find_remote
 from danlu.readers.slices import Slice
 from danlu.readers.sources import Source
 from danlu.text.encodings import Detected
@@ -61,7 +61,7 @@ def look(fate: Fate, source: Source) -> Place:
         return Place("not known", problem=f"{file.path} cannot be read: {error}")
 
 
-def _content(file: FileRead, source: Source) -> Content | None:
+def _content(file: FileRead, source: Source) -> LocalFile | RemoteFile | None:
     """The whole file; None where it is gone."""
     if "://" in file.path:
         found = find_remote(file.path, "trace", source.cache)
@@ -71,16 +71,14 @@ def _content(file: FileRead, source: Source) -> Content | None:
 
 
 @lru_cache(maxsize=1024)
-def _state(file_: FileRead, content: Content) -> State:
-    stamp = getattr(content, "stamp", None)
-    if stamp is not None:
-        return "unchanged" if stamp == file_.stamp else "changed"
-    assert isinstance(content, LocalFile)
-    end = file_.start + (file_.bytes or 0)
+def _state(file: FileRead, content: LocalFile | RemoteFile) -> State:
+    if isinstance(content, RemoteFile):
+        return "unchanged" if content.stamp == file.stamp else "changed"
+    end = file.start + (file.bytes or 0)
     size = content.size or 0
-    if size < end or (file_.start == 0 and not file_.part and size != end):
+    if size < end or (file.start == 0 and not file.part and size != end):
         return "changed"
-    same = content_hash(Slice(content, file_.start, end, file_.first, Detected("utf-8"))) == file_.sha256
+    same = content_hash(Slice(content, file.start, end, file.first, Detected("utf-8"))) == file.sha256
     return "unchanged" if same else "changed"
 
 

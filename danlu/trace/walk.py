@@ -22,7 +22,7 @@ def walk(cleaned: Cleaned, identity: str) -> dict[str, Any]:
     """
     fate = cleaned.find(identity)
     number = fate.origin.portion.source
-    told = {"id": identity, "clean": _clean(cleaned, fate), "source": _source(cleaned, fate, number)}
+    told: dict[str, Any] = {"id": identity, "clean": _clean(cleaned, fate), "source": _source(cleaned, fate, number)}
     if fate.of is not None:
         first = cleaned.find(fate.of)
         told["clean"]["of"] = {"id": first.id, "became": first.became, "shard": _shard(first), "line": first.line}
