@@ -26,6 +26,7 @@ from danlu.files import hash_file, read_json
 from danlu.machine import version
 from danlu.readers.record import Content, LocalFile, printable
 from danlu.readers.remote import RemoteFile
+from danlu.readers.row_groups import RowGroups
 from danlu.readers.slices import Slice
 from danlu.readers.sources import Source, SourceFile
 from danlu.text.document import shard_path
@@ -54,7 +55,7 @@ class FileRead:
     stamp: str | None
     """What the store of a file elsewhere says of its version (ETag, time), and its size."""
     part: bool
-    """Whether it is a part of a file of lines, cut by size."""
+    """Whether it is a part of a file, cut by size: lines, or row groups of Parquet (whose footer is in none)."""
     start: int
     """At which byte of the file it begins."""
     first: int
@@ -66,18 +67,23 @@ class FileRead:
     def of(cls, file: SourceFile, records: int) -> Self:
         """With the hash of what is there now."""
         content = file.content
-        part = isinstance(content, Slice)
-        start, first = (content.start, content.line) if isinstance(content, Slice) else (0, 0)
+        part, start, first, size = False, 0, 0, content.size
+        match content:
+            case Slice():
+                part, start, first = True, content.start, content.line
+            case RowGroups():
+                start, end = content.places()
+                part, first, size = True, content.row, end - start
         stamp = content.stamp if isinstance(content, RemoteFile) else None
         digest = content_hash(content)
-        return cls(file.name, where(content), content.size, digest, stamp, part, start, first, records)
+        return cls(file.name, where(content), size, digest, stamp, part, start, first, records)
 
 
 def where(content: Content) -> str:
     """The path of a file, or its address."""
     if isinstance(content, RemoteFile):
         return content.url
-    content = content.inner if isinstance(content, Slice) else content
+    content = content.inner if isinstance(content, Slice | RowGroups) else content
     return str(content.path) if isinstance(content, LocalFile) else content.name
 
 
@@ -87,15 +93,23 @@ def content_hash(content: Content) -> str | None:
         case LocalFile(path):
             return hash_file(path)
         case Slice():
-            digest = hashlib.sha256()
-            with content.open() as stream:
-                while piece := stream.read(_PIECE):
-                    digest.update(piece)
-            return digest.hexdigest()
+            return hash_range(content.inner.path, content.start, content.end)
+        case RowGroups():
+            return hash_range(content.inner.path, *content.places())
         case RemoteFile() if content.cache is not None:
             with content.local() as path:
                 return hash_file(path)
     return None
+
+
+def hash_range(path: Path, start: int, end: int) -> str:
+    """SHA-256 of the bytes of a file from ``start`` to before ``end``; of fewer, where it ends before."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(start)
+        while (left := end - file.tell()) > 0 and (piece := file.read(min(left, _PIECE))):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def files_read(portion: Portion, records: Mapping[int, int]) -> list[FileRead]:

@@ -9,15 +9,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from danlu.clean.lineage import FileRead, content_hash
+from danlu.clean.lineage import FileRead, hash_range
 from danlu.errors import InputError
 from danlu.readers.archives import opened_member
 from danlu.readers.reading import read, unpacked
 from danlu.readers.record import Content, Damaged, LocalFile, Raw
 from danlu.readers.remote import RemoteFile, find_remote
-from danlu.readers.slices import Slice
 from danlu.readers.sources import Source
-from danlu.text.encodings import Detected
 from danlu.trace.fates import Fate
 
 SHOWN_BYTES = 400
@@ -78,7 +76,7 @@ def _state(file: FileRead, content: LocalFile | RemoteFile) -> State:
     size = content.size or 0
     if size < end or (file.start == 0 and not file.part and size != end):
         return "changed"
-    same = content_hash(Slice(content, file.start, end, file.first, Detected("utf-8"))) == file.sha256
+    same = hash_range(content.path, file.start, end) == file.sha256
     return "unchanged" if same else "changed"
 
 

@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from danlu.clean.lineage import read_lineage, read_portions
@@ -124,6 +126,19 @@ def test_every_kept_and_dropped_document_leads_to_its_bytes(tmp_path: Path, smal
         name, _, number = identity.rpartition("#")
         lines = unpacked[name].split(b"\n")
         assert unpacked[name][offset:].split(b"\n")[0] == lines[int(number.split(".")[0])]
+
+
+def test_row_groups_of_parquet_are_hashed_as_they_stand(tmp_path: Path, small_portions: None) -> None:
+    table = pyarrow.table({"text": [f"Row {number} says something." for number in range(60)]})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet", row_group_size=20, compression="none")
+    out = clean(tmp_path / "out", sources=[{"path": str(tmp_path / "a.parquet"), "language": "en"}], workers=1)
+    parts = [line.files[0] for line in read_portions(out)]
+    assert [(part.part, part.first, part.records) for part in parts] == [(True, 20 * each, 20) for each in range(3)]
+    content = (tmp_path / "a.parquet").read_bytes()
+    for part in parts:
+        read = content[part.start : part.start + (part.bytes or 0)]
+        assert part.sha256 == hashlib.sha256(read).hexdigest()
+        assert b"Row %d says something." % part.first in read and b"Row %d says" % (part.first + 20) not in read
 
 
 def test_it_says_what_decided(tmp_path: Path) -> None:
