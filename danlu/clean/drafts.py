@@ -3,11 +3,11 @@
 A draft is a folder that appears whole, so that a killed run goes on with those that are missing:
 
     documents.jsonl   what the rules leave, as a shard
-    table.npy         of each of them: where its line begins, characters, bytes, language
+    table.npy         of each of them: where its line begins, its size and that as it came, its language and part
     dropped.jsonl     id and reason of each of the others
     examples.jsonl    some of these, to be read
     quarantine.jsonl  records that cannot be read
-    counts.json       of what did not stay
+    counts.json       of what did not stay, by part of the sources
     made_from.txt     a hash of the settings and of the portion
     sketches-N        what the N-th choice of clean.duplicates needs to know of each document
 """
@@ -25,18 +25,23 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from danlu.clean.counts import Counts
+from danlu.clean.counts import Counts, Size
 from danlu.clean.duplicates import DuplicatesChoice, Sketches
 from danlu.clean.portions import Portion
+from danlu.clean.private import Private
 from danlu.clean.rules import Rule, RuleChoice
-from danlu.clean.samples import Example, Examples, write_examples
+from danlu.clean.samples import Example, Examples, order_of, write_examples
 from danlu.files import write_json
 from danlu.readers.record import Raw, Rejected
 from danlu.readers.sources import SourceFile
 from danlu.text.document import Document
 from danlu.text.encodings import ENCODINGS
+from danlu.text.language import UNKNOWN
 
-ROW = np.dtype([("offset", "<i8"), ("characters", "<i8"), ("bytes", "<i8"), ("language", "S40")])
+ROW = np.dtype(
+    [(name, "<i8") for name in ("offset", "characters", "bytes", "characters_in", "bytes_in")]
+    + [("part", "<i4"), ("order", "S16"), ("language", "S40")]
+)
 TOGETHER, CHARACTERS = 256, 4_000_000
 """Documents that are sketched at once, and about how much of them."""
 
@@ -72,9 +77,10 @@ class Draft:
         table: np.ndarray[Any, Any] = np.load(self.folder / "table.npy")
         return table
 
-    def counts(self) -> Counts:
-        """Of what the rules dropped and what could not be read; what was kept is not decided yet."""
-        return Counts.from_json(json.loads((self.folder / "counts.json").read_text()))
+    def counts(self) -> dict[int, Counts]:
+        """Of what the rules dropped and what could not be read, by part; what is kept is not decided yet."""
+        read = json.loads((self.folder / "counts.json").read_text())
+        return {int(part): Counts.from_json(counts) for part, counts in read.items()}
 
     def sketches(self, choice: int) -> Path:
         return self.folder / f"sketches-{choice}"
@@ -104,11 +110,11 @@ class Drafting:
         """A hash of all that its draft depends on; of a file here, its size and when it changed."""
         files = [(file.name, repr(file.content), file.content.size, file.path and file.path.stat().st_mtime_ns)
                  for file in portion.files]  # fmt: skip
-        return hashlib.blake2b(repr((self.settings, files)).encode(errors="surrogatepass"), digest_size=16).hexdigest()
+        return hashlib.blake2b(repr((self.settings, files, portion.parts)).encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
     def __call__(self) -> Callable[[Portion], int]:
         """From a portion to how many bytes were read for its draft."""
-        rules = [choice.make() for choice in self.rules]
+        judge = _judging(self.rules)
 
         def make(portion: Portion) -> int:
             draft = Draft.of(self.out, portion.number)
@@ -118,20 +124,46 @@ class Drafting:
             unfinished.mkdir(parents=True)
             (unfinished / "made_from.txt").write_text(self.made_from(portion))
             with _Writing(unfinished, self.duplicates) as writing:
-                for file, record in portion.records():
+                for part, file, record in portion.records_in_parts():
+                    writing.begin(part)
                     if isinstance(record, Rejected):
                         writing.quarantine(file, record)
                         continue
+                    document = None
                     for document in self.documents(file, record):
-                        writing.put(document, _first_reason(rules, document))
+                        came = Size.of(document.text)
+                        reason, unseen = judge(document)
+                        if reason is None:
+                            writing.keep(document, came)
+                        else:
+                            writing.drop(document, reason, came, unseen)
+                    if document is None:  # cut into lines or paragraphs, of which it has none
+                        language = file.source.language or UNKNOWN
+                        blank = Document(record_id(file, record), "", {"language": language})
+                        writing.drop(blank, "empty", Size(0, 0), [])
             unfinished.rename(draft.folder)
             return portion.size
 
         return make
 
 
-def _first_reason(rules: Sequence[Rule], document: Document) -> str | None:
-    return next((reason for rule in rules if (reason := rule(document)) is not None), None)
+def record_id(file: SourceFile, record: Raw) -> str:
+    """The id of the document that a record is; documents within it have theirs behind a dot."""
+    inside = f"!/{record.member}" if record.member else ""
+    return f"{file.name}{inside}#{record.number}"
+
+
+def _judging(choices: Sequence[RuleChoice]) -> Callable[[Document], tuple[str | None, list[Rule]]]:
+    """From a document to the first reason to drop it, and the rules about private data that have not seen it then."""
+    rules = [(choice.make(), isinstance(choice, Private)) for choice in choices]
+
+    def judge(document: Document) -> tuple[str | None, list[Rule]]:
+        for place, (rule, _) in enumerate(rules, start=1):
+            if (reason := rule(document)) is not None:
+                return reason, [later for later, is_private in rules[place:] if is_private]
+        return None, []
+
+    return judge
 
 
 class _Writing:
@@ -139,9 +171,9 @@ class _Writing:
 
     def __init__(self, folder: Path, duplicates: Sequence[DuplicatesChoice]) -> None:
         self._folder = folder
-        self._counts = Counts()
+        self._by_part: dict[int, Counts] = {}
         self._examples = Examples()
-        self._rows: list[tuple[int, int, int, bytes]] = []
+        self._rows: list[tuple[int, int, int, int, int, int, bytes, bytes]] = []
         self._texts: list[str] = []
         self._sketches = [Sketches(choice) for choice in duplicates]
         self._offset = self._characters = 0
@@ -155,26 +187,40 @@ class _Writing:
             self._stack = stack.pop_all()
         return self
 
-    def put(self, document: Document, reason: str | None) -> None:
-        """Write a document down, or why it is dropped."""
-        self._counts.documents_in += 1
-        if (encoding := document.meta.get("encoding")) in ENCODINGS:
-            self._counts.encodings[encoding] += 1
-        if reason is not None:
-            self._counts.dropped[reason] += 1
-            self._examples.add(Example.of(document, reason))
-            write_line(self._dropped, {"id": document.id, "reason": reason})
-            return
+    def begin(self, part: int) -> None:
+        """Go on with a record of that part of the sources."""
+        self._part = part
+        self._counts = self._by_part.setdefault(part, Counts())
+        self._counts.records += 1
+
+    def drop(self, document: Document, reason: str, came: Size, unseen: Sequence[Rule]) -> None:
+        """Write down why a document is dropped; an example of it shows nothing that the rules ``unseen`` would hide."""
+        self._count(document)
+        self._counts.drop(reason, document.meta["language"], came)
+        if self._examples.wants(reason, order_of(document.id)):
+            if any(rule(document) is not None for rule in unseen):
+                document.text = ""
+            self._examples.add(Example.of_document(document, reason, characters=came.characters))
+        write_line(self._dropped, {"id": document.id, "reason": reason})
+
+    def keep(self, document: Document, came: Size) -> None:
+        """Write a document down, which duplicates may still drop."""
+        self._count(document)
         line = document.line()
         self._documents.write(line)
-        language = document.meta["language"].encode()
-        self._rows.append((self._offset, len(document.text), len(document.text.encode()), language))
+        language, order = document.meta["language"].encode(), order_of(document.id).encode()
+        self._rows.append((self._offset, *Size.of(document.text), *came, self._part, order, language))
         self._offset += len(line)
         if self._sketches:
             self._texts.append(document.text)
             self._characters += len(document.text)
             if len(self._texts) == TOGETHER or self._characters >= CHARACTERS:
                 self._sketch()
+
+    def _count(self, document: Document) -> None:
+        self._counts.documents_in += 1
+        if (encoding := document.meta.get("encoding")) in ENCODINGS:
+            self._counts.encodings[encoding] += 1
 
     def quarantine(self, file: SourceFile, rejected: Rejected) -> None:
         """Write down what cannot be read, and where it stands."""
@@ -205,7 +251,8 @@ class _Writing:
             sketches.write(self._folder / f"sketches-{number}")
         np.save(self._folder / "table.npy", np.array(self._rows, dtype=ROW))
         write_examples(self._folder / "examples.jsonl", self._examples)
-        write_json(self._folder / "counts.json", self._counts.to_json())
+        counts = {str(part): counts.to_json() for part, counts in self._by_part.items()}
+        write_json(self._folder / "counts.json", counts)
 
 
 def throw_away(out: Path) -> None:
