@@ -1,6 +1,6 @@
 """What went in, what came out, and what became of the rest: counted a portion at a time, and added up.
 
-All are whole numbers, and sums of counts are counts: whatever the order in which they are added, the result is the same.
+All are whole numbers, and sums of counts are counts: in whatever order they are added.
 What they take depends on how many reasons, languages and encodings there are, not on how many documents.
 """
 
@@ -105,7 +105,7 @@ class Counts:
         return self.characters_in - self.dropped_characters.total() - self.characters
 
     def lengths(self, language: str | None = None) -> tuple[Counter[int], Counter[int]]:
-        """How many documents each bin of lengths has that are kept, and that are dropped; of one language, or of all."""
+        """How many documents each bin of lengths has, kept ones and dropped ones; of one language, or of all."""
         both = []
         for counter in (self.lengths_kept, self.lengths_dropped):
             found: Counter[int] = Counter()

@@ -110,7 +110,9 @@ class Drafting:
         """A hash of all that its draft depends on; of a file here, its size and when it changed."""
         files = [(file.name, repr(file.content), file.content.size, file.path and file.path.stat().st_mtime_ns)
                  for file in portion.files]  # fmt: skip
-        return hashlib.blake2b(repr((self.settings, files, portion.parts)).encode(errors="surrogatepass"), digest_size=16).hexdigest()
+        return hashlib.blake2b(
+            repr((self.settings, files, portion.parts)).encode(errors="surrogatepass"), digest_size=16
+        ).hexdigest()
 
     def __call__(self) -> Callable[[Portion], int]:
         """From a portion to how many bytes were read for its draft."""
@@ -129,7 +131,7 @@ class Drafting:
                     if isinstance(record, Rejected):
                         writing.quarantine(file, record)
                         continue
-                    document = None
+                    document: Document | None = None
                     for document in self.documents(file, record):
                         came = Size.of(document.text)
                         reason, unseen = judge(document)

@@ -39,11 +39,12 @@ class Example:
     of: str = ""
     """The document that it repeats, and the beginning of that one's text."""
     of_text: str = ""
+    of_characters: int = 0
 
     @classmethod
     def of_document(cls, document: Document, reason: str, *, characters: int, of: Document | None = None) -> Self:
         text = "" if reason.startswith("private") else document.text[:LONGEST]  # which is why it was dropped
-        repeated = ("", "") if of is None else (of.id, of.text[:LONGEST])
+        repeated = () if of is None else (of.id, of.text[:LONGEST], len(of.text))
         return cls(reason, order_of(document.id), document.id, document.meta["language"], text, characters, *repeated)
 
 
