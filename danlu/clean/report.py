@@ -27,7 +27,7 @@ SHOWN = 5
 FOLDED = 420
 """Characters of a text that are seen at once; Chinese ones say more, and count twice."""
 MOST_LANGUAGES = 6
-"""Languages whose lengths are drawn by themselves; the table has all."""
+"""Languages whose lengths are drawn by themselves, where a hundredth of all documents is in them; the table has all."""
 WIDE, NARROW = 880, 344
 HALF = 428
 """Pixels of a picture beside another."""
@@ -160,7 +160,10 @@ def _pictures(total: Counts) -> list[tuple[str, list[tuple[str, str]]]]:
     everything, span = list(_bins(total, None)), _powers(total)
     title = f"All documents: {total.kept + total.dropped.total():,}"
     pictures = [(title, _drawn(everything, title, span, wide=(WIDE, 300), narrow=(NARROW, 230)))]
-    for code in languages[:MOST_LANGUAGES] if len(languages) > 1 else []:
+    many = [
+        code for code in languages if 100 * total.language_documents_in[code] >= total.language_documents_in.total()
+    ]
+    for code in many[:MOST_LANGUAGES] if len(many) > 1 else []:
         title = f"{code}: {total.language_documents_in[code]:,}"
         drawn = _drawn(list(_bins(total, code)), title, span, wide=(HALF, 190), narrow=(NARROW, 190))
         pictures.append((title, drawn))
