@@ -87,9 +87,9 @@ def test_counts_are_those_of_the_text(tmp_path: Path) -> None:
         "dropped": {"empty": 1, "exact duplicate": 4},
         "quarantined": {"broken JSON": 1},
     }
-    cut = len(footer) + 1
+    cut = len(footer)
     read = len("first") * 4 + len("second\n" + footer) + 1 + len("third\n" + footer) + 6 * 2
-    kept = len("first") + len("second\n" + footer) + len("third") + 6
+    kept = len("first") + len("second\n" + footer) + len("third\n") + 6
     assert counts["characters"] == {
         "in": read,
         "kept": kept,
@@ -100,7 +100,7 @@ def test_counts_are_those_of_the_text(tmp_path: Path) -> None:
     assert counts["duplicates"] == {"exact duplicate": {"documents": 4, "groups": 2}}
     assert counts["languages"]["en"]["documents"] == {"in": 9, "kept": 4}
     assert counts["languages"]["en"]["lengths"] == {
-        "kept": {"5": 2, "6": 1, "50": 1},
+        "kept": {"5": 1, "6": 2, "50": 1},
         "dropped": {"1": 1, "5": 3, "6": 1},
     }
     parts = [(Path(each["source"]).name, each["part"], each["files"], each["in"]) for each in counts["sources"]]
