@@ -4,10 +4,11 @@ A draft is a folder that appears whole, so that a killed run goes on with those 
 
     documents.jsonl   what the rules leave, as a shard
     table.npy         of each of them: where its line begins, its size and that as it came, its language and part
-    dropped.jsonl     id and reason of each of the others
+    dropped.jsonl     id, offset and reason of each of the others, and which rule it was
     examples.jsonl    some of these, to be read
     quarantine.jsonl  records that cannot be read
     counts.json       of what did not stay, by part of the sources
+    files.json        what was read, with its hashes (lineage.py)
     made_from.txt     a hash of the settings and of the portion
     sketches-N        what the N-th choice of clean.duplicates needs to know of each document
 """
@@ -17,9 +18,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +29,7 @@ import numpy as np
 
 from danlu.clean.counts import Counts, Size
 from danlu.clean.duplicates import DuplicatesChoice, Sketches
+from danlu.clean.lineage import files_read, where
 from danlu.clean.portions import Portion
 from danlu.clean.private import Private
 from danlu.clean.rules import Rule, RuleChoice
@@ -34,7 +37,7 @@ from danlu.clean.samples import Example, Examples, order_of, write_examples
 from danlu.files import write_json
 from danlu.readers.record import Raw, Rejected
 from danlu.readers.sources import SourceFile
-from danlu.text.document import Document
+from danlu.text.document import OFFSET, Document
 from danlu.text.encodings import ENCODINGS
 from danlu.text.language import UNKNOWN
 
@@ -125,8 +128,11 @@ class Drafting:
                 shutil.rmtree(former, ignore_errors=True)
             unfinished.mkdir(parents=True)
             (unfinished / "made_from.txt").write_text(self.made_from(portion))
+            places = {id(file): place for place, file in enumerate(portion.files)}
+            records: Counter[int] = Counter()
             with _Writing(unfinished, self.duplicates) as writing:
                 for part, file, record in portion.records_in_parts():
+                    records[places[id(file)]] += 1
                     writing.begin(part)
                     if isinstance(record, Rejected):
                         writing.quarantine(file, record)
@@ -134,15 +140,15 @@ class Drafting:
                     document: Document | None = None
                     for document in self.documents(file, record):
                         came = Size.of(document.text)
-                        reason, unseen = judge(document)
+                        rule, reason, unseen = judge(document)
                         if reason is None:
                             writing.keep(document, came)
                         else:
-                            writing.drop(document, reason, came, unseen)
+                            writing.drop(document, (rule, reason), came, unseen)
                     if document is None:  # cut into lines or paragraphs, of which it has none
-                        language = file.source.language or UNKNOWN
-                        blank = Document(record_id(file, record), "", {"language": language})
-                        writing.drop(blank, "empty", Size(0, 0), [])
+                        writing.drop(_blank(file, record), (None, "empty"), Size(0, 0), [])
+            read = [asdict(each) for each in files_read(portion, records)]
+            (unfinished / "files.json").write_text(json.dumps(read), encoding="ascii")  # whatever a path is made of
             unfinished.rename(draft.folder)
             return portion.size
 
@@ -155,17 +161,37 @@ def record_id(file: SourceFile, record: Raw) -> str:
     return f"{file.name}{inside}#{record.number}"
 
 
-def _judging(choices: Sequence[RuleChoice]) -> Callable[[Document], tuple[str | None, list[Rule]]]:
-    """From a document to the first reason to drop it, and the rules about private data that have not seen it then."""
+def place_of(record: Raw) -> dict[str, str]:
+    """What ``meta`` says of where a record stands in its file."""
+    return {} if record.offset is None else {OFFSET: str(record.offset)}
+
+
+def _blank(file: SourceFile, record: Raw) -> Document:
+    """A record that holds no document."""
+    return Document(record_id(file, record), "", {**place_of(record), "language": file.source.language or UNKNOWN})
+
+
+Judged = tuple[int | None, str | None, Sequence[Rule]]
+"""The number of the first rule that drops a document, why, and the rules about private data that have not seen it then;
+None and None where none does."""
+
+
+def _judging(choices: Sequence[RuleChoice]) -> Callable[[Document], Judged]:
     rules = [(choice.make(), isinstance(choice, Private)) for choice in choices]
 
-    def judge(document: Document) -> tuple[str | None, list[Rule]]:
-        for place, (rule, _) in enumerate(rules, start=1):
+    def judge(document: Document) -> Judged:
+        for number, (rule, _) in enumerate(rules):
             if (reason := rule(document)) is not None:
-                return reason, [later for later, is_private in rules[place:] if is_private]
-        return None, []
+                return number, reason, [later for later, is_private in rules[number + 1 :] if is_private]
+        return None, None, []
 
     return judge
+
+
+def fallen(document: Document, reason: str) -> dict[str, Any]:
+    """What ``dropped.jsonl`` says of a document: which, at which byte of its file, and why it is not there."""
+    place = {OFFSET: int(document.meta[OFFSET])} if OFFSET in document.meta else {}
+    return {"id": document.id, **place, "reason": reason}
 
 
 class _Writing:
@@ -195,15 +221,20 @@ class _Writing:
         self._counts = self._by_part.setdefault(part, Counts())
         self._counts.records += 1
 
-    def drop(self, document: Document, reason: str, came: Size, unseen: Sequence[Rule]) -> None:
-        """Write down why a document is dropped; an example of it shows nothing that the rules ``unseen`` would hide."""
+    def drop(self, document: Document, dropped: tuple[int | None, str], came: Size, unseen: Sequence[Rule]) -> None:
+        """Write down by which rule a document is ``dropped``, if by one, and why.
+
+        An example of it shows nothing that the rules ``unseen`` would hide.
+        """
+        rule, reason = dropped
         self._count(document)
         self._counts.drop(reason, document.meta["language"], came)
+        line = {**fallen(document, reason), **({} if rule is None else {"rule": rule})}
         if self._examples.wants(reason, order_of(document.id)):
-            if any(rule(document) is not None for rule in unseen):
+            if any(hide(document) is not None for hide in unseen):
                 document.text = ""
             self._examples.add(Example.of_document(document, reason, characters=came.characters))
-        write_line(self._dropped, {"id": document.id, "reason": reason})
+        write_line(self._dropped, line)
 
     def keep(self, document: Document, came: Size) -> None:
         """Write a document down, which duplicates may still drop."""
@@ -229,7 +260,7 @@ class _Writing:
         self._counts.documents_in += 1
         self._counts.quarantined[rejected.reason] += 1
         entry = {
-            "file": str(file.path or file.content.name),
+            "file": where(file.content),
             **({"member": rejected.member} if rejected.member else {}),
             "record": rejected.number,
             **({"offset": rejected.offset} if rejected.offset is not None else {}),

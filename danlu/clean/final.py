@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from danlu.clean.counts import Counts, Size
-from danlu.clean.drafts import Draft, write_line
+from danlu.clean.drafts import Draft, fallen, write_line
 from danlu.clean.duplicates import WHOLE, apply, by_document, read_cuts
 from danlu.clean.numbering import Numbering
 from danlu.clean.samples import EACH_KEPT, KEPT, Example, Examples, read_examples
@@ -48,6 +48,7 @@ class Ruling:
 class Outcome:
     """What became of one portion."""
 
+    portion: int
     counts: dict[int, Counts]
     """By part of the sources."""
     examples: list[Example]
@@ -55,6 +56,10 @@ class Outcome:
     kept: list[Example]
     repeated: dict[str, np.ndarray[Any, Any]]
     """By reason, the numbers of the documents (over all portions) that those which fell repeat."""
+
+
+Became = tuple[dict[int, Counts], list[Example], list[Example], dict[str, np.ndarray[Any, Any]]]
+"""What an :class:`Outcome` holds beside the number of its portion."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +77,13 @@ class Finishing:
             shard = shard_path(self.out, ruling.portion)
             ruled = ruling.by_document()
             if not ruled:
-                return _all_stay(draft, shard)
-            return _some_fall(draft, shard, ruled, numbering)
+                return Outcome(ruling.portion, *_all_stay(draft, shard))
+            return Outcome(ruling.portion, *_some_fall(draft, shard, ruled, numbering))
 
         return finish
 
 
-def _all_stay(draft: Draft, shard: Path) -> Outcome:
+def _all_stay(draft: Draft, shard: Path) -> Became:
     """The draft as it is."""
     table = draft.table()
     (draft.folder / "fallen.jsonl").touch()
@@ -88,13 +93,12 @@ def _all_stay(draft: Draft, shard: Path) -> Outcome:
         unfinished.replace(shard)
     counts, everything = draft.counts(), np.arange(len(table))
     _keep(counts, table)
-    return Outcome(
-        counts, list(read_examples(draft.folder / "examples.jsonl")), _kept(draft, table, everything, {}), {}
-    )
+    examples = list(read_examples(draft.folder / "examples.jsonl"))
+    return counts, examples, _kept(draft, table, everything, {}), {}
 
 
-def _some_fall(draft: Draft, shard: Path, ruled: Ruled, numbering: Numbering) -> Outcome:
-    """The draft without what falls, and ``fallen.jsonl``: id, reason, and which document it repeats."""
+def _some_fall(draft: Draft, shard: Path, ruled: Ruled, numbering: Numbering) -> Became:
+    """The draft without what falls, and ``fallen.jsonl``: id, offset, reason, and which document it repeats."""
     counts, table, examples = draft.counts(), draft.table(), Examples()
     for example in read_examples(draft.folder / "examples.jsonl"):
         examples.add(example)
@@ -123,14 +127,14 @@ def _some_fall(draft: Draft, shard: Path, ruled: Ruled, numbering: Numbering) ->
             repeated[reason].append(first)
             if examples.wants(reason, row["order"].decode()):
                 examples.add(Example.of_document(document, reason, characters=came.characters, of=original))
-            write_line(log, {"id": document.id, "reason": reason, "of": original.id})
+            write_line(log, {**fallen(document, reason), "of": original.id})
     if stays.any():
         unfinished.replace(shard)
     else:
         unfinished.unlink()
     _keep(counts, table[stays])
     firsts = {reason: np.unique(numbers) for reason, numbers in repeated.items()}
-    return Outcome(counts, list(examples), _kept(draft, table, np.flatnonzero(stays), ruled), firsts)
+    return counts, list(examples), _kept(draft, table, np.flatnonzero(stays), ruled), firsts
 
 
 def _keep(counts: dict[int, Counts], stays: Table) -> None:

@@ -18,12 +18,16 @@ from typing import Annotated, ClassVar
 from pydantic import Field, SkipValidation
 
 from danlu import catalog, log
-from danlu.clean.drafts import Draft, Drafting, record_id, throw_away
+from danlu.clean.counts import Counts
+from danlu.clean.data_card import FILE as CARD
+from danlu.clean.data_card import data_card
+from danlu.clean.drafts import Draft, Drafting, place_of, record_id, throw_away
 from danlu.clean.duplicates import DuplicatesChoice, Sketched
 from danlu.clean.exact import Exact
 from danlu.clean.final import Finishing, Ruling
 from danlu.clean.groups import Groups
 from danlu.clean.language_of import SCORE, SHARES, VARIANT, Language
+from danlu.clean.lineage import FILE, PORTIONS, BySource, PortionLine, lineage
 from danlu.clean.numbering import Numbering
 from danlu.clean.portions import Portion, portions
 from danlu.clean.report import report_page
@@ -40,13 +44,13 @@ from danlu.recipe import OneOf, plain
 from danlu.runs import Figures, Job, Stage
 from danlu.text.chinese import convert_document
 from danlu.text.cuts import Whole
-from danlu.text.document import TARGET_START, Document, pair
+from danlu.text.document import OFFSET, TARGET_START, Document, pair
 from danlu.text.normal_form import Normalise
 from danlu.text.normalise import normalise
 
 PORTION_BYTES = 32_000_000
 """As stored: enough that a process has something to do, and little enough that all have."""
-OURS = (TARGET_START, SCORE, VARIANT, SHARES)
+OURS = (TARGET_START, OFFSET, SCORE, VARIANT, SHARES)
 """Entries of ``meta`` that say what was found out, which fields of the same name must not be taken for."""
 
 
@@ -72,7 +76,10 @@ class Clean(Stage):
 
     def external_files(self) -> list[Path]:
         files = [file.path for file in self.find().files if file.path is not None]
-        return files + [path for choice in self.rules for path in getattr(choice, "external_files", list)()]
+        return files + self._rule_files()
+
+    def _rule_files(self) -> list[Path]:
+        return [path for choice in self.rules for path in getattr(choice, "external_files", list)()]
 
     def progress(self, out: Path) -> str | None:
         done = len(list((out / "drafts").glob("[0-9]*")))
@@ -83,7 +90,8 @@ class Clean(Stage):
         return find_files(self.sources, key="clean.sources")
 
     def run(self, job: Job) -> Figures:
-        """Write document shards, and beside them what became of everything: lists, counts, examples and a report.
+        """Write document shards, and beside them what became of everything: lists, counts, examples, lineage
+        (``lineage.json``, ``lineage.jsonl``), ``data_card.md`` and ``report.html``.
 
         Raises:
             InputError: no document is left; the line says what became of them.
@@ -97,10 +105,10 @@ class Clean(Stage):
         todo = portions(found.files, size=PORTION_BYTES)
         with Workers(self.workers) as workers:
             self._draft(todo, job.out, workers)
-            tally = self._finish(todo, job.out, workers, source_parts(found.files)[0])
+            each, tally = self._finish(todo, job.out, workers, source_parts(found.files)[0])
         counts = tally.total()
         counts.check()
-        _gather(todo, job.out)
+        self._trace(todo, each, job.out)
         write_examples(job.out / "examples.jsonl", tally.dropped)
         write_examples(job.out / "examples_kept.jsonl", tally.kept)
         write_json(job.out / "drops.json", counts.drops())
@@ -127,8 +135,10 @@ class Clean(Stage):
                 read_bytes += size
                 progress.update(read_bytes)
 
-    def _finish(self, todo: list[Portion], out: Path, workers: Workers, parts: list[SourcePart]) -> Tally:
-        """The second pass, and the last."""
+    def _finish(
+        self, todo: list[Portion], out: Path, workers: Workers, parts: list[SourcePart]
+    ) -> tuple[list[Counts], Tally]:
+        """The second pass, and the last; counts of each portion, and all there is to tell of them together."""
         rulings = [Ruling(portion.number) for portion in todo]
         for number, choice in enumerate(self.duplicates):
             folder = _empty(out / "drafts" / f".decided-{number}")
@@ -139,15 +149,29 @@ class Clean(Stage):
             decided = choice.decide(sketched, folder)
             rulings = [ruling.then(choice.reason, cuts) for ruling, cuts in zip(rulings, decided, strict=True)]
         groups = Groups(_empty(out / "drafts" / ".groups"), Numbering.of(out).firsts[-1])
-        tally = Tally(parts, groups)
+        counts, tally = [Counts() for _ in todo], Tally(parts, groups)
         for outcome in workers.work_through(Finishing(out), rulings):
+            counts[outcome.portion] = sum(outcome.counts.values(), Counts())
             tally.add(outcome.counts)
             for reason, firsts in outcome.repeated.items():
                 groups.add(reason, firsts)
             for examples, more in ((tally.dropped, outcome.examples), (tally.kept, outcome.kept)):
                 for example in more:
                     examples.add(example)
-        return tally
+        return counts, tally
+
+    def _trace(self, todo: list[Portion], counts: list[Counts], out: Path) -> None:
+        """What leads from the shards back to the files, and tells people what is in them."""
+        places, by_source = _gather(todo, out), BySource(self.sources)
+        with (out / PORTIONS).open("wb") as file:
+            for portion, own in zip(todo, counts, strict=True):
+                by_source.add(portion, own)
+                files, here = Draft.of(out, portion.number).folder / "files.json", places[portion.number]
+                file.write(PortionLine.of(portion, by_source.number(portion), own, here, files).line())
+        settings = {name: value for name, value in plain(self).items() if name not in self.unrecorded}
+        found = lineage(settings, by_source, self._rule_files())
+        write_json(out / FILE, found)
+        atomic_write(out / CARD, data_card(found, sum(counts, Counts())).encode())
 
     def documents(self, file: SourceFile, record: Raw) -> Iterator[Document]:
         """The documents of one record: normalised, cut, their language named; no rule has seen them."""
@@ -161,7 +185,7 @@ class Clean(Stage):
             stated = file.source.language
             language = {"language": stated} if stated else self.language.describe(piece)
             fields = {name: value for name, value in record.fields.items() if name not in (target, *OURS)}
-            meta = {**fields, **extra, "source": file.name, **language}
+            meta = {**fields, **extra, "source": file.name, **place_of(record), **language}
             document = Document(id=f"{record_id(file, record)}{inside}", text=piece, meta=meta)
             convert_document(document, self.normalise.chinese)
             yield document
@@ -179,14 +203,18 @@ def _empty(folder: Path) -> Path:
     return folder
 
 
-def _gather(todo: list[Portion], out: Path) -> None:
-    """One file each of what was quarantined and of what was dropped."""
+def _gather(todo: list[Portion], out: Path) -> list[dict[str, tuple[int, int]]]:
+    """One file each of what was quarantined and of what was dropped; where in them the lines of each portion stand."""
+    places: list[dict[str, tuple[int, int]]] = [{} for _ in todo]
     for name, parts in (
         ("quarantine.jsonl", ("quarantine.jsonl",)),
         ("dropped.jsonl", ("dropped.jsonl", "fallen.jsonl")),
     ):
         with (out / name).open("wb") as file:
             for portion in todo:
+                begin = file.tell()
                 for part in parts:
                     with (Draft.of(out, portion.number).folder / part).open("rb") as lines:
                         shutil.copyfileobj(lines, file)
+                places[portion.number][name] = begin, file.tell()
+    return places

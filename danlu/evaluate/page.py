@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from danlu.pages import chart, colours
-from danlu.pages.rendering import environment
+from danlu.pages.rendering import environment, markdown_cell
 
 WIDE, NARROW = 720, 344
 """Widths of a picture in pixels, for a page and for a phone; text has the same size in both."""
@@ -38,11 +38,3 @@ def render(template: str, values: dict[str, object], *, html: bool) -> str:
     templates = environment("danlu.evaluate", html=html)
     templates.filters["cell"] = markdown_cell
     return templates.get_template(template).render(**values, page_style=colours.variables() + chart.STYLE)
-
-
-def markdown_cell(text: str) -> str:
-    """Text that stands in a cell of a Markdown table as it is."""
-    flat = " ".join(text.split())
-    for mark in "\\|`*_<>[]#~":
-        flat = flat.replace(mark, f"\\{mark}")
-    return flat

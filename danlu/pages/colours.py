@@ -1,4 +1,4 @@
-"""The colours and letters of all pages that Danlu serves or writes; their sheets name no others."""
+"""The colours and letters of all pages that Danlu serves or writes, whose sheets name no others; text in tables."""
 
 from __future__ import annotations
 

@@ -15,3 +15,11 @@ def environment(room: str, *, html: bool = True) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+
+
+def markdown_cell(text: str) -> str:
+    """Text that stands in a cell of a Markdown table as it is."""
+    flat = " ".join(text.split())
+    for mark in "\\|`*_<>[]#~":
+        flat = flat.replace(mark, f"\\{mark}")
+    return flat
