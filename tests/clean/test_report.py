@@ -123,7 +123,8 @@ def test_a_record_without_a_document_is_not_lost(tmp_path: Path) -> None:
     source = {"path": str(tmp_path / "a.jsonl"), "language": "en", "documents": "lines"}
     counts = clean(tmp_path / "out", sources=[source], rules=[])
     assert (counts["records"], counts["in"], counts["kept"], counts["dropped"]) == (3, 4, 3, {"empty": 1})
-    assert json.loads((tmp_path / "out/dropped.jsonl").read_text()) == {"id": "a.jsonl#1", "reason": "empty"}
+    line = {"id": "a.jsonl#1", "offset": len(json.dumps({"text": "one\n\ntwo"})) + 1, "reason": "empty"}
+    assert json.loads((tmp_path / "out/dropped.jsonl").read_text()) == line
 
 
 def test_what_a_later_rule_would_mask_is_not_shown(tmp_path: Path) -> None:
