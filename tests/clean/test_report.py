@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from danlu.clean.counts import Counts, Size
 from danlu.clean.groups import Groups
 from danlu.clean.report import FOLDED, amount, report_page, safe_text, share, text_of
-from danlu.clean.samples import KEPT, Example
+from danlu.clean.samples import KEPT, Example, read_examples
 from danlu.clean.source_parts import SourcePart
 from danlu.clean.stage import Clean
 from danlu.clean.tally import Tally
 from danlu.recipe import Recipe, build
 from danlu.runs import Job
+from danlu.text.document import read_documents
 
 EVIL = "</p></details><script>alert(1)</script><img src=x onerror=alert(2)>&amp; \u202egnitrever\u2066 \x1b[31m \ud800"
 VOID = {"meta", "link", "path", "rect", "wbr", "br"}
@@ -108,6 +109,22 @@ def test_counts_are_those_of_the_text(tmp_path: Path) -> None:
     assert [each["kept"] for each in counts["sources"]] == [2, 2, 0]
 
 
+def test_examples_are_documents_as_they_are_written_and_copies_show_what_they_repeat(tmp_path: Path) -> None:
+    footer = "All rights reserved by the authors of this page."
+    jsonl(tmp_path / "a.jsonl", "one", f"{footer}\nlong " + "x" * 5000, f"{footer}\nsecond", "one", "two", "one")
+    clean(
+        tmp_path / "out", sources=[{"path": str(tmp_path / "a.jsonl"), "language": "en"}], duplicates=["exact", "lines"]
+    )
+    kept = {document.id: document.text for document in read_documents(tmp_path / "out")}
+    shown = list(read_examples(tmp_path / "out/examples_kept.jsonl"))
+    assert {each.id: (each.text, each.characters) for each in shown} == {
+        id: (text[:4000], len(text)) for id, text in kept.items()
+    }
+    assert kept["a.jsonl#2"] == "second"
+    copies = list(read_examples(tmp_path / "out/examples.jsonl"))
+    assert [(each.of, each.of_text, each.of_characters) for each in copies] == [("a.jsonl#0", "one", 3)] * 2
+
+
 def test_the_page_says_what_the_counts_say_and_needs_no_other_file(tmp_path: Path) -> None:
     jsonl(tmp_path / "one/a.jsonl", *(f"Document {number} of them." for number in range(1234)), "", "x" * 40_000)
     clean(tmp_path / "out", sources=[{"path": str(tmp_path / "one"), "language": "en"}])
@@ -168,8 +185,9 @@ def test_the_user_is_told_where_the_report_is(tmp_path: Path, capsys: pytest.Cap
     assert f"clean: report: {tmp_path / 'out/report.html'}" in capsys.readouterr().out
 
 
-@given(st.text(st.characters(codec="utf-8"), max_size=3 * FOLDED), st.integers(0, 100))
-def test_a_long_text_is_folded_and_nothing_of_it_lost(text: str, more: int) -> None:
+@given(st.text(st.characters(codec="utf-8"), max_size=9), st.integers(0, 3 * FOLDED), st.integers(0, 100))
+def test_a_long_text_is_folded_and_nothing_of_it_lost(piece: str, times: int, more: int) -> None:
+    text = (piece * times)[: 3 * FOLDED]
     shown = text_of(text, len(text) + more)
     assert shown.seen + shown.folded == text and shown.left_out == more
     assert len(shown.seen) <= FOLDED + FOLDED // 4
