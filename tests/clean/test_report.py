@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cleaning import clean
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,10 +20,7 @@ from danlu.clean.groups import Groups
 from danlu.clean.report import FOLDED, amount, report_page, safe_text, share, text_of
 from danlu.clean.samples import KEPT, Example, read_examples
 from danlu.clean.source_parts import SourcePart
-from danlu.clean.stage import Clean
 from danlu.clean.tally import Tally
-from danlu.recipe import Recipe, build
-from danlu.runs import Job
 from danlu.text.document import read_documents
 
 EVIL = "</p></details><script>alert(1)</script><img src=x onerror=alert(2)>&amp; \u202egnitrever\u2066 \x1b[31m \ud800"
@@ -58,11 +56,9 @@ class Elements(HTMLParser):
         self.text += data
 
 
-def clean(out: Path, **section: Any) -> dict[str, Any]:
+def counted(out: Path, **section: Any) -> dict[str, Any]:
     """Counts of a cleaning."""
-    stage = build(Clean, section, key="clean")
-    out.mkdir()
-    stage.run(Job(Recipe("test", out, 1, {"clean": stage}), {}, out))
+    clean(out, **section)
     counts: dict[str, Any] = json.loads((out / "counts.json").read_text(encoding="utf-8"))
     return counts
 
@@ -80,7 +76,7 @@ def test_counts_are_those_of_the_text(tmp_path: Path) -> None:
     jsonl(tmp_path / "one/b.jsonl", f"third\n{footer}", "话说天下大势")
     (tmp_path / "two.jsonl").write_text('{"text": "first"}\nno json\n{"text": "话说天下大势"}\n')
     sources = [{"path": str(tmp_path / name), "language": "en"} for name in ("one", "two.jsonl")]
-    counts = clean(tmp_path / "out", sources=sources, duplicates=["exact", "lines"])
+    counts = counted(tmp_path / "out", sources=sources, duplicates=["exact", "lines"])
     assert {name: counts[name] for name in ("records", "in", "kept", "dropped", "quarantined")} == {
         "records": 10,
         "in": 10,
@@ -138,7 +134,7 @@ def test_the_page_says_what_the_counts_say_and_needs_no_other_file(tmp_path: Pat
 def test_a_record_without_a_document_is_not_lost(tmp_path: Path) -> None:
     jsonl(tmp_path / "a.jsonl", "one\n\ntwo", " \n", "three")
     source = {"path": str(tmp_path / "a.jsonl"), "language": "en", "documents": "lines"}
-    counts = clean(tmp_path / "out", sources=[source], rules=[])
+    counts = counted(tmp_path / "out", sources=[source], rules=[])
     assert (counts["records"], counts["in"], counts["kept"], counts["dropped"]) == (3, 4, 3, {"empty": 1})
     line = {"id": "a.jsonl#1", "offset": len(json.dumps({"text": "one\n\ntwo"})) + 1, "reason": "empty"}
     assert json.loads((tmp_path / "out/dropped.jsonl").read_text()) == line
@@ -150,7 +146,7 @@ def test_what_a_later_rule_would_mask_is_not_shown(tmp_path: Path) -> None:
     jsonl(tmp_path / "a.jsonl", "Write to li@example.org.", many, many, "Call li@example.net now.")
     rules = ["gopher_quality", {"use": "private", "by_kind": {"secret": "drop"}}]
     source = {"path": str(tmp_path / "a.jsonl"), "language": "en"}
-    counts = clean(tmp_path / "out", sources=[source], rules=rules)
+    counts = counted(tmp_path / "out", sources=[source], rules=rules)
     assert counts["kept"] == 1 and set(counts["dropped"]) == {"gopher_quality: too few words", "exact duplicate"}
     written = "".join(path.read_text(encoding="utf-8") for path in sorted((tmp_path / "out").iterdir()))
     assert "li@" not in written and "Write to [EMAIL]." in written
