@@ -10,24 +10,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from danlu.clean.counts import Counts
-from danlu.pages import markdown_cell
+from danlu.pages.rendering import environment, markdown_cell
 
 FILE = "data_card.md"
 
 
 def data_card(lineage: Mapping[str, Any], counts: Counts) -> str:
     """Markdown, of what ``lineage.json`` holds and the counts of the whole."""
-    environment = Environment(
-        loader=PackageLoader("danlu.clean"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        keep_trailing_newline=True, autoescape=False,
-    )  # fmt: skip
-    environment.filters["cell"] = markdown_cell
-    environment.filters["number"] = lambda value: f"{value:,}"
+    templates = environment("danlu.clean", html=False)
+    templates.filters["cell"] = markdown_cell
+    templates.filters["number"] = lambda value: f"{value:,}"
     settings = {name: value for name, value in lineage["settings"].items() if name != "sources"}
-    return environment.get_template(f"{FILE}.j2").render(
+    return templates.get_template(f"{FILE}.j2").render(
         **{**lineage, "settings": yaml.safe_dump(settings, allow_unicode=True, sort_keys=False, width=110)},
         counts=counts,
         removals=list(_removals(counts)),

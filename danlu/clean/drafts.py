@@ -3,11 +3,11 @@
 A draft is a folder that appears whole, so that a killed run goes on with those that are missing:
 
     documents.jsonl   what the rules leave, as a shard
-    table.npy         of each of them: where its line begins, characters, bytes, language
+    table.npy         of each of them: where its line begins, its size and that as it came, its language and part
     dropped.jsonl     id, offset and reason of each of the others, and which rule it was
     examples.jsonl    some of these, to be read
     quarantine.jsonl  records that cannot be read
-    counts.json       of what did not stay
+    counts.json       of what did not stay, by part of the sources
     files.json        what was read, with its hashes (lineage.py)
     made_from.txt     a hash of the settings and of the portion
     sketches-N        what the N-th choice of clean.duplicates needs to know of each document
@@ -27,19 +27,24 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from danlu.clean.counts import Counts
+from danlu.clean.counts import Counts, Size
 from danlu.clean.duplicates import DuplicatesChoice, Sketches
 from danlu.clean.lineage import files_read, where
 from danlu.clean.portions import Portion
+from danlu.clean.private import Private
 from danlu.clean.rules import Rule, RuleChoice
-from danlu.clean.samples import Example, Examples, write_examples
+from danlu.clean.samples import Example, Examples, order_of, write_examples
 from danlu.files import write_json
 from danlu.readers.record import Raw, Rejected
 from danlu.readers.sources import SourceFile
 from danlu.text.document import OFFSET, Document
 from danlu.text.encodings import ENCODINGS
+from danlu.text.language import UNKNOWN
 
-ROW = np.dtype([("offset", "<i8"), ("characters", "<i8"), ("bytes", "<i8"), ("language", "S40")])
+ROW = np.dtype(
+    [(name, "<i8") for name in ("offset", "characters", "bytes", "characters_in", "bytes_in")]
+    + [("part", "<i4"), ("order", "S16"), ("language", "S40")]
+)
 TOGETHER, CHARACTERS = 256, 4_000_000
 """Documents that are sketched at once, and about how much of them."""
 
@@ -75,9 +80,10 @@ class Draft:
         table: np.ndarray[Any, Any] = np.load(self.folder / "table.npy")
         return table
 
-    def counts(self) -> Counts:
-        """Of what the rules dropped and what could not be read; what was kept is not decided yet."""
-        return Counts.from_json(json.loads((self.folder / "counts.json").read_text()))
+    def counts(self) -> dict[int, Counts]:
+        """Of what the rules dropped and what could not be read, by part; what is kept is not decided yet."""
+        read = json.loads((self.folder / "counts.json").read_text())
+        return {int(part): Counts.from_json(counts) for part, counts in read.items()}
 
     def sketches(self, choice: int) -> Path:
         return self.folder / f"sketches-{choice}"
@@ -107,11 +113,13 @@ class Drafting:
         """A hash of all that its draft depends on; of a file here, its size and when it changed."""
         files = [(file.name, repr(file.content), file.content.size, file.path and file.path.stat().st_mtime_ns)
                  for file in portion.files]  # fmt: skip
-        return hashlib.blake2b(repr((self.settings, files)).encode(errors="surrogatepass"), digest_size=16).hexdigest()
+        return hashlib.blake2b(
+            repr((self.settings, files, portion.parts)).encode(errors="surrogatepass"), digest_size=16
+        ).hexdigest()
 
     def __call__(self) -> Callable[[Portion], int]:
         """From a portion to how many bytes were read for its draft."""
-        rules = [choice.make() for choice in self.rules]
+        judge = _judging(self.rules)
 
         def make(portion: Portion) -> int:
             draft = Draft.of(self.out, portion.number)
@@ -123,14 +131,23 @@ class Drafting:
             places = {id(file): place for place, file in enumerate(portion.files)}
             records: Counter[int] = Counter()
             with _Writing(unfinished, self.duplicates) as writing:
-                for file, record in portion.records():
+                for part, file, record in portion.records_in_parts():
                     records[places[id(file)]] += 1
+                    writing.begin(part)
                     if isinstance(record, Rejected):
                         writing.quarantine(file, record)
                         continue
+                    document: Document | None = None
                     for document in self.documents(file, record):
-                        writing.put(document, _first_reason(rules, document))
-            read = [asdict(file) for file in files_read(portion, records)]
+                        came = Size.of(document.text)
+                        rule, reason, unseen = judge(document)
+                        if reason is None:
+                            writing.keep(document, came)
+                        else:
+                            writing.drop(document, (rule, reason), came, unseen)
+                    if document is None:  # cut into lines or paragraphs, of which it has none
+                        writing.drop(_blank(file, record), (None, "empty"), Size(0, 0), [])
+            read = [asdict(each) for each in files_read(portion, records)]
             (unfinished / "files.json").write_text(json.dumps(read), encoding="ascii")  # whatever a path is made of
             unfinished.rename(draft.folder)
             return portion.size
@@ -138,10 +155,37 @@ class Drafting:
         return make
 
 
-def _first_reason(rules: Sequence[Rule], document: Document) -> tuple[int, str] | None:
-    """The number of the first rule that drops it, and why; None where none does."""
-    reasons = ((number, rule(document)) for number, rule in enumerate(rules))
-    return next(((number, reason) for number, reason in reasons if reason is not None), None)
+def record_id(file: SourceFile, record: Raw) -> str:
+    """The id of the document that a record is; documents within it have theirs behind a dot."""
+    inside = f"!/{record.member}" if record.member else ""
+    return f"{file.name}{inside}#{record.number}"
+
+
+def place_of(record: Raw) -> dict[str, str]:
+    """What ``meta`` says of where a record stands in its file."""
+    return {} if record.offset is None else {OFFSET: str(record.offset)}
+
+
+def _blank(file: SourceFile, record: Raw) -> Document:
+    """A record that holds no document."""
+    return Document(record_id(file, record), "", {**place_of(record), "language": file.source.language or UNKNOWN})
+
+
+Judged = tuple[int | None, str | None, Sequence[Rule]]
+"""The number of the first rule that drops a document, why, and the rules about private data that have not seen it then;
+None and None where none does."""
+
+
+def _judging(choices: Sequence[RuleChoice]) -> Callable[[Document], Judged]:
+    rules = [(choice.make(), isinstance(choice, Private)) for choice in choices]
+
+    def judge(document: Document) -> Judged:
+        for number, (rule, _) in enumerate(rules):
+            if (reason := rule(document)) is not None:
+                return number, reason, [later for later, is_private in rules[number + 1 :] if is_private]
+        return None, None, []
+
+    return judge
 
 
 def fallen(document: Document, reason: str) -> dict[str, Any]:
@@ -155,9 +199,9 @@ class _Writing:
 
     def __init__(self, folder: Path, duplicates: Sequence[DuplicatesChoice]) -> None:
         self._folder = folder
-        self._counts = Counts()
+        self._by_part: dict[int, Counts] = {}
         self._examples = Examples()
-        self._rows: list[tuple[int, int, int, bytes]] = []
+        self._rows: list[tuple[int, int, int, int, int, int, bytes, bytes]] = []
         self._texts: list[str] = []
         self._sketches = [Sketches(choice) for choice in duplicates]
         self._offset = self._characters = 0
@@ -171,27 +215,45 @@ class _Writing:
             self._stack = stack.pop_all()
         return self
 
-    def put(self, document: Document, dropped: tuple[int, str] | None) -> None:
-        """Write a document down, or by which rule it is ``dropped``, and why."""
-        self._counts.documents_in += 1
-        if (encoding := document.meta.get("encoding")) in ENCODINGS:
-            self._counts.encodings[encoding] += 1
-        if dropped is not None:
-            rule, reason = dropped
-            self._counts.dropped[reason] += 1
-            self._examples.add(Example.of(document, reason))
-            write_line(self._dropped, {**fallen(document, reason), "rule": rule})
-            return
+    def begin(self, part: int) -> None:
+        """Go on with a record of that part of the sources."""
+        self._part = part
+        self._counts = self._by_part.setdefault(part, Counts())
+        self._counts.records += 1
+
+    def drop(self, document: Document, dropped: tuple[int | None, str], came: Size, unseen: Sequence[Rule]) -> None:
+        """Write down by which rule a document is ``dropped``, if by one, and why.
+
+        An example of it shows nothing that the rules ``unseen`` would hide.
+        """
+        rule, reason = dropped
+        self._count(document)
+        self._counts.drop(reason, document.meta["language"], came)
+        line = {**fallen(document, reason), **({} if rule is None else {"rule": rule})}
+        if self._examples.wants(reason, order_of(document.id)):
+            if any(hide(document) is not None for hide in unseen):
+                document.text = ""
+            self._examples.add(Example.of_document(document, reason, characters=came.characters))
+        write_line(self._dropped, line)
+
+    def keep(self, document: Document, came: Size) -> None:
+        """Write a document down, which duplicates may still drop."""
+        self._count(document)
         line = document.line()
         self._documents.write(line)
-        language = document.meta["language"].encode()
-        self._rows.append((self._offset, len(document.text), len(document.text.encode()), language))
+        language, order = document.meta["language"].encode(), order_of(document.id).encode()
+        self._rows.append((self._offset, *Size.of(document.text), *came, self._part, order, language))
         self._offset += len(line)
         if self._sketches:
             self._texts.append(document.text)
             self._characters += len(document.text)
             if len(self._texts) == TOGETHER or self._characters >= CHARACTERS:
                 self._sketch()
+
+    def _count(self, document: Document) -> None:
+        self._counts.documents_in += 1
+        if (encoding := document.meta.get("encoding")) in ENCODINGS:
+            self._counts.encodings[encoding] += 1
 
     def quarantine(self, file: SourceFile, rejected: Rejected) -> None:
         """Write down what cannot be read, and where it stands."""
@@ -222,7 +284,8 @@ class _Writing:
             sketches.write(self._folder / f"sketches-{number}")
         np.save(self._folder / "table.npy", np.array(self._rows, dtype=ROW))
         write_examples(self._folder / "examples.jsonl", self._examples)
-        write_json(self._folder / "counts.json", self._counts.to_json())
+        counts = {str(part): counts.to_json() for part, counts in self._by_part.items()}
+        write_json(self._folder / "counts.json", counts)
 
 
 def throw_away(out: Path) -> None:

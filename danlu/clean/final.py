@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from danlu.clean.counts import Counts
+from danlu.clean.counts import Counts, Size
 from danlu.clean.drafts import Draft, fallen, write_line
 from danlu.clean.duplicates import WHOLE, apply, by_document, read_cuts
 from danlu.clean.numbering import Numbering
-from danlu.clean.samples import Example, Examples, read_examples
+from danlu.clean.samples import EACH_KEPT, KEPT, Example, Examples, read_examples
 from danlu.text.document import TARGET_START, Document, shard_path
+
+Table = np.ndarray[Any, Any]
+Ruled = dict[int, list[tuple[str, np.ndarray[Any, Any]]]]
+"""The copies in each document that has any, by its number in the portion, with their reasons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +35,9 @@ class Ruling:
         """With what one more choice has decided."""
         return Ruling(self.portion, (*self.reasons, reason), (*self.cuts, cuts))
 
-    def by_document(self) -> dict[int, list[tuple[str, np.ndarray[Any, Any]]]]:
+    def by_document(self) -> Ruled:
         """The copies in each document that has any, by its number in the portion, with their reasons."""
-        found: dict[int, list[tuple[str, np.ndarray[Any, Any]]]] = {}
+        found: Ruled = {}
         for reason, path in zip(self.reasons, self.cuts, strict=True):
             for number, cuts in by_document(read_cuts(path)).items():
                 found.setdefault(number, []).append((reason, cuts))
@@ -44,8 +49,17 @@ class Outcome:
     """What became of one portion."""
 
     portion: int
-    counts: Counts
+    counts: dict[int, Counts]
+    """By part of the sources."""
     examples: list[Example]
+    """Of what was dropped."""
+    kept: list[Example]
+    repeated: dict[str, np.ndarray[Any, Any]]
+    """By reason, the numbers of the documents (over all portions) that those which fell repeat."""
+
+
+Became = tuple[dict[int, Counts], list[Example], list[Example], dict[str, np.ndarray[Any, Any]]]
+"""What an :class:`Outcome` holds beside the number of its portion."""
 
 
 @dataclass(frozen=True)
@@ -69,26 +83,27 @@ class Finishing:
         return finish
 
 
-def _all_stay(draft: Draft, shard: Path) -> tuple[Counts, list[Example]]:
+def _all_stay(draft: Draft, shard: Path) -> Became:
     """The draft as it is."""
-    counts, table = draft.counts(), draft.table()
-    counts.keep(table)
+    table = draft.table()
     (draft.folder / "fallen.jsonl").touch()
     if len(table):
         unfinished = shard.with_name(f".{shard.name}")
         shutil.copyfile(draft.documents, unfinished)
         unfinished.replace(shard)
-    return counts, list(read_examples(draft.folder / "examples.jsonl"))
+    counts, everything = draft.counts(), np.arange(len(table))
+    _keep(counts, table)
+    examples = list(read_examples(draft.folder / "examples.jsonl"))
+    return counts, examples, _kept(draft, table, everything, {}), {}
 
 
-def _some_fall(
-    draft: Draft, shard: Path, ruled: dict[int, list[tuple[str, np.ndarray[Any, Any]]]], numbering: Numbering
-) -> tuple[Counts, list[Example]]:
+def _some_fall(draft: Draft, shard: Path, ruled: Ruled, numbering: Numbering) -> Became:
     """The draft without what falls, and ``fallen.jsonl``: id, offset, reason, and which document it repeats."""
     counts, table, examples = draft.counts(), draft.table(), Examples()
     for example in read_examples(draft.folder / "examples.jsonl"):
         examples.add(example)
     stays = np.ones(len(table), dtype=bool)
+    repeated: defaultdict[str, list[int]] = defaultdict(list)
     unfinished = shard.with_name(f".{shard.name}")
     with (
         draft.documents.open("rb") as lines,
@@ -99,24 +114,55 @@ def _some_fall(
             if number not in ruled:
                 file.write(line)
                 continue
-            document = Document.from_line(line)
-            whole, text = _left(document, ruled[number])
+            document, row = Document.from_line(line), table[number]
+            (reason, first), text = _left(document, ruled[number])
             if text is not None:
-                table[number]["characters"], table[number]["bytes"] = len(text), len(text.encode())
+                row["characters"], row["bytes"] = Size.of(text)
                 document.text = text
                 file.write(document.line())
                 continue
-            reason, first = whole
             stays[number] = False
-            counts.dropped[reason] += 1
-            examples.add(Example.of(document, reason))
-            write_line(log, {**fallen(document, reason), "of": numbering.id(first)})
-    counts.keep(table[stays])
+            came, original = Size(int(row["characters_in"]), int(row["bytes_in"])), numbering.document(first)
+            counts.setdefault(int(row["part"]), Counts()).drop(reason, row["language"].decode(), came)
+            repeated[reason].append(first)
+            if examples.wants(reason, row["order"].decode()):
+                examples.add(Example.of_document(document, reason, characters=came.characters, of=original))
+            write_line(log, {**fallen(document, reason), "of": original.id})
     if stays.any():
         unfinished.replace(shard)
     else:
         unfinished.unlink()
-    return counts, list(examples)
+    _keep(counts, table[stays])
+    firsts = {reason: np.unique(numbers) for reason, numbers in repeated.items()}
+    return counts, list(examples), _kept(draft, table, np.flatnonzero(stays), ruled), firsts
+
+
+def _keep(counts: dict[int, Counts], stays: Table) -> None:
+    """Count the documents that stay, by part."""
+    for part in np.unique(stays["part"]).tolist():
+        counts.setdefault(part, Counts()).keep(stays[stays["part"] == part])
+
+
+def _kept(draft: Draft, table: Table, stays: Table, ruled: Ruled) -> list[Example]:
+    """Examples of what stays: of the documents with these numbers the first few of each language and length."""
+    strata = np.frexp(table["characters"][stays])[1] // 2  # as samples.stratum has them
+    languages = table["language"][stays]
+    sorting = np.lexsort((table["order"][stays], strata, languages))
+    languages, strata = languages[sorting], strata[sorting]
+    same = np.ones(len(sorting), dtype=bool)  # as the one EACH_KEPT before it
+    same[:EACH_KEPT] = False
+    same[EACH_KEPT:] = (languages[EACH_KEPT:] == languages[:-EACH_KEPT]) & (strata[EACH_KEPT:] == strata[:-EACH_KEPT])
+    found = []
+    with draft.documents.open("rb") as lines:
+        for number in np.sort(stays[sorting][~same]).tolist():
+            lines.seek(int(table["offset"][number]))
+            document = Document.from_line(lines.readline())
+            if number in ruled:
+                _, text = _left(document, ruled[number])
+                assert text is not None, "it stays"
+                document.text = text
+            found.append(Example.of_document(document, KEPT, characters=len(document.text)))
+    return found
 
 
 def _left(document: Document, ruled: list[tuple[str, np.ndarray[Any, Any]]]) -> tuple[tuple[str, int], str | None]:

@@ -37,6 +37,10 @@ DECIDING = (
     "pyarrow", "pypdfium2", "python-stdnum", "resiliparse", "rjieba", "tokenizers", "trafilatura",
 )  # fmt: skip
 """Packages whose version may change which text comes out."""
+COUNTED = (
+    "documents_in", "kept", "characters", "bytes", "dropped", "quarantined", "language_documents", "language_bytes"
+)  # fmt: skip
+"""What is told of a source; ``counts.json`` has the rest."""
 _PIECE = 1 << 20
 
 
@@ -201,7 +205,7 @@ class BySource:
                 "origin": source.origin,
                 "files": len(self.files[number]),
                 "bytes_read": self.bytes[number],
-                **{name: value for name, value in self.counts[number].to_json().items() if name != "encodings"},
+                **{name: getattr(self.counts[number], name) for name in COUNTED},
             }
             for number, source in enumerate(self.sources)
         ]

@@ -32,13 +32,13 @@ class Numbering:
         lengths = [len(Draft(folder)) for folder in folders]
         return cls(out, (0, *np.cumsum(lengths, dtype=np.int64).tolist()))
 
-    def id(self, number: int) -> str:
-        """The id of the document with that number."""
+    def document(self, number: int) -> Document:
+        """The document with that number, as its draft has it."""
         portion = bisect_right(self.firsts, number) - 1
         draft = Draft.of(self.out, portion)
         with draft.documents.open("rb") as file:
             file.seek(int(self._offsets(draft)[number - self.firsts[portion]]))
-            return Document.from_line(file.readline()).id
+            return Document.from_line(file.readline())
 
     def _offsets(self, draft: Draft) -> np.ndarray[Any, Any]:
         if draft not in self._kept:

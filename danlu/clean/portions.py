@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
+from danlu.clean.source_parts import source_parts
 from danlu.readers.record import Raw, Rejected
 from danlu.readers.sources import Source, SourceFile
 
@@ -19,6 +19,8 @@ class Portion:
 
     number: int
     files: tuple[SourceFile, ...]
+    parts: tuple[int, ...]
+    """Of each file, the number of the part of the sources that it is counted with."""
 
     @property
     def size(self) -> int:
@@ -36,19 +38,28 @@ class Portion:
             for record in file.records():
                 yield file, record
 
+    def records_in_parts(self) -> Iterator[tuple[int, SourceFile, Raw | Rejected]]:
+        """The same with the parts that they are counted with."""
+        parts = {file.name: part for file, part in zip(self.files, self.parts, strict=True)}
+        for file, record in self.records():
+            yield parts[file.name], file, record
+
 
 def portions(files: Sequence[SourceFile], *, size: int) -> list[Portion]:
     """``files``, or their parts, in order: of one source, and as many a portion as ``size`` bytes hold, or one."""
     found: list[Portion] = []
     together: list[SourceFile] = []
+    parts: list[int] = []
     room = size
-    for file in chain.from_iterable(each.parts(size) for each in files):
+    counted_with = zip(files, source_parts(files)[1], strict=True)
+    for file, part in ((piece, part) for each, part in counted_with for piece in each.parts(size)):
         needed = file.content.size or 0
         if together and (needed > room or file.source is not together[-1].source):
-            found.append(Portion(len(found), tuple(together)))
-            together, room = [], size
+            found.append(Portion(len(found), tuple(together), tuple(parts)))
+            together, parts, room = [], [], size
         together.append(file)
+        parts.append(part)
         room -= needed
     if together:
-        found.append(Portion(len(found), tuple(together)))
+        found.append(Portion(len(found), tuple(together), tuple(parts)))
     return found

@@ -21,15 +21,20 @@ from danlu import catalog, log
 from danlu.clean.counts import Counts
 from danlu.clean.data_card import FILE as CARD
 from danlu.clean.data_card import data_card
-from danlu.clean.drafts import Draft, Drafting, throw_away
+from danlu.clean.drafts import Draft, Drafting, place_of, record_id, throw_away
 from danlu.clean.duplicates import DuplicatesChoice, Sketched
 from danlu.clean.exact import Exact
 from danlu.clean.final import Finishing, Ruling
+from danlu.clean.groups import Groups
 from danlu.clean.language_of import SCORE, SHARES, VARIANT, Language
 from danlu.clean.lineage import FILE, PORTIONS, BySource, PortionLine, lineage
+from danlu.clean.numbering import Numbering
 from danlu.clean.portions import Portion, portions
+from danlu.clean.report import report_page
 from danlu.clean.rules import Empty, RuleChoice
-from danlu.clean.samples import Examples, write_examples
+from danlu.clean.samples import write_examples
+from danlu.clean.source_parts import SourcePart, source_parts
+from danlu.clean.tally import Tally
 from danlu.clean.workers import Workers
 from danlu.errors import InputError
 from danlu.files import atomic_write, write_json
@@ -85,8 +90,8 @@ class Clean(Stage):
         return find_files(self.sources, key="clean.sources")
 
     def run(self, job: Job) -> Figures:
-        """Write document shards, ``quarantine.jsonl``, ``dropped.jsonl``, ``examples.jsonl``, ``drops.json``, lineage
-        (``lineage.json``, ``lineage.jsonl``) and ``data_card.md``.
+        """Write document shards, and beside them what became of everything: lists, counts, examples, lineage
+        (``lineage.json``, ``lineage.jsonl``), ``data_card.md`` and ``report.html``.
 
         Raises:
             InputError: no document is left; the line says what became of them.
@@ -100,17 +105,22 @@ class Clean(Stage):
         todo = portions(found.files, size=PORTION_BYTES)
         with Workers(self.workers) as workers:
             self._draft(todo, job.out, workers)
-            each, examples = self._finish(todo, job.out, workers)
-        counts = sum(each, Counts())
+            each, tally = self._finish(todo, job.out, workers, source_parts(found.files)[0])
+        counts = tally.total()
         counts.check()
         self._trace(todo, each, job.out)
-        write_examples(job.out / "examples.jsonl", examples)
+        write_examples(job.out / "examples.jsonl", tally.dropped)
+        write_examples(job.out / "examples_kept.jsonl", tally.kept)
         write_json(job.out / "drops.json", counts.drops())
+        write_json(job.out / "counts.json", tally.to_json())
+        settings = {name: value for name, value in plain(self).items() if name not in self.unrecorded}
+        atomic_write(job.out / "report.html", report_page(tally, title=job.recipe.name, settings=settings))
         throw_away(job.out)
         if counts.kept == 0:
             raise InputError(f"clean: no document is left; {counts.summary()}; what and why: {job.out}")
         if counts.quarantined:
             log.say(f"clean: {counts.summary()}; see {job.out / 'quarantine.jsonl'}")
+        log.say(f"clean: report: {job.out / 'report.html'}")
         return {"files": len(found.files), "files_ignored": len(found.ignored), **counts.figures()}
 
     def _draft(self, todo: list[Portion], out: Path, workers: Workers) -> None:
@@ -125,25 +135,30 @@ class Clean(Stage):
                 read_bytes += size
                 progress.update(read_bytes)
 
-    def _finish(self, todo: list[Portion], out: Path, workers: Workers) -> tuple[list[Counts], Examples]:
-        """The second pass, and the last; counts of each portion."""
+    def _finish(
+        self, todo: list[Portion], out: Path, workers: Workers, parts: list[SourcePart]
+    ) -> tuple[list[Counts], Tally]:
+        """The second pass, and the last; counts of each portion, and all there is to tell of them together."""
         rulings = [Ruling(portion.number) for portion in todo]
         for number, choice in enumerate(self.duplicates):
-            folder = out / "drafts" / f".decided-{number}"
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
+            folder = _empty(out / "drafts" / f".decided-{number}")
             sketched = [
                 Sketched(Draft.of(out, portion.number).sketches(number), str(portion.source.path), ruling.cuts)
                 for portion, ruling in zip(todo, rulings, strict=True)
             ]
             decided = choice.decide(sketched, folder)
             rulings = [ruling.then(choice.reason, cuts) for ruling, cuts in zip(rulings, decided, strict=True)]
-        counts, examples = [Counts() for _ in todo], Examples()
+        groups = Groups(_empty(out / "drafts" / ".groups"), Numbering.of(out).firsts[-1])
+        counts, tally = [Counts() for _ in todo], Tally(parts, groups)
         for outcome in workers.work_through(Finishing(out), rulings):
-            counts[outcome.portion] = outcome.counts
-            for example in outcome.examples:
-                examples.add(example)
-        return counts, examples
+            counts[outcome.portion] = sum(outcome.counts.values(), Counts())
+            tally.add(outcome.counts)
+            for reason, firsts in outcome.repeated.items():
+                groups.add(reason, firsts)
+            for examples, more in ((tally.dropped, outcome.examples), (tally.kept, outcome.kept)):
+                for example in more:
+                    examples.add(example)
+        return counts, tally
 
     def _trace(self, todo: list[Portion], counts: list[Counts], out: Path) -> None:
         """What leads from the shards back to the files, and tells people what is in them."""
@@ -166,14 +181,12 @@ class Clean(Stage):
             text, extra = pair(text, normalise(record.fields[target], self.normalise))
         cut = file.source.documents
         for piece_number, piece in enumerate(cut.pieces(text)):
-            number = str(record.number) if isinstance(cut, Whole) else f"{record.number}.{piece_number}"
+            inside = "" if isinstance(cut, Whole) else f".{piece_number}"
             stated = file.source.language
             language = {"language": stated} if stated else self.language.describe(piece)
             fields = {name: value for name, value in record.fields.items() if name not in (target, *OURS)}
-            place = {} if record.offset is None else {OFFSET: str(record.offset)}
-            meta = {**fields, **extra, "source": file.name, **place, **language}
-            inside = f"!/{record.member}" if record.member else ""
-            document = Document(id=f"{file.name}{inside}#{number}", text=piece, meta=meta)
+            meta = {**fields, **extra, "source": file.name, **place_of(record), **language}
+            document = Document(id=f"{record_id(file, record)}{inside}", text=piece, meta=meta)
             convert_document(document, self.normalise.chinese)
             yield document
 
@@ -181,6 +194,13 @@ class Clean(Stage):
         places = ", ".join(str(source.path) for source in self.sources)
         ignored = f"; {len(found.ignored)} other files are there" if found.ignored else ""
         return f"clean.sources: no file in {places} ends in {' '.join(catalog.names('reader'))}{ignored}"
+
+
+def _empty(folder: Path) -> Path:
+    """The folder, new."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
 
 
 def _gather(todo: list[Portion], out: Path) -> list[dict[str, tuple[int, int]]]:

@@ -10,7 +10,6 @@ from typing import Any
 
 from danlu.differences import changes
 from danlu.evaluate.browser import MOST, Browser, Said, Shown, clipped, surety
-from danlu.evaluate.chart import Point
 from danlu.evaluate.compare import Figure, Part
 from danlu.evaluate.compared import Run
 from danlu.evaluate.contents import Section, Table, figure, interval, many
@@ -19,6 +18,7 @@ from danlu.evaluate.page import Draw, Picture, in_both_widths, render
 from danlu.evaluate.predictions import Prediction, has_right, in_words, spelled, titled
 from danlu.files import atomic_write, writing
 from danlu.log import duration, short
+from danlu.pages.chart import Point
 
 LABELS = 20
 """Labels that the table has: those whose F1 differs most."""

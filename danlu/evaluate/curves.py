@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from danlu.evaluate.chart import COLOURS, Point, Series, line_chart
+from danlu.pages.chart import COLOURS, Point, Series, line_chart
 
 Metrics = Sequence[Mapping[str, Any]]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from danlu.errors import InputError
-from danlu.evaluate.chart import Series, line_chart, standalone
 from danlu.files import atomic_write, make_folder, write_json, writing
 from danlu.log import say
+from danlu.pages.chart import Series, line_chart, standalone
 from danlu.recipe import Recipe
 from danlu.train import find as finder
 from danlu.train import plan as planner

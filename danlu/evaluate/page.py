@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from danlu import pages
-from danlu.evaluate import chart
-from danlu.pages import markdown_cell
+from danlu.pages import chart, colours
+from danlu.pages.rendering import environment, markdown_cell
 
 WIDE, NARROW = 720, 344
 """Widths of a picture in pixels, for a page and for a phone; text has the same size in both."""
@@ -38,13 +35,6 @@ def in_both_widths(name: str, title: str, draw: Draw, *, wide: int, narrow: int)
 
 def render(template: str, values: dict[str, object], *, html: bool) -> str:
     """A template of ``templates/`` with its values; in HTML every value is text, whatever it holds."""
-    environment = Environment(
-        loader=PackageLoader("danlu.evaluate"),
-        autoescape=html,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["cell"] = markdown_cell
-    return environment.get_template(template).render(**values, page_style=pages.variables() + chart.STYLE)
+    templates = environment("danlu.evaluate", html=html)
+    templates.filters["cell"] = markdown_cell
+    return templates.get_template(template).render(**values, page_style=colours.variables() + chart.STYLE)

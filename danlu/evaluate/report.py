@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from danlu.errors import InputError
-from danlu.evaluate import chart, contents, finetuned
+from danlu.evaluate import contents, finetuned
 from danlu.evaluate.contents import Section
 from danlu.evaluate.curves import Metrics, loss_chart, rate_chart
 from danlu.evaluate.page import Picture, in_both_widths, render
 from danlu.evaluate.study import curve_chart, study_section
 from danlu.files import atomic_write
 from danlu.log import duration, read_metrics, short
+from danlu.pages import chart
 from danlu.recipe import Recipe
 from danlu.runs import RunFolder
 

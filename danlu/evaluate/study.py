@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from danlu.evaluate.chart import LEFT, RIGHT, Series, line_chart
 from danlu.evaluate.contents import Section, Table
 from danlu.files import read_json
+from danlu.pages.chart import LEFT, RIGHT, Series, line_chart
 from danlu.runs import RunFolder
 
 FILE = "study.json"

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
-from danlu import pages
 from danlu.log import harmless
+from danlu.pages import colours
+from danlu.pages.rendering import environment
 from danlu.rate.store import Given, Marks, Progress, Rater, Store
 from danlu.rate.study import PREFERENCE
 
@@ -78,7 +79,7 @@ class View:
 def static(path: str) -> bytes:
     """The content of one of the files in ``STATIC``; colours stand before a sheet."""
     content = files("danlu.rate").joinpath("templates", path.removeprefix("/")).read_bytes()
-    return pages.variables().encode() + content if path.endswith(".css") else content
+    return colours.variables().encode() + content if path.endswith(".css") else content
 
 
 def choice_of(button: str, *, swapped: bool) -> str:
@@ -97,12 +98,6 @@ def button_of(choice: str, *, swapped: bool) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("danlu.rate"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["safe_text"] = harmless  # control characters; what HTML means by a character is escaped
-    return environment
+    templates = environment("danlu.rate")
+    templates.filters["safe_text"] = harmless  # control characters; what HTML means by a character is escaped
+    return templates

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from rich.cells import cell_len
 
-from danlu import pages
 from danlu.errors import OutputError
 from danlu.files import atomic_write, writing
 from danlu.log import harmless
+from danlu.pages import colours
+from danlu.pages.rendering import environment
 from danlu.rate.results import Results
 from danlu.rate.table import Table
 
@@ -38,21 +38,15 @@ def write_page(results: Results, path: Path, *, title: str) -> None:
     if not path.parent.is_dir():
         raise OutputError(f"cannot write to {path}: there is no folder {str(path.parent)!r}")
     now = datetime.now(UTC)
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader("danlu.rate"), PackageLoader("danlu.evaluate")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["safe_text"] = harmless
-    environment.globals["place"] = _place
-    page = environment.get_template("results.html.j2").render(
+    templates = environment("danlu.rate")
+    templates.filters["safe_text"] = harmless
+    templates.globals["place"] = _place
+    page = templates.get_template("results.html.j2").render(
         title=title,
         date=f"{now.day} {now:%B %Y}",
         results=results,
         width=WIDTH,
-        page_style=pages.variables(),
+        page_style=colours.variables(),
     )
     with writing(path.parent):
         atomic_write(path, page.encode())

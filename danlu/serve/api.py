@@ -21,10 +21,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from danlu import pages
 from danlu.errors import DanluError
 from danlu.files import finite
 from danlu.log import harmless
+from danlu.pages import colours
 
 MOST_BYTES = 8 * 2**20
 """Of a request."""
@@ -105,7 +105,7 @@ def application(engine: Answering, *, is_ours: Callable[[str], bool]) -> ASGIApp
 
     async def static(request: Request) -> Response:
         name, kind = STATIC[request.url.path]
-        before = pages.variables().encode() if kind == "text/css" else b""
+        before = colours.variables().encode() if kind == "text/css" else b""
         content = before + files("danlu.serve").joinpath("static", name).read_bytes()
         return Response(content, media_type=kind, headers=HEADERS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from danlu.clean.duplicates import DuplicatesChoice, Sketched, read_cuts, write_sketch
+
+sys.path.insert(0, str(Path(__file__).parent))  # for cleaning.py
 
 Cuts = list[tuple[int, int, int, int]]
 Decide = Callable[..., Cuts]

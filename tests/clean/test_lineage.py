@@ -13,22 +13,19 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
+from cleaning import clean
 
 from danlu.clean.lineage import read_lineage, read_portions
 from danlu.clean.portions import Portion
-from danlu.clean.stage import Clean
 from danlu.errors import InputError
-from danlu.recipe import Recipe, build
-from danlu.runs import Job
 from danlu.text.document import read_documents
 
 FILES = ("lineage.json", "lineage.jsonl", "data_card.md")
 
 
-def clean(out: Path, **section: Any) -> Path:
-    stage = build(Clean, section, key="clean")
-    out.mkdir(exist_ok=True)
-    stage.run(Job(Recipe("test", out, 1, {"clean": stage}), {}, out))
+def cleaned(out: Path, **section: Any) -> Path:
+    """The folder of a cleaning."""
+    clean(out, **section)
     return out
 
 
@@ -57,7 +54,7 @@ def test_it_is_the_same_for_any_number_of_processes_and_after_a_kill(
     tmp_path: Path, small_portions: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = sources(tmp_path / "source")
-    one, two = (clean(tmp_path / str(workers), sources=given, workers=workers) for workers in (1, 2))
+    one, two = (cleaned(tmp_path / str(workers), sources=given, workers=workers) for workers in (1, 2))
     records = Portion.records
 
     def killed(portion: Portion) -> Any:
@@ -68,14 +65,14 @@ def test_it_is_the_same_for_any_number_of_processes_and_after_a_kill(
     with monkeypatch.context() as patch:
         patch.setattr(Portion, "records", killed)
         with pytest.raises(KeyboardInterrupt):
-            clean(tmp_path / "killed", sources=given, workers=1)
-    again = clean(tmp_path / "killed", sources=given, workers=1)
+            cleaned(tmp_path / "killed", sources=given, workers=1)
+    again = cleaned(tmp_path / "killed", sources=given, workers=1)
     for name in FILES:
         assert (one / name).read_bytes() == (two / name).read_bytes() == (again / name).read_bytes(), name
 
 
 def test_each_shard_knows_its_files_by_hash(tmp_path: Path, small_portions: None) -> None:
-    out = clean(tmp_path / "out", sources=sources(tmp_path / "source"), workers=1)
+    out = cleaned(tmp_path / "out", sources=sources(tmp_path / "source"), workers=1)
     lines = list(read_portions(out))
     parts = [file for line in lines for file in line.files if file.name == "a.jsonl"]
     content = (tmp_path / "source/web/a.jsonl").read_bytes()
@@ -91,7 +88,7 @@ def test_each_shard_knows_its_files_by_hash(tmp_path: Path, small_portions: None
 
 
 def test_counts_of_portions_and_sources_add_up(tmp_path: Path, small_portions: None) -> None:
-    out = clean(tmp_path / "out", sources=sources(tmp_path / "source"), workers=1)
+    out = cleaned(tmp_path / "out", sources=sources(tmp_path / "source"), workers=1)
     drops, lines, known = json.loads((out / "drops.json").read_text()), list(read_portions(out)), read_lineage(out)
     for rows in (
         [(line.documents_in, line.kept, line.dropped, line.quarantined) for line in lines],
@@ -110,7 +107,7 @@ def test_counts_of_portions_and_sources_add_up(tmp_path: Path, small_portions: N
 
 
 def test_every_kept_and_dropped_document_leads_to_its_bytes(tmp_path: Path, small_portions: None) -> None:
-    out = clean(tmp_path / "out", sources=sources(tmp_path / "source"), workers=1)
+    out = cleaned(tmp_path / "out", sources=sources(tmp_path / "source"), workers=1)
     dropped = [json.loads(line) for line in (out / "dropped.jsonl").read_text().splitlines()]
     found = {document.id: int(document.meta["offset"]) for document in read_documents(out)}
     assert {each["reason"] for each in dropped} == {"exact duplicate", "empty"}
@@ -131,7 +128,7 @@ def test_every_kept_and_dropped_document_leads_to_its_bytes(tmp_path: Path, smal
 def test_row_groups_of_parquet_are_hashed_as_they_stand(tmp_path: Path, small_portions: None) -> None:
     table = pyarrow.table({"text": [f"Row {number} says something." for number in range(60)]})
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet", row_group_size=20, compression="none")
-    out = clean(tmp_path / "out", sources=[{"path": str(tmp_path / "a.parquet"), "language": "en"}], workers=1)
+    out = cleaned(tmp_path / "out", sources=[{"path": str(tmp_path / "a.parquet"), "language": "en"}], workers=1)
     parts = [line.files[0] for line in read_portions(out)]
     assert [(part.part, part.first, part.records) for part in parts] == [(True, 20 * each, 20) for each in range(3)]
     content = (tmp_path / "a.parquet").read_bytes()
@@ -145,7 +142,7 @@ def test_it_says_what_decided(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Something.")
     (tmp_path / "words.txt").write_text("nothing\n")
     rules = [{"use": "bad_words", "lists": {"en": str(tmp_path / "words.txt")}}]
-    out = clean(tmp_path / "out", sources=str(tmp_path / "a.txt"), rules=rules, workers=1)
+    out = cleaned(tmp_path / "out", sources=str(tmp_path / "a.txt"), rules=rules, workers=1)
     known = read_lineage(out)
     assert known["packages"]["ftfy"] == version("ftfy") and known["packages"]["py3langid"] == version("py3langid")
     assert known["settings"]["normalise"]["form"] == "NFC" and known["settings"]["rules"][0]["use"] == "bad_words"

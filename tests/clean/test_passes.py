@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import shutil
@@ -10,24 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cleaning import clean, digests
 
 from danlu.clean.portions import Portion, portions
 from danlu.clean.stage import Clean
 from danlu.clean.workers import Workers
 from danlu.readers.sources import Source
-from danlu.recipe import Recipe, build
-from danlu.runs import Figures, Job
 from danlu.text.document import read_documents
-
-
-def clean(out: Path, **section: Any) -> Figures:
-    stage = build(Clean, section, key="clean")
-    out.mkdir(exist_ok=True)
-    return stage.run(Job(Recipe("test", out, 1, {"clean": stage}), {}, out))
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
 def many_files(folder: Path) -> Path:

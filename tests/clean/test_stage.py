@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import os
 import random
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pyarrow
 import pyarrow.parquet
 import pytest
+from cleaning import clean, digests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from danlu import catalog
-from danlu.clean.stage import Clean
 from danlu.errors import InputError, RecipeError
-from danlu.recipe import Recipe, build
-from danlu.runs import Figures, Job
 from danlu.text.document import Document, read_documents
 
 REPOSITORY = Path(__file__).parents[2]
 ENDINGS = " ".join(catalog.names("reader"))
-
-
-def clean(out: Path, **section: Any) -> Figures:
-    stage = build(Clean, section, key="clean")
-    out.mkdir(exist_ok=True)
-    return stage.run(Job(Recipe("test", out, 1, {"clean": stage}), {}, out))
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
 def test_documents_have_ids_sources_languages_and_their_fields(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.evaluate.chart import Point
 from danlu.evaluate.curves import decimated, loss_chart, loss_range, rate_chart, reward_chart, series_of, smoothed
+from danlu.pages.chart import Point
 
 points = st.lists(st.floats(-100, 100), min_size=1, max_size=300).map(
     lambda values: [(float(step), value) for step, value in enumerate(values)]

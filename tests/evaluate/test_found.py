@@ -16,7 +16,7 @@ import pytest
 
 from danlu import cli
 from danlu.evaluate import found
-from danlu.evaluate.chart import LEFT, RIGHT
+from danlu.pages.chart import LEFT, RIGHT
 from danlu.train import find, plan, probe
 from danlu.train.range_test import HIGHEST, LOWEST, Curve
 

@@ -20,7 +20,7 @@ from danlu.errors import InputError
 from danlu.evaluate.contents import parameters_by_part
 from danlu.evaluate.report import write_report
 from danlu.files import read_json
-from danlu.pages import markdown_cell
+from danlu.pages.rendering import markdown_cell
 from danlu.recipe import Recipe, build
 from danlu.runs import RunFolder
 

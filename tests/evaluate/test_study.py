@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from danlu.evaluate.chart import LEFT, RIGHT
 from danlu.evaluate.report import write_report
 from danlu.evaluate.study import curve_chart, study_section
 from danlu.files import write_json
+from danlu.pages.chart import LEFT, RIGHT
 from danlu.recipe import Recipe
 from danlu.runs import RunFolder
 

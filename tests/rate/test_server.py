@@ -16,9 +16,9 @@ from urllib.request import HTTPCookieProcessor, Request, build_opener
 
 import pytest
 
-from danlu import pages
 from danlu.address import Address
 from danlu.errors import InputError
+from danlu.pages import colours
 from danlu.rate.answers import Material
 from danlu.rate.page import static
 from danlu.rate.rubric import Rubric
@@ -212,7 +212,7 @@ def test_what_is_not_there(make: Makes, serve: Serves) -> None:
     url = serve(make())
     assert [raw(url, path=path)[0] for path in ("/x", "/../store.py", "/templates/rate.css")] == [404, 404, 404]
     assert raw(url, path="/rate.css")[0] == 200
-    assert static("/rate.css").startswith(pages.variables().encode())
+    assert static("/rate.css").startswith(colours.variables().encode())
 
 
 def test_the_page_may_load_nothing_from_elsewhere(make: Makes, serve: Serves) -> None:

@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 import uvicorn
 
-from danlu import cli, pages
+from danlu import cli
 from danlu.address import Address
 from danlu.errors import InputError
+from danlu.pages import colours
 from danlu.serve.api import MOST_BYTES, application
 
 JSON = {"Content-Type": "application/json"}
@@ -114,7 +115,7 @@ def test_other_paths_say_what_there_is(port: int) -> None:
 def test_the_page_takes_nothing_from_elsewhere(port: int) -> None:
     for path in ("/", "/serve.css", "/serve.js"):
         status, text = ask(port, None, method="GET", path=path)
-        assert status == 200 and text.startswith(pages.variables()) == (path == "/serve.css")
+        assert status == 200 and text.startswith(colours.variables()) == (path == "/serve.css")
         assert not re.search(r"(src|href)=\"(https?:)?//|url\(|@import", text)
 
 

@@ -47,11 +47,3 @@ def variables() -> str:
         f":root{{{light()};{letters};color-scheme:light dark}}\n"
         f"@media(prefers-color-scheme:dark){{:root{{{dark()}}}}}\n"
     )
-
-
-def markdown_cell(text: str) -> str:
-    """Text that stands in a cell of a Markdown table as it is."""
-    flat = " ".join(text.split())
-    for mark in "\\|`*_<>[]#~":
-        flat = flat.replace(mark, f"\\{mark}")
-    return flat

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.evaluate.chart import DARK, LEFT, LIGHT, RIGHT, Series, line_chart, standalone, ticks
+from danlu.pages.chart import DARK, LEFT, LIGHT, RIGHT, Series, line_chart, standalone, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 

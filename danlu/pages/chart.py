@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
-from danlu import pages
+from danlu.pages import colours
 
 Point = tuple[float, float]
 Colour = Literal["accent", "second", "third", "fourth", "fifth", "sixth"]
@@ -32,7 +32,7 @@ STYLE = (
     ".matrix .frame{fill:none;stroke:var(--rule)}.matrix text.dark{fill:var(--paper)}.matrix .axis{font-size:11px}"
 )
 VARIABLES = ("paper", "muted", "rule", *COLOURS)
-LIGHT, DARK = pages.light(VARIABLES), pages.dark(VARIABLES)
+LIGHT, DARK = colours.light(VARIABLES), colours.dark(VARIABLES)
 
 LEFT, RIGHT, TOP, BOTTOM = 46, 84, 12, 34
 """Room around the plot in pixels, the same in all charts, so that charts below each other line up."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import danlu
-from danlu import pages
+from danlu.pages import colours
 
 HOME = Path(danlu.__file__).parent
 SHEETS = sorted(path for ending in ("*.css", "*.html.j2", "*.html") for path in HOME.rglob(ending))
@@ -23,12 +23,12 @@ def test_there_are_sheets() -> None:
 def test_sheets_name_variables_that_are_there_and_no_colours(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     used = set(re.findall(r"var\(--([\w-]+)\)", text))
-    assert used <= {*pages.COLOURS, *pages.LETTERS}
+    assert used <= {*colours.COLOURS, *colours.LETTERS}
     assert not re.search(r":[^;{}]*#[0-9a-fA-F]{3,8}\b", text)
     assert ":root" not in text
 
 
 def test_all_are_said_by_day_and_colours_by_night() -> None:
-    day, night = pages.variables().splitlines()
-    assert set(re.findall(r"--([\w-]+):", day)) == {*pages.COLOURS, *pages.LETTERS}
-    assert "dark" in night and re.findall(r"--([\w-]+):", night) == list(pages.COLOURS)
+    day, night = colours.variables().splitlines()
+    assert set(re.findall(r"--([\w-]+):", day)) == {*colours.COLOURS, *colours.LETTERS}
+    assert "dark" in night and re.findall(r"--([\w-]+):", night) == list(colours.COLOURS)

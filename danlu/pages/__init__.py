@@ -1,0 +1,1 @@
+"""What the pages that Danlu serves or writes have in common: colours, letters, charts, a sheet."""

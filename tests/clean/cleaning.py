@@ -1,0 +1,23 @@
+"""A cleaning as tests run it, and what it wrote."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from danlu.clean.stage import Clean
+from danlu.recipe import Recipe, build
+from danlu.runs import Figures, Job
+
+
+def clean(out: Path, **section: Any) -> Figures:
+    """Run the stage with these settings into the folder ``out``; its figures."""
+    stage = build(Clean, section, key="clean")
+    out.mkdir(exist_ok=True)
+    return stage.run(Job(Recipe("test", out, 1, {"clean": stage}), {}, out))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The hash of each file."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
