@@ -89,6 +89,7 @@ CATALOG: dict[str, dict[str, str]] = {
     },
     "tokenizer": {
         "bpe": "danlu.tokenizers.bpe:BPE",
+        "byte": "danlu.tokenizers.byte:Byte",
         "char": "danlu.tokenizers.char:Char",
         "wordpiece": "danlu.tokenizers.wordpiece:WordPiece",
         "folder": "danlu.tokenizers.given:Folder",
