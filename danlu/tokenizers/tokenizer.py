@@ -1,9 +1,10 @@
 """A tokenizer: text to token ids and back, of whichever kind the folder holds.
 
-Byte-level BPE, bytes, characters and WordPiece (BERT) are trained here; Unigram (T5) and SentencePiece's BPE (Llama 2)
-come with imported models. Text that looks like a special token is text: ``encode("<|endoftext|>")`` never gives the one
-token that parts documents. Stock ``transformers`` does the same when called with ``split_special_tokens=True``.
-Unigram is the exception for both: its special tokens are pieces like others.
+Byte-level BPE, bytes, characters, WordPiece (BERT), Unigram and words are trained here; T5's Unigram and
+SentencePiece's BPE (Llama 2) come with imported models. Text that looks like a special token is text:
+``encode("<|endoftext|>")`` never gives the one token that parts documents. Stock ``transformers`` does the same when
+called with ``split_special_tokens=True``. Unigram that was trained elsewhere is the exception for both: its special
+tokens are pieces like others.
 """
 
 from __future__ import annotations
