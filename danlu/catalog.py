@@ -89,8 +89,11 @@ CATALOG: dict[str, dict[str, str]] = {
     },
     "tokenizer": {
         "bpe": "danlu.tokenizers.bpe:BPE",
+        "byte": "danlu.tokenizers.byte:Byte",
         "char": "danlu.tokenizers.char:Char",
         "wordpiece": "danlu.tokenizers.wordpiece:WordPiece",
+        "unigram": "danlu.tokenizers.unigram:Unigram",
+        "word": "danlu.tokenizers.word:Word",
         "folder": "danlu.tokenizers.given:Folder",
     },
     "split": {

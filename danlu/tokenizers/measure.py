@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
 
@@ -39,7 +39,7 @@ class Cost:
 
 
 def measure(tokenizer: Encoder, documents: Iterable[Document], *, limit_bytes: int = LIMIT_BYTES) -> dict[str, Cost]:
-    """Encode the first ``limit_bytes`` of each language; the costs by language, sorted.
+    """Encode the first ``limit_bytes`` of each language, the last text cut there; the costs by language, sorted.
 
     Fertility (tokens a word) is from Rust et al. 2021, How Good is Your Tokenizer?
     """
@@ -78,9 +78,12 @@ def _limited(documents: Iterable[Document], limit_bytes: int) -> Iterator[Docume
     sizes: dict[str, int] = {}
     for document in documents:
         language = document.meta["language"]
-        if sizes.get(language, 0) < limit_bytes:
-            sizes[language] = sizes.get(language, 0) + len(document.text.encode())
-            yield document
+        room = limit_bytes - sizes.get(language, 0)
+        if room > 0:
+            data = document.text.encode()
+            sizes[language] = sizes.get(language, 0) + len(data)
+            # The tokens of one text of 200 MB would not fit in memory.
+            yield document if len(data) <= room else replace(document, text=data[:room].decode(errors="ignore"))
 
 
 def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:

@@ -108,11 +108,19 @@ def _spaced(token: str, first: bool) -> str:
     return token if first else f" {token}"
 
 
-def _byte_level(_: dict[str, Any]) -> Step:
-    """Radford et al. 2019, GPT-2's encoder: a letter for each byte."""
+def _byte_letters() -> list[str]:
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
-    byte_of = {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}
+    return [chr(256 + others.index(byte)) if byte in others else chr(byte) for byte in range(256)]
+
+
+BYTE_LETTERS = _byte_letters()
+"""How byte-level tokenizers spell each byte, by the byte (Radford et al. 2019, GPT-2's encoder)."""
+
+
+def _byte_level(_: dict[str, Any]) -> Step:
+    """Radford et al. 2019, GPT-2's encoder: a letter for each byte."""
+    byte_of = {letter: byte for byte, letter in enumerate(BYTE_LETTERS)}
 
     def step(token: str, first: bool) -> str:
         if not all(letter in byte_of for letter in token):  # an added token, which is written as it is

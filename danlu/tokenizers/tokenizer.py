@@ -1,15 +1,17 @@
 """A tokenizer: text to token ids and back, of whichever kind the folder holds.
 
-Byte-level BPE, characters and WordPiece (BERT) are trained here; Unigram (T5) and SentencePiece's BPE (Llama 2) come
-with imported models. Text that looks like a special token is text: ``encode("<|endoftext|>")`` never gives the one
-token that parts documents. Stock ``transformers`` does the same when called with ``split_special_tokens=True``.
-Unigram is the exception for both: its special tokens are pieces like others.
+Byte-level BPE, bytes, characters, WordPiece (BERT), Unigram and words are trained here; T5's Unigram and
+SentencePiece's BPE (Llama 2) come with imported models. Text that looks like a special token is text:
+``encode("<|endoftext|>")`` never gives the one token that parts documents. Stock ``transformers`` does the same when
+called with ``split_special_tokens=True``. Unigram that was trained elsewhere is the exception for both: its special
+tokens are pieces like others.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -112,20 +114,27 @@ class Tokenizer:
         return id in self._spelling.silent or id == self.unknown
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of ``text``; nothing is put before or after."""
-        ids: list[int] = self._inner.encode(text, add_special_tokens=False).ids
+        """Token ids of ``text``; nothing is put before or after.
+
+        Raises:
+            InputError: there is half a surrogate pair in it, which is no character.
+        """
+        with _characters([text]):
+            ids: list[int] = self._inner.encode(text, add_special_tokens=False).ids
         return ids
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """``encode`` of each text, on all cores."""
-        return [encoding.ids for encoding in self._inner.encode_batch_fast(texts, add_special_tokens=False)]
+        with _characters(texts):
+            return [encoding.ids for encoding in self._inner.encode_batch_fast(texts, add_special_tokens=False)]
 
     def encode_with_ends(self, texts: list[str]) -> list[tuple[list[int], Ends]]:
         """``encode_batch``, and for each token behind which character of its text it ends.
 
         Where several tokens make up a character, each of them ends behind it.
         """
-        encoded = self._inner.encode_batch(texts, add_special_tokens=False)
+        with _characters(texts):
+            encoded = self._inner.encode_batch(texts, add_special_tokens=False)
         return [(each.ids, np.array(each.offsets, dtype=np.int64).reshape(-1, 2)[:, 1]) for each in encoded]
 
     def template(self) -> tuple[list[int], list[int]]:
@@ -169,6 +178,21 @@ class Tokenizer:
         token = self._spelling.first[id]
         spaces = len(token) - len(token.lstrip(b" "))
         return token[min(spaces, self._spelling.leading_spaces) :]
+
+
+@contextmanager
+def _characters(texts: Sequence[str]) -> Iterator[None]:
+    """Say which text the library refuses, and where."""
+    try:
+        yield
+    except TypeError:
+        for text in texts:
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                lone = f"U+{ord(text[error.start]):04X}"
+                raise InputError(f"a text has {lone}, half a surrogate pair, at character {error.start}") from None
+        raise
 
 
 def tokenizer_config(**special_tokens: str) -> dict[str, Any]:

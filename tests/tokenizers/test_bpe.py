@@ -120,7 +120,7 @@ def test_too_little_text_is_told_and_gives_what_it_can(capsys: pytest.CaptureFix
     assert tokenizer.vocab_size == 258
     assert "the text has pairs for 258 tokens only, of tokenizer.vocab_size 5000" in capsys.readouterr().out
     BPE(vocab_size=258).train(["ab ab"])
-    assert capsys.readouterr().out == ""
+    assert "tokens only" not in capsys.readouterr().out
 
 
 def test_documents_are_read_one_at_a_time() -> None:
@@ -158,10 +158,13 @@ def test_documents_are_read_one_at_a_time() -> None:
         ({"use": "bpe", "min_frequency": 0}, "tokenizer.min_frequency must be at least 1; got 0"),
         (
             {"use": "bep"},
-            "tokenizer.use: unknown tokenizer 'bep'; did you mean 'bpe'? (choices: bpe, char, wordpiece, folder)",
+            "tokenizer.use: unknown tokenizer 'bep'; did you mean 'bpe'? (choices: bpe, byte, char, wordpiece, ",
         ),
-        ({"vocab_size": 4096}, "tokenizer needs 'use: NAME' (choices: bpe, char, wordpiece, folder)"),
-        (None, "tokenizer needs 'use: NAME' (choices: bpe, char, wordpiece, folder)"),
+        (
+            {"vocab_size": 4096},
+            "tokenizer needs 'use: NAME' (choices: bpe, byte, char, wordpiece, unigram, word, folder)",
+        ),
+        (None, "tokenizer needs 'use: NAME' (choices: bpe, byte, char, wordpiece, unigram, word, folder)"),
     ],
 )
 def test_wrong_settings_are_told_by_their_key(section: object, line: str) -> None:

@@ -41,7 +41,7 @@ def test_byte_tokens_cost_one_byte() -> None:
 def test_a_part_of_a_large_corpus_is_measured() -> None:
     many = documents(*[("en", "ten bytes!")] * 1000, ("zh", "天下"))
     costs = measure(Char().train(["ten bytes!"]), many, limit_bytes=95)
-    assert costs["en"].bytes == 100
+    assert costs["en"].bytes == 95  # the last text is cut, for one may be as large as the memory
     assert costs["zh"].bytes == 6
 
 
