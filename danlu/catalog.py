@@ -92,6 +92,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "char": "danlu.tokenizers.char:Char",
         "wordpiece": "danlu.tokenizers.wordpiece:WordPiece",
         "folder": "danlu.tokenizers.given:Folder",
+        "extend": "danlu.tokenizers.extend:Extend",
     },
     "split": {
         "hash": "danlu.corpus.split:HashSplit",
