@@ -99,6 +99,8 @@ class _Words:
                 f"a tokenizer of at most {MOST_TOKENS:,} tokens can be extended; this one has {tokenizer.vocab_size:,}"
             )
         spelled = [tokenizer.token_bytes(id) for id in range(tokenizer.vocab_size)]
+        if inner.decoder is None:  # it parts all tokens by spaces, be they in one word or not
+            spelled = [(inner.id_to_token(id) or "").encode() for id in range(tokenizer.vocab_size)]
         alone = {id for token, id in tokenizer.tokens().items() if LONE_BYTE.fullmatch(token)} | {unknown_of(inner)}
         return cls(
             inner,
