@@ -122,6 +122,16 @@ def test_bytes_are_joined_to_characters_and_words(grown: dict[str, tuple[Tokeniz
     )
 
 
+def test_what_the_tokenizer_cuts_apart_is_never_joined(kinds: dict[str, Path]) -> None:
+    """Such a token would never be met: words and commas are encoded one by one."""
+    for kind in ("byte level", "WordPiece"):
+        old = Tokenizer.load(kinds[kind])
+        new = Extend(path=kinds[kind], add=40).train(["best,was,best,was,best,was," * 9])
+        added = [token for token, id in new.tokens().items() if id >= old.vocab_size]
+        assert not any("," in token for token in added), added
+        assert kind == "WordPiece" or added == ["was", "best"]
+
+
 def test_characters_that_were_unknown_are_known(grown: dict[str, tuple[Tokenizer, Tokenizer]]) -> None:
     for kind in ("WordPiece", "Unigram"):
         old, new = grown[kind]
