@@ -95,6 +95,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "unigram": "danlu.tokenizers.unigram:Unigram",
         "word": "danlu.tokenizers.word:Word",
         "folder": "danlu.tokenizers.given:Folder",
+        "extend": "danlu.tokenizers.extend:Extend",
     },
     "split": {
         "hash": "danlu.corpus.split:HashSplit",

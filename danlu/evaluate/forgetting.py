@@ -99,7 +99,8 @@ def start_of(subject: Subject) -> Start | None:
     training = subject.training
     if training is None or not isinstance(training.model, Folder):
         return None
-    return training.model.start(training.shape(subject.heldout.vocab_size), seed=subject.seed)
+    shape = training.shape(subject.heldout.vocab_size)
+    return training.model.start(shape, seed=subject.seed, tokens=subject.tokenizer.tokens())
 
 
 def without(start: Start, new: list[str]) -> str:

@@ -62,3 +62,29 @@ def compare_tokenizers(
         say(dumps(as_json(encoders, found), indent=2, ensure_ascii=False))
     else:
         show(encoders, found)
+
+
+def choose_size(
+    recipe: Annotated[Path, Parameter(name="RECIPE", help="The recipe, a YAML file; its text must be clean already.")],
+    /,
+    *,
+    sizes: str = "4k,8k,16k,32k",
+    least: float = 0.05,
+    out: Path = Path("tokenizer_sizes.svg"),
+) -> None:
+    """Measure the recipe's tokenizer at several sizes on held-out documents, and recommend one.
+
+    It is trained on the clean documents that pack does not hold out, and measured on those that it does.
+
+    Parameters
+    ----------
+    sizes
+        Numbers of tokens, rising, with commas between; 4k is 4096.
+    least
+        The smallest size is recommended whose doubling would save less than this share of the tokens.
+    out
+        The picture to write, .svg; one that is there is replaced.
+    """
+    from danlu.evaluate.tokenizer_sizes import measure_sizes
+
+    measure_sizes(recipe, sizes, least=least, out=out)

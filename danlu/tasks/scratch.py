@@ -24,6 +24,7 @@ from danlu.nn.hf.folder import save_model
 from danlu.recipe import OneOf, Settings, plain
 from danlu.tasks.task import Task
 from danlu.tokenizers.bpe import BPE
+from danlu.tokenizers.extend import Extend
 from danlu.tokenizers.given import Folder as GivenTokenizer
 from danlu.tokenizers.stage import Trainer
 
@@ -50,7 +51,7 @@ class Scratch(Settings):
 
     def files(self) -> list[Path]:
         """Which decide what it begins with."""
-        return self.tokenizer.files() if isinstance(self.tokenizer, GivenTokenizer) else []
+        return self.tokenizer.files() if isinstance(self.tokenizer, GivenTokenizer | Extend) else []
 
     def begin(self, task: Task, dataset: Dataset[Any], folder: Path, *, seed: int) -> Path:
         """Write model and tokenizer to ``folder``, the same for the same train and seed; where they are.

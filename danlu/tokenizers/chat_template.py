@@ -17,12 +17,12 @@ import jinja2
 import jinja2.ext
 import jinja2.nodes
 import jinja2.parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from danlu.errors import InputError, RecipeError
 from danlu.files import atomic_write, read_json, write_json
 from danlu.tokenizers.folder import NAMED, content_of, read_tokenizer
 from danlu.tokenizers.named_chats import TEMPLATES
+from danlu.tokenizers.sandbox import BUDGET, ERRORS, Budget, Sandbox, joined
 
 FILE = "chat_template.jinja"
 DEFAULT, WITH_TOOLS = "default", "tool_use"
@@ -42,7 +42,7 @@ class ChatTemplate:
         self.source, self.tokens, self.where = source, dict(tokens), where
         try:
             self._template = _environment().from_string(source)
-        except jinja2.TemplateError as error:
+        except ERRORS as error:
             raise InputError(f"{where} is no chat template: {error}") from None
 
     def render(self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Any] = (), ask: bool = False) -> str:
@@ -56,11 +56,9 @@ class ChatTemplate:
             InputError: the template refuses these messages.
         """
         try:
-            return self._template.render(
-                messages=list(messages), tools=list(tools) or None, documents=None, add_generation_prompt=ask,
-                **self.tokens,
-            )  # fmt: skip
-        except (jinja2.TemplateError, TypeError, ValueError) as error:
+            given = {"messages": list(messages), "tools": list(tools) or None, "documents": None, BUDGET: Budget()}
+            return joined(self._template.generate({**given, "add_generation_prompt": ask, **self.tokens}))
+        except ERRORS as error:
             raise InputError(f"{self.where} cannot render this conversation: {error}") from None
 
     @cached_property
@@ -147,11 +145,9 @@ class _Generation(jinja2.ext.Extension):
         return jinja2.nodes.Scope(body, lineno=line)
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
-    """As in ``transformers``."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
-    )
+def _environment() -> Sandbox:
+    """As in ``transformers``, with a budget."""
+    environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols])
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)

@@ -36,8 +36,20 @@ class Folder(Choice):
         Raises:
             InputError: there is none.
         """
-        names = (*READERS, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json")
-        found = [self.path / name for name in names if (self.path / name).is_file()]
-        if not found:
-            raise InputError(f"tokenizer.path: there is no tokenizer in {self.path}")
-        return found
+        return files_of(self.path, key="tokenizer.path")
+
+
+def files_of(folder: Path, *, key: str) -> list[Path]:
+    """The files of ``folder`` that say what its tokenizer is.
+
+    Args:
+        key: of the recipe that names it.
+
+    Raises:
+        InputError: there is none.
+    """
+    names = (*READERS, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json")
+    found = [folder / name for name in names if (folder / name).is_file()]
+    if not found:
+        raise InputError(f"{key}: there is no tokenizer in {folder}")
+    return found

@@ -62,12 +62,7 @@ class NamedTokenizer:
     @cached_property
     def unknown(self) -> int | None:
         """What its model gives for text that it has no token for; None where it has tokens for all, such as bytes."""
-        model = json.loads(self.inner.to_str())["model"]
-        if self.kind == "Unigram":
-            id: int | None = model["unk_id"]
-            return id
-        token = model.get("unk_token")
-        return None if token is None else self.inner.token_to_id(token)
+        return unknown_of(self.inner)
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         """The ids of each text, on all cores.
@@ -83,6 +78,16 @@ class NamedTokenizer:
         with no_panics():
             texts: list[str] = self.inner.decode_batch(ids, skip_special_tokens=False)
             return texts
+
+
+def unknown_of(inner: tokenizers.Tokenizer) -> int | None:
+    """The token that the model of ``inner`` gives for text that it has no other for; None where there is none."""
+    model = json.loads(inner.to_str())["model"]
+    if model["type"] == "Unigram":
+        id: int | None = model["unk_id"]
+        return id
+    token = model.get("unk_token")
+    return None if token is None else inner.token_to_id(token)
 
 
 def _file_of(folder: Path) -> Path:

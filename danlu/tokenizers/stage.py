@@ -12,6 +12,7 @@ from danlu import log
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage
 from danlu.text.document import Document, read_documents
+from danlu.tokenizers.extend import Extend
 from danlu.tokenizers.given import Folder
 from danlu.tokenizers.measure import cost_figures, measure
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -38,7 +39,7 @@ class TrainTokenizer(Stage):
     """The kind of tokenizer, with its settings."""
 
     def external_files(self) -> list[Path]:
-        return self.trainer.files() if isinstance(self.trainer, Folder) else []
+        return self.trainer.files() if isinstance(self.trainer, Folder | Extend) else []
 
     def run(self, job: Job) -> Figures:
         """Train on the clean documents, save, and measure on them."""

@@ -95,6 +95,10 @@ class Tokenizer:
         others = {key: value for key, value in self._config.items() if key != "pad_token"}
         return Tokenizer(self._inner, others if name is None else {**others, "pad_token": self._config[name]})
 
+    def rebuilt(self, content: str) -> Tokenizer:
+        """One with the same names of special tokens and another ``tokenizer.json``."""
+        return Tokenizer(tokenizers.Tokenizer.from_str(content), self._config)
+
     def to_json(self) -> str:
         """What ``tokenizer.json`` holds: the tokenizers library's own form."""
         return str(self._inner.to_str(pretty=True))

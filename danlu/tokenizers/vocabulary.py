@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 import numpy as np
@@ -51,6 +51,8 @@ class Vocabulary:
     """What it puts behind one."""
     tokens: str = ""
     """A hash of which token has which id, by which two vocabularies are told apart; empty where nobody knows."""
+    spelled: dict[str, int] = field(default_factory=dict)
+    """All tokens as the files spell them, and their ids; empty where nobody knows."""
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Vocabulary:
@@ -72,7 +74,7 @@ class Vocabulary:
             size=tokenizer.vocab_size, eot=tokenizer.eot, roles=roles, sentinels=sentinels,
             ordinary=_sorted(set(tokens.values()) - special - unused), special=_sorted(special),
             before=tuple(before), after=tuple(after),
-            tokens=sha256(json.dumps(sorted(tokens.items())).encode()).hexdigest(),
+            tokens=sha256(json.dumps(sorted(tokens.items())).encode()).hexdigest(), spelled=tokens,
         )  # fmt: skip
 
     @classmethod

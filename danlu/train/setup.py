@@ -207,7 +207,7 @@ def set_up(
     config = settings.shape(store.vocab_size)
 
     def draw() -> Transformer:
-        return first_model(settings.model, config, seed=seed)
+        return first_model(settings.model, config, seed=seed, tokens=vocabulary.spelled)
 
     subject = Subject(draw, settings.objective, settings.reading, settings.sequence,
                       settings.sequence, store, vocabulary, share)  # fmt: skip

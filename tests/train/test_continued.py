@@ -58,6 +58,24 @@ def test_it_learns_the_text_of_the_domain(decoder: Path, tmp_path: Path) -> None
     assert found[-1] < found[0] - 0.5
 
 
+def test_a_decoder_goes_on_with_more_tokens(decoder: Path, tmp_path: Path) -> None:
+    """Its first loss is that of the folder's rows, and of the means of their pieces; what it learned is kept."""
+    path = recipe(decoder, tmp_path, "clm", optimizer={"use": "sgd", "lr": 1e-12}, budget={"steps": 2})
+    sections = yaml.safe_load(path.read_text())
+    sections["tokenizer"] = {"use": "extend", "path": str(decoder), "add": 20}
+    sections["evaluate"] = {"tasks": ["perplexity", "forgetting"]}
+    path.write_text(yaml.safe_dump(sections))
+    assert cli.main(["run", str(path)]) == 0
+    before, after = load_model(decoder), load_model(tmp_path / "run/pretrain/model")
+    old = before.config.vocab_size
+    assert after.config.vocab_size == old + 20
+    for name, weight in before.state_dict().items():
+        found = after.state_dict()[name]
+        torch.testing.assert_close(found[:old] if len(weight) == old else found, weight, rtol=0, atol=1e-7)
+    figures = json.loads((tmp_path / "run/evaluate/done.json").read_text())["figures"]
+    assert figures["forgetting.all.before"] == pytest.approx(figures["forgetting.all.after"], abs=1e-5)
+
+
 def test_a_bare_encoder_gets_a_head_for_words(encoder: Path, tmp_path: Path) -> None:
     tokenizer = json.loads((encoder / "tokenizer_config.json").read_text())
     (encoder / "tokenizer_config.json").write_text(json.dumps({**tokenizer, "mask_token": "[MASK]"}))

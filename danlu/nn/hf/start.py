@@ -15,6 +15,7 @@ from danlu.errors import CheckpointError, RecipeError
 from danlu.nn.config import Embedding, Labels, Pooling, TransformerConfig
 from danlu.nn.hf.config_file import ConfigFile
 from danlu.nn.hf.folder import bare_config, find_family, open_model, read_family_config, read_file
+from danlu.nn.hf.new_rows import NewTokens, with_new_rows
 from danlu.nn.hf.peft_virtual import VirtualFile
 from danlu.nn.hf.sentence_transformers import MODULES
 from danlu.nn.hf.tensors import Readable, check_shape, read
@@ -44,6 +45,8 @@ class Start:
     """Of the folder's embedding; those of new tokens come behind them."""
     others: bool = False
     """Whether the folder's head scores other labels, so that it begins anew."""
+    added: NewTokens | None = None
+    """What the tokenizer has that the folder's has not; None where that is all in rows behind the folder's, drawn."""
 
     def with_rows(self, vocabulary: int) -> Start:
         """The same for a tokenizer of so many tokens, where it has more than the folder's."""
@@ -110,8 +113,9 @@ class Start:
             for ours, weight in model.state_dict().items():
                 if ours in names and ours not in new:
                     value = read(found, names[ours], self._shape(ours, weight), weight.dtype)
-                    longer = len(value) < len(weight)
-                    there[ours] = nn.Parameter(_lengthened(value, len(weight), self.seed)) if longer else value
+                    grows = ours in OF_VOCABULARY and (len(value) < len(weight) or self.added is not None)
+                    rows = with_new_rows(value, len(weight), self.added, seed=self.seed) if grows else value
+                    there[ours] = nn.Parameter(rows) if grows else rows
         return there, new
 
     def _lacking(self, model: Transformer, found: Mapping[str, Readable]) -> list[str]:
@@ -146,14 +150,6 @@ class Start:
     def _shape(self, ours: str, weight: Tensor) -> tuple[int, ...]:
         """In the folder, which lacks the rows of new tokens."""
         return (self.rows, *weight.shape[1:]) if ours in OF_VOCABULARY else tuple(weight.shape)
-
-
-def _lengthened(rows_VD: Tensor, count: int, seed: int) -> Tensor:
-    """``[count, D]``: behind the rows others like them, drawn with the mean and spread of each column (Hewitt 2021)."""
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(count - len(rows_VD), rows_VD.shape[1], generator=generator)
-    spread_D, mean_D = torch.std_mean(rows_VD.float(), 0)
-    return torch.cat([rows_VD, (noise * spread_D + mean_D).to(rows_VD.dtype)])
 
 
 def begin(

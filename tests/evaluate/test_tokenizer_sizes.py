@@ -1,0 +1,79 @@
+"""``danlu tokenizer sizes``: curves on held-out text, the cost, a picture and one size that is recommended."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from danlu import cli
+from danlu.corpus.split import HashSplit
+from danlu.text.document import read_documents
+from danlu.tokenizers.bpe import BPE
+
+RECIPE = """
+clean: {sources: [a.txt, {path: b.txt}], rules: []}
+tokenizer: {use: bpe, vocab_size: 300, min_frequency: 1}
+pack: {split: {use: hash, fraction: 0.3}}
+pretrain: {model: {use: gpt, layers: 2, dim: 32, heads: 2}, objective: clm, budget: {steps: 1}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw = random.Random(1)
+    words = ["".join(draw.choices("etaoinshrdlu", k=draw.randint(2, 9))) for _ in range(300)]
+    Path("a.txt").write_text("\n".join(" ".join(draw.choices(words, k=30)) for _ in range(60)))
+    Path("b.txt").write_text("话说天下大势，分久必合，合久必分。\n" * 2)
+    documents = "{use: lines}"
+    Path("r.yaml").write_text(RECIPE.replace("a.txt", f"{{path: a.txt, language: en, documents: {documents}}}"))
+
+
+def test_the_curve_is_of_text_that_is_held_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["clean", "r.yaml"]) == 0
+    capsys.readouterr()
+    assert cli.main(["tokenizer", "sizes", "r.yaml", "--sizes", "300,400,500", "--least", "0.01"]) == 0
+    out = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
+    parts: dict[str, list[str]] = {"train": [], "heldout": []}
+    for document in read_documents(Path("runs/r/clean")):
+        for part, piece in HashSplit(fraction=0.3).parts(document):
+            parts[part].append(piece.text)
+    for row, size in zip(rows, (300, 400, 500), strict=True):
+        tokenizer = BPE(vocab_size=size, min_frequency=1).train(parts["train"])
+        assert row[0].removesuffix(" *") == str(size)
+        tokens = sum(map(len, tokenizer.encode_batch(parts["heldout"])))
+        assert f"{tokens:,}" in row
+    costs = [float(row[-1].removesuffix("x")) for row in rows]
+    assert costs[0] == 1.0
+    (best,) = (row[0] for row in rows if row[0].endswith("*"))
+    assert f"recommended: {best.removesuffix(' *')} (" in out
+    svg = ElementTree.fromstring(Path("tokenizer_sizes.svg").read_text())
+    assert re.search("500", "".join(svg.itertext())) and len(list(svg.iter("{http://www.w3.org/2000/svg}circle"))) >= 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["r.yaml"], "r.yaml has no clean documents yet; 'danlu clean RECIPE' makes them"),
+        (["r.yaml", "--sizes", "8k,4k"], "--sizes must be rising numbers with commas between, such as 4k,8k,16k;"),
+        (["r.yaml", "--sizes", "many"], "--sizes must be rising numbers"),
+        (["r.yaml", "--least", "2"], "--least must be between 0 and 1; got 2.0"),
+        (["r.yaml", "--out", "a.png"], "--out must be an .svg in a folder that is there; got a.png"),
+    ],
+)
+def test_mistakes_are_one_line(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["tokenizer", "sizes", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"danlu: error: {line}") and captured.err.count("\n") == 1
+    assert not Path("tokenizer_sizes.svg").exists()
+
+
+def test_a_kind_without_a_size_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("c.yaml").write_text("clean: {sources: [a.txt]}\ntokenizer: {use: char}\n")
+    assert cli.main(["tokenizer", "sizes", "c.yaml"]) == 2
+    assert capsys.readouterr().err == "danlu: error: tokenizer: this kind has no vocab_size to choose; bpe has\n"
