@@ -15,6 +15,8 @@ from danlu.recipe import Settings
 
 SHOWN = 5
 """Sources that an error names."""
+SEARCHED = 1000
+"""Sources among which it looks for what was meant."""
 
 
 class Selection(Settings):
@@ -48,7 +50,9 @@ def nothing_chosen(key: str, selection: Selection, store: TokenStore, what: str)
     """That the selection of ``key`` has no document of the store, in words, and what there is in its place."""
     languages = sorted(store.by_language)
     sources = sorted({document["source"] for document in store.documents})
-    words = [(each, languages) for each in selection.language] + [(each, sources) for each in selection.source]
+    folders = sorted({f"{source.rpartition('/')[0]}/*" for source in sources if "/" in source})
+    patterns = folders if len(sources) > SEARCHED else [*folders, *sources]
+    words = [(each, languages) for each in selection.language] + [(each, patterns) for each in selection.source]
     meant = next((found for word, there in words if word not in there and (found := did_you_mean(word, there))), "")
     more = ", …" if len(sources) > SHOWN else ""
     return (
