@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,6 +18,7 @@ from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.checkpoint import as_model, checkpoints
 from danlu.train.course import Course
+from danlu.train.fingerprint import fingerprint
 from danlu.train.memory import told_where_too_little
 from danlu.train.monitor import HELDOUT_TOKENS, Heldout
 from danlu.train.pretrain_settings import PretrainSettings
@@ -49,6 +51,7 @@ class Pretrain(PretrainSettings, Stage):
             rows = training.batches.whole.rows
             for line in in_words(rows.ledger.account()) if isinstance(rows, Blend) else ():
                 say(line)
+            training = replace(training, data=fingerprint(job.inputs["pack"], train))
             heldout = heldout_of(self, training, TokenStore.open(job.inputs["pack"] / "heldout"), seed=job.seed)
             training, figures = Course(self, training, heldout, job.out, tokenizer, job.seed).run()
             with training.masters.ranks.alone("saves the model"):
