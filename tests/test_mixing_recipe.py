@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 from danlu.cli import main
+from danlu.corpus.curriculum import Blend
 from danlu.corpus.store import TokenStore
 from danlu.files import read_json
 from danlu.recipe import load_recipe
+from danlu.runs import RunFolder
+from danlu.trace.training import Order
 from danlu.train import plan, probe
 from danlu.train.pretrain import Pretrain
 from danlu.train.setup import set_up
@@ -74,6 +77,17 @@ def test_the_training_reads_the_languages_as_the_periods_say(run: Path) -> None:
     for label, language in (("en/rest", "en"), ("zh/novels", "zh")):
         epochs = (read[0][language] + read[1][language]) / size[language]
         assert done["figures"][f"mixture.{label}.epochs"] == pytest.approx(epochs, rel=0.02)
+
+
+def test_a_row_is_traced_with_the_epoch_of_its_own_part(run: Path) -> None:
+    """Novels are read several times while the plays are read once: each epoch has each row of novels once."""
+    order = Order(load_recipe(run / "recipe.yaml"), RunFolder(run))
+    rows = order._reader.rows
+    assert isinstance(rows, Blend)
+    novels = rows.ledger.labels.index("zh/novels")
+    epochs = [order.epoch(number) for number in range(150 * 8) if rows.where(number)[0] == novels]
+    assert epochs == sorted(epochs) and epochs[-1] > 2
+    assert {epochs.count(epoch) for epoch in range(epochs[-1])} == {rows.parts[novels].rows.per_epoch}
 
 
 def test_the_plan_tells_the_parts(
