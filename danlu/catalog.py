@@ -210,6 +210,11 @@ CATALOG: dict[str, dict[str, str]] = {
         "bucketed": "danlu.corpus.reading:Bucketed",
         "quarters": "danlu.corpus.quarters:Quarters",
     },
+    "mixture": {
+        "weights": "danlu.corpus.proportions:Weights",
+        "temperature": "danlu.corpus.proportions:Temperature",
+        "unimax": "danlu.corpus.proportions:UniMax",
+    },
     "optimizer": {
         "adafactor": "danlu.optim.adafactor:Adafactor",
         "adagrad": "danlu.optim.adagrad:Adagrad",

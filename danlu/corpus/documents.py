@@ -84,6 +84,10 @@ class DocumentRows:
         return len(self.borders) - 1
 
     @property
+    def tokens(self) -> int:
+        return int(self.cuts.bodies.sum() + self.cuts.closing.sum())
+
+    @property
     def unused(self) -> Unused:
         return self.cuts.unused
 

@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from danlu.corpus.batches import Group, MakeExample, StepBatches
-from danlu.corpus.parts import Selection
-from danlu.corpus.reading import Reader, Reading, Sample, Size, how_many
-from danlu.corpus.rows import Form, Ints, Piece, Rows, Unused, Widths
+from danlu.corpus.parts import Selection, nothing_chosen
+from danlu.corpus.quarters import Quarters
+from danlu.corpus.reading import Bucketed, Reader, Reading, Sample, Size, how_many
+from danlu.corpus.rows import Form, Piece, Rows, Unused, Widths
+from danlu.corpus.shares import Shares, Stretch
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError
 from danlu.log import say
 
-BLOCK = 16
-"""In so many rows the tasks have their shares, but for a row more or less."""
-BLOCKS_AT_ONCE = 1024
-SHOWN = 5
-"""Sources that an error names."""
+STEPS_OF_THEIR_OWN = (Bucketed, Quarters)
+NOT_MIXED = "bucketed and quarters make steps of their own; choose packed or padded (choices: stream, packed, padded)"
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,12 @@ class Part:
         return self.reading.read(store, self.form(form), example, size=size, seed=self._own(seed))
 
     def _own(self, seed: int) -> int:
-        return int(np.random.SeedSequence([seed, zlib.crc32(self.task.encode())]).generate_state(1)[0])
+        return seed_of(self.task, seed)
+
+
+def seed_of(part: str, seed: int) -> int:
+    """A seed of the part's own."""
+    return int(np.random.SeedSequence([seed, zlib.crc32(part.encode())]).generate_state(1)[0])
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class Mixture:
         tasks = tuple(TaskRows(part.task, own) for part, own in read)
         sizes = np.array([own.per_epoch for _, own in read], dtype=np.float64) ** (1 / self.temperature)
         shares = sizes if self.parts[0].share is None else np.array([part.share for part, _ in read])
-        return MixedRows(store, seed, tasks, shares / shares.sum())
+        return MixedRows(store, seed, tasks, Shares(seed, (Stretch(0, tuple(shares.tolist())),)))
 
     def sample(self, store: TokenStore, form: Form, *, tokens: int | None, seed: int) -> Sample:
         """About so many tokens of each task, or all; a task for which there is nothing is told and left out.
@@ -129,13 +133,7 @@ class Mixture:
 
 
 def _nothing_for(part: Part, store: TokenStore, what: str) -> str:
-    languages = sorted({document["language"] for document in store.documents})
-    sources = sorted({document["source"] for document in store.documents})
-    more = ", …" if len(sources) > SHOWN else ""
-    return (
-        f"pretrain.objective.tasks.{part.task}.documents: no such document is {what} "
-        f"(languages: {', '.join(languages)}; sources: {', '.join(sources[:SHOWN])}{more})"
-    )
+    return nothing_chosen(f"pretrain.objective.tasks.{part.task}", part.documents, store, what)
 
 
 @dataclass(frozen=True)
@@ -162,22 +160,17 @@ class MixedRows:
     store: TokenStore
     seed: int
     parts: tuple[TaskRows, ...]
-    shares: np.ndarray[tuple[int], np.dtype[np.float64]]
-    """Of the rows; they add up to 1."""
-    _before: list[Ints] = field(init=False, repr=False)
-    """Rows of each task before each ``BLOCKS_AT_ONCE`` blocks."""
-    _counts: tuple[int, Ints] = field(init=False, repr=False)
-    _tasks: tuple[int, Ints] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._before = [np.zeros(len(self.parts), dtype=np.int64)]
-        self._counts = (0, self._count(0))
-        self._tasks = (-1, np.zeros(0, dtype=np.int64))
+    order: Shares
+    """Which task a row has."""
 
     @property
     def per_epoch(self) -> int:
         """Rows that hold the part of every task once, though not each at once where shares are not by size."""
         return sum(each.rows.per_epoch for each in self.parts)
+
+    @property
+    def tokens(self) -> int:
+        return sum(each.rows.tokens for each in self.parts)
 
     @property
     def unused(self) -> Unused:
@@ -193,30 +186,7 @@ class MixedRows:
 
     def where(self, number: int) -> tuple[int, int]:
         """Which task a row has, and the how-manieth of that task's rows it is."""
-        block, place = divmod(number, BLOCK)
-        counts, inner = self._counts_of(block // BLOCKS_AT_ONCE), block % BLOCKS_AT_ONCE
-        if self._tasks[0] != block:
-            source = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, block, 7])))
-            self._tasks = (block, source.permutation(np.repeat(np.arange(len(self.parts)), counts[inner])))
-        part = int(self._tasks[1][place])
-        before = self._before[block // BLOCKS_AT_ONCE][part] + counts[:inner, part].sum()
-        return part, int(before + (self._tasks[1][:place] == part).sum())
-
-    def _counts_of(self, many: int) -> Ints:
-        """Rows of each task in each of many blocks; those before are counted on the way, once."""
-        while len(self._before) <= many:
-            self._before.append(self._before[-1] + self._count(len(self._before) - 1).sum(0))
-        if self._counts[0] != many:
-            self._counts = (many, self._count(many))
-        return self._counts[1]
-
-    def _count(self, many: int) -> Ints:
-        """``[BLOCKS_AT_ONCE, tasks]`` by systematic sampling: the shares exactly on average, a row off at most."""
-        source = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, many, 6])))
-        offsets = source.random(BLOCKS_AT_ONCE)[:, None]
-        bounds = np.append(np.cumsum(self.shares)[:-1], 1.0)
-        below = np.clip(np.ceil(BLOCK * bounds - offsets), 0, BLOCK).astype(np.int64)
-        return np.diff(below, axis=1, prepend=0)
+        return self.order.where(number)
 
 
 @dataclass
@@ -230,6 +200,10 @@ class ChainedRows:
     @property
     def per_epoch(self) -> int:
         return sum(each.rows.per_epoch for each in self.parts)
+
+    @property
+    def tokens(self) -> int:
+        return sum(each.rows.tokens for each in self.parts)
 
     @property
     def unused(self) -> Unused:

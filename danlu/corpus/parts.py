@@ -10,7 +10,13 @@ import numpy as np
 
 from danlu.corpus.rows import Ints
 from danlu.corpus.store import TokenStore
+from danlu.errors import did_you_mean
 from danlu.recipe import Settings
+
+SHOWN = 5
+"""Sources that an error names."""
+SEARCHED = 1000
+"""Sources among which it looks for what was meant."""
 
 
 class Selection(Settings):
@@ -28,12 +34,31 @@ class Selection(Settings):
         spoken = not self.language or document["language"] in self.language
         return spoken and (not self.source or any(fnmatchcase(document["source"], each) for each in self.source))
 
+    def chosen(self, store: TokenStore) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """``[documents]`` whether each document of the store is one of these."""
+        return np.array([self.matches(document) for document in store.documents], dtype=bool)
+
     def of(self, store: TokenStore) -> TokenStore | None:
         """The store of these documents alone, in their order; None where there are none."""
-        chosen = np.array([self.matches(document) for document in store.documents], dtype=bool)
+        chosen = self.chosen(store)
         if chosen.all():
             return store
         return part(store, np.flatnonzero(chosen)) if chosen.any() else None
+
+
+def nothing_chosen(key: str, selection: Selection, store: TokenStore, what: str) -> str:
+    """That the selection of ``key`` has no document of the store, in words, and what there is in its place."""
+    languages = sorted(store.by_language)
+    sources = sorted({document["source"] for document in store.documents})
+    folders = sorted({f"{source.rpartition('/')[0]}/*" for source in sources if "/" in source})
+    patterns = folders if len(sources) > SEARCHED else [*folders, *sources]
+    words = [(each, languages) for each in selection.language] + [(each, patterns) for each in selection.source]
+    meant = next((found for word, there in words if word not in there and (found := did_you_mean(word, there))), "")
+    more = ", …" if len(sources) > SHOWN else ""
+    return (
+        f"{key}.documents: no such document is {what}{meant} "
+        f"(languages: {', '.join(languages)}; sources: {', '.join(sources[:SHOWN])}{more})"
+    )
 
 
 class Spliced:

@@ -116,6 +116,11 @@ class Rows(Protocol):
         ...
 
     @property
+    def tokens(self) -> int:
+        """What those rows hold of text: tokens that follow on another, end-of-text among them, repeated ones twice."""
+        ...
+
+    @property
     def unused(self) -> Unused:
         """What is in no row."""
         ...

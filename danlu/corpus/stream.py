@@ -34,6 +34,10 @@ class StreamRows:
         return -(-self.store.targets // self.length)
 
     @property
+    def tokens(self) -> int:
+        return self.store.targets
+
+    @property
     def unused(self) -> Unused:
         """Nothing."""
         return NOTHING_UNUSED

@@ -83,6 +83,10 @@ class StepRows:
         return len(self.cuts)
 
     @property
+    def tokens(self) -> int:
+        return self._pieces.tokens
+
+    @property
     def unused(self) -> Unused:
         return NOTHING_UNUSED
 

@@ -128,7 +128,7 @@ def _texts(subject: Subject) -> dict[str, NDArray[np.bool_]]:
         return _languages(store)
     found: dict[str, NDArray[np.bool_]] = {}
     for name, task in training.objective.tasks.items():
-        chosen = np.array([task.documents.matches(document) for document in store.documents], dtype=bool)
+        chosen = task.documents.chosen(store)
         if chosen.any():
             found[name] = chosen
         else:

@@ -15,10 +15,9 @@ from pydantic import Field, SkipValidation, model_validator
 from torch import Tensor, nn
 
 from danlu.corpus.batches import Batch, Example
-from danlu.corpus.mixture import Mixture, Part
+from danlu.corpus.mixture import NOT_MIXED, STEPS_OF_THEIR_OWN, Mixture, Part
 from danlu.corpus.parts import Selection
-from danlu.corpus.quarters import Quarters
-from danlu.corpus.reading import Bucketed, Reading
+from danlu.corpus.reading import Reading
 from danlu.corpus.rows import Form, Piece
 from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
@@ -30,8 +29,6 @@ from danlu.tokenizers.vocabulary import Vocabulary
 
 T = TypeVar("T")
 NAME = re.compile("[A-Za-z0-9_-]+")
-STEPS_OF_THEIR_OWN = (Bucketed, Quarters)
-NOT_MIXED = "bucketed and quarters make steps of their own; choose packed or padded (choices: stream, packed, padded)"
 
 
 class Task(Settings):

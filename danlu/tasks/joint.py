@@ -224,7 +224,7 @@ class JointMaterial:
         assert isinstance(lesson, JointLesson) and isinstance(rows, MixedRows)
         each: list[FeaturePart] = []
         whole: dict[str, StepHeldout] = {}
-        for part, share in zip(rows.parts, rows.shares, strict=True):
+        for part, share in zip(rows.parts, rows.order.stretches[0].shares, strict=True):
             own, features = lesson.lessons[part.task], self.materials[part.task].features
             if isinstance(own, StepLesson):
                 held = share * self.in_rows().batch * len(features["train"]) / part.rows.per_epoch

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from danlu.corpus.mixture import MixedRows
 from danlu.corpus.pack import PARTS
 from danlu.corpus.reading import Reader, Size
 from danlu.corpus.rows import Piece
@@ -86,7 +87,12 @@ class Order:
         return sorted(number for group in self._reader.batches.groups(step - 1) for number in group.numbers)
 
     def epoch(self, row: int) -> int:
-        return row // self._reader.rows.per_epoch
+        """Of the row's own part, where parts are mixed."""
+        rows = self._reader.rows
+        if isinstance(rows, MixedRows):
+            part, row = rows.where(row)
+            rows = rows.parts[part].rows
+        return row // rows.per_epoch
 
     def of_row(self, row: int) -> Iterator[Stretch]:
         """What a row has of each document in it.

@@ -17,6 +17,9 @@ from pathlib import Path
 import torch
 
 from danlu.clean.stage import Clean
+from danlu.corpus import account
+from danlu.corpus.account import Account, Ledger
+from danlu.corpus.curriculum import Blend
 from danlu.corpus.pack import BATCH, Pack, batches, encode
 from danlu.corpus.store import StoreWriter, TokenStore
 from danlu.errors import InputError
@@ -65,6 +68,8 @@ class Estimate:
     """Main memory at the peak of ``pretrain``."""
     precision: str
     compilation: str
+    mixture: Account | None = None
+    """What is read of each part, where the recipe has a mixture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +93,10 @@ class _Measured:
     """One measurement of the held-out loss on the way."""
     peak_bytes: int
     tokens_per_step: int
+    steps_per_epoch: float
     precision: str
     compilation: str
+    mixture: Ledger | None
 
 
 def in_words(known: Estimate) -> str:
@@ -108,8 +115,13 @@ def in_words(known: Estimate) -> str:
             f"({known.seconds_per_step * 1e3:.0f} ms a step, measured)",
             f"memory      {known.peak_bytes / 2**30:.2f} GiB at the peak of pretrain (measured)",
             f"precision   {known.precision}; {known.compilation}",
+            *([] if known.mixture is None else _indented("mixture", account.in_words(known.mixture))),
         ]
     )
+
+
+def _indented(name: str, lines: Sequence[str]) -> list[str]:
+    return [f"{'' if number else name:12}{line}" for number, line in enumerate(lines)]
 
 
 def estimate(recipe: Recipe) -> Estimate:
@@ -151,7 +163,7 @@ def measure(recipe: Recipe, sample: Sample) -> Estimate:
     timed = measured.timed
     limits = [
         settings.budget.steps_at_most(
-            tokens_per_step=measured.tokens_per_step, steps_per_epoch=tokens / measured.tokens_per_step
+            tokens_per_step=measured.tokens_per_step, steps_per_epoch=measured.steps_per_epoch
         ),
         settings.budget.steps_in(timed.seconds_per_step, spent=timed.seconds + measuring),
     ]
@@ -172,6 +184,7 @@ def measure(recipe: Recipe, sample: Sample) -> Estimate:
         peak_bytes=measured.peak_bytes,
         precision=measured.precision,
         compilation=measured.compilation,
+        mixture=measured.mixture.account(steps) if measured.mixture else None,
     )
 
 
@@ -263,6 +276,8 @@ def _measure(settings: Pretrain, sample: Sample, seed: int) -> _Measured:
     started = time.perf_counter()
     heldout.loss(training.model)
     heldout_seconds = time.perf_counter() - started
+    rows = training.batches.whole.rows
     return _Measured(
-        timed, heldout_seconds, peak_memory_bytes(), training.tokens_per_step, training.precision, training.compilation
-    )
+        timed, heldout_seconds, peak_memory_bytes(), training.tokens_per_step, training.steps_per_epoch,
+        training.precision, training.compilation, rows.ledger if isinstance(rows, Blend) else None,
+    )  # fmt: skip

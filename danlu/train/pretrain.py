@@ -6,7 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+from danlu.corpus.account import in_words
+from danlu.corpus.curriculum import Blend
 from danlu.corpus.store import TokenStore
+from danlu.log import say
 from danlu.nn.families.given import Folder
 from danlu.nn.hf.folder import save_model
 from danlu.objectives.protocol import Shape
@@ -45,6 +48,9 @@ class Pretrain(PretrainSettings, Stage):
         with told_where_too_little():
             vocabulary = Vocabulary.of(Tokenizer.load(tokenizer))
             training = set_up(self, train, vocabulary=vocabulary, seed=job.seed)
+            rows = training.batches.whole.rows
+            for line in in_words(rows.ledger.account()) if isinstance(rows, Blend) else ():
+                say(line)
             training = replace(training, data=fingerprint(job.inputs["pack"], train))
             heldout = heldout_of(self, training, TokenStore.open(job.inputs["pack"] / "heldout"), seed=job.seed)
             training, figures = Course(self, training, heldout, job.out, tokenizer, job.seed).run()
@@ -53,7 +59,15 @@ class Pretrain(PretrainSettings, Stage):
                 if training.masters.ranks.first:
                     model = as_model(weights, training.model.config)
                     save_model(model, job.out / "model", tokenizer=tokenizer)
-            return figures
+            return {**figures, **_read(training, self.batch * int(figures["steps"]))}
+
+
+def _read(training: Training, rows_read: int) -> Figures:
+    """How often each part of a mixture has been read; nothing where there is none."""
+    rows = training.batches.whole.rows
+    if not isinstance(rows, Blend):
+        return {}
+    return {f"mixture.{part}.epochs": round(value, 3) for part, value in rows.epochs(rows_read).items()}
 
 
 def heldout_of(settings: PretrainSettings, training: Training, store: TokenStore, *, seed: int) -> Heldout:

@@ -6,6 +6,9 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, SkipValidation, model_validator
 
+from danlu.corpus.curriculum import Curriculum, Period, check_periods
+from danlu.corpus.mixture import NOT_MIXED, STEPS_OF_THEIR_OWN, Mixture
+from danlu.corpus.proportions import Proportions
 from danlu.corpus.reading import Reading
 from danlu.errors import RecipeError
 from danlu.nn.config import TransformerConfig
@@ -28,13 +31,36 @@ class PretrainSettings(TrainSettings):
     """What is learned."""
     rows: Annotated[SkipValidation[Reading] | None, OneOf("rows")] = None
     """How documents become rows; by default as the objective reads them best."""
+    mixture: Annotated[SkipValidation[Proportions] | None, OneOf("mixture")] = None
+    """How much is read of each part of the text; by default all of it equally often."""
+    curriculum: tuple[Period, ...] = ()
+    """In place of one mixture several, one after the other."""
     sequence: int = Field(default=512, ge=2)
     """Tokens a row; the longest text that the model sees."""
 
     @property
     def reading(self) -> Reading:
         """How documents become rows."""
-        return self.objective.read_by(self.rows)
+        return self.reading_of(1.0)
+
+    def reading_of(self, share: float) -> Reading:
+        """The same for a store that holds this part of the text."""
+        reading = self.objective.read_by(self.rows)
+        if not self.periods:
+            return reading
+        named = "curriculum" if self.curriculum else "mixture"
+        return Curriculum(self.periods, reading, self.batch, self._steps, share, named)
+
+    @property
+    def periods(self) -> tuple[Period, ...]:
+        """The mixtures of the training, one after the other; none where all text is read equally often."""
+        return self.curriculum or (() if self.mixture is None else (Period(mixture=self.mixture),))
+
+    def _steps(self, steps_per_epoch: float) -> int | None:
+        """Of the whole training; None where only the clock tells."""
+        if self.budget.minutes is not None:
+            return None
+        return self.budget.steps_at_most(tokens_per_step=self.batch * self.sequence, steps_per_epoch=steps_per_epoch)
 
     def shape(self, vocab_size: int) -> TransformerConfig:
         """The model with the heads that the objective learns, for a tokenizer of so many tokens."""
@@ -46,9 +72,29 @@ class PretrainSettings(TrainSettings):
         """Refuse what cannot be when the recipe is loaded."""
         try:
             shape = self.shape(2)
-            self.objective.read_by(self.rows)
+            reading = self.objective.read_by(self.rows)
         except RecipeError as error:
             raise ValueError(str(error)) from None
         if self.dropout_schedule is not None and not drops(shape):
             raise ValueError("dropout_schedule needs a model with dropout, such as model.dropout: 0.1; got none")
+        if self.periods:
+            self._can_be_mixed(reading)
         return self
+
+    def _can_be_mixed(self, reading: Reading) -> None:
+        name = "curriculum" if self.curriculum else "mixture"
+        if self.curriculum and self.mixture is not None:
+            raise ValueError("mixture has no effect beside a curriculum, whose periods have mixtures of their own")
+        if isinstance(reading, Mixture):
+            raise ValueError(
+                f"{name} is for one objective; say documents and share of each task in objective.tasks instead"
+            )
+        if isinstance(reading, STEPS_OF_THEIR_OWN):
+            raise ValueError(f"{name} with rows: {NOT_MIXED}")
+        check_periods(self.curriculum)
+        counted = any(period.of_steps or period.mixture.counted for period in self.periods)
+        if counted and self.budget.minutes is not None:
+            raise ValueError(
+                f"{name}: epochs, max_epochs and until as a share need to know how long the training is: set budget "
+                "to tokens, steps or epochs; got minutes"
+            )

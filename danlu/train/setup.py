@@ -209,7 +209,7 @@ def set_up(
     def draw() -> Transformer:
         return first_model(settings.model, config, seed=seed, tokens=vocabulary.spelled)
 
-    subject = Subject(draw, settings.objective, settings.reading, settings.sequence,
+    subject = Subject(draw, settings.objective, settings.reading_of(share), settings.sequence,
                       settings.sequence, store, vocabulary, share)  # fmt: skip
     return prepare(settings, subject, seed=seed)
 

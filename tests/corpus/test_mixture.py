@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.corpus.batches import Batch, Example, make_batch
-from danlu.corpus.mixture import BLOCK, BLOCKS_AT_ONCE, Mixture, Part
+from danlu.corpus.mixture import Mixture, Part
 from danlu.corpus.parts import Selection
 from danlu.corpus.reading import Packed, Padded, Reader, Size
 from danlu.corpus.rows import Form, Ints, Piece, Widths
+from danlu.corpus.shares import BLOCK, BLOCKS_AT_ONCE
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError
 

@@ -41,6 +41,10 @@ from danlu.train.setup import Training
 Train = Callable[..., Job]
 TIMED = ("pretrain.budget={minutes: 100, steps: 12}", "pretrain.save.steps=3")
 SHORT = ("pretrain.budget.steps=12", "pretrain.save.steps=3")
+CURRICULUM = (
+    "pretrain.curriculum=[{until: 0.4, mixture: {use: weights, parts: {first: {documents: {source: '0*'}, epochs: 0.5},"
+    " rest: {weight: 1}}}}, {mixture: {use: temperature, parts: {a: {source: ['0*', '1*']}, b: {}}}}]"
+)
 
 
 @pytest.fixture
@@ -123,8 +127,9 @@ def test_the_figures_are_those_of_the_metrics(make_job: Callable[..., Job]) -> N
         ("pretrain.precision=bf16",),
         ("pretrain.precision=bf16", "pretrain.save.background=true"),
         ("pretrain.model={use: llama, layers: 1, dim: 32, heads: 2, tied: true}", "pretrain.sequence=500"),
+        (CURRICULUM,),
     ],
-    ids=["muon", "adamw", "bf16", "bf16, saved beside", "tied, several epochs"],
+    ids=["muon", "adamw", "bf16", "bf16, saved beside", "tied, several epochs", "curriculum"],
 )
 @pytest.mark.parametrize("step", [2, 7])
 def test_a_resumed_training_is_the_uninterrupted_one(
