@@ -4,9 +4,9 @@ A collection is cut into blocks of a few sentences. Each pass over it shuffles t
 that two documents share a block or two at most, and as many passes are made as the size asks for. Among them stand
 
 - *copies* that are the same but for white space;
-- *near copies*: of 1 to 8 % of the words (in Chinese: characters) each is replaced by another one of the text, or left
+- *near copies*: of the words (in Chinese: characters) 1 to 8 % are replaced by others of the text, or left
   out, or a line is put before and behind; the true Jaccard index of each is written down;
-- *relatives*, which are no copies: half of the blocks are those of another document, an index of about a third.
+- *relatives*, which are no copies: half of the blocks are those of another document, an index of 0.4 at most.
 
 A document and its copies are a *family*. Everything follows from the seed.
 """
@@ -31,14 +31,14 @@ MEDIAN = {"en": 3000, "zh": 1000}
 FEWEST_BLOCKS = 4
 COPIED, EXACT, RELATED = 0.08, 0.02, 0.02
 """Shares of documents that have near copies, a copy, a relative."""
-MOST_COPIES = 3
+MOST_COPIES, MOST_RELATED = 3, 0.4
 RATES = (0.01, 0.08)
 PART_BYTES = 31_000_000
 """Of a file."""
 FIRST = 0.25
 """Share of the files that lie in the folder ``first``."""
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s*")
-_WORDS = {"en": re.compile(r"\S+"), "zh": re.compile(r"[\u4e00-\u9fff]")}
+_WORDS = {"en": re.compile(r"\S+(?= )"), "zh": re.compile(r"[\u4e00-\u9fff]")}
 _LINES = {
     "en": ("Posted by the editors on the 4th of this month.", "Read more of these stories in our archive."),
     "zh": ("本文由编辑部整理并于本月四日发布。", "更多精彩的文章请见本站的往期目录。"),
@@ -59,7 +59,7 @@ class Made:
 
 
 def make_corpus(source: Path, out: Path, language: str, megabytes: float, seed: int = 0) -> None:
-    """Write ``out/first/*.jsonl``, ``out/rest/*.jsonl`` and ``out/key.jsonl``, which appears last.
+    """Write ``out/texts/first/*.jsonl``, ``out/texts/rest/*.jsonl`` and ``out/key.jsonl``, which appears last.
 
     Args:
         source: a folder with ``*.jsonl`` or ``*.txt``, plain or ``.gz``; a line of ``.txt`` is a document.
@@ -71,10 +71,11 @@ def make_corpus(source: Path, out: Path, language: str, megabytes: float, seed: 
     documents = mixed(collections, language, chance)
     with (out / ".key.jsonl").open("w", encoding="utf-8") as key:
         for part in range(parts):
-            folder = out / ("first" if part < parts * FIRST else "rest")
-            folder.mkdir(exist_ok=True)
-            written, number, name = 0, 0, f"{folder.name}/{part:03d}.jsonl"
-            with (out / name).open("w", encoding="utf-8") as file:
+            name = f"{'first' if part < parts * FIRST else 'rest'}/{part:03d}.jsonl"
+            path = out / "texts" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            written = number = 0
+            with path.open("w", encoding="utf-8") as file:
                 while written < target / parts:
                     made = next(documents)
                     document_id = f"{name}#{number}"
@@ -159,10 +160,10 @@ def mixed(collections: list[list[str]], language: str, chance: random.Random) ->
         elif drawn < COPIED + EXACT:
             waiting.append(partial(Made, text.replace("\n\n", "\n \n"), family, "copy"))
         elif drawn < COPIED + EXACT + RELATED:
-            others = next(stream)
-            half = chance.sample(blocks, len(blocks) // 2) + others[: len(blocks) - len(blocks) // 2]
-            family += 1
-            waiting.append(partial(Made, "\n\n".join(half), family, "relative"))
+            half = "\n\n".join(chance.sample(blocks, len(blocks) // 2) + next(stream)[: len(blocks) - len(blocks) // 2])
+            if (index := jaccard(text, half, language)) <= MOST_RELATED:
+                family += 1
+                waiting.append(partial(Made, half, family, "relative", jaccard=round(index, 4)))
         family += 1
         while len(waiting) > 50 and chance.random() < 0.5:
             yield waiting.pop(chance.randrange(len(waiting)))()
