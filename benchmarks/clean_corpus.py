@@ -25,10 +25,10 @@ from typing import Any
 
 LANGUAGES = ("en", "zh")
 BLOCK = {"en": 400, "zh": 150}
-"""Characters of a block at least; no paragraph of more than four times as many stays whole."""
+"""Characters of a block at least; no line of more than three times as many stays whole."""
 MEDIAN = {"en": 3000, "zh": 1000}
 """Characters of a document, of which the middle half has 0.5 to 2 times as many."""
-FEWEST_BLOCKS = 4
+FEWEST_BLOCKS = 6
 COPIED, EXACT, RELATED = 0.08, 0.02, 0.02
 """Shares of documents that have near copies, a copy, a relative."""
 MOST_COPIES, MOST_RELATED = 3, 0.4
@@ -38,6 +38,7 @@ PART_BYTES = 31_000_000
 FIRST = 0.25
 """Share of the files that lie in the folder ``first``."""
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s*")
+_ENDS = re.compile(r"[.!?。！？][\"'”’」』]?\Z")
 _WORDS = {"en": re.compile(r"\S+(?= )"), "zh": re.compile(r"[\u4e00-\u9fff]")}
 _LINES = {
     "en": ("Posted by the editors on the 4th of this month.", "Read more of these stories in our archive."),
@@ -100,17 +101,18 @@ def read_blocks(path: Path, language: str) -> list[str]:
 
 
 def blocks_of(text: str, least: int) -> Iterator[str]:
-    """Paragraphs, or parts of long ones, as many together as have ``least`` characters; what is left falls."""
-    parted = "\n\n" if "\n\n" in text else "\n"
+    """Lines, or parts of long ones, as many together as have ``least`` characters.
+
+    Lines that do not end as sentences do are left out, as C4's rules would: else what the rules leave of two documents
+    could be much more alike than the two. What is left at the end falls.
+    """
     together: list[str] = []
-    for paragraph in filter(str.strip, text.split(parted)):
-        if len(paragraph) <= 4 * least:
-            together.append(paragraph.strip("\n"))
-        else:
-            together += paragraph.split("\n") if "\n" in paragraph else _sentences(paragraph, least)
-        if sum(map(len, together)) >= least:
-            yield parted.join(together)[: 8 * least]
-            together = []
+    for line in filter(_ENDS.search, map(str.strip, text.split("\n"))):
+        for part in [line] if len(line) <= 3 * least else _sentences(line, least):
+            together.append(part)
+            if sum(map(len, together)) >= least:
+                yield "\n".join(together)
+                together = []
 
 
 def _sentences(paragraph: str, least: int) -> Iterator[str]:

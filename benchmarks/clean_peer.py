@@ -47,7 +47,7 @@ CHINESE: dict[str, Any] = {
 """Of Gopher's rules: a Chinese word has one character or two, and marks are words of their own."""
 
 
-class Words(WordTokenizer):
+class Words(WordTokenizer):  # type: ignore[misc]
     """Words and sentences that cost little."""
 
     def word_tokenize(self, text: str) -> list[str]:

@@ -157,8 +157,11 @@ def _may_be_top(grams: NDArray[np.uint64], ends: Ints, shares: Mapping[int, floa
 
 def _more_than(times: int, ordered: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """What is there more often than ``times``, each once; ascending, as ``ordered`` is."""
-    again = ordered[times:][ordered[times:] == ordered[: len(ordered) - times]]
-    return again[np.append(again[1:] != again[:-1], True)] if len(again) else again
+    again: NDArray[np.uint64] = ordered[times:][ordered[times:] == ordered[: len(ordered) - times]]
+    if not len(again):
+        return again
+    once: NDArray[np.uint64] = again[np.append(again[1:] != again[:-1], True)]
+    return once
 
 
 def _found(grams: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> tuple[Ints, Ints]:
