@@ -38,6 +38,8 @@ from process_tree import Ran, run_command
 from report import Comparison, NotMeasuredError, compare, run_benchmark, say, say_machine, table
 
 PEER = Path(__file__).with_name("clean_peer.py")
+DECIDING = 100_000_000
+"""Bytes that deciding which documents are copies may take; by default 1 GB, which this much text does not fill."""
 SPEED, FLAT, RECALL, PRECISION = 3.0, 1.1, 0.98, 0.99
 """What is wanted."""
 
@@ -137,7 +139,8 @@ def run_danlu(texts: Path, out: Path, language: str, processes: int) -> Ran:
     """``danlu clean`` to ``out/clean``."""
     shutil.rmtree(out, ignore_errors=True)
     rules = [{"use": "language", "keep": [language]}, "gopher_repetition", "gopher_quality", "c4", "private"]
-    clean = {"sources": [str(texts)], "workers": processes, "rules": rules, "duplicates": ["minhash"]}
+    copies = {"use": "minhash", "memory": DECIDING}
+    clean = {"sources": [str(texts)], "workers": processes, "rules": rules, "duplicates": [copies]}
     recipe = out.with_name("recipe.yaml")
     recipe.write_text(json.dumps({"run_dir": str(out), "clean": clean}))
     return run_command([sys.executable, "-m", "danlu", "clean", str(recipe)])
