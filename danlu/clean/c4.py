@@ -37,7 +37,7 @@ POLICIES = (
     *("利用規約", "プライバシーポリシー"),
 )
 """A line with one of these is about the site: those of C4's code, and the same in Chinese and Japanese."""
-_POLICY = re.compile("|".join(map(re.escape, POLICIES)))
+_PLAIN_POLICIES = tuple(filter(str.isascii, POLICIES))
 _CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
 _ENDS = STOPS | frozenset(QUOTES)
 _BREAKS = re.compile(rf"[\s{UNSPACED_CLASS}]+")
@@ -75,10 +75,10 @@ class C4(Choice):
                     return "c4: lorem ipsum"
                 if "javascript" in lowered:
                     lines = [line for line in lines if "javascript" not in line.lower()]
-                if any("{" in line for line in lines):
+                if "{" in lowered and any("{" in line for line in lines):
                     return "c4: curly bracket"
-                if _POLICY.search(lowered):
-                    lines = [line for line in lines if not _POLICY.search(line.lower())]
+                if _is_policy(lowered):
+                    lines = [line for line in lines if not _is_policy(line.lower())]
                 kept.append(lines)
             if not all(kept) or not self._enough_sentences([line for lines in kept for line in lines]):
                 return "c4: sentences"
@@ -117,6 +117,11 @@ class C4(Choice):
             if missing <= 0:
                 return True
         return missing <= 0
+
+
+def _is_policy(lowered: str) -> bool:
+    """Whether a text in small letters says one of ``POLICIES``; each alone is found faster than all by a pattern."""
+    return any(said in lowered for said in (_PLAIN_POLICIES if lowered.isascii() else POLICIES))
 
 
 def has_words(line: str, least: int) -> bool:

@@ -6,7 +6,7 @@ N is the number of units of a text, P that of places where a repeated n-gram beg
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from danlu.recipe import Choice
 from danlu.text.document import Document
 
 Ints = NDArray[np.int64]
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 class GopherRepetition(Choice):
@@ -79,6 +80,8 @@ class GopherRepetition(Choice):
         covers = {math.floor(words * size + 0.5): (words, most) for words, most in self.max_duplicate_ngrams.items()}
         longest, last_top = max([*tops, *covers], default=0), max(tops, default=0)
         least = min(self.max_duplicate_ngrams.values(), default=0)
+        if _is_varied(figures, tops.items(), min(covers, default=0), least):
+            return None
         lengths = figures.unit_lengths
         ends = np.concatenate([[0], np.cumsum(lengths)])  # of each unit, in characters, the spaces left out
         for order, places_P, ranks_P in _repeated(figures.unit_ids, longest):
@@ -103,6 +106,81 @@ def duplicates(pieces: Sequence[str]) -> tuple[int, int]:
     if len(different) == len(pieces):
         return 0, 0
     return len(pieces) - len(different), sum(map(len, pieces)) - sum(map(len, different))
+
+
+def _is_varied(figures: Figures, tops: Iterable[tuple[int, tuple[int, float]]], cover: int, least: float) -> bool:
+    """Whether no rule on n-grams can drop the text: most texts, and a few sums and sorts are enough to see it.
+
+    An n-gram occurs no more often than the shortest one that begins it, and all n-grams that stood before lie in ones
+    of the shortest order that did. Different n-grams that are taken for the same only make the answer False.
+
+    Args:
+        tops: by units of an n-gram, the share that the most frequent one may have (second of each pair).
+        cover: units of the shortest n-gram of which all that repeat count; 0 where none do.
+        least: the least share that these may have.
+    """
+    sums_N, lengths_N = figures.unit_sums, figures.unit_lengths
+    ends = np.concatenate([[0], np.cumsum(lengths_N)])
+    shares = {order: most * len(figures.text) for order, (_, most) in tops if order <= len(sums_N)}
+    if shares and _may_be_top(_windows(sums_N, min(shares)), ends, shares, spaces=figures.script.spaces):
+        return False
+    if not 0 < cover <= len(sums_N):
+        return True
+    grams = _windows(sums_N, cover)
+    places_P, _ = _found(grams, _more_than(1, np.sort(grams)))
+    return _within(places_P, cover, lengths_N) <= least * len(figures.text)
+
+
+def _may_be_top(grams: NDArray[np.uint64], ends: Ints, shares: Mapping[int, float], *, spaces: bool) -> bool:
+    """Whether an n-gram that is there twice may have more characters, all its places together, than ``shares`` says.
+
+    Args:
+        grams: the shortest n-gram at each place, which begins all longer ones there.
+        ends: of each unit, in characters.
+        shares: by units of an n-gram.
+        spaces: whether one stands between two units.
+    """
+    widths = {order: ends[order:] - ends[:-order] + (order - 1 if spaces else 0) for order in shares}
+    fewest = min(most / widths[order].max() for order, most in shares.items())  # as often the widest may occur
+    ordered = np.sort(grams)
+    often = _more_than(max(1, int(fewest * (1 - 1e-9))), ordered)
+    places_P, which_P = _found(grams, often)
+    if not len(places_P):
+        return False
+    times_P = np.bincount(which_P)[which_P]
+    for order, most in shares.items():
+        begun = int(np.searchsorted(places_P, len(widths[order])))  # the others are too near to the end
+        if (times_P[:begun] * widths[order][places_P[:begun]] > most).any():
+            return True
+    return False
+
+
+def _more_than(times: int, ordered: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """What is there more often than ``times``, each once; ascending, as ``ordered`` is."""
+    again: NDArray[np.uint64] = ordered[times:][ordered[times:] == ordered[: len(ordered) - times]]
+    if not len(again):
+        return again
+    once: NDArray[np.uint64] = again[np.append(again[1:] != again[:-1], True)]
+    return once
+
+
+def _found(grams: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> tuple[Ints, Ints]:
+    """The places of n-grams that are ``wanted``, which are in order, and which of them each is."""
+    if not len(wanted):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    which = np.minimum(np.searchsorted(wanted, grams), len(wanted) - 1)
+    places_P = np.flatnonzero(wanted[which] == grams)
+    return places_P, which[places_P]
+
+
+def _windows(sums_N: NDArray[np.uint64], order: int) -> NDArray[np.uint64]:
+    """A number for each n-gram, the same for the same: a polynomial of its units' numbers, modulo 2 ** 64."""
+    count = len(sums_N) - order + 1
+    windows = sums_N[:count].copy()
+    for place in range(1, order):
+        windows *= _ODD
+        windows += sums_N[place : place + count]
+    return windows
 
 
 def _repeated(ids_N: Ints, longest: int) -> Iterator[tuple[int, Ints, Ints]]:

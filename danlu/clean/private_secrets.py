@@ -44,7 +44,11 @@ _SHAPES: tuple[tuple[tuple[str, ...], str], ...] = (
     ((":AA",), r"[0-9]{8,10}:AA[A-Za-z0-9_-]{32,34}"),  # Telegram
     (("eyJ",), r"eyJ[A-Za-z0-9_-]{8,512}+\.[A-Za-z0-9_-]{8,4096}+(?:\.[A-Za-z0-9_-]{0,1024}+)?"),  # JSON web tokens
 )
-_PATTERNS = tuple((gates, re.compile(f"{_WORD}{shape}{_END}")) for gates, shape in _SHAPES)
+_GATES = tuple(
+    (gate, pattern) for gates, shape in _SHAPES for pattern in [re.compile(f"{_WORD}{shape}{_END}")] for gate in gates
+)
+"""What a text must hold for a pattern to be looked for."""
+_PLAIN_GATES = tuple((gate, pattern) for gate, pattern in _GATES if "_" not in gate)
 _PEM_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_BODY = re.compile(
@@ -63,6 +67,7 @@ _ASSIGNED = {  # looked for in small letters, each by its beginning, which is fa
     **{word: re.compile(word + _VALUE) for word in ("secret", "token", "密钥", "令牌")},
 }
 _PASSWORDS = {word: re.compile(word + _VALUE) for word in ("password", "passwd", "pwd", "密码", "口令")}
+_GIVEN = _ASSIGNED | _PASSWORDS
 _LIKE_PASSWORD = re.compile(r"(?=[^0-9]{0,63}[0-9])(?=[^A-Za-z]{0,63}[A-Za-z])[^(){}\[\]]{8,64}\Z")
 _BEARER = re.compile(r"(?<![A-Za-z])(?:Bearer|Basic) (?P<value>[A-Za-z0-9._~+/-]{16,4096}+={0,2})")
 
@@ -70,13 +75,10 @@ _BEARER = re.compile(r"(?<![A-Za-z])(?:Bearer|Basic) (?P<value>[A-Za-z0-9._~+/-]
 def find_secrets(page: Page) -> Iterator[Found]:
     """Keys, tokens, passwords in URLs and private key blocks, each as the kind ``secret``."""
     text = page.text
-    underlined = "_" in text
-    for gates, pattern in _PATTERNS:
-        if not underlined and gates[0][-1] == "_":
-            continue
-        if any(gate in text for gate in gates):
-            for found in pattern.finditer(text):
-                yield Found(*found.span(), "secret")
+    gates = _GATES if "_" in text else _PLAIN_GATES
+    for pattern in dict.fromkeys([pattern for gate, pattern in gates if gate in text]):
+        for found in pattern.finditer(text):
+            yield Found(*found.span(), "secret")
     if "PRIVATE KEY" in text:
         yield from _key_blocks(text)
     if "://" in text and "@" in text:
@@ -87,7 +89,7 @@ def find_secrets(page: Page) -> Iterator[Found]:
         for found in _BEARER.finditer(text):
             if _looks_random(found["value"]):
                 yield Found(*found.span("value"), "secret")
-    for word, pattern in (_ASSIGNED | _PASSWORDS).items():
+    for word, pattern in _GIVEN.items():
         if word in page.lower:
             for found in pattern.finditer(page.lower):
                 start, end = found.span("value")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from danlu.clean import gopher_repetition
 from danlu.clean.gopher_quality import GopherQuality
 from danlu.clean.gopher_repetition import GopherRepetition, _repeated
 from danlu.clean.rules import Rule
@@ -210,6 +215,30 @@ def test_every_ngram_that_occurs_twice_is_found() -> None:
         same = {(rank, gram) for rank, gram in zip(ranks.tolist(), repeated.values(), strict=True)}
         assert len(same) == len(set(ranks.tolist())) == len(set(repeated.values()))
     assert order >= 40
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_the_first_look_changes_no_verdict(data: st.DataObject) -> None:
+    """A quick look passes most texts; the rule decides the same without it, at every share."""
+    parts = data.draw(st.sampled_from([("a", "bb", "the", "of", "walk", "x" * 30), tuple("天地玄黄宇宙，。")]))
+    fill = [chr(0x4E00 + n) if parts[0] == "天" else f"w{n}" for n in range(300)]
+    text = (" " if parts[0] == "a" else "").join(
+        piece
+        for _ in range(data.draw(st.integers(1, 8)))
+        for piece in (
+            *fill[data.draw(st.integers(0, 250)) :][: data.draw(st.integers(0, 60))],
+            *data.draw(st.lists(st.sampled_from(parts), min_size=1, max_size=8)) * data.draw(st.integers(1, 6)),
+        )
+    )
+    share = data.draw(st.sampled_from([0.02, 0.05, 0.1, 0.2]))
+    sizes = data.draw(st.sampled_from([((2, 3, 4), (5, 7, 10)), ((3,), ()), ((), (5,)), ((4, 2), (2, 3))]))
+    rule = GopherRepetition(
+        max_top_ngrams=dict.fromkeys(sizes[0], share), max_duplicate_ngrams=dict.fromkeys(sizes[1], share)
+    ).make()
+    quick = repetition(text, rule)
+    with mock.patch.object(gopher_repetition, "_is_varied", lambda *_: False):
+        assert quick == repetition(text, rule)
 
 
 @pytest.mark.parametrize("value", [{"1": 0.2}, {"101": 0.1}, {"5": -0.1}])
