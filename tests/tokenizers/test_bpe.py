@@ -158,10 +158,11 @@ def test_documents_are_read_one_at_a_time() -> None:
         ({"use": "bpe", "min_frequency": 0}, "tokenizer.min_frequency must be at least 1; got 0"),
         (
             {"use": "bep"},
-            "tokenizer.use: unknown tokenizer 'bep'; did you mean 'bpe'? (choices: bpe, char, wordpiece, folder)",
+            "tokenizer.use: unknown tokenizer 'bep'; did you mean 'bpe'? "
+            "(choices: bpe, char, wordpiece, folder, extend)",
         ),
-        ({"vocab_size": 4096}, "tokenizer needs 'use: NAME' (choices: bpe, char, wordpiece, folder)"),
-        (None, "tokenizer needs 'use: NAME' (choices: bpe, char, wordpiece, folder)"),
+        ({"vocab_size": 4096}, "tokenizer needs 'use: NAME' (choices: bpe, char, wordpiece, folder, extend)"),
+        (None, "tokenizer needs 'use: NAME' (choices: bpe, char, wordpiece, folder, extend)"),
     ],
 )
 def test_wrong_settings_are_told_by_their_key(section: object, line: str) -> None:
