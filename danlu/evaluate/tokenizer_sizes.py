@@ -61,10 +61,14 @@ def measure_sizes(path: Path, sizes: str, *, least: float, out: Path) -> None:
         say(f"the text has pairs for {max(curve):,} tokens only, of {max(wanted):,}")
     tokens = {vocab_size: total(costs.values()) for vocab_size, costs in curve.items()}
     best = recommended(tokens, least=least)
-    _show(curve, tokens, _parameters(recipe, sorted(curve)), best)
-    says_most = best == max(tokens) and len(tokens) > 1
-    reason = "no smaller one saves as little" if says_most else f"a doubling of it saves less than {least:.1%}"
-    say(f"recommended: {best:,} ({reason} of the held-out tokens); tokenizer.vocab_size={best}")
+    costs = relative_costs(tokens, parameters := _parameters(recipe, sorted(curve)))
+    _show(curve, tokens, parameters, best)
+    small = f"a doubling of it saves less than {least:.1%} of the held-out tokens"
+    large = f"its last doubling saves {least:.1%} of the held-out tokens or more: a larger one may do so too"
+    say(f"recommended: {best:,} ({large if best == max(tokens) else small}); tokenizer.vocab_size={best}")
+    if costs:
+        cheapest = min(costs, key=lambda each: costs[each])
+        say(f"training this model on the same text costs least with {cheapest:,}")
     with writing(out.parent):
         atomic_write(out, picture(curve, best).encode())
     say(f"picture: {out}")
@@ -137,6 +141,16 @@ def _parameters(recipe: Recipe, sizes: Sequence[int]) -> dict[int, tuple[int, in
     return found
 
 
+def relative_costs(tokens: Mapping[int, int], parameters: Mapping[int, tuple[int, int]]) -> dict[int, float]:
+    """What training on the same text costs beside the smallest size: tokens times parameters that each is multiplied
+    with (Kaplan et al. 2020, arXiv:2001.08361, whose 6 falls out); empty without a model."""
+    if not parameters:
+        return {}
+    first = min(tokens)
+    least = parameters[first][1] * max(1, tokens[first])
+    return {size: parameters[size][1] * tokens[size] / least for size in sorted(tokens)}
+
+
 def _show(curve: Curve, tokens: Mapping[int, int], parameters: Mapping[int, tuple[int, int]], best: int) -> None:
     languages = sorted({language for costs in curve.values() for language in costs})
     table = Table()
@@ -152,9 +166,7 @@ def _show(curve: Curve, tokens: Mapping[int, int], parameters: Mapping[int, tupl
         row += [f"{_bytes_per_token(curve[size][each]):.3f}" for each in languages]
         row += [f"{tokens[size]:,}", "" if saved is None else f"{saved:.1%}"]
         if parameters:
-            whole, used = parameters[size]
-            cost = used * tokens[size] / (parameters[sizes[0]][1] * max(1, tokens[sizes[0]]))
-            row += [short(whole), f"{cost:.2f}x"]
+            row += [short(parameters[size][0]), f"{relative_costs(tokens, parameters)[size]:.2f}x"]
         table.add_row(*row)
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:

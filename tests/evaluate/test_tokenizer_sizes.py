@@ -48,8 +48,12 @@ def test_the_curve_is_of_text_that_is_held_out(capsys: pytest.CaptureFixture[str
         assert row[0].removesuffix(" *") == str(size)
         tokens = sum(map(len, tokenizer.encode_batch(parts["heldout"])))
         assert f"{tokens:,}" in row
-    costs = [float(row[-1].removesuffix("x")) for row in rows]
-    assert costs[0] == 1.0
+    counts = [int(row[-4].replace(",", "")) for row in rows]
+    body = 2 * 12 * 32 * 32  # of two layers: attention and MLP; the head for words is the embedding's, or like it
+    for row, size, count in zip(rows, (300, 400, 500), counts, strict=True):
+        expected = count * (body + 32 * size) / (counts[0] * (body + 32 * 300))
+        assert float(row[-1].removesuffix("x")) == pytest.approx(expected, rel=0.02)
+    assert "training this model on the same text costs least with " in out
     (best,) = (row[0] for row in rows if row[0].endswith("*"))
     assert f"recommended: {best.removesuffix(' *')} (" in out
     svg = ElementTree.fromstring(Path("tokenizer_sizes.svg").read_text())

@@ -162,9 +162,9 @@ def test_documents_are_read_one_at_a_time() -> None:
         ),
         (
             {"vocab_size": 4096},
-            "tokenizer needs 'use: NAME' (choices: bpe, byte, char, wordpiece, unigram, word, folder)",
+            "tokenizer needs 'use: NAME' (choices: bpe, byte, char, wordpiece, unigram, word, folder, extend)",
         ),
-        (None, "tokenizer needs 'use: NAME' (choices: bpe, byte, char, wordpiece, unigram, word, folder)"),
+        (None, "tokenizer needs 'use: NAME' (choices: bpe, byte, char, wordpiece, unigram, word, folder, extend)"),
     ],
 )
 def test_wrong_settings_are_told_by_their_key(section: object, line: str) -> None:

@@ -129,7 +129,7 @@ def test_what_the_tokenizer_cuts_apart_is_never_joined(kinds: dict[str, Path]) -
         new = Extend(path=kinds[kind], add=40).train(["best,was,best,was,best,was," * 9])
         added = [token for token, id in new.tokens().items() if id >= old.vocab_size]
         assert not any("," in token for token in added), added
-        assert kind == "WordPiece" or added == ["was", "best"]
+        assert kind == "WordPiece" or sorted(added) == ["best", "was"]
 
 
 def test_characters_that_were_unknown_are_known(grown: dict[str, tuple[Tokenizer, Tokenizer]]) -> None:

@@ -86,6 +86,6 @@ def test_the_section_is_the_choice_and_comes_back_as_it(tmp_path: Path) -> None:
 
 def test_the_schema_is_that_of_the_choice() -> None:
     names, bpe, *_ = settings_schema(TrainTokenizer)["anyOf"]
-    assert names == {"enum": ["bpe", "byte", "char", "wordpiece", "unigram", "word", "folder"]}
+    assert names == {"enum": ["bpe", "byte", "char", "wordpiece", "unigram", "word", "folder", "extend"]}
     assert bpe["properties"]["use"] == {"const": "bpe"}
     assert bpe["properties"]["vocab_size"]["minimum"] == 257
