@@ -129,8 +129,7 @@ class Mixture:
 
 
 def _nothing_for(part: Part, store: TokenStore, what: str) -> str:
-    languages = sorted({document["language"] for document in store.documents})
-    sources = sorted({document["source"] for document in store.documents})
+    languages, sources = store.table.present(), store.table.some_sources(SHOWN + 1)
     more = ", …" if len(sources) > SHOWN else ""
     return (
         f"pretrain.objective.tasks.{part.task}.documents: no such document is {what} "

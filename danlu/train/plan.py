@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from danlu.clean.stage import Clean
-from danlu.corpus.pack import BATCH, Pack, batches, encode
+from danlu.corpus.pack import Pack, batches, encode_ahead
 from danlu.corpus.store import StoreWriter, TokenStore
 from danlu.errors import InputError
 from danlu.files import writing
@@ -207,8 +207,7 @@ def _pack_sample(recipe: Recipe, folder: Path) -> Sample:
     bytes_in: Counter[str] = Counter()
     tokens_in: Counter[str] = Counter()
     pieces = (piece for document in documents for piece in pack.split.parts(document))
-    for batch in batches(pieces, BATCH):
-        encoded = encode(tokenizer, [piece for _, piece in batch], marker)
+    for batch, encoded in encode_ahead(tokenizer, batches(pieces), marker):
         for (part, piece), (ids, marks) in zip(batch, encoded, strict=True):
             bytes_in[piece.meta["language"]] += len(piece.text.encode())
             tokens_in[piece.meta["language"]] += len(ids)
