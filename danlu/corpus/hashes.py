@@ -87,14 +87,14 @@ def write_hashes(folder: Path, names: Sequence[str]) -> tuple[dict[str, int], st
     return {name: (folder / name).stat().st_size for name in names}, hashlib.sha256(content).hexdigest()
 
 
-def check_all(folder: Path, hashes: Hashes) -> None:
-    """Compare every file, several at once.
+def check_all(folder: Path, hashes: Hashes, names: Sequence[str]) -> None:
+    """Compare files, several at once.
 
     Raises:
         InputError: one is not what was written: the first in their order.
     """
     with ThreadPoolExecutor(cores()) as pool:
-        for _ in pool.map(lambda name: hashes.check(folder / name, name), hashes.sizes):
+        for _ in pool.map(lambda name: hashes.check(folder / name, name), names):
             pass
 
 

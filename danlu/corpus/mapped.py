@@ -22,6 +22,7 @@ AT_ONCE = 1 << 18
 
 Array = np.ndarray[Any, Any]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
+Fetch = Callable[[str], Path]
 
 
 def mapped(path: Path, dtype: Any) -> Array:
@@ -41,17 +42,24 @@ def shard_names(name: str, tokens: int, shard_tokens: int = SHARD_TOKENS) -> lis
 
 
 def joined(
-    files: Sequence[Path], dtype: Any, length: int, shard: int, fetch: Callable[[str], Path] | None = None
+    files: Sequence[Path],
+    dtype: Any,
+    length: int,
+    shard: int,
+    *,
+    fetch: Fetch | None = None,
+    at_once: int = OPEN_SHARDS,
 ) -> Array | Shards:
     """The array that ``files`` hold: the one file itself, or all as one.
 
     Args:
         shard: entries of each file but the last.
         fetch: brings the file of a name here where it is elsewhere; it says where it lies.
+        at_once: files that are mapped at once.
     """
     if len(files) == 1 and fetch is None:
         return mapped(files[0], dtype)
-    return Shards(files, np.dtype(dtype), length, shard, fetch)
+    return Shards(files, np.dtype(dtype), length, shard, fetch, at_once)
 
 
 class Shards:
@@ -63,11 +71,12 @@ class Shards:
         dtype: np.dtype[Any],
         length: int,
         shard: int,
-        fetch: Callable[[str], Path] | None = None,
+        fetch: Fetch | None,
+        at_once: int,
     ) -> None:
         self.dtype, self.shape = dtype, (length,)
-        self._files, self._shard, self._fetch = files, shard, fetch
-        self._map = lru_cache(OPEN_SHARDS)(self._open)
+        self._files, self._shard, self._fetch, self._at_once = files, shard, fetch, at_once
+        self._map = lru_cache(at_once)(self._open)
 
     def _open(self, number: int) -> Array:
         path = self._files[number]
@@ -75,7 +84,7 @@ class Shards:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What another process opens by itself."""
-        return Shards, (self._files, self.dtype, len(self), self._shard, self._fetch)
+        return Shards, (self._files, self.dtype, len(self), self._shard, self._fetch, self._at_once)
 
     def __len__(self) -> int:
         return self.shape[0]

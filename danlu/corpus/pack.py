@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import numpy as np
-from pydantic import SkipValidation, model_validator
+from pydantic import Field, SkipValidation, model_validator
 
+from danlu.corpus.elsewhere import bring
 from danlu.corpus.mapped import Array
 from danlu.corpus.marks import BITS, Marker, Marks, Unit
 from danlu.corpus.split import HashSplit, Part, Split
 from danlu.corpus.store import StoreWriter, TokenStore, token_dtype
 from danlu.errors import InputError
 from danlu.log import progress, say
+from danlu.readers.remote import remote_url
 from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage
 from danlu.text.document import Document, read_documents
@@ -47,6 +49,25 @@ class Pack(Stage):
     """How runs of Chinese characters are cut into words."""
     lexicon: Path | None = None
     """A UTF-8 file of phrases and names, one a line; what follows a tab there is left out. Phrases need it."""
+
+    stores: Path | None = None
+    """Where stores lie that were packed before, ``train`` and ``heldout``, such as s3://bucket/pack: nothing is packed,
+    what is in them is read from there."""
+    cache: Path | None = None
+    """The folder into which their shards are copied when they are looked at."""
+    cache_bytes: int = Field(default=100 << 30, ge=1)
+    """That it holds at most; a training reads from all over the store, so that it should hold it whole."""
+
+    @model_validator(mode="after")
+    def _stores_elsewhere_have_a_cache(self) -> Pack:
+        if (self.stores is None) != (self.cache is None):
+            raise ValueError("stores and cache go together: give the address of stores and a folder for their shards")
+        if self.stores is not None and remote_url(self.stores) is None:
+            raise ValueError(f"stores must be an address such as s3://bucket/pack; got {self.stores}")
+        return self
+
+    def needed(self) -> tuple[str, ...]:
+        return self.needs if self.stores is None else ("tokenizer",)
 
     @model_validator(mode="after")
     def _phrases_have_a_lexicon(self) -> Pack:
@@ -78,7 +99,32 @@ class Pack(Stage):
         return Marker(self.marked, self.segmenter, lexicon) if self.marked else None
 
     def run(self, job: Job) -> Figures:
-        tokenizer, marker = Tokenizer.load(job.inputs["tokenizer"]), self.marker()
+        tokenizer = Tokenizer.load(job.inputs["tokenizer"])
+        if self.stores is None:
+            self._pack(job, tokenizer)
+        else:
+            self._bring(job.out)
+        stores = {part: TokenStore.open(job.out / part) for part in PARTS}
+        for part, store in stores.items():
+            if (store.vocab_size, store.eot) != (tokenizer.vocab_size, tokenizer.eot):
+                raise InputError(
+                    f"pack.stores: {part} was packed with another tokenizer: its vocabulary has {store.vocab_size:,} "
+                    f"tokens, that of this run {tokenizer.vocab_size:,}"
+                )
+        self._check(stores)
+        figures: Figures = {}
+        for part, store in stores.items():
+            figures |= _figures(part, store)
+        return figures
+
+    def _bring(self, out: Path) -> None:
+        """The columns of stores elsewhere."""
+        assert self.stores is not None and self.cache is not None
+        for part in PARTS:
+            bring(f"{remote_url(self.stores)}/{part}", out / part, self.cache, self.cache_bytes)
+
+    def _pack(self, job: Job, tokenizer: Tokenizer) -> None:
+        marker = self.marker()
         pieces = (piece for document in read_documents(job.inputs["clean"]) for piece in self.split.parts(document))
         with ExitStack() as stack, progress("pack", None, "documents") as bar:
             writers = {
@@ -99,12 +145,6 @@ class Pack(Stage):
                     writers[part].add(document, ids, marks)
                 packed += len(batch)
                 bar.update(packed)
-        stores = {part: TokenStore.open(job.out / part) for part in PARTS}
-        self._check(stores)
-        figures: Figures = {}
-        for part, store in stores.items():
-            figures |= _figures(part, store)
-        return figures
 
     def _check(self, stores: Mapping[Part, TokenStore]) -> None:
         for part, store in stores.items():

@@ -25,11 +25,13 @@ from typing import Any
 import numpy as np
 
 from danlu.corpus import table
+from danlu.corpus.elsewhere import FILE as ELSEWHERE
+from danlu.corpus.elsewhere import Elsewhere, ShardCache, is_shard
 from danlu.corpus.hashes import FILE as HASHES
 from danlu.corpus.hashes import Hashes, check_all, write_hashes
 from danlu.corpus.lengths import FILES as LENGTH_FILES
 from danlu.corpus.lengths import Lengths, write_lengths
-from danlu.corpus.mapped import AT_ONCE, SHARD_TOKENS, Array, ShardWriter, joined, mapped, shard_names
+from danlu.corpus.mapped import AT_ONCE, OPEN_SHARDS, SHARD_TOKENS, Array, ShardWriter, joined, mapped, shard_names
 from danlu.corpus.marks import BITS, Marks, Unit, all_bits
 from danlu.corpus.table import DocumentTable, TableWriter
 from danlu.errors import InputError
@@ -75,25 +77,38 @@ class TokenStore:
         about = described(folder)
         try:
             hashes = hashes_of(folder, about)
-            if sum(hashes.sizes.values()) <= SMALL_BYTES:
-                check_all(folder, hashes)
-            store = cls._mapped(folder, about)
+            here = files_here(folder, hashes)
+            if sum(hashes.sizes[name] for name in here) <= SMALL_BYTES:
+                check_all(folder, hashes, here)
+            store = cls._mapped(folder, about, hashes)
         except FileNotFoundError as error:
             raise InputError(f"the token store in {folder} is damaged: {error.filename} is missing") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"the token store in {folder} is damaged: {error!r}") from None
-        sizes = {name: (folder / name).stat().st_size for name in hashes.sizes}
-        if sizes != dict(hashes.sizes) or not store._fits(about):
+        if (
+            any((folder / name).stat().st_size != hashes.sizes[name] for name in here)
+            or not store._fits(about)
+            or (
+                len(here) == len(hashes.sizes) and not store._ends_fit()  # shards elsewhere are not fetched for that
+            )
+        ):
             raise InputError(f"the token store in {folder} is damaged: its files do not fit store.json")
         return store
 
     @classmethod
-    def _mapped(cls, folder: Path, about: dict[str, Any]) -> TokenStore:
+    def _mapped(cls, folder: Path, about: dict[str, Any], hashes: Hashes) -> TokenStore:
         count, shard = int(about["tokens"]), int(about["shard_tokens"])
         marked = tuple(unit for unit in BITS if unit in about.get("marks", ()))
 
+        place = Elsewhere.read(folder)
+
         def array(name: str, dtype: Any) -> Any:
-            return joined([folder / each for each in shard_names(name, count, shard)], dtype, count, shard)
+            files = [folder / each for each in shard_names(name, count, shard)]
+            if place is None:
+                return joined(files, dtype, count, shard)
+            # What is mapped takes room though it is deleted: the arrays of tokens and of marks have half of it each.
+            at_once = min(OPEN_SHARDS, max(1, place.bytes // (2 * shard * np.dtype(dtype).itemsize)))
+            return joined(files, dtype, count, shard, fetch=ShardCache(place, hashes).fetch, at_once=at_once)
 
         return cls(
             array("tokens", about["dtype"]), mapped(folder / "starts.bin", "<i8"),
@@ -108,19 +123,17 @@ class TokenStore:
         if (len(self.tokens), count) != (about["tokens"], about["documents"]) or len(starts) != count + 1:
             return False
         ends = starts[0] == 0 and starts[-1] == len(self.tokens) - 1
-        return bool(
-            ends and self.tokens[0] == self.eot == self.tokens[-1] and self._marks_fit(about)
-            and self.documents.whole() and self.order.fits(count)
-        )  # fmt: skip
+        marked = list(self.marked) == about.get("marks", [])
+        return bool(ends and marked and self.documents.whole() and self.order.fits(count))
 
-    def _marks_fit(self, about: dict[str, Any]) -> bool:
-        """Whether there is a byte of marks for each token, of units that are known, and the ends have every mark."""
-        if list(self.marked) != about.get("marks", []):
+    def _ends_fit(self) -> bool:
+        """Whether the stream begins and ends with end-of-text, which have every mark, of as many marks as tokens."""
+        if not self.tokens[0] == self.eot == self.tokens[-1]:
             return False
-        if self.marks is None:
-            return True
         every = all_bits(self.marked)
-        return len(self.marks) == len(self.tokens) and bool(self.marks[0] == every == self.marks[-1])
+        return self.marks is None or (
+            len(self.marks) == len(self.tokens) and bool(self.marks[0] == every == self.marks[-1])
+        )
 
     def document(self, number: int) -> dict[str, Any]:
         """What the store knows of a document: ``id``, ``language``, ``bytes``, ``source``."""
@@ -199,8 +212,14 @@ def hashes_of(folder: Path, about: dict[str, Any]) -> Hashes:
     return Hashes.read((folder / HASHES).read_bytes(), sizes, about["hashes"])
 
 
+def files_here(folder: Path, hashes: Hashes) -> list[str]:
+    """The files of a store that lie in its folder: all, or those beside the shards of a store elsewhere."""
+    elsewhere = (folder / ELSEWHERE).exists()
+    return [name for name in hashes.sizes if not (elsewhere and is_shard(name))]
+
+
 def check_store(folder: Path) -> int:
-    """Read all of a store and compare it with its hashes, and its parts with each other.
+    """Read all of a store, but for shards elsewhere, and compare it with its hashes, and its parts with each other.
 
     Returns:
         The bytes that were read.
@@ -209,11 +228,12 @@ def check_store(folder: Path) -> int:
         InputError: something is not what was written; the line says which file, and where.
     """
     store, hashes = TokenStore.open(folder), hashes_of(folder, described(folder))
-    check_all(folder, hashes)
+    here = files_here(folder, hashes)
+    check_all(folder, hashes, here)
     rising = all((block > 0).all() for block in store.lengths())
     if not rising or not store.table.numbers_fit():
         raise InputError(f"the token store in {folder} is damaged: its documents do not fit its tokens")
-    return sum(hashes.sizes.values())
+    return sum(hashes.sizes[name] for name in here)
 
 
 class StoreWriter:
