@@ -33,7 +33,8 @@ def mapped(path: Path, dtype: Any) -> Array:
     """
     if path.stat().st_size == 0:
         return np.zeros(0, dtype=dtype)
-    return np.memmap(path, dtype=dtype, mode="r")
+    found: Array = np.memmap(path, dtype=dtype, mode="r")
+    return found
 
 
 def shard_names(name: str, tokens: int, shard_tokens: int = SHARD_TOKENS) -> list[str]:
@@ -186,7 +187,8 @@ def scratch(length: int) -> Ints:
     if length <= AT_ONCE:
         return np.empty(length, dtype=np.int64)
     with tempfile.TemporaryFile() as file:
-        return np.memmap(file, dtype=np.int64, mode="w+", shape=(length,))
+        found: Ints = np.memmap(file, dtype=np.int64, mode="w+", shape=(length,))
+        return found
 
 
 class ShardWriter:
