@@ -18,6 +18,7 @@ from cyclopts import App, CycloptsError, Parameter
 from danlu import __version__
 from danlu.errors import DanluError, InputError, Interrupted
 from danlu.evaluate.commands import compare
+from danlu.evaluate.tokenizer_commands import compare_tokenizers
 from danlu.log import harmless, say
 from danlu.parallel.world import read_world, speaks
 from danlu.rate.command import rate
@@ -175,6 +176,11 @@ def _evaluate(
 _pretrain.__doc__, _evaluate.__doc__ = STAGE_VERBS["pretrain"], STAGE_VERBS["evaluate"]
 _WITH_FLAGS: dict[str, Callable[..., None]] = {"pretrain": _pretrain, "evaluate": _evaluate}
 for _place, _name in enumerate(STAGE_VERBS):
+    if _name == "tokenizer":  # a verb with verbs of its own; without one it is the stage
+        _tokenizer = App(name=_name, help=STAGE_VERBS[_name], sort_key=(3, _place), default_command=_stage_verb(_name))
+        _tokenizer.command(compare_tokenizers, name="compare")
+        app.command(_tokenizer)
+        continue
     app.command(_WITH_FLAGS.get(_name) or _stage_verb(_name), name=_name, sort_key=(3, _place))
 
 

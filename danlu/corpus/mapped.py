@@ -179,7 +179,8 @@ class Spliced:
     def _stretch(self, number: int, start: int, end: int) -> Array:
         offset = self.begins[number] - self.borders[number]
         inner = max(start, self.borders[number]), min(end, self.borders[number + 1])
-        return self.whole[int(inner[0] + offset) : int(inner[1] + offset)]
+        found: Array = self.whole[int(inner[0] + offset) : int(inner[1] + offset)]
+        return found
 
 
 def scratch(length: int) -> Ints:

@@ -20,6 +20,7 @@ from danlu.readers.parts import cut_content
 from danlu.readers.reading import kind, read, reader_for
 from danlu.readers.record import RECORD_BYTES, UNPACKED_BYTES, Content, LocalFile, Raw, Rejected, Wanted, printable
 from danlu.readers.remote import find_remote, remote_url
+from danlu.readers.row_groups import RowGroups
 from danlu.readers.slices import Slice
 from danlu.recipe import OneOf, Settings
 from danlu.text.cuts import Cut, Whole
@@ -119,11 +120,11 @@ class SourceFile:
     @property
     def path(self) -> Path | None:
         """Where it is, if that is on this machine."""
-        content = self.content.inner if isinstance(self.content, Slice) else self.content
+        content = self.content.inner if isinstance(self.content, Slice | RowGroups) else self.content
         return content.path if isinstance(content, LocalFile) else None
 
     def parts(self, size: int) -> list[SourceFile]:
-        """The file in parts of about ``size`` bytes, itself where it is no file of lines; each with a part's records.
+        """The file in parts of about ``size`` bytes, itself where it cannot be cut; each with a part's records.
 
         The numbers of records, and so the ids of documents, are the same whatever the size.
         """
