@@ -24,6 +24,7 @@ from danlu.parallel.world import read_world, speaks
 from danlu.rate.command import rate
 from danlu.serve.command import serve
 from danlu.tasks.commands import embed, predict, similar
+from danlu.trace.command import trace
 from danlu.verify.commands import verify
 
 if TYPE_CHECKING:
@@ -350,6 +351,7 @@ def doctor() -> None:
 app.command(compare, sort_key=(5, 1))
 app.command(rate)
 app.command(verify)
+app.command(trace, sort_key=(5, 2))
 
 
 def _load(recipe: Path, overrides: Sequence[str]) -> Recipe:

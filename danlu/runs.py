@@ -104,6 +104,10 @@ class RunFolder:
         """What the stage reported; empty where it has not finished."""
         return dict((self.done(name) or {}).get("figures", {}))
 
+    def digest(self, name: str) -> str:
+        """The hash of the hashes of all that the stage wrote: a fingerprint of its output."""
+        return _digest((self.done(name) or {}).get("outputs"))
+
     def made_from(self, recipe: Recipe, name: str) -> dict[str, Any]:
         """Everything that decides the stage's output: version, seed, settings, inputs, files outside."""
         stage = stage_of(recipe, name)
@@ -121,7 +125,7 @@ class RunFolder:
         return {
             "seed": recipe.seed,
             "settings": _recorded(stage),
-            "inputs": {need: _digest((self.done(need) or {}).get("outputs")) for need in stage.needed()},
+            "inputs": {need: self.digest(need) for need in stage.needed()},
             **({"figures": figures} if figures else {}),
         }
 

@@ -29,6 +29,17 @@ class RowGroups:
     def open(self) -> BinaryIO:
         raise NotImplementedError("row groups are read with the end of their file")
 
+    def places(self) -> tuple[int, int]:
+        """From which byte of the file to which its row groups stand."""
+        import pyarrow.parquet
+
+        with pyarrow.parquet.ParquetFile(self.inner.path) as file:
+            groups = [file.metadata.row_group(number) for number in range(self.first, self.behind)]
+            columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+        begins = [_begin(column) for column in columns]
+        ends = [begin + column.total_compressed_size for begin, column in zip(begins, columns, strict=True)]
+        return min(begins, default=0), max(ends, default=0)
+
     def local(self) -> AbstractContextManager[Path]:
         return self.inner.local()
 
@@ -52,6 +63,12 @@ def cut_parquet(content: LocalFile, size: int) -> list[Content]:
         RowGroups(content, first, behind, sum(rows[:first]), sum(stored[first:behind]))
         for first, behind in _ranges(stored, size)
     ]
+
+
+def _begin(column: Any) -> int:
+    """Where the first page of a column is: of its dictionary, where it has one."""
+    first = column.dictionary_page_offset if column.has_dictionary_page else None
+    return int(first or column.data_page_offset)
 
 
 def _stored(group: Any) -> int:

@@ -76,6 +76,13 @@ class Source(Settings):
     """How many bytes one of its bytes may unpack to; looked at from 64 MiB unpacked on."""
     archive_depth: int = Field(default=4, ge=1)
     """How many archives may stand in one another."""
+    license: str | None = Field(default=None, min_length=1)
+    """Under which terms its text may be used (an SPDX name such as CC-BY-SA-4.0, or words); for lineage.json and the
+    data card."""
+    title: str | None = Field(default=None, min_length=1)
+    """What it is called there."""
+    origin: str | None = Field(default=None, min_length=1)
+    """Who made it, or where it was fetched."""
     cache: Path | None = None
     """A folder where files from an address are kept; without it they are read from there every time."""
 
