@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from danlu.corpus.hashes import write_hashes
 from danlu.corpus.store import StoreWriter, TokenStore, check_store
-from danlu.corpus.table import ROW
+from danlu.corpus.table import ROW, DocumentTable
 from danlu.errors import InputError
 from danlu.text.document import Document
 
@@ -275,3 +275,12 @@ def test_a_document_without_the_marks_of_its_store_is_a_mistake(tmp_path: Path) 
         with pytest.raises(AssertionError):
             writer.add(Document("a", "text"), [5], marks)
     writer.close()
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=3), min_size=1, max_size=20))
+def test_a_document_is_found_by_its_id(ids: list[str]) -> None:
+    table = DocumentTable.of([{"id": id} for id in ids])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("danlu.corpus.table.AT_ONCE", 3)
+        assert [table.ids.find(id) for id in ids] == [ids.index(id) for id in ids]
+        assert table.ids.find("longer than all") is None
