@@ -198,8 +198,18 @@ def flip(path: Path) -> None:
     ("verb", "file", "damage", "words"),
     [
         ("pretrain", "pack/done.json", halve, "pretrain needs the output of pack; run 'danlu pack' first"),
-        ("pretrain", "pack/train/tokens.bin", halve, "tokens.bin is missing or damaged; run 'danlu pack' first"),
-        ("pretrain", "pack/train/tokens.bin", flip, "tokens.bin is missing or damaged; run 'danlu pack' first"),
+        (
+            "pretrain",
+            "pack/train/tokens-00000.bin",
+            halve,
+            "tokens-00000.bin is missing or damaged; run 'danlu pack' first",
+        ),
+        (
+            "pretrain",
+            "pack/train/tokens-00000.bin",
+            flip,
+            "tokens-00000.bin is missing or damaged; run 'danlu pack' first",
+        ),
         ("pretrain", "tokenizer/tokenizer.json", Path.unlink, "tokenizer.json is missing or damaged"),
         ("evaluate", "pretrain/model/model.safetensors", halve, "model.safetensors is missing or damaged"),
         ("evaluate", "pretrain/model/config.json", flip, "config.json is missing or damaged"),

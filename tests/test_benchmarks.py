@@ -62,8 +62,8 @@ def test_the_list_of_benchmarks_is_complete() -> None:
     assert sorted(listed) == SCRIPTS
     assert SCRIPTS == [
         "attention", "bert_books", "blocks", "cross_entropy", "finetune", "forgetting", "forward_cpu", "generate_cpu",
-        "gpu", "int8", "mlm_cpu", "plan", "pretrain_cpu", "private", "processes", "products", "shakespeare", "start",
-        "t5_cpu", "task_recipes", "tokenizer_training",
+        "gpu", "int8", "mlm_cpu", "packing", "plan", "pretrain_cpu", "private", "processes", "products", "shakespeare",
+        "start", "t5_cpu", "task_recipes", "tokenizer_training",
     ]  # fmt: skip
 
 

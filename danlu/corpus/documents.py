@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 
+from danlu.corpus.mapped import AT_ONCE
+from danlu.corpus.packing import Filling
 from danlu.corpus.rows import NOTHING_UNUSED, Ints, Piece, Unused
+from danlu.corpus.shuffle import shuffled
 from danlu.corpus.store import TokenStore
 
 
@@ -40,7 +44,8 @@ class Cuts:
 
 def chunks(store: TokenStore, *, longest: int, overlap: int = 0) -> Cuts:
     """Documents in pieces of at most ``longest`` tokens; each but the first repeats ``overlap`` of those before."""
-    begins, lengths = store.starts[:-1] + 1, np.diff(store.starts) - 1
+    starts = np.asarray(store.starts)
+    begins, lengths = starts[:-1] + 1, np.diff(starts) - 1
     step = longest - overlap
     counts = 1 + np.maximum(0, -(-(lengths - longest) // step))
     document = np.repeat(np.arange(len(lengths)), counts)
@@ -53,16 +58,33 @@ def chunks(store: TokenStore, *, longest: int, overlap: int = 0) -> Cuts:
 
 def heads(store: TokenStore, *, longest: int) -> Cuts:
     """The first ``longest`` tokens of each document."""
-    lengths = np.diff(store.starts) - 1
+    starts = np.asarray(store.starts)
+    lengths = np.diff(starts) - 1
     bodies = np.minimum(longest, lengths)
-    return Cuts(store.starts[:-1] + 1, bodies, (bodies == lengths).astype(np.int64), np.zeros_like(bodies))
+    return Cuts(starts[:-1] + 1, bodies, (bodies == lengths).astype(np.int64), np.zeros_like(bodies))
 
 
 def tails(store: TokenStore, *, longest: int) -> Cuts:
     """The last ``longest`` tokens of each document."""
-    lengths = np.diff(store.starts) - 1
+    starts = np.asarray(store.starts)
+    lengths = np.diff(starts) - 1
     bodies = np.minimum(longest, lengths)
-    return Cuts(store.starts[1:] - bodies, bodies, np.ones_like(bodies), np.zeros_like(bodies))
+    return Cuts(starts[1:] - bodies, bodies, np.ones_like(bodies), np.zeros_like(bodies))
+
+
+class Pieces(Protocol):
+    """Pieces by number, in memory or not."""
+
+    @property
+    def unused(self) -> Unused:
+        """Other pieces, which are not here."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, chosen: Ints) -> Cuts:
+        """Those of these numbers."""
+        ...
 
 
 @dataclass
@@ -70,26 +92,27 @@ class DocumentRows:
     """Rows of whole pieces, in another order each epoch."""
 
     store: TokenStore
-    cuts: Cuts
-    """In the order of the rows."""
-    borders: Ints
-    """``[rows + 1]``: row ``r`` has the pieces from ``borders[r]`` on."""
+    pieces: Pieces
+    filling: Filling
+    """Which of them each row has."""
     seed: int
-    shuffled: bool = True
-    _epoch: int = field(default=-1, init=False)
-    _order: Ints = field(init=False, repr=False)
+    in_order: bool = False
+    """Whether row ``r`` of the filling is row ``r`` of each epoch."""
 
     @property
     def per_epoch(self) -> int:
-        return len(self.borders) - 1
+        return len(self.filling)
 
-    @property
+    @cached_property
     def tokens(self) -> int:
-        return int(self.cuts.bodies.sum() + self.cuts.closing.sum())
+        blocks = (
+            np.arange(start, min(start + AT_ONCE, len(self.pieces))) for start in range(0, len(self.pieces), AT_ONCE)
+        )
+        return sum(int(cuts.bodies.sum() + cuts.closing.sum()) for cuts in map(self.pieces.__getitem__, blocks))
 
     @property
     def unused(self) -> Unused:
-        return self.cuts.unused
+        return self.pieces.unused
 
     @property
     def several(self) -> bool:
@@ -97,19 +120,15 @@ class DocumentRows:
 
     def __getitem__(self, number: int) -> list[Piece]:
         epoch, place = divmod(number, self.per_epoch)
-        row = int(self._places(epoch)[place]) if self.shuffled else place
-        return [self._piece(piece) for piece in range(int(self.borders[row]), int(self.borders[row + 1]))]
+        # The 3 keeps it apart from the sources of the stream's order, of the noise and of the held-out noise.
+        row = place if self.in_order else shuffled(self.per_epoch, self.seed, epoch, 3)[place]
+        return self.made(self.filling[row])
 
-    def _piece(self, number: int) -> Piece:
-        start = int(self.cuts.starts[number]) - 1
-        end = start + 1 + int(self.cuts.bodies[number]) + int(self.cuts.closing[number])
-        tokens = np.asarray(self.store.tokens[start:end], dtype=np.int64)
-        return Piece(self.store, start, tokens, int(self.cuts.seen[number]))
+    def made(self, numbers: Ints) -> list[Piece]:
+        """These pieces with their tokens."""
+        cuts = self.pieces[numbers]
+        each = zip(*(part.tolist() for part in (cuts.starts, cuts.bodies, cuts.closing, cuts.seen)), strict=True)
+        return [self._piece(start - 1, start + body + closing, seen) for start, body, closing, seen in each]
 
-    def _places(self, epoch: int) -> Ints:
-        if epoch != self._epoch:
-            # The 3 keeps it apart from the sources of the stream's order, of the noise and of the held-out noise.
-            sequence = np.random.SeedSequence([self.seed, epoch, 3])
-            self._order = np.random.Generator(np.random.Philox(sequence)).permutation(self.per_epoch)
-            self._epoch = epoch
-        return self._order
+    def _piece(self, start: int, end: int, seen: int) -> Piece:
+        return Piece(self.store, start, np.asarray(self.store.tokens[start:end], dtype=np.int64), seen)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
+from danlu.corpus.mapped import AT_ONCE, Spliced, scratch
+from danlu.corpus.packing import Flags
 from danlu.corpus.rows import Ints
 from danlu.corpus.store import TokenStore
 from danlu.errors import did_you_mean
@@ -23,33 +26,42 @@ class Selection(Settings):
     """Which documents of the store are read."""
 
     language: tuple[str, ...] = ()
-    """Those in one of these languages, as ``documents.jsonl`` names them; in all where none is named."""
+    """Those in one of these languages, as ``clean`` names them; in all where none is named."""
     source: tuple[str, ...] = ()
-    """Those whose ``source`` there matches one of these patterns, with ``*`` and ``?``: the path of a file within its
+    """Those whose ``source`` matches one of these patterns, with ``*`` and ``?``: the path of a file within its
     entry of ``clean.sources``, such as ``books/*``. Where two entries have a file of one path, the number of the later
     one stands before its own: ``1:books/*``."""
 
-    def matches(self, document: dict[str, Any]) -> bool:
-        """Whether a line of ``documents.jsonl`` is of such a document."""
-        spoken = not self.language or document["language"] in self.language
-        return spoken and (not self.source or any(fnmatchcase(document["source"], each) for each in self.source))
+    def matches(self, document: Mapping[str, Any]) -> bool:
+        """Whether what a store knows of a document says that it is one of them."""
+        return self._speaks(document["language"]) and self._comes(document["source"])
+
+    def flags(self, store: TokenStore) -> Iterator[Flags]:
+        """Whether each document is one of them, many documents at a time."""
+        return store.table.chosen(self._speaks, self._comes)
 
     def chosen(self, store: TokenStore) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """``[documents]`` whether each document of the store is one of these."""
-        return np.array([self.matches(document) for document in store.documents], dtype=bool)
+        return np.concatenate([np.zeros(0, dtype=bool), *self.flags(store)])
 
     def of(self, store: TokenStore) -> TokenStore | None:
         """The store of these documents alone, in their order; None where there are none."""
-        chosen = self.chosen(store)
-        if chosen.all():
+        begins, ends = _stretches(self.flags(store))
+        chosen = int((ends - begins).sum())
+        if chosen == len(store.documents):
             return store
-        return part(store, np.flatnonzero(chosen)) if chosen.any() else None
+        return _spliced(store, begins, ends) if chosen else None
+
+    def _speaks(self, language: str) -> bool:
+        return not self.language or language in self.language
+
+    def _comes(self, source: str) -> bool:
+        return not self.source or any(fnmatchcase(source, each) for each in self.source)
 
 
 def nothing_chosen(key: str, selection: Selection, store: TokenStore, what: str) -> str:
     """That the selection of ``key`` has no document of the store, in words, and what there is in its place."""
-    languages = sorted(store.by_language)
-    sources = sorted({document["source"] for document in store.documents})
+    languages, sources = store.table.present(), store.table.some_sources(SEARCHED + 1)
     folders = sorted({f"{source.rpartition('/')[0]}/*" for source in sources if "/" in source})
     patterns = folders if len(sources) > SEARCHED else [*folders, *sources]
     words = [(each, languages) for each in selection.language] + [(each, patterns) for each in selection.source]
@@ -59,47 +71,6 @@ def nothing_chosen(key: str, selection: Selection, store: TokenStore, what: str)
         f"{key}.documents: no such document is {what}{meant} "
         f"(languages: {', '.join(languages)}; sources: {', '.join(sources[:SHOWN])}{more})"
     )
-
-
-class Spliced:
-    """Stretches of a long array behind each other, read as one; only what is sliced is copied.
-
-    Documents of one language or file mostly stand together in a store, so that there are few stretches.
-    """
-
-    def __init__(self, whole: np.ndarray[Any, Any], begins: Ints, ends: Ints) -> None:
-        self.whole, self.begins = whole, begins
-        self.borders = np.concatenate(([0], np.cumsum(ends - begins)))
-        self.dtype = whole.dtype
-
-    def __len__(self) -> int:
-        return int(self.borders[-1])
-
-    def __getitem__(self, key: int | slice | Ints) -> Any:
-        if isinstance(key, np.ndarray):
-            places = np.where(key < 0, key + len(self), key)
-            stretch = np.searchsorted(self.borders, places, side="right") - 1
-            return self.whole[self.begins[stretch] + places - self.borders[stretch]]
-        if not isinstance(key, slice):
-            return self[np.array(range(len(self))[key])]
-        start, end, step = key.indices(len(self))
-        first, last = (int(np.searchsorted(self.borders, place, side="right")) - 1 for place in (start, end - 1))
-        parts = [self._stretch(number, start, end) for number in range(first, last + 1)] if end > start else []
-        return np.concatenate([self.whole[:0], *parts])[::step]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        return np.asarray(self[:], dtype=dtype)
-
-    def __eq__(self, other: object) -> Any:
-        """Number by number, as of any array."""
-        return np.asarray(self) == other
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def _stretch(self, number: int, start: int, end: int) -> np.ndarray[Any, Any]:
-        offset = self.begins[number] - self.borders[number]
-        inner = max(start, self.borders[number]), min(end, self.borders[number + 1])
-        return self.whole[int(inner[0] + offset) : int(inner[1] + offset)]
 
 
 def part(store: TokenStore, chosen: Ints) -> TokenStore:
@@ -112,11 +83,37 @@ def part(store: TokenStore, chosen: Ints) -> TokenStore:
         raise ValueError("a store has one document at least")
     breaks = np.flatnonzero(np.diff(chosen) > 1) + 1
     firsts, lasts = chosen[np.concatenate(([0], breaks))], chosen[np.concatenate((breaks - 1, [-1]))]
-    begins, ends = store.starts[firsts], store.starts[lasts + 1].copy()
+    return _spliced(store, firsts, lasts + 1)
+
+
+def _stretches(flags: Iterator[Flags]) -> tuple[Ints, Ints]:
+    """Where documents that are chosen and follow each other begin and end."""
+    found, before, last = [np.zeros(0, dtype=np.int64)], 0, False
+    for block in flags:
+        changes = np.flatnonzero(np.diff(block, prepend=last))
+        found.append(before + changes)
+        before, last = before + len(block), bool(block[-1])
+    borders = np.concatenate([*found, [before] if last else np.zeros(0, dtype=np.int64)])
+    return borders[::2], borders[1::2]
+
+
+def _spliced(store: TokenStore, firsts: Ints, behind: Ints) -> TokenStore:
+    """The documents between these numbers as a store."""
+    begins, ends = np.asarray(store.starts[firsts]), np.asarray(store.starts[behind]).copy()
     ends[-1] += 1  # the end-of-text token behind the last; those between are the first of the next stretch
-    lengths = np.diff(store.starts)[chosen]
-    marks = None if store.marks is None else cast(Any, Spliced(store.marks, begins, ends))
+    marks = None if store.marks is None else Spliced(store.marks, begins, ends)
     return replace(
-        store, tokens=cast(Any, Spliced(store.tokens, begins, ends)), marks=marks,
-        starts=np.concatenate(([0], np.cumsum(lengths))), documents=[store.documents[number] for number in chosen],
+        store, tokens=Spliced(store.tokens, begins, ends), marks=marks, order=None,
+        starts=_starts(store, firsts, behind), documents=store.table.only(firsts, behind),
     )  # fmt: skip
+
+
+def _starts(store: TokenStore, firsts: Ints, behind: Ints) -> Ints:
+    """Where the documents begin in a stream of their own."""
+    own = Spliced(store.starts, firsts, behind)
+    starts = scratch(len(own) + 1)
+    starts[0] = 0
+    for at in range(0, len(own), AT_ONCE):
+        lengths = Spliced(store.starts, firsts + 1, behind + 1)[at : at + AT_ONCE] - own[at : at + AT_ONCE]
+        starts[at + 1 : at + 1 + len(lengths)] = starts[at] + np.cumsum(lengths)
+    return starts

@@ -170,7 +170,7 @@ class ByLanguage(Choice):
         return True
 
     def selections(self, store: TokenStore) -> dict[str, Selection]:
-        return self.parts or {name: Selection(language=(name,)) for name in store.by_language}
+        return self.parts or {name: Selection(language=(name,)) for name in store.table.present()}
 
     def epoch(self, extents: Extents) -> float:
         """All parts once."""

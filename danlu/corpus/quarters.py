@@ -6,7 +6,6 @@ some wide rows or four times as many narrow ones; both kinds come in turn, by th
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 
@@ -14,9 +13,11 @@ import numpy as np
 
 from danlu.corpus.batches import Group, MakeExample, StepBatches
 from danlu.corpus.documents import DocumentRows
-from danlu.corpus.packing import alike, best_fit
+from danlu.corpus.packing import Flags, alike, fill
+from danlu.corpus.pieces import Sized
 from danlu.corpus.reading import Packed, Reader, Size
-from danlu.corpus.rows import Form, Ints, Widths
+from danlu.corpus.rows import Form, Widths
+from danlu.corpus.shuffle import shuffled
 from danlu.corpus.store import TokenStore
 
 PARTS = 4
@@ -29,22 +30,18 @@ class Quarters(Packed):
     """Packed, and documents of up to a quarter of a row in rows of that width: less attention, shapes twice as many."""
 
     def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
-        cuts = self.cuts(store, form)
-        widths = form.measure(store, cuts.starts, cuts.bodies)
-        room = _quarter(widths, form.room)
-        short = np.asarray(widths.fit(room))
+        found = self.pieces(store, form)
+        room = _quarter(found, form.room)
+        short = np.asarray(found.sizes.fit(room))
         if short.all() or not short.any():
             return super().read(store, form, example, size=size, seed=seed)
-        long, brief = np.flatnonzero(~short), np.flatnonzero(short)
-        whole = alike(_only(widths, long), form.room)
-        (of_long, long_ends), (of_brief, brief_ends) = (
-            best_fit(_only(widths, pieces), each) for pieces, each in ((long, whole), (brief, room))
-        )
-        wide = _Kind(0, len(long_ends) - 1, whole)
-        steps = _Units(wide, _Kind(wide.count, len(brief_ends) - 1, room), size, seed)
-        order = np.concatenate([long[of_long], brief[of_brief]])
-        borders = np.concatenate([long_ends, long_ends[-1] + brief_ends[1:]])
-        rows = DocumentRows(store, cuts[order], borders, seed, shuffled=False)
+        whole = alike(_only(found.sizes, ~short), form.room, found.counts[~short])
+        long, brief = (fill(found.sizes, found.counts, each, only=which) for which, each in (
+            (~short, whole), (short, room),
+        ))  # fmt: skip
+        wide = _Kind(0, len(long), whole)
+        steps = _Units(wide, _Kind(wide.count, len(brief), room), size, seed)
+        rows = DocumentRows(store, found.pieces, brief.behind(long), seed, in_order=True)
         return Reader(rows, StepBatches(rows, example, steps), steps.per_epoch, whole)
 
 
@@ -93,25 +90,18 @@ class _Units:
     def _number(self, kind: _Kind, row: int) -> int:
         """Of a row of a kind, counted through all epochs, the number that it has among all rows."""
         epoch, place = divmod(row, kind.count)
-        row_of = _order(self.seed, epoch, kind.first, kind.count)
-        return epoch * (self.wide.count + self.narrow.count) + kind.first + int(row_of[place])
+        # The 6 keeps it apart from the sources of the noise and of the orders of other readings.
+        row = shuffled(kind.count, self.seed, epoch, 6, kind.first)[place]
+        return epoch * (self.wide.count + self.narrow.count) + kind.first + row
 
 
-@functools.lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, first: int, count: int) -> Ints:
-    # The 6 keeps it apart from the sources of the noise and of the orders of other readings.
-    sequence = np.random.SeedSequence([seed, epoch, 6, first])
-    return np.random.Generator(np.random.Philox(sequence)).permutation(count)
-
-
-def _quarter(widths: Widths, room: Widths) -> Widths:
+def _quarter(found: Sized, room: Widths) -> Widths:
     """A quarter of ``room``, the narrower side of two as wide as documents that are so short need it."""
     quarter = Widths(-(-int(room.inputs) // PARTS), int(room.source) // PARTS)
     longer = max(quarter)
-    short = np.flatnonzero(np.asarray(widths.fit(Widths(longer, longer))))
-    return alike(_only(widths, short), quarter) if len(short) else quarter
+    short = np.asarray(found.sizes.fit(Widths(longer, longer)))
+    return alike(_only(found.sizes, short), quarter, found.counts[short]) if short.any() else quarter
 
 
-def _only(widths: Widths, pieces: Ints) -> Widths:
-    inputs = np.asarray(widths.inputs)
-    return Widths(inputs[pieces], np.broadcast_to(np.asarray(widths.source), inputs.shape)[pieces])
+def _only(widths: Widths, chosen: Flags) -> Widths:
+    return Widths(np.asarray(widths.inputs)[chosen], np.asarray(widths.source)[chosen])

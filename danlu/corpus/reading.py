@@ -21,13 +21,16 @@ from pydantic import Field
 
 from danlu.corpus.batches import EqualGroups, Group, MakeExample, StepBatches
 from danlu.corpus.documents import Cuts, DocumentRows, chunks, heads, tails
-from danlu.corpus.packing import alike, best_fit
+from danlu.corpus.packing import alike, fill, one_each
+from danlu.corpus.pieces import Sized, by_length
 from danlu.corpus.rows import Form, Ints, Rows, Widths
+from danlu.corpus.shuffle import shuffled
 from danlu.corpus.store import TokenStore
 from danlu.corpus.stream import StreamRows
 from danlu.errors import InputError, RecipeError
 from danlu.recipe import Choice
 
+NONE_LONG_ENOUGH = "pretrain.objective: no document is long enough for it"
 WIDTH_STEP = 64
 """Bucketed rows are padded to multiples of this: few shapes, which are compiled once each."""
 
@@ -121,18 +124,21 @@ class Documents(Choice):
         """
         longest = form.longest
         if self.long == "chunk":
-            if self.overlap >= longest:
-                raise RecipeError(
-                    f"pretrain.rows.overlap must be below {longest}, the tokens of a chunk; got {self.overlap}"
-                )
+            self._check_overlap(form)
             found = chunks(store, longest=longest, overlap=self.overlap)
         else:
             found = (heads if self.long == "head" else tails)(store, longest=longest)
         widths = form.measure(store, found.starts, found.bodies)
         kept = found.only((np.asarray(widths.inputs) > 0) & widths.fit(form.room))
         if not len(kept):
-            raise InputError("pretrain.objective: no document is long enough for it")
+            raise InputError(NONE_LONG_ENOUGH)
         return kept
+
+    def _check_overlap(self, form: Form) -> None:
+        if self.long == "chunk" and self.overlap >= form.longest:
+            raise RecipeError(
+                f"pretrain.rows.overlap must be below {form.longest}, the tokens of a chunk; got {self.overlap}"
+            )
 
     def rows(self, store: TokenStore, form: Form, *, seed: int) -> Rows:
         """Rows by number; each reading's own."""
@@ -141,27 +147,44 @@ class Documents(Choice):
     def sample(self, store: TokenStore, form: Form, *, tokens: int | None, seed: int) -> Sample:
         return _first(self.rows(store, form, seed=seed), form, tokens)
 
+    def pieces(self, store: TokenStore, form: Form) -> Sized:
+        """The same, numbered by size; not listed where their lengths say what size they are.
+
+        Raises:
+            RecipeError: chunks would overlap whole.
+            InputError: there are none.
+        """
+        if form.by_length:
+            self._check_overlap(form)
+            found = by_length(store, form, long=self.long, overlap=self.overlap)
+            if not len(found.pieces):
+                raise InputError(NONE_LONG_ENOUGH)
+            return found
+        cuts = self.cuts(store, form)
+        widths = form.measure(store, cuts.starts, cuts.bodies)
+        each = np.stack(np.broadcast_arrays(np.asarray(widths.inputs), np.asarray(widths.source)))
+        sizes, size_of, counts = np.unique(each, axis=1, return_inverse=True, return_counts=True)
+        return Sized(cuts[np.argsort(size_of.ravel(), kind="stable")], Widths(*sizes), counts)
+
 
 class Packed(Documents):
     """Whole documents side by side, as many as fit into a row (best fit); little padding, nothing lost."""
 
     def rows(self, store: TokenStore, form: Form, *, seed: int) -> Rows:
-        cuts = self.cuts(store, form)
-        return _packed(store, cuts, form.measure(store, cuts.starts, cuts.bodies), form.room, seed)
+        return _packed(store, self.pieces(store, form), form.room, seed)
 
     def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
-        cuts = self.cuts(store, form)
-        widths = form.measure(store, cuts.starts, cuts.bodies)
-        room = alike(widths, form.room)
-        return _equal(_packed(store, cuts, widths, room, seed), room, example, size)
+        found = self.pieces(store, form)
+        room = alike(found.sizes, form.room, found.counts)
+        return _equal(_packed(store, found, room, seed), room, example, size)
 
 
 class Padded(Documents):
     """A document, or a chunk of one, in a row of its own, padded to the full length."""
 
     def rows(self, store: TokenStore, form: Form, *, seed: int) -> Rows:
-        cuts = self.cuts(store, form)
-        return DocumentRows(store, cuts, np.arange(len(cuts) + 1), seed)
+        pieces = self.pieces(store, form).pieces
+        return DocumentRows(store, pieces, one_each(len(pieces)), seed)
 
     def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
         return _equal(self.rows(store, form, seed=seed), form.room, example, size)
@@ -172,11 +195,11 @@ class Bucketed(Documents):
 
     def rows(self, store: TokenStore, form: Form, *, seed: int) -> Rows:
         cuts = self.cuts(store, form)
-        return DocumentRows(store, cuts, np.arange(len(cuts) + 1), seed)
+        return DocumentRows(store, cuts, one_each(len(cuts)), seed)
 
     def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
         cuts = self.cuts(store, form)
-        rows = DocumentRows(store, cuts, np.arange(len(cuts) + 1), seed, shuffled=False)
+        rows = DocumentRows(store, cuts, one_each(len(cuts)), seed, in_order=True)
         steps = _Buckets(form.measure(store, cuts.starts, cuts.bodies), form.room, size, seed)
         return Reader(rows, StepBatches(rows, example, steps), float(steps.per_epoch), form.room)
 
@@ -214,9 +237,7 @@ class _Buckets:
 
     def __call__(self, step: int) -> list[Group]:
         epoch, place = divmod(step, self.per_epoch)
-        sequence = np.random.SeedSequence([self.seed, epoch, 5])
-        which = int(np.random.Generator(np.random.Philox(sequence)).permutation(self.per_epoch)[place])
-        rows = self._steps[which]
+        rows = self._steps[shuffled(self.per_epoch, self.seed, epoch, 5)[place]]
         rows = rows[np.argsort(-self._costs[rows], kind="stable")]
         groups: list[Group] = []
         while len(rows):
@@ -242,9 +263,8 @@ def _up(width: int, most: int) -> int:
     return min(most, -(-width // WIDTH_STEP) * WIDTH_STEP)
 
 
-def _packed(store: TokenStore, cuts: Cuts, widths: Widths, room: Widths, seed: int) -> Rows:
-    order, borders = best_fit(widths, room)
-    return DocumentRows(store, cuts[order], borders, seed)
+def _packed(store: TokenStore, found: Sized, room: Widths, seed: int) -> Rows:
+    return DocumentRows(store, found.pieces, fill(found.sizes, found.counts, room), seed)
 
 
 def _equal(rows: Rows, room: Widths, example: MakeExample, size: Size) -> Reader:

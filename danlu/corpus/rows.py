@@ -95,6 +95,11 @@ class Form(Protocol):
         """
         ...
 
+    @property
+    def by_length(self) -> bool:
+        """Whether ``widths`` says all of an example's size, whatever stands in the text: then nothing is listed."""
+        ...
+
     def widths(self, body: Ints) -> Widths:
         """Of examples of so many tokens, end-of-text not counted; 0 where nothing can be made of so few."""
         ...

@@ -3,99 +3,168 @@
 The stream is ``eot doc1 eot doc2 eot … docN eot``: every token but the first is a target, each
 document starts behind an end-of-text token and its end is learned. A store is a folder:
 
-    tokens.bin       the stream, little-endian uint16 (uint32 for vocabularies above 65,536)
-    starts.bin       little-endian int64 [documents + 1]: where each document's leading eot stands; last, the final eot
-    documents.jsonl  id, language, bytes, source of each document
-    marks.bin        where pack.marks asks for it: uint8 [tokens], what each token begins (marks.py)
-    store.json       tokens, documents, vocab_size, eot, dtype, and which marks there are
+    tokens-00000.bin …  the stream in shards of 2²⁶, little-endian uint16 (uint32 for vocabularies above 65,536)
+    marks-00000.bin …   where pack.marks asks for it: uint8 for each token, what it begins (marks.py)
+    starts.bin          little-endian int64 [documents + 1]: where each document's eot stands; last, the final eot
+    documents.bin …     id, language, bytes, source of each document, in columns (table.py)
+    by_length.bin …     the documents in the order of their lengths (lengths.py)
+    hashes.bin          what each block of each file was (hashes.py)
+    store.json          tokens, documents, vocab_size, eot, dtype, which marks there are, languages, files
+
+Nothing of it is held in memory but ``store.json``, ``hashes.bin`` and the table of lengths.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from danlu.corpus import table
+from danlu.corpus.elsewhere import FILE as ELSEWHERE
+from danlu.corpus.elsewhere import Elsewhere, ShardCache, is_shard
+from danlu.corpus.hashes import FILE as HASHES
+from danlu.corpus.hashes import Hashes, check_all, write_hashes
+from danlu.corpus.lengths import FILES as LENGTH_FILES
+from danlu.corpus.lengths import Lengths, write_lengths
+from danlu.corpus.mapped import AT_ONCE, OPEN_SHARDS, SHARD_TOKENS, Array, ShardWriter, joined, mapped, shard_names
 from danlu.corpus.marks import BITS, Marks, Unit, all_bits
+from danlu.corpus.table import DocumentTable, TableWriter
 from danlu.errors import InputError
-from danlu.files import read_json, read_jsonl, write_json
+from danlu.files import read_json, write_json
 from danlu.text.document import Document
+
+FORM = 2
+"""Of the files, in ``store.json``: what another one wrote is not read."""
+SMALL_BYTES = 64 << 20
+"""A store that is no larger is read and compared with its hashes whenever it is opened."""
+KEPT_STARTS = 1 << 16
 
 
 @dataclass(frozen=True)
 class TokenStore:
     """A store on disk, open for reading; any slice is one read."""
 
-    tokens: np.ndarray[Any, Any]
-    """``[tokens]`` memory-mapped ids."""
-    starts: np.ndarray[Any, Any]
-    """``[documents + 1]`` int64."""
-    documents: list[dict[str, Any]]
+    tokens: Any
+    """``[tokens]`` ids, an array that is read where it is looked at."""
+    starts: Any
+    """``[documents + 1]`` int64, likewise."""
+    documents: Sequence[dict[str, Any]]
+    """``id``, ``language``, ``bytes`` and ``source`` of each."""
     vocab_size: int
     eot: int
-    marks: Marks | None = None
-    """``[tokens]`` memory-mapped bits of what each token begins; None where the store has none."""
+    marks: Any = None
+    """``[tokens]`` bits of what each token begins; None where the store has none."""
     marked: tuple[Unit, ...] = ()
     """What ``marks`` tell the beginnings of; the bits of others are 0."""
     sep: int | None = None
     """The token between the sides of a pair, which stands nowhere else; None where there are no pairs."""
+    order: Lengths | None = None
+    """The documents by length, where a file says so."""
 
     @classmethod
     def open(cls, folder: Path) -> TokenStore:
-        """The store in ``folder``.
+        """The store in ``folder``. One of at most ``SMALL_BYTES`` is compared with its hashes, of a larger one the
+        sizes of the files and the ends of the arrays are; :func:`check_store` reads it all.
 
         Raises:
-            InputError: a file is missing, cut or not what ``store.json`` says; the tokens themselves are not read.
+            InputError: a file is missing, cut or not what ``store.json`` says.
         """
-        about = read_json(folder / "store.json")
-        if about is None:
-            raise InputError(f"no token store in {folder}: store.json is missing or damaged")
+        about = described(folder)
         try:
-            tokens = np.memmap(folder / "tokens.bin", dtype=about["dtype"], mode="r")
-            starts = np.fromfile(folder / "starts.bin", dtype="<i8")
-            documents = read_jsonl(folder / "documents.jsonl")
-            marked = tuple(unit for unit in BITS if unit in about.get("marks", ()))
-            marks = np.memmap(folder / "marks.bin", dtype=np.uint8, mode="r") if marked else None
-            store = cls(
-                tokens, starts, documents, int(about["vocab_size"]), int(about["eot"]), marks, marked, about.get("sep")
-            )
-            counts = int(about["tokens"]), int(about["documents"])
+            hashes = hashes_of(folder, about)
+            here = files_here(folder, hashes)
+            if sum(hashes.sizes[name] for name in here) <= SMALL_BYTES:
+                check_all(folder, hashes, here)
+            store = cls._mapped(folder, about, hashes)
         except FileNotFoundError as error:
             raise InputError(f"the token store in {folder} is damaged: {error.filename} is missing") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"the token store in {folder} is damaged: {error!r}") from None
-        if counts != (len(tokens), len(documents)) or not store._borders_fit() or not store._marks_fit(about):
+        if (
+            any((folder / name).stat().st_size != hashes.sizes[name] for name in here)
+            or not store._fits(about)
+            or (
+                len(here) == len(hashes.sizes) and not store._ends_fit()  # shards elsewhere are not fetched for that
+            )
+        ):
             raise InputError(f"the token store in {folder} is damaged: its files do not fit store.json")
         return store
 
-    def _borders_fit(self) -> bool:
-        """Whether ``starts`` can be what it should be: an eot before each document and one at the end."""
-        starts, last = self.starts, len(self.tokens) - 1
-        if len(starts) != len(self.documents) + 1:
-            return False
-        rising = starts[0] == 0 and starts[-1] == last and bool((starts[1:] > starts[:-1]).all())
-        return rising and bool(self.tokens[0] == self.eot == self.tokens[-1])
+    @classmethod
+    def _mapped(cls, folder: Path, about: dict[str, Any], hashes: Hashes) -> TokenStore:
+        count, shard = int(about["tokens"]), int(about["shard_tokens"])
+        marked = tuple(unit for unit in BITS if unit in about.get("marks", ()))
 
-    def _marks_fit(self, about: dict[str, Any]) -> bool:
-        """Whether there is a byte of marks for each token, of units that are known, and the ends have every mark."""
-        if list(self.marked) != about.get("marks", []):
+        place = Elsewhere.read(folder)
+
+        def array(name: str, dtype: Any) -> Any:
+            files = [folder / each for each in shard_names(name, count, shard)]
+            if place is None:
+                return joined(files, dtype, count, shard)
+            # What is mapped takes room though it is deleted: the arrays of tokens and of marks have half of it each.
+            at_once = min(OPEN_SHARDS, max(1, place.bytes // (2 * shard * np.dtype(dtype).itemsize)))
+            return joined(files, dtype, count, shard, fetch=ShardCache(place, hashes).fetch, at_once=at_once)
+
+        return cls(
+            array("tokens", about["dtype"]), mapped(folder / "starts.bin", "<i8"),
+            DocumentTable.open(folder, about["languages"]), int(about["vocab_size"]), int(about["eot"]),
+            array("marks", np.uint8) if marked else None, marked, about.get("sep"), Lengths.open(folder),
+        )  # fmt: skip
+
+    def _fits(self, about: dict[str, Any]) -> bool:
+        """Whether the arrays are as long as they should be, and their ends what they should be."""
+        assert self.order is not None and isinstance(self.documents, DocumentTable)
+        starts, count = self.starts, len(self.documents)
+        if (len(self.tokens), count) != (about["tokens"], about["documents"]) or len(starts) != count + 1:
             return False
-        if self.marks is None:
-            return True
+        ends = starts[0] == 0 and starts[-1] == len(self.tokens) - 1
+        marked = list(self.marked) == about.get("marks", [])
+        return bool(ends and marked and self.documents.whole() and self.order.fits(count))
+
+    def _ends_fit(self) -> bool:
+        """Whether the stream begins and ends with end-of-text, which have every mark, of as many marks as tokens."""
+        if not self.tokens[0] == self.eot == self.tokens[-1]:
+            return False
         every = all_bits(self.marked)
-        return len(self.marks) == len(self.tokens) and bool(self.marks[0] == every == self.marks[-1])
+        return self.marks is None or (
+            len(self.marks) == len(self.tokens) and bool(self.marks[0] == every == self.marks[-1])
+        )
+
+    def document(self, number: int) -> dict[str, Any]:
+        """What the store knows of a document: ``id``, ``language``, ``bytes``, ``source``."""
+        return dict(self.documents[number])
+
+    def number_of(self, id: str) -> int | None:
+        """The number of the first document with that id; all are looked through. None where there is none."""
+        return self.table.ids.find(id)
+
+    def lengths(self) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:
+        """Tokens of each document with its end-of-text, many documents at a time."""
+        for first in range(0, len(self.documents), AT_ONCE):
+            borders = np.asarray(self.starts[first : first + AT_ONCE + 1], dtype=np.int64)
+            yield borders[1:] - borders[:-1]
+
+    @cached_property
+    def table(self) -> DocumentTable:
+        """``documents`` in columns."""
+        return self.documents if isinstance(self.documents, DocumentTable) else DocumentTable.of(self.documents)
+
+    @cached_property
+    def by_length(self) -> Lengths:
+        """The documents in the order of their lengths; sorted in memory where no file says it."""
+        return Lengths.of(self.starts) if self.order is None else self.order
 
     @cached_property
     def by_language(self) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
-        """Numbers of the documents in each language, rising."""
-        languages = np.array([document["language"] for document in self.documents])
-        return {str(language): np.flatnonzero(languages == language) for language in np.unique(languages)}
+        """Numbers of the documents in each language, rising; in memory."""
+        codes = np.concatenate([*self.table.spoken(), np.zeros(0, dtype=np.uint32)])
+        names = self.table.languages
+        return {names[code]: np.flatnonzero(codes == code) for code in np.unique(codes).tolist()}
 
     @property
     def border(self) -> int | None:
@@ -108,82 +177,173 @@ class TokenStore:
         return len(self.tokens) - 1
 
 
+def token_dtype(vocab_size: int) -> np.dtype[Any]:
+    """The numbers that hold the ids of such a vocabulary."""
+    return np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """What ``store.json`` says.
+
+    Raises:
+        InputError: there is none, or an earlier Danlu wrote it.
+    """
+    about = read_json(folder / "store.json")
+    if about is None:
+        raise InputError(f"no token store in {folder}: store.json is missing or damaged")
+    if about.get("form") != FORM:
+        raise InputError(f"the token store in {folder} is of another form than this Danlu reads: pack the text again")
+    return about
+
+
+def hashes_of(folder: Path, about: dict[str, Any]) -> Hashes:
+    """What the files of a store were when it was written.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError, AttributeError: nothing says so.
+    """
+    sizes = {str(name): int(size) for name, size in about["files"].items()}
+    tokens, shard = int(about["tokens"]), int(about["shard_tokens"])
+    if not 0 < tokens <= shard * len(sizes):
+        raise ValueError("store.json lists too few files for its tokens")
+    shards = shard_names("tokens", tokens, shard)
+    if missing := sorted({*shards, "starts.bin", *table.FILES, *LENGTH_FILES} - sizes.keys()):
+        raise ValueError(f"store.json does not list {missing[0]}")
+    return Hashes.read((folder / HASHES).read_bytes(), sizes, about["hashes"])
+
+
+def files_here(folder: Path, hashes: Hashes) -> list[str]:
+    """The files of a store that lie in its folder: all, or those beside the shards of a store elsewhere."""
+    elsewhere = (folder / ELSEWHERE).exists()
+    return [name for name in hashes.sizes if not (elsewhere and is_shard(name))]
+
+
+def check_store(folder: Path) -> int:
+    """Read all of a store, but for shards elsewhere, and compare it with its hashes, and its parts with each other.
+
+    Returns:
+        The bytes that were read.
+
+    Raises:
+        InputError: something is not what was written; the line says which file, and where.
+    """
+    store, hashes = TokenStore.open(folder), hashes_of(folder, described(folder))
+    here = files_here(folder, hashes)
+    check_all(folder, hashes, here)
+    rising = all((block > 0).all() for block in store.lengths())
+    if not rising or not store.table.numbers_fit():
+        raise InputError(f"the token store in {folder} is damaged: its documents do not fit its tokens")
+    return sum(hashes.sizes[name] for name in here)
+
+
 class StoreWriter:
     """Appends documents to a store, which is readable once :meth:`close` has run or the ``with`` has ended well.
 
     Args:
         marks: what the marks of the documents tell the beginnings of; nothing where there are none.
         sep: the token between the sides of a pair.
+        shard_tokens: tokens of a file.
     """
 
     def __init__(
-        self, folder: Path, *, vocab_size: int, eot: int, marks: Sequence[Unit] = (), sep: int | None = None
-    ) -> None:
+        self, folder: Path, *, vocab_size: int, eot: int, marks: Sequence[Unit] = (), sep: int | None = None,
+        shard_tokens: int = SHARD_TOKENS,
+    ) -> None:  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.about: dict[str, Any] = {
-            "dtype": "<u2" if vocab_size <= 2**16 else "<u4",
+            "form": FORM,
+            "dtype": token_dtype(vocab_size).str,
             "vocab_size": vocab_size,
             "eot": eot,
+            "shard_tokens": shard_tokens,
         }
         if marks:
             self.about["marks"] = [unit for unit in BITS if unit in marks]
         self._sep = sep
-        self._every_mark = all_bits(marks)
-        self._marks = (folder / "marks.bin").open("wb") if marks else None
-        self._tokens = (folder / "tokens.bin").open("wb")
-        self._documents = (folder / "documents.jsonl").open("w", encoding="utf-8")
+        self._every_mark = np.array([all_bits(marks)], dtype=np.uint8)
+        self._tokens = ShardWriter(folder, "tokens", self.about["dtype"], shard_tokens)
+        self._marks = ShardWriter(folder, "marks", np.uint8, shard_tokens) if marks else None
+        self._table = TableWriter(folder)
+        self._starts_file = (folder / "starts.bin").open("wb")
         self._starts = [0]
-        self._append([eot])
-        self._append_marks([])
+        self._documents = 0
+        self._eot = np.array([eot], dtype=self.about["dtype"])
+        self._tokens.write(self._eot)
+        self._write_marks(self._every_mark[:0])
 
-    def add(self, document: Document, ids: Iterable[int], marks: Marks | None = None) -> None:
+    def add(self, document: Document, ids: Sequence[int] | Array, marks: Marks | None = None) -> None:
         """Append one document, its eot behind it.
 
         Args:
             marks: ``[tokens]`` what each of ``ids`` begins, in a store that has marks.
+
+        Raises:
+            OverflowError: an id is not within the vocabulary's numbers.
         """
-        count = self._append([*ids, self.about["eot"]])
-        self._starts.append(self._starts[-1] + count)
-        assert (marks is None) == (self._marks is None) and (marks is None or len(marks) == count - 1)
-        self._append_marks([] if marks is None else marks)
-        known = {
-            "id": document.id,
-            "language": document.meta.get("language", "und"),
-            "bytes": len(document.text.encode()),
-            "source": document.meta.get("source", ""),
-        }
+        kept = _narrow(ids, self._tokens.dtype)
+        assert (marks is None) == (self._marks is None) and (marks is None or len(marks) == len(kept))
+        self._tokens.write(kept)
+        self._tokens.write(self._eot)
+        self._write_marks(self._every_mark[:0] if marks is None else marks)
+        self._starts.append(self._tokens.length - 1)
+        self._documents += 1
+        if len(self._starts) == KEPT_STARTS:
+            self._flush()
+        self._table.add(
+            document.id, language=document.meta.get("language", "und"), size=len(document.text.encode()),
+            source=document.meta.get("source", ""),
+        )  # fmt: skip
         if len(document.sides) > 1:
             self.about["sep"] = self._sep
-        self._documents.write(json.dumps(known, ensure_ascii=False) + "\n")
 
     def close(self) -> None:
-        """Write the borders and ``store.json``."""
+        """Write the borders, the documents by length, the hashes and ``store.json``."""
         self._close_files()
-        (self.folder / "starts.bin").write_bytes(np.array(self._starts, dtype="<i8").tobytes())
-        counts = {"tokens": self._starts[-1] + 1, "documents": len(self._starts) - 1}
-        write_json(self.folder / "store.json", {**counts, **self.about})
+        write_lengths(self.folder, mapped(self.folder / "starts.bin", "<i8"))
+        counts = {"tokens": self._tokens.length, "documents": self._documents}
+        names = [name for kind in ("tokens", *(["marks"] if self._marks else []))
+                 for name in shard_names(kind, self._tokens.length, self.about["shard_tokens"])]  # fmt: skip
+        files, digest = write_hashes(self.folder, [*names, "starts.bin", *table.FILES, *LENGTH_FILES])
+        known = {**counts, **self.about, "languages": [*self._table.languages], "files": files, "hashes": digest}
+        write_json(self.folder / "store.json", known)
 
     def __enter__(self) -> StoreWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.close()
         else:
             self._close_files()
 
     def _close_files(self) -> None:
-        for file in (self._tokens, self._documents, self._marks):
+        self._flush()
+        for file in (self._tokens, self._marks, self._table, self._starts_file):
             if file is not None:
                 file.close()
 
-    def _append(self, ids: list[int]) -> int:
-        self._tokens.write(np.array(ids, dtype=self.about["dtype"]).tobytes())
-        return len(ids)
+    def _flush(self) -> None:
+        self._starts_file.write(np.array(self._starts, dtype="<i8").tobytes())
+        self._starts = []
 
-    def _append_marks(self, marks: Marks | list[int]) -> None:
+    def _write_marks(self, marks: Marks) -> None:
         if self._marks is not None:
-            self._marks.write(np.array([*marks, self._every_mark], dtype=np.uint8).tobytes())
+            self._marks.write(np.asarray(marks, dtype=np.uint8))
+            self._marks.write(self._every_mark)
+
+
+def _narrow(ids: Sequence[int] | Array, dtype: np.dtype[Any]) -> Array:
+    """Ids in the numbers of a store.
+
+    Raises:
+        OverflowError: one does not fit.
+    """
+    if isinstance(ids, np.ndarray) and ids.dtype == dtype:
+        return ids
+    found: Array = np.fromiter(ids, dtype=dtype, count=len(ids)) if not isinstance(ids, np.ndarray) else ids
+    if found.dtype != dtype:
+        if len(found) and (int(found.max()) > np.iinfo(dtype).max or int(found.min()) < 0):
+            raise OverflowError(f"an id of {int(found.max())} does not fit {dtype}")
+        found = found.astype(dtype)
+    return found

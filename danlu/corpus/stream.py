@@ -7,12 +7,14 @@ token is thrown away, and documents are cut wherever a row ends.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 
-from danlu.corpus.rows import NOTHING_UNUSED, Ints, Piece, Unused
+from danlu.corpus.rows import NOTHING_UNUSED, Piece, Unused
+from danlu.corpus.shuffle import shuffled
 from danlu.corpus.store import TokenStore
 
 
@@ -24,9 +26,6 @@ class StreamRows:
     length: int
     """Targets a row has at most; only the last row of the ring has fewer."""
     seed: int
-    _epoch: int = field(default=-1, init=False)
-    _order: Ints = field(init=False, repr=False)
-    _shift: int = field(default=0, init=False)
 
     @property
     def per_epoch(self) -> int:
@@ -50,11 +49,9 @@ class StreamRows:
     def __getitem__(self, number: int) -> list[Piece]:
         """What each document has in this row; the last token of a piece is a target only."""
         epoch, place = divmod(number, self.per_epoch)
-        if epoch != self._epoch:
-            self._begin(epoch)
-        start = int(self._order[place]) * self.length
+        start = shuffled(self.per_epoch, self.seed, epoch)[place] * self.length
         count = min(self.length, self.store.targets - start)
-        first = (self._shift + start) % self.store.targets
+        first = (_shift(self.store.targets, self.seed, epoch) + start) % self.store.targets
         until_end = min(count, self.store.targets - first)
         pieces = self._pieces(first, until_end)
         if until_end < count:  # over the end: the stream's last token is eot, and so is its first
@@ -68,8 +65,8 @@ class StreamRows:
         borders = [0, *inner.tolist(), targets]
         return [Piece(self.store, first + begin, tokens[begin : end + 1]) for begin, end in pairwise(borders)]
 
-    def _begin(self, epoch: int) -> None:
-        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, epoch])))
-        self._shift = int(generator.integers(self.store.targets))
-        self._order = generator.permutation(self.per_epoch)
-        self._epoch = epoch
+
+@lru_cache(maxsize=64)
+def _shift(targets: int, seed: int, epoch: int) -> int:
+    """Where an epoch begins the ring."""
+    return int(np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch]))).integers(targets))

@@ -15,8 +15,10 @@ import numpy as np
 
 from danlu.corpus.batches import Group, MakeExample, StepBatches
 from danlu.corpus.documents import Cuts, DocumentRows, heads
+from danlu.corpus.packing import one_each
 from danlu.corpus.reading import Reader, Sample, Size
 from danlu.corpus.rows import NOTHING_UNUSED, Form, Ints, Piece, Rows, Unused, Widths
+from danlu.corpus.shuffle import shuffled
 from danlu.corpus.store import TokenStore
 from danlu.recipe import Choice
 
@@ -35,7 +37,7 @@ class Together(Choice):
 
     def sample(self, store: TokenStore, form: Form, *, tokens: int | None, seed: int) -> Sample:
         """Documents that hold about so many tokens, or all, in rows of the form's width, the longest first."""
-        cuts = heads(store, longest=int(np.diff(store.starts).max()))
+        cuts = heads(store, longest=int(np.diff(np.asarray(store.starts)).max()))
         if tokens is not None:
             order = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 9]))).permutation(len(cuts))
             enough = int(np.searchsorted(np.cumsum(cuts.bodies[order]), tokens)) + 1
@@ -45,7 +47,7 @@ class Together(Choice):
         return Sample(rows, tuple(rows.groups(0)))
 
     def _rows(self, store: TokenStore, form: Form, *, batch: int, limit: int, seed: int, readers: int = 1) -> StepRows:
-        cuts = heads(store, longest=int(np.diff(store.starts).max()))
+        cuts = heads(store, longest=int(np.diff(np.asarray(store.starts)).max()))
         return StepRows(store, cuts, form.measure(store, cuts.starts, cuts.bodies), batch, limit, seed, readers)
 
 
@@ -66,12 +68,10 @@ class StepRows:
     readers: int = 1
     """Processes that the rows of a step are divided among: each has as many, of about as many tokens, where it can."""
     _pieces: DocumentRows = field(init=False, repr=False)
-    _epoch: int = field(default=-1, init=False)
-    _order: Ints = field(init=False, repr=False)
     _step: tuple[int, list[Ints]] = field(default=(-1, []), init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._pieces = DocumentRows(self.store, self.cuts, np.arange(len(self.cuts) + 1), self.seed, shuffled=False)
+        self._pieces = DocumentRows(self.store, self.cuts, one_each(len(self.cuts)), self.seed, in_order=True)
         self.batch = min(self.batch, len(self.cuts))
 
     @property
@@ -96,7 +96,7 @@ class StepRows:
 
     def __getitem__(self, number: int) -> list[Piece]:
         step, part = divmod(number, self.batch)
-        return [piece for document in self._parts(step)[part] for piece in self._pieces[int(document)]]
+        return self._pieces.made(self._parts(step)[part])
 
     def groups(self, step: int) -> list[Group]:
         """The rows of a step, each a micro-batch."""
@@ -118,12 +118,7 @@ class StepRows:
     def _document(self, place: int) -> int:
         """The document at a place of the endless order: every epoch has each once."""
         epoch, within = divmod(place, len(self.cuts))
-        if epoch != self._epoch:
-            # The 8 keeps it apart from the other sources of this seed.
-            sequence = np.random.SeedSequence([self.seed, epoch, 8])
-            self._order = np.random.Generator(np.random.Philox(sequence)).permutation(len(self.cuts))
-            self._epoch = epoch
-        return int(self._order[within])
+        return shuffled(len(self.cuts), self.seed, epoch, 8)[within]  # the 8 keeps it apart from other sources
 
     @property
     def _sizes(self) -> Ints:

@@ -137,10 +137,9 @@ def _texts(subject: Subject) -> dict[str, NDArray[np.bool_]]:
 
 
 def _languages(store: TokenStore) -> dict[str, NDArray[np.bool_]]:
-    spoken = np.array([document["language"] for document in store.documents])
-    present = sorted(set(spoken.tolist()))
-    several = {name: spoken == name for name in present} if len(present) > 1 else {}
-    return {"all": np.ones(len(spoken), dtype=bool), **several}
+    count, spoken = len(store.documents), store.by_language
+    several = {name: np.isin(np.arange(count), spoken[name]) for name in sorted(spoken)} if len(spoken) > 1 else {}
+    return {"all": np.ones(count, dtype=bool), **several}
 
 
 def _by_objective(before: Subject, after: Subject, batch_tokens: int) -> dict[str, Text]:

@@ -13,9 +13,9 @@ from rich.table import Table
 from danlu.corpus.pack import Pack
 from danlu.corpus.split import HashSplit, Split
 from danlu.errors import InputError, OutputError, RecipeError
-from danlu.evaluate.chart import COLOURS, Series, line_chart, standalone
 from danlu.files import atomic_write, writing
 from danlu.log import say, short
+from danlu.pages.chart import COLOURS, Series, line_chart, standalone
 from danlu.recipe import Recipe, load_recipe
 from danlu.text.document import Document, read_documents
 from danlu.tokenizers.measure import Cost, measure

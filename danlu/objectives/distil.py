@@ -86,6 +86,10 @@ class Distil(AnyObjective):
     def longest(self, form: Form) -> int:
         return self.of.longest(form)
 
+    @property
+    def by_length(self) -> bool:
+        return self.of.by_length
+
     def widths(self, body: Ints) -> Widths:
         return self.of.widths(body)
 

@@ -168,6 +168,11 @@ class AnyObjective(Choice):
         """
         raise NotImplementedError(type(self).__name__)
 
+    @property
+    def by_length(self) -> bool:
+        """Whether ``widths`` says all; not where :meth:`measure` is its own."""
+        return type(self).measure is AnyObjective.measure
+
     def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
         """``widths`` of these pieces, where what stands in them says more than how long they are."""
         return self.widths(bodies)
@@ -264,6 +269,10 @@ class Shape:
     @property
     def longest(self) -> int:
         return self.objective.longest(self)
+
+    @property
+    def by_length(self) -> bool:
+        return self.objective.by_length
 
     def widths(self, body: Ints) -> Widths:
         return self.objective.widths(body)

@@ -68,6 +68,10 @@ class RemoteFile:
             return self._fetched(self.cache).open("rb")
         return self._stream()
 
+    def after(self, place: int) -> BinaryIO:
+        """The bytes from ``place`` on, as they come."""
+        return buffered(_Persistent(self.url, self.size, place))
+
     def local(self) -> AbstractContextManager[Path]:
         return copied(self) if self.cache is None else nullcontext(self._fetched(self.cache))
 
@@ -218,11 +222,11 @@ def _line(error: Exception) -> str:
 class _Persistent(io.RawIOBase):
     """A file elsewhere, opened again at the byte where it stands when reading fails."""
 
-    def __init__(self, url: str, size: int | None) -> None:
+    def __init__(self, url: str, size: int | None, place: int = 0) -> None:
         super().__init__()
         self._url = url
         self._size = size
-        self._place = 0
+        self._place = place
         self._file: Any = None
 
     def readable(self) -> bool:

@@ -40,6 +40,10 @@ class FeatureForm:
     def longest(self) -> int:
         return self.lesson.longest(self)
 
+    @property
+    def by_length(self) -> bool:
+        return self.lesson.by_length
+
     def widths(self, body: Ints) -> Widths:
         return self.lesson.widths(body)
 

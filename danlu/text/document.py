@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import orjson
+
 from danlu.errors import InputError
 
 TARGET_START = "target_start"
@@ -50,7 +52,7 @@ class Document:
         Raises:
             ValueError, KeyError, TypeError: it is no such line.
         """
-        record = json.loads(line)
+        record = orjson.loads(line)
         return cls(id=record["id"], text=record["text"], meta=record["meta"])
 
 

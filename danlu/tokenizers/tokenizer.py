@@ -132,6 +132,15 @@ class Tokenizer:
         with _characters(texts):
             return [encoding.ids for encoding in self._inner.encode_batch_fast(texts, add_special_tokens=False)]
 
+    def encode_arrays(self, texts: list[str], dtype: np.dtype[Any]) -> list[np.ndarray[Any, Any]]:
+        """``encode_batch``, each text's ids as an array of ``dtype``.
+
+        Raises:
+            OverflowError: an id does not fit.
+        """
+        encoded = self._inner.encode_batch_fast(texts, add_special_tokens=False)
+        return [np.fromiter(each.ids, dtype=dtype, count=len(each)) for each in encoded]
+
     def encode_with_ends(self, texts: list[str]) -> list[tuple[list[int], Ends]]:
         """``encode_batch``, and for each token behind which character of its text it ends.
 

@@ -125,7 +125,7 @@ def packed(folder: RunFolder, identity: str) -> list[Packed]:
         if not (place / "store.json").exists():
             continue
         store = TokenStore.open(place)
-        number = next((number for number, known in enumerate(store.documents) if known["id"] == identity), None)
+        number = store.number_of(identity)
         if number is not None:
             found.append(Packed(part, number, int(store.starts[number + 1] - store.starts[number]) - 1))
     return found

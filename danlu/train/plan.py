@@ -20,7 +20,7 @@ from danlu.clean.stage import Clean
 from danlu.corpus import account
 from danlu.corpus.account import Account, Ledger
 from danlu.corpus.curriculum import Blend
-from danlu.corpus.pack import BATCH, Pack, batches, encode
+from danlu.corpus.pack import Pack, batches, encode_ahead
 from danlu.corpus.store import StoreWriter, TokenStore
 from danlu.errors import InputError
 from danlu.files import writing
@@ -220,8 +220,7 @@ def _pack_sample(recipe: Recipe, folder: Path) -> Sample:
     bytes_in: Counter[str] = Counter()
     tokens_in: Counter[str] = Counter()
     pieces = (piece for document in documents for piece in pack.split.parts(document))
-    for batch in batches(pieces, BATCH):
-        encoded = encode(tokenizer, [piece for _, piece in batch], marker)
+    for batch, encoded in encode_ahead(tokenizer, batches(pieces), marker):
         for (part, piece), (ids, marks) in zip(batch, encoded, strict=True):
             bytes_in[piece.meta["language"]] += len(piece.text.encode())
             tokens_in[piece.meta["language"]] += len(ids)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cyclopts import App
 
 from danlu.log import say
@@ -37,3 +39,22 @@ def training(*, only: str | None = None) -> None:
 
     for line in lines(only):
         say(line)
+
+
+@verify.command
+def store(folder: Path) -> None:
+    """Read the token stores in a folder in full and compare them with the hashes that were written with them.
+
+    Parameters
+    ----------
+    folder
+        A store, such as runs/quickstart/pack/train, or a folder above some.
+    """
+    from danlu.corpus.store import check_store
+    from danlu.errors import InputError
+
+    found = sorted(path.parent for path in folder.rglob("store.json"))
+    if not found:
+        raise InputError(f"no token store in {folder}: store.json is missing")
+    for each in found:
+        say(f"{each}: {check_store(each):,} bytes are what was written")

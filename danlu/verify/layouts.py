@@ -49,10 +49,9 @@ def packing(sample: Sample) -> Outcome:
     for kind, (_, objective) in KINDS.items():
         for rows in readings(objective, Packed()):
             training = prepare(sample, kind, rows, batch=4, sequence=192)
-            micro, name = training.batches(2), f"{kind}, {type(rows).__name__.lower()}"
-            apart_too = [_alone(document) for document in documents_of(micro)]
+            name = f"{kind}, {type(rows).__name__.lower()}"
+            micro, apart_too = _side_by_side(training)
             documents += len(apart_too)
-            assert len(apart_too) >= 8, "two documents a row"
             found |= compare(training, objective, {name: micro, f"{name}, a row each": apart_too}, of=micro)
             lost += [f"{name}: {fault}" for fault in lost_tokens(training, sample.store)]
     outcome = within(f"{documents} documents in {len(found)} steps; every document once an epoch", found)
@@ -74,6 +73,16 @@ def padding(sample: Sample) -> Outcome:
             ways[f"{kind}, {more} more"] = [batches.whole.make(Group(group.numbers, widths))]
         found |= compare(training, objective, {**ways, f"{kind}, full": batches(0)}, of=batches(0))
     return within(f"{len(found)} steps: the longest row, 1 and 30 places more, the full length", found)
+
+
+def _side_by_side(training: Training) -> tuple[list[Batch], list[Batch]]:
+    """The first step of four rows with two documents a row or more, and each of its documents alone."""
+    for step in range(20):
+        micro = training.batches(step)
+        alone = [_alone(document) for document in documents_of(micro)]
+        if len(alone) >= 8:
+            return micro, alone
+    raise AssertionError("no step has two documents a row")
 
 
 def _alone(document: Batch) -> Batch:

@@ -26,7 +26,7 @@ def _another_word(text: Path, run_dir: Path) -> None:
 
 
 def _flipped_token(text: Path, run_dir: Path) -> None:
-    path = run_dir / "pack" / "train" / "tokens.bin"
+    path = run_dir / "pack" / "train" / "tokens-00000.bin"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -52,10 +52,12 @@ CHANGES = {
     "the precision": Change("pretrain.precision: ", ("pretrain.precision=bf16",)),
     "the seed": Change("seed: 11 -> 12", ("seed=12",), stages=ALL),
     "the tokenizer": Change("tokenizer/tokenizer.json changed", ("tokenizer.lowercase=false",), stages=ALL),
-    "the split": Change("pack/train/tokens.bin changed", ("pack.split.fraction=0.4",), stages=ALL),
-    "a document more": Change("pack/train/tokens.bin changed", (), _another_document, ALL),
-    "a word more": Change("pack/train/tokens.bin changed", (), _another_word, ALL),
-    "a token of the store": Change("pack/train/tokens.bin is missing or damaged", (), _flipped_token, error=InputError),
+    "the split": Change("pack/train/tokens-00000.bin changed", ("pack.split.fraction=0.4",), stages=ALL),
+    "a document more": Change("pack/train/tokens-00000.bin changed", (), _another_document, ALL),
+    "a word more": Change("pack/train/tokens-00000.bin changed", (), _another_word, ALL),
+    "a token of the store": Change(
+        "pack/train/tokens-00000.bin is missing or damaged", (), _flipped_token, error=InputError
+    ),
 }
 NEUTRAL = ("pretrain.save.steps=7", "pretrain.save.background=true")
 """Settings that change nothing in the result."""

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.corpus.documents import Cuts, DocumentRows, chunks, heads, tails
+from danlu.corpus.packing import one_each
 from danlu.corpus.rows import Piece
 from danlu.corpus.store import TokenStore
 
@@ -27,7 +28,7 @@ def store_of(lengths: list[int]) -> TokenStore:
 
 
 def pieces(store: TokenStore, cuts: Cuts) -> list[Piece]:
-    rows = DocumentRows(store, cuts, np.arange(len(cuts) + 1), seed=1, shuffled=False)
+    rows = DocumentRows(store, cuts, one_each(len(cuts)), seed=1, in_order=True)
     return [piece for number in range(rows.per_epoch) for piece in rows[number]]
 
 
@@ -77,14 +78,14 @@ def test_heads_and_tails_are_the_ends_of_documents(lengths: list[int], longest: 
 def test_an_epoch_has_every_row_once_in_an_order_of_its_own() -> None:
     store = store_of([3] * 50)
     cuts = chunks(store, longest=5)
-    rows = DocumentRows(store, cuts, np.arange(0, 51, 2), seed=4)
+    rows = DocumentRows(store, cuts, one_each(50, 2), seed=4)
     assert rows.per_epoch == 25
     epochs = [[tuple(p.document for p in rows[n]) for n in range(e * 25, e * 25 + 25)] for e in range(3)]
     assert all(sorted(epoch) == sorted(epochs[0]) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 3
-    again = DocumentRows(store, cuts, np.arange(0, 51, 2), seed=4)
+    again = DocumentRows(store, cuts, one_each(50, 2), seed=4)
     assert [p.document for p in again[63]] == list(epochs[2][13])
-    other = DocumentRows(store, cuts, np.arange(0, 51, 2), seed=5)
+    other = DocumentRows(store, cuts, one_each(50, 2), seed=5)
     assert [tuple(p.document for p in other[n]) for n in range(25)] != epochs[0]
 
 
@@ -92,7 +93,7 @@ def test_an_epoch_has_every_row_once_in_an_order_of_its_own() -> None:
 def test_a_row_depends_on_its_number_only(step: int) -> None:
     store = store_of([4, 9, 2, 0, 30])
     cuts = chunks(store, longest=6, overlap=2)
-    used = DocumentRows(store, cuts, np.arange(len(cuts) + 1), seed=3)
+    used = DocumentRows(store, cuts, one_each(len(cuts)), seed=3)
     for number in (12, 3, step):
-        fresh = DocumentRows(store, cuts, np.arange(len(cuts) + 1), seed=3)
+        fresh = DocumentRows(store, cuts, one_each(len(cuts)), seed=3)
         assert [p.start for p in used[number]] == [p.start for p in fresh[number]]

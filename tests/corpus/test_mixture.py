@@ -31,6 +31,7 @@ def make_store(**counts: int) -> TokenStore:
 
 
 class Short:
+    by_length = True
     room = Widths(3)
     longest = 2
 

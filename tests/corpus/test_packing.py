@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.corpus.packing import alike, best_fit
+from danlu.corpus.packing import Filling, alike, fill
 from danlu.corpus.rows import Widths
 
 SIZES = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 25)), min_size=1, max_size=120)
 ROOM = Widths(40, 25)
+
+
+def best_fit(widths: Widths, room: Widths) -> Filling:
+    """Of pieces that are listed."""
+    return fill(widths, np.ones(len(widths.inputs), dtype=np.int64), room)
 
 
 def naive(sizes: list[int], room: int) -> int:
@@ -31,24 +35,24 @@ def naive(sizes: list[int], room: int) -> int:
 @given(SIZES)
 def test_every_piece_is_in_one_row_that_holds_it(sizes: list[tuple[int, int]]) -> None:
     inputs, source = (np.array(each) for each in zip(*sizes, strict=True))
-    order, borders = best_fit(Widths(inputs, source), ROOM)
-    assert sorted(order.tolist()) == list(range(len(sizes)))
-    assert borders[0] == 0 and borders[-1] == len(sizes) and (np.diff(borders) > 0).all()
-    for start, end in pairwise(borders):
-        row = order[start:end]
+    filling = best_fit(Widths(inputs, source), ROOM)
+    rows = [filling[row] for row in range(len(filling))]
+    assert sorted(np.concatenate(rows).tolist()) == list(range(len(sizes)))
+    for row in rows:
+        assert len(row)
         assert inputs[row].sum() <= ROOM.inputs and source[row].sum() <= ROOM.source
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=120))
 def test_as_many_rows_as_the_algorithm_of_the_books(sizes: list[int]) -> None:
-    _, borders = best_fit(Widths(np.array(sizes)), Widths(40))
-    assert len(borders) - 1 == naive(sizes, 40) >= math.ceil(sum(sizes) / 40)
+    filling = best_fit(Widths(np.array(sizes)), Widths(40))
+    assert len(filling) == naive(sizes, 40) >= math.ceil(sum(sizes) / 40)
 
 
 def test_little_is_left_empty_where_lengths_are_natural() -> None:
     sizes = np.clip(np.random.default_rng(1).lognormal(3.5, 1.0, 5000).astype(int), 1, 512)
-    _, borders = best_fit(Widths(sizes), Widths(512))
-    assert sizes.sum() / ((len(borders) - 1) * 512) > 0.98
+    filling = best_fit(Widths(sizes), Widths(512))
+    assert sizes.sum() / (len(filling) * 512) > 0.98
 
 
 def naive_with_two_sides(sizes: list[tuple[int, int]], room: Widths) -> int:
@@ -78,10 +82,10 @@ def test_two_sides_take_about_as_many_rows_as_row_by_row_looked_through(
     else:
         room = ROOM
     inputs, source = (np.array(each) for each in zip(*sizes, strict=True))
-    _, borders = best_fit(Widths(inputs, source), room)
+    filling = best_fit(Widths(inputs, source), room)
     wanted = naive_with_two_sides(sizes, room)
-    assert abs(len(borders) - 1 - wanted) <= max(1, wanted // 10)
-    assert len(borders) - 1 >= max(-(-inputs.sum() // room.inputs), -(-source.sum() // room.source))
+    assert abs(len(filling) - wanted) <= max(1, wanted // 10)
+    assert len(filling) >= max(-(-inputs.sum() // room.inputs), -(-source.sum() // room.source))
 
 
 def test_neither_side_is_left_empty_where_pieces_fill_both_alike() -> None:
@@ -90,9 +94,9 @@ def test_neither_side_is_left_empty_where_pieces_fill_both_alike() -> None:
     room = alike(Widths(inputs, source), Widths(105, 512))
     assert room == Widths(-(-inputs.sum() * 512 // source.sum()), 512)
     assert room.inputs > 105
-    _, borders = best_fit(Widths(inputs, source), room)
-    assert source.sum() > 0.95 * 512 * (len(borders) - 1)
-    assert inputs.sum() > 0.95 * room.inputs * (len(borders) - 1)
+    filling = best_fit(Widths(inputs, source), room)
+    assert source.sum() > 0.95 * 512 * len(filling)
+    assert inputs.sum() > 0.95 * room.inputs * len(filling)
 
 
 def test_the_side_that_is_full_may_be_either() -> None:
@@ -100,9 +104,9 @@ def test_the_side_that_is_full_may_be_either() -> None:
     source = np.clip(np.random.default_rng(1).lognormal(4.0, 1.0, 5000).astype(int), 2, 512)
     inputs = np.ceil(source * 0.2).astype(int) + 2
     for room in (Widths(105, 512), Widths(140, 512), Widths(512, 512)):
-        _, borders = best_fit(Widths(inputs, source), room)
+        filling = best_fit(Widths(inputs, source), room)
         least = max(inputs.sum() / room.inputs, source.sum() / room.source)
-        assert len(borders) - 1 < 1.02 * least + 1
+        assert len(filling) < 1.02 * least + 1
 
 
 def test_room_is_never_narrower_nor_wider_than_the_other_side() -> None:

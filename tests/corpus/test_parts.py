@@ -57,6 +57,7 @@ def test_all_is_the_store_itself_and_nothing_is_none(tmp_path: Path) -> None:
 
 
 class Form:
+    by_length = True
     room = Widths(7)
     longest = 6
 

@@ -18,6 +18,7 @@ ROOM = Widths(40, 128)
 class TwoSided:
     """A form whose decoder reads a third of the text and a token."""
 
+    by_length = True
     room = ROOM
 
     @property

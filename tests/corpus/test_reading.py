@@ -24,6 +24,8 @@ CHOICES = [Packed(), Padded(), Bucketed(), Quarters()]
 class Framed:
     """A form with a token before and one behind, as BERT has it; nothing is made of an empty text."""
 
+    by_length = True
+
     def __init__(self, room: int = SEQUENCE) -> None:
         self.room = Widths(room)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.corpus.store import StoreWriter, TokenStore
+from danlu.corpus.hashes import write_hashes
+from danlu.corpus.store import StoreWriter, TokenStore, check_store
+from danlu.corpus.table import ROW, DocumentTable
 from danlu.errors import InputError
 from danlu.text.document import Document
 
-FILES = ("tokens.bin", "starts.bin", "documents.jsonl", "store.json")
+ARRAYS = (
+    "tokens-00000.bin", "starts.bin", "documents.bin", "ids.bin", "id_ends.bin", "sources.bin", "source_ends.bin",
+    "by_length.bin", "lengths.bin",
+)  # fmt: skip
+FILES = (*ARRAYS, "hashes.bin", "store.json")
 
 
 def write(folder: Path, documents: list[tuple[str, list[int]]], *, vocab_size: int = 500, eot: int = 0) -> None:
@@ -99,19 +105,78 @@ def test_a_cut_anywhere_is_found(store: Path, name: str) -> None:
             refused(store)
 
 
-def test_random_bytes_are_refused_in_one_line_or_change_nothing_that_is_checked(store: Path, tmp_path: Path) -> None:
-    randoms = random.Random(2)
-    for name in FILES[1:]:
-        for _ in range(60):
-            damaged = tmp_path / "damaged"
-            shutil.copytree(store, damaged, dirs_exist_ok=True)
-            data = bytearray((store / name).read_bytes())
-            data[randoms.randrange(len(data))] = randoms.randrange(256)
-            (damaged / name).write_bytes(data)
-            try:
-                TokenStore.open(damaged)
-            except InputError as error:
-                assert "\n" not in str(error)
+@pytest.mark.parametrize("name", ARRAYS)
+def test_a_bit_anywhere_is_told_with_its_file(store: Path, name: str) -> None:
+    assert sorted(each.name for each in store.iterdir()) == sorted(FILES)
+    whole = (store / name).read_bytes()
+    for place in range(0, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        (store / name).write_bytes(damaged)
+        line = refused(store)
+        assert line == f"{store / name} is damaged: bytes 0 to {len(whole) - 1:,} are not what was written"
+
+
+@pytest.mark.parametrize("name", ["hashes.bin", "store.json"])
+def test_random_bytes_are_refused_in_one_line_or_change_nothing_that_is_checked(store: Path, name: str) -> None:
+    randoms, whole = random.Random(2), (store / name).read_bytes()
+    for _ in range(200):
+        data = bytearray(whole)
+        data[randoms.randrange(len(data))] = randoms.randrange(256)
+        (store / name).write_bytes(data)
+        try:
+            TokenStore.open(store)
+        except InputError as error:
+            assert "\n" not in str(error)
+        else:
+            assert name == "store.json" or data == whole
+
+
+def test_damage_in_a_large_store_is_told_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("danlu.corpus.store.SMALL_BYTES", 1000)
+    with StoreWriter(tmp_path, vocab_size=500, eot=0, shard_tokens=900_000) as writer:
+        for number in range(5):
+            writer.add(Document(f"a#{number}", "text"), np.full(400_000, number + 1, dtype="<u2"))
+    assert check_store(tmp_path) == sum(each.stat().st_size for each in tmp_path.iterdir()) - sum(
+        (tmp_path / name).stat().st_size for name in ("hashes.bin", "store.json")
+    )
+    for name, place in (("tokens-00001.bin", 1_048_576), ("tokens-00002.bin", 3), ("tokens-00000.bin", 1_799_999)):
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+        TokenStore.open(tmp_path)  # which does not read it all
+        first = place // 2**20 * 2**20
+        last = min(first + 2**20, len(whole)) - 1
+        with pytest.raises(InputError, match=rf"{name} is damaged: bytes {first:,} to {last:,} are not what was"):
+            check_store(tmp_path)
+        (tmp_path / name).write_bytes(whole)
+
+
+@given(
+    documents=st.lists(st.lists(st.integers(1, 499), max_size=30), min_size=1, max_size=12),
+    shard=st.integers(1, 40), data=st.data(),
+)  # fmt: skip
+def test_shards_are_read_as_one(
+    tmp_path_factory: pytest.TempPathFactory, documents: list[list[int]], shard: int, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("shards")
+    with StoreWriter(folder, vocab_size=500, eot=0, marks=["words"], shard_tokens=shard) as writer:
+        for number, ids in enumerate(documents):
+            writer.add(Document(f"a#{number}", "x"), ids, (np.array(ids, dtype=np.int64) & 1).astype(np.uint8))
+    whole = np.array([0, *(id for ids in documents for id in [*ids, 0])], dtype="<u2")
+    store = TokenStore.open(folder)
+    assert len(list(folder.glob("tokens-*.bin"))) == -(-len(whole) // shard) == len(list(folder.glob("marks-*.bin")))
+    assert np.asarray(store.tokens).tolist() == store.tokens.tolist() == whole.tolist()
+    assert store.marks is not None and np.asarray(store.marks).tolist() == [int(id % 2 or not id) for id in whole]
+    cut = data.draw(st.slices(len(whole)))
+    assert store.tokens[cut].tolist() == whole[cut].tolist() and store.tokens[cut].dtype == whole.dtype
+    many = np.array(data.draw(st.lists(st.integers(-len(whole), len(whole) - 1))), dtype=np.int64)
+    assert store.tokens[many].tolist() == whole[many].tolist()
+    number = data.draw(st.integers(-len(whole), len(whole) - 1))
+    assert store.tokens[number] == whole[number]
+    assert pickle.loads(pickle.dumps(store)).tokens[number] == whole[number]
+    for outside in (len(whole), np.array([len(whole)])):
+        with pytest.raises(IndexError):
+            store.tokens[outside]
 
 
 @pytest.mark.parametrize(
@@ -127,13 +192,38 @@ def test_a_description_that_does_not_fit_is_refused(store: Path, change: dict[st
     refused(store)
 
 
+def rewrite(folder: Path, name: str, content: bytes) -> None:
+    """Change a file and its hashes, as a writer that is wrong would."""
+    (folder / name).write_bytes(content)
+    about = json.loads((folder / "store.json").read_text())
+    files, digest = write_hashes(folder, [*about["files"]])
+    (folder / "store.json").write_text(json.dumps({**about, "files": files, "hashes": digest}))
+
+
 @pytest.mark.parametrize(
     "starts", [[0, 4, 6, 7, 47], [1, 4, 6, 7, 48], [0, 6, 4, 7, 48], [0, 4, 4, 7, 48], [0, 4, 6, 48], [0, -4, 6, 7, 48]]
 )
 def test_borders_that_cannot_be_are_refused(store: Path, starts: list[int]) -> None:
     assert np.fromfile(store / "starts.bin", dtype="<i8").tolist() == [0, 4, 6, 7, 48]
-    np.array(starts, dtype="<i8").tofile(store / "starts.bin")
-    refused(store)
+    rewrite(store, "starts.bin", np.array(starts, dtype="<i8").tobytes())
+    with pytest.raises(InputError, match=r"^the token store in [^\n]* is damaged: [^\n]* do not fit"):
+        check_store(store)
+
+
+@pytest.mark.parametrize("row", [(1, 1, 0), (1, 0, 1)])
+def test_documents_of_sources_and_languages_that_there_are_not_are_refused(store: Path, row: tuple[int, ...]) -> None:
+    assert check_store(store) > 0
+    rows = np.fromfile(store / "documents.bin", dtype=ROW)
+    rows[2] = row
+    rewrite(store, "documents.bin", rows.tobytes())
+    with pytest.raises(InputError, match="its documents do not fit its tokens"):
+        check_store(store)
+
+
+def test_a_store_of_an_earlier_form_is_refused(store: Path) -> None:
+    about = json.loads((store / "store.json").read_text())
+    (store / "store.json").write_text(json.dumps({**about, "form": 1}))
+    assert refused(store).endswith("is of another form than this Danlu reads: pack the text again")
 
 
 def test_unusual_line_ends_in_names_part_nothing(tmp_path: Path) -> None:
@@ -159,17 +249,17 @@ def test_marks_come_back_beside_their_tokens(marked: Path, store: Path) -> None:
     assert json.loads((marked / "store.json").read_text())["marks"] == ["words", "sentences"]
     plain = TokenStore.open(store)
     assert (plain.marks, plain.marked) == (None, ())
-    assert not (store / "marks.bin").exists()
+    assert not (store / "marks-00000.bin").exists()
     assert "marks" not in json.loads((store / "store.json").read_text())
 
 
 def test_marks_that_do_not_fit_the_tokens_are_refused(marked: Path) -> None:
-    whole = (marked / "marks.bin").read_bytes()
+    whole = (marked / "marks-00000.bin").read_bytes()
     for damaged in (whole[:-1], whole[:0], whole + b"\x05", b"\0" + whole[1:], whole[:-1] + b"\7"):
-        (marked / "marks.bin").write_bytes(damaged)
+        rewrite(marked, "marks-00000.bin", damaged)
         refused(marked)
-    (marked / "marks.bin").unlink()
-    assert "marks.bin is missing" in refused(marked)
+    (marked / "marks-00000.bin").unlink()
+    assert "marks-00000.bin is missing" in refused(marked)
 
 
 @pytest.mark.parametrize("marks", [["phrases"], ["verses"], ["sentences", "words"], "words", 3, None, [["words"]]])
@@ -185,3 +275,12 @@ def test_a_document_without_the_marks_of_its_store_is_a_mistake(tmp_path: Path) 
         with pytest.raises(AssertionError):
             writer.add(Document("a", "text"), [5], marks)
     writer.close()
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=3), min_size=1, max_size=20))
+def test_a_document_is_found_by_its_id(ids: list[str]) -> None:
+    table = DocumentTable.of([{"id": id} for id in ids])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("danlu.corpus.table.AT_ONCE", 3)
+        assert [table.ids.find(id) for id in ids] == [ids.index(id) for id in ids]
+        assert table.ids.find("longer than all") is None

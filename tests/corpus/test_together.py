@@ -23,6 +23,8 @@ EOT = 0
 class Plain:
     """A form whose examples are the documents."""
 
+    by_length = True
+
     def __init__(self, room: int) -> None:
         self.room = Widths(room)
         self.longest = room

@@ -26,6 +26,6 @@ def test_a_sample_has_the_tokens_and_marks_that_pack_writes(tmp_path: Path) -> N
     (tmp_path / "sample").mkdir()
     _pack_sample(recipe, tmp_path / "sample")
     packed = tmp_path / "run" / "pack" / "train"
-    assert (packed / "marks.bin").stat().st_size > 500
+    assert (packed / "marks-00000.bin").stat().st_size > 500
     for path in packed.iterdir():
         assert path.read_bytes() == (tmp_path / "sample" / "train" / path.name).read_bytes(), path.name

@@ -73,7 +73,7 @@ def see_padding(patch: Patch) -> None:
 
 
 def lose_a_row(patch: Patch) -> None:
-    patch.setattr(DocumentRows, "per_epoch", property(lambda self: len(self.borders) - 2))
+    patch.setattr(DocumentRows, "per_epoch", property(lambda self: len(self.filling) - 1))
 
 
 BREAKS: list[tuple[str, Callable[[Patch], None], str]] = [
