@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,10 +75,15 @@ def _all_stay(draft: Draft, shard: Path) -> Outcome:
     counts.keep(table)
     (draft.folder / "fallen.jsonl").touch()
     if len(table):
-        unfinished = shard.with_name(f".{shard.name}")
+        unfinished = _unfinished(shard)
         shutil.copyfile(draft.documents, unfinished)
         unfinished.replace(shard)
     return Outcome(counts, list(read_examples(draft.folder / "examples.jsonl")))
+
+
+def _unfinished(path: Path) -> Path:
+    """Where a file grows: each by itself, for a process that seems lost may still be at the same one."""
+    return path.with_name(f".{path.name}-{secrets.token_hex(8)}")
 
 
 def _some_fall(
@@ -88,10 +94,11 @@ def _some_fall(
     for example in read_examples(draft.folder / "examples.jsonl"):
         examples.add(example)
     stays = np.ones(len(table), dtype=bool)
-    unfinished = shard.with_name(f".{shard.name}")
+    fallen = draft.folder / "fallen.jsonl"
+    unfinished, unfinished_log = _unfinished(shard), _unfinished(fallen)
     with (
         draft.documents.open("rb") as lines,
-        (draft.folder / "fallen.jsonl").open("wb") as log,
+        unfinished_log.open("wb") as log,
         unfinished.open("wb") as file,
     ):
         for number, line in enumerate(lines):
@@ -110,6 +117,7 @@ def _some_fall(
             counts.dropped[reason] += 1
             examples.add(Example.of(document, reason))
             write_line(log, {"id": document.id, "reason": reason, "of": numbering.id(first)})
+    unfinished_log.replace(fallen)
     counts.keep(table[stays])
     if stays.any():
         unfinished.replace(shard)

@@ -25,6 +25,7 @@ from danlu.clean.exact import Exact
 from danlu.clean.final import Finishing, Ruling
 from danlu.clean.language_of import SCORE, SHARES, VARIANT, Language
 from danlu.clean.portions import Portion, portions
+from danlu.clean.ray_workers import RayWorkers
 from danlu.clean.rules import Empty, RuleChoice
 from danlu.clean.samples import Examples, write_examples
 from danlu.clean.workers import Workers
@@ -50,7 +51,7 @@ class Clean(Stage):
     """Read text files, bring them to one form, drop what no model should learn."""
 
     resumable: ClassVar[bool] = True
-    unrecorded: ClassVar[tuple[str, ...]] = ("workers",)
+    unrecorded: ClassVar[tuple[str, ...]] = ("workers", "ray")
 
     sources: tuple[Source, ...] = Field(min_length=1)
     """Files, folders and patterns (docs/guides/clean.md lists what can be read); each a
@@ -64,7 +65,10 @@ class Clean(Stage):
     duplicates: Annotated[tuple[SkipValidation[DuplicatesChoice], ...], OneOf("duplicates")] = (Exact(),)
     """What drops or cuts what stands in several documents, once the rules are through; in this order."""
     workers: int | None = Field(default=None, ge=1)
-    """Processes; all cores by default. Their number changes nothing in the result."""
+    """Processes; by default all cores, or all of the cluster. Their number changes nothing in the result."""
+    ray: str | None = Field(default=None, min_length=1)
+    """The address of a Ray cluster whose processes do the work: ``auto``, ``HOST:PORT``, or ``local`` for a new one; it
+    changes nothing in the result. All its machines must see the sources and ``run_dir`` at the same paths."""
 
     def external_files(self) -> list[Path]:
         files = [file.path for file in self.find().files if file.path is not None]
@@ -91,7 +95,7 @@ class Clean(Stage):
             for line in getattr(choice, "notes", list)():
                 log.say(line)
         todo = portions(found.files, size=PORTION_BYTES)
-        with Workers(self.workers) as workers:
+        with self._workers(job.out) as workers:
             self._draft(todo, job.out, workers)
             counts, examples = self._finish(todo, job.out, workers)
         counts.check()
@@ -105,19 +109,22 @@ class Clean(Stage):
             log.say(f"clean: {counts.summary()}; see {job.out / 'quarantine.jsonl'}")
         return {"files": len(found.files), "files_ignored": len(found.ignored), **counts.figures()}
 
-    def _draft(self, todo: list[Portion], out: Path, workers: Workers) -> None:
+    def _workers(self, out: Path) -> Workers | RayWorkers:
+        return Workers(self.workers) if self.ray is None else RayWorkers(self.ray, self.workers, out)
+
+    def _draft(self, todo: list[Portion], out: Path, workers: Workers | RayWorkers) -> None:
         """The first pass, over the portions that have no draft yet, or one that was made of something else."""
-        settings = json.dumps({**plain(self), "workers": None}, sort_keys=True, default=str)
-        drafting = Drafting(self.documents, self.rules, self.duplicates, out, settings)
+        settings = json.dumps({**plain(self), "workers": None, "ray": None}, sort_keys=True, default=str)
+        drafting = Drafting(self.documents, self.rules, self.duplicates, out.absolute(), settings)
         missing = drafting.missing(todo)
         read_bytes = sum(portion.size for portion in todo) - sum(portion.size for portion in missing)
         with log.progress("clean", sum(portion.size for portion in todo), "bytes") as progress:
             progress.update(read_bytes)
-            for size in workers.work_through(drafting, missing):
+            for size in workers.work_through(drafting, [(portion, drafting.made_from(portion)) for portion in missing]):
                 read_bytes += size
                 progress.update(read_bytes)
 
-    def _finish(self, todo: list[Portion], out: Path, workers: Workers) -> tuple[Counts, Examples]:
+    def _finish(self, todo: list[Portion], out: Path, workers: Workers | RayWorkers) -> tuple[Counts, Examples]:
         """The second pass, and the last."""
         rulings = [Ruling(portion.number) for portion in todo]
         for number, choice in enumerate(self.duplicates):
@@ -131,7 +138,7 @@ class Clean(Stage):
             decided = choice.decide(sketched, folder)
             rulings = [ruling.then(choice.reason, cuts) for ruling, cuts in zip(rulings, decided, strict=True)]
         counts, examples = Counts(), Examples()
-        for outcome in workers.work_through(Finishing(out), rulings):
+        for outcome in workers.work_through(Finishing(out.absolute()), rulings):
             counts += outcome.counts
             for example in outcome.examples:
                 examples.add(example)

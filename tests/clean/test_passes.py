@@ -6,18 +6,23 @@ import hashlib
 import itertools
 import json
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from danlu.clean.drafts import Drafting
 from danlu.clean.portions import Portion, portions
 from danlu.clean.stage import Clean
 from danlu.clean.workers import Workers
-from danlu.readers.sources import Source
+from danlu.errors import InputError
+from danlu.readers.record import Raw
+from danlu.readers.sources import Source, SourceFile
 from danlu.recipe import Recipe, build
 from danlu.runs import Figures, Job
-from danlu.text.document import read_documents
+from danlu.text.document import Document, read_documents
 
 
 def clean(out: Path, **section: Any) -> Figures:
@@ -99,6 +104,49 @@ def test_a_killed_run_goes_on_and_gives_the_same(
     clean(tmp_path / "out", sources=str(source), workers=1)
     assert again == [3, 4, 5]
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")
+
+
+def drafting_of(tmp_path: Path) -> tuple[Drafting, Portion]:
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    stage = build(Clean, {"sources": [{"path": str(tmp_path / "a.txt"), "documents": "lines"}]}, key="clean")
+    [portion] = portions(stage.find().files, size=400)
+    return Drafting(stage.documents, stage.rules, stage.duplicates, tmp_path), portion
+
+
+def test_a_file_that_is_another_than_the_run_began_with_is_refused(tmp_path: Path) -> None:
+    """On a machine of a cluster that has other files there, or none; or because somebody writes to it."""
+    drafting, portion = drafting_of(tmp_path)
+    assert drafting.missing([portion]) == [portion]
+    made_from = drafting.made_from(portion)
+    (tmp_path / "a.txt").write_text("three\n")
+    with pytest.raises(InputError, match=r"a\.txt, found as clean began, are others there, or have changed since"):
+        drafting()((portion, made_from))
+    (tmp_path / "a.txt").unlink()
+    with pytest.raises(InputError, match=r"a\.txt, found as clean began, cannot be read there: No such file"):
+        drafting()((portion, made_from))
+    assert not list((tmp_path / "drafts").iterdir())
+
+
+def test_a_process_that_seemed_lost_and_the_one_in_its_place_make_one_whole_draft(tmp_path: Path) -> None:
+    drafting, portion = drafting_of(tmp_path)
+    drafting.missing([portion])
+    todo = (portion, drafting.made_from(portion))
+    drafting()(todo)
+    draft = tmp_path / "drafts/00000"
+    alone = {path.name: path.read_bytes() for path in draft.iterdir()}
+    shutil.rmtree(draft)
+    inodes = []
+
+    def documents(file: SourceFile, record: Raw) -> Iterator[Document]:
+        if not inodes:
+            drafting()(todo)  # the other is faster
+            inodes.append((draft / "documents.jsonl").stat().st_ino)
+        yield from drafting.documents(file, record)
+
+    replace(drafting, documents=documents)()(todo)
+    assert {path.name: path.read_bytes() for path in draft.iterdir()} == alone
+    assert (draft / "documents.jsonl").stat().st_ino == inodes[0]  # the first stays: it may be read already
+    assert [path.name for path in (tmp_path / "drafts").iterdir()] == ["00000"]
 
 
 def test_a_draft_of_something_else_is_made_again(tmp_path: Path, small_portions: None) -> None:
