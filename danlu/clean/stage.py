@@ -32,9 +32,10 @@ from danlu.clean.workers import Workers
 from danlu.errors import InputError
 from danlu.files import write_json
 from danlu.readers.record import Raw
+from danlu.readers.remote import RemoteFile
 from danlu.readers.sources import Found, Source, SourceFile, find_files
-from danlu.recipe import OneOf, plain
-from danlu.runs import Figures, Job, Stage
+from danlu.recipe import OneOf
+from danlu.runs import Figures, Job, Stage, recorded
 from danlu.text.chinese import convert_document
 from danlu.text.cuts import Whole
 from danlu.text.document import TARGET_START, Document, pair
@@ -51,7 +52,7 @@ class Clean(Stage):
     """Read text files, bring them to one form, drop what no model should learn."""
 
     resumable: ClassVar[bool] = True
-    unrecorded: ClassVar[tuple[str, ...]] = ("workers", "ray")
+    unrecorded: ClassVar[tuple[str, ...]] = ("workers", "ray", "duplicates.*.memory", "sources.*.cache")
 
     sources: tuple[Source, ...] = Field(min_length=1)
     """Files, folders and patterns (docs/guides/clean.md lists what can be read); each a
@@ -73,6 +74,10 @@ class Clean(Stage):
     def external_files(self) -> list[Path]:
         files = [file.path for file in self.find().files if file.path is not None]
         return files + [path for choice in self.rules for path in getattr(choice, "external_files", list)()]
+
+    def external_stamps(self) -> list[list[str]]:
+        contents = [file.content for file in self.find().files]
+        return [[content.url, content.stamp] for content in contents if isinstance(content, RemoteFile)]
 
     def progress(self, out: Path) -> str | None:
         done = len(list((out / "drafts").glob("[0-9]*")))
@@ -97,7 +102,7 @@ class Clean(Stage):
         todo = portions(found.files, size=PORTION_BYTES)
         with self._workers(job.out) as workers:
             self._draft(todo, job.out, workers)
-            counts, examples = self._finish(todo, job.out, workers)
+            counts, examples = self._finish(self._decide(todo, job.out), job.out, workers)
         counts.check()
         _gather(todo, job.out)
         write_examples(job.out / "examples.jsonl", examples)
@@ -114,7 +119,7 @@ class Clean(Stage):
 
     def _draft(self, todo: list[Portion], out: Path, workers: Workers | RayWorkers) -> None:
         """The first pass, over the portions that have no draft yet, or one that was made of something else."""
-        settings = json.dumps({**plain(self), "workers": None, "ray": None}, sort_keys=True, default=str)
+        settings = json.dumps(recorded(self), sort_keys=True, default=str)
         drafting = Drafting(self.documents, self.rules, self.duplicates, out.absolute(), settings)
         missing = drafting.missing(todo)
         read_bytes = sum(portion.size for portion in todo) - sum(portion.size for portion in missing)
@@ -124,8 +129,8 @@ class Clean(Stage):
                 read_bytes += size
                 progress.update(read_bytes)
 
-    def _finish(self, todo: list[Portion], out: Path, workers: Workers | RayWorkers) -> tuple[Counts, Examples]:
-        """The second pass, and the last."""
+    def _decide(self, todo: list[Portion], out: Path) -> list[Ruling]:
+        """The second pass, in this process: it needs the sketches of all."""
         rulings = [Ruling(portion.number) for portion in todo]
         for number, choice in enumerate(self.duplicates):
             folder = out / "drafts" / f".decided-{number}"
@@ -137,6 +142,10 @@ class Clean(Stage):
             ]
             decided = choice.decide(sketched, folder)
             rulings = [ruling.then(choice.reason, cuts) for ruling, cuts in zip(rulings, decided, strict=True)]
+        return rulings
+
+    def _finish(self, rulings: list[Ruling], out: Path, workers: Workers | RayWorkers) -> tuple[Counts, Examples]:
+        """The last pass."""
         counts, examples = Counts(), Examples()
         for outcome in workers.work_through(Finishing(out.absolute()), rulings):
             counts += outcome.counts

@@ -20,8 +20,8 @@ from danlu.clean.workers import Workers
 from danlu.errors import InputError
 from danlu.readers.record import Raw
 from danlu.readers.sources import Source, SourceFile
-from danlu.recipe import Recipe, build
-from danlu.runs import Figures, Job
+from danlu.recipe import Recipe, build, load_recipe
+from danlu.runs import Figures, Job, run_stages
 from danlu.text.document import Document, read_documents
 
 
@@ -189,3 +189,35 @@ def test_two_runs_of_one_process_in_one_folder(tmp_path: Path) -> None:
         clean(tmp_path / "out", sources=[source], workers=1)
         dropped = [json.loads(line) for line in (tmp_path / "out/dropped.jsonl").read_text().splitlines()]
         assert [entry["of"] for entry in dropped] == ["a.txt#0.0", "a.txt#1.0"]
+
+
+def run(folder: Path, *overrides: str) -> list[str]:
+    """What ``danlu clean`` says."""
+    said: list[str] = []
+    run_stages(load_recipe(folder / "recipe.yaml", [f"run_dir={folder}/run", *overrides]), ["clean"], said.append,
+               begin=lambda _: None)  # fmt: skip
+    return [line.partition(" in ")[0] for line in said]
+
+
+def test_what_changes_no_byte_runs_nothing_again(tmp_path: Path) -> None:
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text/a.txt").write_text("one")
+    (tmp_path / "recipe.yaml").write_text(
+        f"clean: {{sources: [{tmp_path}/text], duplicates: [exact, {{use: minhash, memory: 2000000}}]}}"
+    )
+    assert run(tmp_path) == ["clean: done"]
+    same = ["duplicates.1.memory=3000000", "workers=1", "ray=local", f"sources.0.cache={tmp_path}/cache"]
+    for setting in same:
+        assert run(tmp_path, f"clean.{setting}") == ["clean: unchanged, skipped"]
+    assert "clean: done" in run(tmp_path, "clean.duplicates.1.similarity=0.6")
+
+
+def test_a_file_elsewhere_that_has_changed_is_read_again(tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    store = fsspec.filesystem("memory")
+    (tmp_path / "recipe.yaml").write_text("clean: {sources: ['memory://danlu-changed/a.txt']}")
+    store.pipe("/danlu-changed/a.txt", b"one")
+    assert run(tmp_path) == ["clean: done"] and run(tmp_path) == ["clean: unchanged, skipped"]
+    store.pipe("/danlu-changed/a.txt", b"two")
+    assert run(tmp_path)[-1] == "clean: done"
+    assert [document.text for document in read_documents(tmp_path / "run/clean")] == ["two"]
