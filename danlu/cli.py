@@ -370,7 +370,7 @@ def _run_stages(
         say(f"{stage}: begins")
 
     if ray is not None or workers is not None:
-        from danlu.with_ray import run_with_ray
+        from danlu.train.with_ray import run_with_ray
 
         return run_with_ray(recipe, stages, begin, changed, address=ray, workers=workers)
     world = read_world(os.environ)

@@ -23,9 +23,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from danlu import __version__, log
+from danlu.clean.cluster import connected, first_line, load_ray
 from danlu.clean.workers import ProcessDiedError, do
 from danlu.errors import InputError
-from danlu.ray_cluster import connected, first_line, load_ray
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -14,12 +14,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from danlu.clean.cluster import connected, first_line, load_ray
 from danlu.errors import DanluError, InputError, Interrupted, RecipeError
 from danlu.log import say
 from danlu.parallel.desk import Desk, End, Line, News
 from danlu.parallel.watch import LOST
 from danlu.parallel.world import read_world
-from danlu.ray_cluster import connected, first_line, load_ray
 from danlu.recipe import Recipe
 from danlu.runs import Changed, RunFolder
 from danlu.train.ray_worker import Task, work

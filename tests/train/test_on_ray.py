@@ -18,9 +18,9 @@ import pytest
 from test_many import COMMON, ROOT, assert_same, exit_codes, files, launch
 
 from danlu import cli
+from danlu.clean.cluster import check_answers
 from danlu.errors import DanluError, InputError, Interrupted, RecipeError
 from danlu.parallel.desk import End, Line, News
-from danlu.ray_cluster import check_answers
 from danlu.recipe import load_recipe
 from danlu.runs import RunFolder
 from danlu.train.checkpoint import checkpoints
