@@ -20,18 +20,21 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from engine_sides import SIDES, kept, written
+from engine_sides import SIDES, kept, near_copies, written
+from process import in_fresh_process
 from report import Comparison, NotMeasuredError, compare, run_benchmark, say, say_machine, table
 
 FILES = 8
 """That the text is spread over: engines that share out files have something to share out."""
 LITTLE = 0.6
 """Megabytes of the text by which starting is timed; some for each file, for Daft refuses empty ones."""
+COPIED, LONG = 100, 1000
+"""Texts of a file whose near copies are looked for, those of so many characters."""
 LIMIT = 240.0
 """Seconds that a side may take."""
 PATIENCE = 4
@@ -100,6 +103,12 @@ def measure(options: argparse.Namespace) -> list[Comparison]:
             say(
                 f"{name}, a process is killed: {_after_a_kill(name, folder, texts[name], times[name], options.workers)}"
             )
+        if "Daft" in sides:
+            for path in options.files:
+                sample = [text for text in islice(_texts(path), COPIED) if len(text) >= LONG]
+                found, _ = in_fresh_process(near_copies, sample)
+                shares = ", ".join(f"{name} {share:.0%}" for name, share in found.items())
+                say(f"near copies found by MinHash, {path.name}, {len(sample)} texts: {shares}")
     speeds = {name: [size / 1e6 / run.seconds for run in runs] for name, runs in times.items()}
     first, *others = sides
     return [compare(f"clean, one pass: {first} / {name}", speeds[first], speeds[name], unit="MB/s") for name in others]

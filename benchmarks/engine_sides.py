@@ -7,6 +7,7 @@ result is the engine's. Each side is called in a process of its own: ``side(sour
 from __future__ import annotations
 
 import json
+import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -133,6 +134,33 @@ SIDES: dict[str, tuple[Callable[[Path, Path, int], None], str | None]] = {
     "Ray Data": (ray_data, "ray"),
 }
 """By name, with the package that a side needs."""
+
+
+def near_copies(texts: list[str]) -> dict[str, float]:
+    """Of texts and copies with one character of a hundred changed: how many are near (half of 200 entries agree).
+
+    Daft's expression hashes five words in a row, as parted by spaces, of text in small letters without punctuation.
+    """
+    import daft as engine
+
+    from danlu.clean.minhash import MinHash
+
+    chance = random.Random(0)
+    copies = []
+    for text in texts:
+        letters = list(text)
+        for place in chance.sample(range(len(letters)), len(letters) // 100):
+            letters[place] = "x"
+        copies.append("".join(letters))
+    rows = engine.from_pydict({"text": texts, "copy": copies})
+    hashed = [engine.col(name).normalize(remove_punct=True, lowercase=True).minhash(num_hashes=200, ngram_size=5)
+              for name in ("text", "copy")]  # fmt: skip
+    theirs = rows.select(*hashed).to_pydict()
+    agree = [sum(one == other for one, other in zip(*pair, strict=True)) / 200
+             for pair in zip(theirs["text"], theirs["copy"], strict=True)]  # fmt: skip
+    choice = MinHash()
+    ours = (choice.sketch(texts)["entries"] == choice.sketch(copies)["entries"]).mean(axis=1)
+    return {"Danlu": float((ours >= 0.5).mean()), "Daft": sum(share >= 0.5 for share in agree) / len(agree)}
 
 
 def call(name: str, source: str, out: str, workers: int) -> None:
