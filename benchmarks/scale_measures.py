@@ -135,7 +135,7 @@ def clean(text: Path, out: Path, megabytes: float) -> Cleaned:
         times.append(time.perf_counter())
     hashed, cut, drafted, decided, written = (after - before for before, after in pairwise(times))
     documents = sum(1 for shard in (out / "drafts").glob("*/documents.jsonl") for _ in shard.open("rb"))
-    if not counts.kept:
+    if not sum(each.kept for each in counts):
         raise NotMeasuredError("no document is left of the sample: a run on such text writes nothing")
     kept = _size(out, "documents-*.jsonl")
     return Cleaned(size, cut, hashed, drafted, decided, written, documents, drafts, sketches, kept)

@@ -19,11 +19,13 @@ from cyclopts import App, CycloptsError, Parameter
 from danlu import __version__
 from danlu.errors import DanluError, InputError, Interrupted
 from danlu.evaluate.commands import compare
+from danlu.evaluate.tokenizer_commands import compare_tokenizers
 from danlu.log import harmless, say
 from danlu.parallel.world import read_world, speaks
 from danlu.rate.command import rate
 from danlu.serve.command import serve
 from danlu.tasks.commands import embed, predict, similar
+from danlu.trace.command import trace
 from danlu.verify.commands import verify
 
 if TYPE_CHECKING:
@@ -183,6 +185,11 @@ _WITH_FLAGS: dict[str, Callable[..., None]] = {"clean": _clean, "pretrain": _pre
 for _name, _verb in _WITH_FLAGS.items():
     _verb.__doc__ = STAGE_VERBS[_name]
 for _place, _name in enumerate(STAGE_VERBS):
+    if _name == "tokenizer":  # a verb with verbs of its own; without one it is the stage
+        _tokenizer = App(name=_name, help=STAGE_VERBS[_name], sort_key=(3, _place), default_command=_stage_verb(_name))
+        _tokenizer.command(compare_tokenizers, name="compare")
+        app.command(_tokenizer)
+        continue
     app.command(_WITH_FLAGS.get(_name) or _stage_verb(_name), name=_name, sort_key=(3, _place))
 
 
@@ -350,6 +357,7 @@ def doctor() -> None:
 app.command(compare, sort_key=(5, 1))
 app.command(rate)
 app.command(verify)
+app.command(trace, sort_key=(5, 2))
 
 
 def _load(recipe: Path, overrides: Sequence[str], ray: str | None = None) -> Recipe:

@@ -12,11 +12,12 @@ from danlu import catalog
 from danlu.errors import InputError, OutputError, did_you_mean
 from danlu.files import writing
 from danlu.readers.reading import kind, read, unpacked
-from danlu.readers.record import Raw, Wanted
+from danlu.readers.record import Content, Damaged, Raw, Wanted
 from danlu.readers.sources import Source, SourceFile, find_files
 from danlu.recipe_file import quoted
 from danlu.tasks.suggest import task_recipe
 from danlu.text.cuts import Blocks, Cut, Whole
+from danlu.text.encodings import detect
 from danlu.text.language import detect_language
 from danlu.text.normalise import normalise
 
@@ -54,6 +55,8 @@ class Survey:
     languages: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     documents: float = 0
     """How many the files hold, about; counted up to ``ENOUGH_DOCUMENTS``."""
+    unknown: list[str] = field(default_factory=list)
+    """Sampled files whose encoding cannot be told."""
     prompts: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Beginnings of documents by language."""
 
@@ -74,6 +77,8 @@ class Sample:
     text_field: str = "text"
     texts: list[str] = field(default_factory=list)
     documents: float = 0
+    unknown: bool = False
+    """Whether it is in an encoding that cannot be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,12 +204,18 @@ def survey(folder: Path) -> Survey:
     for file in sampled:
         sample = _sample(file, seen.cut, enough=ENOUGH_DOCUMENTS - int(seen.documents))
         seen.documents += sample.documents
+        seen.unknown += [file.name] if sample.unknown else []
         fields[sample.text_field] += len(sample.texts)
         for text in sample.texts:
             language = detect_language(text)
             seen.languages[language] += _text_bytes(file) * len(text) / sum(map(len, sample.texts))
             seen.prompts[language].append(opening(text, language))
     if not seen.languages:
+        if seen.unknown:
+            raise InputError(
+                f"danlu init: the encoding of {seen.unknown[0]} in {folder} cannot be told; "
+                "write a recipe by hand and name it there, as encoding of the source"
+            )
         held = f"{len(found.files)} files without text" if found.files else f"{len(found.ignored)} other files"
         raise InputError(f"danlu init: no text in {folder} ({held}); it reads {' '.join(catalog.names('reader'))}")
     seen.documents *= len(found.files) / len(sampled)
@@ -225,11 +236,11 @@ def _text_bytes(file: SourceFile) -> int:
 def _sample(file: SourceFile, cut: Cut, *, enough: int) -> Sample:
     """A look into a file; of one with records, ``enough`` are counted and no more."""
     if kind(file.name) == ".txt":
-        with unpacked(file.content, Wanted()).open() as opened:
-            head = opened.read(SAMPLED_BYTES)
-        text = normalise(head.decode(errors="ignore"))
-        if not text.strip() or b"\0" in head:
-            return Sample()
+        head = _head(file.content)
+        encoding = detect(head, whole=len(head) < SAMPLED_BYTES).encoding
+        text = normalise(head.decode(encoding, errors="ignore")) if encoding is not None else ""
+        if not text.strip():
+            return Sample(unknown=encoding is None)
         return Sample("text", [text], 1 + (_pieces(cut, text) - 1) * _text_bytes(file) / len(head))
     for name in TEXT_FIELDS:
         sample = Sample(name)
@@ -243,6 +254,15 @@ def _sample(file: SourceFile, cut: Cut, *, enough: int) -> Sample:
         if sample.texts:
             return sample
     return Sample()
+
+
+def _head(content: Content) -> bytes:
+    """The first bytes of a text; none where it is damaged there, or cannot be read."""
+    try:
+        with unpacked(content, Wanted()).open() as opened:
+            return opened.read(SAMPLED_BYTES)
+    except (Damaged, OSError):
+        return b""
 
 
 def _pieces(cut: Cut, text: str) -> int:
@@ -280,6 +300,9 @@ def recipe_text(seen: Survey, *, name: Path) -> str:
         source.append(f"      text_field: {seen.text_field}\t# the field that holds the text in these files")
     if share > 0.99:
         source.append(f"      language: {language}\t# without this line, each document's is detected")
+    if seen.unknown:
+        which = f"{len(seen.unknown)} files, such as {_shown(seen.unknown[0])}, do not say theirs"
+        source.append(f"      # encoding: gb18030\t# {which}")
     if seen.cut is BLOCKS:
         source.append(
             f"      documents: {{use: blocks, characters: {BLOCKS.characters}}}\t# long files are cut at blank lines"
@@ -304,6 +327,11 @@ def recipe_text(seen: Survey, *, name: Path) -> str:
         schema=name.with_name("danlu.schema.json"),
     )
     return "\n".join(_with_comment(line) for line in filled.split("\n"))
+
+
+def _shown(name: str) -> str:
+    """The name of a file as it may stand in a comment."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def _with_comment(line: str) -> str:

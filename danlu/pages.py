@@ -1,4 +1,4 @@
-"""The colours and letters of all pages that Danlu serves or writes; their sheets name no others."""
+"""The colours and letters of all pages that Danlu serves or writes, whose sheets name no others; text in tables."""
 
 from __future__ import annotations
 
@@ -47,3 +47,11 @@ def variables() -> str:
         f":root{{{light()};{letters};color-scheme:light dark}}\n"
         f"@media(prefers-color-scheme:dark){{:root{{{dark()}}}}}\n"
     )
+
+
+def markdown_cell(text: str) -> str:
+    """Text that stands in a cell of a Markdown table as it is."""
+    flat = " ".join(text.split())
+    for mark in "\\|`*_<>[]#~":
+        flat = flat.replace(mark, f"\\{mark}")
+    return flat

@@ -81,7 +81,7 @@ class Stage(Settings):
         return []
 
     def external_stamps(self) -> list[list[str]]:
-        """What it reads elsewhere and cannot hash: each name, with what tells its versions apart."""
+        """What it reads elsewhere and cannot hash: names, each with what tells its versions apart."""
         return []
 
     def run(self, job: Job) -> Figures:
@@ -108,12 +108,16 @@ class RunFolder:
         """What the stage reported; empty where it has not finished."""
         return dict((self.done(name) or {}).get("figures", {}))
 
+    def digest(self, name: str) -> str:
+        """The hash of the hashes of all that the stage wrote: a fingerprint of its output."""
+        return _digest((self.done(name) or {}).get("outputs"))
+
     def made_from(self, recipe: Recipe, name: str) -> dict[str, Any]:
         """Everything that decides the stage's output: version, seed, settings, inputs, files outside."""
         stage = stage_of(recipe, name)
         hashes = [[str(path), hash_file(path)] for path in stage.external_files()]
-        sources = _digest([*hashes, *stage.external_stamps()])
-        return _as_json({"danlu": __version__, **self._made_inside_from(recipe, name), "sources": sources})
+        known = {"danlu": __version__, "sources": _digest([*hashes, *stage.external_stamps()])}
+        return _as_json({**known, **self._made_inside_from(recipe, name)})
 
     def _made_inside_from(self, recipe: Recipe, name: str) -> dict[str, Any]:
         """The part of :meth:`made_from` that the recipe and the run folder hold."""
@@ -122,7 +126,7 @@ class RunFolder:
         return {
             "seed": recipe.seed,
             "settings": recorded(stage),
-            "inputs": {need: _digest((self.done(need) or {}).get("outputs")) for need in stage.needed()},
+            "inputs": {need: self.digest(need) for need in stage.needed()},
             **({"figures": figures} if figures else {}),
         }
 
@@ -365,9 +369,8 @@ def recorded(stage: Stage) -> dict[str, Any]:
         found: list[Any] = [settings]
         for section in sections:
             found = [inner for each in found for inner in (each if section == "*" else [each[section]])]
-        for inner in found:
-            if isinstance(inner, dict):  # a choice without settings is its name
-                inner.pop(name, None)
+        for inner in (each for each in found if isinstance(each, dict)):  # a choice without settings is its name
+            inner.pop(name, None)
     return settings
 
 

@@ -22,7 +22,7 @@ tokenizer: {use: bpe, vocab_size: 300}
 
 VERBS = [
     *catalog.names("stage"), "run", "plan", "report", "init", "schema", "doctor", "verify",
-    "import", "embed", "similar", "rate",
+    "import", "embed", "similar", "rate", "trace",
 ]  # fmt: skip
 
 

@@ -155,3 +155,33 @@ def test_a_recipe_whose_name_is_not_utf8_is_refused_and_leaves_no_file(tmp_path:
     with pytest.raises(OutputError, match=r"^the name of the recipe must be UTF-8; got '[^\n]*udce9.yaml'$"):
         write_recipe(notes, tmp_path / os.fsdecode(b"caf\xe9.yaml"))
     assert not list(tmp_path.glob("*.yaml"))
+
+
+GREEK_LETTERS = bytes([0xE1, 0xE2, 0x0A]) * 3
+"""What no encoding makes a language of."""
+
+
+def test_text_of_any_certain_encoding_is_looked_into(folder: Path) -> None:
+    (folder / "old.txt").write_bytes((REALM * 5).encode("gb18030"))
+    (folder / "windows.txt").write_bytes((REALM * 5).encode("utf-16"))
+    seen = survey(folder)
+    assert set(seen.languages) == {"zh"}
+    assert {prompt for prompts in seen.prompts.values() for prompt in prompts} == {"话说天下大势"}
+
+
+def test_a_damaged_file_beside_others_is_passed_over(folder: Path) -> None:
+    (folder / "broken.txt.gz").write_bytes(b"\x1f\x8b\x08\x00 no gzip at all")
+    (folder / "cut.txt.gz").write_bytes(gzip.compress(WHALE.encode() * 100)[:40])
+    with pytest.raises(InputError, match=r"^danlu init: no text in text \(2 files without text\)"):
+        write_recipe(folder, Path("mine.yaml"))
+    (folder / "whole.txt").write_text(NIGHT, encoding="utf-8")
+    assert set(survey(folder).languages) == {"en"}
+
+
+def test_an_encoding_that_cannot_be_told_is_told(folder: Path) -> None:
+    (folder / "odd.txt").write_bytes(GREEK_LETTERS)
+    with pytest.raises(InputError, match=r"^danlu init: the encoding of odd.txt in text cannot be told"):
+        write_recipe(folder, Path("mine.yaml"))
+    (folder / "whole.txt").write_text(NIGHT, encoding="utf-8")
+    made(folder)
+    assert "# 1 files, such as odd.txt, do not say theirs" in Path("mine.yaml").read_text(encoding="utf-8")

@@ -4,10 +4,11 @@ A draft is a folder that appears whole, so that a killed run goes on with those 
 
     documents.jsonl   what the rules leave, as a shard
     table.npy         of each of them: where its line begins, characters, bytes, language
-    dropped.jsonl     id and reason of each of the others
+    dropped.jsonl     id, offset and reason of each of the others, and which rule it was
     examples.jsonl    some of these, to be read
     quarantine.jsonl  records that cannot be read
     counts.json       of what did not stay
+    files.json        what was read, with its hashes (lineage.py)
     made_from.txt     a hash of the settings and of the portion
     sketches-N        what the N-th choice of clean.duplicates needs to know of each document
 """
@@ -19,9 +20,10 @@ import json
 import secrets
 import shutil
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +31,7 @@ import numpy as np
 
 from danlu.clean.counts import Counts
 from danlu.clean.duplicates import DuplicatesChoice, Sketches
+from danlu.clean.lineage import files_read, where
 from danlu.clean.portions import Portion
 from danlu.clean.rules import Rule, RuleChoice
 from danlu.clean.samples import Example, Examples, write_examples
@@ -36,7 +39,7 @@ from danlu.errors import InputError
 from danlu.files import write_json
 from danlu.readers.record import Raw, Rejected
 from danlu.readers.sources import SourceFile
-from danlu.text.document import Document
+from danlu.text.document import OFFSET, Document
 from danlu.text.encodings import ENCODINGS
 
 ROW = np.dtype([("offset", "<i8"), ("characters", "<i8"), ("bytes", "<i8"), ("language", "S40")])
@@ -121,13 +124,18 @@ class Drafting:
             unfinished = draft.folder.with_name(f".{draft.folder.name}-{secrets.token_hex(8)}")
             unfinished.mkdir()
             (unfinished / "made_from.txt").write_text(made_from)
+            places = {id(file): place for place, file in enumerate(portion.files)}
+            records: Counter[int] = Counter()
             with _Writing(unfinished, self.duplicates) as writing:
                 for file, record in portion.records():
+                    records[places[id(file)]] += 1
                     if isinstance(record, Rejected):
                         writing.quarantine(file, record)
                         continue
                     for document in self.documents(file, record):
                         writing.put(document, _first_reason(rules, document))
+            read = [asdict(file) for file in files_read(portion, records)]
+            (unfinished / "files.json").write_text(json.dumps(read), encoding="ascii")  # whatever a path is made of
             if draft.made_from() == made_from:  # the other was faster, with the same bytes
                 shutil.rmtree(unfinished)
                 return portion.size
@@ -157,8 +165,16 @@ def _not_seen(portion: Portion, how: str) -> str:
     return f"clean.sources: {names}{more}, found as clean began, {how} (the machine {socket.gethostname()})"
 
 
-def _first_reason(rules: Sequence[Rule], document: Document) -> str | None:
-    return next((reason for rule in rules if (reason := rule(document)) is not None), None)
+def _first_reason(rules: Sequence[Rule], document: Document) -> tuple[int, str] | None:
+    """The number of the first rule that drops it, and why; None where none does."""
+    reasons = ((number, rule(document)) for number, rule in enumerate(rules))
+    return next(((number, reason) for number, reason in reasons if reason is not None), None)
+
+
+def fallen(document: Document, reason: str) -> dict[str, Any]:
+    """What ``dropped.jsonl`` says of a document: which, at which byte of its file, and why it is not there."""
+    place = {OFFSET: int(document.meta[OFFSET])} if OFFSET in document.meta else {}
+    return {"id": document.id, **place, "reason": reason}
 
 
 class _Writing:
@@ -182,15 +198,16 @@ class _Writing:
             self._stack = stack.pop_all()
         return self
 
-    def put(self, document: Document, reason: str | None) -> None:
-        """Write a document down, or why it is dropped."""
+    def put(self, document: Document, dropped: tuple[int, str] | None) -> None:
+        """Write a document down, or by which rule it is ``dropped``, and why."""
         self._counts.documents_in += 1
         if (encoding := document.meta.get("encoding")) in ENCODINGS:
             self._counts.encodings[encoding] += 1
-        if reason is not None:
+        if dropped is not None:
+            rule, reason = dropped
             self._counts.dropped[reason] += 1
             self._examples.add(Example.of(document, reason))
-            write_line(self._dropped, {"id": document.id, "reason": reason})
+            write_line(self._dropped, {**fallen(document, reason), "rule": rule})
             return
         line = document.line()
         self._documents.write(line)
@@ -208,7 +225,7 @@ class _Writing:
         self._counts.documents_in += 1
         self._counts.quarantined[rejected.reason] += 1
         entry = {
-            "file": str(file.path or file.content.name),
+            "file": where(file.content),
             **({"member": rejected.member} if rejected.member else {}),
             "record": rejected.number,
             **({"offset": rejected.offset} if rejected.offset is not None else {}),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from danlu.clean.counts import Counts
-from danlu.clean.drafts import Draft, write_line
+from danlu.clean.drafts import Draft, fallen, write_line
 from danlu.clean.duplicates import WHOLE, apply, by_document, read_cuts
 from danlu.clean.numbering import Numbering
 from danlu.clean.samples import Example, Examples, read_examples
@@ -44,6 +44,7 @@ class Ruling:
 class Outcome:
     """What became of one portion."""
 
+    portion: int
     counts: Counts
     examples: list[Example]
 
@@ -63,13 +64,13 @@ class Finishing:
             shard = shard_path(self.out, ruling.portion)
             ruled = ruling.by_document()
             if not ruled:
-                return _all_stay(draft, shard)
-            return _some_fall(draft, shard, ruled, numbering)
+                return Outcome(ruling.portion, *_all_stay(draft, shard))
+            return Outcome(ruling.portion, *_some_fall(draft, shard, ruled, numbering))
 
         return finish
 
 
-def _all_stay(draft: Draft, shard: Path) -> Outcome:
+def _all_stay(draft: Draft, shard: Path) -> tuple[Counts, list[Example]]:
     """The draft as it is."""
     counts, table = draft.counts(), draft.table()
     counts.keep(table)
@@ -78,7 +79,7 @@ def _all_stay(draft: Draft, shard: Path) -> Outcome:
         unfinished = _unfinished(shard)
         shutil.copyfile(draft.documents, unfinished)
         unfinished.replace(shard)
-    return Outcome(counts, list(read_examples(draft.folder / "examples.jsonl")))
+    return counts, list(read_examples(draft.folder / "examples.jsonl"))
 
 
 def _unfinished(path: Path) -> Path:
@@ -88,14 +89,14 @@ def _unfinished(path: Path) -> Path:
 
 def _some_fall(
     draft: Draft, shard: Path, ruled: dict[int, list[tuple[str, np.ndarray[Any, Any]]]], numbering: Numbering
-) -> Outcome:
-    """The draft without what falls, and ``fallen.jsonl``: id, reason, and which document it repeats."""
+) -> tuple[Counts, list[Example]]:
+    """The draft without what falls, and ``fallen.jsonl``: id, offset, reason, and which document it repeats."""
     counts, table, examples = draft.counts(), draft.table(), Examples()
     for example in read_examples(draft.folder / "examples.jsonl"):
         examples.add(example)
     stays = np.ones(len(table), dtype=bool)
-    fallen = draft.folder / "fallen.jsonl"
-    unfinished, unfinished_log = _unfinished(shard), _unfinished(fallen)
+    fallen_log = draft.folder / "fallen.jsonl"
+    unfinished, unfinished_log = _unfinished(shard), _unfinished(fallen_log)
     with (
         draft.documents.open("rb") as lines,
         unfinished_log.open("wb") as log,
@@ -116,14 +117,14 @@ def _some_fall(
             stays[number] = False
             counts.dropped[reason] += 1
             examples.add(Example.of(document, reason))
-            write_line(log, {"id": document.id, "reason": reason, "of": numbering.id(first)})
-    unfinished_log.replace(fallen)
+            write_line(log, {**fallen(document, reason), "of": numbering.id(first)})
+    unfinished_log.replace(fallen_log)
     counts.keep(table[stays])
     if stays.any():
         unfinished.replace(shard)
     else:
         unfinished.unlink()
-    return Outcome(counts, list(examples))
+    return counts, list(examples)
 
 
 def _left(document: Document, ruled: list[tuple[str, np.ndarray[Any, Any]]]) -> tuple[tuple[str, int], str | None]:

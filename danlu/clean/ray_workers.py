@@ -24,8 +24,10 @@ from typing import Any, Self, TypeVar
 
 from danlu import __version__, log
 from danlu.clean.cluster import connected, first_line, load_ray
+from danlu.clean.lineage import DECIDING
 from danlu.clean.workers import ProcessDiedError, do
 from danlu.errors import InputError
+from danlu.machine import version
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -46,7 +48,8 @@ class Greeting:
     """Where the command was given, which relative paths begin at."""
     mark: Path
     """A file in the folder of the stage, which every machine has to see."""
-    versions: tuple[str, str]
+    versions: dict[str, str | None]
+    """Of all that may change which text comes out."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,10 @@ class CleanWorker:
         if greeting.folder.is_dir():
             os.chdir(greeting.folder)
         host = socket.gethostname()
-        if _versions() != greeting.versions:
-            here, there = (f"Danlu {danlu} and Python {python}" for danlu, python in (_versions(), greeting.versions))
-            return Raised(InputError(f"--ray: the machine {host} has {here}; this one has {there}"))
+        here, there = versions(), greeting.versions
+        if other := [name for name in there if here.get(name) != there[name]]:
+            has, wanted = (", ".join(f"{name} {of.get(name) or 'not'}" for name in other) for of in (here, there))
+            return Raised(InputError(f"--ray: the machine {host} has {has}; this one has {wanted}"))
         if not _appears(greeting.mark):
             where = f"the machine {host} does not see {greeting.mark.parent}"
             return Raised(InputError(f"--ray: {where}: run_dir and sources must lie on a disk that all machines share"))
@@ -104,7 +108,7 @@ class RayWorkers:
             mark = self._out.absolute() / f".seen-by-all-{secrets.token_hex(8)}"
             mark.touch()
             stack.callback(mark.unlink, missing_ok=True)
-            self._greeting = Greeting(Path.cwd(), mark, _versions())
+            self._greeting = Greeting(Path.cwd(), mark, versions())
             self._stack = stack.pop_all()
         return self
 
@@ -189,8 +193,9 @@ class RayWorkers:
         return found
 
 
-def _versions() -> tuple[str, str]:
-    return __version__, platform.python_version()
+def versions() -> dict[str, str | None]:
+    """Of Danlu, of Python, and of the packages that decide; None of one that is not installed."""
+    return {"danlu": __version__, "Python": platform.python_version(), **{name: version(name) for name in DECIDING}}
 
 
 def _appears(path: Path) -> bool:

@@ -19,18 +19,21 @@ from pydantic import Field, SkipValidation
 
 from danlu import catalog, log
 from danlu.clean.counts import Counts
+from danlu.clean.data_card import FILE as CARD
+from danlu.clean.data_card import data_card
 from danlu.clean.drafts import Draft, Drafting, throw_away
 from danlu.clean.duplicates import DuplicatesChoice, Sketched
 from danlu.clean.exact import Exact
 from danlu.clean.final import Finishing, Ruling
 from danlu.clean.language_of import SCORE, SHARES, VARIANT, Language
+from danlu.clean.lineage import FILE, PORTIONS, BySource, PortionLine, lineage
 from danlu.clean.portions import Portion, portions
 from danlu.clean.ray_workers import RayWorkers
 from danlu.clean.rules import Empty, RuleChoice
 from danlu.clean.samples import Examples, write_examples
 from danlu.clean.workers import Workers
 from danlu.errors import InputError
-from danlu.files import write_json
+from danlu.files import atomic_write, write_json
 from danlu.readers.record import Raw
 from danlu.readers.remote import RemoteFile
 from danlu.readers.sources import Found, Source, SourceFile, find_files
@@ -38,13 +41,13 @@ from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage, recorded
 from danlu.text.chinese import convert_document
 from danlu.text.cuts import Whole
-from danlu.text.document import TARGET_START, Document, pair
+from danlu.text.document import OFFSET, TARGET_START, Document, pair
 from danlu.text.normal_form import Normalise
 from danlu.text.normalise import normalise
 
 PORTION_BYTES = 32_000_000
 """As stored: enough that a process has something to do, and little enough that all have."""
-OURS = (TARGET_START, SCORE, VARIANT, SHARES)
+OURS = (TARGET_START, OFFSET, SCORE, VARIANT, SHARES)
 """Entries of ``meta`` that say what was found out, which fields of the same name must not be taken for."""
 
 
@@ -73,7 +76,10 @@ class Clean(Stage):
 
     def external_files(self) -> list[Path]:
         files = [file.path for file in self.find().files if file.path is not None]
-        return files + [path for choice in self.rules for path in getattr(choice, "external_files", list)()]
+        return files + self._rule_files()
+
+    def _rule_files(self) -> list[Path]:
+        return [path for choice in self.rules for path in getattr(choice, "external_files", list)()]
 
     def external_stamps(self) -> list[list[str]]:
         contents = [file.content for file in self.find().files]
@@ -88,7 +94,8 @@ class Clean(Stage):
         return find_files(self.sources, key="clean.sources")
 
     def run(self, job: Job) -> Figures:
-        """Write document shards, ``quarantine.jsonl``, ``dropped.jsonl``, ``examples.jsonl`` and ``drops.json``.
+        """Write document shards, ``quarantine.jsonl``, ``dropped.jsonl``, ``examples.jsonl``, ``drops.json``, lineage
+        (``lineage.json``, ``lineage.jsonl``) and ``data_card.md``.
 
         Raises:
             InputError: no document is left; the line says what became of them.
@@ -102,9 +109,10 @@ class Clean(Stage):
         todo = portions(found.files, size=PORTION_BYTES)
         with self._workers(job.out) as workers:
             self._draft(todo, job.out, workers)
-            counts, examples = self._finish(self._decide(todo, job.out), job.out, workers)
+            each, examples = self._finish(self._decide(todo, job.out), job.out, workers)
+        counts = sum(each, Counts())
         counts.check()
-        _gather(todo, job.out)
+        self._trace(todo, each, job.out)
         write_examples(job.out / "examples.jsonl", examples)
         write_json(job.out / "drops.json", counts.drops())
         throw_away(job.out)
@@ -144,14 +152,26 @@ class Clean(Stage):
             rulings = [ruling.then(choice.reason, cuts) for ruling, cuts in zip(rulings, decided, strict=True)]
         return rulings
 
-    def _finish(self, rulings: list[Ruling], out: Path, workers: Workers | RayWorkers) -> tuple[Counts, Examples]:
-        """The last pass."""
-        counts, examples = Counts(), Examples()
+    def _finish(self, rulings: list[Ruling], out: Path, workers: Workers | RayWorkers) -> tuple[list[Counts], Examples]:
+        """The last pass; counts of each portion."""
+        counts, examples = [Counts() for _ in rulings], Examples()
         for outcome in workers.work_through(Finishing(out.absolute()), rulings):
-            counts += outcome.counts
+            counts[outcome.portion] = outcome.counts
             for example in outcome.examples:
                 examples.add(example)
         return counts, examples
+
+    def _trace(self, todo: list[Portion], counts: list[Counts], out: Path) -> None:
+        """What leads from the shards back to the files, and tells people what is in them."""
+        places, by_source = _gather(todo, out), BySource(self.sources)
+        with (out / PORTIONS).open("wb") as file:
+            for portion, own in zip(todo, counts, strict=True):
+                by_source.add(portion, own)
+                files, here = Draft.of(out, portion.number).folder / "files.json", places[portion.number]
+                file.write(PortionLine.of(portion, by_source.number(portion), own, here, files).line())
+        found = lineage(recorded(self), by_source, self._rule_files())
+        write_json(out / FILE, found)
+        atomic_write(out / CARD, data_card(found, sum(counts, Counts())).encode())
 
     def documents(self, file: SourceFile, record: Raw) -> Iterator[Document]:
         """The documents of one record: normalised, cut, their language named; no rule has seen them."""
@@ -165,7 +185,8 @@ class Clean(Stage):
             stated = file.source.language
             language = {"language": stated} if stated else self.language.describe(piece)
             fields = {name: value for name, value in record.fields.items() if name not in (target, *OURS)}
-            meta = {**fields, **extra, "source": file.name, **language}
+            place = {} if record.offset is None else {OFFSET: str(record.offset)}
+            meta = {**fields, **extra, "source": file.name, **place, **language}
             inside = f"!/{record.member}" if record.member else ""
             document = Document(id=f"{file.name}{inside}#{number}", text=piece, meta=meta)
             convert_document(document, self.normalise.chinese)
@@ -177,14 +198,18 @@ class Clean(Stage):
         return f"clean.sources: no file in {places} ends in {' '.join(catalog.names('reader'))}{ignored}"
 
 
-def _gather(todo: list[Portion], out: Path) -> None:
-    """One file each of what was quarantined and of what was dropped."""
+def _gather(todo: list[Portion], out: Path) -> list[dict[str, tuple[int, int]]]:
+    """One file each of what was quarantined and of what was dropped; where in them the lines of each portion stand."""
+    places: list[dict[str, tuple[int, int]]] = [{} for _ in todo]
     for name, parts in (
         ("quarantine.jsonl", ("quarantine.jsonl",)),
         ("dropped.jsonl", ("dropped.jsonl", "fallen.jsonl")),
     ):
         with (out / name).open("wb") as file:
             for portion in todo:
+                begin = file.tell()
                 for part in parts:
                     with (Draft.of(out, portion.number).folder / part).open("rb") as lines:
                         shutil.copyfileobj(lines, file)
+                places[portion.number][name] = begin, file.tell()
+    return places

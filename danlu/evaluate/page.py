@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from danlu import pages
 from danlu.evaluate import chart
+from danlu.pages import markdown_cell
 
 WIDE, NARROW = 720, 344
 """Widths of a picture in pixels, for a page and for a phone; text has the same size in both."""
@@ -47,11 +48,3 @@ def render(template: str, values: dict[str, object], *, html: bool) -> str:
     )
     environment.filters["cell"] = markdown_cell
     return environment.get_template(template).render(**values, page_style=pages.variables() + chart.STYLE)
-
-
-def markdown_cell(text: str) -> str:
-    """Text that stands in a cell of a Markdown table as it is."""
-    flat = " ".join(text.split())
-    for mark in "\\|`*_<>[]#~":
-        flat = flat.replace(mark, f"\\{mark}")
-    return flat

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import PurePosixPath
 from typing import BinaryIO
@@ -19,7 +19,7 @@ from danlu import catalog
 from danlu.readers import zip as zips
 from danlu.readers.limits import budget_of
 from danlu.readers.packed import buffered
-from danlu.readers.reading import read, reader_for
+from danlu.readers.reading import read, reader_for, unpacked
 from danlu.readers.record import Content, Damaged, Raw, Rejected, Wanted
 from danlu.readers.spool import Member, Spool, SpoolStream
 from danlu.readers.tar import TarStream
@@ -39,8 +39,41 @@ def read_tar(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
 
 def read_packed_tar(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
     """The records of a tar archive whose ending is short for two: ``.tgz``."""
+    return read_tar(_unpacked_tar(content, wanted), wanted)
+
+
+def _unpacked_tar(content: Content, wanted: Wanted) -> Content:
     ending = content.name[content.name.rindex(".") :].lower()
-    return read_tar(catalog.load("packing", ending, key="packing")(content, wanted), wanted)
+    found: Content = catalog.load("packing", ending, key="packing")(content, wanted)
+    return found
+
+
+@contextmanager
+def opened_member(content: Content, wanted: Wanted, member: str) -> Iterator[Content]:
+    """The content of the member whose records are named so; it can be read until the ``with`` ends.
+
+    Raises:
+        Damaged: there is no such member, or damage before it.
+    """
+    reader = reader_for(content.name)
+    content = unpacked(content, wanted)
+    if reader is read_packed_tar:
+        content = _unpacked_tar(content, wanted)
+    elif reader not in (read_zip, read_tar):
+        raise Damaged("no archive", content.name)
+    members, names = _zip_members if reader is read_zip else _tar_members, _Names()
+    with closing(members(content, wanted, names, _depth(content) + 1)) as found:
+        for item in found:
+            name = "" if isinstance(item, Rejected) else names.unique(item.name)
+            if isinstance(item, Rejected) or not (name == member or member.startswith(f"{name}!/")):
+                continue
+            if name == member:
+                yield item
+            else:
+                with opened_member(item, wanted, member.removeprefix(f"{name}!/")) as inside:
+                    yield inside
+            return
+    raise Damaged("no such member", member)
 
 
 def _depth(content: Content) -> int:

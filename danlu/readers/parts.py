@@ -8,6 +8,7 @@ from typing import BinaryIO
 from danlu.readers.lines import Lines
 from danlu.readers.reading import kind
 from danlu.readers.record import Content, LocalFile, Wanted
+from danlu.readers.row_groups import cut_parquet
 from danlu.readers.slices import Slice
 from danlu.text import cuts
 from danlu.text.encodings import WIDE, Detected
@@ -18,10 +19,13 @@ _PIECE = 1 << 20
 def cut_content(content: Content, wanted: Wanted, size: int) -> list[Content]:
     """``content`` in ranges of about ``size`` bytes that end where a record does; itself where it cannot be cut.
 
-    A file of lines on this machine can be, if it is not packed; it is read once for that, to count its lines.
+    A file of lines on this machine can be, if it is not packed; it is read once for that, to count its lines. So can
+    Parquet, between row groups.
     """
     if not isinstance(content, LocalFile) or (content.size or 0) <= size:
         return [content]
+    if content.name.lower().endswith(".parquet"):
+        return cut_parquet(content, size)
     blank = isinstance(wanted.documents, cuts.Paragraphs)
     is_text = kind(content.name) == ".txt" and isinstance(wanted.documents, cuts.Lines | cuts.Paragraphs)
     if not (kind(content.name) == ".jsonl" or is_text) or not content.name.lower().endswith((".jsonl", ".txt")):

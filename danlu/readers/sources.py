@@ -20,6 +20,7 @@ from danlu.readers.parts import cut_content
 from danlu.readers.reading import kind, read, reader_for
 from danlu.readers.record import RECORD_BYTES, UNPACKED_BYTES, Content, LocalFile, Raw, Rejected, Wanted, printable
 from danlu.readers.remote import find_remote, remote_url
+from danlu.readers.row_groups import RowGroups
 from danlu.readers.slices import Slice
 from danlu.recipe import OneOf, Settings
 from danlu.text.cuts import Cut, Whole
@@ -75,6 +76,13 @@ class Source(Settings):
     """How many bytes one of its bytes may unpack to; looked at from 64 MiB unpacked on."""
     archive_depth: int = Field(default=4, ge=1)
     """How many archives may stand in one another."""
+    license: str | None = Field(default=None, min_length=1)
+    """Under which terms its text may be used (an SPDX name such as CC-BY-SA-4.0, or words); for lineage.json and the
+    data card."""
+    title: str | None = Field(default=None, min_length=1)
+    """What it is called there."""
+    origin: str | None = Field(default=None, min_length=1)
+    """Who made it, or where it was fetched."""
     cache: Path | None = None
     """A folder where files from an address are kept; without it they are read from there every time."""
 
@@ -119,11 +127,11 @@ class SourceFile:
     @property
     def path(self) -> Path | None:
         """Where it is, if that is on this machine."""
-        content = self.content.inner if isinstance(self.content, Slice) else self.content
+        content = self.content.inner if isinstance(self.content, Slice | RowGroups) else self.content
         return content.path if isinstance(content, LocalFile) else None
 
     def parts(self, size: int) -> list[SourceFile]:
-        """The file in parts of about ``size`` bytes, itself where it is no file of lines; each with a part's records.
+        """The file in parts of about ``size`` bytes, itself where it cannot be cut; each with a part's records.
 
         The numbers of records, and so the ids of documents, are the same whatever the size.
         """

@@ -7,6 +7,7 @@ from typing import Any
 
 from danlu.readers.exhausted import check_blame
 from danlu.readers.record import Content, Raw, Rejected, Wanted, checked
+from danlu.readers.row_groups import RowGroups
 
 BATCH_ROWS = 256
 """Rows in memory at a time."""
@@ -26,8 +27,9 @@ def read_parquet(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
             if isinstance(columns, Rejected):
                 yield columns
                 return
-            start = 0
-            for group in range(file.num_row_groups):
+            part = content if isinstance(content, RowGroups) else None
+            start = part.row if part else 0
+            for group in range(part.first, part.behind) if part else range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
                 yield from _row_group(file, group, columns, wanted, start, start + rows)
                 start += rows

@@ -14,6 +14,8 @@ from danlu.errors import InputError
 
 TARGET_START = "target_start"
 """The entry of ``meta`` that a pair has: at which character of its text the target begins."""
+OFFSET = "offset"
+"""The entry of ``meta`` that says at which byte of its unpacked file its record begins, where the format has places."""
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from tokenizers import AddedToken
 from danlu.errors import InputError
 from danlu.tokenizers.byte_level import read_vocab_json
 from danlu.tokenizers.charsmap import charsmaps, check_charsmap
-from danlu.tokenizers.conventions import convention
+from danlu.tokenizers.conventions import BERT, convention
 from danlu.tokenizers.panic import no_panics
 from danlu.tokenizers.sentencepiece import read_sentencepiece
 from danlu.tokenizers.vocab_txt import read_vocab_txt
@@ -39,11 +39,37 @@ def read_tokenizer(folder: Path) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
     if name is None:
         first, *others = READERS
         raise InputError(f"no tokenizer in {folder}: {first} is missing, and so are {', '.join(others)}")
+    return _read(folder, folder / name, READERS[name])
+
+
+def read_tokenizer_file(path: Path) -> tokenizers.Tokenizer:
+    """The tokenizer in one file, whatever it is called: by its ending, with what the files beside it say of it.
+
+    A ``vocab.txt`` of which nothing is said beside it is taken for BERT's, in small letters.
+
+    Raises:
+        InputError: it is missing, damaged, or of no kind that is read.
+    """
+    reader = READERS.get(path.name) or ENDINGS.get(path.suffix.lower())
+    if reader is None:
+        kinds = ", ".join(f"*{ending}" for ending in ENDINGS)
+        raise InputError(f"cannot tell what tokenizer {path} is by its name (choices: {', '.join(READERS)}, {kinds})")
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    return _read(path.parent, path, reader)[0]
+
+
+def _read(
+    folder: Path, path: Path, reader: Callable[[Path, dict[str, Any]], tokenizers.Tokenizer]
+) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
     try:
-        unsaid, said = _settings(folder)
+        # What lies beside a file of another name may be about another tokenizer.
+        unsaid, said = _settings(folder) if path.name in READERS else ({}, {})
+        if reader is read_vocab_txt and not unsaid:
+            unsaid = dict(BERT)
         config = {**unsaid, **said}
         with no_panics():
-            inner = READERS[name](folder / name, config)
+            inner = reader(path, config)
             listed = list(_listed(folder, config))
             _add(inner, [token for _, token in listed])
             contents = [content for key in NAMED if (content := content_of(config.get(key))) is not None]
@@ -57,7 +83,9 @@ def read_tokenizer(folder: Path) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
     except Exception as error:  # the tokenizers library raises bare Exception
         if isinstance(error, MemoryError | InputError):
             raise
-        raise InputError(f"the tokenizer in {folder} is damaged: {error}") from None
+        raise InputError(
+            f"the tokenizer in {path if path.name not in READERS else folder} is damaged: {error}"
+        ) from None
     for id, token in listed:
         if id is not None and inner.token_to_id(token.content) != id:
             raise InputError(f"the tokenizer in {folder} has no place {id} for the added token {token.content!r}")
@@ -84,6 +112,10 @@ READERS: dict[str, Callable[[Path, dict[str, Any]], tokenizers.Tokenizer]] = {
     "tokenizer.model": read_sentencepiece, "vocab.json": read_vocab_json,
 }  # fmt: skip
 """By the name of the file, the best first."""
+ENDINGS: dict[str, Callable[[Path, dict[str, Any]], tokenizers.Tokenizer]] = {
+    ".json": _read_tokenizer_json, ".model": read_sentencepiece, ".txt": read_vocab_txt,
+}  # fmt: skip
+"""By the end of the name, where a file of another name is meant."""
 
 
 def _settings(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

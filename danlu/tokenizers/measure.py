@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 from danlu.runs import Figures
 from danlu.text.document import Document
-from danlu.tokenizers.tokenizer import Tokenizer
 
 LANGUAGES_WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "km", "my", "bo", "dz", "lzh"})
 """Written without spaces between words, so that tokens are compared with characters."""
 LIMIT_BYTES = 5_000_000
 """Text of one language that is measured; the documents after it change little."""
 BATCH_DOCUMENTS = 64
+
+
+class Encoder(Protocol):
+    """What is measured."""
+
+    @property
+    def unknown(self) -> int | None:
+        """The token for text that has none; None where all text has some."""
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        """The ids of each text, with nothing put around it."""
 
 
 @dataclass(slots=True)
@@ -27,7 +38,7 @@ class Cost:
     unknown: int = 0
 
 
-def measure(tokenizer: Tokenizer, documents: Iterable[Document], *, limit_bytes: int = LIMIT_BYTES) -> dict[str, Cost]:
+def measure(tokenizer: Encoder, documents: Iterable[Document], *, limit_bytes: int = LIMIT_BYTES) -> dict[str, Cost]:
     """Encode the first ``limit_bytes`` of each language; the costs by language, sorted.
 
     Fertility (tokens a word) is from Rust et al. 2021, How Good is Your Tokenizer?

@@ -8,6 +8,7 @@ it and a manifest of hashes::
     training/average.safetensors      the averaged weights, where there are such
     training/objective.safetensors    the objective's own weights, where it has some
     training/state.json               the step, the tokens seen, the optimizer's numbers, the training's history
+    training/data.json                which text it was trained on: hashes and counts (fingerprint.py)
     manifest.json                     SHA-256 of every other file, written last
 
 Where only a part of a model trains, as adapters, ``part.safetensors`` with that part stands in place of the model.
@@ -38,6 +39,7 @@ from danlu.files import (
     hash_file,
     json_text,
     make_folder,
+    read_json,
     remove_folder,
     sync_file,
     sync_folder,
@@ -55,6 +57,7 @@ KEEP = 2
 AVERAGE = "average.safetensors"
 OWN = "objective.safetensors"
 PART = "part.safetensors"
+DATA = "data.json"
 NEEDED = ("config.json", "model.safetensors", "training/optimizer.safetensors", "training/state.json")
 """Files without which a checkpoint is none; a manifest that lacks one is damaged."""
 NEEDED_OF_PART = (PART, "training/optimizer.safetensors", "training/state.json")
@@ -77,6 +80,8 @@ class TrainingState:
     """What else the next steps depend on, in plain JSON."""
     average: dict[str, Tensor] = field(default_factory=dict)
     """The running average of the weights, where there is one."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """Which text was read, by its fingerprint; empty where nobody has said."""
 
     def without_tensors(self) -> TrainingState:
         """What ranks need that get their tensors from another."""
@@ -265,6 +270,8 @@ def _write(hidden: Path, state: TrainingState, config: TransformerConfig | None,
     known = {"step": state.step, "tokens": state.tokens, "history": state.history, "optimizer": rest}
     numbers = json.dumps(known, indent=1)
     atomic_write(hidden / "training" / "state.json", numbers.encode())
+    if state.data:
+        write_json(hidden / "training" / DATA, state.data)
     files = sorted(path for path in hidden.rglob("*") if path.is_file())
     for path in files:
         sync_file(path)
@@ -295,7 +302,8 @@ def _load(path: Path) -> TrainingState:
     )
     weights = take_weights(path) | own
     optimizer = _gather(tensors, state["optimizer"])
-    return TrainingState(state["step"], state["tokens"], weights, optimizer, state["history"], average)
+    data = read_json(path / "training" / DATA) or {}
+    return TrainingState(state["step"], state["tokens"], weights, optimizer, state["history"], average, data)
 
 
 def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.checkpoint import as_model, checkpoints
 from danlu.train.course import Course
+from danlu.train.fingerprint import fingerprint
 from danlu.train.memory import told_where_too_little
 from danlu.train.monitor import HELDOUT_TOKENS, Heldout
 from danlu.train.pretrain_settings import PretrainSettings
@@ -43,6 +45,7 @@ class Pretrain(PretrainSettings, Stage):
         with told_where_too_little():
             vocabulary = Vocabulary.of(Tokenizer.load(tokenizer))
             training = set_up(self, train, vocabulary=vocabulary, seed=job.seed)
+            training = replace(training, data=fingerprint(job.inputs["pack"], train))
             heldout = heldout_of(self, training, TokenStore.open(job.inputs["pack"] / "heldout"), seed=job.seed)
             training, figures = Course(self, training, heldout, job.out, tokenizer, job.seed).run()
             with training.masters.ranks.alone("saves the model"):

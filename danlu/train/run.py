@@ -20,6 +20,7 @@ from danlu.train.checkpoint import (
     setbacks_before,
 )
 from danlu.train.dropout import seed_step
+from danlu.train.fingerprint import in_words
 from danlu.train.guard import DivergedError, given_up
 from danlu.train.length import Length, arithmetic, write_length
 from danlu.train.loop import Hook, fit
@@ -153,6 +154,8 @@ class Run:
                 self.training.restore(state)
         if state is not None:
             say(f"going on after step {state.step}")
+            if other := in_words(state.data, self.training.data):
+                say(f"the text is another one than that of the checkpoint: {other}")
         step = 0 if state is None else state.step
         if step > self.length.steps:
             raise CheckpointError(

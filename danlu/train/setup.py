@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -99,6 +100,8 @@ class Training:
     average: WeightAverage | None
     dropout: Dropout
     cuts: Cuts = field(default_factory=Cuts)
+    data: dict[str, Any] = field(default_factory=dict)
+    """The fingerprint of the text, which checkpoints carry."""
 
     def accept(self, step: int, loss: float, norm: float) -> bool:
         """Whether a step is taken: its gradient did not overflow float16, and the guard has nothing against it.
@@ -137,7 +140,7 @@ class Training:
         if self.masters.scale is not None:
             history["scale"] = asdict(self.masters.scale)
         tokens, weights = self.history.tokens, masters.state()
-        return TrainingState(step, tokens, weights, masters.optimizer_state(optimizer), history, average)
+        return TrainingState(step, tokens, weights, masters.optimizer_state(optimizer), history, average, self.data)
 
     def restore(self, state: TrainingState) -> None:
         """Go on from :meth:`state`: with the settings of now, should they have changed.

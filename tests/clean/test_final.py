@@ -74,4 +74,5 @@ def test_lines_are_cut_and_counted(tmp_path: Path) -> None:
     assert kept == [texts[0], "two\n三", *(f"{text}\nside" for text in texts)]
     assert figures["characters"] == sum(map(len, kept)) and figures["bytes"] == sum(len(text.encode()) for text in kept)
     (dropped,) = [json.loads(line) for line in (tmp_path / "out/dropped.jsonl").read_text().splitlines()]
-    assert dropped == {"id": "texts.jsonl#2", "reason": "repeated lines", "of": "texts.jsonl#0"}
+    place = sum(len(line) for line in (tmp_path / "texts.jsonl").read_bytes().splitlines(keepends=True)[:2])
+    assert dropped == {"id": "texts.jsonl#2", "offset": place, "reason": "repeated lines", "of": "texts.jsonl#0"}

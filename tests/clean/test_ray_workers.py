@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -16,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from danlu import __version__, cli
-from danlu.clean.ray_workers import CleanWorker, Greeting
+from danlu import cli
+from danlu.clean.ray_workers import CleanWorker, Greeting, versions
 from danlu.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -201,14 +200,14 @@ def test_a_machine_with_another_disk_or_another_danlu_is_refused(
 ) -> None:
     monkeypatch.setattr("danlu.clean.ray_workers.SECONDS_TO_APPEAR", 0.0)
     monkeypatch.chdir(tmp_path)
-    here, mark = (__version__, platform.python_version()), tmp_path / "mark"
+    here, mark = versions(), tmp_path / "mark"
     blind = CleanWorker().begin(Greeting(tmp_path / "nowhere", mark, here))
     assert blind is not None and isinstance(blind.error, InputError)
     seen = f"does not see {tmp_path}: run_dir and sources must lie on a disk that all machines share"
     assert str(blind.error).startswith("--ray: the machine ") and str(blind.error).endswith(seen)
     mark.touch()
-    old = CleanWorker().begin(Greeting(tmp_path, mark, ("0.0.1", "3.11.2")))
-    assert old is not None and str(old.error).endswith("; this one has Danlu 0.0.1 and Python 3.11.2")
+    old = CleanWorker().begin(Greeting(tmp_path, mark, {**here, "danlu": "0.0.1", "brotli": None, "numpy": "2.0.0"}))
+    assert old is not None and str(old.error).endswith("; this one has danlu 0.0.1, brotli not, numpy 2.0.0")
     (tmp_path / "below").mkdir()
     assert CleanWorker().begin(Greeting(tmp_path / "below", mark, here)) is None
     assert Path.cwd() == tmp_path / "below"

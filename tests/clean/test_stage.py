@@ -49,12 +49,12 @@ def test_documents_have_ids_sources_languages_and_their_fields(tmp_path: Path) -
     documents = list(read_documents(tmp_path / "out"))
     score = documents[0].meta["language_score"]
     assert 0.5 < float(score) <= 1
+    english = {"source": "a.txt", "offset": "0", "language": "en", "language_score": score}
+    second = str((source / "zh/b.jsonl").read_bytes().index(b"\n") + 1)
     assert documents == [
-        Document(
-            "a.txt#0", "It was the best of times.\n", {"source": "a.txt", "language": "en", "language_score": score}
-        ),
-        Document("zh/b.jsonl#0", lines[0]["text"], {"title": "三国", "source": "zh/b.jsonl", **chinese}),
-        Document("zh/b.jsonl#1", lines[1]["text"], {"source": "zh/b.jsonl", **chinese}),
+        Document("a.txt#0", "It was the best of times.\n", english),
+        Document("zh/b.jsonl#0", lines[0]["text"], {"title": "三国", "source": "zh/b.jsonl", "offset": "0", **chinese}),
+        Document("zh/b.jsonl#1", lines[1]["text"], {"source": "zh/b.jsonl", "offset": second, **chinese}),
     ]
 
 
@@ -275,7 +275,7 @@ def test_a_pair_is_one_document_with_two_sides(tmp_path: Path) -> None:
     (document,) = read_documents(tmp_path / "pairs")
     assert document.sides == ("Wait, café.\n", "等等\n。")
     assert document.text == "Wait, café.\n\n等等\n。"
-    assert document.meta.keys() == {"by", "source", "language", "target_start"}
+    assert document.meta.keys() == {"by", "source", "offset", "language", "target_start"}
     assert figures["quarantined.no text in a field 'zh'"] == 1
     clean(tmp_path / "texts", sources=[source])
     assert [document.sides for document in read_documents(tmp_path / "texts")] == [("Wait, café.\n",), ("Go.",)]

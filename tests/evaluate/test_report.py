@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from danlu.clean.stage import Clean
 from danlu.errors import InputError
 from danlu.evaluate.contents import parameters_by_part
-from danlu.evaluate.page import markdown_cell
 from danlu.evaluate.report import write_report
 from danlu.files import read_json
+from danlu.pages import markdown_cell
 from danlu.recipe import Recipe, build
 from danlu.runs import RunFolder
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from danlu import __version__
+from danlu.clean.data_card import FILE as DATA_CARD
 from danlu.machine import CORE_PACKAGES, version
 from danlu.nn.config import TransformerConfig
 from danlu.recipe import Recipe
@@ -38,12 +40,26 @@ def model_card(recipe: Recipe, config: TransformerConfig, *, parameters: int) ->
         "It continues text; it has not been taught to follow instructions or to be safe.",
         *_section("Model", _shape(config, parameters)),
         *_section("Training data", _data(clean, pack, languages)),
+        *_whence(recipe),
         *_section("Training", _training(run.figures("pretrain"))),
         *_section("Held-out figures", evaluate),
         f"## How to load it\n\n```python\n{USAGE}```",
         *_section("Versions", {name: str(version(name)) for name in CORE_PACKAGES}),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def data_card_of(recipe: Recipe) -> Path | None:
+    """The data card of the text that the run was made from; None where there is none, or it is of other text."""
+    run = RunFolder(recipe.run_dir)
+    card = run.stage("clean") / DATA_CARD
+    return card if run.current(recipe, "clean") and card.is_file() else None
+
+
+def _whence(recipe: Recipe) -> list[str]:
+    if data_card_of(recipe) is None:
+        return []
+    return [f"Sources, licences and what was left out: [{DATA_CARD}]({DATA_CARD})."]
 
 
 def _shape(config: TransformerConfig, parameters: int) -> Figures:

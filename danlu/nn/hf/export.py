@@ -9,7 +9,7 @@ import torch
 
 from danlu.errors import CheckpointError
 from danlu.files import atomic_write
-from danlu.nn.hf.card import READS, model_card
+from danlu.nn.hf.card import READS, data_card_of, model_card
 from danlu.nn.hf.folder import load_model, save_model
 from danlu.nn.transformer import Transformer
 from danlu.runs import Figures, Job, Stage
@@ -30,7 +30,7 @@ class Export(Stage):
     """The type of the weights; bfloat16 halves the folder and rounds each weight to 8 bits."""
 
     def run(self, job: Job) -> Figures:
-        """Write the folder and a model card, then read it back and compare.
+        """Write the folder, a model card and, beside it, the data card of ``clean``; read it back and compare.
 
         Raises:
             CheckpointError: the trained model is damaged, or what was written is not what comes back.
@@ -42,6 +42,8 @@ class Export(Stage):
         _check(model, job.out, dtype)
         parameters = sum(weight.numel() for weight in model.parameters())
         size = sum(path.stat().st_size for path in job.out.iterdir() if path.name != "begun.json")
+        if (card := data_card_of(job.recipe)) is not None:
+            atomic_write(job.out / card.name, card.read_bytes())
         atomic_write(job.out / "README.md", model_card(job.recipe, model.config, parameters=parameters).encode())
         return {"family": model.config.family, "parameters": parameters, "dtype": self.dtype, "bytes": size}
 

@@ -85,6 +85,17 @@ def test_the_card_says_what_is_known(run_dir: Path) -> None:
     assert "Held-out figures" not in card  # nothing was measured on this model
 
 
+def test_the_data_card_goes_with_the_model(run_dir: Path) -> None:
+    """Where it is of the text that the recipe names: not once the recipe cleans other text."""
+    (run_dir / "clean" / "data_card.md").write_text("# Data card")
+    out, _ = run(run_dir)
+    assert (out / "data_card.md").read_text() == "# Data card"
+    assert "[data_card.md](data_card.md)" in (out / "README.md").read_text()
+    config = load_config(run_dir / "pretrain" / "model")
+    other = build(Clean, {"sources": [str(run_dir / "a.txt")], "rules": []}, key="clean")
+    assert "data_card.md" not in model_card(recipe_of(run_dir, clean=other), config, parameters=1)
+
+
 def test_the_card_gives_figures_of_this_very_model_only(run_dir: Path) -> None:
     recipe = recipe_of(run_dir, evaluate=Evaluate())
     folder = RunFolder(run_dir)

@@ -1,0 +1,39 @@
+"""Which text a training reads: the hashes and counts that its checkpoints carry (``training/data.json``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from danlu.corpus.store import TokenStore
+from danlu.runs import RunFolder
+
+COUNTS = ("documents", "tokens")
+
+
+def fingerprint(pack: Path, store: TokenStore) -> dict[str, Any]:
+    """Of the store in the folder of the stage ``pack`` that a training reads.
+
+    ``pack`` and ``clean`` are hashes of the hashes of all files that these stages wrote; ``lineage`` is the SHA-256 of
+    clean's ``lineage.json``. What is not on record, as of a store that no stage has made, is left out.
+    """
+    run, known = RunFolder(pack.parent), dict(zip(COUNTS, (len(store.documents), len(store.tokens)), strict=True))
+    done = run.done(pack.name)
+    if done is None:
+        return known
+    clean = done["made_from"].get("inputs", {}).get("clean")
+    found = {**known, "pack": run.digest(pack.name), **({"clean": clean} if clean else {})}
+    cleaned = run.done("clean")
+    if cleaned is not None and run.digest("clean") == clean and "lineage.json" in cleaned["outputs"]:
+        found["lineage"] = cleaned["outputs"]["lineage.json"]
+    return found
+
+
+def in_words(was: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """How the text of now differs from what a checkpoint has read; None where it does not, or nothing is known."""
+    both = [name for name in now if name in was and was[name] != now[name]]
+    if not both:
+        return None
+    counts = [f"{name} {was[name]:,} then, {now[name]:,} now" for name in COUNTS if name in both]
+    return "; ".join(counts) or "as many documents and tokens, of other text"

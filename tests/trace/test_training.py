@@ -1,0 +1,75 @@
+"""The rows of a step are those that the training is given, and what they say of documents is so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from traced import Made
+
+from danlu.corpus.reading import Bucketed, Packed
+from danlu.corpus.store import TokenStore
+from danlu.errors import InputError
+from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.tokenizers.vocabulary import Vocabulary
+from danlu.trace.training import Order, packed
+from danlu.train.pretrain import Pretrain
+from danlu.train.setup import set_up
+
+
+@pytest.mark.parametrize("rows", [None, Packed(), Bucketed()])
+def test_a_step_has_the_text_that_the_training_is_given(made: Made, rows: Any) -> None:
+    settings = made.recipe.section("pretrain")
+    assert isinstance(settings, Pretrain)
+    settings = settings.model_copy(update={"rows": rows})
+    recipe = replace(made.recipe, sections={**made.recipe.sections, "pretrain": settings})
+    tokenizer = Tokenizer.load(made.folder.stage("tokenizer"))
+    store = TokenStore.open(made.folder.stage("pack") / "train")
+    training = set_up(settings, store, vocabulary=Vocabulary.of(tokenizer), seed=recipe.seed)
+    order = Order(recipe, made.folder)
+    for step in (1, 2, 40):
+        given: Counter[str] = Counter()
+        for batch in training.batches(step - 1):
+            (targets_BT,) = batch.targets.values()
+            for targets in targets_BT.tolist():
+                given[tokenizer.decode([target for target in targets if target >= 0])] += 1
+        traced = Counter("".join(stretch.text for stretch in order.of_row(row)) for row in order.of_step(step))
+        assert traced == given
+
+
+def test_stretches_of_an_epoch_are_all_tokens_of_all_documents(made: Made) -> None:
+    order = Order(made.recipe, made.folder)
+    store = TokenStore.open(made.folder.stage("pack") / "train")
+    seen: dict[str, Counter[int]] = {}
+    for row in range(order._reader.rows.per_epoch):
+        for stretch in order.of_row(row):
+            seen.setdefault(stretch.id, Counter()).update(range(stretch.first, stretch.end))
+            assert stretch.text in made.texts[stretch.id] or "\ufffd" in stretch.text
+    lengths = {known["id"]: int(store.starts[number + 1] - store.starts[number]) - 1
+               for number, known in enumerate(store.documents)}  # fmt: skip
+    assert {name: Counter(range(length)) for name, length in lengths.items()} == seen
+    assert {order.epoch(row) for row in (0, order._reader.rows.per_epoch)} == {0, 1}
+
+
+def test_where_a_document_is_packed(made: Made) -> None:
+    parts = Counter(place.part for identity in made.texts for place in packed(made.folder, identity))
+    assert parts.total() == len(made.texts) and set(parts) == {"train", "heldout"}
+    (place,) = packed(made.folder, "b.txt#1.0")
+    store = TokenStore.open(made.folder.stage("pack") / place.part)
+    begin = int(store.starts[place.document]) + 1
+    tokenizer = Tokenizer.load(made.folder.stage("tokenizer"))
+    assert tokenizer.decode(store.tokens[begin : begin + place.tokens].tolist()) == made.texts["b.txt#1.0"]
+    assert packed(made.folder, "short.jsonl#0") == []
+
+
+def test_rows_and_steps_that_are_not_there(made: Made) -> None:
+    order = Order(made.recipe, made.folder)
+    with pytest.raises(InputError, match=r"--step must be from 1, as metrics.jsonl counts; got 0"):
+        order.of_step(0)
+    with pytest.raises(InputError, match="--row must be at least 0; got -1"):
+        list(order.of_row(-1))
+    sections = {name: section for name, section in made.recipe.sections.items() if name != "pretrain"}
+    with pytest.raises(InputError, match="are of a pretraining, which the recipe lacks"):
+        Order(replace(made.recipe, sections=sections), made.folder)
