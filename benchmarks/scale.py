@@ -55,6 +55,10 @@ def measure(options: argparse.Namespace) -> list[Comparison]:
         if drawn < 0.9e6 * megabytes[-1]:
             raise NotMeasuredError(f"{options.folder} has {drawn / 1e6:.1f} MB of text; --megabytes asks for more")
         runs = [in_fresh_process(clean, folder / "text", folder / f"clean-{size}", size) for size in megabytes]
+        if len({run.text for run, _ in runs}) < len(runs):
+            raise NotMeasuredError(
+                "--megabytes: some sizes come to the same shards, for documents are long: further apart"
+            )
         pack, _ = in_fresh_process(packing, folder / "text", folder / "pack", megabytes[-1])
         decided = [in_fresh_process(decide, folder / f"much-{count}", count, DECIDING_BYTES)[0] for count in documents]
         little = [
