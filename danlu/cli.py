@@ -6,6 +6,7 @@ once. Errors that a user can mend end in one line on standard error; bugs keep t
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -71,7 +72,9 @@ WhereChanged = Annotated[
 Ray = Annotated[
     str | None, Parameter(help='Run on the workers of a Ray cluster: its address, "auto", or "local" for a new one.')
 ]
-Workers = Annotated[int | None, Parameter(help="How many workers of Ray; by default as pretrain.hardware.mesh says.")]
+Workers = Annotated[
+    int | None, Parameter(help="How many workers of Ray train; by default as pretrain.hardware.mesh says.")
+]
 SECONDS_TO_SPEAK = 5.0
 """Of many processes with the same error one shows it; the others leave it so much time."""
 LONGEST_ERROR = 2000
@@ -129,7 +132,7 @@ def run(
     """Run every stage that the recipe has, in order; those that are done and unchanged are skipped."""
     from danlu.evaluate import results
 
-    loaded = _load(recipe, overrides)
+    loaded = _load(recipe, overrides, ray)
     folder = _run_stages(loaded, list(loaded.sections), changed or "refuse", ray=ray, workers=workers)
     if not speaks(os.environ):
         return
@@ -150,6 +153,10 @@ def _pretrain(
     recipe: RecipeFile, /, *overrides: Override, changed: WhereChanged = None, ray: Ray = None, workers: Workers = None
 ) -> None:
     _run_stages(_load(recipe, overrides), ["pretrain"], changed or "refuse", ray=ray, workers=workers)
+
+
+def _clean(recipe: RecipeFile, /, *overrides: Override, changed: WhereChanged = None, ray: Ray = None) -> None:
+    _run_stages(_load(recipe, overrides, ray), ["clean"], changed or "refuse", ray=ray)
 
 
 def _evaluate(
@@ -174,8 +181,9 @@ def _evaluate(
     ask_files(recipe_or_folder, suite, overrides, out=out, limit=limit)
 
 
-_pretrain.__doc__, _evaluate.__doc__ = STAGE_VERBS["pretrain"], STAGE_VERBS["evaluate"]
-_WITH_FLAGS: dict[str, Callable[..., None]] = {"pretrain": _pretrain, "evaluate": _evaluate}
+_WITH_FLAGS: dict[str, Callable[..., None]] = {"clean": _clean, "pretrain": _pretrain, "evaluate": _evaluate}
+for _name, _verb in _WITH_FLAGS.items():
+    _verb.__doc__ = STAGE_VERBS[_name]
 for _place, _name in enumerate(STAGE_VERBS):
     if _name == "tokenizer":  # a verb with verbs of its own; without one it is the stage
         _tokenizer = App(name=_name, help=STAGE_VERBS[_name], sort_key=(3, _place), default_command=_stage_verb(_name))
@@ -333,8 +341,6 @@ def import_(path_or_name: str, out: Path | None = None, /, *, dtype: Dtype | Non
 @app.command(sort_key=(7,))
 def schema() -> None:
     """Print the JSON schema of a recipe, so that editors complete and check it."""
-    import json
-
     from danlu.recipe import recipe_schema
 
     say(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
@@ -355,10 +361,13 @@ app.command(verify)
 app.command(trace, sort_key=(5, 2))
 
 
-def _load(recipe: Path, overrides: Sequence[str]) -> Recipe:
+def _load(recipe: Path, overrides: Sequence[str], ray: str | None = None) -> Recipe:
     from danlu.recipe import load_recipe
 
-    return load_recipe(recipe, overrides)
+    loaded = load_recipe(recipe, overrides)
+    if ray is None or "clean" not in loaded.sections:
+        return loaded
+    return load_recipe(recipe, [*overrides, f"clean.ray={json.dumps(ray)}"])
 
 
 def _run_stages(
@@ -366,14 +375,13 @@ def _run_stages(
 ) -> RunFolder:
     from danlu.runs import run_stages
 
-    if ray is not None or workers is not None:
-        from danlu.train.on_ray import run_on_ray
-
-        return run_on_ray(recipe, stages, address=ray, workers=workers, changed=changed)
-
     def begin(stage: str) -> None:
         say(f"{stage}: begins")
 
+    if ray is not None or workers is not None:
+        from danlu.train.with_ray import run_with_ray
+
+        return run_with_ray(recipe, stages, begin, changed, address=ray, workers=workers)
     world = read_world(os.environ)
     if world is None:
         return run_stages(recipe, stages, say, begin=begin, changed=changed)

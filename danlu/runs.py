@@ -62,7 +62,7 @@ class Stage(Settings):
     neutral: ClassVar[tuple[str, ...]] = ()
     """Settings that change nothing in the result: with others a half-done stage goes on."""
     unrecorded: ClassVar[tuple[str, ...]] = ()
-    """Keys of where it runs, such as ``hardware.mesh``, which no output is told apart by: what is done stays done."""
+    """Keys of where it runs (``hardware.mesh``, ``sources.*.cache``), which no output is told apart by."""
 
     def within(self, recipe: Recipe) -> Stage:
         """What runs for this section: itself, or one that has the settings of other sections too."""
@@ -78,6 +78,10 @@ class Stage(Settings):
 
     def external_files(self) -> list[Path]:
         """Files outside the run folder that it reads; their content is part of its fingerprint."""
+        return []
+
+    def external_stamps(self) -> list[list[str]]:
+        """What it reads elsewhere and cannot hash: names, each with what tells its versions apart."""
         return []
 
     def run(self, job: Job) -> Figures:
@@ -111,12 +115,9 @@ class RunFolder:
     def made_from(self, recipe: Recipe, name: str) -> dict[str, Any]:
         """Everything that decides the stage's output: version, seed, settings, inputs, files outside."""
         stage = stage_of(recipe, name)
-        known = {
-            "danlu": __version__,
-            **self._made_inside_from(recipe, name),
-            "sources": _digest([[str(path), hash_file(path)] for path in stage.external_files()]),
-        }
-        return _as_json(known)
+        hashes = [[str(path), hash_file(path)] for path in stage.external_files()]
+        known = {"danlu": __version__, "sources": _digest([*hashes, *stage.external_stamps()])}
+        return _as_json({**known, **self._made_inside_from(recipe, name)})
 
     def _made_inside_from(self, recipe: Recipe, name: str) -> dict[str, Any]:
         """The part of :meth:`made_from` that the recipe and the run folder hold."""
@@ -124,7 +125,7 @@ class RunFolder:
         figures = {want: self.current(recipe, want) for want in stage.wants}
         return {
             "seed": recipe.seed,
-            "settings": _recorded(stage),
+            "settings": recorded(stage),
             "inputs": {need: self.digest(need) for need in stage.needed()},
             **({"figures": figures} if figures else {}),
         }
@@ -337,7 +338,7 @@ def _check_needs(folder: RunFolder, recipe: Recipe, name: str, *, fresh: Iterabl
     for need in _before(recipe, name):
         if need in known:
             continue
-        done, settings = folder.done(need), _as_json(_recorded(stage_of(recipe, need)))
+        done, settings = folder.done(need), _as_json(recorded(stage_of(recipe, need)))
         remedy = f"run 'danlu {need}' first, or 'danlu run'"
         if done is None:
             raise InputError(f"{name} needs the output of {need}; {remedy}")
@@ -360,15 +361,16 @@ def _before(recipe: Recipe, name: str) -> list[str]:
     return order
 
 
-def _recorded(stage: Stage) -> dict[str, Any]:
+def recorded(stage: Stage) -> dict[str, Any]:
     """The settings that an output is made from."""
     settings = plain(stage)
     for key in stage.unrecorded:
         *sections, name = key.split(".")
-        inner = settings
+        found: list[Any] = [settings]
         for section in sections:
-            inner = inner[section]
-        del inner[name]
+            found = [inner for each in found for inner in (each if section == "*" else [each[section]])]
+        for inner in (each for each in found if isinstance(each, dict)):  # a choice without settings is its name
+            inner.pop(name, None)
     return settings
 
 

@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import shutil
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -34,6 +36,7 @@ from danlu.clean.portions import Portion
 from danlu.clean.private import Private
 from danlu.clean.rules import Rule, RuleChoice
 from danlu.clean.samples import Example, Examples, order_of, write_examples
+from danlu.errors import InputError
 from danlu.files import write_json
 from danlu.readers.record import Raw, Rejected
 from danlu.readers.sources import SourceFile
@@ -117,17 +120,18 @@ class Drafting:
             repr((self.settings, files, portion.parts)).encode(errors="surrogatepass"), digest_size=16
         ).hexdigest()
 
-    def __call__(self) -> Callable[[Portion], int]:
-        """From a portion to how many bytes were read for its draft."""
+    def __call__(self) -> Callable[[tuple[Portion, str]], int]:
+        """From a portion, and what it is made from as the run began, to how many bytes were read for its draft."""
         judge = _judging(self.rules)
 
-        def make(portion: Portion) -> int:
+        def make(todo: tuple[Portion, str]) -> int:
+            portion, made_from = todo
+            self._check_unchanged(portion, made_from)
             draft = Draft.of(self.out, portion.number)
-            unfinished = draft.folder.with_name(f".{draft.folder.name}")
-            for former in (draft.folder, unfinished):
-                shutil.rmtree(former, ignore_errors=True)
-            unfinished.mkdir(parents=True)
-            (unfinished / "made_from.txt").write_text(self.made_from(portion))
+            # A process that seems lost may still be at the same draft: each has a folder of its own.
+            unfinished = draft.folder.with_name(f".{draft.folder.name}-{secrets.token_hex(8)}")
+            unfinished.mkdir()
+            (unfinished / "made_from.txt").write_text(made_from)
             places = {id(file): place for place, file in enumerate(portion.files)}
             records: Counter[int] = Counter()
             with _Writing(unfinished, self.duplicates) as writing:
@@ -149,10 +153,33 @@ class Drafting:
                         writing.drop(_blank(file, record), (None, "empty"), Size(0, 0), [])
             read = [asdict(each) for each in files_read(portion, records)]
             (unfinished / "files.json").write_text(json.dumps(read), encoding="ascii")  # whatever a path is made of
+            if draft.made_from() == made_from:  # the other was faster, with the same bytes
+                shutil.rmtree(unfinished)
+                return portion.size
+            shutil.rmtree(draft.folder, ignore_errors=True)
             unfinished.rename(draft.folder)
             return portion.size
 
         return make
+
+    def _check_unchanged(self, portion: Portion, made_from: str) -> None:
+        """Refuse files that are others than those that the run began with, or that this machine does not see.
+
+        Raises:
+            InputError: they are.
+        """
+        try:
+            same = self.made_from(portion) == made_from
+        except OSError as error:
+            raise InputError(_not_seen(portion, f"cannot be read there: {error.strerror}")) from None
+        if not same:
+            raise InputError(_not_seen(portion, "are others there, or have changed since"))
+
+
+def _not_seen(portion: Portion, how: str) -> str:
+    names = ", ".join(str(file.path or file.name) for file in portion.files[:3])
+    more = f" and {len(portion.files) - 3} more files" if len(portion.files) > 3 else ""
+    return f"clean.sources: {names}{more}, found as clean began, {how} (the machine {socket.gethostname()})"
 
 
 def record_id(file: SourceFile, record: Raw) -> str:
@@ -289,7 +316,9 @@ class _Writing:
 
 
 def throw_away(out: Path) -> None:
-    """Remove all drafts at once: a run that is killed meanwhile finds all of them or none."""
+    """Remove all drafts at once, so that a run which is killed meanwhile finds all or none; and shards in part."""
+    for left in out.glob(".documents-*"):
+        left.unlink(missing_ok=True)
     gone = out / ".drafts"
     shutil.rmtree(gone, ignore_errors=True)
     (out / "drafts").rename(gone)

@@ -38,7 +38,11 @@ document of the number ``first`` (counted over all parts), which comes before it
 WHOLE = -1
 """The ``end`` of a copy that is the whole document, which falls."""
 
-_DTYPES = {"U8": "<u1", "U16": "<u2", "U32": "<u4", "U64": "<u8", "I32": "<i4", "I64": "<i8"}
+_DTYPES = {
+    "BOOL": "?", "U8": "<u1", "U16": "<u2", "U32": "<u4", "U64": "<u8", "I8": "<i1", "I16": "<i2", "I32": "<i4",
+    "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "C64": "<c8",
+}  # fmt: skip
+"""As safetensors names them: all that numpy has."""
 
 
 class DuplicatesChoice(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections import defaultdict
 from collections.abc import Callable
@@ -88,13 +89,18 @@ def _all_stay(draft: Draft, shard: Path) -> Became:
     table = draft.table()
     (draft.folder / "fallen.jsonl").touch()
     if len(table):
-        unfinished = shard.with_name(f".{shard.name}")
+        unfinished = _unfinished(shard)
         shutil.copyfile(draft.documents, unfinished)
         unfinished.replace(shard)
     counts, everything = draft.counts(), np.arange(len(table))
     _keep(counts, table)
     examples = list(read_examples(draft.folder / "examples.jsonl"))
     return counts, examples, _kept(draft, table, everything, {}), {}
+
+
+def _unfinished(path: Path) -> Path:
+    """Where a file grows: each by itself, for a process that seems lost may still be at the same one."""
+    return path.with_name(f".{path.name}-{secrets.token_hex(8)}")
 
 
 def _some_fall(draft: Draft, shard: Path, ruled: Ruled, numbering: Numbering) -> Became:
@@ -104,10 +110,11 @@ def _some_fall(draft: Draft, shard: Path, ruled: Ruled, numbering: Numbering) ->
         examples.add(example)
     stays = np.ones(len(table), dtype=bool)
     repeated: defaultdict[str, list[int]] = defaultdict(list)
-    unfinished = shard.with_name(f".{shard.name}")
+    fallen_log = draft.folder / "fallen.jsonl"
+    unfinished, unfinished_log = _unfinished(shard), _unfinished(fallen_log)
     with (
         draft.documents.open("rb") as lines,
-        (draft.folder / "fallen.jsonl").open("wb") as log,
+        unfinished_log.open("wb") as log,
         unfinished.open("wb") as file,
     ):
         for number, line in enumerate(lines):
@@ -128,6 +135,7 @@ def _some_fall(draft: Draft, shard: Path, ruled: Ruled, numbering: Numbering) ->
             if examples.wants(reason, row["order"].decode()):
                 examples.add(Example.of_document(document, reason, characters=came.characters, of=original))
             write_line(log, {**fallen(document, reason), "of": original.id})
+    unfinished_log.replace(fallen_log)
     if stays.any():
         unfinished.replace(shard)
     else:

@@ -30,6 +30,7 @@ from danlu.clean.language_of import SCORE, SHARES, VARIANT, Language
 from danlu.clean.lineage import FILE, PORTIONS, BySource, PortionLine, lineage
 from danlu.clean.numbering import Numbering
 from danlu.clean.portions import Portion, portions
+from danlu.clean.ray_workers import RayWorkers
 from danlu.clean.report import report_page
 from danlu.clean.rules import Empty, RuleChoice
 from danlu.clean.samples import write_examples
@@ -39,9 +40,10 @@ from danlu.clean.workers import Workers
 from danlu.errors import InputError
 from danlu.files import atomic_write, write_json
 from danlu.readers.record import Raw
+from danlu.readers.remote import RemoteFile
 from danlu.readers.sources import Found, Source, SourceFile, find_files
-from danlu.recipe import OneOf, plain
-from danlu.runs import Figures, Job, Stage
+from danlu.recipe import OneOf
+from danlu.runs import Figures, Job, Stage, recorded
 from danlu.text.chinese import convert_document
 from danlu.text.cuts import Whole
 from danlu.text.document import OFFSET, TARGET_START, Document, pair
@@ -58,7 +60,7 @@ class Clean(Stage):
     """Read text files, bring them to one form, drop what no model should learn."""
 
     resumable: ClassVar[bool] = True
-    unrecorded: ClassVar[tuple[str, ...]] = ("workers",)
+    unrecorded: ClassVar[tuple[str, ...]] = ("workers", "ray", "duplicates.*.memory", "sources.*.cache")
 
     sources: tuple[Source, ...] = Field(min_length=1)
     """Files, folders and patterns (docs/guides/clean.md lists what can be read); each a
@@ -72,7 +74,10 @@ class Clean(Stage):
     duplicates: Annotated[tuple[SkipValidation[DuplicatesChoice], ...], OneOf("duplicates")] = (Exact(),)
     """What drops or cuts what stands in several documents, once the rules are through; in this order."""
     workers: int | None = Field(default=None, ge=1)
-    """Processes; all cores by default. Their number changes nothing in the result."""
+    """Processes; by default all cores, or all of the cluster. Their number changes nothing in the result."""
+    ray: str | None = Field(default=None, min_length=1)
+    """The address of a Ray cluster whose processes do the work: ``auto``, ``HOST:PORT``, or ``local`` for a new one; it
+    changes nothing in the result. All its machines must see the sources and ``run_dir`` at the same paths."""
 
     def external_files(self) -> list[Path]:
         files = [file.path for file in self.find().files if file.path is not None]
@@ -80,6 +85,10 @@ class Clean(Stage):
 
     def _rule_files(self) -> list[Path]:
         return [path for choice in self.rules for path in getattr(choice, "external_files", list)()]
+
+    def external_stamps(self) -> list[list[str]]:
+        contents = [file.content for file in self.find().files]
+        return [[content.url, content.stamp] for content in contents if isinstance(content, RemoteFile)]
 
     def progress(self, out: Path) -> str | None:
         done = len(list((out / "drafts").glob("[0-9]*")))
@@ -103,9 +112,10 @@ class Clean(Stage):
             for line in getattr(choice, "notes", list)():
                 log.say(line)
         todo = portions(found.files, size=PORTION_BYTES)
-        with Workers(self.workers) as workers:
+        with self._workers(job.out) as workers:
             self._draft(todo, job.out, workers)
-            each, tally = self._finish(todo, job.out, workers, source_parts(found.files)[0])
+            rulings = self._decide(todo, job.out)
+            each, tally = self._finish(rulings, job.out, workers, source_parts(found.files)[0])
         counts = tally.total()
         counts.check()
         self._trace(todo, each, job.out)
@@ -113,8 +123,7 @@ class Clean(Stage):
         write_examples(job.out / "examples_kept.jsonl", tally.kept)
         write_json(job.out / "drops.json", counts.drops())
         write_json(job.out / "counts.json", tally.to_json())
-        settings = {name: value for name, value in plain(self).items() if name not in self.unrecorded}
-        atomic_write(job.out / "report.html", report_page(tally, title=job.recipe.name, settings=settings))
+        atomic_write(job.out / "report.html", report_page(tally, title=job.recipe.name, settings=recorded(self)))
         throw_away(job.out)
         if counts.kept == 0:
             raise InputError(f"clean: no document is left; {counts.summary()}; what and why: {job.out}")
@@ -123,22 +132,23 @@ class Clean(Stage):
         log.say(f"clean: report: {job.out / 'report.html'}")
         return {"files": len(found.files), "files_ignored": len(found.ignored), **counts.figures()}
 
-    def _draft(self, todo: list[Portion], out: Path, workers: Workers) -> None:
+    def _workers(self, out: Path) -> Workers | RayWorkers:
+        return Workers(self.workers) if self.ray is None else RayWorkers(self.ray, self.workers, out)
+
+    def _draft(self, todo: list[Portion], out: Path, workers: Workers | RayWorkers) -> None:
         """The first pass, over the portions that have no draft yet, or one that was made of something else."""
-        settings = json.dumps({**plain(self), "workers": None}, sort_keys=True, default=str)
-        drafting = Drafting(self.documents, self.rules, self.duplicates, out, settings)
+        settings = json.dumps(recorded(self), sort_keys=True, default=str)
+        drafting = Drafting(self.documents, self.rules, self.duplicates, out.absolute(), settings)
         missing = drafting.missing(todo)
         read_bytes = sum(portion.size for portion in todo) - sum(portion.size for portion in missing)
         with log.progress("clean", sum(portion.size for portion in todo), "bytes") as progress:
             progress.update(read_bytes)
-            for size in workers.work_through(drafting, missing):
+            for size in workers.work_through(drafting, [(portion, drafting.made_from(portion)) for portion in missing]):
                 read_bytes += size
                 progress.update(read_bytes)
 
-    def _finish(
-        self, todo: list[Portion], out: Path, workers: Workers, parts: list[SourcePart]
-    ) -> tuple[list[Counts], Tally]:
-        """The second pass, and the last; counts of each portion, and all there is to tell of them together."""
+    def _decide(self, todo: list[Portion], out: Path) -> list[Ruling]:
+        """The second pass, in this process: it needs the sketches of all."""
         rulings = [Ruling(portion.number) for portion in todo]
         for number, choice in enumerate(self.duplicates):
             folder = _empty(out / "drafts" / f".decided-{number}")
@@ -148,9 +158,15 @@ class Clean(Stage):
             ]
             decided = choice.decide(sketched, folder)
             rulings = [ruling.then(choice.reason, cuts) for ruling, cuts in zip(rulings, decided, strict=True)]
+        return rulings
+
+    def _finish(
+        self, rulings: list[Ruling], out: Path, workers: Workers | RayWorkers, parts: list[SourcePart]
+    ) -> tuple[list[Counts], Tally]:
+        """The last pass; counts of each portion, and all there is to tell of them together."""
         groups = Groups(_empty(out / "drafts" / ".groups"), Numbering.of(out).firsts[-1])
-        counts, tally = [Counts() for _ in todo], Tally(parts, groups)
-        for outcome in workers.work_through(Finishing(out), rulings):
+        counts, tally = [Counts() for _ in rulings], Tally(parts, groups)
+        for outcome in workers.work_through(Finishing(out.absolute()), rulings):
             counts[outcome.portion] = sum(outcome.counts.values(), Counts())
             tally.add(outcome.counts)
             for reason, firsts in outcome.repeated.items():
@@ -168,8 +184,7 @@ class Clean(Stage):
                 by_source.add(portion, own)
                 files, here = Draft.of(out, portion.number).folder / "files.json", places[portion.number]
                 file.write(PortionLine.of(portion, by_source.number(portion), own, here, files).line())
-        settings = {name: value for name, value in plain(self).items() if name not in self.unrecorded}
-        found = lineage(settings, by_source, self._rule_files())
+        found = lineage(recorded(self), by_source, self._rule_files())
         write_json(out / FILE, found)
         atomic_write(out / CARD, data_card(found, sum(counts, Counts())).encode())
 

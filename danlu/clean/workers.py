@@ -53,7 +53,7 @@ class Workers:
             self._pool = ProcessPoolExecutor(self._most, mp_context=spawn, initializer=_begin)
         pickled = pickle.dumps(make)
         try:
-            for done in as_completed([self._pool.submit(_do, pickled, thing) for thing in things]):
+            for done in as_completed([self._pool.submit(do, pickled, thing) for thing in things]):
                 yield done.result()
         except BrokenProcessPool as error:
             problem = "a process of clean was killed, perhaps for want of memory: choose fewer clean.workers"
@@ -84,5 +84,6 @@ def _made(pickled: bytes) -> Callable[[Any], Any]:
     return made
 
 
-def _do(pickled: bytes, thing: Any) -> Any:
+def do(pickled: bytes, thing: Any) -> Any:
+    """What the function that a pickled ``make`` returns makes of ``thing``; the function is kept for the next."""
     return _made(pickled)(thing)

@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Protocol, cast
 
+from danlu.readers.exhausted import keeping
 from danlu.readers.limits import Budget, TooLarge, budget_of
 from danlu.readers.record import Content, Damaged, Wanted
 
@@ -187,13 +188,17 @@ def copied(content: Content) -> Iterator[Path]:
 
     Raises:
         Damaged: by the content.
+        OutputError: there is no room for it.
     """
     suffix = "".join(letter for letter in Path(content.name).suffix if letter.isascii() and letter.isalnum())
     with TemporaryDirectory(prefix="danlu-read-") as folder:
         path = Path(folder, f"copy.{suffix[:16]}")
         with content.open() as source, path.open("wb") as copy:
             while piece := source.read(OUTPUT_BYTES):
-                copy.write(piece)
+                with keeping():
+                    copy.write(piece)
+            with keeping():
+                copy.flush()
         yield path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from danlu import catalog
+from danlu.readers.exhausted import check_blame
 from danlu.readers.record import Content, Damaged, Raw, Reader, Rejected, Wanted
 
 
@@ -34,6 +35,9 @@ def read(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
     """The records of a file, packed or not, by the reader that its name picks.
 
     Where what packs it is damaged, or the system fails to read it, the rest is one rejected record.
+
+    Raises:
+        DanluError: this machine has no room for it, or too many open files.
     """
     reader = reader_for(content.name)
     assert reader is not None, content.name
@@ -48,6 +52,7 @@ def read(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
         after = f"after {count} whole records" if count else "before the first record"
         yield Rejected(number + 1, damage.reason, f"{damage.detail}, {after}" if damage.detail else after)
     except OSError as error:
+        check_blame(error, content.name)
         yield Rejected(number + 1, "cannot be read", f"{error.strerror or error}")
 
 

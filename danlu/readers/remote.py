@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeVar
@@ -56,7 +56,7 @@ class RemoteFile:
     url: str
     size: int | None
     stamp: str
-    cache: Path | None = None
+    cache: Path | None = field(default=None, repr=False)  # where it is kept is no part of what it is
 
     @property
     def name(self) -> str:

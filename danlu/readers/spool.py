@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from danlu.readers.exhausted import keeping
 from danlu.readers.limits import Budget
 from danlu.readers.packed import copied, read1_of
 from danlu.readers.record import Damaged
@@ -56,8 +57,9 @@ class Spool:
 
     def _fill(self, size: int) -> None:
         piece = self._pull(max(size, PIECE_BYTES))
-        self._kept.seek(self._filled)
-        self._kept.write(piece)
+        with keeping():
+            self._kept.seek(self._filled)
+            self._kept.write(piece)
         self._filled += len(piece)
 
     def _pull(self, size: int) -> bytes:

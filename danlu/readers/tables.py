@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from danlu.readers.exhausted import check_blame
 from danlu.readers.record import Content, Raw, Rejected, Wanted, checked
 from danlu.readers.row_groups import RowGroups
 
@@ -33,6 +34,7 @@ def read_parquet(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
                 yield from _row_group(file, group, columns, wanted, start, start + rows)
                 start += rows
     except (pyarrow.ArrowException, OSError) as error:
+        check_blame(error, content.name)
         yield Rejected(0, "not parquet", _in_short(error))
 
 
@@ -47,6 +49,7 @@ def _row_group(
             yield from _rows(batch, number, wanted)
             number += batch.num_rows
     except (pyarrow.ArrowException, OSError) as error:
+        check_blame(error, f"row group {group}")
         lost = f"row group {group}, rows {number} to {end - 1}: {_in_short(error)}"
         yield Rejected(number, "damaged parquet", lost)
 
@@ -70,6 +73,7 @@ def read_arrow(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
                     yield from _rows(batch.slice(start, BATCH_ROWS), number + start, wanted)
                 number += batch.num_rows
     except (pyarrow.ArrowException, OSError, UnicodeError) as error:
+        check_blame(error, content.name)
         yield Rejected(number, "damaged arrow" if number else "not arrow", _in_short(error))
 
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
-import signal
-import socket
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from danlu.clean.cluster import connected, first_line, load_ray
 from danlu.errors import DanluError, InputError, Interrupted, RecipeError
 from danlu.log import say
-from danlu.machine import cores
-from danlu.optional import optional
 from danlu.parallel.desk import Desk, End, Line, News
 from danlu.parallel.watch import LOST
 from danlu.parallel.world import read_world
@@ -31,22 +27,10 @@ from danlu.train.settings import TrainSettings
 from danlu.train.signals import StopRequest, watch_for_stop
 
 PACKAGE = "ray[train]"
-ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # workers go where the recipe's paths begin
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # they have streams of ours
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # it would start all workers again; here a lost one ends the run
-}
-"""Set before Ray is imported, where they are not set."""
 OF_WORKERS = {"TORCH_CPP_LOG_LEVEL": "ERROR"}
 """When a rank is lost, the connections of all others fail, and torch tells of each."""
-STORE_BYTES = 100 * 2**20
-"""For objects of a cluster that is started here; by default Ray would take a third of the memory."""
 AGAIN = "run the same command to go on"
 SECONDS_BETWEEN_NEWS = 0.3
-SECONDS_TO_ANSWER = 10.0
 SECONDS_TO_LEAVE = 10.0
 """How long the others have to come to their end once rank 0 has stopped or failed."""
 
@@ -82,14 +66,16 @@ def run_on_ray(
     settings = _settings(recipe)
     size = count_workers(settings, workers)
     recipe = replace(recipe, run_dir=recipe.run_dir.absolute())
-    with _connected(address, size) as ray, tempfile.TemporaryDirectory(prefix="danlu-ray-") as folder:
+    ray = load_ray(PACKAGE)
+    ray_workers = _ray_workers()
+    with connected(ray, address, size, OF_WORKERS), tempfile.TemporaryDirectory(prefix="danlu-ray-") as folder:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         each, enough = share_out(nodes, size, device=settings.hardware.device)
         if not enough:
             _tell_too_little(address, size, each)
         desk = ray.remote(num_cpus=0)(Desk).remote()
         task = Task(desk, recipe, tuple(stages), changed, Path.cwd())
-        trainer = _ray_workers().trainer(work, {"task": task}, workers=size, each=each, folder=folder)
+        trainer = ray_workers.trainer(work, {"task": task}, workers=size, each=each, folder=folder)
         with watch_for_stop() as stop:
             news, error = _watch_over(ray, desk, _Fit(trainer), stop)
             _settle(news, error)
@@ -150,47 +136,7 @@ def _ray_workers() -> ModuleType:
     try:
         return importlib.import_module("danlu.parallel.ray_workers")
     except ImportError as error:  # Ray is there, but it lacks what it needs for training, or is of another version
-        raise InputError(f"--ray needs {PACKAGE} ({_first_line(error)}): pip install {PACKAGE}") from error
-
-
-def check_answers(address: str) -> None:
-    """Whether somebody listens at ``HOST:PORT`` or ``ray://HOST:PORT``; Ray itself would try for minutes.
-
-    Raises:
-        InputError: nobody does.
-    """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not (host and port.isdecimal()):
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
-    except (OSError, OverflowError) as error:
-        raise InputError(f"--ray {address}: no Ray cluster answers there ({error})") from error
-
-
-@contextlib.contextmanager
-def _connected(address: str, workers: int) -> Iterator[Any]:
-    """Ray, while this process is connected to a cluster."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    ray = optional("ray", purpose="--ray", install=PACKAGE)
-    _ray_workers()
-    check_answers(address)
-    here: dict[str, Any] = {}
-    if address == "local":
-        cpus = max(cores(), workers)
-        here = {"num_cpus": cpus, "object_store_memory": STORE_BYTES, "include_dashboard": False}
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(address, runtime_env={"env_vars": OF_WORKERS}, log_to_driver=False, logging_level="ERROR", **here)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise InputError(f"--ray {address}: {' '.join(str(error).split())}") from error
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)  # Ray has put its own there, which ends the process with code 1
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
+        raise InputError(f"--ray needs {PACKAGE} ({first_line(error)}): pip install {PACKAGE}") from error
 
 
 class _Fit(threading.Thread):
@@ -218,7 +164,7 @@ def _watch_over(ray: Any, desk: Any, fit: _Fit, stop: StopRequest) -> tuple[News
         try:
             news: News = ray.get(desk.news.remote(stop.signal))
         except ray.exceptions.RayError as error:
-            raise WorkersError(f"the Ray cluster is lost: {_first_line(error)}; {AGAIN}", LOST) from error
+            raise WorkersError(f"the Ray cluster is lost: {first_line(error)}; {AGAIN}", LOST) from error
         for line in news.lines:
             print(line.text, file=sys.stderr if line.error else sys.stdout, flush=True)
             explained += [line] * (line.error and line.text.startswith("danlu: error: "))
@@ -252,7 +198,3 @@ def _settle(news: News, error: Exception | None) -> None:
         why = str(next(iter(failures.values()), error)).strip().splitlines() or [type(error).__name__]
         raise WorkersError(f"Ray could not start the workers: {why[-1]}", DanluError.exit_code) from error
     raise WorkersError(f"{', '.join(lost)} died; all ranks stop, {AGAIN}", LOST) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next((line for line in map(str.strip, str(error).splitlines()) if line), type(error).__name__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +143,27 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
 def test_wrong_settings_are_told(raw: dict[str, Any], key: str) -> None:
     with pytest.raises(RecipeError, match=f"clean.duplicates.0.{key}"):
         build_choice("duplicates", raw, key="clean.duplicates.0")
+
+
+class Everything:
+    """A plug-in's sketch with numbers of every kind."""
+
+    reason = "nothing"
+
+    def sketch(self, texts: Sequence[str]) -> dict[str, Any]:
+        kinds = ["?", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8", "c8"]
+        return {kind: np.array([[len(text), 1] for text in texts]).reshape(-1, 2).astype(kind) for kind in kinds}
+
+    def decide(self, parts: Sequence[Sketched], out: Path) -> list[Path]:
+        return [
+            write_cuts(out, number, dict.fromkeys(CUT.names or (), np.empty(0, np.int64)))
+            for number in range(len(parts))
+        ]
+
+
+def test_sketches_may_have_numbers_of_every_kind(tmp_path: Path) -> None:
+    texts = ["", "a", "abc" * 20]
+    write_sketch(tmp_path / "sketch", Everything(), [texts[:1], texts[1:]])
+    found = Sketched(tmp_path / "sketch").load()
+    for name, expected in Everything().sketch(texts).items():
+        assert found[name].dtype == expected.dtype and np.array_equal(found[name], expected)

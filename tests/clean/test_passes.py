@@ -5,17 +5,24 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cleaning import clean, digests
 
+from danlu.clean.drafts import Drafting
 from danlu.clean.portions import Portion, portions
 from danlu.clean.stage import Clean
 from danlu.clean.workers import Workers
-from danlu.readers.sources import Source
-from danlu.text.document import read_documents
+from danlu.errors import InputError
+from danlu.readers.record import Raw
+from danlu.readers.sources import Source, SourceFile
+from danlu.recipe import build, load_recipe
+from danlu.runs import run_stages
+from danlu.text.document import Document, read_documents
 
 
 def many_files(folder: Path) -> Path:
@@ -89,6 +96,49 @@ def test_a_killed_run_goes_on_and_gives_the_same(
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")
 
 
+def drafting_of(tmp_path: Path) -> tuple[Drafting, Portion]:
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    stage = build(Clean, {"sources": [{"path": str(tmp_path / "a.txt"), "documents": "lines"}]}, key="clean")
+    [portion] = portions(stage.find().files, size=400)
+    return Drafting(stage.documents, stage.rules, stage.duplicates, tmp_path), portion
+
+
+def test_a_file_that_is_another_than_the_run_began_with_is_refused(tmp_path: Path) -> None:
+    """On a machine of a cluster that has other files there, or none; or because somebody writes to it."""
+    drafting, portion = drafting_of(tmp_path)
+    assert drafting.missing([portion]) == [portion]
+    made_from = drafting.made_from(portion)
+    (tmp_path / "a.txt").write_text("three\n")
+    with pytest.raises(InputError, match=r"a\.txt, found as clean began, are others there, or have changed since"):
+        drafting()((portion, made_from))
+    (tmp_path / "a.txt").unlink()
+    with pytest.raises(InputError, match=r"a\.txt, found as clean began, cannot be read there: No such file"):
+        drafting()((portion, made_from))
+    assert not list((tmp_path / "drafts").iterdir())
+
+
+def test_a_process_that_seemed_lost_and_the_one_in_its_place_make_one_whole_draft(tmp_path: Path) -> None:
+    drafting, portion = drafting_of(tmp_path)
+    drafting.missing([portion])
+    todo = (portion, drafting.made_from(portion))
+    drafting()(todo)
+    draft = tmp_path / "drafts/00000"
+    alone = {path.name: path.read_bytes() for path in draft.iterdir()}
+    shutil.rmtree(draft)
+    inodes = []
+
+    def documents(file: SourceFile, record: Raw) -> Iterator[Document]:
+        if not inodes:
+            drafting()(todo)  # the other is faster
+            inodes.append((draft / "documents.jsonl").stat().st_ino)
+        yield from drafting.documents(file, record)
+
+    replace(drafting, documents=documents)()(todo)
+    assert {path.name: path.read_bytes() for path in draft.iterdir()} == alone
+    assert (draft / "documents.jsonl").stat().st_ino == inodes[0]  # the first stays: it may be read already
+    assert [path.name for path in (tmp_path / "drafts").iterdir()] == ["00000"]
+
+
 def test_a_draft_of_something_else_is_made_again(tmp_path: Path, small_portions: None) -> None:
     """Going on with one file more shifts the portions; going on with other rules changes what stays."""
     source = many_files(tmp_path / "source")
@@ -129,3 +179,35 @@ def test_two_runs_of_one_process_in_one_folder(tmp_path: Path) -> None:
         clean(tmp_path / "out", sources=[source], workers=1)
         dropped = [json.loads(line) for line in (tmp_path / "out/dropped.jsonl").read_text().splitlines()]
         assert [entry["of"] for entry in dropped] == ["a.txt#0.0", "a.txt#1.0"]
+
+
+def run(folder: Path, *overrides: str) -> list[str]:
+    """What ``danlu clean`` says."""
+    said: list[str] = []
+    run_stages(load_recipe(folder / "recipe.yaml", [f"run_dir={folder}/run", *overrides]), ["clean"], said.append,
+               begin=lambda _: None)  # fmt: skip
+    return [line.partition(" in ")[0] for line in said]
+
+
+def test_what_changes_no_byte_runs_nothing_again(tmp_path: Path) -> None:
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text/a.txt").write_text("one")
+    (tmp_path / "recipe.yaml").write_text(
+        f"clean: {{sources: [{tmp_path}/text], duplicates: [exact, {{use: minhash, memory: 2000000}}]}}"
+    )
+    assert run(tmp_path) == ["clean: done"]
+    same = ["duplicates.1.memory=3000000", "workers=1", "ray=local", f"sources.0.cache={tmp_path}/cache"]
+    for setting in same:
+        assert run(tmp_path, f"clean.{setting}") == ["clean: unchanged, skipped"]
+    assert "clean: done" in run(tmp_path, "clean.duplicates.1.similarity=0.6")
+
+
+def test_a_file_elsewhere_that_has_changed_is_read_again(tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    store = fsspec.filesystem("memory")
+    (tmp_path / "recipe.yaml").write_text("clean: {sources: ['memory://danlu-changed/a.txt']}")
+    store.pipe("/danlu-changed/a.txt", b"one")
+    assert run(tmp_path) == ["clean: done"] and run(tmp_path) == ["clean: unchanged, skipped"]
+    store.pipe("/danlu-changed/a.txt", b"two")
+    assert run(tmp_path)[-1] == "clean: done"
+    assert [document.text for document in read_documents(tmp_path / "run/clean")] == ["two"]

@@ -18,12 +18,13 @@ import pytest
 from test_many import COMMON, ROOT, assert_same, exit_codes, files, launch
 
 from danlu import cli
+from danlu.clean.cluster import check_answers
 from danlu.errors import DanluError, InputError, Interrupted, RecipeError
 from danlu.parallel.desk import End, Line, News
 from danlu.recipe import load_recipe
 from danlu.runs import RunFolder
 from danlu.train.checkpoint import checkpoints
-from danlu.train.on_ray import WorkersError, _settle, check_answers, count_workers, share_out
+from danlu.train.on_ray import WorkersError, _settle, count_workers, share_out
 from danlu.train.pretrain import Pretrain
 
 Fresh = Callable[..., Path]

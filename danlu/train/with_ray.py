@@ -1,0 +1,37 @@
+"""``--ray ADDRESS``: which stages run where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from danlu.log import say
+from danlu.recipe import Recipe
+from danlu.runs import Changed, RunFolder, run_stages, stage_of
+
+
+def run_with_ray(
+    recipe: Recipe,
+    stages: Sequence[str],
+    begin: Callable[[str], None],
+    changed: Changed,
+    *,
+    address: str | None,
+    workers: int | None,
+) -> RunFolder:
+    """Run ``stages``: clean has workers of its own, whom this process waits for; the rest is where the training is.
+
+    Args:
+        workers: those that train.
+
+    Raises:
+        DanluError: as of :func:`danlu.runs.run_stages` and :func:`danlu.train.on_ray.run_on_ray`.
+    """
+    here = [stage for stage in stages if stage == "clean" and address is not None]
+    rest = [stage for stage in stages if stage not in here]
+    if here and workers is None and not any(stage_of(recipe, stage).together for stage in rest):
+        return run_stages(recipe, stages, say, begin=begin, changed=changed)
+    if here:
+        run_stages(recipe, here, say, begin=begin, changed=changed)
+    from danlu.train.on_ray import run_on_ray
+
+    return run_on_ray(recipe, rest, address=address, workers=workers, changed=changed)
