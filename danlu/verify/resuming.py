@@ -52,9 +52,9 @@ CHANGES = {
     "the precision": Change("pretrain.precision: ", ("pretrain.precision=bf16",)),
     "the seed": Change("seed: 11 -> 12", ("seed=12",), stages=ALL),
     "the tokenizer": Change("tokenizer/tokenizer.json changed", ("tokenizer.lowercase=false",), stages=ALL),
-    "the split": Change("pack/train/tokens-00000.bin changed", ("pack.split.fraction=0.4",), stages=ALL),
-    "a document more": Change("pack/train/tokens-00000.bin changed", (), _another_document, ALL),
-    "a word more": Change("pack/train/tokens-00000.bin changed", (), _another_word, ALL),
+    "the split": Change("since it began: pack/", ("pack.split.fraction=0.4",), stages=ALL),
+    "a document more": Change("pack/train/documents.bin changed", (), _another_document, ALL),
+    "a word more": Change("since it began: pack/", (), _another_word, ALL),
     "a token of the store": Change(
         "pack/train/tokens-00000.bin is missing or damaged", (), _flipped_token, error=InputError
     ),

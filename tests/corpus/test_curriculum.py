@@ -29,6 +29,7 @@ class Short:
 
     room = Widths(10)
     longest = 9
+    by_length = True
 
     def widths(self, body: Ints) -> Widths:
         return Widths(body + 1)

@@ -50,7 +50,7 @@ def test_a_step_is_as_of_each_task_alone(recipe: Path, decoder: Path, tmp_path: 
     (tmp_path / "out").mkdir()
     joint = JointMaterial.of(load_recipe(recipe).section("joint"), decoder, tmp_path / "out", seed=3)  # type: ignore[arg-type]
     training = joint.training(3)
-    model, micro = moved(training.model), training.batches(0)
+    model, micro = moved(training.model), training.batches(1)
     assert training.lesson.by_step  # type: ignore[attr-defined]
     lesson = training.lesson.of_step(model, micro, lambda own: own)  # type: ignore[attr-defined]
     losses = [lesson.losses(model, batch) for batch in micro]
