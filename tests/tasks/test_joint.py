@@ -62,7 +62,7 @@ def recipe(encoder: Path, tmp_path: Path) -> Callable[..., Path]:
 def test_two_tasks_are_learned_at_once(
     recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["joint", str(recipe(budget={"epochs": 12}))]) == 0
+    assert cli.main(["joint", str(recipe(budget={"epochs": 30}))]) == 0
     assert capsys.readouterr().out.count("drawn anew: head.out.weight, head.out.bias") == 2
     out = tmp_path / "run/joint"
     figures = json.loads((out / "done.json").read_text())["figures"]
@@ -150,7 +150,7 @@ def write_relations(tmp_path: Path) -> Path:
 
 def test_relations_bring_their_marks_to_all_tasks(recipe: Callable[..., Path], encoder: Path, tmp_path: Path) -> None:
     """Each folder is a model that transformers reads, with one body, whose tokenizers have the same marks."""
-    path = recipe(first={"task": "relate", "data": str(write_relations(tmp_path))}, budget={"epochs": 12})
+    path = recipe(first={"task": "relate", "data": str(write_relations(tmp_path))}, budget={"epochs": 30})
     assert cli.main(["joint", str(path)]) == 0
     out = tmp_path / "run/joint"
     assert json.loads((out / "done.json").read_text())["figures"]["first.dev.micro.f1"] > 0.8
