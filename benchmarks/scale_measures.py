@@ -110,9 +110,9 @@ def clean(text: Path, out: Path, megabytes: float) -> Cleaned:
     from danlu.clean.portions import portions
     from danlu.clean.source_parts import source_parts
     from danlu.clean.stage import Clean
-    from danlu.clean.workers import Workers
     from danlu.files import hash_file
     from danlu.recipe import build
+    from danlu.workers.processes import Workers
 
     stage = build(Clean, {"sources": [str(text)], **SECTION, "workers": 1}, key="clean")
     found = stage.find().files
@@ -120,7 +120,7 @@ def clean(text: Path, out: Path, megabytes: float) -> Cleaned:
     files = found[: int(np.searchsorted(ends, megabytes * 1e6)) + 1]
     size = sum(file.content.size or 0 for file in files)
     out.mkdir()
-    with Workers(1) as workers:
+    with Workers("clean", 1) as workers:
         times = [time.perf_counter()]
         for file in files:
             hash_file(Path(str(file.path)))

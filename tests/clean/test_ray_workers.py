@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from danlu import cli
-from danlu.clean.ray_workers import CleanWorker, Greeting, versions
+from danlu.clean.lineage import DECIDING
 from danlu.errors import InputError
+from danlu.workers.ray_workers import Greeting, RayWorker, versions
 
 ROOT = Path(__file__).parents[2]
 TWO_MACHINES = """
@@ -198,18 +199,18 @@ def test_what_goes_wrong_each_time_is_one_line(does: str, problem: str, folder: 
 def test_a_machine_with_another_disk_or_another_danlu_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("danlu.clean.ray_workers.SECONDS_TO_APPEAR", 0.0)
+    monkeypatch.setattr("danlu.workers.ray_workers.SECONDS_TO_APPEAR", 0.0)
     monkeypatch.chdir(tmp_path)
-    here, mark = versions(), tmp_path / "mark"
-    blind = CleanWorker().begin(Greeting(tmp_path / "nowhere", mark, here))
+    here, mark = versions(DECIDING), tmp_path / "mark"
+    blind = RayWorker().begin(Greeting(tmp_path / "nowhere", mark, here))
     assert blind is not None and isinstance(blind.error, InputError)
     seen = f"does not see {tmp_path}: run_dir and sources must lie on a disk that all machines share"
     assert str(blind.error).startswith("--ray: the machine ") and str(blind.error).endswith(seen)
     mark.touch()
-    old = CleanWorker().begin(Greeting(tmp_path, mark, {**here, "danlu": "0.0.1", "brotli": None, "numpy": "2.0.0"}))
+    old = RayWorker().begin(Greeting(tmp_path, mark, {**here, "danlu": "0.0.1", "brotli": None, "numpy": "2.0.0"}))
     assert old is not None and str(old.error).endswith("; this one has danlu 0.0.1, brotli not, numpy 2.0.0")
     (tmp_path / "below").mkdir()
-    assert CleanWorker().begin(Greeting(tmp_path / "below", mark, here)) is None
+    assert RayWorker().begin(Greeting(tmp_path / "below", mark, here)) is None
     assert Path.cwd() == tmp_path / "below"
 
 
