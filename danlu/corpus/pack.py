@@ -149,7 +149,7 @@ class Pack(Stage):
         """
         todo, out = portions(document_shards(job.inputs["clean"].absolute())), job.out.absolute()
         with self._workers(todo, out) as workers:
-            self._draft(todo, self._drafting(job, out), workers)
+            self._draft(todo, self.drafting(job), workers)
             found = [Gathered.of(out, part, len(todo)) for part in PARTS] if todo else []
             documents = {each.part: each.about["documents"] for each in found}
             try:
@@ -160,12 +160,13 @@ class Pack(Stage):
             gather(out, found, workers)
         throw_away(out)
 
-    def _drafting(self, job: Job, out: Path) -> Drafting:
+    def drafting(self, job: Job) -> Drafting:
+        """The first pass."""
         folder = job.inputs["tokenizer"].absolute()
         files = [*self.external_files(), *sorted(folder.glob("*.json"))]
         made_from = [recorded(self), [hash_file(file) for file in files]]
         settings = json.dumps(made_from, sort_keys=True, default=str)
-        return Drafting(folder, self.split, self.marked, self.marker, out, settings)
+        return Drafting(folder, self.split, self.marked, self.marker, job.out.absolute(), settings)
 
     def _draft(self, todo: list[Portion], drafting: Drafting, workers: Workers | RayWorkers) -> None:
         """The first pass, over the portions that have no draft yet, or one that was made of something else."""

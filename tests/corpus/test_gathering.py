@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from danlu.corpus import gathering
 from danlu.corpus.drafts import Draft
 from danlu.corpus.gathering import Gathered, gather
 from danlu.corpus.split import PARTS
@@ -71,7 +72,7 @@ def test_the_stores_are_those_of_adding_one_by_one(
         assert check_store(out / part) > 0
 
 
-def test_what_an_attempt_before_has_left_goes(tmp_path: Path) -> None:
+def test_what_others_have_left_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writers = {part: ColumnsWriter(tmp_path / "drafts/00000" / part, vocab_size=500, eot=0) for part in PARTS}
     for part, writer in writers.items():
         with writer:
@@ -83,6 +84,13 @@ def test_what_an_attempt_before_has_left_goes(tmp_path: Path) -> None:
         gather(tmp_path, found, workers)
         shutil.copytree(tmp_path / "train", tmp_path / "once")
         (tmp_path / "train/tokens-00001.bin").write_bytes(b"of more text")
+        real = gathering.finish
+
+        def finish(folder: Path, *rest: Any) -> None:
+            real(folder, *rest)
+            (folder / ".tokens-00000.bin-0123").write_bytes(b"of a process that seemed lost")
+
+        monkeypatch.setattr(gathering, "finish", finish)
         gather(tmp_path, found, workers)
     assert files(tmp_path / "train") == files(tmp_path / "once")
     assert TokenStore.open(tmp_path / "train").tokens.tolist() == [0, 1, 2, 0]
