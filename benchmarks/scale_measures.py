@@ -169,10 +169,11 @@ class Packed:
 
 def packing(text: Path, out: Path) -> Packed:
     """The passes of ``pack`` with byte-level BPE of 8,192 tokens; the columns are those of many made documents."""
-    from danlu.corpus.gathering import Gathered, Gathering, finish
+    from danlu.corpus.gathering import Gathered, Gathering
     from danlu.corpus.pack import Pack
     from danlu.corpus.portions import portions
     from danlu.corpus.split import PARTS
+    from danlu.corpus.store import finish
     from danlu.recipe import load_recipe
     from danlu.runs import Job, run_stages
     from danlu.text.document import document_shards
@@ -210,8 +211,8 @@ def packing(text: Path, out: Path) -> Packed:
 def _columns(out: Path) -> float:
     """Seconds a document of what one process writes in the second pass."""
     from danlu.corpus.drafts import FILE, Draft
-    from danlu.corpus.gathering import Gathered, finish
-    from danlu.corpus.store import ColumnsWriter
+    from danlu.corpus.gathering import Gathered
+    from danlu.corpus.store import ColumnsWriter, finish
     from danlu.text.document import Document
 
     drafts = [Draft.of(out, number).folder for number in range(10)]
