@@ -20,7 +20,8 @@ from danlu.clean.stage import Clean
 from danlu.corpus import account
 from danlu.corpus.account import Account, Ledger
 from danlu.corpus.blend import Blend
-from danlu.corpus.pack import Pack, batches, encode_ahead
+from danlu.corpus.encoding import batches, encode_ahead
+from danlu.corpus.pack import Pack
 from danlu.corpus.store import StoreWriter, TokenStore
 from danlu.errors import InputError
 from danlu.files import writing
