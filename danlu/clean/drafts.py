@@ -23,7 +23,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,7 +33,7 @@ from danlu.clean.counts import Counts, Size
 from danlu.clean.duplicates import DuplicatesChoice, Sketches
 from danlu.clean.lineage import files_read, where
 from danlu.clean.portions import Portion
-from danlu.clean.private import Private
+from danlu.clean.private import Private, hide_names
 from danlu.clean.rules import Rule, RuleChoice
 from danlu.clean.samples import Example, Examples, order_of, write_examples
 from danlu.errors import InputError
@@ -122,7 +122,7 @@ class Drafting:
 
     def __call__(self) -> Callable[[tuple[Portion, str]], int]:
         """From a portion, and what it is made from as the run began, to how many bytes were read for its draft."""
-        judge = _judging(self.rules)
+        judge, hide = _judging(self.rules), hide_names(self.rules)
 
         def make(todo: tuple[Portion, str]) -> int:
             portion, made_from = todo
@@ -139,7 +139,7 @@ class Drafting:
                     records[places[id(file)]] += 1
                     writing.begin(part)
                     if isinstance(record, Rejected):
-                        writing.quarantine(file, record)
+                        writing.quarantine(file, replace(record, detail=hide(record.detail)))
                         continue
                     document: Document | None = None
                     for document in self.documents(file, record):

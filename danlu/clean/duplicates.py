@@ -46,7 +46,10 @@ _DTYPES = {
 
 
 class DuplicatesChoice(Protocol):
-    """Settings of a kind of duplicate."""
+    """Settings of a kind of duplicate.
+
+    It may also have ``cuts``: whether it cuts documents and drops none (:func:`deciding_order`).
+    """
 
     reason: ClassVar[str]
     """Why a document falls, for the counts: a few words."""
@@ -65,6 +68,11 @@ class Duplicates(Choice):
     """Compare documents of all sources, or only those of one source with each other."""
     memory: int = Field(default=1_000_000_000, ge=1_000_000)
     """Bytes of memory that deciding may take, beside one part's sketches; more text takes more disk instead."""
+
+    @property
+    def cuts(self) -> bool:
+        """Whether it cuts documents, and drops none."""
+        return False
 
     def salt(self, part: Sketched) -> np.uint64:
         """What to mix into the keys of a part, so that only keys which shall be compared can be equal."""
@@ -132,6 +140,14 @@ class Sketches:
         names = self._found[0]
         joined = {name: np.ascontiguousarray(np.concatenate([each[name] for each in self._found])) for name in names}
         atomic_write(path, save(joined, {"documents": str(self._documents)}))
+
+
+def deciding_order(choices: Sequence[DuplicatesChoice]) -> list[int]:
+    """The numbers of the choices in the order in which they decide: what drops documents before what cuts them.
+
+    What is cut out of a document stands in one before it, which must not fall later: both would be gone.
+    """
+    return sorted(range(len(choices)), key=lambda number: bool(getattr(choices[number], "cuts", False)))
 
 
 def write_sketch(path: Path, choice: DuplicatesChoice, batches: Iterable[Sequence[str]]) -> None:
