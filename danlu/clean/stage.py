@@ -29,6 +29,7 @@ from danlu.clean.exact import Exact
 from danlu.clean.final import Finishing, Ruling
 from danlu.clean.groups import Groups
 from danlu.clean.language_of import Language
+from danlu.clean.learned import learn_all
 from danlu.clean.lineage import FILE, PORTIONS, BySource, PortionLine, lineage
 from danlu.clean.numbering import Numbering
 from danlu.clean.portions import Portion, portions
@@ -151,6 +152,8 @@ class Clean(Stage):
         settings = json.dumps(recorded(self), sort_keys=True, default=str)
         drafting = Drafting(self.documents, self.rules, self.duplicates, out.absolute(), settings)
         missing = drafting.missing(todo)
+        if missing:
+            drafting = replace(drafting, learned=learn_all(self.rules, drafting.learned_folder))
         read_bytes = sum(portion.size for portion in todo) - sum(portion.size for portion in missing)
         with log.progress("clean", sum(portion.size for portion in todo), "bytes") as progress:
             progress.update(read_bytes)
