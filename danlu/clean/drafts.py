@@ -187,9 +187,7 @@ class Drafting:
 
 
 def _not_seen(portion: Portion, how: str) -> str:
-    names = ", ".join(str(file.path or file.name) for file in portion.files[:3])
-    more = f" and {len(portion.files) - 3} more files" if len(portion.files) > 3 else ""
-    return f"clean.sources: {names}{more}, found as clean began, {how} (the machine {socket.gethostname()})"
+    return f"clean.sources: {portion.named}, found as clean began, {how} (the machine {socket.gethostname()})"
 
 
 def record_id(file: SourceFile, record: Raw) -> str:

@@ -25,7 +25,7 @@ from typing import Any, Self, TypeVar
 from danlu import __version__, log
 from danlu.clean.cluster import connected, first_line, load_ray
 from danlu.clean.lineage import DECIDING
-from danlu.clean.workers import ProcessDiedError, do
+from danlu.clean.workers import ProcessDiedError, Raised, do
 from danlu.errors import InputError
 from danlu.machine import version
 
@@ -50,13 +50,6 @@ class Greeting:
     """A file in the folder of the stage, which every machine has to see."""
     versions: dict[str, str | None]
     """Of all that may change which text comes out."""
-
-
-@dataclass(frozen=True)
-class Raised:
-    """What a function raised."""
-
-    error: Exception
 
 
 class CleanWorker:
@@ -117,11 +110,14 @@ class RayWorkers:
     ) -> None:
         self._stack.close()
 
-    def work_through(self, make: Callable[[], Callable[[T], R]], things: Sequence[T]) -> Iterator[R]:
+    def work_through(
+        self, make: Callable[[], Callable[[T], R]], things: Sequence[T], *, named: Callable[[T], str] = str
+    ) -> Iterator[R]:
         """What the function that ``make`` returns makes of each of ``things``, as they are done.
 
         Args:
             make: picklable; called once a process, so that what is costly to have is made once there.
+            named: what a user calls one of them.
 
         Raises:
             ProcessDiedError: processes were lost again and again, at one thing or before they began.
@@ -148,9 +144,10 @@ class RayWorkers:
                 except ray.exceptions.RayError as error:
                     deaths[number] += 1
                     if deaths[number] == ATTEMPTS:
-                        raise _died(f"{ATTEMPTS} processes were lost at the same part of the text", error) from error
+                        raise _died(f"{ATTEMPTS} processes were lost at {named(thing)}", error) from error
                     left.appendleft((number, thing))
-                    log.say(f"clean: a process of Ray was lost; another does its work ({first_line(error)})")
+                    lost = f"clean: a process of Ray was lost at {named(thing)}"
+                    log.say(f"{lost}; another does its work ({first_line(error)})")
                     continue
                 self._ready.append(worker)
                 if isinstance(done, Raised):

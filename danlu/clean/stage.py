@@ -157,7 +157,8 @@ class Clean(Stage):
         read_bytes = sum(portion.size for portion in todo) - sum(portion.size for portion in missing)
         with log.progress("clean", sum(portion.size for portion in todo), "bytes") as progress:
             progress.update(read_bytes)
-            for size in workers.work_through(drafting, [(portion, drafting.made_from(portion)) for portion in missing]):
+            made_from = [(portion, drafting.made_from(portion)) for portion in missing]
+            for size in workers.work_through(drafting, made_from, named=lambda each: each[0].named):
                 read_bytes += size
                 progress.update(read_bytes)
 
@@ -183,7 +184,8 @@ class Clean(Stage):
         groups = Groups(_empty(out / "drafts" / ".groups"), Numbering.of(out).firsts[-1])
         counts = [Counts() for _ in rulings]
         tally = Tally([replace(part, name=hide(part.name)) for part in parts], groups)
-        for outcome in workers.work_through(Finishing(out.absolute()), rulings):
+        finishing = Finishing(out.absolute())
+        for outcome in workers.work_through(finishing, rulings, named=lambda each: f"shard {each.portion}"):
             counts[outcome.portion] = sum(outcome.counts.values(), Counts())
             tally.add(outcome.counts)
             for reason, firsts in outcome.repeated.items():

@@ -17,7 +17,7 @@ from cleaning import clean, digests
 from danlu.clean.drafts import Drafting
 from danlu.clean.portions import Portion, portions
 from danlu.clean.stage import Clean
-from danlu.clean.workers import Workers
+from danlu.clean.workers import ProcessDiedError, Workers
 from danlu.errors import InputError
 from danlu.readers.record import Raw
 from danlu.readers.sources import Source, SourceFile
@@ -180,6 +180,23 @@ def test_of_a_chain_of_near_copies_the_first_stays_and_rules_come_before_all(tmp
     for rules, stays in (([], 0), ([{"use": "private", "action": "drop"}], 1)):
         clean(tmp_path / str(stays), sources=str(tmp_path / "a.jsonl"), rules=rules, duplicates=["minhash"], workers=1)
         assert [document.id for document in read_documents(tmp_path / str(stays))] == [f"a.jsonl#{stays}"]
+
+
+def test_a_file_that_kills_whoever_reads_it_is_named_and_the_rest_is_kept(
+    tmp_path: Path, small_portions: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, armed = many_files(tmp_path / "source"), tmp_path / "armed"
+    (source / "2.jsonl").write_text(json.dumps({"text": "Too much for a process."}))
+    rules = [{"use": "dying_rule:Dying", "word": "Too much", "armed": str(armed)}]
+    clean(tmp_path / "whole", sources=str(source), rules=rules, workers=2)
+    armed.touch()
+    with pytest.raises(ProcessDiedError, match=r"source/2\.jsonl, after another one had died of it"):
+        clean(tmp_path / "out", sources=str(source), rules=rules, workers=2)
+    assert "2.jsonl; another one tries it again" in capsys.readouterr().out
+    assert Clean(sources=(Source(path=source),)).progress(tmp_path / "out") is not None
+    armed.unlink()
+    clean(tmp_path / "out", sources=str(source), rules=rules, workers=2)
+    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
 
 
 def drafting_of(tmp_path: Path) -> tuple[Drafting, Portion]:

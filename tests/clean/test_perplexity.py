@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from danlu.clean import perplexity
+from danlu.clean.arrays import read_arrays, write_arrays
 from danlu.clean.perplexity import CharacterModel, Perplexity
 from danlu.errors import InputError
 from danlu.text.document import Document
@@ -48,6 +49,14 @@ def test_probabilities_of_all_next_characters_sum_to_one() -> None:
     for before in ("kato", "k", "zz", "o"):
         chances = [np.exp(-model.nats(f"{before}{character}x")[len(before)]) for character in [*known, "文"]]
         assert sum(chances) == pytest.approx(1, abs=1e-9)
+
+
+def test_a_model_from_a_file_says_the_same_to_the_last_bit(tmp_path: Path) -> None:
+    model = CharacterModel.of_texts([prose(1, 300), "多少 other text"], order=4)
+    write_arrays(tmp_path / "model", model.arrays(), {})
+    same = CharacterModel.of_arrays(read_arrays(tmp_path / "model"))
+    for text in (prose(2, 200), "多 new", ""):
+        assert same.nats(text).tobytes() == model.nats(text).tobytes()
 
 
 def test_text_of_other_kinds_falls_and_good_text_stays(tmp_path: Path) -> None:
