@@ -16,17 +16,19 @@ Nothing of it is held in memory but ``store.json``, ``hashes.bin`` and the table
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from danlu.corpus import table
 from danlu.corpus.elsewhere import FILE as ELSEWHERE
-from danlu.corpus.elsewhere import Elsewhere, ShardCache, is_shard
+from danlu.corpus.elsewhere import Elsewhere, ShardCache, blocks, bring, is_shard
 from danlu.corpus.hashes import FILE as HASHES
 from danlu.corpus.hashes import Hashes, check_all, write_hashes
 from danlu.corpus.lengths import FILES as LENGTH_FILES
@@ -78,6 +80,7 @@ class TokenStore:
         try:
             hashes = hashes_of(folder, about)
             here = files_here(folder, hashes)
+            as_long = all((folder / name).stat().st_size == hashes.sizes[name] for name in here)
             if sum(hashes.sizes[name] for name in here) <= SMALL_BYTES:
                 check_all(folder, hashes, here)
             store = cls._mapped(folder, about, hashes)
@@ -85,13 +88,8 @@ class TokenStore:
             raise InputError(f"the token store in {folder} is damaged: {error.filename} is missing") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"the token store in {folder} is damaged: {error!r}") from None
-        if (
-            any((folder / name).stat().st_size != hashes.sizes[name] for name in here)
-            or not store._fits(about)
-            or (
-                len(here) == len(hashes.sizes) and not store._ends_fit()  # shards elsewhere are not fetched for that
-            )
-        ):
+        # Shards elsewhere are not fetched to look at their ends.
+        if not as_long or not store._fits(about) or (len(here) == len(hashes.sizes) and not store._ends_fit()):
             raise InputError(f"the token store in {folder} is damaged: its files do not fit store.json")
         return store
 
@@ -234,6 +232,23 @@ def check_store(folder: Path) -> int:
     if not rising or not store.table.numbers_fit():
         raise InputError(f"the token store in {folder} is damaged: its documents do not fit its tokens")
     return sum(hashes.sizes[name] for name in here)
+
+
+def check_store_at(url: str) -> int:
+    """The same of a store elsewhere, with its shards, none of which is kept.
+
+    Returns:
+        The bytes that were read.
+
+    Raises:
+        InputError: it cannot be read, or something is not what was written; the line says which file, and where.
+    """
+    with TemporaryDirectory(prefix="danlu-") as name:
+        folder = Path(name)
+        bring(url, folder, folder, sys.maxsize)
+        read, hashes = check_store(folder), hashes_of(folder, described(folder))
+        shards = (block for shard in filter(is_shard, hashes.sizes) for block in blocks(url, hashes, shard))
+        return read + sum(map(len, shards))
 
 
 class StoreWriter:
