@@ -8,6 +8,7 @@ document starts behind an end-of-text token and its end is learned. A store is a
     starts.bin          little-endian int64 [documents + 1]: where each document's eot stands; last, the final eot
     documents.bin …     id, language, bytes, source of each document, in columns (table.py)
     by_length.bin …     the documents in the order of their lengths (lengths.py)
+    sides.bin           where there are pairs of texts: how long the first side of each is (first_sides.py)
     hashes.bin          what each block of each file was (hashes.py)
     store.json          tokens, documents, vocab_size, eot, dtype, which marks there are, languages, files
 
@@ -27,8 +28,11 @@ import numpy as np
 from danlu.corpus import table
 from danlu.corpus.elsewhere import FILE as ELSEWHERE
 from danlu.corpus.elsewhere import Elsewhere, ShardCache, is_shard
+from danlu.corpus.first_sides import FILE as SIDES
+from danlu.corpus.first_sides import KIND, SidesWriter, find_sides
 from danlu.corpus.hashes import FILE as HASHES
 from danlu.corpus.hashes import Hashes, check_all, write_hashes
+from danlu.corpus.languages import Spoken, spoken
 from danlu.corpus.lengths import FILES as LENGTH_FILES
 from danlu.corpus.lengths import Lengths, write_lengths
 from danlu.corpus.mapped import AT_ONCE, OPEN_SHARDS, SHARD_TOKENS, Array, ShardWriter, joined, mapped, shard_names
@@ -65,6 +69,8 @@ class TokenStore:
     """The token between the sides of a pair, which stands nowhere else; None where there are no pairs."""
     order: Lengths | None = None
     """The documents by length, where a file says so."""
+    sides: Any = None
+    """``[documents]`` tokens of the first side of each pair, 0 of what is none, where a file says so."""
 
     @classmethod
     def open(cls, folder: Path) -> TokenStore:
@@ -114,6 +120,7 @@ class TokenStore:
             array("tokens", about["dtype"]), mapped(folder / "starts.bin", "<i8"),
             DocumentTable.open(folder, about["languages"]), int(about["vocab_size"]), int(about["eot"]),
             array("marks", np.uint8) if marked else None, marked, about.get("sep"), Lengths.open(folder),
+            None if about.get("sep") is None else mapped(folder / SIDES, KIND),
         )  # fmt: skip
 
     def _fits(self, about: dict[str, Any]) -> bool:
@@ -124,7 +131,8 @@ class TokenStore:
             return False
         ends = starts[0] == 0 and starts[-1] == len(self.tokens) - 1
         marked = list(self.marked) == about.get("marks", [])
-        return bool(ends and marked and self.documents.whole() and self.order.fits(count))
+        sided = self.sides is None or len(self.sides) == count
+        return bool(ends and marked and sided and self.documents.whole() and self.order.fits(count))
 
     def _ends_fit(self) -> bool:
         """Whether the stream begins and ends with end-of-text, which have every mark, of as many marks as tokens."""
@@ -156,15 +164,23 @@ class TokenStore:
 
     @cached_property
     def by_length(self) -> Lengths:
-        """The documents in the order of their lengths; sorted in memory where no file says it."""
-        return Lengths.of(self.starts) if self.order is None else self.order
+        """The documents in the order of their lengths; sorted here where no file says it."""
+        return Lengths.of(self.starts, self.first_sides) if self.order is None else self.order
 
     @cached_property
-    def by_language(self) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
-        """Numbers of the documents in each language, rising; in memory."""
-        codes = np.concatenate([*self.table.spoken(), np.zeros(0, dtype=np.uint32)])
-        names = self.table.languages
-        return {names[code]: np.flatnonzero(codes == code) for code in np.unique(codes).tolist()}
+    def first_sides(self) -> Any:
+        """``[documents]`` tokens of the first side of each pair, 0 of what is none; None where there are no pairs.
+
+        All tokens are looked through where no file says it.
+        """
+        if self.sides is not None or self.sep is None:
+            return self.sides
+        return find_sides(self.tokens, self.starts, self.sep)
+
+    @cached_property
+    def by_language(self) -> dict[str, Spoken]:
+        """Numbers of the documents in each language, rising, of which none is listed."""
+        return spoken(self.table)
 
     @property
     def border(self) -> int | None:
@@ -191,7 +207,8 @@ def described(folder: Path) -> dict[str, Any]:
     about = read_json(folder / "store.json")
     if about is None:
         raise InputError(f"no token store in {folder}: store.json is missing or damaged")
-    if about.get("form") != FORM:
+    unsided = about.get("sep") is not None and SIDES not in about.get("files", ())
+    if about.get("form") != FORM or unsided:
         raise InputError(f"the token store in {folder} is of another form than this Danlu reads: pack the text again")
     return about
 
@@ -231,9 +248,18 @@ def check_store(folder: Path) -> int:
     here = files_here(folder, hashes)
     check_all(folder, hashes, here)
     rising = all((block > 0).all() for block in store.lengths())
-    if not rising or not store.table.numbers_fit():
+    if not rising or not _sides_fit(store) or not store.table.numbers_fit():
         raise InputError(f"the token store in {folder} is damaged: its documents do not fit its tokens")
     return sum(hashes.sizes[name] for name in here)
+
+
+def _sides_fit(store: TokenStore) -> bool:
+    """Whether no first side is longer than its document."""
+    if store.sides is None:
+        return True
+    firsts = range(0, len(store.documents), AT_ONCE)
+    each = zip(firsts, store.lengths(), strict=True)
+    return all((store.sides[first : first + AT_ONCE] < lengths).all() for first, lengths in each)
 
 
 class StoreWriter:
@@ -265,6 +291,7 @@ class StoreWriter:
         self._tokens = ShardWriter(folder, "tokens", self.about["dtype"], shard_tokens)
         self._marks = ShardWriter(folder, "marks", np.uint8, shard_tokens) if marks else None
         self._table = TableWriter(folder)
+        self._sides = SidesWriter(folder)
         self._starts_file = (folder / "starts.bin").open("wb")
         self._starts = [0]
         self._documents = 0
@@ -294,17 +321,21 @@ class StoreWriter:
             document.id, language=document.meta.get("language", "und"), size=len(document.text.encode()),
             source=document.meta.get("source", ""),
         )  # fmt: skip
-        if len(document.sides) > 1:
+        pair = len(document.sides) > 1
+        self._sides.add(kept, self._sep if pair else None)
+        if pair:
             self.about["sep"] = self._sep
 
     def close(self) -> None:
         """Write the borders, the documents by length, the hashes and ``store.json``."""
         self._close_files()
-        write_lengths(self.folder, mapped(self.folder / "starts.bin", "<i8"))
+        sides = mapped(self.folder / SIDES, KIND) if self._sides.any else None
+        write_lengths(self.folder, mapped(self.folder / "starts.bin", "<i8"), sides)
         counts = {"tokens": self._tokens.length, "documents": self._documents}
         names = [name for kind in ("tokens", *(["marks"] if self._marks else []))
                  for name in shard_names(kind, self._tokens.length, self.about["shard_tokens"])]  # fmt: skip
-        files, digest = write_hashes(self.folder, [*names, "starts.bin", *table.FILES, *LENGTH_FILES])
+        names += ["starts.bin", *table.FILES, *LENGTH_FILES, *([SIDES] if self._sides.any else [])]
+        files, digest = write_hashes(self.folder, names)
         known = {**counts, **self.about, "languages": [*self._table.languages], "files": files, "hashes": digest}
         write_json(self.folder / "store.json", known)
 
@@ -319,7 +350,7 @@ class StoreWriter:
 
     def _close_files(self) -> None:
         self._flush()
-        for file in (self._tokens, self._marks, self._table, self._starts_file):
+        for file in (self._tokens, self._marks, self._table, self._starts_file, self._sides):
             if file is not None:
                 file.close()
 

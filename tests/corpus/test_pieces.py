@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from danlu.corpus.lengths import Lengths, write_lengths
 from danlu.corpus.packing import Filling, fill
-from danlu.corpus.pieces import by_length
+from danlu.corpus.pieces import by_length, listed
 from danlu.corpus.reading import Documents, Packed, Padded
 from danlu.corpus.rows import Ints, Widths, longest_body
 from danlu.corpus.store import TokenStore
@@ -59,8 +59,9 @@ def test_they_are_those_of_a_list(
 ) -> None:
     room = Widths(5, data.draw(st.integers(3, 14)))
     overlap = data.draw(st.integers(0, longest_body(Listed(room)) - 1)) if long == "chunk" else 0
-    store, reading = store_of([*lengths, 7]), Packed(long=long, overlap=overlap)
-    cuts = reading.cuts(store, Listed(room))
+    store = store_of([*lengths, 7])
+    theirs = listed(store, Listed(room), long=long, overlap=overlap)
+    cuts: Any = theirs.pieces
     found = by_length(store, Computed(room), long=long, overlap=overlap)
     mine = found.pieces[np.arange(len(found.pieces))]
 
@@ -73,6 +74,7 @@ def test_they_are_those_of_a_list(
     widths = Listed(room).widths(mine.bodies)
     assert np.repeat(found.sizes.inputs, found.counts).tolist() == widths.inputs.tolist()
     assert np.repeat(found.sizes.source, found.counts).tolist() == widths.source.tolist()
+    assert found.counts.tolist() == theirs.counts.tolist() and found.pieces.tokens == cuts.tokens
 
 
 @given(lengths=LENGTHS, room=st.integers(2, 30), kind=st.sampled_from([Packed, Padded]))

@@ -152,14 +152,14 @@ def test_what_cannot_be_is_refused(store: TokenStore) -> None:
     with pytest.raises(
         RecipeError, match=r"^pretrain\.rows\.overlap must be below 254, the tokens of a chunk; got 254$"
     ):
-        Packed(overlap=254).cuts(store, Framed())
+        Packed(overlap=254).pieces(store, Framed())
     with pytest.raises(RecipeError, match=r"^pretrain\.sequence is too small: no text fits [^\n]*; got 2$"):
-        Packed().cuts(store, Framed(2))
+        Packed().pieces(store, Framed(2))
     with pytest.raises(RecipeError, match=r"^pretrain\.rows: stream is for objectives that read the text as it stands"):
         Stream().rows(store, Framed(), seed=1)
     empty = TokenStore(np.zeros(4, dtype="<u2"), np.arange(4), [{}] * 3, vocab_size=9, eot=EOT)
     with pytest.raises(InputError, match="no document is long enough"):
-        Packed().cuts(empty, Framed())
+        Packed().pieces(empty, Framed())
 
 
 def test_nothing_of_a_row_is_seen_by_another(store: TokenStore) -> None:
