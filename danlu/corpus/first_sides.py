@@ -14,6 +14,7 @@ from danlu.corpus.mapped import AT_ONCE, Array, Ints, scratch
 
 FILE = "sides.bin"
 KIND = np.dtype("<u4")
+KEPT_SIDES = 1 << 12
 TOKENS_AT_ONCE = 1 << 24
 """Tokens that are looked through at once, where there is no file."""
 
@@ -32,7 +33,7 @@ class SidesWriter:
         side = 0 if sep is None else int(np.flatnonzero(ids == sep)[0])
         self.any = self.any or sep is not None
         self._sides.append(side)
-        if len(self._sides) == AT_ONCE:
+        if len(self._sides) == KEPT_SIDES:
             self._flush()
 
     def _flush(self) -> None:

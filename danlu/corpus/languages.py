@@ -10,7 +10,7 @@ import numpy as np
 from danlu.corpus.mapped import Array, Ints
 from danlu.corpus.table import DocumentTable, Flags
 
-COUNTED = 1 << 12
+COUNTED = 1 << 9
 """Documents from one count to the next, which are looked through to find one: 8 bytes a language are held for these."""
 
 

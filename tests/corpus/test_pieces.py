@@ -77,6 +77,53 @@ def test_they_are_those_of_a_list(
     assert found.counts.tolist() == theirs.counts.tolist() and found.pieces.tokens == cuts.tokens
 
 
+class Sided:
+    """Pairs, of which only what begins as one and has something of both sides can be used; what is in the text is not
+    looked at."""
+
+    by_length = True
+
+    def __init__(self, room: Widths) -> None:
+        self.room = room
+        self.longest = room.inputs + room.source
+
+    def widths(self, body: Ints) -> Widths:
+        raise AssertionError("sides are known")
+
+    def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
+        numbers = np.searchsorted(store.starts, starts) - 1
+        source = store.first_sides[numbers].astype(np.int64)
+        there = (source > 0) & (bodies > source + 1) & (store.starts[numbers] == starts - 1)
+        return Widths(np.where(there, bodies - source, 0), np.where(there, source, 0))
+
+
+SIDES = st.lists(st.one_of(st.tuples(st.integers(0, 9), st.integers(0, 20)), st.integers(0, 20)), min_size=1)
+
+
+@given(sides=SIDES, long=LONG, overlap=st.integers(0, 5))
+def test_pairs_are_those_of_a_list_too(
+    sides: list[tuple[int, int] | int], long: Literal["chunk", "head", "tail"], overlap: int
+) -> None:
+    bodies = [[1] * each if isinstance(each, int) else [1] * each[0] + [2] + [3] * each[1] for each in sides]
+    starts = np.cumsum([0, *(len(body) + 1 for body in bodies)])
+    tokens = np.array([0, *(token for body in bodies for token in [*body, 0])])
+    store = TokenStore(tokens, starts, [{}] * len(bodies), vocab_size=9, eot=0, sep=2)
+    form = Sided(Widths(6, 4))
+    mine, theirs = (
+        make(store, form, long=long, overlap=overlap if long == "chunk" else 0) for make in (by_length, listed)
+    )
+    pieces: list[Any] = [each.pieces[np.arange(len(each.pieces))] for each in (mine, theirs)]
+    found, wanted = (
+        sorted(zip(*(part.tolist() for part in (each.starts, each.bodies, each.closing, each.seen)), strict=True))
+        for each in pieces
+    )
+    assert found == wanted and mine.pieces.unused == theirs.pieces.unused
+    assert mine.pieces.tokens == theirs.pieces.tokens
+    for name in ("inputs", "source"):
+        sizes = np.repeat(getattr(mine.sizes, name), mine.counts)
+        assert sizes.tolist() == getattr(form.measure(store, pieces[0].starts, pieces[0].bodies), name).tolist()
+
+
 @given(lengths=LENGTHS, room=st.integers(2, 30), kind=st.sampled_from([Packed, Padded]))
 def test_rows_hold_what_listed_ones_hold(lengths: list[int], room: int, kind: type[Documents]) -> None:
     store = store_of([*lengths, 2])
