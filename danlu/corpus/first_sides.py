@@ -5,6 +5,7 @@ A document of a pair is ``source sep target``; its source is looked for in the t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,20 @@ def find_sides(tokens: Any, starts: Any, sep: int) -> Array:
         nearest = np.append(found, int(borders[-1]))[np.searchsorted(found, begins)]
         sides[first:last] = np.where(nearest < ends, nearest - begins, 0)
     return sides
+
+
+def sides_fit(sides: Any, lengths: Iterator[Ints]) -> bool:
+    """Whether no first side is longer than its document; where there is no file of them, nothing is wrong.
+
+    Args:
+        lengths: tokens of each document with its end-of-text, many documents at a time.
+    """
+    first = 0
+    for block in lengths if sides is not None else ():
+        if (sides[first : first + len(block)] >= block).any():
+            return False
+        first += len(block)
+    return True
 
 
 def _blocks(starts: Any) -> list[tuple[int, int]]:

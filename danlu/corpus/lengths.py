@@ -53,9 +53,10 @@ class Lengths:
         _fill(order, starts, sides, kinds, counts)
         return cls(order, _lengths(kinds, sides), counts)
 
-    def fits(self, documents: int) -> bool:
+    def fits(self, documents: int, *, pairs: bool = False) -> bool:
         """Whether it can be that of so many documents; the order is not read."""
-        rising = bool((np.diff(self.lengths) >= 0).all() and (self.lengths >= 0).all() and (self.counts > 0).all())
+        steps = np.diff(self.lengths)
+        rising = bool((steps >= (0 if pairs else 1)).all() and (self.lengths >= 0).all() and (self.counts > 0).all())
         return rising and len(self.order) == documents == int(self.counts.sum())
 
 

@@ -17,19 +17,21 @@ Nothing of it is held in memory but ``store.json``, ``hashes.bin`` and the table
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from danlu.corpus import table
 from danlu.corpus.elsewhere import FILE as ELSEWHERE
-from danlu.corpus.elsewhere import Elsewhere, ShardCache, is_shard
+from danlu.corpus.elsewhere import Elsewhere, ShardCache, blocks, bring, is_shard
 from danlu.corpus.first_sides import FILE as SIDES
-from danlu.corpus.first_sides import KIND, SidesWriter, find_sides
+from danlu.corpus.first_sides import KIND, SidesWriter, find_sides, sides_fit
 from danlu.corpus.hashes import FILE as HASHES
 from danlu.corpus.hashes import Hashes, check_all, write_hashes
 from danlu.corpus.languages import Spoken, spoken
@@ -84,6 +86,7 @@ class TokenStore:
         try:
             hashes = hashes_of(folder, about)
             here = files_here(folder, hashes)
+            as_long = all((folder / name).stat().st_size == hashes.sizes[name] for name in here)
             if sum(hashes.sizes[name] for name in here) <= SMALL_BYTES:
                 check_all(folder, hashes, here)
             store = cls._mapped(folder, about, hashes)
@@ -91,13 +94,8 @@ class TokenStore:
             raise InputError(f"the token store in {folder} is damaged: {error.filename} is missing") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"the token store in {folder} is damaged: {error!r}") from None
-        if (
-            any((folder / name).stat().st_size != hashes.sizes[name] for name in here)
-            or not store._fits(about)
-            or (
-                len(here) == len(hashes.sizes) and not store._ends_fit()  # shards elsewhere are not fetched for that
-            )
-        ):
+        # Shards elsewhere are not fetched to look at their ends.
+        if not as_long or not store._fits(about) or (len(here) == len(hashes.sizes) and not store._ends_fit()):
             raise InputError(f"the token store in {folder} is damaged: its files do not fit store.json")
         return store
 
@@ -131,8 +129,9 @@ class TokenStore:
             return False
         ends = starts[0] == 0 and starts[-1] == len(self.tokens) - 1
         marked = list(self.marked) == about.get("marks", [])
-        sided = self.sides is None or len(self.sides) == count
-        return bool(ends and marked and sided and self.documents.whole() and self.order.fits(count))
+        pairs = self.sides is not None
+        sorted_ = self.order.fits(count, pairs=pairs) and not (pairs and len(self.sides) != count)
+        return bool(ends and marked and sorted_ and self.documents.whole())
 
     def _ends_fit(self) -> bool:
         """Whether the stream begins and ends with end-of-text, which have every mark, of as many marks as tokens."""
@@ -248,18 +247,26 @@ def check_store(folder: Path) -> int:
     here = files_here(folder, hashes)
     check_all(folder, hashes, here)
     rising = all((block > 0).all() for block in store.lengths())
-    if not rising or not _sides_fit(store) or not store.table.numbers_fit():
+    if not rising or not sides_fit(store.sides, store.lengths()) or not store.table.numbers_fit():
         raise InputError(f"the token store in {folder} is damaged: its documents do not fit its tokens")
     return sum(hashes.sizes[name] for name in here)
 
 
-def _sides_fit(store: TokenStore) -> bool:
-    """Whether no first side is longer than its document."""
-    if store.sides is None:
-        return True
-    firsts = range(0, len(store.documents), AT_ONCE)
-    each = zip(firsts, store.lengths(), strict=True)
-    return all((store.sides[first : first + AT_ONCE] < lengths).all() for first, lengths in each)
+def check_store_at(url: str) -> int:
+    """The same of a store elsewhere, with its shards, none of which is kept.
+
+    Returns:
+        The bytes that were read.
+
+    Raises:
+        InputError: it cannot be read, or something is not what was written; the line says which file, and where.
+    """
+    with TemporaryDirectory(prefix="danlu-") as name:
+        folder = Path(name)
+        bring(url, folder, folder, sys.maxsize)
+        read, hashes = check_store(folder), hashes_of(folder, described(folder))
+        shards = (block for shard in filter(is_shard, hashes.sizes) for block in blocks(url, hashes, shard))
+        return read + sum(map(len, shards))
 
 
 class StoreWriter:
