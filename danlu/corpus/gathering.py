@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 
 from danlu.corpus.drafts import Draft
+from danlu.corpus.first_sides import FILE as SIDES
+from danlu.corpus.first_sides import KIND
 from danlu.corpus.hashes import digests
 from danlu.corpus.mapped import Ints, joined, mapped, shard_names
 from danlu.corpus.split import PARTS, Part
-from danlu.corpus.store import finish
+from danlu.corpus.store_writer import finish
 from danlu.corpus.table import DocumentTable, TableWriter
 from danlu.workers.processes import Workers
 from danlu.workers.ray_workers import RayWorkers
@@ -128,6 +130,8 @@ class Gathered:
 
     def write_columns(self, out: Path) -> None:
         """The columns of the documents, but for their order by length."""
+        if "sep" in self.about:
+            self._write_sides(out)
         table = TableWriter(out / self.part)
         with (out / self.part / "starts.bin").open("wb") as file:
             for number, (before, languages) in enumerate(zip(self.before.tolist(), self.languages, strict=True)):
@@ -136,6 +140,15 @@ class Gathered:
                 file.write(starts.astype("<i8").tobytes())
                 table.extend(DocumentTable.open(folder, languages))
         table.close()
+
+    def _write_sides(self, out: Path) -> None:
+        """The first sides of pairs; a draft without any pair has no such file."""
+        with (out / self.part / SIDES).open("wb") as file:
+            for number in range(len(self.lengths)):
+                draft = Draft.of(out, number)
+                path = draft.folder / self.part / SIDES
+                sides = mapped(path, KIND) if path.exists() else np.zeros(draft.about(self.part)["documents"], KIND)
+                file.write(sides.tobytes())
 
 
 def gather(out: Path, found: Sequence[Gathered], workers: Workers | RayWorkers) -> None:
