@@ -145,7 +145,9 @@ def gather(out: Path, found: Sequence[Gathered], workers: Workers | RayWorkers) 
         (out / each.part).mkdir()
     hashes: dict[Part, dict[str, bytes]] = {part: {} for part in PARTS}
     shards = [shard for each in found for shard in each.shards()]
-    for part, name, blocks in workers.work_through(Gathering(out), shards):
+    for part, name, blocks in workers.work_through(
+        Gathering(out), shards, named=lambda each: f"{each.part}/{each.name}"
+    ):
         hashes[part][name] = blocks
     for each in found:
         each.write_columns(out)
