@@ -31,10 +31,11 @@ class Watched(HashSplit):
         told = pathlib.Path(self.told)
         with (told / str(os.getpid())).open("a") as file:
             file.write(document.id + " " + os.environ.get("TOKENIZERS_PARALLELISM", "unset") + "\\n")
-        for id, what in ((self.dies, signal.SIGKILL), (self.stops, signal.SIGINT)):
-            if document.id == id and not (told / "struck").exists():
-                (told / "struck").touch()
-                os.kill(os.getpid(), what)
+        if document.id in (self.dies, self.stops) and not (told / "struck").exists():
+            (told / "struck").touch()
+            if document.id == self.stops:
+                raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGKILL)
         return super().parts(document)
 """
 
@@ -145,8 +146,12 @@ def test_a_kill_between_the_passes_or_in_the_second_costs_no_encoding(
     Pack(split=split(folder), workers=1).run(job(folder, "whole"))  # type: ignore[arg-type]
     work = job(folder, "pack")
     pack = Pack(split=split(folder), workers=1)  # type: ignore[arg-type]
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
-        patch.setattr("danlu.corpus.gathering.finish", lambda *_: os.kill(os.getpid(), 2))
+        patch.setattr("danlu.corpus.gathering.finish", stop)
         with pytest.raises(KeyboardInterrupt):
             pack.run(work)
     assert "train/tokens-00000.bin" in files(work.out) and "train/store.json" not in files(work.out)
