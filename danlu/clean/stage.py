@@ -27,16 +27,14 @@ from danlu.clean.exact import Exact
 from danlu.clean.final import Finishing, Ruling
 from danlu.clean.groups import Groups
 from danlu.clean.language_of import SCORE, SHARES, VARIANT, Language
-from danlu.clean.lineage import FILE, PORTIONS, BySource, PortionLine, lineage
+from danlu.clean.lineage import DECIDING, FILE, PORTIONS, BySource, PortionLine, lineage
 from danlu.clean.numbering import Numbering
 from danlu.clean.portions import Portion, portions
-from danlu.clean.ray_workers import RayWorkers
 from danlu.clean.report import report_page
 from danlu.clean.rules import Empty, RuleChoice
 from danlu.clean.samples import write_examples
 from danlu.clean.source_parts import SourcePart, source_parts
 from danlu.clean.tally import Tally
-from danlu.clean.workers import Workers
 from danlu.errors import InputError
 from danlu.files import atomic_write, write_json
 from danlu.readers.record import Raw
@@ -49,6 +47,8 @@ from danlu.text.cuts import Whole
 from danlu.text.document import OFFSET, TARGET_START, Document, pair
 from danlu.text.normal_form import Normalise
 from danlu.text.normalise import normalise
+from danlu.workers.processes import Workers
+from danlu.workers.ray_workers import RayWorkers
 
 PORTION_BYTES = 32_000_000
 """As stored: enough that a process has something to do, and little enough that all have."""
@@ -133,7 +133,9 @@ class Clean(Stage):
         return {"files": len(found.files), "files_ignored": len(found.ignored), **counts.figures()}
 
     def _workers(self, out: Path) -> Workers | RayWorkers:
-        return Workers(self.workers) if self.ray is None else RayWorkers(self.ray, self.workers, out)
+        if self.ray is None:
+            return Workers("clean", self.workers)
+        return RayWorkers("clean", self.workers, address=self.ray, out=out, packages=DECIDING)
 
     def _draft(self, todo: list[Portion], out: Path, workers: Workers | RayWorkers) -> None:
         """The first pass, over the portions that have no draft yet, or one that was made of something else."""

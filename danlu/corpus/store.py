@@ -17,12 +17,13 @@ Nothing of it is held in memory but ``store.json``, ``hashes.bin`` and the table
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Self
 
 import numpy as np
 
@@ -251,8 +252,8 @@ def check_store_at(url: str) -> int:
         return read + sum(map(len, shards))
 
 
-class StoreWriter:
-    """Appends documents to a store, which is readable once :meth:`close` has run or the ``with`` has ended well.
+class ColumnsWriter:
+    """Appends documents to the files of a store; where the ``with`` has ended, they are whole.
 
     Args:
         marks: what the marks of the documents tell the beginnings of; nothing where there are none.
@@ -312,25 +313,16 @@ class StoreWriter:
         if len(document.sides) > 1:
             self.about["sep"] = self._sep
 
-    def close(self) -> None:
-        """Write the borders, the documents by length, the hashes and ``store.json``."""
-        self._close_files()
-        write_lengths(self.folder, mapped(self.folder / "starts.bin", "<i8"))
+    def known(self) -> dict[str, Any]:
+        """What ``store.json`` says of these documents: all but the files."""
         counts = {"tokens": self._tokens.length, "documents": self._documents}
-        names = [name for kind in ("tokens", *(["marks"] if self._marks else []))
-                 for name in shard_names(kind, self._tokens.length, self.about["shard_tokens"])]  # fmt: skip
-        files, digest = write_hashes(self.folder, [*names, "starts.bin", *table.FILES, *LENGTH_FILES])
-        known = {**counts, **self.about, "languages": [*self._table.languages], "files": files, "hashes": digest}
-        write_json(self.folder / "store.json", known)
+        return {**counts, **self.about, "languages": [*self._table.languages]}
 
-    def __enter__(self) -> StoreWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._close_files()
+        self._close_files()
 
     def _close_files(self) -> None:
         self._flush()
@@ -346,6 +338,35 @@ class StoreWriter:
         if self._marks is not None:
             self._marks.write(np.asarray(marks, dtype=np.uint8))
             self._marks.write(self._every_mark)
+
+
+class StoreWriter(ColumnsWriter):
+    """Appends documents to a store, which is readable once :meth:`close` has run or the ``with`` has ended well."""
+
+    def close(self) -> None:
+        """Write the borders, the documents by length, the hashes and ``store.json``."""
+        self._close_files()
+        finish(self.folder, self.known())
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._close_files()
+
+
+def finish(folder: Path, about: dict[str, Any], known: Mapping[str, bytes] = MappingProxyType({})) -> None:
+    """Make the columns in ``folder`` a store: write the documents by length, the hashes and ``store.json``.
+
+    Args:
+        about: what that says of the documents.
+        known: the hashes of the blocks of some of the files.
+    """
+    write_lengths(folder, mapped(folder / "starts.bin", "<i8"))
+    kinds = ("tokens", "marks") if "marks" in about else ("tokens",)
+    shards = [name for kind in kinds for name in shard_names(kind, about["tokens"], about["shard_tokens"])]
+    files, digest = write_hashes(folder, [*shards, "starts.bin", *table.FILES, *LENGTH_FILES], known)
+    write_json(folder / "store.json", {**about, "files": files, "hashes": digest})
 
 
 def _narrow(ids: Sequence[int] | Array, dtype: np.dtype[Any]) -> Array:

@@ -16,13 +16,13 @@ from cleaning import clean, digests
 from danlu.clean.drafts import Drafting
 from danlu.clean.portions import Portion, portions
 from danlu.clean.stage import Clean
-from danlu.clean.workers import Workers
 from danlu.errors import InputError
 from danlu.readers.record import Raw
 from danlu.readers.sources import Source, SourceFile
 from danlu.recipe import build, load_recipe
 from danlu.runs import run_stages
 from danlu.text.document import Document, read_documents
+from danlu.workers.processes import Workers
 
 
 def many_files(folder: Path) -> Path:
@@ -145,7 +145,7 @@ def test_a_draft_of_something_else_is_made_again(tmp_path: Path, small_portions:
     stage = Clean(sources=(Source(path=source),), workers=1)
     out = tmp_path / "out"
     out.mkdir()
-    with Workers(1) as workers:
+    with Workers("clean", 1) as workers:
         stage._draft(portions(stage.find().files, size=400), out, workers)
     (source / "00.jsonl").write_text(json.dumps({"text": "A new one, which comes first."}))
     clean(out, sources=str(source), workers=1, rules=[])

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from danlu.clean.workers import ProcessDiedError, Workers
 from danlu.errors import InputError
+from danlu.workers.processes import ProcessDiedError, Workers
 
 
 def squares() -> Callable[[int], tuple[int, int]]:
@@ -26,7 +26,7 @@ def refusing() -> Callable[[int], int]:
 
 @pytest.mark.parametrize("most", [1, 2])
 def test_each_is_done_once(most: int) -> None:
-    with Workers(most) as workers:
+    with Workers("clean", most) as workers:
         for things in (range(7), range(3)):
             done = list(workers.work_through(squares, things))
             assert sorted(square for square, _ in done) == [number**2 for number in things]
@@ -34,7 +34,7 @@ def test_each_is_done_once(most: int) -> None:
 
 
 def test_one_thing_needs_no_other_process() -> None:
-    with Workers(4) as workers:
+    with Workers("clean", 4) as workers:
         assert list(workers.work_through(squares, [3])) == [(9, os.getpid())]
         assert list(workers.work_through(squares, [])) == []
     assert not multiprocessing.active_children()
@@ -42,7 +42,7 @@ def test_one_thing_needs_no_other_process() -> None:
 
 @pytest.mark.parametrize("most", [1, 2])
 def test_an_error_is_told_as_it_is_and_ends_the_processes(most: int) -> None:
-    with pytest.raises(InputError, match="is refused"), Workers(most) as workers:
+    with pytest.raises(InputError, match="is refused"), Workers("clean", most) as workers:
         list(workers.work_through(refusing, [1, 2]))
     for process in multiprocessing.active_children():
         process.join(10)
@@ -54,5 +54,5 @@ def dying() -> Callable[[int], None]:
 
 
 def test_a_killed_process_is_one_line() -> None:
-    with pytest.raises(ProcessDiedError, match=r"choose fewer clean\.workers"), Workers(2) as workers:
+    with pytest.raises(ProcessDiedError, match=r"choose fewer clean\.workers"), Workers("clean", 2) as workers:
         list(workers.work_through(dying, [1, 2]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import pickle
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from danlu.errors import DanluError
+from danlu.machine import cores
 from danlu.orphans import end_with_parent
 
 T = TypeVar("T")
@@ -28,11 +28,12 @@ class Workers:
     """Processes that begin with the first work that several can share; use it as a context manager.
 
     Args:
+        stage: whose work it is, which has the setting ``workers``.
         most: how many; as many as there are cores by default. With one, this process does it all.
     """
 
-    def __init__(self, most: int | None = None) -> None:
-        self._most = most or len(os.sched_getaffinity(0))
+    def __init__(self, stage: str, most: int | None = None) -> None:
+        self._stage, self.most = stage, most or cores()
         self._pool: ProcessPoolExecutor | None = None
 
     def work_through(self, make: Callable[[], Callable[[T], R]], things: Sequence[T]) -> Iterator[R]:
@@ -45,19 +46,20 @@ class Workers:
             ProcessDiedError: a process was killed.
             Exception: whatever the function raised first; what has not begun then is left.
         """
-        if min(len(things), self._most) <= 1:
+        if min(len(things), self.most) <= 1:
             yield from map(make(), things) if things else ()
             return
         if self._pool is None:
             spawn = multiprocessing.get_context("spawn")  # threads of libraries do not survive a fork
-            self._pool = ProcessPoolExecutor(self._most, mp_context=spawn, initializer=_begin)
+            self._pool = ProcessPoolExecutor(self.most, mp_context=spawn, initializer=_begin)
         pickled = pickle.dumps(make)
         try:
             for done in as_completed([self._pool.submit(do, pickled, thing) for thing in things]):
                 yield done.result()
         except BrokenProcessPool as error:
-            problem = "a process of clean was killed, perhaps for want of memory: choose fewer clean.workers"
-            raise ProcessDiedError(problem) from error
+            raise ProcessDiedError(
+                f"a process of {self._stage} was killed, perhaps for want of memory: choose fewer {self._stage}.workers"
+            ) from error
 
     def __enter__(self) -> Self:
         return self
