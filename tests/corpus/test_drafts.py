@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,7 +118,7 @@ def test_what_a_killed_process_was_at_is_done_by_another(folder: Path, capsys: p
     work = job(folder, "pack")
     Pack(split=split(folder, dies="d#120"), workers=2).run(work)  # type: ignore[arg-type]
     assert files(work.out) == files(folder / "whole")
-    said = "pack: a process was killed, perhaps for want of memory, at docs-00001.jsonl, byte "
+    said = "pack: a process was killed, perhaps for want of memory, at documents-00001.jsonl, byte "
     assert said in capsys.readouterr().out
 
 

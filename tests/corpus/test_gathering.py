@@ -32,10 +32,10 @@ Added = tuple[Any, list[int], str, str, bool]
 def add(writers: dict[Any, Any], documents: list[Added], number: int, *, marks: bool) -> None:
     for place, (part, ids, source, language, two_sides) in enumerate(documents):
         text, meta = pair("x", "y") if two_sides else (source * len(ids), {})
-        ids = [*ids, SEP, *ids] if two_sides else ids
+        tokens = [*ids, SEP, *ids] if two_sides else ids
         document = Document(f"{source}第#{number}.{place}", text, {**meta, "source": source, "language": language})
-        beginnings = (np.array(ids, dtype=np.int64) & 1).astype(np.uint8) if marks else None
-        writers[part].add(document, ids, beginnings)
+        beginnings = (np.array(tokens, dtype=np.int64) & 1).astype(np.uint8) if marks else None
+        writers[part].add(document, tokens, beginnings)
 
 
 def files(folder: Path) -> dict[str, bytes]:
