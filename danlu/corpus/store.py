@@ -16,17 +16,20 @@ Nothing of it is held in memory but ``store.json``, ``hashes.bin`` and the table
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+from typing import Any, Self
 
 import numpy as np
 
 from danlu.corpus import table
 from danlu.corpus.elsewhere import FILE as ELSEWHERE
-from danlu.corpus.elsewhere import Elsewhere, ShardCache, is_shard
+from danlu.corpus.elsewhere import Elsewhere, ShardCache, blocks, bring, is_shard
 from danlu.corpus.hashes import FILE as HASHES
 from danlu.corpus.hashes import Hashes, check_all, write_hashes
 from danlu.corpus.lengths import FILES as LENGTH_FILES
@@ -78,6 +81,7 @@ class TokenStore:
         try:
             hashes = hashes_of(folder, about)
             here = files_here(folder, hashes)
+            as_long = all((folder / name).stat().st_size == hashes.sizes[name] for name in here)
             if sum(hashes.sizes[name] for name in here) <= SMALL_BYTES:
                 check_all(folder, hashes, here)
             store = cls._mapped(folder, about, hashes)
@@ -85,13 +89,8 @@ class TokenStore:
             raise InputError(f"the token store in {folder} is damaged: {error.filename} is missing") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"the token store in {folder} is damaged: {error!r}") from None
-        if (
-            any((folder / name).stat().st_size != hashes.sizes[name] for name in here)
-            or not store._fits(about)
-            or (
-                len(here) == len(hashes.sizes) and not store._ends_fit()  # shards elsewhere are not fetched for that
-            )
-        ):
+        # Shards elsewhere are not fetched to look at their ends.
+        if not as_long or not store._fits(about) or (len(here) == len(hashes.sizes) and not store._ends_fit()):
             raise InputError(f"the token store in {folder} is damaged: its files do not fit store.json")
         return store
 
@@ -236,8 +235,25 @@ def check_store(folder: Path) -> int:
     return sum(hashes.sizes[name] for name in here)
 
 
-class StoreWriter:
-    """Appends documents to a store, which is readable once :meth:`close` has run or the ``with`` has ended well.
+def check_store_at(url: str) -> int:
+    """The same of a store elsewhere, with its shards, none of which is kept.
+
+    Returns:
+        The bytes that were read.
+
+    Raises:
+        InputError: it cannot be read, or something is not what was written; the line says which file, and where.
+    """
+    with TemporaryDirectory(prefix="danlu-") as name:
+        folder = Path(name)
+        bring(url, folder, folder, sys.maxsize)
+        read, hashes = check_store(folder), hashes_of(folder, described(folder))
+        shards = (block for shard in filter(is_shard, hashes.sizes) for block in blocks(url, hashes, shard))
+        return read + sum(map(len, shards))
+
+
+class ColumnsWriter:
+    """Appends documents to the files of a store; where the ``with`` has ended, they are whole.
 
     Args:
         marks: what the marks of the documents tell the beginnings of; nothing where there are none.
@@ -297,25 +313,16 @@ class StoreWriter:
         if len(document.sides) > 1:
             self.about["sep"] = self._sep
 
-    def close(self) -> None:
-        """Write the borders, the documents by length, the hashes and ``store.json``."""
-        self._close_files()
-        write_lengths(self.folder, mapped(self.folder / "starts.bin", "<i8"))
+    def known(self) -> dict[str, Any]:
+        """What ``store.json`` says of these documents: all but the files."""
         counts = {"tokens": self._tokens.length, "documents": self._documents}
-        names = [name for kind in ("tokens", *(["marks"] if self._marks else []))
-                 for name in shard_names(kind, self._tokens.length, self.about["shard_tokens"])]  # fmt: skip
-        files, digest = write_hashes(self.folder, [*names, "starts.bin", *table.FILES, *LENGTH_FILES])
-        known = {**counts, **self.about, "languages": [*self._table.languages], "files": files, "hashes": digest}
-        write_json(self.folder / "store.json", known)
+        return {**counts, **self.about, "languages": [*self._table.languages]}
 
-    def __enter__(self) -> StoreWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._close_files()
+        self._close_files()
 
     def _close_files(self) -> None:
         self._flush()
@@ -331,6 +338,35 @@ class StoreWriter:
         if self._marks is not None:
             self._marks.write(np.asarray(marks, dtype=np.uint8))
             self._marks.write(self._every_mark)
+
+
+class StoreWriter(ColumnsWriter):
+    """Appends documents to a store, which is readable once :meth:`close` has run or the ``with`` has ended well."""
+
+    def close(self) -> None:
+        """Write the borders, the documents by length, the hashes and ``store.json``."""
+        self._close_files()
+        finish(self.folder, self.known())
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._close_files()
+
+
+def finish(folder: Path, about: dict[str, Any], known: Mapping[str, bytes] = MappingProxyType({})) -> None:
+    """Make the columns in ``folder`` a store: write the documents by length, the hashes and ``store.json``.
+
+    Args:
+        about: what that says of the documents.
+        known: the hashes of the blocks of some of the files.
+    """
+    write_lengths(folder, mapped(folder / "starts.bin", "<i8"))
+    kinds = ("tokens", "marks") if "marks" in about else ("tokens",)
+    shards = [name for kind in kinds for name in shard_names(kind, about["tokens"], about["shard_tokens"])]
+    files, digest = write_hashes(folder, [*shards, "starts.bin", *table.FILES, *LENGTH_FILES], known)
+    write_json(folder / "store.json", {**about, "files": files, "hashes": digest})
 
 
 def _narrow(ids: Sequence[int] | Array, dtype: np.dtype[Any]) -> Array:

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.corpus.lengths import Lengths, write_lengths
 from danlu.corpus.packing import Filling, fill
 from danlu.corpus.pieces import by_length
 from danlu.corpus.reading import Documents, Packed, Padded
@@ -157,22 +155,3 @@ def test_rows_behind_others(tmp_path: Path) -> None:
         *(large[row].tolist() for row in range(len(large))), *(small[row].tolist() for row in range(len(small)))
     ]  # fmt: skip
     assert len(large) == 3 and len(small) == 2
-
-
-@given(st.lists(st.integers(0, 9), max_size=60))
-def test_documents_are_sorted_by_length_in_blocks(lengths: list[int]) -> None:
-    starts = np.cumsum([0, *(length + 1 for length in lengths)])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("danlu.corpus.lengths.AT_ONCE", 7)
-        found = Lengths.of(starts)
-    assert found.order.tolist() == np.argsort(lengths, kind="stable").tolist()
-    assert dict(zip(found.lengths.tolist(), found.counts.tolist(), strict=True)) == Counter(lengths)
-    assert found.fits(len(lengths)) and not found.fits(len(lengths) + 1)
-
-
-def test_the_file_says_what_sorting_says(tmp_path: Path) -> None:
-    starts = np.cumsum([0, *np.random.default_rng(0).integers(1, 300, 3000)])
-    write_lengths(tmp_path, starts)
-    read, sorted_ = Lengths.open(tmp_path), Lengths.of(starts)
-    for name in ("order", "lengths", "counts"):
-        assert getattr(read, name).tolist() == getattr(sorted_, name).tolist()
