@@ -153,7 +153,7 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
     watchman.begin()  # before the first collective call, which would wait for ever for a rank that has died meanwhile
     _together.append(Ranks(world.rank, world.size, watchman))
     try:
-        _connect_all(world, store)
+        _connect_all(world, store, watchman)
         yield here()
     except Interrupted as stop:
         watchman.end()
@@ -185,13 +185,14 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
             dist.destroy_process_group()
 
 
-def _meet(world: World, watch: Watch) -> tuple[Watchman, TCPStore]:
+def _meet(world: World, watch: Watch) -> tuple[Watchman, PrefixStore]:
     """Wait until all ranks have said who they are in the store that rank 0, or the launcher, keeps."""
     keeper = None if world.hosted else 0
     meeting = f"{world.address}:{world.port}"
 
-    def connect(*, host: bool = False, timeout: timedelta = AGAIN) -> TCPStore:
-        return TCPStore(world.address, world.port, is_master=host, timeout=timeout, wait_for_workers=False)
+    def connect(*, host: bool = False, timeout: timedelta = AGAIN) -> PrefixStore:
+        store = TCPStore(world.address, world.port, is_master=host, timeout=timeout, wait_for_workers=False)
+        return PrefixStore(f"danlu/{world.attempt}", store)
 
     try:
         store = connect(host=keeper == world.rank, timeout=MEETING)
@@ -205,7 +206,7 @@ def _meet(world: World, watch: Watch) -> tuple[Watchman, TCPStore]:
     return Watchman(connect, world.rank, names, watch, keeper), store
 
 
-def _wait_for(store: TCPStore, keys: list[str], world: World, meeting: str) -> None:
+def _wait_for(store: PrefixStore, keys: list[str], world: World, meeting: str) -> None:
     """Until all keys are there.
 
     Raises:
@@ -220,11 +221,20 @@ def _wait_for(store: TCPStore, keys: list[str], world: World, meeting: str) -> N
         time.sleep(LOOK)
 
 
-def _connect_all(world: World, store: TCPStore) -> None:
-    """Have ``torch.distributed`` connect each rank with all others, which have met."""
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-        store=PrefixStore("danlu", store), rank=world.rank, world_size=world.size, timeout=FOREVER,
-    )  # fmt: skip
+def _connect_all(world: World, store: PrefixStore, watchman: Watchman) -> None:
+    """Have ``torch.distributed`` connect each rank with all others, which have met.
+
+    Raises:
+        InputError: it cannot, though none of them is lost.
+    """
+    try:
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+            store=PrefixStore("connect", store), rank=world.rank, world_size=world.size, timeout=FOREVER,
+        )  # fmt: skip
+    except (dist.DistError, RuntimeError) as error:
+        watchman.wait_for_verdict()
+        first = str(error).splitlines()[0]
+        raise InputError(f"rank {world.rank} of {world.size} cannot connect with the others: {first}") from error
     if torch.cuda.is_available():
         torch.cuda.set_device(world.local_rank)

@@ -63,6 +63,11 @@ def in_a_save(folder: Path, files: int) -> Callable[[], bool]:
     return moment
 
 
+def done(folder: Path) -> bool:
+    """Whether the last step is on the disk."""
+    return checkpoints(folder / "run/pretrain/checkpoints")[-1].name == f"step-{STEPS:08d}"
+
+
 def begun(folder: Path) -> bool:
     """Whether both have met: before that a launcher ends the others, or they wait for the rank some minutes."""
     return (folder / "out-0").read_text() != ""
@@ -96,6 +101,9 @@ def strike(folder: Path, started: list[Any], victim: int, moment: Callable[[], b
         assert codes[1 - victim] in (0, LOST), said
         return False
     assert codes[victim] == -signal.SIGKILL, (codes, said)
+    if codes[1 - victim] == 0:  # the kill came when all was done and both were leaving
+        assert done(folder)
+        return True
     assert codes[1 - victim] == LOST, (codes, said)
     [line] = [line for line in said[1 - victim].splitlines() if line.startswith("danlu: ")]
     assert line.startswith(f"danlu: error: rank {victim} (host "), said
@@ -115,7 +123,7 @@ def kill_often(count: int, packed: Path, tmp_path: Path, straight: dict[str, byt
         moments = [at_any_time(folder, randoms), in_a_save(folder, randoms.randrange(9))]
         if strike(folder, start(folder, *settings), victim, moments[kills % 2]):
             kills += 1
-        elif checkpoints(folder / "run/pretrain/checkpoints")[-1].name == f"step-{STEPS:08d}":
+        elif done(folder):
             ends += 1
             finish(folder)
             assert result(folder) == straight
