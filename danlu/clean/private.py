@@ -17,6 +17,7 @@ from typing import Annotated, Literal, Protocol, get_args
 
 from pydantic import Field, SkipValidation, model_validator
 
+from danlu.clean.language_of import SCORE, SHARES, VARIANT
 from danlu.clean.private_contacts import find_emails, find_phones
 from danlu.clean.private_ids import find_ids
 from danlu.clean.private_money import find_cards, find_ibans
@@ -26,7 +27,7 @@ from danlu.clean.private_secrets import find_secrets
 from danlu.clean.rules import Rule
 from danlu.errors import InputError
 from danlu.recipe import Choice, OneOf
-from danlu.text.document import Document, pair
+from danlu.text.document import OFFSET, TARGET_START, Document, pair
 
 Kind = Literal["secret", "email", "iban", "id", "card", "ip", "phone"]
 Action = Literal["mask", "example", "hash", "drop", "keep"]
@@ -43,6 +44,8 @@ FINDERS: dict[Kind, FindIn] = {
     "phone": find_phones,
 }
 """By kind; where two finds overlap, the kind that stands first here counts."""
+_OURS = frozenset({META, OFFSET, TARGET_START, SCORE, VARIANT, SHARES, "source", "language", "encoding"})
+"""Entries of ``meta`` that did not come with the text, but say what was found out about it."""
 EXAMPLES = {"email": "email@example.com", "phone": "+1 202-555-0100", "ip": "192.0.2.1"}
 """Values that belong to nobody: RFC 2606, the North American plan's numbers for fiction, RFC 5737."""
 SHORTEST_KEY = 16
@@ -117,13 +120,38 @@ class Private(Choice):
             counts.update(each.kind for each in found)
             sides.append(_replaced(side, found, partial(self._instead, key=key)) if found else side)
         if counts:
-            document.meta[META] = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
             if len(sides) == 1:
                 document.text = sides[0]
             else:
                 document.text, moved = pair(*sides)
                 document.meta.update(moved)
+        self._hide_in_fields(document.meta, counts, language=language, key=key)
+        if counts:
+            document.meta[META] = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
         return None
+
+    def _hide_in_fields(self, meta: dict[str, str], counts: Counter[str], *, language: str, key: bytes | None) -> None:
+        """The same in the fields that came with the text; the name of one is a word before its value (``phone: 555``).
+
+        A document is not dropped for them, for no model learns them: what would drop it is masked.
+        """
+        fields = {name: value for name, value in meta.items() if name not in _OURS}
+        if not fields:
+            return
+        place, lines = 0, []
+        spans: list[tuple[int, int, str]] = []
+        for name, value in fields.items():
+            lines.append(f"{name}: {value}\n")
+            end = place + len(lines[-1]) - 1
+            spans.append((end - len(value), end, name))
+            place = end + 1
+        finds = find_private("".join(lines), self.kinds, language=language)
+        for start, end, name in spans if finds else ():
+            found = [Found(each.start - start, each.end - start, each.kind) for each in finds
+                     if start <= each.start and each.end <= end]  # fmt: skip
+            if found:
+                counts.update(each.kind for each in found)
+                meta[name] = _replaced(meta[name], found, partial(self._instead, key=key))
 
     def _action(self, kind: str) -> Action:
         return self.by_kind.get(kind, self.action)

@@ -111,7 +111,15 @@ class Clean(Stage):
         for choice in self.rules:
             for line in getattr(choice, "notes", list)():
                 log.say(line)
-        todo = portions(found.files, size=PORTION_BYTES)
+        if found.ignored:
+            log.say(f"clean: left out: {found.told()}")
+        try:
+            todo = portions(found.files, size=PORTION_BYTES)
+        except OSError as error:
+            place = error.filename or "a file"
+            raise InputError(
+                f"clean.sources: {place}, found as clean began, cannot be read: {error.strerror}"
+            ) from None
         with self._workers(job.out) as workers:
             self._draft(todo, job.out, workers)
             rulings = self._decide(todo, job.out)
@@ -164,6 +172,8 @@ class Clean(Stage):
         self, rulings: list[Ruling], out: Path, workers: Workers | RayWorkers, parts: list[SourcePart]
     ) -> tuple[list[Counts], Tally]:
         """The last pass; counts of each portion, and all there is to tell of them together."""
+        for shard in out.glob("documents-*.jsonl"):  # of a run that was killed here, and went on with other settings
+            shard.unlink()
         groups = Groups(_empty(out / "drafts" / ".groups"), Numbering.of(out).firsts[-1])
         counts, tally = [Counts() for _ in rulings], Tally(parts, groups)
         for outcome in workers.work_through(Finishing(out.absolute()), rulings):
@@ -207,7 +217,7 @@ class Clean(Stage):
 
     def _nothing_to_read(self, found: Found) -> str:
         places = ", ".join(str(source.path) for source in self.sources)
-        ignored = f"; {len(found.ignored)} other files are there" if found.ignored else ""
+        ignored = f"; left out: {found.told()}" if found.ignored else ""
         return f"clean.sources: no file in {places} ends in {' '.join(catalog.names('reader'))}{ignored}"
 
 
