@@ -59,7 +59,7 @@ def make_store(folder: Path, documents: int, pairs: bool) -> None:
     """Documents of lengths as texts have them, a language in five and a source in ten thousand."""
     import numpy as np
 
-    from danlu.corpus.store import StoreWriter
+    from danlu.corpus.store_writer import StoreWriter
     from danlu.text.document import Document, pair
 
     chance = np.random.default_rng(0)
@@ -181,10 +181,10 @@ def _together() -> Any:
 
 
 def _by_language() -> Any:
-    from danlu.corpus.curriculum import Curriculum, Period
+    from danlu.corpus.blend import Blended
     from danlu.corpus.proportions import Temperature
 
-    return Curriculum((Period(mixture=Temperature()),), _packed(), batch=BATCH, steps=lambda per_epoch: 10**6)
+    return Blended(Temperature(), _packed(), batch=BATCH, steps=lambda per_epoch: 10**6)
 
 
 def _causal() -> Any:

@@ -136,8 +136,8 @@ def blocks(url: str, hashes: Hashes, name: str, start: int = 0) -> Iterator[byte
 
 def _whole_blocks(hashes: Hashes, name: str, file: BinaryIO) -> int:
     """Blocks of a copy that was cut off that are what they should be, from the first."""
-    number, most = 0, -(-hashes.sizes[name] // BLOCK_BYTES)
-    while number < most and hashlib.sha256(file.read(BLOCK_BYTES)).digest() == hashes.of(name, number):
+    number = 0
+    while hashlib.sha256(file.read(BLOCK_BYTES)).digest() == hashes.of(name, number):
         number += 1
     return number
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, overload
 
@@ -43,6 +44,11 @@ class Strings:
     def __getitem__(self, number: int) -> str:
         start = int(self.ends[number - 1]) if number else 0
         return self.content[start : int(self.ends[number])].tobytes().decode()
+
+    def all(self) -> list[str]:
+        """Each, in memory."""
+        content, ends = self.content.tobytes(), self.ends.tolist()
+        return [content[begin:end].decode() for begin, end in pairwise([0, *ends])]
 
     def find(self, text: str) -> int | None:
         """The number of the first that is ``text``; all are looked through, a block at a time."""
@@ -217,6 +223,22 @@ class TableWriter:
         self._id_ends.append(self._put("id", id))
         if len(self._rows) == KEPT_ROWS:
             self._flush()
+
+    def extend(self, table: DocumentTable) -> None:
+        """The documents of another table, with the bytes that come of adding each."""
+        self._flush()
+        codes = [self.languages.setdefault(name, len(self.languages)) for name in table.languages]
+        languages, names = np.array(codes, dtype="<u4"), table.sources.all()
+        for block in table._blocks():
+            rows, sources = block.copy(), block["source"]
+            firsts = np.flatnonzero(np.concatenate(([True], sources[1:] != sources[:-1])))
+            numbers = [self._source(names[number]) for number in sources[firsts].tolist()]
+            rows["source"] = np.repeat(numbers, np.diff(firsts, append=len(rows)))
+            rows["language"] = languages[rows["language"]]
+            self._files["documents.bin"].write(rows.tobytes())
+        self._files["id_ends.bin"].write((np.asarray(table.ids.ends) + self._ends["id"]).astype("<i8").tobytes())
+        self._files["ids.bin"].write(table.ids.content.tobytes())
+        self._ends["id"] += len(table.ids.content)
 
     def _source(self, name: str) -> int:
         number = self._sources.get(name)

@@ -19,7 +19,8 @@ from danlu.corpus.elsewhere import Elsewhere, ShardCache, bring
 from danlu.corpus.pack import Pack
 from danlu.corpus.reading import Stream
 from danlu.corpus.rows import Ints, Widths
-from danlu.corpus.store import StoreWriter, TokenStore, check_store, described, hashes_of
+from danlu.corpus.store import TokenStore, check_store, described, hashes_of
+from danlu.corpus.store_writer import StoreWriter
 from danlu.errors import InputError, RecipeError
 from danlu.readers.remote import RemoteFile
 from danlu.recipe import Recipe, build
@@ -70,6 +71,7 @@ def test_shards_come_when_they_are_looked_at(here: Path, tmp_path: Path) -> None
     assert cached(tmp_path) == ["marks-00005.bin", "marks-00006.bin", "tokens-00002.bin"]
     assert np.asarray(store.tokens).tolist() == np.asarray(local.tokens).tolist()
     columns = [path for path in here.iterdir() if path.suffix == ".bin" and path.name != "hashes.bin"]
+    assert len(columns) == 8 and not any(path.name.startswith(("tokens", "marks")) for path in columns)
     assert check_store(here) == sum(path.stat().st_size for path in columns)
 
 

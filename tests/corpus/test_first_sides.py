@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.corpus.first_sides import find_sides
-from danlu.corpus.store import StoreWriter, TokenStore, check_store
+from danlu.corpus.store import TokenStore, check_store
+from danlu.corpus.store_writer import StoreWriter
 from danlu.errors import InputError
 from danlu.text.document import Document, pair
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from danlu.corpus.parts import Selection, Spliced, part
 from danlu.corpus.reading import Packed, Stream
 from danlu.corpus.rows import Ints, Widths
-from danlu.corpus.store import StoreWriter, TokenStore
+from danlu.corpus.store import TokenStore
+from danlu.corpus.store_writer import StoreWriter
 from danlu.text.document import Document, pair
 
 LENGTHS = [3, 5, 1, 4, 2, 6, 1]
