@@ -338,7 +338,7 @@ def write_tokens(folder: Path, *, vocab_size: int, tokens: int) -> Path:
     """A store of one random text: no side has borders of documents in its rows, and all do the same work."""
     import numpy as np
 
-    from danlu.corpus.store import StoreWriter
+    from danlu.corpus.store_writer import StoreWriter
     from danlu.text.document import Document
 
     randoms = np.random.default_rng(SEED)

@@ -173,7 +173,7 @@ def packing(text: Path, out: Path) -> Packed:
     from danlu.corpus.pack import Pack
     from danlu.corpus.portions import portions
     from danlu.corpus.split import PARTS
-    from danlu.corpus.store import finish
+    from danlu.corpus.store_writer import finish
     from danlu.recipe import load_recipe
     from danlu.runs import Job, run_stages
     from danlu.text.document import document_shards
@@ -212,7 +212,7 @@ def _columns(out: Path) -> float:
     """Seconds a document of what one process writes in the second pass."""
     from danlu.corpus.drafts import FILE, Draft
     from danlu.corpus.gathering import Gathered
-    from danlu.corpus.store import ColumnsWriter, finish
+    from danlu.corpus.store_writer import ColumnsWriter, finish
     from danlu.text.document import Document
 
     drafts = [Draft.of(out, number).folder for number in range(10)]

@@ -21,7 +21,8 @@ import pytest
 
 from danlu.cli import main
 from danlu.corpus.elsewhere import bring
-from danlu.corpus.store import StoreWriter, TokenStore
+from danlu.corpus.store import TokenStore
+from danlu.corpus.store_writer import StoreWriter
 from danlu.errors import InputError
 from danlu.readers import remote
 from danlu.readers.record import Raw

@@ -19,10 +19,10 @@ from danlu.corpus.batches import EqualGroups, MakeExample, StepBatches
 from danlu.corpus.cells import Cells, Members, divide
 from danlu.corpus.curriculum import Curriculum, Period
 from danlu.corpus.mixture import MixedRows, TaskRows, seed_of
-from danlu.corpus.parts import part
+from danlu.corpus.parts import flagged
 from danlu.corpus.proportions import Extents, Proportions
 from danlu.corpus.reading import Reader, Reading, Sample, Size
-from danlu.corpus.rows import Form, Ints, Rows, Widths
+from danlu.corpus.rows import Form, Rows, Widths
 from danlu.corpus.shares import Shares, Stretch
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError, RecipeError
@@ -99,8 +99,8 @@ class Blended:
             divide(period.mixture, store, key=self._key(number), sampled=self.share < 1)
             for number, period in enumerate(self.periods)
         ])  # fmt: skip
-        rows = [_told_of(label, partial(make, _only(store, documents), seed_of(label, seed)))
-                for label, documents in zip(cells.labels, cells.documents, strict=True)]  # fmt: skip
+        rows = [_told_of(label, partial(make, _cell(store, cells, number), seed_of(label, seed)))
+                for number, label in enumerate(cells.labels)]  # fmt: skip
         sizes = np.array([(each.per_epoch, each.tokens) for each in rows], dtype=np.float64).T / self.share
         members = [Members(division.names, cells.parts(number), Extents(*sizes))
                    for number, division in enumerate(cells.divisions)]  # fmt: skip
@@ -109,8 +109,7 @@ class Blended:
             Stretch(begin * self.batch, tuple(each.to_cells(rows_P).tolist()))
             for begin, each, rows_P in zip(plan.begins, members, plan.rows, strict=True)
         ))  # fmt: skip
-        documents_C = np.array([len(found) for found in cells.documents]) / self.share
-        ledger = Ledger(plan, tuple(cells.labels), documents_C, cells.left_out(store))
+        ledger = Ledger(plan, tuple(cells.labels), cells.documents / self.share, cells.left_out(store))
         return Blend(store, seed, tuple(TaskRows("", each) for each in rows), order, ledger)
 
     def _plan(self, members: Sequence[Members]) -> Plan:
@@ -158,8 +157,10 @@ class Blended:
         return f"pretrain.mixture.periods.{period}.mixture" if several else "pretrain.mixture"
 
 
-def _only(store: TokenStore, documents: Ints) -> TokenStore:
-    return store if len(documents) == len(store.starts) - 1 else part(store, documents)
+def _cell(store: TokenStore, cells: Cells, number: int) -> TokenStore:
+    found = flagged(store, cells.flags(number))
+    assert found is not None, "a cell has a document"
+    return found
 
 
 def _told_of(key: str, do: Callable[[], T]) -> T:

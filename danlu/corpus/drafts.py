@@ -24,7 +24,7 @@ from danlu.corpus.encoding import Encoded, Piece, batches, encode_ahead, encode_
 from danlu.corpus.marks import Marker, Unit
 from danlu.corpus.portions import Portion
 from danlu.corpus.split import PARTS, Part, Split
-from danlu.corpus.store import ColumnsWriter
+from danlu.corpus.store_writer import ColumnsWriter
 from danlu.errors import InputError
 from danlu.files import json_text, read_json
 from danlu.tokenizers.tokenizer import Tokenizer

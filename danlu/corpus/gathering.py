@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 
 from danlu.corpus.drafts import Draft
+from danlu.corpus.first_sides import FILE as SIDES
+from danlu.corpus.first_sides import KIND
 from danlu.corpus.hashes import digests
 from danlu.corpus.mapped import Ints, joined, mapped, shard_names
 from danlu.corpus.split import PARTS, Part
-from danlu.corpus.store import finish
+from danlu.corpus.store_writer import finish
 from danlu.corpus.table import DocumentTable, TableWriter
 from danlu.workers.processes import Workers
 from danlu.workers.ray_workers import RayWorkers
@@ -128,6 +130,8 @@ class Gathered:
 
     def write_columns(self, out: Path) -> None:
         """The columns of the documents, but for their order by length."""
+        if "sep" in self.about:
+            self._write_sides(out)
         table = TableWriter(out / self.part)
         with (out / self.part / "starts.bin").open("wb") as file:
             for number, (before, languages) in enumerate(zip(self.before.tolist(), self.languages, strict=True)):
@@ -137,6 +141,15 @@ class Gathered:
                 table.extend(DocumentTable.open(folder, languages))
         table.close()
 
+    def _write_sides(self, out: Path) -> None:
+        """The first sides of pairs; a draft without any pair has no such file."""
+        with (out / self.part / SIDES).open("wb") as file:
+            for number in range(len(self.lengths)):
+                draft = Draft.of(out, number)
+                path = draft.folder / self.part / SIDES
+                sides = mapped(path, KIND) if path.exists() else np.zeros(draft.about(self.part)["documents"], KIND)
+                file.write(sides.tobytes())
+
 
 def gather(out: Path, found: Sequence[Gathered], workers: Workers | RayWorkers) -> None:
     """Write the stores in ``out`` from the drafts there; what was there of stores is written anew."""
@@ -145,7 +158,9 @@ def gather(out: Path, found: Sequence[Gathered], workers: Workers | RayWorkers) 
         (out / each.part).mkdir()
     hashes: dict[Part, dict[str, bytes]] = {part: {} for part in PARTS}
     shards = [shard for each in found for shard in each.shards()]
-    for part, name, blocks in workers.work_through(Gathering(out), shards):
+    for part, name, blocks in workers.work_through(
+        Gathering(out), shards, named=lambda each: f"{each.part}/{each.name}"
+    ):
         hashes[part][name] = blocks
     for each in found:
         each.write_columns(out)

@@ -176,7 +176,8 @@ class Pack(Stage):
         if isinstance(workers, Workers) and min(workers.most, len(missing)) <= 1:
             drafts = drafting.on_all_cores(missing)
         else:
-            drafts = workers.work_through(drafting, [(portion, drafting.made_from(portion)) for portion in missing])
+            made_from = [(portion, drafting.made_from(portion)) for portion in missing]
+            drafts = workers.work_through(drafting, made_from, named=lambda each: each[0].named)
         with progress("pack", size, "bytes") as bar:
             bar.update(done)
             for more in drafts:

@@ -39,6 +39,12 @@ class Portion:
         """Bytes of the shards."""
         return sum(stretch.end - stretch.start for stretch in self.stretches)
 
+    @property
+    def named(self) -> str:
+        """Where it begins, for people."""
+        first = self.stretches[0]
+        return f"{first.shard.name}, byte {first.start:,}"
+
     def documents(self) -> Iterator[Document]:
         """Those of all stretches, in order.
 

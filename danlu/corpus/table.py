@@ -151,9 +151,15 @@ class DocumentTable(Sequence[dict[str, Any]]):
                     return sorted(names)
         return sorted(names)
 
-    def chosen(self, language: Callable[[str], bool], source: Callable[[str], bool]) -> Iterator[Flags]:
-        """Whether each document is of such a language and source, a block at a time; each name is asked for once."""
+    def chosen(self, language: Callable[[str], bool], source: Callable[[str], bool] | None) -> Iterator[Flags]:
+        """Whether each document is of such a language and source, a block at a time; each name is asked for once.
+
+        Args:
+            source: None where any will do, so that the sources need not be read.
+        """
         languages = np.array([language(name) for name in self.languages], dtype=np.bool_)
+        if source is None:
+            return (languages[rows["language"]] for rows in self._blocks())
         sources = np.array([source(self.sources[number]) for number in range(len(self.sources))], dtype=np.bool_)
         return (languages[rows["language"]] & sources[rows["source"]] for rows in self._blocks())
 
@@ -179,9 +185,14 @@ class TablePart(DocumentTable):
     """Stretches of a table behind each other."""
 
     def __init__(self, whole: DocumentTable, firsts: Ints, behind: Ints) -> None:
-        super().__init__(Spliced(whole.rows, firsts, behind), whole.ids, whole.sources, whole.languages)
-        self._whole, self._firsts = whole, firsts
-        self._before = np.concatenate(([0], np.cumsum(behind - firsts)))
+        rows = Spliced(whole.rows, firsts, behind)
+        super().__init__(rows, whole.ids, whole.sources, whole.languages)
+        self._whole, self._firsts, self._before = whole, firsts, rows.borders
+
+    def numbers(self, places: Ints) -> Ints:
+        """Of documents of this part, by their places in it, the numbers in the whole table."""
+        stretch = np.searchsorted(self._before, places, side="right") - 1
+        return np.asarray(self._firsts[stretch] + places - self._before[stretch])
 
     @overload
     def __getitem__(self, number: int) -> dict[str, Any]: ...
@@ -190,9 +201,7 @@ class TablePart(DocumentTable):
     def __getitem__(self, number: int | slice) -> Any:
         if isinstance(number, slice):
             return super().__getitem__(number)
-        place = range(len(self))[int(number)]
-        stretch = int(np.searchsorted(self._before, place, side="right")) - 1
-        return self._whole[int(self._firsts[stretch]) + place - int(self._before[stretch])]
+        return self._whole[int(self.numbers(np.array([range(len(self))[int(number)]]))[0])]
 
 
 class TableWriter:

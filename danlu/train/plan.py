@@ -22,7 +22,8 @@ from danlu.corpus.account import Account, Ledger
 from danlu.corpus.blend import Blend
 from danlu.corpus.encoding import batches, encode_ahead
 from danlu.corpus.pack import Pack
-from danlu.corpus.store import StoreWriter, TokenStore
+from danlu.corpus.store import TokenStore
+from danlu.corpus.store_writer import StoreWriter
 from danlu.errors import InputError
 from danlu.files import writing
 from danlu.log import duration, say, short

@@ -26,7 +26,7 @@ from danlu import __version__, log
 from danlu.errors import InputError
 from danlu.machine import version
 from danlu.workers.cluster import connected, first_line, load_ray
-from danlu.workers.processes import ProcessDiedError, do
+from danlu.workers.processes import ProcessDiedError, Raised, do
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,13 +49,6 @@ class Greeting:
     """A file in the folder of the stage, which every machine has to see."""
     versions: dict[str, str | None]
     """Of all that may change what comes out, Danlu and Python first."""
-
-
-@dataclass(frozen=True)
-class Raised:
-    """What a function raised."""
-
-    error: Exception
 
 
 class RayWorker:
@@ -119,11 +112,14 @@ class RayWorkers:
     ) -> None:
         self._stack.close()
 
-    def work_through(self, make: Callable[[], Callable[[T], R]], things: Sequence[T]) -> Iterator[R]:
+    def work_through(
+        self, make: Callable[[], Callable[[T], R]], things: Sequence[T], *, named: Callable[[T], str] = str
+    ) -> Iterator[R]:
         """What the function that ``make`` returns makes of each of ``things``, as they are done.
 
         Args:
             make: picklable; called once a process, so that what is costly to have is made once there.
+            named: what a user calls one of them.
 
         Raises:
             ProcessDiedError: processes were lost again and again, at one thing or before they began.
@@ -150,10 +146,10 @@ class RayWorkers:
                 except ray.exceptions.RayError as error:
                     deaths[number] += 1
                     if deaths[number] == ATTEMPTS:
-                        what = f"{ATTEMPTS} processes were lost at the same part of the text"
-                        raise self._given_up(what, error) from error
+                        raise self._given_up(f"{ATTEMPTS} processes were lost at {named(thing)}", error) from error
                     left.appendleft((number, thing))
-                    log.say(f"{self._stage}: a process of Ray was lost; another does its work ({first_line(error)})")
+                    lost = f"{self._stage}: a process of Ray was lost at {named(thing)}"
+                    log.say(f"{lost}; another does its work ({first_line(error)})")
                     continue
                 self._ready.append(worker)
                 if isinstance(done, Raised):

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,15 +27,18 @@ class Watched(HashSplit):
     told: str
     dies: str = ""
     stops: str = ""
+    times: int = 1
 
     def parts(self, document):
         told = pathlib.Path(self.told)
         with (told / str(os.getpid())).open("a") as file:
             file.write(document.id + " " + os.environ.get("TOKENIZERS_PARALLELISM", "unset") + "\\n")
-        for id, what in ((self.dies, signal.SIGKILL), (self.stops, signal.SIGINT)):
-            if document.id == id and not (told / "struck").exists():
-                (told / "struck").touch()
-                os.kill(os.getpid(), what)
+        struck = len(list(told.glob("struck-*")))
+        if document.id in (self.dies, self.stops) and struck < self.times:
+            (told / f"struck-{struck}").touch()
+            if document.id == self.stops:
+                raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGKILL)
         return super().parts(document)
 """
 
@@ -64,7 +68,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def split(folder: Path, **more: str) -> object:
+def split(folder: Path, **more: Any) -> object:
     from watched_split import Watched  # type: ignore[import-not-found]
 
     return Watched(fraction=0.2, told=str(folder / "told"), **more)
@@ -109,11 +113,20 @@ def test_any_number_of_processes_writes_the_same_bytes(folder: Path) -> None:
     assert not multiprocessing.active_children()
 
 
-def test_a_killed_process_is_one_line_and_the_next_run_goes_on(folder: Path) -> None:
+def test_what_a_killed_process_was_at_is_done_by_another(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Pack(split=split(folder), workers=1).run(job(folder, "whole"))  # type: ignore[arg-type]
-    pack = Pack(split=split(folder, dies="d#120"), workers=2)  # type: ignore[arg-type]
     work = job(folder, "pack")
-    with pytest.raises(ProcessDiedError, match=r"^a process of pack was killed, [^\n]*: choose fewer pack\.workers$"):
+    Pack(split=split(folder, dies="d#120"), workers=2).run(work)  # type: ignore[arg-type]
+    assert files(work.out) == files(folder / "whole")
+    said = "pack: a process was killed, perhaps for want of memory, at documents-00001.jsonl, byte "
+    assert said in capsys.readouterr().out
+
+
+def test_what_kills_two_processes_is_one_line_and_the_next_run_goes_on(folder: Path) -> None:
+    Pack(split=split(folder), workers=1).run(job(folder, "whole"))  # type: ignore[arg-type]
+    pack = Pack(split=split(folder, dies="d#120", times=2), workers=2)  # type: ignore[arg-type]
+    work = job(folder, "pack")
+    with pytest.raises(ProcessDiedError, match=r"^pack: a process was killed, [^\n]*: choose fewer pack\.workers, or"):
         pack.run(work)
     assert not [path for path in files(work.out) if not path.startswith("drafts/")]
     told(folder)
@@ -130,7 +143,7 @@ def test_a_killed_process_is_one_line_and_the_next_run_goes_on(folder: Path) -> 
 def test_a_stopped_run_goes_on_with_another_number(folder: Path, first: int, second: int) -> None:
     Pack(split=split(folder), workers=1).run(job(folder, "whole"))  # type: ignore[arg-type]
     work = job(folder, "pack")
-    stopping = split(folder, **{"stops" if first == 1 else "dies": "d#200"})
+    stopping = split(folder, times=first, **{"stops" if first == 1 else "dies": "d#200"})
     with pytest.raises(KeyboardInterrupt if first == 1 else ProcessDiedError):
         Pack(split=stopping, workers=first).run(work)  # type: ignore[arg-type]
     told(folder)
@@ -145,8 +158,12 @@ def test_a_kill_between_the_passes_or_in_the_second_costs_no_encoding(
     Pack(split=split(folder), workers=1).run(job(folder, "whole"))  # type: ignore[arg-type]
     work = job(folder, "pack")
     pack = Pack(split=split(folder), workers=1)  # type: ignore[arg-type]
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
-        patch.setattr("danlu.corpus.gathering.finish", lambda *_: os.kill(os.getpid(), 2))
+        patch.setattr("danlu.corpus.gathering.finish", stop)
         with pytest.raises(KeyboardInterrupt):
             pack.run(work)
     assert "train/tokens-00000.bin" in files(work.out) and "train/store.json" not in files(work.out)
@@ -159,7 +176,7 @@ def test_a_kill_between_the_passes_or_in_the_second_costs_no_encoding(
 def test_drafts_of_other_settings_or_documents_are_made_again(folder: Path) -> None:
     work, stopping = job(folder, "pack"), split(folder, stops="d#200")
     for change in ("fraction", "documents"):
-        (folder / "told/struck").unlink(missing_ok=True)
+        (folder / "told/struck-0").unlink(missing_ok=True)
         with pytest.raises(KeyboardInterrupt):
             Pack(split=stopping, workers=1).run(work)  # type: ignore[arg-type]
         assert Pack().progress(work.out)

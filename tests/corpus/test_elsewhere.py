@@ -19,7 +19,8 @@ from danlu.corpus.elsewhere import Elsewhere, ShardCache, bring
 from danlu.corpus.pack import Pack
 from danlu.corpus.reading import Stream
 from danlu.corpus.rows import Ints, Widths
-from danlu.corpus.store import StoreWriter, TokenStore, check_store, described, hashes_of
+from danlu.corpus.store import TokenStore, check_store, described, hashes_of
+from danlu.corpus.store_writer import StoreWriter
 from danlu.errors import InputError, RecipeError
 from danlu.readers.remote import RemoteFile
 from danlu.recipe import Recipe, build

@@ -16,7 +16,8 @@ from danlu.corpus import gathering
 from danlu.corpus.drafts import Draft
 from danlu.corpus.gathering import Gathered, gather
 from danlu.corpus.split import PARTS
-from danlu.corpus.store import ColumnsWriter, StoreWriter, TokenStore, check_store
+from danlu.corpus.store import TokenStore, check_store
+from danlu.corpus.store_writer import ColumnsWriter, StoreWriter
 from danlu.text.document import Document, pair
 from danlu.workers.processes import Workers
 
@@ -24,15 +25,17 @@ added = st.tuples(
     st.sampled_from(PARTS), st.lists(st.integers(1, 499), max_size=9), st.sampled_from("abcde"),
     st.sampled_from(["en", "zh", "de"]), st.booleans(),
 )  # fmt: skip
+SEP = 3
 Added = tuple[Any, list[int], str, str, bool]
 
 
 def add(writers: dict[Any, Any], documents: list[Added], number: int, *, marks: bool) -> None:
     for place, (part, ids, source, language, two_sides) in enumerate(documents):
         text, meta = pair("x", "y") if two_sides else (source * len(ids), {})
+        tokens = [*ids, SEP, *ids] if two_sides else ids
         document = Document(f"{source}第#{number}.{place}", text, {**meta, "source": source, "language": language})
-        beginnings = (np.array(ids, dtype=np.int64) & 1).astype(np.uint8) if marks else None
-        writers[part].add(document, ids, beginnings)
+        beginnings = (np.array(tokens, dtype=np.int64) & 1).astype(np.uint8) if marks else None
+        writers[part].add(document, tokens, beginnings)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -48,7 +51,7 @@ def test_the_stores_are_those_of_adding_one_by_one(
 ) -> None:
     out, whole = tmp_path_factory.mktemp("out"), tmp_path_factory.mktemp("whole")
     kind: dict[str, Any] = {
-        "vocab_size": 500, "eot": 0, "sep": 3, "shard_tokens": shard, "marks": ["words"] if marks else []
+        "vocab_size": 500, "eot": 0, "sep": SEP, "shard_tokens": shard, "marks": ["words"] if marks else []
     }  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("danlu.corpus.table.KNOWN_SOURCES", 2)  # sources come back after they were forgotten

@@ -47,7 +47,7 @@ def test_the_files_say_what_sorting_says(tmp_path_factory: pytest.TempPathFactor
 def test_the_order_stays_on_the_disk(tmp_path: Path) -> None:
     write_lengths(tmp_path, starts_of([3, 1, 2]))
     found = Lengths.open(tmp_path)
-    assert isinstance(found.order, np.memmap) and not found.order.flags.writeable
+    assert isinstance(found.order.base, np.memmap) and not found.order.flags.writeable
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from danlu import cli
 from danlu.corpus.elsewhere import bring
 from danlu.corpus.hashes import write_hashes
-from danlu.corpus.store import StoreWriter
+from danlu.corpus.store_writer import StoreWriter
 from danlu.text.document import Document
 
 SHARDS = ("tokens-00000.bin", "tokens-00001.bin", "tokens-00002.bin", "marks-00000.bin", "marks-00001.bin",

@@ -34,6 +34,7 @@ cluster.shutdown()
 """
 SLOW_RULE = """
 import os, pathlib, time
+import numpy
 from danlu.corpus.split import HashSplit
 from danlu.recipe import Choice
 
@@ -53,6 +54,23 @@ class SlowSplit(HashSplit):
         (pathlib.Path(self.told) / str(os.getpid())).touch()
         time.sleep(0.02)
         return super().parts(document)
+
+class Learns(Choice):
+    told: str
+
+    def external_files(self):
+        return []
+
+    def learn(self):
+        with open(self.told, "a") as file:
+            file.write("once\\n")
+        return {"longest": numpy.array([27])}, "learned"
+
+    def rule(self, learned):
+        return lambda document: "long" if len(document.text) > learned["longest"][0] else None
+
+    def make(self):
+        raise AssertionError("it is to learn before")
 """
 
 
@@ -69,7 +87,8 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "recipe.yaml").write_text(
         "clean:\n"
         "  sources: [text]\n"
-        f"  rules: [{{use: 'slow_rule:Slow', told: '{tmp_path}/told'}}, {{use: empty}}]\n"
+        f"  rules: [{{use: 'slow_rule:Slow', told: '{tmp_path}/told'}}, {{use: empty}},"
+        f" {{use: 'slow_rule:Learns', told: '{tmp_path}/learned.txt'}}]\n"
         "  duplicates: [{use: exact}, {use: minhash}]\n"
         "tokenizer: {use: char}\n"
         f"pack: {{split: {{use: 'slow_rule:SlowSplit', fraction: 0.2, told: '{tmp_path}/told'}}}}\n"
@@ -160,6 +179,7 @@ def test_two_machines_make_what_one_process_makes(folder: Path, expected: dict[s
     assert (code, err) == (0, ""), out
     assert outputs(folder, "ray") == expected
     assert len(list((folder / "told").iterdir())) == 2  # each process has made the rule once
+    assert (folder / "learned.txt").read_text() == "once\n" * 3, "in each of the three runs"
     assert run_to_end(folder, "ray")[1] == "clean: unchanged, skipped\n"
 
 
@@ -175,7 +195,7 @@ def test_what_a_killed_process_was_at_is_done_by_another(folder: Path, expected:
         out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, ""), out
     assert len(victims) == 2 and len(list((folder / "told").iterdir())) == 3
-    assert "clean: a process of Ray was lost; another does its work" in out
+    assert "clean: a process of Ray was lost at text/" in out
     assert outputs(folder, "killed") == expected
 
 
@@ -201,7 +221,7 @@ def test_a_stopped_run_goes_on_on_the_other_executor(first: str, folder: Path, e
     ("does", "problem"),
     [
         ("raise DanluError('not this one')", "not this one"),
-        ("os.kill(os.getpid(), 9)", "--ray: 3 processes were lost at the same part of the text "),
+        ("os.kill(os.getpid(), 9)", "--ray: 3 processes were lost at text/"),
     ],
 )
 def test_what_goes_wrong_each_time_is_one_line(does: str, problem: str, folder: Path) -> None:
