@@ -161,6 +161,7 @@ class Drafting:
                             writing.drop(document, (rule, reason), came, unseen)
                     if document is None:  # cut into lines or paragraphs, of which it has none
                         writing.drop(_blank(file, record), (None, "empty"), Size(0, 0), [])
+            self._check_unchanged(portion, made_from)  # while they were read, too: hashes are of what was
             read = [asdict(each) for each in files_read(portion, records)]
             (unfinished / "files.json").write_text(json.dumps(read), encoding="ascii")  # whatever a path is made of
             if draft.made_from() == made_from:  # the other was faster, with the same bytes
@@ -173,7 +174,7 @@ class Drafting:
         return make
 
     def _check_unchanged(self, portion: Portion, made_from: str) -> None:
-        """Refuse files that are others than those that the run began with, or that this machine does not see.
+        """Refuse files that are others than those that the run began with, gone, or not seen by this machine.
 
         Raises:
             InputError: they are.

@@ -113,7 +113,13 @@ class Clean(Stage):
             raise InputError(self._nothing_to_read(found))
         for line in self._notes(found):
             log.say(line)
-        todo = portions(found.files, size=PORTION_BYTES)
+        try:
+            todo = portions(found.files, size=PORTION_BYTES)
+        except OSError as error:
+            place = error.filename or "a file"
+            raise InputError(
+                f"clean.sources: {place}, found as clean began, cannot be read: {error.strerror}"
+            ) from None
         with self._workers(job.out) as workers:
             self._draft(todo, job.out, workers)
             rulings = self._decide(todo, job.out)
@@ -136,6 +142,8 @@ class Clean(Stage):
 
     def _notes(self, found: Found) -> Iterator[str]:
         """What a user should know before a run."""
+        if found.ignored:
+            yield f"clean: left out: {found.told()}"
         for choice in self.rules:
             yield from getattr(choice, "notes", list)()
         yield from notes_on_order(self.duplicates)
@@ -182,6 +190,8 @@ class Clean(Stage):
         self, rulings: list[Ruling], out: Path, workers: Workers | RayWorkers, parts: list[SourcePart]
     ) -> tuple[list[Counts], Tally]:
         """The last pass; counts of each portion, and all there is to tell of them together."""
+        for shard in out.glob("documents-*.jsonl"):  # of a run that was killed here, and went on with other settings
+            shard.unlink()
         hide = hide_names(self.rules)
         groups = Groups(_empty(out / "drafts" / ".groups"), Numbering.of(out).firsts[-1])
         counts = [Counts() for _ in rulings]
@@ -228,7 +238,7 @@ class Clean(Stage):
 
     def _nothing_to_read(self, found: Found) -> str:
         places = ", ".join(str(source.path) for source in self.sources)
-        ignored = f"; {len(found.ignored)} other files are there" if found.ignored else ""
+        ignored = f"; left out: {found.told()}" if found.ignored else ""
         return f"clean.sources: no file in {places} ends in {' '.join(catalog.names('reader'))}{ignored}"
 
 

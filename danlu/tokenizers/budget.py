@@ -25,7 +25,9 @@ MOST_BITS = 10_000
 """Of a whole number."""
 ITEM = 256
 """Bytes that an item of a list or of a mapping counts for, when all of them are looked at."""
-_VIEWS: tuple[type[Any], ...] = (type({}.keys()), type({}.values()), type({}.items()))
+_LISTS: tuple[type[Any], ...] = (
+    list, tuple, set, frozenset, type({}.keys()), type({}.values()), type({}.items()),
+)  # fmt: skip
 
 
 class Weight(NamedTuple):
@@ -159,4 +161,5 @@ def _inside(value: Any) -> Iterator[Any] | None:
         value = object.__getattribute__(value, "_Namespace__attrs")
     if isinstance(value, Mapping):
         return (each for item in value.items() for each in item)
-    return iter(value) if isinstance(value, (list, tuple, set, frozenset, *_VIEWS)) else None
+    items: Any = value
+    return iter(items) if isinstance(value, _LISTS) else None

@@ -220,6 +220,37 @@ def test_a_file_that_is_another_than_the_run_began_with_is_refused(tmp_path: Pat
     assert not list((tmp_path / "drafts").iterdir())
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    """What would be written of it is not what its hash says."""
+    drafting, portion = drafting_of(tmp_path)
+    drafting.missing([portion])
+    made_from, records = drafting.made_from(portion), Portion.records
+
+    def written_to(portion: Portion) -> Iterator[Any]:
+        yield from records(portion)
+        (tmp_path / "a.txt").unlink() if gone else (tmp_path / "a.txt").write_text("one\ntwo\nthree\n")
+
+    monkeypatch.setattr(Portion, "records", written_to)
+    with pytest.raises(InputError, match=r"a\.txt, found as clean began, (are others there|cannot be read there)"):
+        drafting()((portion, made_from))
+    assert not (tmp_path / "drafts/00000").exists()
+
+
+def test_shards_of_a_run_that_was_killed_at_its_end_do_not_stay(tmp_path: Path, small_portions: None) -> None:
+    """It goes on with other settings, which leave less."""
+    source = many_files(tmp_path / "source")
+    (tmp_path / "out").mkdir()
+    for number in (0, 3, 77):
+        (tmp_path / f"out/documents-{number:05d}.jsonl").write_bytes(Document("old", "old text").line())
+    (source / "3.jsonl").write_text("no json")
+    clean(tmp_path / "out", sources=str(source), workers=1)
+    clean(tmp_path / "whole", sources=str(source), workers=1)
+    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
+
+
 def test_a_process_that_seemed_lost_and_the_one_in_its_place_make_one_whole_draft(tmp_path: Path) -> None:
     drafting, portion = drafting_of(tmp_path)
     drafting.missing([portion])

@@ -162,6 +162,17 @@ def test_both_sides_of_a_pair_keep_their_border() -> None:
     assert document.meta["private"] == "email 2"
 
 
+def test_fields_that_came_with_the_text_are_hidden_too() -> None:
+    ours = {"source": "li@qq.com.jsonl", "offset": "13812345678", "language": "en"}
+    fields = {"author": "Li <li@qq.com>", "phone": "5550123456", "url": "http://93.184.216.34/a", "title": "A note"}
+    document = Document("a", "Write to li@qq.com.", {**fields, **ours})
+    assert rule()(document) is None
+    hidden = {"author": "Li <[EMAIL]>", "phone": "[PHONE]", "url": "http://[IP]/a", "title": "A note"}
+    assert document.meta == {**hidden, **ours, "private": "email 2, ip 1, phone 1"}
+    kept = Document("a", "Nothing.", {"author": "li@qq.com"})
+    assert rule(action="drop")(kept) == "private data (email)"
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -190,6 +191,16 @@ def test_a_cache_is_filled_once(server: str, tmp_path: Path) -> None:
     asked = len(Server.asked)
     assert len(texts(find(f"{server}/b.jsonl.gz", cache=cache))) == 3000
     assert len(Server.asked) == asked
+
+
+def test_what_packages_of_stores_log_is_not_printed() -> None:
+    """gcsfs logs a traceback where it gives up, and Python prints what nobody handles."""
+    code = (
+        "import logging; from danlu.readers import remote; remote._filesystem('memory://a', 'test')\n"
+        "logging.getLogger('gcsfs').error('lost'); logging.getLogger('other').error('seen')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "seen\n")
 
 
 class NoCredentialsError(Exception):
