@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,8 +12,11 @@ import pytest
 
 from danlu import cli
 from danlu.corpus.split import HashSplit
-from danlu.text.document import read_documents
+from danlu.evaluate import tokenizer_sizes
+from danlu.evaluate.tokenizer_sizes import Part, Sampled
+from danlu.text.document import Document, read_documents
 from danlu.tokenizers.bpe import BPE
+from danlu.tokenizers.stage import sample
 
 RECIPE = """
 clean: {sources: [a.txt, {path: b.txt}], rules: []}
@@ -81,3 +85,25 @@ def test_a_kind_without_a_size_is_refused(capsys: pytest.CaptureFixture[str]) ->
     Path("c.yaml").write_text("clean: {sources: [a.txt]}\ntokenizer: {use: char}\n")
     assert cli.main(["tokenizer", "sizes", "c.yaml"]) == 2
     assert capsys.readouterr().err == "danlu: error: tokenizer: this kind has no vocab_size to choose; bpe has\n"
+
+
+def test_documents_are_read_anew_each_time_and_never_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = [Document(str(number), f"text {number} " * 9, {"language": "en"}) for number in range(300)]
+    alive: list[int] = []
+
+    def read(folder: Path) -> Iterator[Document]:
+        assert folder == tmp_path
+        for place, document in enumerate(documents):
+            alive.append(place)
+            yield document
+
+    monkeypatch.setattr(tokenizer_sizes, "read_documents", read)
+    parts = [Part(tmp_path, HashSplit(fraction=0.3), name) for name in ("train", "heldout")]
+    first, again = ([[each.id for each in part] for part in parts] for _ in range(2))
+    assert first == again and all(first)
+    assert sorted(first[0] + first[1], key=int) == [each.id for each in documents]
+    alive.clear()
+    texts = Sampled(parts[0], 0.5)
+    next(iter(texts))
+    assert len(alive) < 20, "no more is read than is asked for"
+    assert list(texts) == list(texts) == list(sample(parts[0], 0.5))
