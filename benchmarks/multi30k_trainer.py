@@ -36,6 +36,7 @@ class Fit:
     """Sources and translations."""
     way: Way
     longest: int
+    seed: int
 
 
 def trial(fit: Fit) -> float:
@@ -74,15 +75,15 @@ def _train(fit: Fit, steps: int, *, seconds: float, marks: list[float]) -> tuple
             marks.append(time.perf_counter())
             control.should_training_stop |= marks[-1] - marks[0] > seconds
 
-    set_seed(1)
+    set_seed(fit.seed)
     tokenizer = AutoTokenizer.from_pretrained(fit.start)
     model = AutoModelForSeq2SeqLM.from_pretrained(fit.start)
     sources, targets = fit.train
     encoded = tokenizer(sources, text_target=targets, max_length=fit.longest, truncation=True)
     rows = [dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)]
     arguments = Seq2SeqTrainingArguments(
-        output_dir=str(fit.out), max_steps=steps, per_device_train_batch_size=fit.way.batch, use_cpu=True, seed=1,
-        save_strategy="no", logging_strategy="no", disable_tqdm=True, dataloader_pin_memory=False,
+        output_dir=str(fit.out), max_steps=steps, seed=fit.seed, per_device_train_batch_size=fit.way.batch,
+        use_cpu=True, save_strategy="no", logging_strategy="no", disable_tqdm=True, dataloader_pin_memory=False,
         **fit.way.arguments,
     )  # fmt: skip
     Seq2SeqTrainer(

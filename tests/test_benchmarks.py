@@ -219,7 +219,8 @@ def test_blocks_are_of_equal_size(load: Load) -> None:
 
 
 def test_all_sides_do_the_same_rows_in_the_same_order(load: Load, tmp_path: Path) -> None:
-    from danlu.corpus.store import StoreWriter, TokenStore
+    from danlu.corpus.store import TokenStore
+    from danlu.corpus.store_writer import StoreWriter
     from danlu.corpus.stream import StreamRows
     from danlu.text.document import Document
 
@@ -327,17 +328,51 @@ def test_translations_are_judged_against_the_better_peer(
     assert module.pairs(job, "test") == ([f"a dog {number}" for number in range(6)], golds)
     half = [gold.replace("Wiese", "Straße") for gold in golds]
     found = {"Danlu": golds, "defaults": half, "tuned": ["Eine Katze ."] * 6}
-    trained = {name: module.Trained(tmp_path, 60.0, 10, 0.5) for name in found}
-    [claim] = module.say_results(job, trained, found)
+    sides = {name: module.Trained(60.0, 10, 0.5, texts) for name, texts in found.items()}
+    [claim] = module.say_results(job, [sides, sides])
     said = capsys.readouterr().out
-    assert "Danlu - Seq2SeqTrainer, defaults: +" in said and said.rstrip().endswith("wanted: at least +5: met")
+    assert "seed 2: Danlu - Seq2SeqTrainer, defaults: +" in said and said.rstrip().endswith("at least +5: met")
     assert claim.ours == 100.0
     assert claim.peer == pytest.approx(sacrebleu.corpus_bleu(half, [golds]).score, rel=1e-3)
-    module.say_results(job, trained, {**found, "Danlu": half})
+    worse = {**sides, "Danlu": sides["defaults"]}
+    module.say_results(job, [worse, worse, sides])
+    assert capsys.readouterr().out.rstrip().endswith("met")
+    module.say_results(job, [worse])
     assert capsys.readouterr().out.rstrip().endswith("MISSED")
     one = module.Job(tmp_path, tmp_path, 1.0, ["defaults"])
-    module.say_results(one, {name: trained[name] for name in ("Danlu", "defaults")}, found)
+    module.say_results(one, [{name: sides[name] for name in ("Danlu", "defaults")}])
     assert capsys.readouterr().out.rstrip().endswith("not told: it is about the better peer")
+
+
+def test_a_translation_that_is_done_is_not_done_again(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = load("finetune_multi30k")
+    (tmp_path / "test2016.tsv").write_text("a dog\tEin Hund läuft weg\n" * 3)
+    done: list[tuple[str, int]] = []
+
+    def in_fresh_process(function: object, *arguments: object) -> tuple[object, int]:
+        if function is module.draw:
+            return 1, 0
+        if function in (module.danlu, module.trainer):
+            assert isinstance(arguments[0], module.Job)
+            done.append((function.__name__, arguments[0].seed))
+            if done[-1] == killed:
+                raise KeyboardInterrupt
+            return module.Trained(60.0, 10, 0.5), 0
+        return ["Ein Hund läuft weg"] * 3, 0
+
+    monkeypatch.setattr(module, "in_fresh_process", in_fresh_process)
+    job = module.Job(tmp_path, tmp_path / "work", 1.0, ["defaults"])
+    for seed in (1, 2):
+        (job.out / f"seed-{seed}").mkdir(parents=True)
+    killed = ("trainer", 1)
+    with pytest.raises(KeyboardInterrupt):
+        module.measure(job, seeds=2)
+    killed = ("", 0)
+    module.measure(job, seeds=2)
+    assert done == [("danlu", 1), ("trainer", 1), ("trainer", 1), ("danlu", 2), ("trainer", 2)]
+    assert "Danlu, seed 1: as measured before" in capsys.readouterr().out
 
 
 def test_entities_of_words_are_those_of_their_characters(load: Load, tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Number = TypeVar("Number", int, float)
 MEETING = timedelta(minutes=10)
-"""How long the first rank waits for the last to start."""
+"""How long the ranks that have started wait for the last one."""
+LOOK = 0.05
+"""Seconds between two looks at who is there."""
 AGAIN = timedelta(seconds=3)
 """How long a rank tries to reach the store once more."""
 FOREVER = timedelta(days=30)
@@ -147,10 +149,11 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
     if world is None:
         yield ALONE
         return
-    watchman = _meet(world, watch)
-    watchman.begin()
+    watchman, store = _meet(world, watch)
+    watchman.begin()  # before the first collective call, which would wait for ever for a rank that has died meanwhile
     _together.append(Ranks(world.rank, world.size, watchman))
     try:
+        _connect_all(world, store, watchman)
         yield here()
     except Interrupted as stop:
         watchman.end()
@@ -178,28 +181,60 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
         watchman.end()
     finally:
         _together.pop()
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
-def _meet(world: World, watch: Watch) -> Watchman:
+def _meet(world: World, watch: Watch) -> tuple[Watchman, PrefixStore]:
+    """Wait until all ranks have said who they are in the store that rank 0, or the launcher, keeps."""
     keeper = None if world.hosted else 0
+    meeting = f"{world.address}:{world.port}"
 
-    def connect(*, host: bool = False, timeout: timedelta = AGAIN) -> TCPStore:
-        return TCPStore(world.address, world.port, is_master=host, timeout=timeout, wait_for_workers=False)
+    def connect(*, host: bool = False, timeout: timedelta = AGAIN) -> PrefixStore:
+        store = TCPStore(world.address, world.port, is_master=host, timeout=timeout, wait_for_workers=False)
+        return PrefixStore(f"danlu/{world.attempt}", store)
 
     try:
         store = connect(host=keeper == world.rank, timeout=MEETING)
-        dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-            store=PrefixStore("danlu", store), rank=world.rank, world_size=world.size, timeout=FOREVER,
-        )  # fmt: skip
+        keys = [f"name/{rank}" for rank in range(world.size)]
+        store.set(keys[world.rank], f"rank {world.rank} (host {socket.gethostname()}, process {os.getpid()})")
+        _wait_for(store, keys, world, meeting)
+        names = [store.get(key).decode() for key in keys]
     except (dist.DistError, RuntimeError) as error:
         first = str(error).splitlines()[0]
-        raise InputError(
-            f"rank {world.rank} of {world.size} cannot meet the others at {world.address}:{world.port}: {first}"
-        ) from error
+        raise InputError(f"rank {world.rank} of {world.size} cannot meet the others at {meeting}: {first}") from error
+    return Watchman(connect, world.rank, names, watch, keeper), store
+
+
+def _wait_for(store: PrefixStore, keys: list[str], world: World, meeting: str) -> None:
+    """Until all keys are there.
+
+    Raises:
+        InputError: a rank did not come.
+    """
+    until = time.monotonic() + MEETING.total_seconds()
+    while not store.check(keys):
+        if time.monotonic() > until:
+            missing = [str(rank) for rank, key in enumerate(keys) if not store.check([key])]
+            who = f"{'ranks' if len(missing) > 1 else 'rank'} {', '.join(missing)}"
+            raise InputError(f"{who} of {world.size} did not come to {meeting} within {MEETING.total_seconds():g} s")
+        time.sleep(LOOK)
+
+
+def _connect_all(world: World, store: PrefixStore, watchman: Watchman) -> None:
+    """Have ``torch.distributed`` connect each rank with all others, which have met.
+
+    Raises:
+        InputError: it cannot, though none of them is lost.
+    """
+    try:
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+            store=PrefixStore("connect", store), rank=world.rank, world_size=world.size, timeout=FOREVER,
+        )  # fmt: skip
+    except (dist.DistError, RuntimeError) as error:
+        watchman.wait_for_verdict()
+        first = str(error).splitlines()[0]
+        raise InputError(f"rank {world.rank} of {world.size} cannot connect with the others: {first}") from error
     if torch.cuda.is_available():
         torch.cuda.set_device(world.local_rank)
-    mine = f"rank {world.rank} (host {socket.gethostname()}, process {os.getpid()})"
-    names: list[str] = telling.gather(mine, world.size)
-    return Watchman(connect, world.rank, names, watch, keeper)

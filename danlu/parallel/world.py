@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from danlu.errors import InputError
 
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+RESTARTS = "TORCHELASTIC_RESTART_COUNT"
 PORTS = range(20000, 30000)
 """Where ranks that srun has started meet, one port a job; MASTER_PORT chooses another."""
 
@@ -25,6 +26,8 @@ class World:
     port: int
     hosted: bool = False
     """Whether the launcher keeps the meeting point; else rank 0 does."""
+    attempt: int = 0
+    """How often the launcher has started them before: what it keeps holds the words of those too."""
 
 
 def read_world(environ: Mapping[str, str]) -> World | None:
@@ -56,7 +59,8 @@ def _of_torchrun(environ: Mapping[str, str]) -> World:
         raise InputError(f"torchrun's environment is not whole: {', '.join(missing)} missing")
     rank, size, local, port = (_number(environ, name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT"))
     hosted = environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    return World(rank, size, local, environ["MASTER_ADDR"], port, hosted)
+    attempt = _number(environ, RESTARTS) if RESTARTS in environ else 0
+    return World(rank, size, local, environ["MASTER_ADDR"], port, hosted, attempt)
 
 
 def _of_slurm(environ: Mapping[str, str]) -> World:

@@ -23,7 +23,10 @@ def test_torchrun() -> None:
     assert read_world(TORCHRUN) == World(3, 4, 1, "10.0.0.1", 29500, hosted=False)
     world = read_world({**TORCHRUN, "TORCHELASTIC_USE_AGENT_STORE": "True"})
     assert world is not None
-    assert world.hosted
+    assert (world.hosted, world.attempt) == (True, 0)
+    again = read_world({**TORCHRUN, "TORCHELASTIC_RESTART_COUNT": "2"})
+    assert again is not None
+    assert again.attempt == 2
 
 
 def test_srun() -> None:
