@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from danlu.readers.exhausted import check_blame
+from danlu.readers.limits import Budget, budget_of
 from danlu.readers.record import ENCODING, Content, Raw, Rejected, Wanted, checked
 from danlu.readers.row_groups import RowGroups
 
-BATCH_ROWS = 256
-"""Rows in memory at a time."""
+BATCH_ROWS, BATCH_BYTES = 256, 64 << 20
+"""Rows in memory at a time, and about how much they may take."""
 
 
 def read_parquet(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
     """One record a row, of the columns that hold strings; of a damaged row group the rest is one rejected record."""
     import pyarrow
-    import pyarrow.parquet
 
     try:
-        with (
-            content.local() as path,
-            pyarrow.parquet.ParquetFile(path, buffer_size=1 << 20, page_checksum_verification=True) as file,
-        ):
+        with content.local() as path, _opened(path) as file:
             columns = _columns(file.schema_arrow, wanted)
             if isinstance(columns, Rejected):
                 yield columns
                 return
-            part = content if isinstance(content, RowGroups) else None
+            part, budget = content if isinstance(content, RowGroups) else None, budget_of(content, wanted)
             start = part.row if part else 0
             for group in range(part.first, part.behind) if part else range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
-                yield from _row_group(file, group, columns, wanted, start, start + rows)
+                yield from _counted(_row_group(file, group, columns, wanted, start, start + rows), budget)
                 start += rows
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, KeyError) as error:  # a KeyError where names of columns are damaged
         check_blame(error, content.name)
         yield Rejected(0, "not parquet", _in_short(error))
 
@@ -45,13 +44,51 @@ def _row_group(
 
     number = start
     try:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group], columns=columns):
+        for batch in file.iter_batches(batch_size=_batch_rows(file, group), row_groups=[group], columns=columns):
             yield from _rows(batch, number, wanted)
             number += batch.num_rows
     except (pyarrow.ArrowException, OSError) as error:
         check_blame(error, f"row group {group}")
         lost = f"row group {group}, rows {number} to {end - 1}: {_in_short(error)}"
         yield Rejected(number, "damaged parquet", lost)
+
+
+def _batch_rows(file: Any, group: int) -> int:
+    """As many rows as take no more than some memory, where all are of one size."""
+    whole = file.metadata.row_group(group)
+    fitting = BATCH_BYTES * int(whole.num_rows) // max(1, int(whole.total_byte_size))
+    return max(1, min(BATCH_ROWS, fitting))
+
+
+def _dictionaries(metadata: Any) -> list[str]:
+    """The columns whose values are stored once and said by number: so they are read, for few bytes may be many rows."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+    return list(dict.fromkeys(column.path_in_schema for column in columns if column.has_dictionary_page))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    import pyarrow.parquet
+
+    metadata = pyarrow.parquet.read_metadata(path)
+    with pyarrow.parquet.ParquetFile(
+        path, metadata=metadata, buffer_size=1 << 20, page_checksum_verification=True,
+        read_dictionary=_dictionaries(metadata),
+    ) as file:  # fmt: skip
+        yield file
+
+
+def _counted(records: Iterator[Raw | Rejected], budget: Budget) -> Iterator[Raw | Rejected]:
+    """The same, up to where their texts are more than a file of its size may hold.
+
+    Raises:
+        TooLarge: there.
+    """
+    for record in records:
+        if isinstance(record, Raw):
+            budget.spend(len(record.text), 0)
+        yield record
 
 
 def read_arrow(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
@@ -66,11 +103,11 @@ def read_arrow(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
             if isinstance(columns, Rejected):
                 yield columns
                 return
+            budget = budget_of(content, wanted)
             for whole in batches:
                 batch = whole.select(columns)
                 _check(batch)
-                for start in range(0, batch.num_rows, BATCH_ROWS):
-                    yield from _rows(batch.slice(start, BATCH_ROWS), number + start, wanted)
+                yield from _counted(_rows(batch, number, wanted), budget)
                 number += batch.num_rows
     except (pyarrow.ArrowException, OSError, UnicodeError) as error:
         check_blame(error, content.name)
@@ -122,21 +159,19 @@ def _columns(schema: Any, wanted: Wanted) -> list[str] | Rejected:
 
 
 def _rows(batch: Any, number: int, wanted: Wanted) -> Iterator[Raw | Rejected]:
-    """The records of a batch, whose first row has that number."""
-    try:
-        columns = {name: batch.column(name).to_pylist() for name in batch.schema.names}
-    except UnicodeDecodeError:
-        columns = {name: [_value(cell) for cell in batch.column(name)] for name in batch.schema.names}
-    names = list(columns)
-    for place, cells in enumerate(zip(*columns.values(), strict=True), number):
-        where = f"row {place}"
+    """The records of a batch, whose first row has that number; one at a time, for many may share one long value."""
+    names, columns = batch.schema.names, batch.columns
+    for place in range(batch.num_rows):
+        where = f"row {number + place}"
+        cells = [_value(column[place]) for column in columns]
         if any(isinstance(cell, UnicodeDecodeError) for cell in cells):
-            yield Rejected(place, "not UTF-8", where)
+            yield Rejected(number + place, "not UTF-8", where)
         elif isinstance(cells[0], str) and len(cells[0]) > wanted.record_bytes:
-            yield Rejected(place, "too long", f"{where} is longer than {wanted.record_bytes:,} bytes (record_bytes)")
+            long = f"{where} is longer than {wanted.record_bytes:,} bytes (record_bytes)"
+            yield Rejected(number + place, "too long", long)
         else:
             others = dict(zip(names[1:], cells[1:], strict=True))
-            yield checked(Raw(place, ""), cells[0], others, wanted.text_field, where)
+            yield checked(Raw(number + place, ""), cells[0], others, wanted.text_field, where)
 
 
 def _value(cell: Any) -> Any:

@@ -106,3 +106,35 @@ def test_a_checksum_tells_what_nothing_else_would(reads: Reads, tmp_path: Path) 
     at = whole.index(b"two of two", whole.index(b"one of two"))
     (rejected,) = reads("b.parquet", whole[:at] + b"twX" + whole[at + 3 :])
     assert isinstance(rejected, Rejected) and rejected.reason == "damaged parquet"
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_one_value_that_many_rows_share_is_no_bomb(
+    reads: Reads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """Of a file of some kilobytes, whose rows are gigabytes."""
+    shared = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 3000, pyarrow.int32()), ["春" * 400_000])
+    table = pyarrow.table({"text": shared, "number": [1] * 3000})
+    path = tmp_path / f"bomb.{ending}"
+    if ending == "parquet":
+        pyarrow.parquet.write_table(table, path, compression="zstd", store_schema=False)
+    else:
+        options = pyarrow.ipc.IpcWriteOptions(compression="zstd")
+        with pyarrow.ipc.new_file(path, table.schema, options=options) as file:
+            file.write_table(table)
+    monkeypatch.setattr("danlu.readers.limits.PLAIN_BYTES", 2_000_000)
+    pool = pyarrow.default_memory_pool()
+    before = pool.max_memory()
+    *kept, rejected = reads(path.name, path.read_bytes(), unpacked_ratio=1)
+    assert isinstance(rejected, Rejected) and rejected.reason == "unpacks to too much"
+    assert [record.number for record in kept] == [0, 1, 2, 3, 4]
+    assert pool.max_memory() <= max(before, 100_000_000)
+
+
+def test_a_column_whose_name_is_damaged_in_one_place(reads: Reads, tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a b", "c d"]}), tmp_path / "a.parquet")
+    content = (tmp_path / "a.parquet").read_bytes()
+    places = [place for place in range(len(content)) if content.startswith(b"text", place)]
+    for place in places:  # some are only read by other programs
+        damaged = content[:place] + b"tex\0" + content[place + 4 :]
+        assert all(isinstance(record, Raw | Rejected) for record in reads("b.parquet", damaged))
