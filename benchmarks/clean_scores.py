@@ -1,16 +1,20 @@
 """How many planted copies fell in ``clean.py``, and how much of what fell as a copy is one.
 
-Only what the rules leave can fall as a copy. A family of which n documents are left should lose n - 1 of them.
+Only what the rules leave can fall as a copy. A family of which n documents are left should lose n - 1 of them; one that
+loses all of them has lost one wrongly. Nothing is measured where documents are neither kept nor said to have fallen.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from report import NotMeasuredError
 
 LIGHT = 0.03
 """Copies of which no more than this share of the words differs."""
@@ -26,9 +30,11 @@ class Scores:
     fallen: int
     """As copies."""
     recall: float
+    """Not a number where there are no copies."""
     light_recall: float
     """Of families in which no copy differs by more than ``LIGHT``."""
     precision: float
+    """Not a number where nothing has fallen."""
 
 
 def danlu_scores(out: Path, key: Sequence[Mapping[str, Any]]) -> Scores:
@@ -38,9 +44,15 @@ def danlu_scores(out: Path, key: Sequence[Mapping[str, Any]]) -> Scores:
     copies = [entry for entry in dropped if entry["reason"] == "near duplicate"]
     by_rules = {entry["id"] for entry in dropped if entry["reason"] != "near duplicate"}
     ruled = [entry["id"] for entry in key if entry["id"] not in by_rules]
-    wrong = sum(family[entry["id"]] != family[entry["of"]] for entry in copies)
     kept = {document["id"] for path in sorted(out.glob("documents-*.jsonl")) for document in _lines(path)}
-    return _scores(key, ruled, kept, wrong)
+    fallen = {entry["id"] for entry in copies}
+    if fallen & kept or fallen | kept != {*ruled}:
+        raise NotMeasuredError(
+            f"{out}: of {len(ruled):,} documents that the rules leave {len(kept):,} are kept and {len(fallen):,} copies"
+        )
+    wrong = [family[entry["id"]] for entry in copies if family[entry["id"]] != family[entry["of"]]]
+    gone = {family[each] for each in ruled} - {family[each] for each in kept} - {*wrong}
+    return _scores(key, ruled, kept, len(wrong) + len(gone))
 
 
 def peer_scores(out: Path, key: Sequence[Mapping[str, Any]]) -> Scores:
@@ -50,6 +62,8 @@ def peer_scores(out: Path, key: Sequence[Mapping[str, Any]]) -> Scores:
         [document["id"] for path in sorted((out / name).glob("*.jsonl")) for document in _lines(path)]
         for name in ("ruled", "kept")
     )
+    if not {*kept} <= {*ruled}:
+        raise NotMeasuredError(f"{out}: documents are kept that the rules do not leave")
     wrong = len({family[each] for each in ruled} - {family[each] for each in kept})
     return _scores(key, ruled, set(kept), wrong)
 
@@ -70,7 +84,7 @@ def _scores(key: Sequence[Mapping[str, Any]], ruled: Sequence[str], kept: set[st
         fallen=fallen,
         recall=_recall(several, left, stayed),
         light_recall=_recall(light, left, stayed),
-        precision=1 - wrong / max(1, fallen),
+        precision=1 - wrong / fallen if fallen else math.nan,
     )
 
 
@@ -79,7 +93,7 @@ def _recall(families: Iterable[int], left: Counter[int], stayed: Counter[int]) -
     for each in families:
         wanted += left[each] - 1
         missed += max(0, stayed[each] - 1)
-    return 1 - missed / max(1, wanted)
+    return 1 - missed / wanted if wanted else math.nan
 
 
 def _lines(path: Path) -> Iterable[dict[str, Any]]:

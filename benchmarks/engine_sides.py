@@ -106,7 +106,7 @@ def daft(source: Path, out: Path, workers: int) -> None:
 
 def ray_data(source: Path, out: Path, workers: int) -> None:
     """Ray Data on a Ray of this machine, which calls the function in actors."""
-    from danlu.clean.cluster import connected, load_ray
+    from danlu.workers.cluster import connected, load_ray
 
     ray = load_ray("'ray[data]'")
     with connected(ray, "local", workers + 1):  # one to read, or the actors would wait for ever

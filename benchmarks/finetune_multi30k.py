@@ -43,7 +43,7 @@ SETTINGS: Mapping[str, Any] = {
     },
     "optimizer": {"use": "muon", "iterations": 3, "adamw_lr": 4e-3},
     "schedule": {"use": "linear", "warmup": 0.05},
-    "batch": 96, "micro_batch": 96, "evaluations": 2, "early_stopping": None,
+    "batch": 96, "hardware": {"micro_batch": 96}, "evaluations": 2, "early_stopping": None,
 }  # fmt: skip
 """Of the stage ``finetune``. Chosen by runs of a minute of narrower models."""
 

@@ -101,8 +101,9 @@ def danlu(job: Job) -> Outcome:
     settings = Pretrain.model_validate({
         "model": model_of(job.case), "objective": objective_of(job.case), "optimizer": adamw(),
         "schedule": WarmupStableDecay(warmup=0.0, decay=1.0), "budget": Budget(steps=job.steps),
-        "sequence": job.case.sequence, "batch": job.rows * job.micro_batches, "micro_batch": job.rows,
-        "precision": job.precision, "hardware": {"device": job.device}, "compile": "on" if job.compiled else "off",
+        "sequence": job.case.sequence, "batch": job.rows * job.micro_batches,
+        "hardware": {"device": job.device, "micro_batch": job.rows}, "precision": job.precision,
+        "compile": "on" if job.compiled else "off",
     })  # fmt: skip
     store = TokenStore.open(job.folder if plain else job.folder / "pack" / "train")
     vocabulary = None if plain else Vocabulary.of(Tokenizer.load(job.folder / "tokenizer"))
@@ -337,7 +338,7 @@ def write_tokens(folder: Path, *, vocab_size: int, tokens: int) -> Path:
     """A store of one random text: no side has borders of documents in its rows, and all do the same work."""
     import numpy as np
 
-    from danlu.corpus.store import StoreWriter
+    from danlu.corpus.store_writer import StoreWriter
     from danlu.text.document import Document
 
     randoms = np.random.default_rng(SEED)

@@ -1,4 +1,4 @@
-"""How long ``danlu clean`` takes for 1 TB of text on a cluster, foretold from samples of yours: what breaks first.
+"""How long ``danlu clean`` and ``pack`` take for 1 TB of text on a cluster, foretold from samples: what breaks first.
 
 ``python benchmarks/scale.py FOLDER``: text is drawn from the folder's files, in any form that ``clean`` reads, and
 cleaned in one process at a few sizes; deciding about near duplicates is measured on made signatures. The last of the
@@ -17,8 +17,8 @@ from typing import Any
 
 from process import in_fresh_process
 from report import Comparison, NotMeasuredError, compare, run_benchmark, say, say_machine, table
-from scale_measures import Cleaned, Decided, clean, decide, draw_text, packing
-from scale_model import DECIDING_BYTES, Forecast, Rates, deciding, fit_line, foretell
+from scale_measures import Cleaned, Decided, Packed, clean, decide, draw_text, packing
+from scale_model import DECIDING_BYTES, Forecast, Rates, deciding, fit_line, foretell, foretell_pack
 
 LITTLE_BYTES = 20_000_000
 """``memory`` of deciding where its memory is measured: so little that it works by files, as on very much text."""
@@ -59,13 +59,13 @@ def measure(options: argparse.Namespace) -> list[Comparison]:
             raise NotMeasuredError(
                 "--megabytes: some sizes come to the same shards, for documents are long: further apart"
             )
-        pack, _ = in_fresh_process(packing, folder / "text", folder / "pack", megabytes[-1])
+        packed, _ = in_fresh_process(packing, folder / "text", folder / "pack")
         decided = [in_fresh_process(decide, folder / f"much-{count}", count, DECIDING_BYTES)[0] for count in documents]
         little = [
             in_fresh_process(decide, folder / f"little-{count}", count, LITTLE_BYTES)[0] for count in documents[:3]
         ]
     _say_measured(runs, decided)
-    rates = as_rates(runs, decided, little, unpack=unpack, pack=pack)
+    rates = as_rates(runs, decided, little, unpack=unpack, packed=packed)
     _say_rates(rates)
     text = options.terabytes * 1e12
     _say_forecasts(rates, [foretell(rates, text, cores) for cores in sorted(options.cores)], text, options)
@@ -81,7 +81,7 @@ def as_rates(
     little: Sequence[Decided],
     *,
     unpack: float,
-    pack: float,
+    packed: Packed,
 ) -> Rates:
     """What the model needs; the start of a process is not counted into what a byte costs."""
     cleaned = [run for run, _ in runs]
@@ -95,7 +95,10 @@ def as_rates(
         write=fit_line(texts, [run.write for run in cleaned]).slope,
         hash=median(run.hash / run.text for run in cleaned),
         cut=median(run.cut / run.text for run in cleaned),
-        pack=pack,
+        encode=packed.encode,
+        gather=packed.gather,
+        columns=packed.columns,
+        stored=packed.stored,
         decide=fit_line(counts, [each.seconds for each in decided]),
         look_up=median(each.look_up for each in decided),
         drafts=largest.drafts / largest.text,
@@ -145,25 +148,21 @@ def _say_rates(rates: Rates) -> None:
         ["shards, one core", f"{1e-6 / rates.write:,.1f}" if rates.write else "not measurable"],
         ["hash, one process", f"{1e-6 / rates.hash:,.0f}"],
         ["cutting into portions, one process", f"{1e-6 / rates.cut:,.0f}"],
-        ["the stage pack, one process on this machine", f"{1e-6 / rates.pack:,.1f}"],
+        ["pack: encoding, one core", f"{1e-6 / rates.encode:,.1f}"],
+        ["pack: shards of tokens, one core", f"{1e-6 / rates.gather:,.0f}"],
     ]
     say(f"{table(rows)}\n")
     say(f"a document has {rates.document_bytes:,.0f} bytes, its sketches {rates.sketches:,.0f}, the files of deciding "
-        f"{rates.temporary:,.0f}; to open the sketches of a portion takes {rates.look_up * 1e6:.0f} us\n")  # fmt: skip
+        f"{rates.temporary:,.0f}; to open the sketches of a portion takes {rates.look_up * 1e6:.0f} us; pack writes "
+        f"{rates.stored:.2f} bytes a byte, and its columns in {rates.columns * 1e6:.1f} us a document\n")  # fmt: skip
 
 
 def _say_forecasts(rates: Rates, forecasts: Sequence[Forecast], text: float, options: argparse.Namespace) -> None:
-    parts = [*forecasts[0].shared, *forecasts[0].alone]
-    rows = [["cores", "nodes", "hours", "cores at work", *(f"{part} h" for part in parts), "network GB/s", "longest"]]
-    for each in forecasts:
-        seconds: dict[str, float] = {**each.shared, **each.alone}
-        rows.append([
-            f"{each.cores:,}", f"{-(-each.cores // options.cores_per_node):,}", f"{each.seconds / 3600:.1f}",
-            f"{each.efficiency:.0%}", *(f"{seconds[part] / 3600:.2f}" for part in parts), f"{each.network / 1e9:.2f}",
-            each.longest,
-        ])  # fmt: skip
     documents = text / rates.document_bytes
-    say(f"{text / 1e12:g} TB of text, {documents / 1e6:,.0f} million documents:\n\n{table(rows)}\n")
+    say(f"{text / 1e12:g} TB of text, {documents / 1e6:,.0f} million documents:\n")
+    packs = [foretell_pack(rates, text, each.cores) for each in forecasts]
+    for name, stage in (("clean", forecasts), ("pack, afterwards", packs)):
+        say(f"{name}:\n{table(_rows(stage, options.cores_per_node))}\n")
     say(f"shared disk: drafts {rates.drafts * text / 1e12:.2f} TB (sketches {rates.sketches * documents / 1e12:.2f}), "
         f"shards {rates.kept * text / 1e12:.2f}, temporary files {rates.temporary * documents / 1e12:.2f}")  # fmt: skip
     node = rates.worker_memory * options.cores_per_node
@@ -172,7 +171,20 @@ def _say_forecasts(rates: Rates, forecasts: Sequence[Forecast], text: float, opt
         f"{rates.sketches * documents / 1e9:.0f} GB more for the sketches to stay in the cache of files")  # fmt: skip
     for memory in (DECIDING_BYTES, MUCH_BYTES):
         say(f"deciding with memory {memory / 1e9:.0f} GB: {deciding(rates, text, memory) / 3600:.1f} h")
-    say(f"pack, afterwards, one process: {rates.pack * rates.kept * text / 3600:.0f} h\n")
+    say(f"pack: drafts and stores {2 * rates.stored * rates.kept * text / 1e12:.2f} TB of the disk at once\n")
+
+
+def _rows(forecasts: Sequence[Forecast], cores_per_node: int) -> list[list[str]]:
+    parts = [*forecasts[0].shared, *forecasts[0].alone]
+    rows = [["cores", "nodes", "hours", "cores at work", *(f"{part} h" for part in parts), "network GB/s", "longest"]]
+    for each in forecasts:
+        seconds: dict[str, float] = {**each.shared, **each.alone}
+        rows.append([
+            f"{each.cores:,}", f"{-(-each.cores // cores_per_node):,}", f"{each.seconds / 3600:.1f}",
+            f"{each.efficiency:.0%}", *(f"{seconds[part] / 3600:.2f}" for part in parts), f"{each.network / 1e9:.2f}",
+            each.longest,
+        ])  # fmt: skip
+    return rows
 
 
 def draw(rates: Rates, text: float, path: Path) -> None:

@@ -27,6 +27,7 @@ SECTION = {
 }
 SHARD_BYTES = 500_000
 LOOK_UPS = 200
+MADE_DOCUMENTS = 200_000
 COPIES = 0.1
 """The share of made signatures that nearly repeat an earlier one."""
 
@@ -110,9 +111,9 @@ def clean(text: Path, out: Path, megabytes: float) -> Cleaned:
     from danlu.clean.portions import portions
     from danlu.clean.source_parts import source_parts
     from danlu.clean.stage import Clean
-    from danlu.clean.workers import Workers
     from danlu.files import hash_file
     from danlu.recipe import build
+    from danlu.workers.processes import Workers
 
     stage = build(Clean, {"sources": [str(text)], **SECTION, "workers": 1}, key="clean")
     found = stage.find().files
@@ -120,7 +121,7 @@ def clean(text: Path, out: Path, megabytes: float) -> Cleaned:
     files = found[: int(np.searchsorted(ends, megabytes * 1e6)) + 1]
     size = sum(file.content.size or 0 for file in files)
     out.mkdir()
-    with Workers(1) as workers:
+    with Workers("clean", 1) as workers:
         times = [time.perf_counter()]
         for file in files:
             hash_file(Path(str(file.path)))
@@ -154,19 +155,80 @@ def _size(folder: Path, pattern: str = "*") -> int:
     return total
 
 
-def packing(text: Path, out: Path, megabytes: float) -> float:
-    """Seconds a byte of text of the stage ``pack`` with byte-level BPE of 8,192 tokens, as it runs on this machine."""
+@dataclass(frozen=True)
+class Packed:
+    """The passes of ``pack`` in one process on one core: seconds a byte of its shards of documents."""
+
+    encode: float
+    gather: float
+    columns: float
+    """Seconds a document."""
+    stored: float
+    """Bytes of the stores a byte."""
+
+
+def packing(text: Path, out: Path) -> Packed:
+    """The passes of ``pack`` with byte-level BPE of 8,192 tokens; the columns are those of many made documents."""
+    from danlu.corpus.gathering import Gathered, Gathering
+    from danlu.corpus.pack import Pack
+    from danlu.corpus.portions import portions
+    from danlu.corpus.split import PARTS
+    from danlu.corpus.store_writer import finish
     from danlu.recipe import load_recipe
-    from danlu.runs import run_stages
+    from danlu.runs import Job, run_stages
+    from danlu.text.document import document_shards
 
     out.mkdir()
     tokenizer = {"use": "bpe", "vocab_size": 8192}
     sections = {"run_dir": str(out), "clean": {"sources": [str(text)]}, "tokenizer": tokenizer, "pack": {}}
     (out / "recipe.yaml").write_text(json.dumps(sections), encoding="utf-8")
-    folder = run_stages(load_recipe(out / "recipe.yaml"), ["clean", "tokenizer", "pack"], _nothing, begin=_nothing)
-    done = folder.done("pack")
-    assert done is not None
-    return float(done["seconds"]) / _size(text)
+    recipe = load_recipe(out / "recipe.yaml")
+    folder = run_stages(recipe, ["clean", "tokenizer"], _nothing, begin=_nothing)
+    todo, store = portions(document_shards(folder.stage("clean"))), folder.stage("pack")
+    job = Job(recipe, {name: folder.stage(name) for name in ("clean", "tokenizer")}, store)
+    drafting = Pack().drafting(job)
+    missing = [(portion, drafting.made_from(portion)) for portion in drafting.missing(todo)]
+    make = drafting()
+    times = [time.perf_counter()]
+    for each in missing:
+        make(each)
+    times.append(time.perf_counter())
+    found, write = [Gathered.of(store, part, len(todo)) for part in PARTS], Gathering(store)()
+    for part in found:
+        (store / part.part).mkdir()
+        for shard in part.shards():
+            write(shard)
+    times.append(time.perf_counter())
+    for part in found:
+        part.write_columns(store)
+        finish(store / part.part, part.about)
+    size = sum(portion.size for portion in todo)
+    encoded, gathered = (after - before for before, after in pairwise(times))
+    stored = sum(_size(store / part) for part in PARTS)
+    return Packed(encoded / size, gathered / size, _columns(out / "made"), stored / size)
+
+
+def _columns(out: Path) -> float:
+    """Seconds a document of what one process writes in the second pass."""
+    from danlu.corpus.drafts import FILE, Draft
+    from danlu.corpus.gathering import Gathered
+    from danlu.corpus.store_writer import ColumnsWriter, finish
+    from danlu.text.document import Document
+
+    drafts = [Draft.of(out, number).folder for number in range(10)]
+    for number, draft in enumerate(drafts):
+        with ColumnsWriter(draft / "train", vocab_size=8192, eot=0) as writer:
+            for place in range(MADE_DOCUMENTS // len(drafts)):
+                meta = {"source": f"files/{number}-{place // 100}.jsonl", "language": "en"}
+                writer.add(Document(f"{meta['source']}#{place}", "", meta), [1] * (place % 1000))
+        (draft / FILE).write_text(json.dumps({"train": writer.known()}), encoding="ascii")
+    began = time.perf_counter()
+    found = Gathered.of(out, "train", len(drafts))
+    (out / "train").mkdir()
+    found.write_columns(out)
+    known = {shard.name: b"hash" for shard in found.shards()}  # which those make that write them
+    finish(out / "train", found.about, known)
+    return (time.perf_counter() - began) / MADE_DOCUMENTS
 
 
 def _nothing(_: str) -> None:

@@ -53,8 +53,14 @@ class Rates:
     hash: float
     cut: float
     """To find where the portions of a file of lines begin."""
-    pack: float
-    """The stage ``pack``, which one process does."""
+    encode: float
+    """The first pass of ``pack``, a byte of its shards of documents."""
+    gather: float
+    """The shards of its second pass, likewise."""
+    columns: float
+    """What one process writes of a document then."""
+    stored: float
+    """Bytes of its stores a byte of the shards of documents."""
     decide: Line
     """Seconds for so many documents, but for looking up signatures in the portions."""
     look_up: float
@@ -75,7 +81,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Forecast:
-    """One run of ``clean`` on so many cores; seconds by part of it."""
+    """One run of a stage on so many cores; seconds by part of it."""
 
     cores: int
     shared: Mapping[str, float]
@@ -127,4 +133,16 @@ def foretell(rates: Rates, text_bytes: float, cores: int, memory: float = DECIDI
         "hash of the shards": rates.hash * rates.kept * text_bytes,
     }
     moved = (1 + 2 * rates.drafts + rates.kept) * text_bytes  # read, drafts written and read, shards written
+    return Forecast(cores, shared, alone, moved / sum(shared.values()))
+
+
+def foretell_pack(rates: Rates, text_bytes: float, cores: int) -> Forecast:
+    """``pack`` of what ``clean`` has left of ``text_bytes`` of text."""
+    kept = rates.kept * text_bytes
+    shared = {"encoding": rates.encode * kept / cores, "shards of tokens": rates.gather * kept / cores}
+    alone = {
+        "columns of documents": rates.columns * text_bytes / rates.document_bytes,
+        "hashes": rates.hash * (1 + rates.stored) * kept,  # of what it reads and writes, for the fingerprint
+    }
+    moved = (1 + 3 * rates.stored) * kept  # read; drafts written and read, stores written
     return Forecast(cores, shared, alone, moved / sum(shared.values()))

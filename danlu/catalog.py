@@ -11,6 +11,13 @@ from typing import Any
 
 from danlu.errors import RecipeError, suggestion
 
+PROPORTIONS = {
+    "weights": "danlu.corpus.proportions:Weights",
+    "temperature": "danlu.corpus.proportions:Temperature",
+    "unimax": "danlu.corpus.proportions:UniMax",
+}
+"""What each period of a curriculum is one of, and ``mixture`` too, which may also be the curriculum itself."""
+
 CATALOG: dict[str, dict[str, str]] = {
     "stage": {  # in the order in which ``danlu run`` runs them
         "clean": "danlu.clean.stage:Clean",
@@ -210,11 +217,8 @@ CATALOG: dict[str, dict[str, str]] = {
         "bucketed": "danlu.corpus.reading:Bucketed",
         "quarters": "danlu.corpus.quarters:Quarters",
     },
-    "mixture": {
-        "weights": "danlu.corpus.proportions:Weights",
-        "temperature": "danlu.corpus.proportions:Temperature",
-        "unimax": "danlu.corpus.proportions:UniMax",
-    },
+    "proportions": PROPORTIONS,
+    "mixture": {**PROPORTIONS, "curriculum": "danlu.corpus.curriculum:Curriculum"},
     "optimizer": {
         "adafactor": "danlu.optim.adafactor:Adafactor",
         "adagrad": "danlu.optim.adagrad:Adagrad",

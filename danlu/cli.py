@@ -155,8 +155,11 @@ def _pretrain(
     _run_stages(_load(recipe, overrides), ["pretrain"], changed or "refuse", ray=ray, workers=workers)
 
 
-def _clean(recipe: RecipeFile, /, *overrides: Override, changed: WhereChanged = None, ray: Ray = None) -> None:
-    _run_stages(_load(recipe, overrides, ray), ["clean"], changed or "refuse", ray=ray)
+def _shared_verb(stage: str) -> Callable[..., None]:
+    def verb(recipe: RecipeFile, /, *overrides: Override, changed: WhereChanged = None, ray: Ray = None) -> None:
+        _run_stages(_load(recipe, overrides, ray), [stage], changed or "refuse", ray=ray)
+
+    return verb
 
 
 def _evaluate(
@@ -181,7 +184,7 @@ def _evaluate(
     ask_files(recipe_or_folder, suite, overrides, out=out, limit=limit)
 
 
-_WITH_FLAGS: dict[str, Callable[..., None]] = {"clean": _clean, "pretrain": _pretrain, "evaluate": _evaluate}
+_WITH_FLAGS = {name: _shared_verb(name) for name in ("clean", "pack")} | {"pretrain": _pretrain, "evaluate": _evaluate}
 for _name, _verb in _WITH_FLAGS.items():
     _verb.__doc__ = STAGE_VERBS[_name]
 for _place, _name in enumerate(STAGE_VERBS):
@@ -365,9 +368,8 @@ def _load(recipe: Path, overrides: Sequence[str], ray: str | None = None) -> Rec
     from danlu.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides)
-    if ray is None or "clean" not in loaded.sections:
-        return loaded
-    return load_recipe(recipe, [*overrides, f"clean.ray={json.dumps(ray)}"])
+    own = [name for name, section in loaded.sections.items() if ray is not None and "ray" in type(section).model_fields]
+    return load_recipe(recipe, [*overrides, *(f"{name}.ray={json.dumps(ray)}" for name in own)]) if own else loaded
 
 
 def _run_stages(

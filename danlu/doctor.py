@@ -21,10 +21,12 @@ from danlu.machine import (
 )
 
 OPTIONAL = {
+    "gcsfs": "reads gs:// addresses, in sources of clean and as pack.stores",
     "gguf": "reads the files of llama.cpp: danlu import model.gguf",
     "huggingface_hub": "fetches models by name: danlu import org/model",
     "llguidance": "answers of a given form: generate.sampling.regex, json_schema",
     "pytorch_optimizer": "has more optimizers: pretrain.optimizer lion, soap",
+    "s3fs": "reads s3:// addresses, in sources of clean and as pack.stores",
     "tensorboard": "shows a run's curves in a browser: tensorboard --logdir runs",
     "transformers": "loads what danlu export writes; danlu verify models compares with it",
 }

@@ -207,3 +207,15 @@ def hash_file(path: Path) -> str:
     """SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_input(path: Path, *, of: str) -> str:
+    """The same of a file that the stage ``of`` reads.
+
+    Raises:
+        InputError: it is gone, or what it lies on fails.
+    """
+    try:
+        return hash_file(path)
+    except OSError as error:
+        raise InputError(f"{of}: {path} cannot be read: {error.strerror or error}") from None

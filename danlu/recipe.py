@@ -178,12 +178,20 @@ def build(cls: type[S], raw: Any, *, key: str) -> S:
     for name, value in raw.items():
         where = f"{key}.{name}" if key else str(name)
         if name not in cls.model_fields:
-            raise RecipeError(f"{where}: unknown key{suggestion(str(name), cls.model_fields)}")
+            raise RecipeError(f"{where}: unknown key{_meant(str(name), cls)}")
         values[str(name)] = _build_field(cls.model_fields[name], value, key=where)
     try:
         return cls(**values)
     except pydantic.ValidationError as error:
         raise RecipeError(_first_line(error, key)) from None
+
+
+def _meant(key: str, cls: type[Settings]) -> str:
+    """What was perhaps meant by a key that ``cls`` lacks: one of this name further in, or one of a like name."""
+    for name, field in cls.model_fields.items():
+        if isinstance(field.default, Settings) and key in type(field.default).model_fields:
+            return f"; did you mean '{name}.{key}'?{suggestion('', cls.model_fields)}"
+    return suggestion(key, cls.model_fields)
 
 
 def _build_field(field: FieldInfo, value: Any, *, key: str) -> Any:

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Literal
 from danlu import __version__
 from danlu.differences import differences, first_difference, listed
 from danlu.errors import CheckpointError, InputError, RecipeError
-from danlu.files import atomic_write, hash_file, held, make_folder, read_json, write_json, writing
+from danlu.files import atomic_write, hash_file, hash_input, held, make_folder, read_json, write_json, writing
 from danlu.machine import environment
 from danlu.recipe import Recipe, Settings, plain
 
@@ -115,7 +115,7 @@ class RunFolder:
     def made_from(self, recipe: Recipe, name: str) -> dict[str, Any]:
         """Everything that decides the stage's output: version, seed, settings, inputs, files outside."""
         stage = stage_of(recipe, name)
-        hashes = [[str(path), hash_file(path)] for path in stage.external_files()]
+        hashes = [[str(path), hash_input(path, of=name)] for path in stage.external_files()]
         known = {"danlu": __version__, "sources": _digest([*hashes, *stage.external_stamps()])}
         return _as_json({**known, **self._made_inside_from(recipe, name)})
 

@@ -35,7 +35,8 @@ def test_a_line_is_that_of_numpy_and_never_falls(model: ModuleType) -> None:
 
 def test_a_forecast_adds_what_all_do_and_what_one_does(model: ModuleType) -> None:
     rates = model.Rates(
-        document_bytes=1000, unpack=1e-7, draft=3e-7, write=1e-7, hash=2e-9, cut=1e-9, pack=1e-7,
+        document_bytes=1000, unpack=1e-7, draft=3e-7, write=1e-7, hash=2e-9, cut=1e-9,
+        encode=2e-7, gather=1e-9, columns=1e-6, stored=0.4,
         decide=model.Line(0.0, 1e-5), look_up=1e-5, drafts=0.5, kept=0.25, sketches=400, temporary=800,
         decide_memory=model.Line(1e8, 1.0), worker_memory=2e8,
     )  # fmt: skip
@@ -52,3 +53,7 @@ def test_a_forecast_adds_what_all_do_and_what_one_does(model: ModuleType) -> Non
     assert model.deciding(rates, 1e12, 32e9) == pytest.approx(10_000 + 2 * 800 * 31_250 * 1e-5)
     ten = model.foretell(rates, 1e12, 10)
     assert ten.longest == "drafts" and ten.alone == run.alone and ten.shared["drafts"] == pytest.approx(40_000)
+    pack = model.foretell_pack(rates, 1e12, 100)  # of 0.25 TB of documents
+    assert pack.shared == pytest.approx({"encoding": 500, "shards of tokens": 2.5})
+    assert pack.alone == pytest.approx({"columns of documents": 1000, "hashes": 2e-9 * (0.25e12 + 0.1e12)})
+    assert pack.longest == "columns of documents" and pack.network == pytest.approx((0.25 + 0.3) * 1e12 / 502.5)

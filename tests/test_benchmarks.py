@@ -219,7 +219,8 @@ def test_blocks_are_of_equal_size(load: Load) -> None:
 
 
 def test_all_sides_do_the_same_rows_in_the_same_order(load: Load, tmp_path: Path) -> None:
-    from danlu.corpus.store import StoreWriter, TokenStore
+    from danlu.corpus.store import TokenStore
+    from danlu.corpus.store_writer import StoreWriter
     from danlu.corpus.stream import StreamRows
     from danlu.text.document import Document
 

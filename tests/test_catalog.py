@@ -55,9 +55,7 @@ def test_every_setting_says_what_it_is() -> None:
 
 
 def test_no_settings_have_more_than_twenty_fields() -> None:
-    assert [
-        cls.__name__ for cls in all_settings() if len(cls.model_fields) > (22 if cls.__name__ == "Pretrain" else 20)
-    ] == []
+    assert [cls.__name__ for cls in all_settings() if len(cls.model_fields) > 20] == []
 
 
 def test_stages_need_only_those_before_them() -> None:

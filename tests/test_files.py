@@ -1,14 +1,17 @@
-"""Lines of JSON: what was written comes back, whatever marks the text holds; damage is one clear line."""
+"""Lines of JSON, and hashes of inputs: what was written comes back, whatever marks it holds; damage is one line."""
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from danlu.errors import InputError
-from danlu.files import read_jsonl
+from danlu.files import hash_input, read_jsonl
 
 
 def test_only_a_newline_ends_a_line(tmp_path: Path) -> None:
@@ -30,3 +33,17 @@ def test_a_line_that_is_no_object_is_named(bad: bytes, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.jsonl is damaged at line 2: ") as caught:
         read_jsonl(tmp_path / "a.jsonl")
     assert "\n" not in str(caught.value)
+
+
+def test_an_input_that_cannot_be_read_is_named_with_its_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"^clean: .*a\.txt cannot be read: No such file or directory$"):
+        hash_input(tmp_path / "a.txt", of="clean")
+    (tmp_path / "a.txt").write_bytes(b"a")
+    assert hash_input(tmp_path / "a.txt", of="clean") == hashlib.sha256(b"a").hexdigest()
+
+    def fails(path: Path) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))  # of an open file: it has no name
+
+    monkeypatch.setattr("danlu.files.hash_file", fails)
+    with pytest.raises(InputError, match=r"a\.txt cannot be read: Input/output error$"):
+        hash_input(tmp_path / "a.txt", of="clean")

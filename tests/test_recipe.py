@@ -107,6 +107,7 @@ def test_defaults_and_names(tmp_path: Path) -> None:
         ("fruit: {limit: most}", [], "fruit.limit must be a whole number or 'all'; got 'most'"),
         ("fruit: {folder: 3}", [], "fruit.folder must be a path; got 3"),
         ("fruit: {cuont: 3}", [], "fruit.cuont: unknown key; did you mean 'count'?"),
+        ("fruit: {radius: 3}", [], "fruit.radius: unknown key; did you mean 'shape.radius'? (choices: count, weight, "),
         ("fruits: {}", [], "unknown key 'fruits'; did you mean 'fruit'? (choices: fruit, juice, run_dir, seed)"),
         ("fruit: 7", [], "fruit must be a mapping of settings; got 7"),
         ("fruit: {shape: rond}", [], "fruit.shape.use: unknown shape 'rond'; did you mean 'round'?"),

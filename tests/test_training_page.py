@@ -11,7 +11,7 @@ from danlu.catalog import CATALOG
 from danlu.recipe import load_recipe
 
 PAGE = Path(__file__).parent.parent / "docs" / "training.md"
-KINDS = ("objective", "masking", "rows", "model", "optimizer", "schedule", "clipping")
+KINDS = ("objective", "masking", "rows", "mixture", "model", "optimizer", "schedule", "clipping")
 
 
 @pytest.mark.parametrize("kind", KINDS)

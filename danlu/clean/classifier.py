@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from danlu import log
+from danlu.clean.arrays import Arrays
 from danlu.clean.rules import Rule
 from danlu.errors import InputError
 from danlu.recipe import Choice
@@ -71,20 +72,33 @@ class Classifier(Choice):
         Raises:
             InputError: a file cannot be read, or holds too few examples.
         """
+        learned, said = self.learn()
+        log.say(said)
+        return self.rule(learned)
+
+    def learn(self) -> tuple[Arrays, str]:
+        """The weights, and a line that tells how many of the examples held out they judge right.
+
+        Raises:
+            InputError: a file cannot be read, or holds too few examples.
+        """
         sides = [self._examples(self.good, "good"), self._examples(self.bad, "bad")]
         if shared := set(sides[0]) & set(sides[1]):
             raise InputError(f"classifier: {len(shared)} texts are in both {self.good} and {self.bad}")
-        learned = [[text for text in side if not _is_held_out(text)] for side in sides]
+        model = train(*([text for text in side if not _is_held_out(text)] for side in sides))
         held_out = [[text for text in side if _is_held_out(text)] for side in sides]
-        model = train(*learned)
         shares = [
             sum((model.good(text) >= self.threshold) is is_good for text in side) / max(1, len(side))
             for side, is_good in zip(held_out, (True, False), strict=True)
         ]
-        log.say(
+        return {"weights": model.weights_F, "bias": np.array([model.bias])}, (
             f"classifier: of examples held out it is right on {shares[0]:.1%} of {len(held_out[0])} good ones "
             f"and {shares[1]:.1%} of {len(held_out[1])} bad ones"
         )
+
+    def rule(self, learned: Arrays) -> Rule:
+        """The rule by what :meth:`learn` gave."""
+        model = Model(learned["weights"], float(learned["bias"][0]))
 
         def drop(document: Document) -> str | None:
             if self.language is not None and main_language(document) != self.language:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from danlu.clean.entries import DECONTAMINATED
 from danlu.clean.evaluation_items import READERS, read_items
 from danlu.clean.ngram_windows import Hashes, Length, Units, joined, tail, units_of, window_ends, window_hashes
 from danlu.clean.rules import Rule
@@ -26,8 +27,6 @@ from danlu.errors import InputError
 from danlu.recipe import Choice, Settings
 from danlu.text.document import Document
 
-META = "decontaminated"
-"""The entry of ``meta`` that names the evaluation sets whose text was cut out."""
 SHORTEST_PIECE = 200
 """Characters of a piece between two cuts that stays (GPT-3)."""
 
@@ -134,7 +133,7 @@ class Decontaminate(Choice):
         if not kept:
             return reason
         document.text = kept
-        document.meta[META] = ", ".join(sorted({names[hit.file] for hit in all_hits}))
+        document.meta[DECONTAMINATED] = ", ".join(sorted({names[hit.file] for hit in all_hits}))
         return None
 
 

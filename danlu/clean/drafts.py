@@ -11,6 +11,8 @@ A draft is a folder that appears whole, so that a killed run goes on with those 
     files.json        what was read, with its hashes (lineage.py)
     made_from.txt     a hash of the settings and of the portion
     sketches-N        what the N-th choice of clean.duplicates needs to know of each document
+
+Beside them ``.learned`` has what rules learned before the first draft (learned.py).
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,9 +33,10 @@ import numpy as np
 
 from danlu.clean.counts import Counts, Size
 from danlu.clean.duplicates import DuplicatesChoice, Sketches
+from danlu.clean.learned import ready
 from danlu.clean.lineage import files_read, where
 from danlu.clean.portions import Portion
-from danlu.clean.private import Private
+from danlu.clean.private import Private, hide_names
 from danlu.clean.rules import Rule, RuleChoice
 from danlu.clean.samples import Example, Examples, order_of, write_examples
 from danlu.errors import InputError
@@ -102,13 +105,20 @@ class Drafting:
     out: Path
     settings: str = ""
     """All that the result depends on beside the portions."""
+    learned: tuple[Path | None, ...] = ()
+    """Of each rule the file of what it learned; with none, rules that learn do it in each process."""
+
+    @property
+    def learned_folder(self) -> Path:
+        """Where these files lie; a run that goes on finds them."""
+        return self.out / "drafts" / ".learned"
 
     def missing(self, todo: Sequence[Portion]) -> list[Portion]:
         """Those without a draft that was made of them, with these settings; drafts of other things go."""
         drafts = {Draft.of(self.out, portion.number): portion for portion in todo}
         (self.out / "drafts").mkdir(exist_ok=True)
         for folder in (self.out / "drafts").iterdir():
-            if Draft(folder) not in drafts:
+            if Draft(folder) not in drafts and folder != self.learned_folder:
                 shutil.rmtree(folder)
         return [portion for draft, portion in drafts.items() if draft.made_from() != self.made_from(portion)]
 
@@ -122,7 +132,7 @@ class Drafting:
 
     def __call__(self) -> Callable[[tuple[Portion, str]], int]:
         """From a portion, and what it is made from as the run began, to how many bytes were read for its draft."""
-        judge = _judging(self.rules)
+        judge, hide = _judging(self.rules, self.learned or (None,) * len(self.rules)), hide_names(self.rules)
 
         def make(todo: tuple[Portion, str]) -> int:
             portion, made_from = todo
@@ -139,7 +149,7 @@ class Drafting:
                     records[places[id(file)]] += 1
                     writing.begin(part)
                     if isinstance(record, Rejected):
-                        writing.quarantine(file, record)
+                        writing.quarantine(file, replace(record, detail=hide(record.detail)))
                         continue
                     document: Document | None = None
                     for document in self.documents(file, record):
@@ -151,6 +161,7 @@ class Drafting:
                             writing.drop(document, (rule, reason), came, unseen)
                     if document is None:  # cut into lines or paragraphs, of which it has none
                         writing.drop(_blank(file, record), (None, "empty"), Size(0, 0), [])
+            self._check_unchanged(portion, made_from)  # while they were read, too: hashes are of what was
             read = [asdict(each) for each in files_read(portion, records)]
             (unfinished / "files.json").write_text(json.dumps(read), encoding="ascii")  # whatever a path is made of
             if draft.made_from() == made_from:  # the other was faster, with the same bytes
@@ -163,7 +174,7 @@ class Drafting:
         return make
 
     def _check_unchanged(self, portion: Portion, made_from: str) -> None:
-        """Refuse files that are others than those that the run began with, or that this machine does not see.
+        """Refuse files that are others than those that the run began with, gone, or not seen by this machine.
 
         Raises:
             InputError: they are.
@@ -177,9 +188,7 @@ class Drafting:
 
 
 def _not_seen(portion: Portion, how: str) -> str:
-    names = ", ".join(str(file.path or file.name) for file in portion.files[:3])
-    more = f" and {len(portion.files) - 3} more files" if len(portion.files) > 3 else ""
-    return f"clean.sources: {names}{more}, found as clean began, {how} (the machine {socket.gethostname()})"
+    return f"clean.sources: {portion.named}, found as clean began, {how} (the machine {socket.gethostname()})"
 
 
 def record_id(file: SourceFile, record: Raw) -> str:
@@ -203,8 +212,8 @@ Judged = tuple[int | None, str | None, Sequence[Rule]]
 None and None where none does."""
 
 
-def _judging(choices: Sequence[RuleChoice]) -> Callable[[Document], Judged]:
-    rules = [(choice.make(), isinstance(choice, Private)) for choice in choices]
+def _judging(choices: Sequence[RuleChoice], learned: Sequence[Path | None]) -> Callable[[Document], Judged]:
+    rules = [(ready(choice, path), isinstance(choice, Private)) for choice, path in zip(choices, learned, strict=True)]
 
     def judge(document: Document) -> Judged:
         for number, (rule, _) in enumerate(rules):

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import mmap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from danlu.clean.arrays import Arrays, read_about, read_arrays, write_arrays
 from danlu.errors import InputError
 from danlu.files import atomic_write
 from danlu.recipe import Choice
 
-Sketch = dict[str, NDArray[Any]]
+Sketch = Arrays
 """What is kept of some documents: arrays by name, whose first axis goes along the documents, or along what is in them;
 the arrays of two lists of documents, joined, are those of both lists in a row."""
 
@@ -38,15 +37,12 @@ document of the number ``first`` (counted over all parts), which comes before it
 WHOLE = -1
 """The ``end`` of a copy that is the whole document, which falls."""
 
-_DTYPES = {
-    "BOOL": "?", "U8": "<u1", "U16": "<u2", "U32": "<u4", "U64": "<u8", "I8": "<i1", "I16": "<i2", "I32": "<i4",
-    "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "C64": "<c8",
-}  # fmt: skip
-"""As safetensors names them: all that numpy has."""
-
 
 class DuplicatesChoice(Protocol):
-    """Settings of a kind of duplicate."""
+    """Settings of a kind of duplicate.
+
+    It may also have ``cuts``: whether it cuts documents and drops none (:func:`deciding_order`).
+    """
 
     reason: ClassVar[str]
     """Why a document falls, for the counts: a few words."""
@@ -65,6 +61,11 @@ class Duplicates(Choice):
     """Compare documents of all sources, or only those of one source with each other."""
     memory: int = Field(default=1_000_000_000, ge=1_000_000)
     """Bytes of memory that deciding may take, beside one part's sketches; more text takes more disk instead."""
+
+    @property
+    def cuts(self) -> bool:
+        """Whether it cuts documents, and drops none."""
+        return False
 
     def salt(self, part: Sketched) -> np.uint64:
         """What to mix into the keys of a part, so that only keys which shall be compared can be equal."""
@@ -88,20 +89,11 @@ class Sketched:
     @cached_property
     def documents(self) -> int:
         """How many documents it has."""
-        return int(_header(self.path)[0]["__metadata__"]["documents"])
+        return int(read_about(self.path)["documents"])
 
     def load(self) -> Sketch:
         """Its arrays, mapped from the file: what is not looked at is not read."""
-        header, start = _header(self.path)
-        with self.path.open("rb") as file:
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        arrays: Sketch = {}
-        for name, entry in header.items():
-            if name != "__metadata__":
-                dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), entry["shape"]
-                values = np.frombuffer(content, dtype, int(np.prod(shape)), start + entry["data_offsets"][0])
-                arrays[name] = values.reshape(shape)
-        return arrays
+        return read_arrays(self.path)
 
     def standing(self) -> NDArray[np.bool_]:
         """Which documents, of all, have not fallen."""
@@ -127,11 +119,17 @@ class Sketches:
 
     def write(self, path: Path) -> None:
         """One file that appears whole (safetensors)."""
-        from safetensors.numpy import save
-
         names = self._found[0]
-        joined = {name: np.ascontiguousarray(np.concatenate([each[name] for each in self._found])) for name in names}
-        atomic_write(path, save(joined, {"documents": str(self._documents)}))
+        joined = {name: np.concatenate([each[name] for each in self._found]) for name in names}
+        write_arrays(path, joined, {"documents": str(self._documents)})
+
+
+def deciding_order(choices: Sequence[DuplicatesChoice]) -> list[int]:
+    """The numbers of the choices in the order in which they decide: what drops documents before what cuts them.
+
+    What is cut out of a document stands in one before it, which must not fall later: both would be gone.
+    """
+    return sorted(range(len(choices)), key=lambda number: bool(getattr(choices[number], "cuts", False)))
 
 
 def write_sketch(path: Path, choice: DuplicatesChoice, batches: Iterable[Sequence[str]]) -> None:
@@ -140,23 +138,6 @@ def write_sketch(path: Path, choice: DuplicatesChoice, batches: Iterable[Sequenc
     for texts in batches:
         sketches.add(texts)
     sketches.write(path)
-
-
-def _header(path: Path) -> tuple[dict[str, Any], int]:
-    """What a file of safetensors says of its arrays, and where they begin.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header: dict[str, Any] = json.loads(file.read(min(length, path.stat().st_size)))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise InputError(f"{path} is damaged: {error}") from None
-    return header, 8 + length
 
 
 def write_cuts(out: Path, part: int, columns: Mapping[str, NDArray[np.int64] | int]) -> Path:

@@ -22,6 +22,10 @@ class Lines(Duplicates):
     characters: int = Field(default=30, ge=1)
     """Shorter lines stay, however often they are there."""
 
+    @property
+    def cuts(self) -> bool:
+        return True
+
     def sketch(self, texts: Sequence[str]) -> Sketch:
         """``lines`` (documents,): how many are long enough; of these ``key`` and ``span`` (lines, 2)."""
         counts: list[int] = []

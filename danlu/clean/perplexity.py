@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from danlu import log
+from danlu.clean.arrays import Arrays
 from danlu.clean.examples import example_paths, example_texts
 from danlu.clean.rules import Rule
 from danlu.errors import InputError
@@ -62,17 +63,31 @@ class Perplexity(Choice):
         Raises:
             InputError: there is too little of it.
         """
+        learned, said = self.learn()
+        log.say(said)
+        return self.rule(learned)
+
+    def learn(self) -> tuple[Arrays, str]:
+        """The model of the good text, and the perplexities of what of it is held out; and a line that tells of them.
+
+        Raises:
+            InputError: there is too little of it.
+        """
         pieces = _pieces(self.good, self.max_characters)
         if len(pieces) < LEAST_PIECES:
             raise InputError(
                 f"perplexity.good: {self.good} holds {sum(map(len, pieces)):,} characters of text; "
                 f"at least {LEAST_PIECES} pieces of up to {PIECE:,} are needed"
             )
-        learned = [piece for number, piece in enumerate(pieces) if number % HELD_OUT]
-        model = CharacterModel(learned, self.order)
-        held_out = [model.perplexity(piece) for piece in pieces[::HELD_OUT]]
-        most = self.max_perplexity or float(np.percentile(held_out, self.percentile))
-        log.say(f"perplexity: good text has {np.median(held_out):.2f} a character; above {most:.2f} documents fall")
+        model = CharacterModel.of_texts([piece for number, piece in enumerate(pieces) if number % HELD_OUT], self.order)
+        held_out = np.array([model.perplexity(piece) for piece in pieces[::HELD_OUT]])
+        above = f"above {self._most(held_out):.2f} documents fall"
+        said = f"perplexity: good text has {np.median(held_out):.2f} a character; {above}"
+        return {**model.arrays(), "held_out": held_out}, said
+
+    def rule(self, learned: Arrays) -> Rule:
+        """The rule by what :meth:`learn` gave."""
+        model, most = CharacterModel.of_arrays(learned), self._most(learned["held_out"])
 
         def drop(document: Document) -> str | None:
             if self.language is not None and main_language(document) != self.language:
@@ -81,18 +96,39 @@ class Perplexity(Choice):
 
         return drop
 
+    def _most(self, held_out: NDArray[Any]) -> float:
+        return self.max_perplexity or float(np.percentile(held_out, self.percentile))
+
 
 class CharacterModel:
-    """An n-gram model of characters; those that it has not seen are all one."""
+    """An n-gram model of characters; those that it has not seen are all one.
 
-    def __init__(self, texts: list[str], order: int) -> None:
+    Args:
+        known: the code points that it has seen, ascending.
+        model: of their places among these.
+    """
+
+    def __init__(self, known: NDArray[Any], model: KneserNey) -> None:
+        self._known, self._model = known, model
+        self._ids = _ids(known)
+
+    @classmethod
+    def of_texts(cls, texts: list[str], order: int) -> Self:
+        """The model that ``texts`` teach."""
         codes = [_codes(_one_spaced(text)) for text in texts]
         all_codes = np.concatenate(codes)
         known = np.unique(all_codes)
-        self._ids = np.full(sys.maxunicode + 1, len(known), dtype=np.int32)
-        self._ids[known] = np.arange(len(known))
         depth_N = np.concatenate([np.arange(len(each)) for each in codes])
-        self._model: KneserNey = train(self._ids[all_codes], depth_N, len(known) + 1, order)
+        return cls(known, train(_ids(known)[all_codes], depth_N, len(known) + 1, order))
+
+    def arrays(self) -> Arrays:
+        """All of it, of which :meth:`of_arrays` makes the same model."""
+        return {"known": self._known, **self._model.arrays()}
+
+    @classmethod
+    def of_arrays(cls, arrays: Arrays) -> Self:
+        """The model of which :meth:`arrays` were made."""
+        return cls(arrays["known"], KneserNey.of_arrays(arrays))
 
     def nats(self, text: str) -> Floats:
         """What each character of ``text`` costs, in nats."""
@@ -104,6 +140,13 @@ class CharacterModel:
         """The perplexity a character; of white space alone 1."""
         nats_N = self.nats(text)
         return float(np.exp(nats_N.mean())) if len(nats_N) else 1.0
+
+
+def _ids(known: NDArray[Any]) -> NDArray[np.int32]:
+    """The number of each code point; of all that are not ``known`` the last one."""
+    ids = np.full(sys.maxunicode + 1, len(known), dtype=np.int32)
+    ids[known] = np.arange(len(known))
+    return ids
 
 
 def _one_spaced(text: str) -> str:

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 
 from danlu.clean.source_parts import source_parts
 from danlu.readers.record import Raw, Rejected
+from danlu.readers.row_groups import RowGroups
+from danlu.readers.slices import Slice
 from danlu.readers.sources import Source, SourceFile
+
+SHOWN = 3
+"""Files of a portion that are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,12 @@ class Portion:
         """Of all its files."""
         return self.files[0].source
 
+    @property
+    def named(self) -> str:
+        """Its first files, and how many more, for people."""
+        more = f" and {len(self.files) - SHOWN} more files" if len(self.files) > SHOWN else ""
+        return ", ".join(map(_named, self.files[:SHOWN])) + more
+
     def records(self) -> Iterator[tuple[SourceFile, Raw | Rejected]]:
         """Every record of every file, in order."""
         for file in self.files:
@@ -43,6 +54,16 @@ class Portion:
         parts = {file.name: part for file, part in zip(self.files, self.parts, strict=True)}
         for file, record in self.records():
             yield parts[file.name], file, record
+
+
+def _named(file: SourceFile) -> str:
+    name = str(file.path or file.name)
+    match file.content:
+        case Slice() as part:
+            return f"{name} (bytes {part.start:,} to {part.end:,})"
+        case RowGroups() as part:
+            return f"{name} (row groups {part.first:,} to {part.behind - 1:,})"
+    return name
 
 
 def portions(files: Sequence[SourceFile], *, size: int) -> list[Portion]:

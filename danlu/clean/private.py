@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Protocol, get_args
 
 from pydantic import Field, SkipValidation, model_validator
 
+from danlu.clean.entries import OURS, PRIVATE
 from danlu.clean.private_contacts import find_emails, find_phones
 from danlu.clean.private_ids import find_ids
 from danlu.clean.private_money import find_cards, find_ibans
 from danlu.clean.private_network import find_ips
 from danlu.clean.private_page import FindIn, Found, Page, page_of
 from danlu.clean.private_secrets import find_secrets
-from danlu.clean.rules import Rule
 from danlu.errors import InputError
 from danlu.recipe import Choice, OneOf
 from danlu.text.document import Document, pair
@@ -31,8 +32,6 @@ from danlu.text.document import Document, pair
 Kind = Literal["secret", "email", "iban", "id", "card", "ip", "phone"]
 Action = Literal["mask", "example", "hash", "drop", "keep"]
 
-META = "private"
-"""The entry of ``meta`` that says what was found, by kind: ``email 2, phone 1``."""
 FINDERS: dict[Kind, FindIn] = {
     "secret": find_secrets,
     "email": find_emails,
@@ -47,13 +46,22 @@ EXAMPLES = {"email": "email@example.com", "phone": "+1 202-555-0100", "ip": "192
 """Values that belong to nobody: RFC 2606, the North American plan's numbers for fiction, RFC 5737."""
 SHORTEST_KEY = 16
 """Bytes of a key."""
+NAMES = 256
+"""Names of fields that are looked at once; most records have the same."""
+_PARTS = re.compile(r"(?<=[a-z])(?=[A-Z])|[\W\d_]+")
+"""What parts the words of a field's name."""
+_APART = "\n" + " " * 40
+"""Between fields that are looked at together: no finder looks further back for words."""
+
+FindMore = Callable[[str], Iterable[Found]]
+"""From a text to what is found in it."""
 
 
 class FinderChoice(Protocol):
     """Settings of a finder of more kinds, which the catalog or a plug-in names."""
 
-    def make(self) -> Callable[[str], Iterable[Found]]:
-        """From a text to what is found in it; costly things, such as a model, are loaded here."""
+    def make(self) -> FindMore:
+        """The finder; costly things, such as a model, are loaded here."""
 
     def external_files(self) -> list[Path]:
         """What it reads."""
@@ -77,6 +85,8 @@ class Private(Choice):
     """The key of the hashes: a file of 16 random bytes or more, to be kept secret. Who has it can test guesses."""
     finders: Annotated[tuple[SkipValidation[FinderChoice], ...], OneOf("finder")] = ()
     """What finds further kinds, such as names of people by a model."""
+    leave: tuple[str, ...] = ()
+    """Fields of the records that stay as they are, by name. All others are treated as the text is."""
 
     @model_validator(mode="after")
     def _fits(self) -> Private:
@@ -93,52 +103,124 @@ class Private(Choice):
         keys = [] if self.key_file is None else [self.key_file]
         return keys + [path for finder in self.finders for path in finder.external_files()]
 
-    def make(self) -> Rule:
+    def make(self) -> Hiding:
         """The rule; its reason to drop names the kind.
 
         Raises:
             InputError: the key cannot be read or is too short.
         """
-        key = None if self.key_file is None else _read_key(self.key_file)
-        others = [finder.make() for finder in self.finders]
-        return partial(self._apply, key=key, others=others)
+        return Hiding(self, [finder.make() for finder in self.finders])
 
-    def _apply(
-        self, document: Document, *, key: bytes | None, others: Sequence[Callable[[str], Iterable[Found]]]
-    ) -> str | None:
-        language = document.meta.get("language", "und")
-        counts: Counter[str] = Counter()
-        sides: list[str] = []
-        for side in document.sides:
-            found = find_private(side, self.kinds, language=language, others=others)
-            for each in found:
-                if self._action(each.kind) == "drop":
-                    return f"private data ({each.kind})"
-            counts.update(each.kind for each in found)
-            sides.append(_replaced(side, found, partial(self._instead, key=key)) if found else side)
-        if counts:
-            document.meta[META] = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
-            if len(sides) == 1:
-                document.text = sides[0]
-            else:
-                document.text, moved = pair(*sides)
-                document.meta.update(moved)
-        return None
+    def of_names(self) -> Hiding:
+        """The same by patterns alone, for what is short and no sentence: ids, names of files."""
+        return Hiding(self, [])
 
-    def _action(self, kind: str) -> Action:
+    def what_is_done(self, kind: str) -> Action:
+        """With finds of a kind."""
         return self.by_kind.get(kind, self.action)
 
-    def _instead(self, value: str, kind: str, *, key: bytes | None) -> str:
-        match self._action(kind):
+
+class Hiding:
+    """The rule: what it finds in the text and the fields of a document is hidden, or drops the document."""
+
+    def __init__(self, choice: Private, others: Sequence[FindMore]) -> None:
+        self._choice, self._others = choice, others
+        self._key = None if choice.key_file is None else _read_key(choice.key_file)
+        self._left_alone = OURS.union(choice.leave)
+        self._in_name = lru_cache(maxsize=NAMES)(self._find)
+
+    def __call__(self, document: Document) -> str | None:
+        language = document.meta.get("language", "und")
+        sides = [(side, self._find(side, language)) for side in document.sides]
+        fields = {name: value for name, value in document.meta.items() if name not in self._left_alone}
+        names = {name: found for name in fields if (found := self._in_name(name))}
+        values = self._in_values(fields, language)
+        every = [found for _, found in sides] + [*names.values(), *values.values()]
+        kinds = [each.kind for found in every for each in found]
+        for kind in kinds:
+            if self._choice.what_is_done(kind) == "drop":
+                return f"private data ({kind})"
+        if names or values:
+            shown = {name: self._replaced(fields[name], found) for name, found in values.items()}
+            other = {name: self._replaced(name, found) for name, found in names.items()}
+            document.meta = _renamed({**document.meta, **shown}, other)
+        if kinds:
+            document.meta[PRIVATE] = _counted(document.meta.get(PRIVATE, ""), kinds)
+        if any(found for _, found in sides):
+            texts = [self._replaced(side, found) for side, found in sides]
+            document.text, moved = (texts[0], {}) if len(texts) == 1 else pair(*texts)
+            document.meta.update(moved)
+        return None
+
+    def hide(self, text: str) -> str:
+        """``text`` with what is private in it hidden; what would drop a document is masked."""
+        return self._replaced(text, self._find(text))
+
+    def _in_values(self, fields: dict[str, str], language: str) -> dict[str, list[Found]]:
+        """What is found in each field that has anything; most documents have none, which one look at all tells."""
+        if not fields:
+            return {}
+        together = _APART.join(f"{_ahead(name)}{value}" for name, value in fields.items())
+        same_places = together.isascii() or len(together.lower()) == len(together)  # as finders need it
+        if same_places and not self._others and not self._find(together, language):
+            return {}
+        return {name: found for name in fields if (found := self._find(fields[name], language, name))}
+
+    def _find(self, text: str, language: str = "und", name: str = "") -> list[Found]:
+        return find_private(text, self._choice.kinds, language=language, others=self._others, name=name)
+
+    def _replaced(self, text: str, found: Iterable[Found]) -> str:
+        pieces: list[str] = []
+        place = 0
+        for start, end, kind in found:
+            pieces += text[place:start], self._instead(text[start:end], kind)
+            place = end
+        return "".join([*pieces, text[place:]])
+
+    def _instead(self, value: str, kind: str) -> str:
+        match self._choice.what_is_done(kind):
             case "keep":
                 return value
             case "example" if kind in EXAMPLES:
                 return EXAMPLES[kind]
             case "hash":
-                assert key is not None
-                return f"[{kind.upper()} {_digest(value, kind, key)}]"
+                assert self._key is not None
+                return f"[{kind.upper()} {_digest(value, kind, self._key)}]"
             case _:
                 return f"[{kind.upper()}]"
+
+
+def hide_names(rules: Iterable[object]) -> Callable[[str], str]:
+    """What hides private data in ids and names of files as those of ``rules`` do that are about it; nothing else."""
+    hiding = [choice.of_names() for choice in rules if isinstance(choice, Private)]
+
+    def hide(text: str) -> str:
+        for each in hiding:
+            text = each.hide(text)
+        return text
+
+    return hide
+
+
+def _renamed(meta: dict[str, str], names: dict[str, str]) -> dict[str, str]:
+    """``meta`` with other names for some entries, each a free one, in the same order."""
+    found: dict[str, str] = {}
+    for name, value in meta.items():
+        wanted = free = names.get(name, name)
+        number = 1
+        while free != name and (free in found or free in meta):
+            number += 1
+            free = f"{wanted} {number}"
+        found[free] = value
+    return found
+
+
+def _counted(before: str, kinds: Iterable[str]) -> str:
+    """What ``meta`` says was found: by this rule, and by one before it."""
+    counts = Counter(kinds)
+    for kind, _, number in (part.rpartition(" ") for part in before.split(", ") if part):
+        counts[kind] += int(number)
+    return ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
 
 
 def find_private(
@@ -146,7 +228,8 @@ def find_private(
     kinds: Iterable[Kind] = tuple(FINDERS),
     *,
     language: str = "und",
-    others: Sequence[Callable[[str], Iterable[Found]]] = (),
+    others: Sequence[FindMore] = (),
+    name: str = "",
 ) -> list[Found]:
     """What is private in ``text``, in order, without overlaps; places are characters.
 
@@ -155,27 +238,28 @@ def find_private(
     Args:
         language: of the text, ISO 639-1; some numbers are told by it.
         others: finders of further kinds; what overlaps with finds by pattern is left to those.
+        name: of the field whose value ``text`` is: its words count as words before it (``phone: 5550199``).
     """
-    page: Page = page_of(text, language=language)
+    before = _ahead(name) if name else ""
+    whole = before + text
+    page: Page = page_of(whole, language=language)
     wanted = set(kinds)
     found = [each for kind, find in FINDERS.items() if kind in wanted for each in find(page)]
-    found += [each for find_more in others for each in find_more(text)]
+    found += [each for find_more in others for each in find_more(whole)]
     chosen: list[Found] = []  # sorted, disjoint
     for each in found:
         place = bisect_left(chosen, (each.start,))
         free_before = place == 0 or chosen[place - 1].end <= each.start
         if free_before and (place == len(chosen) or each.end <= chosen[place].start):
             chosen.insert(place, each)
-    return chosen
+    ahead = len(before)
+    return [Found(max(0, start - ahead), end - ahead, kind) for start, end, kind in chosen if end > ahead]
 
 
-def _replaced(text: str, found: Iterable[Found], instead: Callable[[str, str], str]) -> str:
-    pieces: list[str] = []
-    place = 0
-    for start, end, kind in found:
-        pieces += text[place:start], instead(text[start:end], kind)
-        place = end
-    return "".join([*pieces, text[place:]])
+@lru_cache(maxsize=NAMES)
+def _ahead(name: str) -> str:
+    """What stands before the value of a field: its name as words, so that finders read ``userPhone2`` too."""
+    return f"{_PARTS.sub('-', name)}: "
 
 
 def _digest(value: str, kind: str, key: bytes) -> str:

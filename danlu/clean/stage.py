@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -22,21 +23,23 @@ from danlu.clean.counts import Counts
 from danlu.clean.data_card import FILE as CARD
 from danlu.clean.data_card import data_card
 from danlu.clean.drafts import Draft, Drafting, place_of, record_id, throw_away
-from danlu.clean.duplicates import DuplicatesChoice, Sketched
+from danlu.clean.duplicates import DuplicatesChoice, Sketched, deciding_order
+from danlu.clean.entries import OURS
 from danlu.clean.exact import Exact
 from danlu.clean.final import Finishing, Ruling
 from danlu.clean.groups import Groups
-from danlu.clean.language_of import SCORE, SHARES, VARIANT, Language
-from danlu.clean.lineage import FILE, PORTIONS, BySource, PortionLine, lineage
+from danlu.clean.language_of import Language
+from danlu.clean.learned import learn_all
+from danlu.clean.lineage import DECIDING, FILE, PORTIONS, BySource, PortionLine, lineage
 from danlu.clean.numbering import Numbering
 from danlu.clean.portions import Portion, portions
-from danlu.clean.ray_workers import RayWorkers
+from danlu.clean.private import hide_names
 from danlu.clean.report import report_page
 from danlu.clean.rules import Empty, RuleChoice
 from danlu.clean.samples import write_examples
 from danlu.clean.source_parts import SourcePart, source_parts
+from danlu.clean.substrings import notes_on_order
 from danlu.clean.tally import Tally
-from danlu.clean.workers import Workers
 from danlu.errors import InputError
 from danlu.files import atomic_write, write_json
 from danlu.readers.record import Raw
@@ -46,14 +49,14 @@ from danlu.recipe import OneOf
 from danlu.runs import Figures, Job, Stage, recorded
 from danlu.text.chinese import convert_document
 from danlu.text.cuts import Whole
-from danlu.text.document import OFFSET, TARGET_START, Document, pair
+from danlu.text.document import Document, pair
 from danlu.text.normal_form import Normalise
 from danlu.text.normalise import normalise
+from danlu.workers.processes import Workers
+from danlu.workers.ray_workers import RayWorkers
 
 PORTION_BYTES = 32_000_000
 """As stored: enough that a process has something to do, and little enough that all have."""
-OURS = (TARGET_START, OFFSET, SCORE, VARIANT, SHARES)
-"""Entries of ``meta`` that say what was found out, which fields of the same name must not be taken for."""
 
 
 class Clean(Stage):
@@ -108,10 +111,15 @@ class Clean(Stage):
         found = self.find()
         if not found.files:
             raise InputError(self._nothing_to_read(found))
-        for choice in self.rules:
-            for line in getattr(choice, "notes", list)():
-                log.say(line)
-        todo = portions(found.files, size=PORTION_BYTES)
+        for line in self._notes(found):
+            log.say(line)
+        try:
+            todo = portions(found.files, size=PORTION_BYTES)
+        except OSError as error:
+            place = error.filename or "a file"
+            raise InputError(
+                f"clean.sources: {place}, found as clean began, cannot be read: {error.strerror}"
+            ) from None
         with self._workers(job.out) as workers:
             self._draft(todo, job.out, workers)
             rulings = self._decide(todo, job.out)
@@ -132,25 +140,43 @@ class Clean(Stage):
         log.say(f"clean: report: {job.out / 'report.html'}")
         return {"files": len(found.files), "files_ignored": len(found.ignored), **counts.figures()}
 
+    def _notes(self, found: Found) -> Iterator[str]:
+        """What a user should know before a run."""
+        if found.ignored:
+            yield f"clean: left out: {found.told()}"
+        for choice in self.rules:
+            yield from getattr(choice, "notes", list)()
+        yield from notes_on_order(self.duplicates)
+        hide = hide_names(self.rules)
+        if private := sum(hide(file.name) != file.name for file in found.files):
+            where = f"names of files ({private} of {len(found.files)})"
+            yield f"clean: private data stands in {where}, which ids and the lists beside the shards keep: rename them"
+
     def _workers(self, out: Path) -> Workers | RayWorkers:
-        return Workers(self.workers) if self.ray is None else RayWorkers(self.ray, self.workers, out)
+        if self.ray is None:
+            return Workers("clean", self.workers)
+        return RayWorkers("clean", self.workers, address=self.ray, out=out, packages=DECIDING)
 
     def _draft(self, todo: list[Portion], out: Path, workers: Workers | RayWorkers) -> None:
         """The first pass, over the portions that have no draft yet, or one that was made of something else."""
         settings = json.dumps(recorded(self), sort_keys=True, default=str)
         drafting = Drafting(self.documents, self.rules, self.duplicates, out.absolute(), settings)
         missing = drafting.missing(todo)
+        if missing:
+            drafting = replace(drafting, learned=learn_all(self.rules, drafting.learned_folder))
         read_bytes = sum(portion.size for portion in todo) - sum(portion.size for portion in missing)
         with log.progress("clean", sum(portion.size for portion in todo), "bytes") as progress:
             progress.update(read_bytes)
-            for size in workers.work_through(drafting, [(portion, drafting.made_from(portion)) for portion in missing]):
+            made_from = [(portion, drafting.made_from(portion)) for portion in missing]
+            for size in workers.work_through(drafting, made_from, named=lambda each: each[0].named):
                 read_bytes += size
                 progress.update(read_bytes)
 
     def _decide(self, todo: list[Portion], out: Path) -> list[Ruling]:
         """The second pass, in this process: it needs the sketches of all."""
         rulings = [Ruling(portion.number) for portion in todo]
-        for number, choice in enumerate(self.duplicates):
+        for number in deciding_order(self.duplicates):
+            choice = self.duplicates[number]
             folder = _empty(out / "drafts" / f".decided-{number}")
             sketched = [
                 Sketched(Draft.of(out, portion.number).sketches(number), str(portion.source.path), ruling.cuts)
@@ -164,16 +190,21 @@ class Clean(Stage):
         self, rulings: list[Ruling], out: Path, workers: Workers | RayWorkers, parts: list[SourcePart]
     ) -> tuple[list[Counts], Tally]:
         """The last pass; counts of each portion, and all there is to tell of them together."""
+        for shard in out.glob("documents-*.jsonl"):  # of a run that was killed here, and went on with other settings
+            shard.unlink()
+        hide = hide_names(self.rules)
         groups = Groups(_empty(out / "drafts" / ".groups"), Numbering.of(out).firsts[-1])
-        counts, tally = [Counts() for _ in rulings], Tally(parts, groups)
-        for outcome in workers.work_through(Finishing(out.absolute()), rulings):
+        counts = [Counts() for _ in rulings]
+        tally = Tally([replace(part, name=hide(part.name)) for part in parts], groups)
+        finishing = Finishing(out.absolute())
+        for outcome in workers.work_through(finishing, rulings, named=lambda each: f"shard {each.portion}"):
             counts[outcome.portion] = sum(outcome.counts.values(), Counts())
             tally.add(outcome.counts)
             for reason, firsts in outcome.repeated.items():
                 groups.add(reason, firsts)
             for examples, more in ((tally.dropped, outcome.examples), (tally.kept, outcome.kept)):
                 for example in more:
-                    examples.add(example)
+                    examples.add(replace(example, id=hide(example.id), of=hide(example.of)))
         return counts, tally
 
     def _trace(self, todo: list[Portion], counts: list[Counts], out: Path) -> None:
@@ -199,7 +230,7 @@ class Clean(Stage):
             inside = "" if isinstance(cut, Whole) else f".{piece_number}"
             stated = file.source.language
             language = {"language": stated} if stated else self.language.describe(piece)
-            fields = {name: value for name, value in record.fields.items() if name not in (target, *OURS)}
+            fields = {name: value for name, value in record.fields.items() if name != target and name not in OURS}
             meta = {**fields, **extra, "source": file.name, **place_of(record), **language}
             document = Document(id=f"{record_id(file, record)}{inside}", text=piece, meta=meta)
             convert_document(document, self.normalise.chinese)
@@ -207,7 +238,7 @@ class Clean(Stage):
 
     def _nothing_to_read(self, found: Found) -> str:
         places = ", ".join(str(source.path) for source in self.sources)
-        ignored = f"; {len(found.ignored)} other files are there" if found.ignored else ""
+        ignored = f"; left out: {found.told()}" if found.ignored else ""
         return f"clean.sources: no file in {places} ends in {' '.join(catalog.names('reader'))}{ignored}"
 
 

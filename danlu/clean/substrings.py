@@ -6,11 +6,15 @@ repeats is sorted, and in files, so that memory does not grow with the text. Fir
 (:mod:`danlu.clean.windows`), a few runs of half the length, of which any two equal runs of the whole length have one in
 common. Around those that repeat, every run of the whole length is compared, by its hash of 64 bits. A run is no copy of
 one that it overlaps: of a line of a thousand dashes the first ones stay.
+
+Where documents are dropped and not cut, one falls that has a run of one before it that stays: were those counted that
+fall themselves, of two documents with a run of their own both could be gone, and the run with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -18,9 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from danlu.clean.duplicates import WHOLE, Duplicates, Sketch, Sketched, write_cuts
+from danlu.clean.duplicates import WHOLE, Duplicates, DuplicatesChoice, Sketch, Sketched, write_cuts
+from danlu.clean.exact import Exact
 from danlu.clean.repeats import Copies, Dealt, Integers, Places, Repeats, by_part, extent, in_order, owners
 from danlu.clean.windows import BLOCK, anchors, codes, window_hashes
+
+_ROUNDS = 8
+"""How often it is asked which documents stay; each round decides on those that wait for one decided before."""
+_PAIRS = 1 << 20
+"""Pairs of documents in memory."""
 
 
 class Substrings(Duplicates):
@@ -31,7 +41,11 @@ class Substrings(Duplicates):
     characters: int = Field(default=100, ge=4)
     """What is shorter is no repeat. For Chinese alone 50 is about as much text."""
     then: Literal["cut", "drop"] = "cut"
-    """Cut what is repeated out of its document, or drop the document."""
+    """Cut what is repeated out of its document, or drop the document where it is in another one that stays."""
+
+    @property
+    def cuts(self) -> bool:
+        return self.then == "cut"
 
     def sketch(self, texts: Sequence[str]) -> Sketch:
         """The texts themselves, and their anchors.
@@ -55,18 +69,15 @@ class Substrings(Duplicates):
         """Cut every run that has been there before, or drop its document."""
         longest, characters = extent(part.load()["characters"] for part in parts)
         places, share = Places(parts, most=longest), self.memory // 3
-        with (
-            Dealt(out / "marks", files=len(parts), width=1, memory=share) as marks,
-            Dealt(out / "copies", files=len(parts), width=2, memory=share) as copies,
-        ):
+        with Dealt(out / "marks", files=len(parts), width=1, memory=share) as marks:
             repeated = self._mark(parts, places, marks, out)
             runs = min(characters, repeated * (self.characters - self.characters // 2 + 1))
-            with Repeats(out / "runs", rows=runs, memory=share) as repeats:
-                for number, part in enumerate(parts):
-                    for keys, where in self._runs(part, places, number, marks):
-                        repeats.add(keys ^ self.salt(part), where)
-                by_part(self._apart(repeats, places), places, copies)
-            return [self._write(out, number, places, copies) for number in range(len(parts))]
+            asked = _Asked(parts, places, marks, out / "runs", runs)
+            if self.then == "drop":
+                return self._drop(asked, out)
+            with Dealt(out / "copies", files=len(parts), width=2, memory=share) as copies:
+                by_part(self._apart(self._copies(asked), places), places, copies)
+                return [self._write(out, number, places, copies) for number in range(len(parts))]
 
     def _mark(self, parts: Sequence[Sketched], places: Places, marks: Dealt, out: Path) -> int:
         """Deal the places of all anchors that there are more than one of to their parts; how many these are, about."""
@@ -85,11 +96,22 @@ class Substrings(Duplicates):
                 found += len(both)
         return found
 
+    def _copies(self, asked: _Asked, gone: NDArray[np.bool_] | None = None) -> Iterator[Copies]:
+        """The runs that have been there before; those of documents that are ``gone`` (documents,) count nowhere."""
+        places, marks = asked.places, asked.marks
+        with Repeats(asked.folder, rows=asked.runs, memory=self.memory // 3) as repeats:
+            for number, part in enumerate(asked.parts):
+                marked = np.unique(marks.all(number)[:, 0])
+                if gone is not None:
+                    marked = marked[~gone[places.documents(marked)]]
+                for keys, where in self._runs(part, places, number, marked):
+                    repeats.add(keys ^ self.salt(part), where)
+            yield from repeats
+
     def _runs(
-        self, part: Sketched, places: Places, number: int, marks: Dealt
+        self, part: Sketched, places: Places, number: int, marked: Integers
     ) -> Iterator[tuple[NDArray[np.uint64], Integers]]:
         """The hashes and places of all runs around the marked anchors of a part, in order."""
-        marked = np.unique(marks.all(number)[:, 0])
         if not len(marked):
             return
         sketch = part.load()
@@ -109,7 +131,7 @@ class Substrings(Duplicates):
                     keys = window_hashes(text[start : stop + self.characters - 1], self.characters)
                     yield keys, places.of(number, np.full(stop - start, document), np.arange(start, stop))
 
-    def _apart(self, repeats: Repeats, places: Places) -> Iterator[Copies]:
+    def _apart(self, repeats: Iterable[Copies], places: Places) -> Iterator[Copies]:
         """Those that do not overlap the first one."""
         for copies in repeats:
             same = places.documents(copies.places) == places.documents(copies.firsts)
@@ -122,18 +144,75 @@ class Substrings(Duplicates):
         documents, starts = places.documents(copied) - places.starts[number], places.within(copied)
         new = np.ones(len(copied), np.bool_)
         new[1:] = (documents[1:] != documents[:-1]) | (starts[1:] > starts[:-1] + self.characters)
-        if self.then == "drop":
-            new[1:] = documents[1:] != documents[:-1]
         begin = np.flatnonzero(new)
         last = np.append(begin[1:], len(copied))[: len(begin)] - 1
-        dropped = self.then == "drop"
-        columns: dict[str, Integers | int] = {
+        columns = {
             "document": documents[begin],
-            "start": 0 if dropped else starts[begin],
-            "end": WHOLE if dropped else starts[last] + self.characters,
+            "start": starts[begin],
+            "end": starts[last] + self.characters,
             "first": places.documents(firsts[begin]),
         }
         return write_cuts(out, number, columns)
+
+    def _drop(self, asked: _Asked, out: Path) -> list[Path]:
+        """The documents that fall, part by part, each with the first one that stays and has a run of it."""
+        total = asked.places.total
+        path = out / "first-of"
+        first_of = np.memmap(path, np.int64, "w+", shape=(max(1, total),))
+        first_of[:] = total
+        for left in reversed(range(_ROUNDS)):
+            if not self._ask(asked, out, first_of, last=not left):
+                break
+        files = []
+        for number in range(len(asked.parts)):
+            start, end = asked.places.starts[number : number + 2].tolist()
+            fallen = np.flatnonzero(first_of[start:end] < total)
+            firsts = np.asarray(first_of[start:end][fallen])
+            files.append(write_cuts(out, number, {"document": fallen, "start": 0, "end": WHOLE, "first": firsts}))
+        del first_of
+        path.unlink()
+        return files
+
+    def _ask(self, asked: _Asked, out: Path, first_of: Integers, *, last: bool) -> bool:
+        """Have those fall that have a run of one that is sure to stay; whether others wait, who in the ``last`` round
+        fall too."""
+        places = asked.places
+        waiting = np.zeros(len(first_of), np.bool_)
+        with Dealt(out / "pairs", files=1, width=2, memory=self.memory // 3) as pairs:
+            for copies in self._copies(asked, first_of < places.total):
+                both = np.stack([places.documents(copies.places), places.documents(copies.firsts)], axis=1)
+                both = np.unique(both[both[:, 0] != both[:, 1]], axis=0)
+                waiting[both[:, 0]] = True
+                pairs.add(both, np.zeros(len(both), np.int64))
+            for rows in pairs.read(0, _PAIRS):
+                sure = rows if last else rows[~waiting[rows[:, 1]]]
+                np.minimum.at(first_of, sure[:, 0], sure[:, 1])
+        return bool((waiting & (first_of == places.total)).any())
+
+
+def notes_on_order(choices: Sequence[DuplicatesChoice]) -> Iterator[str]:
+    """What a user should know who has documents dropped for a passage once copies that may lack it are gone."""
+    for number, choice in enumerate(choices):
+        before = [each.reason for each in choices[:number] if not getattr(each, "cuts", False)]
+        unlike = [reason for reason in before if reason != Exact.reason]
+        if isinstance(choice, Substrings) and not choice.cuts and unlike:
+            yield (
+                f"clean: duplicates.{number} drops documents for a passage after copies were dropped ({unlike[0]}), "
+                "also the one that had stayed of them: name it first, so that one of them is kept"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """All parts, with the marked anchors around which runs are compared."""
+
+    parts: Sequence[Sketched]
+    places: Places
+    marks: Dealt
+    folder: Path
+    """For temporary files."""
+    runs: int
+    """How many there are, about."""
 
 
 def _merged(begins: Integers, ends: Integers) -> Iterator[tuple[int, int]]:

@@ -6,20 +6,24 @@ documents that no period tells apart, up where the one before left off.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from danlu.corpus.mapped import AT_ONCE, Array, Ints, scratch
 from danlu.corpus.parts import nothing_chosen
 from danlu.corpus.proportions import Extents, Floats, Proportions
-from danlu.corpus.rows import Ints
 from danlu.corpus.store import TokenStore
+from danlu.corpus.table import Flags
 from danlu.errors import InputError
 from danlu.log import say
 
 NO_PART = -1
+PART = np.int16
+"""The numbers of parts, in which documents are counted by the million."""
 UNREAD = "~"
 """Stands for it in names."""
 
@@ -30,8 +34,8 @@ class Division:
 
     names: tuple[str, ...]
     """Of its parts."""
-    part_D: Ints
-    """``[documents]`` which part each is of; ``NO_PART`` where it is of none."""
+    part_D: Array
+    """``[documents]`` which part each is of; ``NO_PART`` where it is of none; on the disk where they are many."""
 
 
 def divide(mixture: Proportions, store: TokenStore, *, key: str, sampled: bool) -> Division:
@@ -45,19 +49,27 @@ def divide(mixture: Proportions, store: TokenStore, *, key: str, sampled: bool) 
         InputError: a part has no document.
     """
     selections = mixture.selections(store)
-    part_D = np.full(len(store.documents), NO_PART, dtype=np.int64)
+    part_D = scratch(len(store.documents), PART)
+    any_P, free_P = (np.zeros(len(selections), dtype=np.bool_) for _ in range(2))
+    place = 0
+    for flags in zip(*(selection.flags(store) for selection in selections.values()), strict=True):
+        block = part_D[place : place + len(flags[0])]
+        block[:] = NO_PART
+        for number, chosen in enumerate(flags):
+            free = chosen & (block == NO_PART)
+            any_P[number] |= chosen.any()
+            free_P[number] |= free.any()
+            block[free] = number
+        place += len(block)
     for number, (name, selection) in enumerate(selections.items()):
-        chosen_D = selection.chosen(store)
-        free_D = chosen_D & (part_D == NO_PART)
-        if not free_D.any():
+        if not free_P[number]:
             where = f"{key}.parts.{name}"
-            if chosen_D.any():
+            if any_P[number]:
                 raise InputError(f"{where}: the parts before it have all of its documents; put it before them")
             told = nothing_chosen(where, selection, store, "to train on")
             if not sampled:
                 raise InputError(told)
             say(f"in the sample: {told}")
-        part_D[free_D] = number
     return Division(tuple(selections), part_D)
 
 
@@ -68,35 +80,61 @@ class Cells:
     divisions: Sequence[Division]
 
     @cached_property
-    def documents(self) -> list[Ints]:
-        """The numbers of the documents of each cell, rising."""
-        cell_D = np.zeros(len(self.divisions[0].part_D), dtype=np.int64)
-        for division in self.divisions:
-            number_D = cell_D * (len(division.names) + 1) + division.part_D + 1
-            cell_D = np.unique(number_D, return_inverse=True)[1]
-        order, sizes = np.argsort(cell_D, kind="stable"), np.bincount(cell_D)
-        each = np.split(order, np.cumsum(sizes)[:-1])
-        return [found for found in each if any(one.part_D[found[0]] != NO_PART for one in self.divisions)]
+    def _sizes(self) -> dict[tuple[int, ...], int]:
+        """How many documents are of each combination of parts, one a period, that some are of."""
+        found: Counter[tuple[int, ...]] = Counter()
+        for first in range(0, len(self.divisions[0].part_D), AT_ONCE):
+            parts: list[tuple[int, ...]] = [()]
+            cell_D = np.zeros(len(self.divisions[0].part_D[first : first + AT_ONCE]), dtype=np.int64)
+            for division in self.divisions:
+                radix = len(division.names) + 1
+                number_D = cell_D * radix + division.part_D[first : first + AT_ONCE] + 1
+                numbers, cell_D = np.unique(number_D, return_inverse=True)
+                parts = [(*parts[number // radix], number % radix - 1) for number in numbers.tolist()]
+            found.update(dict(zip(parts, np.bincount(cell_D).tolist(), strict=True)))
+        return found
+
+    @cached_property
+    def _parts(self) -> list[tuple[int, ...]]:
+        """The part of each period that each cell is of."""
+        return [parts for parts in sorted(self._sizes) if any(part != NO_PART for part in parts)]
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @property
+    def documents(self) -> Ints:
+        """``[cells]`` how many documents each has."""
+        return np.array([self._sizes[parts] for parts in self._parts], dtype=np.int64)
+
+    def flags(self, cell: int) -> Iterator[Flags]:
+        """Whether each document is of a cell, many documents at a time."""
+        return self._of(self._parts[cell])
+
+    def _of(self, parts: tuple[int, ...]) -> Iterator[Flags]:
+        for first in range(0, len(self.divisions[0].part_D), AT_ONCE):
+            each = zip(self.divisions, parts, strict=True)
+            yield np.all([one.part_D[first : first + AT_ONCE] == part for one, part in each], axis=0)
 
     def parts(self, period: int) -> Ints:
         """``[cells]`` which part of a period each is of, or ``NO_PART``."""
-        return np.array([self.divisions[period].part_D[found[0]] for found in self.documents])
+        return np.array([parts[period] for parts in self._parts])
 
     @property
     def labels(self) -> list[str]:
         """A name for each: that of its part, or of its parts in the periods, one after the other."""
         each = [
-            [division.names[number] if (number := division.part_D[found[0]]) != NO_PART else UNREAD
-             for division in self.divisions]
-            for found in self.documents
+            [division.names[number] if number != NO_PART else UNREAD
+             for division, number in zip(self.divisions, parts, strict=True)]
+            for parts in self._parts
         ]  # fmt: skip
         return [names[0] if len(set(names)) == 1 else "/".join(names) for names in each]
 
     def left_out(self, store: TokenStore) -> tuple[int, int]:
         """Documents and their tokens that are in no cell."""
-        lengths = np.diff(store.starts)
-        tokens = int(lengths.sum()) - sum(int(lengths[found].sum()) for found in self.documents)
-        return len(lengths) - sum(map(len, self.documents)), tokens
+        none = (NO_PART,) * len(self.divisions)
+        tokens = sum(int(lengths[of].sum()) for lengths, of in zip(store.lengths(), self._of(none), strict=True))
+        return self._sizes.get(none, 0), tokens
 
 
 @dataclass(frozen=True)

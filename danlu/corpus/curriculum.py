@@ -1,35 +1,14 @@
-"""Parts of the text in proportions that may change on the way: ``pretrain.mixture`` and ``pretrain.curriculum``.
-
-A mixture is a curriculum of one period. Documents that are of one part in every period are read together, in an order
-of their own; each period takes them up where the one before left off, so that none is read again before all are.
-"""
+"""Mixtures of the text that follow each other: ``pretrain.mixture: {use: curriculum, periods: …}``."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
-from typing import Annotated, TypeVar
+from typing import Annotated, Self
 
-import numpy as np
-from pydantic import Field, SkipValidation
+from pydantic import Field, SkipValidation, model_validator
 
-from danlu.corpus.account import Ledger, Plan
-from danlu.corpus.batches import EqualGroups, MakeExample, StepBatches
-from danlu.corpus.cells import Cells, Members, divide
-from danlu.corpus.mixture import MixedRows, TaskRows, seed_of
-from danlu.corpus.parts import part
-from danlu.corpus.proportions import Extents, Proportions
-from danlu.corpus.reading import Reader, Reading, Sample, Size
-from danlu.corpus.rows import Form, Ints, Rows, Widths
-from danlu.corpus.shares import Shares, Stretch
-from danlu.corpus.store import TokenStore
-from danlu.errors import InputError, RecipeError
-from danlu.recipe import OneOf, Settings
-
-T = TypeVar("T")
+from danlu.corpus.proportions import Proportions
+from danlu.recipe import Choice, OneOf, Settings
 
 
 class Period(Settings):
@@ -38,8 +17,14 @@ class Period(Settings):
     until: int | float | None = Field(default=None, gt=0)
     """Where it ends: a share of the steps below 1, or a number of steps. The last ends with the training: 1, or
     nothing."""
-    mixture: Annotated[SkipValidation[Proportions], OneOf("mixture")]
+    mixture: Annotated[SkipValidation[Proportions], OneOf("proportions")]
     """How much of each part."""
+
+    @model_validator(mode="after")
+    def _ends_with_a_step(self) -> Self:
+        if self.until is not None and self.until > 1 and self.until != int(self.until):
+            raise ValueError(f"until must be below 1, or a whole number of steps; got {self.until:g}")
+        return self
 
     @property
     def of_steps(self) -> bool:
@@ -55,162 +40,33 @@ class Period(Settings):
         return round(self.until * steps)
 
 
-def check_periods(periods: Sequence[Period]) -> None:
-    """Refuse ends that do not follow each other.
+class Curriculum(Choice):
+    """Mixtures that follow each other, such as from much text to good text at the end."""
 
-    Raises:
-        ValueError: in words, for a validator.
-    """
-    for number, period in enumerate(periods):
-        key, last = f"curriculum.{number}", number == len(periods) - 1
-        if last and period.until not in (None, 1):
-            raise ValueError(f"{key}.until must be 1, or left out, for the last period ends with the training; "
-                             f"got {period.until:g}")  # fmt: skip
-        if not last and (period.until is None or period.until == 1):
-            raise ValueError(f"{key}.until must be a share of the steps below 1, or a number of steps above 1; "
-                             f"got {'none' if period.until is None else 1}")  # fmt: skip
-        if period.until is not None and period.until > 1 and period.until != int(period.until):
-            raise ValueError(f"{key}.until must be below 1, or a whole number of steps; got {period.until:g}")
-        if not period.mixture.open_ended and len(periods) > 1:
-            raise ValueError(f"{key}.mixture: one of its parts must have a weight, to fill the period")
-    for number, (before, after) in enumerate(pairwise(period.until for period in periods[:-1]), start=1):
-        assert before is not None and after is not None
-        if (before < 1) == (after < 1) and before >= after:
-            raise ValueError(
-                f"curriculum.{number}.until must be above {before:g}, where the period before ends; got {after:g}"
-            )
+    periods: tuple[Period, ...] = Field(min_length=1)
+    """One after the other; each takes the text up where the one before left off."""
 
-
-@dataclass
-class Blend(MixedRows):
-    """The rows of all parts, each an order of its own, mixed."""
-
-    ledger: Ledger
-    """What is read of each part; its labels are the names of ``parts``."""
-
-    def epochs(self, rows: int) -> dict[str, float]:
-        """How often each part has been read after so many rows."""
-        each = zip(self.ledger.labels, self.parts, self.order.before(rows).tolist(), strict=True)
-        return {label: read / part.rows.per_epoch for label, part, read in each}
-
-
-@dataclass(frozen=True)
-class Curriculum:
-    """Periods one after the other (a :class:`danlu.corpus.reading.Reading`)."""
-
-    periods: tuple[Period, ...]
-    reading: Reading
-    """How documents become rows."""
-    batch: int
-    """Rows a step."""
-    steps: Callable[[float], int | None]
-    """The steps of the training, by those of an epoch; None where nobody knows before its end."""
-    share: float = 1.0
-    """The part of the text that the store holds: less than 1 where a sample stands for the whole."""
-    named: str = "curriculum"
-    """The setting of ``pretrain`` that it is: this, or ``mixture``."""
-
-    def rows(self, store: TokenStore, form: Form, *, seed: int) -> Blend:
-        """Mixed as the periods say.
-
-        Raises:
-            InputError: a part has no document, or there are too few or too many rows for what is asked.
-        """
-        return self._blend(store, seed, lambda cell, own: self.reading.rows(cell, form, seed=own))
-
-    def read(self, store: TokenStore, form: Form, example: MakeExample, *, size: Size, seed: int) -> Reader:
-        """Steps of ``size.batch`` rows.
-
-        Raises:
-            InputError: a part has no document, or there are too few or too many rows for what is asked.
-        """
-        rooms: list[Widths] = []
-
-        def of_cell(cell: TokenStore, own: int) -> Rows:
-            reader = self.reading.read(cell, form, example, size=size, seed=own)
-            rooms.append(reader.room)
-            return reader.rows
-
-        rows = self._blend(store, seed, of_cell)
-        widest = Widths(max(room.inputs for room in rooms), max(room.source for room in rooms))
-        batches = StepBatches(rows, example, EqualGroups(size.batch, size.micro_batch, widest))
-        return Reader(rows, batches, rows.ledger.plan.per_epoch * self.share / size.batch, widest)
-
-    def sample(self, store: TokenStore, form: Form, *, tokens: int | None, seed: int) -> Sample:
-        """What is held out as it stands, so that mixtures can be compared."""
-        return self.reading.sample(store, form, tokens=tokens, seed=seed)
-
-    def _blend(self, store: TokenStore, seed: int, make: Callable[[TokenStore, int], Rows]) -> Blend:
-        """Of the rows that ``make`` makes of each cell, told its seed."""
-        cells = Cells([
-            divide(period.mixture, store, key=self._key(number), sampled=self.share < 1)
-            for number, period in enumerate(self.periods)
-        ])  # fmt: skip
-        rows = [_told_of(label, partial(make, _only(store, documents), seed_of(label, seed)))
-                for label, documents in zip(cells.labels, cells.documents, strict=True)]  # fmt: skip
-        sizes = np.array([(each.per_epoch, each.tokens) for each in rows], dtype=np.float64).T / self.share
-        members = [Members(division.names, cells.parts(number), Extents(*sizes))
-                   for number, division in enumerate(cells.divisions)]  # fmt: skip
-        plan = self._plan(members)
-        order = Shares(seed, tuple(
-            Stretch(begin * self.batch, tuple(each.to_cells(rows_P).tolist()))
-            for begin, each, rows_P in zip(plan.begins, members, plan.rows, strict=True)
-        ))  # fmt: skip
-        documents_C = np.array([len(found) for found in cells.documents]) / self.share
-        ledger = Ledger(plan, tuple(cells.labels), documents_C, cells.left_out(store))
-        return Blend(store, seed, tuple(TaskRows("", each) for each in rows), order, ledger)
-
-    def _plan(self, members: Sequence[Members]) -> Plan:
-        """How much is read of each part in each period.
-
-        Raises:
-            RecipeError: a period has no step.
-            InputError: there are too few or too many rows for what is asked.
-        """
-        first, alone = self.periods[0].mixture, len(self.periods) == 1
-        per_epoch = first.epoch(members[0].extents) if alone else float(members[0].cells.rows.sum())
-        steps = self.steps(per_epoch / self.batch)
-        if alone and not first.open_ended and steps != (asked := math.ceil(per_epoch / self.batch - 1e-9)):
-            raise RecipeError(
-                f"{self._key(0)}: the epochs of its parts are {asked:,} steps, and pretrain.budget has {steps:,}: set "
-                "it to {epochs: 1}, or give a part a weight in place of epochs, which takes what is left"
-            )
-        begins = self._begins(steps)
-        ends: list[int | None] = [*begins[1:], steps]
-        rows = [
-            _told_of(self._key(number), partial(period.mixture.rows, each.extents, self._rows_between(begin, end)))
-            for number, (period, each, begin, end) in enumerate(zip(self.periods, members, begins, ends, strict=True))
-        ]
-        return Plan(per_epoch, self.batch, steps, tuple(begins), tuple(rows), tuple(members))
-
-    def _rows_between(self, begin: int, end: int | None) -> float | None:
-        return None if end is None else float((end - begin) * self.batch)
-
-    def _begins(self, steps: int | None) -> list[int]:
-        """The step that each period begins with."""
-        begins = [0]
-        for number, period in enumerate(self.periods[:-1]):
-            end = period.end(steps)
-            if end <= begins[-1] or (steps is not None and end >= steps):
-                there = "" if steps is None else f" and below {steps:,}, where the training ends"
-                raise RecipeError(
-                    f"pretrain.curriculum.{number}.until must be a step above {begins[-1]:,}{there}; "
-                    f"got {period.until:g}, step {end:,}"
+    @model_validator(mode="after")
+    def _follow_each_other(self) -> Self:
+        for number, period in enumerate(self.periods):
+            key, last = f"periods.{number}", number == len(self.periods) - 1
+            if last and period.until not in (None, 1):
+                raise ValueError(f"{key}.until must be 1, or left out, for the last period ends with the training; "
+                                 f"got {period.until:g}")  # fmt: skip
+            if not last and (period.until is None or period.until == 1):
+                raise ValueError(f"{key}.until must be a share of the steps below 1, or a number of steps above 1; "
+                                 f"got {'none' if period.until is None else 1}")  # fmt: skip
+            if not period.mixture.open_ended and len(self.periods) > 1:
+                raise ValueError(f"{key}.mixture: one of its parts must have a weight, to fill the period")
+        for number, (before, after) in enumerate(pairwise(period.until for period in self.periods[:-1]), start=1):
+            assert before is not None and after is not None
+            if (before < 1) == (after < 1) and before >= after:
+                raise ValueError(
+                    f"periods.{number}.until must be above {before:g}, where the period before ends; got {after:g}"
                 )
-            begins.append(end)
-        return begins
+        return self
 
-    def _key(self, period: int) -> str:
-        return "pretrain.mixture" if self.named == "mixture" else f"pretrain.curriculum.{period}.mixture"
-
-
-def _only(store: TokenStore, documents: Ints) -> TokenStore:
-    return store if len(documents) == len(store.starts) - 1 else part(store, documents)
-
-
-def _told_of(key: str, do: Callable[[], T]) -> T:
-    """What ``do`` gives; an error says of what it is."""
-    try:
-        return do()
-    except InputError as error:
-        raise InputError(f"{key}: {error}") from None
+    @property
+    def counted(self) -> bool:
+        """Whether it has to know how many rows are read in all."""
+        return any(period.of_steps or period.mixture.counted for period in self.periods)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
-from danlu.corpus.mapped import AT_ONCE
 from danlu.corpus.packing import Filling
 from danlu.corpus.rows import NOTHING_UNUSED, Ints, Piece, Unused
 from danlu.corpus.shuffle import shuffled
@@ -32,6 +30,10 @@ class Cuts:
 
     def __getitem__(self, chosen: Ints) -> Cuts:
         return Cuts(self.starts[chosen], self.bodies[chosen], self.closing[chosen], self.seen[chosen], self.unused)
+
+    @property
+    def tokens(self) -> int:
+        return int(self.bodies.sum() + self.closing.sum())
 
     def only(self, usable: np.ndarray[Any, np.dtype[np.bool_]]) -> Cuts:
         """Those where ``usable`` is true; the others are counted."""
@@ -80,6 +82,11 @@ class Pieces(Protocol):
         """Other pieces, which are not here."""
         ...
 
+    @property
+    def tokens(self) -> int:
+        """What they hold of text, end-of-text among it."""
+        ...
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, chosen: Ints) -> Cuts:
@@ -103,12 +110,9 @@ class DocumentRows:
     def per_epoch(self) -> int:
         return len(self.filling)
 
-    @cached_property
+    @property
     def tokens(self) -> int:
-        blocks = (
-            np.arange(start, min(start + AT_ONCE, len(self.pieces))) for start in range(0, len(self.pieces), AT_ONCE)
-        )
-        return sum(int(cuts.bodies.sum() + cuts.closing.sum()) for cuts in map(self.pieces.__getitem__, blocks))
+        return self.pieces.tokens
 
     @property
     def unused(self) -> Unused:

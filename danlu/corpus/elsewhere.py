@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from danlu.readers.remote import RemoteFile
 
 FILE = "elsewhere.json"
 """Beside the columns of a store: where its shards are."""
+_NAME = re.compile(r"[a-z0-9_-]+\.bin")
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,12 @@ class Elsewhere:
         Raises:
             KeyError, TypeError, ValueError: something else stands there.
         """
+        if not (folder / FILE).exists():
+            return None
         about = read_json(folder / FILE)
-        return None if about is None else cls(str(about["url"]), Path(about["cache"]), int(about["bytes"]))
+        if about is None:
+            raise ValueError(f"{FILE} is not what was written")
+        return cls(str(about["url"]), Path(about["cache"]), int(about["bytes"]))
 
 
 @dataclass(frozen=True)
@@ -76,37 +82,8 @@ class ShardCache:
                 os.utime(path)
                 return path
             self._make_room(size)
-            part = path.with_name(f".{name}.part")
-            with part.open("r+b" if part.exists() else "w+b") as file:
-                self._copy(name, file, self._whole_blocks(name, file) * BLOCK_BYTES)
-            part.replace(path)
+            copy(self.place.url, self.hashes, name, path)
         return path
-
-    def _whole_blocks(self, name: str, file: BinaryIO) -> int:
-        """Blocks of a copy that was cut off that are what they should be, from the first."""
-        number = 0
-        while block := file.read(BLOCK_BYTES):
-            if hashlib.sha256(block).digest() != self.hashes.of(name, number):
-                break
-            number += 1
-        return number
-
-    def _copy(self, name: str, file: BinaryIO, start: int) -> None:
-        """Write what is behind ``start``."""
-        size = self.hashes.sizes[name]
-        file.truncate(start)
-        file.seek(start)
-        if start == size:
-            return
-        with RemoteFile(f"{self.place.url}/{name}", size, "").after(start) as stream:
-            for first in range(start, size, BLOCK_BYTES):
-                block = stream.read(min(BLOCK_BYTES, size - first))
-                if hashlib.sha256(block).digest() != self.hashes.of(name, first // BLOCK_BYTES):
-                    last = min(size, first + BLOCK_BYTES) - 1
-                    raise InputError(
-                        f"{self.place.url}/{name} is damaged: bytes {first:,} to {last:,} are not what was written"
-                    )
-                file.write(block)
 
     def _make_room(self, size: int) -> None:
         """Delete shards, those first that were looked at longest ago, of whichever store, until one more fits."""
@@ -119,23 +96,86 @@ class ShardCache:
             held -= stat.st_size
 
 
+def copy(url: str, hashes: Hashes, name: str, path: Path) -> None:
+    """Copy a file of the store at ``url`` to ``path``, where it appears whole.
+
+    What a copy that was cut off has brought is not fetched again, as far as it is what was written.
+
+    Raises:
+        InputError: it cannot be read, or is not what was written.
+    """
+    part, size = path.with_name(f".{name}.part"), hashes.sizes[name]
+    with part.open("r+b" if part.exists() else "w+b") as file:
+        start = min(size, _whole_blocks(hashes, name, file) * BLOCK_BYTES)
+        file.truncate(start)
+        file.seek(start)
+        for block in blocks(url, hashes, name, start):
+            file.write(block)
+        file.flush()
+        os.fsync(file.fileno())  # else a name may outlive a power cut, and its content not
+    part.replace(path)
+
+
+def blocks(url: str, hashes: Hashes, name: str, start: int = 0) -> Iterator[bytes]:
+    """A file of the store at ``url`` from the block that begins at ``start``; each is compared before it comes.
+
+    Raises:
+        InputError: it cannot be read, or is not what was written; the line says where.
+    """
+    size = hashes.sizes[name]
+    if start == size:
+        return
+    with RemoteFile(f"{url}/{name}", size, "").after(start) as stream:
+        for first in range(start, size, BLOCK_BYTES):
+            block = stream.read(min(BLOCK_BYTES, size - first))
+            if hashlib.sha256(block).digest() != hashes.of(name, first // BLOCK_BYTES):
+                last = min(size, first + BLOCK_BYTES) - 1
+                raise InputError(f"{url}/{name} is damaged: bytes {first:,} to {last:,} are not what was written")
+            yield block
+
+
+def _whole_blocks(hashes: Hashes, name: str, file: BinaryIO) -> int:
+    """Blocks of a copy that was cut off that are what they should be, from the first."""
+    number = 0
+    while hashlib.sha256(file.read(BLOCK_BYTES)).digest() == hashes.of(name, number):
+        number += 1
+    return number
+
+
 def bring(url: str, folder: Path, cache: Path, most_bytes: int) -> None:
     """Copy what a store at ``url`` has beside its shards to ``folder``, from where it can be opened then.
 
     Raises:
-        InputError: there is no store, or it cannot be read.
+        InputError: there is no store, or it cannot be read or is damaged, or the cache has no room for its largest
+            file.
     """
     make_folder(folder)
-    atomic_write(folder / "store.json", _content(f"{url}/store.json"))
+    hashes = _described(url, folder)
+    largest = max((size for name, size in hashes.sizes.items() if is_shard(name)), default=0)
+    if largest > most_bytes:
+        raise InputError(
+            f"pack.cache_bytes must be at least {largest:,}, the largest file of the store at {url}; got {most_bytes:,}"
+        )
+    for name in hashes.sizes:
+        if not is_shard(name):
+            copy(url, hashes, name, folder / name)
+    Elsewhere(url, cache.absolute(), most_bytes).write(folder)
+
+
+def _described(url: str, folder: Path) -> Hashes:
+    """What the files of the store at ``url`` should be; what says so is copied to ``folder``."""
+    for name in ("store.json", HASHES):
+        atomic_write(folder / name, _content(f"{url}/{name}"))
     about = read_json(folder / "store.json")
     if about is None or not isinstance(about.get("files"), dict):
         raise InputError(f"no token store at {url}: store.json is damaged, or of another form than this Danlu reads")
-    columns = [name for name in about["files"] if not is_shard(name)]
-    for name in [HASHES, *columns]:
-        if Path(name).name != name:
-            raise InputError(f"the token store at {url} is damaged: store.json lists {name!r}")
-        atomic_write(folder / name, _content(f"{url}/{name}"))
-    Elsewhere(url, cache.absolute(), most_bytes).write(folder)
+    for name, size in about["files"].items():
+        if not _NAME.fullmatch(name) or not isinstance(size, int) or size < 0:
+            raise InputError(f"the token store at {url} is damaged: store.json lists {name!r} of {size!r} bytes")
+    try:
+        return Hashes.read((folder / HASHES).read_bytes(), about["files"], str(about.get("hashes")))
+    except ValueError as error:
+        raise InputError(f"the token store at {url} is damaged: {error}") from None
 
 
 def is_shard(name: str) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
+from types import MappingProxyType
 
 from danlu.errors import InputError
 from danlu.machine import cores
@@ -78,10 +79,16 @@ def digests(path: Path) -> Iterator[bytes]:
             yield hashlib.sha256(block).digest()
 
 
-def write_hashes(folder: Path, names: Sequence[str]) -> tuple[dict[str, int], str]:
-    """Hash files of ``folder`` and write ``hashes.bin``: their sizes, and the hash of that."""
+def write_hashes(
+    folder: Path, names: Sequence[str], known: Mapping[str, bytes] = MappingProxyType({})
+) -> tuple[dict[str, int], str]:
+    """Hash files of ``folder`` and write ``hashes.bin``: their sizes, and the hash of that.
+
+    Args:
+        known: the hashes of the blocks of some of them.
+    """
     with ThreadPoolExecutor(cores()) as pool:
-        parts = list(pool.map(lambda name: b"".join(digests(folder / name)), names))
+        parts = list(pool.map(lambda name: known.get(name) or b"".join(digests(folder / name)), names))
     content = b"".join(parts)
     (folder / FILE).write_bytes(content)
     return {name: (folder / name).stat().st_size for name in names}, hashlib.sha256(content).hexdigest()

@@ -1,45 +1,52 @@
-"""The stage ``pack``: clean documents to two token stores, ``train`` and ``heldout``."""
+"""The stage ``pack``: clean documents to two token stores, ``train`` and ``heldout``.
+
+It works in two passes: drafts of what each portion of the documents adds to the stores (``drafts.py``), and the stores
+of all drafts behind each other (``gathering.py``).
+"""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field, SkipValidation, model_validator
 
+from danlu.corpus.drafts import FOLDER, Drafting, throw_away
 from danlu.corpus.elsewhere import bring
-from danlu.corpus.mapped import Array
-from danlu.corpus.marks import BITS, Marker, Marks, Unit
-from danlu.corpus.split import HashSplit, Part, Split
-from danlu.corpus.store import StoreWriter, TokenStore, token_dtype
+from danlu.corpus.gathering import Gathered, gather
+from danlu.corpus.marks import BITS, Marker, Unit
+from danlu.corpus.portions import Portion, portions
+from danlu.corpus.split import PARTS, HashSplit, Part, Split
+from danlu.corpus.store import TokenStore
 from danlu.errors import InputError
+from danlu.files import hash_file
 from danlu.log import progress, say
+from danlu.machine import cores
 from danlu.readers.remote import remote_url
 from danlu.recipe import OneOf
-from danlu.runs import Figures, Job, Stage
-from danlu.text.document import Document, read_documents
+from danlu.runs import Figures, Job, Stage, recorded
+from danlu.text.document import document_shards
 from danlu.text.lexicon import Lexicon
 from danlu.text.words import Jieba, Segmenter
 from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.workers.processes import Workers
+from danlu.workers.ray_workers import RayWorkers
 
-PARTS: tuple[Part, Part] = ("train", "heldout")
-BATCH = 2048
-"""Documents tokenised at once, on all cores."""
-BATCH_CHARACTERS = 1 << 21
-"""Of those documents, after which no other joins them: what is known of their tokens takes some 100 bytes each."""
-AT_ONCE = 2
-"""Batches that are encoded at once."""
+DECIDING = ("numpy", "orjson", "rjieba", "tokenizers")
+"""Packages whose version may change which tokens and marks come out."""
+BYTES_A_PROCESS = 64 << 20
+"""Of documents, without which another process is not worth its beginning: the threads of one have all cores too."""
 
 
 class Pack(Stage):
     """Settings of ``pack``."""
 
     needs: ClassVar[tuple[str, ...]] = ("clean", "tokenizer")
+    resumable: ClassVar[bool] = True
+    unrecorded: ClassVar[tuple[str, ...]] = ("workers", "ray")
 
     split: Annotated[SkipValidation[Split], OneOf("split")] = HashSplit()
     """What is held out."""
@@ -57,6 +64,12 @@ class Pack(Stage):
     """The folder into which their shards are copied when they are looked at."""
     cache_bytes: int = Field(default=100 << 30, ge=1)
     """That it holds at most; a training reads from all over the store, so that it should hold it whole."""
+    workers: int | None = Field(default=None, ge=1)
+    """Processes; by default all cores, or all of the cluster, and one where there is little text. One alone encodes on
+    all cores, several on one each. Their number changes nothing in the result."""
+    ray: str | None = Field(default=None, min_length=1)
+    """The address of a Ray cluster whose processes do the work: ``auto``, ``HOST:PORT``, or ``local`` for a new one; it
+    changes nothing in the result. All its machines must see ``run_dir`` at the same path."""
 
     @model_validator(mode="after")
     def _stores_elsewhere_have_a_cache(self) -> Pack:
@@ -101,7 +114,7 @@ class Pack(Stage):
     def run(self, job: Job) -> Figures:
         tokenizer = Tokenizer.load(job.inputs["tokenizer"])
         if self.stores is None:
-            self._pack(job, tokenizer)
+            self._pack(job)
         else:
             self._bring(job.out)
         stores = {part: TokenStore.open(job.out / part) for part in PARTS}
@@ -111,7 +124,8 @@ class Pack(Stage):
                     f"pack.stores: {part} was packed with another tokenizer: its vocabulary has {store.vocab_size:,} "
                     f"tokens, that of this run {tokenizer.vocab_size:,}"
                 )
-        self._check(stores)
+        self._check({part: len(store.documents) for part, store in stores.items()})
+        _tell_languages(stores)
         figures: Figures = {}
         for part, store in stores.items():
             figures |= _figures(part, store)
@@ -123,122 +137,72 @@ class Pack(Stage):
         for part in PARTS:
             bring(f"{remote_url(self.stores)}/{part}", out / part, self.cache, self.cache_bytes)
 
-    def _pack(self, job: Job, tokenizer: Tokenizer) -> None:
-        marker = self.marker()
-        pieces = (piece for document in read_documents(job.inputs["clean"]) for piece in self.split.parts(document))
-        with ExitStack() as stack, progress("pack", None, "documents") as bar:
-            writers = {
-                part: stack.enter_context(
-                    StoreWriter(
-                        job.out / part,
-                        vocab_size=tokenizer.vocab_size,
-                        eot=tokenizer.eot,
-                        marks=self.marked,
-                        sep=tokenizer.special("sep_token"),
-                    )
-                )
-                for part in PARTS
-            }
-            packed = 0
-            for batch, encoded in encode_ahead(tokenizer, batches(pieces), marker):
-                for (part, document), (ids, marks) in zip(batch, encoded, strict=True):
-                    writers[part].add(document, ids, marks)
-                packed += len(batch)
-                bar.update(packed)
+    def progress(self, out: Path) -> str | None:
+        done = len(list((out / FOLDER).glob("[0-9]*")))
+        return f"{done} portions of the documents are encoded" if done else None
 
-    def _check(self, stores: Mapping[Part, TokenStore]) -> None:
-        for part, store in stores.items():
-            if not store.documents:
+    def _pack(self, job: Job) -> None:
+        """Write the stores.
+
+        Raises:
+            InputError: no document is in one of them, or a shard of documents is damaged.
+        """
+        todo, out = portions(document_shards(job.inputs["clean"].absolute())), job.out.absolute()
+        with self._workers(todo, out) as workers:
+            self._draft(todo, self.drafting(job), workers)
+            found = [Gathered.of(out, part, len(todo)) for part in PARTS] if todo else []
+            documents = {each.part: each.about["documents"] for each in found}
+            try:
+                self._check(documents)
+            except InputError:
+                throw_away(out)  # the drafts are of no use to other settings, which are wanted now
+                raise
+            gather(out, found, workers)
+        throw_away(out)
+
+    def drafting(self, job: Job) -> Drafting:
+        """The first pass."""
+        folder = job.inputs["tokenizer"].absolute()
+        files = [*self.external_files(), *sorted(folder.glob("*.json"))]
+        made_from = [recorded(self), [hash_file(file) for file in files]]
+        settings = json.dumps(made_from, sort_keys=True, default=str)
+        return Drafting(folder, self.split, self.marked, self.marker, job.out.absolute(), settings)
+
+    def _draft(self, todo: list[Portion], drafting: Drafting, workers: Workers | RayWorkers) -> None:
+        """The first pass, over the portions that have no draft yet, or one that was made of something else."""
+        missing = drafting.missing(todo)
+        size = sum(portion.size for portion in todo)
+        done = size - sum(portion.size for portion in missing)
+        if isinstance(workers, Workers) and min(workers.most, len(missing)) <= 1:
+            drafts = drafting.on_all_cores(missing)
+        else:
+            made_from = [(portion, drafting.made_from(portion)) for portion in missing]
+            drafts = workers.work_through(drafting, made_from, named=lambda each: each[0].named)
+        with progress("pack", size, "bytes") as bar:
+            bar.update(done)
+            for more in drafts:
+                done += more
+                bar.update(done)
+
+    def _workers(self, todo: list[Portion], out: Path) -> Workers | RayWorkers:
+        if self.ray is not None:
+            return RayWorkers("pack", self.workers, address=self.ray, out=out, packages=DECIDING)
+        enough = sum(portion.size for portion in todo) >= cores() * BYTES_A_PROCESS
+        return Workers("pack", self.workers or (cores() if enough else 1))
+
+    def _check(self, documents: Mapping[Part, int]) -> None:
+        for part in PARTS:
+            if not documents.get(part):
                 raise InputError(
                     f"pack.split sends no document to the {part} part; there are too few for this fraction: "
                     "choose another pack.split.fraction, or 'use: tail', which holds out the end of each document"
                 )
-        train, heldout = (stores[part].table.present() for part in PARTS)
-        for language in sorted({*train} - {*heldout}):
-            say(f"pack: no {language} document is held out; the held-out figures will not cover {language}")
 
 
-Encoded = tuple[Array, Marks | None]
-"""Token ids and their marks."""
-
-
-def encode_ahead(
-    tokenizer: Tokenizer, batches: Iterable[list[tuple[Part, Document]]], marker: Marker | None
-) -> Iterator[tuple[list[tuple[Part, Document]], list[Encoded]]]:
-    """Each batch and its token ids, in order; the next ones are encoded while the caller works on this one.
-
-    A batch ends when its last text does, and then cores stand still: so two are encoded at once.
-
-    Raises:
-        InputError: there are pairs, and no token between them.
-    """
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        waiting: deque[tuple[list[tuple[Part, Document]], Future[list[Encoded]]]] = deque()
-        try:
-            for batch in batches:
-                documents = [document for _, document in batch]
-                waiting.append((batch, pool.submit(encode, tokenizer, documents, marker)))
-                if len(waiting) > AT_ONCE:
-                    first, encoded = waiting.popleft()
-                    yield first, encoded.result()
-            while waiting:
-                first, encoded = waiting.popleft()
-                yield first, encoded.result()
-        finally:
-            for _, encoded in waiting:
-                encoded.cancel()
-
-
-def encode(tokenizer: Tokenizer, documents: list[Document], marker: Marker | None) -> list[Encoded]:
-    """The token ids of each document, ``sep_token`` between the sides of a pair, and their marks where there is a
-    marker.
-
-    Raises:
-        InputError: there are pairs, and no such token.
-    """
-    sides = [document.sides for document in documents]
-    encoded = iter(_encode_texts(tokenizer, [text for each in sides for text in each], marker))
-    found: list[Encoded] = []
-    for each in sides:
-        ids, marks = next(encoded)
-        if len(each) > 1:
-            more, more_marks = next(encoded)
-            ids = np.concatenate([ids, np.array([_separator(tokenizer)], dtype=ids.dtype), more])
-            if marks is not None and more_marks is not None:
-                marks = np.concatenate([marks, more_marks[:1], more_marks])  # the separator begins what it parts
-        found.append((ids, marks))
-    return found
-
-
-def _encode_texts(tokenizer: Tokenizer, texts: list[str], marker: Marker | None) -> list[Encoded]:
-    dtype = token_dtype(tokenizer.vocab_size)
-    if marker is None:
-        return [(ids, None) for ids in tokenizer.encode_arrays(texts, dtype)]
-    encoded = zip(texts, tokenizer.encode_with_ends(texts), strict=True)
-    return [(np.fromiter(ids, dtype=dtype, count=len(ids)), marker.marks(text, ends)) for text, (ids, ends) in encoded]
-
-
-def _separator(tokenizer: Tokenizer) -> int:
-    sep = tokenizer.special("sep_token")
-    if sep is None or sep == tokenizer.eot:
-        raise InputError(
-            "pack: pairs of texts need a token between them, which the tokenizer lacks: add bert to tokenizer.special"
-        )
-    return sep
-
-
-def batches(pieces: Iterable[tuple[Part, Document]]) -> Iterator[list[tuple[Part, Document]]]:
-    """The pieces in lists of about ``BATCH_CHARACTERS``; no list has more than ``BATCH``."""
-    batch: list[tuple[Part, Document]] = []
-    characters = 0
-    for part, document in pieces:
-        batch.append((part, document))
-        characters += len(document.text)
-        if characters >= BATCH_CHARACTERS or len(batch) == BATCH:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
+def _tell_languages(stores: Mapping[Part, TokenStore]) -> None:
+    train, heldout = (stores[part].table.present() for part in PARTS)
+    for language in sorted({*train} - {*heldout}):
+        say(f"pack: no {language} document is held out; the held-out figures will not cover {language}")
 
 
 def _figures(part: Part, store: TokenStore) -> Figures:

@@ -117,16 +117,22 @@ class _OpenRows:
     def _tightest(self, narrow: int, wide: int) -> Room | None:
         """The room, of those that are enough, of which least is left, each side as a share of a row."""
         best, least = None, math.inf
-        rest = self._somewhere >> narrow << narrow
+        there, one, other = (
+            self._there,
+            max(1, self._narrow),
+            self._wide,
+        )  # looked up once: the loop is most of the work
+        rest, before = self._somewhere >> narrow, narrow
         while rest:
-            place = _lowest(rest)
-            rest &= rest - 1
-            left = (place - narrow) / max(1, self._narrow)
+            step = (rest & -rest).bit_length()
+            place = before + step - 1
+            rest, before = rest >> step, before + step
+            left = (place - narrow) / one
             if left >= least:
                 break
-            if enough := self._there[place] >> wide:
-                spare = _lowest(enough)
-                if (here := left + spare / self._wide) < least:
+            if enough := there[place] >> wide:
+                spare = (enough & -enough).bit_length() - 1
+                if (here := left + spare / other) < least:
                     best, least = (place, wide + spare), here
         return best
 
@@ -162,11 +168,6 @@ class _OpenRows:
             counts.append(rows)
             borders.append(len(firsts))
         return Filling(np.cumsum(counts), *(np.array(each, dtype=np.int64) for each in (borders, firsts, copies)))
-
-
-def _lowest(bits: int) -> int:
-    """The number of the lowest bit that is set."""
-    return (bits & -bits).bit_length() - 1
 
 
 def alike(widths: Widths, room: Widths, counts: Ints | int = 1) -> Widths:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
-from danlu.corpus.mapped import AT_ONCE, Spliced, scratch
-from danlu.corpus.packing import Flags
-from danlu.corpus.rows import Ints
+from danlu.corpus.mapped import AT_ONCE, Ints, Spliced, scratch
 from danlu.corpus.store import TokenStore
+from danlu.corpus.table import Flags, TablePart
 from danlu.errors import did_you_mean
 from danlu.recipe import Settings
 
@@ -34,29 +33,25 @@ class Selection(Settings):
 
     def matches(self, document: Mapping[str, Any]) -> bool:
         """Whether what a store knows of a document says that it is one of them."""
-        return self._speaks(document["language"]) and self._comes(document["source"])
+        return self._speaks(document["language"]) and (not self.source or self._comes(document["source"]))
 
     def flags(self, store: TokenStore) -> Iterator[Flags]:
         """Whether each document is one of them, many documents at a time."""
-        return store.table.chosen(self._speaks, self._comes)
+        return store.table.chosen(self._speaks, self._comes if self.source else None)
 
     def chosen(self, store: TokenStore) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """``[documents]`` whether each document of the store is one of these."""
+        """``[documents]`` whether each document of the store is one of these, in memory."""
         return np.concatenate([np.zeros(0, dtype=bool), *self.flags(store)])
 
     def of(self, store: TokenStore) -> TokenStore | None:
         """The store of these documents alone, in their order; None where there are none."""
-        begins, ends = _stretches(self.flags(store))
-        chosen = int((ends - begins).sum())
-        if chosen == len(store.documents):
-            return store
-        return _spliced(store, begins, ends) if chosen else None
+        return flagged(store, self.flags(store)) if self.language or self.source else store
 
     def _speaks(self, language: str) -> bool:
         return not self.language or language in self.language
 
     def _comes(self, source: str) -> bool:
-        return not self.source or any(fnmatchcase(source, each) for each in self.source)
+        return any(fnmatchcase(source, each) for each in self.source)
 
 
 def nothing_chosen(key: str, selection: Selection, store: TokenStore, what: str) -> str:
@@ -79,41 +74,67 @@ def part(store: TokenStore, chosen: Ints) -> TokenStore:
     Raises:
         ValueError: there are none.
     """
-    if not len(chosen):
+    flags = np.zeros(len(store.starts) - 1, dtype=np.bool_)
+    flags[chosen] = True
+    found = flagged(store, [flags])
+    if found is None:
         raise ValueError("a store has one document at least")
-    breaks = np.flatnonzero(np.diff(chosen) > 1) + 1
-    firsts, lasts = chosen[np.concatenate(([0], breaks))], chosen[np.concatenate((breaks - 1, [-1]))]
-    return _spliced(store, firsts, lasts + 1)
+    return found
 
 
-def _stretches(flags: Iterator[Flags]) -> tuple[Ints, Ints]:
-    """Where documents that are chosen and follow each other begin and end."""
-    found, before, last = [np.zeros(0, dtype=np.int64)], 0, False
+def flagged(store: TokenStore, flags: Iterable[Flags]) -> TokenStore | None:
+    """The documents of which ``flags``, many at a time, say so, as a store; None where there are none.
+
+    What it reads stays where it is, and where its documents begin is on the disk where they are many.
+    """
+    chosen = scratch(len(store.starts) - 1, np.bool_)
+    place = count = 0
     for block in flags:
-        changes = np.flatnonzero(np.diff(block, prepend=last))
-        found.append(before + changes)
-        before, last = before + len(block), bool(block[-1])
-    borders = np.concatenate([*found, [before] if last else np.zeros(0, dtype=np.int64)])
-    return borders[::2], borders[1::2]
+        chosen[place : place + len(block)] = block
+        place, count = place + len(block), count + int(block.sum())
+    if count == len(chosen):
+        return store
+    if not count:
+        return None
+    changes = sum(len(found) for found in _changes(chosen))
+    borders = scratch(changes + changes % 2)
+    borders[-1] = len(chosen)  # where the last stretch ends, unless a change says so
+    place = 0
+    for found in _changes(chosen):
+        borders[place : place + len(found)] = found
+        place += len(found)
+    return _spliced(store, borders[::2], borders[1::2])
+
+
+def _changes(chosen: Flags) -> Iterator[Ints]:
+    """Numbers of the documents that are chosen where those before them are not, or the opposite."""
+    for first in range(0, len(chosen), AT_ONCE):
+        block = np.asarray(chosen[first : first + AT_ONCE])
+        yield first + np.flatnonzero(np.diff(block, prepend=bool(first and chosen[first - 1])))
 
 
 def _spliced(store: TokenStore, firsts: Ints, behind: Ints) -> TokenStore:
     """The documents between these numbers as a store."""
-    begins, ends = np.asarray(store.starts[firsts]), np.asarray(store.starts[behind]).copy()
+    begins, ends = scratch(len(firsts)), scratch(len(firsts))
+    for at in range(0, len(firsts), AT_ONCE):
+        begins[at : at + AT_ONCE] = store.starts[firsts[at : at + AT_ONCE]]
+        ends[at : at + AT_ONCE] = store.starts[behind[at : at + AT_ONCE]]
     ends[-1] += 1  # the end-of-text token behind the last; those between are the first of the next stretch
     marks = None if store.marks is None else Spliced(store.marks, begins, ends)
+    sides = None if store.first_sides is None else Spliced(store.first_sides, firsts, behind)
+    documents = store.table.only(firsts, behind)
     return replace(
-        store, tokens=Spliced(store.tokens, begins, ends), marks=marks, order=None,
-        starts=_starts(store, firsts, behind), documents=store.table.only(firsts, behind),
+        store, tokens=Spliced(store.tokens, begins, ends), marks=marks, order=None, sides=sides,
+        starts=_starts(store, documents), documents=documents,
     )  # fmt: skip
 
 
-def _starts(store: TokenStore, firsts: Ints, behind: Ints) -> Ints:
+def _starts(store: TokenStore, documents: TablePart) -> Ints:
     """Where the documents begin in a stream of their own."""
-    own = Spliced(store.starts, firsts, behind)
-    starts = scratch(len(own) + 1)
+    starts = scratch(len(documents) + 1)
     starts[0] = 0
-    for at in range(0, len(own), AT_ONCE):
-        lengths = Spliced(store.starts, firsts + 1, behind + 1)[at : at + AT_ONCE] - own[at : at + AT_ONCE]
+    for at in range(0, len(documents), AT_ONCE):
+        numbers = documents.numbers(np.arange(at, min(at + AT_ONCE, len(documents))))
+        lengths = np.asarray(store.starts[numbers + 1]) - np.asarray(store.starts[numbers])
         starts[at + 1 : at + 1 + len(lengths)] = starts[at] + np.cumsum(lengths)
     return starts

@@ -1,8 +1,9 @@
 """Pieces of documents that are numbered by size and never listed: which one a number is, is computed.
 
-What a document is cut into follows from its length, and so does the size of each piece's example. A run is what all
-documents of one length have alike, their last chunk or those before; runs of one size stand together. There are two
-runs for each of the lengths of a store (lengths.py).
+What a document is cut into follows from its length, and so does the size of each piece's example, or of a pair of texts
+from the lengths of both sides. A run is what all documents of one length have alike, their last chunk or those before;
+runs of one size stand together. There are two runs for each of the lengths of a store (lengths.py), three where it has
+pairs, of which only the beginning may be a pair still.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from danlu.corpus.documents import Cuts, Pieces
+from danlu.corpus.documents import Cuts, Pieces, chunks, heads, tails
 from danlu.corpus.rows import Form, Ints, Unused, Widths
 from danlu.corpus.store import TokenStore
 
@@ -66,6 +67,11 @@ class PiecesByLength:
     """``[runs + 1]`` pieces before those of each run."""
     unused: Unused
 
+    @property
+    def tokens(self) -> int:
+        runs = self.runs
+        return int((runs.documents * runs.each * (runs.bodies + runs.closing)).sum())
+
     def __len__(self) -> int:
         return int(self.before[-1])
 
@@ -84,7 +90,7 @@ def by_length(store: TokenStore, form: Form, *, long: Long, overlap: int) -> Siz
     longest = form.longest
     step = longest - overlap
     runs = _chunks(store, longest, step) if long == "chunk" else _ends(store, longest, long)
-    widths = form.widths(runs.bodies)
+    widths = _widths(store, form, runs)
     source = np.broadcast_to(np.asarray(widths.source, dtype=np.int64), runs.bodies.shape)
     inputs = np.asarray(widths.inputs, dtype=np.int64)
     usable = (inputs > 0) & Widths(inputs, source).fit(form.room)
@@ -99,6 +105,28 @@ def by_length(store: TokenStore, form: Form, *, long: Long, overlap: int) -> Siz
     return Sized(PiecesByLength(store, runs, step, overlap, before, lost), Widths(*sizes), counts)
 
 
+def listed(store: TokenStore, form: Form, *, long: Long, overlap: int) -> Sized:
+    """The same of a form that looks into the text, whose pieces are all measured and held in memory."""
+    if long == "chunk":
+        cuts = chunks(store, longest=form.longest, overlap=overlap)
+    else:
+        cuts = (heads if long == "head" else tails)(store, longest=form.longest)
+    widths = form.measure(store, cuts.starts, cuts.bodies)
+    each = np.stack(np.broadcast_arrays(np.asarray(widths.inputs), np.asarray(widths.source)))
+    usable = (each[0] > 0) & Widths(*each).fit(form.room)
+    sizes, size_of, counts = np.unique(each[:, usable], axis=1, return_inverse=True, return_counts=True)
+    return Sized(cuts.only(usable)[np.argsort(size_of.ravel(), kind="stable")], Widths(*sizes), counts)
+
+
+def _widths(store: TokenStore, form: Form, runs: Runs) -> Widths:
+    """``[runs]`` of the examples of their pieces; of pairs the first piece speaks for all of its run."""
+    if store.sep is None:
+        return form.widths(runs.bodies)
+    numbers = np.asarray(store.by_length.order[runs.first], dtype=np.int64)
+    starts = np.asarray(store.starts[numbers], dtype=np.int64) + 1 + runs.offsets
+    return form.measure(store, starts, runs.bodies)
+
+
 def _chunks(store: TokenStore, longest: int, step: int) -> Runs:
     known = store.by_length
     lengths, first = known.lengths, np.cumsum(known.counts) - known.counts
@@ -107,10 +135,18 @@ def _chunks(store: TokenStore, longest: int, step: int) -> Runs:
         lengths - others * step, others * step, np.ones_like(lengths), np.ones_like(lengths), first, known.counts
     )
     cut = np.flatnonzero(others)
+    parted = store.sep is not None
     full = Runs(
-        np.full(len(cut), longest), np.zeros_like(cut), others[cut], np.zeros_like(cut), first[cut], known.counts[cut]
-    )
-    return Runs(*(np.concatenate([getattr(last, each), getattr(full, each)]) for each in last.__dataclass_fields__))
+        np.full(len(cut), longest), np.zeros_like(cut), np.ones_like(cut) if parted else others[cut],
+        np.zeros_like(cut), first[cut], known.counts[cut],
+    )  # fmt: skip
+    more = np.flatnonzero(others > 1) if parted else cut[:0]
+    inner = Runs(
+        np.full(len(more), longest), np.full(len(more), step), others[more] - 1, np.zeros_like(more), first[more],
+        known.counts[more],
+    )  # fmt: skip
+    parts = (last, full, inner)
+    return Runs(*(np.concatenate([getattr(part, name) for part in parts]) for name in last.__dataclass_fields__))
 
 
 def _ends(store: TokenStore, longest: int, which: Long) -> Runs:

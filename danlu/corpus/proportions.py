@@ -1,4 +1,4 @@
-"""How much is read of each part of the text: the choices of ``pretrain.mixture``.
+"""How much is read of each part of the text: the choices of ``pretrain.mixture``, and of each period of a curriculum.
 
 ===========  ==============================================================================================
 weights      parts of your own, each with a weight, its share of the tokens, or with how often it is read

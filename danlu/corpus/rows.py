@@ -97,7 +97,8 @@ class Form(Protocol):
 
     @property
     def by_length(self) -> bool:
-        """Whether ``widths`` says all of an example's size, whatever stands in the text: then nothing is listed."""
+        """Whether ``widths`` says all of an example's size, whatever stands in the text, or of a store of pairs
+        ``measure`` by nothing but the lengths of both sides: then nothing is listed."""
         ...
 
     def widths(self, body: Ints) -> Widths:

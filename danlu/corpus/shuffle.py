@@ -9,14 +9,20 @@ keys of their own, drawn from (seed, epoch).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 ROUNDS = 8
 """Two for each of the digits make it a permutation; these many leave no pattern that the tests can see."""
+GOLDEN = 0x9E3779B97F4A7C15
+"""2⁶⁴ by the golden ratio: steps that SplitMix64 takes from one key to the next."""
 _MASK = (1 << 64) - 1
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+Bits = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 @dataclass(frozen=True)
@@ -26,11 +32,13 @@ class Permutation:
     count: int
     keys: tuple[int, ...]
     """Of 64 bits, one a round; an even number of them."""
+    digits: tuple[int, int] = field(init=False)
+    """How many values each of the two digits has."""
 
     def __post_init__(self) -> None:
         # The first digit is the larger one; there are fewer than 2 · √count + 1 numbers too many.
         first = math.isqrt(max(0, self.count - 1)) + 1
-        object.__setattr__(self, "_digits", (first, -(-self.count // first)))
+        object.__setattr__(self, "digits", (first, -(-self.count // first)))
 
     def __getitem__(self, number: int) -> int:
         """Where ``number`` goes.
@@ -46,7 +54,7 @@ class Permutation:
         return number
 
     def _once(self, number: int) -> int:
-        a, b = self._digits  # type: ignore[attr-defined]
+        a, b = self.digits
         high, low = divmod(number, a)
         for turn in range(0, len(self.keys), 2):
             low = (low + _mixed(high + self.keys[turn])) % a
@@ -65,5 +73,38 @@ def _mixed(bits: int) -> int:
 @lru_cache(maxsize=64)
 def shuffled(count: int, *source: int) -> Permutation:
     """The permutation of ``count`` numbers that ``source``, such as (seed, epoch, what for), names."""
-    keys = np.random.SeedSequence(source).generate_state(ROUNDS, np.uint64)
-    return Permutation(count, tuple(int(key) for key in keys))
+    return Permutation(count, _keys(*source))
+
+
+def dealt(count: int, layers: int, turn: int, *source: int) -> Ints:
+    """``[layers]`` where ``turn`` goes in permutations of ``count`` numbers, one for each layer.
+
+    They are those of :class:`Permutation` whose keys are the mixed sums of ``source``'s and the layer's number times
+    ``GOLDEN``, computed for all layers at once.
+    """
+    steps = np.arange(layers, dtype=np.uint64) * np.uint64(GOLDEN)
+    keys_RL = [_mixed_all(np.uint64(key) + steps) for key in _keys(*source)]
+    first, second = Permutation(count, ()).digits
+    a, b, end = np.uint64(first), np.uint64(second), np.uint64(count)
+    found = np.full(layers, turn, dtype=np.uint64)
+    outside = np.ones(layers, dtype=np.bool_)
+    while outside.any():
+        high, low = np.divmod(found[outside], a)
+        for even, odd in zip(keys_RL[::2], keys_RL[1::2], strict=True):
+            low = (low + _mixed_all(high + even[outside]) % a) % a
+            high = (high + _mixed_all(low + odd[outside]) % b) % b
+        found[outside] = high * a + low
+        outside = found >= end
+    return found.astype(np.int64)
+
+
+@lru_cache(maxsize=64)
+def _keys(*source: int) -> tuple[int, ...]:
+    return tuple(int(key) for key in np.random.SeedSequence(source).generate_state(ROUNDS, np.uint64))
+
+
+def _mixed_all(bits: Bits) -> Bits:
+    """As :func:`_mixed`, of many; numbers beyond 64 bits wrap by themselves."""
+    bits = (bits ^ bits >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ bits >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return bits ^ bits >> np.uint64(31)

@@ -14,6 +14,7 @@ from danlu.recipe import Choice
 from danlu.text.document import Document
 
 Part = Literal["train", "heldout"]
+PARTS: tuple[Part, Part] = ("train", "heldout")
 
 
 class Split(Protocol):

@@ -8,6 +8,7 @@ document starts behind an end-of-text token and its end is learned. A store is a
     starts.bin          little-endian int64 [documents + 1]: where each document's eot stands; last, the final eot
     documents.bin …     id, language, bytes, source of each document, in columns (table.py)
     by_length.bin …     the documents in the order of their lengths (lengths.py)
+    sides.bin           where there are pairs of texts: how long the first side of each is (first_sides.py)
     hashes.bin          what each block of each file was (hashes.py)
     store.json          tokens, documents, vocab_size, eot, dtype, which marks there are, languages, files
 
@@ -16,33 +17,36 @@ Nothing of it is held in memory but ``store.json``, ``hashes.bin`` and the table
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from danlu.corpus import table
 from danlu.corpus.elsewhere import FILE as ELSEWHERE
-from danlu.corpus.elsewhere import Elsewhere, ShardCache, is_shard
+from danlu.corpus.elsewhere import Elsewhere, ShardCache, blocks, bring, is_shard
+from danlu.corpus.first_sides import FILE as SIDES
+from danlu.corpus.first_sides import KIND, find_sides, sides_fit
 from danlu.corpus.hashes import FILE as HASHES
-from danlu.corpus.hashes import Hashes, check_all, write_hashes
+from danlu.corpus.hashes import Hashes, check_all
+from danlu.corpus.languages import Spoken, spoken
 from danlu.corpus.lengths import FILES as LENGTH_FILES
-from danlu.corpus.lengths import Lengths, write_lengths
-from danlu.corpus.mapped import AT_ONCE, OPEN_SHARDS, SHARD_TOKENS, Array, ShardWriter, joined, mapped, shard_names
-from danlu.corpus.marks import BITS, Marks, Unit, all_bits
-from danlu.corpus.table import DocumentTable, TableWriter
+from danlu.corpus.lengths import Lengths
+from danlu.corpus.mapped import AT_ONCE, OPEN_SHARDS, joined, mapped, shard_names
+from danlu.corpus.marks import BITS, Unit, all_bits
+from danlu.corpus.table import DocumentTable
 from danlu.errors import InputError
-from danlu.files import read_json, write_json
-from danlu.text.document import Document
+from danlu.files import read_json
 
 FORM = 2
 """Of the files, in ``store.json``: what another one wrote is not read."""
 SMALL_BYTES = 64 << 20
 """A store that is no larger is read and compared with its hashes whenever it is opened."""
-KEPT_STARTS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class TokenStore:
     """The token between the sides of a pair, which stands nowhere else; None where there are no pairs."""
     order: Lengths | None = None
     """The documents by length, where a file says so."""
+    sides: Any = None
+    """``[documents]`` tokens of the first side of each pair, 0 of what is none, where a file says so."""
 
     @classmethod
     def open(cls, folder: Path) -> TokenStore:
@@ -78,6 +84,7 @@ class TokenStore:
         try:
             hashes = hashes_of(folder, about)
             here = files_here(folder, hashes)
+            as_long = all((folder / name).stat().st_size == hashes.sizes[name] for name in here)
             if sum(hashes.sizes[name] for name in here) <= SMALL_BYTES:
                 check_all(folder, hashes, here)
             store = cls._mapped(folder, about, hashes)
@@ -85,13 +92,8 @@ class TokenStore:
             raise InputError(f"the token store in {folder} is damaged: {error.filename} is missing") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"the token store in {folder} is damaged: {error!r}") from None
-        if (
-            any((folder / name).stat().st_size != hashes.sizes[name] for name in here)
-            or not store._fits(about)
-            or (
-                len(here) == len(hashes.sizes) and not store._ends_fit()  # shards elsewhere are not fetched for that
-            )
-        ):
+        # Shards elsewhere are not fetched to look at their ends.
+        if not as_long or not store._fits(about) or (len(here) == len(hashes.sizes) and not store._ends_fit()):
             raise InputError(f"the token store in {folder} is damaged: its files do not fit store.json")
         return store
 
@@ -114,6 +116,7 @@ class TokenStore:
             array("tokens", about["dtype"]), mapped(folder / "starts.bin", "<i8"),
             DocumentTable.open(folder, about["languages"]), int(about["vocab_size"]), int(about["eot"]),
             array("marks", np.uint8) if marked else None, marked, about.get("sep"), Lengths.open(folder),
+            None if about.get("sep") is None else mapped(folder / SIDES, KIND),
         )  # fmt: skip
 
     def _fits(self, about: dict[str, Any]) -> bool:
@@ -124,7 +127,9 @@ class TokenStore:
             return False
         ends = starts[0] == 0 and starts[-1] == len(self.tokens) - 1
         marked = list(self.marked) == about.get("marks", [])
-        return bool(ends and marked and self.documents.whole() and self.order.fits(count))
+        pairs = self.sides is not None
+        sorted_ = self.order.fits(count, pairs=pairs) and not (pairs and len(self.sides) != count)
+        return bool(ends and marked and sorted_ and self.documents.whole())
 
     def _ends_fit(self) -> bool:
         """Whether the stream begins and ends with end-of-text, which have every mark, of as many marks as tokens."""
@@ -156,15 +161,23 @@ class TokenStore:
 
     @cached_property
     def by_length(self) -> Lengths:
-        """The documents in the order of their lengths; sorted in memory where no file says it."""
-        return Lengths.of(self.starts) if self.order is None else self.order
+        """The documents in the order of their lengths; sorted here where no file says it."""
+        return Lengths.of(self.starts, self.first_sides) if self.order is None else self.order
 
     @cached_property
-    def by_language(self) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
-        """Numbers of the documents in each language, rising; in memory."""
-        codes = np.concatenate([*self.table.spoken(), np.zeros(0, dtype=np.uint32)])
-        names = self.table.languages
-        return {names[code]: np.flatnonzero(codes == code) for code in np.unique(codes).tolist()}
+    def first_sides(self) -> Any:
+        """``[documents]`` tokens of the first side of each pair, 0 of what is none; None where there are no pairs.
+
+        All tokens are looked through where no file says it.
+        """
+        if self.sides is not None or self.sep is None:
+            return self.sides
+        return find_sides(self.tokens, self.starts, self.sep)
+
+    @cached_property
+    def by_language(self) -> dict[str, Spoken]:
+        """Numbers of the documents in each language, rising, of which none is listed."""
+        return spoken(self.table)
 
     @property
     def border(self) -> int | None:
@@ -191,7 +204,8 @@ def described(folder: Path) -> dict[str, Any]:
     about = read_json(folder / "store.json")
     if about is None:
         raise InputError(f"no token store in {folder}: store.json is missing or damaged")
-    if about.get("form") != FORM:
+    unsided = about.get("sep") is not None and SIDES not in about.get("files", ())
+    if about.get("form") != FORM or unsided:
         raise InputError(f"the token store in {folder} is of another form than this Danlu reads: pack the text again")
     return about
 
@@ -231,119 +245,23 @@ def check_store(folder: Path) -> int:
     here = files_here(folder, hashes)
     check_all(folder, hashes, here)
     rising = all((block > 0).all() for block in store.lengths())
-    if not rising or not store.table.numbers_fit():
+    if not rising or not sides_fit(store.sides, store.lengths()) or not store.table.numbers_fit():
         raise InputError(f"the token store in {folder} is damaged: its documents do not fit its tokens")
     return sum(hashes.sizes[name] for name in here)
 
 
-class StoreWriter:
-    """Appends documents to a store, which is readable once :meth:`close` has run or the ``with`` has ended well.
+def check_store_at(url: str) -> int:
+    """The same of a store elsewhere, with its shards, none of which is kept.
 
-    Args:
-        marks: what the marks of the documents tell the beginnings of; nothing where there are none.
-        sep: the token between the sides of a pair.
-        shard_tokens: tokens of a file.
-    """
-
-    def __init__(
-        self, folder: Path, *, vocab_size: int, eot: int, marks: Sequence[Unit] = (), sep: int | None = None,
-        shard_tokens: int = SHARD_TOKENS,
-    ) -> None:  # fmt: skip
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
-        self.about: dict[str, Any] = {
-            "form": FORM,
-            "dtype": token_dtype(vocab_size).str,
-            "vocab_size": vocab_size,
-            "eot": eot,
-            "shard_tokens": shard_tokens,
-        }
-        if marks:
-            self.about["marks"] = [unit for unit in BITS if unit in marks]
-        self._sep = sep
-        self._every_mark = np.array([all_bits(marks)], dtype=np.uint8)
-        self._tokens = ShardWriter(folder, "tokens", self.about["dtype"], shard_tokens)
-        self._marks = ShardWriter(folder, "marks", np.uint8, shard_tokens) if marks else None
-        self._table = TableWriter(folder)
-        self._starts_file = (folder / "starts.bin").open("wb")
-        self._starts = [0]
-        self._documents = 0
-        self._eot = np.array([eot], dtype=self.about["dtype"])
-        self._tokens.write(self._eot)
-        self._write_marks(self._every_mark[:0])
-
-    def add(self, document: Document, ids: Sequence[int] | Array, marks: Marks | None = None) -> None:
-        """Append one document, its eot behind it.
-
-        Args:
-            marks: ``[tokens]`` what each of ``ids`` begins, in a store that has marks.
-
-        Raises:
-            OverflowError: an id is not within the vocabulary's numbers.
-        """
-        kept = _narrow(ids, self._tokens.dtype)
-        assert (marks is None) == (self._marks is None) and (marks is None or len(marks) == len(kept))
-        self._tokens.write(kept)
-        self._tokens.write(self._eot)
-        self._write_marks(self._every_mark[:0] if marks is None else marks)
-        self._starts.append(self._tokens.length - 1)
-        self._documents += 1
-        if len(self._starts) == KEPT_STARTS:
-            self._flush()
-        self._table.add(
-            document.id, language=document.meta.get("language", "und"), size=len(document.text.encode()),
-            source=document.meta.get("source", ""),
-        )  # fmt: skip
-        if len(document.sides) > 1:
-            self.about["sep"] = self._sep
-
-    def close(self) -> None:
-        """Write the borders, the documents by length, the hashes and ``store.json``."""
-        self._close_files()
-        write_lengths(self.folder, mapped(self.folder / "starts.bin", "<i8"))
-        counts = {"tokens": self._tokens.length, "documents": self._documents}
-        names = [name for kind in ("tokens", *(["marks"] if self._marks else []))
-                 for name in shard_names(kind, self._tokens.length, self.about["shard_tokens"])]  # fmt: skip
-        files, digest = write_hashes(self.folder, [*names, "starts.bin", *table.FILES, *LENGTH_FILES])
-        known = {**counts, **self.about, "languages": [*self._table.languages], "files": files, "hashes": digest}
-        write_json(self.folder / "store.json", known)
-
-    def __enter__(self) -> StoreWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._close_files()
-
-    def _close_files(self) -> None:
-        self._flush()
-        for file in (self._tokens, self._marks, self._table, self._starts_file):
-            if file is not None:
-                file.close()
-
-    def _flush(self) -> None:
-        self._starts_file.write(np.array(self._starts, dtype="<i8").tobytes())
-        self._starts = []
-
-    def _write_marks(self, marks: Marks) -> None:
-        if self._marks is not None:
-            self._marks.write(np.asarray(marks, dtype=np.uint8))
-            self._marks.write(self._every_mark)
-
-
-def _narrow(ids: Sequence[int] | Array, dtype: np.dtype[Any]) -> Array:
-    """Ids in the numbers of a store.
+    Returns:
+        The bytes that were read.
 
     Raises:
-        OverflowError: one does not fit.
+        InputError: it cannot be read, or something is not what was written; the line says which file, and where.
     """
-    if isinstance(ids, np.ndarray) and ids.dtype == dtype:
-        return ids
-    found: Array = np.fromiter(ids, dtype=dtype, count=len(ids)) if not isinstance(ids, np.ndarray) else ids
-    if found.dtype != dtype:
-        if len(found) and (int(found.max()) > np.iinfo(dtype).max or int(found.min()) < 0):
-            raise OverflowError(f"an id of {int(found.max())} does not fit {dtype}")
-        found = found.astype(dtype)
-    return found
+    with TemporaryDirectory(prefix="danlu-") as name:
+        folder = Path(name)
+        bring(url, folder, folder, sys.maxsize)
+        read, hashes = check_store(folder), hashes_of(folder, described(folder))
+        shards = (block for shard in filter(is_shard, hashes.sizes) for block in blocks(url, hashes, shard))
+        return read + sum(map(len, shards))

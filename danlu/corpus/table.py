@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, overload
 
@@ -43,6 +44,11 @@ class Strings:
     def __getitem__(self, number: int) -> str:
         start = int(self.ends[number - 1]) if number else 0
         return self.content[start : int(self.ends[number])].tobytes().decode()
+
+    def all(self) -> list[str]:
+        """Each, in memory."""
+        content, ends = self.content.tobytes(), self.ends.tolist()
+        return [content[begin:end].decode() for begin, end in pairwise([0, *ends])]
 
     def find(self, text: str) -> int | None:
         """The number of the first that is ``text``; all are looked through, a block at a time."""
@@ -145,9 +151,15 @@ class DocumentTable(Sequence[dict[str, Any]]):
                     return sorted(names)
         return sorted(names)
 
-    def chosen(self, language: Callable[[str], bool], source: Callable[[str], bool]) -> Iterator[Flags]:
-        """Whether each document is of such a language and source, a block at a time; each name is asked for once."""
+    def chosen(self, language: Callable[[str], bool], source: Callable[[str], bool] | None) -> Iterator[Flags]:
+        """Whether each document is of such a language and source, a block at a time; each name is asked for once.
+
+        Args:
+            source: None where any will do, so that the sources need not be read.
+        """
         languages = np.array([language(name) for name in self.languages], dtype=np.bool_)
+        if source is None:
+            return (languages[rows["language"]] for rows in self._blocks())
         sources = np.array([source(self.sources[number]) for number in range(len(self.sources))], dtype=np.bool_)
         return (languages[rows["language"]] & sources[rows["source"]] for rows in self._blocks())
 
@@ -173,9 +185,14 @@ class TablePart(DocumentTable):
     """Stretches of a table behind each other."""
 
     def __init__(self, whole: DocumentTable, firsts: Ints, behind: Ints) -> None:
-        super().__init__(Spliced(whole.rows, firsts, behind), whole.ids, whole.sources, whole.languages)
-        self._whole, self._firsts = whole, firsts
-        self._before = np.concatenate(([0], np.cumsum(behind - firsts)))
+        rows = Spliced(whole.rows, firsts, behind)
+        super().__init__(rows, whole.ids, whole.sources, whole.languages)
+        self._whole, self._firsts, self._before = whole, firsts, rows.borders
+
+    def numbers(self, places: Ints) -> Ints:
+        """Of documents of this part, by their places in it, the numbers in the whole table."""
+        stretch = np.searchsorted(self._before, places, side="right") - 1
+        return np.asarray(self._firsts[stretch] + places - self._before[stretch])
 
     @overload
     def __getitem__(self, number: int) -> dict[str, Any]: ...
@@ -184,9 +201,7 @@ class TablePart(DocumentTable):
     def __getitem__(self, number: int | slice) -> Any:
         if isinstance(number, slice):
             return super().__getitem__(number)
-        place = range(len(self))[int(number)]
-        stretch = int(np.searchsorted(self._before, place, side="right")) - 1
-        return self._whole[int(self._firsts[stretch]) + place - int(self._before[stretch])]
+        return self._whole[int(self.numbers(np.array([range(len(self))[int(number)]]))[0])]
 
 
 class TableWriter:
@@ -208,6 +223,22 @@ class TableWriter:
         self._id_ends.append(self._put("id", id))
         if len(self._rows) == KEPT_ROWS:
             self._flush()
+
+    def extend(self, table: DocumentTable) -> None:
+        """The documents of another table, with the bytes that come of adding each."""
+        self._flush()
+        codes = [self.languages.setdefault(name, len(self.languages)) for name in table.languages]
+        languages, names = np.array(codes, dtype="<u4"), table.sources.all()
+        for block in table._blocks():
+            rows, sources = block.copy(), block["source"]
+            firsts = np.flatnonzero(np.concatenate(([True], sources[1:] != sources[:-1])))
+            numbers = [self._source(names[number]) for number in sources[firsts].tolist()]
+            rows["source"] = np.repeat(numbers, np.diff(firsts, append=len(rows)))
+            rows["language"] = languages[rows["language"]]
+            self._files["documents.bin"].write(rows.tobytes())
+        self._files["id_ends.bin"].write((np.asarray(table.ids.ends) + self._ends["id"]).astype("<i8").tobytes())
+        self._files["ids.bin"].write(table.ids.content.tobytes())
+        self._ends["id"] += len(table.ids.content)
 
     def _source(self, name: str) -> int:
         number = self._sources.get(name)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -29,6 +30,7 @@ WIDTH, HEIGHT = 900, 420
 LEAST_WIDTH = 110
 SIZE = re.compile(r"([0-9]+)(k?)")
 
+TRAIN, HELDOUT = "train", "heldout"
 Curve = dict[int, dict[str, Cost]]
 """By size, what the held-out text of each language costs."""
 
@@ -53,7 +55,7 @@ def measure_sizes(path: Path, sizes: str, *, least: float, out: Path) -> None:
     training, heldout = _split(recipe, path)
     size = sum(len(each.text) for each in training)
     limit = section.trainer.sample_bytes
-    texts = list(sample(training, 1.0 if limit is None else min(1.0, limit / max(1, size))))
+    texts = Sampled(training, 1.0 if limit is None else min(1.0, limit / max(1, size)))
     curve: Curve = {}
     for vocab_size, tokenizer in tokenizers_of(section.trainer, texts, wanted):  # type: ignore[arg-type]
         curve[vocab_size] = measure(tokenizer, heldout)
@@ -111,18 +113,43 @@ def picture(curve: Curve, best: int) -> str:
     return standalone(chart)
 
 
-def _split(recipe: Recipe, path: Path) -> tuple[list[Document], list[Document]]:
+@dataclass(frozen=True)
+class Part:
+    """The documents of a folder, or pieces of them, that are learned from, or that are held out.
+
+    They are read anew each time that they are gone through, so that none is held in memory.
+    """
+
+    folder: Path
+    split: Split
+    name: str
+
+    def __iter__(self) -> Iterator[Document]:
+        for document in read_documents(self.folder):
+            for part, piece in self.split.parts(document):
+                if (part == HELDOUT) == (self.name == HELDOUT):
+                    yield piece
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Texts from all over a part that make up about ``share`` of it, the same ones each time."""
+
+    part: Part
+    share: float
+
+    def __iter__(self) -> Iterator[str]:
+        return sample(self.part, self.share)
+
+
+def _split(recipe: Recipe, path: Path) -> tuple[Part, Part]:
     """The clean documents that are learned from, and those that are held out."""
     folder = clean_folder(path)
     assert folder is not None, "it is a recipe"
     pack = recipe.sections.get("pack")
     split: Split = pack.split if isinstance(pack, Pack) else HashSplit()
-    training: list[Document] = []
-    heldout: list[Document] = []
-    for document in read_documents(folder):
-        for part, piece in split.parts(document):
-            (heldout if part == "heldout" else training).append(piece)
-    if not training or not heldout:
+    training, heldout = Part(folder, split, TRAIN), Part(folder, split, HELDOUT)
+    if not any(True for _ in training) or not any(True for _ in heldout):
         raise InputError(f"{path}: no document is held out, or all are; set pack.split.fraction, or split: tail")
     return training, heldout
 

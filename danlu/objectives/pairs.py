@@ -5,6 +5,8 @@ Axes: B rows, T tokens, D model width, P pairs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch.nn.functional as F
 from pydantic import Field
@@ -104,13 +106,14 @@ class NextSentence(Pairs):
     def false(self, piece: Piece, first: Side, second: Side, noise: np.random.Generator) -> tuple[Side, Side]:
         store, own, most = piece.store, piece.document, len(second[0])
         assert store.marks is not None, "the objective has asked for them"
-        alike = store.by_language[store.documents[own]["language"]]
+        alike: Sequence[int] = store.by_language[store.documents[own]["language"]]
         if len(alike) == 1:
-            alike = np.arange(len(store.documents))
+            alike = range(len(store.documents))
+        after = alike.index(own) + 1
         behind = piece.start + 1 + len(first[0]) + most
         begins, ends = bool(second[1][0] & SENTENCE), bool(store.marks[behind] & SENTENCE)
         for _ in range(TRIES):
-            other = _another(own, alike, noise)
+            other = _another(own, alike, after, noise)
             place, limit = somewhere(store, other, most, noise)
             start = sentence_before(store, place) if begins else place
             end = sentence_end(store, start, min(start + most, limit)) if ends else start + most
@@ -144,15 +147,15 @@ def parted(piece: Piece, *, short: bool, noise: np.random.Generator) -> tuple[Si
     return (tokens[:border], marks[:border]), (tokens[border:], marks[border:])
 
 
-def _another(own: int, documents: Ints, noise: np.random.Generator) -> int:
-    """Any other of ``documents``, which rise; where there is none, the same, as with BERT's own script.
+def _another(own: int, documents: Sequence[int], after: int, noise: np.random.Generator) -> int:
+    """Any other of ``documents``, of which it is the last before ``after``; where there is none, the same, as with
+    BERT's own script.
 
     A held-out part may be a single document.
     """
     if len(documents) == 1:
         return own
-    after = int(np.searchsorted(documents, own)) + 1
-    return int(documents[(after + int(noise.integers(len(documents) - 1))) % len(documents)])
+    return documents[(after + int(noise.integers(len(documents) - 1))) % len(documents)]
 
 
 def somewhere(store: TokenStore, document: int, most: int, noise: np.random.Generator) -> tuple[int, int]:

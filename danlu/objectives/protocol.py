@@ -170,7 +170,7 @@ class AnyObjective(Choice):
 
     @property
     def by_length(self) -> bool:
-        """Whether ``widths`` says all; not where :meth:`measure` is its own."""
+        """Whether ``widths`` says all, or of pairs the lengths of both sides; not where :meth:`measure` is its own."""
         return type(self).measure is AnyObjective.measure
 
     def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:

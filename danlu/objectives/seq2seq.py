@@ -77,12 +77,17 @@ class Seq2Seq(Objective):
             return Widths(np.where(there, body + 1, 0))
         return Widths(np.where(there, body - 1, 0), np.where(there, body - 2 + AROUND, 0))
 
+    @property
+    def by_length(self) -> bool:
+        """The lengths of both sides say all, and by these a store has its pairs in order."""
+        return type(self).measure is Seq2Seq.measure
+
     def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
         """Of pieces that begin with a source and hold a target, or its beginning."""
-        separators = np.flatnonzero(store.tokens == store.sep)
-        nearest = np.append(separators, len(store.tokens))[np.searchsorted(separators, starts)]
-        source, target = nearest - starts, starts + bodies - nearest - 1
-        there = (source > 0) & (target > 0) & (store.tokens[starts - 1] == store.eot)
+        numbers = np.searchsorted(store.starts, starts) - 1
+        source = np.asarray(store.first_sides[numbers], dtype=np.int64)
+        target = bodies - source - 1
+        there = (source > 0) & (target > 0) & (np.asarray(store.starts[numbers]) == starts - 1)
         if not self.encoder:
             return Widths(np.where(there, bodies + 1, 0))
         return Widths(np.where(there, target + 1, 0), np.where(there, source + AROUND, 0))

@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from danlu.errors import InputError
+from danlu.errors import InputError, shown
 from danlu.files import read_json
 
 _DATA = (".parquet", ".arrow", ".jsonl", ".json", ".csv", ".tsv", ".txt")
@@ -30,22 +30,36 @@ def data_files(folder: Path, where: str) -> list[Path] | None:
         InputError: rows of it are chosen by an index that no reader applies, or no revision of it can be told.
     """
     saved = read_json(folder / "dataset_dict.json")
-    if saved is not None and isinstance(saved.get("splits"), list):
-        splits = [folder / Path(str(split)).name for split in saved["splits"]]
-        return [file for split in splits for file in data_files(split, where) or []]
+    if saved is not None and isinstance(saved.get("splits"), list) and saved["splits"]:
+        files = []
+        for split in map(str, saved["splits"]):
+            inside = _saved_files(folder / split, where) if Path(split).name == split != ".." else None
+            if inside is None:
+                raise InputError(f"{where}: the data set in {folder} lacks its split {shown(split)!r}")
+            files += inside
+        return files
+    if (found := _saved_files(folder, where)) is not None:
+        return found
+    if folder.name.startswith("datasets--") and (folder / "snapshots").is_dir():
+        root = _revision(folder, where)
+        return [path for path in sorted(root.rglob("*")) if path.is_file() and _holds_rows(path.relative_to(root))]
+    return None
+
+
+def _saved_files(folder: Path, where: str) -> list[Path] | None:
+    """The files of a data set without splits; None where the folder is none."""
     if (folder / "dataset_info.json").is_file() and (state := read_json(folder / "state.json")) is not None:
         if state.get("_indices_data_files") or state.get("_indices_files"):
             how = "save it anew with datasets.Dataset.flatten_indices().save_to_disk"
             raise InputError(f"{where}: the rows of {folder} are chosen by an index; {how}")
-        names = [str(file.get("filename")) for file in state.get("_data_files", []) if isinstance(file, dict)]
+        listed = state.get("_data_files")
+        listed = listed if isinstance(listed, list) else []
+        names = [str(file.get("filename")) for file in listed if isinstance(file, dict)]
         files = [folder / Path(name).name for name in names]
         missing = [file.name for file in files if not file.is_file()]
         if missing:
             raise InputError(f"{where}: the data set in {folder} lacks {', '.join(missing[:3])}")
         return files
-    if folder.name.startswith("datasets--") and (folder / "snapshots").is_dir():
-        root = _revision(folder, where)
-        return [path for path in sorted(root.rglob("*")) if path.is_file() and _holds_rows(path.relative_to(root))]
     return None
 
 

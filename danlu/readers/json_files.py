@@ -11,7 +11,7 @@ import orjson
 
 from danlu.readers.ahead import Ahead
 from danlu.readers.lines import Line, Lines, TextLine
-from danlu.readers.record import Content, Damaged, Raw, Rejected, Wanted, checked
+from danlu.readers.record import ENCODING, Content, Damaged, Raw, Rejected, Wanted, checked
 from danlu.readers.whole import encoding_field
 from danlu.text.encodings import SAMPLE_BYTES, detect, of_marked
 
@@ -48,6 +48,7 @@ def _fast(line: Line, text_field: str) -> Raw | None:
         return None
     if type(text) is not str:
         return None
+    value.pop(ENCODING, None)
     fields = {name: value for name, value in value.items() if type(value) is str}
     return Raw(line.number, text, fields, line.offset)
 
@@ -67,7 +68,9 @@ def _record(value: Any, place: Raw, text_field: str, encoding: str) -> Raw | Rej
     if text_field not in value:
         detail = f"{where}; it has: {', '.join(value)}"
         return Rejected(place.number, f"no field {text_field!r}", detail, place.offset)
-    return checked(place, value.pop(text_field), {**value, **encoding_field(encoding)}, text_field, where)
+    text = value.pop(text_field)
+    value.pop(ENCODING, None)
+    return checked(place, text, {**value, **encoding_field(encoding)}, text_field, where)
 
 
 def read_json(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:

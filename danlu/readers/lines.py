@@ -8,7 +8,7 @@ from typing import BinaryIO, NamedTuple
 from danlu.readers.ahead import Ahead
 from danlu.readers.record import Content, Damaged, Rejected, Wanted
 from danlu.readers.slices import Slice
-from danlu.text.encodings import SAMPLE_BYTES, WIDE, Detected, detect, is_utf8, line_end, of_marked
+from danlu.text.encodings import SAMPLE_BYTES, WIDE, Detected, detect, is_short, is_utf8, line_end, of_marked
 
 _PIECE = 1 << 20
 
@@ -65,11 +65,14 @@ class Lines:
         if line.content is None:
             return _too_long(line, self._wanted.record_bytes)
         encoding = self._encoding_of(line.content)
-        errors = "strict" if encoding is None or self._wanted.invalid == "quarantine" else "replace"
         try:
-            text = line.content.decode(encoding or "utf-8", errors)
+            text = line.content.decode(encoding or "utf-8")
         except UnicodeDecodeError as error:
             assert self.detected is not None
+            if self._wanted.encoding is None and (own := decoded_alone(line.content, encoding)) is not None:
+                return TextLine(line.number, line.offset, *own)
+            if encoding is not None and self._wanted.invalid == "replace":
+                return TextLine(line.number, line.offset, line.content.decode(encoding, "replace"), encoding)
             place = f"at byte {line.offset + error.start}: 0x{line.content[error.start]:02x}"
             return Rejected(line.number, *undecodable(self.detected, place, line.content), line.offset)
         return TextLine(line.number, line.offset, text, encoding or "utf-8")
@@ -106,12 +109,28 @@ class Lines:
     def _encoding_of(self, line: bytes) -> str | None:
         """What a line is in; None where that is not certain."""
         encoding = "utf-8" if self.detected is None else self.detected.encoding
-        if encoding == "utf-8" or encoding in WIDE:
-            return encoding
-        if line.isascii():
-            return "utf-8"
-        # A line of UTF-8 among others, as where files were joined.
-        return "utf-8" if self._wanted.encoding is None and is_utf8(line, not_in=encoding) else encoding
+        return encoding if self._wanted.encoding is not None else encoding_of_line(line, encoding)
+
+
+def encoding_of_line(line: bytes, encoding: str | None) -> str | None:
+    """What a line of a file in ``encoding`` is in: UTF-8 where that is no chance, as where files were joined."""
+    if encoding == "utf-8" or encoding in WIDE:
+        return encoding
+    return "utf-8" if line.isascii() or is_utf8(line, not_in=encoding) else encoding
+
+
+def decoded_alone(line: bytes, encoding: str | None) -> tuple[str, str] | None:
+    """A line that is no UTF-8, of a file of UTF-8, in what is certain of more than a few bytes of it, and what that is;
+    None where nothing is."""
+    if encoding != "utf-8" or is_short(line):
+        return None
+    own = detect(line[:SAMPLE_BYTES], whole=len(line) <= SAMPLE_BYTES).encoding
+    if own is None or own == "utf-8" or own in WIDE:
+        return None
+    try:
+        return line.decode(own), own
+    except UnicodeDecodeError:
+        return None
 
 
 def _damaged(damage: Damaged) -> Iterator[Line]:

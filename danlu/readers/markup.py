@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from danlu.optional import optional
 from danlu.readers.record import Content, Raw, Rejected, Wanted, checked
 from danlu.readers.whole import decode, encoding_field, read_text, read_whole
-from danlu.text.encodings import MARKS, is_known
+from danlu.text.encodings import MARKS, contradicts, detect_whole, is_known
 
 _FRONT = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 """Settings of a page in YAML, before its text."""
@@ -30,6 +31,12 @@ _HTML_NAMES = {  # of the WHATWG's Encoding Standard, where Python's codec of th
     "ks_c_5601-1987": "cp949", "iso-8859-9": "cp1254", "tis-620": "cp874", "unicode": "utf-8", "utf-16": "utf-8",
     "utf-16le": "utf-8", "utf-16be": "utf-8",
 }  # fmt: skip
+_BROWSERS = frozenset({
+    "utf-8", "gb18030", "big5hkscs", "cp950", "euc_jp", "iso2022_jp", "cp932", "cp949", "koi8-r", "koi8-u", "cp866",
+    "cp874", "mac-roman", "mac-cyrillic", *(f"cp{number}" for number in range(1250, 1259)),
+    *(f"iso8859-{number}" for number in (2, 3, 4, 5, 6, 7, 8, 10, 13, 14, 15, 16)),
+})  # fmt: skip
+"""The encodings of that standard, by Python's names."""
 
 
 def read_html(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
@@ -60,18 +67,25 @@ def _decoded_page(page: bytes, wanted: Wanted, declared: str | None) -> tuple[st
         meta = _META.search(page, 0, _META_WITHIN)
         for name in (declared, meta[1].decode() if meta is not None else None):
             encoding = _HTML_NAMES.get(name.lower(), name.lower()) if name is not None else ""
-            if not encoding or not is_known(encoding) or b"\0" in page:
+            if not _is_of_pages(encoding) or b"\0" in page:
                 continue
             try:  # a page may say wrongly what it is in, and UTF-8 is none by chance
                 return page.decode(), "utf-8"
             except UnicodeDecodeError:
                 pass
+            if contradicts(detect_whole(page), encoding):
+                break
             try:
                 return page.decode(encoding), encoding
             except UnicodeDecodeError:
                 continue
     found = decode(page, wanted)
     return found if isinstance(found, Rejected) else (found.text, found.encoding)
+
+
+def _is_of_pages(encoding: str) -> bool:
+    """Whether browsers know it: Python knows more, such as UTF-7, and what others mean by that is their affair."""
+    return bool(encoding) and is_known(encoding) and codecs.lookup(encoding).name in _BROWSERS
 
 
 def _is_deep(html: str) -> bool:

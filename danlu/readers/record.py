@@ -15,6 +15,9 @@ from typing import Any, BinaryIO, Literal, Protocol
 
 from danlu.text.cuts import Cut, Whole
 
+ENCODING = "encoding"
+"""The field that says what a record was in, where that was not UTF-8; a field or a column of that name says it of
+something else, and is left out."""
 RECORD_BYTES = 256_000_000
 UNPACKED_BYTES = 1_000_000_000_000
 

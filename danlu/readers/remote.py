@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
 import re
 import tempfile
@@ -29,6 +30,8 @@ from danlu.readers.packed import buffered, copied
 ATTEMPTS = 5
 WAIT_SECONDS = 0.5
 """Before the second attempt; twice as long before every later one."""
+PATIENCE_SECONDS = 30.0
+"""After which no third attempt begins, nor a later one: the packages of some stores try for as long by themselves."""
 _PIECE = 4 << 20
 _URL = re.compile(r"([a-z][a-z0-9+-]{1,30}):/{1,2}(?!/)")
 _PACKAGES = {
@@ -141,6 +144,8 @@ def _stamp(info: dict[str, Any]) -> str:
 def _filesystem(url: str, where: str) -> Any:
     core = optional("fsspec.core", purpose=f"{where}: {shown(url)}", install="'danlu[remote]'")
     protocol = url.partition("://")[0]
+    for package in ("fsspec", "gcsfs", "s3fs"):  # what they log is in our error, and their tracebacks help nobody
+        _silence(logging.getLogger(package))
     try:
         files, _ = core.url_to_fs(url)
     except ImportError:
@@ -153,12 +158,19 @@ def _filesystem(url: str, where: str) -> Any:
     return files
 
 
+def _silence(logger: logging.Logger) -> None:
+    """Nobody hears what it logs, unless a handler was set for it, or for all."""
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+
+
 def _trying(url: str, action: Callable[[], _Result], where: str = "") -> _Result:
     """What ``action`` gives, tried again where that may help.
 
     Raises:
         InputError: it fails for good.
     """
+    begun = time.monotonic()
     for attempt in range(ATTEMPTS):
         try:
             return action()
@@ -166,7 +178,9 @@ def _trying(url: str, action: Callable[[], _Result], where: str = "") -> _Result
             raise
         except Exception as raised:  # of the store's package, which may be any
             error = _behind(raised)
-            if not _may_pass(error) or attempt == ATTEMPTS - 1:
+            late = attempt > 0 and time.monotonic() - begun >= PATIENCE_SECONDS
+            last = late or attempt == ATTEMPTS - 1
+            if last or not _may_pass(error):
                 tried = f", {attempt + 1} times" if attempt else ""
                 raise InputError(f"{where}: {_said(url, error)}{tried}".removeprefix(": ")) from None
             time.sleep(WAIT_SECONDS * 2**attempt)
@@ -186,7 +200,14 @@ def _may_pass(error: Exception) -> bool:
         return status >= 500 or status in (408, 429)
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotImplementedError | ValueError):
         return False
-    return not any(word in type(error).__name__ for word in _DENIED)
+    return not _denied(error)
+
+
+def _denied(error: Exception) -> bool:
+    """Whether it is about who asks. gcsfs raises a plain OSError for status 403."""
+    if isinstance(error, PermissionError) or _status(error) in (401, 403) or str(error).startswith("Forbidden: "):
+        return True
+    return any(word in type(error).__name__ for word in _DENIED)
 
 
 def _status(error: BaseException) -> int | None:
@@ -206,7 +227,7 @@ def _said(url: str, error: Exception) -> str:
     name = type(error).__name__
     if isinstance(error, FileNotFoundError) or status == 404:
         return f"no file at {shown(url)} (not found)"
-    if isinstance(error, PermissionError) or status in (401, 403) or any(word in name for word in _DENIED):
+    if _denied(error):
         return f"cannot read {shown(url)}: no credentials, or not those that it asks for ({name}: {_line(error)})"
     if isinstance(error, TimeoutError) or "Timeout" in name:
         return f"cannot read {shown(url)}: no answer in time ({name})"

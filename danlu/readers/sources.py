@@ -5,16 +5,19 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
+from functools import cache
 from itertools import takewhile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, SkipValidation, field_validator, model_validator
 
 from danlu import catalog
-from danlu.errors import InputError, did_you_mean
+from danlu.errors import InputError, did_you_mean, shown
 from danlu.readers.hugging_face import data_files, split_fields
 from danlu.readers.parts import cut_content
 from danlu.readers.reading import kind, read, reader_for
@@ -114,6 +117,15 @@ class Source(Settings):
         return Wanted(**{name: getattr(self, name) for name in Wanted.__slots__})
 
 
+class LeftOut(Enum):
+    """Why something in a source is not read; in words."""
+
+    KIND = "of kinds that no reader takes"
+    HIDDEN = "hidden"
+    NO_FILE = "that are no files or lead nowhere"
+    RUN = "folders of runs"
+
+
 @dataclass(frozen=True, slots=True)
 class SourceFile:
     """One file to read; ``name``, its path below its source made printable, stands in the ids of its documents."""
@@ -157,10 +169,31 @@ class SourceFile:
 
 @dataclass(slots=True)
 class Found:
-    """The files of all sources in order, and the names of those that no reader takes."""
+    """The files of all sources in order, and the names of what is left out, by why."""
 
     files: list[SourceFile] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
+    left_out: dict[LeftOut, list[str]] = field(default_factory=dict)
+
+    @property
+    def ignored(self) -> list[str]:
+        """All that is left out."""
+        return [name for names in self.left_out.values() for name in names]
+
+    def leave_out(self, name: str, why: LeftOut) -> None:
+        """Write down that it is not read."""
+        self.left_out.setdefault(why, []).append(name)
+
+    def told(self) -> str:
+        """What is left out, in words; nothing where nothing is."""
+        parts = []
+        for why, names in self.left_out.items():
+            endings = Counter(PurePosixPath(name).suffix[:12].lower() or "no ending" for name in names)
+            kinds = ", ".join(f"{ending} {count:,}" for ending, count in endings.most_common(5))
+            such = kinds if why is LeftOut.KIND else f"such as {shown(names[0])}"
+            parts.append(
+                f"{len(names):,} {why.value} ({such}{', …' if why is LeftOut.KIND and len(endings) > 5 else ''})"
+            )
+        return "; ".join(parts)
 
 
 def find_files(sources: Sequence[Source], *, key: str) -> Found:
@@ -172,7 +205,7 @@ def find_files(sources: Sequence[Source], *, key: str) -> Found:
         InputError: a source is not there, cannot be read, or is a file of a kind that no reader takes.
     """
     found = Found()
-    seen: set[Path] = set()
+    seen: set[str] = set()
     names: set[str] = set()
     for number, source in enumerate(sources):
         where = f"{key}.{number}"
@@ -183,22 +216,44 @@ def find_files(sources: Sequence[Source], *, key: str) -> Found:
             continue
         root, paths = _paths(source.path, where)
         for path in paths:
-            if path.resolve() in seen:
+            real = os.path.realpath(path)  # a link to itself is none of an error, as it is for Path.resolve
+            if real in seen:
                 continue
-            seen.add(path.resolve())
+            seen.add(real)
             name = printable(path.relative_to(root))
-            if path.name.startswith(".") or not path.is_file() or reader_for(path.name) is None:
-                found.ignored.append(name)
+            if (why := _left_out(path)) is not None:
+                found.leave_out(name, why)
                 continue
             if not os.access(path, os.R_OK):
                 raise InputError(f"{where}: cannot read {path}: permission denied")
-            while name in names:  # in another source, or printed alike; but an id means one document
+            while name in names or _is_like_member(name, names):  # an id means one document
                 name = f"{number}:{name}"
             names.add(name)
             fields = tuple(split_fields(path).items())
             found.files.append(SourceFile(name, LocalFile(path), source, fields))
         _check_options(source, found.files[before:], where)
     return found
+
+
+def _is_like_member(name: str, names: set[str]) -> bool:
+    """Whether it is the name of a member of an archive too: ``a.zip!/b.txt``."""
+    return any(name[: mark.start()] in names for mark in re.finditer("!/", name))
+
+
+def _left_out(path: Path) -> LeftOut | None:
+    """Why a path below a source is not read; None where it is."""
+    if path.name.startswith("."):
+        return LeftOut.HIDDEN
+    if _is_run(path):
+        return LeftOut.RUN
+    if reader_for(path.name) is None:
+        return LeftOut.KIND
+    return None if path.is_file() else LeftOut.NO_FILE
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether it is the folder of a run, perhaps of the one that begins: what it writes is no text to learn from."""
+    return (folder / ".lock").is_file() and (folder / "recipe.yaml").is_file()
 
 
 def _add_remote(found: Found, url: str, source: Source, where: str, names: set[str]) -> None:
@@ -208,7 +263,7 @@ def _add_remote(found: Found, url: str, source: Source, where: str, names: set[s
             if len(files) == 1 and not name.startswith("."):
                 suffixes = ", ".join(catalog.names("reader"))
                 raise InputError(f"{where}: cannot tell how to read {url} by its ending (choices: {suffixes})")
-            found.ignored.append(name)
+            found.leave_out(name, LeftOut.HIDDEN if name.rpartition("/")[2].startswith(".") else LeftOut.KIND)
             continue
         unique = name
         while unique in names:
@@ -227,9 +282,14 @@ def _paths(path: Path, where: str) -> tuple[Path, Iterable[Path]]:
     matched = sorted(root.glob(str(Path(*path.parts[len(plain) :]))))
     if not matched:
         raise InputError(f"{where}: no file or folder matches {str(path)!r}")
-    hidden = [any(part.startswith(".") for part in each.relative_to(root).parts) for each in matched]
-    shown = [each for each, is_hidden in zip(matched, hidden, strict=True) if not is_hidden]
-    return root, (file for each in shown for file in _walk(each, where))
+    runs = cache(_is_run)
+    plain_ones = [each for each in matched if not _is_hidden(each.relative_to(root), runs, root)]
+    return root, (file for each in plain_ones for file in _walk(each, where))
+
+
+def _is_hidden(path: Path, is_run: Callable[[Path], bool], root: Path) -> bool:
+    """Whether a part of the path below ``root`` begins with a dot, or is the folder of a run."""
+    return any(part.startswith(".") for part in path.parts) or any(is_run(root / above) for above in path.parents)
 
 
 def _check_options(source: Source, files: Sequence[SourceFile], where: str) -> None:
@@ -270,9 +330,9 @@ def _walk(path: Path, where: str) -> Iterator[Path]:
             folders.clear()
             yield from rows
             continue
-        hidden = [name for name in folders if name.startswith(".")]
-        folders[:] = sorted(set(folders) - set(hidden))
-        for name in sorted([*files, *hidden]):
+        passed = [name for name in folders if name.startswith(".") or _is_run(Path(folder, name))]
+        folders[:] = sorted(set(folders) - set(passed))
+        for name in sorted([*files, *passed]):
             yield Path(folder, name)
 
 

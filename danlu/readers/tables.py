@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from danlu.readers.exhausted import check_blame
-from danlu.readers.record import Content, Raw, Rejected, Wanted, checked
+from danlu.readers.record import ENCODING, Content, Raw, Rejected, Wanted, checked
 from danlu.readers.row_groups import RowGroups
 
 BATCH_ROWS = 256
@@ -118,7 +118,7 @@ def _columns(schema: Any, wanted: Wanted) -> list[str] | Rejected:
         return bool(kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind))
 
     texts = [name for name, kind in zip(names, schema.types, strict=True) if is_text(kind)]
-    return [wanted.text_field, *(name for name in texts if name != wanted.text_field)]
+    return [wanted.text_field, *(name for name in texts if name not in (wanted.text_field, ENCODING))]
 
 
 def _rows(batch: Any, number: int, wanted: Wanted) -> Iterator[Raw | Rejected]:

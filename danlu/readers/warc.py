@@ -22,6 +22,8 @@ from danlu.readers.whole import decode
 
 _VERSION = re.compile(rb"WARC/\d\.\d{1,2}[ \t]*\r?\n?\Z")
 _NEXT = re.compile(rb"(?<=\n)WARC/\d\.\d{1,2}[ \t]*\r?\n")
+_LONGEST_VERSION = 64
+"""Bytes of the line that begins a record, and the end of the one before."""
 _LINE_BYTES = 1 << 16
 _HEADER_LINES = 1000
 _PIECE = 1 << 20
@@ -107,7 +109,8 @@ class WarcStream:
     def __init__(self, stream: BinaryIO, most: int) -> None:
         self._stream = stream
         self._most = most
-        self._back = b""  # read too far, and to be read again
+        self._back = b""  # read too far, and to be read again, from the place on; never cut, for it may be long
+        self._place = 0
         self._offset = 0
         self._number = 0
         self._told = False  # what is being passed over is told already
@@ -122,7 +125,7 @@ class WarcStream:
                 if not self._told:
                     yield self._rejected(damage.reason, damage.detail, start)
                 self._told = True
-                self._back = b""
+                self._back, self._place = b"", 0
                 raw = getattr(self._stream, "raw", None)
                 if not isinstance(raw, UnpackedStream) or not raw.resume():
                     return
@@ -176,7 +179,9 @@ class WarcStream:
 
     def _block(self, start: int, headers: dict[str, str], length: int) -> Record | Rejected:
         if length > self._most:
-            self._skip(length)
+            self._told = True
+            if self._skip(length):
+                return self._rejected("damaged WARC record", "its Content-Length is wrong", start)
             return self._rejected("too long", f"the record has {length:,} bytes (record_bytes)", start)
         block = self._take(length)
         if len(block) == length and self._ends():
@@ -203,22 +208,32 @@ class WarcStream:
         return bool(_VERSION.match(line))
 
     def _unread(self, data: bytes) -> None:
-        self._back = data + self._back
+        start = self._place - len(data)
+        if start >= 0 and self._back.startswith(data, start):
+            self._place = start
+        else:
+            self._back, self._place = data + self._back[self._place :], 0
         self._offset -= len(data)
 
     def _line(self) -> bytes:
-        line, newline, rest = self._back.partition(b"\n")
-        if newline:
-            line, self._back = line + newline, rest
+        end = self._back.find(b"\n", self._place) + 1
+        if end:
+            line = self._again(end - self._place)
         else:
-            self._back = b""
-            line += self._stream.readline(_LINE_BYTES)
+            line = self._again(len(self._back)) + self._stream.readline(_LINE_BYTES)
         self._offset += len(line)
         return line
 
+    def _again(self, size: int) -> bytes:
+        """As many of the bytes that are to be read again, fewer where there are no more."""
+        data = self._back[self._place : self._place + size]
+        self._place += len(data)
+        if self._place == len(self._back):
+            self._back, self._place = b"", 0
+        return data
+
     def _take(self, size: int) -> bytes:
-        pieces = [self._back[:size]]
-        self._back = self._back[size:]
+        pieces = [self._again(size)]
         left = size - len(pieces[0])
         while left and (piece := self._stream.read(min(left, _PIECE))):
             pieces.append(piece)
@@ -226,6 +241,14 @@ class WarcStream:
         self._offset += size - left
         return b"".join(pieces)
 
-    def _skip(self, size: int) -> None:
+    def _skip(self, size: int) -> bool:
+        """Pass over a block, up to another record that begins in it: whether there is one, and its length is wrong."""
+        behind = b""
         while size and (piece := self._take(min(size, _PIECE))):
             size -= len(piece)
+            piece = behind + piece
+            if (begun := _NEXT.search(piece)) is not None:
+                self._unread(piece[begun.start() :])
+                return True
+            behind = piece[-_LONGEST_VERSION:]
+        return False

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from danlu.readers.lines import undecodable
-from danlu.readers.record import Content, Rejected, Wanted
+from danlu.readers.lines import decoded_alone, encoding_of_line, undecodable
+from danlu.readers.record import ENCODING, Content, Rejected, Wanted
 from danlu.text.encodings import SAMPLE_BYTES, WIDE, Detected, detect_whole, of_marked
 
 
@@ -22,7 +22,7 @@ class Text(NamedTuple):
 
 def encoding_field(encoding: str) -> dict[str, str]:
     """What a record says of its encoding: nothing where that is UTF-8."""
-    return {} if encoding == "utf-8" else {"encoding": encoding}
+    return {} if encoding == "utf-8" else {ENCODING: encoding}
 
 
 def read_whole(content: Content, wanted: Wanted) -> bytes | Rejected:
@@ -43,12 +43,40 @@ def decode(content: bytes, wanted: Wanted) -> Text | Rejected:
     detected = detect_whole(content) if wanted.encoding is None else Detected(of_marked(content, wanted.encoding))
     if detected.encoding not in WIDE and b"\0" in content:
         return Rejected(0, "binary", f"NUL at byte {content.index(0)}", 0)
-    errors = "strict" if wanted.invalid == "quarantine" or detected.encoding is None else "replace"
+    encoding = detected.encoding
     try:
-        return Text(content.decode(detected.encoding or "utf-8", errors), detected.encoding or "utf-8")
+        return Text(content.decode(encoding or "utf-8"), encoding or "utf-8")
     except UnicodeDecodeError as error:
+        errors = "strict" if wanted.invalid == "quarantine" or encoding is None else "replace"
+        if wanted.encoding is None and encoding is not None and encoding not in WIDE:
+            joined = _joined(content, encoding, errors)
+            if joined is not None:
+                return joined
+        elif encoding is not None and errors == "replace":
+            return Text(content.decode(encoding, errors), encoding)
         place = f"at byte {error.start}: 0x{content[error.start]:02x}"
         return Rejected(0, *undecodable(detected, place, content[:SAMPLE_BYTES]), 0)
+
+
+def _joined(content: bytes, encoding: str, errors: str) -> Text | None:
+    """The text of lines in ``encoding`` and in others, as where files were joined; None where one cannot be decoded.
+
+    What is said of its encoding is ``encoding``, or where that is UTF-8 the first other one.
+    """
+    texts: list[str] = []
+    said = encoding
+    for line in content.splitlines(keepends=True):
+        own = encoding_of_line(line, encoding) or encoding
+        try:
+            texts.append(line.decode(own))
+        except UnicodeDecodeError:
+            alone = decoded_alone(line, own)
+            if alone is None and errors == "strict":
+                return None
+            text, own = alone if alone is not None else (line.decode(own, errors), own)
+            texts.append(text)
+        said = own if said == "utf-8" else said
+    return Text("".join(texts), said)
 
 
 def read_text(content: Content, wanted: Wanted) -> Text | Rejected:

@@ -12,6 +12,7 @@ import bz2
 import io
 import lzma
 import mmap
+import re
 import stat
 import struct
 import zipfile
@@ -30,6 +31,8 @@ from danlu.text.encodings import detect
 _DIRECTORY_BYTES = 256 << 20
 """A directory beyond this is refused: ``zipfile`` holds it in memory, ten times as large."""
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
+_MARK = re.compile(rb"PK(?:\x03\x04|\x01\x02)")
+"""What a member or an entry of the directory begins with."""
 _ENCRYPTED, _DESCRIPTOR, _UTF8 = 1, 8, 1 << 11
 _STORED, _LZMA = 0, 14
 _FULL = 0xFFFFFFFF
@@ -152,10 +155,10 @@ def _described_size(data: mmap.mmap, start: int) -> int:
     """The packed size of a member that tells it behind its data: up to the next header that a size agrees with."""
     place = start
     while True:
-        ahead = [found for mark in (b"PK\3\4", b"PK\1\2") if (found := data.find(mark, place)) >= 0]
-        if not ahead:
+        ahead = _MARK.search(data, place)  # for both at once: to look for each would read to the end for every member
+        if ahead is None:
             return len(data) - start
-        place = min(ahead)
+        place = ahead.start()
         for length, at, width in ((16, 8, 4), (12, 4, 4), (24, 8, 8), (20, 4, 8)):
             size = place - length - start
             if size >= 0 and data[place - length + at : place - length + at + width] == size.to_bytes(width, "little"):

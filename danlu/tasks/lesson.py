@@ -40,10 +40,10 @@ class TaskLesson(AnyObjective):
         """Of each feature, of which a document is its two sides behind each other."""
         assert isinstance(store, FeatureStore)
         numbers = np.searchsorted(store.starts, starts - 1)
-        source = [each.source for each in store.features]
+        source = [store.features[number].source for number in numbers.tolist()]
         if all(each is None for each in source):
             return Widths(bodies)
-        lengths = np.array([0 if each is None else len(each) for each in source])[numbers]
+        lengths = np.array([0 if each is None else len(each) for each in source])
         return Widths(bodies - lengths, lengths)
 
     def example(self, piece: Piece, *, vocabulary: Vocabulary, noise: np.random.Generator) -> Example:

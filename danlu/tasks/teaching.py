@@ -127,9 +127,9 @@ class ByReward(Teaching):
     def lesson(self) -> TaskLesson:
         material = self.material
         at_once = TOKENS_ON_GPU if material.device.type == "cuda" else TOKENS_AT_ONCE
-        if material.settings.micro_batch is not None:
+        if material.settings.hardware.micro_batch is not None:
             most = max(each.size for each in material.features["train"]) + self.task.answer_tokens
-            at_once = material.settings.micro_batch * most
+            at_once = material.settings.hardware.micro_batch * most
         ground = Ground(
             material.dataset.splits["train"], material.features["train"], material.reader,
             partial(material.draw, self.seed), material.out / FILE, self.seed, at_once,

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import orjson
 
@@ -18,6 +19,7 @@ TARGET_START = "target_start"
 """The entry of ``meta`` that a pair has: at which character of its text the target begins."""
 OFFSET = "offset"
 """The entry of ``meta`` that says at which byte of its unpacked file its record begins, where the format has places."""
+_PIECE = 1 << 20
 
 
 @dataclass(slots=True)
@@ -72,19 +74,63 @@ def shard_path(folder: Path, number: int) -> Path:
     return folder / f"documents-{number:05d}.jsonl"
 
 
+def document_shards(folder: Path) -> list[Path]:
+    """The shards that were written to ``folder``, in order.
+
+    Raises:
+        InputError: there is none.
+    """
+    shards = sorted(folder.glob("documents-*.jsonl"), key=lambda shard: (len(shard.name), shard.name))
+    if not shards:
+        raise InputError(f"no documents in {folder}: it holds no documents-*.jsonl")
+    return shards
+
+
 def read_documents(folder: Path) -> Iterator[Document]:
     """The documents that were written to ``folder``, one at a time, in order.
 
     Raises:
         InputError: there is no shard, or one is damaged; the line says where.
     """
-    shards = sorted(folder.glob("documents-*.jsonl"), key=lambda shard: (len(shard.name), shard.name))
-    if not shards:
-        raise InputError(f"no documents in {folder}: it holds no documents-*.jsonl")
-    for shard in shards:
-        with shard.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    yield Document.from_line(line)
-                except (ValueError, KeyError, TypeError) as error:
-                    raise InputError(f"{shard} is damaged at line {number}: {error}") from None
+    for shard in document_shards(folder):
+        yield from read_shard(shard)
+
+
+def read_shard(shard: Path, start: int = 0, end: int | None = None) -> Iterator[Document]:
+    """The documents of a shard whose lines begin at a byte from ``start`` on and before ``end``, in order.
+
+    Raises:
+        InputError: the shard is damaged there; the line says where.
+    """
+    with shard.open("rb") as file:
+        place = _next_line(file, start, end)
+        for line in file:
+            if end is not None and place >= end:
+                return
+            try:
+                document = Document.from_line(line)
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"{shard} is damaged at line {_line_number(shard, place)}: {error}") from None
+            yield document
+            place += len(line)
+
+
+def _next_line(file: BinaryIO, start: int, end: int | None) -> int:
+    """Go to the first line that begins at ``start`` or behind it, and no farther than ``end``; where that is."""
+    if not start:
+        return 0
+    place = file.seek(start - 1)
+    while (end is None or place < end) and (piece := file.readline(_PIECE)):
+        place += len(piece)
+        if piece.endswith(b"\n"):
+            break
+    return place
+
+
+def _line_number(shard: Path, place: int) -> int:
+    """The number of the line that begins at that byte."""
+    lines = 1
+    with shard.open("rb") as file:
+        while piece := file.read(min(_PIECE, place - file.tell())):
+            lines += piece.count(b"\n")
+    return lines

@@ -11,7 +11,7 @@ import codecs
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from danlu.text.frequent import CYRILLIC, HANGUL, KANA, LATIN, SIGNS, SIMPLIFIED, TRADITIONAL
@@ -37,6 +37,8 @@ _FREQUENT = {
 _ENCODINGS = (*_FREQUENT, "cp1251", "koi8-r", "cp1252")
 ENCODINGS = ("utf-8", *WIDE, "utf-16", "utf-32", *_ENCODINGS, "big5", "gbk", "shift_jis", "euc_kr", "latin-1")
 """Names to choose from; Python knows more."""
+_OF_PROGRAMS = ("idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape")
+"""Codecs of Python's that no text is written in; some of them raise errors of their own."""
 _BYTE_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _ODD = re.compile(
@@ -54,6 +56,9 @@ _TELLING = 6
 _ASCII = bytes(range(128))
 _ALONE = 0.2
 """The same where no other encoding gives a single frequent one."""
+_DAMAGED = 0.01
+"""Share of the characters beyond ASCII that may be damaged in an encoding with two bytes each: a novel or a page with a
+byte too few is still in its encoding, and who reads it says which bytes are not."""
 _AHEAD = {"euc_jp": 1.3}
 """How many times as large that share has to be as that of any other encoding, where not twice: read as Big5, kana are
 frequent signs, while hardly any Big5 can be read as EUC-JP."""
@@ -72,7 +77,8 @@ class Detected:
 def detect(sample: bytes, *, whole: bool = True) -> Detected:
     """What ``sample``, the beginning of a text or a part that begins with a line, is in.
 
-    ``utf-8`` is said of ASCII too, and of UTF-8 in which a few bytes are damaged.
+    ``utf-8`` is said of ASCII too, and of UTF-8 in which a few bytes are damaged; so is any other encoding of Chinese,
+    Japanese and Korean.
 
     Args:
         whole: whether the text ends where the sample does; else its last character may be cut.
@@ -86,11 +92,21 @@ def detect(sample: bytes, *, whole: bool = True) -> Detected:
         return Detected("utf-8")
     # Lines of UTF-8 among others, as where files were joined, say nothing of the others.
     sample = b"\n".join(line for line in sample.split(b"\n") if not is_utf8(line, not_in="gb18030"))
-    scores = {name: _score(sample, name, whole=whole) for name in _ENCODINGS}
+    texts = {name: _decoded(sample, name, whole=whole) for name in _ENCODINGS}
+    found = _likeliest(texts)
+    if found.encoding is not None:
+        return found
+    damaged = _likeliest({**texts, **{name: _mended(sample, name, whole=whole) for name in _FREQUENT}})
+    return found if damaged.encoding is None else damaged
+
+
+def _likeliest(texts: Mapping[str, str | None]) -> Detected:
+    """The encoding that has made text of the bytes, of what each has made of them; None where one cannot be it."""
+    scores = {name: _score(text, name) for name, text in texts.items()}
     if scores["cp950"] is not None:
         scores["big5hkscs"] = None  # its extension, which is looked at where that fails
     found = sorted(((score, name) for name, score in scores.items() if score is not None), reverse=True)
-    (best, name), second = found[0], found[1][0] if len(found) > 1 else 0.0
+    (best, name), second = found[0] if found else (0.0, ""), found[1][0] if len(found) > 1 else 0.0
     if best >= (_SURE if second else _ALONE) and best >= _AHEAD.get(name, 2.0) * second:
         return Detected(name)
     return Detected(None, tuple(name for score, name in found[:3] if score > 0) or ("cp1252",))
@@ -106,12 +122,27 @@ def detect_whole(content: bytes) -> Detected:
     return detect(content[start : start + SAMPLE_BYTES], whole=start + SAMPLE_BYTES >= len(content))
 
 
+def contradicts(found: Detected, stated: str) -> bool:
+    """Whether what bytes are in is certain, and not what is ``stated`` of them, which would make other signs of them.
+
+    Of encodings that are never found here, nothing is known but that Chinese, Japanese or Korean is none of them.
+    """
+    if found.encoding is None or found.encoding in WIDE or found.encoding == "utf-8":
+        return False
+    stated = codecs.lookup(stated).name
+    family = {"big5hkscs": "cp950", "gbk": "gb18030", "gb2312": "gb18030"}
+    if family.get(stated, stated) == family.get(found.encoding, found.encoding):
+        return False
+    return found.encoding in _FREQUENT or stated in _ENCODINGS
+
+
 def is_known(encoding: str) -> bool:
     """Whether Python has an encoding of text of this name."""
     try:
-        return bool(getattr(codecs.lookup(encoding), "_is_text_encoding", True))
+        codec = codecs.lookup(encoding)
     except (LookupError, ValueError):  # a NUL in the name
         return False
+    return bool(getattr(codec, "_is_text_encoding", True)) and codec.name not in _OF_PROGRAMS
 
 
 def is_utf8(content: bytes, *, not_in: str | None) -> bool:
@@ -120,7 +151,12 @@ def is_utf8(content: bytes, *, not_in: str | None) -> bool:
         content.decode()
     except UnicodeDecodeError:
         return False
-    return not_in not in _FREQUENT or len(content.translate(None, _ASCII)) >= _TELLING
+    return not_in not in _FREQUENT or not is_short(content)
+
+
+def is_short(content: bytes) -> bool:
+    """Whether it has so few bytes beyond ASCII that what they could be is chance."""
+    return len(content.translate(None, _ASCII)) < _TELLING
 
 
 def of_marked(head: bytes, encoding: str) -> str:
@@ -144,15 +180,22 @@ def _decoded(sample: bytes, encoding: str, *, whole: bool) -> str | None:
         return None
 
 
+def _mended(sample: bytes, encoding: str, *, whole: bool) -> str | None:
+    """What the bytes that ``encoding`` has give; None where it lacks more than a few of them."""
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(sample, final=whole)
+    lacking = text.count("\ufffd")
+    beyond = len(_BEYOND_ASCII.findall(text))
+    return text.replace("\ufffd", "") if lacking <= _DAMAGED * beyond else None
+
+
 def _is_mostly_utf8(sample: bytes) -> bool:
     """Whether it is UTF-8 that was damaged or cut."""
     text = sample.decode("utf-8", "replace")
     return text.count("\ufffd") * 10 <= sum(ord(letter) > 127 for letter in text)
 
 
-def _score(sample: bytes, encoding: str, *, whole: bool) -> float | None:
+def _score(text: str | None, encoding: str) -> float | None:
     """How much of the text is as a language writes it, from 0 to 1; None where it cannot be that encoding."""
-    text = _decoded(sample, encoding, whole=whole)
     if text is None:
         return None
     beyond = Counter(_BEYOND_ASCII.findall(text))

@@ -17,9 +17,9 @@ Axes: N tokens, G different n-grams of one order, C contexts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,27 @@ class KneserNey:
     @property
     def order(self) -> int:
         return len(self.levels)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it as arrays, of which :meth:`of_arrays` makes the same model."""
+        found: dict[str, NDArray[Any]] = {"sizes": np.array([self.vocab_size, self.tokens, self.order])}
+        for order, level in enumerate(self.levels):
+            for field in fields(Level):
+                found[f"{field.name}.{order}"] = np.asarray(getattr(level, field.name))
+        return found
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The model of which :meth:`arrays` were made; they may be mapped from a file."""
+        vocab_size, tokens, orders = arrays["sizes"].tolist()
+        levels = []
+        for order in range(orders):
+            keys_G, probabilities_G, kept_C, best_C, discounts = (
+                arrays[f"{field.name}.{order}"] for field in fields(Level)
+            )
+            one, two, three = discounts.tolist()
+            levels.append(Level(keys_G, probabilities_G, kept_C, best_C, (one, two, three)))
+        return cls(levels, vocab_size, tokens)
 
     def nats(self, tokens_N: NDArray[Any], depth_N: Ints) -> tuple[Floats, NDArray[np.bool_]]:
         """What each token costs ``[N]``, and whether it was the most likely one ``[N]``.

@@ -6,7 +6,7 @@ import re
 
 _KINDS = re.compile("[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _RUNS = re.compile(r"(?<=\S) {2,}(?=\S)")
-_AT_END = re.compile(r"[ \t]+(?=\n|\Z)")
+_AT_END = re.compile(r"(?<![ \t])[ \t]++(?=\n|\Z)")  # a run is looked at once, however long
 
 
 def plain_spaces(text: str) -> str:

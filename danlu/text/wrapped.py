@@ -91,23 +91,25 @@ def _is_full(lines: list[str], widths: list[int], at: int, width: int) -> bool:
 
 
 def _join(lines: list[str], full: set[int], text: str) -> list[str]:
-    joined = [lines[0]]
+    joined: list[str] = []
+    paragraph = [lines[0]]  # its lines, with what parts them: a book may be one, too long to be copied for every line
     words: frozenset[str] | None = None
     for at, line in enumerate(lines[1:]):
         if at not in full:
-            joined.append(line)
+            joined.append("".join(paragraph))
+            paragraph = [line]
             continue
-        before = joined[-1].rstrip(" \t")
+        before = paragraph.pop().rstrip(" \t")
         hyphenated, continued = _HYPHENATED.search(before), _CONTINUED.match(line)
         if hyphenated and continued:
             words = frozenset(_words(text)) if words is None else words
             keeps = _keeps_hyphen(hyphenated[1].lower(), continued[0], words)
-            joined[-1] = (before if keeps else before[:-1]) + line
+            paragraph += [before if keeps else before[:-1], line]
         elif _EAST_END.search(before) and _EAST_START.match(line):
-            joined[-1] = before + line
+            paragraph += [before, line]
         else:
-            joined[-1] = f"{before} {line}"
-    return joined
+            paragraph += [before, " ", line]
+    return [*joined, "".join(paragraph)]
 
 
 def _words(text: str) -> Iterator[str]:

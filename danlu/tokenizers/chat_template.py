@@ -20,13 +20,18 @@ import jinja2.parser
 
 from danlu.errors import InputError, RecipeError
 from danlu.files import atomic_write, read_json, write_json
+from danlu.tokenizers.budget import rendering
 from danlu.tokenizers.folder import NAMED, content_of, read_tokenizer
 from danlu.tokenizers.named_chats import TEMPLATES
-from danlu.tokenizers.sandbox import BUDGET, ERRORS, Budget, Sandbox, joined
+from danlu.tokenizers.sandbox import ERRORS, Sandbox, joined
 
 FILE = "chat_template.jinja"
 DEFAULT, WITH_TOOLS = "default", "tool_use"
 """What a folder with several templates calls them."""
+
+
+LONGEST_LINE = 500
+"""Characters of what is said of an error, and of the form of a date."""
 
 
 class ChatTemplate:
@@ -43,7 +48,7 @@ class ChatTemplate:
         try:
             self._template = _environment().from_string(source)
         except ERRORS as error:
-            raise InputError(f"{where} is no chat template: {error}") from None
+            raise InputError(f"{where} is no chat template: {_in_one_line(error)}") from None
 
     def render(self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Any] = (), ask: bool = False) -> str:
         """The text of a conversation.
@@ -55,11 +60,12 @@ class ChatTemplate:
         Raises:
             InputError: the template refuses these messages.
         """
+        given = {"messages": list(messages), "tools": list(tools) or None, "documents": None}
         try:
-            given = {"messages": list(messages), "tools": list(tools) or None, "documents": None, BUDGET: Budget()}
-            return joined(self._template.generate({**given, "add_generation_prompt": ask, **self.tokens}))
+            with rendering():
+                return joined(self._template.generate({**given, "add_generation_prompt": ask, **self.tokens}))
         except ERRORS as error:
-            raise InputError(f"{self.where} cannot render this conversation: {error}") from None
+            raise InputError(f"{self.where} cannot render this conversation: {_in_one_line(error)}") from None
 
     @cached_property
     def reads_the_clock(self) -> bool:
@@ -148,9 +154,9 @@ class _Generation(jinja2.ext.Extension):
 def _environment() -> Sandbox:
     """As in ``transformers``, with a budget."""
     environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols])
-    environment.filters["tojson"] = _to_json
+    environment.add_filter("tojson", _to_json)
     environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    environment.globals["strftime_now"] = _now
     return environment
 
 
@@ -163,6 +169,19 @@ def _to_json(
 ) -> str:
     """Without Jinja's own escapes for HTML."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _now(form: str) -> str:
+    if len(form) > LONGEST_LINE:  # which is given room for 256 times as much
+        raise jinja2.TemplateError(f"it asks for a date of more than {LONGEST_LINE} characters")
+    return datetime.now().strftime(form)
+
+
+def _in_one_line(error: BaseException) -> str:
+    """What went wrong; a template may say whatever it likes."""
+    said = str(error)[: 10 * LONGEST_LINE] or type(error).__name__
+    line = " ".join(said.split())
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} …"
 
 
 def _refuse(message: str) -> str:

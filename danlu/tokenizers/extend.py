@@ -3,7 +3,8 @@
 Old tokens keep their ids. What is added is learned from the text, as rows of old tokens that often stand together
 (and characters that the old vocabulary lacks), so that an encoding by the new tokenizer is the old one with some rows
 joined: exactly for BPE; for Unigram but for rows that are as likely to a millionth; for WordPiece, which always takes
-the longest piece, in all words that no new token is in. ``docs/decisions/0039-comparing-and-extending.md`` says more.
+the longest piece, in all words that no new token is in. To a word-level vocabulary whole words are added.
+``docs/decisions/0039-comparing-and-extending.md`` says more.
 """
 
 from __future__ import annotations
@@ -12,18 +13,21 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, SkipValidation
 from tokenizers import Tokenizer as Inner
 
 from danlu import log
 from danlu.errors import InputError
-from danlu.recipe import Choice
+from danlu.recipe import Choice, OneOf
+from danlu.text.words import Jieba, Segmenter
 from danlu.tokenizers.folder import read_tokenizer
 from danlu.tokenizers.given import files_of
-from danlu.tokenizers.grown import State, state_of, with_characters, with_joins
+from danlu.tokenizers.grown import State, state_of, with_characters, with_joins, with_words
 from danlu.tokenizers.joining import learn_joins
 from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.tokenizers.word import CHINESE, count_words
 
 SLACK = 8
 """An eighth more joins are learned than are to be added, for some make a token that is there already."""
@@ -34,7 +38,7 @@ class Extend(Choice):
 
     path: Path
     """With a ``tokenizer.json``, or what its kind was published as: byte-level BPE, SentencePiece's BPE or Unigram,
-    WordPiece."""
+    WordPiece, words."""
     add: int = Field(default=8000, ge=1, le=1_000_000)
     """Tokens to add, behind those that are there; a small text may not have so many."""
     coverage: float = Field(default=0.9995, gt=0, le=1)
@@ -42,8 +46,11 @@ class Extend(Choice):
     their text (SentencePiece's ``character_coverage``)."""
     min_frequency: int = Field(default=2, ge=1)
     """What is added occurs at least this often."""
+    segmenter: Annotated[SkipValidation[Segmenter], OneOf("segmenter")] = Jieba()
+    """Of a word-level vocabulary whose tokenizer cuts Chinese characters apart: what finds the words in Chinese."""
     sample_bytes: int = Field(default=100_000_000, ge=1)
-    """Of a larger corpus, documents of about this many bytes are learned from, all of them held in memory."""
+    """Of a larger corpus, documents of about this many bytes are learned from, all of them held in memory, but for a
+    word-level vocabulary."""
 
     def files(self) -> list[Path]:
         """All that says what it is.
@@ -60,25 +67,45 @@ class Extend(Choice):
             InputError: there is no tokenizer, it is damaged, or of a kind that cannot grow.
         """
         inner, config = read_tokenizer(self.path)
-        old = Tokenizer(inner, config)
-        state, held = state_of(inner, where=self.path), list(texts)
-        lacking = self._lacking(state, held)[: self.add]
-        state = with_characters(state, lacking)
-        known, most = _built(state), self.add - len(lacking)
-        joins = (
-            learn_joins(known, config, held, count=most + most // SLACK, min_frequency=self.min_frequency)
-            if most
-            else []
-        )
-        tokenizer = Tokenizer(_built(with_joins(state, joins, most=most)), config)
+        old, state = Tokenizer(inner, config), state_of(inner, where=self.path)
+        if state["model"]["type"] == "WordLevel":
+            state, kinds = self._with_words(state, texts), "words"
+        else:
+            state, characters = self._with_pieces(state, config, list(texts))
+            kinds = f"{characters:,} characters"
+        tokenizer = Tokenizer(_built(state), config)
         self._check_ids(old, tokenizer)
         added = tokenizer.vocab_size - old.vocab_size
         short = f", of tokenizer.add {self.add:,}: the text has no more" if added < self.add else ""
-        log.say(
-            f"tokenizer: {old.vocab_size:,} tokens of {self.path} and {added:,} new ones "
-            f"({len(lacking):,} characters){short}"
-        )
+        log.say(f"tokenizer: {old.vocab_size:,} tokens of {self.path} and {added:,} new ones ({kinds}){short}")
         return tokenizer
+
+    def _with_pieces(self, state: State, config: dict[str, Any], texts: list[str]) -> tuple[State, int]:
+        """With characters that are lacking, and how many, and joins of old tokens."""
+        lacking = self._lacking(state, texts)[: self.add]
+        state = with_characters(state, lacking)
+        most = self.add - len(lacking)
+        if not most:
+            return state, len(lacking)
+        count = most + most // SLACK
+        joins = learn_joins(_built(state), config, texts, count=count, min_frequency=self.min_frequency)
+        return with_joins(state, joins, most=most), len(lacking)
+
+    def _with_words(self, state: State, texts: Iterable[str]) -> State:
+        """With the most frequent words that are unknown; of those as frequent, the first by code point."""
+        inner = _built(state)
+        if inner.pre_tokenizer is None:
+            raise InputError(f"the tokenizer in {self.path} cannot be extended: it takes a whole text for one word")
+        # Where Chinese characters are cut apart, a word of several is found as added tokens are: the longest first.
+        chinese = len(list(_words_of(inner, "天下"))) > 1
+        counts, rare = count_words(texts, lambda text: _words_of(inner, text), self.segmenter if chinese else None)
+        if rare >= self.min_frequency:
+            log.say(f"tokenizer: there are very many words; each may be counted up to {rare} times too seldom")
+        known = inner.get_vocab(with_added_tokens=True)
+        lacking = [word for word, count in counts.items() if word not in known and count >= self.min_frequency]
+        words = sorted(lacking, key=lambda word: (-counts[word], word))[: self.add]
+        runs = {word for word in words if chinese and len(word) > 1 and CHINESE.fullmatch(word)}
+        return with_words(state, words, runs=runs)
 
     def _lacking(self, state: State, texts: Iterable[str]) -> list[str]:
         """Characters of ``texts`` that are no tokens, the most frequent first; none where bytes are, as in GPT-2."""
@@ -118,12 +145,15 @@ def _words(inner: Inner, texts: Iterable[str]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for text in texts:
         for part in _lines(text):
-            normal = part if inner.normalizer is None else inner.normalizer.normalize_str(part)
-            if inner.pre_tokenizer is None:
-                counts.update(normal)  # a text that is no words: its characters
-            else:
-                counts.update(word for word, _ in inner.pre_tokenizer.pre_tokenize_str(normal))
+            counts.update(_words_of(inner, part))
     return counts
+
+
+def _words_of(inner: Inner, text: str) -> Iterable[str]:
+    normal = text if inner.normalizer is None else inner.normalizer.normalize_str(text)
+    if inner.pre_tokenizer is None:
+        return normal  # a text that is no words: its characters
+    return (word for word, _ in inner.pre_tokenizer.pre_tokenize_str(normal))
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -2,12 +2,13 @@
 
 Old tokens keep their ids, pieces, scores and merges. What is added to BPE is merged after all that was merged before;
 what is added to Unigram scores as its pieces do together, and a trifle more, so that it takes their place alone.
+WordLevel has no pieces: whole words are added.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 from tokenizers import Tokenizer as Inner
@@ -16,7 +17,6 @@ from tokenizers import models
 from danlu.errors import InputError
 from danlu.tokenizers.joining import Ids, Join
 
-KINDS = ("BPE", "Unigram", "WordPiece")
 TRIFLE = 1e-6
 """What a join scores more than its pieces, for each piece but one: of rows of tokens that are as likely that with more
 joins is taken. Scores are logarithms of probabilities; trained ones are hardly ever so near to each other."""
@@ -32,12 +32,10 @@ def state_of(inner: Inner, *, where: object) -> State:
         where: what the tokenizer is called in errors.
 
     Raises:
-        InputError: its model is none of ``KINDS``, or its numbers have gaps that this kind of model cannot have.
+        InputError: its numbers have gaps that this kind of model cannot have.
     """
     state: State = json.loads(inner.to_str())
     model = state["model"]
-    if model["type"] not in KINDS:
-        raise InputError(f"{where} is a {model['type']} tokenizer; {', '.join(KINDS)} can be extended")
     if model["type"] == "BPE":
         model["dropout"] = None  # chance, which is for training alone
     for token in sorted(state["added_tokens"], key=lambda each: int(each["id"])):
@@ -100,6 +98,22 @@ def with_joins(state: State, joins: Iterable[Join], *, most: int) -> State:
     return {**state, "model": model}
 
 
+def with_words(state: State, words: Iterable[str], *, runs: Container[str]) -> State:
+    """With whole words behind all tokens.
+
+    Args:
+        words: which the model lacks.
+        runs: those of ``words`` that the tokenizer would cut apart, and that are found in a text before that.
+    """
+    model, added = _copied(state), list(state["added_tokens"])
+    how = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": state["normalizer"] is not None}
+    for id, word in enumerate(words, start=_size(model)):
+        model["vocab"][word] = id
+        if word in runs:
+            added.append({"id": id, "content": word, **how, "special": False})
+    return {**state, "added_tokens": added, "model": model}
+
+
 def names_of(model: State) -> dict[int, str]:
     """Each token as the model spells it, by its number."""
     if model["type"] == "Unigram":
@@ -112,6 +126,8 @@ def splitter(inner: Inner) -> Callable[[str], Ids]:
 
     Characters that it lacks are its unknown token; where it has none, nothing.
     """
+    if isinstance(inner.model, models.WordLevel):
+        return lambda token: _words_of(inner, token)
     if not isinstance(inner.model, models.WordPiece):
         return lambda token: tuple(each.id for each in inner.model.tokenize(token))
     vocabulary, unknown, prefix = inner.get_vocab(), inner.model.unk_token, inner.model.continuing_subword_prefix
@@ -122,6 +138,14 @@ def splitter(inner: Inner) -> Callable[[str], Ids]:
         return tuple(each.id for each in inner.model.tokenize(token))
 
     return split
+
+
+def _words_of(inner: Inner, token: str) -> Ids:
+    """The words that it is cut into, as Chinese ones are."""
+    try:
+        return tuple(inner.encode(token, add_special_tokens=False).ids)
+    except Exception:  # the library's bare one: there is a word without a token, and no unknown token either
+        return ()
 
 
 def _within_word(vocabulary: dict[str, int], rest: str, *, unknown: str, prefix: str) -> Ids:

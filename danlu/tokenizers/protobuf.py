@@ -1,4 +1,4 @@
-"""The wire format of protocol buffers, as far as a reader of few fields needs it.
+"""The wire format of protocol buffers, as far as few fields need it.
 
 Which it is says https://protobuf.dev/programming-guides/encoding; ``docs/decisions/0015`` says why not the package.
 """
@@ -6,7 +6,7 @@ Which it is says https://protobuf.dev/programming-guides/encoding; ``docs/decisi
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -50,3 +50,29 @@ def _varint(message: bytes, place: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, place
     raise ValueError("a protocol buffer ends in the middle of a number")
+
+
+def message(parts: Iterable[tuple[int, int | float | str | bytes]]) -> bytes:
+    """The bytes of these fields, by number and value, in order: floats of 4 bytes; what ``fields`` reads.
+
+    Args:
+        parts: integers may be negative, as ``int32`` and ``int64`` are written; a message in a message is its bytes.
+    """
+    return b"".join(_field(number, value) for number, value in parts)
+
+
+def _field(number: int, value: int | float | str | bytes) -> bytes:
+    if isinstance(value, int):
+        return _as_varint(number << 3 | VARINT) + _as_varint(value & (1 << 64) - 1)
+    if isinstance(value, float):
+        return _as_varint(number << 3 | FIXED32) + struct.pack("<f", value)
+    content = value.encode() if isinstance(value, str) else value
+    return _as_varint(number << 3 | BYTES) + _as_varint(len(content)) + content
+
+
+def _as_varint(value: int) -> bytes:
+    content = bytearray()
+    while value >= 0x80:
+        content.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*content, value])

@@ -18,7 +18,7 @@ from danlu.tokenizers.charsmap import check_charsmap
 from danlu.tokenizers.protobuf import fields
 
 SPACE = "▁"
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
 """Types of pieces."""
 MOST_LETTERS = 1024
 """Of a piece; SentencePiece learns pieces of 16, and the work on one grows with the square."""

@@ -23,8 +23,11 @@ class Sized(Trainer, Protocol):
     vocab_size: int
 
 
-def tokenizers_of(trainer: Sized, texts: Sequence[str], sizes: Sequence[int]) -> Iterator[tuple[int, Tokenizer]]:
+def tokenizers_of(trainer: Sized, texts: Iterable[str], sizes: Sequence[int]) -> Iterator[tuple[int, Tokenizer]]:
     """One a size, rising; BPE is trained once, at the largest, and cut: the same as if trained at each.
+
+    Args:
+        texts: are gone through once for each training.
 
     Raises:
         RecipeError: a size is too small or too large for this kind.

@@ -22,6 +22,7 @@ from danlu.errors import InputError
 from danlu.files import atomic_write
 from danlu.tokenizers.folder import content_of, read_tokenizer
 from danlu.tokenizers.spelling import spelling_of
+from danlu.tokenizers.spiece import SPIECE, as_sentencepiece
 from danlu.tokenizers.stream import REPLACEMENT, TokenStream
 from danlu.tokenizers.tidy import Tidy
 
@@ -76,6 +77,8 @@ class Tokenizer:
     def save(self, folder: Path, *, inputs: Sequence[str] = ()) -> None:
         """Write ``tokenizer.json`` and ``tokenizer_config.json`` into ``folder``, which must be there.
 
+        Of a Unigram that was trained here, ``spiece.model`` too, for SentencePiece.
+
         Args:
             inputs: what ``transformers``' tokenizer makes for a model, such as ``input_ids``; where empty, what the
                 files said so far.
@@ -83,6 +86,8 @@ class Tokenizer:
         config = {**self._config, "model_input_names": list(inputs)} if inputs else self._config
         atomic_write(folder / "tokenizer.json", self.to_json().encode())
         atomic_write(folder / "tokenizer_config.json", (json.dumps(config, indent=2) + "\n").encode())
+        if (content := as_sentencepiece(self._inner, config)) is not None:
+            atomic_write(folder / SPIECE, content)
 
     def padded(self, *, apart: Collection[int] = ()) -> Tokenizer:
         """One that names a padding token: its own, else the one that ends texts, or begins them.

@@ -1,7 +1,7 @@
 """Unigram pieces: a text is its likeliest sequence of them (Kudo 2018, arXiv:1804.10959); learned by SentencePiece.
 
 Bytes stand for characters that have no piece, and spaces stay spaces in the pieces, so that any text comes back:
-SentencePiece's own ``▁`` would make a space of one that is written in the text.
+SentencePiece's own ``▁`` would make a space of one that is written in the text. ``spiece.py`` writes its file.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from danlu.optional import optional
 from danlu.recipe import Choice
 from danlu.tokenizers.sentencepiece import NORMAL, SPACE, SentencePieceFile
 from danlu.tokenizers.special import Reserved, SpecialSet
+from danlu.tokenizers.spiece import GRID
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.word_counts import parts
 
@@ -116,8 +117,12 @@ class Unigram(Choice):
                 f"{int(found[1]) - always} of them"
             ) from None
         file = SentencePieceFile.parse(model.getvalue())
-        # Few digits, so that a tokenizer.json that is read has exactly the scores that were written.
-        return {piece.text.replace(SPACE, " "): round(piece.score, 5) for piece in file.pieces if piece.type == NORMAL}
+        # Sums of these are exact in 32 bits too, as SentencePiece has them, and in the digits of tokenizer.json.
+        return {
+            piece.text.replace(SPACE, " "): round(piece.score / GRID) * GRID
+            for piece in file.pieces
+            if piece.type == NORMAL
+        }
 
 
 TOO_MANY = re.compile(r"Vocabulary size is smaller than required_chars\. ([0-9]+) vs ([0-9]+)")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Self
 
 from pydantic import Field, SkipValidation, model_validator
@@ -31,7 +31,8 @@ CUT = rf"[{_ONIGURUMA_HAN}]|[{UNSPACED}]\p{{M}}*|{_LETTER}+(?:['’]{_LETTER}+)*
 """A Chinese character, an unspaced letter, a word with its apostrophes, or a mark."""
 MOST_WORDS = 1 << 21
 """Different words that are counted at once."""
-_CHINESE = re.compile(f"[{HAN}]+")
+CHINESE = re.compile(f"[{HAN}]+")
+"""A run of Chinese characters."""
 
 
 class Word(Choice):
@@ -71,7 +72,7 @@ class Word(Choice):
         vocabulary = {token: id for id, token in enumerate([*reserved.tokens, *words])}
         inner = Inner(models.WordLevel(vocabulary, unk_token=UNKNOWN))
         inner.pre_tokenizer = _cut()
-        chinese = [word for word in words if len(word) > 1 and _CHINESE.fullmatch(word)]
+        chinese = [word for word in words if len(word) > 1 and CHINESE.fullmatch(word)]
         inner.add_tokens([AddedToken(word, normalized=False, special=False) for word in chinese])
         inner.add_special_tokens(reserved.tokens)
         reserved.add_template(inner)
@@ -80,23 +81,36 @@ class Word(Choice):
         return Tokenizer(inner, reserved.config)
 
     def _count(self, texts: Iterable[str]) -> Counter[str]:
-        """How often each word occurs, less at most ``rare`` where there are more different ones than are counted.
-
-        Manku & Motwani 2002 (lossy counting): when the table is full, the rarest are forgotten.
-        """
-        segment, cut, counts, rare = self.segmenter.make(), _cut(), Counter[str](), 0
-        for text in texts:
-            for part in parts(text):
-                rest = _CHINESE.sub(" ", part)
-                counts.update(word for word, _ in cut.pre_tokenize_str(rest))
-                for run in _CHINESE.findall(part):
-                    counts.update(segment(run))
-            while len(counts) > MOST_WORDS:
-                rare += 1
-                counts = Counter({word: count - 1 for word, count in counts.items() if count > 1})
+        """How often each word occurs, or too little, which is told."""
+        cut = _cut()
+        counts, rare = count_words(texts, lambda text: (word for word, _ in cut.pre_tokenize_str(text)), self.segmenter)
         if rare >= self.min_frequency:
             log.say(f"tokenizer: there are very many words; each may be counted up to {rare} times too seldom")
         return counts
+
+
+def count_words(
+    texts: Iterable[str], cut: Callable[[str], Iterable[str]], segmenter: Segmenter | None
+) -> tuple[Counter[str], int]:
+    """How often each word occurs, and by how much that may be too little, where there are very many.
+
+    Manku & Motwani 2002 (lossy counting): when the table is full, the rarest are forgotten.
+
+    Args:
+        cut: from a text to its words.
+        segmenter: what cuts runs of Chinese characters, which ``cut`` is then not given; None: ``cut`` is.
+    """
+    segment, counts, rare = None if segmenter is None else segmenter.make(), Counter[str](), 0
+    for text in texts:
+        for part in parts(text):
+            counts.update(cut(part if segment is None else CHINESE.sub(" ", part)))
+            if segment is not None:
+                for run in CHINESE.findall(part):
+                    counts.update(segment(run))
+        while len(counts) > MOST_WORDS:
+            rare += 1
+            counts = Counter({word: count - 1 for word, count in counts.items() if count > 1})
+    return counts, rare
 
 
 def _cut() -> pre_tokenizers.PreTokenizer:

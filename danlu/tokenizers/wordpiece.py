@@ -9,14 +9,18 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from tokenizers import normalizers, trainers
+from tokenizers import normalizers, pre_tokenizers
 
 from danlu import log
 from danlu.recipe import Choice
+from danlu.tokenizers.merges import learn_merges
 from danlu.tokenizers.special import Reserved, SpecialSet
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocab_txt import PREFIX, build_wordpiece
+from danlu.tokenizers.word_counts import CODE_POINTS, WordCounts, parts
 
 UNKNOWN = "[UNK]"
 
@@ -37,8 +41,9 @@ class WordPiece(Choice):
     tokens, for the beginning of a word and for within."""
     min_frequency: int = Field(default=2, ge=1)
     """A pair is merged only if it occurs at least this often."""
-    sample_bytes: int = Field(default=100_000_000, ge=1)
-    """Of a larger corpus, documents of about this many bytes are learned from, all of them held in memory."""
+    sample_bytes: int = Field(default=200_000_000, ge=1, le=1_000_000_000)
+    """Of a larger corpus, documents of about this many bytes are learned from. Where neither spaces nor Chinese
+    characters part words, training takes up to 10 times as much memory, in other languages far less."""
     special: list[SpecialSet] = Field(default=["bert"])
     """Special tokens besides ``<|endoftext|>`` and ``[UNK]``: ``bert`` to mask words (also for BART), ``t5`` to mask
     spans, ``fim`` to fill in the middle. Of several the first decides what is put around a text or a prompt."""
@@ -56,19 +61,27 @@ class WordPiece(Choice):
         return Reserved.of(self.special, unknown=UNKNOWN)
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
-        """Learn pieces from ``texts``; the most frequent pair is merged first, as the tokenizers library does it."""
-        held = list(texts)
+        """Learn pieces from ``texts``, which are read once, one at a time.
+
+        The most frequent pair is merged first, of pairs that are as frequent that of the lower ids: the same texts, in
+        any order, give the same pieces. As in the tokenizers library, a character that is not known is left out of its
+        word while pieces are learned.
+        """
         reserved, normaliser = self._reserved(), _normaliser(lowercase=self.lowercase)
-        letters = self._letters(held, normaliser)
-        # The library numbers the letters within words by chance, and the order of merges depends on the numbers: so
-        # they are first found, without any merge, and then given to it in order, as if they were special tokens.
-        found = _learn(held, normaliser, letters, vocab_size=0, min_frequency=1, first=reserved.tokens)
-        pieces = sorted(found.keys() - reserved.tokens, key=lambda piece: (piece.startswith(PREFIX), piece))
-        vocabulary = _learn(
-            held, normaliser, letters, vocab_size=self.vocab_size, min_frequency=self.min_frequency,
-            first=[*reserved.tokens, *pieces],
-        )  # fmt: skip
-        inner = build_wordpiece(vocabulary, normaliser, unknown=UNKNOWN)
+        cut, counts = pre_tokenizers.BertPreTokenizer(), WordCounts()
+        for text in texts:
+            for part in parts(text):
+                counts.add(word for word, _ in cut.pre_tokenize_str(normaliser.normalize_str(part)))
+        first, within = counts.letters()
+        letters = self._known_of(first + within)
+        spelled = [*reserved.tokens, *letters, *(f"{PREFIX}{letter}" for letter in letters if letter in within)]
+        words = counts.symbols_of_letters(_ids(letters, spelled), _ids(letters, spelled, prefix=PREFIX))
+        with log.progress("tokenizer: merging", self.vocab_size, "tokens") as progress:
+            learn_merges(
+                words, spelled, vocab_size=self.vocab_size, min_frequency=self.min_frequency, join=_join,
+                tell=progress.update,
+            )  # fmt: skip
+        inner = build_wordpiece({token: id for id, token in enumerate(spelled)}, normaliser, unknown=UNKNOWN)
         inner.add_special_tokens(reserved.tokens)
         reserved.add_template(inner)
         tokenizer = Tokenizer(inner, reserved.config)
@@ -79,39 +92,29 @@ class WordPiece(Choice):
             )
         return tokenizer
 
-    def _letters(self, texts: list[str], normaliser: normalizers.Normalizer) -> list[str]:
-        """The most frequent characters; of those that are alike in this, the first by code point."""
-        counts: Counter[str] = Counter()
-        for text in texts:
-            counts.update(normaliser.normalize_str(text))
-        ranked = sorted((letter for letter in counts if not letter.isspace()), key=lambda each: (-counts[each], each))
+    def _known_of(self, counts: Counter[str]) -> list[str]:
+        """The most frequent characters, by code point; of those as frequent, the first ones."""
+        ranked = sorted(counts, key=lambda each: (-counts[each], each))
         if len(ranked) > self._known():
             left_out = sum(counts[letter] for letter in ranked[self._known() :])
             log.say(
                 f"tokenizer: knows the {self._known()} most frequent of {len(ranked)} characters; "
                 f"the others stand {left_out} times in the text (tokenizer.alphabet)"
             )
-        return ranked[: self._known()]
+        return sorted(ranked[: self._known()])
 
 
-def _learn(
-    texts: list[str],
-    normaliser: normalizers.Normalizer,
-    letters: list[str],
-    *,
-    vocab_size: int,
-    min_frequency: int,
-    first: list[str],
-) -> dict[str, int]:
-    """The vocabulary that the tokenizers library learns, ``first`` first; only ``letters`` are known."""
-    inner = build_wordpiece({UNKNOWN: 0}, normaliser, unknown=UNKNOWN)
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=first, initial_alphabet=letters,
-        limit_alphabet=len(letters), continuing_subword_prefix=PREFIX, show_progress=False,
-    )  # fmt: skip
-    inner.train_from_iterator(texts, trainer)
-    vocabulary: dict[str, int] = inner.get_vocab(with_added_tokens=False)
-    return vocabulary
+def _ids(letters: list[str], spelled: list[str], *, prefix: str = "") -> NDArray[np.int32]:
+    """By code point, the place of ``prefix`` and that letter in ``spelled``; -1 where it is not there."""
+    place = {token: id for id, token in enumerate(spelled)}
+    ids = np.full(CODE_POINTS, -1, dtype=np.int32)
+    for letter in letters:
+        ids[ord(letter)] = place.get(f"{prefix}{letter}", -1)
+    return ids
+
+
+def _join(left: str, right: str) -> str:
+    return left + right.removeprefix(PREFIX)
 
 
 def _normaliser(*, lowercase: bool) -> normalizers.Normalizer:

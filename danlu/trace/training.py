@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from danlu.corpus.mixture import MixedRows
-from danlu.corpus.pack import PARTS
 from danlu.corpus.reading import Reader, Size
 from danlu.corpus.rows import Piece
+from danlu.corpus.split import PARTS
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError
 from danlu.files import read_json

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from danlu.runs import RunFolder
+from danlu.text.encodings import ENCODINGS
 from danlu.trace.fates import Cleaned, Fate
 from danlu.trace.places import look
 from danlu.trace.training import Order, changed_since, packed
@@ -52,7 +53,8 @@ def _source(cleaned: Cleaned, fate: Fate, number: int) -> dict[str, Any]:
         "record": origin.record, "offset": fate.offset, "sha256": origin.file.sha256, "state": place.state,
     }  # fmt: skip
     if place.raw is not None:
-        encoding = (fate.meta or {}).get("encoding") or settings.encoding or "utf-8"
+        known = (fate.meta or {}).get("encoding")  # a record may have a field of that name, which may say anything
+        encoding = known if known in ENCODINGS else settings.encoding or "utf-8"
         told |= {"raw": place.raw.decode(encoding, errors="backslashreplace"), "raw_hex": place.raw.hex()}
     if place.record is not None:
         told["record_now"] = place.record

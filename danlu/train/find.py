@@ -67,7 +67,7 @@ class Found:
         if lines:  # a recipe that leaves its optimizer out has none that a rate could be of
             lines.insert(0, f"pretrain.optimizer.use={self.optimizer}")
         if best is not None and best.rows != self.rows_now:
-            lines.append(f"pretrain.micro_batch={best.rows}")
+            lines.append(f"pretrain.hardware.micro_batch={best.rows}")
         return lines
 
 
@@ -91,7 +91,7 @@ def find(recipe: Recipe, sample: Sample, known: Estimate) -> Found:
     measured = len(POINTS) * BLOCKS * _block_steps(settings.batch)
     steps = _steps_in(known.seconds_per_step, NOISE_STEPS, FEWEST_NOISE_STEPS, beside=measured)
     rows = max(1, min(rows_now, settings.batch * _block_steps(settings.batch) // PARTS))
-    parted = settings.model_copy(update={"micro_batch": rows})
+    parted = settings.with_hardware(micro_batch=rows)
     scales = in_own_process(_noise, parted, sample, recipe.seed, min(steps, known.steps), known.steps)
     use = settings.optimizer.to_recipe()["use"]
     return Found(curve, suggestion, rates, known_costs, rows_now, scales, settings.batch, use)
@@ -154,7 +154,7 @@ def scaled_rates(settings: Pretrain, named: NamedParameters, factor: float) -> d
 
 def _cost(settings: Pretrain, sample: Sample, seed: int, rows: int) -> Cost | None:
     """Of ``rows`` at once; None where memory does not hold them."""
-    known = settings.model_copy(update={"micro_batch": rows})
+    known = settings.with_hardware(micro_batch=rows)
     try:
         cost = in_own_process(_timed, known, sample, seed)
         if cost is not None and cost.compiled:  # what compiling takes is not the step's; now it is done

@@ -11,7 +11,7 @@ from danlu.errors import DanluError
 from danlu.log import short
 from danlu.machine import free_memory_bytes
 
-REMEDY = "lower pretrain.model.dim, pretrain.model.layers, tokenizer.vocab_size or pretrain.micro_batch"
+REMEDY = "lower pretrain.model.dim, pretrain.model.layers, tokenizer.vocab_size or pretrain.hardware.micro_batch"
 TORCH_SAYS = (
     "not enough memory", "can't allocate memory", "Storage size calculation overflowed", "out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from danlu.clean.cluster import connected, first_line, load_ray
 from danlu.errors import DanluError, InputError, Interrupted, RecipeError
 from danlu.log import say
 from danlu.parallel.desk import Desk, End, Line, News
@@ -25,6 +24,7 @@ from danlu.runs import Changed, RunFolder
 from danlu.train.ray_worker import Task, work
 from danlu.train.settings import TrainSettings
 from danlu.train.signals import StopRequest, watch_for_stop
+from danlu.workers.cluster import connected, first_line, load_ray
 
 PACKAGE = "ray[train]"
 OF_WORKERS = {"TORCH_CPP_LOG_LEVEL": "ERROR"}

@@ -19,9 +19,11 @@ import torch
 from danlu.clean.stage import Clean
 from danlu.corpus import account
 from danlu.corpus.account import Account, Ledger
-from danlu.corpus.curriculum import Blend
-from danlu.corpus.pack import Pack, batches, encode_ahead
-from danlu.corpus.store import StoreWriter, TokenStore
+from danlu.corpus.blend import Blend
+from danlu.corpus.encoding import batches, encode_ahead
+from danlu.corpus.pack import Pack
+from danlu.corpus.store import TokenStore
+from danlu.corpus.store_writer import StoreWriter
 from danlu.errors import InputError
 from danlu.files import writing
 from danlu.log import duration, say, short
@@ -256,8 +258,7 @@ def training_on(settings: Pretrain, sample: Sample, seed: int) -> Training:
     """What the run will begin with, but for the text, of which this is a sample."""
     vocabulary = Vocabulary.of(Tokenizer.load(sample.folder))
     store = TokenStore.open(sample.folder / "train")
-    hardware = settings.hardware.model_copy(update={"mesh": Mesh()})
-    alone = settings.model_copy(update={"hardware": hardware})  # however many will share it
+    alone = settings.with_hardware(mesh=Mesh())  # however many will share it
     return set_up(alone, store, vocabulary=vocabulary, seed=seed, share=sample.share)
 
 

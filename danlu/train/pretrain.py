@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from danlu.corpus.account import in_words
-from danlu.corpus.curriculum import Blend
+from danlu.corpus.blend import Blend
 from danlu.corpus.store import TokenStore
 from danlu.log import say
 from danlu.nn.families.given import Folder

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, SkipValidation, model_validator
 
-from danlu.corpus.curriculum import Curriculum, Period, check_periods
+from danlu.corpus.blend import Blended
+from danlu.corpus.curriculum import Curriculum
 from danlu.corpus.mixture import NOT_MIXED, STEPS_OF_THEIR_OWN, Mixture
 from danlu.corpus.proportions import Proportions
 from danlu.corpus.reading import Reading
@@ -31,10 +32,8 @@ class PretrainSettings(TrainSettings):
     """What is learned."""
     rows: Annotated[SkipValidation[Reading] | None, OneOf("rows")] = None
     """How documents become rows; by default as the objective reads them best."""
-    mixture: Annotated[SkipValidation[Proportions] | None, OneOf("mixture")] = None
+    mixture: Annotated[SkipValidation[Proportions | Curriculum] | None, OneOf("mixture")] = None
     """How much is read of each part of the text; by default all of it equally often."""
-    curriculum: tuple[Period, ...] = ()
-    """In place of one mixture several, one after the other."""
     sequence: int = Field(default=512, ge=2)
     """Tokens a row; the longest text that the model sees."""
 
@@ -46,15 +45,9 @@ class PretrainSettings(TrainSettings):
     def reading_of(self, share: float) -> Reading:
         """The same for a store that holds this part of the text."""
         reading = self.objective.read_by(self.rows)
-        if not self.periods:
+        if self.mixture is None:
             return reading
-        named = "curriculum" if self.curriculum else "mixture"
-        return Curriculum(self.periods, reading, self.batch, self._steps, share, named)
-
-    @property
-    def periods(self) -> tuple[Period, ...]:
-        """The mixtures of the training, one after the other; none where all text is read equally often."""
-        return self.curriculum or (() if self.mixture is None else (Period(mixture=self.mixture),))
+        return Blended(self.mixture, reading, self.batch, self._steps, share)
 
     def _steps(self, steps_per_epoch: float) -> int | None:
         """Of the whole training; None where only the clock tells."""
@@ -77,24 +70,19 @@ class PretrainSettings(TrainSettings):
             raise ValueError(str(error)) from None
         if self.dropout_schedule is not None and not drops(shape):
             raise ValueError("dropout_schedule needs a model with dropout, such as model.dropout: 0.1; got none")
-        if self.periods:
-            self._can_be_mixed(reading)
+        if self.mixture is not None:
+            self._can_be_mixed(self.mixture, reading)
         return self
 
-    def _can_be_mixed(self, reading: Reading) -> None:
-        name = "curriculum" if self.curriculum else "mixture"
-        if self.curriculum and self.mixture is not None:
-            raise ValueError("mixture has no effect beside a curriculum, whose periods have mixtures of their own")
+    def _can_be_mixed(self, mixture: Proportions | Curriculum, reading: Reading) -> None:
         if isinstance(reading, Mixture):
             raise ValueError(
-                f"{name} is for one objective; say documents and share of each task in objective.tasks instead"
+                "mixture is for one objective; say documents and share of each task in objective.tasks instead"
             )
         if isinstance(reading, STEPS_OF_THEIR_OWN):
-            raise ValueError(f"{name} with rows: {NOT_MIXED}")
-        check_periods(self.curriculum)
-        counted = any(period.of_steps or period.mixture.counted for period in self.periods)
-        if counted and self.budget.minutes is not None:
+            raise ValueError(f"mixture with rows: {NOT_MIXED}")
+        if mixture.counted and self.budget.minutes is not None:
             raise ValueError(
-                f"{name}: epochs, max_epochs and until as a share need to know how long the training is: set budget "
+                "mixture: epochs, max_epochs and until as a share need to know how long the training is: set budget "
                 "to tokens, steps or epochs; got minutes"
             )

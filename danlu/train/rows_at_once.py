@@ -1,4 +1,4 @@
-"""What ``micro_batch`` costs: the pace and the memory of a step by how many of its rows go through at once."""
+"""What ``hardware.micro_batch`` costs: the pace and the memory of a step by how many of its rows go through at once."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, SkipValidation, model_validator
 
@@ -34,7 +34,8 @@ class Saves(Settings):
 
 
 class Hardware(Settings):
-    """What a machine, or its memory, asks for; the result is the same but for the last bits."""
+    """What a machine, or its memory, asks for; the result is the same but for the last bits, and for what dropout
+    draws."""
 
     device: DeviceSetting = "auto"
     """Where the model computes: on a GPU where there is one, or as it says here."""
@@ -42,6 +43,8 @@ class Hardware(Settings):
     """Whether masters and the optimizer's state stay in main memory: a GPU then holds two bytes a weight."""
     mesh: Mesh = Mesh()
     """How the processes that a launcher has started share the training."""
+    micro_batch: int | None = Field(default=None, ge=1)
+    """Rows of a step that go through the model at once, by default as many as hold 2,048 tokens, on a GPU 32,768."""
     recompute: bool = False
     """Whether the backward pass does the blocks' forward pass again in place of keeping what it needs of it: less
     memory, a third more work (Chen et al. 2016, arXiv:1604.06174)."""
@@ -65,9 +68,6 @@ class TrainSettings(Settings):
     """When to stop."""
     batch: int = Field(default=8, ge=1)
     """Rows a step."""
-    micro_batch: int | None = Field(default=None, ge=1)
-    """Rows that go through the model at once, by default as many as hold 2,048 tokens, on a GPU 32,768; the
-    step is the same."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """What the learning rate of a layer is multiplied by for each layer above it; below 1 the lowest change least."""
     clip: Annotated[SkipValidation[ClippingChoice], OneOf("clipping")] = ClipNorm()
@@ -85,13 +85,17 @@ class TrainSettings(Settings):
     here. Masters and the optimizer's state are float32 in all cases; fp16's loss is scaled; fp8, on GPUs
     that have it, and int8, on processors, are for the products of blocks, where all else is bf16."""
     hardware: Hardware = Hardware()
-    """Where it computes, and what it keeps in which memory."""
+    """Where it computes, how much at once, and what it keeps in which memory."""
     compile: CompileSetting = "auto"
     """Whether ``torch.compile`` makes the blocks faster; auto leaves it out where it would not pay."""
     save: Saves = Saves()
     """When a checkpoint is saved; a killed run goes on from the last."""
     evaluations: int = Field(default=10, ge=0)
     """How many times the held-out loss is measured on the way."""
+
+    def with_hardware(self, **changed: Any) -> Self:
+        """The same with other settings of ``hardware``."""
+        return self.model_copy(update={"hardware": self.hardware.model_copy(update=changed)})
 
     @model_validator(mode="after")
     def _measures_on_the_way(self) -> Self:

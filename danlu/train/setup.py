@@ -333,7 +333,7 @@ def _masters(
 def micro_batch_of(settings: TrainSettings, sequence: int, device: torch.device, *, readers: int = 1) -> int:
     """Rows that go through the model at once: as the settings say, or as many as ``device`` does well."""
     at_once = TOKENS_ON_GPU if device.type == "cuda" else TOKENS_AT_ONCE
-    rows = settings.micro_batch or rows_at_once(settings.batch, sequence, tokens=at_once, readers=readers)
+    rows = settings.hardware.micro_batch or rows_at_once(settings.batch, sequence, tokens=at_once, readers=readers)
     return min(rows, settings.batch)
 
 

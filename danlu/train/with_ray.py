@@ -18,7 +18,8 @@ def run_with_ray(
     address: str | None,
     workers: int | None,
 ) -> RunFolder:
-    """Run ``stages``: clean has workers of its own, whom this process waits for; the rest is where the training is.
+    """Run ``stages``: clean and pack have workers of their own, whom this process waits for, and it does itself what is
+    between them; the rest is where the training is.
 
     Args:
         workers: those that train.
@@ -26,8 +27,13 @@ def run_with_ray(
     Raises:
         DanluError: as of :func:`danlu.runs.run_stages` and :func:`danlu.train.on_ray.run_on_ray`.
     """
-    here = [stage for stage in stages if stage == "clean" and address is not None]
-    rest = [stage for stage in stages if stage not in here]
+    own = [
+        place
+        for place, stage in enumerate(stages, 1)
+        if stage in recipe.sections and "ray" in type(recipe.sections[stage]).model_fields
+    ]
+    last = max(own, default=0) if address is not None else 0
+    here, rest = stages[:last], stages[last:]
     if here and workers is None and not any(stage_of(recipe, stage).together for stage in rest):
         return run_stages(recipe, stages, say, begin=begin, changed=changed)
     if here:

@@ -22,7 +22,7 @@ from danlu.objectives.protocol import Objective
 from danlu.train.settings import Hardware
 from danlu.verify.layouts import lost_tokens
 from danlu.verify.outcome import Differences, Outcome, apart, relative, within
-from danlu.verify.sample import Sample, quiet
+from danlu.verify.sample import Sample, at_once, quiet
 from danlu.verify.steps import KINDS, NARROW, WIDE, compare, fitted, prepare, readings, written_out
 
 GRADIENTS = 1e-5
@@ -34,7 +34,7 @@ def nothing_scored(sample: Sample) -> Outcome:
     found: Differences = {}
     faults: list[str] = []
     for kind, (_, objective) in KINDS.items():
-        training = prepare(sample, kind, objective.reading, micro_batch=2)
+        training = prepare(sample, kind, objective.reading, hardware=at_once(2))
         micro = training.batches(0)
         empty = [_unscored(batch) for batch in micro]
         ways = {
@@ -57,7 +57,7 @@ def one_token(sample: Sample) -> Outcome:
     store = with_short_documents(sample.store)
     for kind, (_, objective) in KINDS.items():
         for rows in readings(objective, Packed(), Padded(), Bucketed()):
-            training = prepare(sample, kind, rows, store=store, batch=6, micro_batch=2)
+            training = prepare(sample, kind, rows, store=store, batch=6, hardware=at_once(2))
             name = f"{kind}, {type(rows).__name__.lower()}"
             found |= compare(training, objective, {f"{name}, {step}": training.batches(step) for step in (0, 1)})
             if objective.sides != "both":  # a span and what is around it are two tokens at least
@@ -119,7 +119,7 @@ def memory(sample: Sample) -> Outcome:
     found: Differences = {}
     faults: list[str] = []
     for kind, (_, objective) in KINDS.items():
-        training = prepare(sample, kind, objective.reading, micro_batch=4)
+        training = prepare(sample, kind, objective.reading, hardware=at_once(4))
         micro = training.batches(0)
         expected = written_out(training, micro)
         for (name, refuse), most in zip(REFUSALS.items(), (2, 1, 2), strict=True):

@@ -14,7 +14,7 @@ from danlu.corpus.rows import Widths
 from danlu.corpus.store import TokenStore
 from danlu.train.setup import Training
 from danlu.verify.outcome import Differences, Outcome, within
-from danlu.verify.sample import Sample
+from danlu.verify.sample import Sample, at_once
 from danlu.verify.steps import KINDS, compare, documents_of, prepare, readings
 
 
@@ -23,7 +23,7 @@ def accumulation(sample: Sample) -> Outcome:
     found: Differences = {}
     for kind, (_, objective) in KINDS.items():
         training = prepare(sample, kind, objective.reading)
-        sizes = {f"{kind}, {size} at once": prepare(sample, kind, objective.reading, micro_batch=size).batches(0)
+        sizes = {f"{kind}, {size} at once": prepare(sample, kind, objective.reading, hardware=at_once(size)).batches(0)
                  for size in (8, 4, 2, 1)}  # fmt: skip
         found |= compare(training, objective, sizes, of=training.batches(0))
     return within(f"{len(found)} steps: 8, 4, 2, 1 rows at once", found)
@@ -35,7 +35,7 @@ def ragged(sample: Sample) -> Outcome:
     for kind, (_, objective) in KINDS.items():
         for rows in (Padded(), Bucketed()):
             for size in (5, 3, 2):
-                training = prepare(sample, kind, rows, batch=7, micro_batch=size, sequence=96)
+                training = prepare(sample, kind, rows, batch=7, hardware=at_once(size), sequence=96)
                 way = f"{kind}, {type(rows).__name__.lower()}, {size} at once"
                 found |= compare(training, objective, {way: training.batches(1)})
     return within(f"{len(found)} steps: padded and bucketed; 7 rows a step, 5, 3, 2 at once", found)

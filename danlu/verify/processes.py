@@ -21,7 +21,7 @@ from danlu.train.launch import run_on_ranks
 from danlu.verify import forks, kills
 from danlu.verify.forks import Fork
 from danlu.verify.outcome import Outcome, relative, within, worst
-from danlu.verify.sample import Sample
+from danlu.verify.sample import Sample, at_once
 
 SIZES = (1, 2, 3, 4)
 STEPS, MICRO_BATCHES = 50, 4
@@ -38,9 +38,9 @@ def order(sample: Sample) -> Outcome:
     """What all ranks read together is what one reads, in the same order."""
     faults: list[str] = []
     steps = 0
-    whole = sample.training(batch=12, micro_batch=12).batches
+    whole = sample.training(batch=12, hardware=at_once(12)).batches
     for micro_batch in (1, 2, 3):
-        parts = sample.training(batch=12, micro_batch=micro_batch).batches
+        parts = sample.training(batch=12, hardware=at_once(micro_batch)).batches
         assert isinstance(parts, OwnBatches)
         for size in SIZES:
             ranks = [OwnBatches(parts.whole, Place(rank, size)) for rank in range(size)]
@@ -142,7 +142,7 @@ def _losses(run_dir: Path) -> list[float]:
 def start(sample: Sample, run_dir: Path, size: int) -> list[Fork]:
     """A training in ``run_dir`` on so many processes, as a launcher starts them."""
     overrides = [
-        f"run_dir={run_dir}", f"pretrain.batch={MICRO_BATCHES}", "pretrain.micro_batch=1",
+        f"run_dir={run_dir}", f"pretrain.batch={MICRO_BATCHES}", "pretrain.hardware.micro_batch=1",
         f"pretrain.budget.steps={STEPS}", "pretrain.save.minutes=null",
     ]  # fmt: skip
     port, begun = free_port(), []

@@ -136,6 +136,11 @@ def small(**settings: Any) -> Pretrain:
     return Pretrain(**{**known, **settings})
 
 
+def at_once(rows: int) -> Hardware:
+    """A processor, and so many rows that go through the model together."""
+    return Hardware(device="cpu", micro_batch=rows)
+
+
 @contextmanager
 def quiet() -> Iterator[io.StringIO]:
     """Keep what is said to people."""

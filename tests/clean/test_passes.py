@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,13 +17,13 @@ from cleaning import clean, digests
 from danlu.clean.drafts import Drafting
 from danlu.clean.portions import Portion, portions
 from danlu.clean.stage import Clean
-from danlu.clean.workers import Workers
 from danlu.errors import InputError
 from danlu.readers.record import Raw
 from danlu.readers.sources import Source, SourceFile
 from danlu.recipe import build, load_recipe
 from danlu.runs import run_stages
 from danlu.text.document import Document, read_documents
+from danlu.workers.processes import ProcessDiedError, Workers
 
 
 def many_files(folder: Path) -> Path:
@@ -96,6 +97,108 @@ def test_a_killed_run_goes_on_and_gives_the_same(
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")
 
 
+def copies(seed: int) -> list[str]:
+    """Texts, near copies of near copies of them, copies, and lines and passages that some have in common."""
+    draw = random.Random(seed)
+    words = ["".join(draw.choices("abcdefghij", k=draw.randint(2, 8))) for _ in range(300)]
+    texts = [" ".join(draw.choices(words, k=80)) for _ in range(8)]
+    for _ in range(25):
+        one = draw.choice(texts).split(" ")
+        for place in draw.sample(range(len(one)), draw.choice([0, 3, 10])):
+            one[place] = draw.choice(words)
+        texts.append(" ".join(one))
+    lines = [" ".join(draw.choices(words, k=12)) for _ in range(6)]
+    for place in draw.sample(range(len(texts)), 18):
+        texts[place] = f"{texts[place]}\n{draw.choice(lines)}\n"
+    passages = [" ".join(draw.choices(words, k=30)) for _ in range(3)]
+    for place in draw.sample(range(len(texts)), 6):
+        texts[place] = f"{texts[place]} {draw.choice(passages)} {draw.choice(words)}"
+    draw.shuffle(texts)
+    return texts
+
+
+CUT = {"use": "substrings", "then": "cut"}
+DROP = {"use": "substrings", "then": "drop"}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(
+    "order",
+    [["lines", "minhash"], ["minhash", CUT, "exact"], [CUT, "lines", "exact", "minhash"], ["exact", "minhash", DROP],
+     [DROP, "lines", "minhash"]],
+)  # fmt: skip
+def test_nothing_is_lost_for_something_that_falls_itself(tmp_path: Path, order: list[Any], seed: int) -> None:
+    """What a document repeats stays, or repeats what stays; and every line that is cut out stands elsewhere."""
+    texts = copies(seed)
+    lines = [json.dumps({"text": text}) for text in texts]
+    for size in ("whole", "parts"):
+        (tmp_path / size).mkdir()
+        for number in range(0, len(lines), 100 if size == "whole" else 7):
+            piece = lines[number : number + (100 if size == "whole" else 7)]
+            (tmp_path / size / f"{number:03}.jsonl").write_text("\n".join(piece))
+        source = {"path": str(tmp_path / size), "language": "en"}
+        clean(tmp_path / f"{size}-out", sources=[source], duplicates=order, workers=1)
+    kept = [(document.id, document.text) for document in read_documents(tmp_path / "parts-out")]
+    assert [text for _, text in kept] == [document.text for document in read_documents(tmp_path / "whole-out")]
+    dropped = [json.loads(line) for line in (tmp_path / "parts-out/dropped.jsonl").read_text().splitlines()]
+    of, stays = {entry["id"]: entry["of"] for entry in dropped}, {id for id, _ in kept}
+    assert len(of) + len(stays) == len(texts) and len(of) > 10
+    for id in of:
+        seen = id
+        while seen in of:
+            seen = of[seen]
+        assert seen in stays
+    if "lines" in order and CUT not in order:
+        together = "\n".join(text for _, text in kept).split("\n")
+        standing = [text for number, text in enumerate(texts) if f"{number // 7 * 7:03}.jsonl#{number % 7}" in stays]
+        assert {line for text in standing for line in text.split("\n") if len(line) >= 30} <= set(together)
+
+
+def test_a_line_that_only_a_near_copy_has_beside_another_document_stays(tmp_path: Path) -> None:
+    """``lines`` would cut it out of the other one, for it stood before in the near copy, which ``minhash`` drops."""
+    draw = random.Random(5)
+    first = " ".join("".join(draw.choices("abcdefghij", k=6)) for _ in range(100))
+    line = "A line of the near copy and of the other document alone."
+    other = " ".join("".join(draw.choices("klmnopqrst", k=6)) for _ in range(100))
+    (tmp_path / "a.jsonl").write_text(
+        "\n".join(json.dumps({"text": text}) for text in (first, f"{first}\n{line}", f"{other}\n{line}"))
+    )
+    for name, order in (("one", ["lines", "minhash"]), ("two", ["minhash", "lines"])):
+        clean(tmp_path / name, sources=str(tmp_path / "a.jsonl"), duplicates=order, workers=1)
+        assert [document.text for document in read_documents(tmp_path / name)] == [first, f"{other}\n{line}"]
+        (entry,) = (json.loads(line) for line in (tmp_path / name / "dropped.jsonl").read_text().splitlines())
+        assert entry["reason"] == "near duplicate" and entry["of"] == "a.jsonl#0"
+
+
+def test_of_a_chain_of_near_copies_the_first_stays_and_rules_come_before_all(tmp_path: Path) -> None:
+    """A is near B and B near C; where a rule drops A, which it does before copies are sought, B stays for C."""
+    draw = random.Random(6)
+    words = ["".join(draw.choices("abcdefghij", k=6)) for _ in range(120)]
+    chain = [[*("xyzxyz" for _ in range(step * 18)), *words[step * 18 :]] for step in range(3)]
+    texts = ["Mail li@qq.com now. " + " ".join(chain[0]), *(" ".join(each) for each in chain[1:])]
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    for rules, stays in (([], 0), ([{"use": "private", "action": "drop"}], 1)):
+        clean(tmp_path / str(stays), sources=str(tmp_path / "a.jsonl"), rules=rules, duplicates=["minhash"], workers=1)
+        assert [document.id for document in read_documents(tmp_path / str(stays))] == [f"a.jsonl#{stays}"]
+
+
+def test_a_file_that_kills_whoever_reads_it_is_named_and_the_rest_is_kept(
+    tmp_path: Path, small_portions: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, armed = many_files(tmp_path / "source"), tmp_path / "armed"
+    (source / "2.jsonl").write_text(json.dumps({"text": "Too much for a process."}))
+    rules = [{"use": "dying_rule:Dying", "word": "Too much", "armed": str(armed)}]
+    clean(tmp_path / "whole", sources=str(source), rules=rules, workers=2)
+    armed.touch()
+    with pytest.raises(ProcessDiedError, match=r"source/2\.jsonl, after another one had died of it"):
+        clean(tmp_path / "out", sources=str(source), rules=rules, workers=2)
+    assert "2.jsonl; another one tries it again" in capsys.readouterr().out
+    assert Clean(sources=(Source(path=source),)).progress(tmp_path / "out") is not None
+    armed.unlink()
+    clean(tmp_path / "out", sources=str(source), rules=rules, workers=2)
+    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
+
+
 def drafting_of(tmp_path: Path) -> tuple[Drafting, Portion]:
     (tmp_path / "a.txt").write_text("one\ntwo\n")
     stage = build(Clean, {"sources": [{"path": str(tmp_path / "a.txt"), "documents": "lines"}]}, key="clean")
@@ -115,6 +218,37 @@ def test_a_file_that_is_another_than_the_run_began_with_is_refused(tmp_path: Pat
     with pytest.raises(InputError, match=r"a\.txt, found as clean began, cannot be read there: No such file"):
         drafting()((portion, made_from))
     assert not list((tmp_path / "drafts").iterdir())
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    """What would be written of it is not what its hash says."""
+    drafting, portion = drafting_of(tmp_path)
+    drafting.missing([portion])
+    made_from, records = drafting.made_from(portion), Portion.records
+
+    def written_to(portion: Portion) -> Iterator[Any]:
+        yield from records(portion)
+        (tmp_path / "a.txt").unlink() if gone else (tmp_path / "a.txt").write_text("one\ntwo\nthree\n")
+
+    monkeypatch.setattr(Portion, "records", written_to)
+    with pytest.raises(InputError, match=r"a\.txt, found as clean began, (are others there|cannot be read there)"):
+        drafting()((portion, made_from))
+    assert not (tmp_path / "drafts/00000").exists()
+
+
+def test_shards_of_a_run_that_was_killed_at_its_end_do_not_stay(tmp_path: Path, small_portions: None) -> None:
+    """It goes on with other settings, which leave less."""
+    source = many_files(tmp_path / "source")
+    (tmp_path / "out").mkdir()
+    for number in (0, 3, 77):
+        (tmp_path / f"out/documents-{number:05d}.jsonl").write_bytes(Document("old", "old text").line())
+    (source / "3.jsonl").write_text("no json")
+    clean(tmp_path / "out", sources=str(source), workers=1)
+    clean(tmp_path / "whole", sources=str(source), workers=1)
+    assert digests(tmp_path / "out") == digests(tmp_path / "whole")
 
 
 def test_a_process_that_seemed_lost_and_the_one_in_its_place_make_one_whole_draft(tmp_path: Path) -> None:
@@ -145,7 +279,7 @@ def test_a_draft_of_something_else_is_made_again(tmp_path: Path, small_portions:
     stage = Clean(sources=(Source(path=source),), workers=1)
     out = tmp_path / "out"
     out.mkdir()
-    with Workers(1) as workers:
+    with Workers("clean", 1) as workers:
         stage._draft(portions(stage.find().files, size=400), out, workers)
     (source / "00.jsonl").write_text(json.dumps({"text": "A new one, which comes first."}))
     clean(out, sources=str(source), workers=1, rules=[])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from danlu.clean import perplexity
+from danlu.clean.arrays import read_arrays, write_arrays
 from danlu.clean.perplexity import CharacterModel, Perplexity
 from danlu.errors import InputError
 from danlu.text.document import Document
@@ -33,7 +34,7 @@ def good_file(folder: Path, documents: int = 260) -> Path:
 
 def test_a_model_of_single_characters_and_pairs_by_hand() -> None:
     """Order 1: counts with discounts 0.5, 1 and 1.5, for the counts of counts give none; 3 characters and 'unknown'."""
-    model = CharacterModel(["aab ab", "ab\n\nab"], order=1)  # a 5, b 4, space 2
+    model = CharacterModel.of_texts(["aab ab", "ab\n\nab"], order=1)  # a 5, b 4, space 2
     kept = (1.5 + 1.5 + 1) / 11
     chances = {"a": 3.5 / 11 + kept / 4, "b": 2.5 / 11 + kept / 4, " ": 1 / 11 + kept / 4, "?": kept / 4}
     assert sum(chances.values()) == pytest.approx(1)
@@ -43,11 +44,19 @@ def test_a_model_of_single_characters_and_pairs_by_hand() -> None:
 
 
 def test_probabilities_of_all_next_characters_sum_to_one() -> None:
-    model = CharacterModel([prose(1, 50), "other text"], order=4)
+    model = CharacterModel.of_texts([prose(1, 50), "other text"], order=4)
     known = sorted(set(prose(1, 50) + "other text"))
     for before in ("kato", "k", "zz", "o"):
         chances = [np.exp(-model.nats(f"{before}{character}x")[len(before)]) for character in [*known, "文"]]
         assert sum(chances) == pytest.approx(1, abs=1e-9)
+
+
+def test_a_model_from_a_file_says_the_same_to_the_last_bit(tmp_path: Path) -> None:
+    model = CharacterModel.of_texts([prose(1, 300), "多少 other text"], order=4)
+    write_arrays(tmp_path / "model", model.arrays(), {})
+    same = CharacterModel.of_arrays(read_arrays(tmp_path / "model"))
+    for text in (prose(2, 200), "多 new", ""):
+        assert same.nats(text).tobytes() == model.nats(text).tobytes()
 
 
 def test_text_of_other_kinds_falls_and_good_text_stays(tmp_path: Path) -> None:
@@ -63,7 +72,7 @@ def test_text_of_other_kinds_falls_and_good_text_stays(tmp_path: Path) -> None:
 def test_the_percentile_is_that_of_pieces_held_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = good_file(tmp_path)
     texts = [json.loads(line)["text"] for line in path.read_text().splitlines()]
-    model = CharacterModel([text for number, text in enumerate(texts) if number % 10], 5)
+    model = CharacterModel.of_texts([text for number, text in enumerate(texts) if number % 10], 5)
     held_out = [model.perplexity(text) for text in texts[::10]]
     rule = Perplexity(good=path, percentile=50).make()
     assert [rule(Document("a", text)) is not None for text in texts[::10]] == [
@@ -76,7 +85,7 @@ def test_the_percentile_is_that_of_pieces_held_out(tmp_path: Path, capsys: pytes
 def test_an_absolute_limit_just_within_and_just_beyond(tmp_path: Path) -> None:
     path, text = good_file(tmp_path), prose(1000, 150)
     texts = [json.loads(line)["text"] for line in path.read_text().splitlines()]
-    value = CharacterModel([text for number, text in enumerate(texts) if number % 10], 5).perplexity(text)
+    value = CharacterModel.of_texts([text for number, text in enumerate(texts) if number % 10], 5).perplexity(text)
     for limit, reason in ((value * 1.0001, None), (value * 0.9999, "perplexity: perplexity")):
         assert Perplexity(good=path, max_perplexity=limit).make()(Document("a", text)) == reason
 
@@ -88,7 +97,7 @@ def test_other_languages_are_not_judged(tmp_path: Path) -> None:
 
 
 def test_long_text_is_scored_in_parts_that_hardly_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, text = CharacterModel([prose(1, 300)], 3), prose(2, 300)
+    model, text = CharacterModel.of_texts([prose(1, 300)], 3), prose(2, 300)
     whole = model.perplexity(text)
     monkeypatch.setattr(perplexity, "AT_ONCE", 500)
     assert model.perplexity(text) == pytest.approx(whole, rel=0.02)

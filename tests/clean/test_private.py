@@ -162,6 +162,17 @@ def test_both_sides_of_a_pair_keep_their_border() -> None:
     assert document.meta["private"] == "email 2"
 
 
+def test_fields_that_came_with_the_text_are_hidden_too() -> None:
+    ours = {"source": "li@qq.com.jsonl", "offset": "13812345678", "language": "en"}
+    fields = {"author": "Li <li@qq.com>", "phone": "5550123456", "url": "http://93.184.216.34/a", "title": "A note"}
+    document = Document("a", "Write to li@qq.com.", {**fields, **ours})
+    assert rule()(document) is None
+    hidden = {"author": "Li <[EMAIL]>", "phone": "[PHONE]", "url": "http://[IP]/a", "title": "A note"}
+    assert document.meta == {**hidden, **ours, "private": "email 2, ip 1, phone 1"}
+    kept = Document("a", "Nothing.", {"author": "li@qq.com"})
+    assert rule(action="drop")(kept) == "private data (email)"
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [
@@ -182,6 +193,89 @@ def test_a_key_that_cannot_be_read_or_is_too_short(tmp_path: Path) -> None:
     (tmp_path / "short").write_bytes(b"123")
     with pytest.raises(InputError, match="16 bytes or more; got 3"):
         rule(action="hash", key_file=str(tmp_path / "short"))
+
+
+FIELDS = {
+    "author": "Li <li@qq.com>",
+    "url": "https://example.org/?token=none&mail=wang@example.org",
+    "contactPhone2": "5550199",
+    "id_card": "110105491231002",
+    "password": "hunter2hunter",
+    "meta": '{"owner": {"mobile": "138-1234-5678", "ip": "93.184.216.34"}}',
+    "order_no": "138-1234-5678",
+    "title": "Of the sea, 1851",
+}
+HIDDEN = {
+    "author": "Li <[EMAIL]>",
+    "url": "https://example.org/?token=none&mail=[EMAIL]",
+    "contactPhone2": "[PHONE]",
+    "id_card": "[ID]",
+    "password": "[SECRET]",
+    "meta": '{"owner": {"mobile": "[PHONE]", "ip": "[IP]"}}',
+    "order_no": "138-1234-5678",
+    "title": "Of the sea, 1851",
+}
+
+
+def test_fields_of_a_record_are_hidden_as_the_text_is_and_their_names_are_words_before() -> None:
+    ours = {"source": "li@qq.com/a.jsonl", "offset": "13812345678", "target_start": "6", "language": "en"}
+    document = Document("a", "Mail.\nPost.", {**FIELDS, **ours})
+    assert rule()(document) is None
+    assert document.text == "Mail.\nPost."
+    assert document.meta == {**HIDDEN, **ours, "private": "email 2, id 1, ip 1, phone 2, secret 1"}
+    before = list(document.meta)
+    assert rule()(document) is None and list(document.meta) == before, "what is hidden is not found again"
+
+
+def test_fields_that_are_left_alone_and_other_actions(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"k" * 16)
+    document = Document("a", "Mail li@qq.com.", dict(FIELDS))
+    by_kind = {"email": "hash", "phone": "example", "id": "keep", "secret": "keep"}
+    assert rule(leave=["url", "meta"], by_kind=by_kind, key_file=str(tmp_path / "key"))(document) is None
+    for name in ("url", "meta", "id_card", "password"):
+        assert document.meta[name] == FIELDS[name]
+    hashed = re.fullmatch(r"Mail (\[EMAIL [0-9a-f]{16}\])\.", document.text)
+    assert hashed is not None and document.meta["author"] == f"Li <{hashed[1]}>"
+    assert document.meta["contactPhone2"] == EXAMPLES["phone"]
+    assert document.meta["private"] == "email 2, id 1, phone 1, secret 1"
+    unchanged = Document("a", "No data.", dict(FIELDS))
+    assert rule(action="drop", kinds=["email"])(unchanged) == "private data (email)"
+    assert unchanged.meta == FIELDS
+    assert rule(action="drop", leave=[*FIELDS])(unchanged) is None
+
+
+def test_names_of_fields_are_hidden_and_none_is_lost() -> None:
+    document = Document("a", "x", {"li@qq.com": "one", "[EMAIL]": "two", "wang@qq.com": "three", "b": "four"})
+    assert rule()(document) is None
+    assert document.meta == {
+        "[EMAIL] 2": "one",
+        "[EMAIL]": "two",
+        "[EMAIL] 3": "three",
+        "b": "four",
+        "private": "email 2",
+    }
+
+
+def test_what_two_rules_found_is_added_up() -> None:
+    document = Document("a", TEXT)
+    assert rule(kinds=["email"])(document) is None and rule(kinds=["ip", "phone"])(document) is None
+    assert document.meta == {"private": "email 2, ip 1, phone 1"}
+
+
+@pytest.mark.parametrize("other", ["", "İ"])
+def test_a_field_hides_nothing_in_the_field_behind_it(other: str) -> None:
+    """All are looked at together first: what stands in one must not keep what is in the next from being found."""
+    chance = random.Random(4)
+    near = [samples.near_miss(chance, name, "en").text for name in samples.NEAR] + ["version", "order no.", ""]
+    for kind in samples.KINDS:
+        for _ in range(20):
+            value = samples.sample(chance, kind, chance.choice(["en", "zh"])).text
+            if not find_private(value, name="note"):
+                continue
+            before, behind = chance.choice(near), chance.choice(near)
+            document = Document("a", "x", {"a": before + other, "note": value, "z": behind})
+            rule()(document)
+            assert document.meta["note"] != value, value
 
 
 def test_masking_twice_is_masking_once() -> None:

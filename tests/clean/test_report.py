@@ -156,6 +156,33 @@ def test_what_a_later_rule_would_mask_is_not_shown(tmp_path: Path) -> None:
     assert "AKIA" not in page and "Not shown: it holds private data." in page
 
 
+def test_fields_and_names_that_are_private_are_nowhere_but_in_ids(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A record's fields are hidden as its text is; its id is the name of the user's file, and the way back to it."""
+    folder = tmp_path / "mail"
+    (folder / "li@qq.com").mkdir(parents=True)
+    fields = {"author": "wang@example.org", "private": "wang@example.org", "nested": {"a": "wang@example.org"}}
+    record = json.dumps({"text": "A letter about the sea.", **fields})
+    header = json.dumps({"body": "no text", "wang@example.org": ""})
+    (folder / "li@qq.com/1.jsonl").write_text(f"{record}\n{record}\n{header}\n")
+    (folder / "other.txt").write_text("Another letter.")
+    source = {"path": str(folder), "language": "en"}
+    counts = counted(tmp_path / "out", sources=[source], rules=["private"])
+    assert counts["in"] == counts["kept"] + sum(counts["dropped"].values()) + sum(counts["quarantined"].values()) == 4
+    _, document = read_documents(tmp_path / "out")
+    assert document.meta["author"] == "[EMAIL]" and document.meta["private"] == "email 1"
+    for path in sorted((tmp_path / "out").iterdir()):
+        assert "wang@" not in path.read_text(encoding="utf-8"), path.name
+    for name in ("report.html", "examples.jsonl", "examples_kept.jsonl", "counts.json", "data_card.md"):
+        assert "li@" not in (tmp_path / "out" / name).read_text(encoding="utf-8"), name
+    (example,) = read_examples(tmp_path / "out/examples.jsonl")
+    assert (example.id, example.of) == ("[EMAIL]/1.jsonl#1", "[EMAIL]/1.jsonl#0")
+    assert "[EMAIL]/1.jsonl" in Elements((tmp_path / "out/report.html").read_text(encoding="utf-8")).text
+    assert document.id == "li@qq.com/1.jsonl#0" and document.meta["source"] == "li@qq.com/1.jsonl"
+    assert "clean: private data stands in names of files (1 of 2), which ids" in capsys.readouterr().out
+
+
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
     (tmp_path / "marks").mkdir()
     tally = Tally([SourcePart(EVIL, "", 1), SourcePart(EVIL, EVIL, 1)], Groups(tmp_path / "marks", 3))

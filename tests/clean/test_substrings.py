@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from danlu.clean import windows
 from danlu.clean.duplicates import CUT, apply, by_document
-from danlu.clean.substrings import Substrings
+from danlu.clean.exact import Exact
+from danlu.clean.lines import Lines
+from danlu.clean.minhash import MinHash
+from danlu.clean.substrings import Substrings, notes_on_order
 from danlu.clean.windows import anchors, codes, window_hashes
 
 Cuts = list[tuple[int, int, int, int]]
@@ -48,9 +51,43 @@ def test_as_brute_force_finds_them(decide: Decide, texts: list[str], length: int
         choice = choice.model_copy(update={"memory": 2000})
     cuts = decide(choice, texts[:cut], texts[cut:])
     assert cuts == brute_force(texts, length)
-    dropped = decide(choice.model_copy(update={"then": "drop"}), texts[:cut], texts[cut:])
-    assert [document for document, *_ in dropped] == sorted({document for document, *_ in cuts})
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text("ab中", max_size=12), max_size=8), st.integers(4, 6), st.integers(0, 6), st.booleans())
+@example(["abcd", "abcdefgh", "efgh"], 4, 1, False)
+@example(["-abcdabcd"], 4, 0, False)
+def test_what_is_dropped_has_a_run_of_one_that_stays(
+    decide: Decide, texts: list[str], length: int, cut: int, little: bool
+) -> None:
+    """In order: a document falls just where one before it stays that has a run of it; never for a run of its own."""
+    choice = Substrings(characters=length, then="drop")
+    if little:
+        choice = choice.model_copy(update={"memory": 2000})
+    runs = [{text[start : start + length] for start in range(len(text) - length + 1)} for text in texts]
+    stays: list[int] = []
+    for number in range(len(texts)):
+        if not any(runs[number] & runs[first] for first in stays):
+            stays.append(number)
+    dropped = decide(choice, texts[:cut], texts[cut:])
+    assert [document for document, *_ in dropped] == [number for number in range(len(texts)) if number not in stays]
+    assert all(first in stays and runs[document] & runs[first] for document, _, _, first in dropped)
     assert all(end == -1 for _, _, end, _ in dropped)
+
+
+def test_a_chain_too_long_to_be_followed_falls(decide: Decide, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"{number:04}{number + 1:04}" for number in range(1000, 1006)]
+    choice = Substrings(characters=4, then="drop")
+    assert [document for document, *_ in decide(choice, texts)] == [1, 3, 5]
+    monkeypatch.setattr("danlu.clean.substrings._ROUNDS", 2)
+    assert [document for document, *_ in decide(choice, texts)] == [1, 3, 4, 5]
+
+
+def test_who_drops_for_a_passage_behind_near_copies_is_told() -> None:
+    drop = Substrings(then="drop")
+    (note,) = notes_on_order([Lines(), Exact(), MinHash(), drop])
+    assert note.startswith("clean: duplicates.3 drops documents for a passage after copies were dropped (near dup")
+    assert not list(notes_on_order([drop, MinHash(), Substrings()])) and not list(notes_on_order([Exact(), drop]))
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import fsspec
 import numpy as np
 import pytest
 
 from danlu.corpus import elsewhere
-from danlu.corpus.elsewhere import bring
+from danlu.corpus.elsewhere import Elsewhere, ShardCache, bring
 from danlu.corpus.pack import Pack
 from danlu.corpus.reading import Stream
 from danlu.corpus.rows import Ints, Widths
-from danlu.corpus.store import StoreWriter, TokenStore, check_store
+from danlu.corpus.store import TokenStore, check_store, described, hashes_of
+from danlu.corpus.store_writer import StoreWriter
 from danlu.errors import InputError, RecipeError
+from danlu.readers.remote import RemoteFile
 from danlu.recipe import Recipe, build
 from danlu.runs import Job
 from danlu.text.document import Document
@@ -65,6 +71,7 @@ def test_shards_come_when_they_are_looked_at(here: Path, tmp_path: Path) -> None
     assert cached(tmp_path) == ["marks-00005.bin", "marks-00006.bin", "tokens-00002.bin"]
     assert np.asarray(store.tokens).tolist() == np.asarray(local.tokens).tolist()
     columns = [path for path in here.iterdir() if path.suffix == ".bin" and path.name != "hashes.bin"]
+    assert len(columns) == 8 and not any(path.name.startswith(("tokens", "marks")) for path in columns)
     assert check_store(here) == sum(path.stat().st_size for path in columns)
 
 
@@ -185,3 +192,196 @@ def test_no_store_there_is_one_line(bucket: fsspec.AbstractFileSystem, tmp_path:
         InputError, match=r"^the token store at memory://stores/bad is damaged: .* lists '../../up.bin'"
     ):
         bring("memory://stores/bad", tmp_path / "here", tmp_path / "cache", 10)
+
+
+def test_a_file_without_room_for_it_is_told_before_anything_is_copied(
+    bucket: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError) as caught:
+        bring("memory://stores/train", tmp_path / "here", tmp_path / "cache", BYTES - 1)
+    assert str(caught.value) == (
+        "pack.cache_bytes must be at least 2,000, the largest file of the store at memory://stores/train; got 1,999"
+    )
+    assert not (tmp_path / "here" / "starts.bin").exists()
+    bring("memory://stores/train", tmp_path / "here", tmp_path / "cache", BYTES)
+    store, local = TokenStore.open(tmp_path / "here"), TokenStore.open(tmp_path / "local" / "train")
+    for place in (7, 3007, 7):
+        assert store.tokens[place] == local.tokens[place] and len(cached(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("name", ["up/../a.bin", "..", "store.json", "elsewhere.json", ".lock", "a\nb.bin", ""])
+def test_files_of_other_names_are_not_copied(name: str, bucket: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
+    about = json.loads(bucket.cat("/stores/train/store.json"))
+    bucket.pipe("/stores/train/store.json", json.dumps({**about, "files": {**about["files"], name: 3}}).encode())
+    with pytest.raises(InputError, match=r"^the token store at memory://stores/train is damaged: store\.json lists "):
+        bring("memory://stores/train", tmp_path / "here", tmp_path / "cache", 10**6)
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == ["hashes.bin", "store.json"]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"files": {"starts.bin": -1}}, r"store\.json lists 'starts\.bin' of -1 bytes$"),
+        ({"files": {"starts.bin": "many"}}, r"store\.json lists 'starts\.bin' of 'many' bytes$"),
+        ({"files": {"starts.bin": 3}}, r"hashes\.bin is of other files$"),
+        ({"hashes": "0"}, r"hashes\.bin is not what was written$"),
+        ({"hashes": None}, r"hashes\.bin is not what was written$"),
+    ],
+)
+def test_a_description_that_does_not_fit_is_one_line(
+    change: dict[str, object], line: str, bucket: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    about = json.loads(bucket.cat("/stores/train/store.json"))
+    bucket.pipe("/stores/train/store.json", json.dumps({**about, **change}).encode())
+    with pytest.raises(InputError, match=rf"^the token store at memory://stores/train is damaged: {line}"):
+        bring("memory://stores/train", tmp_path / "here", tmp_path / "cache", 10**6)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"files": []}', b'{"form": 1, "tokens": 3}', b"\xff"])
+def test_something_else_in_its_place_is_no_store(
+    content: bytes, bucket: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    bucket.pipe("/stores/train/store.json", content)
+    with pytest.raises(InputError, match=r"^no token store at memory://stores/train: store\.json is damaged, or of an"):
+        bring("memory://stores/train", tmp_path / "here", tmp_path / "cache", 10**6)
+
+
+def test_columns_are_compared_as_they_come(bucket: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
+    """What was brought before the damage is not fetched again, and nothing says that there is a store until all is."""
+    whole = bucket.cat("/stores/train/ids.bin")
+    bucket.pipe("/stores/train/ids.bin", whole[:-1] + b"?")
+    with pytest.raises(InputError, match=r"^memory://stores/train/ids\.bin is damaged: bytes 0 to 109 are not what"):
+        bring("memory://stores/train", tmp_path / "here", tmp_path / "cache", 10**6)
+    assert not (tmp_path / "here" / "ids.bin").exists()
+    with pytest.raises(InputError, match=r"is damaged"):
+        TokenStore.open(tmp_path / "here")
+    bucket.pipe("/stores/train/ids.bin", whole)
+    bring("memory://stores/train", tmp_path / "here", tmp_path / "cache", 10**6)
+    assert (tmp_path / "here" / "ids.bin").read_bytes() == whole
+    assert list(TokenStore.open(tmp_path / "here").documents) == list(
+        TokenStore.open(tmp_path / "local/train").documents
+    )
+
+
+def test_a_relative_cache_stays_where_it_is(
+    bucket: fsspec.AbstractFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bring("memory://stores/train", tmp_path / "here", Path("cache"), 10**6)
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert TokenStore.open(tmp_path / "here").tokens[1] > 0
+    assert cached(tmp_path) == ["tokens-00000.bin"] and not any((tmp_path / "other").iterdir())
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", "", '{"url": "a", "cache": "b", "bytes": "many"}', '{"url": "a"}'])
+def test_something_else_in_place_of_the_address_is_one_line(content: str, here: Path) -> None:
+    (here / "elsewhere.json").write_text(content)
+    with pytest.raises(InputError, match=r"^the token store in [^\n]* is damaged: [^\n]*$"):
+        TokenStore.open(here)
+
+
+def shards(here: Path) -> ShardCache:
+    place = Elsewhere.read(here)
+    assert place is not None
+    return ShardCache(place, hashes_of(here, described(here)))
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that are read at the address, one after the other."""
+    found: list[str] = []
+    real = RemoteFile.after
+
+    def after(file: RemoteFile, place: int) -> BinaryIO:
+        found.append(f"{file.name} from {place}")
+        return real(file, place)
+
+    monkeypatch.setattr(RemoteFile, "after", after)
+    return found
+
+
+def test_a_file_of_another_length_is_not_taken_for_the_shard(here: Path, opened: list[str]) -> None:
+    """Cut as a copy of one's own hands may be, or grown; and one of the right length is not fetched again."""
+    cache = shards(here)
+    path = cache.fetch("tokens-00001.bin")
+    whole = path.read_bytes()
+    for content in (whole[:-2], b"", whole + b"\0\0"):
+        path.write_bytes(content)
+        assert cache.fetch("tokens-00001.bin").read_bytes() == whole
+    assert cache.fetch("tokens-00001.bin") == path and opened == 4 * ["tokens-00001.bin from 0"]
+
+
+def test_a_copy_that_is_whole_but_for_its_name_only_gets_it(here: Path, opened: list[str]) -> None:
+    """Killed between its last byte and its name; the shard ends within a block."""
+    cache = shards(here)
+    path = cache.fetch("tokens-00001.bin")
+    whole = path.read_bytes()
+    for behind in (b"", b"more", bytes(3 << 20)):
+        path.unlink()
+        path.with_name(".tokens-00001.bin.part").write_bytes(whole + behind)
+        assert cache.fetch("tokens-00001.bin").read_bytes() == whole
+    # what stands behind a last block that is short is read with it, so that this block is not what it should be
+    assert opened == 3 * ["tokens-00001.bin from 0"]
+    assert cached(here.parent) == ["tokens-00001.bin"]
+
+
+def test_a_shard_that_is_cut_at_its_address_never_appears(
+    here: Path, bucket: fsspec.AbstractFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("danlu.readers.remote.WAIT_SECONDS", 0.001)
+    whole = bucket.cat("/stores/train/tokens-00002.bin")
+    bucket.pipe("/stores/train/tokens-00002.bin", whole[:700])
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"^cannot read memory://.*bin: ConnectionError: it ends after 700 of"):
+            TokenStore.open(here).tokens[2001]
+        assert cached(tmp_path) == []
+    bucket.pipe("/stores/train/tokens-00002.bin", whole)
+    assert TokenStore.open(here).tokens[2000:3000].tobytes() == whole
+
+
+def test_what_was_looked_at_last_stays_longest_in_whichever_store(
+    bucket: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    """Two stores, whose files are called alike, in one cache that holds three shards."""
+    write(tmp_path / "second", documents=31)
+    for path in (tmp_path / "second").iterdir():
+        bucket.pipe(f"/stores/second/{path.name}", path.read_bytes())
+    caches = {}
+    for name in ("train", "second"):
+        bring(f"memory://stores/{name}", tmp_path / f"here-{name}", tmp_path / "cache", 3 * BYTES)
+        caches[name] = shards(tmp_path / f"here-{name}")
+    assert caches["train"].folder != caches["second"].folder
+
+    def fetch(name: str, shard: int, second: int) -> None:
+        """Make the look one of that second, as far as it was one."""
+        path = caches[name].fetch(f"tokens-{shard:05d}.bin")
+        assert path.read_bytes() == bucket.cat(f"/stores/{name}/{path.name}")
+        if path.stat().st_mtime > 1e6:
+            os.utime(path, (second, second))
+
+    for second, (name, shard) in enumerate([("train", 0), ("second", 0), ("train", 1), ("train", 0), ("second", 3)]):
+        fetch(name, shard, second)
+    held = sorted(str(path.relative_to(caches["train"].folder.parent)) for path in (tmp_path / "cache").glob("*/*.bin"))
+    assert held == sorted([
+        f"{caches['train'].folder.name}/tokens-00000.bin", f"{caches['train'].folder.name}/tokens-00001.bin",
+        f"{caches['second'].folder.name}/tokens-00003.bin",
+    ])  # fmt: skip
+
+
+def test_whoever_comes_at_the_same_time_waits_for_the_one_copy(
+    here: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight at once, and a store that takes its time."""
+    slow = elsewhere.blocks
+
+    def blocks(*arguments: Any) -> Iterator[bytes]:
+        for block in slow(*arguments):
+            time.sleep(0.05)
+            yield block
+
+    monkeypatch.setattr(elsewhere, "blocks", blocks)
+    cache = shards(here)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: cache.fetch("tokens-00004.bin").read_bytes(), range(8)))
+    assert {len(content) for content in found} == {BYTES} and opened == ["tokens-00004.bin from 0"]

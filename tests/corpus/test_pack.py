@@ -78,6 +78,7 @@ def test_the_stores_are_the_same_bytes_every_time(tmp_path: Path) -> None:
 def test_a_part_without_documents_is_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^pack.split sends no document to the heldout part; [^\n]*use: tail[^\n]*$"):
         Pack().run(job(tmp_path / "few", ENGLISH[:2]))
+    assert not [path for path in (tmp_path / "few" / "pack").rglob("*") if path.is_file()]
     with pytest.raises(InputError, match=r"^pack.split sends no document to the train part"):
         Pack(split=TailSplit(fraction=0.9)).run(job(tmp_path / "short", [Document("a", "x", {"language": "en"})]))
 

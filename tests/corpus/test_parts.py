@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from danlu.corpus.parts import Selection, Spliced, part
 from danlu.corpus.reading import Packed, Stream
 from danlu.corpus.rows import Ints, Widths
-from danlu.corpus.store import StoreWriter, TokenStore
-from danlu.text.document import Document
+from danlu.corpus.store import TokenStore
+from danlu.corpus.store_writer import StoreWriter
+from danlu.text.document import Document, pair
 
 LENGTHS = [3, 5, 1, 4, 2, 6, 1]
 LANGUAGES = ["en", "en", "zh", "en", "zh", "zh", "de"]
@@ -95,3 +96,48 @@ def test_any_slice_is_that_of_the_joined_stretches(data: st.DataObject, borders:
     assert (spliced == number).tolist() == (joined == number).tolist()
     with pytest.raises(IndexError):
         spliced[len(joined)]
+
+
+@settings(max_examples=40)
+@given(chosen=st.lists(st.booleans(), min_size=1, max_size=40), at_once=st.integers(1, 9), data=st.data())
+def test_stretches_are_found_in_blocks_and_lie_on_the_disk(
+    tmp_path_factory: pytest.TempPathFactory, chosen: list[bool], at_once: int, data: st.DataObject
+) -> None:
+    """Of documents that stand in any order; what a part knows is what a store of nothing else does."""
+    folder = tmp_path_factory.mktemp("parts")
+    lengths = data.draw(st.lists(st.integers(0, 5), min_size=len(chosen), max_size=len(chosen)))
+
+    def write(name: str, numbers: list[int]) -> TokenStore:
+        with StoreWriter(folder / name, vocab_size=1000, eot=0) as writer:
+            for number in numbers:
+                about = {"language": "zh" if chosen[number] else "en", "source": f"{number}.txt"}
+                writer.add(Document(str(number), "x", about), [number + 1] * lengths[number])
+        return TokenStore.open(folder / name)
+
+    whole, wanted = write("whole", list(range(len(chosen)))), [n for n, of in enumerate(chosen) if of]
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("mapped", "parts", "table", "lengths", "store"):
+            patch.setattr(f"danlu.corpus.{name}.AT_ONCE", at_once)
+        patch.setattr("danlu.corpus.mapped.IN_MEMORY", at_once)
+        found = Selection(language=("zh",)).of(whole)
+        if found is None or found is whole:
+            assert len(wanted) == (0 if found is None else len(chosen))
+            return
+        alone = write("alone", wanted)
+        assert np.asarray(found.tokens).tolist() == alone.tokens.tolist()
+        assert found.starts.tolist() == alone.starts.tolist() and found.documents == alone.documents
+        for name in ("order", "lengths", "counts"):
+            assert getattr(found.by_length, name).tolist() == getattr(alone.by_length, name).tolist()
+        assert part(whole, np.array(wanted)).starts.tolist() == alone.starts.tolist()
+        assert [found.document(number)["id"] for number in range(len(wanted))] == [str(number) for number in wanted]
+
+
+def test_a_part_of_pairs_knows_their_sides(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path, vocab_size=100, eot=0, sep=3) as writer:
+        for number, (source, target) in enumerate([(2, 1), (1, 4), (3, 3), (1, 1)]):
+            about = {"language": "en" if number % 2 else "zh"}
+            text, told = pair("one", "two")
+            writer.add(Document(str(number), text, about | told), [5] * source + [3] + [6] * target)
+    found = Selection(language=("en",)).of(TokenStore.open(tmp_path))
+    assert found is not None and np.asarray(found.sides).tolist() == [1, 1]
+    assert found.by_length.lengths.tolist() == [3, 6] and found.by_length.order.tolist() == [1, 0]

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.corpus.lengths import Lengths, write_lengths
 from danlu.corpus.packing import Filling, fill
-from danlu.corpus.pieces import by_length
+from danlu.corpus.pieces import by_length, listed
 from danlu.corpus.reading import Documents, Packed, Padded
 from danlu.corpus.rows import Ints, Widths, longest_body
 from danlu.corpus.store import TokenStore
@@ -59,8 +57,9 @@ def test_they_are_those_of_a_list(
 ) -> None:
     room = Widths(5, data.draw(st.integers(3, 14)))
     overlap = data.draw(st.integers(0, longest_body(Listed(room)) - 1)) if long == "chunk" else 0
-    store, reading = store_of([*lengths, 7]), Packed(long=long, overlap=overlap)
-    cuts = reading.cuts(store, Listed(room))
+    store = store_of([*lengths, 7])
+    theirs = listed(store, Listed(room), long=long, overlap=overlap)
+    cuts: Any = theirs.pieces
     found = by_length(store, Computed(room), long=long, overlap=overlap)
     mine = found.pieces[np.arange(len(found.pieces))]
 
@@ -73,6 +72,54 @@ def test_they_are_those_of_a_list(
     widths = Listed(room).widths(mine.bodies)
     assert np.repeat(found.sizes.inputs, found.counts).tolist() == widths.inputs.tolist()
     assert np.repeat(found.sizes.source, found.counts).tolist() == widths.source.tolist()
+    assert found.counts.tolist() == theirs.counts.tolist() and found.pieces.tokens == cuts.tokens
+
+
+class Sided:
+    """Pairs, of which only what begins as one and has something of both sides can be used; what is in the text is not
+    looked at."""
+
+    by_length = True
+
+    def __init__(self, room: Widths) -> None:
+        self.room = room
+        self.longest = room.inputs + room.source
+
+    def widths(self, body: Ints) -> Widths:
+        raise AssertionError("sides are known")
+
+    def measure(self, store: TokenStore, starts: Ints, bodies: Ints) -> Widths:
+        numbers = np.searchsorted(store.starts, starts) - 1
+        source = store.first_sides[numbers].astype(np.int64)
+        there = (source > 0) & (bodies > source + 1) & (store.starts[numbers] == starts - 1)
+        return Widths(np.where(there, bodies - source, 0), np.where(there, source, 0))
+
+
+SIDES = st.lists(st.one_of(st.tuples(st.integers(0, 9), st.integers(0, 20)), st.integers(0, 20)), min_size=1)
+
+
+@given(sides=SIDES, long=LONG, overlap=st.integers(0, 5))
+def test_pairs_are_those_of_a_list_too(
+    sides: list[tuple[int, int] | int], long: Literal["chunk", "head", "tail"], overlap: int
+) -> None:
+    bodies = [[1] * each if isinstance(each, int) else [1] * each[0] + [2] + [3] * each[1] for each in sides]
+    starts = np.cumsum([0, *(len(body) + 1 for body in bodies)])
+    tokens = np.array([0, *(token for body in bodies for token in [*body, 0])])
+    store = TokenStore(tokens, starts, [{}] * len(bodies), vocab_size=9, eot=0, sep=2)
+    form = Sided(Widths(6, 4))
+    mine, theirs = (
+        make(store, form, long=long, overlap=overlap if long == "chunk" else 0) for make in (by_length, listed)
+    )
+    pieces: list[Any] = [each.pieces[np.arange(len(each.pieces))] for each in (mine, theirs)]
+    found, wanted = (
+        sorted(zip(*(part.tolist() for part in (each.starts, each.bodies, each.closing, each.seen)), strict=True))
+        for each in pieces
+    )
+    assert found == wanted and mine.pieces.unused == theirs.pieces.unused
+    assert mine.pieces.tokens == theirs.pieces.tokens
+    for name in ("inputs", "source"):
+        sizes = np.repeat(getattr(mine.sizes, name), mine.counts)
+        assert sizes.tolist() == getattr(form.measure(store, pieces[0].starts, pieces[0].bodies), name).tolist()
 
 
 @given(lengths=LENGTHS, room=st.integers(2, 30), kind=st.sampled_from([Packed, Padded]))
@@ -157,22 +204,3 @@ def test_rows_behind_others(tmp_path: Path) -> None:
         *(large[row].tolist() for row in range(len(large))), *(small[row].tolist() for row in range(len(small)))
     ]  # fmt: skip
     assert len(large) == 3 and len(small) == 2
-
-
-@given(st.lists(st.integers(0, 9), max_size=60))
-def test_documents_are_sorted_by_length_in_blocks(lengths: list[int]) -> None:
-    starts = np.cumsum([0, *(length + 1 for length in lengths)])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("danlu.corpus.lengths.AT_ONCE", 7)
-        found = Lengths.of(starts)
-    assert found.order.tolist() == np.argsort(lengths, kind="stable").tolist()
-    assert dict(zip(found.lengths.tolist(), found.counts.tolist(), strict=True)) == Counter(lengths)
-    assert found.fits(len(lengths)) and not found.fits(len(lengths) + 1)
-
-
-def test_the_file_says_what_sorting_says(tmp_path: Path) -> None:
-    starts = np.cumsum([0, *np.random.default_rng(0).integers(1, 300, 3000)])
-    write_lengths(tmp_path, starts)
-    read, sorted_ = Lengths.open(tmp_path), Lengths.of(starts)
-    for name in ("order", "lengths", "counts"):
-        assert getattr(read, name).tolist() == getattr(sorted_, name).tolist()

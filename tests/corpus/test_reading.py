@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from typing import Any
 
@@ -10,11 +11,15 @@ import pytest
 import torch
 
 from danlu.corpus.batches import Batch, Example
+from danlu.corpus.lengths import Lengths
 from danlu.corpus.quarters import Quarters
 from danlu.corpus.reading import Bucketed, Packed, Padded, Reader, Size, Stream
 from danlu.corpus.rows import Ints, Piece, Widths, longest_body
 from danlu.corpus.store import TokenStore
+from danlu.corpus.together import Together
 from danlu.errors import InputError, RecipeError
+from danlu.objectives.protocol import Shape
+from danlu.objectives.seq2seq import Seq2Seq
 
 EOT = 0
 SEQUENCE = 256
@@ -152,14 +157,14 @@ def test_what_cannot_be_is_refused(store: TokenStore) -> None:
     with pytest.raises(
         RecipeError, match=r"^pretrain\.rows\.overlap must be below 254, the tokens of a chunk; got 254$"
     ):
-        Packed(overlap=254).cuts(store, Framed())
+        Packed(overlap=254).pieces(store, Framed())
     with pytest.raises(RecipeError, match=r"^pretrain\.sequence is too small: no text fits [^\n]*; got 2$"):
-        Packed().cuts(store, Framed(2))
+        Packed().pieces(store, Framed(2))
     with pytest.raises(RecipeError, match=r"^pretrain\.rows: stream is for objectives that read the text as it stands"):
         Stream().rows(store, Framed(), seed=1)
     empty = TokenStore(np.zeros(4, dtype="<u2"), np.arange(4), [{}] * 3, vocab_size=9, eot=EOT)
     with pytest.raises(InputError, match="no document is long enough"):
-        Packed().cuts(empty, Framed())
+        Packed().pieces(empty, Framed())
 
 
 def test_nothing_of_a_row_is_seen_by_another(store: TokenStore) -> None:
@@ -187,3 +192,38 @@ def test_every_epoch_has_noise_of_its_own(choice: Any, store: TokenStore) -> Non
 def _epoch(reader: Reader, epoch: int) -> list[Any]:
     steps = int(reader.steps_per_epoch)
     return [group for step in range(epoch * steps, (epoch + 1) * steps) for group in reader.batches.groups(step)]
+
+
+MANY = 100_000
+OPENED: dict[str, tuple[Any, Any]] = {
+    "packed": (Packed(), Framed()), "padded": (Padded(), Framed()), "bucketed": (Bucketed(), Framed()),
+    "quarters": (Quarters(), Framed()), "together": (Together(), Framed()), "pairs": (Bucketed(), Shape(Seq2Seq(), 64)),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def many() -> TokenStore:
+    """Pairs of a few tokens, and what a store on the disk says of them."""
+    sides = np.random.default_rng(5).integers(1, 9, (MANY, 2))
+    starts = np.concatenate(([0], np.cumsum(sides.sum(1) + 2)))
+    tokens = np.full(starts[-1] + 1, 7, dtype="<u2")
+    tokens[starts], tokens[starts[:-1] + sides[:, 0] + 1] = EOT, 3
+    firsts = sides[:, 0].astype("<u4")
+    order = Lengths.of(starts, firsts)
+    return TokenStore(tokens, starts, [{}] * MANY, vocab_size=300, eot=EOT, sep=3, order=order, sides=firsts)
+
+
+@pytest.mark.parametrize("name", OPENED)
+def test_memory_does_not_grow_with_documents(name: str, many: TokenStore) -> None:
+    """Less than a byte a document, however far the training is: a list of them would take eight times as much."""
+    reading, form = OPENED[name]
+    tracemalloc.start()
+    try:
+        reader = reading.read(many, form, example, size=Size(8, 4), seed=7)
+        for step in (0, 7 * int(reader.steps_per_epoch) + 5):
+            numbers = [number for group in reader.batches.groups(step) for number in group.numbers]
+            assert sum(len(reader.rows[number]) for number in numbers) > 3
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < MANY

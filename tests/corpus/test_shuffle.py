@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from danlu.corpus.shuffle import Permutation, shuffled
+from danlu.corpus.mixture import seed_of
+from danlu.corpus.shuffle import GOLDEN, Permutation, _mixed, dealt, shuffled
 
 SIZES = [*range(1, 40), 63, 64, 65, 97, 127, 128, 1009, 1024, 4093, 4096, 4097, 10_007]
 LEAST = 1e-4
@@ -78,3 +79,41 @@ def test_epochs_and_seeds_have_nothing_to_do_with_each_other() -> None:
         assert (orders[one] == orders[other]).sum() < 8  # one on average, as of any two
         steps = (orders[one] - orders[other]) % count
         assert stats.chisquare(np.histogram(steps, bins=25, range=(0, count))[0]).pvalue > LEAST
+
+
+@pytest.mark.parametrize("count", [2, 3, 6, 22])
+def test_over_epochs_of_one_training_each_row_comes_everywhere_whatever_the_epoch_before_and_other_tasks(
+    count: int,
+) -> None:
+    """What a small fine-tuning sees: the same seed in all epochs, and tasks whose seeds come from one."""
+    epochs, first, second = 4000, seed_of("first", 3), seed_of("second", 3)
+    mine, theirs = (
+        np.array([[shuffled(count, seed, epoch, 3)[place] for place in (0, count - 1)] for epoch in range(epochs)])
+        for seed in (first, second)
+    )
+    for place in (0, 1):
+        assert stats.chisquare(np.bincount(mine[:, place], minlength=count)).pvalue > LEAST
+        for one, other in ((mine[1:, place], mine[:-1, place]), (mine[:, place], theirs[:, place])):
+            both = np.bincount(one * count + other, minlength=count**2)
+            assert stats.chisquare(both).pvalue > LEAST
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 300), st.integers(0, 12), st.integers(0, 2**32 - 1), st.data())
+def test_layers_are_permutations_with_keys_of_their_own(
+    count: int, layers: int, seed: int, data: st.DataObject
+) -> None:
+    keys = [int(key) for key in np.random.SeedSequence([seed, 5]).generate_state(8, np.uint64)]
+    turn = data.draw(st.integers(0, count - 1))
+    wanted = [Permutation(count, tuple(_mixed(key + layer * GOLDEN) for key in keys))[turn] for layer in range(layers)]
+    assert dealt(count, layers, turn, seed, 5).tolist() == wanted
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_layers_have_nothing_to_do_with_each_other(count: int) -> None:
+    found = np.concatenate([dealt(count, 4000, turn, 3, 0) for turn in range(count)]).reshape(count, 4000)
+    assert (np.sort(found, axis=0) == np.arange(count)[:, None]).all()
+    for turn in range(count):
+        assert stats.chisquare(np.bincount(found[turn], minlength=count)).pvalue > LEAST
+        both = np.bincount(found[turn, 1:] * count + found[turn, :-1], minlength=count**2)
+        assert stats.chisquare(both).pvalue > LEAST

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.corpus.hashes import write_hashes
-from danlu.corpus.store import StoreWriter, TokenStore, check_store
+from danlu.corpus.store import TokenStore, check_store
+from danlu.corpus.store_writer import StoreWriter
 from danlu.corpus.table import ROW, DocumentTable
 from danlu.errors import InputError
 from danlu.text.document import Document

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from danlu.corpus.batches import Example
@@ -143,3 +143,14 @@ def test_a_sample_is_some_documents_or_all_always_the_same(tokens: int | None, f
     total = sum(lengths[number - 1] for number in kept[0])
     assert total == sum(lengths) if tokens is None else 50 <= total <= 50 + 13
     assert all(group.widths.inputs <= 13 for group in samples[0].groups)
+
+
+@given(count=st.integers(1, 400), tokens=st.integers(1, 500))
+@settings(max_examples=30)
+def test_a_sample_has_no_more_documents_than_it_needs(count: int, tokens: int) -> None:
+    """Of documents of one token each it has as many as tokens are asked for, or all."""
+    form: Any = Plain(13)
+    sample = Together().sample(store_of([1] * count), form, tokens=tokens, seed=4)
+    pieces = [piece for group in sample.groups for number in group.numbers for piece in sample.rows[number]]
+    assert len({piece.start for piece in pieces}) == len(pieces) == min(count, tokens) == sample.rows.per_epoch
+    assert sample.rows.tokens == 2 * len(pieces)  # an end of text each

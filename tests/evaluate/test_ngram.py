@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from danlu.corpus.store import StoreWriter, TokenStore
+from danlu.corpus.store import TokenStore
+from danlu.corpus.store_writer import StoreWriter
 from danlu.errors import InputError
 from danlu.evaluate import ngram
 from danlu.evaluate.ngram import NGram, score

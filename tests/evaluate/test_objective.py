@@ -15,7 +15,8 @@ from transformers import BertForPreTraining
 
 from danlu.corpus.batches import IGNORE, Batch
 from danlu.corpus.marks import SENTENCE
-from danlu.corpus.store import StoreWriter, TokenStore
+from danlu.corpus.store import TokenStore
+from danlu.corpus.store_writer import StoreWriter
 from danlu.errors import InputError, RecipeError
 from danlu.evaluate import objective as module
 from danlu.evaluate.objective import OwnObjective, tally

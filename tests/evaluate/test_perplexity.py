@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from danlu.corpus.store import StoreWriter, TokenStore
+from danlu.corpus.store import TokenStore
+from danlu.corpus.store_writer import StoreWriter
 from danlu.errors import InputError
 from danlu.evaluate.ngram import NGram, score
 from danlu.evaluate.perplexity import Perplexity, document_losses

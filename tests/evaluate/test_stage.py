@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from danlu.corpus.store import StoreWriter
+from danlu.corpus.store_writer import StoreWriter
 from danlu.errors import RecipeError
 from danlu.evaluate import stage as module
 from danlu.evaluate.perplexity import Perplexity

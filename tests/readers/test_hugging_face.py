@@ -72,6 +72,13 @@ def test_rows_chosen_by_an_index_are_refused(tmp_path: Path) -> None:
         rows(tmp_path)
 
 
+@pytest.mark.parametrize("split", ["", ".", "..", "test", "a/b"])
+def test_a_split_that_is_not_there_or_leads_elsewhere_is_told(tmp_path: Path, split: str) -> None:
+    (tmp_path / "dataset_dict.json").write_text(json.dumps({"splits": [split]}))
+    with pytest.raises(InputError, match=rf"^clean\.sources\.0: the data set in .* lacks its split '{split}'$"):
+        find_files([Source(path=tmp_path)], key="clean.sources")
+
+
 def test_a_file_that_is_missing_is_told(tmp_path: Path) -> None:
     datasets.Dataset.from_list(ROWS).save_to_disk(tmp_path, num_shards=2)
     (tmp_path / "data-00001-of-00002.arrow").unlink()

@@ -83,6 +83,14 @@ def test_bytes_that_are_no_text(reads: Reads) -> None:
     assert [record.reason for record in records] == ["too long"]
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv"])
+def test_a_field_that_is_called_encoding_says_nothing_of_the_file(reads: Reads, name: str) -> None:
+    row = {"text": "分久必合，合久必分。", "encoding": "x-user", "title": "a"}
+    line = json.dumps(row, ensure_ascii=False) if name != "a.csv" else ",".join(row) + "\n" + ",".join(row.values())
+    assert [record.fields for record in reads(name, line)] == [{"title": "a"}]
+    assert [record.fields for record in reads(name, line.encode("gb18030"))] == [{"title": "a", "encoding": "gb18030"}]
+
+
 def test_huge_numbers_in_a_line(reads: Reads) -> None:
     (record,) = reads("a.jsonl", '{"text": "a", "n": ' + "9" * 10_000 + "}")
     assert isinstance(record, Rejected) and record.reason == "broken JSON"  # Python's limit for digits

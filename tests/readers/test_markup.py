@@ -82,6 +82,28 @@ def test_a_page_says_what_it_is_in_and_may_be_wrong(
     assert record.fields == {"title": "x", **({"encoding": said} if said else {})}
 
 
+@pytest.mark.parametrize(
+    ("stated", "encoding"),
+    [("iso-8859-1", "gb18030"), ("windows-1251", "gb18030"), ("gb2312", "big5"), ("big5", "gb18030"),
+     ("iso-8859-2", "gb18030"), ("gbk", "cp932"), ("windows-1251", "koi8-r"), ("undefined", "gb18030"),
+     ("punycode", "gb18030"), ("utf-7", "gb18030")],
+)  # fmt: skip
+def test_a_page_that_is_certainly_in_another_encoding_is_read_in_that(reads: Reads, stated: str, encoding: str) -> None:
+    texts = {
+        "gb18030": "话说天下大势，分久必合，合久必分。",
+        "big5": "這個問題是說明為什麼我們會在這裡，國家對於學生的時間。",
+        "cp932": "時間を選択してください。これは日本語の文章です。",
+        "koi8-r": "Это поле обязательно для заполнения.",
+    }
+    text = texts[encoding]
+    page = f"<html><head><meta charset={stated}></head><body><p>{text}</p></body></html>".encode(encoding)
+    (record,) = reads("a.html", page, html="all")
+    assert isinstance(record, Raw) and record.text.strip() == text
+    polish = "<meta charset=iso-8859-2><p>Zażółć gęślą jaźń, proszę państwa".encode("iso-8859-2")
+    (record,) = reads("b.html", polish, html="all")
+    assert isinstance(record, Raw) and record.text.strip() == "Zażółć gęślą jaźń, proszę państwa"
+
+
 def test_http_is_asked_before_the_meta_tag() -> None:
     page = "<meta charset=cp1252><p>Это поле".encode("koi8-r")
     record = read_page(page, Wanted(html="all"), declared="KOI8-R")

@@ -92,6 +92,24 @@ def test_lines_of_two_encodings_in_one_file(reads: Reads) -> None:
     assert [record.fields for record in records[-4:]] == [{"encoding": "gb18030"}, {}, {}, {}]
 
 
+@pytest.mark.parametrize("first", ["utf-8", "gb18030"])
+def test_files_of_two_encodings_that_were_joined(reads: Reads, first: str) -> None:
+    other = {"utf-8": "gb18030", "gb18030": "utf-8"}[first]
+    content = CHINESE.encode(first) * 30 + CHINESE.encode(other) * 2 + b"ascii\n"
+    (whole,) = reads("a.txt", content)
+    assert whole == Raw(0, CHINESE * 32 + "ascii\n", {"encoding": "gb18030"})
+    by_line = reads("a.txt", content, documents=Lines())
+    assert "".join(record.text for record in by_line) == CHINESE * 32 + "ascii\n"
+    said = [record.fields.get("encoding", "utf-8") for record in by_line]
+    assert said == [first] * 60 + [other] * 4 + ["utf-8"]
+    damaged = content + b"\xff" + CHINESE.encode(first)
+    (rejected,) = reads("a.txt", damaged)
+    assert isinstance(rejected, Rejected)
+    (replaced,) = reads("a.txt", damaged, invalid="replace")
+    assert replaced.text.replace("\ufffd", "") == CHINESE * 32 + "ascii\n" + CHINESE
+    assert isinstance(reads("a.txt", content, encoding=first)[0], Rejected), "what is given is kept to"
+
+
 def test_nuls(reads: Reads) -> None:
     assert reads("a.txt", b"one\ntw\0o\nthree\n") == [Rejected(0, "binary", "NUL at byte 6")]
     by_line = reads("a.txt", b"one\ntw\0o\nthree\n", documents=Lines())

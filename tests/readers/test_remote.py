@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -192,6 +193,20 @@ def test_a_cache_is_filled_once(server: str, tmp_path: Path) -> None:
     assert len(Server.asked) == asked
 
 
+def test_what_packages_of_stores_log_is_not_printed() -> None:
+    """gcsfs logs a traceback where it gives up, and Python prints what nobody handles."""
+    code = (
+        "import logging; from danlu.readers import remote; remote._filesystem('memory://a', 'test')\n"
+        "logging.getLogger('gcsfs').error('lost'); logging.getLogger('other').error('seen')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "seen\n")
+
+
+class NoCredentialsError(Exception):
+    """Called as botocore's."""
+
+
 def test_a_path_is_no_address() -> None:
     assert remote.remote_url(Path("data/s3:/a")) is None
     assert remote.remote_url(Path("/s3/a")) is None
@@ -229,3 +244,28 @@ def test_reading_goes_on_at_the_byte_where_it_broke(monkeypatch: pytest.MonkeyPa
     with remote.RemoteFile("s3://a/b", 100, "").open() as stream:
         assert stream.read() == bytes(range(100))
     assert len(opened) == 4
+
+
+def test_a_store_that_takes_its_time_to_fail_is_tried_twice(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "PATIENCE_SECONDS", 0.0)
+    Server.fails["/a.jsonl"] = (99, 500)
+    with pytest.raises(InputError, match=r"the server answers with status 500, 2 times$"):
+        find(f"{server}/a.jsonl")
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("Forbidden: a/b.txt\nno right to see it"), PermissionError("a/b.txt"), NoCredentialsError("none")]
+)
+def test_whoever_may_not_read_is_told_so_at_once(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As gcsfs, s3fs and botocore say it."""
+    opened = []
+
+    class Store:
+        def open(self, *_: Any, **__: Any) -> Any:
+            opened.append(1)
+            raise error
+
+    monkeypatch.setattr(remote, "_filesystem", lambda *_: Store())
+    with pytest.raises(InputError, match=r"^cannot read s3://a/b: no credentials, or not [^\n]*$"):
+        remote.RemoteFile("s3://a/b", 100, "").open().read()
+    assert len(opened) == 1

@@ -71,6 +71,32 @@ def test_files_come_sorted_and_others_are_ignored_by_name(tmp_path: Path) -> Non
     assert [file.path for file in found.files] == [tmp_path / name for name in names(found)]
 
 
+def test_what_is_left_out_is_told_with_why(tmp_path: Path) -> None:
+    fill(tmp_path, "a.txt", "b.PHP", "c.php", "d.doc", "noending", ".e.txt")
+    (tmp_path / "gone.txt").symlink_to("nowhere")
+    (tmp_path / "itself.txt").symlink_to("itself.txt")
+    os.mkfifo(tmp_path / "pipe.txt")
+    found = find(tmp_path)
+    assert names(found) == ["a.txt"]
+    assert found.told() == (
+        "1 hidden (such as .e.txt); 4 of kinds that no reader takes (.php 2, .doc 1, no ending 1); "
+        "3 that are no files or lead nowhere (such as gone.txt)"
+    )
+
+
+def test_what_a_run_writes_is_no_source_of_it(tmp_path: Path) -> None:
+    fill(tmp_path, "a.txt", "runs/x/recipe.yaml", "runs/x/.lock", "runs/x/env.json", "runs/x/clean/documents-0.jsonl")
+    found = find(tmp_path)
+    assert names(found) == ["a.txt"] and found.ignored == ["runs/x"]
+    assert names(find(tmp_path / "**/*.json*", tmp_path)) == ["a.txt"]
+    assert names(find(tmp_path / "runs/x/clean")) == ["documents-0.jsonl"], "where one asks for it"
+
+
+def test_a_file_that_is_named_like_a_member_of_an_archive_keeps_apart(tmp_path: Path) -> None:
+    fill(tmp_path, "a.zip", "a.zip!/b.txt", "c.zip!/b.txt")
+    assert names(find(tmp_path)) == ["a.zip", "0:a.zip!/b.txt", "c.zip!/b.txt"]
+
+
 def test_a_file_is_a_source_too_and_is_read_once(tmp_path: Path) -> None:
     fill(tmp_path, "en/a.txt", "b.txt")
     assert names(find(tmp_path / "en/a.txt")) == ["a.txt"]

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from danlu.readers.reading import read
 from danlu.readers.record import LocalFile, Raw, Rejected, Wanted
+from danlu.readers.warc import WarcStream
 
 PAGE = "<html><head><title>页 {0}</title></head><body><article><p>第{0}页：春天来了，花都开了。</p></article>"
 Written = tuple[str, str, bytes, list[tuple[str, str]]]
@@ -177,6 +178,22 @@ def test_a_wrong_length_loses_that_record_alone(tmp_path: Path, change: int) -> 
     found = records(tmp_path / "a.warc", b"".join(parts))
     assert urls(found) == [number for number in range(20) if number != 4]
     assert reasons(found) == ["damaged WARC record"]
+
+
+def test_a_length_beyond_the_limit_swallows_no_records(tmp_path: Path) -> None:
+    parts = re.split(rb"(?=WARC/1\.\d\r\n)", pages(20, packed=False))
+    parts[6] = re.sub(rb"Content-Length: ", b"Content-Length: 99999", parts[6], count=1)
+    found = records(tmp_path / "a.warc", b"".join(parts), record_bytes=50_000)
+    assert urls(found) == [number for number in range(20) if number != 4]
+    assert reasons(found) == ["damaged WARC record"]
+
+
+def test_what_a_wrong_length_has_swallowed_is_not_copied_for_every_line() -> None:
+    parts = re.split(rb"(?=WARC/1\.\d\r\n)", pages(300, packed=False))
+    parts[2] = re.sub(rb"Content-Length: ", b"Content-Length: 99", parts[2], count=1)
+    stream = WarcStream(io.BytesIO(b"".join(parts)), 1 << 30)
+    found = [(id(stream._back), record) for record in stream.records()]
+    assert len(found) == 301 and len({place for place, _ in found}) <= 3
 
 
 def test_bytes_between_records_are_told_once(tmp_path: Path) -> None:

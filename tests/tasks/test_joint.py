@@ -149,8 +149,13 @@ def write_relations(tmp_path: Path) -> Path:
 
 
 def test_relations_bring_their_marks_to_all_tasks(recipe: Callable[..., Path], encoder: Path, tmp_path: Path) -> None:
-    """Each folder is a model that transformers reads, with one body, whose tokenizers have the same marks."""
-    path = recipe(first={"task": "relate", "data": str(write_relations(tmp_path))}, budget={"epochs": 30})
+    """Each folder is a model that transformers reads, with one body, whose tokenizers have the same marks.
+
+    Measured on all 24 examples: whoever always says 'part' has an F1 of 0.667, and after 6 to 15 epochs most trainings
+    do, in whatever order rows come, until the word that tells is found (docs/log.md). After 45 all of 12 seeds had it.
+    """
+    relations = str(write_relations(tmp_path))
+    path = recipe(first={"task": "relate", "data": {"train": relations, "dev": relations}}, budget={"epochs": 45})
     assert cli.main(["joint", str(path)]) == 0
     out = tmp_path / "run/joint"
     assert json.loads((out / "done.json").read_text())["figures"]["first.dev.micro.f1"] > 0.8

@@ -30,7 +30,8 @@ def recipe(decoder: Path, tmp_path: Path) -> Path:
         tasks[name] = {"data": {"train": str(file), "dev": str(file)}, "task": {"use": task, "template": "plain"}}
     tasks["verdicts"]["weight"] = 3.0
     section = {"model": str(decoder), "tasks": tasks, "compile": "off", "precision": "fp32", "batch": 24,
-               "micro_batch": 1, "optimizer": {"lr": 3e-3}, "budget": {"epochs": 2}, "evaluations": 1}  # fmt: skip
+               "hardware": {"micro_batch": 1}, "optimizer": {"lr": 3e-3}, "budget": {"epochs": 2},
+               "evaluations": 1}  # fmt: skip
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump({"joint": section, "run_dir": str(tmp_path / "run"), "seed": 3}))
     return path

@@ -99,7 +99,7 @@ def costs_alone(joint: JointMaterial, micro: list[Batch]) -> tuple[dict[str, flo
 
 
 def test_a_step_is_the_weighted_sum_of_what_each_task_costs_alone(recipe: Callable[..., Path], tmp_path: Path) -> None:
-    joint = material(recipe(micro_batch=1), tmp_path / "out")
+    joint = material(recipe(hardware={"micro_batch": 1}), tmp_path / "out")
     training = joint.training(3)
     model, micro = training.model.eval(), training.batches(0)
     assert sum(batch.task == "search" for batch in micro) > 1 and any(batch.task == "mood" for batch in micro)
@@ -126,7 +126,7 @@ def test_a_step_may_have_no_text_of_it(recipe: Callable[..., Path], tmp_path: Pa
 @pytest.mark.parametrize("micro_batch", [1, 8])
 def test_held_out_loss_is_that_of_whole_steps(micro_batch: int, recipe: Callable[..., Path], tmp_path: Path) -> None:
     """However few rows are read at once; dev has fewer texts here than a step."""
-    joint = material(recipe(micro_batch=micro_batch, batch=40), tmp_path / "out")
+    joint = material(recipe(hardware={"micro_batch": micro_batch}, batch=40), tmp_path / "out")
     training = joint.training(3)
     measured = joint.heldout(training, 3).loss.measure(training.model)
     means = {}
@@ -215,7 +215,7 @@ def test_all_tasks_may_be_of_vectors(encoder: Path, tmp_path: Path) -> None:
 
 
 def test_a_killed_training_goes_on_to_the_same_bytes(recipe: Callable[..., Path], tmp_path: Path) -> None:
-    path = recipe(budget={"epochs": 10}, save={"steps": 2}, evaluations=5, micro_batch=1)
+    path = recipe(budget={"epochs": 10}, save={"steps": 2}, evaluations=5, hardware={"micro_batch": 1})
     killed, whole = killed_and_whole("joint", path, tmp_path, lines=6)
     for file in ("search/model/model.safetensors", "mood/model/model.safetensors", "search/dev.json"):
         assert (killed / file).read_bytes() == (whole / file).read_bytes(), file

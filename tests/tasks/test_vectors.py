@@ -279,7 +279,8 @@ def test_an_unlabelled_query_is_no_target_and_a_pair_without_a_grade_neither(enc
 def finetune(tmp_path: Path, encoder: Path, data: Path, task: str) -> dict[str, Any]:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
-        f"finetune:\n  data: {data}\n  model: {encoder}\n  task: {task}\n  batch: 12\n  micro_batch: 4\n"
+        f"finetune:\n  data: {data}\n  model: {encoder}\n  task: {task}\n  batch: 12\n"
+        "  hardware: {micro_batch: 4}\n"
         "  optimizer: {lr: 0.003}\n  budget: {steps: 14}\n  precision: fp32\n  evaluations: 1\n"
     )
     assert main(["finetune", str(recipe), f"run_dir={tmp_path / 'run'}"]) == 0

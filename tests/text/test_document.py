@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.errors import InputError
-from danlu.text.document import Document, read_documents, shard_path
+from danlu.text.document import Document, _next_line, read_documents, read_shard, shard_path
 
 texts = st.text(max_size=200)
 documents = st.builds(Document, id=texts, text=texts, meta=st.dictionaries(texts, texts, max_size=3))
@@ -37,3 +38,31 @@ def test_a_damaged_shard_is_named_with_its_line(tmp_path: Path, damage: bytes) -
     shard.write_bytes(Document("a", "text").line() + damage)
     with pytest.raises(InputError, match=r"documents-00000\.jsonl is damaged at line 2"):
         list(read_documents(tmp_path))
+
+
+@given(st.lists(documents, max_size=8), st.lists(st.integers(0, 3000), max_size=4), st.data())
+def test_cuts_anywhere_part_the_documents_of_a_shard(
+    written: list[Document], cuts: list[int], data: st.DataObject
+) -> None:
+    """A document is read with the bytes that its line begins in, wherever that line ends."""
+    with TemporaryDirectory() as name:
+        shard, lines = shard_path(Path(name), 0), [document.line() for document in written]
+        shard.write_bytes(b"".join(lines))
+        places = [sum(map(len, lines[:number])) for number in range(len(lines))]
+        near = data.draw(st.lists(st.sampled_from([at + by for at in places for by in (0, 1)]))) if places else []
+        borders = sorted({0, *cuts, *near, shard.stat().st_size})
+        for start, end in pairwise(borders):
+            begin = [document for document, place in zip(written, places, strict=True) if start <= place < end]
+            assert list(read_shard(shard, start, end)) == begin
+        assert list(read_shard(shard, borders[-1])) == []
+
+
+def test_a_stretch_within_a_long_line_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("danlu.text.document._PIECE", 10)
+    shard = shard_path(tmp_path, 0)
+    shard.write_bytes(Document("a", "x" * 1000).line() + b"no line\n")
+    assert list(read_shard(shard, 100, 200)) == []
+    with shard.open("rb") as file:
+        assert 200 <= _next_line(file, 100, 200) < 210
+    with pytest.raises(InputError, match="damaged at line 2: "):
+        list(read_shard(shard, 100))

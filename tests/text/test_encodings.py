@@ -83,6 +83,22 @@ def test_utf8_with_a_damaged_byte_stays_utf8() -> None:
     assert detect(b"") == detect(b"plain") == Detected("utf-8")
 
 
+@pytest.mark.parametrize("encoding", ["gb18030", "cp950", "cp932", "euc_jp", "cp949"])
+@pytest.mark.parametrize("damage", [b"\xff", b"\x80\xff", None])
+def test_a_text_with_a_few_damaged_bytes_is_still_in_its_encoding(encoding: str, damage: bytes | None) -> None:
+    line = TEXTS[encoding].encode(encoding) + b"\n"
+    damaged = (
+        line[:-2] + b"\n" if damage is None else line[:-1] + damage + b"\n"
+    )  # a character cut at the end of a line
+    assert detect(line * 20 + damaged + line * 20) == Detected(encoding)
+
+
+def test_much_damage_makes_no_encoding_certain() -> None:
+    line = TEXTS["gb18030"].encode("gb18030")
+    assert detect((line + b"\xff\n") * 40).encoding is None
+    assert detect(line + b"\xff").encoding is None  # of a short text one byte is much
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
 def test_utf8_is_never_taken_for_another(text: str) -> None:
     assert detect(text.encode()).encoding in ("utf-8", "utf-16-le", "utf-16-be")  # a mark is a mark

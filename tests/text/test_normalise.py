@@ -125,6 +125,12 @@ def test_width_is_that_of_unicode(width: Width) -> None:
         assert normalise(chr(code), Normalise(width=width)) == chr(int(mapping[1], 16))
 
 
+def test_a_long_run_of_spaces_is_looked_at_once() -> None:
+    """From each of its spaces on it would take hours."""
+    run = " " * 400_000
+    assert normalise(f"\n{run}x \n", Normalise(spaces="single")) == f"\n{run}x\n"
+
+
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [

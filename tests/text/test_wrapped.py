@@ -99,6 +99,12 @@ def test_they_stay_in_the_midst_of_wrapped_prose(text: str) -> None:
     assert join_lines(f"{wrapped}\n\n{text}\n\n{wrapped}") == "\n\n".join([*PROSE * 3, text, *PROSE * 3])
 
 
+def test_a_book_without_a_blank_line_is_one_paragraph() -> None:
+    words = " ".join(f"{PROSE[0].rstrip('.')} {number} and" for number in range(6000))
+    broken = textwrap.fill(words, 70, break_on_hyphens=False)
+    assert join_lines(broken) == words
+
+
 def test_a_text_too_short_to_be_sure_stays() -> None:
     """Joined, no line of it would be wider than a wrapped one, and the next look would see lines to join again."""
     text = "\n\n".join(["it was the best of times and then it was the worst of all\ntimes, and so on"] * 4)

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import tokenizers
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import models, normalizers, pre_tokenizers
 
 from danlu.errors import InputError
 from danlu.recipe import build
 from danlu.tokenizers.bpe import BPE
+from danlu.tokenizers.byte import Byte
 from danlu.tokenizers.char import Char
 from danlu.tokenizers.extend import Extend
 from danlu.tokenizers.folder import read_tokenizer
 from danlu.tokenizers.grown import splitter
 from danlu.tokenizers.stage import TrainTokenizer
 from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.tokenizers.unigram import Unigram
+from danlu.tokenizers.word import Word
 
 OLD = "It was the best of times, it was the worst of times, they said.\nIt's 1594 – “yes”!  \n\n"
 NEW = [
@@ -152,7 +159,7 @@ def test_more_tokens_begin_with_the_same(kinds: dict[str, Path]) -> None:
 
 
 def test_ours_too(tmp_path: Path) -> None:
-    for number, trainer in enumerate((BPE(vocab_size=300, special=["bert"]), Char())):
+    for number, trainer in enumerate((BPE(vocab_size=300, special=["bert"]), Char(), Byte(), Unigram(vocab_size=400))):
         folder = tmp_path / str(number)
         folder.mkdir()
         old = trainer.train([OLD])
@@ -160,7 +167,7 @@ def test_ours_too(tmp_path: Path) -> None:
         new = Extend(path=folder, add=30).train(NEW)
         assert new.vocab_size == old.vocab_size + 30
         assert new.decode(new.encode("滕王高阁 zebra")) == "滕王高阁 zebra"
-        assert new.encode(OLD) == old.encode(OLD)
+        assert split_up(old, new, new.encode(OLD)) == old.encode(OLD)
         assert new.template() == old.template()
 
 
@@ -181,20 +188,51 @@ def test_coverage_leaves_rare_characters_out(kinds: dict[str, Path]) -> None:
         assert {letter for letter in "鳥獸蟲" if letter in new.tokens()} == set(known)
 
 
-def test_a_kind_without_pieces_is_refused(tmp_path: Path) -> None:
-    inner, _ = read_tokenizer(_words(tmp_path))
-    assert inner.get_vocab_size() == 2
-    with pytest.raises(InputError, match=r"is a WordLevel tokenizer; BPE, Unigram, WordPiece can be extended$"):
+def test_words_that_were_unknown_are_words(tmp_path: Path) -> None:
+    old = Word(min_frequency=1).train([OLD, "霞与鹜齐飞"])
+    old.save(tmp_path)
+    new = Extend(path=tmp_path, add=200, min_frequency=4).train(NEW)
+    assert new.tokens().items() >= old.tokens().items()
+    added = {token: id for token, id in new.tokens().items() if token not in old.tokens()}
+    assert sorted(added.values()) == list(range(old.vocab_size, old.vocab_size + len(added)))
+    counts = Counter(word for text in NEW for word in re.findall("[a-z]+", text))
+    expected = {word for word, count in counts.items() if count >= 4 and word not in old.tokens()}
+    assert {token for token in added if token.isascii() and token.isalpha()} == expected
+    by_id = {id: token for token, id in new.tokens().items()}
+    assert [by_id[id] for id in new.encode("zebra finches 落霞与孤鹜齐飞")] == ["zebra", "finches", "落霞与孤鹜齐飞"]
+    assert old.unknown in old.encode("落霞与孤鹜齐飞")
+    assert new.encode(OLD) == old.encode(OLD) and new.template() == old.template()
+    assert new.encode("<|endoftext|>")[0] != new.eot
+
+
+def test_new_words_stock_transformers_reads_alike(tmp_path: Path) -> None:
+    for folder in (tmp_path / "old", tmp_path / "new"):
+        folder.mkdir()
+    Word(special=["bert"]).train([OLD * 2]).save(tmp_path / "old")
+    new = Extend(path=tmp_path / "old", add=25).train(NEW)
+    new.save(tmp_path / "new")
+    stock = transformers.AutoTokenizer.from_pretrained(tmp_path / "new")
+    for text in [OLD, *NEW, "[MASK] zebra 孤鹜落霞 👩"]:
+        assert stock(text, add_special_tokens=False, split_special_tokens=True).input_ids == new.encode(text)
+    assert Tokenizer.load(tmp_path / "new").to_json() == new.to_json()
+    # Its rows in a model begin as those of the words that it was cut into; of what was unknown nothing is known.
+    split = splitter(read_tokenizer(tmp_path / "old")[0])
+    assert split("zebra") == (new.unknown,) and split("the") == (new.tokens()["the"],)
+
+
+def test_others_word_level_tokenizers_too(tmp_path: Path) -> None:
+    """Their own rule says what a word is; with no rule the whole text is one."""
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</s>", "unk_token": "<unk>"}))
+    inner = tokenizers.Tokenizer(models.WordLevel({"<unk>": 0, "</s>": 1, "a": 2}, unk_token="<unk>"))
+    inner.normalizer = normalizers.Lowercase()
+    inner.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(InputError, match=r"cannot be extended: it takes a whole text for one word$"):
         Extend(path=tmp_path).train(NEW)
-
-
-def _words(folder: Path) -> Path:
-    model = {"type": "WordLevel", "vocab": {"<unk>": 0, "a": 1}, "unk_token": "<unk>"}
-    parts = dict.fromkeys(("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"))
-    whole = {"version": "1.0", "added_tokens": [], **parts, "model": model}
-    (folder / "tokenizer.json").write_text(json.dumps(whole))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "a"}))
-    return folder
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    inner.save(str(tmp_path / "tokenizer.json"))
+    new = Extend(path=tmp_path, add=3).train(["B-b b-B c 天下天下 天下天下 天下天下 a"] * 2)
+    assert new.tokens() == {"<unk>": 0, "</s>": 1, "a": 2, "天下天下": 3, "b-b": 4, "c": 5}
+    assert new.encode("c B-B 天下") == [5, 4, 0]
 
 
 def test_its_files_are_part_of_what_it_is_made_from(kinds: dict[str, Path], tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, pre_tokenizers
 
+from danlu.tokenizers import word_counts
 from danlu.tokenizers.bpe import WORDS
-from danlu.tokenizers.word_counts import WordCounts, parts
+from danlu.tokenizers.word_counts import CODE_POINTS, WordCounts, parts
 
 WORDS_AND_MARKS = ["word ", "天下，", "x\n", "不,"]
 IDS = np.arange(256, dtype=np.int32)[::-1].copy()
@@ -41,6 +42,46 @@ def test_no_occurrence_is_lost(batches: list[list[str]]) -> None:
         found, rows = read(counts)
         assert found == expected
         assert rows == len(expected) or most < 1000
+
+
+letter_words = st.lists(st.lists(st.text("ab天é\U00017000", max_size=4)))
+
+
+@settings(max_examples=40)
+@given(letter_words, st.sets(st.sampled_from("ab天é\U00017000")))
+def test_words_as_letters(batches: list[list[str]], left_out: set[str]) -> None:
+    first, within = np.arange(CODE_POINTS, dtype=np.int32), np.arange(CODE_POINTS, dtype=np.int32) + CODE_POINTS
+    for letter in left_out:
+        first[ord(letter)] = within[ord(letter)] = -1
+    words = Counter(word for batch in batches for word in batch)
+    for most, part in ((2, 1), (1000, 1 << 18)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(word_counts, "PART", part)
+            counts = WordCounts(most_words=most)
+            for batch in batches:
+                counts.add(batch)
+            begun, gone_on = counts.letters()
+            counted = counts.symbols_of_letters(first, within)
+        sums: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+        for word, count in words.items():
+            for place, letter in enumerate(word):
+                sums[place > 0][letter] += count
+        assert (begun, gone_on) == sums
+        found, place = Counter[str](), 1
+        for row in " ".join(map(str, counted.symbols.tolist())).split("-1")[1:-1]:
+            ids = list(map(int, row.split()))
+            group = int(np.searchsorted(counted.bounds, place, side="right")) - 1
+            spelled = "".join(f"+{chr(id - CODE_POINTS)}" if id >= CODE_POINTS else chr(id) for id in ids)
+            found[spelled] += int(counted.weights[group])
+            place += len(ids) + 1
+        expected = Counter[str]()
+        for word, count in words.items():
+            if len(word.encode()) > 1:
+                kept = [
+                    f"+{letter}" if place else letter for place, letter in enumerate(word) if letter not in left_out
+                ]
+                expected["".join(kept)] += count
+        assert found == expected
 
 
 def test_the_table_keeps_the_frequent_words_and_stays_small() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import itertools
+import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,9 +18,11 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Inner
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
+from danlu.tokenizers import pair_index, word_counts, wordpiece
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.tokenizers.wordpiece import WordPiece
 
+CORPORA = Path(__file__).parents[2] / "corpora"
 CORPUS = [
     "It was the best of times, it was the worst of times; the times they are a-changing.\r\n" * 3,
     "话说天下大势，分久必合，合久必分。Naïve café, café!\n" * 2,
@@ -62,19 +68,76 @@ def test_chinese_characters_stand_apart_and_unknown_words_are_one_token() -> Non
     assert WordPiece(vocab_size=160, lowercase=False).train(CORPUS).encode("THE") != TOKENIZER.encode("the")
 
 
-def test_the_pieces_are_those_of_the_library() -> None:
-    """On a text where no two pairs are equally frequent: which of those comes first is chance there."""
-    text = ["abcde " * 7 + "abcd " * 5 + "abc " * 3 + "ab " * 2]
-    theirs = Inner(models.WordPiece(unk_token="[UNK]"))
-    theirs.normalizer, theirs.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+def library(texts: list[str], trainer: WordPiece) -> dict[str, int]:
+    """What the library learns, told first in which order our special tokens and letters come.
+
+    By itself it numbers the letters within words by chance, and the order of pairs that are as frequent depends on it.
+    """
+
+    def learn(vocab_size: int, min_frequency: int, first: list[str]) -> dict[str, int]:
+        inner = Inner(models.WordPiece(unk_token="[UNK]"))
+        inner.normalizer = normalizers.BertNormalizer(lowercase=trainer.lowercase)
+        inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        learner = trainers.WordPieceTrainer(
+            vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=first, initial_alphabet=letters,
+            limit_alphabet=len(letters), show_progress=False,
+        )  # fmt: skip
+        inner.train_from_iterator(texts, learner)
+        vocabulary: dict[str, int] = inner.get_vocab(with_added_tokens=False)
+        return vocabulary
+
+    normaliser = normalizers.BertNormalizer(lowercase=trainer.lowercase)
+    counts = Counter(letter for text in texts for letter in normaliser.normalize_str(text) if not letter.isspace())
+    known = trainer.alphabet or trainer.vocab_size // 3
+    letters = sorted(counts, key=lambda letter: (-counts[letter], letter))[:known]
     special = ["<|endoftext|>", "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=17, special_tokens=special, show_progress=False)
-    theirs.train_from_iterator(text, trainer)
-    ours = WordPiece(vocab_size=17, alphabet=5).train(text)
-    assert ours.tokens().keys() == theirs.get_vocab().keys()
-    assert [token for token, id in sorted(ours.tokens().items(), key=lambda item: item[1]) if id > 14] == [
-        "ab", "abc",
-    ]  # fmt: skip
+    pieces = learn(0, 1, special).keys() - special
+    return learn(
+        trainer.vocab_size, trainer.min_frequency,
+        [*special, *sorted(pieces, key=lambda piece: (piece.startswith("##"), piece))],
+    )  # fmt: skip
+
+
+def same_as_the_library(texts: list[str], trainer: WordPiece) -> int:
+    """How many tokens both have learned."""
+    ours = trainer.train(texts).tokens()
+    assert ours == library(texts, trainer)
+    return len(ours)
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_the_vocabulary_is_the_librarys(small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if small:  # nothing fits, all is cut up, written out and cleared
+        monkeypatch.setattr(pair_index, "BLOCK", 2000)
+        monkeypatch.setattr(word_counts, "PART", 50)
+        monkeypatch.setattr(wordpiece, "WordCounts", lambda: word_counts.WordCounts(most_words=100))
+    size = 40_000 if small else 200_000
+    english = (CORPORA / "en/tinyshakespeare.txt").read_text(encoding="utf-8")[:size]
+    with gzip.open(CORPORA / "zh/classics_zh.jsonl.gz", "rt", encoding="utf-8") as lines:
+        chinese = [json.loads(line)["text"][: size // 10] for line in itertools.islice(lines, 3)]
+    assert same_as_the_library([english, *chinese], WordPiece(vocab_size=1500)) == 1500
+    assert same_as_the_library([english], WordPiece(vocab_size=1000, lowercase=False, alphabet=40)) == 1000
+    # Chinese characters are words of their own; those of Tangut, which stand for them here, are cut by nothing.
+    unspaced = ["".join(chr(0x17000 + ord(letter) % 6000) if letter > "一" else letter for letter in "".join(chinese))]
+    assert same_as_the_library(unspaced, WordPiece(vocab_size=2000, alphabet=700)) > 1000
+
+
+@given(
+    st.lists(
+        st.one_of(st.text("abc天, Ç", max_size=30), st.text(st.characters(exclude_categories=["Cs"]), max_size=9))
+    ),
+    st.integers(1, 3),
+    st.integers(3, 9),
+)
+def test_any_texts_give_the_librarys_vocabulary(texts: list[str], least: int, alphabet: int) -> None:
+    """Also where characters are left out, whose neighbours are then neighbours."""
+    same_as_the_library(texts, WordPiece(vocab_size=40, min_frequency=least, alphabet=alphabet))
+
+
+def test_texts_are_read_once_and_their_order_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wordpiece, "WordCounts", lambda: word_counts.WordCounts(most_words=3))
+    forth, back = (WordPiece(vocab_size=160).train(iter(texts)) for texts in (CORPUS, CORPUS[::-1]))
+    assert forth.to_json() == back.to_json() == TOKENIZER.to_json()
 
 
 def test_ids_follow_kind_code_point_and_frequency() -> None:

@@ -23,7 +23,7 @@ from danlu.train import setup
 from danlu.train.compiling import Compilation
 from danlu.train.monitor import Monitor
 
-COMMON = ("pretrain.optimizer=adamw", "pretrain.micro_batch=1", "pretrain.save.minutes=null")
+COMMON = ("pretrain.optimizer=adamw", "pretrain.hardware.micro_batch=1", "pretrain.save.minutes=null")
 
 
 def exit_codes(function: Callable[..., int], size: int, *arguments: Any, seconds: float = 60) -> list[int | None]:

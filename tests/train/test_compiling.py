@@ -21,6 +21,7 @@ from danlu.train.budget import Budget
 from danlu.train.compiling import compile_blocks
 from danlu.train.loop import StepInfo, fit
 from danlu.train.probe import probe, warm_up
+from danlu.train.settings import Hardware
 from danlu.train.setup import Training
 
 MakeTraining = Callable[..., Training]
@@ -116,7 +117,7 @@ def test_a_compiled_model_learns_the_same(precision: str, make_training: MakeTra
     losses: dict[str, list[float]] = {}
     family = GPT(layers=3, dim=64, heads=2)
     for setting in ("off", "on"):
-        training = make_training(compile=setting, precision=precision, micro_batch=3, model=family)
+        training = make_training(compile=setting, precision=precision, hardware=Hardware(micro_batch=3), model=family)
         assert training.compiled == (setting == "on")
         seen = losses[setting] = []
 

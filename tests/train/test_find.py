@@ -86,7 +86,7 @@ def test_the_line_to_paste_loads_whatever_the_recipe_says(tmp_path: Path, optimi
     path = tmp_path / "r.yaml"
     path.write_text(f"pretrain:\n  batch: 8\n{optimizer}", encoding="utf-8")
     settings = cast(Any, load_recipe(path, found().overrides).section("pretrain"))
-    assert (settings.optimizer.lr, settings.optimizer.adamw_lr, settings.micro_batch) == (0.034, 0.0051, 2)
+    assert (settings.optimizer.lr, settings.optimizer.adamw_lr, settings.hardware.micro_batch) == (0.034, 0.0051, 2)
 
 
 def test_what_is_found_is_told() -> None:
@@ -95,9 +95,9 @@ def test_what_is_found_is_told() -> None:
     assert "pretrain.optimizer.lr 0.02 -> 0.034\n" in text
     assert "2 at once: 200 tokens/s, 2.00 GiB, the best" in text
     assert "noise scale after 10 steps: 40 (30 to 60) rows a step" in text
-    last = text.splitlines()[-1].split()
-    assert last == ["to", "take", *found().overrides]
-    assert all(len(line) <= 130 for line in text.splitlines())
+    *to_read, to_paste = text.splitlines()
+    assert to_paste.split() == ["to", "take", *found().overrides]
+    assert all(len(line) <= 130 for line in to_read)
 
 
 def test_without_a_clear_minimum_there_is_nothing_to_paste_but_rows() -> None:

@@ -305,8 +305,8 @@ def test_a_second_run_in_the_same_folder_is_refused(packed: Path, tmp_path: Path
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_two_threads_and_compilation_leave_the_same_bytes(precision: str, packed: Path, tmp_path: Path) -> None:
     """Twice in a row, and once more with a kill in the middle; a micro-batch that is cut short included."""
-    settings = (f"pretrain.precision={precision}", "pretrain.compile=on", "pretrain.batch=6", "pretrain.micro_batch=4",
-                "pretrain.model.dim=128", "pretrain.sequence=64")  # fmt: skip
+    settings = (f"pretrain.precision={precision}", "pretrain.compile=on", "pretrain.batch=6",
+                "pretrain.hardware.micro_batch=4", "pretrain.model.dim=128", "pretrain.sequence=64")  # fmt: skip
     results = []
     for name in ("first", "second", "killed"):
         run_dir = copy(packed, tmp_path / name)

@@ -15,6 +15,7 @@ from danlu.nn.families import GPT, Llama
 from danlu.objectives.clm import CausalLM
 from danlu.optim.clipping import ClipNorm, NoClipping
 from danlu.train.loop import StepInfo, fit
+from danlu.train.settings import Hardware
 from danlu.train.setup import Training
 
 
@@ -94,7 +95,7 @@ def test_a_step_without_targets_moves_nothing() -> None:
 def test_micro_batches_of_a_transformer(family: Any, make_training: Callable[..., Training]) -> None:
     results = []
     for micro_batch in (8, 4, 3, 2, 1):
-        training = make_training(model=family, micro_batch=micro_batch)
+        training = make_training(model=family, hardware=Hardware(micro_batch=micro_batch))
         generator = torch.Generator().manual_seed(2)
         with torch.no_grad():
             for weight in training.model.parameters():

@@ -37,6 +37,7 @@ from danlu.recipe import load_recipe
 from danlu.runs import RunFolder, run_stages
 from danlu.train.checkpoint import checkpoints
 from danlu.train.gradients import OwnBatches
+from danlu.train.settings import Hardware
 from danlu.train.setup import Training
 
 ROOT = Path(__file__).parent.parent.parent
@@ -96,8 +97,8 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_all_ranks_together_read_what_one_reads(
     size: int, micro_batch: int, make_training: Callable[..., Training]
 ) -> None:
-    whole = make_training(batch=8, micro_batch=8).batches
-    parts = make_training(batch=8, micro_batch=micro_batch).batches
+    whole = make_training(batch=8, hardware=Hardware(micro_batch=8)).batches
+    parts = make_training(batch=8, hardware=Hardware(micro_batch=micro_batch)).batches
     assert isinstance(parts, OwnBatches)
     for step in (0, 5):
         [expected] = whole(step)
@@ -267,7 +268,7 @@ def test_a_hanging_rank_stops_all(fresh: Fresh) -> None:
 
 def test_memory_that_is_short_on_one_rank_has_all_cut_alike(fresh: Fresh) -> None:
     two, short = fresh("two"), fresh("short")
-    settings = ("pretrain.budget.steps=3", "pretrain.micro_batch=2")
+    settings = ("pretrain.budget.steps=3", "pretrain.hardware.micro_batch=2")
     exit_codes(launch, 2, str(two), *settings)
     assert exit_codes(launch_short, 2, str(short), *settings) == [0, 0]
     assert_same(two, short)
@@ -295,7 +296,7 @@ def test_a_machine_without_a_compiler_does_the_first_step_with_the_others(fresh:
 
 def test_ranks_that_share_weights_cannot_cut(fresh: Fresh) -> None:
     folder = fresh("short")
-    settings = ("pretrain.budget.steps=3", "pretrain.micro_batch=2", "pretrain.hardware.mesh.shard=2")
+    settings = ("pretrain.budget.steps=3", "pretrain.hardware.micro_batch=2", "pretrain.hardware.mesh.shard=2")
     assert exit_codes(launch_short, 2, str(folder), *settings) == [2, 2]
     said = [(folder / f"err-{rank}").read_text() for rank in range(2)]
     assert "".join(said).count("memory is short, and ranks that share a model cannot cut") == 1

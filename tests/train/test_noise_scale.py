@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from danlu.corpus.batches import Batch
 from danlu.objectives.clm import CausalLM
 from danlu.train.noise_scale import Norms, measure, noise_scale
+from danlu.train.settings import Hardware
 from danlu.train.setup import Training
 
 
@@ -105,14 +106,14 @@ def test_expected_norms_give_back_what_they_are_made_of(squared: float, trace: f
 
 
 def test_parts_of_a_transformer_add_up_to_the_gradient_of_the_step(make_training: Callable[..., Training]) -> None:
-    training = make_training(micro_batch=3)
+    training = make_training(hardware=Hardware(micro_batch=3))
     parameters = list(training.model.parameters())
     with torch.no_grad():
         for weight in parameters:
             weight.normal_(0.0, 0.2, generator=torch.Generator().manual_seed(weight.numel()))
     micro = training.batches(0)
     found = measure(training.model, CausalLM(), parameters, micro)
-    (whole,) = make_training(micro_batch=8).batches(0)
+    (whole,) = make_training(hardware=Hardware(micro_batch=8)).batches(0)
     loss = CausalLM().losses(training.model, whole)
     (sum(loss.values()) / sum(whole.counts.values())).backward()  # type: ignore[union-attr]
     squared = sum(float((weight.grad**2).sum()) for weight in parameters if weight.grad is not None)

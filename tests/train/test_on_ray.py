@@ -18,7 +18,6 @@ import pytest
 from test_many import COMMON, ROOT, assert_same, exit_codes, files, launch
 
 from danlu import cli
-from danlu.clean.cluster import check_answers
 from danlu.errors import DanluError, InputError, Interrupted, RecipeError
 from danlu.parallel.desk import End, Line, News
 from danlu.recipe import load_recipe
@@ -26,6 +25,7 @@ from danlu.runs import RunFolder
 from danlu.train.checkpoint import checkpoints
 from danlu.train.on_ray import WorkersError, _settle, count_workers, share_out
 from danlu.train.pretrain import Pretrain
+from danlu.workers.cluster import check_answers
 
 Fresh = Callable[..., Path]
 LONG = 1e-4

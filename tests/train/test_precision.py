@@ -19,6 +19,7 @@ from danlu.optim.clipping import ClipNorm, gradient_norm
 from danlu.optim.muon import Muon
 from danlu.train.loop import fit
 from danlu.train.precision import FloatMasters
+from danlu.train.settings import Hardware
 from danlu.train.setup import Training
 
 FAST = "this processor multiplies bfloat16 in hardware"
@@ -58,7 +59,7 @@ def test_bfloat16_weights_follow_float32_masters(
     family: Family, optimizer: Any, make_training: Callable[..., Training]
 ) -> None:
     """Bit for bit the loop of Micikevicius et al. 2018, figure 1, with three micro-batches a step."""
-    training = make_training(model=family, optimizer=optimizer, precision="bf16", micro_batch=3)
+    training = make_training(model=family, optimizer=optimizer, precision="bf16", hardware=Hardware(micro_batch=3))
     fit(training.model, training.batches, CausalLM(), training.optimizer, lambda _: 1.0, steps=4)
 
     plain = Transformer(training.model.config)

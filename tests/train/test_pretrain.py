@@ -42,8 +42,9 @@ Train = Callable[..., Job]
 TIMED = ("pretrain.budget={minutes: 100, steps: 12}", "pretrain.save.steps=3")
 SHORT = ("pretrain.budget.steps=12", "pretrain.save.steps=3")
 CURRICULUM = (
-    "pretrain.curriculum=[{until: 0.4, mixture: {use: weights, parts: {first: {documents: {source: '0*'}, epochs: 0.5},"
-    " rest: {weight: 1}}}}, {mixture: {use: temperature, parts: {a: {source: ['0*', '1*']}, b: {}}}}]"
+    "pretrain.mixture={use: curriculum, periods: ["
+    "{until: 0.4, mixture: {use: weights, parts: {first: {documents: {source: '0*'}, epochs: 0.5}, rest: {weight: 1}}}}"
+    ", {mixture: {use: temperature, parts: {a: {source: ['0*', '1*']}, b: {}}}}]}"
 )
 
 
@@ -123,7 +124,7 @@ def test_the_figures_are_those_of_the_metrics(make_job: Callable[..., Job]) -> N
     "overrides",
     [
         (),
-        ("pretrain.optimizer=adamw", "pretrain.schedule=cosine", "pretrain.micro_batch=3"),
+        ("pretrain.optimizer=adamw", "pretrain.schedule=cosine", "pretrain.hardware.micro_batch=3"),
         ("pretrain.precision=bf16",),
         ("pretrain.precision=bf16", "pretrain.save.background=true"),
         ("pretrain.model={use: llama, layers: 1, dim: 32, heads: 2, tied: true}", "pretrain.sequence=500"),

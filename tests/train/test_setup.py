@@ -17,6 +17,7 @@ from danlu.train.budget import Budget
 from danlu.train.loop import fit
 from danlu.train.pretrain import Pretrain
 from danlu.train.probe import probe, warm_up
+from danlu.train.settings import Hardware
 from danlu.train.setup import Training, restart
 
 MakeTraining = Callable[..., Training]
@@ -71,11 +72,11 @@ def test_timed_steps_leave_no_trace(
 
 
 def test_a_step_has_batch_rows_of_sequence_tokens(make_training: MakeTraining) -> None:
-    training = make_training(batch=8, micro_batch=3, sequence=24)
+    training = make_training(batch=8, hardware=Hardware(micro_batch=3), sequence=24)
     assert [tuple(batch.targets["words"].shape) for batch in training.batches(0)] == [(3, 24), (3, 24), (2, 24)]
     assert training.tokens_per_step == 192
     assert training.steps_per_epoch == pytest.approx(training.batches.whole.rows.per_epoch / 8)
-    assert make_training(batch=2, micro_batch=64).micro_batch == 2
+    assert make_training(batch=2, hardware=Hardware(micro_batch=64)).micro_batch == 2
 
 
 def test_an_error_of_the_model_is_not_taken_for_one_of_the_compiler(

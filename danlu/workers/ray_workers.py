@@ -15,7 +15,7 @@ import socket
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +23,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from danlu import __version__, log
-from danlu.clean.cluster import connected, first_line, load_ray
-from danlu.clean.lineage import DECIDING
-from danlu.clean.workers import ProcessDiedError, do
 from danlu.errors import InputError
 from danlu.machine import version
+from danlu.workers.cluster import connected, first_line, load_ray
+from danlu.workers.processes import ProcessDiedError, Raised, do
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,17 +48,10 @@ class Greeting:
     mark: Path
     """A file in the folder of the stage, which every machine has to see."""
     versions: dict[str, str | None]
-    """Of all that may change which text comes out."""
+    """Of all that may change what comes out, Danlu and Python first."""
 
 
-@dataclass(frozen=True)
-class Raised:
-    """What a function raised."""
-
-    error: Exception
-
-
-class CleanWorker:
+class RayWorker:
     """The actor; Ray calls one method at a time."""
 
     def begin(self, greeting: Greeting) -> Raised | None:
@@ -67,7 +59,7 @@ class CleanWorker:
         if greeting.folder.is_dir():
             os.chdir(greeting.folder)
         host = socket.gethostname()
-        here, there = versions(), greeting.versions
+        here, there = versions(greeting.versions), greeting.versions
         if other := [name for name in there if here.get(name) != there[name]]:
             has, wanted = (", ".join(f"{name} {of.get(name) or 'not'}" for name in other) for of in (here, there))
             return Raised(InputError(f"--ray: the machine {host} has {has}; this one has {wanted}"))
@@ -89,13 +81,16 @@ class RayWorkers:
     """As many actors as the cluster has cores; use it as a context manager.
 
     Args:
-        address: ``local`` for a cluster that begins and ends with the ``with``; else as ``ray.init`` takes it.
+        stage: whose work it is, which has the setting ``workers``.
         most: how many; by default as many as the cluster has cores.
+        address: ``local`` for a cluster that begins and ends with the ``with``; else as ``ray.init`` takes it.
         out: the folder that all machines write to.
+        packages: those whose versions may change what comes out.
     """
 
-    def __init__(self, address: str, most: int | None, out: Path) -> None:
-        self._address, self._most, self._out = address, most, out
+    def __init__(self, stage: str, most: int | None, *, address: str, out: Path, packages: Sequence[str]) -> None:
+        self._stage, self._address, self._most, self._out = stage, address, most, out
+        self._versions = versions(packages)
         self._stack = ExitStack()
         self._ready: list[Any] = []
         self._beginning: dict[Any, Any] = {}
@@ -108,7 +103,7 @@ class RayWorkers:
             mark = self._out.absolute() / f".seen-by-all-{secrets.token_hex(8)}"
             mark.touch()
             stack.callback(mark.unlink, missing_ok=True)
-            self._greeting = Greeting(Path.cwd(), mark, versions())
+            self._greeting = Greeting(Path.cwd(), mark, self._versions)
             self._stack = stack.pop_all()
         return self
 
@@ -117,11 +112,14 @@ class RayWorkers:
     ) -> None:
         self._stack.close()
 
-    def work_through(self, make: Callable[[], Callable[[T], R]], things: Sequence[T]) -> Iterator[R]:
+    def work_through(
+        self, make: Callable[[], Callable[[T], R]], things: Sequence[T], *, named: Callable[[T], str] = str
+    ) -> Iterator[R]:
         """What the function that ``make`` returns makes of each of ``things``, as they are done.
 
         Args:
             make: picklable; called once a process, so that what is costly to have is made once there.
+            named: what a user calls one of them.
 
         Raises:
             ProcessDiedError: processes were lost again and again, at one thing or before they began.
@@ -148,9 +146,10 @@ class RayWorkers:
                 except ray.exceptions.RayError as error:
                     deaths[number] += 1
                     if deaths[number] == ATTEMPTS:
-                        raise _died(f"{ATTEMPTS} processes were lost at the same part of the text", error) from error
+                        raise self._given_up(f"{ATTEMPTS} processes were lost at {named(thing)}", error) from error
                     left.appendleft((number, thing))
-                    log.say(f"clean: a process of Ray was lost; another does its work ({first_line(error)})")
+                    lost = f"{self._stage}: a process of Ray was lost at {named(thing)}"
+                    log.say(f"{lost}; another does its work ({first_line(error)})")
                     continue
                 self._ready.append(worker)
                 if isinstance(done, Raised):
@@ -161,7 +160,7 @@ class RayWorkers:
         """Ask for as many processes as can have something to do; those that died are replaced by this too."""
         wanted = min(needed, self._most or self._cores())
         for _ in range(wanted - len(self._ready) - at_work - len(self._beginning)):
-            actor = self._ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(CleanWorker).remote()
+            actor = self._ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(RayWorker).remote()
             self._beginning[actor.begin.remote(self._greeting)] = actor
 
     def _cores(self) -> int:
@@ -175,7 +174,7 @@ class RayWorkers:
         except self._ray.exceptions.RayError as error:
             self._failed_beginnings += 1
             if self._failed_beginnings == ATTEMPTS:
-                raise _died(f"{ATTEMPTS} processes in a row could not begin", error) from error
+                raise self._given_up(f"{ATTEMPTS} processes in a row could not begin", error) from error
             return
         if problem is not None:
             raise problem.error
@@ -187,15 +186,20 @@ class RayWorkers:
         only_beginning = len(references) == len(self._beginning)
         ended, _ = self._ray.wait(references, timeout=SECONDS_OF_SILENCE if only_beginning else None)
         if not ended:
-            log.say("clean: the cluster has no free core yet: waiting for one, or for more machines")
+            log.say(f"{self._stage}: the cluster has no free core yet: waiting for one, or for more machines")
             ended, _ = self._ray.wait(references)
         found: list[Any] = ended
         return found
 
+    def _given_up(self, what: str, error: Exception) -> ProcessDiedError:
+        why = f"perhaps for want of memory: choose fewer {self._stage}.workers"
+        return ProcessDiedError(f"--ray: {what} ({first_line(error)}), {why}")
 
-def versions() -> dict[str, str | None]:
-    """Of Danlu, of Python, and of the packages that decide; None of one that is not installed."""
-    return {"danlu": __version__, "Python": platform.python_version(), **{name: version(name) for name in DECIDING}}
+
+def versions(packages: Iterable[str]) -> dict[str, str | None]:
+    """Of Danlu, of Python, and of packages; None of one that is not installed."""
+    own = {"danlu": __version__, "Python": platform.python_version()}
+    return {**own, **{name: version(name) for name in packages if name not in own}}
 
 
 def _appears(path: Path) -> bool:
@@ -203,8 +207,3 @@ def _appears(path: Path) -> bool:
     while not path.exists() and time.monotonic() < until:
         time.sleep(0.1)
     return path.exists()
-
-
-def _died(what: str, error: Exception) -> ProcessDiedError:
-    why = "perhaps for want of memory: choose fewer clean.workers"
-    return ProcessDiedError(f"--ray: {what} ({first_line(error)}), {why}")

@@ -1,0 +1,177 @@
+"""The first pass of ``pack``: what each portion of the documents adds to the two stores.
+
+A draft is a folder that appears whole, so that a killed run goes on with those that are missing:
+
+    train, heldout   the columns of a store (store.py) of the portion's documents alone
+    draft.json       what the portion was made from, and what ``store.json`` would say of each of the two
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from danlu.corpus.encoding import Encoded, Piece, batches, encode_ahead, encode_in_turn
+from danlu.corpus.marks import Marker, Unit
+from danlu.corpus.portions import Portion
+from danlu.corpus.split import PARTS, Part, Split
+from danlu.corpus.store_writer import ColumnsWriter
+from danlu.errors import InputError
+from danlu.files import json_text, read_json
+from danlu.tokenizers.tokenizer import Tokenizer
+
+FOLDER, FILE = "drafts", "draft.json"
+
+Batch = tuple[list[Piece], list[Encoded]]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What was made of a portion, on disk."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, out: Path, portion: int) -> Draft:
+        return cls(out / FOLDER / f"{portion:05d}")
+
+    def made_from(self) -> str | None:
+        """The hash of what it was made from; None where it has not been made."""
+        return (read_json(self.folder / FILE) or {}).get("made_from")
+
+    def about(self, part: Part) -> dict[str, Any]:
+        """What ``store.json`` would say of its columns of a part."""
+        found = read_json(self.folder / FILE)
+        assert found is not None, "it is whole"
+        about: dict[str, Any] = found[part]
+        return about
+
+
+@dataclass(frozen=True)
+class Drafting:
+    """Makes drafts below ``out``; picklable, and a process calls it once."""
+
+    tokenizer: Path
+    split: Split
+    units: tuple[Unit, ...]
+    marker: Callable[[], Marker | None]
+    """Makes what finds the beginnings of the units."""
+    out: Path
+    settings: str = ""
+    """All that the result depends on beside the documents."""
+
+    def missing(self, todo: Sequence[Portion]) -> list[Portion]:
+        """Those without a draft that was made of them, with these settings; drafts of other things go."""
+        drafts = {Draft.of(self.out, portion.number): portion for portion in todo}
+        (self.out / FOLDER).mkdir(parents=True, exist_ok=True)
+        for folder in (self.out / FOLDER).iterdir():
+            if Draft(folder) not in drafts:
+                shutil.rmtree(folder)
+        return [portion for draft, portion in drafts.items() if draft.made_from() != self.made_from(portion)]
+
+    def made_from(self, portion: Portion) -> str:
+        """A hash of all that its draft depends on; of a shard its size and when it changed."""
+        stats = [(each, each.shard.stat()) for each in portion.stretches]
+        places = [(each.shard.name, each.start, each.end, stat.st_size, stat.st_mtime_ns) for each, stat in stats]
+        return hashlib.blake2b(repr((self.settings, places)).encode(), digest_size=16).hexdigest()
+
+    def __call__(self) -> Callable[[tuple[Portion, str]], int]:
+        """From a portion, and what it is made from as the run began, to the bytes of its documents.
+
+        For a process beside others: it uses one core.
+        """
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the library would begin a thread a core in each process
+        tokenizer, marker = Tokenizer.load(self.tokenizer), self.marker()
+
+        def make(todo: tuple[Portion, str]) -> int:
+            portion, made_from = todo
+            self._check_unchanged(portion, made_from)
+            encoded = encode_in_turn(tokenizer, batches(self._pieces(portion)), marker)
+            self._write(portion, made_from, encoded, tokenizer)
+            return portion.size
+
+        return make
+
+    def on_all_cores(self, todo: Sequence[Portion]) -> Iterator[int]:
+        """The drafts of ``todo`` by this process alone, whose threads go from one portion to the next without a pause:
+        the bytes of each."""
+        tokenizer, marker = Tokenizer.load(self.tokenizer), self.marker()
+        end: list[Piece] = []
+        ended = chain.from_iterable(chain(batches(self._pieces(portion)), [end]) for portion in todo)
+        encoded = encode_ahead(tokenizer, ended, marker)
+        for portion in todo:
+            self._write(portion, self.made_from(portion), _up_to_end(encoded), tokenizer)
+            yield portion.size
+
+    def _pieces(self, portion: Portion) -> Iterator[Piece]:
+        return (piece for document in portion.documents() for piece in self.split.parts(document))
+
+    def _write(self, portion: Portion, made_from: str, encoded: Iterator[Batch], tokenizer: Tokenizer) -> None:
+        draft = Draft.of(self.out, portion.number)
+        # A process that seems lost may still be at the same draft: each has a folder of its own.
+        unfinished = draft.folder.with_name(f".{draft.folder.name}-{secrets.token_hex(8)}")
+        with ExitStack() as stack:
+            writers = {part: stack.enter_context(self._writer(unfinished / part, tokenizer)) for part in PARTS}
+            for batch, arrays in encoded:
+                for (part, document), (ids, marks) in zip(batch, arrays, strict=True):
+                    writers[part].add(document, ids, marks)
+        known: dict[str, Any] = {"made_from": made_from}
+        known |= {part: writer.known() for part, writer in writers.items()}
+        (unfinished / FILE).write_text(json_text(known), encoding="utf-8")
+        if draft.made_from() == made_from:  # the other was faster, with the same bytes
+            shutil.rmtree(unfinished)
+            return
+        shutil.rmtree(draft.folder, ignore_errors=True)
+        unfinished.rename(draft.folder)
+
+    def _writer(self, folder: Path, tokenizer: Tokenizer) -> ColumnsWriter:
+        return ColumnsWriter(
+            folder,
+            vocab_size=tokenizer.vocab_size,
+            eot=tokenizer.eot,
+            marks=self.units,
+            sep=tokenizer.special("sep_token"),
+        )
+
+    def _check_unchanged(self, portion: Portion, made_from: str) -> None:
+        """Refuse shards that are others than those that the run began with, or that this machine does not see.
+
+        Raises:
+            InputError: they are.
+        """
+        try:
+            same = self.made_from(portion) == made_from
+        except OSError as error:
+            raise InputError(_not_seen(portion, f"cannot be read there: {error.strerror}")) from None
+        if not same:
+            raise InputError(_not_seen(portion, "are others there, or have changed since"))
+
+
+def _not_seen(portion: Portion, how: str) -> str:
+    names = ", ".join(str(stretch.shard) for stretch in portion.stretches[:3])
+    return f"pack: {names}, found as pack began, {how} (the machine {socket.gethostname()})"
+
+
+def _up_to_end(encoded: Iterator[Batch]) -> Iterator[Batch]:
+    """The batches before the next that is empty, which ends a portion."""
+    for batch, arrays in encoded:
+        if not batch:
+            return
+        yield batch, arrays
+
+
+def throw_away(out: Path) -> None:
+    """Remove all drafts at once, so that a run which is killed meanwhile finds all or none."""
+    gone = out / f".{FOLDER}"
+    shutil.rmtree(gone, ignore_errors=True)
+    (out / FOLDER).rename(gone)
+    shutil.rmtree(gone)
