@@ -150,6 +150,7 @@ def test_torchrun_may_start_all_again(packed: Path, tmp_path: Path) -> None:
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1",
         "--master-port", str(ranks.free_port()), "-m", "danlu", "pretrain", str(packed / "recipe.yaml"),
         f"run_dir={tmp_path}/run", "pretrain.optimizer=adamw", "pretrain.budget.steps=600",
+        "pretrain.hardware.mesh.watch={silent: 3, stuck: 60}",
     ]  # fmt: skip
     environ = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
@@ -157,8 +158,13 @@ def test_torchrun_may_start_all_again(packed: Path, tmp_path: Path) -> None:
         while not list((tmp_path / "run" / "pretrain").glob("checkpoints/step-*")) and time.monotonic() < until:
             assert started.poll() is None, started.communicate()
             time.sleep(0.05)
-        os.kill(child(started.pid, 1), signal.SIGKILL)
+        first, second = (child(started.pid, rank) for rank in range(2))
+        os.kill(second, signal.SIGSTOP)  # so that there is a verdict, which torchrun does not wait for where one dies
+        while (Path("/proc") / str(first)).exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        os.kill(second, signal.SIGCONT)
         out, err = started.communicate(timeout=120)
     assert started.returncode == 0, out + err
     assert out.count("going on after step ") == 1
+    assert "; all ranks stop, run the same command to go on" in err
     assert [line["step"] for line in read_metrics(tmp_path / "run" / "pretrain")] == list(range(1, 601))
