@@ -30,6 +30,8 @@ LONG_TXT = 100_000
 """A .txt file of more bytes is cut into documents, so that the held-out share spreads over it."""
 TEXT_FIELDS = ("text", "content", "body", "article", "document", "passage", "raw_content")
 """Names under which data sets keep their text, tried in this order."""
+NO_FIELDS = (".md", ".markdown", ".html", ".htm", ".warc", ".wet", ".pdf", ".docx", ".epub")
+"""Kinds of files whose text has no name, so that there is nothing to try."""
 BLOCKS = Blocks(characters=4000)
 HELDOUT_DOCUMENTS = 10
 """Where the hash of a document decides, about this many must be held out, lest chance hold out none."""
@@ -242,7 +244,7 @@ def _sample(file: SourceFile, cut: Cut, *, enough: int) -> Sample:
         if not text.strip():
             return Sample(unknown=encoding is None)
         return Sample("text", [text], 1 + (_pieces(cut, text) - 1) * _text_bytes(file) / len(head))
-    for name in TEXT_FIELDS:
+    for name in TEXT_FIELDS[:1] if kind(file.name) in NO_FIELDS else TEXT_FIELDS:
         sample = Sample(name)
         for number, record in enumerate(islice(read(file.content, Wanted(name)), max(SAMPLED_RECORDS, enough))):
             text = normalise(record.text) if isinstance(record, Raw) else ""

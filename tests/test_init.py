@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from danlu.corpus.split import HashSplit, Split, TailSplit
 from danlu.errors import InputError, OutputError
 from danlu.generate.stage import Generate, Prompt
 from danlu.init import ENOUGH_DOCUMENTS, opening, survey, write_recipe
+from danlu.readers.reading import read
+from danlu.readers.record import Content, Raw, Rejected, Wanted
 from danlu.recipe import Recipe, load_recipe, recipe_schema
 from danlu.runs import run_stages
 
@@ -146,6 +149,20 @@ def test_whole_documents_are_held_out_where_there_are_enough(
 def test_no_more_records_are_counted_than_are_needed(folder: Path) -> None:
     (folder / "a.jsonl").write_bytes(jsonl(3 * ENOUGH_DOCUMENTS))
     assert survey(folder).documents == ENOUGH_DOCUMENTS
+
+
+def test_files_without_fields_are_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "a.jsonl").write_text(json.dumps({"content": NIGHT}) + "\n", encoding="utf-8")
+    (folder / "empty.html").write_text("<html><body></body></html>")
+    asked: list[tuple[str, str]] = []
+
+    def watched(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
+        asked.append((Path(content.name).name, wanted.text_field))
+        return read(content, wanted)
+
+    monkeypatch.setattr("danlu.init.read", watched)
+    assert survey(folder).text_field == "content"
+    assert sorted(asked) == [("a.jsonl", "content"), ("a.jsonl", "text"), ("empty.html", "text")]
 
 
 def test_a_recipe_whose_name_is_not_utf8_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
