@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, SkipValidation
 
@@ -41,7 +41,7 @@ from danlu.clean.source_parts import SourcePart, source_parts
 from danlu.clean.substrings import notes_on_order
 from danlu.clean.tally import Tally
 from danlu.errors import InputError
-from danlu.files import atomic_write, write_json
+from danlu.files import atomic_write, hash_file, write_json
 from danlu.readers.record import Raw
 from danlu.readers.remote import RemoteFile
 from danlu.readers.sources import Found, Source, SourceFile, find_files
@@ -131,7 +131,8 @@ class Clean(Stage):
         write_examples(job.out / "examples_kept.jsonl", tally.kept)
         write_json(job.out / "drops.json", counts.drops())
         write_json(job.out / "counts.json", tally.to_json())
-        atomic_write(job.out / "report.html", report_page(tally, title=job.recipe.name, settings=recorded(self)))
+        shown = {**recorded(self), "sources": self._shown(recorded(self)["sources"])}
+        atomic_write(job.out / "report.html", report_page(tally, title=job.recipe.name, settings=shown))
         throw_away(job.out)
         if counts.kept == 0:
             raise InputError(f"clean: no document is left; {counts.summary()}; what and why: {job.out}")
@@ -159,7 +160,8 @@ class Clean(Stage):
 
     def _draft(self, todo: list[Portion], out: Path, workers: Workers | RayWorkers) -> None:
         """The first pass, over the portions that have no draft yet, or one that was made of something else."""
-        settings = json.dumps(recorded(self), sort_keys=True, default=str)
+        decides = [recorded(self), [hash_file(file) for file in self._rule_files()]]
+        settings = json.dumps(decides, sort_keys=True, default=str)
         drafting = Drafting(self.documents, self.rules, self.duplicates, out.absolute(), settings)
         missing = drafting.missing(todo)
         if missing:
@@ -195,7 +197,7 @@ class Clean(Stage):
         hide = hide_names(self.rules)
         groups = Groups(_empty(out / "drafts" / ".groups"), Numbering.of(out).firsts[-1])
         counts = [Counts() for _ in rulings]
-        tally = Tally([replace(part, name=hide(part.name)) for part in parts], groups)
+        tally = Tally([replace(part, name=hide(part.name), source=hide(part.source)) for part in parts], groups)
         finishing = Finishing(out.absolute())
         for outcome in workers.work_through(finishing, rulings, named=lambda each: f"shard {each.portion}"):
             counts[outcome.portion] = sum(outcome.counts.values(), Counts())
@@ -217,7 +219,13 @@ class Clean(Stage):
                 file.write(PortionLine.of(portion, by_source.number(portion), own, here, files).line())
         found = lineage(recorded(self), by_source, self._rule_files())
         write_json(out / FILE, found)
-        atomic_write(out / CARD, data_card(found, sum(counts, Counts())).encode())
+        card = data_card({**found, "sources": self._shown(found["sources"])}, sum(counts, Counts()))
+        atomic_write(out / CARD, card.encode())
+
+    def _shown(self, sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What is said of the sources, private data in their paths hidden as in the text."""
+        hide = hide_names(self.rules)
+        return [{**source, "path": hide(str(source["path"]))} for source in sources]
 
     def documents(self, file: SourceFile, record: Raw) -> Iterator[Document]:
         """The documents of one record: normalised, cut, their language named; no rule has seen them."""

@@ -117,11 +117,8 @@ class _OpenRows:
     def _tightest(self, narrow: int, wide: int) -> Room | None:
         """The room, of those that are enough, of which least is left, each side as a share of a row."""
         best, least = None, math.inf
-        there, one, other = (
-            self._there,
-            max(1, self._narrow),
-            self._wide,
-        )  # looked up once: the loop is most of the work
+        # Looked up once: the loop is most of the work.
+        there, one, other = self._there, max(1, self._narrow), self._wide
         rest, before = self._somewhere >> narrow, narrow
         while rest:
             step = (rest & -rest).bit_length()

@@ -82,6 +82,15 @@ def run_on_ray(
     return RunFolder(recipe.run_dir)
 
 
+def check_workers(recipe: Recipe, workers: int | None) -> None:
+    """Refuse early what :func:`run_on_ray` would refuse: a recipe that trains nothing, a number that does not fit.
+
+    Raises:
+        DanluError: one line of which it is.
+    """
+    count_workers(_settings(recipe), workers)
+
+
 def count_workers(settings: TrainSettings, workers: int | None) -> int:
     """How many workers there shall be.
 

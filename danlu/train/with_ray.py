@@ -36,8 +36,9 @@ def run_with_ray(
     here, rest = stages[:last], stages[last:]
     if here and workers is None and not any(stage_of(recipe, stage).together for stage in rest):
         return run_stages(recipe, stages, say, begin=begin, changed=changed)
-    if here:
-        run_stages(recipe, here, say, begin=begin, changed=changed)
-    from danlu.train.on_ray import run_on_ray
+    from danlu.train.on_ray import check_workers, run_on_ray
 
+    if here:
+        check_workers(recipe, workers)
+        run_stages(recipe, here, say, begin=begin, changed=changed)
     return run_on_ray(recipe, rest, address=address, workers=workers, changed=changed)

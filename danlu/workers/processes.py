@@ -78,9 +78,9 @@ class _Worker:
 
     def end(self, *, at_once: bool) -> None:
         """Let it go: what it is at is of no use, or it has nothing to do."""
-        self.pipe.close()
         if at_once:
             self.process.terminate()
+        self.pipe.close()
         self.process.join()
 
 
@@ -195,13 +195,16 @@ def _serve(pipe: Connection, stage: str) -> None:
     while True:
         try:
             made_by, thing = pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):  # also where what was answered last was not read
             return
         try:
             answer = pickle.dumps(do(made_by, thing))
         except Exception as error:
             answer = _pickled(error, stage)
-        pipe.send_bytes(answer)
+        try:
+            pipe.send_bytes(answer)
+        except OSError:  # nobody waits for it any more
+            return
 
 
 def _pickled(error: Exception, stage: str) -> bytes:

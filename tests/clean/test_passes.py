@@ -287,6 +287,22 @@ def test_a_draft_of_something_else_is_made_again(tmp_path: Path, small_portions:
     assert digests(out) == digests(tmp_path / "anew")
 
 
+def test_a_draft_by_another_file_of_a_rule_is_made_again(tmp_path: Path, small_portions: None) -> None:
+    source, words = many_files(tmp_path / "source"), tmp_path / "words.txt"
+    (source / "00.jsonl").write_text(json.dumps({"text": "one sea, one storm"}))
+    settings = {"rules": [{"use": "bad_words", "lists": {"any": str(words)}}], "workers": 1}
+    out = tmp_path / "out"
+    out.mkdir()
+    words.write_text("storm\n")
+    stage = build(Clean, {"sources": [str(source)], **settings}, key="clean")
+    with Workers("clean", 1) as workers:
+        stage._draft(portions(stage.find().files, size=400), out, workers)
+    words.write_text("thunder\n")
+    clean(out, sources=str(source), **settings)
+    clean(tmp_path / "anew", sources=str(source), **settings)
+    assert digests(out) == digests(tmp_path / "anew")
+
+
 def test_a_kill_while_drafts_go_leaves_all_of_them_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.txt").write_text("one")
     remove = shutil.rmtree

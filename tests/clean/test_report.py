@@ -183,6 +183,15 @@ def test_fields_and_names_that_are_private_are_nowhere_but_in_ids(
     assert "clean: private data stands in names of files (1 of 2), which ids" in capsys.readouterr().out
 
 
+def test_a_source_whose_name_is_private_is_hidden_where_people_read(tmp_path: Path) -> None:
+    path = tmp_path / "li@qq.com.txt"
+    path.write_text("A letter about the sea.")
+    clean(tmp_path / "out", sources=[{"path": str(path), "language": "en"}], rules=["private"])
+    for name in ("report.html", "counts.json", "data_card.md"):
+        written = (tmp_path / "out" / name).read_text(encoding="utf-8")
+        assert "li@" not in written and "EMAIL" in written, name
+
+
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
     (tmp_path / "marks").mkdir()
     tally = Tally([SourcePart(EVIL, "", 1), SourcePart(EVIL, EVIL, 1)], Groups(tmp_path / "marks", 3))

@@ -148,6 +148,17 @@ def test_a_recipe_that_trains_nothing_is_refused(tmp_path: Path) -> None:
         run_on_ray(load_recipe(tmp_path / "recipe.yaml"), ["tokenizer"], address="local", workers=2)
 
 
+def test_workers_of_a_training_that_is_not_there_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    from danlu.train.with_ray import run_with_ray
+
+    path = tmp_path / "recipe.yaml"
+    path.write_text("clean: {sources: [nowhere]}\ntokenizer: {use: char}\npack: {}\n", encoding="utf-8")
+    recipe, begun = load_recipe(path), list[str]()
+    with pytest.raises(RecipeError, match="--ray is for recipes that train; this one has: clean, tokenizer, pack"):
+        run_with_ray(recipe, ["clean", "tokenizer", "pack"], begun.append, "refuse", address="local", workers=2)
+    assert not begun
+
+
 @pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
 def test_an_address_where_nobody_listens_is_told_at_once(form: str) -> None:
     with socket.socket() as taken:

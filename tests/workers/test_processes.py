@@ -126,6 +126,21 @@ def slow() -> Callable[[float], float]:
     return wait
 
 
+def first_raises() -> Callable[[int], bytes]:
+    def answer(number: int) -> bytes:
+        if number == 0:
+            raise ValueError("the first")
+        return bytes(3_000_000)  # more than a pipe holds: it is being sent when nobody wants it any more
+
+    return answer
+
+
+def test_one_that_is_answering_when_another_failed_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="the first"), Workers("clean", 2) as workers:
+        list(workers.work_through(first_raises, range(6)))
+    assert capfd.readouterr().err == ""
+
+
 def test_who_stops_listening_gets_no_old_answers() -> None:
     with Workers("clean", 2) as workers:
         assert next(workers.work_through(slow, [0.0, 0.2])) == 0.0
