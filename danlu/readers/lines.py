@@ -8,7 +8,7 @@ from typing import BinaryIO, NamedTuple
 from danlu.readers.ahead import Ahead
 from danlu.readers.record import Content, Damaged, Rejected, Wanted
 from danlu.readers.slices import Slice
-from danlu.text.encodings import SAMPLE_BYTES, WIDE, Detected, detect, is_short, is_utf8, line_end, of_marked
+from danlu.text.encodings import SAMPLE_BYTES, WIDE, Detected, detect, is_line_of_utf8, is_short, line_end, of_marked
 
 _PIECE = 1 << 20
 
@@ -116,7 +116,7 @@ def encoding_of_line(line: bytes, encoding: str | None) -> str | None:
     """What a line of a file in ``encoding`` is in: UTF-8 where that is no chance, as where files were joined."""
     if encoding == "utf-8" or encoding in WIDE:
         return encoding
-    return "utf-8" if line.isascii() or is_utf8(line, not_in=encoding) else encoding
+    return "utf-8" if line.isascii() or is_line_of_utf8(line, within=encoding) else encoding
 
 
 def decoded_alone(line: bytes, encoding: str | None) -> tuple[str, str] | None:

@@ -22,7 +22,7 @@ from danlu.readers.hugging_face import data_files, split_fields
 from danlu.readers.parts import cut_content
 from danlu.readers.reading import kind, read, reader_for
 from danlu.readers.record import RECORD_BYTES, UNPACKED_BYTES, Content, LocalFile, Raw, Rejected, Wanted, printable
-from danlu.readers.remote import find_remote, remote_url
+from danlu.readers.remote import RemoteFile, find_remote, remote_url
 from danlu.readers.row_groups import RowGroups
 from danlu.readers.slices import Slice
 from danlu.recipe import OneOf, Settings
@@ -199,19 +199,21 @@ class Found:
 def find_files(sources: Sequence[Source], *, key: str) -> Found:
     """All files below ``sources``, sorted within each; a file that two sources hold is read once, for the first.
 
-    Names that begin with a dot are ignored, as are files whose ending no reader takes.
+    Names that begin with a dot are ignored, as are files whose ending no reader takes, and folders of runs that are not
+    named by a path or in the fixed part of a pattern.
 
     Raises:
         InputError: a source is not there, cannot be read, or is a file of a kind that no reader takes.
     """
     found = Found()
     seen: set[str] = set()
-    names: set[str] = set()
+    names = _Names()
     for number, source in enumerate(sources):
         where = f"{key}.{number}"
         before = len(found.files)
         if (url := remote_url(source.path)) is not None:
-            _add_remote(found, url, source, where, names)
+            for name, content in _remote_files(found, url, source, where):
+                found.files.append(SourceFile(names.take(name, number), content, source))
             _check_options(source, found.files[before:], where)
             continue
         root, paths = _paths(source.path, where)
@@ -226,18 +228,32 @@ def find_files(sources: Sequence[Source], *, key: str) -> Found:
                 continue
             if not os.access(path, os.R_OK):
                 raise InputError(f"{where}: cannot read {path}: permission denied")
-            while name in names or _is_like_member(name, names):  # an id means one document
-                name = f"{number}:{name}"
-            names.add(name)
             fields = tuple(split_fields(path).items())
-            found.files.append(SourceFile(name, LocalFile(path), source, fields))
+            found.files.append(SourceFile(names.take(name, number), LocalFile(path), source, fields))
         _check_options(source, found.files[before:], where)
     return found
 
 
-def _is_like_member(name: str, names: set[str]) -> bool:
-    """Whether it is the name of a member of an archive too: ``a.zip!/b.txt``."""
-    return any(name[: mark.start()] in names for mark in re.finditer("!/", name))
+class _Names:
+    """The names that files have, so that an id means one document: none is that of another file, nor of a member of an
+    archive, such as ``a.zip!/b.txt``, whichever of the two comes first."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._archives: set[str] = set()
+
+    def take(self, name: str, number: int) -> str:
+        """The name, behind the number of its source where it is not free."""
+        while name in self._taken or name in self._archives or self._taken & _archives_of(name):
+            name = f"{number}:{name}"
+        self._taken.add(name)
+        self._archives |= _archives_of(name)
+        return name
+
+
+def _archives_of(name: str) -> set[str]:
+    """The names of the archives that a file of this name could be a member of."""
+    return {name[: mark.start()] for mark in re.finditer("!/", name)}
 
 
 def _left_out(path: Path) -> LeftOut | None:
@@ -256,7 +272,8 @@ def _is_run(folder: Path) -> bool:
     return (folder / ".lock").is_file() and (folder / "recipe.yaml").is_file()
 
 
-def _add_remote(found: Found, url: str, source: Source, where: str, names: set[str]) -> None:
+def _remote_files(found: Found, url: str, source: Source, where: str) -> Iterator[tuple[str, RemoteFile]]:
+    """The files at an address that are read, and their names; ``found`` is told of the others."""
     files = find_remote(url, where, source.cache)
     for name, content in files:
         if name.rpartition("/")[2].startswith(".") or reader_for(content.name) is None:
@@ -264,12 +281,8 @@ def _add_remote(found: Found, url: str, source: Source, where: str, names: set[s
                 suffixes = ", ".join(catalog.names("reader"))
                 raise InputError(f"{where}: cannot tell how to read {url} by its ending (choices: {suffixes})")
             found.leave_out(name, LeftOut.HIDDEN if name.rpartition("/")[2].startswith(".") else LeftOut.KIND)
-            continue
-        unique = name
-        while unique in names:
-            unique = f"{where.rpartition('.')[2]}:{unique}"
-        names.add(unique)
-        found.files.append(SourceFile(unique, content, source))
+        else:
+            yield name, content
 
 
 def _paths(path: Path, where: str) -> tuple[Path, Iterable[Path]]:
@@ -282,14 +295,22 @@ def _paths(path: Path, where: str) -> tuple[Path, Iterable[Path]]:
     matched = sorted(root.glob(str(Path(*path.parts[len(plain) :]))))
     if not matched:
         raise InputError(f"{where}: no file or folder matches {str(path)!r}")
-    runs = cache(_is_run)
-    plain_ones = [each for each in matched if not _is_hidden(each.relative_to(root), runs, root)]
-    return root, (file for each in plain_ones for file in _walk(each, where))
+    return root, _walk_matched(root, matched, where)
 
 
-def _is_hidden(path: Path, is_run: Callable[[Path], bool], root: Path) -> bool:
-    """Whether a part of the path below ``root`` begins with a dot, or is the folder of a run."""
-    return any(part.startswith(".") for part in path.parts) or any(is_run(root / above) for above in path.parents)
+def _walk_matched(root: Path, matched: Sequence[Path], where: str) -> Iterator[Path]:
+    """The files of what a pattern matched, without what is hidden; of a run's folder below ``root`` that folder alone.
+
+    ``root`` itself, and what it lies in, was asked for by name.
+    """
+    is_run = cache(_is_run)
+    for path in matched:
+        below = path.relative_to(root)
+        if any(part.startswith(".") for part in below.parts):
+            continue
+        folders = [root / each for each in [below, *below.parents][-2::-1]]  # the outermost first
+        run = next(filter(is_run, folders), None)
+        yield from _walk(path, where) if run is None else [run]
 
 
 def _check_options(source: Source, files: Sequence[SourceFile], where: str) -> None:

@@ -43,17 +43,20 @@ def decode(content: bytes, wanted: Wanted) -> Text | Rejected:
     detected = detect_whole(content) if wanted.encoding is None else Detected(of_marked(content, wanted.encoding))
     if detected.encoding not in WIDE and b"\0" in content:
         return Rejected(0, "binary", f"NUL at byte {content.index(0)}", 0)
-    encoding = detected.encoding
+    name = detected.encoding or "utf-8"
+    errors = "strict" if wanted.invalid == "quarantine" or detected.encoding is None else "replace"
+    may_be_joined = wanted.encoding is None and detected.encoding is not None and name not in WIDE
+    # UTF-8 fails on lines of others; others make something of lines of UTF-8, so that these are looked for first.
+    joined = _joined(content, name, errors) if may_be_joined and name != "utf-8" else None
+    if joined is not None:
+        return joined
     try:
-        return Text(content.decode(encoding or "utf-8"), encoding or "utf-8")
+        return Text(content.decode(name), name)
     except UnicodeDecodeError as error:
-        errors = "strict" if wanted.invalid == "quarantine" or encoding is None else "replace"
-        if wanted.encoding is None and encoding is not None and encoding not in WIDE:
-            joined = _joined(content, encoding, errors)
-            if joined is not None:
-                return joined
-        elif encoding is not None and errors == "replace":
-            return Text(content.decode(encoding, errors), encoding)
+        if may_be_joined and name == "utf-8" and (joined := _joined(content, name, errors)) is not None:
+            return joined
+        if not may_be_joined and errors == "replace":
+            return Text(content.decode(name, errors), name)
         place = f"at byte {error.start}: 0x{content[error.start]:02x}"
         return Rejected(0, *undecodable(detected, place, content[:SAMPLE_BYTES]), 0)
 

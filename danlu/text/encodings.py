@@ -53,6 +53,8 @@ _SURE = 0.35
 """Share of the letters beyond ASCII that have to be frequent ones."""
 _TELLING = 6
 """Bytes: two Chinese characters in UTF-8, as which three of an encoding with two bytes each hardly ever are valid."""
+_LONG = re.compile(rb"[\xe0-\xff]")
+"""Begins a character of more than two bytes in UTF-8."""
 _ASCII = bytes(range(128))
 _ALONE = 0.2
 """The same where no other encoding gives a single frequent one."""
@@ -152,6 +154,27 @@ def is_utf8(content: bytes, *, not_in: str | None) -> bool:
     except UnicodeDecodeError:
         return False
     return not_in not in _FREQUENT or not is_short(content)
+
+
+def is_line_of_utf8(line: bytes, *, within: str | None) -> bool:
+    """Whether a line of a text in ``within`` is in UTF-8, as where files were joined.
+
+    It is where it is valid UTF-8 and ``within`` makes no text of it that a language writes; within an encoding of
+    Chinese, Japanese or Korean it also has to have six bytes beyond ASCII, or twelve where none of its characters
+    has more than two bytes. A line that could be either, such as a short one, is in ``within``; but where that has a
+    byte for each letter, it is in UTF-8 if that makes as good a text of it. Of None, nothing is known.
+    """
+    if not is_utf8(line, not_in=within):
+        return False
+    if within is None:
+        return True
+    if within in _FREQUENT and len(line.translate(None, _ASCII)) < 2 * _TELLING and not _LONG.search(line):
+        return False
+    own = _score(_decoded(line, within, whole=True), within) or 0.0
+    if own < _SURE:
+        return True
+    text = line.decode()
+    return within not in _FREQUENT and any((_score(text, each) or 0.0) >= own for each in _ENCODINGS)
 
 
 def is_short(content: bytes) -> bool:

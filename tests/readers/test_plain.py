@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from danlu.readers.reading import read
 from danlu.readers.record import LocalFile, Raw, Rejected, Wanted
-from danlu.text.cuts import Blocks, Lines, Paragraphs
+from danlu.text.cuts import Blocks, Lines, Paragraphs, Whole
 
 Reads = Callable[..., list[Raw | Rejected]]
 CHINESE = "话说天下大势，分久必合，合久必分。\n周末七国分争，并入于秦。\n"
@@ -108,6 +109,60 @@ def test_files_of_two_encodings_that_were_joined(reads: Reads, first: str) -> No
     (replaced,) = reads("a.txt", damaged, invalid="replace")
     assert replaced.text.replace("\ufffd", "") == CHINESE * 32 + "ascii\n" + CHINESE
     assert isinstance(reads("a.txt", content, encoding=first)[0], Rejected), "what is given is kept to"
+
+
+@pytest.mark.parametrize("documents", [Whole(), Lines()])
+def test_what_another_encoding_can_decode_too_stays_utf8(reads: Reads, documents: object) -> None:
+    line = "他们说的话我都听见了\n"
+    assert line.encode().decode("gb18030") == "浠栦滑璇寸殑璇濇垜閮藉惉瑙佷簡\n", "no error, and no text"
+    records = reads("a.txt", CHINESE.encode("gb18030") * 15 + line.encode(), documents=documents)
+    assert "".join(record.text for record in records) == CHINESE * 15 + line
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("gb18030", CHINESE * 9 + "脛脛脛脛\n"),
+        ("gb18030", CHINESE * 9 + "影片学员，\n影片学员影片学员\n"),
+        ("cp1252", "Das ist schön,\nund größer als früher.\n" * 9 + "Spaß”\nCAFÉ”\n"),
+    ],
+)
+def test_what_is_valid_utf8_by_chance_stays(reads: Reads, encoding: str, text: str) -> None:
+    (record,) = reads("a.txt", text.encode(encoding))
+    assert record == Raw(0, text, {"encoding": encoding})
+
+
+def test_a_few_letters_of_utf8_stay_among_others_with_a_byte_each(reads: Reads) -> None:
+    before = "Das ist schön,\nund größer als früher.\n" * 30
+    (record,) = reads("a.txt", before.encode("cp1252") + "à la carte\ncafé\n".encode())
+    assert record.text == before + "à la carte\ncafé\n"
+
+
+WORDS = re.findall(
+    r"\S+",
+    "联通 影片 学员 目前 我们 时间 中国 问题 说明 学生 国家 他们 听见 可以 没有 知道 现在 这个 的 了 是 一 大 不 。",
+)
+LINES = st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map(lambda words: "".join(words) + "\n")
+
+
+@given(st.lists(LINES, min_size=1, max_size=30))
+def test_text_of_common_words_is_never_taken_for_utf8(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str]
+) -> None:
+    path = tmp_path_factory.mktemp("common") / "a.txt"
+    path.write_bytes((CHINESE + "".join(lines)).encode("gb18030"))
+    assert [*read(LocalFile(path), Wanted())] == [Raw(0, CHINESE + "".join(lines), {"encoding": "gb18030"})]
+
+
+@given(st.lists(st.tuples(LINES.filter(lambda line: len(line) > 3), st.booleans()), max_size=30))
+def test_lines_of_two_encodings_come_out_whole(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[tuple[str, bool]]
+) -> None:
+    path = tmp_path_factory.mktemp("mixed") / "a.txt"
+    content = [line.encode("utf-8" if is_utf8 else "gb18030") for line, is_utf8 in lines]
+    path.write_bytes(CHINESE.encode("gb18030") * 20 + b"".join(content))
+    (record,) = read(LocalFile(path), Wanted())
+    assert isinstance(record, Raw) and record.text == CHINESE * 20 + "".join(line for line, _ in lines)
 
 
 def test_nuls(reads: Reads) -> None:

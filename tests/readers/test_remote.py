@@ -113,6 +113,18 @@ def memory() -> Iterator[str]:
     files.rm("/bucket", recursive=True)
 
 
+def test_names_of_members_of_archives_keep_apart(memory: str, tmp_path: Path) -> None:
+    files = fsspec.filesystem("memory")
+    files.pipe("/bucket/x/a.zip!/b.txt", b"b")
+    files.pipe("/bucket/y/a.zip", b"a")
+    (tmp_path / "a.zip").write_bytes(b"a")
+    paths = [tmp_path, Path(f"{memory}/x"), Path(f"{memory}/y")]
+    found = find_files([Source(path=path) for path in paths], key="clean.sources")
+    assert [file.name for file in found.files] == ["a.zip", "1:a.zip!/b.txt", "2:a.zip"]
+    found = find_files([Source(path=path) for path in paths[1:]], key="clean.sources")
+    assert [file.name for file in found.files] == ["a.zip!/b.txt", "1:a.zip"]
+
+
 def test_a_folder_a_pattern_and_a_file_of_a_store(memory: str) -> None:
     found = find(memory)
     names = ["a.jsonl", "b.jsonl.gz", "c.txt"]

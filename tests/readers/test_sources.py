@@ -92,9 +92,30 @@ def test_what_a_run_writes_is_no_source_of_it(tmp_path: Path) -> None:
     assert names(find(tmp_path / "runs/x/clean")) == ["documents-0.jsonl"], "where one asks for it"
 
 
+@pytest.mark.parametrize("pattern", ["c/*", "c/**", "c/**/*", "c/*/*/*", "c/run*/clean/*.jsonl"])
+def test_a_run_that_a_pattern_meets_is_left_out_and_told(tmp_path: Path, pattern: str) -> None:
+    fill(tmp_path, *(f"c/run1/{name}" for name in ("recipe.yaml", ".lock", "env.json", "clean/documents-0.jsonl")))
+    found = find(tmp_path / pattern)
+    assert names(found) == []
+    assert found.told() == "1 folders of runs (such as run1)"
+
+
+@pytest.mark.parametrize("pattern", ["c/run1/*/*.jsonl", "c/run1/clean/*", "c/run1/**/*.jsonl"])
+def test_a_run_that_a_pattern_names_is_read(tmp_path: Path, pattern: str) -> None:
+    fill(tmp_path, *(f"c/run1/{name}" for name in ("recipe.yaml", ".lock", "clean/documents-0.jsonl")))
+    found = find(tmp_path / pattern)
+    assert [file.name.rpartition("/")[2] for file in found.files] == ["documents-0.jsonl"]
+    assert found.ignored == []
+
+
 def test_a_file_that_is_named_like_a_member_of_an_archive_keeps_apart(tmp_path: Path) -> None:
     fill(tmp_path, "a.zip", "a.zip!/b.txt", "c.zip!/b.txt")
     assert names(find(tmp_path)) == ["a.zip", "0:a.zip!/b.txt", "c.zip!/b.txt"]
+
+
+def test_an_archive_whose_member_is_named_like_a_file_keeps_apart(tmp_path: Path) -> None:
+    fill(tmp_path, "one/a.zip!/b.txt", "two/a.zip", "two/b.zip")
+    assert names(find(tmp_path / "one", tmp_path / "two")) == ["a.zip!/b.txt", "1:a.zip", "b.zip"]
 
 
 def test_a_file_is_a_source_too_and_is_read_once(tmp_path: Path) -> None:
