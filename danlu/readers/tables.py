@@ -80,14 +80,15 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _counted(records: Iterator[Raw | Rejected], budget: Budget) -> Iterator[Raw | Rejected]:
-    """The same, up to where their texts are more than a file of its size may hold.
+    """The same, up to where their texts and fields are more than a file of its size may hold.
 
     Raises:
         TooLarge: there.
     """
     for record in records:
         if isinstance(record, Raw):
-            budget.spend(len(record.text), 0)
+            fields = sum(len(name) + len(value) for name, value in record.fields.items())
+            budget.spend(len(record.text) + fields, 0)
         yield record
 
 
@@ -137,25 +138,38 @@ def _check(batch: Any) -> None:
         if "UTF8" not in str(error).upper():
             raise
         for column in batch.columns:
-            column.cast(pyarrow.large_binary()).validate(full=True)
+            _as_bytes(column).validate(full=True)
+
+
+def _as_bytes(column: Any) -> Any:
+    """A column of text as one of bytes; rows that share a value share it still."""
+    import pyarrow
+    import pyarrow.types as kinds
+
+    column.validate()
+    if kinds.is_dictionary(column.type):  # which looks at the indices too
+        return pyarrow.DictionaryArray.from_arrays(column.indices, _as_bytes(column.dictionary))
+    if kinds.is_string_view(column.type):
+        return column.cast(pyarrow.binary_view())
+    return column.cast(pyarrow.large_binary()) if _is_text(column.type) else column
 
 
 def _columns(schema: Any, wanted: Wanted) -> list[str] | Rejected:
     """The columns of text, the one that is wanted first."""
-    import pyarrow.types as kinds
-
     names = schema.names
     if wanted.text_field not in names:
         return Rejected(0, f"no field {wanted.text_field!r}", f"the columns are: {', '.join(names)}")
     if len(set(names)) < len(names):
         return Rejected(0, "columns of one name", f"the columns are: {', '.join(names)}")
-
-    def is_text(kind: Any) -> bool:
-        kind = kind.value_type if kinds.is_dictionary(kind) else kind
-        return bool(kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind))
-
-    texts = [name for name, kind in zip(names, schema.types, strict=True) if is_text(kind)]
+    texts = [name for name, kind in zip(names, schema.types, strict=True) if _is_text(kind)]
     return [wanted.text_field, *(name for name in texts if name not in (wanted.text_field, ENCODING))]
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow.types as kinds
+
+    kind = kind.value_type if kinds.is_dictionary(kind) else kind
+    return bool(kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind))
 
 
 def _rows(batch: Any, number: int, wanted: Wanted) -> Iterator[Raw | Rejected]:
@@ -166,7 +180,7 @@ def _rows(batch: Any, number: int, wanted: Wanted) -> Iterator[Raw | Rejected]:
         cells = [_value(column[place]) for column in columns]
         if any(isinstance(cell, UnicodeDecodeError) for cell in cells):
             yield Rejected(number + place, "not UTF-8", where)
-        elif isinstance(cells[0], str) and len(cells[0]) > wanted.record_bytes:
+        elif any(isinstance(cell, str) and len(cell) > wanted.record_bytes for cell in cells):
             long = f"{where} is longer than {wanted.record_bytes:,} bytes (record_bytes)"
             yield Rejected(number + place, "too long", long)
         else:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from danlu.readers.http import parse_headers, parse_response
+from danlu.readers.limits import TooLarge
 from danlu.readers.markup import read_page
 from danlu.readers.packed import UnpackedStream
 from danlu.readers.record import Content, Damaged, Raw, Rejected, Wanted, checked
@@ -122,7 +123,7 @@ class WarcStream:
             try:
                 found = self._next()
             except Damaged as damage:
-                if not self._told:
+                if not self._told or isinstance(damage, TooLarge):  # behind a limit the rest of the file is lost
                     yield self._rejected(damage.reason, damage.detail, start)
                 self._told = True
                 self._back, self._place = b"", 0
@@ -179,8 +180,9 @@ class WarcStream:
 
     def _block(self, start: int, headers: dict[str, str], length: int) -> Record | Rejected:
         if length > self._most:
+            lied = self._skip(length)  # where that raises, the damage is what is told of this record
             self._told = True
-            if self._skip(length):
+            if lied:
                 return self._rejected("damaged WARC record", "its Content-Length is wrong", start)
             return self._rejected("too long", f"the record has {length:,} bytes (record_bytes)", start)
         block = self._take(length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +70,43 @@ def test_arrow_with_bytes_that_are_not_utf8(reads: Reads, tmp_path: Path) -> Non
     assert records == [Raw(0, "good"), Rejected(1, "not UTF-8", "row 1"), Raw(2, "also")]
 
 
+def shared_bytes(values: list[bytes], indices: list[int]) -> pyarrow.DictionaryArray:
+    """Rows that share values, which say that they are UTF-8."""
+    text = pyarrow.array(values, pyarrow.binary()).view(pyarrow.string())
+    return pyarrow.DictionaryArray.from_arrays(pyarrow.array(indices, pyarrow.int32()), text, safe=False)
+
+
+@pytest.mark.parametrize("view", [False, True])
+def test_values_that_are_not_utf8_stay_shared_while_they_are_looked_at(
+    reads: Reads, tmp_path: Path, view: bool
+) -> None:
+    long = b"\xff" * 1_000_000
+    shared = shared_bytes([b"good", long], [0, *[1] * 200])
+    if view:  # a view is its length, and its bytes or their beginning, buffer and place
+        views = struct.pack("<i12s", 4, b"good") + struct.pack("<i4sii", len(long), long[:4], 0, 0) * 200
+        buffers = [None, pyarrow.py_buffer(views), pyarrow.py_buffer(long)]
+        shared = pyarrow.Array.from_buffers(pyarrow.string_view(), 201, buffers)
+    content = arrow(tmp_path / "a", pyarrow.table({"text": shared}), stream=False)
+    whole = pyarrow.default_memory_pool()
+    mine = pyarrow.proxy_memory_pool(whole)
+    pyarrow.set_memory_pool(mine)
+    try:
+        first, *bad = reads("b.arrow", content)
+    finally:
+        pyarrow.set_memory_pool(whole)
+    assert first == Raw(0, "good")
+    assert [getattr(record, "reason", None) for record in bad] == ["not UTF-8"] * 200
+    assert mine.max_memory() < 20_000_000
+
+
+@pytest.mark.parametrize("column", ["text", "title"])
+def test_indices_beyond_values_that_are_not_utf8(reads: Reads, tmp_path: Path, column: str) -> None:
+    bad = shared_bytes([b"good", b"\xff"], [0, 1])
+    table = pyarrow.table({"text": bad, column: shared_bytes([b"good", b"\xff"], [0, 7])})
+    (rejected,) = reads("b.arrow", arrow(tmp_path / "a", table, stream=False))
+    assert isinstance(rejected, Rejected) and rejected.reason == "not arrow"
+
+
 @pytest.mark.parametrize("damage", ["zeros", "ones"])
 def test_a_damaged_row_group_costs_itself_alone(reads: Reads, tmp_path: Path, damage: str) -> None:
     table = pyarrow.table({"text": [f"row {number} of many" for number in range(ROWS)]})
@@ -92,6 +130,9 @@ def test_long_cells_and_columns_of_one_name(reads: Reads, tmp_path: Path) -> Non
     pyarrow.parquet.write_table(pyarrow.table({"text": ["x" * 5000, "short"]}), tmp_path / "a")
     records = reads("b.parquet", (tmp_path / "a").read_bytes(), record_bytes=100)
     assert [getattr(record, "reason", None) for record in records] == ["too long", None]
+    table = pyarrow.table({"text": ["one", "two"], "title": ["short", "x" * 5000]})
+    records = reads("c.arrow", arrow(tmp_path / "c", table, stream=False), record_bytes=100)
+    assert [getattr(record, "reason", None) for record in records] == [None, "too long"]
     twice = pyarrow.table([["a"], ["b"]], names=["text", "text"])
     (rejected,) = reads("c.arrow", arrow(tmp_path / "b", twice, stream=False))
     assert isinstance(rejected, Rejected) and rejected.reason == "columns of one name"
@@ -108,13 +149,14 @@ def test_a_checksum_tells_what_nothing_else_would(reads: Reads, tmp_path: Path) 
     assert isinstance(rejected, Rejected) and rejected.reason == "damaged parquet"
 
 
+@pytest.mark.parametrize("large", ["text", "title"])
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])
 def test_one_value_that_many_rows_share_is_no_bomb(
-    reads: Reads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+    reads: Reads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, large: str
 ) -> None:
     """Of a file of some kilobytes, whose rows are gigabytes."""
-    shared = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 3000, pyarrow.int32()), ["春" * 400_000])
-    table = pyarrow.table({"text": shared, "number": [1] * 3000})
+    shared = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 3000, pyarrow.int32()), ["春" * 399_000])
+    table = pyarrow.table({"text": ["one"] * 3000, "number": [1] * 3000, large: shared})
     path = tmp_path / f"bomb.{ending}"
     if ending == "parquet":
         pyarrow.parquet.write_table(table, path, compression="zstd", store_schema=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import random
 import re
 import uuid
 import zlib
@@ -221,6 +222,29 @@ def test_a_page_beyond_the_limit_is_passed_over(tmp_path: Path) -> None:
     found = records(tmp_path / "a.warc", write([*long, bomb], packed=False), record_bytes=50_000)
     assert urls(found) == [1]
     assert reasons(found) == ["too long", "unpacks to too much"]
+
+
+def test_damage_inside_a_page_beyond_the_limit_is_told(tmp_path: Path) -> None:
+    noise = random.Random(0).randbytes(300_000)
+    written = [("response", "200 OK", page(0), HTML), ("response", "200 OK", noise, HTML)]
+    content = write([*written, ("response", "200 OK", page(2), HTML)], packed=True)
+    last = content.rindex(b"\x1f\x8b\x08")
+    cut = records(tmp_path / "a.warc.gz", content[: last - 100_000], record_bytes=50_000)
+    assert urls(cut) == [0] and reasons(cut) == ["truncated gzip"]
+    went_on = records(tmp_path / "b.warc.gz", content[: last - 100_000] + content[last:], record_bytes=50_000)
+    assert urls(went_on) == [0, 2] and reasons(went_on) == ["truncated gzip"]
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_a_bomb_that_is_passed_over_is_told(tmp_path: Path, long: bool) -> None:
+    """In a page beyond the limit, or behind a record that is told already: the rest of the file is not read."""
+    bomb = _member("response", "application/http", "http://example.org/1", bytes(5_000_000))
+    if not long:
+        bomb = bomb.replace(b"Content-Length: ", b"Content-Length: x")
+    content = pages(1, packed=True) + gzip.compress(bomb) + pages(1, packed=True)
+    found = records(tmp_path / "a.warc.gz", content, record_bytes=50_000, unpacked_bytes=2_000_000)
+    told = ["unpacks to too much"] if long else ["damaged WARC record", "unpacks to too much"]
+    assert urls(found) == [0] and reasons(found) == told
 
 
 @given(st.data())
