@@ -92,12 +92,21 @@ class Counts:
         self.lengths_dropped[f"{language} {start}"] += 1
 
     def check(self) -> None:
-        """Hold the promise that nothing goes missing."""
+        """Hold the promise that nothing goes missing.
+
+        Raises:
+            AssertionError: it was broken, which is a bug; also where Python leaves assertions out.
+        """
         documents = self.kept + self.dropped.total()
-        assert self.documents_in == documents + self.quarantined.total(), self.summary()
-        assert self.language_documents_in.total() == documents, self.language_documents_in
-        assert self.language_characters_in.total() == self.characters_in, self.language_characters_in
-        assert (self.lengths_kept.total(), self.lengths_dropped.total()) == (self.kept, self.dropped.total())
+        for what, one, other in (
+            ("in, and what became of it", self.documents_in, documents + self.quarantined.total()),
+            ("by language, and all", self.language_documents_in.total(), documents),
+            ("characters by language, and all", self.language_characters_in.total(), self.characters_in),
+            ("kept by length, and all", self.lengths_kept.total(), self.kept),
+            ("dropped by length, and all", self.lengths_dropped.total(), self.dropped.total()),
+        ):
+            if one != other:
+                raise AssertionError(f"clean lost count: {what}: {one:,} and {other:,}; {self.summary()}")
 
     @property
     def characters_cut(self) -> int:

@@ -16,14 +16,12 @@ from danlu.corpus.split import PARTS
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError
 from danlu.files import read_json
-from danlu.nn.speed import choose_device
 from danlu.objectives.protocol import Shape
 from danlu.recipe import Recipe
 from danlu.runs import RunFolder, stage_of
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.train.pretrain import Pretrain
 from danlu.train.run import PLAN
-from danlu.train.setup import micro_batch_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +65,8 @@ class Order:
         self._folder = folder
         self._store = TokenStore.open(folder.stage("pack") / "train")
         self._tokenizer = Tokenizer.load(folder.stage("tokenizer"))
-        device = choose_device(settings.hardware.device, key="pretrain.hardware.device")
-        # How many go through the model at once does not change which rows a step has.
-        size = Size(settings.batch, micro_batch_of(settings, settings.sequence, device))
+        # How many go through the model at once does not change which rows a step has, nor does where it computes.
+        size = Size(settings.batch, settings.batch)
         shape = Shape(settings.objective, settings.sequence)
         self._reader: Reader = settings.reading.read(self._store, shape, _no_example, size=size, seed=recipe.seed)
 

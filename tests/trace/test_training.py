@@ -39,6 +39,16 @@ def test_a_step_has_the_text_that_the_training_is_given(made: Made, rows: Any) -
         assert traced == given
 
 
+def test_a_training_is_traced_where_its_device_is_not(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = made.recipe.section("pretrain")
+    assert isinstance(settings, Pretrain)
+    hardware = settings.hardware.model_copy(update={"device": "cuda"})
+    sections = {**made.recipe.sections, "pretrain": settings.model_copy(update={"hardware": hardware})}
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    order, here = Order(replace(made.recipe, sections=sections), made.folder), Order(made.recipe, made.folder)
+    assert order.of_step(3) == here.of_step(3)
+
+
 def test_stretches_of_an_epoch_are_all_tokens_of_all_documents(made: Made) -> None:
     order = Order(made.recipe, made.folder)
     store = TokenStore.open(made.folder.stage("pack") / "train")
