@@ -48,9 +48,9 @@ class Extend(Choice):
     """What is added occurs at least this often."""
     segmenter: Annotated[SkipValidation[Segmenter], OneOf("segmenter")] = Jieba()
     """Of a word-level vocabulary whose tokenizer cuts Chinese characters apart: what finds the words in Chinese."""
-    sample_bytes: int = Field(default=100_000_000, ge=1)
-    """Of a larger corpus, documents of about this many bytes are learned from, all of them held in memory, but for a
-    word-level vocabulary."""
+    sample_bytes: int = Field(default=20_000_000, ge=1)
+    """Of a larger corpus, documents of about this many bytes are learned from. They take up to some 80 times as much
+    memory where there are no spaces; a word-level vocabulary takes less."""
 
     def files(self) -> list[Path]:
         """All that says what it is.
