@@ -19,9 +19,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
-import shutil
-import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -39,13 +36,13 @@ from danlu.clean.portions import Portion
 from danlu.clean.private import Private, hide_names
 from danlu.clean.rules import Rule, RuleChoice
 from danlu.clean.samples import Example, Examples, order_of, write_examples
-from danlu.errors import InputError
 from danlu.files import write_json
 from danlu.readers.record import Raw, Rejected
 from danlu.readers.sources import SourceFile
 from danlu.text.document import OFFSET, Document
 from danlu.text.encodings import ENCODINGS
 from danlu.text.language import UNKNOWN
+from danlu.workers.drafts import FOLDER, appearing, check_unchanged, draft_folder, missing
 
 ROW = np.dtype(
     [(name, "<i8") for name in ("offset", "characters", "bytes", "characters_in", "bytes_in")]
@@ -67,12 +64,7 @@ class Draft:
 
     @classmethod
     def of(cls, out: Path, portion: int) -> Draft:
-        return cls(out / "drafts" / f"{portion:05d}")
-
-    def made_from(self) -> str | None:
-        """The hash of what it was made from; None where it has not been made."""
-        path = self.folder / "made_from.txt"
-        return path.read_text() if path.exists() else None
+        return cls(draft_folder(out, portion))
 
     @property
     def documents(self) -> Path:
@@ -111,16 +103,12 @@ class Drafting:
     @property
     def learned_folder(self) -> Path:
         """Where these files lie; a run that goes on finds them."""
-        return self.out / "drafts" / ".learned"
+        return self.out / FOLDER / ".learned"
 
     def missing(self, todo: Sequence[Portion]) -> list[Portion]:
         """Those without a draft that was made of them, with these settings; drafts of other things go."""
-        drafts = {Draft.of(self.out, portion.number): portion for portion in todo}
-        (self.out / "drafts").mkdir(exist_ok=True)
-        for folder in (self.out / "drafts").iterdir():
-            if Draft(folder) not in drafts and folder != self.learned_folder:
-                shutil.rmtree(folder)
-        return [portion for draft, portion in drafts.items() if draft.made_from() != self.made_from(portion)]
+        wanted = {portion.number: (portion, self.made_from(portion)) for portion in todo}
+        return missing(self.out, wanted, beside=[self.learned_folder])
 
     def made_from(self, portion: Portion) -> str:
         """A hash of all that its draft depends on; of a file here, its size and when it changed."""
@@ -137,58 +125,43 @@ class Drafting:
         def make(todo: tuple[Portion, str]) -> int:
             portion, made_from = todo
             self._check_unchanged(portion, made_from)
-            draft = Draft.of(self.out, portion.number)
-            # A process that seems lost may still be at the same draft: each has a folder of its own.
-            unfinished = draft.folder.with_name(f".{draft.folder.name}-{secrets.token_hex(8)}")
-            unfinished.mkdir()
-            (unfinished / "made_from.txt").write_text(made_from)
-            places = {id(file): place for place, file in enumerate(portion.files)}
-            records: Counter[int] = Counter()
-            with _Writing(unfinished, self.duplicates) as writing:
-                for part, file, record in portion.records_in_parts():
-                    records[places[id(file)]] += 1
-                    writing.begin(part)
-                    if isinstance(record, Rejected):
-                        writing.quarantine(file, replace(record, detail=hide(record.detail)))
-                        continue
-                    document: Document | None = None
-                    for document in self.documents(file, record):
-                        came = Size.of(document.text)
-                        rule, reason, unseen = judge(document)
-                        if reason is None:
-                            writing.keep(document, came)
-                        else:
-                            writing.drop(document, (rule, reason), came, unseen)
-                    if document is None:  # cut into lines or paragraphs, of which it has none
-                        writing.drop(_blank(file, record), (None, "empty"), Size(0, 0), [])
-            self._check_unchanged(portion, made_from)  # while they were read, too: hashes are of what was
-            read = [asdict(each) for each in files_read(portion, records)]
-            (unfinished / "files.json").write_text(json.dumps(read), encoding="ascii")  # whatever a path is made of
-            if draft.made_from() == made_from:  # the other was faster, with the same bytes
-                shutil.rmtree(unfinished)
-                return portion.size
-            shutil.rmtree(draft.folder, ignore_errors=True)
-            unfinished.rename(draft.folder)
+            with appearing(self.out, portion.number, made_from) as folder:
+                records = self._write(portion, folder, judge, hide)
+                self._check_unchanged(portion, made_from)  # while they were read, too: hashes are of what was
+                read = [asdict(each) for each in files_read(portion, records)]
+                (folder / "files.json").write_text(json.dumps(read), encoding="ascii")  # whatever a path is made of
             return portion.size
 
         return make
 
+    def _write(
+        self, portion: Portion, folder: Path, judge: Callable[[Document], Judged], hide: Callable[[str], str]
+    ) -> Counter[int]:
+        """Write what the rules leave of a portion, and what became of the rest; how many records each file has."""
+        places = {id(file): place for place, file in enumerate(portion.files)}
+        records: Counter[int] = Counter()
+        with _Writing(folder, self.duplicates) as writing:
+            for part, file, record in portion.records_in_parts():
+                records[places[id(file)]] += 1
+                writing.begin(part)
+                if isinstance(record, Rejected):
+                    writing.quarantine(file, replace(record, detail=hide(record.detail)))
+                    continue
+                document: Document | None = None
+                for document in self.documents(file, record):
+                    came = Size.of(document.text)
+                    rule, reason, unseen = judge(document)
+                    if reason is None:
+                        writing.keep(document, came)
+                    else:
+                        writing.drop(document, (rule, reason), came, unseen)
+                if document is None:  # cut into lines or paragraphs, of which it has none
+                    writing.drop(_blank(file, record), (None, "empty"), Size(0, 0), [])
+        return records
+
     def _check_unchanged(self, portion: Portion, made_from: str) -> None:
-        """Refuse files that are others than those that the run began with, gone, or not seen by this machine.
-
-        Raises:
-            InputError: they are.
-        """
-        try:
-            same = self.made_from(portion) == made_from
-        except OSError as error:
-            raise InputError(_not_seen(portion, f"cannot be read there: {error.strerror}")) from None
-        if not same:
-            raise InputError(_not_seen(portion, "are others there, or have changed since"))
-
-
-def _not_seen(portion: Portion, how: str) -> str:
-    return f"clean.sources: {portion.named}, found as clean began, {how} (the machine {socket.gethostname()})"
+        files = f"clean.sources: {portion.named}"
+        check_unchanged(files, lambda: self.made_from(portion), made_from, began="clean")
 
 
 def record_id(file: SourceFile, record: Raw) -> str:
@@ -322,16 +295,6 @@ class _Writing:
         write_examples(self._folder / "examples.jsonl", self._examples)
         counts = {str(part): counts.to_json() for part, counts in self._by_part.items()}
         write_json(self._folder / "counts.json", counts)
-
-
-def throw_away(out: Path) -> None:
-    """Remove all drafts at once, so that a run which is killed meanwhile finds all or none; and shards in part."""
-    for left in out.glob(".documents-*"):
-        left.unlink(missing_ok=True)
-    gone = out / ".drafts"
-    shutil.rmtree(gone, ignore_errors=True)
-    (out / "drafts").rename(gone)
-    shutil.rmtree(gone)
 
 
 def write_line(file: BinaryIO, entry: dict[str, Any]) -> None:

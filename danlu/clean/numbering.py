@@ -11,6 +11,7 @@ import numpy as np
 
 from danlu.clean.drafts import Draft
 from danlu.text.document import Document
+from danlu.workers.drafts import FOLDER
 
 KEPT = 64
 """Portions whose places are held in memory."""
@@ -28,7 +29,7 @@ class Numbering:
     @classmethod
     def of(cls, out: Path) -> Numbering:
         """Of all drafts below ``out``."""
-        folders = sorted((out / "drafts").glob("[0-9]*"), key=lambda folder: int(folder.name))
+        folders = sorted((out / FOLDER).glob("[0-9]*"), key=lambda folder: int(folder.name))
         lengths = [len(Draft(folder)) for folder in folders]
         return cls(out, (0, *np.cumsum(lengths, dtype=np.int64).tolist()))
 

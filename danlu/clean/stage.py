@@ -22,7 +22,7 @@ from danlu import catalog, log
 from danlu.clean.counts import Counts
 from danlu.clean.data_card import FILE as CARD
 from danlu.clean.data_card import data_card
-from danlu.clean.drafts import Draft, Drafting, place_of, record_id, throw_away
+from danlu.clean.drafts import Draft, Drafting, place_of, record_id
 from danlu.clean.duplicates import DuplicatesChoice, Sketched, deciding_order
 from danlu.clean.entries import OURS
 from danlu.clean.exact import Exact
@@ -52,6 +52,7 @@ from danlu.text.cuts import Whole
 from danlu.text.document import Document, pair
 from danlu.text.normal_form import Normalise
 from danlu.text.normalise import normalise
+from danlu.workers.drafts import FOLDER, how_many, throw_away
 from danlu.workers.processes import Workers
 from danlu.workers.ray_workers import RayWorkers
 
@@ -94,7 +95,7 @@ class Clean(Stage):
         return [[content.url, content.stamp] for content in contents if isinstance(content, RemoteFile)]
 
     def progress(self, out: Path) -> str | None:
-        done = len(list((out / "drafts").glob("[0-9]*")))
+        done = how_many(out)
         return f"{done} portions of the text are read" if done else None
 
     def find(self) -> Found:
@@ -133,6 +134,8 @@ class Clean(Stage):
         write_json(job.out / "counts.json", tally.to_json())
         shown = {**recorded(self), "sources": self._shown(recorded(self)["sources"])}
         atomic_write(job.out / "report.html", report_page(tally, title=job.recipe.name, settings=shown))
+        for left in job.out.glob(".documents-*"):  # shards in part
+            left.unlink(missing_ok=True)
         throw_away(job.out)
         if counts.kept == 0:
             raise InputError(f"clean: no document is left; {counts.summary()}; what and why: {job.out}")
@@ -179,7 +182,7 @@ class Clean(Stage):
         rulings = [Ruling(portion.number) for portion in todo]
         for number in deciding_order(self.duplicates):
             choice = self.duplicates[number]
-            folder = _empty(out / "drafts" / f".decided-{number}")
+            folder = _empty(out / FOLDER / f".decided-{number}")
             sketched = [
                 Sketched(Draft.of(out, portion.number).sketches(number), str(portion.source.path), ruling.cuts)
                 for portion, ruling in zip(todo, rulings, strict=True)
@@ -195,7 +198,7 @@ class Clean(Stage):
         for shard in out.glob("documents-*.jsonl"):  # of a run that was killed here, and went on with other settings
             shard.unlink()
         hide = hide_names(self.rules)
-        groups = Groups(_empty(out / "drafts" / ".groups"), Numbering.of(out).firsts[-1])
+        groups = Groups(_empty(out / FOLDER / ".groups"), Numbering.of(out).firsts[-1])
         counts = [Counts() for _ in rulings]
         tally = Tally([replace(part, name=hide(part.name), source=hide(part.source)) for part in parts], groups)
         finishing = Finishing(out.absolute())

@@ -3,16 +3,13 @@
 A draft is a folder that appears whole, so that a killed run goes on with those that are missing:
 
     train, heldout   the columns of a store (store.py) of the portion's documents alone
-    draft.json       what the portion was made from, and what ``store.json`` would say of each of the two
+    draft.json       what ``store.json`` would say of each of the two
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import secrets
-import shutil
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,11 +22,11 @@ from danlu.corpus.marks import Marker, Unit
 from danlu.corpus.portions import Portion
 from danlu.corpus.split import PARTS, Part, Split
 from danlu.corpus.store_writer import ColumnsWriter
-from danlu.errors import InputError
 from danlu.files import json_text, read_json
 from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.workers.drafts import appearing, check_unchanged, draft_folder, missing
 
-FOLDER, FILE = "drafts", "draft.json"
+FILE = "draft.json"
 
 Batch = tuple[list[Piece], list[Encoded]]
 
@@ -42,11 +39,7 @@ class Draft:
 
     @classmethod
     def of(cls, out: Path, portion: int) -> Draft:
-        return cls(out / FOLDER / f"{portion:05d}")
-
-    def made_from(self) -> str | None:
-        """The hash of what it was made from; None where it has not been made."""
-        return (read_json(self.folder / FILE) or {}).get("made_from")
+        return cls(draft_folder(out, portion))
 
     def about(self, part: Part) -> dict[str, Any]:
         """What ``store.json`` would say of its columns of a part."""
@@ -71,12 +64,7 @@ class Drafting:
 
     def missing(self, todo: Sequence[Portion]) -> list[Portion]:
         """Those without a draft that was made of them, with these settings; drafts of other things go."""
-        drafts = {Draft.of(self.out, portion.number): portion for portion in todo}
-        (self.out / FOLDER).mkdir(parents=True, exist_ok=True)
-        for folder in (self.out / FOLDER).iterdir():
-            if Draft(folder) not in drafts:
-                shutil.rmtree(folder)
-        return [portion for draft, portion in drafts.items() if draft.made_from() != self.made_from(portion)]
+        return missing(self.out, {portion.number: (portion, self.made_from(portion)) for portion in todo})
 
     def made_from(self, portion: Portion) -> str:
         """A hash of all that its draft depends on; of a shard its size and when it changed."""
@@ -101,37 +89,30 @@ class Drafting:
 
         return make
 
-    def on_all_cores(self, todo: Sequence[Portion]) -> Iterator[int]:
+    def on_all_cores(self, todo: Sequence[tuple[Portion, str]]) -> Iterator[int]:
         """The drafts of ``todo`` by this process alone, whose threads go from one portion to the next without a pause:
         the bytes of each."""
         tokenizer, marker = Tokenizer.load(self.tokenizer), self.marker()
         end: list[Piece] = []
-        ended = chain.from_iterable(chain(batches(self._pieces(portion)), [end]) for portion in todo)
+        ended = chain.from_iterable(chain(batches(self._pieces(portion)), [end]) for portion, _ in todo)
         encoded = encode_ahead(tokenizer, ended, marker)
-        for portion in todo:
-            self._write(portion, self.made_from(portion), _up_to_end(encoded), tokenizer)
+        for portion, made_from in todo:
+            self._write(portion, made_from, _up_to_end(encoded), tokenizer)
             yield portion.size
 
     def _pieces(self, portion: Portion) -> Iterator[Piece]:
         return (piece for document in portion.documents() for piece in self.split.parts(document))
 
     def _write(self, portion: Portion, made_from: str, encoded: Iterator[Batch], tokenizer: Tokenizer) -> None:
-        draft = Draft.of(self.out, portion.number)
-        # A process that seems lost may still be at the same draft: each has a folder of its own.
-        unfinished = draft.folder.with_name(f".{draft.folder.name}-{secrets.token_hex(8)}")
-        with ExitStack() as stack:
-            writers = {part: stack.enter_context(self._writer(unfinished / part, tokenizer)) for part in PARTS}
-            for batch, arrays in encoded:
-                for (part, document), (ids, marks) in zip(batch, arrays, strict=True):
-                    writers[part].add(document, ids, marks)
-        known: dict[str, Any] = {"made_from": made_from}
-        known |= {part: writer.known() for part, writer in writers.items()}
-        (unfinished / FILE).write_text(json_text(known), encoding="utf-8")
-        if draft.made_from() == made_from:  # the other was faster, with the same bytes
-            shutil.rmtree(unfinished)
-            return
-        shutil.rmtree(draft.folder, ignore_errors=True)
-        unfinished.rename(draft.folder)
+        with appearing(self.out, portion.number, made_from) as folder:
+            with ExitStack() as stack:
+                writers = {part: stack.enter_context(self._writer(folder / part, tokenizer)) for part in PARTS}
+                for batch, arrays in encoded:
+                    for (part, document), (ids, marks) in zip(batch, arrays, strict=True):
+                        writers[part].add(document, ids, marks)
+            known = {part: writer.known() for part, writer in writers.items()}
+            (folder / FILE).write_text(json_text(known), encoding="utf-8")
+            self._check_unchanged(portion, made_from)  # while they were read, too
 
     def _writer(self, folder: Path, tokenizer: Tokenizer) -> ColumnsWriter:
         return ColumnsWriter(
@@ -143,22 +124,8 @@ class Drafting:
         )
 
     def _check_unchanged(self, portion: Portion, made_from: str) -> None:
-        """Refuse shards that are others than those that the run began with, or that this machine does not see.
-
-        Raises:
-            InputError: they are.
-        """
-        try:
-            same = self.made_from(portion) == made_from
-        except OSError as error:
-            raise InputError(_not_seen(portion, f"cannot be read there: {error.strerror}")) from None
-        if not same:
-            raise InputError(_not_seen(portion, "are others there, or have changed since"))
-
-
-def _not_seen(portion: Portion, how: str) -> str:
-    names = ", ".join(str(stretch.shard) for stretch in portion.stretches[:3])
-    return f"pack: {names}, found as pack began, {how} (the machine {socket.gethostname()})"
+        names = ", ".join(str(stretch.shard) for stretch in portion.stretches[:3])
+        check_unchanged(f"pack: {names}", lambda: self.made_from(portion), made_from, began="pack")
 
 
 def _up_to_end(encoded: Iterator[Batch]) -> Iterator[Batch]:
@@ -167,11 +134,3 @@ def _up_to_end(encoded: Iterator[Batch]) -> Iterator[Batch]:
         if not batch:
             return
         yield batch, arrays
-
-
-def throw_away(out: Path) -> None:
-    """Remove all drafts at once, so that a run which is killed meanwhile finds all or none."""
-    gone = out / f".{FOLDER}"
-    shutil.rmtree(gone, ignore_errors=True)
-    (out / FOLDER).rename(gone)
-    shutil.rmtree(gone)

@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field, SkipValidation, model_validator
 
-from danlu.corpus.drafts import FOLDER, Drafting, throw_away
+from danlu.corpus.drafts import Drafting
 from danlu.corpus.elsewhere import bring
 from danlu.corpus.gathering import Gathered, gather
 from danlu.corpus.marks import BITS, Marker, Unit
@@ -32,6 +32,7 @@ from danlu.text.document import document_shards
 from danlu.text.lexicon import Lexicon
 from danlu.text.words import Jieba, Segmenter
 from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.workers.drafts import how_many, throw_away
 from danlu.workers.processes import Workers
 from danlu.workers.ray_workers import RayWorkers
 
@@ -138,7 +139,7 @@ class Pack(Stage):
             bring(f"{remote_url(self.stores)}/{part}", out / part, self.cache, self.cache_bytes)
 
     def progress(self, out: Path) -> str | None:
-        done = len(list((out / FOLDER).glob("[0-9]*")))
+        done = how_many(out)
         return f"{done} portions of the documents are encoded" if done else None
 
     def _pack(self, job: Job) -> None:
@@ -173,10 +174,10 @@ class Pack(Stage):
         missing = drafting.missing(todo)
         size = sum(portion.size for portion in todo)
         done = size - sum(portion.size for portion in missing)
+        made_from = [(portion, drafting.made_from(portion)) for portion in missing]
         if isinstance(workers, Workers) and min(workers.most, len(missing)) <= 1:
-            drafts = drafting.on_all_cores(missing)
+            drafts = drafting.on_all_cores(made_from)
         else:
-            made_from = [(portion, drafting.made_from(portion)) for portion in missing]
             drafts = workers.work_through(drafting, made_from, named=lambda each: each[0].named)
         with progress("pack", size, "bytes") as bar:
             bar.update(done)
