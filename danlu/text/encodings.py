@@ -52,7 +52,8 @@ _ODD = re.compile(
     r"|(?<=[a-zß-ÿ])[À-ÖØ-Þ]|(?<=[^\W\d_])[¿¡£©®§]|(?<=[^\W\d_])(?<![lL])·|¿(?=\s)"  # capitals and signs within a word
     r"|[Ññ](?![aeiouáéíóúAEIOUÁÉÍÓÚ])|[Ãã](?![oeOE\W]|$)|[Õõ](?![eE])|[ìò](?=[^\W\d_])|(?<!voc)(?<!qu)ê\b|œ(?![uide])"
 )
-"""What Western languages do not write, but for quotes, ß and some vowels together; bytes of Eastern Europe's, of Turkish and East Asian text look so."""
+"""What Western languages do not write, where quotes, ß and some vowels may stand together; bytes of Eastern Europe's,
+of Turkish and East Asian text look so."""
 _CYRILLIC_WORD = re.compile(r"\b[\u0400-\u04ff]?(?:[\u0430-\u045f\u0491]+|[\u0400-\u042f\u0490]+)\b")
 _ALL = 0.95
 _SURE = 0.35
