@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from danlu.optional import optional
+from danlu.readers.main_text import with_passages
 from danlu.readers.record import Content, Raw, Rejected, Wanted, checked
 from danlu.readers.whole import decode, encoding_field, read_text, read_whole
 from danlu.text.encodings import MARKS, SEVEN_BIT, contradicts, detect_whole, is_known
@@ -108,6 +109,9 @@ def _resiliparse(html: str, main: bool) -> tuple[str, str]:
 
     tree = HTMLTree.parse(html)
     text = extract_plain_text(tree, main_content=main, preserve_formatting=True, alt_texts=False)
+    if main and text.strip():
+        whole = extract_plain_text(tree, main_content=False, preserve_formatting=True, alt_texts=False)
+        text = with_passages(text, whole)
     return " ".join((tree.title or "").split()), text
 
 
