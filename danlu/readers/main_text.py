@@ -14,7 +14,7 @@ _SENTENCE = re.compile(r"(?:[!?]|(?<![0-9])\.)[\"”’)\]]{0,2}(?:\s|$)|[。！
 _LEAST = 0.05
 """Share of the main text that passages have to make: single sentences within it are as often advertisements."""
 _PROSE = 0.5
-"""Share of the letters of a passage (lines without a blank one between) that are in lines with the end of a sentence."""
+"""Share of a passage (lines without a blank one between) that is in lines with the end of a sentence."""
 
 
 def with_passages(main: str, whole: str) -> str:
