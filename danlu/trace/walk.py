@@ -75,16 +75,24 @@ def of_document(folder: RunFolder, identity: str) -> dict[str, Any]:
 
 
 def of_row(folder: RunFolder, order: Order, row: int) -> dict[str, Any]:
-    """What is in a row, and the walk of each document in it."""
+    """What is in a row, and the walk of each document in it.
+
+    Raises:
+        InputError: there is no such row.
+    """
     cleaned = Cleaned(folder.stage("clean"))
     stretches = [asdict(each) for each in order.of_row(row)]
     walks = {identity: walk(cleaned, identity) for identity in dict.fromkeys(each["id"] for each in stretches)}
     return {"row": row, "epoch": order.epoch(row), "stretches": stretches, "documents": list(walks.values()),
-            "changed": changed_since(folder)}  # fmt: skip
+            "changed": order.changed()}  # fmt: skip
 
 
 def of_step(folder: RunFolder, order: Order, step: int) -> dict[str, Any]:
-    """The rows of a step, and what each has of which documents."""
+    """The rows of a step, and what each has of which documents.
+
+    Raises:
+        InputError: the training has no such step.
+    """
     rows = order.of_step(step)
     stretches = [asdict(each) for row in rows for each in order.of_row(row)]
-    return {"step": step, "rows": rows, "stretches": stretches, "changed": changed_since(folder)}
+    return {"step": step, "rows": rows, "stretches": stretches, "changed": order.changed()}

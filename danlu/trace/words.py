@@ -51,9 +51,10 @@ def _listed(rows: list[int]) -> str:
 
 def _tokens(stretch: Mapping[str, Any]) -> str:
     task = f"{stretch['task']}: " if stretch["task"] else ""
+    drawn = ", drawn to stand beside" if stretch["drawn"] else ""
     if stretch["first"] >= stretch["end"]:
         return f"{task}the end of its {stretch['tokens']:,} tokens"
-    return f"{task}tokens {stretch['first']:,} to {stretch['end'] - 1:,} of its {stretch['tokens']:,}"
+    return f"{task}tokens {stretch['first']:,} to {stretch['end'] - 1:,} of its {stretch['tokens']:,}{drawn}"
 
 
 def _walk(told: Mapping[str, Any]) -> Iterator[str]:

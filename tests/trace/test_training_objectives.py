@@ -1,0 +1,304 @@
+"""What a trace says of a row is what the loader puts into the batch, for every way of rows and every objective.
+
+The batches are those of the training's own loader. From each row the tokens of its texts are put together again, by
+rules that are written here. The trace says which documents these are, and which tokens of them; the truth is the file
+on the disk: its bytes at the offset that the trace names, encoded anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from danlu import catalog
+from danlu.corpus.batches import IGNORE, PADDING, Batch, StepBatches
+from danlu.corpus.reading import Size
+from danlu.corpus.store import TokenStore
+from danlu.nn.hf.folder import save_model
+from danlu.nn.transformer import Transformer
+from danlu.objectives.protocol import Shape
+from danlu.parallel.mesh import Place
+from danlu.recipe import Recipe, load_recipe
+from danlu.runs import RunFolder, run_stages
+from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.tokenizers.vocabulary import Vocabulary
+from danlu.trace.training import Order
+from danlu.trace.walk import of_row
+from danlu.train.gradients import OwnBatches
+from danlu.train.pretrain import Pretrain
+from danlu.train.setup import set_up
+
+RECIPE = """
+run_dir: {folder}/run
+seed: 11
+clean:
+  sources:
+    - {{path: {folder}/texts/en.jsonl, language: en}}
+    - {{path: {folder}/texts/zh.jsonl, language: zh}}
+    - {{path: {folder}/texts/pairs.jsonl, language: en, target_field: target}}
+  normalise: {{spaces: keep}}
+tokenizer: {{use: bpe, vocab_size: 480, special: [bert, t5, fim]}}
+pack:
+  split: {{use: hash, fraction: 0.1}}
+  marks: [words, sentences]
+pretrain:
+  model: {{use: gpt, layers: 1, dim: 16}}
+  sequence: 40
+  batch: 4
+  budget: {{steps: 60}}
+"""
+MODELS = {
+    "decoder": {"use": "gpt", "layers": 1, "dim": 16, "heads": 2},
+    "encoder": {"use": "bert", "layers": 1, "dim": 16, "heads": 2},
+    "t5": {"use": "t5", "layers": 1, "dim": 16, "heads": 2},
+    "bart": {"use": "bart", "layers": 1, "dim": 16, "heads": 2},
+}
+Texts = tuple[tuple[int, ...], ...]
+"""The tokens of each text of a row, in the order in which the model reads them."""
+
+
+@dataclass
+class World:
+    """A run up to what a training reads."""
+
+    recipe: Recipe
+    folder: RunFolder
+
+    @cached_property
+    def store(self) -> TokenStore:
+        return TokenStore.open(self.folder.stage("pack") / "train")
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer.load(self.folder.stage("tokenizer"))
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary.of(self.tokenizer)
+
+    def told(self, **settings: Any) -> Recipe:
+        """The recipe with other settings of the training."""
+        lines = self.recipe.to_yaml().encode()
+        path = self.folder.path.parent / "other.yaml"
+        path.write_bytes(lines)
+        return load_recipe(path, [f"pretrain.{key}={json.dumps(value)}" for key, value in settings.items()])
+
+
+def sentence(number: int, words: int) -> str:
+    chosen = np.random.default_rng(number).choice("oak elm ash yew fir pine rose reed fern moss sedge".split(), words)
+    return f"{' '.join(chosen).capitalize()} {number}."
+
+
+def write_texts(folder: Path) -> None:
+    folder.mkdir()
+    numbers = np.random.default_rng(3)
+    english = [" ".join(sentence(10 * n + k, 4) for k in range(numbers.integers(1, 9))) for n in range(50)]
+    chinese = ["".join(f"第{n}棵树长在第{k}座山上。" for k in range(numbers.integers(1, 6))) for n in range(25)]
+    pairs = [(sentence(900 + n, 4), f"Tree {n}.") for n in range(20)]
+    for name, lines in (
+        ("en", [{"text": text} for text in english]),
+        ("zh", [{"text": text} for text in chinese]),
+        ("pairs", [{"text": source, "target": target} for source, target in pairs]),
+    ):
+        (folder / f"{name}.jsonl").write_text(
+            "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines), encoding="utf-8"
+        )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Not to be changed."""
+    folder = tmp_path_factory.mktemp("objectives")
+    write_texts(folder / "texts")
+    path = folder / "r.yaml"
+    path.write_text(RECIPE.format(folder=folder))
+    recipe = load_recipe(path)
+    run_stages(recipe, ["clean", "tokenizer", "pack"], lambda line: None, begin=lambda stage: None)
+    return World(recipe, RunFolder(recipe.run_dir))
+
+
+def examples(batch: Batch) -> Iterator[list[dict[str, list[int]]]]:
+    """Of each row of a batch its examples, each with what the model sees and should say, without padding."""
+    kinds = {"inputs": batch.inputs, "targets": batch.targets, "source": batch.source}
+    for row in range(len(batch.inputs["tokens"])):
+        found: list[dict[str, list[int]]] = []
+        for side, names in (("inputs", ("inputs", "targets")), ("source", ("source",))):
+            if not kinds[side]:
+                continue
+            length = kinds[side]["tokens"].shape[1]
+            segments = kinds[side]["segments"][row].numpy() if "segments" in kinds[side] else np.zeros(length, int)
+            for number in range(int(segments.max()) + 1):
+                there = segments == number
+                assert number != PADDING and there.any()
+                if side == "inputs":
+                    found.append({})
+                found[number] |= {f"{kind}.{name}": values[row].numpy()[there].tolist()
+                                  for kind in names for name, values in kinds[kind].items()}  # fmt: skip
+        yield found
+
+
+def stream(example: dict[str, list[int]], known: Vocabulary) -> list[list[int]]:
+    """A causal model reads all but the last token, which the last target is."""
+    tokens = [*example["inputs.tokens"], example["targets.words"][-1]]
+    if tokens[-1] == IGNORE:
+        tokens.pop()
+    body = tokens[1:]
+    return [body[:-1] if body and body[-1] == known.eot else body]
+
+
+def masked(example: dict[str, list[int]], known: Vocabulary) -> list[list[int]]:
+    both = zip(example["inputs.tokens"], example["targets.words"], strict=True)
+    clear = [seen if target == IGNORE else target for seen, target in both]
+    assert clear[0] == known.roles["cls"] and clear[-1] == known.roles["sep"]
+    return [clear[1:-1]]
+
+
+def paired(example: dict[str, list[int]], known: Vocabulary) -> list[list[int]]:
+    (clear,) = masked(example, known)
+    border = example["inputs.types"].index(1)
+    assert clear[border - 2] == known.roles["sep"]
+    return [clear[: border - 2], clear[border - 1 :]]
+
+
+def middle(example: dict[str, list[int]], known: Vocabulary) -> list[list[int]]:
+    (body,) = stream(example, known)
+    before, between, behind = (known.roles[f"fim_{part}"] for part in ("prefix", "middle", "suffix"))
+    if before not in body:
+        return [body]
+    moved = body[1:]
+    if moved[0] == behind:  # suffix, then prefix and middle behind each other
+        border = moved.index(between)
+        return [[*moved[border + 1 :], *moved[1:border]]]
+    one, other = moved.index(behind), moved.index(between)
+    return [[*moved[:one], *moved[other + 1 :], *moved[one + 1 : other]]]
+
+
+def spans(example: dict[str, list[int]], known: Vocabulary) -> list[list[int]]:
+    """What was cut out stands behind its sentinel in the targets, and goes back to that sentinel in the source."""
+    modes = known.sentinels[-3:]
+    cut: dict[int, list[int]] = {}
+    for token in example["targets.words"][:-1]:
+        if token in known.sentinels:
+            cut[token] = []
+        else:
+            cut[[*cut][-1]].append(token)
+    source = example["source.tokens"][:-1]
+    return [[back for token in source if token not in modes for back in cut.get(token, [token])]]
+
+
+def written(example: dict[str, list[int]], known: Vocabulary) -> list[list[int]]:
+    assert example["targets.words"][0] == known.roles["cls"] and example["targets.words"][-1] == known.eot
+    return [example["targets.words"][1:-1]]
+
+
+def both_sides(example: dict[str, list[int]], known: Vocabulary) -> list[list[int]]:
+    source = example["source.tokens"][len(known.before) : -len(known.after or (0,))]
+    return [[*source, known.roles["sep"], *example["targets.words"][:-1]]]
+
+
+Recover = Callable[[dict[str, list[int]], Vocabulary], list[list[int]]]
+CASES: dict[str, tuple[str, Any, Recover]] = {
+    "clm": ("decoder", "clm", stream),
+    "mlm": ("encoder", {"use": "mlm", "units": "words"}, masked),
+    "nsp": ("encoder", {"use": "nsp", "short_share": 0.5}, paired),
+    "sop": ("encoder", {"use": "sop", "short_share": 0.5}, paired),
+    "prefix_lm": ("decoder", "prefix_lm", stream),
+    "fim": ("decoder", {"use": "fim", "rate": 0.7}, middle),
+    "span_corruption": ("t5", {"use": "span_corruption", "sentinels": 20}, spans),
+    "ul2": ("t5", {"use": "ul2", "sentinels": 20}, spans),
+    "bart": ("bart", "bart", written),
+    "seq2seq": ("t5", "seq2seq", both_sides),
+    "seq2seq of a decoder": ("decoder", {"use": "seq2seq", "encoder": False}, stream),
+    "distil": ("encoder", {"use": "distil", "of": {"use": "nsp", "short_share": 0.3}}, paired),
+    "multitask": ("decoder", {"use": "multitask", "tasks": {
+        "plain": {"objective": "clm", "documents": {"language": ["zh"]}},
+        "moved": {"objective": {"use": "fim", "rate": 0.7}, "documents": {"source": ["en.jsonl"]}, "rows": "padded"},
+    }}, middle),
+}  # fmt: skip
+
+
+def settings_of(world: World, case: str, **more: Any) -> Recipe:
+    model, objective, _ = CASES[case]
+    if case == "distil":
+        objective = {**objective, "teacher": str(teacher(world))}
+    return world.told(model=MODELS[model], objective=objective, **more)
+
+
+def teacher(world: World) -> Path:
+    folder = world.folder.path.parent / "teacher"
+    if not folder.exists():
+        settings = world.told(model=MODELS["encoder"], objective="nsp").section("pretrain")
+        assert isinstance(settings, Pretrain)
+        model = Transformer(settings.shape(world.store.vocab_size))
+        model.initialise(1)
+        save_model(model, folder, tokenizer=world.folder.stage("tokenizer"))
+    return folder
+
+
+def loader(world: World, recipe: Recipe) -> StepBatches:
+    """The training's own."""
+    settings = recipe.section("pretrain")
+    assert isinstance(settings, Pretrain)
+    return set_up(settings, world.store, vocabulary=world.vocabulary, seed=recipe.seed).batches.whole
+
+
+def given(world: World, batches: Sequence[Batch], recover: Recover) -> Counter[tuple[str, Texts]]:
+    """The task and the texts of each row that the model is given."""
+    return Counter(
+        (batch.task, tuple(tuple(text) for each in row for text in recover(each, world.vocabulary)))
+        for batch in batches
+        for row in examples(batch)
+    )
+
+
+def traced(world: World, order: Order, step: int) -> Counter[tuple[str, Texts]]:
+    """The same by what the trace says, and by the files that it names."""
+    found: Counter[tuple[str, Texts]] = Counter()
+    for row in order.of_step(step):
+        told = of_row(world.folder, order, row)
+        sources = {each["id"]: each["source"] for each in told["documents"]}
+        texts = [from_disk(world, sources[each["id"]])[each["first"] : each["end"]] for each in told["stretches"]]
+        tokens = [(each["text"], each["tokens"]) for each in told["stretches"]]
+        for (text, length), piece, each in zip(tokens, texts, told["stretches"], strict=True):
+            assert world.tokenizer.decode(list(piece)) == text
+            assert length == len(from_disk(world, sources[each["id"]]))
+        (task,) = {each["task"] for each in told["stretches"]}
+        found[task, tuple(texts)] += 1
+    return found
+
+
+def from_disk(world: World, source: dict[str, Any]) -> tuple[int, ...]:
+    """The tokens of the record that begins at the byte that a trace names."""
+    with Path(source["file"]).open("rb") as file:
+        file.seek(source["offset"])
+        line = file.readline()
+    assert source["state"] == "unchanged" and bytes.fromhex(source["raw_hex"])[: len(line)] == line[:400]
+    record = json.loads(line)
+    sides = [world.tokenizer.encode(record[name]) for name in ("text", "target") if name in record]
+    return tuple(sides[0] if len(sides) == 1 else [*sides[0], world.vocabulary.roles["sep"], *sides[1]])
+
+
+def steps_of(batches: StepBatches, reader_steps: float) -> list[int]:
+    """The first, one of the second epoch, and one behind it."""
+    return [1, 2, int(reader_steps) + 2, 2 * int(reader_steps) + 3]
+
+
+def test_every_objective_of_the_catalog_is_followed() -> None:
+    named = {objective if isinstance(objective, str) else objective["use"] for _, objective, _ in CASES.values()}
+    assert named == set(catalog.names("objective"))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_objective(world: World, case: str) -> None:
+    recipe = settings_of(world, case)
+    batches, order = loader(world, recipe), Order(recipe, world.folder)
+    for step in (1, 2, 30):
+        assert traced(world, order, step) == given(world, batches(step - 1), CASES[case][2]), step
