@@ -133,7 +133,8 @@ class Order:
         Raises:
             InputError: there is no such row.
         """
-        if not 0 <= row < (most := self._rows()):
+        most = self._rows()
+        if not 0 <= row < most:
             raise InputError(f"--row must be from 0 to {most - 1:,}; got {row}")
         pieces, batches = self._reader.rows[row], self._reader.batches
         for piece, made in zip(pieces, make_examples(batches.example, pieces, batches.noise(row)), strict=True):

@@ -8,6 +8,7 @@ on the disk: its bytes at the offset that the trace names, encoded anew.
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ from danlu.runs import RunFolder, run_stages
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.trace.training import Order
-from danlu.trace.walk import of_row
+from danlu.trace.walk import of_document, of_row
 from danlu.train.gradients import OwnBatches
 from danlu.train.pretrain import Pretrain
 from danlu.train.setup import set_up
@@ -92,8 +93,11 @@ class World:
         return load_recipe(path, [f"pretrain.{key}={json.dumps(value)}" for key, value in settings.items()])
 
 
+TREES = ["oak", "elm", "ash", "yew", "fir", "pine", "rose", "reed", "fern", "moss"]
+
+
 def sentence(number: int, words: int) -> str:
-    chosen = np.random.default_rng(number).choice("oak elm ash yew fir pine rose reed fern moss sedge".split(), words)
+    chosen = np.random.default_rng(number).choice(TREES, words)
     return f"{' '.join(chosen).capitalize()} {number}."
 
 
@@ -286,11 +290,6 @@ def from_disk(world: World, source: dict[str, Any]) -> tuple[int, ...]:
     return tuple(sides[0] if len(sides) == 1 else [*sides[0], world.vocabulary.roles["sep"], *sides[1]])
 
 
-def steps_of(batches: StepBatches, reader_steps: float) -> list[int]:
-    """The first, one of the second epoch, and one behind it."""
-    return [1, 2, int(reader_steps) + 2, 2 * int(reader_steps) + 3]
-
-
 def test_every_objective_of_the_catalog_is_followed() -> None:
     named = {objective if isinstance(objective, str) else objective["use"] for _, objective, _ in CASES.values()}
     assert named == set(catalog.names("objective"))
@@ -302,3 +301,126 @@ def test_every_objective(world: World, case: str) -> None:
     batches, order = loader(world, recipe), Order(recipe, world.folder)
     for step in (1, 2, 30):
         assert traced(world, order, step) == given(world, batches(step - 1), CASES[case][2]), step
+
+
+WAYS = [(case, rows) for case in ("clm", "nsp", "span_corruption") for rows in catalog.names("rows")
+        if case == "clm" or rows != "stream"]  # fmt: skip
+
+
+@pytest.mark.parametrize(("case", "rows"), WAYS)
+def test_every_way_of_rows_in_three_epochs(world: World, case: str, rows: str) -> None:
+    recipe = settings_of(world, case, rows=rows, batch=8)
+    settings = recipe.section("pretrain")
+    assert isinstance(settings, Pretrain)
+    training = set_up(settings, world.store, vocabulary=world.vocabulary, seed=recipe.seed)
+    order, epoch = Order(recipe, world.folder), training.steps_per_epoch
+    for step in (1, int(epoch) + 1, int(2 * epoch) + 2):
+        assert traced(world, order, step) == given(world, training.batches(step - 1), CASES[case][2]), step
+    epochs = {order.epoch(row) for step in (1, int(2 * epoch) + 2) for row in order.of_step(step)}
+    assert min(epochs) == 0 and max(epochs) >= 2
+
+
+@pytest.mark.parametrize(
+    "rows", [{"use": "packed", "overlap": 8}, {"use": "padded", "long": "head"}, {"use": "bucketed", "long": "tail"}]
+)
+def test_documents_that_are_cut(world: World, rows: dict[str, Any]) -> None:
+    recipe = settings_of(world, "clm", rows=rows, sequence=24)
+    batches, order = loader(world, recipe), Order(recipe, world.folder)
+    for step in range(1, 9):
+        assert traced(world, order, step) == given(world, batches(step - 1), stream), step
+
+
+PARTS = {
+    "english": {"documents": {"source": ["en.jsonl"]}, "weight": 2},
+    "chinese": {"documents": {"language": ["zh"]}, "weight": 1},
+}
+
+
+@pytest.mark.parametrize(
+    "mixture",
+    [
+        {"use": "weights", "parts": PARTS},
+        {"use": "weights", "parts": {**PARTS, "chinese": {**PARTS["chinese"], "max_epochs": 3}}},
+        {"use": "temperature", "temperature": 3.0},
+        {"use": "curriculum", "periods": [
+            {"until": 7, "mixture": {"use": "weights", "parts": PARTS}},
+            {"until": 30, "mixture": {"use": "temperature"}},
+            {"mixture": {"use": "weights", "parts": {"chinese": PARTS["chinese"]}}},
+        ]},
+    ],
+    ids=["weights", "max_epochs", "temperature", "curriculum"],
+)  # fmt: skip
+@pytest.mark.parametrize("case", ["clm", "nsp"])
+def test_mixtures(world: World, case: str, mixture: dict[str, Any]) -> None:
+    """Parts are stores of their own within the store, in which next-sentence prediction draws, too."""
+    recipe = settings_of(world, case, mixture=mixture)
+    batches, order = loader(world, recipe), Order(recipe, world.folder)
+    for step in (1, 7, 8, 31, 60):
+        assert traced(world, order, step) == given(world, batches(step - 1), CASES[case][2]), step
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2, 8])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_ranks_with_micro_batches_have_together_what_is_traced(world: World, ranks: int, micro_batch: int) -> None:
+    """Whoever reads them, and however many rows at once: what is accumulated over a step is what the trace says."""
+    for rows in ("packed", "bucketed"):
+        recipe = settings_of(world, "nsp", batch=8, rows=rows)
+        settings, order = recipe.section("pretrain"), Order(recipe, world.folder)
+        assert isinstance(settings, Pretrain)
+        example = loader(world, recipe).example
+        size, shape = Size(settings.batch, micro_batch, ranks), Shape(settings.objective, settings.sequence)
+        reader = settings.reading.read(world.store, shape, example, size=size, seed=recipe.seed)
+        for step in (1, 9):
+            each = [OwnBatches(reader.batches, Place(rank, data_size=ranks))(step - 1) for rank in range(ranks)]
+            assert sum(map(len, each)) > 1 or micro_batch == 8
+            together = [batch for batches in each for batch in batches]
+            assert traced(world, order, step) == given(world, together, paired)
+
+
+def test_what_a_resumed_training_reads(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batches of a training that was stopped and goes on, as they reach its steps."""
+    folder = tmp_path / "run"
+    shutil.copytree(world.folder.path, folder)
+    recipe = replace(settings_of(world, "nsp", budget={"steps": 6}, save={"steps": 2}), run_dir=folder)
+    make, read, stop = OwnBatches.__call__, {}, [True]
+
+    def noted(self: OwnBatches, step: int) -> list[Batch]:
+        if step == 4 and stop[0]:
+            raise KeyboardInterrupt
+        read.setdefault(step + 1, []).append(batches := make(self, step))
+        return batches
+
+    monkeypatch.setattr(OwnBatches, "__call__", noted)
+    with pytest.raises(KeyboardInterrupt):
+        run_stages(recipe, ["pretrain"], lambda line: None, begin=lambda stage: None)
+    stop[0] = False
+    before = {step: len(each) for step, each in read.items()}
+    run_stages(recipe, ["pretrain"], lambda line: None, begin=lambda stage: None)
+    assert len(read[1]) == before[1] and len(read[6]) == 1, "it went on behind its checkpoint"
+    order = Order(recipe, RunFolder(folder))
+    for step, each in read.items():
+        for batches in each:
+            assert traced(world, order, step) == given(world, batches, paired)
+    assert order.changed() == []
+
+
+def test_what_is_held_out_is_in_no_row(world: World) -> None:
+    """Neither as the text of a row nor as what is drawn beside it; and the trace of one says where it is."""
+    held = {each["id"] for each in TokenStore.open(world.folder.stage("pack") / "heldout").documents}
+    order = Order(settings_of(world, "nsp"), world.folder)
+    drawn = [each for row in range(150) for each in order.of_row(row)]
+    assert held and not held & {each.id for each in drawn}
+    assert any(each.drawn for each in drawn)
+    assert {place["part"] for each in held for place in of_document(world.folder, each)["pack"]} == {"heldout"}
+
+
+def test_half_of_the_pairs_have_a_text_that_is_drawn(world: World) -> None:
+    """Of another document of the same language, as the label of the pair says."""
+    recipe = settings_of(world, "nsp", rows="padded")
+    batches, order = loader(world, recipe), Order(recipe, world.folder)
+    for step in range(1, 6):
+        labels = Counter(int(label) for batch in batches(step - 1) for label in batch.targets["pairs"][:, 0])
+        rows = [list(order.of_row(row)) for row in order.of_step(step)]
+        assert all(len(row) == 2 and not row[0].drawn for row in rows)
+        assert Counter(int(row[1].drawn) for row in rows) == labels
+        assert all((row[0].id != row[1].id) == row[1].drawn for row in rows)
