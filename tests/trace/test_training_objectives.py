@@ -1,7 +1,7 @@
 """What a trace says of a row is what the loader puts into the batch, for every way of rows and every objective.
 
-The batches are those of the training's own loader. From each row the tokens of its texts are put together again, by
-rules that are written here. The trace says which documents these are, and which tokens of them; the truth is the file
+The batches are those of the training's own loader. From each row the tokens of its texts are put together again
+(recovered.py). The trace says which documents these are, and which tokens of them; the truth is the file
 on the disk: its bytes at the offset that the trace names, encoded anew.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from recovered import both_sides, examples, masked, middle, paired, spans, stream, written
 
 from danlu import catalog
-from danlu.corpus.batches import IGNORE, PADDING, Batch, StepBatches
+from danlu.corpus.batches import Batch, StepBatches
 from danlu.corpus.reading import Size
 from danlu.corpus.store import TokenStore
 from danlu.nn.hf.folder import save_model
@@ -127,85 +128,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     recipe = load_recipe(path)
     run_stages(recipe, ["clean", "tokenizer", "pack"], lambda line: None, begin=lambda stage: None)
     return World(recipe, RunFolder(recipe.run_dir))
-
-
-def examples(batch: Batch) -> Iterator[list[dict[str, list[int]]]]:
-    """Of each row of a batch its examples, each with what the model sees and should say, without padding."""
-    kinds = {"inputs": batch.inputs, "targets": batch.targets, "source": batch.source}
-    for row in range(len(batch.inputs["tokens"])):
-        found: list[dict[str, list[int]]] = []
-        for side, names in (("inputs", ("inputs", "targets")), ("source", ("source",))):
-            if not kinds[side]:
-                continue
-            length = kinds[side]["tokens"].shape[1]
-            segments = kinds[side]["segments"][row].numpy() if "segments" in kinds[side] else np.zeros(length, int)
-            for number in range(int(segments.max()) + 1):
-                there = segments == number
-                assert number != PADDING and there.any()
-                if side == "inputs":
-                    found.append({})
-                found[number] |= {f"{kind}.{name}": values[row].numpy()[there].tolist()
-                                  for kind in names for name, values in kinds[kind].items()}  # fmt: skip
-        yield found
-
-
-def stream(example: dict[str, list[int]], known: Vocabulary) -> list[list[int]]:
-    """A causal model reads all but the last token, which the last target is."""
-    tokens = [*example["inputs.tokens"], example["targets.words"][-1]]
-    if tokens[-1] == IGNORE:
-        tokens.pop()
-    body = tokens[1:]
-    return [body[:-1] if body and body[-1] == known.eot else body]
-
-
-def masked(example: dict[str, list[int]], known: Vocabulary) -> list[list[int]]:
-    both = zip(example["inputs.tokens"], example["targets.words"], strict=True)
-    clear = [seen if target == IGNORE else target for seen, target in both]
-    assert clear[0] == known.roles["cls"] and clear[-1] == known.roles["sep"]
-    return [clear[1:-1]]
-
-
-def paired(example: dict[str, list[int]], known: Vocabulary) -> list[list[int]]:
-    (clear,) = masked(example, known)
-    border = example["inputs.types"].index(1)
-    assert clear[border - 2] == known.roles["sep"]
-    return [clear[: border - 2], clear[border - 1 :]]
-
-
-def middle(example: dict[str, list[int]], known: Vocabulary) -> list[list[int]]:
-    (body,) = stream(example, known)
-    before, between, behind = (known.roles[f"fim_{part}"] for part in ("prefix", "middle", "suffix"))
-    if before not in body:
-        return [body]
-    moved = body[1:]
-    if moved[0] == behind:  # suffix, then prefix and middle behind each other
-        border = moved.index(between)
-        return [[*moved[border + 1 :], *moved[1:border]]]
-    one, other = moved.index(behind), moved.index(between)
-    return [[*moved[:one], *moved[other + 1 :], *moved[one + 1 : other]]]
-
-
-def spans(example: dict[str, list[int]], known: Vocabulary) -> list[list[int]]:
-    """What was cut out stands behind its sentinel in the targets, and goes back to that sentinel in the source."""
-    modes = known.sentinels[-3:]
-    cut: dict[int, list[int]] = {}
-    for token in example["targets.words"][:-1]:
-        if token in known.sentinels:
-            cut[token] = []
-        else:
-            cut[[*cut][-1]].append(token)
-    source = example["source.tokens"][:-1]
-    return [[back for token in source if token not in modes for back in cut.get(token, [token])]]
-
-
-def written(example: dict[str, list[int]], known: Vocabulary) -> list[list[int]]:
-    assert example["targets.words"][0] == known.roles["cls"] and example["targets.words"][-1] == known.eot
-    return [example["targets.words"][1:-1]]
-
-
-def both_sides(example: dict[str, list[int]], known: Vocabulary) -> list[list[int]]:
-    source = example["source.tokens"][len(known.before) : -len(known.after or (0,))]
-    return [[*source, known.roles["sep"], *example["targets.words"][:-1]]]
 
 
 Recover = Callable[[dict[str, list[int]], Vocabulary], list[list[int]]]
