@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -134,8 +135,6 @@ def test_a_store_of_another_sort_ends_the_walk_at_the_id(
         about = json.loads(bucket.cat(f"/stores/{part}/store.json"))
         left = {name: size for name, size in about["files"].items() if name not in CARRIED}
         blocks = bucket.cat(f"/stores/{part}/hashes.bin")[: 32 * len(left)]  # all files are of one block here
-        import hashlib
-
         about |= {"files": left, "hashes": hashlib.sha256(blocks).hexdigest()}
         bucket.pipe(f"/stores/{part}/hashes.bin", blocks)
         bucket.pipe(f"/stores/{part}/store.json", json.dumps(about).encode())
