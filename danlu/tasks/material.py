@@ -20,7 +20,7 @@ from danlu.nn.hf.start import Start
 from danlu.nn.speed import choose_device
 from danlu.nn.trained_rows import put_back, train_rows
 from danlu.nn.transformer import Transformer
-from danlu.runs import Figures
+from danlu.stage import Figures
 from danlu.tasks.answering import answer, numbers_of, tuned_answers
 from danlu.tasks.feature import Feature
 from danlu.tasks.measure import TaskMeasure

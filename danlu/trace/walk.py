@@ -9,7 +9,7 @@ from danlu.clean.lineage import FILE as LINEAGE
 from danlu.corpus.elsewhere import FILE as ELSEWHERE
 from danlu.corpus.split import PARTS
 from danlu.errors import InputError, shown
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 from danlu.text.encodings import ENCODINGS
 from danlu.trace.carried import Carried
 from danlu.trace.fates import Cleaned, Fate

@@ -9,7 +9,7 @@ from typing import Any
 from danlu.clean.lineage import FILE as LINEAGE
 from danlu.corpus.split import PARTS
 from danlu.corpus.store import TokenStore
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 
 COUNTS = ("documents", "tokens")
 

@@ -21,7 +21,7 @@ from danlu.evaluate.browser import MOST, MOST_CHARACTERS, worst_examples
 from danlu.evaluate.predictions import Prediction
 from danlu.files import read_jsonl
 from danlu.recipe import load_recipe
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 
 NASTY = '<img src=x onerror=alert(1)> | `x` & "quoted"'
 TEXTS = ["to be", "or not to be", "that is the question", "once upon a time", "话说天下大势", "从前有座山", NASTY]

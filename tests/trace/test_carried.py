@@ -22,7 +22,8 @@ from danlu.errors import InputError
 from danlu.files import hash_file
 from danlu.nn.hf.card import data_card_of
 from danlu.recipe import load_recipe
-from danlu.runs import RunFolder, run_stages
+from danlu.run_folder import RunFolder
+from danlu.runs import run_stages
 from danlu.trace.training import Order
 from danlu.trace.walk import of_document, of_row
 from danlu.train.fingerprint import fingerprint

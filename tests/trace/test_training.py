@@ -15,7 +15,8 @@ from traced import Made
 from danlu.corpus.reading import Bucketed, Packed
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError
-from danlu.runs import RunFolder, run_stages
+from danlu.run_folder import RunFolder
+from danlu.runs import run_stages
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.trace.training import Order, packed

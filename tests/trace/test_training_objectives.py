@@ -29,7 +29,8 @@ from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Shape
 from danlu.parallel.mesh import Place
 from danlu.recipe import Recipe, load_recipe
-from danlu.runs import RunFolder, run_stages
+from danlu.run_folder import RunFolder
+from danlu.runs import run_stages
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.trace.training import Order

@@ -12,7 +12,8 @@ from danlu.corpus.split import PARTS
 from danlu.machine import CORE_PACKAGES, version
 from danlu.nn.config import TransformerConfig
 from danlu.recipe import Recipe
-from danlu.runs import Figures, RunFolder
+from danlu.run_folder import RunFolder
+from danlu.stage import Figures
 
 USAGE = """\
 from transformers import AutoModelForCausalLM, AutoTokenizer
