@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,9 @@ import pytest
 import ranks
 
 from danlu.errors import DanluError
-from danlu.parallel.joining import joined
+from danlu.parallel import joining
+from danlu.parallel import watch as watching
+from danlu.parallel.joining import Ranks, joined
 from danlu.parallel.watch import LOST, Watch
 from danlu.parallel.world import read_world
 
@@ -25,22 +30,59 @@ def keep_step(folder: str, watch: dict[str, float], what: str = "nothing") -> No
     world = read_world(os.environ)
     assert world is not None
     os.dup2(os.open(Path(folder) / f"said-{world.rank}", os.O_WRONLY | os.O_CREAT), 2)
-    with joined(world, Watch(**watch)) as team:
+    joining.BEAT = watching.BEAT = 0.25
+    with joined(world, Watch(**watch)) as team, team.training():
         for step in range(1000):
             team.sum({"loss": 1.0})
             team.step()
             if step == 4:
                 (Path(folder) / f"stands-{team.rank}").touch()
-                if team.rank == 1 and what == "hang":
-                    while True:
-                        time.sleep(0.01)
-                if team.rank == 1 and what == "leave":
-                    raise DanluError("the disk is full")
-                if team.rank == 1 and what == "work":
-                    with team.alone("saves"):
-                        time.sleep(5)
+                if team.rank == 1 and what != "nothing":
+                    do(what, team)
                     return
             time.sleep(0.01)
+
+
+def do(what: str, team: Ranks) -> None:
+    """Some of it takes longer than anybody waits."""
+    until = time.monotonic() + 5
+    if what == "hang":
+        wait(600)
+    elif what == "turn in a ring":
+        while True:
+            pass
+    elif what == "hang in a save":
+        with team.alone("saves"):
+            wait(600)
+    elif what == "leave":
+        raise DanluError("the disk is full")
+    elif what == "work":
+        with team.alone("saves"):
+            while time.monotonic() < until:
+                pass
+    elif what == "write slowly":
+        with team.alone("saves"), tempfile.TemporaryFile() as file:
+            while time.monotonic() < until:
+                file.write(bytes(4096))
+                file.flush()
+                time.sleep(0.5)
+    elif what == "have others work":
+        with team.alone("saves"):
+            busy = f"import time\nwhile time.monotonic() < {until}: pass"
+            subprocess.run([sys.executable, "-c", busy], check=True)
+    else:
+        assert what == "compile"
+        assert team.watch is not None
+        team.watch.compiles(is_so=True)
+        time.sleep(5)  # for another process that has the compiler's lock
+        team.watch.compiles(is_so=False)
+
+
+def wait(seconds: float) -> None:
+    """As for a lock that is looked at now and then."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def wait_until_all_stand(folder: Path, size: int) -> None:
@@ -103,21 +145,30 @@ def test_without_the_watch_it_would_be_waited_for(tmp_path: Path) -> None:
         clear(started)
 
 
-def test_a_rank_that_hangs_ends_itself_and_the_others(tmp_path: Path) -> None:
-    started = ranks.start(keep_step, 3, str(tmp_path), QUICK, "hang")
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        ("hang", " hangs: the others have waited for it for "),
+        ("turn in a ring", " hangs: the others have waited for it for "),
+        ("hang in a save", " hangs: it has done nothing for "),
+    ],
+)
+def test_a_rank_that_hangs_ends_itself_and_the_others(what: str, line: str, tmp_path: Path) -> None:
+    started = ranks.start(keep_step, 3, str(tmp_path), QUICK, what)
     try:
         assert ends(started, -1, seconds=25) == [LOST] * 3
     finally:
         clear(started)
     assert said(tmp_path).startswith("danlu: error: rank 1 (host ")
-    assert " hangs: the others have waited for it for " in said(tmp_path)
+    assert line in said(tmp_path)
     assert said(tmp_path).count("\n") == 1
 
 
-def test_what_one_rank_does_alone_is_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["work", "write slowly", "have others work", "compile"])
+def test_what_one_rank_does_alone_is_waited_for(what: str, tmp_path: Path) -> None:
     """It takes longer than ``stuck``; what ends the others is that it then leaves them."""
     began = time.monotonic()
-    started = ranks.start(keep_step, 2, str(tmp_path), QUICK, "work")
+    started = ranks.start(keep_step, 2, str(tmp_path), QUICK, what)
     try:
         wait_until_all_stand(tmp_path, 2)
         assert ends(started, 1, seconds=4) == [None]
