@@ -19,6 +19,8 @@ from danlu.files import synced
 
 WORKING = 0.03
 """Of a core: who has less time of it waits, also where he looks now and then whether the wait is over."""
+LEAST_BYTES = 64
+"""As many may seem to move because counters are read one after the other."""
 COUNTED = ("rchar", "wchar", "read_bytes", "write_bytes")
 """Bytes as Linux counts them: of files, and of connections that are used like files, as that of a store is."""
 
@@ -81,10 +83,12 @@ class Activity:
 
     def seen(self) -> bool:
         """Whether there was any. Processes that this one has started are looked at only where it does nothing."""
-        looked, seconds, *done = self._seen
-        self._seen = now, spent, *_ = time.monotonic(), _seconds(self.aside), _bytes(self.aside), synced()
+        looked, seconds, moved, pieces = self._seen
+        self._seen = time.monotonic(), _seconds(self.aside), _bytes(self.aside), synced()
+        now, seconds_now, moved_now, pieces_now = self._seen
         least = WORKING * (now - looked)
-        return spent - seconds > least or done != [*self._seen[2:]] or self._children_worked(least)
+        worked = seconds_now - seconds > least or moved_now - moved > LEAST_BYTES or pieces_now != pieces
+        return worked or self._children_worked(least)
 
     def _children_worked(self, least: float) -> bool:
         """Whether they have, since they were looked at; a new one, in all its time."""

@@ -17,7 +17,7 @@ from torch._C._distributed_c10d import PrefixStore
 from danlu.errors import DanluError, InputError, Interrupted
 from danlu.parallel import telling
 from danlu.parallel.meeting import meet
-from danlu.parallel.watch import BEAT, LOST, Watch, Watchman
+from danlu.parallel.watch import BEAT, LOST, Watch, Watchman, say
 from danlu.parallel.world import World
 
 if TYPE_CHECKING:
@@ -181,8 +181,8 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
     except BaseException as error:
         if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in NETWORK):
             watchman.wait_for_verdict()
-        else:
-            watchman.blame(f"{watchman.names[world.rank]} failed", LOST)
+        elif watchman.blame(f"{watchman.names[world.rank]} failed", LOST) and isinstance(error, Exception):
+            say(f"{watchman.names[world.rank]} failed ({type(error).__name__})")
         raise
     else:
         watchman.arrive()

@@ -278,6 +278,9 @@ class Watchman:
             rank, sign = min(behind.items(), key=lambda each: each[1].stirred)
             what = "has left" if sign.left else "hangs: it has done nothing"
             return f"{self.names[rank]} {what} for {now - sign.stirred:.0f} s, and the others wait for it"
+        still = min(now - sign.stirred for sign in self._signs)
+        if not behind and still > max(self.settings.blocked, *(sign.idle for sign in self._signs)):
+            return f"no rank has done anything for {still:.0f} s: they wait for each other"
         return None
 
     def _go(self, code: int) -> None:

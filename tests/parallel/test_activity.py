@@ -40,7 +40,7 @@ def test_computing_in_another_thread_than_that_which_looks_is_seen() -> None:
 
 def test_bytes_of_files_are_seen(tmp_path: Path) -> None:
     activity = Activity()
-    thread = threading.Thread(target=(tmp_path / "file").write_bytes, args=(b"a",))
+    thread = threading.Thread(target=(tmp_path / "file").write_bytes, args=(bytes(4096),))
     thread.start()
     thread.join()
     time.sleep(0.3)  # so that it is not the processor's time that is seen
