@@ -31,16 +31,18 @@ from report import Comparison, compare, run_benchmark, say, say_machine, table
 TIMES = (1, 4, 16)
 FLAT = 1.1
 DECIDING = 20_000_000
-"""``memory`` of the kinds of duplicates."""
+"""``memory`` of the kinds of duplicates; a tenth for the rows of evaluation sets."""
 PORTION_BYTES = 1_000_000
 PIECE = 300
 """Characters of a document of one packed file: many documents tell more of what is kept of each."""
 COMMAND = f"""
 import sys
+import danlu.clean.ngram_index
 import danlu.clean.stage
 import danlu.corpus.portions
 from danlu.cli import main
 danlu.clean.stage.PORTION_BYTES = {PORTION_BYTES}
+danlu.clean.ngram_index.MEMORY = {DECIDING // 10}
 danlu.corpus.portions.FEWEST_BYTES = danlu.corpus.portions.MOST_BYTES = {PORTION_BYTES}
 sys.exit(main(sys.argv[1:]))
 """
