@@ -177,7 +177,8 @@ def packing(text: Path, out: Path) -> Packed:
     from danlu.corpus.split import PARTS
     from danlu.corpus.store_writer import finish
     from danlu.recipe import load_recipe
-    from danlu.runs import Job, run_stages
+    from danlu.runs import run_stages
+    from danlu.stage import Job
     from danlu.text.document import document_shards, read_documents
     from danlu.tokenizers.stage import sample
 

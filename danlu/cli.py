@@ -30,7 +30,7 @@ from danlu.verify.commands import verify
 
 if TYPE_CHECKING:
     from danlu.recipe import Recipe
-    from danlu.runs import Changed, RunFolder
+    from danlu.run_folder import Changed, RunFolder
 
 STAGE_VERBS = {
     "clean": "Read raw files, normalise them, drop what is empty or repeated.",
@@ -297,7 +297,7 @@ def plan(recipe: RecipeFile, /, *overrides: Override, find: Flag = False, out: P
 @app.command(sort_key=(5,))
 def report(recipe: RecipeFile, /, *overrides: Override) -> None:
     """Write the report of a run again."""
-    from danlu.runs import RunFolder
+    from danlu.run_folder import RunFolder
 
     loaded = _load(recipe, overrides)
     say(f"report: {_write_report(RunFolder(loaded.run_dir), loaded)}")

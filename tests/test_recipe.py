@@ -16,7 +16,7 @@ from danlu import catalog
 from danlu.errors import InputError, RecipeError
 from danlu.recipe import Choice, OneOf, Settings, build, load_recipe, recipe_schema
 from danlu.recipe_file import apply_override, read_recipe, write_yaml
-from danlu.runs import Stage
+from danlu.stage import Stage
 
 
 class Shape(Protocol):

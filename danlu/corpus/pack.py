@@ -27,7 +27,7 @@ from danlu.log import progress, say
 from danlu.machine import cores
 from danlu.readers.remote import remote_url
 from danlu.recipe import OneOf
-from danlu.runs import Figures, Job, Stage, recorded
+from danlu.stage import Figures, Job, Stage, recorded
 from danlu.text.document import document_shards
 from danlu.text.lexicon import Lexicon
 from danlu.text.words import Jieba, Segmenter
@@ -159,6 +159,8 @@ class Pack(Stage):
                 throw_away(out)  # the drafts are of no use to other settings, which are wanted now
                 raise
             gather(out, found, workers)
+
+    def tidy(self, out: Path) -> None:
         throw_away(out)
 
     def drafting(self, job: Job) -> Drafting:

@@ -10,7 +10,7 @@ from pydantic import SkipValidation
 
 from danlu import log
 from danlu.recipe import OneOf
-from danlu.runs import Figures, Job, Stage
+from danlu.stage import Figures, Job, Stage
 from danlu.text.document import Document, read_documents
 from danlu.tokenizers.extend import Extend
 from danlu.tokenizers.given import Folder

@@ -12,7 +12,7 @@ from danlu.log import say
 
 if TYPE_CHECKING:
     from danlu.recipe import Recipe
-    from danlu.runs import RunFolder
+    from danlu.run_folder import RunFolder
 
 
 def trace(
@@ -75,7 +75,7 @@ def _opened(recipe_or_run: Path) -> tuple[Recipe, RunFolder]:
         InputError: it is a folder, and none of a run.
     """
     from danlu.recipe import load_recipe
-    from danlu.runs import RunFolder
+    from danlu.run_folder import RunFolder
 
     if not recipe_or_run.is_dir():
         recipe = load_recipe(recipe_or_run)

@@ -18,7 +18,8 @@ from danlu.errors import InputError
 from danlu.files import read_json
 from danlu.objectives.protocol import Shape
 from danlu.recipe import Recipe
-from danlu.runs import RunFolder, stage_of
+from danlu.run_folder import RunFolder
+from danlu.stage import stage_of
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.train.pretrain import Pretrain
 from danlu.train.run import PLAN

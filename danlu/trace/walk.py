@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 from danlu.text.encodings import ENCODINGS
 from danlu.trace.fates import Cleaned, Fate
 from danlu.trace.places import look

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.corpus.store import TokenStore
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 
 COUNTS = ("documents", "tokens")
 

@@ -10,7 +10,8 @@ from danlu.clean.data_card import FILE as DATA_CARD
 from danlu.machine import CORE_PACKAGES, version
 from danlu.nn.config import TransformerConfig
 from danlu.recipe import Recipe
-from danlu.runs import Figures, RunFolder
+from danlu.run_folder import RunFolder
+from danlu.stage import Figures
 
 USAGE = """\
 from transformers import AutoModelForCausalLM, AutoTokenizer
