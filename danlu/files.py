@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from danlu.errors import DanluError, InputError, OutputError, RunLockedError
 
@@ -67,10 +67,17 @@ def writing(place: Path) -> Iterator[None]:
 
 def atomic_write(path: Path, data: bytes) -> None:
     """Write a file that appears whole or not at all, and is on the disk when this returns."""
+    with atomic_writing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def atomic_writing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which appears whole, and is on the disk, once the ``with`` has ended well, or not at all."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with naming(path), os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)

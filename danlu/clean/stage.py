@@ -151,8 +151,6 @@ class Clean(Stage):
         """What a user should know before a run."""
         if found.ignored:
             yield f"clean: left out: {found.told()}"
-        for choice in self.rules:
-            yield from getattr(choice, "notes", list)()
         yield from notes_on_order(self.duplicates)
         hide = hide_names(self.rules)
         if private := sum(hide(file.name) != file.name for file in found.files):
