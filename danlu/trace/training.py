@@ -75,7 +75,9 @@ class Order:
 
     def __init__(self, recipe: Recipe, folder: RunFolder) -> None:
         if "pretrain" not in recipe.sections:
-            raise InputError("--row and --step are of a pretraining, which the recipe lacks")
+            raise InputError(
+                "--row and --step are of a pretraining, which the recipe lacks; rows of finetune are not walked"
+            )
         settings = stage_of(recipe, "pretrain")
         assert isinstance(settings, Pretrain)
         self._folder, self._recipe = folder, recipe
