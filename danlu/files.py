@@ -31,6 +31,10 @@ _REFUSALS = {
 }
 
 
+PARTIAL = ".partial"
+"""How the hidden name of a file ends that :func:`atomic_write` has not finished."""
+
+
 @contextmanager
 def writing(place: Path) -> Iterator[None]:
     """Turn the operating system's refusals during work in the folder ``place`` into one clear line.
@@ -60,7 +64,7 @@ def writing(place: Path) -> Iterator[None]:
 
 def atomic_write(path: Path, data: bytes) -> None:
     """Write a file that appears whole or not at all, and is on the disk when this returns."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
     try:
         with naming(path), os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -72,6 +76,13 @@ def atomic_write(path: Path, data: bytes) -> None:
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def remove_partial(files: Iterable[Path]) -> None:
+    """Delete those of ``files`` that a process which was killed was writing."""
+    for path in files:
+        if path.name.startswith(".") and path.name.endswith(PARTIAL) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from danlu.differences import first_difference, listed
 from danlu.errors import CheckpointError, InputError, RecipeError
-from danlu.files import atomic_write, write_json, writing
+from danlu.files import atomic_write, remove_partial, write_json, writing
 from danlu.machine import environment
 from danlu.recipe import Recipe
 from danlu.run_folder import DONE, Changed, RunFolder, as_json
@@ -49,6 +49,7 @@ def run_stages(
             _check_needs(folder, recipe, name, fresh=todo[:place])
             with writing(folder.path):
                 if place == 0:  # a command that is refused leaves no trace
+                    remove_partial(list(folder.path.iterdir()))
                     for later, half_done in enumerate(todo):
                         _check_half_done(folder, recipe, half_done, changed, fresh=todo[:later])
                     atomic_write(folder.path / "recipe.yaml", recipe.to_yaml().encode())

@@ -130,7 +130,8 @@ class Killing:
     def check(self, name: str, stage: str) -> None:
         """What is there is what an undisturbed run leaves, and no document is missing in the counts."""
         whole, found = (left(self.folder / each / stage) for each in ("whole", name))
-        assert [key for key in whole | found if whole.get(key) != found.get(key)] == []
+        different = [key for key in whole | found if whole.get(key) != found.get(key)]
+        assert not different, f"{name}/{stage}: {different}"
         files = [self.folder / each / stage / "done.json" for each in ("whole", name)]
         wanted, done = (json.loads(file.read_text(encoding="utf-8")) for file in files)
         assert (wanted["outputs"], wanted["figures"]) == (done["outputs"], done["figures"])
