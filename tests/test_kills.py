@@ -64,9 +64,7 @@ def test_the_work_of_one_killed_process_is_done_by_another(killing: Killing, sta
 
 
 @kills(FEW, 20)
-@pytest.mark.parametrize(
-    ("stage", "number"), [("clean", signal.SIGTERM), ("clean", signal.SIGINT), ("pack", signal.SIGINT)]
-)
+@pytest.mark.parametrize(("stage", "number"), [("clean", signal.SIGTERM), ("pack", signal.SIGINT)])
 def test_asked_to_stop_it_says_so_leaves_no_process_and_goes_on(
     killing: Killing, stage: str, number: signal.Signals, count: int
 ) -> None:
