@@ -32,7 +32,8 @@ _REFUSALS = {
     errno.EEXIST: "a part of the path is a file",
 }
 
-
+PARTIAL = ".partial"
+"""How the hidden name of a file ends that :func:`atomic_write` has not finished."""
 SYNC_BYTES = 2**25
 """Of a large file that are synced at a time, so that it is seen how far a slow disk has come."""
 _synced = 0
@@ -74,7 +75,7 @@ def atomic_write(path: Path, data: bytes) -> None:
 @contextmanager
 def atomic_writing(path: Path) -> Iterator[BinaryIO]:
     """A file to write to, which appears whole, and is on the disk, once the ``with`` has ended well, or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
     try:
         with naming(path), os.fdopen(handle, "wb") as file:
             yield file
@@ -86,6 +87,13 @@ def atomic_writing(path: Path) -> Iterator[BinaryIO]:
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def remove_partial(files: Iterable[Path]) -> None:
+    """Delete those of ``files`` that a process which was killed was writing."""
+    for path in files:
+        if path.name.startswith(".") and path.name.endswith(PARTIAL) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:

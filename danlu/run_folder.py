@@ -17,7 +17,18 @@ from typing import Any, Literal
 
 from danlu import __version__
 from danlu.differences import differences, first_difference
-from danlu.files import hash_file, hash_input, held, make_folder, read_json, sync_file, sync_folder, write_json, writing
+from danlu.files import (
+    hash_file,
+    hash_input,
+    held,
+    make_folder,
+    read_json,
+    remove_partial,
+    sync_file,
+    sync_folder,
+    write_json,
+    writing,
+)
 from danlu.recipe import Recipe
 from danlu.stage import Figures, recorded, stage_of
 
@@ -184,6 +195,7 @@ class RunFolder:
         folder = self.stage(name)
         ran = read_json(folder / RAN)
         assert ran is not None, "its output is there"
+        remove_partial(list(folder.rglob(".*")))
         outputs = {path.relative_to(folder).as_posix(): hash_file(path) for path in sorted(_outputs(folder))}
         write_json(folder / DONE, {**ran, "outputs": outputs})
         # Only now: a process that is killed before this line must find its half-done folder again.

@@ -7,12 +7,13 @@ Where that would set aside work that is half done, it is refused, unless told ot
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from danlu.differences import first_difference, listed
-from danlu.errors import CheckpointError, InputError, RecipeError
-from danlu.files import atomic_write, write_json, writing
+from danlu.errors import CheckpointError, InputError, OutOfMemoryError, RecipeError
+from danlu.files import atomic_write, remove_partial, write_json, writing
 from danlu.machine import environment
 from danlu.recipe import Recipe
 from danlu.run_folder import DONE, Changed, RunFolder, as_json
@@ -37,6 +38,7 @@ def run_stages(
         RecipeError: the recipe lacks a section that one of them needs.
         InputError: a file that a stage reads is missing, or a stage before it has not run with this recipe.
         CheckpointError: a half-done stage is refused.
+        OutOfMemoryError: the system refuses memory.
     """
     folder, todo = RunFolder(recipe.run_dir), list(stages)
     for name in todo:
@@ -47,8 +49,9 @@ def run_stages(
     with folder.lock():
         for place, name in enumerate(todo):
             _check_needs(folder, recipe, name, fresh=todo[:place])
-            with writing(folder.path):
+            with writing(folder.path), _room_in_memory(recipe, name):
                 if place == 0:  # a command that is refused leaves no trace
+                    remove_partial(list(folder.path.iterdir()))
                     for later, half_done in enumerate(todo):
                         _check_half_done(folder, recipe, half_done, changed, fresh=todo[:later])
                     atomic_write(folder.path / "recipe.yaml", recipe.to_yaml().encode())
@@ -56,6 +59,24 @@ def run_stages(
                 _check_half_done(folder, recipe, name, changed)
                 _run_stage(folder, recipe, name, here, say=say, begin=begin, go_on=changed == "go-on")
     return folder
+
+
+@contextmanager
+def _room_in_memory(recipe: Recipe, name: str) -> Iterator[None]:
+    """Turn a refusal of memory into one clear line.
+
+    Raises:
+        OutOfMemoryError: the system has refused it.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        workers = hasattr(stage_of(recipe, name), "workers")
+        todo = f"choose fewer {name}.workers, or give it more" if workers else "give it more"
+        why = f" ({error})" if str(error) else ""
+        raise OutOfMemoryError(
+            f"{name}: the memory that a process may use is used up{why}: {todo}; the same command goes on from here"
+        ) from error
 
 
 def _check_half_done(

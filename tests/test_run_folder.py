@@ -192,3 +192,39 @@ def test_a_mark_that_a_kill_left_beside_done_json_makes_no_damage_good(monkeypat
     (FOLDER.stage("brew") / "pot/0.txt").write_text("dust", encoding="utf-8")
     assert run()[0] == ["tidy", "brew", "tidy", "pour"]
     assert (FOLDER.stage("brew") / "pot/0.txt").read_text(encoding="utf-8") == "tea 0"
+
+
+def test_what_a_kill_left_half_written_goes(monkeypatch: pytest.MonkeyPatch, whole: dict[str, bytes]) -> None:
+    """A process that is killed cannot remove the hidden file that was to become a whole one."""
+    for file in ("recipe.yaml", "brew/begun.json", "brew/ran.json", "brew/done.json", "pour/done.json"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", at_replacing(file))
+            patch.setattr(Path, "unlink", killed_before_removing(file))
+            with pytest.raises(KeyboardInterrupt):
+                run()
+        assert list((FOLDER.path / file).parent.glob(f".{Path(file).name}.*"))
+    run()
+    assert files(FOLDER.path) == whole
+    assert [path.name for path in FOLDER.path.glob(".*")] == [".lock"]
+
+
+def at_replacing(file: str) -> Callable[[Path, Path], Path]:
+    real = Path.replace
+
+    def replace(path: Path, target: Path) -> Path:
+        if target.as_posix().endswith(file):
+            raise KeyboardInterrupt
+        return real(path, target)
+
+    return replace
+
+
+def killed_before_removing(file: str) -> Callable[..., None]:
+    """Python's own tidying up is what a kill leaves out."""
+    real = Path.unlink
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if not path.as_posix().endswith(".partial") or path.parent.name != (FOLDER.path / file).parent.name:
+            real(path, missing_ok)
+
+    return unlink

@@ -15,7 +15,7 @@ from typing import ClassVar
 import pytest
 
 from danlu import catalog, run_folder, runs
-from danlu.errors import InputError, OutputError, RecipeError, RunLockedError
+from danlu.errors import InputError, OutOfMemoryError, OutputError, RecipeError, RunLockedError
 from danlu.log import MetricsLog
 from danlu.recipe import Recipe, load_recipe
 from danlu.run_folder import RunFolder
@@ -371,6 +371,19 @@ def test_a_full_disk_in_the_words_of_a_library(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Press, "run", refuse)
     with pytest.raises(OutputError, match="cannot write to runs/r: no space left on the disk"):
         run()
+
+
+def test_the_system_refuses_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Stage, job: Job) -> None:
+        raise MemoryError("Unable to allocate 37.4 MiB")
+
+    monkeypatch.setattr(Press, "run", refuse)
+    told = (
+        r"^press: the memory that a process may use is used up \(Unable to allocate 37\.4 MiB\): give it more; the same"
+    )
+    with pytest.raises(OutOfMemoryError, match=told):
+        run()
+    monkeypatch.undo()
 
 
 def test_a_bug_stays_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
