@@ -57,7 +57,9 @@ def run_on_ranks(
 
         def tell(stage: str) -> None:
             begin(stage)
+            team.elsewhere(is_so=False)
             team.told(stage)
+            team.elsewhere(is_so=not stage_of(recipe, stage).together)
 
         run_stages(recipe, stages, say, begin=tell, changed=changed)
         team.told("")

@@ -252,6 +252,8 @@ def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training
     steps_per_epoch = reader.steps_per_epoch / subject.share
     steps = settings.budget.steps_at_most(tokens_per_step=tokens_per_step, steps_per_epoch=steps_per_epoch)
     compiling = compile_blocks(model, settings.compile, steps=steps)
+    if compiling.on:
+        ranks.look_at_the_compiler()
     average = WeightAverage(masters.own, settings.average) if settings.average is not None else None
     batches = OwnBatches(reader.batches, place)
     return Training(
