@@ -112,7 +112,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (KeyboardInterrupt(), 130, "stopped by Ctrl-C"),
+        (KeyboardInterrupt(), 130, "stopped by Ctrl-C; the same command goes on from here"),
         (Interrupted("saved at step 7", signal=15), 143, "saved at step 7"),
         (Interrupted("saved at\n step 7", signal=2), 130, "saved at step 7"),
     ],
