@@ -21,13 +21,6 @@ from report import NotMeasuredError, say, say_machine, table
 
 from danlu.clean.private import find_private
 from danlu.clean.private_page import Found
-from danlu.data.dataset import Data, load
-from danlu.data.tagged import TAG
-from danlu.data.tags import read_tag
-from danlu.metrics.entities import conlleval_entities
-from danlu.recipe import load_recipe
-from danlu.runs import run_stages
-from danlu.tasks.entity_finder import EntityFinder
 
 RECIPES = Path(__file__).parent.parent / "recipes/tasks"
 CONFIDENCES = (0.0, 0.5, 0.9)
@@ -127,6 +120,9 @@ def placed(case: Case, data: Path) -> dict[str, Any]:
 
 def finetuned(name: str, case: Case, data: Mapping[str, Any], out: Path, encoder: Path | None) -> Path:
     """The model that the recipe makes of the encoder; MiniLM where none is given."""
+    from danlu.recipe import load_recipe
+    from danlu.runs import run_stages
+
     model = encoder or model_folder()
     run = out / name
     overrides = [f"finetune.data={json.dumps(data)}", f"finetune.model={model}", f"run_dir={run}", *case.more]
@@ -136,6 +132,10 @@ def finetuned(name: str, case: Case, data: Mapping[str, Any], out: Path, encoder
 
 def scored(case: Case, data: Mapping[str, Any], folder: Path) -> Iterable[list[str]]:
     """A row for each kind and confidence: what the rule finds in the test part against what its annotators marked."""
+    from danlu.data.dataset import Data, load
+    from danlu.data.tagged import TAG
+    from danlu.tasks.entity_finder import EntityFinder
+
     dataset = load(Data(**data), TAG)
     examples = dataset.splits["test"]
     texts, truths = [], []
@@ -156,6 +156,9 @@ def scored(case: Case, data: Mapping[str, Any], folder: Path) -> Iterable[list[s
 
 def marked(case: Case, tokens: tuple[str, ...], tags: tuple[str, ...], scheme: Any) -> set[Found]:
     """Entities of the kinds that are looked for, by characters of the joined text."""
+    from danlu.data.tags import read_tag
+    from danlu.metrics.entities import conlleval_entities
+
     starts, place = [], 0
     for token in tokens:
         starts.append(place)

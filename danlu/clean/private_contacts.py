@@ -23,14 +23,14 @@ _DOMAIN = (
 )
 _AT_DOMAIN = re.compile(rf"(?:@|%40|&#64;|&#[xX]40;|&commat;|\\u0040){_DOMAIN}")
 _BRACKETED = re.compile(
-    r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9][A-Za-z0-9._%+-]{0,63} ?[\[({<] ?(?:at|@) ?[\])}>] ?"
+    r"(?<![A-Za-z0-9._%+'-])[A-Za-z0-9][A-Za-z0-9._%+'-]{0,63} ?[\[({<] ?(?:at|@) ?[\])}>] ?"
     r"[A-Za-z0-9-]{1,63}(?:(?:\.| ?[\[({<] ?(?:dot|\.) ?[\])}>] ?)[A-Za-z0-9-]{2,63}){1,4}",
     re.IGNORECASE,
 )
 """``jo [at] uni-bonn [dot] de``."""
 _IN_WORDS = re.compile(
-    r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9][A-Za-z0-9._%+-]{0,63} at [A-Za-z0-9-]{1,63}(?: dot [A-Za-z0-9-]{2,63}){1,4}"
-    r"(?![A-Za-z0-9_-])",
+    r"(?<![A-Za-z0-9._%+'-])[A-Za-z0-9][A-Za-z0-9._%+'-]{0,63} at [A-Za-z0-9-]{1,63}(?: dot [A-Za-z0-9-]{2,63}){0,3}"
+    r" dot (?:com|org|net|edu|gov|info|io|co|cn|de|uk|fr|jp|ru|au|ca|es|nl|ch|eu|hk|tw)(?![A-Za-z0-9_-])",
     re.IGNORECASE,
 )
 _PROVIDERS = (
@@ -171,6 +171,8 @@ def _international(page: Page) -> Iterator[Found]:
                 start, behind = found.start(), found.start() + end
                 opened = page.text[start - 1 : start] == "(" and ")" in page.text[start:behind].partition("(")[0]
                 more = _EXTENSION.match(page.text, behind)
+                if page.text[start] == "+" and page.raw[start] not in "+＋":  # the last sign of ``%2B`` or ``&#43;``
+                    start = max(page.raw.rfind("%", 0, start), page.raw.rfind("&", 0, start))
                 yield Found(start - opened, behind if more is None or more[0][0] == "-" else more.end(), "phone")
                 break
 

@@ -90,7 +90,10 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 """What documents write where a password would stand."""
-_VALUE = r"[\"'\s]{0,8}+(?:[:=]|=>|:=|是|为)[\"'\s]{0,8}+(?:bearer )?(?P<value>[a-z0-9+/_.~!@#$%^&*-]{8,512}+={0,2})"
+_VALUE = (
+    r"[\"'\s]{0,8}+(?:[:=]|=>|:=|是|为)[\"'\s]{0,8}+(?:bearer )?"
+    r"(?P<value>(?:[a-z0-9+/_.~!@#$%^*-]|&(?![a-z0-9_.-]{1,32}=)){8,512}+={0,2})"
+)
 _ASSIGNED = {  # looked for in small letters, each by its beginning, which is fast
     "key": re.compile(rf"key(?:(?<=[a-z_-]key)|(?<=api key)|(?<=access key)){_VALUE}"),
     **{word: re.compile(word + _VALUE) for word in ("secret", "token", "密钥", "令牌")},
@@ -119,13 +122,17 @@ def find_secrets(page: Page) -> Iterator[Found]:
     if page.long_runs and ("Bearer " in text or "Basic " in text):
         for found in _BEARER.finditer(text):
             if _looks_random(found["value"]):
-                yield Found(*found.span("value"), "secret")
+                yield _without_full_stop(text, *found.span("value"))
     for word, pattern in (_GIVEN if page.long_runs else _PASSWORDS).items():
         if word in page.lower:
             for found in pattern.finditer(page.lower):
                 start, end = found.span("value")
                 if _looks_random(text[start:end]) or (word in _PASSWORDS and _LIKE_PASSWORD.match(text[start:end])):
-                    yield Found(start, end, "secret")
+                    yield _without_full_stop(text, start, end)
+
+
+def _without_full_stop(text: str, start: int, end: int) -> Found:
+    return Found(start, start + len(text[start:end].rstrip(".")), "secret")
 
 
 def _of_issuers(page: Page) -> Iterator[Found]:
