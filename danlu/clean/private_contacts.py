@@ -28,6 +28,7 @@ _BRACKETED = re.compile(
     re.IGNORECASE,
 )
 """``jo [at] uni-bonn [dot] de``."""
+_OPENED = ("(at", "[at", "{at", "<at", "( at", "[ at", "(@", "[@", "{@")
 _IN_WORDS = re.compile(
     r"(?<![A-Za-z0-9._%+'-])[A-Za-z0-9][A-Za-z0-9._%+'-]{0,63} at [A-Za-z0-9-]{1,63}(?: dot [A-Za-z0-9-]{2,63}){0,3}"
     r" dot (?:com|org|net|edu|gov|info|io|co|cn|de|uk|fr|jp|ru|au|ca|es|nl|ch|eu|hk|tw)(?![A-Za-z0-9_-])",
@@ -115,13 +116,21 @@ def find_emails(page: Page) -> Iterator[Found]:
                 if 1 <= len(local) <= _LONGEST_LOCAL and local[-1] != "." and not is_file and not is_shell:
                     yield Found(place - len(local), domain.end(), "email")
             place = text.find(spelling, place + 1)
-    closing = [sign for sign in "])}>" if sign in text]
-    if any(f"{end}{sign}" in page.lower for sign in closing for end in ("at", "at ", "@", "@ ")):
-        for found in _BRACKETED.finditer(text):
-            yield Found(*found.span(), "email")
-    if " dot " in page.lower:
-        for found in _IN_WORDS.finditer(text):
-            yield Found(*found.span(), "email")
+    if any(sign in text for sign in "])}>"):
+        yield from _around(page, _OPENED, _BRACKETED)
+    yield from _around(page, (" dot ",), _IN_WORDS)
+
+
+def _around(page: Page, parts: tuple[str, ...], pattern: re.Pattern[str]) -> Iterator[Found]:
+    """Matches where one of ``parts`` stands in the text, in small letters."""
+    for part in parts:
+        behind = 0
+        place = page.lower.find(part)
+        while place >= 0:
+            for found in pattern.finditer(page.text, max(behind, place - 130), place + 260):
+                behind = found.end()
+                yield Found(*found.span(), "email")
+            place = page.lower.find(part, place + 1)
 
 
 def _local(before: str) -> str:

@@ -42,8 +42,14 @@ def find_ids(page: Page) -> Iterator[Found]:
     """National identity, tax and health numbers of persons, each as the kind ``id``."""
     if not page.numbers:
         return
+    said = [
+        (start, end)
+        for start, end in page.numbers
+        if _MAY_NEED_WORD.search(page.text, start, end) and _ALL_WORDS.search(page.text, max(0, start - 48), end)
+    ]
     for each in IDS:
-        for found in page.near_numbers(each.pattern, before=8, after=12):
+        among = None if each.words is None else said
+        for found in page.near_numbers(each.pattern, before=8, after=12, among=among):
             if each.words is not None:
                 if not page.said_before(each.words, found.start()):
                     continue
@@ -195,3 +201,9 @@ IDS = (
     Id("CA", _alone(r"[0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{3}"), _by_stdnum("ca.sin"), words(r"sin\b", "social insurance")),
 )
 """Tried in this order."""
+_MAY_NEED_WORD = re.compile(
+    r"[0-9]{6}|9[0-9]{2}-[0-9]{2}-[0-9]{4}|[0-9]{2,4}[ /-][0-9]{3,5}[ /-][0-9]{2,4}|[0-9]/[0-9]{6}|[0-9]{4} [0-9]{4}"
+)
+"""What is in all numbers that need a word, and in no date."""
+_ALL_WORDS = re.compile("|".join({each.words.pattern for each in IDS if each.words is not None}), re.IGNORECASE)
+"""One of which stands before or in a run of digits, or no number there needs a word."""

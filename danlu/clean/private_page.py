@@ -72,10 +72,18 @@ class Page:
         lower = self.text.lower()
         return lower if len(lower) == len(self.text) else self.text
 
-    def near_numbers(self, pattern: re.Pattern[str], *, before: int = 3, after: int = 3) -> Iterator[re.Match[str]]:
-        """Matches of ``pattern`` in each run of digits and a few characters around it; none overlap."""
+    def near_numbers(
+        self,
+        pattern: re.Pattern[str],
+        *,
+        before: int = 3,
+        after: int = 3,
+        among: list[tuple[int, int]] | None = None,
+    ) -> Iterator[re.Match[str]]:
+        """Matches of ``pattern`` in each run of digits, or each of ``among``, and a few characters around it; none
+        overlap."""
         place = 0
-        for start, end in self.numbers:
+        for start, end in self.numbers if among is None else among:
             for found in pattern.finditer(self.text, max(place, start - before), end + after):
                 place = found.end()
                 yield found

@@ -29,10 +29,13 @@ def find_plates(page: Page) -> Iterator[Found]:
     """Licence plates, each as the kind ``plate``."""
     if not page.text.isascii():
         yield from _chinese(page)
-    if any(word in page.lower for word in _WORDS):
-        for found in _OTHERS.finditer(page.text):
-            if page.said_before(_SAID, found.start()):
-                yield Found(*found.span(), "plate")
+    for word in _WORDS:
+        place = page.lower.find(word)
+        while place >= 0:
+            for found in _OTHERS.finditer(page.text, place, place + 60):
+                if page.said_before(_SAID, found.start()):
+                    yield Found(*found.span(), "plate")
+            place = page.lower.find(word, place + 1)
 
 
 def _chinese(page: Page) -> Iterator[Found]:
