@@ -109,13 +109,15 @@ def ours(run: Path) -> float:
     """Seconds of the stage."""
     from danlu.corpus.pack import Pack
     from danlu.recipe import Recipe
-    from danlu.runs import Job
+    from danlu.stage import Job
 
     out = run / "pack"
     shutil.rmtree(out, ignore_errors=True)
     job = Job(Recipe("packing", run, 1, {}), {name: run / name for name in ("clean", "tokenizer")}, out)
     began = time.perf_counter()
-    Pack().run(job)
+    pack = Pack()
+    pack.run(job)
+    pack.tidy(out)
     return time.perf_counter() - began
 
 

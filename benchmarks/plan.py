@@ -145,7 +145,7 @@ def run(recipe: Path, stages: list[str]) -> None:
 
 def happened_cost(folder: Path, peak_bytes: int) -> Cost:
     """What the run folder and the process's memory say afterwards."""
-    from danlu.runs import RunFolder
+    from danlu.run_folder import RunFolder
 
     run_folder = RunFolder(folder)
     pretrain = run_folder.done("pretrain") or {}

@@ -1,4 +1,4 @@
-"""How long ``danlu clean`` and ``pack`` take for 1 TB of text on a cluster, foretold from samples: what breaks first.
+"""How long ``danlu clean``, ``tokenizer`` and ``pack`` take for 1 TB of text, foretold from samples: what breaks first.
 
 ``python benchmarks/scale.py FOLDER``: text is drawn from the folder's files, in any form that ``clean`` reads, and
 cleaned in one process at a few sizes; deciding about near duplicates is measured on made signatures. The last of the
@@ -18,7 +18,7 @@ from typing import Any
 from process import in_fresh_process
 from report import Comparison, NotMeasuredError, compare, run_benchmark, say, say_machine, table
 from scale_measures import Cleaned, Decided, Packed, clean, decide, draw_text, packing
-from scale_model import DECIDING_BYTES, Forecast, Rates, deciding, fit_line, foretell, foretell_pack
+from scale_model import DECIDING_BYTES, Forecast, Rates, deciding, fit_line, foretell, foretell_pack, foretell_tokenizer
 
 LITTLE_BYTES = 20_000_000
 """``memory`` of deciding where its memory is measured: so little that it works by files, as on very much text."""
@@ -95,6 +95,7 @@ def as_rates(
         write=fit_line(texts, [run.write for run in cleaned]).slope,
         hash=median(run.hash / run.text for run in cleaned),
         cut=median(run.cut / run.text for run in cleaned),
+        read=packed.read,
         encode=packed.encode,
         gather=packed.gather,
         columns=packed.columns,
@@ -148,6 +149,7 @@ def _say_rates(rates: Rates) -> None:
         ["shards, one core", f"{1e-6 / rates.write:,.1f}" if rates.write else "not measurable"],
         ["hash, one process", f"{1e-6 / rates.hash:,.0f}"],
         ["cutting into portions, one process", f"{1e-6 / rates.cut:,.0f}"],
+        ["tokenizer: reading the shards, one process", f"{1e-6 / rates.read:,.0f}"],
         ["pack: encoding, one core", f"{1e-6 / rates.encode:,.1f}"],
         ["pack: shards of tokens, one core", f"{1e-6 / rates.gather:,.0f}"],
     ]
@@ -161,7 +163,8 @@ def _say_forecasts(rates: Rates, forecasts: Sequence[Forecast], text: float, opt
     documents = text / rates.document_bytes
     say(f"{text / 1e12:g} TB of text, {documents / 1e6:,.0f} million documents:\n")
     packs = [foretell_pack(rates, text, each.cores) for each in forecasts]
-    for name, stage in (("clean", forecasts), ("pack, afterwards", packs)):
+    tokenizer = [foretell_tokenizer(rates, text, each.cores) for each in forecasts[:1]]
+    for name, stage in (("clean", forecasts), ("tokenizer, without learning", tokenizer), ("pack, afterwards", packs)):
         say(f"{name}:\n{table(_rows(stage, options.cores_per_node))}\n")
     say(f"shared disk: drafts {rates.drafts * text / 1e12:.2f} TB (sketches {rates.sketches * documents / 1e12:.2f}), "
         f"shards {rates.kept * text / 1e12:.2f}, temporary files {rates.temporary * documents / 1e12:.2f}")  # fmt: skip

@@ -157,8 +157,10 @@ def _size(folder: Path, pattern: str = "*") -> int:
 
 @dataclass(frozen=True)
 class Packed:
-    """The passes of ``pack`` in one process on one core: seconds a byte of its shards of documents."""
+    """``tokenizer`` and the passes of ``pack``, one process on one core: seconds a byte of the shards of documents."""
 
+    read: float
+    """To draw what a tokenizer learns from."""
     encode: float
     gather: float
     columns: float
@@ -175,8 +177,10 @@ def packing(text: Path, out: Path) -> Packed:
     from danlu.corpus.split import PARTS
     from danlu.corpus.store_writer import finish
     from danlu.recipe import load_recipe
-    from danlu.runs import Job, run_stages
-    from danlu.text.document import document_shards
+    from danlu.runs import run_stages
+    from danlu.stage import Job
+    from danlu.text.document import document_shards, read_documents
+    from danlu.tokenizers.stage import sample
 
     out.mkdir()
     tokenizer = {"use": "bpe", "vocab_size": 8192}
@@ -184,6 +188,10 @@ def packing(text: Path, out: Path) -> Packed:
     (out / "recipe.yaml").write_text(json.dumps(sections), encoding="utf-8")
     recipe = load_recipe(out / "recipe.yaml")
     folder = run_stages(recipe, ["clean", "tokenizer"], _nothing, begin=_nothing)
+    began = time.perf_counter()
+    for _ in sample(read_documents(folder.stage("clean")), 0.01):
+        pass
+    read = time.perf_counter() - began
     todo, store = portions(document_shards(folder.stage("clean"))), folder.stage("pack")
     job = Job(recipe, {name: folder.stage(name) for name in ("clean", "tokenizer")}, store)
     drafting = Pack().drafting(job)
@@ -205,7 +213,7 @@ def packing(text: Path, out: Path) -> Packed:
     size = sum(portion.size for portion in todo)
     encoded, gathered = (after - before for before, after in pairwise(times))
     stored = sum(_size(store / part) for part in PARTS)
-    return Packed(encoded / size, gathered / size, _columns(out / "made"), stored / size)
+    return Packed(read / size, encoded / size, gathered / size, _columns(out / "made"), stored / size)
 
 
 def _columns(out: Path) -> float:

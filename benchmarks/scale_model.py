@@ -53,6 +53,8 @@ class Rates:
     hash: float
     cut: float
     """To find where the portions of a file of lines begin."""
+    read: float
+    """To read a byte of the shards of documents as the stage ``tokenizer`` does."""
     encode: float
     """The first pass of ``pack``, a byte of its shards of documents."""
     gather: float
@@ -134,6 +136,15 @@ def foretell(rates: Rates, text_bytes: float, cores: int, memory: float = DECIDI
     }
     moved = (1 + 2 * rates.drafts + rates.kept) * text_bytes  # read, drafts written and read, shards written
     return Forecast(cores, shared, alone, moved / sum(shared.values()))
+
+
+def foretell_tokenizer(rates: Rates, text_bytes: float, cores: int) -> Forecast:
+    """``tokenizer`` on what ``clean`` has left of ``text_bytes`` of text: all is read to draw what is learned from, and
+    again for the figures of every language; learning takes the time of ``sample_bytes``, which more text does not
+    change, and is not in it."""
+    kept = rates.kept * text_bytes
+    alone = {"reading, twice": 2 * rates.read * kept, "hash of the shards": rates.hash * kept}
+    return Forecast(cores, {}, alone, 0.0)
 
 
 def foretell_pack(rates: Rates, text_bytes: float, cores: int) -> Forecast:

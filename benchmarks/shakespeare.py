@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 from report import Comparison, NotMeasuredError, compare, run_benchmark, say, say_machine, table
 
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = ("clean", "tokenizer", "pack", "pretrain", "evaluate")

@@ -30,7 +30,7 @@ from danlu.verify.commands import verify
 
 if TYPE_CHECKING:
     from danlu.recipe import Recipe
-    from danlu.runs import Changed, RunFolder
+    from danlu.run_folder import Changed, RunFolder
 
 STAGE_VERBS = {
     "clean": "Read raw files, normalise them, drop what is empty or repeated.",
@@ -103,12 +103,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except CycloptsError as error:
         return _leave(f"error: {error} (danlu --help lists what there is)", 2)
-    except Interrupted as stop:
-        return _leave(str(stop), stop.exit_code)
     except KeyboardInterrupt:
         return _leave("stopped by Ctrl-C", 130)
     except DanluError as error:
-        return _leave(f"error: {error}", error.exit_code)
+        return _leave(str(error) if isinstance(error, Interrupted) else f"error: {error}", error.exit_code)
     except BrokenPipeError:  # whoever read our output has seen enough: danlu schema | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -297,7 +295,7 @@ def plan(recipe: RecipeFile, /, *overrides: Override, find: Flag = False, out: P
 @app.command(sort_key=(5,))
 def report(recipe: RecipeFile, /, *overrides: Override) -> None:
     """Write the report of a run again."""
-    from danlu.runs import RunFolder
+    from danlu.run_folder import RunFolder
 
     loaded = _load(recipe, overrides)
     say(f"report: {_write_report(RunFolder(loaded.run_dir), loaded)}")
@@ -354,8 +352,7 @@ def doctor() -> None:
     """Tell what this machine has and what Danlu will use of it."""
     from danlu.doctor import findings
 
-    for line in findings():
-        say(line)
+    say("\n".join(findings()))
 
 
 app.command(compare, sort_key=(5, 1))
@@ -376,20 +373,22 @@ def _run_stages(
     recipe: Recipe, stages: Sequence[str], changed: Changed = "refuse", *, ray: Ray = None, workers: Workers = None
 ) -> RunFolder:
     from danlu.runs import run_stages
+    from danlu.stopping import stoppable
 
     def begin(stage: str) -> None:
         say(f"{stage}: begins")
 
-    if ray is not None or workers is not None:
+    here = ray is None and workers is None
+    if here and (world := read_world(os.environ)) is not None:
+        from danlu.train.launch import run_on_ranks
+
+        return run_on_ranks(world, recipe, stages, say, begin=begin, changed=changed)
+    with stoppable():
+        if here:
+            return run_stages(recipe, stages, say, begin=begin, changed=changed)
         from danlu.train.with_ray import run_with_ray
 
         return run_with_ray(recipe, stages, begin, changed, address=ray, workers=workers)
-    world = read_world(os.environ)
-    if world is None:
-        return run_stages(recipe, stages, say, begin=begin, changed=changed)
-    from danlu.train.launch import run_on_ranks
-
-    return run_on_ranks(world, recipe, stages, say, begin=begin, changed=changed)
 
 
 def _write_report(folder: RunFolder, recipe: Recipe) -> Path:

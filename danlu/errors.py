@@ -8,6 +8,7 @@ bug of ours and keeps its traceback::
     ├── RecipeError             an unknown key, a wrong type, a value out of range
     ├── InputError              a file or folder that cannot be read or holds nothing of use
     ├── OutputError             a folder that cannot be written, a full disk
+    ├── OutOfMemoryError        the memory that this process may use is used up
     ├── RunLockedError          another process is working in this run folder
     ├── CheckpointError         a checkpoint that is damaged or does not fit
     ├── VerificationError       what was verified does not hold
@@ -39,6 +40,10 @@ class InputError(DanluError):
 
 class OutputError(DanluError):
     """A place that cannot be written."""
+
+
+class OutOfMemoryError(DanluError):
+    """The memory that this process, or one that works for it, may use is used up."""
 
 
 class RunLockedError(DanluError):

@@ -332,6 +332,13 @@ class _Top(Settings):
     seed: int = pydantic.Field(default=1, ge=0, lt=2**32)
     """Every random choice follows from it."""
 
+    @pydantic.field_validator("run_dir")
+    @classmethod
+    def _on_this_machine(cls, value: Path | None) -> Path | None:
+        if value is not None and re.match("[a-z][a-z0-9+-]+:/", value.as_posix()):
+            raise ValueError(f"must be a folder of this machine: nothing is written to an address; got {value}")
+        return value
+
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read ``path``, apply ``key.path=value`` overrides (values are YAML), validate everything.

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from danlu import cli
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 
 RECIPE = """
 clean: {sources: [text]}

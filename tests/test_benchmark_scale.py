@@ -36,7 +36,7 @@ def test_a_line_is_that_of_numpy_and_never_falls(model: ModuleType) -> None:
 def test_a_forecast_adds_what_all_do_and_what_one_does(model: ModuleType) -> None:
     rates = model.Rates(
         document_bytes=1000, unpack=1e-7, draft=3e-7, write=1e-7, hash=2e-9, cut=1e-9,
-        encode=2e-7, gather=1e-9, columns=1e-6, stored=0.4,
+        read=4e-9, encode=2e-7, gather=1e-9, columns=1e-6, stored=0.4,
         decide=model.Line(0.0, 1e-5), look_up=1e-5, drafts=0.5, kept=0.25, sketches=400, temporary=800,
         decide_memory=model.Line(1e8, 1.0), worker_memory=2e8,
     )  # fmt: skip
@@ -57,3 +57,7 @@ def test_a_forecast_adds_what_all_do_and_what_one_does(model: ModuleType) -> Non
     assert pack.shared == pytest.approx({"encoding": 500, "shards of tokens": 2.5})
     assert pack.alone == pytest.approx({"columns of documents": 1000, "hashes": 2e-9 * (0.25e12 + 0.1e12)})
     assert pack.longest == "columns of documents" and pack.network == pytest.approx((0.25 + 0.3) * 1e12 / 502.5)
+    tokenizer = model.foretell_tokenizer(rates, 1e12, 100)  # one process reads 0.25 TB twice, whatever the cores
+    assert tokenizer.alone == pytest.approx({"reading, twice": 2000, "hash of the shards": 500})
+    assert tokenizer.seconds == pytest.approx(2500) and tokenizer.efficiency == 0
+    assert tokenizer.longest == "reading, twice" and tokenizer.network == 0

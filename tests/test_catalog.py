@@ -9,7 +9,7 @@ import pytest
 from danlu import catalog
 from danlu.errors import RecipeError
 from danlu.recipe import Choice, Settings
-from danlu.runs import Stage
+from danlu.stage import Stage
 
 NO_SETTINGS = {"reader", "packing", "family"}
 """Kinds that no recipe names: they are looked up by a file's ending or by a folder's model_type."""

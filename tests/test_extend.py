@@ -12,7 +12,8 @@ import torch
 from danlu import catalog
 from danlu.clean.duplicates import Sketched, read_cuts, write_sketch
 from danlu.recipe import build_choice, load_recipe
-from danlu.runs import RunFolder, run_stages
+from danlu.run_folder import RunFolder
+from danlu.runs import run_stages
 
 PAGE = Path(__file__).parent.parent / "docs" / "extend.md"
 SENTENCE = "To be, or not to be: 生存还是毁灭。\n"

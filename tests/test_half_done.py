@@ -8,11 +8,13 @@ from typing import ClassVar
 
 import pytest
 
-from danlu import catalog, runs
+from danlu import catalog, run_folder
 from danlu.differences import differences, listed
 from danlu.errors import CheckpointError
 from danlu.recipe import load_recipe
-from danlu.runs import Changed, Figures, Job, RunFolder, Stage, run_stages
+from danlu.run_folder import Changed, RunFolder
+from danlu.runs import run_stages
+from danlu.stage import Figures, Job, Stage
 
 RAN: list[str] = []
 """The stages that really ran, in order."""
@@ -160,7 +162,7 @@ def test_a_seed_a_version_and_a_lost_record_are_reasons(monkeypatch: pytest.Monk
     with pytest.raises(CheckpointError, match=r"since it began: seed: 1 -> 2; "):
         run("seed=2")
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "__version__", "9.9")
+        patch.setattr(run_folder, "__version__", "9.9")
         with pytest.raises(CheckpointError, match=r'since it began: danlu: "[^"]*" -> "9\.9"; '):
             run()
     (FOLDER.stage("drink") / "begun.json").write_text("{", encoding="utf-8")

@@ -15,7 +15,7 @@ from danlu.corpus.blend import Blend
 from danlu.corpus.store import TokenStore
 from danlu.files import read_json
 from danlu.recipe import load_recipe
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 from danlu.trace.training import Order
 from danlu.train import plan, probe
 from danlu.train.pretrain import Pretrain

@@ -16,7 +16,7 @@ from danlu import catalog
 from danlu.errors import InputError, RecipeError
 from danlu.recipe import Choice, OneOf, Settings, build, load_recipe, recipe_schema
 from danlu.recipe_file import apply_override, read_recipe, write_yaml
-from danlu.runs import Stage
+from danlu.stage import Stage
 
 
 class Shape(Protocol):
@@ -108,6 +108,8 @@ def test_defaults_and_names(tmp_path: Path) -> None:
         ("fruit: {folder: 3}", [], "fruit.folder must be a path; got 3"),
         ("fruit: {cuont: 3}", [], "fruit.cuont: unknown key; did you mean 'count'?"),
         ("fruit: {radius: 3}", [], "fruit.radius: unknown key; did you mean 'shape.radius'? (choices: count, weight, "),
+        ("fruit: {}\nrun_dir: s3://bucket/run", [], "run_dir: must be a folder of this machine"),
+        ("fruit: {}\nrun_dir: gs://b", [], "nothing is written to an address; got gs:/b"),
         ("fruits: {}", [], "unknown key 'fruits'; did you mean 'fruit'? (choices: fruit, juice, run_dir, seed)"),
         ("fruit: 7", [], "fruit must be a mapping of settings; got 7"),
         ("fruit: {shape: rond}", [], "fruit.shape.use: unknown shape 'rond'; did you mean 'round'?"),

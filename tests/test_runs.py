@@ -14,11 +14,13 @@ from typing import ClassVar
 
 import pytest
 
-from danlu import catalog, runs
-from danlu.errors import InputError, OutputError, RecipeError, RunLockedError
+from danlu import catalog, run_folder, runs
+from danlu.errors import InputError, OutOfMemoryError, OutputError, RecipeError, RunLockedError
 from danlu.log import MetricsLog
 from danlu.recipe import Recipe, load_recipe
-from danlu.runs import Figures, Job, RunFolder, Stage, run_stages
+from danlu.run_folder import RunFolder
+from danlu.runs import run_stages
+from danlu.stage import Figures, Job, Stage
 
 RAN: list[str] = []
 """The stages that really ran, in order."""
@@ -202,7 +204,7 @@ def test_the_same_output_stops_the_chain() -> None:
 
 def test_another_version_runs_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     run()
-    monkeypatch.setattr(runs, "__version__", "0.0.0")
+    monkeypatch.setattr(run_folder, "__version__", "0.0.0")
     really, said = run()
     assert really == ["grow", "press", "drink"] and "the version of danlu changed" in said[0]
 
@@ -265,24 +267,6 @@ def test_a_stage_that_is_not_resumable_begins_in_an_empty_folder(monkeypatch: py
     assert not (FOLDER.path / "previous").exists(), "half-done and of no use: it is not kept"
 
 
-def test_a_kill_just_before_done_json_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the last byte of a stage and its done.json, the half-done folder must stay known as such."""
-
-    real = runs.write_json
-
-    def write_json(path: Path, value: object) -> None:
-        if path == FOLDER.stage("drink") / "done.json":
-            raise KeyboardInterrupt
-        real(path, value)
-
-    monkeypatch.setattr(runs, "write_json", write_json)
-    with pytest.raises(KeyboardInterrupt):
-        run()
-    monkeypatch.setattr(runs, "write_json", real)
-    run()
-    assert FOLDER.figures("drink") == {"begun_at": 5}
-
-
 def test_one_stage_needs_those_before_it() -> None:
     with pytest.raises(InputError, match="press needs the output of grow; run 'danlu grow' first, or 'danlu run'"):
         run(stages=["press"])
@@ -340,7 +324,7 @@ def test_a_killed_run_leaves_no_lock() -> None:
         """
         import sys, time
         from pathlib import Path
-        from danlu.runs import RunFolder
+        from danlu.run_folder import RunFolder
         with RunFolder(Path("runs/r")).lock():
             print("locked", flush=True)
             time.sleep(60)
@@ -387,6 +371,19 @@ def test_a_full_disk_in_the_words_of_a_library(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Press, "run", refuse)
     with pytest.raises(OutputError, match="cannot write to runs/r: no space left on the disk"):
         run()
+
+
+def test_the_system_refuses_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Stage, job: Job) -> None:
+        raise MemoryError("Unable to allocate 37.4 MiB")
+
+    monkeypatch.setattr(Press, "run", refuse)
+    told = (
+        r"^press: the memory that a process may use is used up \(Unable to allocate 37\.4 MiB\): give it more; the same"
+    )
+    with pytest.raises(OutOfMemoryError, match=told):
+        run()
+    monkeypatch.undo()
 
 
 def test_a_bug_stays_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.errors import InputError
-from danlu.files import atomic_write
+from danlu.files import atomic_writing
 
 Arrays = dict[str, NDArray[Any]]
 """By name."""
@@ -22,14 +23,61 @@ _DTYPES = {
     "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "C64": "<c8",
 }  # fmt: skip
 """As safetensors names them: all that numpy has."""
+_NAMES = {np.dtype(kind): name for name, kind in _DTYPES.items()}
 _ABOUT = "__metadata__"
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> None:
-    """Write arrays, and some words about them, which :func:`read_about` gives."""
-    from safetensors.numpy import save
+    """Write arrays, and some words about them, which :func:`read_about` gives.
 
-    atomic_write(path, save({name: np.ascontiguousarray(each) for name, each in arrays.items()}, dict(about)))
+    As safetensors would, but from where each array lies to the file: one that is mapped is not read into memory.
+    """
+    header: dict[str, Any] = {_ABOUT: dict(about)}
+    end = 0
+    ordered = sorted(arrays.items(), key=lambda each: (-each[1].itemsize, each[0]))  # so that all are aligned
+    for name, each in ordered:
+        start, end = end, end + each.nbytes
+        header[name] = {
+            "dtype": _NAMES[each.dtype.newbyteorder("<")],
+            "shape": each.shape,
+            "data_offsets": [start, end],
+        }
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)
+    with atomic_writing(path) as file:
+        file.write(len(head).to_bytes(8, "little") + head)
+        for _, each in ordered:
+            file.write(np.ascontiguousarray(each, each.dtype.newbyteorder("<")).data)
+
+
+class Growing:
+    """An array that grows along its first axis, in a file.
+
+    Args:
+        none: an array of its kind and of its other axes.
+    """
+
+    def __init__(self, path: Path, none: NDArray[Any]) -> None:
+        self._path, self._dtype, self._shape, self._count = path, none.dtype, none.shape[1:], 0
+        self._file = path.open("wb")
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Append more of it."""
+        assert (values.dtype, values.shape[1:]) == (self._dtype, self._shape), values.dtype
+        self._file.write(np.ascontiguousarray(values).data)
+        self._count += len(values)
+
+    @contextmanager
+    def closed(self) -> Iterator[NDArray[Any]]:
+        """All of it, mapped; the file is gone once the ``with`` has ended."""
+        self._file.close()
+        shape = (self._count, *self._shape)
+        try:
+            yield (
+                np.memmap(self._path, self._dtype, "r", shape=shape) if np.prod(shape) else np.zeros(shape, self._dtype)
+            )
+        finally:
+            self._path.unlink()
 
 
 def read_arrays(path: Path) -> Arrays:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from danlu.clean.lengths import bins_of
-from danlu.runs import Figures
+from danlu.stage import Figures
 
 
 class Size(NamedTuple):

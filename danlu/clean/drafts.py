@@ -28,6 +28,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from danlu.clean.arrays import Growing
 from danlu.clean.counts import Counts, Size
 from danlu.clean.duplicates import DuplicatesChoice, Sketches
 from danlu.clean.learned import ready
@@ -49,7 +50,7 @@ ROW = np.dtype(
     + [("part", "<i4"), ("order", "S16"), ("language", "S40")]
 )
 TOGETHER, CHARACTERS = 256, 4_000_000
-"""Documents that are sketched at once, and about how much of them."""
+"""Documents of which all that is known is written at once, and about how much of them."""
 
 
 PRIVATE_MEMBERS = "private_members.json"
@@ -76,8 +77,8 @@ class Draft:
         return len(np.load(self.folder / "table.npy", mmap_mode="r"))
 
     def table(self) -> np.ndarray[Any, Any]:
-        """``[documents]`` of ``ROW``."""
-        table: np.ndarray[Any, Any] = np.load(self.folder / "table.npy")
+        """``[documents]`` of ``ROW``, mapped; what is changed in it does not come into the file."""
+        table: np.ndarray[Any, Any] = np.load(self.folder / "table.npy", mmap_mode="c")
         return table
 
     def counts(self) -> dict[int, Counts]:
@@ -234,9 +235,11 @@ class _Writing:
         self._folder = folder
         self._by_part: dict[int, Counts] = {}
         self._examples = Examples()
+        self._table = Growing(folder / ".table", np.empty(0, ROW))
         self._rows: list[tuple[int, int, int, int, int, int, bytes, bytes]] = []
         self._texts: list[str] = []
-        self._sketches = [Sketches(choice) for choice in duplicates]
+        paths = (folder / f"sketches-{number}" for number in range(len(duplicates)))
+        self._sketches = [Sketches(choice, path) for choice, path in zip(duplicates, paths, strict=True)]
         self._offset = self._characters = 0
 
     def __enter__(self) -> _Writing:
@@ -280,8 +283,8 @@ class _Writing:
         if self._sketches:
             self._texts.append(document.text)
             self._characters += len(document.text)
-            if len(self._texts) == TOGETHER or self._characters >= CHARACTERS:
-                self._sketch()
+        if len(self._rows) == TOGETHER or self._characters >= CHARACTERS:
+            self._write()
 
     def _count(self, document: Document) -> None:
         self._counts.documents_in += 1
@@ -302,20 +305,25 @@ class _Writing:
         }
         write_line(self._quarantine, entry)
 
-    def _sketch(self) -> None:
+    def _write(self) -> None:
+        """Write what is known of the last documents kept."""
         for sketches in self._sketches:
             sketches.add(self._texts)
+        self._table.add(np.array(self._rows, dtype=ROW))
         self._texts.clear()
+        self._rows.clear()
         self._characters = 0
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stack.close()
-        if kind is not None:
-            return
-        self._sketch()
-        for number, sketches in enumerate(self._sketches):
-            sketches.write(self._folder / f"sketches-{number}")
-        np.save(self._folder / "table.npy", np.array(self._rows, dtype=ROW))
+        if kind is None:
+            self._write()
+        for sketches in self._sketches:
+            sketches.close(whole=kind is None)
+        with self._table.closed() as table:
+            if kind is not None:
+                return
+            np.save(self._folder / "table.npy", table)
         write_examples(self._folder / "examples.jsonl", self._examples)
         counts = {str(part): counts.to_json() for part, counts in self._by_part.items()}
         write_json(self._folder / "counts.json", counts)

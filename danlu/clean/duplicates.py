@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from danlu.clean.arrays import Arrays, read_about, read_arrays, write_arrays
+from danlu.clean.arrays import Arrays, Growing, read_about, read_arrays, write_arrays
 from danlu.errors import InputError
 from danlu.files import atomic_write
 from danlu.recipe import Choice
@@ -105,23 +106,30 @@ class Sketched:
 
 
 class Sketches:
-    """The sketches of one part while it is read."""
+    """The sketches of one part while it is read, in files: memory does not grow with the part.
 
-    def __init__(self, choice: DuplicatesChoice) -> None:
-        self._choice = choice
-        self._found = [choice.sketch([])]
+    Args:
+        path: of the file that they become; there are hidden ones beside it until then.
+    """
+
+    def __init__(self, choice: DuplicatesChoice, path: Path) -> None:
+        self._choice, self._path = choice, path
+        self._columns = {name: Growing(path.with_name(f".{path.name}.{name}"), none)
+                         for name, none in choice.sketch([]).items()}  # fmt: skip
         self._documents = 0
 
     def add(self, texts: Sequence[str]) -> None:
         """Sketch more documents."""
-        self._found.append(self._choice.sketch(texts))
+        for name, values in self._choice.sketch(texts).items():
+            self._columns[name].add(values)
         self._documents += len(texts)
 
-    def write(self, path: Path) -> None:
-        """One file that appears whole (safetensors)."""
-        names = self._found[0]
-        joined = {name: np.concatenate([each[name] for each in self._found]) for name in names}
-        write_arrays(path, joined, {"documents": str(self._documents)})
+    def close(self, *, whole: bool = True) -> None:
+        """Make one file of them that appears whole (safetensors), or none."""
+        with ExitStack() as stack:
+            arrays = {name: stack.enter_context(column.closed()) for name, column in self._columns.items()}
+            if whole:
+                write_arrays(self._path, arrays, {"documents": str(self._documents)})
 
 
 def deciding_order(choices: Sequence[DuplicatesChoice]) -> list[int]:
@@ -134,10 +142,10 @@ def deciding_order(choices: Sequence[DuplicatesChoice]) -> list[int]:
 
 def write_sketch(path: Path, choice: DuplicatesChoice, batches: Iterable[Sequence[str]]) -> None:
     """Sketch the documents of one part, in lists of any length, into a file that appears whole (safetensors)."""
-    sketches = Sketches(choice)
+    sketches = Sketches(choice, path)
     for texts in batches:
         sketches.add(texts)
-    sketches.write(path)
+    sketches.close()
 
 
 def write_cuts(out: Path, part: int, columns: Mapping[str, NDArray[np.int64] | int]) -> Path:

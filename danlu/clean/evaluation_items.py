@@ -6,9 +6,10 @@ import csv
 import gzip
 import io
 import json
+import sys
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from danlu.errors import InputError, suggestion
 
@@ -80,28 +81,36 @@ def _names(value: Any) -> Iterator[str]:
             yield from _names(inner)
 
 
-def _content(path: Path) -> str:
-    raw = path.read_bytes()
-    return (gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw).decode("utf-8-sig")
+def _opened(path: Path, newline: str = "\n") -> TextIO:
+    """A text file, packed or not; by default nothing but a newline ends a line."""
+    if path.suffix.lower() == ".gz":
+        return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig", newline=newline)
+    return path.open(encoding="utf-8-sig", newline=newline)
 
 
 def _read_txt(path: Path) -> Iterator[Any]:
     """A line is an item."""
-    return ({"text": line} for line in _content(path).split("\n") if line.strip())
+    with _opened(path) as lines:
+        yield from ({"text": line.removesuffix("\n")} for line in lines if line.strip())
 
 
 def _read_jsonl(path: Path) -> Iterator[Any]:
-    for number, line in enumerate(_content(path).split("\n"), start=1):
-        if line.strip():
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"line {number}: {error}") from None
+    with _opened(path) as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise ValueError(f"line {number}: {error}") from None
 
 
 def _read_json(path: Path) -> Iterator[Any]:
-    """A list's items, or those of the one list in an object (``data`` of SQuAD); else the whole is one item."""
-    whole = json.loads(_content(path))
+    """A list's items, or those of the one list in an object (``data`` of SQuAD); else the whole is one item.
+
+    It is read whole.
+    """
+    with _opened(path) as file:
+        whole = json.load(file)
     if isinstance(whole, dict):
         lists = [value for value in whole.values() if isinstance(value, list)]
         whole = lists[0] if len(lists) == 1 else [whole]
@@ -118,14 +127,14 @@ def _read_tsv(path: Path) -> Iterator[Any]:
 
 def _read_table(path: Path, delimiter: str, quoting: Any) -> Iterator[Any]:
     """Rows by the names in the first one; that one counts as an item too, for it may be no header."""
-    content = _content(path)
-    csv.field_size_limit(max(len(content), csv.field_size_limit()))
-    rows = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, quoting=quoting)
-    header = next(rows, [])
-    yield dict(zip(header, header, strict=True))
-    for cells in rows:
-        names = [*header, *(f"column {place}" for place in range(len(header), len(cells)))]
-        yield dict(zip(names, cells, strict=False))
+    csv.field_size_limit(sys.maxsize)
+    with _opened(path, newline="") as lines:
+        rows = csv.reader(lines, delimiter=delimiter, quoting=quoting)
+        header = next(rows, [])
+        yield dict(zip(header, header, strict=True))
+        for cells in rows:
+            names = [*header, *(f"column {place}" for place in range(len(header), len(cells)))]
+            yield dict(zip(names, cells, strict=False))
 
 
 def _read_parquet(path: Path) -> Iterator[Any]:

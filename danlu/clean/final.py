@@ -19,7 +19,11 @@ from danlu.clean.numbering import Numbering
 from danlu.clean.samples import EACH_KEPT, KEPT, Example, Examples, read_examples
 from danlu.text.document import TARGET_START, Document, shard_path
 
+AT_ONCE = 1 << 16
+"""Rows of a table that are looked at together."""
 Table = np.ndarray[Any, Any]
+Stays = np.ndarray[Any, np.dtype[np.bool_]]
+"""``[documents]``: which of a draft stay."""
 Ruled = dict[int, list[tuple[str, np.ndarray[Any, Any]]]]
 """The copies in each document that has any, by its number in the portion, with their reasons."""
 
@@ -92,10 +96,10 @@ def _all_stay(draft: Draft, shard: Path) -> Became:
         unfinished = _unfinished(shard)
         shutil.copyfile(draft.documents, unfinished)
         unfinished.replace(shard)
-    counts, everything = draft.counts(), np.arange(len(table))
-    _keep(counts, table)
+    counts, stays = draft.counts(), np.ones(len(table), dtype=bool)
+    _keep(counts, table, stays)
     examples = list(read_examples(draft.folder / "examples.jsonl"))
-    return counts, examples, _kept(draft, table, everything, {}), {}
+    return counts, examples, _kept(draft, table, stays, {}), {}
 
 
 def _unfinished(path: Path) -> Path:
@@ -140,29 +144,28 @@ def _some_fall(draft: Draft, shard: Path, ruled: Ruled, numbering: Numbering) ->
         unfinished.replace(shard)
     else:
         unfinished.unlink()
-    _keep(counts, table[stays])
+    _keep(counts, table, stays)
     firsts = {reason: np.unique(numbers) for reason, numbers in repeated.items()}
-    return counts, list(examples), _kept(draft, table, np.flatnonzero(stays), ruled), firsts
+    return counts, list(examples), _kept(draft, table, stays, ruled), firsts
 
 
-def _keep(counts: dict[int, Counts], stays: Table) -> None:
+def _keep(counts: dict[int, Counts], table: Table, stays: Stays) -> None:
     """Count the documents that stay, by part."""
-    for part in np.unique(stays["part"]).tolist():
-        counts.setdefault(part, Counts()).keep(stays[stays["part"] == part])
+    for start in range(0, len(table), AT_ONCE):
+        rows = table[start : start + AT_ONCE][stays[start : start + AT_ONCE]]
+        for part in np.unique(rows["part"]).tolist():
+            counts.setdefault(part, Counts()).keep(rows[rows["part"] == part])
 
 
-def _kept(draft: Draft, table: Table, stays: Table, ruled: Ruled) -> list[Example]:
-    """Examples of what stays: of the documents with these numbers the first few of each language and length."""
-    strata = np.frexp(table["characters"][stays])[1] // 2  # as samples.stratum has them
-    languages = table["language"][stays]
-    sorting = np.lexsort((table["order"][stays], strata, languages))
-    languages, strata = languages[sorting], strata[sorting]
-    same = np.ones(len(sorting), dtype=bool)  # as the one EACH_KEPT before it
-    same[:EACH_KEPT] = False
-    same[EACH_KEPT:] = (languages[EACH_KEPT:] == languages[:-EACH_KEPT]) & (strata[EACH_KEPT:] == strata[:-EACH_KEPT])
+def _kept(draft: Draft, table: Table, stays: Stays, ruled: Ruled) -> list[Example]:
+    """Examples of what stays: the first few of each language and length."""
+    numbers = np.empty(0, np.int64)
+    for start in range(0, len(table), AT_ONCE):  # the first few of all are among the first few of any part
+        more = np.flatnonzero(stays[start : start + AT_ONCE]) + start
+        numbers = _first_few(table, np.concatenate([numbers, more]))
     found = []
     with draft.documents.open("rb") as lines:
-        for number in np.sort(stays[sorting][~same]).tolist():
+        for number in np.sort(numbers).tolist():
             lines.seek(int(table["offset"][number]))
             document = Document.from_line(lines.readline())
             if number in ruled:
@@ -171,6 +174,19 @@ def _kept(draft: Draft, table: Table, stays: Table, ruled: Ruled) -> list[Exampl
                 document.text = text
             found.append(Example.of_document(document, KEPT, characters=len(document.text)))
     return found
+
+
+def _first_few(table: Table, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Of the documents with these numbers the first ``EACH_KEPT`` of each language and length."""
+    rows = table[numbers]
+    strata, languages = np.frexp(rows["characters"])[1] // 2, rows["language"]  # as samples.stratum has them
+    sorting = np.lexsort((rows["order"], strata, languages))
+    languages, strata = languages[sorting], strata[sorting]
+    same = np.ones(len(sorting), dtype=bool)  # as the one EACH_KEPT before it
+    same[:EACH_KEPT] = False
+    same[EACH_KEPT:] = (languages[EACH_KEPT:] == languages[:-EACH_KEPT]) & (strata[EACH_KEPT:] == strata[:-EACH_KEPT])
+    kept: np.ndarray[Any, Any] = numbers[sorting][~same]
+    return kept
 
 
 def _left(document: Document, ruled: list[tuple[str, np.ndarray[Any, Any]]]) -> tuple[tuple[str, int], str | None]:

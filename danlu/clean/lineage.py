@@ -251,7 +251,11 @@ def read_portions(folder: Path, *, naming: Sequence[str] | None = None) -> Itera
         InputError: the file is not there, or damaged; the line says where.
     """
     path = folder / PORTIONS
-    asked = None if naming is None else [json.dumps(name, ensure_ascii=False).encode() for name in naming]
+    asked = (
+        None
+        if naming is None
+        else [json.dumps(name, ensure_ascii=False).encode(errors="backslashreplace") for name in naming]
+    )
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):

@@ -22,10 +22,11 @@ _COLONS = re.compile(r":[0-9A-Fa-f]{0,4}:")
 """The middle of an address, looked for first: what begins with a letter that is rare is found fast."""
 _VERSION = re.compile(
     r"(?:version|release|firmware|build|driver|(?<![a-z])(?:v|ver|rev|sec|sect|section|chapter|clause|table|fig|figure)"
-    r"|版本|固件|章|节|§|[<>=~^])[^0-9\n]{0,12}\Z",
+    r"|版本|固件|章|节|§|[<>=~^])[^0-9\n]{0,12}(?:[0-9]:)?\Z",
     re.IGNORECASE,
 )
 """What stands before numbers of versions and of sections."""
+_TITLE = re.compile(r"\.[ \t\u00a0\u3000]{1,9}[^\s\d]")
 _ADDRESS = words(
     r"ips?(?:v4)?\b", "address", "dns", "server", "host", "ping", "from", "client", "地址", "服务器", "访问"
 )
@@ -41,6 +42,8 @@ def find_ips(page: Page) -> Iterator[Found]:
     for start, end in _fours(text):
         if page.said_before(_VERSION, start, reach=20) or not _is_public(text[start:end]):
             continue
+        if _is_heading(text, start, end):
+            continue
         small = all(len(octet) == 1 for octet in text[start:end].split("."))
         if mapped := _MAPPED.search(text, max(0, start - 12), start):
             yield Found(mapped.start(), end, "ip")
@@ -54,6 +57,13 @@ def find_ips(page: Page) -> Iterator[Found]:
     for start, end in _sixes(text):
         if _is_public(text[start:end]):
             yield Found(start, end, "ip")
+
+
+def _is_heading(text: str, start: int, end: int) -> bool:
+    """Whether it numbers a section, as in ``12.2.1.1. Rules`` at the beginning of a line."""
+    if not _TITLE.match(text, end) or any(len(number) > 2 for number in text[start:end].split(".")):
+        return False
+    return not text[max(0, start - 20) : start].rpartition("\n")[2].strip(" \t\u00a0#")
 
 
 def _fours(text: str) -> Iterator[tuple[int, int]]:

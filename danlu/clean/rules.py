@@ -20,8 +20,7 @@ Rule = Callable[[Document], str | None]
 class RuleChoice(Protocol):
     """Settings of a rule.
 
-    It may also have ``external_files() -> list[Path]``, the files that it reads, and ``notes() -> list[str]``, lines
-    that the user is told once before a run. One that has to learn first is a
+    It may also have ``external_files() -> list[Path]``, the files that it reads. One that has to learn first is a
     :class:`~danlu.clean.learned.LearningChoice`.
     """
 

@@ -46,7 +46,7 @@ from danlu.readers.record import Raw
 from danlu.readers.remote import RemoteFile
 from danlu.readers.sources import Found, Source, SourceFile, find_files
 from danlu.recipe import OneOf
-from danlu.runs import Figures, Job, Stage, recorded
+from danlu.stage import Figures, Job, Stage, recorded
 from danlu.text.chinese import convert_document
 from danlu.text.cuts import Whole
 from danlu.text.document import Document, pair
@@ -138,20 +138,21 @@ class Clean(Stage):
         atomic_write(job.out / "report.html", report_page(tally, title=job.recipe.name, settings=shown))
         for left in job.out.glob(".documents-*"):  # shards in part
             left.unlink(missing_ok=True)
-        throw_away(job.out)
         if counts.kept == 0:
+            throw_away(job.out)  # the drafts are of no use to other settings, which are wanted now
             raise InputError(f"clean: no document is left; {counts.summary()}; what and why: {job.out}")
         if counts.quarantined:
             log.say(f"clean: {counts.summary()}; see {job.out / 'quarantine.jsonl'}")
         log.say(f"clean: report: {job.out / 'report.html'}")
         return {"files": len(found.files), "files_ignored": len(found.ignored), **counts.figures()}
 
+    def tidy(self, out: Path) -> None:
+        throw_away(out)
+
     def _notes(self, found: Found) -> Iterator[str]:
         """What a user should know before a run."""
         if found.ignored:
             yield f"clean: left out: {found.told()}"
-        for choice in self.rules:
-            yield from getattr(choice, "notes", list)()
         yield from notes_on_order(self.duplicates)
         hide = hide_names(self.rules)
         if private := sum(hide(file.name) != file.name for file in found.files):

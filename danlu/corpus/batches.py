@@ -20,6 +20,16 @@ PADDING = -1
 Array = np.ndarray[Any, Any]
 
 
+class Extract(NamedTuple):
+    """Tokens of a store that follow each other in its stream."""
+
+    start: int
+    end: int
+    """Behind the last."""
+    drawn: bool = False
+    """Whether the objective drew them to stand beside the piece that the example is of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """One piece as an objective wants it. Of a model with two sides, ``inputs`` are the decoder's."""
@@ -32,6 +42,9 @@ class Example:
     """``[S]`` each: what the encoder beside a decoder reads, ``tokens`` among them."""
     parts: tuple[int, ...] = ()
     """Tokens of each of several documents in ``inputs``, which do not see each other; none where it is one."""
+    made_of: tuple[Extract, ...] = ()
+    """Which tokens of the piece's store it reads, in its own order; none where those are all of the piece. Nothing is
+    learned from it: it is for those who ask where a text comes from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +164,9 @@ class StepBatches:
 
     def make(self, group: Group) -> Batch:
         """One micro-batch."""
-        return make_batch(self.rows, self.example, group, self._noise)
+        return make_batch(self.rows, self.example, group, self.noise)
 
-    def _noise(self, number: int) -> np.random.Generator:
+    def noise(self, number: int) -> np.random.Generator:
         """The random source of one row of one epoch, for objectives that corrupt it."""
         # The 1 keeps it apart from the sources of the row order, which are [seed, epoch].
         return np.random.Generator(np.random.Philox(np.random.SeedSequence([self.rows.seed, number, 1])))

@@ -26,6 +26,8 @@ from danlu.readers.remote import RemoteFile
 
 FILE = "elsewhere.json"
 """Beside the columns of a store: where its shards are."""
+CARRIED = ("lineage.json", "lineage.jsonl", "data_card.md")
+"""Files of a store that are no columns: where its documents come from (origins.py)."""
 _NAME = re.compile(r"[a-z0-9_-]+\.bin")
 
 
@@ -170,7 +172,7 @@ def _described(url: str, folder: Path) -> Hashes:
     if about is None or not isinstance(about.get("files"), dict):
         raise InputError(f"no token store at {url}: store.json is damaged, or of another form than this Danlu reads")
     for name, size in about["files"].items():
-        if not _NAME.fullmatch(name) or not isinstance(size, int) or size < 0:
+        if not (_NAME.fullmatch(name) or name in CARRIED) or not isinstance(size, int) or size < 0:
             raise InputError(f"the token store at {url} is damaged: store.json lists {name!r} of {size!r} bytes")
     try:
         return Hashes.read((folder / HASHES).read_bytes(), about["files"], str(about.get("hashes")))

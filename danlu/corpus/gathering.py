@@ -22,6 +22,9 @@ from danlu.corpus.first_sides import FILE as SIDES
 from danlu.corpus.first_sides import KIND
 from danlu.corpus.hashes import digests
 from danlu.corpus.mapped import Ints, joined, mapped, shard_names
+from danlu.corpus.offsets import FILE as OFFSETS
+from danlu.corpus.offsets import NOWHERE, offsets_in
+from danlu.corpus.origins import Origins, carried
 from danlu.corpus.split import PARTS, Part
 from danlu.corpus.store_writer import finish
 from danlu.corpus.table import DocumentTable, TableWriter
@@ -132,6 +135,7 @@ class Gathered:
         """The columns of the documents, but for their order by length."""
         if "sep" in self.about:
             self._write_sides(out)
+        self._write_offsets(out)
         table = TableWriter(out / self.part)
         with (out / self.part / "starts.bin").open("wb") as file:
             for number, (before, languages) in enumerate(zip(self.before.tolist(), self.languages, strict=True)):
@@ -150,9 +154,25 @@ class Gathered:
                 sides = mapped(path, KIND) if path.exists() else np.zeros(draft.about(self.part)["documents"], KIND)
                 file.write(sides.tobytes())
 
+    def _write_offsets(self, out: Path) -> None:
+        """Where the records begin; no file where none has a place."""
+        path, there = out / self.part / OFFSETS, False
+        with path.open("wb") as file:
+            for number in range(len(self.lengths)):
+                draft = Draft.of(out, number)
+                offsets = offsets_in(draft.folder / self.part, draft.about(self.part)["documents"])
+                there = there or bool((offsets != NOWHERE).any())
+                file.write(offsets.tobytes())
+        if not there:
+            path.unlink()
 
-def gather(out: Path, found: Sequence[Gathered], workers: Workers | RayWorkers) -> None:
-    """Write the stores in ``out`` from the drafts there; what was there of stores is written anew."""
+
+def gather(out: Path, found: Sequence[Gathered], workers: Workers | RayWorkers, origins: Origins | None = None) -> None:
+    """Write the stores in ``out`` from the drafts there; what was there of stores is written anew.
+
+    Args:
+        origins: what leads from the documents back to their files.
+    """
     for each in found:
         shutil.rmtree(out / each.part, ignore_errors=True)
         (out / each.part).mkdir()
@@ -164,6 +184,8 @@ def gather(out: Path, found: Sequence[Gathered], workers: Workers | RayWorkers) 
         hashes[part][name] = blocks
     for each in found:
         each.write_columns(out)
-        finish(out / each.part, each.about, hashes[each.part])
+        if origins is not None:
+            origins.write(out, each.part)
+        finish(out / each.part, each.about, hashes[each.part], carried(out / each.part))
         for left in (out / each.part).glob(".*"):  # of processes that were lost
             left.unlink()

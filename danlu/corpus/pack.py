@@ -18,6 +18,7 @@ from danlu.corpus.drafts import Drafting
 from danlu.corpus.elsewhere import bring
 from danlu.corpus.gathering import Gathered, gather
 from danlu.corpus.marks import BITS, Marker, Unit
+from danlu.corpus.origins import Origins
 from danlu.corpus.portions import Portion, portions
 from danlu.corpus.split import PARTS, HashSplit, Part, Split
 from danlu.corpus.store import TokenStore
@@ -27,7 +28,7 @@ from danlu.log import progress, say
 from danlu.machine import cores
 from danlu.readers.remote import remote_url
 from danlu.recipe import OneOf
-from danlu.runs import Figures, Job, Stage, recorded
+from danlu.stage import Figures, Job, Stage, recorded
 from danlu.text.document import document_shards
 from danlu.text.lexicon import Lexicon
 from danlu.text.words import Jieba, Segmenter
@@ -158,7 +159,9 @@ class Pack(Stage):
             except InputError:
                 throw_away(out)  # the drafts are of no use to other settings, which are wanted now
                 raise
-            gather(out, found, workers)
+            gather(out, found, workers, Origins.of(job.inputs["clean"], todo))
+
+    def tidy(self, out: Path) -> None:
         throw_away(out)
 
     def drafting(self, job: Job) -> Drafting:

@@ -133,7 +133,9 @@ class Weights(Choice):
 
     def rows(self, extents: Extents, total: float | None) -> Floats:
         parts, told = self.parts.values(), self._told(extents)
-        weights = np.array([part.weight or 0.0 for part in parts]) * extents.rows_a_token
+        weights: Floats = np.array([part.weight or 0.0 for part in parts])
+        # By a power of two, which rounds nothing: the largest numbers overflow where they are multiplied.
+        weights = np.asarray(np.ldexp(weights, -np.frexp(weights.max())[1]) * extents.rows_a_token)
         caps = np.array([
             np.inf if part.max_epochs is None else part.max_epochs * rows
             for part, rows in zip(parts, extents.rows.tolist(), strict=True)

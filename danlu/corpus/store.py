@@ -82,18 +82,26 @@ class TokenStore:
         """
         about = described(folder)
         try:
+            _check_numbers(about)
             hashes = hashes_of(folder, about)
             here = files_here(folder, hashes)
             as_long = all((folder / name).stat().st_size == hashes.sizes[name] for name in here)
-            if sum(hashes.sizes[name] for name in here) <= SMALL_BYTES:
+            small = sum(hashes.sizes[name] for name in here) <= SMALL_BYTES
+            if small:
                 check_all(folder, hashes, here)
             store = cls._mapped(folder, about, hashes)
+            whole = not small or store.table.numbers_fit()
         except FileNotFoundError as error:
             raise InputError(f"the token store in {folder} is damaged: {error.filename} is missing") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"the token store in {folder} is damaged: {error!r}") from None
         # Shards elsewhere are not fetched to look at their ends.
-        if not as_long or not store._fits(about) or (len(here) == len(hashes.sizes) and not store._ends_fit()):
+        if (
+            not as_long
+            or not whole
+            or not store._fits(about)
+            or (len(here) == len(hashes.sizes) and not store._ends_fit())
+        ):
             raise InputError(f"the token store in {folder} is damaged: its files do not fit store.json")
         return store
 
@@ -210,6 +218,26 @@ def described(folder: Path) -> dict[str, Any]:
     return about
 
 
+def _check_numbers(about: dict[str, Any]) -> None:
+    """Refuse a description that no store can have: its tokens would be read as other numbers.
+
+    Raises:
+        KeyError, ValueError: it is one.
+    """
+    for name, least in (("tokens", 1), ("documents", 0), ("shard_tokens", 1), ("vocab_size", 1)):
+        if type(about[name]) is not int or about[name] < least:
+            raise ValueError(f"store.json says {name}: {about[name]!r}")
+    kind = token_dtype(about["vocab_size"]).str
+    if about["dtype"] != kind:
+        raise ValueError(f"store.json says dtype: {about['dtype']!r}, not {kind!r}")
+    for name in ("eot", "sep") if about.get("sep") is not None else ("eot",):
+        if type(about[name]) is not int or not 0 <= about[name] < about["vocab_size"]:
+            raise ValueError(f"store.json says {name}: {about[name]!r}")
+    languages = about["languages"]
+    if not isinstance(languages, list) or any(type(each) is not str for each in languages):
+        raise ValueError("store.json has no list of names as languages")
+
+
 def hashes_of(folder: Path, about: dict[str, Any]) -> Hashes:
     """What the files of a store were when it was written.
 
@@ -220,7 +248,8 @@ def hashes_of(folder: Path, about: dict[str, Any]) -> Hashes:
     tokens, shard = int(about["tokens"]), int(about["shard_tokens"])
     if not 0 < tokens <= shard * len(sizes):
         raise ValueError("store.json lists too few files for its tokens")
-    shards = shard_names("tokens", tokens, shard)
+    kinds = ("tokens", "marks") if about.get("marks") else ("tokens",)
+    shards = [name for kind in kinds for name in shard_names(kind, tokens, shard)]
     if missing := sorted({*shards, "starts.bin", *table.FILES, *LENGTH_FILES} - sizes.keys()):
         raise ValueError(f"store.json does not list {missing[0]}")
     return Hashes.read((folder / HASHES).read_bytes(), sizes, about["hashes"])

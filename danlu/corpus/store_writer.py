@@ -17,6 +17,8 @@ from danlu.corpus.lengths import FILES as LENGTH_FILES
 from danlu.corpus.lengths import write_lengths
 from danlu.corpus.mapped import SHARD_TOKENS, Array, ShardWriter, mapped, shard_names
 from danlu.corpus.marks import BITS, Marks, Unit, all_bits
+from danlu.corpus.offsets import FILE as OFFSETS
+from danlu.corpus.offsets import OffsetsWriter
 from danlu.corpus.store import FORM, token_dtype
 from danlu.corpus.table import TableWriter
 from danlu.files import write_json
@@ -55,6 +57,7 @@ class ColumnsWriter:
         self._marks = ShardWriter(folder, "marks", np.uint8, shard_tokens) if marks else None
         self._table = TableWriter(folder)
         self._sides = SidesWriter(folder)
+        self._offsets = OffsetsWriter(folder)
         self._starts_file = (folder / "starts.bin").open("wb")
         self._starts = [0]
         self._documents = 0
@@ -84,6 +87,7 @@ class ColumnsWriter:
             document.id, language=document.meta.get("language", "und"), size=len(document.text.encode()),
             source=document.meta.get("source", ""),
         )  # fmt: skip
+        self._offsets.add(document)
         pair = len(document.sides) > 1
         self._sides.add(kept, self._sep if pair else None)
         if pair:
@@ -102,7 +106,7 @@ class ColumnsWriter:
 
     def _close_files(self) -> None:
         self._flush()
-        for file in (self._tokens, self._marks, self._table, self._starts_file, self._sides):
+        for file in (self._tokens, self._marks, self._table, self._starts_file, self._sides, self._offsets):
             if file is not None:
                 file.close()
 
@@ -131,18 +135,25 @@ class StoreWriter(ColumnsWriter):
             self._close_files()
 
 
-def finish(folder: Path, about: dict[str, Any], known: Mapping[str, bytes] = MappingProxyType({})) -> None:
+def finish(
+    folder: Path,
+    about: dict[str, Any],
+    known: Mapping[str, bytes] = MappingProxyType({}),
+    beside: Sequence[str] = (),
+) -> None:
     """Make the columns in ``folder`` a store: write the documents by length, the hashes and ``store.json``.
 
     Args:
         about: what that says of the documents.
         known: the hashes of the blocks of some of the files.
+        beside: other files in the folder that belong to the store.
     """
     pairs = (folder / SIDES).exists()
     write_lengths(folder, mapped(folder / "starts.bin", "<i8"), mapped(folder / SIDES, KIND) if pairs else None)
     kinds = ("tokens", "marks") if "marks" in about else ("tokens",)
     shards = [name for kind in kinds for name in shard_names(kind, about["tokens"], about["shard_tokens"])]
     columns = ["starts.bin", *table.FILES, *LENGTH_FILES, *([SIDES] if pairs else [])]
+    columns += [*([OFFSETS] if (folder / OFFSETS).exists() else []), *beside]
     files, digest = write_hashes(folder, [*shards, *columns], known)
     write_json(folder / "store.json", {**about, "files": files, "hashes": digest})
 

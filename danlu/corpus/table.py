@@ -52,7 +52,7 @@ class Strings:
 
     def find(self, text: str) -> int | None:
         """The number of the first that is ``text``; all are looked through, a block at a time."""
-        wanted = text.encode()
+        wanted = text.encode(errors="surrogatepass")  # half a pair, which is no id, may be asked for
         for first in range(0, len(self), AT_ONCE):
             ends = np.asarray(self.ends[first : first + AT_ONCE])
             begin = int(self.ends[first - 1]) if first else 0

@@ -147,6 +147,8 @@ class _Reading(Generic[E]):
         given: Mapping[str, str | int] = self.settings.columns
         if self.train is not None:
             same = {name: column for name, column in self.columns.items() if column in table.columns}
+            optional = {each.name for each in self.form.fields if not each.required}
+            given = {name: each for name, each in given.items() if name in same or name not in optional}
             given = {**same, **given}
             gold_fields = {each.name for each in self.form.fields if each.gold}
             if not gold:
@@ -267,9 +269,11 @@ def inputs_of(
         table = gather_known(table, labels) if labels else gather_flags(table)
     given: dict[str, str | int] = {name: column for name, column in (columns or {}).items() if column in table.columns}
     alone = len(table.columns) == 1 or not table.named
+    optional = {each.name for each in form.fields if not each.required}
     for name, column in settings.columns.items():
-        of_training = alone and (columns or {}).get(name) == column  # which a file of one column may call otherwise
-        if column in table.columns or not (name in gold or of_training):
+        of_training = (columns or {}).get(name) == column
+        spared = of_training and (alone or name in optional)  # a file of one column may call it otherwise
+        if column in table.columns or not (name in gold or spared):
             given[name] = column
     reading.settings = reading.settings.model_copy(update={"columns": given})
     examples = reading.examples(table, gold=False)

@@ -103,11 +103,13 @@ def has_header(rows: Sequence[Cells], *, commas: bool, named: Collection[str] = 
     if named and set(named) <= set(first):
         return True
     filled = [cell for cell in first if cell]
-    if not filled or len(set(filled)) < len(filled) or any(is_number(cell) for cell in filled):
+    if not filled or any(is_number(cell) for cell in filled):
         return False
     columns = [[cells[place].strip() for cells in rest if len(cells) > place] for place in range(len(first))]
     if any(plain_name(cell) in KNOWN and cell not in column for cell, column in zip(first, columns, strict=True)):
         return True
+    if len(set(filled)) < len(filled):
+        return False
     if not first[0] and len(filled) == len(first) - 1 and counts(columns[0]):  # pandas' index has no name
         return True
     if len(filled) < len(first) or not rest or not all(_is_like_a_name(cell) for cell in filled):

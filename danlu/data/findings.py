@@ -20,7 +20,9 @@ from danlu.data.label_findings import (
     told_by_the_text,
 )
 from danlu.data.label_typos import label_typos, typos_of
+from danlu.data.labelled import Labelled, Scored
 from danlu.data.near import NEAR, near_pairs
+from danlu.data.preferred import turned_preferences
 from danlu.data.tagged import Tagged
 from danlu.data.telling_words import telling_words
 from danlu.errors import shown
@@ -46,6 +48,7 @@ def look(splits: Splits, *, labels: Sequence[str] = (), near: float | None = NEA
         found += _duplicates(splits, keys, first, later)
         found += _shared_groups(splits, keys, first, later)
     found += _conflicts(splits, keys)
+    found += turned_preferences(splits)
     if near is not None:
         found += _near(splits, keys, near)
     for name, examples in splits.items():
@@ -71,13 +74,19 @@ def _duplicates(splits: Splits, keys: Mapping[str, Sequence[Key]], first: str, l
     for key, example in zip(keys[first], splits[first], strict=True):
         there.setdefault(key, example)
     exact = {example.texts for example in splits[first]}
-    pairs = [
-        (example, there[key]) for key, example in zip(keys[later], splits[later], strict=True) if key in there
-    ]  # fmt: skip
+    pairs, turned = [], 0
+    for key, example in zip(keys[later], splits[later], strict=True):
+        other = there.get(key)
+        if other is None and len(key) == 2 and isinstance(example, Labelled | Scored):
+            other = there.get(key[::-1])
+            turned += other is not None
+        if other is not None:
+            pairs.append((example, other))
     if not pairs:
         return
-    alike = sum(example.texts not in exact for example, _ in pairs)
-    but = f" ({alike:,} of them but for case, spaces or punctuation)" if alike else ""
+    alike = sum(example.texts not in exact for example, _ in pairs) - turned
+    how = {"but for case, spaces or punctuation": alike, "with their two texts turned round": turned}
+    but = "".join(f" ({count:,} of them {words})" for words, count in how.items() if count)
     what = f"{_share(len(pairs), len(splits[later]))} are in {first} too{but}"
     named = tuple(f"{quoted(example)} is {other.place.short}" for example, other in pairs[:_NAMED])
     yield Finding("duplicate", (first, later), len(pairs), len(splits[later]), what, named)

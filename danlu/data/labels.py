@@ -28,16 +28,18 @@ def label_set(train: Sequence[TaskExample], *, scheme: Scheme = "none") -> tuple
     Raises:
         InputError: there is one label alone, from which nothing can be learned.
     """
-    found = {label for example in train for label in example.labels}
-    if not found:
+    counts = Counter(label for example in train for label in example.labels)
+    if not counts:
         return ()
-    if isinstance(train[0], Tagged):
+    tagged = isinstance(train[0], Tagged)
+    if len(counts) == 1 and (tagged or all(len(example.labels) == 1 for example in train)):
+        ((label, count),) = counts.items()
+        what = "tag" if tagged else "label"
+        all_are = f"all {count:,} {what}s are" if count > 1 else f"the only {what} is"
+        raise InputError(f"{train[0].place.file}: {all_are} {shown(label)!r}; there must be at least 2")
+    if tagged:
         return tag_set([example.labels for example in train], scheme)
-    if len(found) == 1 and all(len(example.labels) == 1 for example in train):
-        label = found.pop()
-        file = train[0].place.file
-        raise InputError(f"{file}: all {len(train):,} labels are {shown(label)!r}; there must be at least 2")
-    return tuple(sorted(found, key=_order))
+    return tuple(sorted(counts, key=_order))
 
 
 def check_known(examples: Sequence[E], labels: Sequence[str], *, source: str, mended: Mended | None) -> Sequence[E]:

@@ -6,13 +6,13 @@ Names are compared in lower case, with ``_`` for spaces and dashes.
 from __future__ import annotations
 
 TEXT = (
-    "text", "sentence", "review", "text_a", "content", "comment", "tweet", "utterance", "body", "message", "title",
-    "document", "question", "query", "input", "test_case", "description", "文本", "内容", "评论", "句子", "正文",
-    "标题", "问题", "微博",
+    "text", "sentence", "review", "text_a", "content", "comment", "tweet", "post", "utterance", "body", "message",
+    "story", "title", "headline", "document", "question", "query", "input", "test_case", "description", "文本", "内容",
+    "评论", "句子", "正文", "标题", "问题", "微博",
 )  # fmt: skip
 LABEL = (
     "label", "category", "class", "intent", "sentiment", "target", "tag", "topic", "polarity", "label_gold", "gold",
-    "gold_label", "labels", "relation", "标签", "类别", "分类", "情感", "意图",
+    "gold_label", "labels", "relation", "section", "标签", "类别", "分类", "情感", "意图", "栏目", "态度",
 )  # fmt: skip
 LABELS = ("labels", "label", "tags", "categories", "topics", "classes", "genres", "标签", "类别")
 NUMBER = (
@@ -44,7 +44,7 @@ TAGS = (
     "标签",
 )
 WORDS = ("words", "segmented", "tokens", "text", "分词")
-QUESTION = ("question", "query", "问题")
+QUESTION = ("question", "query", "stem", "问题", "题目", "题干")
 CONTEXT = ("context", "passage", "paragraph", "document", "article", "text", "原文", "文章", "上下文")
 ANSWERS = ("answers", "answer", "answer_text", "答案")
 START = ("answer_start", "start", "offset", "start_char")
@@ -58,11 +58,12 @@ HEAD_TYPE = ("head_type", "subj_type", "subject_type", "e1_type", "主体类型"
 TAIL_TYPE = ("tail_type", "obj_type", "object_type", "e2_type", "客体类型")
 RELATION = ("relation", "label", "relation_type", "predicate", "关系")
 SOURCE = (
-    "source", "src", "document", "article", "input", "text", "content", "abstract", "en", "zh", "原文", "正文", "源文",
+    "source", "src", "document", "article", "story", "input", "text", "content", "abstract", "en", "zh", "原文", "正文",
+    "源文",
 )  # fmt: skip
 TARGET = (
-    "target", "tgt", "summary", "highlights", "output", "headline", "translation", "title", "de", "zh", "en", "译文",
-    "摘要", "标题", "目标",
+    "target", "tgt", "summary", "highlights", "tldr", "output", "headline", "translation", "title", "de", "zh", "en",
+    "译文", "摘要", "标题", "目标",
 )  # fmt: skip
 REFERENCES = ("references", "summaries", "targets")
 KEYWORDS = ("keywords", "keyphrases", "tags", "labels", "关键词")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from danlu.data import names
+from danlu.data.alike import same_texts
 from danlu.data.chats import Message, Messages, check_turns, read_messages
 from danlu.data.columns import Field
-from danlu.data.example import Record
+from danlu.data.example import Record, TaskExample
 from danlu.data.form import Cells, Form
+from danlu.data.found import EXAMPLES, Finding, quoted
 from danlu.errors import shown
 
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
@@ -57,6 +60,27 @@ class Feedback(Record):
     @property
     def gold(self) -> str:
         return self.labels[0]
+
+
+def turned_preferences(splits: Mapping[str, Sequence[TaskExample]]) -> Iterator[Finding]:
+    """Pairs of which the answer that is rejected is preferred where both stand again: one of the two is wrong."""
+    before: dict[tuple[tuple[str, ...], tuple[str, str]], tuple[str, Preference]] = {}
+    found: dict[tuple[str, ...], list[str]] = {}
+    for name, examples in splits.items():
+        for example in examples:
+            if not isinstance(example, Preference):
+                continue
+            asked, (chosen, rejected) = same_texts(example.texts), example.gold
+            before.setdefault((asked, (chosen, rejected)), (name, example))
+            earlier, other = before.get((asked, (rejected, chosen)), ("", None))
+            if other is not None:
+                named = f"{quoted(example)} prefers {shown(chosen)!r}, but {shown(rejected)!r} in {other.place.short}"
+                found.setdefault(tuple(dict.fromkeys((earlier, name))), []).append(named)
+    for where, listed in found.items():
+        pairs = "pair is" if len(listed) == 1 else "pairs are"
+        across = f" in {where[0]}" if len(where) > 1 else ""
+        what = f"{len(listed):,} {pairs} the other way round{across} where both answers stand again"
+        yield Finding("conflict", where, len(listed), len(splits[where[-1]]), what, tuple(listed[: EXAMPLES + 1]))
 
 
 def _preference(cells: Cells) -> Preference:

@@ -23,6 +23,8 @@ def read_jsonl(path: Path, text: str) -> Table:
     Raises:
         InputError: a line is no object, or there is none.
     """
+    if text.lstrip()[:1] == "[":
+        raise Place(path, 1).error("it begins a list, not a line of JSON lines; a name that ends in .json says so")
     return table_of(path, _lines(path, text))
 
 
@@ -44,7 +46,9 @@ def read_json(path: Path, text: str) -> Table:
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":  # another object behind the first
             return read_jsonl(path, text)
-        raise Place(path, error.lineno).error(f"it is not JSON: {error.msg}") from None
+        raise Place(path, error.lineno).error(f"it is not JSON: {_reason(error)}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: {_reason(error)}") from None
     except RecursionError:
         raise InputError(f"{path} is nested too deep") from None
     return table_of(path, _questions(path, _within(path, whole)))
@@ -131,8 +135,15 @@ def _lines(path: Path, text: str) -> Iterator[Record]:
         except _TwiceError as error:
             raise place.error(str(error)) from None
         except (ValueError, RecursionError) as error:
-            raise place.error(f"it is not JSON: {error}") from None
+            raise place.error(f"it is not JSON: {_reason(error)}") from None
         yield place, _object(place, record)
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    """What is wrong, without the place: that of a line of its own would be line 1."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} (column {error.colno})"
+    return "it is nested too deep" if isinstance(error, RecursionError) else "a number in it has too many digits"
 
 
 def _listed(path: Path, text: str) -> Iterator[Record]:
@@ -158,7 +169,9 @@ def _in_list(path: Path, text: str) -> Iterator[Record]:
         except _TwiceError as error:
             raise Place(path, line).error(str(error)) from None
         except json.JSONDecodeError as error:
-            raise Place(path, error.lineno).error(f"it is not JSON: {error.msg}") from None
+            raise Place(path, error.lineno).error(f"it is not JSON: {_reason(error)}") from None
+        except ValueError as error:
+            raise Place(path, line).error(_reason(error)) from None
         except RecursionError:
             raise Place(path, line).error("it is nested too deep") from None
         yield Place(path, line), _object(Place(path, line), record)
@@ -184,8 +197,13 @@ def _object(place: Place, record: Any) -> dict[str, Any]:
 
 
 def _within(path: Path, whole: Mapping[str, Any]) -> Iterator[Record]:
-    """The objects of the only list that an object has; of several, of ``data``."""
+    """The objects of the only list that an object has; of several, of ``data``; or the rows of columns."""
     lists = {name: value for name, value in whole.items() if isinstance(value, list)}
+    columns = _columns(whole) if "data" not in lists else {}
+    if columns:
+        for number, cells in enumerate(zip(*columns.values(), strict=True), 1):
+            yield Place(path, number, "item"), dict(zip(columns, cells, strict=True))
+        return
     name = "data" if "data" in lists else next(iter(lists), "")
     if name != "data" and len(lists) != 1:
         held = ", ".join(whole) or "nothing"
@@ -193,6 +211,19 @@ def _within(path: Path, whole: Mapping[str, Any]) -> Iterator[Record]:
     for number, record in enumerate(lists[name], 1):
         place = Place(path, number, f"{name} item")
         yield place, _object(place, record)
+
+
+def _columns(whole: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Columns, all as long, each a list of cells or an object of them by row; none where it is anything else.
+
+    The first is what ``Dataset.to_dict`` gives, the second what ``DataFrame.to_json`` writes where nothing is said.
+    """
+    values = list(whole.values())
+    if len(values) > 1 and all(isinstance(each, dict) and each.keys() == values[0].keys() for each in values):
+        return {name: list(value.values()) for name, value in whole.items()}
+    if len(values) > 1 and all(isinstance(each, list) and len(each) == len(values[0]) for each in values):
+        return dict(whole)
+    return {}
 
 
 def _questions(path: Path, records: Iterable[Record]) -> Iterator[Record]:

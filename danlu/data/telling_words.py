@@ -20,6 +20,7 @@ _INSIDE, _OUTSIDE = 0.95, 0.01
 """Share of a label's texts that have the word at least, and of all others at most."""
 _ROUNDING = 1e-9
 _WORD = re.compile(rf"[{IDEOGRAPHS}]|(?:(?![{IDEOGRAPHS}])\w)+|[^\w\s]")
+_HAS_DIGITS, _LETTERS = re.compile(r"\d"), re.compile(r"[^\W\d_]+")
 _IDEOGRAPH = re.compile(f"[{IDEOGRAPHS}]")
 
 
@@ -98,7 +99,8 @@ def _in_few(texts: Iterable[str], words: Iterable[str], of: int) -> Counter[str]
 
 
 def _words(text: str) -> set[str]:
-    """Each once: words of letters, single ideographs and pairs of neighbours, and marks."""
+    """Each once: words, of ``ab12`` its letters too, single ideographs and pairs of neighbours, and marks."""
     parts = _WORD.findall(text.casefold())
+    parts += [letters for part in parts if _HAS_DIGITS.search(part) for letters in _LETTERS.findall(part)]
     pairs = {one + other for one, other in pairwise(parts) if _IDEOGRAPH.match(one) and _IDEOGRAPH.match(other)}
     return pairs.union(parts)

@@ -18,8 +18,11 @@ from danlu.evaluate.page import Draw, Picture, in_both_widths, render
 from danlu.evaluate.predictions import Prediction, has_right, in_words, spelled, titled
 from danlu.files import atomic_write, writing
 from danlu.log import duration, short
+from danlu.metrics.resampling import Difference
 from danlu.pages.chart import Point
 
+CHANCE = 0.05
+"""A p-value above which a difference may be chance."""
 LABELS = 20
 """Labels that the table has: those whose F1 differs most."""
 MOST_CURVES = 8
@@ -198,7 +201,11 @@ def _part_section(part: Part) -> Section:
         tables.append(Table(head, apart, texts=2, title=f"Differences from {part.base}"))
     tables += _agreement_table(part, corrected=corrected)
     tables += _label_table(part)
-    return Section(part.name.capitalize(), tables=tables, note=_note(part, bool(apart), compared))
+    return Section(
+        part.name.capitalize(),
+        tables=tables,
+        note=_note(part, [f for each in shown for f in each.differences if f], compared),
+    )
 
 
 def _cell(value: float | None, bounds: Sequence[float] | None) -> str:
@@ -208,13 +215,16 @@ def _cell(value: float | None, bounds: Sequence[float] | None) -> str:
     return figure(value) if bounds is None else f"{figure(value)} ({interval(bounds)})"
 
 
-def _note(part: Part, tested: bool, compared: int) -> str:
+def _note(part: Part, differences: Sequence[Difference], compared: int) -> str:
     notes = ["In brackets: 95 % intervals, a bootstrap."]
-    if tested:
+    if differences:
         notes.append("Differences are of the same examples: approximate randomisation and a paired bootstrap.")
     if compared > 1:
         notes.append(f"p-values are corrected for the {compared} runs that are compared with {part.base} (Holm 1979), "
                      "for each figure by itself.")  # fmt: skip
+    if any(found.low > 0 or found.high < 0 for found in differences if found.p_randomisation > CHANCE):
+        notes.append("Where an interval leaves 0 out and p is large, the runs differ on few examples: the bootstrap of "
+                     "so few is too narrow, and p is what counts.")  # fmt: skip
     for name, why in part.reasons.items():
         notes.append(f"{name} is not tested against {part.base}: {why}.")
     return " ".join(notes)

@@ -15,7 +15,7 @@ from danlu.errors import InputError
 from danlu.evaluate.predictions import Prediction, read_answers, read_predictions
 from danlu.files import read_json
 from danlu.log import read_metrics
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 
 STAGES = ("pretrain", "finetune", "evaluate")
 """Those that say something to compare."""

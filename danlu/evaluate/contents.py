@@ -15,7 +15,8 @@ from safetensors import SafetensorError, safe_open
 from danlu.evaluate.browser import Browser
 from danlu.files import read_json, read_jsonl
 from danlu.log import duration
-from danlu.runs import Figures, RunFolder
+from danlu.run_folder import RunFolder
+from danlu.stage import Figures
 
 HARDEST_DOCUMENTS = 3
 """Documents of each language that are shown as the hardest to foresee."""

@@ -16,6 +16,8 @@ SMOOTHING_SHARE = 0.02
 """The smoothed loss averages over about this share of the steps."""
 CUT_SHARE = 0.03
 """The loss of the first steps is far above the rest and says little: the axis ends where this share begins."""
+LEAST_RANGE = 0.01
+"""Of an axis of figures, which has room for three decimals."""
 
 
 def loss_chart(
@@ -46,7 +48,6 @@ def reward_chart(metrics: Metrics, *, width: int, height: int, title: str) -> st
     if len(training) < 2:
         return None
     values = [value for _, value in [*training, *dev]]
-    space = max(max(values) - min(values), 1e-3) * 0.1
     return line_chart(
         [
             Series(decimated(training), "trace", "second"),
@@ -55,7 +56,7 @@ def reward_chart(metrics: Metrics, *, width: int, height: int, title: str) -> st
         ],
         title=f"{title} by step",
         x_name="step",
-        y_range=(min(values) - space, max(values) + space),
+        y_range=value_range(values),
         width=width,
         height=height,
     )
@@ -84,13 +85,11 @@ def figure_chart(metrics: Metrics, name: str, *, width: int, height: int, title:
     points = series_of(metrics, name)
     if len(points) < 2:
         return None
-    values = [value for _, value in points]
-    space = max(max(values) - min(values), 1e-3) * 0.1
     return line_chart(
         [Series(points, "line", "accent", "dev"), Series(points, "dots", "accent")],
         title=f"{title} by step",
         x_name="step",
-        y_range=(min(values) - space, max(values) + space),
+        y_range=value_range([value for _, value in points]),
         width=width,
         height=height,
     )
@@ -105,7 +104,6 @@ def overlay_chart(
         return None
     behind = [points[math.ceil(CUT_SHARE * (len(points) - 1)):] for points in shown.values()]  # fmt: skip
     values = [value for points in (shown.values() if dots else behind) for _, value in points]
-    space = max(max(values) - min(values), 1e-3) * 0.08
     series = []
     for place, (name, points) in enumerate(shown.items()):
         colour = COLOURS[place % len(COLOURS)]
@@ -115,7 +113,7 @@ def overlay_chart(
         series,
         title=f"{title} by step",
         x_name="step",
-        y_range=(min(values) - space, max(values) + space),
+        y_range=value_range(values),
         width=width,
         height=height,
     )
@@ -146,6 +144,18 @@ def decimated(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
         stretch = range(number * len(points) // most, (number + 1) * len(points) // most)
         kept |= {min(stretch, key=lambda place: points[place][1]), max(stretch, key=lambda place: points[place][1])}
     return [points[place] for place in sorted(kept)]
+
+
+def value_range(values: Sequence[float]) -> tuple[float, float]:
+    """From below the lowest to above the highest, and not below 0 where none is.
+
+    Values that are nearly the same are not drawn apart: their axis would have more decimals than it has room for.
+    """
+    low, high = min(values), max(values)
+    space = max(high - low, LEAST_RANGE) * 0.1
+    if high - low < LEAST_RANGE:
+        low, high = (low + high - LEAST_RANGE) / 2, (low + high + LEAST_RANGE) / 2
+    return (max(0.0, low - space) if min(values) >= 0 else low - space), high + space
 
 
 def loss_range(training: Sequence[Point], smooth: Sequence[Point], heldout: Sequence[Point]) -> tuple[float, float]:

@@ -20,7 +20,8 @@ from danlu.files import read_json
 from danlu.log import duration, read_metrics, short
 from danlu.metrics.calibration import Calibration
 from danlu.metrics.tally import overall
-from danlu.runs import Figures, RunFolder
+from danlu.run_folder import RunFolder
+from danlu.stage import Figures
 
 SPLITS = ("test", "dev")
 """Test first, which nothing was chosen by."""

@@ -26,7 +26,7 @@ from danlu.nn.families.given import Folder
 from danlu.nn.hf.start import Start
 from danlu.objectives.multitask import Multitask
 from danlu.recipe import Choice
-from danlu.runs import Figures
+from danlu.stage import Figures
 
 
 @dataclass(frozen=True, slots=True)

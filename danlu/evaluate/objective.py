@@ -32,7 +32,7 @@ from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Lesson, Shape, total_loss
 from danlu.objectives.words import word_head
 from danlu.recipe import Choice
-from danlu.runs import Figures
+from danlu.stage import Figures
 from danlu.tokenizers.vocabulary import Vocabulary
 
 

@@ -35,7 +35,7 @@ from danlu.metrics.bootstrap import RESAMPLES, ratio_interval
 from danlu.nn.head import rows_at_once
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Choice
-from danlu.runs import Figures
+from danlu.stage import Figures
 
 FIRST_TOKENS = 48
 """Tokens of a document that stand in ``perplexity_documents.jsonl``, so that people know which it is."""

@@ -19,6 +19,12 @@ Key = tuple[str, str]
 
 LEAST_IS_BEST = ("error", "perplexity", "loss", "nats", "bits")
 """Parts of the names of figures of which less is better."""
+CALLED = {
+    "bleu": "BLEU", "chrf": "chrF", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L",
+    "meteor": "METEOR", "bertscore": "BERTScore", "pearson": "Pearson", "spearman": "Spearman", "matthews": "Matthews",
+    "mrr@10": "MRR@10", "ndcg@10": "nDCG@10",
+}  # fmt: skip
+"""What the field calls a figure, where that is not how its name is written."""
 _MOST_TOKENS = 30
 """Tokens of a text whose tags are shown."""
 
@@ -85,7 +91,8 @@ def read_answers(path: Path) -> list[Prediction]:
 
 def spelled(name: str) -> str:
     """A figure or a task in words: ``macro.f1`` is macro F1."""
-    return name.replace("f1", "F1").replace(".", " ").replace("_", " ")
+    words = name.replace(".", " ").replace("_", " ").split(" ")
+    return " ".join(CALLED.get(word, word.replace("f1", "F1")) for word in words)
 
 
 def titled(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from danlu.corpus.store import TokenStore
 from danlu.nn.transformer import Transformer
-from danlu.runs import Figures
+from danlu.stage import Figures
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.train.pretrain_settings import PretrainSettings
 

@@ -17,7 +17,7 @@ from danlu.files import atomic_write
 from danlu.log import duration, read_metrics, short
 from danlu.pages import chart
 from danlu.recipe import Recipe
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 
 PICTURES = ("loss", "learning_rate")
 """Those of the pretraining."""

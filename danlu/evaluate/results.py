@@ -10,7 +10,7 @@ from rich.table import Table
 from danlu.files import read_jsonl
 from danlu.log import duration, harmless, say
 from danlu.recipe import Recipe
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 
 
 def show(folder: RunFolder, recipe: Recipe) -> None:

@@ -16,7 +16,7 @@ from danlu.evaluate.zero_shot import ZeroShot
 from danlu.nn.hf.folder import load_model
 from danlu.nn.speed import DeviceSetting, choose_device
 from danlu.recipe import OneOf
-from danlu.runs import Figures, Job, Stage
+from danlu.stage import Figures, Job, Stage
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.train.pretrain_settings import PretrainSettings
 

@@ -8,7 +8,7 @@ from typing import Any
 from danlu.evaluate.contents import Section, Table
 from danlu.files import read_json
 from danlu.pages.chart import LEFT, RIGHT, Series, line_chart
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 
 FILE = "study.json"
 LETTER = 7.0

@@ -10,7 +10,7 @@ from pydantic import Field, SkipValidation
 from danlu.errors import InputError
 from danlu.evaluate.protocol import Subject
 from danlu.recipe import Choice, OneOf
-from danlu.runs import Figures
+from danlu.stage import Figures
 from danlu.suites.likelihood import BATCH_TOKENS
 from danlu.suites.question import Suite
 from danlu.suites.run import ask, read_questions, write_result

@@ -21,7 +21,7 @@ from danlu.nn.hf.given import check_given
 from danlu.nn.speed import CompileSetting, DeviceSetting, PrecisionSetting
 from danlu.recipe import OneOf, Recipe, build, plain
 from danlu.recipe_file import apply_override
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 
 FILE = "generation_config.json"
 KEYS = {

@@ -19,7 +19,7 @@ from danlu.generate.searching import find_answers
 from danlu.generate.speculative import Drafting, speculate
 from danlu.nn.speed import CompileSetting, DeviceSetting, PrecisionSetting
 from danlu.recipe import OneOf, Settings
-from danlu.runs import Figures, Job, Stage
+from danlu.stage import Figures, Job, Stage
 from danlu.text.language import detect_language
 
 DRAWING = tuple(name for name in Sampling.model_fields if name not in ("max_tokens", "stop", "temperature"))

@@ -6,13 +6,14 @@ Axes: B rows, T tokens, D model width, P pairs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from danlu.corpus.batches import IGNORE, Batch, Example
+from danlu.corpus.batches import IGNORE, Batch, Example, Extract
 from danlu.corpus.marks import BITS, SENTENCE, Marks, Unit
 from danlu.corpus.rows import Ints, Piece, Widths
 from danlu.corpus.store import TokenStore
@@ -31,8 +32,21 @@ LOOK_BACK = 256
 TRIES = 16
 """Places that are tried for a text that begins and ends as the one that it stands for."""
 
-Side = tuple[Ints, Marks]
-"""Tokens and their marks."""
+
+class Side(NamedTuple):
+    """One of the two texts of a pair."""
+
+    tokens: Ints
+    marks: Marks
+    start: int
+    """Where in the stream of the store its first token stands."""
+    drawn: bool = False
+    """Whether it is from elsewhere than the piece that the pair is of."""
+
+    @property
+    def extract(self) -> Extract:
+        """Which tokens of the store it is."""
+        return Extract(self.start, self.start + len(self.tokens), self.drawn)
 
 
 class Pairs(MaskedLM):
@@ -68,13 +82,14 @@ class Pairs(MaskedLM):
         if label == FALSE:
             first, second = self.false(piece, first, second, noise)
         cls, sep = ([vocabulary.roles[role]] for role in ("cls", "sep"))
-        tokens = np.concatenate((cls, first[0], sep, second[0], sep))
-        marks = np.concatenate(([0], first[1], [0], second[1], [0])).astype(np.uint8)
-        types = np.repeat(np.arange(2), [len(first[0]) + 2, len(second[0]) + 1])
+        tokens = np.concatenate((cls, first.tokens, sep, second.tokens, sep))
+        marks = np.concatenate(([0], first.marks, [0], second.marks, [0])).astype(np.uint8)
+        types = np.repeat(np.arange(2), [len(first.tokens) + 2, len(second.tokens) + 1])
         corrupted, words = self.hide(tokens, marks, vocabulary=vocabulary, noise=noise)
         pairs = np.full(len(tokens), IGNORE, dtype=np.int64)
         pairs[0] = label
-        return Example({"tokens": corrupted, "types": types}, {"words": words, "pairs": pairs})
+        inputs, targets = {"tokens": corrupted, "types": types}, {"words": words, "pairs": pairs}
+        return Example(inputs, targets, made_of=(first.extract, second.extract))
 
     def false(self, piece: Piece, first: Side, second: Side, noise: np.random.Generator) -> tuple[Side, Side]:
         """A pair that is no longer than this one, and is not as the text has it."""
@@ -104,14 +119,14 @@ class NextSentence(Pairs):
             )
 
     def false(self, piece: Piece, first: Side, second: Side, noise: np.random.Generator) -> tuple[Side, Side]:
-        store, own, most = piece.store, piece.document, len(second[0])
+        store, own, most = piece.store, piece.document, len(second.tokens)
         assert store.marks is not None, "the objective has asked for them"
         alike: Sequence[int] = store.by_language[store.documents[own]["language"]]
         if len(alike) == 1:
             alike = range(len(store.documents))
         after = alike.index(own) + 1
-        behind = piece.start + 1 + len(first[0]) + most
-        begins, ends = bool(second[1][0] & SENTENCE), bool(store.marks[behind] & SENTENCE)
+        behind = second.start + most
+        begins, ends = bool(second.marks[0] & SENTENCE), bool(store.marks[behind] & SENTENCE)
         for _ in range(TRIES):
             other = _another(own, alike, after, noise)
             place, limit = somewhere(store, other, most, noise)
@@ -121,7 +136,8 @@ class NextSentence(Pairs):
                 break
         else:
             end = min(start + most, limit)
-        return first, (np.asarray(store.tokens[start:end], dtype=np.int64), np.asarray(store.marks[start:end]))
+        tokens, marks = np.asarray(store.tokens[start:end], dtype=np.int64), np.asarray(store.marks[start:end])
+        return first, Side(tokens, marks, start, drawn=True)
 
 
 class SentenceOrder(Pairs):
@@ -144,7 +160,8 @@ def parted(piece: Piece, *, short: bool, noise: np.random.Generator) -> tuple[Si
         tokens, marks = tokens[:length], marks[:length]
     borders = 1 + np.flatnonzero(marks[1:] & SENTENCE)
     border = int(noise.choice(borders)) if len(borders) else len(tokens) // 2
-    return (tokens[:border], marks[:border]), (tokens[border:], marks[border:])
+    start = piece.start + 1
+    return Side(tokens[:border], marks[:border], start), Side(tokens[border:], marks[border:], start + border)
 
 
 def _another(own: int, documents: Sequence[int], after: int, noise: np.random.Generator) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,11 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch._C._distributed_c10d import PrefixStore, TCPStore
+from torch._C._distributed_c10d import PrefixStore
 
 from danlu.errors import DanluError, InputError, Interrupted
 from danlu.parallel import telling
-from danlu.parallel.watch import BEAT, LOST, Watch, Watchman
+from danlu.parallel.meeting import meet
+from danlu.parallel.watch import BEAT, LOST, Watch, Watchman, say
 from danlu.parallel.world import World
 
 if TYPE_CHECKING:
@@ -26,12 +25,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Number = TypeVar("Number", int, float)
-MEETING = timedelta(minutes=10)
-"""How long the ranks that have started wait for the last one."""
-LOOK = 0.05
-"""Seconds between two looks at who is there."""
-AGAIN = timedelta(seconds=3)
-"""How long a rank tries to reach the store once more."""
 FOREVER = timedelta(days=30)
 """Of a collective call: the watch ends a wait for a rank that will not come, and knows better which."""
 NETWORK = ("connection", "socket", "gloo", "nccl", "peer")
@@ -87,15 +80,13 @@ class Ranks:
 
     def from_first(self, value: T) -> T:
         """What rank 0 has: for whatever depends on a clock, a disk or a signal, and must be the same everywhere."""
-        if self.size == 1:
-            return value
-        self.arrive()
         return self.told(value)
 
     def told(self, value: T) -> T:
-        """What rank 0 says next, however long that takes: no rank counts as waiting for it."""
+        """What rank 0 says next, however long it works before."""
         if self.size == 1:
             return value
+        self.arrive()
         result: T = telling.broadcast(value, speaks=self.first)
         return result
 
@@ -113,6 +104,24 @@ class Ranks:
         """Tell the watch that a step is done."""
         if self.watch is not None:
             self.watch.step()
+
+    def training(self) -> AbstractContextManager[None]:
+        """While step follows step."""
+        return self.watch.training() if self.watch is not None else nullcontext()
+
+    def look_at_the_compiler(self) -> None:
+        """Have the watch know when ``torch.compile`` works."""
+        if self.watch is not None:
+            from torch._dynamo.callback import callback_handler  # which costs seconds where nothing is compiled
+
+            compiles = self.watch.compiles
+            callback_handler.register_start_callback(lambda _: compiles(is_so=True))
+            callback_handler.register_end_callback(lambda _: compiles(is_so=False))
+
+    def elsewhere(self, *, is_so: bool) -> None:
+        """Tell the watch whether this rank does what is no part of training."""
+        if self.watch is not None:
+            self.watch.elsewhere(is_so=is_so)
 
     def alone(self, what: str) -> AbstractContextManager[None]:
         """While one rank does something that the others wait for, such as saving."""
@@ -149,7 +158,7 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
     if world is None:
         yield ALONE
         return
-    watchman, store = _meet(world, watch)
+    watchman, store = meet(world, watch)
     watchman.begin()  # before the first collective call, which would wait for ever for a rank that has died meanwhile
     _together.append(Ranks(world.rank, world.size, watchman))
     try:
@@ -172,8 +181,8 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
     except BaseException as error:
         if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in NETWORK):
             watchman.wait_for_verdict()
-        else:
-            watchman.blame(f"{watchman.names[world.rank]} failed", LOST)
+        elif watchman.blame(f"{watchman.names[world.rank]} failed", LOST) and isinstance(error, Exception):
+            say(f"{watchman.names[world.rank]} failed ({type(error).__name__})")
         raise
     else:
         watchman.arrive()
@@ -185,48 +194,13 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
             dist.destroy_process_group()
 
 
-def _meet(world: World, watch: Watch) -> tuple[Watchman, PrefixStore]:
-    """Wait until all ranks have said who they are in the store that rank 0, or the launcher, keeps."""
-    keeper = None if world.hosted else 0
-    meeting = f"{world.address}:{world.port}"
-
-    def connect(*, host: bool = False, timeout: timedelta = AGAIN) -> PrefixStore:
-        store = TCPStore(world.address, world.port, is_master=host, timeout=timeout, wait_for_workers=False)
-        return PrefixStore(f"danlu/{world.attempt}", store)
-
-    try:
-        store = connect(host=keeper == world.rank, timeout=MEETING)
-        keys = [f"name/{rank}" for rank in range(world.size)]
-        store.set(keys[world.rank], f"rank {world.rank} (host {socket.gethostname()}, process {os.getpid()})")
-        _wait_for(store, keys, world, meeting)
-        names = [store.get(key).decode() for key in keys]
-    except (dist.DistError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise InputError(f"rank {world.rank} of {world.size} cannot meet the others at {meeting}: {first}") from error
-    return Watchman(connect, world.rank, names, watch, keeper), store
-
-
-def _wait_for(store: PrefixStore, keys: list[str], world: World, meeting: str) -> None:
-    """Until all keys are there.
-
-    Raises:
-        InputError: a rank did not come.
-    """
-    until = time.monotonic() + MEETING.total_seconds()
-    while not store.check(keys):
-        if time.monotonic() > until:
-            missing = [str(rank) for rank, key in enumerate(keys) if not store.check([key])]
-            who = f"{'ranks' if len(missing) > 1 else 'rank'} {', '.join(missing)}"
-            raise InputError(f"{who} of {world.size} did not come to {meeting} within {MEETING.total_seconds():g} s")
-        time.sleep(LOOK)
-
-
 def _connect_all(world: World, store: PrefixStore, watchman: Watchman) -> None:
     """Have ``torch.distributed`` connect each rank with all others, which have met.
 
     Raises:
         InputError: it cannot, though none of them is lost.
     """
+    watchman.arrive()
     try:
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",

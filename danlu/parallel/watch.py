@@ -7,6 +7,10 @@ those of the others:
 - no new sign for ``silent`` seconds: its process is dead or stopped, or its machine is;
 - signs, but no progress for as long as it may be waited for, while others are ahead and wait: it hangs.
 
+What counts as progress: amid settled steps, micro-batches. Elsewhere - at the start, in the first steps, in a save or a
+measurement, at the end - nobody knows how long something takes: there, also whatever the process does at all
+(:mod:`danlu.parallel.activity`), for half an hour.
+
 Whoever sees it first writes the verdict and says it; all leave. The main thread may be in a collective call by then,
 which nothing interrupts: so two threads beside it do all this, one for the connection, one for the clock.
 """
@@ -15,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 import threading
@@ -26,6 +31,7 @@ from typing import Any, Protocol
 
 from pydantic import Field
 
+from danlu.parallel.activity import Activity, waits_for_disk
 from danlu.recipe import Settings
 
 BEAT = 1.0
@@ -42,9 +48,12 @@ class Watch(Settings):
     silent: float = Field(default=12.0, ge=3)
     """Seconds without a sign of life from its process."""
     stuck: float = Field(default=15.0, ge=2)
-    """Seconds without progress while others wait for it, or three times its longest micro-batch where that is more."""
+    """Seconds while others wait for it: without a micro-batch, or three times its longest one where that is more; and
+    without any work of its process (processor time, bytes) at the start, in the first steps, in saves, measurements."""
+    blocked: float = Field(default=120.0, ge=2)
+    """As ``stuck``, where it waits for a disk or for the compiler, which may wait for another process."""
     first: float = Field(default=1800.0, ge=2)
-    """As ``stuck``, while the first steps are compiled, checkpoints saved, and whatever else one rank does alone."""
+    """Seconds of work, but without a micro-batch, at the start, in the first steps, in saves and measurements."""
 
 
 class Store(Protocol):
@@ -67,12 +76,18 @@ class Sign:
     """Pieces of work done, such as micro-batches."""
     limit: float = 0.0
     """Seconds that it may be waited for."""
+    activity: int = 0
+    """How often its process was seen to do something."""
+    idle: float = 0.0
+    """Seconds that it may be waited for while it does nothing."""
     left: bool = False
     """Whether it has come to its end in good order."""
     seen: float = 0.0
     """When ``beats`` last changed."""
     moved: float = 0.0
-    """When anything else last changed."""
+    """When it last came on: ``arrived``, ``work`` or ``limit``."""
+    stirred: float = 0.0
+    """When it last came on or did something."""
 
 
 @dataclass
@@ -91,8 +106,15 @@ class Watchman:
     settings: Watch
     keeper: int | None
     """The rank whose process the store is a part of, and which leaves last; None where the launcher keeps it."""
+    activity: Activity = field(default_factory=Activity)
+    """Of this process."""
     leave: Callable[[int], Any] = os._exit
     steps: int = 0
+    """Done since training began, or began again."""
+    _training: bool = False
+    _elsewhere: bool = False
+    _compiling: bool = False
+    _waited: bool = False
     _sign: Sign = field(default_factory=Sign)
     _alone: str | None = None
     _longest: float = 0.0
@@ -105,7 +127,10 @@ class Watchman:
         """Start to watch and to be watched."""
         self._store = self.connect()
         now = time.monotonic()
-        self._signs = [Sign(seen=now, moved=now, limit=self.settings.first) for _ in self.names]
+        self._signs = [
+            Sign(seen=now, moved=now, stirred=now, limit=self.settings.first, idle=self.settings.blocked)
+            for _ in self.names
+        ]
         self._threads = [threading.Thread(target=each, daemon=True) for each in (self._beat, self._judge)]
         for thread in self._threads:
             thread.start()
@@ -124,6 +149,23 @@ class Watchman:
         """A step is done: the first ones may take longer."""
         self.steps += 1
         self.tick()
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Step after step; before and after it nobody knows how long something takes."""
+        self._training, self.steps = True, 0
+        try:
+            yield
+        finally:
+            self._training = False
+
+    def compiles(self, *, is_so: bool) -> None:
+        """Whether the compiler works, perhaps in other processes, or waits for one that is not of this training."""
+        self._compiling, self._since = is_so, time.monotonic()
+
+    def elsewhere(self, *, is_so: bool) -> None:
+        """Whether this rank does what is no part of training, and what the others wait for however long it takes."""
+        self._elsewhere = is_so
 
     @contextmanager
     def alone(self, what: str) -> Iterator[None]:
@@ -156,26 +198,40 @@ class Watchman:
 
     def _moved(self) -> None:
         now = time.monotonic()
-        if self._alone is None and self.steps >= SETTLED:
+        if self._strict():
             self._longest = max(self._longest, now - self._since)
         self._since = now
 
-    def _limit(self) -> float:
-        if self._alone is not None or self.steps < SETTLED:
-            return self.settings.first
-        return max(self.settings.stuck, 3 * self._longest)
+    def _strict(self) -> bool:
+        """Whether a micro-batch follows the other, and the longest of them tells how long one takes."""
+        return self._training and self.steps >= SETTLED and self._alone is None and not self._compiling
+
+    def _limits(self) -> tuple[float, float]:
+        """How long this rank may be waited for: at work, and doing nothing."""
+        if self._elsewhere:
+            return math.inf, math.inf
+        if self._strict():
+            limit = max(self.settings.stuck, 3 * self._longest)
+            return limit, limit
+        return self.settings.first, self.settings.blocked if self._compiling or self._waited else self.settings.stuck
+
+    def _look(self) -> None:
+        """Note what this process has done since the last sign; that a wait for a disk is over is something, too."""
+        waited, self._waited = self._waited, waits_for_disk()
+        self._sign.activity += self.activity.seen() or waited != self._waited
 
     def _write(self, store: Store) -> None:
         mine = self._sign
-        mine.beats, mine.limit = mine.beats + 1, self._limit()
-        known = {name: getattr(mine, name) for name in ("beats", "arrived", "work", "limit", "left")}
-        store.set(_key(self.rank), json.dumps(known))
+        mine.beats += 1
+        mine.limit, mine.idle = self._limits()
+        store.set(_key(self.rank), json.dumps({name: getattr(mine, name) for name in TOLD}))
 
     def _beat(self) -> None:
         """Write and read signs, until the end; a store that does not answer leaves ``_heard`` as it was."""
         store = self._store
         while not self._over.wait(BEAT):
             try:
+                self._look()
                 self._write(store)
                 for rank, sign in enumerate(self._signs):
                     if store.check([_key(rank)]):
@@ -194,31 +250,38 @@ class Watchman:
             if now - last > 4 * BEAT:  # this process itself was stopped for a while: nobody else is to blame
                 self._heard = now
                 for sign in self._signs:
-                    sign.seen = sign.moved = now
+                    sign.seen = sign.moved = sign.stirred = now
             last = now
             if now - self._heard > self.settings.silent:
                 where = "the launcher" if self.keeper is None else self.names[self.keeper]
-                self._say(f"{where} does not answer since {now - self._heard:.0f} s: it is dead or stopped")
+                say(f"{where} does not answer since {now - self._heard:.0f} s: it is dead or stopped")
                 self._over.set()
                 self.leave(LOST)  # without a word to the others: each of them sees the same
             elif problem := self._problem(now):
                 if self.blame(problem, LOST):
-                    self._say(problem)
+                    say(problem)
                 self._go(LOST)
 
     def _problem(self, now: float) -> str | None:
         """What is wrong with another rank, in words."""
-        furthest = max(sign.arrived for sign in self._signs)
         for name, sign in zip(self.names, self._signs, strict=True):
             if not sign.left and now - sign.seen > self.settings.silent:
                 return f"{name} gives no sign of life since {now - sign.seen:.0f} s: it is dead or stopped"
-            if sign.arrived < furthest and now - sign.moved > sign.limit:
+        furthest = max(sign.arrived for sign in self._signs)
+        behind = {rank: sign for rank, sign in enumerate(self._signs) if sign.arrived < furthest}
+        for rank, sign in behind.items():
+            if now - sign.moved > sign.limit:
                 what = "has left" if sign.left else "hangs"
-                return f"{name} {what}: the others have waited for it for {now - sign.moved:.0f} s"
+                return f"{self.names[rank]} {what}: the others have waited for it for {now - sign.moved:.0f} s"
+        if behind and all(now - sign.stirred > sign.idle for sign in behind.values()):
+            # Whoever is at work may be what another one waits for, as for a lock of the compiler's.
+            rank, sign = min(behind.items(), key=lambda each: each[1].stirred)
+            what = "has left" if sign.left else "hangs: it has done nothing"
+            return f"{self.names[rank]} {what} for {now - sign.stirred:.0f} s, and the others wait for it"
+        still = min(now - sign.stirred for sign in self._signs)
+        if not behind and still > max(self.settings.blocked, *(sign.idle for sign in self._signs)):
+            return f"no rank has done anything for {still:.0f} s: they wait for each other"
         return None
-
-    def _say(self, problem: str) -> None:
-        print(f"danlu: error: {problem}; all ranks stop, run the same command to go on", file=sys.stderr, flush=True)
 
     def _go(self, code: int) -> None:
         self._over.set()
@@ -238,8 +301,16 @@ class Watchman:
                 time.sleep(0.02)
 
 
+def say(problem: str) -> None:
+    """Tell people why all ranks stop."""
+    print(f"danlu: error: {problem}; all ranks stop, run the same command to go on", file=sys.stderr, flush=True)
+
+
 def _has_left(store: Store, rank: int) -> bool:
     return bool(json.loads(store.get(_key(rank)))["left"])
+
+
+TOLD = ("beats", "arrived", "work", "limit", "activity", "idle", "left")
 
 
 def _key(rank: int) -> str:
@@ -252,6 +323,8 @@ def _take(sign: Sign, told: dict[str, Any]) -> None:
     if told["beats"] != sign.beats:
         sign.seen = now
     if (told["arrived"], told["work"], told["limit"]) != (sign.arrived, sign.work, sign.limit):
-        sign.moved = now
+        sign.moved = sign.stirred = now
+    elif told["activity"] != sign.activity:
+        sign.stirred = now
     for name, value in told.items():
         setattr(sign, name, value)

@@ -33,6 +33,12 @@ class _Book:
     members: dict[str, Entry]
     budget: Budget
 
+    def __post_init__(self) -> None:
+        """Where the book lies in a folder of the archive, as one who packed that folder left it, names begin there."""
+        roots = [name.removesuffix(_CONTAINER) for name in self.members if name.endswith(f"/{_CONTAINER}")]
+        if _CONTAINER not in self.members and len(roots) == 1:
+            self.members = {name.removeprefix(roots[0]): entry for name, entry in self.members.items()}
+
     def entry(self, name: str) -> Entry:
         if name not in self.members:
             raise Damaged("damaged EPUB", f"it has no {name}")

@@ -8,7 +8,19 @@ from typing import BinaryIO, NamedTuple
 from danlu.readers.ahead import Ahead
 from danlu.readers.record import Content, Damaged, Rejected, Wanted
 from danlu.readers.slices import Slice
-from danlu.text.encodings import SAMPLE_BYTES, WIDE, Detected, detect, is_line_of_utf8, is_short, line_end, of_marked
+from danlu.text.encodings import (
+    SAMPLE_BYTES,
+    SEVEN_BIT,
+    WIDE,
+    Detected,
+    detect,
+    is_line_of_utf8,
+    is_shifted,
+    is_short,
+    line_end,
+    may_tell,
+    of_marked,
+)
 
 _PIECE = 1 << 20
 
@@ -84,11 +96,10 @@ class Lines:
 
     def raw(self) -> Iterator[Line]:
         """The lines as bytes; from the first one beyond ASCII on it is known what the file is in."""
-        if self.detected is None:
-            for line in self._lines:
-                if line.content is not None and not line.content.isascii():
-                    yield from self._detect(line)
-                    break
+        while self.detected is None and (line := next(self._lines, None)) is not None:
+            if line.content is not None and may_tell(line.content):
+                yield from self._detect(line)
+            else:
                 yield line
         yield from self._lines
 
@@ -103,7 +114,8 @@ class Lines:
         except Damaged as damage:
             self._lines = _damaged(damage)  # told behind the lines that came before
         found = detect(bytes(sample[:SAMPLE_BYTES]), whole=len(sample) <= SAMPLE_BYTES)
-        self.detected = Detected("utf-8") if found.binary else found
+        if found.encoding != "utf-8" or not sample.isascii():  # what looked like a shift was none
+            self.detected = Detected("utf-8") if found.binary else found
         return held
 
     def _encoding_of(self, line: bytes) -> str | None:
@@ -114,7 +126,13 @@ class Lines:
 
 def encoding_of_line(line: bytes, encoding: str | None) -> str | None:
     """What a line of a file in ``encoding`` is in: UTF-8 where that is no chance, as where files were joined."""
-    if encoding == "utf-8" or encoding in WIDE:
+    if encoding in WIDE:
+        return encoding
+    if encoding in SEVEN_BIT:
+        return encoding if line.isascii() else "utf-8"
+    if is_shifted(line):
+        return "iso2022_jp_ext"
+    if encoding == "utf-8":
         return encoding
     return "utf-8" if line.isascii() or is_line_of_utf8(line, within=encoding) else encoding
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from danlu.optional import optional
+from danlu.readers.main_text import with_passages
 from danlu.readers.record import Content, Raw, Rejected, Wanted, checked
 from danlu.readers.whole import decode, encoding_field, read_text, read_whole
-from danlu.text.encodings import MARKS, contradicts, detect_whole, is_known
+from danlu.text.encodings import MARKS, SEVEN_BIT, contradicts, detect_whole, is_known
 
 _FRONT = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 """Settings of a page in YAML, before its text."""
@@ -69,6 +70,8 @@ def _decoded_page(page: bytes, wanted: Wanted, declared: str | None) -> tuple[st
             encoding = _HTML_NAMES.get(name.lower(), name.lower()) if name is not None else ""
             if not _is_of_pages(encoding) or b"\0" in page:
                 continue
+            if page.isascii() and detect_whole(page).encoding in SEVEN_BIT:
+                break
             try:  # a page may say wrongly what it is in, and UTF-8 is none by chance
                 return page.decode(), "utf-8"
             except UnicodeDecodeError:
@@ -106,6 +109,9 @@ def _resiliparse(html: str, main: bool) -> tuple[str, str]:
 
     tree = HTMLTree.parse(html)
     text = extract_plain_text(tree, main_content=main, preserve_formatting=True, alt_texts=False)
+    if main and text.strip():
+        whole = extract_plain_text(tree, main_content=False, preserve_formatting=True, alt_texts=False)
+        text = with_passages(text, whole)
     return " ".join((tree.title or "").split()), text
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from danlu.readers.lines import decoded_alone, encoding_of_line, undecodable
 from danlu.readers.record import ENCODING, Content, Rejected, Wanted
-from danlu.text.encodings import SAMPLE_BYTES, WIDE, Detected, detect_whole, of_marked
+from danlu.text.encodings import SAMPLE_BYTES, SEVEN_BIT, WIDE, Detected, detect_whole, of_marked
 
 
 class Text(NamedTuple):
@@ -45,9 +45,9 @@ def decode(content: bytes, wanted: Wanted) -> Text | Rejected:
         return Rejected(0, "binary", f"NUL at byte {content.index(0)}", 0)
     name = detected.encoding or "utf-8"
     errors = "strict" if wanted.invalid == "quarantine" or detected.encoding is None else "replace"
-    may_be_joined = wanted.encoding is None and detected.encoding is not None and name not in WIDE
+    may_be_joined = wanted.encoding is None and detected.encoding is not None and name not in (*WIDE, *SEVEN_BIT)
     # UTF-8 fails on lines of others; others make something of lines of UTF-8, so that these are looked for first.
-    joined = _joined(content, name, errors) if may_be_joined and name != "utf-8" else None
+    joined = _joined(content, name, errors) if may_be_joined and (name != "utf-8" or b"\x1b$" in content) else None
     if joined is not None:
         return joined
     try:

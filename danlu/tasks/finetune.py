@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from danlu.data.dataset import Dataset
 from danlu.nn.speed import computing_on
 from danlu.parallel.joining import here
-from danlu.runs import Figures, Job
+from danlu.stage import Figures, Job
 from danlu.tasks.examples import read_data
 from danlu.tasks.material import Material
 from danlu.tasks.scratch import Scratch, is_drawn

@@ -38,8 +38,8 @@ from danlu.tasks.judged import KL, POLICY, AnswerTokens, prompt_feature
 from danlu.tasks.judges import RewardPart, rewards_of
 from danlu.tasks.of_folder import transcriber_of
 from danlu.tasks.task import Answer, Known, Task
-from danlu.tasks.text_reader import MAX_TOKENS, MOST_TOKENS, TextReader
-from danlu.tasks.writing import Written, need_decoder, ready
+from danlu.tasks.text_reader import MAX_TOKENS, TextReader
+from danlu.tasks.writing import Written, need_decoder, ready, room_before
 from danlu.tokenizers.chat_template import files_named
 
 KEY = "finetune.task.reward"
@@ -107,12 +107,7 @@ class GRPO(Written):
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
         need_decoder(base, alone=True)
         judges = [(key, part.judge(key)) for key, part in self.parts()]
-        most = self.max_tokens or min(base.max_length, MOST_TOKENS)
-        if most + self.answer_tokens > base.max_length:
-            raise RecipeError(
-                f"finetune.task.max_tokens ({most}, of the prompt) and finetune.task.answer_tokens "
-                f"({self.answer_tokens}) together must be at most {base.max_length}, which the model sees"
-            )
+        most = self.most_tokens(base)
         for key, judge in judges:  # which may read tokens of its own, so that this is not all that can be too long
             if judge.most_tokens is not None and most + self.answer_tokens > judge.most_tokens:
                 raise RecipeError(
@@ -121,6 +116,9 @@ class GRPO(Written):
                     f"be more"
                 )
         return Known()
+
+    def most_tokens(self, base: TransformerConfig) -> int:
+        return room_before(self, self.answer_tokens, base)
 
     @property
     def leaves_out(self) -> bool:

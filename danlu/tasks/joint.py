@@ -29,7 +29,7 @@ from danlu.objectives.multitask import check_mixed
 from danlu.objectives.protocol import Shape
 from danlu.parallel.joining import here
 from danlu.recipe import OneOf, Settings
-from danlu.runs import Figures, Job
+from danlu.stage import Figures, Job
 from danlu.tasks.examples import read_data
 from danlu.tasks.feature import FeatureStore, stored
 from danlu.tasks.finetune import Finetune

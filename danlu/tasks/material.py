@@ -20,7 +20,7 @@ from danlu.nn.hf.start import Start
 from danlu.nn.speed import choose_device
 from danlu.nn.trained_rows import put_back, train_rows
 from danlu.nn.transformer import Transformer
-from danlu.runs import Figures
+from danlu.stage import Figures
 from danlu.tasks.answering import answer, numbers_of, tuned_answers
 from danlu.tasks.feature import Feature
 from danlu.tasks.measure import TaskMeasure
@@ -29,7 +29,7 @@ from danlu.tasks.model_folder import Trained
 from danlu.tasks.scores import in_words, of_itself, score, write_predictions
 from danlu.tasks.task import Known
 from danlu.tasks.task_training import OneTask
-from danlu.tasks.text_reader import MOST_TOKENS, TextReader
+from danlu.tasks.text_reader import TextReader
 from danlu.tasks.writing import Written
 from danlu.tokenizers.added import with_tokens
 from danlu.tokenizers.folder import read_tokenizer
@@ -78,7 +78,7 @@ class Material:
             known = replace(known, strangers=_strangers(base, tokenizer, task.new_tokens(dataset)))
         tokenizer = tokenizer or with_tokens(base, task.new_tokens(dataset), out / "tokenizer")
         start = task.start(base, known, seed=seed).with_rows(Tokenizer.load(tokenizer).vocab_size)
-        most = task.max_tokens or min(shape.max_length, MOST_TOKENS)
+        most = task.most_tokens(shape)
         if most > shape.max_length:
             raise RecipeError(
                 f"finetune.task.max_tokens must be at most {shape.max_length}, which the model sees; got {most}"

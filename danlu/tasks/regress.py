@@ -21,6 +21,7 @@ from danlu.corpus.batches import IGNORE, Batch
 from danlu.data.dataset import Dataset
 from danlu.data.form import Form
 from danlu.data.labelled import REGRESS, SIMILARITY
+from danlu.errors import RecipeError
 from danlu.log import say
 from danlu.metrics.regression import Regression
 from danlu.nn.config import TransformerConfig
@@ -49,9 +50,13 @@ class Regress(TextTask):
     problem: ClassVar[str | None] = "regression"
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
+        values = [each.number for each in dataset.splits["train"]]
+        if min(values) == max(values):
+            raise RecipeError(
+                f"finetune.data: all {len(values):,} numbers are {values[0]:g}; there is nothing to learn"
+            )
         if base.encoder is None:  # whose head has no bias, which would be the mean
             return UNSCALED
-        values = [each.number for each in dataset.splits["train"]]
         mean = math.fsum(values) / len(values)
         spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
         return Known(numbers={"mean": mean, "spread": spread or 1.0})

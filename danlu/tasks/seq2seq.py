@@ -28,7 +28,7 @@ from danlu.recipe import OneOf
 from danlu.tasks.feature import Feature
 from danlu.tasks.of_folder import special_of, tokenizer_of
 from danlu.tasks.task import Known
-from danlu.tasks.text_reader import MIDDLE_HEAD, MOST_TOKENS, TextReader
+from danlu.tasks.text_reader import MIDDLE_HEAD, TextReader
 from danlu.tasks.writing import Writing, need_decoder
 from danlu.tokenizers.tokenizer import Tokenizer
 
@@ -79,12 +79,7 @@ class Seq2Seq(Writing):
             InputError: the same, of a model that a metric needs.
         """
         need_decoder(base)
-        most = self.max_tokens or min(base.max_length, MOST_TOKENS)
-        if base.encoder is None and most + self.answer_tokens > base.max_length:
-            raise RecipeError(
-                f"finetune.task.max_tokens ({most}, of the source) and finetune.task.answer_tokens "
-                f"({self.answer_tokens}) together must be at most {base.max_length}, which the model sees"
-            )
+        self.most_tokens(base)
         if base.encoder is not None and self.answer_tokens > base.max_length:
             raise RecipeError(f"finetune.task.answer_tokens must be at most {base.max_length}, which the model sees; "
                               f"got {self.answer_tokens}")  # fmt: skip

@@ -23,7 +23,8 @@ from danlu.machine import environment
 from danlu.nn.speed import computing_on
 from danlu.parallel.joining import here
 from danlu.recipe import OneOf, Recipe
-from danlu.runs import Figures, Job, RunFolder, Stage
+from danlu.run_folder import RunFolder
+from danlu.stage import Figures, Job, Stage
 from danlu.tasks.examples import find_and_write, load_for
 from danlu.tasks.finetune import START, Finetune
 from danlu.tasks.model_folder import Trained
@@ -115,6 +116,18 @@ class _Trainings:
         if why is None:
             say(f"study: {called}: unchanged, skipped")
             return
+        started = time.perf_counter()
+        if not ranks.from_first(self.folder.ran(name, made_from) if ranks.first else False):
+            self._learn(variation, called, made_from)
+        if ranks.first:
+            with writing(out):
+                _remove_spent(self.settings, out)  # no output may be removed later, and nothing is needed once it ran
+                self.folder.finish(name)
+            say(f"study: {called}: done in {duration(time.perf_counter() - started)}")
+
+    def _learn(self, variation: Variation, called: str, made_from: Mapping[str, Any]) -> None:
+        """Fill the variation's folder."""
+        ranks, name, out = here(), variation.name, self.folder.stage(variation.name)
         say(f"study: {called}: begins")
         started = time.perf_counter()
         if ranks.first:
@@ -129,10 +142,7 @@ class _Trainings:
         figures = settings.learn(base, variation.dataset, out, seed=variation.seed)
         if ranks.first:
             with writing(out):
-                _remove_spent(settings, out)
-                seconds = time.perf_counter() - started
-                self.folder.finish(name, made_from, figures, seconds, environment())
-            say(f"study: {called}: done in {duration(seconds)}")
+                self.folder.returned(name, made_from, figures, time.perf_counter() - started, environment())
 
     def _take_over(self, name: str, made_from: Mapping[str, Any]) -> None:
         """Copy what a former study has done of the same, as one of fewer seeds has: whole or not at all."""

@@ -15,7 +15,7 @@ from danlu.data.dataset import Dataset
 from danlu.errors import InputError
 from danlu.files import read_json, read_jsonl
 from danlu.recipe import Choice
-from danlu.runs import Figures
+from danlu.stage import Figures
 from danlu.tasks.task import Known, Task
 
 

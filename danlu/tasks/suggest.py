@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 from danlu import catalog
@@ -20,6 +21,7 @@ from danlu.data.read import read_rows
 from danlu.data.rows import Table
 from danlu.errors import CheckpointError, InputError, RecipeError
 from danlu.recipe_file import quoted
+from danlu.tasks.transcript import Transcriber
 from danlu.text.language import detect_language
 from danlu.tokenizers.chat_template import own_source
 from danlu.tokenizers.folder import read_tokenizer
@@ -93,10 +95,20 @@ def _settings(task: str, model: Path | None) -> str:
     if model is None or "template" not in catalog.load("task", task, key="task").model_fields:
         return task
     try:
-        bare = own_source(model, read_tokenizer(model)[1]) is None
+        if own_source(model, read_tokenizer(model)[1]) is not None:
+            return task
+        return f"{{use: {task}, template: {_template(model)}}}"
     except (InputError, CheckpointError):  # it is told where it is read to train
         return task
-    return f"{{use: {task}, template: chatml}}" if bare else task
+
+
+def _template(model: Path) -> str:
+    """``chatml`` where the tokenizer has the token that ends its answers; else ``plain``, which needs none."""
+    try:
+        Transcriber.load(model, "chatml")
+    except RecipeError:
+        return "plain"
+    return "chatml"
 
 
 def _flagged(table: Table) -> Table | None:
@@ -146,6 +158,8 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
             continue
         if name == "pair" and _are_marks(table.values(chosen["label"])):
             return "similarity", _form("similarity")
+        if name == "classify" and _are_grades(table.values(chosen["label"])):
+            return "regress", _form("regress")
         if name == "embed" and _are_translations(table, chosen):
             return "seq2seq", _form("seq2seq")
         return name, _form(name)
@@ -206,6 +220,15 @@ def _examples(table: Table, form: Form[Any], chosen: Mapping[str, str], *, gold:
 def _form(task: str) -> Form[Any]:
     form: Form[Any] = catalog.load("task", task, key="task").form
     return form
+
+
+def _have_choices(table: Table, chosen: Mapping[str, str]) -> bool:
+    """Whether there are columns A, B, … for the choices, beside a question whose column is called anything."""
+    return (
+        {"A", "B"} <= set(table.columns)
+        and chosen["question"] not in ascii_uppercase
+        and _reads(table, _form("choice"))
+    )
 
 
 def _are_several(table: Table, found: Mapping[str, str]) -> bool:
@@ -302,7 +325,7 @@ Fits = Callable[[Table, Mapping[str, str]], bool]
 MORE: dict[str, Fits] = {"multi_label": _are_several, "keywords": _are_keywords, "seq2seq": _are_asked_for}
 """What has to hold beside the names of columns."""
 BY_CONTENT: dict[str, Fits] = {
-    "segment": _are_words, "tag": _are_sentences, "pair": _are_two_texts, "similarity": _are_compared,
-    "classify": _always, "regress": _always, "embed": _are_alike,
+    "segment": _are_words, "tag": _are_sentences, "choice": _have_choices, "multi_label": _are_several,
+    "pair": _are_two_texts, "similarity": _are_compared, "classify": _always, "regress": _always, "embed": _are_alike,
 }  # fmt: skip
 """Tasks that what stands in the columns may tell, and what has to hold."""

@@ -27,7 +27,7 @@ from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Total
 from danlu.recipe import Choice
 from danlu.tasks.feature import Feature
-from danlu.tasks.text_reader import Cut, TextReader
+from danlu.tasks.text_reader import MOST_TOKENS, Cut, TextReader
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ class Task(Choice):
     """Whether a number of the whole step stands in its loss (:meth:`of_step`)."""
 
     max_tokens: int | None = Field(default=None, ge=4)
-    """Tokens of a text that are read, special ones included; by default 512, or what the model sees if that is less."""
+    """Tokens of a text that are read, special ones included; by default 512, or what the model sees if that is less;
+    where the answer is written behind them, what is left beside ``answer_tokens``."""
     cut: Cut = "head"
     """What is left of a longer text: its head, its tail, or both without the middle."""
 
@@ -108,6 +109,10 @@ class Task(Choice):
             RecipeError: that model cannot learn it.
         """
         return Known(dataset.labels, dataset.scheme)
+
+    def most_tokens(self, base: TransformerConfig) -> int:
+        """Tokens of a text that are read by a model of this shape; where the recipe does not say, what fits."""
+        return self.max_tokens or min(base.max_length, MOST_TOKENS)
 
     def texts(self, examples: Sequence[Any]) -> Iterator[str]:
         """All that it reads of them and is to write: what a tokenizer of its own is trained on."""

@@ -15,7 +15,7 @@ from danlu.optim.adamw import AdamW
 from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
 from danlu.optim.schedules import Linear
 from danlu.recipe import OneOf
-from danlu.runs import Stage
+from danlu.stage import Stage
 from danlu.tasks.classify import Classify
 from danlu.tasks.keys import keys_said
 from danlu.tasks.methods import Full, Method

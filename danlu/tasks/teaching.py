@@ -13,7 +13,7 @@ from danlu.files import read_json, write_json
 from danlu.log import say
 from danlu.objectives.protocol import Shape
 from danlu.parallel.joining import here
-from danlu.runs import Figures
+from danlu.stage import Figures
 from danlu.tasks.feature import stored
 from danlu.tasks.grpo import GRPO
 from danlu.tasks.lesson import TaskLesson

@@ -30,7 +30,7 @@ from danlu.recipe import OneOf
 from danlu.tasks.documents import borders, number_of_token
 from danlu.tasks.of_folder import special_of, tokenizer_of
 from danlu.tasks.task import Answer, Known, Task
-from danlu.tasks.text_reader import TextReader
+from danlu.tasks.text_reader import MOST_TOKENS, TextReader
 
 WRITTEN_AT_ONCE = 256
 """Answers between two signs of progress; those of like length are written together."""
@@ -91,6 +91,10 @@ class Writing(Written):
             sums.index_add_(0, document_N[part], torch.stack([nats_N, torch.ones_like(nats_N)], 1))
         return list(sums.cpu())
 
+    def most_tokens(self, base: TransformerConfig) -> int:
+        """Of a decoder alone, whose answer stands behind what it reads, there is room for both."""
+        return super().most_tokens(base) if base.encoder is not None else room_before(self, self.answer_tokens, base)
+
     def prompts(self, examples: Sequence[Any], reader: TextReader) -> list[Begun]:
         """What the model goes on from."""
         raise NotImplementedError(type(self).__name__)
@@ -130,6 +134,22 @@ def ready(model: Transformer, reader: TextReader, *, ends: frozenset[int]) -> Lo
     """
     special = special_of(reader, model.config)
     return Loaded(model, tokenizer_of(reader), replace(special, ends=special.ends | ends))
+
+
+def room_before(task: Task, answer_tokens: int, base: TransformerConfig) -> int:
+    """Tokens that may be read where an answer of so many has to find its place behind them.
+
+    Raises:
+        RecipeError: the recipe wants more of both together than the model sees.
+    """
+    least = task.max_tokens or 1
+    if least + answer_tokens > base.max_length:
+        read = f"finetune.task.max_tokens ({task.max_tokens}, of what is read) and " if task.max_tokens else ""
+        both = "together must be at most" if task.max_tokens else "must be below"
+        raise RecipeError(
+            f"{read}finetune.task.answer_tokens ({answer_tokens}) {both} {base.max_length}, which the model sees"
+        )
+    return task.max_tokens or min(base.max_length - answer_tokens, MOST_TOKENS)
 
 
 def need_decoder(base: TransformerConfig, *, alone: bool = False) -> None:

@@ -14,6 +14,7 @@ from typing import BinaryIO
 import orjson
 
 from danlu.errors import InputError
+from danlu.files import read_json
 
 TARGET_START = "target_start"
 """The entry of ``meta`` that a pair has: at which character of its text the target begins."""
@@ -55,7 +56,22 @@ class Document:
             ValueError, KeyError, TypeError: it is no such line.
         """
         record = orjson.loads(line)
-        return cls(id=record["id"], text=record["text"], meta=record["meta"])
+        id, text, meta = record["id"], record["text"], record["meta"]
+        for name, value, kind in (("id", id, str), ("text", text, str), ("meta", meta, dict)):
+            if type(value) is not kind:
+                raise TypeError(f"{name} is {type(value).__name__}, not {kind.__name__}")
+        for name, value in meta.items():
+            if type(value) is not str:
+                raise TypeError(f"meta.{name} is {type(value).__name__}, not str")
+        if TARGET_START in meta and not _parts_two_sides(meta[TARGET_START], text):
+            raise ValueError(f"meta.{TARGET_START} is no place behind a line end of the text")
+        return cls(id, text, meta)
+
+
+def _parts_two_sides(start: str, text: str) -> bool:
+    """Whether a pair's target can begin at that character of its text."""
+    place = int(start) if start.isascii() and start.isdigit() and len(start) < 20 else 0
+    return 0 < place <= len(text) and text[place - 1] == "\n"
 
 
 def main_language(document: Document) -> str | None:
@@ -78,11 +94,17 @@ def document_shards(folder: Path) -> list[Path]:
     """The shards that were written to ``folder``, in order.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or one that the stage did not write.
     """
     shards = sorted(folder.glob("documents-*.jsonl"), key=lambda shard: (len(shard.name), shard.name))
     if not shards:
         raise InputError(f"no documents in {folder}: it holds no documents-*.jsonl")
+    written = (read_json(folder / "done.json") or {}).get("outputs")
+    strange = next((shard for shard in shards if isinstance(written, dict) and shard.name not in written), None)
+    if strange is not None:
+        raise InputError(
+            f"{strange} is not listed in done.json beside it, so that nobody knows what it holds: remove it"
+        )
     return shards
 
 

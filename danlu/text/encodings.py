@@ -35,18 +35,25 @@ _FREQUENT = {
     "cp949": HANGUL,
 }
 _ENCODINGS = (*_FREQUENT, "cp1251", "koi8-r", "cp1252")
-ENCODINGS = ("utf-8", *WIDE, "utf-16", "utf-32", *_ENCODINGS, "big5", "gbk", "shift_jis", "euc_kr", "latin-1")
+SEVEN_BIT = ("iso2022_jp_ext", "iso2022_kr", "hz")
+"""Of mail and news: bytes of ASCII alone, which shifts make other characters of (RFC 1468, RFC 1557, RFC 1843)."""
+ENCODINGS = (
+    *("utf-8", *WIDE, "utf-16", "utf-32", *_ENCODINGS, "big5", "gbk", "shift_jis", "euc_kr", "latin-1"),
+    *SEVEN_BIT,
+)
 """Names to choose from; Python knows more."""
 _OF_PROGRAMS = ("idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape")
 """Codecs of Python's that no text is written in; some of them raise errors of their own."""
 _BYTE_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
+_SHIFT = re.compile(rb"\x1b\$(?:[@B]|\([@BD]|\)C)|~\{")
 _ODD = re.compile(
-    r"(?!ç[ãõ]|[äöåÄÖÅ]{2})[^\x00-\x7f“”‘’„–—…«»‹›\u00a0ß]{2,}"  # together, but for quotes, ß and some vowels
-    r"|(?<=[a-zß-ÿ])[À-ÖØ-Þ]|(?<=[^\W\d_])[¿¡£©®§·]|¿(?=\s)"  # capitals and signs within a word
-    r"|[Ññ](?![aeiouáéíóúAEIOUÁÉÍÓÚ])|[Ãã](?![oeOE\W]|$)|[Õõ](?![eE])|[ìò](?=[^\W\d_])|ê\b|œ(?![uide])"
+    r"(?!ç[ãõáàâóú]|Ç[ÃÕÁÀÂÓÚ]|éé|ÉÉ|[äöåÄÖÅ]{2})[^\x00-\x7f“”‘’„–—…«»‹›\u00a0ß]{2,}"  # together
+    r"|(?<=[a-zß-ÿ])[À-ÖØ-Þ]|(?<=[^\W\d_])[¿¡£©®§]|(?<=[^\W\d_])(?<![lL])·|¿(?=\s)"  # capitals and signs within a word
+    r"|[Ññ](?![aeiouáéíóúAEIOUÁÉÍÓÚ])|[Ãã](?![oeOE\W]|$)|[Õõ](?![eE])|[ìò](?=[^\W\d_])|(?<!voc)(?<!qu)ê\b|œ(?![uide])"
 )
-"""What Western languages do not write; bytes of Eastern Europe's, of Turkish and East Asian text look so."""
+"""What Western languages do not write, where quotes, ß and some vowels may stand together; bytes of Eastern Europe's,
+of Turkish and East Asian text look so."""
 _CYRILLIC_WORD = re.compile(r"\b[\u0400-\u04ff]?(?:[\u0430-\u045f\u0491]+|[\u0400-\u042f\u0490]+)\b")
 _ALL = 0.95
 _SURE = 0.35
@@ -90,6 +97,8 @@ def detect(sample: bytes, *, whole: bool = True) -> Detected:
             return Detected(name)
     if b"\0" in sample:
         return _wide(sample, whole=whole)
+    if (shifted := _shifted(sample, whole=whole)) is not None:
+        return Detected(shifted)
     if sample.isascii() or _decoded(sample, "utf-8", whole=whole) is not None or _is_mostly_utf8(sample):
         return Detected("utf-8")
     # Lines of UTF-8 among others, as where files were joined, say nothing of the others.
@@ -117,7 +126,7 @@ def _likeliest(texts: Mapping[str, str | None]) -> Detected:
 def detect_whole(content: bytes) -> Detected:
     """What a whole text is in, by a part of it that goes beyond ASCII."""
     beginning = detect(content[:SAMPLE_BYTES], whole=len(content) <= SAMPLE_BYTES)
-    beyond = _BYTE_BEYOND_ASCII.search(content)
+    beyond = _BYTE_BEYOND_ASCII.search(content) or _SHIFT.search(content)
     if beginning.encoding in WIDE or beginning.binary or beyond is None:
         return beginning
     start = max(content.rfind(b"\n", 0, beyond.start()) + 1, beyond.start() - SAMPLE_BYTES // 2)
@@ -177,6 +186,16 @@ def is_line_of_utf8(line: bytes, *, within: str | None) -> bool:
     return within not in _FREQUENT and any((_score(text, each) or 0.0) >= own for each in _ENCODINGS)
 
 
+def may_tell(line: bytes) -> bool:
+    """Whether a line says something of what it is in: it goes beyond ASCII, or shifts to other characters."""
+    return not line.isascii() or _SHIFT.search(line) is not None
+
+
+def is_shifted(line: bytes) -> bool:
+    """Whether a line is Japanese as mail has it, whatever the lines around it are in."""
+    return b"\x1b$" in line and _shifted(line, whole=True) == "iso2022_jp_ext"
+
+
 def is_short(content: bytes) -> bool:
     """Whether it has so few bytes beyond ASCII that what they could be is chance."""
     return len(content.translate(None, _ASCII)) < _TELLING
@@ -201,6 +220,17 @@ def _decoded(sample: bytes, encoding: str, *, whole: bool) -> str | None:
         return decoder.decode(sample, final=whole)
     except UnicodeDecodeError:
         return None
+
+
+def _shifted(sample: bytes, *, whole: bool) -> str | None:
+    """The encoding whose shifts are in the sample, where it is ASCII otherwise and makes text of all of it."""
+    if not sample.isascii() or (shift := _SHIFT.search(sample)) is None:
+        return None
+    name = "hz" if shift[0] == b"~{" else "iso2022_kr" if shift[0].endswith(b"C") else "iso2022_jp_ext"
+    text = _decoded(sample, name, whole=whole)
+    if text is None or text.isascii() or (name == "hz" and (_score(text, "gb18030") or 0.0) < _SURE):
+        return None
+    return name
 
 
 def _mended(sample: bytes, encoding: str, *, whole: bool) -> str | None:

@@ -44,8 +44,10 @@ LATIN = tuple(  # a text is in one of them: together they would hold letters of 
         "åäöøæé",
         "ëïéèöüáóê",
         "éèàçñöüïáíóø",
+        "àèéíïòóúüç",
     )
 )
-"""By language or family: German, French, Spanish, Portuguese, Italian, the Nordic ones, Dutch, English's loans."""
+"""By language or family: German, French, Spanish, Portuguese, Italian, the Nordic ones, Dutch, English's loans,
+Catalan."""
 SIGNS = frozenset("“”‘’„–—…«»‹›°£€©®·§¿¡•™×±½²\u00a0\u00ad")
 """Beyond letters, what a text in a Western single-byte encoding has."""

@@ -22,6 +22,8 @@ _ODD = re.compile(
 """What the steps for control and invisible characters look for: most texts have none; to look is faster."""
 
 _ESCAPES = re.compile("\x1b\\[[0-9;]*[a-zA-Z]")
+_OVERSTRUCK = re.compile("_\x08(?=[^\x08\n])|([^\x08\n])\x08(?=\\1)|\\+\x08(?=o)|(?<=[^\x08\n])\x08_")
+"""Bold and underlined letters and bullets, as ``man`` and ``nroff`` print them: struck twice at one place."""
 _SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
@@ -87,4 +89,6 @@ def _one_kind_of_line_end(text: str) -> str:
         text = _SURROGATE_PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
         text = _SURROGATE.sub("\ufffd", text)
     text = _ESCAPES.sub("", text)
+    if "\x08" in text:
+        text = _OVERSTRUCK.sub("", text)
     return _DROPPED.sub("", _LINE_ENDS.sub("\n", text))

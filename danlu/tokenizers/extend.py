@@ -26,6 +26,7 @@ from danlu.tokenizers.folder import read_tokenizer
 from danlu.tokenizers.given import files_of
 from danlu.tokenizers.grown import State, state_of, with_characters, with_joins, with_words
 from danlu.tokenizers.joining import learn_joins
+from danlu.tokenizers.special_text import cut_special_text
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.word import CHINESE, count_words
 
@@ -73,7 +74,9 @@ class Extend(Choice):
         else:
             state, characters = self._with_pieces(state, config, list(texts))
             kinds = f"{characters:,} characters"
-        tokenizer = Tokenizer(_built(state), config)
+        grown = _built(state)
+        cut_special_text(grown)  # special tokens may be in the model now that were beside it
+        tokenizer = Tokenizer(grown, config)
         self._check_ids(old, tokenizer)
         added = tokenizer.vocab_size - old.vocab_size
         short = f", of tokenizer.add {self.add:,}: the text has no more" if added < self.add else ""
@@ -94,7 +97,7 @@ class Extend(Choice):
     def _with_words(self, state: State, texts: Iterable[str]) -> State:
         """With the most frequent words that are unknown; of those as frequent, the first by code point."""
         inner = _built(state)
-        if inner.pre_tokenizer is None:
+        if inner.pre_tokenizer is None or len(list(_words_of(inner, "a, b"))) == 1:
             raise InputError(f"the tokenizer in {self.path} cannot be extended: it takes a whole text for one word")
         # Where Chinese characters are cut apart, a word of several is found as added tokens are: the longest first.
         chinese = len(list(_words_of(inner, "天下"))) > 1

@@ -17,6 +17,7 @@ from danlu.tokenizers.charsmap import charsmaps, check_charsmap
 from danlu.tokenizers.conventions import BERT, convention
 from danlu.tokenizers.panic import no_panics
 from danlu.tokenizers.sentencepiece import read_sentencepiece
+from danlu.tokenizers.special_text import cut_special_text
 from danlu.tokenizers.vocab_txt import read_vocab_txt
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -78,6 +79,7 @@ def _read(
             inner.no_truncation()
             inner.no_padding()
             inner.encode(TRIAL)
+            cut_special_text(inner)
     except OSError as error:
         raise InputError(f"cannot read {error.filename or folder}: {error.strerror or error}") from None
     except Exception as error:  # the tokenizers library raises bare Exception

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
 
-from danlu.runs import Figures
+from danlu.stage import Figures
 from danlu.text.document import Document
 
 LANGUAGES_WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "km", "my", "bo", "dz", "lzh"})
@@ -47,7 +47,7 @@ def measure(tokenizer: Encoder, documents: Iterable[Document], *, limit_bytes: i
     unknown = tokenizer.unknown
     for batch in _batches(_limited(documents, limit_bytes)):
         for document, ids in zip(batch, tokenizer.encode_batch([each.text for each in batch]), strict=True):
-            language = document.meta["language"]
+            language = document.meta.get("language", "und")
             cost = costs.setdefault(language, Cost())
             cost.bytes += len(document.text.encode())
             cost.tokens += len(ids)
@@ -77,7 +77,7 @@ def count_units(text: str, language: str) -> int:
 def _limited(documents: Iterable[Document], limit_bytes: int) -> Iterator[Document]:
     sizes: dict[str, int] = {}
     for document in documents:
-        language = document.meta["language"]
+        language = document.meta.get("language", "und")
         room = limit_bytes - sizes.get(language, 0)
         if room > 0:
             data = document.text.encode()

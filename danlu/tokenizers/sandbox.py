@@ -34,9 +34,11 @@ ALL_AT_ONCE = ("batch", "dictsort", "groupby", "list", "max", "min", "slice", "s
 """Filters that take all items of their value before they give any."""
 ERRORS = (
     jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError,
-    SyntaxError, MemoryError,
+    SyntaxError, MemoryError, NameError, AssertionError,
 )  # fmt: skip
-"""What a template that is wrong, or gets what it does not expect, may raise; SyntaxError: it is nested too deeply."""
+"""What a template that is wrong, or gets what it does not expect, may raise. SyntaxError: it is nested too deeply;
+NameError: it has a number without end, such as ``1e400``, which Jinja writes as a name; AssertionError: Jinja's own
+filters say so of what they are given."""
 
 
 class Sandbox(ImmutableSandboxedEnvironment):

@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar, Protocol
 from pydantic import SkipValidation
 
 from danlu import log
-from danlu.recipe import OneOf
-from danlu.runs import Figures, Job, Stage
+from danlu.recipe import OneOf, Recipe
+from danlu.stage import Figures, Job, Stage
 from danlu.text.document import Document, read_documents
 from danlu.tokenizers.extend import Extend
 from danlu.tokenizers.given import Folder
@@ -38,6 +38,11 @@ class TrainTokenizer(Stage):
     trainer: Annotated[SkipValidation[Trainer], OneOf("tokenizer")]
     """The kind of tokenizer, with its settings."""
 
+    def within(self, recipe: Recipe) -> Stage:
+        """Itself; without text in the recipe, as where stores come from elsewhere, the tokenizer of a folder alone."""
+        alone = isinstance(self.trainer, Folder) and "clean" not in recipe.sections
+        return GivenTokenizer(trainer=self.trainer) if alone else self
+
     def external_files(self) -> list[Path]:
         return self.trainer.files() if isinstance(self.trainer, Folder | Extend) else []
 
@@ -53,6 +58,17 @@ class TrainTokenizer(Stage):
         tokenizer.save(job.out)
         costs = measure(tokenizer, read_documents(clean))
         return {"vocab_size": tokenizer.vocab_size} | cost_figures(costs, with_unknown=tokenizer.unknown is not None)
+
+
+class GivenTokenizer(TrainTokenizer):
+    """The tokenizer of a folder, in a run that has no text to measure it by."""
+
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def run(self, job: Job) -> Figures:
+        tokenizer = self.trainer.train(())
+        tokenizer.save(job.out)
+        return {"vocab_size": tokenizer.vocab_size}
 
 
 def sample(documents: Iterable[Document], share: float) -> Iterator[str]:

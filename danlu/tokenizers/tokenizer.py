@@ -3,8 +3,8 @@
 Byte-level BPE, bytes, characters, WordPiece (BERT), Unigram and words are trained here; T5's Unigram and
 SentencePiece's BPE (Llama 2) come with imported models. Text that looks like a special token is text:
 ``encode("<|endoftext|>")`` never gives the one token that parts documents. Stock ``transformers`` does the same when
-called with ``split_special_tokens=True``. Unigram that was trained elsewhere is the exception for both: its special
-tokens are pieces like others.
+called with ``split_special_tokens=True`` on what is saved here; of some tokenizers it takes special tokens all the same
+where a folder is as others made it (``special_text.py``).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from danlu.log import say
 
 if TYPE_CHECKING:
     from danlu.recipe import Recipe
-    from danlu.runs import RunFolder
+    from danlu.run_folder import RunFolder
 
 
 def trace(
@@ -46,17 +46,17 @@ def trace(
 
     if sum(each is not None for each in (document_id, row, step)) != 1:
         raise InputError("danlu trace leads back one thing: a DOCUMENT_ID, --row N or --step N")
-    recipe, folder = _opened(recipe_or_run)
+    folder = _folder(recipe_or_run)
     told: dict[str, Any]
     if document_id is not None:
         told = of_document(folder, document_id)
         lines = words.document(told)
     elif row is not None:
-        told = of_row(folder, Order(recipe, folder), row)
+        told = of_row(folder, Order(_recipe(recipe_or_run), folder), row)
         lines = words.row(told)
     else:
         assert step is not None
-        told = of_step(folder, Order(recipe, folder), step)
+        told = of_step(folder, Order(_recipe(recipe_or_run), folder), step)
         lines = words.step(told)
     if json:
         from json import dumps
@@ -67,19 +67,28 @@ def trace(
         say(line)
 
 
-def _opened(recipe_or_run: Path) -> tuple[Recipe, RunFolder]:
-    """The recipe and the folder of its run, by either.
+def _folder(recipe_or_run: Path) -> RunFolder:
+    """The folder of the run.
 
     Raises:
         RecipeError: there is no such recipe.
         InputError: it is a folder, and none of a run.
     """
-    from danlu.recipe import load_recipe
-    from danlu.runs import RunFolder
+    from danlu.run_folder import RunFolder
 
     if not recipe_or_run.is_dir():
-        recipe = load_recipe(recipe_or_run)
-        return recipe, RunFolder(recipe.run_dir)
+        return RunFolder(_recipe(recipe_or_run).run_dir)
     if not (recipe_or_run / "recipe.yaml").is_file():
         raise InputError(f"{recipe_or_run} is no folder of a run: it has no recipe.yaml")
-    return load_recipe(recipe_or_run / "recipe.yaml"), RunFolder(recipe_or_run)
+    return RunFolder(recipe_or_run)
+
+
+def _recipe(recipe_or_run: Path) -> Recipe:
+    """The recipe itself, or that of the run.
+
+    Raises:
+        RecipeError: it is not there, or not right.
+    """
+    from danlu.recipe import load_recipe
+
+    return load_recipe(recipe_or_run / "recipe.yaml" if recipe_or_run.is_dir() else recipe_or_run)

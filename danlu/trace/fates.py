@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,12 @@ from danlu.text.document import OFFSET, Document
 
 NEAREST = 3
 """Ids that are named where there is no such one."""
+LONGEST_NUMBERS = 30
+"""Digits of the numbers in an id together: no file has so many records."""
+LONGEST_NAME = 4096
+"""Characters of what is compared with the names of files; no path is longer."""
+MOST_MEMBERS = 32
+"""Borders between a file and its member that an id may have; archives lie in archives a few deep."""
 _ID = re.compile(r"(?P<file>.+)#(?P<record>\d+)(?:\.(?P<piece>\d+))?", re.DOTALL)
 _LINE_ID = re.compile(rb'\{"id": ("(?:[^"\\]|\\.)*")')
 
@@ -48,8 +55,9 @@ class Fate:
     origin: Origin
     offset: int | None
     """At which byte of the unpacked file, or of the unpacked member, its record begins; None where it has no places."""
-    line: int
-    """Of its shard, or of its portion's stretch of ``dropped.jsonl`` or ``quarantine.jsonl``, from 1."""
+    line: int | None
+    """Of its shard, or of its portion's stretch of ``dropped.jsonl`` or ``quarantine.jsonl``, from 1; None where these
+    are not at hand."""
     text: str = ""
     """Of what was kept."""
     meta: dict[str, str] | None = None
@@ -86,11 +94,11 @@ class Cleaned:
         Raises:
             InputError: there is none; the line names those that are nearest.
         """
-        parsed = _ID.fullmatch(identity)
+        parsed = parse(identity)
         if parsed is None:
             raise InputError(f"no document {shown(identity)!r}: an id is FILE#RECORD{self._such_as()}")
         record, piece = int(parsed["record"]), None if parsed["piece"] is None else int(parsed["piece"])
-        origins = list(self._origins(parsed["file"], record))
+        origins = list(origins_of(self.folder, parsed["file"], record))
         if not origins:
             raise InputError(f"no document {shown(identity)!r}: {self._no_file(parsed['file'])}")
         for origin in origins:
@@ -103,18 +111,6 @@ class Cleaned:
             NEAREST, (each for origin in origins for each in self._ids(origin)), key=lambda each: _far(each, parsed)
         )
         raise InputError(f"no document {shown(identity)!r}; nearest: {', '.join(map(repr, nearest)) or 'none'}")
-
-    def _origins(self, front: str, record: int) -> Iterator[Origin]:
-        """Where the record may be: a name may itself hold what parts a file from its member."""
-        members = {front: ""}
-        for match in re.finditer("!/", front):
-            members[front[: match.start()]] = front[match.end() :]
-        found: dict[str, Origin] = {}
-        for portion in read_portions(self.folder, naming=list(members)):
-            for file in portion.files:
-                if file.name in members and file.first <= record:  # the last part that begins before it
-                    found[file.name] = Origin(portion, file, members[file.name], record)
-        yield from found.values()
 
     def _kept(self, identity: str, origin: Origin) -> Fate | None:
         if origin.portion.shard is None:
@@ -182,6 +178,8 @@ class Cleaned:
 
     def _no_file(self, front: str) -> str:
         """Which file was perhaps meant."""
+        if len(front) > LONGEST_NAME:
+            return f"no file {shown(front)!r} was read"
         matcher, best = difflib.SequenceMatcher(b=front), (0.0, "")
         for portion in read_portions(self.folder):
             for file in portion.files:
@@ -192,6 +190,30 @@ class Cleaned:
                 best = max(best, (alike, file.name), key=lambda each: each[0])
         told = f"no file {shown(front)!r} was read"
         return f"{told}; did you mean {best[1]!r}?" if best[0] >= 0.6 else told
+
+
+def parse(identity: str) -> re.Match[str] | None:
+    """The ``file``, ``record`` and ``piece`` that an id speaks of; None where it is none."""
+    found = _ID.fullmatch(identity)
+    return found if found is not None and len(found["record"]) + len(found["piece"] or "") < LONGEST_NUMBERS else None
+
+
+def origins_of(folder: Path, front: str, record: int) -> Iterator[Origin]:
+    """Where a record may be, by the ``lineage.jsonl`` in a folder: a name may itself hold what parts a file from its
+    member.
+
+    Raises:
+        InputError: that file is missing or damaged.
+    """
+    members = {front: ""}
+    for match in islice(re.finditer("!/", front), MOST_MEMBERS):
+        members[front[: match.start()]] = front[match.end() :]
+    found: dict[str, Origin] = {}
+    for portion in read_portions(folder, naming=list(members)):
+        for file in portion.files:
+            if file.name in members and file.first <= record:  # the last part that begins before it
+                found[file.name] = Origin(portion, file, members[file.name], record)
+    yield from found.values()
 
 
 def _far(identity: str, asked: re.Match[str]) -> tuple[bool, int, int]:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from danlu.runs import RunFolder
+from danlu.clean.lineage import FILE as LINEAGE
+from danlu.corpus.elsewhere import FILE as ELSEWHERE
+from danlu.corpus.split import PARTS
+from danlu.errors import InputError, shown
+from danlu.run_folder import RunFolder
 from danlu.text.encodings import ENCODINGS
+from danlu.trace.carried import Carried
 from danlu.trace.fates import Cleaned, Fate
 from danlu.trace.places import look
 from danlu.trace.training import Order, changed_since, packed
@@ -15,12 +20,29 @@ SHOWN = 400
 """Characters of a text that are shown, its first ones."""
 
 
-def walk(cleaned: Cleaned, identity: str) -> dict[str, Any]:
+UNKNOWN = "the store does not say where its documents come from: the run that packed it knows"
+
+
+def lineage_of(folder: RunFolder) -> Cleaned | Carried | None:
+    """What leads from the documents of a run to their sources: its ``clean``; where that is elsewhere, as of stores
+    that were packed there, the stores themselves. None where they do not say it."""
+    clean, store = folder.stage("clean"), folder.stage("pack") / PARTS[0]
+    elsewhere = (store / ELSEWHERE).exists()
+    if not elsewhere and (clean / LINEAGE).exists():
+        return Cleaned(clean)
+    if (store / LINEAGE).exists():
+        return Carried(folder.stage("pack"))
+    return None if elsewhere else Cleaned(clean)
+
+
+def walk(cleaned: Cleaned | Carried | None, identity: str) -> dict[str, Any]:
     """What became of a document in ``clean``, and what stands now where it comes from.
 
     Raises:
         InputError: there is no such document.
     """
+    if cleaned is None:
+        return {"id": identity, "ends": UNKNOWN}
     fate = cleaned.find(identity)
     number = fate.origin.portion.source
     told: dict[str, Any] = {"id": identity, "clean": _clean(cleaned, fate), "source": _source(cleaned, fate, number)}
@@ -36,7 +58,7 @@ def _shard(fate: Fate) -> str | None:
     return fate.origin.portion.shard if fate.became == "kept" else None
 
 
-def _clean(cleaned: Cleaned, fate: Fate) -> dict[str, Any]:
+def _clean(cleaned: Cleaned | Carried, fate: Fate) -> dict[str, Any]:
     known: dict[str, Any] = {"became": fate.became, "portion": fate.origin.portion.portion}
     if fate.became == "kept":
         return {**known, "shard": _shard(fate), "line": fate.line, "meta": fate.meta}
@@ -44,7 +66,7 @@ def _clean(cleaned: Cleaned, fate: Fate) -> dict[str, Any]:
     return {**known, **{name: value for name, value in details.items() if value is not None}}
 
 
-def _source(cleaned: Cleaned, fate: Fate, number: int) -> dict[str, Any]:
+def _source(cleaned: Cleaned | Carried, fate: Fate, number: int) -> dict[str, Any]:
     origin, settings = fate.origin, cleaned.source(number)
     place = look(fate, settings)
     told: dict[str, Any] = {
@@ -69,22 +91,33 @@ def of_document(folder: RunFolder, identity: str) -> dict[str, Any]:
     Raises:
         InputError: there is no such document.
     """
-    told = walk(Cleaned(folder.stage("clean")), identity)
+    known = lineage_of(folder)
     places = [asdict(each) for each in packed(folder, identity)]
+    if known is None and not places:
+        raise InputError(f"no document {shown(identity)!r} in the stores, which know nothing else")
+    told = walk(known, identity)
     return {**told, "pack": places, "changed": [line for line in changed_since(folder) if "pack ran" in line]}
 
 
 def of_row(folder: RunFolder, order: Order, row: int) -> dict[str, Any]:
-    """What is in a row, and the walk of each document in it."""
-    cleaned = Cleaned(folder.stage("clean"))
+    """What is in a row, and the walk of each document in it.
+
+    Raises:
+        InputError: there is no such row.
+    """
+    cleaned = lineage_of(folder)
     stretches = [asdict(each) for each in order.of_row(row)]
     walks = {identity: walk(cleaned, identity) for identity in dict.fromkeys(each["id"] for each in stretches)}
     return {"row": row, "epoch": order.epoch(row), "stretches": stretches, "documents": list(walks.values()),
-            "changed": changed_since(folder)}  # fmt: skip
+            "changed": order.changed()}  # fmt: skip
 
 
 def of_step(folder: RunFolder, order: Order, step: int) -> dict[str, Any]:
-    """The rows of a step, and what each has of which documents."""
+    """The rows of a step, and what each has of which documents.
+
+    Raises:
+        InputError: the training has no such step.
+    """
     rows = order.of_step(step)
     stretches = [asdict(each) for row in rows for each in order.of_row(row)]
-    return {"step": step, "rows": rows, "stretches": stretches, "changed": changed_since(folder)}
+    return {"step": step, "rows": rows, "stretches": stretches, "changed": order.changed()}

@@ -16,7 +16,7 @@ def document(told: Mapping[str, Any]) -> Iterator[str]:
     yield harmless(told["id"])
     for place in told["pack"]:
         yield _line("pack", f"{place['part']}, document {place['document']:,}, {place['tokens']:,} tokens")
-    if not told["pack"] and told["clean"]["became"] == "kept":
+    if not told["pack"] and told.get("clean", {}).get("became") == "kept":
         yield _line("pack", "not packed")
     yield from _walk(told)
     yield from told["changed"]
@@ -51,15 +51,20 @@ def _listed(rows: list[int]) -> str:
 
 def _tokens(stretch: Mapping[str, Any]) -> str:
     task = f"{stretch['task']}: " if stretch["task"] else ""
+    drawn = ", drawn to stand beside" if stretch["drawn"] else ""
     if stretch["first"] >= stretch["end"]:
         return f"{task}the end of its {stretch['tokens']:,} tokens"
-    return f"{task}tokens {stretch['first']:,} to {stretch['end'] - 1:,} of its {stretch['tokens']:,}"
+    return f"{task}tokens {stretch['first']:,} to {stretch['end'] - 1:,} of its {stretch['tokens']:,}{drawn}"
 
 
 def _walk(told: Mapping[str, Any]) -> Iterator[str]:
+    if "ends" in told:
+        yield _line("clean", told["ends"])
+        return
     clean, source = told["clean"], told["source"]
     if clean["became"] == "kept":
-        yield _line("clean", f"kept: {clean['shard']}, line {clean['line']:,}")
+        where = "of the run that packed the store" if clean["line"] is None else f"line {clean['line']:,}"
+        yield _line("clean", f"kept: {clean['shard']}, {where}")
     else:
         rule = f"{clean['rule']}: " if "rule" in clean else ""
         detail = f" ({clean['detail']})" if "detail" in clean else ""

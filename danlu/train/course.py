@@ -8,7 +8,7 @@ from pathlib import Path
 
 from danlu.errors import CheckpointError
 from danlu.log import say
-from danlu.runs import Figures
+from danlu.stage import Figures
 from danlu.train.checkpoint import checkpoints
 from danlu.train.length import Length, arithmetic, first_guess, read_length, what_differs, write_length
 from danlu.train.monitor import Measure, Monitor

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from danlu.clean.lineage import FILE as LINEAGE
+from danlu.corpus.split import PARTS
 from danlu.corpus.store import TokenStore
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 
 COUNTS = ("documents", "tokens")
 
@@ -16,7 +18,8 @@ def fingerprint(pack: Path, store: TokenStore) -> dict[str, Any]:
     """Of the store in the folder of the stage ``pack`` that a training reads.
 
     ``pack`` and ``clean`` are hashes of the hashes of all files that these stages wrote; ``lineage`` is the SHA-256 of
-    clean's ``lineage.json``. What is not on record, as of a store that no stage has made, is left out.
+    clean's ``lineage.json``, also where that came with a store that was packed elsewhere. What is not on record, as of
+    a store that no stage has made, is left out.
     """
     run, known = RunFolder(pack.parent), dict(zip(COUNTS, (len(store.documents), len(store.tokens)), strict=True))
     done = run.done(pack.name)
@@ -24,9 +27,12 @@ def fingerprint(pack: Path, store: TokenStore) -> dict[str, Any]:
         return known
     clean = done["made_from"].get("inputs", {}).get("clean")
     found = {**known, "pack": run.digest(pack.name), **({"clean": clean} if clean else {})}
+    carried = done["outputs"].get(f"{PARTS[0]}/{LINEAGE}")
+    if clean is None and carried is not None:
+        found["lineage"] = carried
     cleaned = run.done("clean")
-    if cleaned is not None and run.digest("clean") == clean and "lineage.json" in cleaned["outputs"]:
-        found["lineage"] = cleaned["outputs"]["lineage.json"]
+    if cleaned is not None and run.digest("clean") == clean and LINEAGE in cleaned["outputs"]:
+        found["lineage"] = cleaned["outputs"][LINEAGE]
     return found
 
 

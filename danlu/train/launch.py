@@ -18,7 +18,9 @@ from danlu.parallel.joining import Ranks, joined
 from danlu.parallel.watch import Watch
 from danlu.parallel.world import World
 from danlu.recipe import Recipe
-from danlu.runs import Changed, Job, RunFolder, run_stages, stage_of
+from danlu.run_folder import Changed, RunFolder
+from danlu.runs import run_stages
+from danlu.stage import Job, stage_of
 from danlu.train.settings import TrainSettings
 
 SECONDS_TO_APPEAR = 10.0
@@ -55,7 +57,9 @@ def run_on_ranks(
 
         def tell(stage: str) -> None:
             begin(stage)
+            team.elsewhere(is_so=False)
             team.told(stage)
+            team.elsewhere(is_so=not stage_of(recipe, stage).together)
 
         run_stages(recipe, stages, say, begin=tell, changed=changed)
         team.told("")

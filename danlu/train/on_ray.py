@@ -20,7 +20,7 @@ from danlu.parallel.desk import Desk, End, Line, News
 from danlu.parallel.watch import LOST
 from danlu.parallel.world import read_world
 from danlu.recipe import Recipe
-from danlu.runs import Changed, RunFolder
+from danlu.run_folder import Changed, RunFolder
 from danlu.train.ray_worker import Task, work
 from danlu.train.settings import TrainSettings
 from danlu.train.signals import StopRequest, watch_for_stop

@@ -13,7 +13,7 @@ from danlu.log import say
 from danlu.nn.families.given import Folder
 from danlu.nn.hf.folder import save_model
 from danlu.objectives.protocol import Shape
-from danlu.runs import Figures, Job, Stage
+from danlu.stage import Figures, Job, Stage
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.checkpoint import as_model, checkpoints

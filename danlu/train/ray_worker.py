@@ -21,7 +21,7 @@ from danlu.optional import optional
 from danlu.parallel.desk import End, Line
 from danlu.parallel.world import World
 from danlu.recipe import Recipe
-from danlu.runs import Changed
+from danlu.run_folder import Changed
 from danlu.train.launch import run_on_ranks
 from danlu.train.signals import ask_to_stop
 

@@ -137,11 +137,12 @@ class Run:
                 steps = self.length.schedule_steps(step)
                 training.dropout.scale(self.settings.dropout_schedule.share(step, steps=steps))
 
-        fit(
-            training.model, training.made_ahead, training.lesson, training.optimizer, factor,
-            steps=end, start=start, before=before, clip=self.settings.clip, masters=training.masters,
-            cuts=training.cuts, accept=training.accept, hooks=hooks,
-        )  # fmt: skip
+        with self._ranks.training():
+            fit(
+                training.model, training.made_ahead, training.lesson, training.optimizer, factor,
+                steps=end, start=start, before=before, clip=self.settings.clip, masters=training.masters,
+                cuts=training.cuts, accept=training.accept, hooks=hooks,
+            )  # fmt: skip
 
     def _take_up(self) -> int:
         """Load the newest checkpoint; the step that it stands at, 0 where there is none."""

@@ -244,7 +244,7 @@ def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training
     give_back_freed_memory()  # of the weights before they were narrow
     optimizer = build_optimizer(settings.optimizer, masters.named.items(), layer_decay=settings.layer_decay)
     masters.attach(optimizer)
-    example = _example_of(subject, model.config)
+    example = example_of(subject.objective, subject.vocabulary, model.config)
     micro_batch = micro_batch_of(settings, subject.sequence, device, readers=place.readers)
     size = Size(settings.batch, micro_batch, place.readers)
     reader = subject.reading.read(store, Shape(subject.objective, subject.sequence), example, size=size, seed=seed)
@@ -252,6 +252,8 @@ def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training
     steps_per_epoch = reader.steps_per_epoch / subject.share
     steps = settings.budget.steps_at_most(tokens_per_step=tokens_per_step, steps_per_epoch=steps_per_epoch)
     compiling = compile_blocks(model, settings.compile, steps=steps)
+    if compiling.on:
+        ranks.look_at_the_compiler()
     average = WeightAverage(masters.own, settings.average) if settings.average is not None else None
     batches = OwnBatches(reader.batches, place)
     return Training(
@@ -281,11 +283,10 @@ def _part(settings: TrainSettings, model: Transformer, ranks: Ranks) -> dict[str
     return part
 
 
-def _example_of(subject: Subject, config: TransformerConfig) -> MakeExample:
+def example_of(objective: AnyObjective, vocabulary: Vocabulary, config: TransformerConfig) -> MakeExample:
     """The objective's ``example``, told the vocabulary and what a decoder starts from."""
-    start = decoder_start(find_family(config.family), subject.vocabulary.roles)
-    known = replace(subject.vocabulary, roles={**subject.vocabulary.roles, "start": start})
-    return partial(subject.objective.example, vocabulary=known)
+    start = decoder_start(find_family(config.family), vocabulary.roles)
+    return partial(objective.example, vocabulary=replace(vocabulary, roles={**vocabulary.roles, "start": start}))
 
 
 def _text(store: TokenStore) -> str:

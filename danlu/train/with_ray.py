@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 
 from danlu.log import say
 from danlu.recipe import Recipe
-from danlu.runs import Changed, RunFolder, run_stages, stage_of
+from danlu.run_folder import Changed, RunFolder
+from danlu.runs import run_stages
+from danlu.stage import stage_of
 
 
 def run_with_ray(

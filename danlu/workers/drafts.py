@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from danlu.errors import InputError
+from danlu.files import remove_folder
 
 P = TypeVar("P")
 
@@ -88,8 +89,10 @@ def check_unchanged(files: str, now: Callable[[], str], hash_: str, *, began: st
 
 
 def throw_away(out: Path) -> None:
-    """Remove all drafts at once, so that a run which is killed meanwhile finds all or none."""
+    """Remove all drafts at once, so that a run which is killed meanwhile finds all or none; there may be none."""
     gone = out / f".{FOLDER}"
-    shutil.rmtree(gone, ignore_errors=True)
-    (out / FOLDER).rename(gone)
-    shutil.rmtree(gone)
+    if gone.exists():
+        remove_folder(gone)
+    if (out / FOLDER).exists():
+        (out / FOLDER).rename(gone)
+        remove_folder(gone)

@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
@@ -54,7 +55,13 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # threads of libraries do not survive a fork
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, stage), name=f"danlu {stage}")
-        process.start()
+        # Ctrl-C comes to all at once, and the process that waits for this one ends it: it hears nothing from the start.
+        resource_tracker.ensure_running()  # which would unblock the signal again as it begins
+        heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, heard)
         theirs.close()  # so that the pipe ends when the process does
         return cls(process, ours)
 
@@ -191,7 +198,7 @@ def _ended(at_work: dict[_Worker, Any]) -> list[_Worker]:
 def _serve(pipe: Connection, stage: str) -> None:
     """What a process does: one thing after the other, until the pipe ends."""
     end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that waits for this one is interrupted, and ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:
             made_by, thing = pipe.recv()

@@ -8,14 +8,16 @@ from typing import Any
 
 from danlu.clean.stage import Clean
 from danlu.recipe import Recipe, build
-from danlu.runs import Figures, Job
+from danlu.stage import Figures, Job
 
 
 def clean(out: Path, **section: Any) -> Figures:
-    """Run the stage with these settings into the folder ``out``; its figures."""
+    """Run the stage with these settings into the folder ``out``, to its end; its figures."""
     stage = build(Clean, section, key="clean")
     out.mkdir(exist_ok=True)
-    return stage.run(Job(Recipe("test", out, 1, {"clean": stage}), {}, out))
+    figures = stage.run(Job(Recipe("test", out, 1, {"clean": stage}), {}, out))
+    stage.tidy(out)
+    return figures
 
 
 def digests(folder: Path) -> dict[str, str]:

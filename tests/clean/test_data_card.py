@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 
 from danlu.clean.stage import Clean
 from danlu.recipe import Recipe, build
-from danlu.runs import Job
+from danlu.stage import Job
 
 
 def card(folder: Path, **section: Any) -> str:

@@ -76,9 +76,9 @@ def test_short_items_are_compared_whole(tmp_path: Path) -> None:
     assert rule(Document("a", f"{CHINESE}红楼梦的作者是哪一位作家{CHINESE}")) == "contaminated (eval.jsonl)"
     assert rule(Document("a", f"{CHINESE}红楼梦的作者是哪一位作{CHINESE}")) is None
     assert rule(Document("a", "Who wrote the first novel about the dog? Who?")) is None
-    assert short.notes() == [
-        "clean: decontaminate looks for 2 of 3 items; the rest is shorter than 8 words or 12 characters"
-    ]
+    assert short.learn()[1] == (
+        "decontaminate: looks for 2 of 3 items; the rest is shorter than 8 words or 12 characters"
+    )
 
 
 def test_what_many_items_share_is_their_instruction(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from danlu.clean.lines import Lines
 from danlu.clean.stage import Clean
 from danlu.readers.sources import Source
 from danlu.recipe import Choice, Recipe
-from danlu.runs import Job
+from danlu.stage import Job
 from danlu.text.cuts import Lines as EachLine
 from danlu.text.document import read_documents
 

@@ -12,6 +12,7 @@ from cleaning import clean, digests
 from learning_rule import Learning
 
 from danlu.clean.classifier import Classifier
+from danlu.clean.decontaminate import Decontaminate, EvaluationSet
 from danlu.clean.learned import learn_all, ready
 from danlu.clean.perplexity import Perplexity
 from danlu.clean.portions import Portion
@@ -41,6 +42,7 @@ def rules(tmp_path: Path) -> list[dict[str, Any]]:
     return [
         {"use": "perplexity", "good": str(good), "order": 2},
         {"use": "classifier", "good": str(good), "bad": str(bad)},
+        {"use": "decontaminate", "files": [str(bad)]},
     ]
 
 
@@ -58,7 +60,8 @@ def test_what_is_learned_once_gives_the_same_in_any_number_of_processes(
     monkeypatch.setattr("danlu.clean.stage.PORTION_BYTES", 400)
     for workers in (1, 2):
         clean(tmp_path / str(workers), sources=str(source), rules=rules, workers=workers)
-        assert said(capsys, "perplexity: good text") == 1
+        told = capsys.readouterr().out
+        assert [told.count(line) for line in ("perplexity: good text", "decontaminate: looks for all of 210")] == [1, 1]
     assert digests(tmp_path / "1") == digests(tmp_path / "2")
     drops = json.loads((tmp_path / "1/drops.json").read_text())
     assert drops["kept"] and {reason.partition(":")[0] for reason in drops["dropped"]} >= {"perplexity"}
@@ -66,7 +69,8 @@ def test_what_is_learned_once_gives_the_same_in_any_number_of_processes(
 
 def test_rules_by_a_file_are_those_that_learn_themselves(tmp_path: Path, rules: list[dict[str, Any]]) -> None:
     good, bad = Path(rules[1]["good"]), Path(rules[1]["bad"])
-    choices = [Empty(), Perplexity(good=good, order=3), Classifier(good=good, bad=bad)]
+    known = Decontaminate(files=(EvaluationSet(path=bad),), shortest_words=3, words=4, common=1000)
+    choices = [Empty(), Perplexity(good=good, order=3), Classifier(good=good, bad=bad), known]
     files = learn_all(choices, tmp_path / "learned")
     assert files[0] is None and all(path is not None and path.exists() for path in files[1:])
     texts = [*GOOD, *BAD, "", "人免费", " ".join(GOOD), " ".join(BAD)]

@@ -118,6 +118,27 @@ def test_numbers_that_need_a_word_before(word: str, value: str) -> None:
     assert ("id", value) not in values(f"It weighs {value}.")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "12.2.1.1. Rules\n",
+        "x\n\n17.12.8.2.\u00a0Preview\n",
+        "# 12.2.1.1. 邮件列表\n",
+        "that server was version 1:12.2.3.3.dfsg-1",
+        "打电话[08/1/04 1:30]去",
+    ],
+)
+def test_headings_versions_and_times_are_none(text: str) -> None:
+    assert not values(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["12.2.1.1 - - [12/Jan]", "from\n112.2.1.1. Then", "It is 12.2.1.1. Then", "12.2.1.1.\n"]
+)
+def test_addresses_at_the_beginning_of_a_line(text: str) -> None:
+    assert [kind for kind, _ in values(text)] == ["ip"]
+
+
 def test_german_numbers_in_german_text_and_behind_a_word() -> None:
     assert values("Büro 030/2345678 am Tag", language="de") == [("phone", "030/2345678")]
     assert values("Büro 030/2345678 am Tag") == []

@@ -61,7 +61,7 @@ def test_steps_follow_each_other_through_the_rows() -> None:
 
 def test_every_row_of_every_epoch_has_noise_of_its_own() -> None:
     batches = step_batches(1)
-    draws = [tuple(batches._noise(number).integers(2**32, size=4)) for number in range(100)]
+    draws = [tuple(batches.noise(number).integers(2**32, size=4)) for number in range(100)]
     assert len(set(draws)) == 100
     # And none of them is a source of the row order, which numpy pads with zeros: [seed, epoch, 0, 0].
     orders = [np.random.Generator(np.random.Philox(np.random.SeedSequence([4, epoch]))) for epoch in range(100)]

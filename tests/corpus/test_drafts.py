@@ -14,7 +14,8 @@ from danlu.corpus import drafts, encoding, portions
 from danlu.corpus.pack import Pack
 from danlu.errors import CheckpointError, InputError
 from danlu.recipe import Recipe, load_recipe
-from danlu.runs import Job, run_stages
+from danlu.runs import run_stages
+from danlu.stage import Figures, Job
 from danlu.text.document import Document, shard_path
 from danlu.tokenizers.char import Char
 from danlu.workers.processes import ProcessDiedError
@@ -80,6 +81,13 @@ def job(folder: Path, out: str) -> Job:
     return Job(Recipe("test", folder, 1, {}), inputs, folder / out)
 
 
+def run(pack: Pack, work: Job) -> Figures:
+    """Run the stage, to its end."""
+    figures = pack.run(work)
+    pack.tidy(work.out)
+    return figures
+
+
 def files(folder: Path) -> dict[str, bytes]:
     """All that is there, hidden files too."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -98,7 +106,7 @@ def test_any_number_of_processes_writes_the_same_bytes(folder: Path) -> None:
     contents = []
     for number in (1, 2, 3):
         settings = {"split": split(folder), "marks": ("words", "sentences"), "workers": number}
-        figures = Pack(**settings).run(job(folder, f"pack-{number}"))  # type: ignore[arg-type]
+        figures = run(Pack(**settings), job(folder, f"pack-{number}"))  # type: ignore[arg-type]
         contents.append((files(folder / f"pack-{number}"), figures))
         seen = told(folder)
         assert sorted(id for ids in seen.values() for id in ids) == sorted(f"d#{n}" for n in range(240))
@@ -114,25 +122,25 @@ def test_any_number_of_processes_writes_the_same_bytes(folder: Path) -> None:
 
 
 def test_what_a_killed_process_was_at_is_done_by_another(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Pack(split=split(folder), workers=1).run(job(folder, "whole"))  # type: ignore[arg-type]
+    run(Pack(split=split(folder), workers=1), job(folder, "whole"))  # type: ignore[arg-type]
     work = job(folder, "pack")
-    Pack(split=split(folder, dies="d#120"), workers=2).run(work)  # type: ignore[arg-type]
+    run(Pack(split=split(folder, dies="d#120"), workers=2), work)  # type: ignore[arg-type]
     assert files(work.out) == files(folder / "whole")
     said = "pack: a process was killed, perhaps for want of memory, at documents-00001.jsonl, byte "
     assert said in capsys.readouterr().out
 
 
 def test_what_kills_two_processes_is_one_line_and_the_next_run_goes_on(folder: Path) -> None:
-    Pack(split=split(folder), workers=1).run(job(folder, "whole"))  # type: ignore[arg-type]
+    run(Pack(split=split(folder), workers=1), job(folder, "whole"))  # type: ignore[arg-type]
     pack = Pack(split=split(folder, dies="d#120", times=2), workers=2)  # type: ignore[arg-type]
     work = job(folder, "pack")
     with pytest.raises(ProcessDiedError, match=r"^pack: a process was killed, [^\n]*: choose fewer pack\.workers, or"):
-        pack.run(work)
+        run(pack, work)
     assert not [path for path in files(work.out) if not path.startswith("drafts/")]
     told(folder)
     before = len(list((work.out / "drafts").glob("[0-9]*")))
     assert before and pack.progress(work.out) == f"{before} portions of the documents are encoded"
-    pack.run(work)
+    run(pack, work)
     assert files(work.out) == files(folder / "whole")
     again = {id for ids in told(folder).values() for id in ids}
     assert "d#120" in again and len(again) < 240
@@ -141,13 +149,13 @@ def test_what_kills_two_processes_is_one_line_and_the_next_run_goes_on(folder: P
 
 @pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1)])
 def test_a_stopped_run_goes_on_with_another_number(folder: Path, first: int, second: int) -> None:
-    Pack(split=split(folder), workers=1).run(job(folder, "whole"))  # type: ignore[arg-type]
+    run(Pack(split=split(folder), workers=1), job(folder, "whole"))  # type: ignore[arg-type]
     work = job(folder, "pack")
     stopping = split(folder, times=first, **{"stops" if first == 1 else "dies": "d#200"})
     with pytest.raises(KeyboardInterrupt if first == 1 else ProcessDiedError):
-        Pack(split=stopping, workers=first).run(work)  # type: ignore[arg-type]
+        run(Pack(split=stopping, workers=first), work)  # type: ignore[arg-type]
     told(folder)
-    Pack(split=stopping, workers=second).run(work)  # type: ignore[arg-type]
+    run(Pack(split=stopping, workers=second), work)  # type: ignore[arg-type]
     assert files(work.out) == files(folder / "whole")
     assert "d#200" in {id for ids in told(folder).values() for id in ids}
 
@@ -155,7 +163,7 @@ def test_a_stopped_run_goes_on_with_another_number(folder: Path, first: int, sec
 def test_a_kill_between_the_passes_or_in_the_second_costs_no_encoding(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Pack(split=split(folder), workers=1).run(job(folder, "whole"))  # type: ignore[arg-type]
+    run(Pack(split=split(folder), workers=1), job(folder, "whole"))  # type: ignore[arg-type]
     work = job(folder, "pack")
     pack = Pack(split=split(folder), workers=1)  # type: ignore[arg-type]
 
@@ -165,11 +173,11 @@ def test_a_kill_between_the_passes_or_in_the_second_costs_no_encoding(
     with monkeypatch.context() as patch:
         patch.setattr("danlu.corpus.gathering.finish", stop)
         with pytest.raises(KeyboardInterrupt):
-            pack.run(work)
+            run(pack, work)
     assert "train/tokens-00000.bin" in files(work.out) and "train/store.json" not in files(work.out)
     (work.out / "train" / ".tokens-00000.bin-0123").write_bytes(b"half")
     told(folder)
-    pack.run(work)
+    run(pack, work)
     assert files(work.out) == files(folder / "whole") and not told(folder)
 
 
@@ -178,7 +186,7 @@ def test_drafts_of_other_settings_or_documents_are_made_again(folder: Path) -> N
     for change in ("fraction", "documents"):
         (folder / "told/struck-0").unlink(missing_ok=True)
         with pytest.raises(KeyboardInterrupt):
-            Pack(split=stopping, workers=1).run(work)  # type: ignore[arg-type]
+            run(Pack(split=stopping, workers=1), work)  # type: ignore[arg-type]
         assert Pack().progress(work.out)
         told(folder)
         if change == "documents":
@@ -186,9 +194,9 @@ def test_drafts_of_other_settings_or_documents_are_made_again(folder: Path) -> N
             shard.write_bytes(shard.read_bytes().replace(b"number 5,", b"number 6,"))
         fraction = 0.5 if change == "fraction" else 0.2
         other = stopping.model_copy(update={"fraction": fraction})  # type: ignore[attr-defined]
-        Pack(split=other, workers=1).run(work)
+        run(Pack(split=other, workers=1), work)
         assert "d#5" in told(folder)[os.getpid()]
-        Pack(split=other, workers=1).run(job(folder, f"whole-{change}"))
+        run(Pack(split=other, workers=1), job(folder, f"whole-{change}"))
         assert files(work.out) == files(folder / f"whole-{change}")
         told(folder)
 

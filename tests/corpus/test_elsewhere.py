@@ -24,7 +24,7 @@ from danlu.corpus.store_writer import StoreWriter
 from danlu.errors import InputError, RecipeError
 from danlu.readers.remote import RemoteFile
 from danlu.recipe import Recipe, build
-from danlu.runs import Job
+from danlu.stage import Job
 from danlu.text.document import Document
 from danlu.tokenizers.char import Char
 

@@ -12,7 +12,8 @@ from danlu.corpus.split import HashSplit, TailSplit
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError, RecipeError
 from danlu.recipe import Recipe, build, load_recipe, plain
-from danlu.runs import Job, run_stages
+from danlu.runs import run_stages
+from danlu.stage import Job
 from danlu.text.document import Document, shard_path
 from danlu.tokenizers.char import Char
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -70,6 +71,7 @@ def test_the_stores_are_the_same_bytes_every_time(tmp_path: Path) -> None:
     for name in ("first", "second"):
         work = job(tmp_path / name, ENGLISH + CHINESE)
         Pack().run(work)
+        Pack().tidy(work.out)
         contents.append({p.relative_to(work.out): p.read_bytes() for p in work.out.rglob("*") if p.is_file()})
     assert contents[0] == contents[1]
     assert len(contents[0]) == 2 * 11

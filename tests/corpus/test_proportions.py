@@ -41,6 +41,17 @@ def test_weights_are_shares_of_tokens_whatever_the_rows_hold(weights: list[float
     assert total is None or found.sum() == pytest.approx(total)
 
 
+@given(st.sampled_from([1.7e308, 1e308, 2.0**1000, 1e-300, 5e-324]), st.sampled_from([1, 2, 4]))
+def test_the_largest_and_the_smallest_weights_are_weights(weight: float, times: int) -> None:
+    """Sums of the first have no end, products of the last vanish."""
+    parts = extents([10, 1e6], [30, 3e8])
+    for total in (None, 100.0):
+        made = mixture("weights", parts={"a": {"weight": weight / times}, "b": {"weight": weight}})
+        like = mixture("weights", parts={"a": {"weight": (weight / times) / weight}, "b": {"weight": 1}})
+        found = made.rows(parts, total)
+        np.testing.assert_allclose(found / found.sum(), like.rows(parts, total) / like.rows(parts, total).sum())
+
+
 def test_parts_with_epochs_are_read_so_often_and_others_share_the_rest() -> None:
     parts = extents([10, 40, 100, 100], [1000, 4000, 10000, 10000])
     told = {"books": {"epochs": 2}, "web": {"epochs": 0.5}, "a": {"weight": 3}, "b": {"weight": 1}}

@@ -184,13 +184,24 @@ def test_shards_are_read_as_one(
     "change",
     [
         {"tokens": 3}, {"tokens": None}, {"documents": 9}, {"dtype": "<u4"}, {"dtype": "lark"}, {"dtype": None},
-        {"vocab_size": "many"}, {"eot": None}, {"eot": 7},
+        {"vocab_size": "many"}, {"eot": None}, {"eot": 7}, {"dtype": ">u2"}, {"dtype": "<f2"}, {"dtype": "O"},
+        {"vocab_size": 70000}, {"eot": -1}, {"eot": 10**9}, {"tokens": 1.5}, {"shard_tokens": 0}, {"documents": True},
+        {"languages": []}, {"languages": "en"}, {"languages": [5]}, {"marks": ["words"]},
     ],
 )  # fmt: skip
 def test_a_description_that_does_not_fit_is_refused(store: Path, change: dict[str, object]) -> None:
     about = json.loads((store / "store.json").read_text())
     (store / "store.json").write_text(json.dumps({**about, **change}))
     refused(store)
+
+
+def test_marks_of_several_shards_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    """They are mapped when they are looked at, which is too late."""
+    with StoreWriter(tmp_path, vocab_size=9, eot=0, shard_tokens=4) as writer:
+        writer.add(Document("a", "x"), [1] * 9)
+    about = json.loads((tmp_path / "store.json").read_text())
+    (tmp_path / "store.json").write_text(json.dumps({**about, "marks": ["words"]}))
+    assert refused(tmp_path).endswith("store.json does not list marks-00000.bin')")
 
 
 def rewrite(folder: Path, name: str, content: bytes) -> None:
@@ -212,11 +223,17 @@ def test_borders_that_cannot_be_are_refused(store: Path, starts: list[int]) -> N
 
 
 @pytest.mark.parametrize("row", [(1, 1, 0), (1, 0, 1)])
-def test_documents_of_sources_and_languages_that_there_are_not_are_refused(store: Path, row: tuple[int, ...]) -> None:
+def test_documents_of_sources_and_languages_that_there_are_not_are_refused(
+    store: Path, row: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it is opened, or, where it is large, when all of it is read."""
     assert check_store(store) > 0
     rows = np.fromfile(store / "documents.bin", dtype=ROW)
     rows[2] = row
     rewrite(store, "documents.bin", rows.tobytes())
+    assert refused(store).endswith("its files do not fit store.json")
+    monkeypatch.setattr("danlu.corpus.store.SMALL_BYTES", 0)
+    TokenStore.open(store)
     with pytest.raises(InputError, match="its documents do not fit its tokens"):
         check_store(store)
 

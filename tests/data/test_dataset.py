@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from danlu.data.columns import ColumnError
 from danlu.data.dataset import Data, load, load_inputs
 from danlu.data.extracted import EXTRACT
 from danlu.data.labelled import CLASSIFY, PAIR, SIMILARITY
@@ -232,3 +233,27 @@ def test_pairs_and_numbers(tmp_path: Path) -> None:
     assert numbers == [n / 4 for n in range(20)]
     write(path, [(a, b, "yes" if n > 2 else "no") for a, b, n in rows], ("sentence1", "sentence2", "label"))
     assert load(Data(train=path), PAIR).labels == ("no", "yes")
+
+
+def test_a_file_to_be_predicted_needs_no_column_that_training_could_do_without(tmp_path: Path) -> None:
+    path = tmp_path / "asked.jsonl"
+    path.write_text('{"question": "who?", "context": "Ann met Bob.", "nr": 1}\n')
+    columns = {"question": "question", "context": "context", "answers": "answers", "id": "id"}
+    settings = Data(train=Path("train.json"), columns=dict(columns))  # as danlu init names them all
+    asked = load_inputs(path, settings, EXTRACT, columns=columns)
+    assert [each.texts for each in asked.splits["test"]] == [("who?", "Ann met Bob.")]
+    said = settings.model_copy(update={"columns": {"id": "number"}})  # but what is said here has to be there
+    with pytest.raises(ColumnError, match=r"columns\.id: .*asked\.jsonl has no column 'number'"):
+        load_inputs(path, said, EXTRACT, columns=columns)
+
+
+def test_a_test_file_needs_no_column_that_training_could_do_without(tmp_path: Path) -> None:
+    row = {"question": "who?", "context": "Ann met Bob.", "answers": "Ann"}
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps({**row, "nr": f"{n}"}) + "\n" for n in range(4)))
+    (tmp_path / "test.jsonl").write_text(json.dumps(row) + "\n")
+    columns: dict[str, str | int] = {"id": "nr", "answers": "answers"}
+    train, test = tmp_path / "train.jsonl", tmp_path / "test.jsonl"
+    data = load(Data(train=train, dev=train, test=test, columns=columns), EXTRACT)
+    assert [each.id for each in data.splits["train"]] == ["0", "1", "2", "3"] and len(data.splits["test"]) == 1
+    with pytest.raises(ColumnError, match=r"columns\.id: .*test\.jsonl has no column 'nr'"):
+        load(Data(train=test, dev=test, columns=columns), EXTRACT)

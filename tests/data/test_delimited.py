@@ -121,12 +121,12 @@ def test_rows_know_the_line_that_they_begin_at() -> None:
         ('text,label\n"b" c,0\n', r"a, line 2: the table is damaged here: "),
         ("text,label\n", r"a, line 1: the file holds no row below its header"),
         ("text,text\na,1\n", r"several columns 'text'"),
+        ("text,label,label\na,1,1\nb,2,2\n", r"several columns 'label'"),
     ],
 )
 def test_damaged_tables_are_one_line(text: str, message: str) -> None:
-    said = {"header": True} if "text,text" in text else {}
     with pytest.raises(InputError, match=message):
-        table(text, **said)
+        table(text)
 
 
 def test_the_index_of_pandas_tells_the_header() -> None:

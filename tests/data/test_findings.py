@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from danlu.data.chats import Message
 from danlu.data.chosen import MultipleChoice
 from danlu.data.example import Place
 from danlu.data.extracted import Answer, Question
 from danlu.data.findings import lines, look
 from danlu.data.found import Finding
 from danlu.data.labelled import Labelled
+from danlu.data.preferred import Preference
 from danlu.data.tagged import Tagged
 
 WORDS = ["river", "stone", "cloud", "market", "window", "garden", "letter", "silver", "thunder", "candle"]
@@ -161,6 +163,40 @@ def test_a_chinese_word_that_gives_a_label_away() -> None:
 
 def question(file: str, number: int, asked: str, context: str) -> Question:
     return Question(Place(Path(file), number), f"{file}{number}", asked, context, (Answer(context[:3], 0),))
+
+
+def test_the_letters_of_a_number_give_a_label_away() -> None:
+    rows = [(f"{'SPT' if number % 2 else 'POL'}{number:04d}: {text}", label)
+            for number, (text, label) in enumerate(clean("a", 0, 80))]  # fmt: skip
+    (telling,) = found(look({"train": labelled("a", rows)}), "telling")
+    assert telling.count == 80 and "'spt' stands in 40 texts of 'pos', in 0 others" in str(telling)
+
+
+def test_pairs_that_stand_the_other_way_round() -> None:
+    def pairs(file: str, first: int, turned: bool) -> list[Labelled]:
+        texts = [(sentence(number), sentence(number + 50)) for number in range(first, first + 30)]
+        return [
+            Labelled(Place(Path(file), number), (both[1], both[0]) if turned else both, "ab"[number % 2])
+            for number, both in enumerate(texts, 1)
+        ]
+
+    train, test = pairs("a.csv", 0, False), [*pairs("b.csv", 200, False), *pairs("c.csv", 0, True)[:4]]
+    (leak,) = found(look({"train": train, "test": test}), "duplicate")
+    assert leak.count == 4 and "in train too (4 of them with their two texts turned round)" in leak.what
+    assert "c.csv, line 1) is a.csv, line 1" in leak.examples[0]
+
+
+def test_preferences_that_contradict_each_other() -> None:
+    def prefer(line: int, asked: str, chosen: str, rejected: str) -> Preference:
+        one, other = ((Message("assistant", said),) for said in (chosen, rejected))
+        return Preference(Place(Path("a.jsonl"), line), (Message("user", asked),), one, other)
+
+    train = [prefer(number, sentence(number), f"yes {number}", f"no {number}") for number in range(1, 9)]
+    assert not found(look({"train": train, "dev": [prefer(9, sentence(1), "yes 1", "never")]}), "conflict")
+    (wrong,) = found(look({"train": train, "dev": [prefer(9, sentence(3), "no 3", "yes 3")]}), "conflict")
+    assert wrong.splits == ("train", "dev") and wrong.count == 1
+    assert str(wrong).startswith("dev: 1 pair is the other way round in train where both answers stand again: ")
+    assert "(a.jsonl, line 9) prefers 'no 3', but 'yes 3' in a.jsonl, line 3" in str(wrong)
 
 
 def test_a_context_that_two_splits_share() -> None:

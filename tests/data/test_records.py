@@ -69,11 +69,33 @@ def test_a_list_within_an_object() -> None:
         ('[{"a": 1},\n {"a": 1, "b": 2, "a": 3}]', r"a\.json, line 2: an object has the key 'a' twice"),
         ('{"a": 1}\n{"a": {"b": 1, "b": 2}}', r"a\.json, line 2: an object has the key 'b' twice"),
         ('{"data": [{"a": 1, "a": 2}]}', r"a\.json: an object has the key 'a' twice"),
+        ('[{"a": 1},\n {"a": ' + "1" * 5000 + "}]", r"a\.json, line 2: a number in it has too many digits"),
+        ('{"data": [{"a": ' + "1" * 5000 + "}]}", r"a\.json: a number in it has too many digits"),
+        ('{"a": 1}\n{"a": ' + "1" * 5000 + "}", r"a\.json, line 2: it is not JSON: a number in it has too many"),
+        ('{"a": 1}\n{"a": ', r"a\.json, line 2: it is not JSON: Expecting value \(column 7\)$"),
+        ('{"a": [1, 2], "b": [1]}', "must hold a list of objects.*it holds a, b"),
     ],
 )
 def test_broken_json_is_one_line(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_json(PATH, text)
+
+
+def test_columns_of_pandas_and_of_datasets_are_rows(tmp_path: Path) -> None:
+    import datasets
+    import pandas
+
+    rows = [{"text": "ab", "label": 1}, {"text": "c", "label": 0}]
+    pandas.DataFrame(rows, index=[4, 7]).to_json(tmp_path / "a.json")
+    for text in ((tmp_path / "a.json").read_text(), json.dumps(datasets.Dataset.from_list(rows).to_dict())):
+        table = read_json(PATH, text)
+        assert [dict(row.cells) for row in table.rows] == rows
+        assert str(table.rows[1].place) == "a.json, item 2"
+
+
+def test_a_list_under_the_name_of_json_lines_is_said() -> None:
+    with pytest.raises(InputError, match=r"a\.json, line 1: it begins a list, not a line of JSON lines"):
+        read_jsonl(PATH, '[{"a": 1},\n{"a": 2}]')
 
 
 def test_squad_is_a_row_a_question() -> None:

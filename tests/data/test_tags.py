@@ -153,3 +153,10 @@ def test_a_tag_of_an_unknown_type_in_a_test_file(tmp_path: Path) -> None:
     (tmp_path / "b.conll").write_text("x\tB-PER\ny\tI-PER\n", encoding="utf-8")
     assert len(load(settings, TAG).splits["dev"]) == 1  # I-PER is a tag of the scheme, though train has none
     assert isinstance(load(settings, TAG).splits["dev"][0], Tagged)
+
+
+def test_one_tag_alone_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    path.write_text("".join(f"Anna O\nsees O\n{number} O\n\n" for number in range(4)))
+    with pytest.raises(InputError, match=r"a\.conll: all 12 tags are 'O'; there must be at least 2"):
+        load(Data(train=path, dev=path), TAG)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,9 +22,11 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
 from danlu import cli
+from danlu.evaluate import compare_page
 from danlu.evaluate.compare import Part, compare_runs, holm
 from danlu.evaluate.compared import read_runs
 from danlu.files import read_json, read_jsonl, write_json
+from danlu.metrics.resampling import Difference
 
 WORDS = ("to be", "or not", "that is", "the question", "once upon", "a time", "话说天下", "a sentence", "从前有座山")
 NASTY = '<script>alert(1)</script> & "more" to be'
@@ -300,3 +303,10 @@ def test_examples_are_sorted_and_filtered_in_the_page(trained: Path) -> None:
     assert len(list(shown(kept))) == sum(line["gold"] == gold for line in wrong)
     turned = dumped(page, f"const o = document.querySelector('[data-order]'); o.value = 1; o.{change};")
     assert list(shown(turned)) == list(reversed(all_of_them))
+
+
+@pytest.mark.parametrize(("low", "p", "told"), [(0.01, 0.13, True), (-0.01, 0.13, False), (0.01, 0.01, False)])
+def test_an_interval_that_says_more_than_the_test_is_explained(low: float, p: float, told: bool) -> None:
+    part: Any = SimpleNamespace(base="one", reasons={})
+    found = Difference(0.9, 0.95, 0.05, low, 0.1, p, p)
+    assert ("the runs differ on few examples" in compare_page._note(part, [found], 1)) is told

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import math
 import random
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.evaluate.curves import decimated, loss_chart, loss_range, rate_chart, reward_chart, series_of, smoothed
-from danlu.pages.chart import Point
+from danlu.evaluate.curves import (
+    decimated,
+    figure_chart,
+    loss_chart,
+    loss_range,
+    rate_chart,
+    reward_chart,
+    series_of,
+    smoothed,
+    value_range,
+)  # fmt: skip
+from danlu.pages.chart import LEFT, Point
 
 points = st.lists(st.floats(-100, 100), min_size=1, max_size=300).map(
     lambda values: [(float(step), value) for step, value in enumerate(values)]
@@ -83,3 +94,14 @@ def test_a_long_run_makes_a_small_picture() -> None:
     picture = loss_chart(metrics, width=720, height=330)
     assert picture is not None
     assert len(picture) < 25_000
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0], [0.9, 0.9003], [-0.001, 0.001], [27.3, 27.3], [0.2, 0.8]])
+def test_labels_of_the_axis_of_figures_have_room(values: list[float]) -> None:
+    low, high = value_range(values)
+    assert low <= min(values) <= max(values) <= high and (low >= 0 or min(values) < 0)
+    metrics = [{"step": step, "f1": value} for step, value in enumerate(values)]
+    drawn = figure_chart(metrics, "f1", width=600, height=160, title="F1")
+    assert drawn is not None
+    labels = re.findall(r'text-anchor="end">([^<]+)<', drawn)
+    assert labels and max(map(len, labels)) * 6.9 <= LEFT - 8, labels  # pixels of a digit at this size

@@ -21,7 +21,7 @@ from danlu.evaluate.browser import MOST, MOST_CHARACTERS, worst_examples
 from danlu.evaluate.predictions import Prediction
 from danlu.files import read_jsonl
 from danlu.recipe import load_recipe
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 
 NASTY = '<img src=x onerror=alert(1)> | `x` & "quoted"'
 TEXTS = ["to be", "or not to be", "that is the question", "once upon a time", "话说天下大势", "从前有座山", NASTY]
@@ -93,7 +93,7 @@ def test_of_numbers_the_largest_errors_come_first(finetune: Callable[..., Path])
     page = (run / "report.html").read_text(encoding="utf-8")
     places = re.findall(r'<p class="place">train.csv, line (\d+)</p>', page)
     assert [int(place) for place in places] == [line["line"] for line in lines]
-    assert "Confusion" not in page and "pearson" in texts_of(page)
+    assert "Confusion" not in page and "Pearson" in texts_of(page)
 
 
 def test_of_several_labels_each_example_has_its_own_f1(finetune: Callable[..., Path]) -> None:
@@ -133,7 +133,7 @@ def test_each_task_of_a_joint_training_has_its_sections_and_can_be_compared(enco
     folders = [str(tmp_path / run / "joint/size") for run in ("run", "other")]
     assert cli.main(["compare", *folders, "--out", str(tmp_path / "page.html")]) == 0
     compared = texts_of((tmp_path / "page.html").read_text(encoding="utf-8"))
-    assert "run · other" in compared and "Differences from run" in compared and "pearson" in compared
+    assert "run · other" in compared and "Differences from run" in compared and "Pearson" in compared
 
 
 def test_of_chats_the_report_has_what_the_model_writes(decoder: Path, tmp_path: Path) -> None:

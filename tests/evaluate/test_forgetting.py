@@ -29,7 +29,7 @@ from danlu.nn.hf.folder import load_model
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Shape
 from danlu.recipe import load_recipe
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.pretrain import Pretrain

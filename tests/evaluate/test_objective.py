@@ -32,7 +32,7 @@ from danlu.objectives.mlm import MaskedLM
 from danlu.objectives.pairs import SentenceOrder
 from danlu.objectives.protocol import Lesson, Objective, Shape
 from danlu.recipe import Recipe
-from danlu.runs import Job
+from danlu.stage import Job
 from danlu.text.document import Document
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary

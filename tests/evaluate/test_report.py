@@ -22,7 +22,7 @@ from danlu.evaluate.report import write_report
 from danlu.files import read_json
 from danlu.pages.rendering import markdown_cell
 from danlu.recipe import Recipe, build
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 
 GROUP = {
     "documents": 5, "tokens": 900, "bytes": 3000, "nats_per_token": 2.5, "bits_per_byte": 1.082, "perplexity": 12.18,

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from danlu.evaluate.results import figure_lines, sample_texts
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 
 
 def test_samples_are_read_whole_and_can_do_no_harm(tmp_path: Path) -> None:

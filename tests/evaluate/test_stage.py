@@ -19,7 +19,7 @@ from danlu.nn.families import GPT
 from danlu.nn.hf.folder import save_model
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Recipe, build, plain
-from danlu.runs import Figures, Job
+from danlu.stage import Figures, Job
 from danlu.text.document import Document
 from danlu.tokenizers.char import Char
 from danlu.tokenizers.tokenizer import Tokenizer

@@ -14,7 +14,7 @@ from danlu.evaluate.study import curve_chart, study_section
 from danlu.files import write_json
 from danlu.pages.chart import LEFT, RIGHT
 from danlu.recipe import Recipe
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 
 SPREAD = {"mean": 0.9, "std": 0.0125, "least": 0.8875, "greatest": 0.9125, "count": 2}
 
@@ -44,7 +44,8 @@ def run_of(folder: Path, found: dict[str, Any]) -> RunFolder:
     run.stage("study").mkdir()
     write_json(run.stage("study") / "study.json", found)
     write_json(folder / "env.json", {"danlu": "1", "processor": "", "cores": 1, "packages": {}})
-    run.finish("study", {}, {"trainings": 2}, 3.0)
+    run.returned("study", {}, {"trainings": 2}, 3.0)
+    run.finish("study")
     return run
 
 

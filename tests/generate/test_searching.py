@@ -15,7 +15,7 @@ from danlu.generate.search import Search
 from danlu.generate.searching import find_answers
 from danlu.generate.stage import Generate
 from danlu.recipe import Recipe, build
-from danlu.runs import Job
+from danlu.stage import Job
 
 PROMPTS = ["To be", "", "话说", "First Citizen:"]
 

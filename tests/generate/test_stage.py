@@ -17,7 +17,7 @@ from danlu.generate.source import of_folder, of_recipe
 from danlu.generate.speculative import Drafting, speculate
 from danlu.generate.stage import Generate
 from danlu.recipe import Recipe, build, plain
-from danlu.runs import Job
+from danlu.stage import Job
 
 SECTION = {
     "prompts": ["To be", {"text": "话说", "language": "zh"}],

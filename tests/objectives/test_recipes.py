@@ -11,7 +11,8 @@ from transformers import AutoTokenizer, T5ForConditionalGeneration
 from danlu.corpus.store import TokenStore
 from danlu.nn.hf.folder import load_model
 from danlu.recipe import load_recipe
-from danlu.runs import RunFolder, run_stages
+from danlu.run_folder import RunFolder
+from danlu.runs import run_stages
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.pretrain import Pretrain

@@ -13,7 +13,7 @@ import pytest
 import ranks
 
 from danlu.errors import InputError
-from danlu.parallel import joining
+from danlu.parallel import joining, meeting
 from danlu.parallel.watch import LOST, Watch
 from danlu.parallel.world import read_world
 
@@ -24,7 +24,7 @@ def meet_without(absent: tuple[int, ...]) -> str:
     assert world is not None
     if world.rank in absent:
         return ""
-    joining.MEETING = timedelta(seconds=1)
+    meeting.MEETING = timedelta(seconds=1)
     try:
         with joining.joined(world, Watch()):
             return "all are here"

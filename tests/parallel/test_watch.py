@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +17,10 @@ import pytest
 import ranks
 
 from danlu.errors import DanluError
-from danlu.parallel.joining import joined
-from danlu.parallel.watch import LOST, Watch
+from danlu.parallel import joining
+from danlu.parallel import watch as watching
+from danlu.parallel.joining import Ranks, joined
+from danlu.parallel.watch import LOST, Sign, Watch, Watchman
 from danlu.parallel.world import read_world
 
 QUICK = {"silent": 3.0, "stuck": 2.0}
@@ -25,22 +32,59 @@ def keep_step(folder: str, watch: dict[str, float], what: str = "nothing") -> No
     world = read_world(os.environ)
     assert world is not None
     os.dup2(os.open(Path(folder) / f"said-{world.rank}", os.O_WRONLY | os.O_CREAT), 2)
-    with joined(world, Watch(**watch)) as team:
+    joining.BEAT = watching.BEAT = 0.25
+    with joined(world, Watch(**watch)) as team, team.training():
         for step in range(1000):
             team.sum({"loss": 1.0})
             team.step()
             if step == 4:
                 (Path(folder) / f"stands-{team.rank}").touch()
-                if team.rank == 1 and what == "hang":
-                    while True:
-                        time.sleep(0.01)
-                if team.rank == 1 and what == "leave":
-                    raise DanluError("the disk is full")
-                if team.rank == 1 and what == "work":
-                    with team.alone("saves"):
-                        time.sleep(5)
+                if team.rank == 1 and what != "nothing":
+                    do(what, team)
                     return
             time.sleep(0.01)
+
+
+def do(what: str, team: Ranks) -> None:
+    """Some of it takes longer than anybody waits."""
+    until = time.monotonic() + 5
+    if what == "hang":
+        wait(600)
+    elif what == "turn in a ring":
+        while True:
+            pass
+    elif what == "hang in a save":
+        with team.alone("saves"):
+            wait(600)
+    elif what == "leave":
+        raise DanluError("the disk is full")
+    elif what == "work":
+        with team.alone("saves"):
+            while time.monotonic() < until:
+                pass
+    elif what == "write slowly":
+        with team.alone("saves"), tempfile.TemporaryFile() as file:
+            while time.monotonic() < until:
+                file.write(bytes(4096))
+                file.flush()
+                time.sleep(0.5)
+    elif what == "have others work":
+        with team.alone("saves"):
+            busy = f"import time\nwhile time.monotonic() < {until}: pass"
+            subprocess.run([sys.executable, "-c", busy], check=True)
+    else:
+        assert what == "compile"
+        assert team.watch is not None
+        team.watch.compiles(is_so=True)
+        time.sleep(5)  # for another process that has the compiler's lock
+        team.watch.compiles(is_so=False)
+
+
+def wait(seconds: float) -> None:
+    """As for a lock that is looked at now and then."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def wait_until_all_stand(folder: Path, size: int) -> None:
@@ -103,21 +147,30 @@ def test_without_the_watch_it_would_be_waited_for(tmp_path: Path) -> None:
         clear(started)
 
 
-def test_a_rank_that_hangs_ends_itself_and_the_others(tmp_path: Path) -> None:
-    started = ranks.start(keep_step, 3, str(tmp_path), QUICK, "hang")
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        ("hang", " hangs: the others have waited for it for "),
+        ("turn in a ring", " hangs: the others have waited for it for "),
+        ("hang in a save", " hangs: it has done nothing for "),
+    ],
+)
+def test_a_rank_that_hangs_ends_itself_and_the_others(what: str, line: str, tmp_path: Path) -> None:
+    started = ranks.start(keep_step, 3, str(tmp_path), QUICK, what)
     try:
         assert ends(started, -1, seconds=25) == [LOST] * 3
     finally:
         clear(started)
     assert said(tmp_path).startswith("danlu: error: rank 1 (host ")
-    assert " hangs: the others have waited for it for " in said(tmp_path)
+    assert line in said(tmp_path)
     assert said(tmp_path).count("\n") == 1
 
 
-def test_what_one_rank_does_alone_is_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["work", "write slowly", "have others work", "compile"])
+def test_what_one_rank_does_alone_is_waited_for(what: str, tmp_path: Path) -> None:
     """It takes longer than ``stuck``; what ends the others is that it then leaves them."""
     began = time.monotonic()
-    started = ranks.start(keep_step, 2, str(tmp_path), QUICK, "work")
+    started = ranks.start(keep_step, 2, str(tmp_path), QUICK, what)
     try:
         wait_until_all_stand(tmp_path, 2)
         assert ends(started, 1, seconds=4) == [None]
@@ -137,6 +190,58 @@ def test_an_error_of_one_rank_is_said_once_and_ends_all_with_its_code(tmp_path: 
     assert said(tmp_path).startswith("danlu: error: on rank 1 (host ")
     assert said(tmp_path).endswith("): the disk is full\n")
     assert said(tmp_path).count("\n") == 1
+
+
+def verdict(*signs: Sign) -> str | None:
+    """What a watchman says at second 100 of these ranks, which have all been seen just now."""
+
+    def nothing() -> Any:
+        raise AssertionError("no store is asked")
+
+    known = Watch(stuck=15.0, blocked=40.0, first=70.0)
+    watchman = Watchman(nothing, 0, [f"rank {rank}" for rank in range(len(signs))], known, None)
+    watchman._signs = [replace(sign, seen=100.0) for sign in signs]
+    return watchman._problem(100.0)
+
+
+AHEAD = Sign(arrived=2, limit=70.0, idle=15.0, moved=80.0, stirred=80.0)
+IDLE = replace(AHEAD, arrived=1)
+WORKS = replace(IDLE, stirred=99.0)
+
+
+def test_who_does_nothing_is_blamed_once_nobody_works_that_he_may_wait_for() -> None:
+    assert verdict(AHEAD, IDLE) == "rank 1 hangs: it has done nothing for 20 s, and the others wait for it"
+    assert verdict(AHEAD, WORKS) is None
+    assert verdict(AHEAD, IDLE, WORKS) is None
+    earlier = replace(IDLE, stirred=75.0)
+    assert verdict(AHEAD, IDLE, earlier) == "rank 2 hangs: it has done nothing for 25 s, and the others wait for it"
+    assert verdict(AHEAD, replace(IDLE, idle=40.0)) is None, "it waits for a disk"
+    assert verdict(AHEAD, replace(IDLE, idle=math.inf, limit=math.inf, stirred=0.0, moved=0.0)) is None
+
+
+def test_work_without_end_is_ended() -> None:
+    assert verdict(AHEAD, replace(WORKS, moved=20.0)) == "rank 1 hangs: the others have waited for it for 80 s"
+
+
+def test_ranks_that_all_wait_in_one_call_are_ended() -> None:
+    assert verdict(AHEAD, AHEAD) is None
+    both = replace(AHEAD, stirred=50.0)
+    assert verdict(both, both) == "no rank has done anything for 50 s: they wait for each other"
+    assert verdict(both, replace(both, stirred=70.0)) is None
+    assert verdict(both, replace(both, idle=math.inf)) is None
+
+
+def test_a_batch_that_is_compiled_amid_settled_steps_is_no_long_micro_batch() -> None:
+    watchman = Watchman(lambda: pytest.fail("no store is asked"), 0, ["rank 0"], Watch(stuck=2.0, first=70.0), None)
+    with watchman.training():
+        for _ in range(2):
+            watchman.step()
+        assert watchman._limits() == (2.0, 2.0)
+        watchman.compiles(is_so=True)
+        assert watchman._limits() == (70.0, watchman.settings.blocked)
+        watchman.compiles(is_so=False)
+        assert watchman._limits() == (2.0, 2.0)
+    assert watchman._limits() == (70.0, 2.0)
 
 
 def test_the_defaults_keep_to_half_a_minute() -> None:

@@ -224,6 +224,15 @@ def test_epub_in_the_order_of_its_spine(tmp_path: Path) -> None:
     assert record.fields == {"title": "山的故事", "author": "One, Two"}
 
 
+def test_epub_packed_with_its_folder(tmp_path: Path) -> None:
+    whole = zipfile.ZipFile(io.BytesIO(make_epub()))
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as packed:
+        for name in whole.namelist():
+            packed.writestr(f"my book/{name}", whole.read(name))
+    assert one(tmp_path / "a.epub", out.getvalue()) == one(tmp_path / "b.epub", make_epub())
+
+
 def test_epub_that_is_locked(tmp_path: Path) -> None:
     lock = """<encryption xmlns="urn:oasis:names:tc:opendocument:xmlns:container"
       xmlns:e="http://www.w3.org/2001/04/xmlenc#">

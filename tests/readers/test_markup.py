@@ -104,6 +104,13 @@ def test_a_page_that_is_certainly_in_another_encoding_is_read_in_that(reads: Rea
     assert isinstance(record, Raw) and record.text.strip() == "Zażółć gęślą jaźń, proszę państwa"
 
 
+def test_japanese_of_mail_is_ascii_only_to_look_at(reads: Reads) -> None:
+    for stated in ("iso-2022-jp", "utf-8"):
+        page = f"<meta charset={stated}><p>これは日本語の文章です。".encode("iso2022_jp")
+        (record,) = reads("a.html", page, html="all")
+        assert isinstance(record, Raw) and record.text.strip() == "これは日本語の文章です。"
+
+
 def test_http_is_asked_before_the_meta_tag() -> None:
     page = "<meta charset=cp1252><p>Это поле".encode("koi8-r")
     record = read_page(page, Wanted(html="all"), declared="KOI8-R")

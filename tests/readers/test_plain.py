@@ -29,6 +29,8 @@ JAPANESE = "時間を選択してください。\nこれは日本語の文章で
         ("shift_jis", "cp932", JAPANESE),
         ("euc_jp", "euc_jp", JAPANESE),
         ("cp1252", "cp1252", "Das ist schön,\nund größer als früher.\n"),
+        ("iso2022_jp", "iso2022_jp_ext", JAPANESE),
+        ("hz", "hz", CHINESE),
         ("utf-16-le", "utf-16-le", CHINESE),
         ("utf-16-be", "utf-16-be", CHINESE),
         ("utf-32-be", "utf-32-be", CHINESE),
@@ -91,6 +93,16 @@ def test_lines_of_two_encodings_in_one_file(reads: Reads) -> None:
     records = reads("a.txt", content, documents=Lines())
     assert [record.text for record in records[-3:]] == [*CHINESE.splitlines(keepends=True), "ascii\n"]
     assert [record.fields for record in records[-4:]] == [{"encoding": "gb18030"}, {}, {}, {}]
+
+
+@pytest.mark.parametrize("around", ["utf-8", "gb18030", "cp1252"])
+@pytest.mark.parametrize("documents", [Whole(), Lines()])
+def test_japanese_of_mail_among_others(reads: Reads, around: str, documents: object) -> None:
+    other = "Das ist schön, und größer.\n" if around == "cp1252" else CHINESE
+    content = b"Subject: ~{ {x}\n" + JAPANESE.encode("iso2022_jp") + other.encode(around)
+    records = reads("a.txt", content, documents=documents)
+    text = "".join(record.text for record in records if isinstance(record, Raw))
+    assert text == "Subject: ~{ {x}\n" + JAPANESE + other
 
 
 @pytest.mark.parametrize("first", ["utf-8", "gb18030"])

@@ -263,3 +263,11 @@ def test_a_text_without_a_gold_has_no_loss(encoder: Path) -> None:
     some = as_batch([features[0], features[2]])
     model = start(encoder, 3)
     torch.testing.assert_close(task.losses(model, batch, known), task.losses(model, some, known), rtol=1e-5, atol=1e-5)
+
+
+def test_numbers_that_are_all_the_same_are_one_line(encoder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text,score\n" + "".join(f"to be {number},3\n" for number in range(6)))
+    dataset = load(Data(train=path, dev=path), Regress.form)
+    with pytest.raises(RecipeError, match=r"finetune\.data: all 6 numbers are 3; there is nothing to learn"):
+        Regress().know(dataset, start(encoder, 1).config)

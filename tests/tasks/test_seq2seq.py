@@ -172,6 +172,13 @@ def test_a_decoder_writes_what_transformers_writes(decoder: Path, file: Path, tm
         assert answer == tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True).strip()
 
 
+def test_a_decoder_reads_what_the_answer_leaves(decoder: Path, file: Path, tmp_path: Path) -> None:
+    file.write_text("".join(json.dumps({"source": "to be " * 60 + str(n), "target": "话说"}) + "\n" for n in range(4)))
+    out = _run(tmp_path, decoder, file, "{use: seq2seq, answer_tokens: 20}")
+    assert out is not None
+    assert json.loads((out / "model/danlu.json").read_text())["max_tokens"] == 96 - 20
+
+
 def test_keywords_are_lists(answerer: Path, tmp_path: Path) -> None:
     path = tmp_path / "keywords.jsonl"
     rows = [{"text": f"once {number}", "keywords": ["话说", f"to be {number}"]} for number in range(6)]
@@ -186,7 +193,9 @@ def test_what_does_not_fit_is_told(
     decoder: Path, encoder: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _run(tmp_path, decoder, file, "seq2seq") is None
-    assert "max_tokens (96, of the source) and finetune.task.answer_tokens (256)" in capsys.readouterr().err
+    assert "answer_tokens (256) must be below 96, which the model sees" in capsys.readouterr().err
+    assert _run(tmp_path, decoder, file, "{use: seq2seq, max_tokens: 60, answer_tokens: 40}") is None
+    assert "max_tokens (60, of what is read) and finetune.task.answer_tokens (40) together" in capsys.readouterr().err
     assert _run(tmp_path, encoder, file, "seq2seq") is None
     assert "needs a decoder, with an encoder or without, with a language-model head" in capsys.readouterr().err
     assert _run(tmp_path, decoder, file, "{use: seq2seq, metrics: []}") is None

@@ -55,6 +55,17 @@ TABLES: dict[str, tuple[str, list[list[Any]]]] = {
     "words by name": ("segment", [["id", "分词"], *([n, f"话 说 天下 大势 第{n} 回"] for n in range(9))]),
     "keywords": ("keywords", [["text", "keywords"], *([f"a text {n}", f"key{n}; word"] for n in range(9))]),
     "论文": ("keywords", [["正文", "关键词"], *([f"第{n}篇", f"词{n}，句"] for n in range(9))]),
+    "choices under another name": ("choice", [["nr", "题目文字", *"ABCD", "答案"], *(
+        [n, f"第{n}题等于多少？", f"甲{n}", f"乙{n}", f"丙{n}", f"丁{n}", "ABCD"[n % 4]] for n in range(9))]),
+    "a pair in columns A and B": ("pair", [["A", "B", "same"], *([f"eins {n} und", f"zwei {n}", n % 2]
+                                                              for n in range(9))]),
+    "several, of a text called anything": ("multi_label", [["ware", "topics"], *(
+        [f"ein Topf {n}", ", ".join("abcd"[n % 4 : n % 4 + 1 + n % 3])] for n in range(9))]),
+    "titles": ("seq2seq", [["story", "headline"], *([f"a long text {n}", f"t {n}"] for n in range(9))]),
+    "news in sections": ("classify", [["headline", "story", "section"], *([f"t {n}", f"a text {n}", "ab"[n % 2]]
+                                                                          for n in range(9))]),
+    "grades under another name": ("regress", [["phrase", "valence"], *([f"a text {n}", n % 30 / 10 - 1.5]
+                                                                        for n in range(90))]),
     "中文": ("classify", [["评论", "情感"], *([f"第{n}条评论", "好坏"[n % 2]] for n in range(9))]),
 }  # fmt: skip
 
@@ -183,13 +194,20 @@ def test_conversations_are_known_by_their_columns(row: dict[str, Any], tmp_path:
     assert section.task.to_recipe()["use"] == "chat"
 
 
-def test_a_model_without_a_chat_template_is_given_one(decoder: Path, tmp_path: Path) -> None:
+def test_a_model_without_a_chat_template_is_given_one_that_its_tokenizer_can_end(decoder: Path, tmp_path: Path) -> None:
+    import transformers
+
     row = {"messages": [{"role": "user", "content": "ask"}, {"role": "assistant", "content": "say"}]}
     file, out = tmp_path / "data.jsonl", tmp_path / "r.yaml"
     file.write_text("\n".join(json.dumps(row) for _ in range(9)))
     assert cli.main(["init", str(file), "--model", str(decoder), "--out", str(out)]) == 0
-    section: Any = load_recipe(out).section("finetune")
-    assert section.task.to_recipe() | {"use": "chat", "template": "chatml"} == section.task.to_recipe()
+    assert "task: {use: chat, template: plain} " in out.read_text()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(decoder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.save_pretrained(decoder)
+    out.unlink()
+    assert cli.main(["init", str(file), "--model", str(decoder), "--out", str(out)]) == 0
+    assert "task: {use: chat, template: chatml} " in out.read_text()
     (decoder / "chat_template.jinja").write_text("{{ messages }}")
     out.unlink()
     assert cli.main(["init", str(file), "--model", str(decoder), "--out", str(out)]) == 0

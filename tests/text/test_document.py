@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.errors import InputError
-from danlu.text.document import Document, _next_line, read_documents, read_shard, shard_path
+from danlu.text.document import TARGET_START, Document, _next_line, read_documents, read_shard, shard_path
 
 texts = st.text(max_size=200)
-documents = st.builds(Document, id=texts, text=texts, meta=st.dictionaries(texts, texts, max_size=3))
+keys = texts.filter(lambda key: key != TARGET_START)  # which means something
+documents = st.builds(Document, id=texts, text=texts, meta=st.dictionaries(keys, texts, max_size=3))
 
 
 @given(st.lists(documents, min_size=1, max_size=20), st.integers(1, 5))
@@ -32,11 +34,36 @@ def test_a_folder_without_shards_is_named(tmp_path: Path) -> None:
         list(read_documents(tmp_path))
 
 
+def test_a_shard_that_the_stage_did_not_write_is_told(tmp_path: Path) -> None:
+    """Its documents would be read, and nothing would say where they are from."""
+    for number in range(2):
+        shard_path(tmp_path, number).write_bytes(Document("a", "text").line())
+    (tmp_path / "done.json").write_text(json.dumps({"outputs": {"documents-00000.jsonl": "ab"}}))
+    with pytest.raises(InputError, match=r"documents-00001\.jsonl is not listed in done\.json beside it"):
+        list(read_documents(tmp_path))
+
+
 @pytest.mark.parametrize("damage", [b'{"id": "b", "te', b'{"id": "b"}\n', b"[]\n", b"\xff\n"])
 def test_a_damaged_shard_is_named_with_its_line(tmp_path: Path, damage: bytes) -> None:
     shard = shard_path(tmp_path, 0)
     shard.write_bytes(Document("a", "text").line() + damage)
     with pytest.raises(InputError, match=r"documents-00000\.jsonl is damaged at line 2"):
+        list(read_documents(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "line"),
+    [("text", None, "text is NoneType, not str"), ("text", 5, "text is int"), ("text", ["a"], "text is list"),
+     ("id", {}, "id is dict"), ("meta", None, "meta is NoneType, not dict"), ("meta", "x", "meta is str"),
+     ("meta", {"language": 5}, "meta.language is int, not str"), ("meta", {"source": None}, "meta.source is NoneType"),
+     *(("meta", {TARGET_START: start}, "target_start is no place") for start in ("", "b", "0", "-1", "1", "9" * 9999))],
+)  # fmt: skip
+def test_a_line_with_fields_of_other_kinds_is_damage(tmp_path: Path, field: str, value: object, line: str) -> None:
+    """Else it would be found where its text is used, or not at all."""
+    record = {"id": "a", "text": "a\nb", "meta": {TARGET_START: "2"}}
+    shard = shard_path(tmp_path, 0)
+    shard.write_text(f"{json.dumps(record)}\n{json.dumps({**record, field: value})}\n")
+    with pytest.raises(InputError, match=rf"documents-00000\.jsonl is damaged at line 2: .*{line}"):
         list(read_documents(tmp_path))
 
 

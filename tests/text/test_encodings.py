@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.text.encodings import Detected, detect, is_known, is_utf8, line_end, of_marked
+from danlu.text.encodings import Detected, detect, detect_whole, is_known, is_utf8, line_end, of_marked
 
 TEXTS = {
     "gb18030": "话说天下大势，分久必合，合久必分。周末七国分争，并入于秦。",
@@ -37,6 +37,9 @@ def test_a_sentence_is_enough_to_be_certain(encoding: str, before: str) -> None:
         "perché è già là",
         "“quoted” – it’s",
         "på en ö",
+        "você, por quê, e a AÇÃO e o açúcar também",
+        "Dat is één café",
+        "Aquest text és una lliçó, intel·ligent però difícil. Això és tot",
     ],
 )
 def test_western_languages_are_told(text: str) -> None:
@@ -121,3 +124,23 @@ def test_names() -> None:
     assert of_marked(b"\xfe\xff\0a", "UTF16") == "utf-16-be" and of_marked(b"a\0", "utf-16") == "utf-16-le"
     assert of_marked(b"", "utf-8-sig") == "utf-8" and of_marked(b"", "Latin1") == "iso8859-1"
     assert line_end("utf-16-be") == b"\0\n" and line_end("gb18030") == b"\n"
+
+
+SEVEN_BIT = {
+    "iso2022_jp_ext": "時間を選択してください。\nﾃﾞｰﾀ plain ASCII\n",
+    "iso2022_kr": "이 값은 항상 필요합니다.\n",
+    "hz": "今天天气很好，我们去公园玩。\n这是中文 ~ plain ASCII\n",
+}
+
+
+@pytest.mark.parametrize("encoding", list(SEVEN_BIT))
+def test_what_shifts_from_ascii_is_told(encoding: str) -> None:
+    content = SEVEN_BIT[encoding].encode(encoding)
+    assert content.isascii()
+    assert detect(content) == Detected(encoding)
+    assert detect_whole(b"Received: by mail\n" * 5000 + content).encoding == encoding
+
+
+@pytest.mark.parametrize("content", [b"s ~{x}~ y", b"a =~ /x{2}/; ~{abc~}", b"\x1b$B\x01", b"\x1b[1;31mred\x1b[0m $B"])
+def test_what_looks_like_a_shift_is_ascii(content: bytes) -> None:
+    assert detect(content) == Detected("utf-8")

@@ -88,6 +88,7 @@ def test_plain_ascii_is_left_as_it_is(text: str) -> None:
         ("page\x0cpage\x0bline\u2028next", "page\npage\nline\nnext"),
         ("a\0b\x1b[0m\x7f\tc", "ab\tc"),
         ("e\0\u0301", "é"),
+        ("N\bNA\bAM\bM\bME _\bf_\bo o\b_ +\bo ___\b\b\bend", "NAME fo o o ___end"),  # struck twice by nroff
         ("e\u0301", "é"),
         ("，：ＡＢ①ﬁ", "，：ＡＢ①ﬁ"),
         ("half \ud83d, whole \ud83d\ude00", "half \ufffd, whole 😀"),

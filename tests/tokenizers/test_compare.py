@@ -24,18 +24,21 @@ KINDS = ("WordPiece", "Unigram", "byte fallback", "byte level")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("language", TEXTS)
 def test_the_figures_are_those_of_transformers(kinds: dict[str, Path], kind: str, language: str) -> None:
+    texts = TEXTS[language]
+    if kind == "Unigram":  # of which transformers takes "</s>" in a text for the token, and Danlu for text
+        texts = [text.replace("</s>", "<s/>") for text in texts]
     encoder = NamedTokenizer.open(kinds[kind])
-    (found,) = compare_tokenizers([encoder], {language: TEXTS[language]}, passes=1)[language]
+    (found,) = compare_tokenizers([encoder], {language: texts}, passes=1)[language]
     stock = transformers.AutoTokenizer.from_pretrained(kinds[kind])
     stock.backend_tokenizer.no_truncation()  # MiniLM's file cuts, which is no part of the tokenizer
-    ids = [stock(text, add_special_tokens=False, split_special_tokens=True).input_ids for text in TEXTS[language]]
+    ids = [stock(text, add_special_tokens=False, split_special_tokens=True).input_ids for text in texts]
     tokens = sum(map(len, ids))
     assert found.cost.tokens == tokens
-    assert found.bytes_per_token == sum(len(text.encode()) for text in TEXTS[language]) / tokens
+    assert found.bytes_per_token == sum(len(text.encode()) for text in texts) / tokens
     units = SIGNS.get(language, 10)  # of English the words
     assert (found.unit, found.fertility) == ("character" if language in SIGNS else "word", tokens / units)
     back = [stock.decode(each, clean_up_tokenization_spaces=False) for each in ids]
-    assert found.exact_share == sum(map(str.__eq__, back, TEXTS[language])) / len(ids)
+    assert found.exact_share == sum(map(str.__eq__, back, texts)) / len(ids)
     if kind == "byte level":  # whose config names an unknown token that its model never gives
         assert found.unknown_rate is None
     else:

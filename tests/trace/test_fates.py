@@ -7,7 +7,7 @@ from traced import Made
 
 from danlu.errors import InputError
 from danlu.text.document import Document, read_documents
-from danlu.trace.fates import Cleaned
+from danlu.trace.fates import Cleaned, origins_of
 
 
 def test_every_document_is_found_in_its_shard(made: Made) -> None:
@@ -62,5 +62,5 @@ def test_unknown_ids_are_told_with_the_nearest(made: Made, identity: str, told: 
 def test_names_with_marks_of_their_own(made: Made) -> None:
     """A file may be called what an id of a member looks like."""
     cleaned = Cleaned(made.folder.stage("clean"))
-    found = list(cleaned._origins("e.tar.gz!/in.zip!/deep/d.jsonl", 1))
+    found = list(origins_of(cleaned.folder, "e.tar.gz!/in.zip!/deep/d.jsonl", 1))
     assert [(each.file.name, each.member) for each in found] == [("e.tar.gz", "in.zip!/deep/d.jsonl")]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,8 @@ from traced import Made
 from danlu.corpus.reading import Bucketed, Packed
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError
+from danlu.run_folder import RunFolder
+from danlu.runs import run_stages
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.trace.training import Order, packed
@@ -74,12 +79,51 @@ def test_where_a_document_is_packed(made: Made) -> None:
     assert packed(made.folder, "short.jsonl#0") == []
 
 
+@pytest.mark.parametrize(("rows", "most"), [(Packed(), 5 * 3), (Bucketed(), None)])
+def test_a_planned_training_has_no_rows_behind_its_last_step(made: Made, tmp_path: Path, rows: Any, most: int) -> None:
+    shutil.copytree(made.folder.path, tmp_path / "run")
+    (tmp_path / "run/pretrain").mkdir()
+    (tmp_path / "run/pretrain/plan.json").write_text('{"length": {"steps": 5}}')
+    settings = made.recipe.section("pretrain")
+    assert isinstance(settings, Pretrain)
+    sections = {**made.recipe.sections, "pretrain": settings.model_copy(update={"rows": rows})}
+    order = Order(replace(made.recipe, sections=sections), RunFolder(tmp_path / "run"))
+    last = max(row for step in range(1, 6) for row in order.of_step(step))
+    assert list(order.of_row(last))
+    with pytest.raises(InputError, match=r"--row must be from 0 to ") as told:
+        list(order.of_row(10 * last + 1000))
+    assert most is None or f"from 0 to {most - 1};" in str(told.value)
+    with pytest.raises(InputError, match=r"--step must be from 1 to 5, as metrics.jsonl counts; got 6"):
+        order.of_step(6)
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [({"batch": 4}, r"\(pretrain.batch\)"), ({"rows": Bucketed()}, r"\(pretrain.rows\)"), ({}, None)],
+)
+def test_a_recipe_that_orders_otherwise_than_the_training_did(
+    made: Made, tmp_path: Path, section: dict[str, Any], told: str | None
+) -> None:
+    shutil.copytree(made.folder.path, tmp_path / "run")
+    recipe = replace(made.recipe, run_dir=tmp_path / "run")
+    run_stages(recipe, ["pretrain"], lambda line: None, begin=lambda stage: None)
+    settings = recipe.section("pretrain")
+    assert isinstance(settings, Pretrain)
+    other = replace(recipe, sections={**recipe.sections, "pretrain": settings.model_copy(update=section)})
+    changed = Order(other, RunFolder(tmp_path / "run")).changed()
+    assert changed == [] if told is None else re.search(f"the recipe has changed since pretrain ran {told}", *changed)
+
+
 def test_rows_and_steps_that_are_not_there(made: Made) -> None:
     order = Order(made.recipe, made.folder)
     with pytest.raises(InputError, match=r"--step must be from 1, as metrics.jsonl counts; got 0"):
         order.of_step(0)
-    with pytest.raises(InputError, match="--row must be at least 0; got -1"):
-        list(order.of_row(-1))
+    for row in (-1, 1 << 62, 10**40):
+        with pytest.raises(InputError, match=f"--row must be from 0 to [0-9,]+; got {row}$"):
+            list(order.of_row(row))
+    with pytest.raises(InputError, match=f"--step must be from 1 to [0-9,]+, as metrics.jsonl counts; got {10**40}$"):
+        order.of_step(10**40)
+    order.of_step((1 << 62) // 3)
     sections = {name: section for name, section in made.recipe.sections.items() if name != "pretrain"}
     with pytest.raises(InputError, match="are of a pretraining, which the recipe lacks"):
         Order(replace(made.recipe, sections=sections), made.folder)

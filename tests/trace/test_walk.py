@@ -7,7 +7,7 @@ from pathlib import Path
 
 from danlu.clean.stage import Clean
 from danlu.recipe import Recipe, build
-from danlu.runs import Job
+from danlu.stage import Job
 from danlu.trace.fates import Cleaned
 from danlu.trace.walk import walk
 

@@ -15,7 +15,8 @@ import pyarrow
 import pyarrow.parquet
 
 from danlu.recipe import Recipe, load_recipe
-from danlu.runs import RunFolder, run_stages
+from danlu.run_folder import RunFolder
+from danlu.runs import run_stages
 
 RECIPE = """
 run_dir: {run}

@@ -15,7 +15,8 @@ from danlu.corpus.store import TokenStore
 from danlu.nn.families import GPT
 from danlu.optim.adamw import AdamW
 from danlu.recipe import Recipe, load_recipe
-from danlu.runs import Job, run_stages
+from danlu.runs import run_stages
+from danlu.stage import Job
 from danlu.train.budget import Budget
 from danlu.train.pretrain import Pretrain
 from danlu.train.setup import Training, set_up

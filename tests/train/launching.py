@@ -18,6 +18,7 @@ from danlu import cli
 from danlu.corpus.batches import Batch
 from danlu.nn import speed
 from danlu.objectives.clm import CausalLM
+from danlu.parallel import joining, meeting, watch
 from danlu.parallel.joining import here
 from danlu.train import setup
 from danlu.train.compiling import Compilation
@@ -79,6 +80,18 @@ def launch_until(step: int, number: int, folder: str, *overrides: str) -> int:
     """As ``launch``, and the last rank gets a signal after a step."""
     last = int(os.environ.get("WORLD_SIZE", "1")) - 1
     at_step(step, last, lambda: os.kill(os.getpid(), number))
+    return launch(folder, *overrides)
+
+
+def launch_watchful(folder: str, *overrides: str) -> int:
+    """A rank that is gone is seen within two seconds, less than a recipe may ask for: so many die in these tests."""
+    joining.BEAT = meeting.BEAT = watch.BEAT = 0.2
+    real = meeting.Watchman
+
+    def watchman(connect: Any, rank: int, names: list[str], settings: watch.Watch, *rest: Any) -> watch.Watchman:
+        return real(connect, rank, names, settings.model_copy(update={"silent": 1.6}), *rest)
+
+    meeting.Watchman = watchman  # type: ignore[assignment,misc]
     return launch(folder, *overrides)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from danlu.runs import Job
+from danlu.stage import Job
 from danlu.train.checkpoint import checkpoints
 
 

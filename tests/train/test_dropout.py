@@ -12,7 +12,7 @@ from torch import nn
 from danlu.errors import RecipeError
 from danlu.nn.families import GPT, GPT2, T5, Bert, ModernBert
 from danlu.nn.transformer import Transformer
-from danlu.runs import Job
+from danlu.stage import Job
 from danlu.train.dropout import Dropout, EarlyDropout, LateDropout, drops, seed_step
 
 SMALL: dict[str, Any] = {"layers": 2, "dim": 16, "heads": 2}

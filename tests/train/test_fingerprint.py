@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from danlu.corpus.store import TokenStore
-from danlu.runs import Job, RunFolder
+from danlu.run_folder import RunFolder
+from danlu.stage import Job
 from danlu.train.checkpoint import DATA, checkpoints, find_damage, load_newest
 from danlu.train.fingerprint import fingerprint, in_words
 from danlu.train.pretrain import Pretrain

@@ -21,7 +21,7 @@ from danlu.errors import DanluError, OutputError
 from danlu.files import remove_folder
 from danlu.log import Progress, read_metrics
 from danlu.optim.schedules import Constant
-from danlu.runs import Job
+from danlu.stage import Job
 from danlu.train import run, saving, stopping
 from danlu.train.checkpoint import checkpoints, save_checkpoint
 from danlu.train.guard import Anomalies, DivergedError

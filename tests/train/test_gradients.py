@@ -18,7 +18,7 @@ from danlu.nn.families import GPT, T5, Bert, Llama, Qwen3MoE
 from danlu.nn.transformer import Transformer
 from danlu.objectives.clm import CausalLM
 from danlu.optim.adamw import AdamW
-from danlu.runs import Job
+from danlu.stage import Job
 from danlu.train import probe
 from danlu.train.gradients import Gradients, count_targets
 from danlu.train.precision import FloatMasters

@@ -20,7 +20,7 @@ from danlu.evaluate.curves import loss_chart, rate_chart
 from danlu.log import read_metrics
 from danlu.nn.hf.folder import load_model
 from danlu.objectives.clm import CausalLM
-from danlu.runs import Job
+from danlu.stage import Job
 from danlu.train import saving
 from danlu.train.checkpoint import checkpoints, save_checkpoint
 from danlu.train.guard import Anomalies, DivergedError, Guard, check_finite, deviations

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 import ranks
-from launching import launch
+from launching import launch, launch_watchful
 
 from danlu.log import read_metrics
 from danlu.parallel.watch import LOST
 from danlu.train.checkpoint import checkpoints
 
 STEPS = 60
-QUICK = "pretrain.hardware.mesh.watch={silent: 3, stuck: 60}"
-"""A rank that is gone is seen soon; a machine with much else to do is no reason to call one hanging."""
+PATIENT = "pretrain.hardware.mesh.watch.stuck=60"
+"""A machine with much else to do is no reason to call a rank hanging."""
 BESIDE = "pretrain.save={steps: 5, minutes: null, background: true}"
 
 
@@ -40,12 +40,12 @@ def result(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(stage).as_posix(): path.read_bytes() for path in files} | {"losses": losses.encode()}
 
 
-def start(folder: Path, *overrides: str) -> list[Any]:
+def start(folder: Path, *overrides: str, function: Callable[..., int] = launch_watchful) -> list[Any]:
     """Two processes, each with the pipe that its result comes through, which must stay open."""
     for rank in range(2):
         for kind in ("out", "err"):
             (folder / f"{kind}-{rank}").write_text("")  # what an earlier process has said
-    return ranks.start(launch, 2, str(folder), QUICK, *overrides)
+    return ranks.start(function, 2, str(folder), PATIENT, *overrides)
 
 
 def in_a_save(folder: Path, files: int) -> Callable[[], bool]:
@@ -134,7 +134,7 @@ def kill_often(count: int, packed: Path, tmp_path: Path, straight: dict[str, byt
 
 
 def finish(folder: Path) -> None:
-    started = start(folder)
+    started = start(folder, function=launch)
     for process, _ in started:
         process.join(120)
     assert [process.exitcode for process, _ in started] == [0, 0], (folder / "err-0").read_text()

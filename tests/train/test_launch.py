@@ -22,7 +22,7 @@ from danlu.log import read_metrics
 from danlu.parallel.joining import here
 from danlu.parallel.world import read_world
 from danlu.recipe import load_recipe
-from danlu.runs import Job
+from danlu.stage import Job
 from danlu.train import launch as launching
 from danlu.train.launch import run_on_ranks
 from danlu.train.pretrain import Pretrain

@@ -15,7 +15,7 @@ import torch
 
 from danlu.errors import CheckpointError
 from danlu.parallel.joining import ALONE
-from danlu.runs import Job
+from danlu.stage import Job
 from danlu.train import probe as probe_module
 from danlu.train.budget import Budget
 from danlu.train.course import Course

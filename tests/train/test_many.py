@@ -34,7 +34,8 @@ from danlu.corpus.batches import IGNORE
 from danlu.log import read_metrics
 from danlu.parallel.mesh import Place
 from danlu.recipe import load_recipe
-from danlu.runs import RunFolder, run_stages
+from danlu.run_folder import RunFolder
+from danlu.runs import run_stages
 from danlu.train.checkpoint import checkpoints
 from danlu.train.gradients import OwnBatches
 from danlu.train.settings import Hardware

@@ -28,7 +28,7 @@ from danlu.nn.transformer import Transformer
 from danlu.objectives.clm import CausalLM
 from danlu.objectives.protocol import Shape, Total
 from danlu.parallel.mesh import Place
-from danlu.runs import Job
+from danlu.stage import Job
 from danlu.train import monitor as module
 from danlu.train.guard import Anomalies, Guard
 from danlu.train.history import History

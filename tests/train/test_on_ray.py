@@ -21,7 +21,7 @@ from danlu import cli
 from danlu.errors import DanluError, InputError, Interrupted, RecipeError
 from danlu.parallel.desk import End, Line, News
 from danlu.recipe import load_recipe
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 from danlu.train.checkpoint import checkpoints
 from danlu.train.on_ray import WorkersError, _settle, count_workers, share_out
 from danlu.train.pretrain import Pretrain

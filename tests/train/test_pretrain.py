@@ -24,7 +24,7 @@ from danlu.objectives.clm import CausalLM
 from danlu.optim.adamw import AdamW
 from danlu.optim.muon import Muon
 from danlu.optim.schedules import Cosine, WarmupStableDecay
-from danlu.runs import Job
+from danlu.stage import Job
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.train import course as module
 from danlu.train import monitor, saving

@@ -19,7 +19,7 @@ from danlu.generate.sampling import Sampling
 from danlu.log import read_metrics
 from danlu.nn.hf.folder import load_model
 from danlu.optim.schedules import Plateau
-from danlu.runs import Job
+from danlu.stage import Job
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.train import stopping
 from danlu.train.checkpoint import checkpoints, load_newest

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from danlu.runs import RunFolder
+from danlu.run_folder import RunFolder
 from danlu.verify import kills, resuming
 from danlu.verify.sample import Sample
 

@@ -32,6 +32,11 @@ def test_a_draft_is_there_when_it_is_whole_and_goes_with_what_it_was_made_of(tmp
     assert (draft_folder(tmp_path, 0) / "content").read_text() == "1"
     throw_away(tmp_path)
     assert not list(tmp_path.iterdir()) and made_from(draft_folder(tmp_path, 0)) is None
+    throw_away(tmp_path)  # as a run does that was killed after it
+    for name in (".drafts", "drafts"):  # killed in it, and drafts were made anew
+        (tmp_path / name / "00000").mkdir(parents=True)
+    throw_away(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_second_of_two_that_make_one_draft_leaves_it(tmp_path: Path) -> None:

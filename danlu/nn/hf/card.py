@@ -7,10 +7,13 @@ from pathlib import Path
 
 from danlu import __version__
 from danlu.clean.data_card import FILE as DATA_CARD
+from danlu.corpus.elsewhere import FILE as ELSEWHERE
+from danlu.corpus.split import PARTS
 from danlu.machine import CORE_PACKAGES, version
 from danlu.nn.config import TransformerConfig
 from danlu.recipe import Recipe
-from danlu.runs import Figures, RunFolder
+from danlu.run_folder import RunFolder
+from danlu.stage import Figures
 
 USAGE = """\
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -52,8 +55,11 @@ def model_card(recipe: Recipe, config: TransformerConfig, *, parameters: int) ->
 def data_card_of(recipe: Recipe) -> Path | None:
     """The data card of the text that the run was made from; None where there is none, or it is of other text."""
     run = RunFolder(recipe.run_dir)
-    card = run.stage("clean") / DATA_CARD
-    return card if run.current(recipe, "clean") and card.is_file() else None
+    store = run.stage("pack") / PARTS[0]
+    # A store that was packed elsewhere carries the card of the run that cleaned its text.
+    stage, folder = ("pack", store) if (store / ELSEWHERE).exists() else ("clean", run.stage("clean"))
+    card = folder / DATA_CARD
+    return card if run.current(recipe, stage) and card.is_file() else None
 
 
 def _whence(recipe: Recipe) -> list[str]:

@@ -12,7 +12,7 @@ from danlu.files import atomic_write
 from danlu.nn.hf.card import READS, data_card_of, model_card
 from danlu.nn.hf.folder import load_model, save_model
 from danlu.nn.transformer import Transformer
-from danlu.runs import Figures, Job, Stage
+from danlu.stage import Figures, Job, Stage
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 CHECKED_TOKENS = 16

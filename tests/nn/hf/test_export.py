@@ -22,7 +22,8 @@ from danlu.nn.hf.export import Export
 from danlu.nn.hf.folder import load_config, load_model, save_model
 from danlu.nn.transformer import Transformer
 from danlu.recipe import Recipe, Settings, build
-from danlu.runs import Figures, Job, RunFolder
+from danlu.run_folder import RunFolder
+from danlu.stage import Figures, Job
 from danlu.tokenizers.bpe import BPE
 
 MakeModel = Callable[..., Transformer]
@@ -39,8 +40,10 @@ def run_dir(tmp_path: Path, make_model: MakeModel) -> Path:
     save_model(model, tmp_path / "pretrain" / "model", tokenizer=tmp_path / "tokenizer")
     folder = RunFolder(tmp_path)
     clean = {"documents_kept": 12, "bytes": 3456, "language.en.bytes": 3000, "language.zh.bytes": 456}
-    folder.finish("clean", folder.made_from(recipe_of(tmp_path), "clean"), clean, 1.0)
-    folder.finish("pretrain", {}, {"steps": 7, "precision": "bf16: this processor has it"}, 1.0)
+    folder.returned("clean", folder.made_from(recipe_of(tmp_path), "clean"), clean, 1.0)
+    folder.finish("clean")
+    folder.returned("pretrain", {}, {"steps": 7, "precision": "bf16: this processor has it"}, 1.0)
+    folder.finish("pretrain")
     return tmp_path
 
 
@@ -101,7 +104,8 @@ def test_the_card_gives_figures_of_this_very_model_only(run_dir: Path) -> None:
     folder = RunFolder(run_dir)
     config = load_config(run_dir / "pretrain" / "model")
     (run_dir / "evaluate").mkdir()
-    folder.finish("evaluate", folder.made_from(recipe, "evaluate"), {"en.perplexity": 12.345}, 1.0)
+    folder.returned("evaluate", folder.made_from(recipe, "evaluate"), {"en.perplexity": 12.345}, 1.0)
+    folder.finish("evaluate")
     assert "| en.perplexity | 12.35 |" in model_card(recipe, config, parameters=1)
     done = json.loads((run_dir / "pretrain" / "done.json").read_text())
     (run_dir / "pretrain" / "done.json").write_text(json.dumps({**done, "outputs": {"model.safetensors": "another"}}))
