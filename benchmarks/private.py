@@ -8,43 +8,53 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import importlib.util
+import importlib
 import json
 import random
 import sys
 import time
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from danlu.clean.private import find_private
 
-SAMPLES = Path(__file__).parents[1] / "tests/clean/private_samples.py"
+SAMPLES = Path(__file__).parents[1] / "tests/clean"
 
 
-def load_samples() -> ModuleType:
-    """The generators of the tests."""
-    spec = importlib.util.spec_from_file_location("private_samples", SAMPLES)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def load(name: str) -> Any:
+    """A module of the tests: their generators."""
+    sys.path.insert(0, str(SAMPLES))
+    return importlib.import_module(name)
 
 
-def measure(samples: Any, language: str, *, positives: int, misses: int, seed: int) -> list[tuple[str, float, float]]:
-    """Each kind, its recall and its precision, exact places counted; the near misses of all kinds count for each."""
+def measure(language: str, *, positives: int, misses: int, seed: int) -> tuple[list[list[str]], list[str]]:
+    """Rows of a table, each kind with its recall and its precision by exact places, and what went wrong.
+
+    The near misses of all sorts count for each kind.
+    """
+    samples, forms = load("private_samples"), load("private_forms").FORMS
     chance = random.Random(f"{seed} {language}")
-    drawn = [samples.sample(chance, kind, language) for kind in samples.KINDS for _ in range(positives)]
-    drawn += [samples.near_miss(chance, name, language) for name in samples.NEAR for _ in range(misses)]
-    right, wanted, found = Counter[str](), Counter[str](), Counter[str]()
-    for each in drawn:
+    drawn = [
+        (f"{kind}, {form}", samples.form_sample(chance, draw, kind, language))
+        for kind in forms
+        for form, draw in forms[kind].items()
+        for _ in range(positives)
+    ]
+    drawn += [(name, samples.near_miss(chance, name, language)) for name in samples.NEAR for _ in range(misses)]
+    right, wanted, found, wrong = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    for name, each in drawn:
         finds = set(find_private(each.text))
         wanted.update(kind for _, _, kind in each.truth)
         found.update(find.kind for find in finds)
         right.update(find.kind for find in finds if find in each.truth)
-    return [(kind, right[kind] / wanted[kind], right[kind] / max(1, found[kind])) for kind in samples.KINDS]
+        wrong[name] += finds != each.truth
+    rows = [
+        [kind, language, str(len(forms[kind])), f"{wanted[kind]:,}", f"{right[kind] / wanted[kind]:.4f}",
+         f"{right[kind] / max(1, found[kind]):.4f}"]
+        for kind in forms
+    ]  # fmt: skip
+    return rows, [f"{language}: {name}: {count} wrong" for name, count in wrong.most_common() if count]
 
 
 def read(path: Path) -> list[str]:
@@ -58,16 +68,18 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--positives", type=int, default=1000)
-    parser.add_argument("--misses", type=int, default=200)
+    parser.add_argument("--positives", type=int, default=50, help="of each form (default %(default)s)")
+    parser.add_argument("--misses", type=int, default=100, help="of each sort (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    samples = load_samples()
-    print("| kind | language | recall | precision |\n| --- | --- | ---: | ---: |")
+    print("| kind | language | forms | samples | recall | precision |\n| --- | --- | ---: | ---: | ---: | ---: |")
+    mistakes = []
     for language in ("en", "zh"):
-        rows = measure(samples, language, positives=arguments.positives, misses=arguments.misses, seed=arguments.seed)
-        for kind, recall, precision in rows:
-            print(f"| {kind} | {language} | {recall:.4f} | {precision:.4f} |")
+        rows, wrong = measure(language, positives=arguments.positives, misses=arguments.misses, seed=arguments.seed)
+        mistakes += wrong
+        for row in rows:
+            print(f"| {' | '.join(row)} |")
+    print("\n".join(mistakes))
     for path in arguments.files:
         texts = read(path)
         began = time.process_time()

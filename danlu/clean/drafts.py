@@ -53,6 +53,8 @@ TOGETHER, CHARACTERS = 256, 4_000_000
 """Documents of which all that is known is written at once, and about how much of them."""
 
 
+PRIVATE_MEMBERS = "private_members.json"
+
 Documents = Callable[[SourceFile, Raw], Iterator[Document]]
 """From a record to its documents, which no rule has seen."""
 
@@ -83,6 +85,11 @@ class Draft:
         """Of what the rules dropped and what could not be read, by part; what is kept is not decided yet."""
         read = json.loads((self.folder / "counts.json").read_text())
         return {int(part): Counts.from_json(counts) for part, counts in read.items()}
+
+    def private_members(self) -> int:
+        """How many names of members of archives hold private data."""
+        path = self.folder / PRIVATE_MEMBERS
+        return int(json.loads(path.read_text())) if path.exists() else 0  # none in a draft of an earlier version
 
     def sketches(self, choice: int) -> Path:
         return self.folder / f"sketches-{choice}"
@@ -141,10 +148,12 @@ class Drafting:
         """Write what the rules leave of a portion, and what became of the rest; how many records each file has."""
         places = {id(file): place for place, file in enumerate(portion.files)}
         records: Counter[int] = Counter()
+        members = _Members(hide)
         with _Writing(folder, self.duplicates) as writing:
             for part, file, record in portion.records_in_parts():
                 records[places[id(file)]] += 1
                 writing.begin(part)
+                members.see(file, record.member)
                 if isinstance(record, Rejected):
                     writing.quarantine(file, replace(record, detail=hide(record.detail)))
                     continue
@@ -158,11 +167,26 @@ class Drafting:
                         writing.drop(document, (rule, reason), came, unseen)
                 if document is None:  # cut into lines or paragraphs, of which it has none
                     writing.drop(_blank(file, record), (None, "empty"), Size(0, 0), [])
+        (folder / PRIVATE_MEMBERS).write_text(str(members.private))
         return records
 
     def _check_unchanged(self, portion: Portion, made_from: str) -> None:
         files = f"clean.sources: {portion.named}"
         check_unchanged(files, lambda: self.made_from(portion), made_from, began="clean")
+
+
+class _Members:
+    """Counts members of archives whose names hold private data; the records of one come together."""
+
+    def __init__(self, hide: Callable[[str], str]) -> None:
+        self.private = 0
+        self._hide = hide
+        self._last: tuple[str, str] | None = None
+
+    def see(self, file: SourceFile, member: str | None) -> None:
+        if member and (file.name, member) != self._last:
+            self._last = file.name, member
+            self.private += self._hide(member) != member
 
 
 def record_id(file: SourceFile, record: Raw) -> str:

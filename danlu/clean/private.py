@@ -6,7 +6,6 @@ Kinds are found by patterns and check digits (``private_contacts.py``, ``private
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 from bisect import bisect_left
@@ -21,15 +20,17 @@ from pydantic import Field, SkipValidation, model_validator
 from danlu.clean.entries import OURS, PRIVATE
 from danlu.clean.private_contacts import find_emails, find_phones
 from danlu.clean.private_ids import find_ids
+from danlu.clean.private_marks import digest
 from danlu.clean.private_money import find_cards, find_ibans
 from danlu.clean.private_network import find_ips
 from danlu.clean.private_page import FindIn, Found, Page, page_of
+from danlu.clean.private_plates import find_plates
 from danlu.clean.private_secrets import find_secrets
 from danlu.errors import InputError
 from danlu.recipe import Choice, OneOf
 from danlu.text.document import Document, pair
 
-Kind = Literal["secret", "email", "iban", "id", "card", "ip", "phone"]
+Kind = Literal["secret", "email", "iban", "id", "card", "ip", "phone", "plate"]
 Action = Literal["mask", "example", "hash", "drop", "keep"]
 
 FINDERS: dict[Kind, FindIn] = {
@@ -40,6 +41,7 @@ FINDERS: dict[Kind, FindIn] = {
     "card": find_cards,
     "ip": find_ips,
     "phone": find_phones,
+    "plate": find_plates,
 }
 """By kind; where two finds overlap, the kind that stands first here counts."""
 EXAMPLES = {"email": "email@example.com", "phone": "+1 202-555-0100", "ip": "192.0.2.1"}
@@ -185,7 +187,7 @@ class Hiding:
                 return EXAMPLES[kind]
             case "hash":
                 assert self._key is not None
-                return f"[{kind.upper()} {_digest(value, kind, self._key)}]"
+                return f"[{kind.upper()} {digest(value, kind, self._key)}]"
             case _:
                 return f"[{kind.upper()}]"
 
@@ -260,14 +262,6 @@ def find_private(
 def _ahead(name: str) -> str:
     """What stands before the value of a field: its name as words, so that finders read ``userPhone2`` too."""
     return f"{_PARTS.sub('-', name)}: "
-
-
-def _digest(value: str, kind: str, key: bytes) -> str:
-    """64 bits of keyed BLAKE2b, in hexadecimal; without case, spaces and marks, unless it is a secret."""
-    plain = page_of(value).text
-    if kind != "secret":
-        plain = plain.lower() if kind in ("email", "ip") else "".join(filter(str.isalnum, plain)).lower()
-    return hashlib.blake2b(f"{kind}\0{plain}".encode(errors="surrogatepass"), key=key, digest_size=8).hexdigest()
 
 
 def _read_key(path: Path) -> bytes:

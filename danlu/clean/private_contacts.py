@@ -10,50 +10,92 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from danlu.clean.private_page import ALONE, ENDS, SERIAL, Found, Page, digits_of
+from danlu.clean.private_page import ALONE, SERIAL, Found, Page, digits_of
 
-_LOCAL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._%+-'"
+_LETTERS = "À-ÖØ-öø-ɏͰ-ӿ"
+"""Of Europe's scripts, beside the plain ones."""
+_LOCAL = re.compile(rf"[A-Za-z0-9._%+'{_LETTERS}-]{{1,66}}\Z")
 _LONGEST_LOCAL = 64
 """Characters before the ``@`` (RFC 5321)."""
-_AT_DOMAIN = re.compile(
-    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){1,8}(?P<top>[A-Za-z]{2,24}|xn--[A-Za-z0-9-]{2,59})(?![A-Za-z0-9_-])"
+_DOMAIN = (
+    rf"(?:[A-Za-z0-9{_LETTERS}](?:[A-Za-z0-9{_LETTERS}-]{{0,62}})\.){{1,8}}"
+    rf"(?P<top>[A-Za-z{_LETTERS}]{{2,24}}|xn--[A-Za-z0-9-]{{2,59}})(?![A-Za-z0-9_-])"
 )
+_AT_DOMAIN = re.compile(rf"(?:@|%40|&#64;|&#[xX]40;|&commat;|\\u0040){_DOMAIN}")
 _BRACKETED = re.compile(
-    r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9][A-Za-z0-9._%+-]{0,63} ?[\[({] ?at ?[\])}] ?"
-    r"[A-Za-z0-9-]{1,63}(?:(?:\.| ?[\[({] ?dot ?[\])}] ?)[A-Za-z0-9-]{2,63}){1,4}",
+    r"(?<![A-Za-z0-9._%+'-])[A-Za-z0-9][A-Za-z0-9._%+'-]{0,63} ?[\[({<] ?(?:at|@) ?[\])}>] ?"
+    r"[A-Za-z0-9-]{1,63}(?:(?:\.| ?[\[({<] ?(?:dot|\.) ?[\])}>] ?)[A-Za-z0-9-]{2,63}){1,4}",
     re.IGNORECASE,
 )
 """``jo [at] uni-bonn [dot] de``."""
+_OPENED = ("(at", "[at", "{at", "<at", "( at", "[ at", "(@", "[@", "{@")
+_IN_WORDS = re.compile(
+    r"(?<![A-Za-z0-9._%+'-])[A-Za-z0-9][A-Za-z0-9._%+'-]{0,63} at [A-Za-z0-9-]{1,63}(?: dot [A-Za-z0-9-]{2,63}){0,3}"
+    r" dot (?:com|org|net|edu|gov|info|io|co|cn|de|uk|fr|jp|ru|au|ca|es|nl|ch|eu|hk|tw)(?![A-Za-z0-9_-])",
+    re.IGNORECASE,
+)
+_PROVIDERS = (
+    r"(?:gmail|googlemail|qq|vip\.qq|foxmail|163|126|yeah|sina|sohu|139|189|aliyun|hotmail|outlook|live|msn|yahoo"
+    r"|icloud|me|aol|gmx|web|mail|yandex|protonmail|proton)"
+)
+_OF_PROVIDER = re.compile(
+    rf"(?: @ ?|@ |[#☆★]){_PROVIDERS} ?\. ?(?P<top>com?|cn|net|de|ru|org|me)(?:\.[a-z]{{2}})?(?![A-Za-z0-9_-])",
+    re.IGNORECASE,
+)
+"""``li#qq.com`` and ``li @ qq.com``: with the names of large providers alone."""
+_AT = (
+    ("@", "@", _AT_DOMAIN),
+    ("%", "%40", _AT_DOMAIN),
+    ("&", "&", _AT_DOMAIN),
+    ("\\", "\\u0040", _AT_DOMAIN),
+    ("@", " @", _OF_PROVIDER),
+    ("@", "@ ", _OF_PROVIDER),
+    ("#", "#", _OF_PROVIDER),
+    ("☆", "☆", _OF_PROVIDER),
+    ("★", "★", _OF_PROVIDER),
+)
+"""How the sign is written, also in URLs, HTML and JSON: what must be in a text, what is looked for, what follows."""
 _FILE_ENDINGS = {"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "tsx", "py", "html", "json", "md"}
 """Of names of files such as ``icon@2x.png``."""
 
 _LABEL = re.compile(
-    r"(?:(?<![A-Za-z])(?:tele)?(?:phone|fon|fax)|(?<![A-Za-z])(?:tel|mobile?|cell(?:phone)?|handy|whatsapp|hotline"
-    r"|tél(?:éphone)?|sms|rufnummer|call(?: (?:me|us|her|him))?|text (?:me|us|her|him)|dial|ring)(?![A-Za-z])"
-    r"|电话|手机|联系方式|热线|传真|座机|致电|拨打|来电|電話|手機)[^0-9\n]{0,16}\Z",
+    r"(?:(?<![A-Za-z])(?:tele)?(?:phone|fon|fax)|(?<![A-Za-z])(?:tel|mob(?:ile)?|cell(?:phone)?|handy|whatsapp|wechat"
+    r"|hotline|tél(?:éphone)?|sms|rufnummer|ph|call(?: (?:me|us|her|him))?|text (?:me|us|her|him)|dial|ring)"
+    r"(?![A-Za-z])"
+    r"|电话|手机|联系方式|热线|传真|座机|致电|拨打|来电|微信|固话|電話|手機|傳真|☎|📞|📱)[^0-9\n]{0,16}\Z",
     re.IGNORECASE,
 )
 """What stands right before a telephone number."""
 _COUNTED = r"(?! ?(?:元|块|人|美元|万|亿|字节|dollars?|euros?|bytes|people))"
+_ENDS = r"(?![0-9_A-WYZa-wyz]|[xX](?![0-9]{1,6}(?![0-9A-Za-z]))|[.,][0-9])"
+"""No part of a longer word or number ends here; an extension may follow (``x23``)."""
+_EXTENSION = re.compile(
+    r"(?:[ ,;]{0,2}(?:ext(?:ension|n)?\.?|x|#|durchwahl|转|轉|分机|內線|内线)[ :]?|-)[0-9]{1,6}(?![0-9A-Za-z_-])",
+    re.IGNORECASE,
+)
+"""Behind a number of an office; with a hyphen behind a Chinese one alone."""
 _INTERNATIONAL = re.compile(
-    r"(?<![0-9A-Za-z+])(?:\+ ?|00[ -]?(?=[1-9]))\(?[1-9](?:[-. ()/]{0,3}+[0-9]){6,14}+(?![0-9A-Za-z])"
+    r"(?<![0-9A-Za-z+])(?:\+ ?|00[ -]?(?=[1-9]))\(?[1-9](?:[-. ()/]{0,3}+[0-9]){6,14}+(?![0-9A-WYZa-wyz])"
 )
 _NORTH_AMERICAN = re.compile(
     rf"{ALONE}(?:\+?1[-. ]?)?(?:\((?P<bracketed>[2-9][0-9]{{2}})\)[ -]?|(?P<area>[2-9][0-9]{{2}})[-.])"
-    rf"[2-9][0-9]{{2}}[-. ][0-9]{{4}}{ENDS}(?!-[0-9])"
+    rf"[2-9][0-9]{{2}}[-. ][0-9]{{4}}{_ENDS}(?!-[0-9])"
 )
 _CHINESE_MOBILE = re.compile(
-    rf"{ALONE}(?:\(?86\)?[ -]?)?1[3-9][0-9](?P<gap>[ -]?)[0-9]{{4}}(?P=gap)[0-9]{{4}}{ENDS}(?!-[0-9]){_COUNTED}"
+    rf"{ALONE}(?:\(?86\)?[ -]?)?1[3-9][0-9](?:(?P<gap>[ .-]?)[0-9]{{4}}(?P=gap)[0-9]{{4}}|[ -][0-9]{{8}}"
+    rf"|(?P<other>[ -])[0-9]{{3}}(?P=other)[0-9]{{5}}){_ENDS}(?!-[0-9]){_COUNTED}"
 )
-_CHINESE_AREA = r"0(?:10|2[0-9]|[3-9][0-9]{2})"
+_CHINESE_AREA = r"(?:10|2[0-9]|[3-9][0-9]{2})"
 _CHINESE_LANDLINE = re.compile(
-    rf"{ALONE}(?:(?:\(?86\)?[ -]?)?(?:\({_CHINESE_AREA}\)[ -]?|{_CHINESE_AREA}[ -])[2-9][0-9]{{2,3}}[ -]?[0-9]{{4}}"
-    rf"|[48]00[ -](?:[0-9]{{3}}[ -]?[0-9]{{4}}|[0-9]{{4}}[ -][0-9]{{3}})){ENDS}"
+    rf"{ALONE}(?:(?:\(?86\)?[ -]?)?(?:\(0{_CHINESE_AREA}\)[ -]?|0{_CHINESE_AREA}[ -])[2-9][0-9]{{2,3}}[ -]?[0-9]{{4}}"
+    rf"|\(?86\)?[ -]{_CHINESE_AREA}[ -][2-9][0-9]{{2,3}}[ -]?[0-9]{{4}}"
+    rf"|[48]00[ -](?:[0-9]{{3}}[ -]?[0-9]{{4}}|[0-9]{{4}}[ -][0-9]{{3}})){_ENDS}"
 )
+_TAIWANESE_MOBILE = re.compile(rf"{ALONE}09[0-9]{{2}}-[0-9]{{3}}-?[0-9]{{3}}{_ENDS}(?!-[0-9])")
 _GERMAN = re.compile(
-    rf"{ALONE}(?:\(0[1-9][0-9]{{1,4}}\) ?|0[1-9][0-9]{{1,4}} ?[-/ ] ?)[0-9](?:[ -]?[0-9]){{4,9}}{ENDS}"
+    rf"{ALONE}(?:\(0[1-9][0-9]{{1,4}}\) ?|0[1-9][0-9]{{1,4}} ?[-/ ] ?)[0-9](?:[ -]?[0-9]){{4,9}}{_ENDS}"
 )
-_ANY = re.compile(rf"{ALONE}\(?[0-9](?:[-. ()/]{{0,3}}+[0-9]){{5,14}}+{ENDS}(?!:[0-9]{{2}}){_COUNTED}")
+_ANY = re.compile(rf"{ALONE}\(?[0-9](?:[-. ()/]{{0,3}}+[0-9]){{5,14}}+{_ENDS}(?!:[0-9]{{2}}){_COUNTED}")
 _DATE = re.compile(
     r"(?:1[5-9]|20)[0-9]{2} ?[-/.] ?(?:(?:1[5-9]|20)[0-9]{2}|[0-9]{1,2}(?: ?[-/.] ?[0-9]{1,2})?)(?![0-9])"
     r"|[0-9]{1,2} ?[-/.] ?[0-9]{1,2} ?[-/.] ?(?:(?:1[5-9]|20)[0-9]{2})(?![0-9])"
@@ -63,41 +105,66 @@ _DATE = re.compile(
 def find_emails(page: Page) -> Iterator[Found]:
     """E-mail addresses, also written ``name [at] host [dot] de``; those of remote shells (``git@host:``) are none."""
     text = page.text
-    place = text.find("@")
-    while place >= 0:
-        domain = _AT_DOMAIN.match(text, place)
-        if domain is not None:
-            before = text[max(0, place - _LONGEST_LOCAL - 1) : place]
-            local = before[len(before.rstrip(_LOCAL)) :].lstrip(".-%+'")
-            is_file = domain["top"].lower() in _FILE_ENDINGS
-            is_shell = local == "git" and text.startswith(":", domain.end())
-            if 1 <= len(local) <= _LONGEST_LOCAL and local[-1] != "." and not is_file and not is_shell:
-                yield Found(place - len(local), domain.end(), "email")
-        place = text.find("@", place + 1)
-    if any(sign in page.lower for sign in ("at]", "at)", "at}", "at ]", "at )")):
-        for found in _BRACKETED.finditer(text):
-            yield Found(*found.span(), "email")
+    for sign, spelling, pattern in _AT:
+        place = text.find(spelling) if sign in text else -1
+        while place >= 0:
+            domain = pattern.match(text, place)
+            if domain is not None:
+                local = _local(text[max(0, place - _LONGEST_LOCAL - 2) : place])
+                is_file = domain["top"].lower() in _FILE_ENDINGS
+                is_shell = local == "git" and text.startswith(":", domain.end())
+                if 1 <= len(local) <= _LONGEST_LOCAL and local[-1] != "." and not is_file and not is_shell:
+                    yield Found(place - len(local), domain.end(), "email")
+            place = text.find(spelling, place + 1)
+    if any(sign in text for sign in "])}>"):
+        yield from _around(page, _OPENED, _BRACKETED)
+    yield from _around(page, (" dot ",), _IN_WORDS)
+
+
+def _around(page: Page, parts: tuple[str, ...], pattern: re.Pattern[str]) -> Iterator[Found]:
+    """Matches where one of ``parts`` stands in the text, in small letters."""
+    for part in parts:
+        behind = 0
+        place = page.lower.find(part)
+        while place >= 0:
+            for found in pattern.finditer(page.text, max(behind, place - 130), place + 260):
+                behind = found.end()
+                yield Found(*found.span(), "email")
+            place = page.lower.find(part, place + 1)
+
+
+def _local(before: str) -> str:
+    """What of the characters before the ``@`` belongs to the address."""
+    found = _LOCAL.search(before)
+    return "" if found is None else found[0].lstrip(".-%+'")
+
+
+_NATIONAL = ((_CHINESE_MOBILE, "CN"), (_CHINESE_LANDLINE, "CN"), (_TAIWANESE_MOBILE, "TW"))
+"""Shapes that are looked for in any text, and the country whose plan must have the number."""
 
 
 def find_phones(page: Page) -> Iterator[Found]:
-    """Telephone numbers, mobile and fixed; a number behind ``order no.`` and its like is none."""
+    """Telephone numbers with their extensions; a number behind ``order no.`` and its like is none."""
     if not page.numbers:
         return
     yield from _international(page)
     for found in page.near_numbers(_NORTH_AMERICAN):
         if not _names_a_thing(page, found.start()):
-            yield Found(*found.span(), "phone")
-    for pattern in (_CHINESE_MOBILE, _CHINESE_LANDLINE):
+            yield _with_extension(page, found)
+    german = ((_GERMAN, "DE"),) if page.language == "de" else ()
+    for pattern, country in (*_NATIONAL, *german):
         for found in page.near_numbers(pattern):
-            if not _names_a_thing(page, found.start()) and _is_valid(found[0], "CN"):
-                yield Found(*found.span(), "phone")
-    if page.language == "de":
-        for found in page.near_numbers(_GERMAN):
-            if not _names_a_thing(page, found.start()) and _is_valid(found[0], "DE"):
-                yield Found(*found.span(), "phone")
+            if not _names_a_thing(page, found.start()) and _is_valid(found[0], country):
+                yield _with_extension(page, found, hyphen=pattern is _CHINESE_LANDLINE)
     for found in page.near_numbers(_ANY):
         if page.said_before(_LABEL, found.start()) and not _DATE.match(found[0]):
-            yield Found(*found.span(), "phone")
+            yield _with_extension(page, found)
+
+
+def _with_extension(page: Page, found: re.Match[str], *, hyphen: bool = False) -> Found:
+    more = _EXTENSION.match(page.text, found.end())
+    behind = more is not None and (hyphen or not more[0].startswith("-"))
+    return Found(found.start(), more.end() if more is not None and behind else found.end(), "phone")
 
 
 def _international(page: Page) -> Iterator[Found]:
@@ -110,7 +177,12 @@ def _international(page: Page) -> Iterator[Found]:
         ends = [run.end() for run in re.finditer("[0-9]+", found[0])]
         for end in reversed(ends[-6:]):  # a year or another number may stand right behind it
             if _is_valid(_with_plus(found[0][:end]), None):
-                yield Found(found.start(), found.start() + end, "phone")
+                start, behind = found.start(), found.start() + end
+                opened = page.text[start - 1 : start] == "(" and ")" in page.text[start:behind].partition("(")[0]
+                more = _EXTENSION.match(page.text, behind)
+                if page.text[start] == "+" and page.raw[start] not in "+＋":  # the last sign of ``%2B`` or ``&#43;``
+                    start = max(page.raw.rfind("%", 0, start), page.raw.rfind("&", 0, start))
+                yield Found(start - opened, behind if more is None or more[0][0] == "-" else more.end(), "phone")
                 break
 
 

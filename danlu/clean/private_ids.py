@@ -8,20 +8,20 @@ States with hyphens and of Britain with spaces. The others need a word within 40
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from danlu.clean.private_ids_china import (
+    is_birthday,
+    is_chinese_id,
+    is_hong_kong_id,
+    is_old_chinese_id,
+    is_social_credit_code,
+    is_taiwanese_id,
+)
 from danlu.clean.private_page import ALONE, ENDS, SERIAL, Found, Page, words
 
-_PROVINCES = frozenset(
-    map(
-        str,
-        [*range(11, 16), 21, 22, 23, *range(31, 38), *range(41, 47), *range(50, 55), *range(61, 66), 71, 81, 82, 83],
-    )
-)
-"""The first two digits of a Chinese number (GB/T 2260; 83 since 2018 for residents from Taiwan)."""
 _ANY_ID = r"id(?:entification)?\b|identity|身份|證號|证件|证号|身分"
 _CHINA_WORDS = words(_ANY_ID, r"resident", r"\bric\b")
 
@@ -42,8 +42,14 @@ def find_ids(page: Page) -> Iterator[Found]:
     """National identity, tax and health numbers of persons, each as the kind ``id``."""
     if not page.numbers:
         return
+    said = [
+        (start, end)
+        for start, end in page.numbers
+        if _MAY_NEED_WORD.search(page.text, start, end) and _ALL_WORDS.search(page.text, max(0, start - 48), end)
+    ]
     for each in IDS:
-        for found in page.near_numbers(each.pattern, before=8, after=4):
+        among = None if each.words is None else said
+        for found in page.near_numbers(each.pattern, before=8, after=12, among=among):
             if each.words is not None:
                 if not page.said_before(each.words, found.start()):
                     continue
@@ -53,50 +59,24 @@ def find_ids(page: Page) -> Iterator[Found]:
                 yield Found(*found.span(), "id")
 
 
-def is_chinese_id(number: str) -> bool:
-    """18 digits, the last perhaps X: province, date of birth, check digit (GB 11643-1999, ISO 7064 MOD 11-2)."""
-    from stdnum.cn import ric
-
-    bare = ric.compact(number.replace("-", ""))
-    return bare[:2] in _PROVINCES and _is_birthday(bare[6:14]) and ric.calc_check_digit(bare) == bare[-1]
-
-
-def is_old_chinese_id(number: str) -> bool:
-    """15 digits without a check digit, given until 1999: province and date of birth."""
-    return number[:2] in _PROVINCES and _is_birthday(f"19{number[6:12]}")
-
-
-def _is_birthday(yyyymmdd: str) -> bool:
-    try:
-        day = datetime.date(int(yyyymmdd[:4]), int(yyyymmdd[4:6]), int(yyyymmdd[6:]))
-    except ValueError:
-        return False
-    return 1880 <= day.year <= 2099
-
-
-_TAIWAN = dict(zip("ABCDEFGHJKLMNPQRSTUVXYWZIO", range(10, 36), strict=True))
-
-
-def is_taiwanese_id(number: str) -> bool:
-    """A letter and nine digits; the letter counts as a number of two digits, 10 to 35."""
-    letter = _TAIWAN[number[0]]
-    weighted = [letter // 10, letter % 10 * 9]
-    weighted += [int(digit) * weight for digit, weight in zip(number[1:], (8, 7, 6, 5, 4, 3, 2, 1, 1), strict=True)]
-    return sum(weighted) % 10 == 0
-
-
-def is_hong_kong_id(number: str) -> bool:
-    """One letter or two, six digits and a check digit, 10 written as A: weights 9 to 1, modulo 11."""
-    bare = number.replace("(", "").replace(")", "").replace(" ", "").rjust(9)
-    values = [36 if sign == " " else int(sign, 36) for sign in bare[:8]]
-    check = int(bare[8], 36)
-    return (sum(value * weight for value, weight in zip(values, range(9, 1, -1), strict=True)) + check) % 11 == 0
-
-
 def is_social_security(number: str) -> bool:
     """Area, group and serial number that are given to people; also those that advertisements made known."""
     area, group, serial = number[:3], number[-6:-4].strip("- "), number[-4:]
     return area not in ("000", "666") and area[0] != "9" and group != "00" and serial != "0000"
+
+
+def is_singaporean_id(number: str) -> bool:
+    """A letter of the century or of foreigners, seven digits and a check letter: weights 2 7 6 5 4 3 2, modulo 11."""
+    total = sum(int(digit) * weight for digit, weight in zip(number[1:8], (2, 7, 6, 5, 4, 3, 2), strict=True))
+    total += {"T": 4, "G": 4, "M": 3}.get(number[0], 0)
+    letters = {"S": "JZIHGFEDCBA", "T": "JZIHGFEDCBA", "F": "XWUTRQPNMLK", "G": "XWUTRQPNMLK", "M": "KLJNPQRTUWX"}
+    place = 10 - total % 11 if number[0] == "M" else total % 11
+    return letters[number[0]][place] == number[8]
+
+
+def is_no_date(number: str) -> bool:
+    """Of eight digits: they are no year, month and day of our time."""
+    return not (number.isdigit() and len(number) == 8 and is_birthday(number))
 
 
 def is_national_insurance(number: str) -> bool:
@@ -126,11 +106,25 @@ _BRACKETED = re.compile(rf"{ALONE}[A-Z]{{1,2}}[0-9]{{6}} ?\([0-9A]\)")
 IDS = (
     Id("CN", _alone(_CHINESE), is_chinese_id),
     Id("CN", _alone(r"[1-9][0-9]{14}"), is_old_chinese_id, _CHINA_WORDS),
+    Id("CN", _alone(r"[159][1-9][0-9]{6}[0-9A-HJ-NPQRTUWXY]{8}[0-9X][0-9A-HJ-NPQRTUWXY]"), is_social_credit_code),
+    Id(
+        "",
+        _alone(r"[A-Z]{0,2}[0-9]{6,9}|[CFGHJK][0-9CFGHJKLMNPRTVWXYZ]{8}"),
+        is_no_date,
+        words("passport", "护照", "護照", "reisepass", "passeport", "pasaporte", "passaporto", "旅券", "여권"),
+    ),
     Id(
         "CN",
-        _alone(r"[EGDSPH][A-HJ-NP-Z]?[0-9]{7,8}"),
-        lambda number: len(number) in (9, 10),
-        words("passport", "护照"),
+        _alone(r"[HMCWT][0-9]{8}(?:[0-9]{2})?|[0-9]{8}(?:[0-9]{2})?"),
+        is_no_date,
+        words("通行证", "通行證", "回乡证", "回鄉證", "台胞证", "台胞證", "home return permit"),
+    ),
+    Id("MO", _alone(r"[157]/?[0-9]{6}/?[0-9]"), lambda number: True, words("macau", "macao", "澳门", "澳門")),
+    Id(
+        "MO",
+        re.compile(rf"{ALONE}[157][0-9]{{6}} ?\([0-9]\)"),
+        lambda number: True,
+        words("macau", "macao", "澳门", "澳門", _ANY_ID),
     ),
     Id("HK", _BRACKETED, is_hong_kong_id),
     Id("HK", _alone(r"[A-Z]{1,2}[0-9]{6}[0-9A]"), is_hong_kong_id, words("hkid", "hong kong", "香港", _ANY_ID)),
@@ -176,12 +170,40 @@ IDS = (
         _by_stdnum("jp.in_"),
         words("my number", "マイナンバー", "個人番号", "个人编号"),
     ),
-    Id("KR", _alone(r"[0-9]{6}-[1-8][0-9]{6}"), _by_stdnum("kr.rrn")),
-    Id("KR", _alone(r"[0-9]{6}-?[1-8][0-9]{6}"), lambda number: True, words(r"rrn\b", "resident registration", "주민")),
+    Id("KR", _alone(r"[0-9]{6}-[0-9]{7}"), _by_stdnum("kr.rrn")),
+    Id("KR", _alone(r"[0-9]{6}-?[0-9]{7}"), lambda number: True, words(r"rrn\b", "resident registration", "주민")),
     Id("BR", _alone(r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}"), _by_stdnum("br.cpf")),
     Id("BR", _alone(r"[0-9]{11}"), _by_stdnum("br.cpf"), words(r"cpf\b")),
     Id("PL", _alone(r"[0-9]{11}"), _by_stdnum("pl.pesel"), words(r"pesel\b")),
     Id("NL", _alone(r"[0-9]{9}"), _by_stdnum("nl.bsn"), words(r"bsn\b", "burgerservice")),
+    Id("SG", _alone(r"[STFGM][0-9]{7}[A-Z]"), is_singaporean_id),
+    Id("MY", _alone(r"[0-9]{6}-[0-9]{2}-[0-9]{4}"), _by_stdnum("my.nric")),
+    Id("TH", _alone(r"[1-8]-[0-9]{4}-[0-9]{5}-[0-9]{2}-[0-9]"), _by_stdnum("th.pin")),
+    Id("BE", _alone(r"[0-9]{2}\.[0-9]{2}\.[0-9]{2}-[0-9]{3}\.[0-9]{2}"), _by_stdnum("be.nn")),
+    Id("FI", _alone(r"[0-9]{6}[-+A-FU-Y][0-9]{3}[0-9A-FHJ-NPR-Y]"), _by_stdnum("fi.hetu")),
+    Id("CH", _alone(r"756\.[0-9]{4}\.[0-9]{4}\.[0-9]{2}"), _by_stdnum("ch.ssn")),
+    Id("MX", _alone(r"[A-Z]{4}[0-9]{6}[HM][A-Z]{5}[0-9A-Z][0-9]"), _by_stdnum("mx.curp")),
+    Id("CL", _alone(r"[0-9]{1,2}\.[0-9]{3}\.[0-9]{3}-[0-9Kk]"), _by_stdnum("cl.rut")),
+    Id("SE", _alone(r"(?:19|20)?[0-9]{6}[-+]?[0-9]{4}"), _by_stdnum("se.personnummer"), words("personnummer")),
+    Id("DK", _alone(r"[0-9]{6}-?[0-9]{4}"), _by_stdnum("dk.cpr"), words(r"cpr\b", "personnummer")),
+    Id("NO", _alone(r"[0-9]{6} ?[0-9]{5}"), _by_stdnum("no.fodselsnummer"), words(r"f[øo]dselsn", "personnummer")),
+    Id("IE", _alone(r"[0-9]{7}[A-W][ABHWTX]?"), _by_stdnum("ie.pps"), words(r"ppsn?\b")),
+    Id("PT", _alone(r"[1-9][0-9]{8}"), _by_stdnum("pt.nif"), words(r"nif\b", "contribuinte")),
+    Id("RO", _alone(r"[1-9][0-9]{12}"), _by_stdnum("ro.cnp"), words(r"cnp\b")),
+    Id("CZ", _alone(r"[0-9]{6}/?[0-9]{3,4}"), _by_stdnum("cz.rc"), words("rodné", "rodne", r"rč\b")),
+    Id("TR", _alone(r"[1-9][0-9]{10}"), _by_stdnum("tr.tckimlik"), words("kimlik", r"t\.?c\.? ?no")),
+    Id("ZA", _alone(r"[0-9]{6} ?[0-9]{4} ?[0-9]{3}"), _by_stdnum("za.idnr"), words("south africa", _ANY_ID)),
+    Id("IL", _alone(r"[0-9]{8,9}"), _by_stdnum("il.idnr"), words("teudat", "israel", "תעודת")),
+    Id("RU", _alone(r"[0-9]{12}"), _by_stdnum("ru.inn"), words("инн", r"inn\b")),
+    Id("RU", _alone(r"[0-9]{3}-[0-9]{3}-[0-9]{3} [0-9]{2}"), lambda number: True, words("снилс", "snils")),
+    Id("AU", _alone(r"[0-9]{3} ?[0-9]{3} ?[0-9]{2,3}"), _by_stdnum("au.tfn"), words(r"tfn\b", "tax file")),
+    Id("US", _alone(r"9[0-9]{2}-[0-9]{2}-[0-9]{4}"), _by_stdnum("us.itin"), words(r"itin\b", "taxpayer")),
     Id("CA", _alone(r"[0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{3}"), _by_stdnum("ca.sin"), words(r"sin\b", "social insurance")),
 )
 """Tried in this order."""
+_MAY_NEED_WORD = re.compile(
+    r"[0-9]{6}|9[0-9]{2}-[0-9]{2}-[0-9]{4}|[0-9]{2,4}[ /-][0-9]{3,5}[ /-][0-9]{2,4}|[0-9]/[0-9]{6}|[0-9]{4} [0-9]{4}"
+)
+"""What is in all numbers that need a word, and in no date."""
+_ALL_WORDS = re.compile("|".join({each.words.pattern for each in IDS if each.words is not None}), re.IGNORECASE)
+"""One of which stands before or in a run of digits, or no number there needs a word."""

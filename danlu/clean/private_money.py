@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from danlu.clean.private_page import ALONE, ENDS, SERIAL, Found, Page, digits_of, words
 
-_GAP = r"(?P<gap>[ -]?)"
+_GAP = r"(?P<gap>[ .-]?)"
 _CARD = re.compile(
     rf"{ALONE}(?:"
     rf"[2-9][0-9]{{3}}{_GAP}[0-9]{{4}}(?P=gap)[0-9]{{4}}(?P=gap)[0-9]{{1,4}}(?:(?P=gap)[0-9]{{1,3}})?"
     r"|3[0-9]{3}[ -]?[0-9]{6}[ -]?[0-9]{4,5}"  # American Express and Diners Club
-    r"|[69][0-9]{5}[ -][0-9]{13}"  # UnionPay's nineteen
+    r"|[69][0-9]{5}[ .-][0-9]{13}"  # UnionPay's nineteen
     rf"){ENDS}"
 )
 _ISSUERS = re.compile(
@@ -22,7 +22,8 @@ _ISSUERS = re.compile(
     r"|3(?:0[0-5][0-9]{11}|095[0-9]{10}|[689][0-9]{12})"  # Diners Club
     r"|(?:6011|64[4-9][0-9]|65[0-9]{2})[0-9]{12}"  # Discover
     r"|35(?:2[89]|[3-8][0-9])[0-9]{12}"  # JCB
-    r"|62(?:[0-9]{14}|[0-9]{17})"  # UnionPay
+    r"|62[0-9]{14,17}"  # UnionPay
+    r"|601382[0-9]{13}"  # the Bank of China, before UnionPay
     r"|9558[0-9]{12}(?:[0-9]{3})?"  # the Industrial and Commercial Bank of China, before UnionPay
     r"|220[0-4][0-9]{12}"  # Mir
     r"|(?:60|81|82)[0-9]{14}"  # RuPay
@@ -32,7 +33,10 @@ _ISSUERS = re.compile(
 _CARD_WORDS = words(
     "card", "visa", "mastercard", "amex", "debit", "credit", "银行卡", "信用卡", "借记卡", "储蓄卡", "卡号", "账号"
 )
-_IBAN = re.compile(r"(?<![0-9A-Za-z])[A-Z]{2}[0-9]{2}(?:[ -]?[0-9A-Z]){11,30}+(?![0-9a-z])")
+_IBAN = re.compile(
+    r"(?<![0-9A-Za-z])(?:[A-Z]{2}[0-9]{2}(?:[ -]?[0-9A-Z]){11,30}+(?![0-9a-z])"
+    r"|[a-z]{2}[0-9]{2}(?:[ -]?[0-9a-z]){11,30}+(?![0-9A-Z]))"
+)
 
 
 def find_cards(page: Page) -> Iterator[Found]:
@@ -55,7 +59,7 @@ def find_ibans(page: Page) -> Iterator[Found]:
     if not page.numbers:
         return
     for found in page.near_numbers(_IBAN, before=16, after=32):
-        length = _length(found[0][:2])
+        length = _length(found[0][:2].upper())
         if length is None:
             continue
         end, signs = _after(found[0], length)

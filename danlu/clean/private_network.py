@@ -11,6 +11,12 @@ from danlu.clean.private_page import Found, Page, words
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _V4 = re.compile(rf"(?<![0-9A-Za-z_.])(?<![A-Za-z]-){_OCTET}(?:\.{_OCTET}){{3}}(?![0-9A-Za-z_]|\.[0-9]|-[A-Za-z0-9])")
 _V6 = re.compile(r"(?<![0-9A-Za-z.])(?<![0-9A-Fa-f:]:)[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,40}+(?![0-9A-Za-z])")
+_DEFANGED = re.compile(
+    rf"(?<![0-9A-Za-z_.]){_OCTET}(?:(?:\[\.\]|\.|\(\.\)|\[dot\]){_OCTET}){{3}}(?![0-9A-Za-z_]|\.[0-9])"
+)
+"""``93[.]184[.]216[.]34``, as reports on attacks write it."""
+_MAPPED = re.compile(r"::(?:[fF]{4}:(?:0{1,4}:)?|)\Z")
+"""What makes an address of version 6 of one of version 4."""
 _DOTS = re.compile(r"\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
 _COLONS = re.compile(r":[0-9A-Fa-f]{0,4}:")
 """The middle of an address, looked for first: what begins with a letter that is rare is found fast."""
@@ -39,8 +45,15 @@ def find_ips(page: Page) -> Iterator[Found]:
         if _is_heading(text, start, end):
             continue
         small = all(len(octet) == 1 for octet in text[start:end].split("."))
-        if not small or text[end : end + 1] in (":", "/") or page.said_before(_ADDRESS, start):
+        if mapped := _MAPPED.search(text, max(0, start - 12), start):
+            yield Found(mapped.start(), end, "ip")
+        elif not small or text[end : end + 1] in (":", "/") or page.said_before(_ADDRESS, start):
             yield Found(start, end, "ip")
+    if "[.]" in text or "(.)" in text or "[dot]" in text:
+        for found in _DEFANGED.finditer(text):
+            address = re.sub(r"[^0-9]+", ".", found[0])
+            if address != found[0] and _is_public(address):
+                yield Found(*found.span(), "ip")
     for start, end in _sixes(text):
         if _is_public(text[start:end]):
             yield Found(start, end, "ip")

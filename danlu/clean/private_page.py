@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 _NUMBER = re.compile(
     r"[0-9](?:(?:[-. ()/]{0,3}+[0-9]){5,}+"
@@ -28,12 +30,21 @@ class Found(NamedTuple):
     kind: str
 
 
+_TOKEN_SIGNS = np.zeros(129, bool)
+_TOKEN_SIGNS[[ord(sign) for sign in string.ascii_letters + string.digits + "_-.+/=:~@!#$%^&*"]] = True
+"""What keys and tokens are written with; the last place is for all that is not ASCII."""
+SHORTEST_TOKEN = 16
+"""Signs of a key that is found by its issuer's beginning, at least."""
+
+
 @dataclass(frozen=True)
 class Page:
     """A text as finders read it; every character stands where it stands in the text."""
 
     text: str
     language: str = "und"
+    raw: str = ""
+    """The text as it is, where escapes are looked at."""
 
     @cached_property
     def numbers(self) -> list[tuple[int, int]]:
@@ -41,15 +52,38 @@ class Page:
         return [found.span() for found in _NUMBER.finditer(self.text)]
 
     @cached_property
+    def codes(self) -> NDArray[np.uint8] | NDArray[np.uint32]:
+        """Of each character its code point."""
+        if self.text.isascii():
+            return np.frombuffer(self.text.encode("ascii"), np.uint8)
+        return np.frombuffer(self.text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+    @cached_property
+    def long_runs(self) -> list[tuple[int, int]]:
+        """Where all that could be keys is: runs of 16 signs or more of letters, digits and some marks."""
+        signs = _TOKEN_SIGNS[np.minimum(self.codes, 128)]
+        edges = np.flatnonzero(np.diff(signs, prepend=False, append=False))
+        long = edges[1::2] - edges[::2] >= SHORTEST_TOKEN
+        return list(zip(edges[::2][long].tolist(), edges[1::2][long].tolist(), strict=True))
+
+    @cached_property
     def lower(self) -> str:
         """The text in small letters, where that moves none of them; else the text as it is."""
         lower = self.text.lower()
         return lower if len(lower) == len(self.text) else self.text
 
-    def near_numbers(self, pattern: re.Pattern[str], *, before: int = 3, after: int = 3) -> Iterator[re.Match[str]]:
-        """Matches of ``pattern`` in each run of digits and a few characters around it; none overlap."""
+    def near_numbers(
+        self,
+        pattern: re.Pattern[str],
+        *,
+        before: int = 3,
+        after: int = 3,
+        among: list[tuple[int, int]] | None = None,
+    ) -> Iterator[re.Match[str]]:
+        """Matches of ``pattern`` in each run of digits, or each of ``among``, and a few characters around it; none
+        overlap."""
         place = 0
-        for start, end in self.numbers:
+        for start, end in self.numbers if among is None else among:
             for found in pattern.finditer(self.text, max(place, start - before), end + after):
                 place = found.end()
                 yield found
@@ -64,8 +98,25 @@ FindIn = Callable[[Page], Iterator[Found]]
 
 
 def page_of(text: str, *, language: str = "und") -> Page:
-    """``text`` with full-width letters, digits and marks, and the spaces and hyphens of typographers, made ASCII."""
-    return Page(text if text.isascii() else _plain(text), language)
+    """``text`` with full-width letters, digits and marks, and the spaces and hyphens of typographers, made ASCII.
+
+    Escapes of JSON, URLs and HTML that stand for a space or a mark (``\\n``, ``%2B``, ``&nbsp;``) are that, behind
+    spaces, so that nothing moves: ``%2B86`` is no word of letters and digits.
+    """
+    plain = text if text.isascii() else _plain(text)
+    for sign, escape in _ESCAPES.items():
+        if sign in plain:
+            plain = escape.sub(lambda found: _ESCAPED.get(found[0].lower(), " ").rjust(len(found[0])), plain)
+    return Page(plain, language, text)
+
+
+_ESCAPED = {"%2b": "+", "%3a": ":", "%22": '"', "&quot;": '"', "&#34;": '"', "&#39;": "'", '\\"': '"', "&#43;": "+"}
+_ESCAPES = {
+    "\\": re.compile(r'\\[nrt"]'),
+    "%": re.compile(r"%(?:2[0B2b]|3[Aa]|0[ADad])"),
+    "&": re.compile(r"&(?:nbsp|quot|#160|#34|#39|#43|lt|gt|#x[aA]0);"),
+}
+"""What stands for white space or a mark, by the sign that it begins with."""
 
 
 def _plain(text: str) -> str:

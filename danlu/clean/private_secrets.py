@@ -1,7 +1,7 @@
 """Keys, tokens and passwords, by the beginnings that their issuers give them so that they can be found.
 
 The shapes are those that issuers document and that secret scanners (gitleaks, detect-secrets, TruffleHog) look for.
-Each is looked for only in texts that hold its beginning.
+Each is looked for only in texts that hold its beginning, in a run of signs that is long enough for a key.
 """
 
 from __future__ import annotations
@@ -15,44 +15,73 @@ from danlu.clean.private_page import Found, Page
 
 _WORD = r"(?<![0-9A-Za-z_])"
 _END = r"(?![0-9A-Za-z_])"
-_SHAPES: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("AKIA", "ASIA", "ABIA", "ACCA"), r"A(?:KIA|SIA|BIA|CCA)(?=[A-Z]{0,15}[0-9])[A-Z0-9]{16}"),  # Amazon
-    (("LTAI",), r"LTAI(?=[A-Za-z]{0,25}[0-9])[A-Za-z0-9]{12,26}"),  # Alibaba
-    (("AKID",), r"AKID(?=[A-Za-z]{0,31}[0-9])[A-Za-z0-9]{32}"),  # Tencent
-    (("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[pousr]_[A-Za-z0-9]{36,255}+"),  # GitHub
-    (("github_pat_",), r"github_pat_[A-Za-z0-9_]{22,255}+"),
-    (("glpat-",), r"glpat-[A-Za-z0-9_-]{20,64}+"),  # GitLab
-    (("xox",), r"xox[abeoprs]-(?=[A-Za-z-]{0,99}[0-9])[A-Za-z0-9-]{10,255}+"),  # Slack
-    (("xapp-",), r"xapp-[0-9]-[A-Za-z0-9-]{20,255}+"),
-    (("hooks.slack.com",), r"hooks\.slack\.com/services/T[A-Za-z0-9]{6,16}/B[A-Za-z0-9]{6,16}/[A-Za-z0-9]{16,32}"),
-    (("AIza",), r"AIza[A-Za-z0-9_-]{35}"),  # Google
-    (("ya29.",), r"ya29\.[A-Za-z0-9_-]{20,1024}+"),
-    (("GOCSPX-",), r"GOCSPX-[A-Za-z0-9_-]{28}"),
-    (("k_live_", "k_test_"), r"[rsp]k_(?:live|test)_[A-Za-z0-9]{10,255}+"),  # Stripe
-    (("whsec_",), r"whsec_[A-Za-z0-9+/=]{24,128}+"),
-    (  # OpenAI, Anthropic
+ISSUERS: dict[str, tuple[tuple[str, ...], str]] = {
+    "Amazon": (("AKIA", "ASIA", "ABIA", "ACCA"), r"A(?:KIA|SIA|BIA|CCA)(?=[A-Z]{0,15}[0-9])[A-Z0-9]{16}"),
+    "Alibaba": (("LTAI",), r"LTAI(?=[A-Za-z]{0,25}[0-9])[A-Za-z0-9]{12,26}"),
+    "Tencent": (("AKID",), r"AKID(?=[A-Za-z]{0,31}[0-9])[A-Za-z0-9]{32}"),
+    "Volcengine": (("AKLT",), r"AKLT(?=[A-Za-z]{0,39}[0-9])[A-Za-z0-9]{16,60}"),
+    "Baidu": (("bce-v3/",), r"bce-v3/ALTAK-[A-Za-z0-9]{16,32}/[0-9a-f]{40}"),
+    "GitHub": (("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"gh[pousr]_[A-Za-z0-9]{36,255}+"),
+    "GitHub, fine-grained": (("github_pat_",), r"github_pat_[A-Za-z0-9_]{22,255}+"),
+    "GitLab": (
+        ("glpat-", "gldt-", "glrt-", "glcbt-", "glptt-"),
+        r"gl(?:pat|dt|rt|cbt|ptt)-[A-Za-z0-9_-]{20,64}+(?:\.[0-9a-z.]{2,24}+)?",
+    ),
+    "Slack": (("xox",), r"xox[abeoprs]-(?=[A-Za-z-]{0,99}[0-9])[A-Za-z0-9-]{10,255}+"),
+    "Slack, app": (("xapp-",), r"xapp-[0-9]-[A-Za-z0-9-]{20,255}+"),
+    "Slack, webhook": (
+        ("hooks.slack.com",),
+        r"hooks\.slack\.com/services/T[A-Za-z0-9]{6,16}/B[A-Za-z0-9]{6,16}/[A-Za-z0-9]{16,32}",
+    ),
+    "Google": (("AIza",), r"AIza[A-Za-z0-9_-]{35}"),
+    "Google, OAuth": (("ya29.",), r"ya29\.[A-Za-z0-9_-]{20,1024}+"),
+    "Google, client": (("GOCSPX-",), r"GOCSPX-[A-Za-z0-9_-]{28}"),
+    "Azure, application": (("Q~",), r"[A-Za-z0-9_~.-]{3}[78]Q~[A-Za-z0-9_~.-]{31,34}"),
+    "Azure, DevOps": (("AZDO",), r"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}"),
+    "Stripe": (("k_live_", "k_test_"), r"[rsp]k_(?:live|test)_[A-Za-z0-9]{10,255}+"),
+    "Stripe, webhook": (("whsec_",), r"whsec_[A-Za-z0-9+/=]{24,128}+"),
+    "OpenAI, Anthropic, DeepSeek": (
         ("sk-",),
         r"sk-(?:[a-z]{2,10}[0-9]{0,2}-){0,2}(?=[A-Za-z_-]{0,99}[0-9])(?=[0-9a-z_-]{0,99}[A-Z]|[0-9a-f]{32})"
         r"[A-Za-z0-9_-]{20,255}+",
     ),
-    (("hf_",), r"hf_[A-Za-z0-9]{30,40}"),  # Hugging Face
-    (("npm_",), r"npm_[A-Za-z0-9]{36}"),
-    (("pypi-AgE",), r"pypi-AgE[A-Za-z0-9_-]{50,512}+"),
-    (("SG.",), r"SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{16,64}"),  # SendGrid
-    (("dop_v1_",), r"dop_v1_[0-9a-f]{64}"),  # DigitalOcean
-    (("shpat_", "shpss_", "shpca_"), r"shp(?:at|ss|ca)_[0-9A-Fa-f]{32}"),  # Shopify
-    ((":AA",), r"[0-9]{8,10}:AA[A-Za-z0-9_-]{32,34}"),  # Telegram
-    (("eyJ",), r"eyJ[A-Za-z0-9_-]{8,512}+\.[A-Za-z0-9_-]{8,4096}+(?:\.[A-Za-z0-9_-]{0,1024}+)?"),  # JSON web tokens
-)
-_GATES = tuple(
-    (gate, pattern) for gates, shape in _SHAPES for pattern in [re.compile(f"{_WORD}{shape}{_END}")] for gate in gates
-)
+    "Groq, xAI, Perplexity": (("gsk_", "xai-", "pplx-"), r"(?:gsk_|xai-|pplx-)[A-Za-z0-9]{40,96}"),
+    "Hugging Face": (("hf_",), r"hf_[A-Za-z0-9]{30,40}"),
+    "Hugging Face, organisation": (("api_org_",), r"api_org_[A-Za-z0-9]{30,40}"),
+    "Replicate": (("r8_",), r"r8_[A-Za-z0-9]{37}"),
+    "npm": (("npm_",), r"npm_[A-Za-z0-9]{36}"),
+    "PyPI": (("pypi-AgE",), r"pypi-AgE[A-Za-z0-9_-]{50,512}+"),
+    "Docker": (("dckr_pat_",), r"dckr_pat_[A-Za-z0-9_-]{24,40}"),
+    "SendGrid": (("SG.",), r"SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{16,64}"),
+    "Twilio": (("SK",), r"SK[0-9a-f]{32}"),
+    "Mailgun": (("key-",), r"key-[0-9a-f]{32}"),
+    "Mailchimp": (("-us",), r"[0-9a-f]{32}-us[0-9]{1,2}"),
+    "Square": (("sq0",), r"sq0(?:atp-[A-Za-z0-9_-]{22}|csp-[A-Za-z0-9_-]{43})"),
+    "DigitalOcean": (("dop_v1_", "doo_v1_", "dor_v1_"), r"do[por]_v1_[0-9a-f]{64}"),
+    "Databricks": (("dapi",), r"dapi[0-9a-f]{32}(?:-[0-9])?"),
+    "Shopify": (("shpat_", "shpss_", "shpca_", "shppa_"), r"shp(?:at|ss|ca|pa)_[0-9A-Fa-f]{32}"),
+    "Atlassian": (("ATATT3xFf",), r"ATATT3xFf[A-Za-z0-9_=-]{40,300}+"),
+    "Linear": (("lin_api_",), r"lin_api_[A-Za-z0-9]{32,48}"),
+    "Figma": (("figd_",), r"figd_[A-Za-z0-9_-]{40,64}"),
+    "Grafana": (("glsa_",), r"glsa_[A-Za-z0-9]{32}_[0-9a-f]{8}"),
+    "Sentry": (("sntrys_", "sntryu_"), r"sntry[su]_[A-Za-z0-9_=+/-]{40,255}+"),
+    "HashiCorp Vault": (("hvs.",), r"hvs\.[A-Za-z0-9_-]{24,255}+"),
+    "New Relic": (("NRAK-",), r"NRAK-[A-Z0-9]{27}"),
+    "age": (("AGE-SECRET-KEY-1",), r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
+    "Telegram": ((":AA",), r"[0-9]{8,10}:AA[A-Za-z0-9_-]{32,34}"),
+    "Discord": ((".",), r"[MNO][A-Za-z0-9_-]{23,25}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38}"),
+    "JSON web token": (
+        ("eyJ",),
+        r"eyJ[A-Za-z0-9_-]{8,512}+\.[A-Za-z0-9_-]{8,4096}+(?:\.[A-Za-z0-9_-]{0,1024}+)?",
+    ),
+}
+"""By issuer how its keys begin, or what is in them, and their shape."""
+_GATES = tuple((gate, re.compile(f"{_WORD}{shape}{_END}")) for gates, shape in ISSUERS.values() for gate in gates)
 """What a text must hold for a pattern to be looked for."""
-_PLAIN_GATES = tuple((gate, pattern) for gate, pattern in _GATES if "_" not in gate)
 _PEM_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_BODY = re.compile(
-    r"(?:\r?\n|\\n|[A-Z][A-Za-z-]{3,30}: [^\n]{1,100}+\n|[A-Za-z0-9+/=]{1,200}+(?=[\r\n\\]|\Z)){0,400}+"
+    r"(?:\r?\n|  |[A-Z][A-Za-z-]{3,30}: [^\n]{1,100}+\n|[A-Za-z0-9+/=]{1,200}+(?=[\r\n]|  |\Z)){0,400}+"
 )
 _LONGEST_PEM = 20_000
 _URL_PASSWORD = re.compile(r"://(?P<user>[^\s/:@?#'\"<>]{0,128}+):(?P<password>[^\s/@'\"<>]{1,128}+)@(?=[A-Za-z0-9\[])")
@@ -61,7 +90,10 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 """What documents write where a password would stand."""
-_VALUE = r"[\"']?\s{0,3}(?:[:=]|=>|:=|是|为)\s{0,3}(?:bearer )?[\"']?(?P<value>[a-z0-9+/_.~!@#$%^&*-]{8,512}+={0,2})"
+_VALUE = (
+    r"[\"'\s]{0,8}+(?:[:=]|=>|:=|是|为)[\"'\s]{0,8}+(?:bearer )?"
+    r"(?P<value>(?:[a-z0-9+/_.~!@#$%^*-]|&(?![a-z0-9_.-]{1,32}=)){8,512}+={0,2})"
+)
 _ASSIGNED = {  # looked for in small letters, each by its beginning, which is fast
     "key": re.compile(rf"key(?:(?<=[a-z_-]key)|(?<=api key)|(?<=access key)){_VALUE}"),
     **{word: re.compile(word + _VALUE) for word in ("secret", "token", "密钥", "令牌")},
@@ -69,32 +101,47 @@ _ASSIGNED = {  # looked for in small letters, each by its beginning, which is fa
 _PASSWORDS = {word: re.compile(word + _VALUE) for word in ("password", "passwd", "pwd", "密码", "口令")}
 _GIVEN = _ASSIGNED | _PASSWORDS
 _LIKE_PASSWORD = re.compile(r"(?=[^0-9]{0,63}[0-9])(?=[^A-Za-z]{0,63}[A-Za-z])[^(){}\[\]]{8,64}\Z")
+_SIGNATURE = re.compile(r"(?<![A-Za-z])sig=(?P<value>(?:[A-Za-z0-9+/]|%[0-9A-Fa-f]{2}){40,120}+)")
+"""Of a URL that gives access for a time, as Azure's."""
 _BEARER = re.compile(r"(?<![A-Za-z])(?:Bearer|Basic) (?P<value>[A-Za-z0-9._~+/-]{16,4096}+={0,2})")
 
 
 def find_secrets(page: Page) -> Iterator[Found]:
     """Keys, tokens, passwords in URLs and private key blocks, each as the kind ``secret``."""
     text = page.text
-    gates = _GATES if "_" in text else _PLAIN_GATES
-    for pattern in dict.fromkeys([pattern for gate, pattern in gates if gate in text]):
-        for found in pattern.finditer(text):
-            yield Found(*found.span(), "secret")
+    yield from _of_issuers(page)
     if "PRIVATE KEY" in text:
         yield from _key_blocks(text)
-    if "://" in text and "@" in text:
-        for found in _URL_PASSWORD.finditer(text):
+    if "@" in text and "://" in text:
+        for found in _URL_PASSWORD.finditer(page.raw):
             if not _PLACEHOLDER.fullmatch(found["password"]):
                 yield Found(*found.span("password"), "secret")
-    if "Bearer " in text or "Basic " in text:
+    if "%" in text and "sig=" in text:
+        for found in _SIGNATURE.finditer(page.raw):
+            yield Found(*found.span("value"), "secret")
+    if page.long_runs and ("Bearer " in text or "Basic " in text):
         for found in _BEARER.finditer(text):
             if _looks_random(found["value"]):
-                yield Found(*found.span("value"), "secret")
-    for word, pattern in _GIVEN.items():
+                yield _without_full_stop(text, *found.span("value"))
+    for word, pattern in (_GIVEN if page.long_runs else _PASSWORDS).items():
         if word in page.lower:
             for found in pattern.finditer(page.lower):
                 start, end = found.span("value")
                 if _looks_random(text[start:end]) or (word in _PASSWORDS and _LIKE_PASSWORD.match(text[start:end])):
-                    yield Found(start, end, "secret")
+                    yield _without_full_stop(text, start, end)
+
+
+def _without_full_stop(text: str, start: int, end: int) -> Found:
+    return Found(start, start + len(text[start:end].rstrip(".")), "secret")
+
+
+def _of_issuers(page: Page) -> Iterator[Found]:
+    runs = page.long_runs
+    together = " ".join([page.text[start:end] for start, end in runs])  # a small part of most texts
+    for pattern in dict.fromkeys([pattern for gate, pattern in _GATES if gate in together]):
+        for start, end in runs:
+            for found in pattern.finditer(page.text, start, end):
+                yield Found(*found.span(), "secret")
 
 
 def _key_blocks(text: str) -> Iterator[Found]:

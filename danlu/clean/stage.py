@@ -123,6 +123,8 @@ class Clean(Stage):
             ) from None
         with self._workers(job.out) as workers:
             self._draft(todo, job.out, workers)
+            for line in self._notes_on_members(todo, job.out):
+                log.say(line)
             rulings = self._decide(todo, job.out)
             each, tally = self._finish(rulings, job.out, workers, source_parts(found.files)[0])
         counts = tally.total()
@@ -155,6 +157,12 @@ class Clean(Stage):
         hide = hide_names(self.rules)
         if private := sum(hide(file.name) != file.name for file in found.files):
             where = f"names of files ({private} of {len(found.files)})"
+            yield f"clean: private data stands in {where}, which ids and the lists beside the shards keep: rename them"
+
+    def _notes_on_members(self, todo: list[Portion], out: Path) -> Iterator[str]:
+        """What is known of names in archives once they have been read."""
+        if private := sum(Draft.of(out, portion.number).private_members() for portion in todo):
+            where = f"names of members of archives ({private})"
             yield f"clean: private data stands in {where}, which ids and the lists beside the shards keep: rename them"
 
     def _workers(self, out: Path) -> Workers | RayWorkers:

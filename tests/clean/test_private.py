@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import itertools
 import random
 import re
@@ -19,16 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from danlu.clean.private import EXAMPLES, FINDERS, Private, find_private
+from danlu.clean.private_secrets import ISSUERS
 from danlu.errors import InputError, RecipeError
 from danlu.recipe import build
 from danlu.text.document import Document, pair
 
-HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("private_samples", HERE / "private_samples.py")
-assert _spec is not None and _spec.loader is not None
-samples = importlib.util.module_from_spec(_spec)
-sys.modules["private_samples"] = samples
-_spec.loader.exec_module(samples)
+sys.path.insert(0, str(Path(__file__).parent))
+samples: Any = importlib.import_module("private_samples")
+FORMS: Any = importlib.import_module("private_forms").FORMS
 
 LEAST = 0.97
 """Recall and precision of each kind, in each language."""
@@ -48,6 +45,28 @@ def test_recall_and_precision_of_each_kind(language: str) -> None:
     for kind in samples.KINDS:
         assert right[kind] / wanted[kind] >= LEAST, ("recall", kind)
         assert right[kind] / found[kind] >= LEAST, ("precision", kind)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(("kind", "form"), [(kind, form) for kind, forms in FORMS.items() for form in forms])
+def test_every_form_of_every_kind_is_found_where_it_stands(kind: str, form: str, language: str) -> None:
+    chance = random.Random(f"{kind} {form} {language}")
+    for _ in range(20):
+        sample = samples.form_sample(chance, FORMS[kind][form], kind, language)
+        assert {tuple(find) for find in find_private(sample.text)} == sample.truth, sample.text
+
+
+@pytest.mark.parametrize("name", samples.NEAR)
+def test_what_only_looks_private_is_left(name: str) -> None:
+    chance = random.Random(name)
+    drawn = [samples.near_miss(chance, name, language).text for _ in range(20) for language in ("en", "zh")]
+    wrong = [(text, finds) for text in drawn if (finds := values(text))]
+    assert len(wrong) <= 0.05 * len(drawn), wrong[:3]
+
+
+def test_every_issuer_of_keys_has_a_form() -> None:
+    missing = {name for name in ISSUERS if not any(form.startswith(name) for form in FORMS["secret"])}
+    assert missing == {"OpenAI, Anthropic, DeepSeek", "Groq, xAI, Perplexity"}, "each of these is a form of its own"
 
 
 def values(text: str, **more: Any) -> list[tuple[str, str]]:
@@ -324,7 +343,7 @@ def patterns() -> list[re.Pattern[str]]:
         elif hasattr(value, "pattern"):
             look([value.pattern, value.words])
 
-    for part in ("contacts", "ids", "money", "network", "secrets", "page"):
+    for part in ("contacts", "ids", "marks", "money", "network", "plates", "secrets", "page"):
         look(list(vars(importlib.import_module(f"danlu.clean.private_{part}")).values()))
     return found
 

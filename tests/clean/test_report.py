@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import tarfile
+import zipfile
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -181,6 +183,23 @@ def test_fields_and_names_that_are_private_are_nowhere_but_in_ids(
     assert "[EMAIL]/1.jsonl" in Elements((tmp_path / "out/report.html").read_text(encoding="utf-8")).text
     assert document.id == "li@qq.com/1.jsonl#0" and document.meta["source"] == "li@qq.com/1.jsonl"
     assert "clean: private data stands in names of files (1 of 2), which ids" in capsys.readouterr().out
+
+
+def test_names_of_members_of_archives_that_are_private_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("li@qq.com/1.txt", "li@qq.com/2.txt", "other.txt"):
+            archive.writestr(name, "A letter about the sea.")
+    with tarfile.open(tmp_path / "b.tar", "w") as archive:
+        (tmp_path / "x").write_text("Another letter.")
+        archive.add(tmp_path / "x", "13812345678.txt")
+    sources = [{"path": str(tmp_path / name), "language": "en"} for name in ("a.zip", "b.tar")]
+    clean(tmp_path / "out", sources=sources, rules=["private"], workers=1)
+    said = capsys.readouterr().out
+    assert said.count("private data stands in") == 1
+    assert "clean: private data stands in names of members of archives (3), which ids" in said
+    assert "li@" not in (tmp_path / "out/report.html").read_text(encoding="utf-8")
 
 
 def test_a_source_whose_name_is_private_is_hidden_where_people_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,37 @@ def test_a_finder_of_private_data_finds_what_predict_does(files: Path, encoder: 
     assert wanted
     finder = EntityFinder(model=run / "model", kinds={"PER": "PER", "LOC": "LOC"}, confidence=0)
     assert list(finder.make()("\n\n".join(texts))) == wanted
+
+
+HOUSE = "to be or not to be\nquestion from : a not"
+DONE = {
+    "mask": r"to be or not to be\n\[ADDRESS\] from : a not",
+    "hash": r"to be or not to be\n\[ADDRESS [0-9a-f]{16}\] from : a not",
+    "example": r"to be or not to be\n\[ADDRESS\] from : a not",
+    "keep": HOUSE,
+    "drop": "to be or not",
+}
+
+
+def test_clean_does_with_addresses_what_it_is_told(files: Path, encoder: Path) -> None:
+    """From a tagger that ``danlu finetune`` taught to the shards of ``danlu clean``, whose recipe names the model."""
+    taught = [("question from : a not", "B-ADDRESS O O O O"), ("to be or not to be", "O O O O O O")]
+    (files / "homes.conll").write_text(conll(taught * 8), encoding="utf-8")
+    run = finetune(files, encoder, "tag", steps=60, lr=0.01, train=files / "homes.conll", dev=files / "homes.conll")
+    (files / "text.jsonl").write_text(f"{json.dumps({'text': HOUSE})}\n{json.dumps({'text': 'to be or not'})}")
+    (files / "key").write_bytes(b"0123456789abcdef")
+    for action, wanted in DONE.items():
+        finder = f"{{use: entities, model: {run}/model}}"
+        rule = f"{{use: private, key_file: key, by_kind: {{address: {action}}}, finders: {finder}}}"
+        recipe = f"run_dir: {action}\nclean:\n  sources: {{path: text.jsonl, language: en}}\n  rules: [{rule}]\n"
+        (files / "clean.yaml").write_text(recipe)
+        assert main(["clean", "clean.yaml"]) == 0
+        (shard,) = (files / action / "clean").glob("documents-*.jsonl")
+        first, *others = [json.loads(line)["text"] for line in shard.read_text(encoding="utf-8").splitlines()]
+        assert re.fullmatch(wanted, first), first
+        assert others == ([] if action == "drop" else ["to be or not"])
+    dropped = json.loads((files / "drop/clean/drops.json").read_text())["dropped"]
+    assert dropped == {"private data (address)": 1}
 
 
 def test_a_folder_of_others_tags_too(files: Path, encoder: Path) -> None:
