@@ -75,18 +75,19 @@ def test_a_rank_that_is_stopped_before_all_have_met_is_named(victim: int, folder
     known = {**os.environ, **world, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     started = []
     try:
-        for rank in sorted(range(2), key=lambda each: each != victim):
+        for rank in (victim, 1 - victim):
             places = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            started.append(subprocess.Popen([*command, QUICK], env=known | places, stderr=subprocess.PIPE, text=True))
+            with (folder / f"err-{rank}").open("w") as err:
+                started.append(subprocess.Popen([*command, QUICK], env=known | places, stderr=err))
             if rank == victim:
                 started[0].send_signal(signal.SIGSTOP)
-        _, err = started[1].communicate(timeout=30)
+        code = started[1].wait(30)
     finally:
         for process in started:
             process.kill()
             process.wait()
-    assert started[1].returncode == LOST
-    [line] = err.splitlines()
+    assert code == LOST
+    [line] = (folder / f"err-{1 - victim}").read_text().splitlines()
     assert line.startswith(f"danlu: error: rank {victim} (host ")
     assert f", process {started[0].pid}) has not come to 127.0.0.1:" in line
     assert line.endswith(": it is stopped; all ranks stop, run the same command to go on")
