@@ -185,13 +185,17 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
             say(f"{watchman.names[world.rank]} failed ({type(error).__name__})")
         raise
     else:
-        watchman.arrive()
-        dist.barrier()
+        try:
+            watchman.wait_for_all()
+        except RuntimeError:
+            watchman.wait_for_verdict()
+            raise
         watchman.end()
     finally:
         _together.pop()
         if dist.is_initialized():
-            dist.destroy_process_group()
+            with watchman.leaving():
+                dist.destroy_process_group()
 
 
 def _connect_all(world: World, store: PrefixStore, watchman: Watchman) -> None:
