@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from danlu.nn import speed
 from danlu.objectives.clm import CausalLM
 from danlu.parallel import joining, meeting, watch
 from danlu.parallel.joining import here
+from danlu.train import launch as train_launch
 from danlu.train import saving, setup
 from danlu.train.compiling import Compilation
 from danlu.train.monitor import Monitor
@@ -125,6 +127,25 @@ def launch_hanging_in(place: str, victim: int, folder: str, *overrides: str) -> 
 
     setattr(owner, name, call)
     return launch_watchful(folder, *overrides)
+
+
+def launch_with_another_torch(folder: str, *overrides: str) -> int:
+    if os.environ["RANK"] == "1":
+        torch.__version__ = "9.9"
+    return launch(folder, *overrides)
+
+
+def launch_until_ctrl_c(folder: str, *overrides: str) -> int:
+    """Rank 1 alone gets it, before training begins."""
+    real = train_launch._check_disk
+
+    def check(*arguments: Any) -> None:
+        real(*arguments)
+        if os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    train_launch._check_disk = check
+    return launch(folder, *overrides)
 
 
 def launch_short(folder: str, *overrides: str) -> int:

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 import ranks
-from launching import COMMON, exit_codes, launch, launch_hanging_in
+import torch
+from launching import (
+    COMMON,
+    exit_codes,
+    launch,
+    launch_hanging_in,
+    launch_until_ctrl_c,
+    launch_with_another_torch,
+)
 
 from danlu.parallel.watch import LOST
 from danlu.train.checkpoint import checkpoints, find_damage
@@ -91,3 +99,15 @@ def test_a_rank_that_is_stopped_before_all_have_met_is_named(victim: int, folder
     assert line.startswith(f"danlu: error: rank {victim} (host ")
     assert f", process {started[0].pid}) has not come to 127.0.0.1:" in line
     assert line.endswith(": it is stopped; all ranks stop, run the same command to go on")
+
+
+def test_another_torch_is_refused(folder: Path) -> None:
+    assert exit_codes(launch_with_another_torch, 2, str(folder), *SHORT) == [2, 2]
+    known = f"rank 1 has torch 9.9, rank 0 {torch.__version__}: all ranks need the same one"
+    assert said(folder) == [f"danlu: error: {known}"]
+
+
+def test_ctrl_c_on_one_rank_before_training_is_told(folder: Path) -> None:
+    assert exit_codes(launch_until_ctrl_c, 2, str(folder), *SHORT) == [LOST, 128 + signal.SIGINT]
+    [line] = said(folder)
+    assert line.startswith("danlu: error: rank 1 (host ") and "was stopped by Ctrl-C" in line
