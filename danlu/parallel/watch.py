@@ -53,8 +53,8 @@ class Watch(Settings):
     """Seconds while others wait for it: without a micro-batch, or three times its longest one where that is more; and
     without any work of its process (processor time, bytes) at the start, in the first steps, in saves, measurements."""
     blocked: float = Field(default=120.0, ge=2)
-    """As ``stuck``, where it waits for a disk or for the compiler, which may wait for another process; not between settled
-    micro-batches, where a disk that is so slow counts as a hang."""
+    """As ``stuck``, where it waits for a disk or for the compiler, which may wait for another process; not between
+    settled micro-batches, where a disk that is so slow counts as a hang."""
     first: float = Field(default=1800.0, ge=2)
     """Seconds of work, but without a micro-batch, at the start, in the first steps, in saves and measurements."""
 
