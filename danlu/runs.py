@@ -7,8 +7,8 @@ Where that would set aside work that is half done, it is refused, unless told ot
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from danlu.differences import first_difference, listed
@@ -41,6 +41,23 @@ def run_stages(
         OutOfMemoryError: the system refuses memory.
     """
     folder, todo = RunFolder(recipe.run_dir), list(stages)
+    with ExitStack() as looking:
+        for name in todo:
+            looking.enter_context(stage_of(recipe, name).looking())
+        _run_all(folder, recipe, todo, say=say, begin=begin, changed=changed)
+    return folder
+
+
+def _run_all(
+    folder: RunFolder,
+    recipe: Recipe,
+    todo: Sequence[str],
+    *,
+    say: Callable[[str], None],
+    begin: Callable[[str], None],
+    changed: Changed,
+) -> None:
+    """What :func:`run_stages` does, with files outside listed once."""
     for name in todo:
         for path in stage_of(recipe, name).external_files():  # a missing one is told before anything is written
             if not path.exists():
@@ -58,7 +75,6 @@ def run_stages(
                     write_json(folder.path / "env.json", here)
                 _check_half_done(folder, recipe, name, changed)
                 _run_stage(folder, recipe, name, here, say=say, begin=begin, go_on=changed == "go-on")
-    return folder
 
 
 @contextmanager

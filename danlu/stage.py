@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -61,6 +62,10 @@ class Stage(Settings):
     def external_stamps(self) -> list[list[str]]:
         """What it reads elsewhere and cannot hash: names, each with what tells its versions apart."""
         return []
+
+    def looking(self) -> AbstractContextManager[None]:
+        """For a ``with`` around all that asks for its files outside: they may be listed once for all of it."""
+        return nullcontext()
 
     def run(self, job: Job) -> Figures:
         """Fill ``job.out`` and return the figures."""

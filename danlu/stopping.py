@@ -30,6 +30,22 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
+_wakes: set[int] = set()
+"""Where the system notes signals while a ``with`` of ours lasts."""
+
+
+def _forget() -> None:
+    """In a process that was forked from this one: it would note its own signals where this one reads, which would end
+    this one."""
+    if _wakes:
+        signal.set_wakeup_fd(-1)
+        if signal.getsignal(signal.SIGTERM) is _terminate:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Have both signals end the ``with``, in the main thread; in others, where Python lets nobody watch, do nothing.
@@ -73,12 +89,15 @@ def _not_for_long() -> Iterator[None]:
 
     watching = threading.Thread(target=watch, name="signals", daemon=True)
     before = signal.set_wakeup_fd(mine.fileno(), warn_on_full_buffer=False)
+    _wakes.add(mine.fileno())
     watching.start()
     try:
         yield
     finally:
         over.set()
         signal.set_wakeup_fd(before)
+        _wakes.discard(mine.fileno())
+        mine.shutdown(socket.SHUT_RDWR)  # a process that was forked may hold it open, too
         mine.close()
         watching.join()
         theirs.close()

@@ -58,15 +58,50 @@ def test_a_thread_watches_nothing() -> None:
     assert seen == [signal.getsignal(signal.SIGTERM)]
 
 
+FORKING = """
+import os, signal, time
+from danlu import stopping
+
+stopping.SECONDS_TO_END = 0.1
+reading, writing = os.pipe()
+there, here = os.pipe()
+
+
+def fork():
+    number = os.fork()
+    if number == 0:
+        os.close(writing)  # so that it ends with the one that forks, too
+        os.write(here, b".")
+        os.read(reading, 1)
+        os._exit(0)
+    os.read(there, 1)
+    return number
+
+
+with stopping.stoppable():
+    ended, left = fork(), fork()
+    os.kill(ended, signal.SIGTERM)
+    print(os.waitstatus_to_exitcode(os.waitpid(ended, 0)[1]))
+    time.sleep(0.5)
+print("lives", os.waitpid(left, os.WNOHANG)[0])
+os.write(writing, b".")
+"""
+
+
+def test_a_signal_to_a_process_that_was_forked_is_its_own() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, [str(-signal.SIGTERM), "lives", "0"], "")
+
+
 PROGRAM = """
-import hashlib, signal, sys
+import hashlib, signal, sys, threading
 from danlu import stopping
 
 stopping.SECONDS_TO_END = 0.2
 with stopping.stoppable():
     if "minded" in sys.argv:
         signal.signal(signal.SIGTERM, lambda number, frame: print("minded", flush=True))
-    print("begun", flush=True)
+    threading.Timer(0.1, print, ["begun"], {"flush": True}).start()  # when the next line has begun
     hashlib.pbkdf2_hmac("sha256", b"", b"", int(sys.argv[1]))  # no Python of the main thread runs meanwhile
 """
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -42,9 +43,10 @@ from danlu.clean.substrings import notes_on_order
 from danlu.clean.tally import Tally
 from danlu.errors import InputError
 from danlu.files import atomic_write, hash_file, write_json
+from danlu.readers.listing import files_of, listed_once
 from danlu.readers.record import Raw
 from danlu.readers.remote import RemoteFile
-from danlu.readers.sources import Found, Source, SourceFile, find_files
+from danlu.readers.sources import Found, Source, SourceFile
 from danlu.recipe import OneOf
 from danlu.stage import Figures, Job, Stage, recorded
 from danlu.text.chinese import convert_document
@@ -94,13 +96,16 @@ class Clean(Stage):
         contents = [file.content for file in self.find().files]
         return [[content.url, content.stamp] for content in contents if isinstance(content, RemoteFile)]
 
+    def looking(self) -> AbstractContextManager[None]:
+        return listed_once()
+
     def progress(self, out: Path) -> str | None:
         done = how_many(out)
         return f"{done} portions of the text are read" if done else None
 
     def find(self) -> Found:
         """The files that the sources hold."""
-        return find_files(self.sources, key="clean.sources")
+        return files_of(self.sources, key="clean.sources")
 
     def run(self, job: Job) -> Figures:
         """Write document shards, and beside them what became of everything: lists, counts, examples, lineage

@@ -19,8 +19,8 @@ from danlu.tokenizers.tokenizer import Tokenizer
 BATCH = 2048
 """Documents tokenised at once."""
 BATCH_CHARACTERS = 1 << 21
-"""Of those documents, after which no other joins them: what is known of their tokens takes some hundred bytes each, of
-a single long document several hundred."""
+"""Of those documents, after which no other joins them: what is known of their tokens takes some hundred bytes each. A
+longer document is encoded in parts."""
 AT_ONCE = 2
 """Batches that are encoded at once, by a process that has all cores."""
 

@@ -178,6 +178,12 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
         if first:
             print(f"danlu: error: on {watchman.names[world.rank]}: {error}", file=sys.stderr, flush=True)
         raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        time.sleep(BEAT * (world.rank != 0))  # where it came to all, rank 0 says so
+        name = watchman.names[world.rank]
+        if watchman.blame(f"{name} was stopped by Ctrl-C", LOST) and world.rank != 0:
+            say(f"{name} was stopped by Ctrl-C")
+        raise
     except BaseException as error:
         if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in NETWORK):
             watchman.wait_for_verdict()
@@ -185,13 +191,17 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
             say(f"{watchman.names[world.rank]} failed ({type(error).__name__})")
         raise
     else:
-        watchman.arrive()
-        dist.barrier()
+        try:
+            watchman.wait_for_all()
+        except RuntimeError:
+            watchman.wait_for_verdict()
+            raise
         watchman.end()
     finally:
         _together.pop()
         if dist.is_initialized():
-            dist.destroy_process_group()
+            with watchman.leaving():
+                dist.destroy_process_group()
 
 
 def _connect_all(world: World, store: PrefixStore, watchman: Watchman) -> None:

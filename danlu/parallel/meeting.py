@@ -54,7 +54,7 @@ def meet(world: World, watch: Watch) -> tuple[Watchman, PrefixStore]:
         store.set(keys[world.rank], f"rank {world.rank} (host {socket.gethostname()}, process {os.getpid()})")
         _Meeting(store, keys, world, place, watch).wait()
         names = [store.get(key).decode() for key in keys]
-    except (dist.DistError, RuntimeError) as error:
+    except (OSError, dist.DistError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise InputError(f"rank {world.rank} of {world.size} cannot meet the others at {place}: {first}") from error
     return Watchman(connect, world.rank, names, watch, keeper, Activity(answering)), store
@@ -65,8 +65,10 @@ def _reached(connect: Callable[[], PrefixStore], world: World, place: str, watch
     begun, stopped = time.monotonic(), dict[int, float]()
     while True:
         try:
+            # torch tells of a store that is not there yet in dozens of lines on standard error: so it is not asked.
+            socket.create_connection((world.address, world.port), timeout=AGAIN.total_seconds()).close()
             return connect()
-        except (dist.DistError, RuntimeError):
+        except (OSError, dist.DistError, RuntimeError):
             now = time.monotonic()
             if now - begun > MEETING.total_seconds():
                 raise

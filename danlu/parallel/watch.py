@@ -36,6 +36,8 @@ from danlu.recipe import Settings
 
 BEAT = 1.0
 """Seconds between two signs of life."""
+LOOK = 0.02
+"""Seconds between two looks at whether the others are there, or have left."""
 LOST = 3
 """The exit code of ranks that leave because of another one."""
 SETTLED = 2
@@ -51,7 +53,8 @@ class Watch(Settings):
     """Seconds while others wait for it: without a micro-batch, or three times its longest one where that is more; and
     without any work of its process (processor time, bytes) at the start, in the first steps, in saves, measurements."""
     blocked: float = Field(default=120.0, ge=2)
-    """As ``stuck``, where it waits for a disk or for the compiler, which may wait for another process."""
+    """As ``stuck``, where it waits for a disk or for the compiler, which may wait for another process; not between
+    settled micro-batches, where a disk that is so slow counts as a hang."""
     first: float = Field(default=1800.0, ge=2)
     """Seconds of work, but without a micro-batch, at the start, in the first steps, in saves and measurements."""
 
@@ -176,6 +179,34 @@ class Watchman:
         finally:
             self._alone, self._since = before, time.monotonic()
 
+    def wait_for_all(self) -> None:
+        """At the end, until all ranks are there. Over the store: in a collective call nobody tells who hangs in it.
+
+        Raises:
+            RuntimeError: the store is gone.
+        """
+        store, keys = self.connect(), [f"end/{rank}" for rank in range(len(self.names))]
+        store.set(keys[self.rank], "")
+        self.arrive()
+        while not store.check(keys):
+            time.sleep(LOOK)
+
+    @contextmanager
+    def leaving(self) -> Iterator[None]:
+        """What comes after the end, when no other rank looks any more: this one ends itself where it hangs."""
+
+        def hangs() -> None:
+            say(f"{self.names[self.rank]} hangs as it leaves")
+            self.leave(LOST)
+
+        timer = threading.Timer(self.settings.silent + self.settings.stuck, hangs)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
     def end(self) -> None:
         """Say that this rank leaves in good order."""
         self._over.set()
@@ -298,7 +329,7 @@ class Watchman:
             others = [rank for rank in range(len(self.names)) if rank != self.rank]
             while self.keeper == self.rank and others and time.monotonic() < until:
                 others = [rank for rank in others if not (store.check([_key(rank)]) and _has_left(store, rank))]
-                time.sleep(0.02)
+                time.sleep(LOOK)
 
 
 def say(problem: str) -> None:

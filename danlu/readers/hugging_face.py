@@ -82,6 +82,11 @@ def _holds_rows(path: Path) -> bool:
     return name.endswith(_DATA) and path.name not in _NO_DATA and not hidden
 
 
+def has_splits(folder: Path) -> bool:
+    """Whether :func:`split_fields` may say something of a file in it."""
+    return _saved_split(folder) is not None or "snapshots" in folder.parts
+
+
 def split_fields(path: Path) -> dict[str, str]:
     """``{"split": "train"}`` for a file of a data set, nothing for any other one."""
     saved = _saved_split(path.parent)

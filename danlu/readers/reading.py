@@ -67,5 +67,6 @@ def unpacked(content: Content, wanted: Wanted) -> Content:
 
 
 def _ending(name: str, what: str) -> str | None:
-    longest_first = sorted(catalog.names(what), key=len, reverse=True)
-    return next((suffix for suffix in longest_first if name.endswith(suffix)), None)
+    known = catalog.CATALOG[what]
+    dots = (place for place, letter in enumerate(name) if letter == ".")  # the longest ending first
+    return next((name[place:] for place in dots if name[place:] in known), None)

@@ -126,7 +126,12 @@ Reader = Callable[[Content, Wanted], Iterator[Raw | Rejected]]
 
 def printable(path: Path) -> str:
     r"""The path as Unicode text: a byte that is no UTF-8 becomes ``\xe9``, for ids and sources are written as UTF-8."""
-    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
+    return printable_name(path.as_posix())
+
+
+def printable_name(name: str) -> str:
+    """The same of one part of a path."""
+    return name if name.isascii() else os.fsencode(name).decode(errors="backslashreplace")
 
 
 def checked(place: Raw, text: Any, others: dict[str, Any], text_field: str, where: str) -> Raw | Rejected:

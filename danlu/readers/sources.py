@@ -6,10 +6,9 @@ import difflib
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from functools import cache
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Annotated, ClassVar, Literal, Self
@@ -18,13 +17,24 @@ from pydantic import Field, SkipValidation, field_validator, model_validator
 
 from danlu import catalog
 from danlu.errors import InputError, did_you_mean, shown
-from danlu.readers.hugging_face import data_files, split_fields
+from danlu.readers.hugging_face import has_splits, split_fields
 from danlu.readers.parts import cut_content
-from danlu.readers.reading import kind, read, reader_for
-from danlu.readers.record import RECORD_BYTES, UNPACKED_BYTES, Content, LocalFile, Raw, Rejected, Wanted, printable
+from danlu.readers.reading import kind, read
+from danlu.readers.record import (
+    RECORD_BYTES,
+    UNPACKED_BYTES,
+    Content,
+    LocalFile,
+    Raw,
+    Rejected,
+    Wanted,
+    printable,
+    printable_name,
+)
 from danlu.readers.remote import RemoteFile, find_remote, remote_url
 from danlu.readers.row_groups import RowGroups
 from danlu.readers.slices import Slice
+from danlu.readers.walk import Entry, Group, walk, walk_matched
 from danlu.recipe import OneOf, Settings
 from danlu.text.cuts import Cut, Whole
 from danlu.text.encodings import ENCODINGS, is_known
@@ -216,20 +226,23 @@ def find_files(sources: Sequence[Source], *, key: str) -> Found:
                 found.files.append(SourceFile(names.take(name, number), content, source))
             _check_options(source, found.files[before:], where)
             continue
-        root, paths = _paths(source.path, where)
-        for path in paths:
-            real = os.path.realpath(path)  # a link to itself is none of an error, as it is for Path.resolve
-            if real in seen:
-                continue
-            seen.add(real)
-            name = printable(path.relative_to(root))
-            if (why := _left_out(path)) is not None:
-                found.leave_out(name, why)
-                continue
-            if not os.access(path, os.R_OK):
-                raise InputError(f"{where}: cannot read {path}: permission denied")
-            fields = tuple(split_fields(path).items())
-            found.files.append(SourceFile(names.take(name, number), LocalFile(path), source, fields))
+        root, groups = _groups(source.path, where)
+        for folder, entries in groups:
+            below = printable(folder.relative_to(root) / "_").removesuffix("_")
+            may_be_split = has_splits(folder)
+            for entry in entries:
+                if entry.real in seen:
+                    continue
+                seen.add(entry.real)
+                name = below + printable_name(entry.name)
+                if (why := _left_out(entry)) is not None:
+                    found.leave_out(name, why)
+                    continue
+                path = folder / entry.name
+                if not os.access(path, os.R_OK):
+                    raise InputError(f"{where}: cannot read {path}: permission denied")
+                fields = tuple(split_fields(path).items()) if may_be_split else ()
+                found.files.append(SourceFile(names.take(name, number), LocalFile(path), source, fields))
         _check_options(source, found.files[before:], where)
     return found
 
@@ -253,30 +266,25 @@ class _Names:
 
 def _archives_of(name: str) -> set[str]:
     """The names of the archives that a file of this name could be a member of."""
-    return {name[: mark.start()] for mark in re.finditer("!/", name)}
+    return {name[: mark.start()] for mark in re.finditer("!/", name)} if "!/" in name else set()
 
 
-def _left_out(path: Path) -> LeftOut | None:
-    """Why a path below a source is not read; None where it is."""
-    if path.name.startswith("."):
+def _left_out(entry: Entry) -> LeftOut | None:
+    """Why something below a source is not read; None where it is."""
+    if entry.name.startswith("."):
         return LeftOut.HIDDEN
-    if _is_run(path):
+    if entry.is_run:
         return LeftOut.RUN
-    if reader_for(path.name) is None:
+    if kind(entry.name) is None:
         return LeftOut.KIND
-    return None if path.is_file() else LeftOut.NO_FILE
-
-
-def _is_run(folder: Path) -> bool:
-    """Whether it is the folder of a run, perhaps of the one that begins: what it writes is no text to learn from."""
-    return (folder / ".lock").is_file() and (folder / "recipe.yaml").is_file()
+    return None if entry.is_file else LeftOut.NO_FILE
 
 
 def _remote_files(found: Found, url: str, source: Source, where: str) -> Iterator[tuple[str, RemoteFile]]:
     """The files at an address that are read, and their names; ``found`` is told of the others."""
     files = find_remote(url, where, source.cache)
     for name, content in files:
-        if name.rpartition("/")[2].startswith(".") or reader_for(content.name) is None:
+        if name.rpartition("/")[2].startswith(".") or kind(content.name) is None:
             if len(files) == 1 and not name.startswith("."):
                 suffixes = ", ".join(catalog.names("reader"))
                 raise InputError(f"{where}: cannot tell how to read {url} by its ending (choices: {suffixes})")
@@ -285,32 +293,17 @@ def _remote_files(found: Found, url: str, source: Source, where: str) -> Iterato
             yield name, content
 
 
-def _paths(path: Path, where: str) -> tuple[Path, Iterable[Path]]:
-    """The folder that names begin below, and the files of a source in sorted order."""
+def _groups(path: Path, where: str) -> tuple[Path, Iterable[Group]]:
+    """The folder that names begin below, and the files of a source in sorted order, by folder."""
     if path.exists() or not any(sign in str(path) for sign in "*?["):
         _check_exists(path, where)
-        return (path if path.is_dir() else path.parent), _walk(path, where)
+        return (path if path.is_dir() else path.parent), walk(path, where)
     plain = list(takewhile(lambda part: not any(sign in part for sign in "*?["), path.parts))
     root = Path(*plain)
     matched = sorted(root.glob(str(Path(*path.parts[len(plain) :]))))
     if not matched:
         raise InputError(f"{where}: no file or folder matches {str(path)!r}")
-    return root, _walk_matched(root, matched, where)
-
-
-def _walk_matched(root: Path, matched: Sequence[Path], where: str) -> Iterator[Path]:
-    """The files of what a pattern matched, without what is hidden; of a run's folder below ``root`` that folder alone.
-
-    ``root`` itself, and what it lies in, was asked for by name.
-    """
-    is_run = cache(_is_run)
-    for path in matched:
-        below = path.relative_to(root)
-        if any(part.startswith(".") for part in below.parts):
-            continue
-        folders = [root / each for each in [below, *below.parents][-2::-1]]  # the outermost first
-        run = next(filter(is_run, folders), None)
-        yield from _walk(path, where) if run is None else [run]
+    return root, walk_matched(root, matched, where)
 
 
 def _check_options(source: Source, files: Sequence[SourceFile], where: str) -> None:
@@ -329,36 +322,6 @@ def _check_exists(path: Path, where: str) -> None:
         near = difflib.get_close_matches(str(path), beside, n=1)
         meant = f"; did you mean {near[0]!r}?" if near else ""
         raise InputError(f"{where}: no file or folder {str(path)!r}{meant}")
-    if path.is_file() and reader_for(path.name) is None:
+    if path.is_file() and kind(path.name) is None:
         suffixes = ", ".join(catalog.names("reader"))
         raise InputError(f"{where}: cannot tell how to read {str(path)!r} by its ending (choices: {suffixes})")
-
-
-def _walk(path: Path, where: str) -> Iterator[Path]:
-    """The files below ``path`` in sorted order, and the hidden folders; linked folders are followed once."""
-    if not path.is_dir():
-        yield path
-        return
-    walked: set[str] = set()
-    for folder, folders, files in os.walk(path, onerror=_refuse(where), followlinks=True):
-        real = os.path.realpath(folder)
-        if real in walked:
-            folders.clear()
-            continue
-        walked.add(real)
-        rows = data_files(Path(folder), where)
-        if rows is not None:
-            folders.clear()
-            yield from rows
-            continue
-        passed = [name for name in folders if name.startswith(".") or _is_run(Path(folder, name))]
-        folders[:] = sorted(set(folders) - set(passed))
-        for name in sorted([*files, *passed]):
-            yield Path(folder, name)
-
-
-def _refuse(where: str) -> Callable[[OSError], None]:
-    def refuse(error: OSError) -> None:
-        raise InputError(f"{where}: cannot read the folder {error.filename}: {error.strerror}")
-
-    return refuse

@@ -8,6 +8,10 @@ from danlu.readers.lines import decoded_alone, encoding_of_line, undecodable
 from danlu.readers.record import ENCODING, Content, Rejected, Wanted
 from danlu.text.encodings import SAMPLE_BYTES, SEVEN_BIT, WIDE, Detected, detect_whole, of_marked
 
+_FIRST, _MORE = 1 << 16, 16
+"""Bytes asked for first, and how many times as many after each piece that was full: what is asked for is set aside
+before it is read, and most files are small."""
+
 
 class Text(NamedTuple):
     """A text, and the encoding that it was in."""
@@ -29,10 +33,11 @@ def read_whole(content: Content, wanted: Wanted) -> bytes | Rejected:
     """All bytes, where they are no more than a record may have."""
     with content.open() as file:
         pieces = []
-        left = wanted.record_bytes + 1
-        while left and (piece := file.read(left)):
+        left, asked = wanted.record_bytes + 1, _FIRST
+        while left and (piece := file.read(min(left, asked))):
             pieces.append(piece)
             left -= len(piece)
+            asked *= _MORE if len(piece) == asked else 1
     if not left:
         return Rejected(0, "too long", f"the file is longer than {wanted.record_bytes:,} bytes (record_bytes)", 0)
     return b"".join(pieces)

@@ -21,6 +21,7 @@ import tokenizers
 from danlu.errors import InputError
 from danlu.files import atomic_write
 from danlu.tokenizers.folder import content_of, read_tokenizer
+from danlu.tokenizers.long_text import in_parts
 from danlu.tokenizers.spelling import spelling_of
 from danlu.tokenizers.spiece import SPIECE, as_sentencepiece
 from danlu.tokenizers.stream import REPLACEMENT, TokenStream
@@ -31,6 +32,7 @@ END_OF_TEXT = "<|endoftext|>"
 UNKNOWN = "<|unknown|>"
 """What a character-level vocabulary gives for a character that it lacks; it is decoded as U+FFFD."""
 
+Ids = np.ndarray[Any, np.dtype[np.int64]]
 Ends = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -138,22 +140,41 @@ class Tokenizer:
             return [encoding.ids for encoding in self._inner.encode_batch_fast(texts, add_special_tokens=False)]
 
     def encode_arrays(self, texts: list[str], dtype: np.dtype[Any]) -> list[np.ndarray[Any, Any]]:
-        """``encode_batch``, each text's ids as an array of ``dtype``.
+        """``encode_batch``, each text's ids as an array of ``dtype``; a long text in parts, in bounded memory.
 
         Raises:
             OverflowError: an id does not fit.
         """
-        encoded = self._inner.encode_batch_fast(texts, add_special_tokens=False)
-        return [np.fromiter(each.ids, dtype=dtype, count=len(each)) for each in encoded]
+        with _characters(texts):
+            return [
+                np.concatenate(parts) for parts in in_parts(self._inner, texts, lambda few: self._arrays(few, dtype))
+            ]
 
-    def encode_with_ends(self, texts: list[str]) -> list[tuple[list[int], Ends]]:
-        """``encode_batch``, and for each token behind which character of its text it ends.
+    def encode_with_ends(self, texts: list[str]) -> list[tuple[Ids, Ends]]:
+        """``encode_batch``, and for each token behind which character of its text it ends; long texts in parts.
 
         Where several tokens make up a character, each of them ends behind it.
         """
         with _characters(texts):
-            encoded = self._inner.encode_batch(texts, add_special_tokens=False)
-        return [(each.ids, np.array(each.offsets, dtype=np.int64).reshape(-1, 2)[:, 1]) for each in encoded]
+            encoded = list(in_parts(self._inner, texts, self._with_ends))
+        ids = [np.concatenate([ids for ids, _, _ in parts]) for parts in encoded]
+        starts = [np.cumsum([0, *(length for _, _, length in parts)]) for parts in encoded]
+        ends = [
+            np.concatenate([ends + start for (_, ends, _), start in zip(parts, places, strict=False)])
+            for parts, places in zip(encoded, starts, strict=True)
+        ]
+        return list(zip(ids, ends, strict=True))
+
+    def _arrays(self, texts: list[str], dtype: np.dtype[Any]) -> list[np.ndarray[Any, Any]]:
+        encoded = self._inner.encode_batch_fast(texts, add_special_tokens=False)
+        return [np.fromiter(each.ids, dtype=dtype, count=len(each)) for each in encoded]
+
+    def _with_ends(self, texts: list[str]) -> list[tuple[Ids, Ends, int]]:
+        """Ids and ends of each text, and its length."""
+        encoded = self._inner.encode_batch(texts, add_special_tokens=False)
+        ends = (np.array(each.offsets, dtype=np.int64).reshape(-1, 2)[:, 1] for each in encoded)
+        ids = (np.fromiter(each.ids, dtype=np.int64, count=len(each)) for each in encoded)
+        return list(zip(ids, ends, map(len, texts), strict=True))
 
     def template(self) -> tuple[list[int], list[int]]:
         """The tokens that the tokenizer's own template (its post-processor) puts before and behind a text."""

@@ -12,6 +12,9 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import torch
+
+import danlu
 from danlu.errors import InputError, RecipeError
 from danlu.files import writing
 from danlu.parallel.joining import Ranks, joined
@@ -40,7 +43,7 @@ def run_on_ranks(
 
     Raises:
         RecipeError: the mesh does not fit the number of ranks, or they do not have the same recipe.
-        InputError: they do not see the same run folder.
+        InputError: they do not see the same run folder, or have other versions of danlu or torch.
     """
     folder = RunFolder(recipe.run_dir)
     meshes = [section.hardware.mesh for section in recipe.sections.values() if isinstance(section, TrainSettings)]
@@ -49,6 +52,7 @@ def run_on_ranks(
             mesh.place(rank=world.rank, size=world.size)  # what does not fit is told before anything begins
     watch = meshes[0].watch if meshes else Watch()
     with joined(world, watch) as team:
+        _check_versions(team)
         _check_recipe(team, recipe)
         _check_disk(team, recipe.run_dir)
         if not team.first:
@@ -73,6 +77,15 @@ def _follow(team: Ranks, recipe: Recipe, folder: RunFolder) -> None:
             stage = stage_of(recipe, name)
             if stage.together:
                 stage.run(Job(recipe, {need: folder.stage(need) for need in stage.needed()}, folder.stage(name)))
+
+
+def _check_versions(team: Ranks) -> None:
+    """Others could read the same recipe in another way, or round in another."""
+    first, *others = team.all({"danlu": danlu.__version__, "torch": str(torch.__version__)})
+    for rank, other in enumerate(others, 1):
+        for name, version in first.items():
+            if other[name] != version:
+                raise InputError(f"rank {rank} has {name} {other[name]}, rank 0 {version}: all ranks need the same one")
 
 
 def _check_recipe(team: Ranks, recipe: Recipe) -> None:

@@ -10,6 +10,7 @@ import os
 import subprocess
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from backports import zstd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from danlu.readers import limits
+from danlu.readers import limits, packed
 from danlu.readers.reading import read, unpacked
 from danlu.readers.record import Damaged, LocalFile, Raw, Rejected, Wanted
 
@@ -129,3 +130,17 @@ def test_flipped_bytes_come_out_as_rejected(tmp_path_factory: pytest.TempPathFac
         packed[place] = value
     found = records(tmp_path_factory.mktemp("a") / f"a.jsonl{ending}", bytes(packed))
     assert len(found) <= 2000
+
+
+def test_want_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Short:
+        eof, needs_input, unused_data = False, True, b""
+
+        def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+            raise MemoryError
+
+    path = tmp_path / "a.txt.zst"
+    path.write_bytes(b"\x28\xb5\x2f\xfd and more")
+    monkeypatch.setitem(packed.PACKINGS, "zstd", replace(packed.PACKINGS["zstd"], make=Short))
+    with pytest.raises(MemoryError):
+        list(read(LocalFile(path), Wanted()))

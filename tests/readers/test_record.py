@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow
 import pyarrow.parquet
@@ -21,6 +22,7 @@ from danlu.readers.plain import read_txt
 from danlu.readers.reading import read, reader_for
 from danlu.readers.record import LocalFile, Raw, Rejected, Wanted
 from danlu.readers.tables import read_arrow, read_parquet
+from danlu.readers.whole import read_whole
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -182,3 +184,22 @@ def test_damaged_parquet_is_rejected(tmp_path: Path) -> None:
     binary = pyarrow.array([b"good", b"\xff\xfe"], pyarrow.binary()).view(pyarrow.string())
     pyarrow.parquet.write_table(pyarrow.table({"text": binary}), tmp_path / "c.parquet")
     assert reasons(records_of(tmp_path / "c.parquet")) == [None, "not UTF-8"]
+
+
+def test_a_small_file_sets_little_aside(tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    class Asked(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            sizes.append(size or 0)
+            return super().read(size)
+
+    class Held(LocalFile):
+        def open(self) -> BinaryIO:
+            return Asked(self.path.read_bytes())
+
+    small = write(tmp_path / "a.txt", b"small")
+    assert read_whole(Held(small), Wanted()) == b"small"
+    assert max(sizes) <= 1 << 16
+    large = write(tmp_path / "b.txt", bytes(range(256)) * 9_000)
+    assert read_whole(Held(large), Wanted()) == bytes(range(256)) * 9_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,8 @@ from danlu.nn import speed
 from danlu.objectives.clm import CausalLM
 from danlu.parallel import joining, meeting, watch
 from danlu.parallel.joining import here
-from danlu.train import setup
+from danlu.train import launch as train_launch
+from danlu.train import saving, setup
 from danlu.train.compiling import Compilation
 from danlu.train.monitor import Monitor
 
@@ -97,6 +99,52 @@ def launch_watchful(folder: str, *overrides: str) -> int:
 
 def launch_hanging(step: int, folder: str, *overrides: str) -> int:
     at_step(step, 1, lambda: time.sleep(600))
+    return launch(folder, *overrides)
+
+
+def hang() -> None:
+    """As for a lock that is looked at now and then."""
+    until = time.monotonic() + 600
+    while time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def launch_hanging_in(place: str, victim: int, folder: str, *overrides: str) -> int:
+    """``victim`` hangs where it does ``place`` for the first time; all others do it as always."""
+    owner, name = {
+        "the first step": (CausalLM, "losses"),
+        "a save": (saving.Saver, "_state"),
+        "writing": (saving, "save_checkpoint"),
+        "the end": (watch.Watchman, "wait_for_all"),
+        "leaving": (dist, "destroy_process_group"),
+    }[place]
+    real = getattr(owner, name)
+
+    def call(*arguments: Any, **settings: Any) -> Any:
+        if int(os.environ["RANK"]) == victim:
+            hang()
+        return real(*arguments, **settings)
+
+    setattr(owner, name, call)
+    return launch_watchful(folder, *overrides)
+
+
+def launch_with_another_torch(folder: str, *overrides: str) -> int:
+    if os.environ["RANK"] == "1":
+        torch.__version__ = "9.9"
+    return launch(folder, *overrides)
+
+
+def launch_until_ctrl_c(folder: str, *overrides: str) -> int:
+    """Rank 1 alone gets it, before training begins."""
+    real = train_launch._check_disk
+
+    def check(*arguments: Any) -> None:
+        real(*arguments)
+        if os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    train_launch._check_disk = check
     return launch(folder, *overrides)
 
 

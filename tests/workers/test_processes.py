@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import pytest
@@ -126,18 +127,45 @@ def slow() -> Callable[[float], float]:
     return wait
 
 
-def first_raises() -> Callable[[int], bytes]:
-    def answer(number: int) -> bytes:
-        if number == 0:
-            raise ValueError("the first")
-        return bytes(3_000_000)  # more than a pipe holds: it is being sent when nobody wants it any more
+@dataclass(frozen=True)
+class LateAnswers:
+    """0 raises once another has begun; that one answers when nobody listens any more, and SIGTERM has not ended it."""
 
-    return answer
+    folder: Path
+
+    def __call__(self) -> Callable[[int], bytes]:
+        def answer(number: int) -> bytes:
+            if number == 0:
+                wait_for(self.folder / "begun")
+                raise ValueError("the first")
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            (self.folder / "begun").touch()
+            wait_for(self.folder / "left")
+            return bytes(3_000_000)  # more than a pipe holds
+
+        return answer
 
 
-def test_one_that_is_answering_when_another_failed_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
+def wait_for(mark: Path) -> None:
+    until = time.monotonic() + 20
+    while not mark.exists():
+        assert time.monotonic() < until, mark
+        time.sleep(0.01)
+
+
+def test_one_that_is_answering_when_another_failed_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    real = SpawnProcess.join
+
+    def join(process: SpawnProcess, timeout: float | None = None) -> None:
+        (tmp_path / "left").touch()  # its pipe is closed by now
+        real(process, timeout)
+
+    monkeypatch.setattr(SpawnProcess, "join", join)
     with pytest.raises(ValueError, match="the first"), Workers("clean", 2) as workers:
-        list(workers.work_through(first_raises, range(6)))
+        list(workers.work_through(LateAnswers(tmp_path), range(6)))
+    assert (tmp_path / "left").exists()
     assert capfd.readouterr().err == ""
 
 

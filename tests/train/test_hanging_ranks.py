@@ -1,0 +1,113 @@
+"""One of two processes that train together hangs or is stopped, wherever it is: it is named, and all end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import ranks
+import torch
+from launching import (
+    COMMON,
+    exit_codes,
+    launch,
+    launch_hanging_in,
+    launch_until_ctrl_c,
+    launch_with_another_torch,
+)
+
+from danlu.parallel.watch import LOST
+from danlu.train.checkpoint import checkpoints, find_damage
+
+pytestmark = pytest.mark.cluster
+ROOT = Path(__file__).parent.parent.parent
+QUICK = "pretrain.hardware.mesh.watch={silent: 3, stuck: 3}"
+SHORT = ("pretrain.budget.steps=10",)
+
+
+@pytest.fixture
+def folder(packed: Path, tmp_path: Path) -> Path:
+    shutil.copytree(packed / "run", tmp_path / "run")
+    shutil.copy(packed / "recipe.yaml", tmp_path)
+    return tmp_path
+
+
+def said(folder: Path) -> list[str]:
+    return [line for rank in range(2) for line in (folder / f"err-{rank}").read_text().splitlines()]
+
+
+def steps(folder: Path) -> list[str]:
+    """Its checkpoints, which are whole."""
+    found = checkpoints(folder / "run/pretrain/checkpoints")
+    assert all(find_damage(path) is None for path in found)
+    return [path.name for path in found]
+
+
+@pytest.mark.parametrize(
+    ("place", "victim", "saved"),
+    [
+        ("the first step", 1, []),
+        ("the first step", 0, []),
+        ("a save", 1, []),
+        ("writing", 0, []),
+        ("the end", 1, ["step-00000005", "step-00000010"]),
+        ("the end", 0, ["step-00000005", "step-00000010"]),
+    ],
+)
+def test_a_rank_that_hangs_is_named_wherever_it_is(place: str, victim: int, saved: list[str], folder: Path) -> None:
+    assert exit_codes(launch_hanging_in, 2, place, victim, str(folder), QUICK, *SHORT, seconds=30) == [LOST, LOST]
+    [line] = said(folder)
+    assert line.startswith(f"danlu: error: rank {victim} (host ")
+    assert " hangs: it has done nothing for " in line
+    assert steps(folder) == saved
+    assert exit_codes(launch, 1, str(folder), *SHORT) == [0]
+
+
+def test_a_rank_that_hangs_as_it_leaves_ends_itself(folder: Path) -> None:
+    """All is done by then, and nobody waits for it but the launcher."""
+    assert exit_codes(launch_hanging_in, 2, "leaving", 1, str(folder), QUICK, *SHORT, seconds=30) == [0, LOST]
+    [line] = said(folder)
+    assert line.startswith("danlu: error: rank 1 (host ")
+    assert " hangs as it leaves; " in line
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_rank_that_is_stopped_before_all_have_met_is_named(victim: int, folder: Path) -> None:
+    command = [sys.executable, "-m", "danlu", "pretrain", folder / "recipe.yaml", f"run_dir={folder / 'run'}", *COMMON]
+    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(ranks.free_port())}
+    known = {**os.environ, **world, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    started = []
+    try:
+        for rank in (victim, 1 - victim):
+            places = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            with (folder / f"err-{rank}").open("w") as err:
+                started.append(subprocess.Popen([*command, QUICK], env=known | places, stderr=err))
+            if rank == victim:
+                started[0].send_signal(signal.SIGSTOP)
+        code = started[1].wait(30)
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    assert code == LOST
+    [line] = (folder / f"err-{1 - victim}").read_text().splitlines()
+    assert line.startswith(f"danlu: error: rank {victim} (host ")
+    assert f", process {started[0].pid}) has not come to 127.0.0.1:" in line
+    assert line.endswith(": it is stopped; all ranks stop, run the same command to go on")
+
+
+def test_another_torch_is_refused(folder: Path) -> None:
+    assert exit_codes(launch_with_another_torch, 2, str(folder), *SHORT) == [2, 2]
+    known = f"rank 1 has torch 9.9, rank 0 {torch.__version__}: all ranks need the same one"
+    assert said(folder) == [f"danlu: error: {known}"]
+
+
+def test_ctrl_c_on_one_rank_before_training_is_told(folder: Path) -> None:
+    assert exit_codes(launch_until_ctrl_c, 2, str(folder), *SHORT) == [LOST, 128 + signal.SIGINT]
+    [line] = said(folder)
+    assert line.startswith("danlu: error: rank 1 (host ") and "was stopped by Ctrl-C" in line
