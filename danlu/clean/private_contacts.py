@@ -43,6 +43,24 @@ _OF_PROVIDER = re.compile(
     re.IGNORECASE,
 )
 """``li#qq.com`` and ``li @ qq.com``: with the names of large providers alone."""
+_AT_WORDS = (
+    "艾特",
+    "小老鼠",
+    "アットマーク",
+    "골뱅이",
+    " собака ",
+    "(a)",
+    " (arroba) ",
+    " [arroba] ",
+    " [ät] ",
+    "(ät)",
+)
+_SAID_AT = re.compile(
+    rf"(?:{'|'.join(map(re.escape, _AT_WORDS))})(?i: ?{_PROVIDERS}"
+    r" ?(?:[.点點점]|dot|точка|ドット|닷|[(\[](?:dot|punto|punkt|ponto)[)\]]) ?(?P<top>com?|cn|net|de|ru|org|me))"
+    r"(?:\.[a-z]{2})?(?![A-Za-z0-9_-])"
+)
+"""``li艾特qq点com``, ``ana (arroba) gmail (punto) com``: with the names of large providers alone."""
 _AT = (
     ("@", "@", _AT_DOMAIN),
     ("%", "%40", _AT_DOMAIN),
@@ -53,6 +71,7 @@ _AT = (
     ("#", "#", _OF_PROVIDER),
     ("☆", "☆", _OF_PROVIDER),
     ("★", "★", _OF_PROVIDER),
+    *((word, word, _SAID_AT) for word in _AT_WORDS),
 )
 """How the sign is written, also in URLs, HTML and JSON: what must be in a text, what is looked for, what follows."""
 _FILE_ENDINGS = {"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "tsx", "py", "html", "json", "md"}
@@ -60,9 +79,13 @@ _FILE_ENDINGS = {"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", 
 
 _LABEL = re.compile(
     r"(?:(?<![A-Za-z])(?:tele)?(?:phone|fon|fax)|(?<![A-Za-z])(?:tel|mob(?:ile)?|cell(?:phone)?|handy|whatsapp|wechat"
-    r"|hotline|tél(?:éphone)?|sms|rufnummer|ph|call(?: (?:me|us|her|him))?|text (?:me|us|her|him)|dial|ring)"
-    r"(?![A-Za-z])"
-    r"|电话|手机|联系方式|热线|传真|座机|致电|拨打|来电|微信|固话|電話|手機|傳真|☎|📞|📱)[^0-9\n]{0,16}\Z",
+    r"|hotline|tél(?:éphone)?|sms|rufnummer|ph|call(?: (?:me|us|her|him))?|text (?:me|us|her|him)|dial|ring|telp"
+    r"|m[óo]vil|celular|telem[óo]vel|cellulare|portable|cep)(?![A-Za-z])"
+    r"|电话|手机|联系方式|热线|传真|座机|致电|拨打|来电|微信|固话|電話|手機|傳真|連絡先|携帯|スマホ|☎|📞|📱"
+    r"|전화|휴대폰|핸드폰|연락처|팩스|(?<![а-яё])(?:тел(?:ефон)?|моб(?:ильн\w{1,3})?|факс)(?![а-яё])"
+    r"|(?<![α-ω])(?:τηλ|τηλέφωνο|κιν|κινητό|φαξ)(?!\w)|điện thoại|di động|(?<!\w)s?đt(?!\w)"
+    r"|هاتف|جوال|تلفون|موبايل|واتساب|فاكس|تلفن|موبایل|(?<![א-ת])טל(?:פון|['׳.])|נייד|פקס"
+    r"|โทร|มือถือ|แฟกซ์|फ\u093c?ोन|मोबाइल|दूरभाष)[^0-9\n]{0,16}\Z",
     re.IGNORECASE,
 )
 """What stands right before a telephone number."""
@@ -95,6 +118,22 @@ _TAIWANESE_MOBILE = re.compile(rf"{ALONE}09[0-9]{{2}}-[0-9]{{3}}-?[0-9]{{3}}{_EN
 _GERMAN = re.compile(
     rf"{ALONE}(?:\(0[1-9][0-9]{{1,4}}\) ?|0[1-9][0-9]{{1,4}} ?[-/ ] ?)[0-9](?:[ -]?[0-9]){{4,9}}{_ENDS}"
 )
+_TRUNK = re.compile(rf"{ALONE}\(?0[0-9]{{1,4}}(?:\) ?|[-. (])[0-9](?:[-. ()]?[0-9]){{4,9}}{_ENDS}(?!-[0-9])")
+_RUSSIAN = re.compile(
+    rf"{ALONE}8[ -]?\(?[3489][0-9]{{2}}\)?[ -]?[0-9]{{3}}[ -][0-9]{{2}}[ -]?[0-9]{{2}}{_ENDS}(?!-[0-9])"
+)
+_BY_LANGUAGE = {
+    "de": (_GERMAN, "DE"),
+    "fr": (_TRUNK, "FR"),
+    "he": (_TRUNK, "IL"),
+    "ja": (_TRUNK, "JP"),
+    "ko": (_TRUNK, "KR"),
+    "ru": (_RUSSIAN, "RU"),
+    "th": (_TRUNK, "TH"),
+    "uk": (_TRUNK, "UA"),
+    "vi": (_TRUNK, "VN"),
+}
+"""Shapes that are looked for in texts in one language, and the country whose plan must have the number."""
 _ANY = re.compile(rf"{ALONE}\(?[0-9](?:[-. ()/]{{0,3}}+[0-9]){{5,14}}+{_ENDS}(?!:[0-9]{{2}}){_COUNTED}")
 _DATE = re.compile(
     r"(?:1[5-9]|20)[0-9]{2} ?[-/.] ?(?:(?:1[5-9]|20)[0-9]{2}|[0-9]{1,2}(?: ?[-/.] ?[0-9]{1,2})?)(?![0-9])"
@@ -151,8 +190,8 @@ def find_phones(page: Page) -> Iterator[Found]:
     for found in page.near_numbers(_NORTH_AMERICAN):
         if not _names_a_thing(page, found.start()):
             yield _with_extension(page, found)
-    german = ((_GERMAN, "DE"),) if page.language == "de" else ()
-    for pattern, country in (*_NATIONAL, *german):
+    local = (_BY_LANGUAGE[page.language],) if page.language in _BY_LANGUAGE else ()
+    for pattern, country in (*_NATIONAL, *local):
         for found in page.near_numbers(pattern):
             if not _names_a_thing(page, found.start()) and _is_valid(found[0], country):
                 yield _with_extension(page, found, hyphen=pattern is _CHINESE_LANDLINE)

@@ -99,7 +99,7 @@ def _alone(shape: str) -> re.Pattern[str]:
     return re.compile(f"{ALONE}(?:{shape}){ENDS}")
 
 
-_CHINESE = r"[1-9][0-9]{5}[ -]?(?:18|19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[ -]?[0-9]{3}[0-9Xx]"
+_CHINESE = r"[1-9][0-9]{5}[ .-]?(?:18|19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[ .-]?[0-9]{3}[0-9XxХх×]"
 _NINO = r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]"
 _BRACKETED = re.compile(rf"{ALONE}[A-Z]{{1,2}}[0-9]{{6}} ?\([0-9A]\)")
 
@@ -107,11 +107,26 @@ IDS = (
     Id("CN", _alone(_CHINESE), is_chinese_id),
     Id("CN", _alone(r"[1-9][0-9]{14}"), is_old_chinese_id, _CHINA_WORDS),
     Id("CN", _alone(r"[159][1-9][0-9]{6}[0-9A-HJ-NPQRTUWXY]{8}[0-9X][0-9A-HJ-NPQRTUWXY]"), is_social_credit_code),
+    Id("RU", _alone(r"[0-9]{2} ?[0-9]{2} ?(?:№ ?)?[0-9]{6}"), lambda number: True, words("паспорт")),
     Id(
         "",
         _alone(r"[A-Z]{0,2}[0-9]{6,9}|[CFGHJK][0-9CFGHJKLMNPRTVWXYZ]{8}"),
         is_no_date,
-        words("passport", "护照", "護照", "reisepass", "passeport", "pasaporte", "passaporto", "旅券", "여권"),
+        words(
+            *(
+                "passport",
+                "护照",
+                "護照",
+                "reisepass",
+                "passeport",
+                "pasaporte",
+                "passaporto",
+                "旅券",
+                "여권",
+                "паспорт",
+            ),
+            *("جواز", "דרכון", "หนังสือเดินทาง", "hộ chiếu", "paszport", "διαβατ"),
+        ),
     ),
     Id(
         "CN",
@@ -193,7 +208,9 @@ IDS = (
     Id("CZ", _alone(r"[0-9]{6}/?[0-9]{3,4}"), _by_stdnum("cz.rc"), words("rodné", "rodne", r"rč\b")),
     Id("TR", _alone(r"[1-9][0-9]{10}"), _by_stdnum("tr.tckimlik"), words("kimlik", r"t\.?c\.? ?no")),
     Id("ZA", _alone(r"[0-9]{6} ?[0-9]{4} ?[0-9]{3}"), _by_stdnum("za.idnr"), words("south africa", _ANY_ID)),
-    Id("IL", _alone(r"[0-9]{8,9}"), _by_stdnum("il.idnr"), words("teudat", "israel", "תעודת")),
+    Id("IL", _alone(r"[0-9]{8,9}"), _by_stdnum("il.idnr"), words("teudat", "israel", "תעודת", r"ת\.? ?ז\b")),
+    Id("SA", _alone(r"[12][0-9]{9}"), _by_stdnum("luhn"), words("هوية", "إقامة", "iqama")),
+    Id("TH", _alone(r"[1-8][0-9]{12}"), _by_stdnum("th.pin"), words("ประชาชน", "thai", _ANY_ID)),
     Id("RU", _alone(r"[0-9]{12}"), _by_stdnum("ru.inn"), words("инн", r"inn\b")),
     Id("RU", _alone(r"[0-9]{3}-[0-9]{3}-[0-9]{3} [0-9]{2}"), lambda number: True, words("снилс", "snils")),
     Id("AU", _alone(r"[0-9]{3} ?[0-9]{3} ?[0-9]{2,3}"), _by_stdnum("au.tfn"), words(r"tfn\b", "tax file")),

@@ -11,6 +11,8 @@ PROVINCES = frozenset(
     )
 )
 """The first two digits of a Chinese number (GB/T 2260; 83 since 2018 for residents from Taiwan)."""
+LETTER_X = str.maketrans("ХхΧ×", "XXXX")
+"""What looks like the check digit X: Cyrillic and Greek letters, the sign of multiplication."""
 _TAIWAN = dict(zip("ABCDEFGHJKLMNPQRSTUVXYWZIO", range(10, 36), strict=True))
 
 
@@ -21,7 +23,7 @@ def is_chinese_id(number: str) -> bool:
     """
     from stdnum.cn import ric
 
-    bare = number.replace("-", "").replace(" ", "").upper()
+    bare = "".join(sign for sign in number.translate(LETTER_X) if sign.isalnum()).upper()
     place = bare[1:3] if bare[0] == "9" else bare[:2]
     return place in PROVINCES and is_birthday(bare[6:14]) and ric.calc_check_digit(bare) == bare[-1]
 

@@ -10,11 +10,14 @@ import hashlib
 import ipaddress
 import re
 
-from danlu.clean.private_ids_china import is_old_chinese_id
+from danlu.clean.private_ids_china import LETTER_X, is_old_chinese_id
 from danlu.clean.private_page import page_of
 
-_AT = re.compile(r" ?[\[({<] ?(?:at|@) ?[\])}>] ?| at | ?@ ?|%40|&#64;|&#x40;|&commat;|\\u0040|[#☆★]")
-_DOT = re.compile(r" ?[\[({<] ?(?:dot|\.) ?[\])}>] ?| dot | ?\. ?")
+_AT = re.compile(
+    r" ?[\[({<] ?(?:at|@) ?[\])}>] ?| at | ?@ ?|%40|&#64;|&#x40;|&commat;|\\u0040|[#☆★]"
+    r"|艾特|小老鼠|アットマーク|골뱅이| собака |\(a\)| [(\[]arroba[)\]] | \[ät\] |\(ät\)"
+)
+_DOT = re.compile(r" ?[\[({<] ?(?:dot|\.|punto|punkt|ponto) ?[\])}>] ?| dot | ?(?:[.点點점]|точка|ドット|닷) ?")
 _EXTENSION = re.compile(r"(?:ext(?:ension|n)?\.?|x|#|durchwahl|转|轉|分机|內線|内线)[ :]?[0-9]{1,6}\Z", re.IGNORECASE)
 
 _NATIONAL = (
@@ -50,6 +53,8 @@ def plain_form(value: str, kind: str) -> str:
             return _telephone(text)
         case "id" if text.isdigit() and len(text) == 15 and is_old_chinese_id(text):
             return _eighteen(text)
+        case "id":
+            return "".join(filter(str.isalnum, text.translate(LETTER_X))).lower()
         case _:
             return "".join(filter(str.isalnum, text)).lower()
 

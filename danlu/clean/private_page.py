@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import string
+import sys
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -98,7 +100,8 @@ FindIn = Callable[[Page], Iterator[Found]]
 
 
 def page_of(text: str, *, language: str = "und") -> Page:
-    """``text`` with full-width letters, digits and marks, and the spaces and hyphens of typographers, made ASCII.
+    """``text`` with the digits of every script, full-width and styled letters and marks, and the spaces and hyphens of
+    typographers, made ASCII.
 
     Escapes of JSON, URLs and HTML that stand for a space or a mark (``\\n``, ``%2B``, ``&nbsp;``) are that, behind
     spaces, so that nothing moves: ``%2B86`` is no word of letters and digits.
@@ -120,12 +123,28 @@ _ESCAPES = {
 
 
 def _plain(text: str) -> str:
-    codes = np.frombuffer(bytearray(text.encode("utf-32-le", "surrogatepass")), np.uint32)
-    wide = (codes >= 0xFF01) & (codes <= 0xFF5E)
-    codes[wide] -= 0xFEE0
-    codes[(codes == 0x3000) | (codes == 0xA0) | (codes == 0x202F) | ((codes >= 0x2000) & (codes <= 0x200A))] = 0x20
-    codes[((codes >= 0x2010) & (codes <= 0x2013)) | (codes == 0x2212)] = 0x2D
-    return codes.tobytes().decode("utf-32-le", "surrogatepass")
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    return _plain_codes()[codes].tobytes().decode("utf-32-le", "surrogatepass")
+
+
+@cache
+def _plain_codes() -> NDArray[np.uint32]:
+    """For every code point the one that it counts as.
+
+    Raised and circled digits stay: they are marks of notes and of lists, beside numbers that they are no part of.
+    """
+    plain = np.arange(sys.maxunicode + 1, dtype=np.uint32)
+    for code in range(0x80, 0x20000):  # behind it are no digits, and letters that are one word
+        sign = chr(code)
+        value = unicodedata.decimal(sign, None)
+        if value is not None:
+            plain[code] = ord("0") + value
+        elif unicodedata.decomposition(sign).startswith(("<font>", "<wide>", "<small>")):
+            same = unicodedata.normalize("NFKC", sign)
+            plain[code] = ord(same) if len(same) == 1 and same.isascii() else code
+    plain[[0xA0, 0x202F, 0x3000, *range(0x2000, 0x200B)]] = ord(" ")
+    plain[[*range(0x2010, 0x2016), 0x2212]] = ord("-")
+    return plain
 
 
 def digits_of(text: str) -> str:

@@ -98,7 +98,12 @@ _ASSIGNED = {  # looked for in small letters, each by its beginning, which is fa
     "key": re.compile(rf"key(?:(?<=[a-z_-]key)|(?<=api key)|(?<=access key)){_VALUE}"),
     **{word: re.compile(word + _VALUE) for word in ("secret", "token", "密钥", "令牌")},
 }
-_PASSWORDS = {word: re.compile(word + _VALUE) for word in ("password", "passwd", "pwd", "密码", "口令")}
+_PASSWORD_WORDS = (
+    *("password", "passwd", "pwd", "passwort", "kennwort", "mot de passe", "contraseña", "senha", "hasło", "heslo"),
+    *("wachtwoord", "lösenord", "parola", "şifre", "mật khẩu", "пароль", "κωδικός", "密码", "密碼", "口令"),
+    *("パスワード", "비밀번호", "كلمة السر", "كلمة المرور", "رمز عبور", "סיסמה", "סיסמא", "รหัสผ่าน", "पासवर्ड"),
+)
+_PASSWORDS = {word: re.compile(word + _VALUE) for word in _PASSWORD_WORDS}
 _GIVEN = _ASSIGNED | _PASSWORDS
 _LIKE_PASSWORD = re.compile(r"(?=[^0-9]{0,63}[0-9])(?=[^A-Za-z]{0,63}[A-Za-z])[^(){}\[\]]{8,64}\Z")
 _SIGNATURE = re.compile(r"(?<![A-Za-z])sig=(?P<value>(?:[A-Za-z0-9+/]|%[0-9A-Fa-f]{2}){40,120}+)")
