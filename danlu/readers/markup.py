@@ -10,7 +10,7 @@ from typing import Any
 from danlu.optional import optional
 from danlu.readers.main_text import with_passages
 from danlu.readers.record import Content, Raw, Rejected, Wanted, checked
-from danlu.readers.whole import decode, encoding_field, read_text, read_whole
+from danlu.readers.whole import decode, encoding_field, read_but_end, read_text, read_whole
 from danlu.text.encodings import MARKS, SEVEN_BIT, contradicts, detect_whole, is_known
 
 _FRONT = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?(?:\n|\Z)", re.DOTALL | re.MULTILINE)
@@ -43,7 +43,13 @@ _BROWSERS = frozenset({
 def read_html(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
     """The main text of a page, or all of it; its encoding is what a mark says, its meta tag, or what is detected."""
     page = read_whole(content, wanted)
-    yield page if isinstance(page, Rejected) else read_page(page, wanted)
+    if isinstance(page, Rejected):
+        yield page
+        return
+    found, end = read_but_end(page, lambda some: read_page(some, wanted))
+    yield found
+    if end is not None:
+        yield end
 
 
 def read_page(page: bytes, wanted: Wanted, declared: str | None = None) -> Raw | Rejected:
@@ -123,7 +129,7 @@ def _trafilatura(html: str) -> tuple[str, str]:
 
 def read_markdown(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
     """A page without its front matter: as it is written or as plain text, with its blocks of code or without."""
-    found = read_text(content, wanted)
+    found, end = read_text(content, wanted)
     if isinstance(found, Rejected):
         yield found
         return
@@ -136,6 +142,8 @@ def read_markdown(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
     if wanted.markdown == "plain" or not wanted.code_blocks:
         text = _plain(text, code=wanted.code_blocks) if wanted.markdown == "plain" else _without_code(text)
     yield Raw(0, text, {**({"title": title} if title else {}), **found.fields}, 0)
+    if end is not None:
+        yield end
 
 
 def _tokens(text: str) -> Sequence[Any]:

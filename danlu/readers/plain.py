@@ -23,8 +23,10 @@ def read_txt(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
         case cuts.Blocks() as blocks:
             yield from _gathered(content, wanted, lambda line, before: blocks.ends(before + len(line), line))
         case _:
-            text = read_text(content, wanted)
+            text, end = read_text(content, wanted)
             yield text if isinstance(text, Rejected) else Raw(0, text.text, text.fields, 0)
+            if end is not None:
+                yield end
 
 
 def _gathered(content: Content, wanted: Wanted, ends: Callable[[str, int], bool]) -> Iterator[Raw | Rejected]:

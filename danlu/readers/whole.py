@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 from danlu.readers.lines import decoded_alone, encoding_of_line, undecodable
 from danlu.readers.record import ENCODING, Content, Rejected, Wanted
@@ -11,6 +12,12 @@ from danlu.text.encodings import SAMPLE_BYTES, SEVEN_BIT, WIDE, Detected, detect
 _FIRST, _MORE = 1 << 16, 16
 """Bytes asked for first, and how many times as many after each piece that was full: what is asked for is set aside
 before it is read, and most files are small."""
+_ENDS = ("binary", "not UTF-8", "not in its encoding", "unknown encoding")
+"""Reasons for which a file may be unreadable that its end alone can bring about."""
+_NULS = 4
+"""NULs at the end that are no part of a character, in any encoding."""
+
+T = TypeVar("T")
 
 
 class Text(NamedTuple):
@@ -87,7 +94,40 @@ def _joined(content: bytes, encoding: str, errors: str) -> Text | None:
     return Text("".join(texts), said)
 
 
-def read_text(content: Content, wanted: Wanted) -> Text | Rejected:
-    """The whole file as text, where it is no longer than a record may be and it is certain what it is in."""
+def read_text(content: Content, wanted: Wanted) -> tuple[Text | Rejected, Rejected | None]:
+    """The whole file as text, where it is no longer than a record may be and it is certain what it is in.
+
+    And its end, where that alone cannot be read.
+    """
     whole = read_whole(content, wanted)
-    return whole if isinstance(whole, Rejected) else decode(whole, wanted)
+    return (whole, None) if isinstance(whole, Rejected) else read_but_end(whole, lambda some: decode(some, wanted))
+
+
+def read_but_end(content: bytes, read: Callable[[bytes], T | Rejected]) -> tuple[T | Rejected, Rejected | None]:
+    """What ``read`` makes of all of it; where that fails for its end alone, of what is before, and the end as a loss.
+
+    A file that was cut ends within a character, one from a disk that failed often in NULs.
+    """
+    found = read(content)
+    if not isinstance(found, Rejected) or found.reason not in _ENDS or len(content) < _NULS:
+        return found, None
+    end = _unfinished(content)
+    if not end or (content[:end].isascii() and content[end:].strip(b"\0")):  # nothing says that it is UTF-8 and was cut
+        return found, None
+    before = read(content[:end])
+    if isinstance(before, Rejected):
+        return found, None
+    return before, Rejected(1, found.reason, f"{len(content) - end:,} bytes at the end, from byte {end}", end)
+
+
+def _unfinished(content: bytes) -> int:
+    """Where the NULs at the end begin, or else the character at the end that may be cut."""
+    written = content.rstrip(b"\0")
+    if len(content) - len(written) >= _NULS:
+        return len(written)
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        if error.reason == "unexpected end of data":
+            return error.start
+    return len(content) - 1

@@ -77,7 +77,7 @@ def test_a_txt_file_is_one_record_byte_for_byte(tmp_path: Path) -> None:
     ("content", "reason", "detail"),
     [
         (b"good \xff bad", "unknown encoding", "at byte 5: 0xff; it could be cp1252: set encoding of the source"),
-        (("中文" * 20).encode() + b"\xe4", "not UTF-8", "at byte 120: 0xe4"),
+        (("中文" * 20).encode() + b"\xff" + "中文".encode(), "not UTF-8", "at byte 120: 0xff"),
         (b"\x7fELF\x00\x01", "binary", "NUL at byte 4"),
     ],
 )
