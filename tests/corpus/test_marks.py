@@ -74,7 +74,7 @@ def mark(tokenizer: Tokenizer, text: str, *units: Unit, phrases: Iterable[str] =
     ((ids, ends),) = tokenizer.encode_with_ends([text])
     marks = Marker(units, JIEBA, Lexicon.of(phrases) if "phrases" in units else None).marks(text, ends)
     assert marks.dtype == np.uint8
-    return ids, marks.tolist()
+    return ids.tolist(), marks.tolist()
 
 
 def solid(text: bytes) -> bytes:
@@ -115,7 +115,7 @@ def test_word_piece_begins_words_where_bert_says(kinds: dict[str, Path], text: s
     token_of = Inner.from_file(str(kinds["WordPiece"] / "tokenizer.json")).id_to_token
     ((ids, ends),) = tokenizer.encode_with_ends([text])
     marks = Marker(("words",), Characters(), None).marks(text, ends)
-    assert marks.tolist() == [int(not token_of(id).startswith("##")) for id in ids]
+    assert marks.tolist() == [int(not token_of(id).startswith("##")) for id in ids.tolist()]
 
 
 @given(kind=st.sampled_from([*KINDS, "WordPiece"]), text=anything)

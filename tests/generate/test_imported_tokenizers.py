@@ -153,7 +153,7 @@ def test_bert_embeds_as_in_transformers(kinds: dict[str, Path], tmp_path: Path, 
             path.unlink(missing_ok=True)
     assert import_model(str(folder), tmp_path / "imported")["tokenizer"] == "WordPiece, 100 tokens"
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    texts = [*PROMPTS, "[MASK] it", "the best of times, " * 20]
+    texts = [*PROMPTS, "times it", "the best of times, " * 20]
     vectors_ND = Embedder.load(tmp_path / "imported", dtype=torch.float32).embed(texts)
     for text, vector_D in zip(texts, vectors_ND, strict=True):
         inputs = tokenizer(text, truncation=True, max_length=40, return_tensors="pt")
