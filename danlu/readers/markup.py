@@ -10,7 +10,7 @@ from typing import Any
 from danlu.optional import optional
 from danlu.readers.main_text import with_passages
 from danlu.readers.record import Content, Raw, Rejected, Wanted, checked
-from danlu.readers.whole import decode, encoding_field, read_but_end, read_text, read_whole
+from danlu.readers.whole import decode, encoding_field, read_but_end, read_text_and_end, read_whole
 from danlu.text.encodings import MARKS, SEVEN_BIT, contradicts, detect_whole, is_known
 
 _FRONT = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?(?:\n|\Z)", re.DOTALL | re.MULTILINE)
@@ -129,7 +129,7 @@ def _trafilatura(html: str) -> tuple[str, str]:
 
 def read_markdown(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
     """A page without its front matter: as it is written or as plain text, with its blocks of code or without."""
-    found, end = read_text(content, wanted)
+    found, end = read_text_and_end(content, wanted)
     if isinstance(found, Rejected):
         yield found
         return

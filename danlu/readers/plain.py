@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from danlu.readers.lines import Lines, TextLine
 from danlu.readers.record import Content, Raw, Rejected, Wanted
-from danlu.readers.whole import encoding_field, read_text
+from danlu.readers.whole import encoding_field, read_text_and_end
 from danlu.text import cuts
 
 
@@ -23,7 +23,7 @@ def read_txt(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
         case cuts.Blocks() as blocks:
             yield from _gathered(content, wanted, lambda line, before: blocks.ends(before + len(line), line))
         case _:
-            text, end = read_text(content, wanted)
+            text, end = read_text_and_end(content, wanted)
             yield text if isinstance(text, Rejected) else Raw(0, text.text, text.fields, 0)
             if end is not None:
                 yield end

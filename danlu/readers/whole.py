@@ -94,11 +94,14 @@ def _joined(content: bytes, encoding: str, errors: str) -> Text | None:
     return Text("".join(texts), said)
 
 
-def read_text(content: Content, wanted: Wanted) -> tuple[Text | Rejected, Rejected | None]:
-    """The whole file as text, where it is no longer than a record may be and it is certain what it is in.
+def read_text(content: Content, wanted: Wanted) -> Text | Rejected:
+    """The whole file as text, where it is no longer than a record may be and it is certain what it is in."""
+    whole = read_whole(content, wanted)
+    return whole if isinstance(whole, Rejected) else decode(whole, wanted)
 
-    And its end, where that alone cannot be read.
-    """
+
+def read_text_and_end(content: Content, wanted: Wanted) -> tuple[Text | Rejected, Rejected | None]:
+    """The same, but for its end where that alone cannot be read; and that end."""
     whole = read_whole(content, wanted)
     return (whole, None) if isinstance(whole, Rejected) else read_but_end(whole, lambda some: decode(some, wanted))
 
