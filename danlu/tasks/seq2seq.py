@@ -29,7 +29,7 @@ from danlu.tasks.feature import Feature
 from danlu.tasks.of_folder import special_of, tokenizer_of
 from danlu.tasks.task import Known
 from danlu.tasks.text_reader import MIDDLE_HEAD, TextReader
-from danlu.tasks.writing import Writing, need_decoder
+from danlu.tasks.writing import Writing, need_decoder, room_before
 from danlu.tokenizers.tokenizer import Tokenizer
 
 BETWEEN_KEYWORDS = "; "
@@ -86,6 +86,10 @@ class Seq2Seq(Writing):
         example = dataset.splits["train"][0]  # a metric that lacks a package or a model says so before training
         self.metric(Known()).tally([example.gold], [self.value(self.target(example))])
         return Known()
+
+    def most_tokens(self, base: TransformerConfig) -> int:
+        """Of a decoder alone, whose answer stands behind what it reads, there is room for both."""
+        return super().most_tokens(base) if base.encoder is not None else room_before(self, self.answer_tokens, base)
 
     def texts(self, examples: Sequence[Any]) -> Iterator[str]:
         for each in examples:

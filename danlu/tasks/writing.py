@@ -91,10 +91,6 @@ class Writing(Written):
             sums.index_add_(0, document_N[part], torch.stack([nats_N, torch.ones_like(nats_N)], 1))
         return list(sums.cpu())
 
-    def most_tokens(self, base: TransformerConfig) -> int:
-        """Of a decoder alone, whose answer stands behind what it reads, there is room for both."""
-        return super().most_tokens(base) if base.encoder is not None else room_before(self, self.answer_tokens, base)
-
     def prompts(self, examples: Sequence[Any], reader: TextReader) -> list[Begun]:
         """What the model goes on from."""
         raise NotImplementedError(type(self).__name__)
