@@ -11,44 +11,25 @@ from typing import Any
 
 import numpy as np
 
+from danlu.corpus.column import ColumnWriter
 from danlu.corpus.mapped import AT_ONCE, Array, Ints, scratch
 
 FILE = "sides.bin"
 KIND = np.dtype("<u4")
-KEPT_SIDES = 1 << 12
 TOKENS_AT_ONCE = 1 << 24
 """Tokens that are looked through at once, where there is no file."""
 
 
-class SidesWriter:
+class SidesWriter(ColumnWriter):
     """Writes the file of a store, which is there in the end if one of its documents is a pair."""
 
     def __init__(self, folder: Path) -> None:
-        self.any = False
-        self._path = folder / FILE
-        self._file = self._path.open("wb")
-        self._sides: list[int] = []
+        super().__init__(folder / FILE, KIND)
 
     def add(self, ids: Array, sep: int | None) -> None:
         """One document; ``sep`` stands between the sides where it is a pair, else it is None."""
         side = 0 if sep is None else int(np.flatnonzero(ids == sep)[0])
-        self.any = self.any or sep is not None
-        self._sides.append(side)
-        if len(self._sides) == KEPT_SIDES:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._file.write(np.array(self._sides, dtype=KIND).tobytes())
-        self._sides = []
-
-    def close(self) -> None:
-        """All that was added is in the file then, or there is none."""
-        if self._file.closed:
-            return
-        self._flush()
-        self._file.close()
-        if not self.any:
-            self._path.unlink()
+        self.append(side, says_something=sep is not None)
 
 
 def find_sides(tokens: Any, starts: Any, sep: int) -> Array:

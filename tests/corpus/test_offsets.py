@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.corpus.offsets import FILE, KEPT_OFFSETS, NOWHERE, OffsetsWriter, offsets_in
+from danlu.corpus.column import KEPT
+from danlu.corpus.offsets import FILE, NOWHERE, OffsetsWriter, offsets_in
 from danlu.corpus.store import TokenStore, check_store
 from danlu.corpus.store_writer import StoreWriter
 from danlu.text.document import Document
@@ -39,7 +40,7 @@ def test_a_field_that_is_no_place_is_none(told: str) -> None:
 
 
 def test_many_are_written_a_block_at_a_time() -> None:
-    count = 2 * KEPT_OFFSETS + 3
+    count = 2 * KEPT + 3
     assert written([str(number) for number in range(count)])[1] == list(range(count))
 
 
