@@ -109,12 +109,21 @@ class Killing:
         return said
 
     def strike(
-        self, name: str, stage: str, workers: int, randoms: random.Random, how: Strike, *, early: float = 0.1
+        self,
+        name: str,
+        stage: str,
+        workers: int,
+        randoms: random.Random,
+        how: Strike,
+        *,
+        early: float = 0.1,
+        within: float = 1.0,
     ) -> Struck | None:
-        """Start, and strike at a random moment; None where it was over.
+        """Start, and strike at a random moment; None where it was over, and the next moments come sooner.
 
         Args:
             early: the share of strikes that may come before the stage begins, while Python starts.
+            within: the share of an undisturbed run in which the moment lies.
         """
         process, began = self.start(name, stage, workers), time.monotonic()
         assert process.stdout is not None
@@ -122,7 +131,10 @@ class Killing:
         if randoms.random() >= early:
             head = process.stdout.readline()
             began += 0.7 * (time.monotonic() - began)
-        time.sleep(max(0.0, began + randoms.uniform(0.0, self.seconds[stage] * workers) - time.monotonic()))
+        longest = within * self.seconds[stage] * workers
+        time.sleep(max(0.0, began + randoms.uniform(0.0, longest) - time.monotonic()))
+        if process.poll() is not None:
+            self.seconds[stage] *= 0.8  # the undisturbed run was slower than the machine is now
         struck = process.poll() is None and how(process)
         said, errors = process.communicate(timeout=120)
         return Struck(process.pid, process.returncode, head + said, errors) if struck else None
@@ -185,9 +197,12 @@ def to_one(number: signal.Signals) -> Strike:
 
 
 def to_a_worker(randoms: random.Random) -> Strike:
-    """Kill one of those that work for it, if there is one."""
+    """Kill one of those that work for it, a random while after they are there."""
 
     def strike(process: subprocess.Popen[str]) -> bool:
+        while process.poll() is None and not list(workers_of(process.pid)):
+            time.sleep(0.005)
+        time.sleep(randoms.uniform(0.0, 0.6))
         if found := sorted(workers_of(process.pid)):
             os.kill(randoms.choice(found), signal.SIGKILL)
         return bool(found)
@@ -197,7 +212,8 @@ def to_a_worker(randoms: random.Random) -> Strike:
 
 def workers_of(pid: int) -> Iterator[int]:
     """The processes that it has started to work for it."""
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    for child in children.read_text().split() if children.exists() else ():
         try:
             command = Path(f"/proc/{child}/cmdline").read_bytes()
         except FileNotFoundError:  # it has just ended

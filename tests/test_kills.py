@@ -54,7 +54,7 @@ def test_the_work_of_one_killed_process_is_done_by_another(killing: Killing, sta
     seen = Counter[str]()
     while seen["killed"] < count:
         name = killing.new(stage)
-        struck = killing.strike(name, stage, 2, randoms, to_a_worker(randoms))
+        struck = killing.strike(name, stage, 2, randoms, to_a_worker(randoms), within=0.0)
         if struck is not None:
             seen["killed"] += 1
             assert (struck.code, struck.errors) == (0, "")
