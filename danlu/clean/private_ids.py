@@ -23,6 +23,11 @@ from danlu.clean.private_ids_china import (
 from danlu.clean.private_page import ALONE, ENDS, SERIAL, Found, Page, words
 
 _ANY_ID = r"id(?:entification)?\b|identity|身份|證號|证件|证号|身分"
+_PASSPORT = (
+    "passport|reisepass|passeport|pasaporte|passaporto|paszport|διαβατ|паспорт|护照|護照|旅券|여권|hộ chiếu"
+    "|หนังสือเดินทาง|جواز|דרכון"
+)
+_MACAU = "macau|macao|澳门|澳門"
 _CHINA_WORDS = words(_ANY_ID, r"resident", r"\bric\b")
 
 
@@ -112,21 +117,7 @@ IDS = (
         "",
         _alone(r"[A-Z]{0,2}[0-9]{6,9}|[CFGHJK][0-9CFGHJKLMNPRTVWXYZ]{8}"),
         is_no_date,
-        words(
-            *(
-                "passport",
-                "护照",
-                "護照",
-                "reisepass",
-                "passeport",
-                "pasaporte",
-                "passaporto",
-                "旅券",
-                "여권",
-                "паспорт",
-            ),
-            *("جواز", "דרכון", "หนังสือเดินทาง", "hộ chiếu", "paszport", "διαβατ"),
-        ),
+        words(_PASSPORT),
     ),
     Id(
         "CN",
@@ -134,12 +125,12 @@ IDS = (
         is_no_date,
         words("通行证", "通行證", "回乡证", "回鄉證", "台胞证", "台胞證", "home return permit"),
     ),
-    Id("MO", _alone(r"[157]/?[0-9]{6}/?[0-9]"), lambda number: True, words("macau", "macao", "澳门", "澳門")),
+    Id("MO", _alone(r"[157]/?[0-9]{6}/?[0-9]"), lambda number: True, words(_MACAU)),
     Id(
         "MO",
         re.compile(rf"{ALONE}[157][0-9]{{6}} ?\([0-9]\)"),
         lambda number: True,
-        words("macau", "macao", "澳门", "澳門", _ANY_ID),
+        words(_MACAU, _ANY_ID),
     ),
     Id("HK", _BRACKETED, is_hong_kong_id),
     Id("HK", _alone(r"[A-Z]{1,2}[0-9]{6}[0-9A]"), is_hong_kong_id, words("hkid", "hong kong", "香港", _ANY_ID)),
