@@ -17,6 +17,8 @@ from killing import Killing, alive_in_group, to_a_worker, to_group, to_one
 
 FEW, MANY = 1, 60
 """Kills."""
+IN_VAIN = 25
+"""Strikes that may come too late for each that is wanted."""
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,7 @@ def test_killed_with_all_its_processes_a_rerun_gives_the_same_bytes(killing: Kil
     randoms = random.Random(f"{stage} {count}")
     seen, runs = Counter[str](), 0
     while seen["killed"] < count:
+        assert runs < IN_VAIN * count, seen
         name = killing.new(stage)
         for _ in range(min(3, count)):
             workers = randoms.choice((1, 2))
@@ -53,6 +56,8 @@ def test_the_work_of_one_killed_process_is_done_by_another(killing: Killing, sta
     randoms = random.Random(f"{stage} {count}")
     seen = Counter[str]()
     while seen["killed"] < count:
+        seen["tried"] += 1
+        assert seen["tried"] <= IN_VAIN * count, seen
         name = killing.new(stage)
         struck = killing.strike(name, stage, 2, randoms, to_a_worker(randoms), within=0.0)
         if struck is not None:
@@ -71,8 +76,10 @@ def test_asked_to_stop_it_says_so_leaves_no_process_and_goes_on(
     randoms = random.Random(f"{stage} {number} {count}")
     told = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}[number]
     how = to_group(number) if number == signal.SIGINT else to_one(number)
-    stopped = 0
+    stopped = tried = 0
     while stopped < count:
+        tried += 1
+        assert tried <= IN_VAIN * count, f"{stopped} of {tried} strikes stopped it"
         name = killing.new(stage)
         struck = killing.strike(name, stage, randoms.choice((1, 2)), randoms, how, early=0.0)
         if struck is not None and struck.code == 128 + number:  # else it was about to end
