@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from danlu.recipe import load_recipe
@@ -27,5 +28,14 @@ def test_a_sample_has_the_tokens_and_marks_that_pack_writes(tmp_path: Path) -> N
     _pack_sample(recipe, tmp_path / "sample")
     packed = tmp_path / "run" / "pack" / "train"
     assert (packed / "marks-00000.bin").stat().st_size > 500
+    sample = tmp_path / "sample" / "train"
+    of_sources = {"lineage.json", "lineage.jsonl", "data_card.md"}  # which a sample does not tell
+    listing = {"store.json", "hashes.bin"}
     for path in packed.iterdir():
-        assert path.read_bytes() == (tmp_path / "sample" / "train" / path.name).read_bytes(), path.name
+        if path.name not in of_sources | listing:
+            assert path.read_bytes() == (sample / path.name).read_bytes(), path.name
+    assert (packed / "hashes.bin").read_bytes().startswith((sample / "hashes.bin").read_bytes())  # those come last
+    wanted, found = (json.loads((each / "store.json").read_text()) for each in (packed, sample))
+    wanted["files"] = {name: size for name, size in wanted["files"].items() if name not in of_sources}
+    del wanted["hashes"], found["hashes"]
+    assert wanted == found
