@@ -170,11 +170,13 @@ def _resiliparse(html: str, main: bool) -> tuple[str, str]:
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
 
+    def text_of(page: str | HTMLTree, main: bool) -> str:
+        return extract_plain_text(page, main_content=main, preserve_formatting=True, alt_texts=False)
+
     tree = HTMLTree.parse(html)
-    text = extract_plain_text(tree, main_content=main, preserve_formatting=True, alt_texts=False)
+    text = text_of(tree, main)
     if main and text.strip():
-        whole = extract_plain_text(tree, main_content=False, preserve_formatting=True, alt_texts=False)
-        text = with_passages(text, whole)
+        text = with_passages(text, html, lambda page: text_of(tree if page is html else page, False))
     return " ".join((tree.title or "").split()), text
 
 

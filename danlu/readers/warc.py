@@ -86,7 +86,8 @@ def _document(record: Record, wanted: Wanted) -> list[Raw | Rejected] | str:
     if content_type != "text/plain":
         return content_type[:60] or "no content type"
     text = decode_in_part(body, wanted)
-    found = (text,) if isinstance(text, Rejected) else (Raw(0, text.text, text.fields), *text.lost)
+    found: list[Raw | Rejected]
+    found = [text] if isinstance(text, Rejected) else [Raw(0, text.text, text.fields), *text.lost]
     return [_placed(each, record, content_type, wanted) for each in found]
 
 
