@@ -47,6 +47,12 @@ _OF_PROVIDER = re.compile(
 )
 """``li#qq.com``, ``li @ qq.com``, ``li@qq。com``, ``li_at_qq_dot_com`` and what a line end parts: with the names of
 large providers alone."""
+_PARTED = re.compile(
+    r"@(?:[A-Za-z0-9-]{1,63}\.){0,3}(?:[A-Za-z0-9-]{1,63}(?:\n {0,8}[A-Za-z0-9-]{0,63}\.|\.\n {0,8})"
+    r"(?:[A-Za-z0-9-]{1,63}\.){0,2}(?P<top>com|org|net|edu|gov|info|io|cn|de|uk|fr|jp|kr|ru|it|es|nl|ch|eu|ca|au|tw|hk)"
+    r"|[A-Za-z0-9-]{1,63}\.(?:c\nom|o\nrg|n\net))(?![A-Za-z0-9_-])"
+)
+"""A domain that a line end parts, at its last dot or before: the next line is no word, but goes on with a dot."""
 _AT_HOST = re.compile(
     rf" at (?:(?P<provider>{_PROVIDERS})\.(?:com?|cn|net|de|ru|org|me)(?:\.[a-z]{{2}})?"
     r"|(?:[A-Za-z0-9-]{1,63}\.){1,4}[A-Za-z]{2,24})(?![A-Za-z0-9_-])",
@@ -87,6 +93,7 @@ _AT = (
     ("@", "@", _AT_DOMAIN),
     ("%", "%40", _AT_DOMAIN),
     ("&", "&", _AT_DOMAIN),
+    ("@", "@", _PARTED),
     ("@", "@", _OF_PROVIDER),
     ("@", " @", _OF_PROVIDER),
     ("@", "@", _ASIAN_DOMAIN),
@@ -183,7 +190,7 @@ def find_emails(page: Page) -> Iterator[Found]:
                 local = _local(before)
                 if not local and pattern is _ASIAN_DOMAIN and (name := _ASIAN_LOCAL.search(before)):
                     local = name[0]
-                is_file = domain["top"].lower() in _FILE_ENDINGS
+                is_file = (domain["top"] or "").lower() in _FILE_ENDINGS
                 is_shell = local == "git" and text.startswith(":", domain.end())
                 if 1 <= len(local) <= _LONGEST_LOCAL and local[-1] != "." and not is_file and not is_shell:
                     yield Found(place - len(local), domain.end(), "email")

@@ -14,16 +14,22 @@ from danlu.clean.private_ids_china import LETTER_X, is_old_chinese_id
 from danlu.clean.private_page import page_of
 
 _AT = re.compile(
-    r" ?[\[({<] ?(?:at|@) ?[\])}>] ?| at | ?@ ?|%40|&commat;|[#☆★]"
+    r" ?[\[({<] ?(?:at|@) ?[\])}>] ?| at |_at_| ?@ ?|%40|&commat;|[#☆★]"
     r"|艾特|小老鼠|アットマーク|골뱅이| собака |\(a\)| [(\[]arroba[)\]] | \[ät\] |\(ät\)"
 )
-_DOT = re.compile(r" ?[\[({<] ?(?:dot|\.|punto|punkt|ponto) ?[\])}>] ?| dot | ?(?:[.点點점]|точка|ドット|닷) ?")
+_DOT = re.compile(
+    r" ?[\[({<] ?(?:dot|\.|punto|punkt|ponto) ?[\])}>] ?| dot |_dot_| ?(?:[.,。点點점]|точка|ドット|닷) ?"
+)
+_LINE_END = re.compile(r"\n {0,8}")
 _EXTENSION = re.compile(r"(?:ext(?:ension|n)?\.?|x|#|durchwahl|转|轉|分机|內線|内线)[ :]?[0-9]{1,6}\Z", re.IGNORECASE)
 
+_LIGATURES = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st"})
 _NATIONAL = (
     (re.compile(r"1?[-. ]?\(?[2-9][0-9]{2}\)?[-. ]{1,2}[0-9]{3}[-. ][0-9]{4}\Z"), "US"),
     (re.compile(r"09[0-9]{2}-"), "TW"),
-    (re.compile(r"\(?86|\(?0|1[3-9][0-9]|[48]00"), "CN"),
+    (re.compile(r"0[789]0-[0-9]{4}-[0-9]{4}\Z"), "JP"),
+    (re.compile(r"8 ?\(9[0-9]{2}\)"), "RU"),
+    (re.compile(r"\(?86|\(?0|1-?[3-9]-?[0-9]|[48]00"), "CN"),
 )
 """Shapes of numbers without their country's code."""
 
@@ -41,12 +47,12 @@ def plain_form(value: str, kind: str) -> str:
     without it said; an old Chinese identity number is the new one; an address of version 6 has no zeros left out.
     Others are without case, spaces and marks, but for secrets.
     """
-    text = page_of(value).text
+    text = page_of(value.translate(_LIGATURES)).text
     match kind:
         case "secret":
             return text
         case "email":
-            return _DOT.sub(".", _AT.sub("@", text.lower(), count=1))
+            return _DOT.sub(".", _AT.sub("@", _LINE_END.sub("", text.lower()), count=1))
         case "ip":
             return _address(text)
         case "phone":
@@ -60,7 +66,7 @@ def plain_form(value: str, kind: str) -> str:
 
 
 def _address(text: str) -> str:
-    bare = re.sub(r"\[\.\]|\(\.\)|\[dot\]", ".", text)
+    bare = re.sub(r"\[\.\]|\(\.\)|\[dot\]| \. |。", ".", text)
     try:
         found = ipaddress.ip_address(bare)
     except ValueError:

@@ -248,6 +248,8 @@ def _plain_codes() -> NDArray[np.uint32]:
         elif unicodedata.decomposition(sign).startswith(("<font>", "<wide>", "<small>")):
             same = unicodedata.normalize("NFKC", sign)
             plain[code] = ord(same) if len(same) == 1 and same.isascii() else code
+    for first, sign in zip("fffffss", "ﬀﬁﬂﬃﬄﬅﬆ", strict=True):  # of the letters that printers join
+        plain[ord(sign)] = ord(first)
     plain[[0xA0, 0x202F, 0x3000, *range(0x2000, 0x200B)]] = ord(" ")
     plain[[*range(0x2010, 0x2016), 0x2212]] = ord("-")
     for value, sign in ((value, sign) for row in _NUMERALS for value, sign in enumerate(row) if sign != " "):
@@ -268,8 +270,9 @@ def words(*alternatives: str) -> re.Pattern[str]:
 
 
 SERIAL = re.compile(
-    r"(?:order|invoice|tracking|part|serial|sku|isbn|issn|doi|model|item|batch|lot|ticket|version|build|commit|patent"
-    r"|订单|单号|编号|型号|批号|序列|发票|流水|货号|版本|书号|专利|快递|运单)[^0-9\n]{0,16}\Z",
+    r"(?:order|invoice|tracking|part|serial|sku|isbn|issn|doi|model|item|batch|lot|ticket|version|build|commit|patent)"
+    r"[^0-9\n]{0,16}\Z"
+    r"|(?:订单|单号|编号|型号|批号|序列|发票|流水|货号|版本|书号|专利|快递|运单)[^0-9\n]{0,8}\Z",
     re.IGNORECASE,
 )
 """What stands before numbers that name things, not people."""

@@ -29,6 +29,8 @@ def _found(text: str) -> list[tuple[str, str]]:
         ("iban", "DE89 3704 0044\n0532 0130 00"),
         ("email", "li.wei7@\ngmail.com"),
         ("email", "li.wei7@gmail.\ncom"),
+        ("email", "li.wei7@exam\nple.org"),
+        ("email", "li.wei7@example.o\nrg"),
     ],
 )
 def test_the_whole_of_both_lines_is_found(kind: str, number: str) -> None:
@@ -45,6 +47,8 @@ def test_the_whole_of_both_lines_is_found(kind: str, number: str) -> None:
         "1.50\t138\n12345678\t2",
         "Order no. 1381234\n5678 was sent.",
         "born in 1984\n1985123 people",
+        "thanks @anna\nexample for all",
+        "user@host\nEnd of file. Com",
         "see page 138\n2345678. Next",
     ],
 )
