@@ -45,7 +45,7 @@ FINDERS: dict[Kind, FindIn] = {
     "plate": find_plates,
 }
 """By kind; where two finds overlap, the kind that stands first here counts."""
-BROKEN: dict[Kind, FindIn] = {"id": find_ids, "card": find_cards, "phone": find_shaped_phones}
+BROKEN: dict[Kind, FindIn] = {"id": find_ids, "card": find_cards, "ip": find_ips, "phone": find_shaped_phones}
 """Kinds that are also looked for where a line end parts a number."""
 EXAMPLES = {"email": "email@example.com", "phone": "+1 202-555-0100", "ip": "192.0.2.1"}
 """Values that belong to nobody: RFC 2606, the North American plan's numbers for fiction, RFC 5737."""

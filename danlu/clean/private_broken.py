@@ -16,7 +16,7 @@ _BEFORE = re.compile(r"(?P<end>\n) {0,8}\(?\Z")
 _BEHIND = re.compile(r"[-. )]{0,2}(?P<end>\n)")
 _HEAD = re.compile(r"(?:\+ ?)?\(?[0-9](?:[-. ()]{0,2}[0-9]){0,17}[-. )]{0,2}\Z")
 _TAIL = re.compile(
-    r" {0,8}\(?[0-9](?:[-. ()]{0,2}[0-9]){1,17}[0-9Xx](?![0-9A-Za-z_%:°])(?![.,:] ?[0-9]|[)、．：年月日元人个])"
+    r" {0,8}\(?[0-9](?:[-. ()]{0,2}[0-9]){0,17}[0-9Xx]?(?![0-9A-Za-z_%:°])(?![.,:] ?[0-9]|[)、．：年月日元人个])"
 )
 _NEIGHBOUR_BEFORE = re.compile(r"[0-9$€£¥.,][-. \t|]{0,12}\Z|[0-9]\s{1,12}\Z|[0-9A-Za-z_]\Z")
 _NEIGHBOUR_BEHIND = re.compile(r"[-. \t|]{0,12}[0-9]|\n[ \t|]{0,12}[0-9]")
@@ -31,9 +31,11 @@ class Broken(NamedTuple):
     end: int
 
 
-_FEWEST, _MOST = 10, 19
+_FEWEST, _MOST = 8, 19
 """Digits of a number on two lines."""
 _WORDS_BEFORE = 48
+_SHORT = 3
+"""Characters from a line end to the end of a number that may as well be another one."""
 
 
 def find_broken(page: Page, broken: list[Broken], find: FindIn) -> Iterator[Found]:
@@ -41,9 +43,12 @@ def find_broken(page: Page, broken: list[Broken], find: FindIn) -> Iterator[Foun
     for start, middle, end in broken:
         text = page.text
         before = text[max(0, start - _WORDS_BEFORE) : start]
+        head = Page(before + text[start:middle], page.language, before + text[start:middle])
         for gap in ("", " "):
             joined = f"{before}{text[start:middle].rstrip()}{gap}{text[middle + 1 : end].lstrip()}"
             finds = find(Page(joined, page.language, joined))
+            if end - middle <= _SHORT and any(each.end == len(before) + middle - start for each in find(head)):
+                break  # whole before the line end
             whole = next((each for each in finds if (each.start, each.end) == (len(before), len(joined))), None)
             if whole is not None:
                 yield Found(start, end, whole.kind)
@@ -54,7 +59,7 @@ def broken_numbers(page: Page) -> list[Broken]:
     """Numbers that may go on behind a line end."""
     text = page.text
     found: list[Broken] = []
-    for place in sorted(set(_line_ends(page))):
+    for place in sorted(set(line_ends(page))):
         head = _HEAD.search(text, max(0, place - 28), place)
         tail = _TAIL.match(text, place + 1)
         if head is None or tail is None:
@@ -69,7 +74,7 @@ def broken_numbers(page: Page) -> list[Broken]:
     return found
 
 
-def _line_ends(page: Page) -> Iterator[int]:
+def line_ends(page: Page) -> Iterator[int]:
     """Those right beside a number; of two parts with ten digits one has six."""
     for start, end in page.numbers:
         for edge in (_BEFORE.search(page.text, max(0, start - 12), start), _BEHIND.match(page.text, end)):

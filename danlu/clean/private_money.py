@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from danlu.clean.private_broken import line_ends
 from danlu.clean.private_page import ALONE, ENDS, SERIAL, Found, Page, digits_of, words
 
 _GAP = r"(?P<gap>[ .-]?)"
@@ -45,10 +46,13 @@ _IBAN = re.compile(
     r"(?:(?<![0-9A-Za-z])|(?<=IBAN)|(?<=iban))(?:[A-Z]{2}[0-9]{2}(?:[ -]?[0-9A-Z]){11,30}+(?![0-9a-z])"
     r"|[a-z]{2}[0-9]{2}(?:[ -]?[0-9a-z]){11,30}+(?![0-9A-Z]))"
 )
-_IBAN_IN_GROUPS = re.compile(
-    r"(?<![0-9A-Za-z])[A-Z]{2}[0-9]{2}(?:[ .\n][0-9A-Z]{4}){2,7}(?:[ .\n][0-9A-Z]{1,3})?(?![0-9A-Za-z])"
+_IBAN_WITH_DOTS = re.compile(
+    r"(?<![0-9A-Za-z])[A-Z]{2}[0-9]{2}(?:\.[0-9A-Z]{4}){2,7}(?:\.[0-9A-Z]{1,3})?(?![0-9A-Za-z])"
 )
-"""With dots, or over a line end."""
+"""With dots."""
+
+_LONGEST = 42
+"""Characters of an IBAN in groups."""
 
 
 def find_cards(page: Page) -> Iterator[Found]:
@@ -73,17 +77,33 @@ def _luhn(digits: str) -> bool:
 
 def find_ibans(page: Page) -> Iterator[Found]:
     """International bank account numbers, whose length and check digits are those of their country."""
-    for pattern in (_IBAN, _IBAN_IN_GROUPS):
+    text = page.text
+    for pattern in (_IBAN, _IBAN_WITH_DOTS):
         place = 0
         for begin, behind in page.numbers:
             place = max(place, begin - 16)
-            while found := pattern.search(page.text, place, behind + 32):
-                place = found.start() + 2  # what begins like one, and is none, may hold one
-                length = _length(found[0][:2].upper())
-                end, signs = (None, "") if length is None else _after(found[0], length)
-                if end is not None and _is_iban(signs):
-                    place = found.start() + end
-                    yield Found(found.start(), place, "iban")
+            for start, end in _ibans(pattern, text, place, behind + 32):
+                place = end
+                yield Found(start, end, "iban")
+    for line_end in sorted(set(line_ends(page))):
+        first = max(0, line_end - _LONGEST)
+        head, tail = text[first:line_end].rstrip(" "), text[line_end + 1 : line_end + 1 + _LONGEST]
+        indent = len(tail) - len(tail.lstrip(" "))
+        joined = f"{head}{tail[indent:]}"
+        for start, end in _ibans(_IBAN, joined, 0, len(joined)):
+            if start < len(head) < end:
+                yield Found(first + start, line_end + 1 + indent + end - len(head), "iban")
+
+
+def _ibans(pattern: re.Pattern[str], text: str, place: int, until: int) -> Iterator[tuple[int, int]]:
+    """Where those begin and end that begin between ``place`` and ``until``."""
+    while found := pattern.search(text, place, until):
+        place = found.start() + 2  # what begins like one, and is none, may hold one
+        length = _length(found[0][:2].upper())
+        end, signs = (None, "") if length is None else _after(found[0], length)
+        if end is not None and _is_iban(signs):
+            place = found.start() + end
+            yield found.start(), place
 
 
 def _length(country: str) -> int | None:
@@ -96,7 +116,7 @@ def _length(country: str) -> int | None:
 
 def _after(text: str, length: int) -> tuple[int | None, str]:
     """Behind which character ``length`` letters and digits are read, no more following at once; and these."""
-    places = [place for place, sign in enumerate(text) if sign not in " -.\n"][:length]
+    places = [place for place, sign in enumerate(text) if sign not in " -."][:length]
     if len(places) < length or text[places[-1] + 1 : places[-1] + 2].isalnum():
         return None, ""
     return places[-1] + 1, "".join(text[place] for place in places)

@@ -78,6 +78,10 @@ ISSUERS: dict[str, tuple[tuple[str, ...], str]] = {
 """By issuer how its keys begin, or what is in them, and their shape."""
 _GATES = tuple((gate, re.compile(f"{_WORD}{shape}{_END}")) for gates, shape in ISSUERS.values() for gate in gates)
 """What a text must hold for a pattern to be looked for."""
+_SIGN = r"[A-Za-z0-9_.+/=:~@!#$%^&*-]"
+_RUN_BEFORE = re.compile(rf"{_SIGN}{{0,300}}\n?\Z")
+_ON_LINES = re.compile(rf"{_SIGN}{{1,4096}}+(?:\n{_SIGN}{{1,300}}+){{0,40}}+")
+_LONGEST_LINE = 200
 _PEM_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_BODY = re.compile(
@@ -164,11 +168,33 @@ def _of_issuers(page: Page) -> Iterator[Found]:
     runs = page.long_runs
     if not runs:
         return
+    yield from _on_more_lines(page)
     together = " ".join([page.text[start:end] for start, end in runs])  # a small part of most texts
     for pattern in dict.fromkeys([pattern for gate, pattern in _GATES if gate in together]):
         for start, end in runs:
             for found in pattern.finditer(page.text, start, end):
                 yield Found(*found.span(), "secret")
+
+
+def _on_more_lines(page: Page) -> Iterator[Found]:
+    """Keys that line ends part, one of whose parts is long."""
+    text, behind = page.text, 0
+    for start, end in page.long_runs:
+        if start < behind or "\n" not in (text[start - 1 : start], text[end : end + 1]):
+            continue
+        begin = _RUN_BEFORE.search(text, max(0, start - _LONGEST_LINE), start)
+        lines = None if begin is None else _ON_LINES.match(text, begin.start())
+        if lines is None or "\n" not in lines[0]:
+            continue
+        behind = lines.end()
+        joined = lines[0].replace("\n", "")
+        places = [place for place, sign in enumerate(lines[0], lines.start()) if sign != "\n"]
+        for pattern in dict.fromkeys([pattern for gate, pattern in _GATES if gate in joined]):
+            for found in pattern.finditer(joined):
+                first, last = places[found.start()], places[found.end() - 1]
+                whole = pattern.match(text, first, last + 1)  # on one line
+                if whole is None or _looks_random(text[whole.end() : last + 1].strip().partition("\n")[0]):
+                    yield Found(first, last + 1, "secret")
 
 
 def _key_blocks(text: str) -> Iterator[Found]:

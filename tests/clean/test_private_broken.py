@@ -27,6 +27,15 @@ def _found(text: str) -> list[tuple[str, str]]:
         ("id", "110105\n19491231002X"),
         ("id", "1101051949123\n1002X"),
         ("iban", "DE89 3704 0044\n0532 0130 00"),
+        ("iban", "DE89 3704 00\n44 0532 0130 00"),
+        ("iban", "DE8937040044\n0532013000"),
+        ("card", "4111 1111 1111 11\n11"),
+        ("phone", "+33 6 65 85 79\n85"),
+        ("ip", "116.94.207.\n39"),
+        ("ip", "116.94.2\n07.39"),
+        ("secret", "ghp_Fzy2pXRBw\nBCtMzsVCD2Cx38WyPTsS6OPAOo7"),
+        ("secret", "ghp_Fzy2pXRBwBCtMzsVCD2Cx38\nWyPTsS6OPAOo7"),
+        ("secret", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIi\nOiIxMjM0NTY3ODkwIiwibmFtZSI6\nIkpvaG4ifQ.dBjftJeZ4CVPmB92K27"),
         ("email", "li.wei7@\ngmail.com"),
         ("email", "li.wei7@gmail.\ncom"),
         ("email", "li.wei7@exam\nple.org"),
@@ -58,6 +67,9 @@ def test_numbers_with_neighbours_and_other_things_are_none(text: str) -> None:
 
 def test_a_whole_number_on_the_second_line_is_itself() -> None:
     assert _found("in 2019\n13812345678") == [("phone", "13812345678")]
+    key = "ghp_Fzy2pXRBwBCtMzsVCD2Cx38WyPTsS6OPAOo7"
+    assert _found(f"It is {key}\nand no more") == [("secret", key)]
+    assert _found("Ring +49 30 2345678\n12 people") == [("phone", "+49 30 2345678")]
     assert _found("Tel. 030 123456\n2019 was") == [("phone", "030 123456")]
 
 
