@@ -12,8 +12,6 @@ from typing import NamedTuple
 
 from danlu.clean.private_page import FindIn, Found, Page
 
-_BEFORE = re.compile(r"(?P<end>\n) {0,8}\(?\Z")
-_BEHIND = re.compile(r"[-. )]{0,2}(?P<end>\n)")
 _HEAD = re.compile(r"(?:\+ ?)?\(?[0-9](?:[-. ()]{0,2}[0-9]){0,17}[-. )]{0,2}\Z")
 _TAIL = re.compile(
     r" {0,8}\(?[0-9](?:[-. ()]{0,2}[0-9]){0,17}[0-9Xx]?(?![0-9A-Za-z_%:°])(?![.,:] ?[0-9]|[)、．：年月日元人个])"
@@ -59,7 +57,7 @@ def broken_numbers(page: Page) -> list[Broken]:
     """Numbers that may go on behind a line end."""
     text = page.text
     found: list[Broken] = []
-    for place in sorted(set(line_ends(page))):
+    for place in page.line_ends:
         head = _HEAD.search(text, max(0, place - 28), place)
         tail = _TAIL.match(text, place + 1)
         if head is None or tail is None:
@@ -72,11 +70,3 @@ def broken_numbers(page: Page) -> list[Broken]:
         if not (_NEIGHBOUR_BEFORE.search(text, max(0, start - 13), start) or _NEIGHBOUR_BEHIND.match(text, end)):
             found.append(Broken(start, place, end))
     return found
-
-
-def line_ends(page: Page) -> Iterator[int]:
-    """Those right beside a number; of two parts with ten digits one has six."""
-    for start, end in page.numbers:
-        for edge in (_BEFORE.search(page.text, max(0, start - 12), start), _BEHIND.match(page.text, end)):
-            if edge is not None:
-                yield edge.start("end")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from danlu.clean.private_broken import line_ends
 from danlu.clean.private_page import ALONE, ENDS, SERIAL, Found, Page, digits_of, words
 
 _GAP = r"(?P<gap>[ .-]?)"
@@ -85,7 +84,7 @@ def find_ibans(page: Page) -> Iterator[Found]:
             for start, end in _ibans(pattern, text, place, behind + 32):
                 place = end
                 yield Found(start, end, "iban")
-    for line_end in sorted(set(line_ends(page))):
+    for line_end in page.line_ends:
         first = max(0, line_end - _LONGEST)
         head, tail = text[first:line_end].rstrip(" "), text[line_end + 1 : line_end + 1 + _LONGEST]
         indent = len(tail) - len(tail.lstrip(" "))

@@ -71,6 +71,18 @@ class Page:
         return [found.span() for found in _NUMBER.finditer(self.text)]
 
     @cached_property
+    def line_ends(self) -> list[int]:
+        """Those right beside one of these runs, in order."""
+        text, found = self.text, set()
+        for start, end in self.numbers:
+            before, behind = text[max(0, start - 10) : start], text[end : end + 3]
+            if "\n" in before and not before.rpartition("\n")[2].strip(" ("):
+                found.add(start - len(before) + before.rindex("\n"))
+            if "\n" in behind and not behind.partition("\n")[0].strip("-. )"):
+                found.add(end + behind.index("\n"))
+        return sorted(found)
+
+    @cached_property
     def codes(self) -> NDArray[np.uint8] | NDArray[np.uint32]:
         """Of each character its code point."""
         if self.text.isascii():

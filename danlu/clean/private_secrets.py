@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import string
 from collections import Counter
 from collections.abc import Iterator
 
@@ -79,7 +80,7 @@ ISSUERS: dict[str, tuple[tuple[str, ...], str]] = {
 _GATES = tuple((gate, re.compile(f"{_WORD}{shape}{_END}")) for gates, shape in ISSUERS.values() for gate in gates)
 """What a text must hold for a pattern to be looked for."""
 _SIGN = r"[A-Za-z0-9_.+/=:~@!#$%^&*-]"
-_RUN_BEFORE = re.compile(rf"{_SIGN}{{0,300}}\n?\Z")
+_SIGNS = string.ascii_letters + string.digits + "_.+/=:~@!#$%^&*-"
 _ON_LINES = re.compile(rf"{_SIGN}{{1,4096}}+(?:\n{_SIGN}{{1,300}}+){{0,40}}+")
 _LONGEST_LINE = 200
 _PEM_BEGIN = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
@@ -178,23 +179,29 @@ def _of_issuers(page: Page) -> Iterator[Found]:
 
 def _on_more_lines(page: Page) -> Iterator[Found]:
     """Keys that line ends part, one of whose parts is long."""
-    text, behind = page.text, 0
-    for start, end in page.long_runs:
-        if start < behind or "\n" not in (text[start - 1 : start], text[end : end + 1]):
-            continue
-        begin = _RUN_BEFORE.search(text, max(0, start - _LONGEST_LINE), start)
-        lines = None if begin is None else _ON_LINES.match(text, begin.start())
-        if lines is None or "\n" not in lines[0]:
-            continue
-        behind = lines.end()
-        joined = lines[0].replace("\n", "")
-        places = [place for place, sign in enumerate(lines[0], lines.start()) if sign != "\n"]
-        for pattern in dict.fromkeys([pattern for gate, pattern in _GATES if gate in joined]):
-            for found in pattern.finditer(joined):
+    text, lines = page.text, list(_long_lines(page))
+    together = " ".join([text[start:end] for start, end in lines]).replace("\n", "")
+    for pattern in dict.fromkeys([pattern for gate, pattern in _GATES if gate in together]):
+        for start, end in lines:
+            for found in pattern.finditer(text[start:end].replace("\n", "")):
+                places = [place for place in range(start, end) if text[place] != "\n"]
                 first, last = places[found.start()], places[found.end() - 1]
                 whole = pattern.match(text, first, last + 1)  # on one line
                 if whole is None or _looks_random(text[whole.end() : last + 1].strip().partition("\n")[0]):
                     yield Found(first, last + 1, "secret")
+
+
+def _long_lines(page: Page) -> Iterator[tuple[int, int]]:
+    """Where signs that keys are written with go on over line ends, with 16 or more on a line."""
+    text, behind = page.text, 0
+    for start, end in page.long_runs:
+        if start >= behind and (text.startswith("\n", end) or text[start - 1 : start] == "\n"):
+            before = text[max(0, start - _LONGEST_LINE) : start].removesuffix("\n")
+            begin = start if text[start - 1 : start] != "\n" else start - 1 - len(before) + len(before.rstrip(_SIGNS))
+            lines = _ON_LINES.match(text, begin)
+            if lines is not None and "\n" in lines[0]:
+                behind = lines.end()
+                yield lines.span()
 
 
 def _key_blocks(text: str) -> Iterator[Found]:

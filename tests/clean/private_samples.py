@@ -265,7 +265,7 @@ NEAR: dict[str, Draw] = {
     "a colour": lambda chance: f"#{pick(chance, '0123456789abcdef', 6)} rgb(12, 34, 56)",
     "a time of day": lambda chance: f"12:34:56 and 2021:03:05 and a::b and {digits(chance, 2)}:{digits(chance, 2)}",
     "a tune": lambda chance: "-".join(["1", *(chance.choice("1234567") for _ in range(10))]),
-    "counting": lambda chance: "1-2-3-4-5-6-7-8-9-10-11, 一二三四五六七八九十，①②③④⑤⑥⑦⑧⑨⑩",
+    "counting": lambda chance: "1-2-3-4-5-6-7-8-9-10-11, 一二三四五六七八九十，①②③④⑤⑥⑦⑧⑨⑩, 电话一二三四五六次",
     "a year in numerals": lambda chance: "二〇一九年三月五日，三点一四一五九二六五三五八九七九，一九四九一九五六",
     "lines of numbers": lambda chance: (
         "\n".join(f"{chance.randint(4000, 5599)} {digits(chance, 4)}" for _ in range(4)) + "\n"
