@@ -14,6 +14,7 @@ from danlu.errors import InputError
 from danlu.tokenizers.bpe import BPE
 from danlu.tokenizers.byte import Byte
 from danlu.tokenizers.char import Char
+from danlu.tokenizers.identity import identity
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.unigram import Unigram
 from danlu.tokenizers.word import Word
@@ -95,6 +96,28 @@ def test_what_decides_ids_counts_and_nothing_else(tmp_path: Path) -> None:
         ),
     ):
         assert tokenizer.rebuilt(json.dumps(same)).identity == tokenizer.identity
+
+
+class Written:
+    """A tokenizer as some version of the library writes it."""
+
+    def __init__(self, content: str) -> None:
+        self._content = content
+
+    def to_str(self) -> str:
+        return self._content
+
+
+def test_how_a_version_of_the_library_writes_it_changes_nothing() -> None:
+    """A newer one may write settings that an older one does not know, all of them off, and in another order."""
+    state = json.loads(BPE(vocab_size=300).train(TEXT).to_json())
+    ends = {"eot": 0}
+    was = identity(Written(json.dumps(state)), ends)  # type: ignore[arg-type]
+    newer = changed(state, "model", to={"newer": None, **dict(reversed(state["model"].items())), "newest": False})
+    newer = changed(newer, "pre_tokenizer", "pretokenizers", 1, "newer", to=None)
+    assert identity(Written(json.dumps(dict(reversed(newer.items())), indent=3)), ends) == was  # type: ignore[arg-type]
+    on = changed(state, "model", "newest", to=True)
+    assert identity(Written(json.dumps(on)), ends) != was  # type: ignore[arg-type]
 
 
 def test_what_parts_texts_counts(kinds: dict[str, Path]) -> None:
