@@ -222,8 +222,8 @@ class UnpackedStream(io.RawIOBase):
     """The bytes that a packed stream holds; not seekable, read it through a buffer.
 
     ``packed_bytes`` were read of the packed stream, and ``member_bytes`` given of the member at hand: where that one is
-    damaged, its check sum perhaps, they are not to be trusted. After a :class:`Damaged`, :meth:`resume` goes on with the
-    next member, where there is one.
+    damaged, its check sum perhaps, they are not to be trusted. After a :class:`Damaged`, :meth:`resume` goes on with
+    the next member, where there is one.
     """
 
     def __init__(self, packed: BinaryIO, packing: Packing, budget: Budget) -> None:
