@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from danlu.readers.limits import Budget, budget_of
 from danlu.readers.markup import read_page
 from danlu.readers.record import Content, Damaged, Raw, Rejected, Wanted, checked
+from danlu.readers.whole import lost_field
 from danlu.readers.xml import parse_xml
 from danlu.readers.zip import Entry, entries, open_entry
 
@@ -121,7 +122,7 @@ class _Package:
 
 
 def read_epub(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
-    """One record a book, with ``title`` and ``author``; pages that cannot be read are rejected behind it."""
+    """One record a book, with ``title`` and ``author``; pages and lines that cannot be read are rejected behind it."""
     with content.local() as path:
         found, damage = entries(path)
         book = _Book(path, {entry.name: entry for entry in found}, budget_of(content, wanted))
@@ -136,7 +137,8 @@ def read_epub(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
         texts, broken = _read_pages(book, package, posixpath.dirname(container.package), wanted)
     if texts or not broken:
         text = "\n\n".join(texts) + "\n" if texts else ""
-        yield checked(Raw(0, ""), text, {**package.fields}, wanted.text_field, "in the book")
+        fields = {**package.fields, **lost_field(len(broken))}
+        yield checked(Raw(0, ""), text, fields, wanted.text_field, "in the book")
     yield from broken
     if damage is not None:
         yield Rejected(len(broken) + 1, damage.reason, damage.detail)
@@ -156,11 +158,12 @@ def _read_pages(book: _Book, package: _Package, folder: str, wanted: Wanted) -> 
         seen.add(reference)
         name = posixpath.normpath(posixpath.join(folder, unquote(href.partition("#")[0])))
         try:
-            page = read_page(book.page(name, left), everything)
+            page, lost = read_page(book.page(name, left), everything)
         except Damaged as error:
-            page = Rejected(0, error.reason, error.detail)
+            page, lost = Rejected(0, error.reason, error.detail), []
+        for each in (*([page] if isinstance(page, Rejected) else []), *lost):
+            broken.append(Rejected(len(broken) + 1, each.reason, f"{name}: {each.detail}"))
         if isinstance(page, Rejected):
-            broken.append(Rejected(len(broken) + 1, page.reason, f"{name}: {page.detail}"))
             if book.budget.over or page.reason == "too long":
                 break
         elif page.text.strip():

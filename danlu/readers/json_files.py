@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,11 +14,12 @@ from danlu.readers.ahead import Ahead
 from danlu.readers.lines import Line, Lines, TextLine
 from danlu.readers.record import ENCODING, Content, Damaged, Raw, Rejected, Wanted, checked
 from danlu.readers.whole import encoding_field
-from danlu.text.encodings import SAMPLE_BYTES, detect, of_marked
+from danlu.text.encodings import SAMPLE_BYTES, WIDE, detect, of_marked
 
 _BLANK = " \t\r\n\ufeff"
 _PIECE = 1 << 20
 _DECODER = json.JSONDecoder()
+_ESCAPED = re.compile("[\udc80-\udcff]")
 
 
 def read_jsonl(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
@@ -74,7 +76,10 @@ def _record(value: Any, place: Raw, text_field: str, encoding: str) -> Raw | Rej
 
 
 def read_json(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
-    """A list of JSON objects, or objects one after another, read as a stream; behind broken JSON nothing is read."""
+    """A list of JSON objects, or objects one after another, read as a stream; behind broken JSON nothing is read.
+
+    A bad byte within a value costs that value alone.
+    """
     with content.open() as file:
         ahead = Ahead(file)
         head = ahead.look(SAMPLE_BYTES)
@@ -101,6 +106,7 @@ class _Values:
         self._wanted = wanted
         errors = "strict" if wanted.invalid == "quarantine" else "replace"
         self._decoder = codecs.getincrementaldecoder(encoding)(errors)
+        self._damaged = False  # then bad bytes are half surrogate pairs in the buffer, after PEP 383
         self._read = 0
         self._ended = False
         self._buffer = ""
@@ -120,8 +126,10 @@ class _Values:
                     self._pass(1)
                     self._next_sign()
                 offset = self._offset
-                value = self._value()
-                if self._offset - offset > self._wanted.record_bytes:
+                value, bad = self._value()
+                if bad is not None:
+                    yield Rejected(number, self._not_in_it, bad, offset)
+                elif self._offset - offset > self._wanted.record_bytes:
                     yield Rejected(number, "too long", self._limit(offset), offset)
                 else:
                     yield _record(value, Raw(number, "", offset=offset), self._wanted.text_field, self._encoding)
@@ -130,13 +138,17 @@ class _Values:
                 raise ValueError("the list does not end")
         except UnicodeDecodeError as error:
             place = f"in the piece that ends at byte {self._read}: 0x{error.object[error.start]:02x}"
-            yield Rejected(number, "not UTF-8" if self._encoding == "utf-8" else "not in its encoding", place)
+            yield Rejected(number, self._not_in_it, place)
         except OverflowError:
             yield Rejected(number, "too long", f"{self._limit(self._offset)}; what follows is not read", self._offset)
         except (ValueError, RecursionError) as error:
             yield Rejected(
                 number, "broken JSON", f"at byte {self._offset}: {error}; what follows is not read", self._offset
             )
+
+    @property
+    def _not_in_it(self) -> str:
+        return "not UTF-8" if self._encoding == "utf-8" else "not in its encoding"
 
     def _limit(self, offset: int) -> str:
         return f"at byte {offset}: the value is longer than {self._wanted.record_bytes:,} bytes (record_bytes)"
@@ -152,22 +164,36 @@ class _Values:
             if not self._more():
                 return ""
 
-    def _value(self) -> Any:
+    def _value(self) -> tuple[Any, str | None]:
+        """The next value, and where it has a bad byte, if it has one."""
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._buffer, self._at)
                 if end < len(self._buffer) or not self._more():  # a number could go on in the next piece
+                    bad = self._bad(end) if self._damaged else None
                     self._pass(end - self._at)
-                    return value
+                    return value, bad
             except json.JSONDecodeError:
                 if not self._more():
                     raise
             if len(self._buffer) - self._at > self._wanted.record_bytes:
                 raise OverflowError
 
+    def _bad(self, end: int) -> str | None:
+        """Where the first bad byte from this place to ``end`` of the buffer is."""
+        found = _ESCAPED.search(self._buffer, self._at, end)
+        if found is None:
+            return None
+        offset = self._offset + self._bytes(self._at, found.start())
+        return f"at byte {offset}: 0x{ord(found[0]) - 0xDC00:02x}"
+
+    def _bytes(self, start: int, end: int) -> int:
+        """How many bytes a part of the buffer was."""
+        return len(self._buffer[start:end].encode(self._encoding, "surrogateescape"))
+
     def _pass(self, characters: int) -> None:
         end = self._at + characters
-        self._offset += len(self._buffer[self._at : end].encode(self._encoding, "surrogatepass"))
+        self._offset += self._bytes(self._at, end)
         self._at = end
 
     def _more(self) -> bool:
@@ -193,4 +219,13 @@ class _Values:
     def _feed(self, piece: bytes) -> None:
         self._ended = not piece
         self._read += len(piece)
-        self._buffer += self._decoder.decode(piece, final=self._ended)
+        state = self._decoder.getstate()
+        try:
+            self._buffer += self._decoder.decode(piece, final=self._ended)
+        except UnicodeDecodeError:
+            if self._encoding in WIDE:
+                raise
+            self._decoder = codecs.getincrementaldecoder(self._encoding)("surrogateescape")
+            self._decoder.setstate(state)
+            self._buffer += self._decoder.decode(piece, final=self._ended)
+            self._damaged = True

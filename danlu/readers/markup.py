@@ -8,21 +8,27 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from danlu.optional import optional
+from danlu.readers.damage import Damage, beyond_ascii, is_damage, marked, marks, without_marks
+from danlu.readers.lines import undecodable
 from danlu.readers.main_text import with_passages
+from danlu.readers.page_limits import refusal
 from danlu.readers.record import Content, Raw, Rejected, Wanted, checked
-from danlu.readers.whole import decode, encoding_field, read_but_end, read_text_and_end, read_whole
-from danlu.text.encodings import MARKS, SEVEN_BIT, contradicts, detect_whole, is_known
+from danlu.readers.whole import (
+    UNREADABLE,
+    decode,
+    encoding_field,
+    lost_field,
+    read_but_end,
+    read_text,
+    read_whole,
+)
+from danlu.text.encodings import MARKS, SEVEN_BIT, WIDE, Detected, contradicts, detect_whole, is_known, of_marked
 
 _FRONT = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 """Settings of a page in YAML, before its text."""
 _FRONT_LIMIT = 100_000
 _TITLE = re.compile(r"""^title:[ \t]*(["']?)(.+?)\1[ \t]*\r?$""", re.MULTILINE)
 _META = re.compile(rb"""<meta[^>]{0,500}?charset\s*=\s*["']?\s*([A-Za-z0-9_:.-]{1,40})""", re.IGNORECASE)
-_DEEPEST = 2000
-_NESTING = re.compile(
-    r"<(/?)(?:div|span|section|article|main|header|footer|nav|aside|ul|ol|dl|table|blockquote|form|center|figure|details)\b",
-    re.IGNORECASE,
-)
 _META_WITHIN = 4096
 """Bytes; HTML's own rule is 1024, which real pages do not keep."""
 _HTML_NAMES = {  # of the WHATWG's Encoding Standard, where Python's codec of the name is narrower than browsers'
@@ -46,50 +52,113 @@ def read_html(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
     if isinstance(page, Rejected):
         yield page
         return
-    found, end = read_but_end(page, lambda some: read_page(some, wanted))
+    found, lost = read_page(page, wanted)
     yield found
-    if end is not None:
-        yield end
+    yield from lost
 
 
-def read_page(page: bytes, wanted: Wanted, declared: str | None = None) -> Raw | Rejected:
-    """The text of a page.
+def read_page(page: bytes, wanted: Wanted, declared: str | None = None) -> tuple[Raw | Rejected, list[Rejected]]:
+    """The text of a page, and what of it is lost: its end, or those lines of its text that are damaged.
+
+    Damage in what is no text (scripts, styles, what lies around the main text) costs nothing.
 
     Args:
         declared: the encoding that HTTP's header names.
     """
-    text = _decoded_page(page, wanted, declared)
-    if isinstance(text, Rejected):
-        return text
-    html, encoding = text
-    if _is_deep(html):
-        return Rejected(0, "nested too deep", f"more than {_DEEPEST:,} elements in one another", 0)
+    found, end = read_but_end(page, lambda some: _read_html(_decoded_page(some, wanted, declared), wanted))
+    if end is not None and isinstance(found, Raw):
+        found.fields |= lost_field(1)
+        return found, [end]
+    if not isinstance(found, Rejected) or found.reason not in UNREADABLE or wanted.invalid == "replace":
+        return found, []
+    return _in_part(page, wanted, declared) or (found, [])
+
+
+def _read_html(decoded: tuple[str, str] | Rejected, wanted: Wanted) -> Raw | Rejected:
+    """The text of a page by what it is and what it was in."""
+    if isinstance(decoded, Rejected):
+        return decoded
+    html, encoding = decoded
+    if (why := refusal(html)) is not None:
+        return Rejected(0, *why, 0)
     title, body = _trafilatura(html) if wanted.html == "trafilatura" else _resiliparse(html, wanted.html == "main")
     fields = {**({"title": title} if title else {}), **encoding_field(encoding)}
     return checked(Raw(0, "", offset=0), body, fields, wanted.text_field, "in the page")
 
 
 def _decoded_page(page: bytes, wanted: Wanted, declared: str | None) -> tuple[str, str] | Rejected:
-    if wanted.encoding is None and not any(page.startswith(mark) for mark, _ in MARKS):
-        meta = _META.search(page, 0, _META_WITHIN)
-        for name in (declared, meta[1].decode() if meta is not None else None):
-            encoding = _HTML_NAMES.get(name.lower(), name.lower()) if name is not None else ""
-            if not _is_of_pages(encoding) or b"\0" in page:
-                continue
-            if page.isascii() and detect_whole(page).encoding in SEVEN_BIT:
-                break
-            try:  # a page may say wrongly what it is in, and UTF-8 is none by chance
-                return page.decode(), "utf-8"
-            except UnicodeDecodeError:
-                pass
-            if contradicts(detect_whole(page), encoding):
-                break
-            try:
-                return page.decode(encoding), encoding
-            except UnicodeDecodeError:
-                continue
+    for encoding in _stated(page, wanted, declared):
+        try:  # a page may say wrongly what it is in, and UTF-8 is none by chance
+            return page.decode(), "utf-8"
+        except UnicodeDecodeError:
+            pass
+        if contradicts(detect_whole(page), encoding):
+            break
+        try:
+            return page.decode(encoding), encoding
+        except UnicodeDecodeError:
+            continue
     found = decode(page, wanted)
     return found if isinstance(found, Rejected) else (found.text, found.encoding)
+
+
+def _stated(page: bytes, wanted: Wanted, declared: str | None) -> Iterator[str]:
+    """What is said of the encoding of a page that has no mark, by HTTP and by its meta tag, where browsers know it."""
+    if wanted.encoding is not None or any(page.startswith(mark) for mark, _ in MARKS) or b"\0" in page:
+        return
+    meta = _META.search(page, 0, _META_WITHIN)
+    for name in (declared, meta[1].decode() if meta is not None else None):
+        encoding = _HTML_NAMES.get(name.lower(), name.lower()) if name is not None else ""
+        if not _is_of_pages(encoding):
+            continue
+        if page.isascii() and detect_whole(page).encoding in SEVEN_BIT:
+            return
+        yield encoding
+
+
+def _in_part(page: bytes, wanted: Wanted, declared: str | None) -> tuple[Raw, list[Rejected]] | None:
+    """The text of a damaged page and the lines that it lacks; None where it is uncertain what it is in, or too much
+    would be lost."""
+    sound = page.replace(b"\0", b"")
+    if wanted.encoding is not None:
+        detected = Detected(of_marked(page, wanted.encoding))
+    else:
+        detected = detect_whole(sound)
+        stated = [each for each in _stated(sound, wanted, declared) if not contradicts(detected, each)]
+        if detected.encoding is None and stated:
+            detected = Detected(stated[0])
+    encoding = detected.encoding
+    if encoding in (*WIDE, *SEVEN_BIT):  # behind a byte too few all is garbage, or may be
+        return None
+    html = marked(page, encoding or "utf-8")
+    found = None if html is None else _read_html((html, encoding or "utf-8"), wanted)
+    if html is None or not isinstance(found, Raw):
+        return None
+    total = len(without_marks(found.text))
+    lost = _damaged_lines(found, page, detected)
+    bad = len(marks(html))
+    damage = Damage(bad, bad + beyond_ascii(without_marks(html)), total - len(found.text), total)
+    return (found, lost) if is_damage(damage, encoding) else None
+
+
+def _damaged_lines(found: Raw, page: bytes, detected: Detected) -> list[Rejected]:
+    """Take the lines with bad bytes out of the text of a page, and its title where that has some."""
+    kept: list[str] = []
+    lost: list[Rejected] = []
+    title = found.fields.get("title", "")
+    for line, where in ((title, ", in the title"), *((line, "") for line in found.text.split("\n"))):
+        if not (places := marks(line)):
+            kept += [] if where else [line]
+            continue
+        if where:
+            del found.fields["title"]
+        start = places[0]
+        place = f"at byte {start}: 0x{page[start]:02x}"
+        reason, detail = ("binary", place) if page[start] == 0 else undecodable(detected, place, b"")
+        lost.append(Rejected(len(lost) + 1, reason, detail + where, start))
+    found.text = "\n".join(kept)
+    found.fields |= lost_field(len(lost))
+    return lost
 
 
 def _is_of_pages(encoding: str) -> bool:
@@ -97,27 +166,17 @@ def _is_of_pages(encoding: str) -> bool:
     return bool(encoding) and is_known(encoding) and codecs.lookup(encoding).name in _BROWSERS
 
 
-def _is_deep(html: str) -> bool:
-    """Whether so many elements stand in one another that looking for the main text would take minutes."""
-    if html.count("<") <= 2 * _DEEPEST:
-        return False
-    depth = 0
-    for tag in _NESTING.finditer(html):
-        depth = max(0, depth - 1) if tag[1] else depth + 1
-        if depth > _DEEPEST:
-            return True
-    return False
-
-
 def _resiliparse(html: str, main: bool) -> tuple[str, str]:
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
 
+    def text_of(page: str | HTMLTree, main: bool) -> str:
+        return extract_plain_text(page, main_content=main, preserve_formatting=True, alt_texts=False)
+
     tree = HTMLTree.parse(html)
-    text = extract_plain_text(tree, main_content=main, preserve_formatting=True, alt_texts=False)
+    text = text_of(tree, main)
     if main and text.strip():
-        whole = extract_plain_text(tree, main_content=False, preserve_formatting=True, alt_texts=False)
-        text = with_passages(text, whole)
+        text = with_passages(text, html, lambda page: text_of(tree if page is html else page, False))
     return " ".join((tree.title or "").split()), text
 
 
@@ -129,7 +188,7 @@ def _trafilatura(html: str) -> tuple[str, str]:
 
 def read_markdown(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
     """A page without its front matter: as it is written or as plain text, with its blocks of code or without."""
-    found, end = read_text_and_end(content, wanted)
+    found = read_text(content, wanted)
     if isinstance(found, Rejected):
         yield found
         return
@@ -142,8 +201,7 @@ def read_markdown(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
     if wanted.markdown == "plain" or not wanted.code_blocks:
         text = _plain(text, code=wanted.code_blocks) if wanted.markdown == "plain" else _without_code(text)
     yield Raw(0, text, {**({"title": title} if title else {}), **found.fields}, 0)
-    if end is not None:
-        yield end
+    yield from found.lost
 
 
 def _tokens(text: str) -> Sequence[Any]:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 
 from danlu.readers.lines import Lines, TextLine
 from danlu.readers.record import Content, Raw, Rejected, Wanted
-from danlu.readers.whole import encoding_field, read_text_and_end
+from danlu.readers.whole import encoding_field, read_text
 from danlu.text import cuts
 
 
 def read_txt(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
-    """A text file is one record, whole; cut into lines, paragraphs or blocks, each of those is one.
+    """A text file is one record, without its damaged lines; cut into lines, paragraphs or blocks, each of those is one.
 
     What is cut is numbered by its first line. Every such record is held in memory, the file is not.
     """
@@ -23,10 +23,12 @@ def read_txt(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
         case cuts.Blocks() as blocks:
             yield from _gathered(content, wanted, lambda line, before: blocks.ends(before + len(line), line))
         case _:
-            text, end = read_text_and_end(content, wanted)
-            yield text if isinstance(text, Rejected) else Raw(0, text.text, text.fields, 0)
-            if end is not None:
-                yield end
+            text = read_text(content, wanted)
+            if isinstance(text, Rejected):
+                yield text
+            else:
+                yield Raw(0, text.text, text.fields, 0)
+                yield from text.lost
 
 
 def _gathered(content: Content, wanted: Wanted, ends: Callable[[str, int], bool]) -> Iterator[Raw | Rejected]:

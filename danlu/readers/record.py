@@ -18,6 +18,8 @@ from danlu.text.cuts import Cut, Whole
 ENCODING = "encoding"
 """The field that says what a record was in, where that was not UTF-8; a field or a column of that name says it of
 something else, and is left out."""
+LOST = "lost_parts"
+"""The field that says how many parts of a record could not be read, and are quarantined in places of their own."""
 RECORD_BYTES = 256_000_000
 UNPACKED_BYTES = 1_000_000_000_000
 

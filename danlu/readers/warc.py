@@ -19,7 +19,7 @@ from danlu.readers.limits import TooLarge
 from danlu.readers.markup import read_page
 from danlu.readers.packed import UnpackedStream
 from danlu.readers.record import Content, Damaged, Raw, Rejected, Wanted, checked
-from danlu.readers.whole import decode
+from danlu.readers.whole import decode_in_part
 
 _VERSION = re.compile(rb"WARC/\d\.\d{1,2}[ \t]*\r?\n?\Z")
 _NEXT = re.compile(rb"(?<=\n)WARC/\d\.\d{1,2}[ \t]*\r?\n")
@@ -56,15 +56,15 @@ def read_warc(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
             if isinstance(found, str):
                 passed[found] += bool(found)
             else:
-                yield found
+                yield from found
     passed = +passed
     if passed:
         kinds = ", ".join(f"{kind} {count}" for kind, count in passed.most_common(10))
         yield Rejected(number + 1, _NOT_READ, f"{passed.total()} records: {kinds}")
 
 
-def _document(record: Record, wanted: Wanted) -> Raw | Rejected | str:
-    """Its text; or what kind it is of that is no page, nothing for what is no document."""
+def _document(record: Record, wanted: Wanted) -> list[Raw | Rejected] | str:
+    """Its text, and what of that is damaged; or what kind it is of that is no page, nothing for what is no document."""
     kind = record.headers.get("warc-type", "").lower()
     if kind not in ("response", "resource", "conversion"):
         return ""
@@ -74,20 +74,21 @@ def _document(record: Record, wanted: Wanted) -> Raw | Rejected | str:
         try:
             response = parse_response(record.block, wanted.record_bytes)
         except Damaged as damage:
-            return Rejected(record.number, damage.reason, damage.detail, record.offset)
+            return [Rejected(record.number, damage.reason, damage.detail, record.offset)]
         if response.status != 200:
             return f"status {response.status}"
         content_type, body, charset = response.content_type, response.body, response.charset
     if not content_type and body.lstrip()[:200].lower().startswith((b"<!doctype html", b"<html")):
         content_type = "text/html"
     if content_type in _PAGES:
-        return _placed(read_page(body, wanted, charset), record, content_type, wanted)
+        page, lost = read_page(body, wanted, charset)
+        return [_placed(each, record, content_type, wanted) for each in (page, *lost)]
     if content_type != "text/plain":
         return content_type[:60] or "no content type"
-    text = decode(body, wanted)
-    if not isinstance(text, Rejected):
-        return _placed(Raw(0, text.text, text.fields), record, content_type, wanted)
-    return _placed(text, record, content_type, wanted)
+    text = decode_in_part(body, wanted)
+    found: list[Raw | Rejected]
+    found = [text] if isinstance(text, Rejected) else [Raw(0, text.text, text.fields), *text.lost]
+    return [_placed(each, record, content_type, wanted) for each in found]
 
 
 def _placed(found: Raw | Rejected, record: Record, content_type: str, wanted: Wanted) -> Raw | Rejected:

@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from io import StringIO
 from typing import NamedTuple, TypeVar
 
+from danlu.readers.damage import Damage, beyond_ascii, is_damage
 from danlu.readers.lines import decoded_alone, encoding_of_line, undecodable
-from danlu.readers.record import ENCODING, Content, Rejected, Wanted
+from danlu.readers.record import ENCODING, LOST, Content, Rejected, Wanted
 from danlu.text.encodings import SAMPLE_BYTES, SEVEN_BIT, WIDE, Detected, detect_whole, of_marked
 
 _FIRST, _MORE = 1 << 16, 16
 """Bytes asked for first, and how many times as many after each piece that was full: what is asked for is set aside
 before it is read, and most files are small."""
-_ENDS = ("binary", "not UTF-8", "not in its encoding", "unknown encoding")
-"""Reasons for which a file may be unreadable that its end alone can bring about."""
+UNREADABLE = ("binary", "not UTF-8", "not in its encoding", "unknown encoding")
+"""Reasons for which a file may be unreadable that its end, or some of its lines, can bring about."""
 _NULS = 4
 """NULs at the end that are no part of a character, in any encoding."""
+
+_NUL = re.compile(rb"\0+")
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 
 T = TypeVar("T")
 
 
 class Text(NamedTuple):
-    """A text, and the encoding that it was in."""
+    """A text, the encoding that it was in, and what of it cannot be read."""
 
     text: str
     encoding: str
+    lost: tuple[Rejected, ...] = ()
+    """What ``text`` lacks: its damaged lines, or its end; numbered from 1, each with the byte at which it begins."""
 
     @property
     def fields(self) -> dict[str, str]:
-        return encoding_field(self.encoding)
+        return {**encoding_field(self.encoding), **lost_field(len(self.lost))}
 
 
 def encoding_field(encoding: str) -> dict[str, str]:
     """What a record says of its encoding: nothing where that is UTF-8."""
     return {} if encoding == "utf-8" else {ENCODING: encoding}
+
+
+def lost_field(parts: int) -> dict[str, str]:
+    """What a record says of how many parts of it could not be read and are quarantined; nothing where it is whole."""
+    return {LOST: str(parts)} if parts else {}
 
 
 def read_whole(content: Content, wanted: Wanted) -> bytes | Rejected:
@@ -52,20 +65,21 @@ def read_whole(content: Content, wanted: Wanted) -> bytes | Rejected:
 
 def decode(content: bytes, wanted: Wanted) -> Text | Rejected:
     """All of the text, where it is certain what it is in; a NUL is in no text."""
-    detected = detect_whole(content) if wanted.encoding is None else Detected(of_marked(content, wanted.encoding))
+    detected = _detected(content, wanted)
     if detected.encoding not in WIDE and b"\0" in content:
         return Rejected(0, "binary", f"NUL at byte {content.index(0)}", 0)
     name = detected.encoding or "utf-8"
     errors = "strict" if wanted.invalid == "quarantine" or detected.encoding is None else "replace"
     may_be_joined = wanted.encoding is None and detected.encoding is not None and name not in (*WIDE, *SEVEN_BIT)
     # UTF-8 fails on lines of others; others make something of lines of UTF-8, so that these are looked for first.
-    joined = _joined(content, name, errors) if may_be_joined and (name != "utf-8" or b"\x1b$" in content) else None
-    if joined is not None:
-        return joined
+    if may_be_joined and (name != "utf-8" or b"\x1b$" in content):
+        joined = _by_line(content, detected, wanted, most=0)
+        if joined is not None:
+            return joined
     try:
         return Text(content.decode(name), name)
     except UnicodeDecodeError as error:
-        if may_be_joined and name == "utf-8" and (joined := _joined(content, name, errors)) is not None:
+        if may_be_joined and name == "utf-8" and (joined := _by_line(content, detected, wanted, most=0)) is not None:
             return joined
         if not may_be_joined and errors == "replace":
             return Text(content.decode(name, errors), name)
@@ -73,37 +87,86 @@ def decode(content: bytes, wanted: Wanted) -> Text | Rejected:
         return Rejected(0, *undecodable(detected, place, content[:SAMPLE_BYTES]), 0)
 
 
-def _joined(content: bytes, encoding: str, errors: str) -> Text | None:
-    """The text of lines in ``encoding`` and in others, as where files were joined; None where one cannot be decoded.
+def decode_in_part(content: bytes, wanted: Wanted) -> Text | Rejected:
+    """All of the text; or where something in it cannot be read, what is left without its end or its damaged lines.
 
-    What is said of its encoding is ``encoding``, or where that is UTF-8 the first other one.
+    Where that is too much (:func:`~danlu.readers.damage.is_damage`) it is rejected whole.
     """
-    texts: list[str] = []
-    said = encoding
-    for line in content.splitlines(keepends=True):
-        own = encoding_of_line(line, encoding) or encoding
-        try:
-            texts.append(line.decode(own))
-        except UnicodeDecodeError:
-            alone = decoded_alone(line, own)
-            if alone is None and errors == "strict":
-                return None
-            text, own = alone if alone is not None else (line.decode(own, errors), own)
-            texts.append(text)
-        said = own if said == "utf-8" else said
-    return Text("".join(texts), said)
+    found, end = read_but_end(content, lambda some: decode(some, wanted))
+    if isinstance(found, Text):
+        return found if end is None else found._replace(lost=(end,))
+    if found.reason not in UNREADABLE:
+        return found
+    detected = _detected(content, wanted)
+    if detected.binary:  # it has NULs, which its other lines may not have
+        detected = _detected(content.replace(b"\0", b""), wanted)
+    if detected.encoding in (*WIDE, *SEVEN_BIT):  # behind a byte too few all is garbage, or may be
+        return found
+    return _by_line(content, detected, wanted, most=len(content)) or found
+
+
+def _detected(content: bytes, wanted: Wanted) -> Detected:
+    return detect_whole(content) if wanted.encoding is None else Detected(of_marked(content, wanted.encoding))
+
+
+def _by_line(content: bytes, detected: Detected, wanted: Wanted, *, most: int) -> Text | None:
+    """The text of lines in the encoding that was detected and in others, as where files were joined, without those that
+    are damaged; None where that is too much, or they have more than ``most`` bytes.
+
+    What is said of its encoding is the one detected, or where that is UTF-8 the first other one.
+    """
+    text = StringIO()
+    lost: list[Rejected] = []
+    said = detected.encoding or "utf-8"
+    bad = beyond = gone = 0
+    for match in _LINE.finditer(content):
+        line, offset = match[0], match.start()
+        own = detected.encoding if wanted.encoding is not None else encoding_of_line(line, detected.encoding)
+        found = _of_line(line, own, wanted)
+        if found is not None:
+            text.write(found[0])
+            said = found[1] if said == "utf-8" else said
+            continue
+        gone += len(line) - line.count(b"\0")
+        if gone > most or not most:
+            return None
+        damaged = line.decode(own or "utf-8", "replace")
+        nuls = len(_NUL.findall(line))
+        bad += damaged.count("\ufffd") + nuls
+        beyond += beyond_ascii(damaged) + nuls
+        lost.append(Rejected(len(lost) + 1, *_why(line, offset, detected, own), offset))
+    whole = text.getvalue()
+    damage = Damage(bad, beyond + beyond_ascii(whole), gone, len(content) - content.count(b"\0"))
+    return Text(whole, said, tuple(lost)) if not lost or is_damage(damage, detected.encoding) else None
+
+
+def _of_line(line: bytes, own: str | None, wanted: Wanted) -> tuple[str, str] | None:
+    """The text of a line and what it is in; None where it cannot be read."""
+    if own is None or b"\0" in line:
+        return None
+    try:
+        return line.decode(own), own
+    except UnicodeDecodeError:
+        if wanted.encoding is None and (alone := decoded_alone(line, own)) is not None:
+            return alone
+        return (line.decode(own, "replace"), own) if wanted.invalid == "replace" else None
+
+
+def _why(line: bytes, offset: int, detected: Detected, own: str | None) -> tuple[str, str]:
+    """The reason and the detail of a line that cannot be read."""
+    if b"\0" in line:
+        return "binary", f"NUL at byte {offset + line.index(0)}"
+    try:
+        line.decode(own or "utf-8")
+    except UnicodeDecodeError as error:
+        return undecodable(detected, f"at byte {offset + error.start}: 0x{line[error.start]:02x}", line)
+    raise AssertionError(f"byte {offset} begins a line that can be read")
 
 
 def read_text(content: Content, wanted: Wanted) -> Text | Rejected:
-    """The whole file as text, where it is no longer than a record may be and it is certain what it is in."""
+    """The text of a file, where it is no longer than a record may be, without what of it is damaged."""
     whole = read_whole(content, wanted)
-    return whole if isinstance(whole, Rejected) else decode(whole, wanted)
-
-
-def read_text_and_end(content: Content, wanted: Wanted) -> tuple[Text | Rejected, Rejected | None]:
-    """The same, but for its end where that alone cannot be read; and that end."""
-    whole = read_whole(content, wanted)
-    return (whole, None) if isinstance(whole, Rejected) else read_but_end(whole, lambda some: decode(some, wanted))
+    return whole if isinstance(whole, Rejected) else decode_in_part(whole, wanted)
 
 
 def read_but_end(content: bytes, read: Callable[[bytes], T | Rejected]) -> tuple[T | Rejected, Rejected | None]:
@@ -112,7 +175,7 @@ def read_but_end(content: bytes, read: Callable[[bytes], T | Rejected]) -> tuple
     A file that was cut ends within a character, one from a disk that failed often in NULs.
     """
     found = read(content)
-    if not isinstance(found, Rejected) or found.reason not in _ENDS or len(content) < _NULS:
+    if not isinstance(found, Rejected) or found.reason not in UNREADABLE or len(content) < _NULS:
         return found, None
     end = _unfinished(content)
     if not end or (content[:end].isascii() and content[end:].strip(b"\0")):  # nothing says that it is UTF-8 and was cut

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from danlu.readers.main_text import with_passages
+from danlu.readers.main_text import _with_marks, with_passages
 from danlu.readers.markup import read_page
 from danlu.readers.record import Raw, Wanted
 
@@ -22,8 +22,8 @@ def page(passage: str) -> str:
 
 
 def main_text(html: str) -> str:
-    record = read_page(html.encode(), Wanted())
-    assert isinstance(record, Raw)
+    record, lost = read_page(html.encode(), Wanted())
+    assert isinstance(record, Raw) and not lost
     return record.text
 
 
@@ -45,7 +45,7 @@ def test_a_menu_within_does_not_come_back() -> None:
 def test_prose_between_lines_that_are_kept_comes_back(passage: str) -> None:
     first, second, last = MAIN
     whole = "\n\n".join(["Menu. Home.", first, passage, second, last, "Footer. Home."])
-    assert with_passages("\n\n".join(MAIN), whole) == "\n\n".join([first, passage, second, last])
+    assert with_passages("\n\n".join(MAIN), whole, str) == "\n\n".join([first, passage, second, last])
 
 
 @pytest.mark.parametrize(
@@ -60,10 +60,46 @@ def test_prose_between_lines_that_are_kept_comes_back(passage: str) -> None:
     ],
 )
 def test_else_the_main_text_stays_as_it_is(whole: str) -> None:
-    assert with_passages("\n".join(MAIN), whole) == "\n".join(MAIN)
+    assert with_passages("\n".join(MAIN), whole, str) == "\n".join(MAIN)
 
 
 def test_one_short_sentence_within_is_as_often_an_advertisement() -> None:
     main = [f"The paragraph with the number {number} says so." for number in range(40)]
     whole = [*main[:20], "Subscribe to our news.", *main[20:]]
-    assert with_passages("\n".join(main), "\n".join(whole)) == "\n".join(main)
+    assert with_passages("\n".join(main), "\n".join(whole), str) == "\n".join(main)
+
+
+def test_a_list_of_short_items_comes_back() -> None:
+    items = ["<b>Default</b>: false", "Type: Boolean", 'see <a href="/x">the page of a friend</a> for the rest of it']
+    text = main_text(page("<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>"))
+    assert "  • Default: false\n  • Type: Boolean\n  • see the page of a friend for the rest of it\n" in text
+    rows = [("Sugar", "200 g"), ("Flour", "500 g"), ("Salt", "1 g")]
+    table = "".join(f"<tr><td>{what}</td><td>{much}</td></tr>" for what, much in rows)
+    assert "".join(f"{what}\t\t{much}\n" for what, much in rows) in main_text(page(f"<table>{table}</table>"))
+
+
+@pytest.mark.parametrize(
+    "menu",
+    [
+        "".join(f'<li><a href="/{number}">Title {number} of an article</a></li>' for number in range(9)),
+        "".join(f'<li>{number} <A\nhref="/{number}" title=">">Title of article</A > more</li>' for number in range(9)),
+        "<li>Here: News</li>",
+    ],
+)
+def test_a_list_of_links_does_not(menu: str) -> None:
+    text = main_text(page(f"<ul>{menu}</ul>"))
+    assert "Title" not in text and "News" not in text and "Paragraph 3" in text
+
+
+def test_the_ends_of_the_main_text_stay_where_they_are_not_found() -> None:
+    first, second, last = MAIN
+    whole = "\n".join(
+        ["Menu.", first, "  • one of it", "2. another", "Rice\t\t200", second, last.replace("ends", "„ends”")]
+    )
+    found = with_passages("\n".join(["Begun otherwise", *MAIN, "and ended"]), whole, str)
+    assert found == "\n".join(["Begun otherwise", *whole.split("\n")[1:], "and ended"])
+
+
+def test_marks_are_put_in_a_time_that_grows_with_the_page() -> None:
+    html = "<p>" + "<a " * 200_000 + "</a" * 200_000
+    assert len(_with_marks(html)) >= len(html)

@@ -113,7 +113,8 @@ def test_japanese_of_mail_is_ascii_only_to_look_at(reads: Reads) -> None:
 
 def test_http_is_asked_before_the_meta_tag() -> None:
     page = "<meta charset=cp1252><p>Это поле".encode("koi8-r")
-    record = read_page(page, Wanted(html="all"), declared="KOI8-R")
+    record, lost = read_page(page, Wanted(html="all"), declared="KOI8-R")
+    assert not lost
     assert isinstance(record, Raw) and record.text.strip() == "Это поле"
 
 
@@ -149,7 +150,10 @@ def test_deep_pages_do_not_break_it(reads: Reads) -> None:
 
 @given(st.binary(max_size=300))
 def test_no_bytes_break_it(content: bytes) -> None:
-    assert isinstance(read_page(b"<p>" + content, Wanted()), Raw | Rejected)
+    for page in (b"<p>" + content, "<p>话说天下大势，分久必合，合久必分。</p>".encode() * 30 + content):
+        found, lost = read_page(page, Wanted(html="all"))
+        assert isinstance(found, Raw) or not lost
+        assert isinstance(found, Rejected) or found.fields.get("lost_parts", "0") == str(len(lost))
 
 
 def test_markdown_without_its_front_matter(reads: Reads) -> None:

@@ -77,10 +77,9 @@ def test_bad_bytes_in_utf8_cost_their_line_or_are_replaced(reads: Reads, before:
     content = b"".join(lines)
     at = len(b"".join(lines[:before]))
     damaged = content[:at] + b"\xff" + content[at:]
-    (whole,) = reads("a.txt", damaged)
-    assert (
-        isinstance(whole, Rejected) and whole.reason == "not UTF-8" and whole.detail.startswith(f"at byte {at}: 0xff")
-    )
+    whole, lost = reads("a.txt", damaged)
+    assert isinstance(whole, Raw) and whole.text.encode() == b"".join(lines[:before] + lines[before + 1 :])
+    assert isinstance(lost, Rejected) and lost.reason == "not UTF-8" and lost.detail.startswith(f"at byte {at}: 0xff")
     by_line = reads("a.txt", damaged, documents=Lines())
     (bad,) = [record for record in by_line if isinstance(record, Rejected)]
     assert len(by_line) == 10 and bad.reason == "not UTF-8" and bad.detail.startswith(f"at byte {at}: ")
@@ -116,11 +115,13 @@ def test_files_of_two_encodings_that_were_joined(reads: Reads, first: str) -> No
     said = [record.fields.get("encoding", "utf-8") for record in by_line]
     assert said == [first] * 60 + [other] * 4 + ["utf-8"]
     damaged = content + b"\xff" + CHINESE.encode(first)
-    (rejected,) = reads("a.txt", damaged)
-    assert isinstance(rejected, Rejected)
+    kept, lost = reads("a.txt", damaged)
+    assert isinstance(kept, Raw) and isinstance(lost, Rejected) and lost.offset == len(content)
+    assert kept.text == CHINESE * 32 + "ascii\n" + CHINESE[CHINESE.index("\n") + 1 :]
     (replaced,) = reads("a.txt", damaged, invalid="replace")
     assert replaced.text.replace("\ufffd", "") == CHINESE * 32 + "ascii\n" + CHINESE
-    assert isinstance(reads("a.txt", content, encoding=first)[0], Rejected), "what is given is kept to"
+    kept, *lost = reads("a.txt", content, encoding=first)
+    assert kept.text == CHINESE * 30 + "ascii\n" and len(lost) == 4, "what is given is kept to"
 
 
 @pytest.mark.parametrize("documents", [Whole(), Lines()])
