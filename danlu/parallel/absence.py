@@ -64,7 +64,7 @@ def _wait_for_store(world: World, until: float) -> None:
     while True:
         try:
             return knock(world)
-        except OSError:
+        except RuntimeError:
             if time.monotonic() > until:
                 raise
             time.sleep(LOOK)
@@ -79,9 +79,12 @@ def knock(world: World) -> None:
     """See that the store is there: of one that is not, torch would tell in dozens of lines on standard error.
 
     Raises:
-        OSError: it cannot be reached.
+        RuntimeError: it cannot be reached, as torch has it.
     """
-    socket.create_connection((world.address, world.port), timeout=AGAIN.total_seconds()).close()
+    try:
+        socket.create_connection((world.address, world.port), timeout=AGAIN.total_seconds()).close()
+    except OSError as error:
+        raise RuntimeError(f"no connection to {world.address}:{world.port}: {error}") from error
 
 
 def heed(store: PrefixStore, world: World, there: Sequence[int]) -> None:

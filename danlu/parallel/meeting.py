@@ -43,6 +43,8 @@ def meet(world: World, watch: Watch) -> tuple[Watchman, PrefixStore]:
     place = f"{world.address}:{world.port}"
 
     def connect(*, host: bool = False, timeout: timedelta = AGAIN) -> PrefixStore:
+        if not host:
+            knock(world)
         store = TCPStore(world.address, world.port, is_master=host, timeout=timeout, wait_for_workers=False)
         return PrefixStore(attempt(world), store)
 
@@ -65,7 +67,6 @@ def _reached(connect: Callable[[], PrefixStore], world: World, place: str, watch
     started, stopped = time.monotonic(), dict[int, float]()
     while True:
         try:
-            knock(world)
             return connect()
         except (OSError, dist.DistError, RuntimeError):
             now = time.monotonic()

@@ -108,8 +108,8 @@ def _all_wait(names: Sequence[str], signs: Sequence[Sign], now: float) -> str | 
     if (late := begun_least(signs)) is not None:
         return f"{names[late]} hangs: it has not begun a call in which others wait for it, for {rest:.0f} s"
     if still >= rest:
-        return f"no rank has done anything for {still:.0f} s: they wait for each other"
-    return f"no rank has come on for {rest:.0f} s: they wait for each other"
+        return f"no rank has done anything for {still:.0f} s: they wait for each other; is the network between them up?"
+    return f"no rank has come on for {rest:.0f} s: they wait for each other; is the network between them up?"
 
 
 def begun_least(signs: Sequence[Sign]) -> int | None:

@@ -50,12 +50,18 @@ def test_who_takes_many_times_as_long_as_the_others_for_the_same_is_blamed() -> 
 
 
 def test_ranks_that_all_wait_in_one_call_are_ended() -> None:
-    assert verdict(AHEAD, AHEAD) == "no rank has done anything for 20 s: they wait for each other"
+    assert (
+        verdict(AHEAD, AHEAD)
+        == "no rank has done anything for 20 s: they wait for each other; is the network between them up?"
+    )
     assert verdict(AHEAD, replace(AHEAD, stirred=90.0)) is None
     assert verdict(AHEAD, replace(AHEAD, idle=120.0)) is None, "one waits for a disk"
     assert verdict(AHEAD, replace(AHEAD, idle=math.inf)) is None
     turns = replace(AHEAD, stirred=100.0, limit=18.0, idle=18.0)  # as where a processor waits for a GPU
-    assert verdict(turns, turns) == "no rank has come on for 20 s: they wait for each other"
+    assert (
+        verdict(turns, turns)
+        == "no rank has come on for 20 s: they wait for each other; is the network between them up?"
+    )
     assert verdict(turns, replace(turns, moved=90.0)) is None
     assert verdict(turns, replace(turns, limit=30.0, idle=30.0)) is None
 
@@ -65,7 +71,10 @@ def test_of_those_that_wait_for_each_other_who_has_begun_fewer_calls_is_blamed()
     line = "hangs: it has not begun a call in which others wait for it, for 20 s"
     assert verdict(in_it, before_it, in_it) == f"rank 1 {line}"
     assert verdict(before_it, in_it) == f"rank 0 {line}"
-    assert verdict(in_it, in_it) == "no rank has done anything for 20 s: they wait for each other"
+    assert (
+        verdict(in_it, in_it)
+        == "no rank has done anything for 20 s: they wait for each other; is the network between them up?"
+    )
 
 
 def calling(**calls: int) -> Sign:
