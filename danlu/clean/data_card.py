@@ -26,6 +26,7 @@ def data_card(lineage: Mapping[str, Any], counts: Counts) -> str:
     return templates.get_template(f"{FILE}.j2").render(
         **{**lineage, "settings": yaml.safe_dump(settings, allow_unicode=True, sort_keys=False, width=110)},
         counts=counts,
+        languages=sorted(counts.language_documents.items(), key=lambda each: (-each[1], each[0])),
         removals=list(_removals(counts)),
         stated=sum(source["language"] is not None for source in lineage["settings"]["sources"]),
         limits=list(_limits(lineage)),
