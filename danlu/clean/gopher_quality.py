@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import islice
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from danlu.clean.figures import Figures, figures_of
 from danlu.clean.rules import Rule
@@ -48,6 +48,13 @@ class GopherQuality(Choice):
     """Share of words with a letter at least (scripts with spaces)."""
     min_stop_words: int = Field(default=2, ge=0)
     """Different stop words at least, where there is a list for the language or the script."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> GopherQuality:
+        shortest, longest = self.min_word_length, self.max_word_length
+        if self.min_words > self.max_words or (shortest is not None and longest is not None and shortest > longest):
+            raise ValueError("min_words and min_word_length must not be above max_words and max_word_length")
+        return self
 
     def make(self) -> Rule:
         def drop(document: Document) -> str | None:

@@ -267,3 +267,11 @@ def test_the_first_look_changes_no_verdict(data: st.DataObject) -> None:
 def test_ngrams_of_no_size_are_refused(value: dict[str, float]) -> None:
     with pytest.raises(RecipeError, match="must map 2 to 100 words to a share of 0 or more; got"):
         build_choice("rule", {"use": "gopher_repetition", "max_top_ngrams": value}, key="rule")
+
+
+@pytest.mark.parametrize(
+    "bounds", [{"min_words": 100, "max_words": 10}, {"min_word_length": 5, "max_word_length": 4}], ids=str
+)
+def test_bounds_that_no_text_can_keep_are_refused(bounds: dict[str, float]) -> None:
+    with pytest.raises(RecipeError, match="must not be above"):
+        build_choice("rule", {"use": "gopher_quality", **bounds}, key="rule")
