@@ -221,8 +221,9 @@ def read1_of(stream: BinaryIO) -> Callable[[int], bytes]:
 class UnpackedStream(io.RawIOBase):
     """The bytes that a packed stream holds; not seekable, read it through a buffer.
 
-    ``packed_bytes`` were read of the packed stream. After a :class:`Damaged`, :meth:`resume` goes on with the next
-    member, where there is one.
+    ``packed_bytes`` were read of the packed stream, and ``member_bytes`` given of the member at hand: where that one is
+    damaged, its check sum perhaps, they are not to be trusted. After a :class:`Damaged`, :meth:`resume` goes on with
+    the next member, where there is one.
     """
 
     def __init__(self, packed: BinaryIO, packing: Packing, budget: Budget) -> None:
@@ -240,6 +241,7 @@ class UnpackedStream(io.RawIOBase):
         self._ended = False
         self._error: Damaged | None = None
         self.packed_bytes = 0
+        self.member_bytes = 0
 
     def readable(self) -> bool:
         return True
@@ -294,13 +296,14 @@ class UnpackedStream(io.RawIOBase):
             self._learn_dictionary()
         self._decoder = self._make()
         self._recent = b""
+        self.member_bytes = 0
         return True
 
     def _decode(self, size: int) -> bytes:
         decoder = self._decoder
         assert decoder is not None
         given = b""
-        if decoder.needs_input:
+        if hungry := decoder.needs_input:  # else what it holds back may be nothing, and it asks only now
             if not self._input:
                 self._fill()
             given, self._input = self._input, b""
@@ -318,8 +321,9 @@ class UnpackedStream(io.RawIOBase):
             self._decoder = None
             self._recent = b""  # it is whole: what comes next is not in it
             self._input = self._input.lstrip(b"\0")  # padding
-        elif not data and not given and decoder.needs_input:  # all was given, and nothing is held back
+        elif hungry and not data and not given:  # all was given, and nothing is held back
             raise Damaged(f"truncated {self._packing.name}", f"it ends early, at packed byte {self.packed_bytes}")
+        self.member_bytes += len(data)
         return data
 
     def _fill(self) -> bool:

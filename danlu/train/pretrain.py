@@ -57,7 +57,7 @@ class Pretrain(PretrainSettings, Stage):
             training = replace(training, data=fingerprint(pack, train))
             heldout = heldout_of(self, training, held_out, seed=job.seed)
             training, figures = Course(self, training, heldout, job.out, tokenizer, job.seed).run()
-            with training.masters.ranks.alone("saves the model"):
+            with training.masters.ranks.alone("saves the model", moves=training.state_bytes):
                 weights = training.masters.state()
                 if training.masters.ranks.first:
                     model = as_model(weights, training.model.config)

@@ -12,6 +12,7 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 from backports import zstd
@@ -56,6 +57,22 @@ def test_members_behind_each_other_are_one_stream(tmp_path: Path, ending: str) -
     assert reasons(found) == []
 
 
+@endings
+@pytest.mark.parametrize("bits", [10, 20])
+def test_a_long_stream_is_read_to_its_end(tmp_path: Path, ending: str, bits: int) -> None:
+    """What a decoder holds back when its output is full may be nothing, as where blocks of zstd fill a buffer."""
+    rng = Random(bits)
+    words = [f"{rng.getrandbits(bits):x}" for _ in range(3000)]
+    content = " ".join(rng.choices(words, k=700_000 // len(words[0]))).encode()
+    path = tmp_path / f"a.txt{ending}"
+    path.write_bytes(PACK[ending](content))
+    with unpacked(LocalFile(path), Wanted()).open() as stream:
+        assert stream.read() == content
+    [found] = records(path, path.read_bytes())
+    assert isinstance(found, Raw)
+    assert found.text == content.decode()
+
+
 @pytest.mark.parametrize(("command", "ending"), [("gzip", ".gz"), ("zstd", ".zst"), ("bzip2", ".bz2"), ("xz", ".xz")])
 def test_what_the_command_line_packs_is_read(tmp_path: Path, command: str, ending: str) -> None:
     packed = subprocess.run([command, "-c"], input=TEXT, stdout=subprocess.PIPE, check=True).stdout
@@ -77,6 +94,17 @@ def test_of_a_stream_cut_short_the_whole_records_are_read(tmp_path: Path, ending
     assert reasons(found) == [f"truncated {NAMES[ending]}"]
     if ending == ".gz":  # the others unpack blocks of 128 KiB and more at once
         assert len(texts(found)) >= 2000 * share * 0.8 - 50
+
+
+def test_where_a_check_sum_is_wrong_what_came_before_is_said_to_be_in_doubt(tmp_path: Path) -> None:
+    content = bytearray(gzip.compress(TEXT))
+    content[-8] ^= 1  # RFC 1952: CRC32, then the size
+    found = records(tmp_path / "a.jsonl.gz", bytes(content))
+    assert len(texts(found)) == len(LINES)
+    assert isinstance(found[-1], Rejected)
+    assert found[-1].detail.endswith("after 2000 records, of which the last may be altered")
+    cut = records(tmp_path / "b.jsonl.gz", gzip.compress(TEXT)[:-4])[-1]
+    assert isinstance(cut, Rejected) and cut.detail.endswith("after 2000 records")
 
 
 @endings
