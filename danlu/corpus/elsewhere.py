@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from danlu.corpus.description import FILE as DESCRIPTION
-from danlu.corpus.description import as_written
+from danlu.corpus.description import FORM, as_written
 from danlu.corpus.hashes import BLOCK_BYTES, Hashes
 from danlu.corpus.hashes import FILE as HASHES
 from danlu.errors import InputError
@@ -188,8 +188,12 @@ def _described(url: str, folder: Path) -> Hashes:
     for name in (DESCRIPTION, HASHES):
         atomic_write(folder / name, _content(f"{url}/{name}"))
     about = read_json(folder / DESCRIPTION)
-    if about is None or not as_written(about) or not isinstance(about.get("files"), dict):
-        raise InputError(f"no token store at {url}: store.json is damaged, or of another form than this Danlu reads")
+    if about is None or "form" not in about:
+        raise InputError(f"no token store at {url}: {DESCRIPTION} is damaged, or something else")
+    if about["form"] != FORM:
+        raise InputError(f"the token store at {url} is of another form than this Danlu reads: pack the text again")
+    if not as_written(about) or not isinstance(about.get("files"), dict):
+        raise InputError(f"the token store at {url} is damaged: {DESCRIPTION} is not what was written")
     for name, size in about["files"].items():
         if not (_NAME.fullmatch(name) or name in CARRIED) or not isinstance(size, int) or size < 0:
             raise InputError(f"the token store at {url} is damaged: store.json lists {name!r} of {size!r} bytes")

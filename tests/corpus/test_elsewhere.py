@@ -258,13 +258,30 @@ def test_a_description_that_does_not_fit_is_one_line(
         bring("memory://stores/train", tmp_path / "here", tmp_path / "cache", 10**6)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"files": []}', b'{"form": 1, "tokens": 3}', b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"files": []}', b"\xff"])
 def test_something_else_in_its_place_is_no_store(
     content: bytes, bucket: fsspec.AbstractFileSystem, tmp_path: Path
 ) -> None:
     bucket.pipe("/stores/train/store.json", content)
-    with pytest.raises(InputError, match=r"^no token store at memory://stores/train: store\.json is damaged, or of an"):
+    with pytest.raises(InputError, match=r"^no token store at memory://stores/train: store\.json is damaged, or some"):
         bring("memory://stores/train", tmp_path / "here", tmp_path / "cache", 10**6)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"form": 2}, "is of another form than this Danlu reads: pack the text again"),
+        ({"languages": ["eo"]}, r"is damaged: store\.json is not what was written"),
+    ],
+)
+def test_a_description_of_before_or_that_was_changed_is_told_before_anything_is_copied(
+    change: dict[str, object], line: str, bucket: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    about = json.loads(bucket.cat("/stores/train/store.json"))
+    bucket.pipe("/stores/train/store.json", json.dumps({**about, **change}).encode())
+    with pytest.raises(InputError, match=rf"^the token store at memory://stores/train {line}$"):
+        bring("memory://stores/train", tmp_path / "here", tmp_path / "cache", 10**6)
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == ["hashes.bin", "store.json"]
 
 
 def test_columns_are_compared_as_they_come(bucket: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
