@@ -183,11 +183,11 @@ class Clean(Stage):
         missing = drafting.missing(todo)
         if missing:
             drafting = replace(drafting, learned=learn_all(self.rules, drafting.learned_folder))
-        read_bytes = sum(portion.size for portion in todo) - sum(portion.size for portion in missing)
-        with log.progress("clean", sum(portion.size for portion in todo), "bytes") as progress:
+        all_bytes = sum(portion.size for portion in todo)
+        read_bytes = all_bytes - sum(portion.size for portion, _ in missing)
+        with log.progress("clean", all_bytes, "bytes") as progress:
             progress.update(read_bytes)
-            made_from = [(portion, drafting.made_from(portion)) for portion in missing]
-            for size in workers.work_through(drafting, made_from, named=lambda each: each[0].named):
+            for size in workers.work_through(drafting, missing, named=lambda each: each[0].named):
                 read_bytes += size
                 progress.update(read_bytes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 from danlu import catalog
 from danlu.readers.exhausted import check_blame
@@ -14,7 +15,13 @@ def reader_for(name: str) -> Reader | None:
     suffix = kind(name)
     if suffix is None:
         return None
-    reader: Reader = catalog.load("reader", suffix, key="reader")
+    return _loaded(catalog.CATALOG["reader"][suffix])
+
+
+@cache
+def _loaded(target: str) -> Reader:
+    """Once, and not for each of a hundred thousand files."""
+    reader: Reader = catalog.load("reader", target, key="reader")
     return reader
 
 
