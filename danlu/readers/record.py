@@ -121,6 +121,7 @@ class Wanted:
     unpacked_ratio: int = 1000
     archive_depth: int = 4
     notes: bool = False
+    read_as: str | None = None
 
 
 Reader = Callable[[Content, Wanted], Iterator[Raw | Rejected]]
