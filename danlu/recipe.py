@@ -267,6 +267,7 @@ _WANTED = {  # for what pydantic says in its own words or in Python's
     "bool_parsing": "true or false",
     "bool_type": "true or false",
     "dict_type": "a mapping",
+    "model_type": "a mapping of settings",
     "greater_than_equal": "at least {ge}",
     "less_than_equal": "at most {le}",
     "list_type": "a list",

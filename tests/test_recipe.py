@@ -123,6 +123,7 @@ def test_defaults_and_names(tmp_path: Path) -> None:
         ("fruit: {places: [a, {name: b, tres: 2}]}", [], "fruit.places.1.tres: unknown key; did you mean 'trees'?"),
         ("fruit: {places: [a, {trees: 2}]}", [], "fruit.places.1.name is required"),
         ("fruit: {places: [3]}", [], "fruit.places.0 must be text"),
+        ("fruit: {places: [null]}", [], "fruit.places.0 must be text or a mapping of settings; got None"),
         ("fruit: {orchard: {name: x, trees: y}}", [], "fruit.orchard.trees must be a whole number; got 'y'"),
         ("fruit: {corner: 3}", [], "fruit.corner"),
         ("fruit: {parts: }", [], "fruit.parts must be a list; got None"),

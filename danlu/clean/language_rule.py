@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from danlu.clean.language_of import SCORE, SHARES
 from danlu.clean.rules import Rule
@@ -25,6 +26,13 @@ class LanguageRule(Choice):
     """Paragraphs in other languages: leave them, cut them out, or drop the whole document."""
     sure: float = Field(default=0.7, ge=0, le=1)
     """A paragraph is in another language if that is at least so probable; most short ones are not."""
+
+    @field_validator("keep")
+    @classmethod
+    def _are_codes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if (wrong := next((code for code in value if not re.fullmatch("[a-z]{2,3}", code)), None)) is not None:
+            raise ValueError(f"must be language codes such as en or zh, without script or region; got {wrong!r}")
+        return value
 
     def make(self) -> Rule:
         other, unsure = f"language: keep only {', '.join(self.keep)}", "language: not sure"

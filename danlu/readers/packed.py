@@ -300,7 +300,7 @@ class UnpackedStream(io.RawIOBase):
         decoder = self._decoder
         assert decoder is not None
         given = b""
-        if decoder.needs_input:
+        if hungry := decoder.needs_input:  # else what it holds back may be nothing, and it asks only now
             if not self._input:
                 self._fill()
             given, self._input = self._input, b""
@@ -318,7 +318,7 @@ class UnpackedStream(io.RawIOBase):
             self._decoder = None
             self._recent = b""  # it is whole: what comes next is not in it
             self._input = self._input.lstrip(b"\0")  # padding
-        elif not data and not given and decoder.needs_input:  # all was given, and nothing is held back
+        elif hungry and not data and not given:  # all was given, and nothing is held back
             raise Damaged(f"truncated {self._packing.name}", f"it ends early, at packed byte {self.packed_bytes}")
         return data
 

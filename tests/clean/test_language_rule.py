@@ -26,6 +26,12 @@ def test_it_is_in_the_catalog() -> None:
     assert build_choice("rule", {"use": "language", "keep": "en"}, key="rules").keep == ("en",)
 
 
+@pytest.mark.parametrize("code", ["english", "EN", "zh-Hant", ""])
+def test_what_no_document_can_be_in_is_refused(code: str) -> None:
+    with pytest.raises(RecipeError, match=rf"rules\.keep: must be language codes such as en or zh, .*; got '{code}'"):
+        build_choice("rule", {"use": "language", "keep": ["en", code]}, key="rules")
+
+
 @pytest.mark.parametrize(("text", "reason"), [(ENGLISH, None), (CHINESE, None), (GERMAN, "language: keep only en, zh")])
 def test_only_some_languages_are_kept(text: str, reason: str | None) -> None:
     assert LanguageRule(keep=("en", "zh")).make()(document(text)) == reason

@@ -12,6 +12,7 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 from backports import zstd
@@ -54,6 +55,22 @@ def test_members_behind_each_other_are_one_stream(tmp_path: Path, ending: str) -
     found = records(tmp_path / f"a.jsonl{ending}", pack(TEXT[:half]) + pack(b"") + pack(TEXT[half:]) + bytes(64))
     assert texts(found) == [json.loads(line)["text"] for line in LINES]
     assert reasons(found) == []
+
+
+@endings
+@pytest.mark.parametrize("bits", [10, 20])
+def test_a_long_stream_is_read_to_its_end(tmp_path: Path, ending: str, bits: int) -> None:
+    """What a decoder holds back when its output is full may be nothing, as where blocks of zstd fill a buffer."""
+    rng = Random(bits)
+    words = [f"{rng.getrandbits(bits):x}" for _ in range(3000)]
+    content = " ".join(rng.choices(words, k=700_000 // len(words[0]))).encode()
+    path = tmp_path / f"a.txt{ending}"
+    path.write_bytes(PACK[ending](content))
+    with unpacked(LocalFile(path), Wanted()).open() as stream:
+        assert stream.read() == content
+    [found] = records(path, path.read_bytes())
+    assert isinstance(found, Raw)
+    assert found.text == content.decode()
 
 
 @pytest.mark.parametrize(("command", "ending"), [("gzip", ".gz"), ("zstd", ".zst"), ("bzip2", ".bz2"), ("xz", ".xz")])
