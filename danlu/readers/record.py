@@ -83,6 +83,10 @@ class Damaged(Exception):  # noqa: N818 (what was read ends here; it is no bug)
         self.detail = detail
 
 
+class CutShort(Damaged):
+    """It ends early: what came before is as it was written."""
+
+
 @dataclass(frozen=True, slots=True)
 class LocalFile:
     """A file on this machine."""

@@ -8,9 +8,8 @@ from io import StringIO
 from typing import NamedTuple, TypeVar
 
 from danlu.readers.damage import Damage, beyond_ascii, is_damage
-from danlu.readers.limits import TooLarge
 from danlu.readers.lines import decoded_alone, encoding_of_line, undecodable
-from danlu.readers.record import ENCODING, LOST, Content, Damaged, Rejected, Wanted
+from danlu.readers.record import ENCODING, LOST, Content, CutShort, Damaged, Rejected, Wanted
 from danlu.text.encodings import SAMPLE_BYTES, SEVEN_BIT, WIDE, Detected, detect_whole, of_marked
 
 _FIRST, _MORE = 1 << 16, 16
@@ -186,15 +185,15 @@ def _why(line: bytes, offset: int, detected: Detected, own: str | None) -> tuple
 def read_text(content: Content, wanted: Wanted) -> Text | Rejected:
     """The text of a file, where it is no longer than a record may be, without what of it is damaged.
 
-    Where what packs the file is damaged, it is what comes before that.
+    Where what packs the file ends early, it is what comes before that.
 
     Raises:
-        Damaged: nothing comes before it, or it is a limit that was reached.
+        Damaged: what packs it is damaged otherwise, so that what came before may be, too; or nothing came before.
     """
     whole, damage = _read_before(content, wanted)
     if isinstance(whole, Rejected):
         return whole
-    if damage is not None and (not whole.strip() or isinstance(damage, TooLarge)):
+    if damage is not None and not (whole.strip() and isinstance(damage, CutShort)):
         raise damage
     text = decode_in_part(whole, wanted)
     if damage is None:

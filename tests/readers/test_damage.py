@@ -88,6 +88,8 @@ def test_a_packed_text_that_is_cut_keeps_what_comes_before(reads: Reads, name: s
     assert isinstance(kept, Raw) and text.startswith(kept.text) and len(kept.text) > len(text) // 2
     assert kept.fields == {"lost_parts": str(len(lost))} and lost[-1].reason.startswith("truncated")
     assert abs((lost[-1].offset or 0) - len(kept.text.encode())) < 4
+    (broken,) = reads(f"{name}.{ending}", packed[:-8] + b"sum?" + packed[-4:])
+    assert isinstance(broken, Rejected) and broken.reason.startswith("damaged"), "any of it may be wrong"
     (whole,) = reads(f"{name}.{ending}", packed[:20])
     assert isinstance(whole, Rejected) and whole.reason.startswith("truncated")
     (bomb,) = reads(f"{name}.{ending}", packed, unpacked_bytes=50_000)
