@@ -33,7 +33,7 @@ def measure(language: str, *, positives: int, misses: int, seed: int) -> tuple[l
 
     The near misses of all sorts count for each kind.
     """
-    samples, forms = load("private_samples"), load("private_forms").FORMS
+    samples, forms = load("private_samples"), load("private_odd_forms").FORMS
     chance = random.Random(f"{seed} {language}")
     drawn = [
         (f"{kind}, {form}", samples.form_sample(chance, draw, kind, language))

@@ -75,6 +75,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "lines": "danlu.text.cuts:Lines",
         "paragraphs": "danlu.text.cuts:Paragraphs",
         "blocks": "danlu.text.cuts:Blocks",
+        "separated": "danlu.text.cuts:Separated",
     },
     "rule": {
         "empty": "danlu.clean.rules:Empty",

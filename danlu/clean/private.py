@@ -18,7 +18,8 @@ from typing import Annotated, Literal, Protocol, get_args
 from pydantic import Field, SkipValidation, model_validator
 
 from danlu.clean.entries import OURS, PRIVATE
-from danlu.clean.private_contacts import find_emails, find_phones
+from danlu.clean.private_broken import broken_numbers, find_broken
+from danlu.clean.private_contacts import find_emails, find_phones, find_shaped_phones
 from danlu.clean.private_ids import find_ids
 from danlu.clean.private_marks import digest
 from danlu.clean.private_money import find_cards, find_ibans
@@ -44,6 +45,8 @@ FINDERS: dict[Kind, FindIn] = {
     "plate": find_plates,
 }
 """By kind; where two finds overlap, the kind that stands first here counts."""
+BROKEN: dict[Kind, FindIn] = {"id": find_ids, "card": find_cards, "phone": find_shaped_phones}
+"""Kinds that are also looked for where a line end parts a number."""
 EXAMPLES = {"email": "email@example.com", "phone": "+1 202-555-0100", "ip": "192.0.2.1"}
 """Values that belong to nobody: RFC 2606, the North American plan's numbers for fiction, RFC 5737."""
 SHORTEST_KEY = 16
@@ -245,8 +248,12 @@ def find_private(
     before = _ahead(name) if name else ""
     whole = before + text
     page: Page = page_of(whole, language=language)
-    wanted = set(kinds)
-    found = [each for kind, find in FINDERS.items() if kind in wanted for each in find(page)]
+    wanted = set(kinds) if page.has_run(1) else ()  # nothing private is written without signs of ASCII
+    found: list[Found] = []
+    if wanted and (broken := broken_numbers(page)):
+        found += [each for kind, find in BROKEN.items() if kind in wanted for each in find_broken(page, broken, find)]
+    found += [each for kind, find in FINDERS.items() if kind in wanted for each in find(page)]
+    found = [page.in_text(each) for each in found]
     found += [each for find_more in others for each in find_more(whole)]
     chosen: list[Found] = []  # sorted, disjoint
     for each in found:

@@ -8,9 +8,11 @@ plans do (``phonenumbers``).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from danlu.clean.private_page import ALONE, SERIAL, Found, Page, digits_of
+import numpy as np
+
+from danlu.clean.private_page import ALONE, AT, OPENING, SERIAL, Found, Page, digits_of
 
 _LETTERS = "À-ÖØ-öø-ɏͰ-ӿ"
 """Of Europe's scripts, beside the plain ones."""
@@ -21,7 +23,7 @@ _DOMAIN = (
     rf"(?:[A-Za-z0-9{_LETTERS}](?:[A-Za-z0-9{_LETTERS}-]{{0,62}})\.){{1,8}}"
     rf"(?P<top>[A-Za-z{_LETTERS}]{{2,24}}|xn--[A-Za-z0-9-]{{2,59}})(?![A-Za-z0-9_-])"
 )
-_AT_DOMAIN = re.compile(rf"(?:@|%40|&#64;|&#[xX]40;|&commat;|\\u0040){_DOMAIN}")
+_AT_DOMAIN = re.compile(rf"(?:@|%40|&commat;){_DOMAIN}")
 _BRACKETED = re.compile(
     r"(?<![A-Za-z0-9._%+'-])[A-Za-z0-9][A-Za-z0-9._%+'-]{0,63} ?[\[({<] ?(?:at|@) ?[\])}>] ?"
     r"[A-Za-z0-9-]{1,63}(?:(?:\.| ?[\[({<] ?(?:dot|\.) ?[\])}>] ?)[A-Za-z0-9-]{2,63}){1,4}",
@@ -39,10 +41,30 @@ _PROVIDERS = (
     r"|icloud|me|aol|gmx|web|mail|yandex|protonmail|proton)"
 )
 _OF_PROVIDER = re.compile(
-    rf"(?: @ ?|@ |[#☆★]){_PROVIDERS} ?\. ?(?P<top>com?|cn|net|de|ru|org|me)(?:\.[a-z]{{2}})?(?![A-Za-z0-9_-])",
+    rf"(?: ?@ ?|@\n {{0,8}}|[#☆★]|_at_){_PROVIDERS}(?: ?\. ?|[,。．]|\.\n {{0,8}}|\n {{0,8}}\.|_dot_)"
+    r"(?P<top>com?|cn|net|de|ru|org|me)(?:\.[a-z]{2})?(?![A-Za-z0-9_-])",
     re.IGNORECASE,
 )
-"""``li#qq.com`` and ``li @ qq.com``: with the names of large providers alone."""
+"""``li#qq.com``, ``li @ qq.com``, ``li@qq。com``, ``li_at_qq_dot_com`` and what a line end parts: with the names of
+large providers alone."""
+_AT_HOST = re.compile(
+    rf" at (?:(?P<provider>{_PROVIDERS})\.(?:com?|cn|net|de|ru|org|me)(?:\.[a-z]{{2}})?"
+    r"|(?:[A-Za-z0-9-]{1,63}\.){1,4}[A-Za-z]{2,24})(?![A-Za-z0-9_-])",
+    re.IGNORECASE,
+)
+_NO_WORD = re.compile(
+    r"(?=[A-Za-z])(?=[A-Za-z'.+-]{0,63}(?:[0-9_]|[.+-][A-Za-z0-9]))[A-Za-z0-9'._+-]{2,63}[A-Za-z0-9]\Z"
+)
+_MAIL_WORD = re.compile(
+    r"(?:^(?:from|to|cc)|(?<![A-Za-z])(?:e-?mail(?: address)?|mailto|correo)|邮箱|邮件|電郵|メール) ?: ?\Z",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ASIAN = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"
+_ASIAN_DOMAIN = re.compile(
+    rf"@(?:[A-Za-z0-9{_ASIAN}-]{{1,63}}\.){{1,4}}(?P<top>中国|中國|公司|网络|網絡|香港|台湾|台灣|网址|网站|在线|商城|集团|한국|みんな)"
+)
+"""Of domains under Chinese, Japanese and Korean endings (IANA's list)."""
+_ASIAN_LOCAL = re.compile(f"[{_ASIAN}]{{1,4}}\\Z")
 _AT_WORDS = (
     "艾特",
     "小老鼠",
@@ -65,13 +87,14 @@ _AT = (
     ("@", "@", _AT_DOMAIN),
     ("%", "%40", _AT_DOMAIN),
     ("&", "&", _AT_DOMAIN),
-    ("\\", "\\u0040", _AT_DOMAIN),
+    ("@", "@", _OF_PROVIDER),
     ("@", " @", _OF_PROVIDER),
-    ("@", "@ ", _OF_PROVIDER),
+    ("@", "@", _ASIAN_DOMAIN),
+    ("_at_", "_at_", _OF_PROVIDER),
     ("#", "#", _OF_PROVIDER),
     ("☆", "☆", _OF_PROVIDER),
     ("★", "★", _OF_PROVIDER),
-    *((word, word, _SAID_AT) for word in _AT_WORDS),
+    *((word.strip()[0], word, _SAID_AT) for word in _AT_WORDS),
 )
 """How the sign is written, also in URLs, HTML and JSON: what must be in a text, what is looked for, what follows."""
 _FILE_ENDINGS = {"png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "tsx", "py", "html", "json", "md"}
@@ -114,7 +137,14 @@ _CHINESE_LANDLINE = re.compile(
     rf"|\(?86\)?[ -]{_CHINESE_AREA}[ -][2-9][0-9]{{2,3}}[ -]?[0-9]{{4}}"
     rf"|[48]00[ -](?:[0-9]{{3}}[ -]?[0-9]{{4}}|[0-9]{{4}}[ -][0-9]{{3}})){_ENDS}"
 )
+_CHINESE_APART = re.compile(
+    r"(?<![0-9A-Za-z_/~·])1[3-9][0-9](?P<gap>[_/~·])[0-9]{4}(?P=gap)[0-9]{4}(?![0-9A-Za-z_/~·-])"
+    r"|(?<![0-9A-Za-z_-])1-(?=[0-7-]{0,18}[089])[3-9](?:-[0-9]){9}(?![0-9A-Za-z_-])"
+)
+"""With odd signs within; digit by digit only with one that no tune in numbers has."""
 _TAIWANESE_MOBILE = re.compile(rf"{ALONE}09[0-9]{{2}}-[0-9]{{3}}-?[0-9]{{3}}{_ENDS}(?!-[0-9])")
+_JAPANESE_MOBILE = re.compile(rf"{ALONE}0[789]0-[0-9]{{4}}-[0-9]{{4}}{_ENDS}(?!-[0-9])")
+_RUSSIAN_MOBILE = re.compile(rf"{ALONE}8 ?\(9[0-9]{{2}}\) ?[0-9]{{3}}-[0-9]{{2}}-[0-9]{{2}}{_ENDS}(?!-[0-9])")
 _GERMAN = re.compile(
     rf"{ALONE}(?:\(0[1-9][0-9]{{1,4}}\) ?|0[1-9][0-9]{{1,4}} ?[-/ ] ?)[0-9](?:[ -]?[0-9]){{4,9}}{_ENDS}"
 )
@@ -149,27 +179,55 @@ def find_emails(page: Page) -> Iterator[Found]:
         while place >= 0:
             domain = pattern.match(text, place)
             if domain is not None:
-                local = _local(text[max(0, place - _LONGEST_LOCAL - 2) : place])
+                before = text[max(0, place - _LONGEST_LOCAL - 2) : place]
+                local = _local(before)
+                if not local and pattern is _ASIAN_DOMAIN and (name := _ASIAN_LOCAL.search(before)):
+                    local = name[0]
                 is_file = domain["top"].lower() in _FILE_ENDINGS
                 is_shell = local == "git" and text.startswith(":", domain.end())
                 if 1 <= len(local) <= _LONGEST_LOCAL and local[-1] != "." and not is_file and not is_shell:
                     yield Found(place - len(local), domain.end(), "email")
             place = text.find(spelling, place + 1)
     if any(sign in text for sign in "])}>"):
-        yield from _around(page, _OPENED, _BRACKETED)
-    yield from _around(page, (" dot ",), _IN_WORDS)
+        yield from _around(page, _opened(page), _BRACKETED)
+    yield from _around(page, _places(page.lower, " dot "), _IN_WORDS)
+    yield from _at_host(page)
 
 
-def _around(page: Page, parts: tuple[str, ...], pattern: re.Pattern[str]) -> Iterator[Found]:
-    """Matches where one of ``parts`` stands in the text, in small letters."""
-    for part in parts:
-        behind = 0
-        place = page.lower.find(part)
-        while place >= 0:
-            for found in pattern.finditer(page.text, max(behind, place - 130), place + 260):
-                behind = found.end()
-                yield Found(*found.span(), "email")
-            place = page.lower.find(part, place + 1)
+def _at_host(page: Page) -> Iterator[Found]:
+    """``anna.li7 at gmail.com``, with a sign in it that no word has (``look at gmail.com``), and behind ``From:`` and
+    the like any, as archives of mailing lists write them."""
+    for place in _places(page.lower, " at "):
+        if host := _AT_HOST.match(page.text, place):
+            local = _local(page.text[max(0, place - _LONGEST_LOCAL - 2) : place])
+            said = page.said_before(_MAIL_WORD, place - len(local), reach=24)
+            if local and (said or (host["provider"] and _NO_WORD.match(local))):
+                yield Found(place - len(local), host.end(), "email")
+
+
+def _around(page: Page, places: Iterable[int], pattern: re.Pattern[str]) -> Iterator[Found]:
+    """Matches around ``places``."""
+    behind = 0
+    for place in places:
+        for found in pattern.finditer(page.text, max(behind, place - 130), place + 260):
+            behind = found.end()
+            yield Found(*found.span(), "email")
+
+
+def _opened(page: Page) -> Iterator[int]:
+    """Where a bracket and a sign as in ``[at]`` stand."""
+    signs = page.signs
+    lower = page.lower
+    for place in np.flatnonzero((signs[:-1] & OPENING != 0) & (signs[1:] & AT != 0)).tolist():
+        if lower.startswith(_OPENED, place):
+            yield place
+
+
+def _places(text: str, part: str) -> Iterator[int]:
+    place = text.find(part)
+    while place >= 0:
+        yield place
+        place = text.find(part, place + 1)
 
 
 def _local(before: str) -> str:
@@ -178,12 +236,28 @@ def _local(before: str) -> str:
     return "" if found is None else found[0].lstrip(".-%+'")
 
 
-_NATIONAL = ((_CHINESE_MOBILE, "CN"), (_CHINESE_LANDLINE, "CN"), (_TAIWANESE_MOBILE, "TW"))
+_GAPS = str.maketrans("_/~·", "----")
+_NATIONAL = (
+    (_CHINESE_MOBILE, "CN"),
+    (_CHINESE_LANDLINE, "CN"),
+    (_CHINESE_APART, "CN"),
+    (_TAIWANESE_MOBILE, "TW"),
+    (_JAPANESE_MOBILE, "JP"),
+    (_RUSSIAN_MOBILE, "RU"),
+)
 """Shapes that are looked for in any text, and the country whose plan must have the number."""
 
 
 def find_phones(page: Page) -> Iterator[Found]:
     """Telephone numbers with their extensions; a number behind ``order no.`` and its like is none."""
+    yield from find_shaped_phones(page)
+    for found in page.near_numbers(_ANY):
+        if page.said_before(_LABEL, found.start()) and not _DATE.match(found[0]):
+            yield _with_extension(page, found)
+
+
+def find_shaped_phones(page: Page) -> Iterator[Found]:
+    """Those that their shape tells, whatever stands before."""
     if not page.numbers:
         return
     yield from _international(page)
@@ -193,11 +267,8 @@ def find_phones(page: Page) -> Iterator[Found]:
     local = (_BY_LANGUAGE[page.language],) if page.language in _BY_LANGUAGE else ()
     for pattern, country in (*_NATIONAL, *local):
         for found in page.near_numbers(pattern):
-            if not _names_a_thing(page, found.start()) and _is_valid(found[0], country):
+            if not _names_a_thing(page, found.start()) and _is_valid(found[0].translate(_GAPS), country):
                 yield _with_extension(page, found, hyphen=pattern is _CHINESE_LANDLINE)
-    for found in page.near_numbers(_ANY):
-        if page.said_before(_LABEL, found.start()) and not _DATE.match(found[0]):
-            yield _with_extension(page, found)
 
 
 def _with_extension(page: Page, found: re.Match[str], *, hyphen: bool = False) -> Found:

@@ -105,11 +105,13 @@ def _alone(shape: str) -> re.Pattern[str]:
 
 
 _CHINESE = r"[1-9][0-9]{5}[ .-]?(?:18|19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[ .-]?[0-9]{3}[0-9XxХх×]"
+_CHINESE_APART = r"[1-9](?:(?: [0-9]){16} [0-9XxХх×]|[0-9]{3}(?:[ -][0-9]{4}){3}[ -][0-9][0-9XxХх×])"
 _NINO = r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]"
 _BRACKETED = re.compile(rf"{ALONE}[A-Z]{{1,2}}[0-9]{{6}} ?\([0-9A]\)")
 
 IDS = (
     Id("CN", _alone(_CHINESE), is_chinese_id),
+    Id("CN", _alone(_CHINESE_APART), is_chinese_id),
     Id("CN", _alone(r"[1-9][0-9]{14}"), is_old_chinese_id, _CHINA_WORDS),
     Id("CN", _alone(r"[159][1-9][0-9]{6}[0-9A-HJ-NPQRTUWXY]{8}[0-9X][0-9A-HJ-NPQRTUWXY]"), is_social_credit_code),
     Id("RU", _alone(r"[0-9]{2} ?[0-9]{2} ?(?:№ ?)?[0-9]{6}"), lambda number: True, words("паспорт")),

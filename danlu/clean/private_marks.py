@@ -14,7 +14,7 @@ from danlu.clean.private_ids_china import LETTER_X, is_old_chinese_id
 from danlu.clean.private_page import page_of
 
 _AT = re.compile(
-    r" ?[\[({<] ?(?:at|@) ?[\])}>] ?| at | ?@ ?|%40|&#64;|&#x40;|&commat;|\\u0040|[#☆★]"
+    r" ?[\[({<] ?(?:at|@) ?[\])}>] ?| at | ?@ ?|%40|&commat;|[#☆★]"
     r"|艾特|小老鼠|アットマーク|골뱅이| собака |\(a\)| [(\[]arroba[)\]] | \[ät\] |\(ät\)"
 )
 _DOT = re.compile(r" ?[\[({<] ?(?:dot|\.|punto|punkt|ponto) ?[\])}>] ?| dot | ?(?:[.点點점]|точка|ドット|닷) ?")

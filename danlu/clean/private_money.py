@@ -15,6 +15,14 @@ _CARD = re.compile(
     r"|[69][0-9]{5}[ .-][0-9]{13}"  # UnionPay's nineteen
     rf"){ENDS}"
 )
+_CARD_APART = re.compile(
+    r"(?<![0-9A-Za-z_/])(?<![0-9][ .,\n])(?<![0-9] [ \n])(?<![0-9] {3})"
+    r"[2-9][0-9]{3}(?P<gap>[/_]| {2,3})(?:[0-9]{4}(?P=gap)){2}(?![0-9]000)[0-9]{4}"
+    r"(?![0-9A-Za-z_/]|[.,][0-9]| {1,4}[0-9]|\n {0,4}[0-9])"
+)
+"""Odd signs or more spaces within; in no table, whose next number would follow."""
+_CARD_DIGITS = re.compile(rf"{ALONE}[2-9](?: [0-9]){{12,18}}(?! ?[0-9]|[A-Za-z_])")
+"""Digit by digit, behind a word."""
 _ISSUERS = re.compile(
     r"4(?:[0-9]{12}|[0-9]{15}|[0-9]{18})"  # Visa
     r"|(?:5[1-5][0-9]{2}|222[1-9]|22[3-9][0-9]|2[3-6][0-9]{2}|27[01][0-9]|2720)[0-9]{12}"  # Mastercard
@@ -34,18 +42,27 @@ _CARD_WORDS = words(
     "card", "visa", "mastercard", "amex", "debit", "credit", "银行卡", "信用卡", "借记卡", "储蓄卡", "卡号", "账号"
 )
 _IBAN = re.compile(
-    r"(?<![0-9A-Za-z])(?:[A-Z]{2}[0-9]{2}(?:[ -]?[0-9A-Z]){11,30}+(?![0-9a-z])"
+    r"(?:(?<![0-9A-Za-z])|(?<=IBAN)|(?<=iban))(?:[A-Z]{2}[0-9]{2}(?:[ -]?[0-9A-Z]){11,30}+(?![0-9a-z])"
     r"|[a-z]{2}[0-9]{2}(?:[ -]?[0-9a-z]){11,30}+(?![0-9A-Z]))"
 )
+_IBAN_IN_GROUPS = re.compile(
+    r"(?<![0-9A-Za-z])[A-Z]{2}[0-9]{2}(?:[ .\n][0-9A-Z]{4}){2,7}(?:[ .\n][0-9A-Z]{1,3})?(?![0-9A-Za-z])"
+)
+"""With dots, or over a line end."""
 
 
 def find_cards(page: Page) -> Iterator[Found]:
     """Numbers of payment cards."""
-    for found in page.near_numbers(_CARD):
-        digits = digits_of(found[0])
-        thing = page.said_before(SERIAL, found.start()) and not page.said_before(_CARD_WORDS, found.start(), reach=16)
-        if not thing and _ISSUERS.fullmatch(digits) and _luhn(digits):
-            yield Found(*found.span(), "card")
+    for pattern in (_CARD, _CARD_APART, _CARD_DIGITS):
+        for found in page.near_numbers(pattern):
+            digits = digits_of(found[0])
+            if not _ISSUERS.fullmatch(digits):
+                continue
+            said = page.said_before(_CARD_WORDS, found.start(), reach=16)
+            if not said and (pattern is _CARD_DIGITS or page.said_before(SERIAL, found.start())):
+                continue
+            if _luhn(digits):
+                yield Found(*found.span(), "card")
 
 
 def _luhn(digits: str) -> bool:
@@ -56,15 +73,17 @@ def _luhn(digits: str) -> bool:
 
 def find_ibans(page: Page) -> Iterator[Found]:
     """International bank account numbers, whose length and check digits are those of their country."""
-    if not page.numbers:
-        return
-    for found in page.near_numbers(_IBAN, before=16, after=32):
-        length = _length(found[0][:2].upper())
-        if length is None:
-            continue
-        end, signs = _after(found[0], length)
-        if end is not None and _is_iban(signs):
-            yield Found(found.start(), found.start() + end, "iban")
+    for pattern in (_IBAN, _IBAN_IN_GROUPS):
+        place = 0
+        for begin, behind in page.numbers:
+            place = max(place, begin - 16)
+            while found := pattern.search(page.text, place, behind + 32):
+                place = found.start() + 2  # what begins like one, and is none, may hold one
+                length = _length(found[0][:2].upper())
+                end, signs = (None, "") if length is None else _after(found[0], length)
+                if end is not None and _is_iban(signs):
+                    place = found.start() + end
+                    yield Found(found.start(), place, "iban")
 
 
 def _length(country: str) -> int | None:
@@ -77,7 +96,7 @@ def _length(country: str) -> int | None:
 
 def _after(text: str, length: int) -> tuple[int | None, str]:
     """Behind which character ``length`` letters and digits are read, no more following at once; and these."""
-    places = [place for place, sign in enumerate(text) if sign not in " -"][:length]
+    places = [place for place, sign in enumerate(text) if sign not in " -.\n"][:length]
     if len(places) < length or text[places[-1] + 1 : places[-1] + 2].isalnum():
         return None, ""
     return places[-1] + 1, "".join(text[place] for place in places)

@@ -6,7 +6,9 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from danlu.clean.private_page import Found, Page, words
+import numpy as np
+
+from danlu.clean.private_page import DIGIT, Found, Page, words
 
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _V4 = re.compile(rf"(?<![0-9A-Za-z_.])(?<![A-Za-z]-){_OCTET}(?:\.{_OCTET}){{3}}(?![0-9A-Za-z_]|\.[0-9]|-[A-Za-z0-9])")
@@ -15,6 +17,11 @@ _DEFANGED = re.compile(
     rf"(?<![0-9A-Za-z_.]){_OCTET}(?:(?:\[\.\]|\.|\(\.\)|\[dot\]){_OCTET}){{3}}(?![0-9A-Za-z_]|\.[0-9])"
 )
 """``93[.]184[.]216[.]34``, as reports on attacks write it."""
+_SPACED = re.compile(r" \. (?<=[0-9] \. )[0-9]")
+_APART = re.compile(
+    rf"(?<![0-9A-Za-z_.]){_OCTET}(?:(?: \. {_OCTET}){{3}}|(?:。{_OCTET}){{3}})(?! ?[.。]? ?[0-9]|[A-Za-z_])"
+)
+"""``93 . 184 . 216 . 34``, ``93。184。216。34``."""
 _MAPPED = re.compile(r"::(?:[fF]{4}:(?:0{1,4}:)?|)\Z")
 """What makes an address of version 6 of one of version 4."""
 _DOTS = re.compile(r"\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
@@ -54,9 +61,25 @@ def find_ips(page: Page) -> Iterator[Found]:
             address = re.sub(r"[^0-9]+", ".", found[0])
             if address != found[0] and _is_public(address):
                 yield Found(*found.span(), "ip")
+    yield from _apart(page)
     for start, end in _sixes(text):
         if _is_public(text[start:end]):
             yield Found(start, end, "ip")
+
+
+def _apart(page: Page) -> Iterator[Found]:
+    """Addresses with an odd sign between their numbers, two of which are of three digits, as in no heading."""
+    places = [each.start() for each in _SPACED.finditer(page.text)] if " . " in page.text else []
+    if not page.text.isascii():
+        stops = np.flatnonzero(page.codes[1:-1] == ord("。")) + 1
+        places += stops[page.signs[stops - 1] & page.signs[stops + 1] & DIGIT != 0].tolist()
+    behind = -1
+    for place in places:
+        if place >= behind and (found := _APART.search(page.text, max(0, place - 3), place + 24)):
+            numbers = re.findall("[0-9]+", found[0])
+            if sum(len(each) == 3 for each in numbers) >= 2 and _is_public(".".join(numbers)):
+                behind = found.end()
+                yield Found(*found.span(), "ip")
 
 
 def _is_heading(text: str, start: int, end: int) -> bool:

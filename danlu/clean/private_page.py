@@ -14,8 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from danlu.clean.private_escapes import Places, unescaped
+
 _NUMBER = re.compile(
-    r"[0-9](?:(?:[-. ()/]{0,3}+[0-9]){5,}+"
+    r"[0-9](?:(?:[-. ()/_~·]{0,3}+[0-9]){5,}+"
     r"|[0-9][A-Z][0-9]{2}[A-Z][0-9]{3}[A-Z])"  # the inner half of a codice fiscale, which letters part
 )
 ALONE = r"(?<![0-9A-Za-z_])(?<![0-9][.,])(?<![$€£¥])"
@@ -32,21 +34,36 @@ class Found(NamedTuple):
     kind: str
 
 
-_TOKEN_SIGNS = np.zeros(129, bool)
-_TOKEN_SIGNS[[ord(sign) for sign in string.ascii_letters + string.digits + "_-.+/=:~@!#$%^&*"]] = True
-"""What keys and tokens are written with; the last place is for all that is not ASCII."""
-SHORTEST_TOKEN = 16
-"""Signs of a key that is found by its issuer's beginning, at least."""
+_TOKEN, DIGIT, OPENING, AT = 1, 2, 4, 8
+_SIGNS = bytes(
+    _TOKEN * (chr(code) in string.ascii_letters + string.digits + "_-.+/=:~@!#$%^&*")
+    | DIGIT * (chr(code) in string.digits)
+    | OPENING * (chr(code) in "([{<")
+    | AT * (chr(code) in "@aA ")
+    for code in range(256)
+)
+"""What keys and tokens are written with, and other marks, as bits; what is not ASCII has none."""
+SHORTEST_TOKEN, SHORTEST_PASSWORD = 16, 8
+"""Signs of a key that is found by its issuer's beginning, and of a password, at least."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """A text as finders read it; every character stands where it stands in the text."""
+    """A text as finders read it."""
 
     text: str
     language: str = "und"
     raw: str = ""
-    """The text as it is, where escapes are looked at."""
+    """The text with letters and marks as they are, where escapes are looked at."""
+    places: tuple[Places, Places] | None = None
+    """Where each character begins and ends in the text that the page was made of; None where nothing moved."""
+
+    def in_text(self, found: Found) -> Found:
+        """``found`` in the text that the page was made of."""
+        if self.places is None:
+            return found
+        starts, ends = self.places
+        return Found(int(starts[found.start]), int(ends[found.end - 1]), found.kind)
 
     @cached_property
     def numbers(self) -> list[tuple[int, int]]:
@@ -61,12 +78,51 @@ class Page:
         return np.frombuffer(self.text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
     @cached_property
+    def signs(self) -> NDArray[np.uint8]:
+        """Of each character its bits (``OPENING``, ``AT`` …)."""
+        if self.text.isascii():
+            signs = self.text.encode("ascii")
+        else:
+            signs = np.minimum(self.codes, 128).astype(np.uint8).tobytes()
+        return np.frombuffer(signs.translate(_SIGNS), np.uint8)
+
+    @cached_property
+    def _tokens(self) -> bytes:
+        """Of each character 1 where keys are written with it, else 0."""
+        return (self.signs & _TOKEN).tobytes()
+
+    def has_run(self, length: int) -> bool:
+        """Whether so many signs that keys are written with stand in a row."""
+        return b"\1" * length in self._tokens
+
+    @cached_property
+    def _runs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where runs of 8 such signs or more begin and end."""
+        if not self.has_run(SHORTEST_PASSWORD):
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        tokens = np.frombuffer(b"\0%b\0" % self._tokens, np.uint8)
+        edges = np.flatnonzero(tokens[1:] != tokens[:-1])
+        long = edges[1::2] - edges[::2] >= SHORTEST_PASSWORD
+        return edges[::2][long], edges[1::2][long]
+
+    @cached_property
     def long_runs(self) -> list[tuple[int, int]]:
-        """Where all that could be keys is: runs of 16 signs or more of letters, digits and some marks."""
-        signs = _TOKEN_SIGNS[np.minimum(self.codes, 128)]
-        edges = np.flatnonzero(np.diff(signs, prepend=False, append=False))
-        long = edges[1::2] - edges[::2] >= SHORTEST_TOKEN
-        return list(zip(edges[::2][long].tolist(), edges[1::2][long].tolist(), strict=True))
+        """Where all that could be keys is: runs of 16 signs or more."""
+        starts, ends = self._runs
+        if not len(starts):
+            return []
+        long = ends - starts >= SHORTEST_TOKEN
+        return list(zip(starts[long].tolist(), ends[long].tolist(), strict=True))
+
+    @cached_property
+    def with_digits(self) -> list[tuple[int, int]]:
+        """Where all that could be passwords is: runs of 8 signs or more with a digit."""
+        starts, ends = self._runs
+        if not len(starts):
+            return []
+        digits = np.flatnonzero(self.signs & DIGIT)
+        some = np.searchsorted(digits, ends) > np.searchsorted(digits, starts)
+        return list(zip(starts[some].tolist(), ends[some].tolist(), strict=True))
 
     @cached_property
     def lower(self) -> str:
@@ -101,38 +157,88 @@ FindIn = Callable[[Page], Iterator[Found]]
 
 def page_of(text: str, *, language: str = "und") -> Page:
     """``text`` with the digits of every script, full-width and styled letters and marks, and the spaces and hyphens of
-    typographers, made ASCII.
+    typographers, made ASCII; without what cannot be seen; with characters that are spelt out (``&#49;``) as such.
 
     Escapes of JSON, URLs and HTML that stand for a space or a mark (``\\n``, ``%2B``, ``&nbsp;``) are that, behind
-    spaces, so that nothing moves: ``%2B86`` is no word of letters and digits.
+    spaces: ``%2B86`` is no word of letters and digits. Seven numerals or more in a row are digits (``一三八…``,
+    ``①③⑧…``); fewer are words, or marks of notes and of lists, beside numbers that they are no part of.
     """
-    plain = text if text.isascii() else _plain(text)
+    raw, places = unescaped(text)
+    plain = raw
+    if not raw.isascii():
+        plain, seen = _plain(raw)
+        if seen is not None:
+            starts, ends = seen
+            raw = "".join([raw[place] for place in starts.tolist()])
+            places = (starts, ends) if places is None else (places[0][starts], places[1][ends - 1])
     for sign, escape in _ESCAPES.items():
         if sign in plain:
             plain = escape.sub(lambda found: _ESCAPED.get(found[0].lower(), " ").rjust(len(found[0])), plain)
-    return Page(plain, language, text)
+    return Page(plain, language, raw, places)
 
 
-_ESCAPED = {"%2b": "+", "%3a": ":", "%22": '"', "&quot;": '"', "&#34;": '"', "&#39;": "'", '\\"': '"', "&#43;": "+"}
+_ESCAPED = {"%2b": "+", "%3a": ":", "%22": '"', "&quot;": '"', '\\"': '"'}
 _ESCAPES = {
     "\\": re.compile(r'\\[nrt"]'),
     "%": re.compile(r"%(?:2[0B2b]|3[Aa]|0[ADad])"),
-    "&": re.compile(r"&(?:nbsp|quot|#160|#34|#39|#43|lt|gt|#x[aA]0);"),
+    "&": re.compile(r"&(?:nbsp|quot|lt|gt);"),
 }
 """What stands for white space or a mark, by the sign that it begins with."""
+_UNSEEN = (
+    *(0xAD, 0x34F, 0x61C, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070)),
+    *range(0xE0000, 0xE0080),
+)
+"""Soft hyphens, zero-width characters, marks of direction and tags."""
+_ON_A_SIGN = (*range(0xFE00, 0xFE10), *range(0x335, 0x339), *range(0x20D0, 0x20F1))
+"""Selectors of forms, and what strikes the sign before it through or encloses it, as keys of telephones (``1️⃣``)."""
+_GONE, _WITH_IT = np.uint32(0xFFFFFFFF), np.uint32(0xFFFFFFFE)
+"""What counts as nothing, and as part of the character before it."""
+_NUMERALS = (
+    *("〇一二三四五六七八九", "○", "零壹贰叁肆伍陆柒捌玖", "零壹貳參肆伍陸柒捌玖", " 幺弍弎"),
+    *("⓪①②③④⑤⑥⑦⑧⑨", " ➀➁➂➃➄➅➆➇➈", "⓿❶❷❸❹❺❻❼❽❾", " ➊➋➌➍➎➏➐➑➒", " ⓵⓶⓷⓸⓹⓺⓻⓼⓽"),
+    *(" ⑴⑵⑶⑷⑸⑹⑺⑻⑼", " ⒈⒉⒊⒋⒌⒍⒎⒏⒐", " ㈠㈡㈢㈣㈤㈥㈦㈧㈨", " ㊀㊁㊂㊃㊄㊅㊆㊇㊈", "⁰¹²³⁴⁵⁶⁷⁸⁹", "₀₁₂₃₄₅₆₇₈₉"),
+)
+"""From zero on, and ways to write them; a space where there is none."""
+_NUMERAL = 24
+"""A code from this bit on has its value and one more, beside the character's own code."""
+_ENOUGH = b"\1" * 7
+"""Numerals in a row, as bytes."""
 
 
-def _plain(text: str) -> str:
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    return _plain_codes()[codes].tobytes().decode("utf-32-le", "surrogatepass")
+def _plain(text: str) -> tuple[str, tuple[Places, Places] | None]:
+    """``text`` in plain characters, and where each begins and ends, if some are gone."""
+    codes = _plain_codes()[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)]
+    most, places = codes.max(), None
+    if most >= _WITH_IT:
+        starts = np.flatnonzero(codes < _WITH_IT)
+        ends = starts + 1
+        parts = np.flatnonzero(codes == _WITH_IT)
+        before = np.searchsorted(starts, parts) - 1
+        ends[before[before >= 0]] = parts[before >= 0] + 1  # of several the last
+        places, codes = (starts, ends), codes[starts]
+        most = codes.max(initial=0)
+    if most >> _NUMERAL:
+        _spell(codes)
+    return codes.tobytes().decode("utf-32-le", "surrogatepass"), places
+
+
+def _spell(codes: NDArray[np.uint32]) -> None:
+    """In place: numerals as digits where enough stand in a row and no digit beside them, else as they are."""
+    numerals = (codes >= 1 << _NUMERAL).tobytes()
+    start = numerals.find(_ENOUGH)
+    while start >= 0:
+        end = numerals.find(b"\0", start)
+        end = len(numerals) if end < 0 else end
+        beside = {int(codes[place]) for place in (start - 1, end) if 0 <= place < len(codes)}
+        if not beside.intersection(range(ord("0"), ord("9") + 1)):
+            codes[start:end] = (codes[start:end] >> _NUMERAL) - 1 + ord("0")
+        start = numerals.find(_ENOUGH, end)
+    codes &= (1 << _NUMERAL) - 1
 
 
 @cache
 def _plain_codes() -> NDArray[np.uint32]:
-    """For every code point the one that it counts as.
-
-    Raised and circled digits stay: they are marks of notes and of lists, beside numbers that they are no part of.
-    """
+    """For every code point the one that it counts as; more than code points have for numerals, and what goes."""
     plain = np.arange(sys.maxunicode + 1, dtype=np.uint32)
     for code in range(0x80, 0x20000):  # behind it are no digits, and letters that are one word
         sign = chr(code)
@@ -144,6 +250,10 @@ def _plain_codes() -> NDArray[np.uint32]:
             plain[code] = ord(same) if len(same) == 1 and same.isascii() else code
     plain[[0xA0, 0x202F, 0x3000, *range(0x2000, 0x200B)]] = ord(" ")
     plain[[*range(0x2010, 0x2016), 0x2212]] = ord("-")
+    for value, sign in ((value, sign) for row in _NUMERALS for value, sign in enumerate(row) if sign != " "):
+        plain[ord(sign)] = ord(sign) | (value + 1) << _NUMERAL
+    plain[list(_UNSEEN)] = _GONE
+    plain[list(_ON_A_SIGN)] = _WITH_IT
     return plain
 
 

@@ -27,7 +27,7 @@ _SAID = words(
 
 def find_plates(page: Page) -> Iterator[Found]:
     """Licence plates, each as the kind ``plate``."""
-    if not page.text.isascii():
+    if not page.text.isascii() and page.has_run(4):
         yield from _chinese(page)
     for word in _WORDS:
         place = page.lower.find(word)

@@ -105,6 +105,14 @@ _PASSWORD_WORDS = (
 )
 _PASSWORDS = {word: re.compile(word + _VALUE) for word in _PASSWORD_WORDS}
 _GIVEN = _ASSIGNED | _PASSWORDS
+_WORD_BEFORE = 48
+"""Characters from the beginning of a word to its value, at most."""
+_PASSWORD_IS = re.compile(
+    rf"(?P<word>(?i:{'|'.join(_PASSWORD_WORDS)})) (?:is|was|ist|lautet|est|es|é|è|to) [\"'“«]?"
+    r"(?P<value>(?=[^0-9\s]{0,63}[0-9])(?=[^A-Z\s]{0,63}[A-Z])(?=[^a-z\s]{0,63}[a-z])[A-Za-z0-9!@#$%^&*+=?]{8,64})"
+    r"(?![A-Za-z0-9_/@-])"
+)
+"""``the password is Tr0ub4dor``: in prose, only what has small and capital letters and digits, and no hyphen."""
 _LIKE_PASSWORD = re.compile(r"(?=[^0-9]{0,63}[0-9])(?=[^A-Za-z]{0,63}[A-Za-z])[^(){}\[\]]{8,64}\Z")
 _SIGNATURE = re.compile(r"(?<![A-Za-z])sig=(?P<value>(?:[A-Za-z0-9+/]|%[0-9A-Fa-f]{2}){40,120}+)")
 """Of a URL that gives access for a time, as Azure's."""
@@ -128,12 +136,24 @@ def find_secrets(page: Page) -> Iterator[Found]:
         for found in _BEARER.finditer(text):
             if _looks_random(found["value"]):
                 yield _without_full_stop(text, *found.span("value"))
+    yield from _given(page)
+
+
+def _given(page: Page) -> Iterator[Found]:
+    """What stands behind ``password =`` and the like; all such values have a digit, which few long words have."""
+    if not page.with_digits:
+        return
+    text, lower = page.text, page.lower
+    near = "\n".join([lower[max(0, start - _WORD_BEFORE) : end] for start, end in page.with_digits])
     for word, pattern in (_GIVEN if page.long_runs else _PASSWORDS).items():
-        if word in page.lower:
-            for found in pattern.finditer(page.lower):
+        if word in near:
+            for found in pattern.finditer(lower):
                 start, end = found.span("value")
                 if _looks_random(text[start:end]) or (word in _PASSWORDS and _LIKE_PASSWORD.match(text[start:end])):
                     yield _without_full_stop(text, start, end)
+            for found in _PASSWORD_IS.finditer(text) if word in _PASSWORDS else ():
+                if found["word"].lower() == word:
+                    yield _without_full_stop(text, *found.span("value"))
 
 
 def _without_full_stop(text: str, start: int, end: int) -> Found:
@@ -142,6 +162,8 @@ def _without_full_stop(text: str, start: int, end: int) -> Found:
 
 def _of_issuers(page: Page) -> Iterator[Found]:
     runs = page.long_runs
+    if not runs:
+        return
     together = " ".join([page.text[start:end] for start, end in runs])  # a small part of most texts
     for pattern in dict.fromkeys([pattern for gate, pattern in _GATES if gate in together]):
         for start, end in runs:

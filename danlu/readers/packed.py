@@ -221,8 +221,9 @@ def read1_of(stream: BinaryIO) -> Callable[[int], bytes]:
 class UnpackedStream(io.RawIOBase):
     """The bytes that a packed stream holds; not seekable, read it through a buffer.
 
-    ``packed_bytes`` were read of the packed stream. After a :class:`Damaged`, :meth:`resume` goes on with the next
-    member, where there is one.
+    ``packed_bytes`` were read of the packed stream, and ``member_bytes`` given of the member at hand: where that one is
+    damaged, its check sum perhaps, they are not to be trusted. After a :class:`Damaged`, :meth:`resume` goes on with
+    the next member, where there is one.
     """
 
     def __init__(self, packed: BinaryIO, packing: Packing, budget: Budget) -> None:
@@ -240,6 +241,7 @@ class UnpackedStream(io.RawIOBase):
         self._ended = False
         self._error: Damaged | None = None
         self.packed_bytes = 0
+        self.member_bytes = 0
 
     def readable(self) -> bool:
         return True
@@ -294,6 +296,7 @@ class UnpackedStream(io.RawIOBase):
             self._learn_dictionary()
         self._decoder = self._make()
         self._recent = b""
+        self.member_bytes = 0
         return True
 
     def _decode(self, size: int) -> bytes:
@@ -320,6 +323,7 @@ class UnpackedStream(io.RawIOBase):
             self._input = self._input.lstrip(b"\0")  # padding
         elif hungry and not data and not given:  # all was given, and nothing is held back
             raise CutShort(f"truncated {self._packing.name}", f"it ends early, at packed byte {self.packed_bytes}")
+        self.member_bytes += len(data)
         return data
 
     def _fill(self) -> bool:

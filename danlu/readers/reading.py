@@ -60,7 +60,9 @@ def read(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
             count += 1
             yield record
     except Damaged as damage:
-        after = f"after {count} whole records" if count else "before the first record"
+        after = f"after {count} records" if count else "before the first record"
+        if count and damage.reason.startswith("damaged "):  # a check sum stands at the end, too late for them
+            after += ", of which the last may be altered"
         yield Rejected(number + 1, damage.reason, f"{damage.detail}, {after}" if damage.detail else after)
     except OSError as error:
         check_blame(error, content.name)

@@ -264,6 +264,21 @@ NEAR: dict[str, Draw] = {
     "tags": lambda chance: f"#news #{digits(chance, 3)} @ 5pm",
     "a colour": lambda chance: f"#{pick(chance, '0123456789abcdef', 6)} rgb(12, 34, 56)",
     "a time of day": lambda chance: f"12:34:56 and 2021:03:05 and a::b and {digits(chance, 2)}:{digits(chance, 2)}",
+    "a tune": lambda chance: "-".join(["1", *(chance.choice("1234567") for _ in range(10))]),
+    "counting": lambda chance: "1-2-3-4-5-6-7-8-9-10-11, 一二三四五六七八九十，①②③④⑤⑥⑦⑧⑨⑩",
+    "a year in numerals": lambda chance: "二〇一九年三月五日，三点一四一五九二六五三五八九七九，一九四九一九五六",
+    "lines of numbers": lambda chance: (
+        "\n".join(f"{chance.randint(4000, 5599)} {digits(chance, 4)}" for _ in range(4)) + "\n"
+    ),
+    "columns of numbers": lambda chance: "  ".join(str(chance.randint(4000, 5599)) for _ in range(7)),
+    "numbers on two lines": lambda chance: f"in {chance.randint(1900, 2030)}\n{digits(chance, 7)}人",
+    "words before a provider": lambda chance: "look at gmail.com, sign in at outlook.com. Thanks @me, de nada",
+    "a password told of": lambda chance: "the password is base64-encoded, was SHA256-hashed and is Required",
+    "names with underscores": lambda chance: f"src_at_v2_dot_py, IMG_20210305_101507_{digits(chance, 3)}.jpg",
+    "numbers in a path": lambda chance: f"/img/138/{digits(chance, 4)}/{digits(chance, 4)}/a.png",
+    "ratios": lambda chance: f"16/9, {digits(chance, 3)}/{digits(chance, 4)}, 4000/3000/2000/1000",
+    "sections, spaced": lambda chance: f"1 . 2 . 3 . 4 and {chance.randint(2, 30)} . 1 . 12 . {chance.randint(1, 30)}",
+    "Chinese full stops": lambda chance: f"第{digits(chance, 2)}。{digits(chance, 2)}。3。7",
     "an EAN": lambda chance: f"货号 69{digits(chance, 11)}",
 }
 """What is not private, though it looks like it."""
