@@ -45,6 +45,9 @@ def _limits(lineage: Mapping[str, Any]) -> Iterator[str]:
     used = {choice["use"] for key in ("rules", "duplicates") for choice in lineage["settings"][key]}
     if any(source["license"] is None for source in lineage["sources"]):
         yield "The licence of at least one source is not stated: whether its text may be used is not known here."
+    if lineage["left_out"]:
+        files = ", ".join(f"{count:,} {why}" for why, count in lineage["left_out"].items())
+        yield f"Of the sources some was not read ({files}); `left_out.jsonl` names it."
     yield "Who the text speaks about, who wrote it and whether they agreed is not known here."
     if "private" in used:
         yield "Private data was looked for by patterns, which miss some and take some other text for it."
