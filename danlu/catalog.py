@@ -33,11 +33,15 @@ CATALOG: dict[str, dict[str, str]] = {
     },
     "reader": {
         ".txt": "danlu.readers.plain:read_txt",
+        ".text": "danlu.readers.plain:read_txt",
         ".md": "danlu.readers.markup:read_markdown",
         ".markdown": "danlu.readers.markup:read_markdown",
         ".html": "danlu.readers.markup:read_html",
         ".htm": "danlu.readers.markup:read_html",
+        ".xhtml": "danlu.readers.markup:read_html",
+        ".shtml": "danlu.readers.markup:read_html",
         ".jsonl": "danlu.readers.json_files:read_jsonl",
+        ".ndjson": "danlu.readers.json_files:read_jsonl",
         ".json": "danlu.readers.json_files:read_json",
         ".csv": "danlu.readers.delimited:read_csv",
         ".tsv": "danlu.readers.delimited:read_tsv",
@@ -71,6 +75,7 @@ CATALOG: dict[str, dict[str, str]] = {
         "lines": "danlu.text.cuts:Lines",
         "paragraphs": "danlu.text.cuts:Paragraphs",
         "blocks": "danlu.text.cuts:Blocks",
+        "separated": "danlu.text.cuts:Separated",
     },
     "rule": {
         "empty": "danlu.clean.rules:Empty",

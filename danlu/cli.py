@@ -21,6 +21,7 @@ from danlu.errors import DanluError, InputError, Interrupted
 from danlu.evaluate.commands import compare
 from danlu.evaluate.tokenizer_commands import choose_size, compare_tokenizers
 from danlu.log import harmless, say
+from danlu.parallel.absence import excused
 from danlu.parallel.world import read_world, speaks
 from danlu.rate.command import rate
 from danlu.serve.command import serve
@@ -79,7 +80,6 @@ SECONDS_TO_SPEAK = 5.0
 """Of many processes with the same error one shows it; the others leave it so much time."""
 LONGEST_ERROR = 2000
 """Characters of an error that are shown."""
-
 Flag = Annotated[bool, Parameter(negative=())]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -231,9 +231,9 @@ def generate(
 
         show_samples(_run_stages(_load(recipe_or_folder, overrides), ["generate"]))
         return
-    recipe = None if folder else _load(recipe_or_folder, overrides)
     from danlu.generate import source
 
+    recipe = None if folder else _load(recipe_or_folder, overrides)
     asked = source.of_folder(recipe_or_folder, overrides) if recipe is None else source.of_recipe(recipe)
     if asked.unused:
         file = asked.folder / source.FILE
@@ -364,7 +364,8 @@ app.command(trace, sort_key=(5, 2))
 def _load(recipe: Path, overrides: Sequence[str], ray: str | None = None) -> Recipe:
     from danlu.recipe import load_recipe
 
-    loaded = load_recipe(recipe, overrides)
+    with excused(os.environ):
+        loaded = load_recipe(recipe, overrides)
     own = [name for name, section in loaded.sections.items() if ray is not None and "ray" in type(section).model_fields]
     return load_recipe(recipe, [*overrides, *(f"{name}.ray={json.dumps(ray)}" for name in own)]) if own else loaded
 

@@ -30,7 +30,8 @@ LONG_TXT = 100_000
 """A .txt file of more bytes is cut into documents, so that the held-out share spreads over it."""
 TEXT_FIELDS = ("text", "content", "body", "article", "document", "passage", "raw_content")
 """Names under which data sets keep their text, tried in this order."""
-NO_FIELDS = (".md", ".markdown", ".html", ".htm", ".warc", ".wet", ".pdf", ".docx", ".epub")
+TXT = (".txt", ".text")
+NO_FIELDS = (".md", ".markdown", ".html", ".htm", ".xhtml", ".shtml", ".warc", ".wet", ".pdf", ".docx", ".epub")
 """Kinds of files whose text has no name, so that there is nothing to try."""
 BLOCKS = Blocks(characters=4000)
 HELDOUT_DOCUMENTS = 10
@@ -200,7 +201,7 @@ def survey(folder: Path) -> Survey:
     for file in found.files:
         seen.kinds[_kind(file)] += 1
         seen.bytes += _text_bytes(file)
-        seen.longest_txt = max(seen.longest_txt, _text_bytes(file) if _kind(file) == ".txt" else 0)
+        seen.longest_txt = max(seen.longest_txt, _text_bytes(file) if _kind(file) in TXT else 0)
     fields: Counter[str] = Counter()
     sampled = found.files[:: max(1, len(found.files) // SAMPLED_FILES)]
     for file in sampled:
@@ -237,7 +238,7 @@ def _text_bytes(file: SourceFile) -> int:
 
 def _sample(file: SourceFile, cut: Cut, *, enough: int) -> Sample:
     """A look into a file; of one with records, ``enough`` are counted and no more."""
-    if kind(file.name) == ".txt":
+    if kind(file.name) in TXT:
         head = _head(file.content)
         encoding = detect(head, whole=len(head) < SAMPLED_BYTES).encoding
         text = normalise(head.decode(encoding, errors="ignore")) if encoding is not None else ""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,13 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 settings.register_profile("danlu", deadline=None, derandomize=True, database=None)
 settings.load_profile("danlu")
+
+
+def pytest_configure() -> None:
+    """As in a terminal: tests in the background begin with Ctrl-C ignored, and so would all that they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 TEXT = "To be, or not to be: that is the question.\nOnce upon a time there was a sentence. 话说天下大势，从前有座山。\n"
 

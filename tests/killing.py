@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import Any
 
 PROGRAM = """
-import signal
 import sys
 from danlu import cli
 from danlu.clean import stage
 from danlu.corpus import portions
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background begin with Ctrl-C ignored
     stage.PORTION_BYTES, portions.FEWEST_BYTES = 40_000, 20_000
     sys.exit(cli.main())
 """

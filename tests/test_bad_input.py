@@ -158,7 +158,7 @@ def test_recipes_that_are_none(capsys: pytest.CaptureFixture[str], content: byte
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("", b"", "no file in text ends in .txt .md .markdown"),
+        ("", b"", "no file in text ends in .txt .text .md .markdown"),
         ("a.xls", b"\xd0\xcf", "; left out: 1 of kinds that no reader takes (.xls 1)"),
         ("a.txt", b"", "no document is left; of 1 records 0 kept, 1 dropped (empty 1)"),
         ("a.txt", b"\x7fELF\x00\x00", "no document is left; of 1 records 0 kept, 1 quarantined (binary 1)"),

@@ -11,7 +11,7 @@ from functools import cache
 
 from pydantic import Field
 
-from danlu.clean.ends import QUOTES, STOPS
+from danlu.clean.ends import CHINESE_ELLIPSES, QUOTES, STOPS, UNMARKED
 from danlu.clean.figures import KANA_CLASS, THAI_CLASS, UNSPACED_CLASS
 from danlu.clean.rules import Rule
 from danlu.clean.scripts import HAN_PER_WORD, KANA_PER_WORD, THAI_PER_WORD
@@ -39,7 +39,7 @@ POLICIES = (
 """A line with one of these is about the site: those of C4's code, and the same in Chinese and Japanese."""
 _PLAIN_POLICIES = tuple(filter(str.isascii, POLICIES))
 _CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
-_ENDS = STOPS | frozenset(QUOTES)
+_ENDS = STOPS | UNMARKED | frozenset(QUOTES)
 _BREAKS = re.compile(rf"[\s{UNSPACED_CLASS}]+")
 _HAN = re.compile(f"[{HAN}]")
 _KANA = re.compile(f"[{KANA_CLASS}]")
@@ -51,11 +51,11 @@ _LOOKED_AT = 4000
 class C4(Choice):
     """Keep the lines that are sentences, and the documents with enough of them, by C4's rules.
 
-    A line stays if it ends with a mark that ends a sentence or closes a quotation (not ``...``), has
-    ``min_line_words`` and no longer word than ``max_word_length``, and says nothing of JavaScript, cookies and terms of
-    use; marks of citations are taken out. A document falls that has ``lorem ipsum``, a curly bracket, or too few
-    sentences in those lines. Words of scripts without spaces: :mod:`danlu.clean.scripts`. C4's list of bad words is the
-    rule ``bad_words``.
+    A line stays if it ends with a mark that ends a sentence or closes a quotation (not ``...``; in Thai and Lao, which
+    have no such mark, with a letter), has ``min_line_words`` and no longer word than ``max_word_length``, and says
+    nothing of JavaScript, cookies and terms of use; marks of citations are taken out. A document falls that has ``lorem
+    ipsum``, a curly bracket, or too few sentences in those lines. Words of scripts without spaces:
+    :mod:`danlu.clean.scripts`. C4's list of bad words is the rule ``bad_words``.
     """
 
     min_sentences: int = Field(default=5, ge=0)
@@ -99,7 +99,7 @@ class C4(Choice):
             if len(line) > self.max_word_length and max(map(len, _BREAKS.split(line))) > self.max_word_length:
                 continue
             clean = _CITATION.sub("", line) if "[" in line else line
-            ended = clean[-1:] in _ENDS or clean.endswith("……")
+            ended = clean[-1:] in _ENDS or clean.endswith(CHINESE_ELLIPSES)
             if ended and not clean.endswith("...") and has_words(line, self.min_line_words):
                 kept.append(clean)
         return kept
@@ -110,13 +110,19 @@ class C4(Choice):
             return True
         missing = self.min_sentences
         for line in lines:
-            found = len(sentence_starts(line[:_LOOKED_AT]))
-            if len(line) > _LOOKED_AT and found <= missing:  # the last one found may be none
-                found = len(sentence_starts(line))
-            missing -= found
+            missing -= self._sentences_in(line, missing)
             if missing <= 0:
                 return True
         return missing <= 0
+
+    def _sentences_in(self, line: str, enough: int) -> int:
+        """The sentences of a line, or more than ``enough`` of them; Thai and Lao part them, and clauses, by spaces."""
+        if line[-1:] in UNMARKED:
+            return max(1, sum(has_words(piece, self.min_line_words) for piece in line.split()))
+        found = len(sentence_starts(line[:_LOOKED_AT]))
+        if len(line) > _LOOKED_AT and found <= enough:  # the last one found may be none
+            found = len(sentence_starts(line))
+        return found
 
 
 def _is_policy(lowered: str) -> bool:

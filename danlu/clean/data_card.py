@@ -26,6 +26,7 @@ def data_card(lineage: Mapping[str, Any], counts: Counts) -> str:
     return templates.get_template(f"{FILE}.j2").render(
         **{**lineage, "settings": yaml.safe_dump(settings, allow_unicode=True, sort_keys=False, width=110)},
         counts=counts,
+        languages=sorted(counts.language_documents.items(), key=lambda each: (-each[1], each[0])),
         removals=list(_removals(counts)),
         stated=sum(source["language"] is not None for source in lineage["settings"]["sources"]),
         limits=list(_limits(lineage)),
@@ -44,6 +45,9 @@ def _limits(lineage: Mapping[str, Any]) -> Iterator[str]:
     used = {choice["use"] for key in ("rules", "duplicates") for choice in lineage["settings"][key]}
     if any(source["license"] is None for source in lineage["sources"]):
         yield "The licence of at least one source is not stated: whether its text may be used is not known here."
+    if lineage["left_out"]:
+        files = ", ".join(f"{count:,} {why}" for why, count in lineage["left_out"].items())
+        yield f"Of the sources some was not read ({files}); `left_out.jsonl` names it."
     yield "Who the text speaks about, who wrote it and whether they agreed is not known here."
     if "private" in used:
         yield "Private data was looked for by patterns, which miss some and take some other text for it."

@@ -22,7 +22,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,7 +38,7 @@ from danlu.clean.private import Private, hide_names
 from danlu.clean.rules import Rule, RuleChoice
 from danlu.clean.samples import Example, Examples, order_of, write_examples
 from danlu.files import write_json
-from danlu.readers.record import Raw, Rejected
+from danlu.readers.record import LocalFile, Raw, Rejected
 from danlu.readers.sources import SourceFile
 from danlu.text.document import OFFSET, Document
 from danlu.text.encodings import ENCODINGS
@@ -113,15 +113,15 @@ class Drafting:
         """Where these files lie; a run that goes on finds them."""
         return self.out / FOLDER / ".learned"
 
-    def missing(self, todo: Sequence[Portion]) -> list[Portion]:
-        """Those without a draft that was made of them, with these settings; drafts of other things go."""
+    def missing(self, todo: Sequence[Portion]) -> list[tuple[Portion, str]]:
+        """Those without a draft that was made of them, with these settings, and what they are made from; drafts of
+        other things go."""
         wanted = {portion.number: (portion, self.made_from(portion)) for portion in todo}
-        return missing(self.out, wanted, beside=[self.learned_folder])
+        return [wanted[each.number] for each in missing(self.out, wanted, beside=[self.learned_folder])]
 
     def made_from(self, portion: Portion) -> str:
         """A hash of all that its draft depends on; of a file here, its size and when it changed."""
-        files = [(file.name, repr(file.content), file.content.size, file.path and file.path.stat().st_mtime_ns)
-                 for file in portion.files]  # fmt: skip
+        files = [(file.name, repr(file.content), *_state(file)) for file in portion.files]
         return hashlib.blake2b(
             repr((self.settings, files, portion.parts)).encode(errors="surrogatepass"), digest_size=16
         ).hexdigest()
@@ -135,8 +135,7 @@ class Drafting:
             self._check_unchanged(portion, made_from)
             with appearing(self.out, portion.number, made_from) as folder:
                 records = self._write(portion, folder, judge, hide)
-                self._check_unchanged(portion, made_from)  # while they were read, too: hashes are of what was
-                read = [asdict(each) for each in files_read(portion, records)]
+                read = self._files_read(portion, records, made_from)
                 (folder / "files.json").write_text(json.dumps(read), encoding="ascii")  # whatever a path is made of
             return portion.size
 
@@ -170,9 +169,24 @@ class Drafting:
         (folder / PRIVATE_MEMBERS).write_text(str(members.private))
         return records
 
+    def _files_read(self, portion: Portion, records: Counter[int], made_from: str) -> list[dict[str, Any]]:
+        """What was read, for JSON; that it was not written to while it was read, or hashed, is checked."""
+        try:
+            return [each.told() for each in files_read(portion, records)]
+        finally:
+            self._check_unchanged(portion, made_from)
+
     def _check_unchanged(self, portion: Portion, made_from: str) -> None:
         files = f"clean.sources: {portion.named}"
         check_unchanged(files, lambda: self.made_from(portion), made_from, began="clean")
+
+
+def _state(file: SourceFile) -> tuple[int | None, int | None]:
+    """How large a file is, or the part of one, and when the file on this machine changed."""
+    if file.path is None:
+        return file.content.size, None
+    now = file.path.stat()
+    return now.st_size if isinstance(file.content, LocalFile) else file.content.size, now.st_mtime_ns
 
 
 class _Members:

@@ -18,9 +18,14 @@ CLOSERS = "”’»」』）】〉》〕］｝)]}\"' \t\r\u3000"
 """What may stand behind such a mark, and white space."""
 QUOTES = "\"'”’»」』"
 """What closes speech."""
+UNMARKED = frozenset(map(chr, (*range(0x0E01, 0x0E3B), *range(0x0E40, 0x0E4F), *range(0x0E81, 0x0ECF))))
+"""Letters, vowel signs and tones of Thai and Lao, which write no mark behind a sentence: FineWeb-2 asks none of their
+lines to have one (Penedo et al. 2025, arXiv:2506.20920, settings of ``tha_Thai`` and ``lao_Laoo``)."""
+CHINESE_ELLIPSES = ("……", "⋯⋯")
 
 
 def ends_sentence(line: str) -> bool:
-    """Whether ``line`` ends with a mark that ends a sentence, or a Chinese ellipsis, and what closes behind it."""
+    """Whether a sentence may end with ``line``: with a mark that ends one, or a Chinese ellipsis, and what closes
+    behind it; in Thai and Lao with any letter."""
     line = line.rstrip(CLOSERS)
-    return line[-1:] in STOPS or line.endswith("……")
+    return line[-1:] in STOPS or line[-1:] in UNMARKED or line.endswith(CHINESE_ELLIPSES)

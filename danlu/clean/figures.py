@@ -134,13 +134,13 @@ class Figures:
 
     @property
     def words(self) -> float:
-        """Words with a letter or a digit."""
-        return self.spaced_words + self._unspaced_words
+        """English words that those with a letter or a digit make."""
+        return self.spaced_words * self.script.words + self._unspaced_words
 
     @property
     def tokens(self) -> float:
         """Words and whatever else stands between spaces; in scripts without spaces words."""
-        return len(self._runs[0]) + self._unspaced_words if self.script.spaces else self.words
+        return len(self._runs[0]) * self.script.words + self._unspaced_words if self.script.spaces else self.words
 
     @cached_property
     def script_name(self) -> ScriptName:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from itertools import islice
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from danlu.clean.figures import Figures, figures_of
 from danlu.clean.rules import Rule
-from danlu.clean.scripts import STOP_WORDS
+from danlu.clean.scripts import STOP_WORDS, WORD_LENGTH, WORD_LENGTHS
 from danlu.recipe import Choice
 from danlu.text.document import Document
 
@@ -24,20 +24,20 @@ _WORD = re.compile(r"\w+'?")
 class GopherQuality(Choice):
     """Drop texts that are no prose by Gopher's rules; the defaults are the paper's.
 
-    What is counted in words counts in scripts without spaces what a translation into English would have
+    What is counted in words counts in Korean and in scripts without spaces what a translation into English would have
     (:mod:`danlu.clean.scripts`). There, in place of a word's mean length stands that of what punctuation and spaces
-    part, in place of words with a letter the characters that are letters, each with its own bounds; Korean has its own
-    mean length. Blank lines are no lines.
+    part, in place of words with a letter the characters that are letters, each with its own bounds; Korean, and some
+    languages with long words or short ones, have their own mean length. Blank lines are no lines.
     """
 
     min_words: float = Field(default=50, ge=0)
     """Words of a text at least."""
     max_words: float = Field(default=100_000, ge=0)
     """Words of a text at most."""
-    min_word_length: float = Field(default=3, ge=0)
-    """Characters of the mean word at least (scripts with spaces)."""
-    max_word_length: float = Field(default=10, ge=0)
-    """Characters of the mean word at most (scripts with spaces)."""
+    min_word_length: float | None = Field(default=None, ge=0)
+    """Characters of the mean word at least (scripts with spaces); by default 3, in some languages fewer."""
+    max_word_length: float | None = Field(default=None, ge=0)
+    """Characters of the mean word at most (scripts with spaces); by default 10, in some languages more."""
     max_symbols: float = Field(default=0.1, ge=0)
     """Hash signs, and ellipses, for each word at most."""
     max_bullet_lines: float = Field(default=0.9, ge=0, le=1)
@@ -49,27 +49,43 @@ class GopherQuality(Choice):
     min_stop_words: int = Field(default=2, ge=0)
     """Different stop words at least, where there is a list for the language or the script."""
 
+    @model_validator(mode="after")
+    def _in_order(self) -> GopherQuality:
+        shortest, longest = self.min_word_length, self.max_word_length
+        if self.min_words > self.max_words or (shortest is not None and longest is not None and shortest > longest):
+            raise ValueError("min_words and min_word_length must not be above max_words and max_word_length")
+        return self
+
     def make(self) -> Rule:
         def drop(document: Document) -> str | None:
             figures = figures_of(document.text)
+            language = document.meta.get("language", "en")
             wrong = (
-                self._words(figures)
+                self._words(figures, language)
                 or self._symbols(figures)
                 or self._lines(figures)
-                or self._letters(figures, document.meta.get("language", "en"))
+                or self._letters(figures, language)
             )
             return f"gopher_quality: {wrong}" if wrong else None
 
         return drop
 
-    def _words(self, figures: Figures) -> str | None:
+    def _words(self, figures: Figures, language: str) -> str | None:
         """What is wrong with how many words there are, and how long they are."""
         if figures.words < self.min_words:
             return "too few words"
         if figures.words > self.max_words:
             return "too many words"
-        shortest, longest = figures.script.length or (self.min_word_length, self.max_word_length)
+        shortest, longest = figures.script.length or self._lengths(language)
         return None if shortest <= figures.mean_length <= longest else "mean word length"
+
+    def _lengths(self, language: str) -> tuple[float, float]:
+        """The bounds of a word's mean length in a script with spaces."""
+        shortest, longest = WORD_LENGTHS.get(language, WORD_LENGTH)
+        return (
+            shortest if self.min_word_length is None else self.min_word_length,
+            longest if self.max_word_length is None else self.max_word_length,
+        )
 
     def _symbols(self, figures: Figures) -> str | None:
         """What is wrong with the signs of cut or tagged text."""

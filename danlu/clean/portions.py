@@ -26,11 +26,8 @@ class Portion:
     files: tuple[SourceFile, ...]
     parts: tuple[int, ...]
     """Of each file, the number of the part of the sources that it is counted with."""
-
-    @property
-    def size(self) -> int:
-        """Bytes as they are stored."""
-        return sum(file.content.size or 0 for file in self.files)
+    size: int
+    """Bytes as they were stored when the files were found."""
 
     @property
     def source(self) -> Source:
@@ -76,11 +73,11 @@ def portions(files: Sequence[SourceFile], *, size: int) -> list[Portion]:
     for file, part in ((piece, part) for each, part in counted_with for piece in each.parts(size)):
         needed = file.content.size or 0
         if together and (needed > room or file.source is not together[-1].source):
-            found.append(Portion(len(found), tuple(together), tuple(parts)))
+            found.append(Portion(len(found), tuple(together), tuple(parts), size - room))
             together, parts, room = [], [], size
         together.append(file)
         parts.append(part)
         room -= needed
     if together:
-        found.append(Portion(len(found), tuple(together), tuple(parts)))
+        found.append(Portion(len(found), tuple(together), tuple(parts), size - room))
     return found

@@ -27,7 +27,10 @@ SHOWN = 5
 FOLDED = 420
 """Characters of a text that are seen at once; Chinese ones say more, and count twice."""
 MOST_LANGUAGES = 6
-"""Languages whose lengths are drawn by themselves, where a hundredth of all documents is in them; the table has all."""
+"""Languages whose lengths are drawn by themselves, where a hundredth of all documents or of all characters is in them;
+the table has all."""
+MOST_PARTS = 30
+"""Files and folders of sources that are seen at once."""
 WIDE, NARROW = 880, 344
 HALF = 428
 """Pixels of a picture beside another."""
@@ -70,6 +73,8 @@ def report_page(tally: Tally, *, title: str, settings: Mapping[str, Any]) -> byt
     total = tally.total()
     examples = list(tally.dropped)
     reasons = _reasons(total, {example.reason for example in examples})
+    sources = _sources(tally.sources())
+    parts = sum(len(inner) for *_, inner in sources)
     templates = environment("danlu.clean")
     templates.filters.update(safe_text=safe_text, count=_count, share=share, text_of=text_of, amount=amount)
     page = templates.get_template("report.html.j2").render(
@@ -77,7 +82,8 @@ def report_page(tally: Tally, *, title: str, settings: Mapping[str, Any]) -> byt
         total=total,
         dropped=[each for each in reasons if each.characters is not None],
         quarantined=[each for each in reasons if each.characters is None],
-        sources=_sources(tally.sources()),
+        sources=sources,
+        folded=parts if parts > MOST_PARTS else 0,
         reason_names=[each.name for each in reasons],
         pictures=_pictures(total),
         languages=_languages(total),
@@ -161,7 +167,11 @@ def _pictures(total: Counts) -> list[tuple[str, list[tuple[str, str]]]]:
     title = f"All documents: {total.kept + total.dropped.total():,}"
     pictures = [(title, _drawn(everything, title, span, wide=(WIDE, 300), narrow=(NARROW, 230)))]
     many = [
-        code for code in languages if 100 * total.language_documents_in[code] >= total.language_documents_in.total()
+        code
+        for code in languages
+        if any(
+            100 * came[code] >= came.total() > 0 for came in (total.language_documents_in, total.language_characters_in)
+        )
     ]
     for code in many[:MOST_LANGUAGES] if len(many) > 1 else []:
         title = f"{code}: {total.language_documents_in[code]:,}"

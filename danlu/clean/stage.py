@@ -58,6 +58,7 @@ from danlu.workers.drafts import FOLDER, how_many, throw_away
 from danlu.workers.processes import Workers
 from danlu.workers.ray_workers import RayWorkers
 
+LEFT_OUT = "left_out.jsonl"
 PORTION_BYTES = 32_000_000
 """As stored: enough that a process has something to do, and little enough that all have."""
 
@@ -134,7 +135,8 @@ class Clean(Stage):
             each, tally = self._finish(rulings, job.out, workers, source_parts(found.files)[0])
         counts = tally.total()
         counts.check()
-        self._trace(todo, each, job.out)
+        self._trace(todo, each, found, job.out)
+        atomic_write(job.out / LEFT_OUT, found.lines())
         write_examples(job.out / "examples.jsonl", tally.dropped)
         write_examples(job.out / "examples_kept.jsonl", tally.kept)
         write_json(job.out / "drops.json", counts.drops())
@@ -157,7 +159,7 @@ class Clean(Stage):
     def _notes(self, found: Found) -> Iterator[str]:
         """What a user should know before a run."""
         if found.ignored:
-            yield f"clean: left out: {found.told()}"
+            yield f"clean: left out: {found.told()}; each of them in {LEFT_OUT}"
         yield from notes_on_order(self.duplicates)
         hide = hide_names(self.rules)
         if private := sum(hide(file.name) != file.name for file in found.files):
@@ -183,11 +185,11 @@ class Clean(Stage):
         missing = drafting.missing(todo)
         if missing:
             drafting = replace(drafting, learned=learn_all(self.rules, drafting.learned_folder))
-        read_bytes = sum(portion.size for portion in todo) - sum(portion.size for portion in missing)
-        with log.progress("clean", sum(portion.size for portion in todo), "bytes") as progress:
+        all_bytes = sum(portion.size for portion in todo)
+        read_bytes = all_bytes - sum(portion.size for portion, _ in missing)
+        with log.progress("clean", all_bytes, "bytes") as progress:
             progress.update(read_bytes)
-            made_from = [(portion, drafting.made_from(portion)) for portion in missing]
-            for size in workers.work_through(drafting, made_from, named=lambda each: each[0].named):
+            for size in workers.work_through(drafting, missing, named=lambda each: each[0].named):
                 read_bytes += size
                 progress.update(read_bytes)
 
@@ -226,7 +228,7 @@ class Clean(Stage):
                     examples.add(replace(example, id=hide(example.id), of=hide(example.of)))
         return counts, tally
 
-    def _trace(self, todo: list[Portion], counts: list[Counts], out: Path) -> None:
+    def _trace(self, todo: list[Portion], counts: list[Counts], found: Found, out: Path) -> None:
         """What leads from the shards back to the files, and tells people what is in them."""
         places, by_source = _gather(todo, out), BySource(self.sources)
         with (out / PORTIONS).open("wb") as file:
@@ -234,9 +236,10 @@ class Clean(Stage):
                 by_source.add(portion, own)
                 files, here = Draft.of(out, portion.number).folder / "files.json", places[portion.number]
                 file.write(PortionLine.of(portion, by_source.number(portion), own, here, files).line())
-        found = lineage(recorded(self), by_source, self._rule_files())
-        write_json(out / FILE, found)
-        card = data_card({**found, "sources": self._shown(found["sources"])}, sum(counts, Counts()))
+        left_out = {why.value: len(names) for why, names in found.left_out.items()}
+        known = {**lineage(recorded(self), by_source, self._rule_files()), "left_out": left_out}
+        write_json(out / FILE, known)
+        card = data_card({**known, "sources": self._shown(known["sources"])}, sum(counts, Counts()))
         atomic_write(out / CARD, card.encode())
 
     def _shown(self, sources: list[dict[str, Any]]) -> list[dict[str, Any]]:

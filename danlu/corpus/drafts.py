@@ -121,6 +121,7 @@ class Drafting:
             eot=tokenizer.eot,
             marks=self.units,
             sep=tokenizer.special("sep_token"),
+            tokenizer=tokenizer.identity,
         )
 
     def _check_unchanged(self, portion: Portion, made_from: str) -> None:

@@ -2,8 +2,9 @@
 
 Shards come into a folder of at most so many bytes, out of which those go that nobody has looked at for longest. Each is
 compared with the hashes of the store, a block at a time, and appears whole; a copy that was cut off goes on behind its
-last whole block. Rows are read from all over a store, so that a cache that does not hold it whole fetches shards
-again and again: a smaller one is for whoever looks at a part of it.
+last whole block. One that is there already is compared when a process first looks at it. Rows are read from all over a
+store, so that a cache that does not hold it whole fetches shards again and again: a smaller one is for whoever looks at
+a part of it.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from danlu.corpus.description import FILE as DESCRIPTION
+from danlu.corpus.description import FORM, as_written
 from danlu.corpus.hashes import BLOCK_BYTES, Hashes
 from danlu.corpus.hashes import FILE as HASHES
 from danlu.errors import InputError
 from danlu.files import atomic_write, make_folder, read_json, write_json
+from danlu.log import say
 from danlu.readers.remote import RemoteFile
 
 FILE = "elsewhere.json"
@@ -65,6 +69,8 @@ class ShardCache:
 
     place: Elsewhere
     hashes: Hashes
+    compared: set[str] = field(default_factory=set)
+    """Those that are known to be what was written: each is read once by each process."""
 
     @property
     def folder(self) -> Path:
@@ -80,12 +86,25 @@ class ShardCache:
         path, size = self.folder / name, self.hashes.sizes[name]
         make_folder(self.folder)
         with _alone(self.place.cache / ".lock"):
-            if path.exists() and path.stat().st_size == size:
+            if path.exists() and self._is_whole(path, name):
                 os.utime(path)
                 return path
             self._make_room(size)
             copy(self.place.url, self.hashes, name, path)
+            self.compared.add(name)
         return path
+
+    def _is_whole(self, path: Path, name: str) -> bool:
+        """Whether a shard that is there is still what was copied; it goes where it is not."""
+        if name not in self.compared or path.stat().st_size != self.hashes.sizes[name]:
+            try:
+                self.hashes.check(path, name)
+            except InputError as error:
+                say(f"{error}: it is fetched again")
+                path.unlink()
+                return False
+            self.compared.add(name)
+        return True
 
     def _make_room(self, size: int) -> None:
         """Delete shards, those first that were looked at longest ago, of whichever store, until one more fits."""
@@ -166,11 +185,15 @@ def bring(url: str, folder: Path, cache: Path, most_bytes: int) -> None:
 
 def _described(url: str, folder: Path) -> Hashes:
     """What the files of the store at ``url`` should be; what says so is copied to ``folder``."""
-    for name in ("store.json", HASHES):
+    for name in (DESCRIPTION, HASHES):
         atomic_write(folder / name, _content(f"{url}/{name}"))
-    about = read_json(folder / "store.json")
-    if about is None or not isinstance(about.get("files"), dict):
-        raise InputError(f"no token store at {url}: store.json is damaged, or of another form than this Danlu reads")
+    about = read_json(folder / DESCRIPTION)
+    if about is None or "form" not in about:
+        raise InputError(f"no token store at {url}: {DESCRIPTION} is damaged, or something else")
+    if about["form"] != FORM:
+        raise InputError(f"the token store at {url} is of another form than this Danlu reads: pack the text again")
+    if not as_written(about) or not isinstance(about.get("files"), dict):
+        raise InputError(f"the token store at {url} is damaged: {DESCRIPTION} is not what was written")
     for name, size in about["files"].items():
         if not (_NAME.fullmatch(name) or name in CARRIED) or not isinstance(size, int) or size < 0:
             raise InputError(f"the token store at {url} is damaged: store.json lists {name!r} of {size!r} bytes")

@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field, SkipValidation, model_validator
 
+from danlu.corpus.description import FORM
 from danlu.corpus.drafts import Drafting
 from danlu.corpus.elsewhere import bring
 from danlu.corpus.gathering import Gathered, gather
@@ -119,13 +120,7 @@ class Pack(Stage):
             self._pack(job)
         else:
             self._bring(job.out)
-        stores = {part: TokenStore.open(job.out / part) for part in PARTS}
-        for part, store in stores.items():
-            if (store.vocab_size, store.eot) != (tokenizer.vocab_size, tokenizer.eot):
-                raise InputError(
-                    f"pack.stores: {part} was packed with another tokenizer: its vocabulary has {store.vocab_size:,} "
-                    f"tokens, that of this run {tokenizer.vocab_size:,}"
-                )
+        stores = {part: TokenStore.open_for(tokenizer, job.out / part) for part in PARTS}
         self._check({part: len(store.documents) for part, store in stores.items()})
         _tell_languages(stores)
         figures: Figures = {}
@@ -168,7 +163,7 @@ class Pack(Stage):
         """The first pass."""
         folder = job.inputs["tokenizer"].absolute()
         files = [*self.external_files(), *sorted(folder.glob("*.json"))]
-        made_from = [recorded(self), [hash_file(file) for file in files]]
+        made_from = [FORM, recorded(self), [hash_file(file) for file in files]]
         settings = json.dumps(made_from, sort_keys=True, default=str)
         return Drafting(folder, self.split, self.marked, self.marker, job.out.absolute(), settings)
 

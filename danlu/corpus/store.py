@@ -10,7 +10,7 @@ document starts behind an end-of-text token and its end is learned. A store is a
     by_length.bin …     the documents in the order of their lengths (lengths.py)
     sides.bin           where there are pairs of texts: how long the first side of each is (first_sides.py)
     hashes.bin          what each block of each file was (hashes.py)
-    store.json          tokens, documents, vocab_size, eot, dtype, which marks there are, languages, files
+    store.json          tokens, documents, tokenizer, vocab_size, eot, dtype, marks, languages, files (description.py)
 
 Nothing of it is held in memory but ``store.json``, ``hashes.bin`` and the table of lengths.
 """
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from danlu.corpus import table
+from danlu.corpus.description import read_description
 from danlu.corpus.elsewhere import FILE as ELSEWHERE
 from danlu.corpus.elsewhere import Elsewhere, ShardCache, blocks, bring, is_shard
 from danlu.corpus.first_sides import FILE as SIDES
@@ -41,10 +42,8 @@ from danlu.corpus.mapped import AT_ONCE, OPEN_SHARDS, joined, mapped, shard_name
 from danlu.corpus.marks import BITS, Unit, all_bits
 from danlu.corpus.table import DocumentTable
 from danlu.errors import InputError
-from danlu.files import read_json
+from danlu.tokenizers.tokenizer import Tokenizer
 
-FORM = 2
-"""Of the files, in ``store.json``: what another one wrote is not read."""
 SMALL_BYTES = 64 << 20
 """A store that is no larger is read and compared with its hashes whenever it is opened."""
 
@@ -71,6 +70,8 @@ class TokenStore:
     """The documents by length, where a file says so."""
     sides: Any = None
     """``[documents]`` tokens of the first side of each pair, 0 of what is none, where a file says so."""
+    tokenizer: str | None = None
+    """The identity of the tokenizer that it was packed with, where that is known."""
 
     @classmethod
     def open(cls, folder: Path) -> TokenStore:
@@ -80,7 +81,7 @@ class TokenStore:
         Raises:
             InputError: a file is missing, cut or not what ``store.json`` says.
         """
-        about = described(folder)
+        about = read_description(folder)
         try:
             _check_numbers(about)
             hashes = hashes_of(folder, about)
@@ -106,6 +107,22 @@ class TokenStore:
         return store
 
     @classmethod
+    def open_for(cls, tokenizer: Tokenizer, folder: Path) -> TokenStore:
+        """The store in ``folder``, to be read with ``tokenizer``.
+
+        Raises:
+            InputError: it is damaged, or was packed with another tokenizer, as far as its hash tells.
+        """
+        store = cls.open(folder)
+        if store.tokenizer != tokenizer.identity:
+            was = "one that is not known" if store.tokenizer is None else f"{store.tokenizer[:12]}…"
+            raise InputError(
+                f"the token store in {folder} was packed with another tokenizer than this run's: "
+                f"{was} of {store.vocab_size:,} tokens, not {tokenizer.identity[:12]}… of {tokenizer.vocab_size:,}"
+            )
+        return store
+
+    @classmethod
     def _mapped(cls, folder: Path, about: dict[str, Any], hashes: Hashes) -> TokenStore:
         count, shard = int(about["tokens"]), int(about["shard_tokens"])
         marked = tuple(unit for unit in BITS if unit in about.get("marks", ()))
@@ -124,7 +141,7 @@ class TokenStore:
             array("tokens", about["dtype"]), mapped(folder / "starts.bin", "<i8"),
             DocumentTable.open(folder, about["languages"]), int(about["vocab_size"]), int(about["eot"]),
             array("marks", np.uint8) if marked else None, marked, about.get("sep"), Lengths.open(folder),
-            None if about.get("sep") is None else mapped(folder / SIDES, KIND),
+            None if about.get("sep") is None else mapped(folder / SIDES, KIND), about.get("tokenizer"),
         )  # fmt: skip
 
     def _fits(self, about: dict[str, Any]) -> bool:
@@ -203,21 +220,6 @@ def token_dtype(vocab_size: int) -> np.dtype[Any]:
     return np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
 
 
-def described(folder: Path) -> dict[str, Any]:
-    """What ``store.json`` says.
-
-    Raises:
-        InputError: there is none, or an earlier Danlu wrote it.
-    """
-    about = read_json(folder / "store.json")
-    if about is None:
-        raise InputError(f"no token store in {folder}: store.json is missing or damaged")
-    unsided = about.get("sep") is not None and SIDES not in about.get("files", ())
-    if about.get("form") != FORM or unsided:
-        raise InputError(f"the token store in {folder} is of another form than this Danlu reads: pack the text again")
-    return about
-
-
 def _check_numbers(about: dict[str, Any]) -> None:
     """Refuse a description that no store can have: its tokens would be read as other numbers.
 
@@ -233,6 +235,8 @@ def _check_numbers(about: dict[str, Any]) -> None:
     for name in ("eot", "sep") if about.get("sep") is not None else ("eot",):
         if type(about[name]) is not int or not 0 <= about[name] < about["vocab_size"]:
             raise ValueError(f"store.json says {name}: {about[name]!r}")
+    if type(about.get("tokenizer", "")) is not str:
+        raise ValueError(f"store.json says tokenizer: {about['tokenizer']!r}")
     languages = about["languages"]
     if not isinstance(languages, list) or any(type(each) is not str for each in languages):
         raise ValueError("store.json has no list of names as languages")
@@ -250,7 +254,8 @@ def hashes_of(folder: Path, about: dict[str, Any]) -> Hashes:
         raise ValueError("store.json lists too few files for its tokens")
     kinds = ("tokens", "marks") if about.get("marks") else ("tokens",)
     shards = [name for kind in kinds for name in shard_names(kind, tokens, shard)]
-    if missing := sorted({*shards, "starts.bin", *table.FILES, *LENGTH_FILES} - sizes.keys()):
+    sides = [] if about.get("sep") is None else [SIDES]
+    if missing := sorted({*shards, "starts.bin", *table.FILES, *LENGTH_FILES, *sides} - sizes.keys()):
         raise ValueError(f"store.json does not list {missing[0]}")
     return Hashes.read((folder / HASHES).read_bytes(), sizes, about["hashes"])
 
@@ -261,29 +266,33 @@ def files_here(folder: Path, hashes: Hashes) -> list[str]:
     return [name for name in hashes.sizes if not (elsewhere and is_shard(name))]
 
 
-def check_store(folder: Path) -> int:
-    """Read all of a store, but for shards elsewhere, and compare it with its hashes, and its parts with each other.
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A store that is what was written."""
 
-    Returns:
-        The bytes that were read.
+    bytes: int
+    """That were read."""
+    tokenizer: str | None
+    """The identity of the one that it was packed with, where that is known."""
+
+
+def check_store(folder: Path) -> Checked:
+    """Read all of a store, but for shards elsewhere, and compare it with its hashes, and its parts with each other.
 
     Raises:
         InputError: something is not what was written; the line says which file, and where.
     """
-    store, hashes = TokenStore.open(folder), hashes_of(folder, described(folder))
+    store, hashes = TokenStore.open(folder), hashes_of(folder, read_description(folder))
     here = files_here(folder, hashes)
     check_all(folder, hashes, here)
     rising = all((block > 0).all() for block in store.lengths())
     if not rising or not sides_fit(store.sides, store.lengths()) or not store.table.numbers_fit():
         raise InputError(f"the token store in {folder} is damaged: its documents do not fit its tokens")
-    return sum(hashes.sizes[name] for name in here)
+    return Checked(sum(hashes.sizes[name] for name in here), store.tokenizer)
 
 
-def check_store_at(url: str) -> int:
+def check_store_at(url: str) -> Checked:
     """The same of a store elsewhere, with its shards, none of which is kept.
-
-    Returns:
-        The bytes that were read.
 
     Raises:
         InputError: it cannot be read, or something is not what was written; the line says which file, and where.
@@ -291,6 +300,6 @@ def check_store_at(url: str) -> int:
     with TemporaryDirectory(prefix="danlu-") as name:
         folder = Path(name)
         bring(url, folder, folder, sys.maxsize)
-        read, hashes = check_store(folder), hashes_of(folder, described(folder))
+        columns, hashes = check_store(folder), hashes_of(folder, read_description(folder))
         shards = (block for shard in filter(is_shard, hashes.sizes) for block in blocks(url, hashes, shard))
-        return read + sum(map(len, shards))
+        return replace(columns, bytes=columns.bytes + sum(map(len, shards)))

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from danlu.corpus import table
+from danlu.corpus.description import write_description
 from danlu.corpus.first_sides import FILE as SIDES
 from danlu.corpus.first_sides import KIND, SidesWriter
 from danlu.corpus.hashes import write_hashes
@@ -19,9 +20,8 @@ from danlu.corpus.mapped import SHARD_TOKENS, Array, ShardWriter, mapped, shard_
 from danlu.corpus.marks import BITS, Marks, Unit, all_bits
 from danlu.corpus.offsets import FILE as OFFSETS
 from danlu.corpus.offsets import OffsetsWriter
-from danlu.corpus.store import FORM, token_dtype
+from danlu.corpus.store import token_dtype
 from danlu.corpus.table import TableWriter
-from danlu.files import write_json
 from danlu.text.document import Document
 
 KEPT_STARTS = 1 << 16
@@ -34,21 +34,23 @@ class ColumnsWriter:
         marks: what the marks of the documents tell the beginnings of; nothing where there are none.
         sep: the token between the sides of a pair.
         shard_tokens: tokens of a file.
+        tokenizer: the identity of the one that the tokens are of, where there is one.
     """
 
     def __init__(
         self, folder: Path, *, vocab_size: int, eot: int, marks: Sequence[Unit] = (), sep: int | None = None,
-        shard_tokens: int = SHARD_TOKENS,
+        shard_tokens: int = SHARD_TOKENS, tokenizer: str | None = None,
     ) -> None:  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.about: dict[str, Any] = {
-            "form": FORM,
             "dtype": token_dtype(vocab_size).str,
             "vocab_size": vocab_size,
             "eot": eot,
             "shard_tokens": shard_tokens,
         }
+        if tokenizer is not None:
+            self.about["tokenizer"] = tokenizer
         if marks:
             self.about["marks"] = [unit for unit in BITS if unit in marks]
         self._sep = sep
@@ -155,7 +157,7 @@ def finish(
     columns = ["starts.bin", *table.FILES, *LENGTH_FILES, *([SIDES] if pairs else [])]
     columns += [*([OFFSETS] if (folder / OFFSETS).exists() else []), *beside]
     files, digest = write_hashes(folder, [*shards, *columns], known)
-    write_json(folder / "store.json", {**about, "files": files, "hashes": digest})
+    write_description(folder, {**about, "files": files, "hashes": digest})
 
 
 def _narrow(ids: Sequence[int] | Array, dtype: np.dtype[Any]) -> Array:

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, SkipValidation
 
+from danlu.corpus.split import PARTS
 from danlu.corpus.store import TokenStore
 from danlu.evaluate.forgetting import Forgetting, can_tell
 from danlu.evaluate.objective import OwnObjective
@@ -43,11 +44,13 @@ class Evaluate(Stage):
         """
         device = choose_device(self.device, key="evaluate.device")
         model, training = load_model(job.inputs["pretrain"] / "model").eval(), job.recipe.sections.get("pretrain")
+        tokenizer = Tokenizer.load(job.inputs["tokenizer"])
+        train, heldout = (TokenStore.open_for(tokenizer, job.inputs["pack"] / part) for part in PARTS)
         subject = Subject(
             model=model.to(device),
-            tokenizer=Tokenizer.load(job.inputs["tokenizer"]),
-            train=TokenStore.open(job.inputs["pack"] / "train"),
-            heldout=TokenStore.open(job.inputs["pack"] / "heldout"),
+            tokenizer=tokenizer,
+            train=train,
+            heldout=heldout,
             out=job.out,
             seed=job.seed,
             training=training if isinstance(training, PretrainSettings) else None,

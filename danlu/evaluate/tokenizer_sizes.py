@@ -53,7 +53,7 @@ def measure_sizes(path: Path, sizes: str, *, least: float, out: Path) -> None:
     if not hasattr(section.trainer, "vocab_size"):
         raise RecipeError("tokenizer: this kind has no vocab_size to choose; bpe has")
     training, heldout = _split(recipe, path)
-    size = sum(len(each.text) for each in training)
+    size = sum(len(each.text.encode()) for each in training)
     limit = section.trainer.sample_bytes
     texts = Sampled(training, 1.0 if limit is None else min(1.0, limit / max(1, size)))
     curve: Curve = {}

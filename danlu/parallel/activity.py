@@ -81,14 +81,19 @@ class Activity:
     def __post_init__(self) -> None:
         self._seen = time.monotonic(), _seconds(self.aside), _bytes(self.aside), synced()
 
-    def seen(self) -> bool:
-        """Whether there was any. Processes that this one has started are looked at only where it does nothing."""
+    def seen(self, *, computing: bool = True) -> bool:
+        """Whether there was any. Processes that this one has started are looked at only where it does nothing.
+
+        Args:
+            computing: whether processor time is activity; else only bytes are.
+        """
         looked, seconds, moved, pieces = self._seen
         self._seen = time.monotonic(), _seconds(self.aside), _bytes(self.aside), synced()
         now, seconds_now, moved_now, pieces_now = self._seen
         least = WORKING * (now - looked)
-        worked = seconds_now - seconds > least or moved_now - moved > LEAST_BYTES or pieces_now != pieces
-        return worked or self._children_worked(least)
+        if moved_now - moved > LEAST_BYTES or pieces_now != pieces:
+            return True
+        return computing and (seconds_now - seconds > least or self._children_worked(least))
 
     def _children_worked(self, least: float) -> bool:
         """Whether they have, since they were looked at; a new one, in all its time."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -27,6 +27,8 @@ T = TypeVar("T")
 Number = TypeVar("Number", int, float)
 FOREVER = timedelta(days=30)
 """Of a collective call: the watch ends a wait for a rank that will not come, and knows better which."""
+MOST = 300
+"""Characters of an error's first line that are told."""
 NETWORK = ("connection", "socket", "gloo", "nccl", "peer")
 """Of the errors that torch raises where another rank is gone."""
 
@@ -90,6 +92,12 @@ class Ranks:
         result: T = telling.broadcast(value, speaks=self.first)
         return result
 
+    def alone_of(self, some: Sequence[int]) -> str:
+        """The names of ``some`` ranks; empty where it is none or all of them, which says nothing of any."""
+        if self.watch is None or not 0 < len(some) < self.size:
+            return ""
+        return " and ".join(self.watch.names[rank] for rank in some)
+
     def arrive(self) -> None:
         """Tell the watch that this rank stands where all ranks meet: before every collective call."""
         if self.watch is not None:
@@ -123,9 +131,17 @@ class Ranks:
         if self.watch is not None:
             self.watch.elsewhere(is_so=is_so)
 
-    def alone(self, what: str) -> AbstractContextManager[None]:
-        """While one rank does something that the others wait for, such as saving."""
-        return self.watch.alone(what) if self.watch is not None else nullcontext()
+    def alone(self, what: str, *, moves: int | None = None) -> AbstractContextManager[None]:
+        """While one rank does something that the others wait for.
+
+        Args:
+            moves: bytes that it writes or reads, where it does nothing else, as in a save.
+        """
+        return self.watch.alone(what, moves=moves) if self.watch is not None else nullcontext()
+
+    def alike(self, what: str) -> AbstractContextManager[None]:
+        """While each rank does the same for itself, such as measuring."""
+        return self.watch.alike(what) if self.watch is not None else nullcontext()
 
 
 def added(tables: Iterable[Mapping[str, Number]]) -> dict[str, Number]:
@@ -186,9 +202,10 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
         raise
     except BaseException as error:
         if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in NETWORK):
-            watchman.wait_for_verdict()
-        elif watchman.blame(f"{watchman.names[world.rank]} failed", LOST) and isinstance(error, Exception):
-            say(f"{watchman.names[world.rank]} failed ({type(error).__name__})")
+            watchman.wait_for_verdict()  # where none comes, no other rank is lost, and it is this one that has failed
+        problem = f"{watchman.names[world.rank]} failed ({in_short(error)})"
+        if watchman.blame(problem, LOST) and isinstance(error, Exception):
+            say(problem)
         raise
     else:
         try:
@@ -202,6 +219,12 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
         if dist.is_initialized():
             with watchman.leaving():
                 dist.destroy_process_group()
+
+
+def in_short(error: BaseException) -> str:
+    """Of which kind it is, and the first line of what it says."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first[:MOST]}" if first else type(error).__name__
 
 
 def _connect_all(world: World, store: PrefixStore, watchman: Watchman) -> None:

@@ -20,7 +20,9 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from danlu.errors import InputError
+from danlu.parallel.absence import AGAIN, VERDICT, attempt, heed, knock
 from danlu.parallel.activity import Activity, threads
+from danlu.parallel.calls import begun
 from danlu.parallel.watch import BEAT, LOST, Watch, Watchman, say
 from danlu.parallel.world import World, read_world
 
@@ -28,8 +30,6 @@ MEETING = timedelta(minutes=10)
 """How long the ranks that have started wait for the last one."""
 LOOK = 0.05
 """Seconds between two looks at who is there."""
-AGAIN = timedelta(seconds=3)
-"""How long a rank tries to reach the store once more."""
 
 
 def meet(world: World, watch: Watch) -> tuple[Watchman, PrefixStore]:
@@ -37,14 +37,16 @@ def meet(world: World, watch: Watch) -> tuple[Watchman, PrefixStore]:
 
     Raises:
         InputError: a rank did not come.
-        SystemExit: one is dead or stopped.
+        SystemExit: one is dead or stopped, or has said why it does not come.
     """
     keeper = None if world.hosted else 0
     place = f"{world.address}:{world.port}"
 
     def connect(*, host: bool = False, timeout: timedelta = AGAIN) -> PrefixStore:
+        if not host:
+            knock(world)
         store = TCPStore(world.address, world.port, is_master=host, timeout=timeout, wait_for_workers=False)
-        return PrefixStore(f"danlu/{world.attempt}", store)
+        return PrefixStore(attempt(world), store)
 
     before = threads()
     try:
@@ -57,20 +59,18 @@ def meet(world: World, watch: Watch) -> tuple[Watchman, PrefixStore]:
     except (OSError, dist.DistError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise InputError(f"rank {world.rank} of {world.size} cannot meet the others at {place}: {first}") from error
-    return Watchman(connect, world.rank, names, watch, keeper, Activity(answering)), store
+    return Watchman(connect, world.rank, names, watch, keeper, Activity(answering), begun), store
 
 
 def _reached(connect: Callable[[], PrefixStore], world: World, place: str, watch: Watch) -> PrefixStore:
     """The store, once whoever keeps it is there."""
-    begun, stopped = time.monotonic(), dict[int, float]()
+    started, stopped = time.monotonic(), dict[int, float]()
     while True:
         try:
-            # torch tells of a store that is not there yet in dozens of lines on standard error: so it is not asked.
-            socket.create_connection((world.address, world.port), timeout=AGAIN.total_seconds()).close()
             return connect()
         except (OSError, dist.DistError, RuntimeError):
             now = time.monotonic()
-            if now - begun > MEETING.total_seconds():
+            if now - started > MEETING.total_seconds():
                 raise
             stopped = {rank: stopped.get(rank, now) for rank in ([] if world.hosted else _stopped(world, [0]))}
             if any(now - since > watch.silent for since in stopped.values()):
@@ -95,10 +95,11 @@ class _Meeting:
 
     def wait(self) -> None:
         """Until all are there."""
-        begun = looked = time.monotonic()
+        started = looked = time.monotonic()
         while not self.store.check(self.keys):
+            heed(self.store, self.world, [rank for rank, key in enumerate(self.keys) if self.store.check([key])])
             now = time.monotonic()
-            if now - begun > MEETING.total_seconds():
+            if now - started > MEETING.total_seconds():
                 self._give_up()
             if now - looked > BEAT:
                 looked = now
@@ -138,7 +139,7 @@ class _Meeting:
         """Whether no other rank has said it before; true where that cannot be known."""
         with contextlib.suppress(Exception):
             verdict = json.dumps({"by": self.world.rank, "problem": problem, "code": code})
-            return bool(json.loads(self.store.compare_set("verdict", "", verdict))["by"] == self.world.rank)
+            return bool(json.loads(self.store.compare_set(VERDICT, "", verdict))["by"] == self.world.rank)
         return True
 
 

@@ -5,11 +5,13 @@ connection of its own: how often it beat, how far it has come, and how long it m
 those of the others:
 
 - no new sign for ``silent`` seconds: its process is dead or stopped, or its machine is;
-- signs, but no progress for as long as it may be waited for, while others are ahead and wait: it hangs.
+- signs, but no progress for as long as it may be waited for, while others are ahead and wait: it hangs;
+- no progress of any rank: of those that wait for each other, who has begun fewer collective calls hangs.
 
 What counts as progress: amid settled steps, micro-batches. Elsewhere - at the start, in the first steps, in a save or a
-measurement, at the end - nobody knows how long something takes: there, also whatever the process does at all
-(:mod:`danlu.parallel.activity`), for half an hour.
+measurement, at the end - nobody knows how long something takes. There counts also whatever the process does at all
+(:mod:`danlu.parallel.activity`), for half an hour; in the first steps and in measurements, which all ranks do alike,
+for not much longer than the others took; and in saves only what it reads and writes.
 
 Whoever sees it first writes the verdict and says it; all leave. The main thread may be in a collective call by then,
 which nothing interrupts: so two threads beside it do all this, one for the connection, one for the clock.
@@ -32,6 +34,7 @@ from typing import Any, Protocol
 from pydantic import Field
 
 from danlu.parallel.activity import Activity, waits_for_disk
+from danlu.parallel.signs import LONGER, Sign, problem
 from danlu.recipe import Settings
 
 BEAT = 1.0
@@ -42,6 +45,10 @@ LOST = 3
 """The exit code of ranks that leave because of another one."""
 SETTLED = 2
 """Steps that may take as long as ``first`` says."""
+TIMED = 1
+"""Steps after which it counts how long a micro-batch takes."""
+RATE = 2e8
+"""Bytes a second that are copied and looked at, at the least, before the first of them is written."""
 
 
 class Watch(Settings):
@@ -50,8 +57,9 @@ class Watch(Settings):
     silent: float = Field(default=12.0, ge=3)
     """Seconds without a sign of life from its process."""
     stuck: float = Field(default=15.0, ge=2)
-    """Seconds while others wait for it: without a micro-batch, or three times its longest one where that is more; and
-    without any work of its process (processor time, bytes) at the start, in the first steps, in saves, measurements."""
+    """Seconds while others wait for it: without a micro-batch, or three times its longest one where that is more;
+    without any work of its process (processor time, bytes) at the start, in the first steps, in saves, measurements;
+    and beyond three times what the others took for the same, in the first steps and in measurements."""
     blocked: float = Field(default=120.0, ge=2)
     """As ``stuck``, where it waits for a disk or for the compiler, which may wait for another process; not between
     settled micro-batches, where a disk that is so slow counts as a hang."""
@@ -66,31 +74,6 @@ class Store(Protocol):
     def get(self, key: str, /) -> bytes: ...
     def check(self, keys: list[str], /) -> bool: ...
     def compare_set(self, key: str, expected: str, wanted: str, /) -> bytes: ...
-
-
-@dataclass
-class Sign:
-    """What a rank says of itself, and since when it has said nothing else by the clock of who reads it."""
-
-    beats: int = 0
-    arrived: int = 0
-    """Points reached at which all ranks meet."""
-    work: int = 0
-    """Pieces of work done, such as micro-batches."""
-    limit: float = 0.0
-    """Seconds that it may be waited for."""
-    activity: int = 0
-    """How often its process was seen to do something."""
-    idle: float = 0.0
-    """Seconds that it may be waited for while it does nothing."""
-    left: bool = False
-    """Whether it has come to its end in good order."""
-    seen: float = 0.0
-    """When ``beats`` last changed."""
-    moved: float = 0.0
-    """When it last came on: ``arrived``, ``work`` or ``limit``."""
-    stirred: float = 0.0
-    """When it last came on or did something."""
 
 
 @dataclass
@@ -111,6 +94,8 @@ class Watchman:
     """The rank whose process the store is a part of, and which leaves last; None where the launcher keeps it."""
     activity: Activity = field(default_factory=Activity)
     """Of this process."""
+    calls: Callable[[], dict[str, int]] = dict
+    """Collective calls that it has begun, by the name of the group."""
     leave: Callable[[int], Any] = os._exit
     steps: int = 0
     """Done since training began, or began again."""
@@ -120,7 +105,14 @@ class Watchman:
     _waited: bool = False
     _sign: Sign = field(default_factory=Sign)
     _alone: str | None = None
+    _alike: bool = False
+    _moves: int | None = None
+    """Bytes that it writes, or reads, where it does nothing else."""
     _longest: float = 0.0
+    _pieces: int = 0
+    """Done since it stood where all meet."""
+    _met: float = field(default_factory=time.monotonic)
+    """When it did."""
     _since: float = field(default_factory=time.monotonic)
     _over: threading.Event = field(default_factory=threading.Event)
     _heard: float = field(default_factory=time.monotonic)
@@ -141,11 +133,14 @@ class Watchman:
     def arrive(self) -> None:
         """The main thread stands where all ranks meet."""
         self._moved()
+        self._sign.took = self._since - self._met if self._pieces else 0.0
+        self._met, self._pieces = self._since, 0
         self._sign.arrived += 1
 
     def tick(self) -> None:
         """The main thread has done a piece of work, and others may be ahead."""
         self._moved()
+        self._pieces += 1
         self._sign.work += 1
 
     def step(self) -> None:
@@ -165,19 +160,34 @@ class Watchman:
     def compiles(self, *, is_so: bool) -> None:
         """Whether the compiler works, perhaps in other processes, or waits for one that is not of this training."""
         self._compiling, self._since = is_so, time.monotonic()
+        self._sign.work += 1
 
     def elsewhere(self, *, is_so: bool) -> None:
         """Whether this rank does what is no part of training, and what the others wait for however long it takes."""
         self._elsewhere = is_so
 
     @contextmanager
-    def alone(self, what: str) -> Iterator[None]:
-        """Something that this rank does while others wait, and that takes as long as it takes."""
-        before, self._alone = self._alone, what
+    def alone(self, what: str, *, moves: int | None = None) -> Iterator[None]:
+        """Something that this rank does while others wait, and that takes as long as it takes.
+
+        Args:
+            moves: bytes that it writes, or reads, where it does nothing else: a processor at work is no progress then.
+        """
+        before, self._alone, self._moves = (self._alone, self._moves), what, moves
         try:
             yield
         finally:
-            self._alone, self._since = before, time.monotonic()
+            (self._alone, self._moves), self._since = before, time.monotonic()
+
+    @contextmanager
+    def alike(self, what: str) -> Iterator[None]:
+        """Something that each rank does for itself, all of them the same, and that takes as long as it takes."""
+        before, self._alike = self._alike, True
+        try:
+            with self.alone(what):
+                yield
+        finally:
+            self._alike = before
 
     def wait_for_all(self) -> None:
         """At the end, until all ranks are there. Over the store: in a collective call nobody tells who hangs in it.
@@ -223,39 +233,43 @@ class Watchman:
 
     def wait_for_verdict(self) -> None:
         """After an error that another rank's end has caused: the verdict names it and ends this process meanwhile."""
-        if self._over.wait(self.settings.silent + self.settings.stuck + 5 * BEAT):
+        if self._over.wait(self.settings.silent + 5 * BEAT):
             for thread in self._threads:  # one of them is about to end this process
                 thread.join()
 
     def _moved(self) -> None:
         now = time.monotonic()
-        if self._strict():
+        if self._trains() and self.steps >= TIMED:
             self._longest = max(self._longest, now - self._since)
         self._since = now
 
-    def _strict(self) -> bool:
-        """Whether a micro-batch follows the other, and the longest of them tells how long one takes."""
-        return self._training and self.steps >= SETTLED and self._alone is None and not self._compiling
+    def _trains(self) -> bool:
+        """Whether one micro-batch follows the other."""
+        return self._training and self._alone is None and not self._compiling
 
     def _limits(self) -> tuple[float, float]:
         """How long this rank may be waited for: at work, and doing nothing."""
         if self._elsewhere:
             return math.inf, math.inf
-        if self._strict():
-            limit = max(self.settings.stuck, 3 * self._longest)
+        if self._trains() and self.steps >= SETTLED:
+            limit = max(self.settings.stuck, LONGER * self._longest)
             return limit, limit
-        return self.settings.first, self.settings.blocked if self._compiling or self._waited else self.settings.stuck
+        idle = self.settings.stuck + (self._moves or 0) / RATE
+        return self.settings.first, max(idle, self.settings.blocked) if self._compiling or self._waited else idle
 
     def _look(self) -> None:
         """Note what this process has done since the last sign; that a wait for a disk is over is something, too."""
         waited, self._waited = self._waited, waits_for_disk()
-        self._sign.activity += self.activity.seen() or waited != self._waited
+        seen = self.activity.seen(computing=self._moves is None)
+        self._sign.activity += seen or waited != self._waited
+        self._sign.calls = self.calls()
 
     def _write(self, store: Store) -> None:
         mine = self._sign
         mine.beats += 1
         mine.limit, mine.idle = self._limits()
-        store.set(_key(self.rank), json.dumps({name: getattr(mine, name) for name in TOLD}))
+        mine.alike = not self._elsewhere and not self._compiling and (self._alike or self._trains())
+        store.set(_key(self.rank), json.dumps(mine.told()))
 
     def _beat(self) -> None:
         """Write and read signs, until the end; a store that does not answer leaves ``_heard`` as it was."""
@@ -266,7 +280,7 @@ class Watchman:
                 self._write(store)
                 for rank, sign in enumerate(self._signs):
                     if store.check([_key(rank)]):
-                        _take(sign, json.loads(store.get(_key(rank))))
+                        sign.take(json.loads(store.get(_key(rank))))
                 verdict = json.loads(store.get("verdict")) if store.check(["verdict"]) else None
             except Exception:
                 return  # the connection is gone: the judge sees that nothing is heard any more
@@ -288,31 +302,14 @@ class Watchman:
                 say(f"{where} does not answer since {now - self._heard:.0f} s: it is dead or stopped")
                 self._over.set()
                 self.leave(LOST)  # without a word to the others: each of them sees the same
-            elif problem := self._problem(now):
-                if self.blame(problem, LOST):
-                    say(problem)
+            elif wrong := self._problem(now):
+                if self.blame(wrong, LOST):
+                    say(wrong)
                 self._go(LOST)
 
     def _problem(self, now: float) -> str | None:
         """What is wrong with another rank, in words."""
-        for name, sign in zip(self.names, self._signs, strict=True):
-            if not sign.left and now - sign.seen > self.settings.silent:
-                return f"{name} gives no sign of life since {now - sign.seen:.0f} s: it is dead or stopped"
-        furthest = max(sign.arrived for sign in self._signs)
-        behind = {rank: sign for rank, sign in enumerate(self._signs) if sign.arrived < furthest}
-        for rank, sign in behind.items():
-            if now - sign.moved > sign.limit:
-                what = "has left" if sign.left else "hangs"
-                return f"{self.names[rank]} {what}: the others have waited for it for {now - sign.moved:.0f} s"
-        if behind and all(now - sign.stirred > sign.idle for sign in behind.values()):
-            # Whoever is at work may be what another one waits for, as for a lock of the compiler's.
-            rank, sign = min(behind.items(), key=lambda each: each[1].stirred)
-            what = "has left" if sign.left else "hangs: it has done nothing"
-            return f"{self.names[rank]} {what} for {now - sign.stirred:.0f} s, and the others wait for it"
-        still = min(now - sign.stirred for sign in self._signs)
-        if not behind and still > max(self.settings.blocked, *(sign.idle for sign in self._signs)):
-            return f"no rank has done anything for {still:.0f} s: they wait for each other"
-        return None
+        return problem(self.names, self._signs, now, silent=self.settings.silent, stuck=self.settings.stuck)
 
     def _go(self, code: int) -> None:
         self._over.set()
@@ -341,21 +338,5 @@ def _has_left(store: Store, rank: int) -> bool:
     return bool(json.loads(store.get(_key(rank)))["left"])
 
 
-TOLD = ("beats", "arrived", "work", "limit", "activity", "idle", "left")
-
-
 def _key(rank: int) -> str:
     return f"sign/{rank}"
-
-
-def _take(sign: Sign, told: dict[str, Any]) -> None:
-    """Note what a rank says, and when it was news."""
-    now = time.monotonic()
-    if told["beats"] != sign.beats:
-        sign.seen = now
-    if (told["arrived"], told["work"], told["limit"]) != (sign.arrived, sign.work, sign.limit):
-        sign.moved = sign.stirred = now
-    elif told["activity"] != sign.activity:
-        sign.stirred = now
-    for name, value in told.items():
-        setattr(sign, name, value)

@@ -55,7 +55,7 @@ def opened_member(content: Content, wanted: Wanted, member: str) -> Iterator[Con
     Raises:
         Damaged: there is no such member, or damage before it.
     """
-    reader = reader_for(content.name)
+    reader = reader_for(content.name, wanted.read_as)
     content = unpacked(content, wanted)
     if reader is read_packed_tar:
         content = _unpacked_tar(content, wanted)
@@ -99,11 +99,11 @@ class _Names:
         self._seen[name] += 1
         return name if self._seen[name] == 1 else f"{name}~{self._seen[name]}"
 
-    def is_read(self, name: str) -> bool:
+    def is_read(self, name: str, wanted: Wanted) -> bool:
         """Does a reader take it? Else it is counted."""
         parts = [part for part in PurePosixPath(name).parts if not part.startswith("..")]
         hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-        if hidden or reader_for(name) is None:
+        if hidden or reader_for(name, wanted.read_as) is None:
             self.passed["hidden" if hidden else PurePosixPath(name).suffix[:12].lower() or "no ending"] += 1
             return False
         return True
@@ -147,7 +147,7 @@ def _zip_members(content: Content, wanted: Wanted, names: _Names, depth: int) ->
         for entry in found:
             if entry.problem:
                 yield Rejected(0, entry.problem, member=names.unique(entry.name))
-            elif names.is_read(entry.name):
+            elif names.is_read(entry.name, wanted):
                 start = partial(zips.open_entry, path, entry, budget)
                 yield Member(entry.name, entry.packed_size, start, budget, depth)
     if damage is not None:
@@ -168,7 +168,7 @@ def _tar_members(content: Content, wanted: Wanted, names: _Names, depth: int) ->
                 continue
             if entry.kind not in ("file", "folder"):
                 yield Rejected(0, f"{entry.kind} in an archive", member=names.unique(entry.name))
-            if entry.kind != "file" or not names.is_read(entry.name):
+            if entry.kind != "file" or not names.is_read(entry.name, wanted):
                 tar.skip(entry.size)
                 tar.align(entry.size)
                 continue

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Protocol, cast
 
 from danlu.readers.exhausted import keeping
 from danlu.readers.limits import Budget, TooLarge, budget_of
-from danlu.readers.record import Content, Damaged, Wanted
+from danlu.readers.record import Content, CutShort, Damaged, Wanted
 
 INPUT_BYTES = 1 << 16
 OUTPUT_BYTES = 1 << 20
@@ -221,8 +221,9 @@ def read1_of(stream: BinaryIO) -> Callable[[int], bytes]:
 class UnpackedStream(io.RawIOBase):
     """The bytes that a packed stream holds; not seekable, read it through a buffer.
 
-    ``packed_bytes`` were read of the packed stream. After a :class:`Damaged`, :meth:`resume` goes on with the next
-    member, where there is one.
+    ``packed_bytes`` were read of the packed stream, and ``member_bytes`` given of the member at hand: where that one is
+    damaged, its check sum perhaps, they are not to be trusted. After a :class:`Damaged`, :meth:`resume` goes on with
+    the next member, where there is one.
     """
 
     def __init__(self, packed: BinaryIO, packing: Packing, budget: Budget) -> None:
@@ -240,6 +241,7 @@ class UnpackedStream(io.RawIOBase):
         self._ended = False
         self._error: Damaged | None = None
         self.packed_bytes = 0
+        self.member_bytes = 0
 
     def readable(self) -> bool:
         return True
@@ -280,7 +282,7 @@ class UnpackedStream(io.RawIOBase):
             return False
         if not self._input:
             if not self._members:
-                raise Damaged(f"truncated {self._packing.name}", "the file is empty")
+                raise CutShort(f"truncated {self._packing.name}", "the file is empty")
             self._ended = True
             return False
         if not self._input.startswith(self._packing.magics):
@@ -288,12 +290,13 @@ class UnpackedStream(io.RawIOBase):
             if self._members:
                 raise Damaged(f"junk after {self._packing.name}", place)
             if any(magic.startswith(self._input) for magic in self._packing.magics):
-                raise Damaged(f"truncated {self._packing.name}", place)
+                raise CutShort(f"truncated {self._packing.name}", place)
             raise Damaged(f"not {self._packing.name}", f"it begins with 0x{self._input[:4].hex()}")
         if not self._members and self._input.startswith(_ZSTD_SKIPPED[13]) and self._packing.name == "zstd":
             self._learn_dictionary()
         self._decoder = self._make()
         self._recent = b""
+        self.member_bytes = 0
         return True
 
     def _decode(self, size: int) -> bytes:
@@ -319,7 +322,8 @@ class UnpackedStream(io.RawIOBase):
             self._recent = b""  # it is whole: what comes next is not in it
             self._input = self._input.lstrip(b"\0")  # padding
         elif hungry and not data and not given:  # all was given, and nothing is held back
-            raise Damaged(f"truncated {self._packing.name}", f"it ends early, at packed byte {self.packed_bytes}")
+            raise CutShort(f"truncated {self._packing.name}", f"it ends early, at packed byte {self.packed_bytes}")
+        self.member_bytes += len(data)
         return data
 
     def _fill(self) -> bool:

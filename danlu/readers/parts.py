@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from danlu.readers.lines import Lines
-from danlu.readers.reading import kind
+from danlu.readers.reading import is_packed, kind
 from danlu.readers.record import Content, LocalFile, Wanted
 from danlu.readers.row_groups import cut_parquet
 from danlu.readers.slices import Slice
@@ -14,6 +14,7 @@ from danlu.text import cuts
 from danlu.text.encodings import WIDE, Detected
 
 _PIECE = 1 << 20
+_TEXT, _LINES = (".txt", ".text"), (".jsonl", ".ndjson")
 
 
 def cut_content(content: Content, wanted: Wanted, size: int) -> list[Content]:
@@ -27,8 +28,9 @@ def cut_content(content: Content, wanted: Wanted, size: int) -> list[Content]:
     if content.name.lower().endswith(".parquet"):
         return cut_parquet(content, size)
     blank = isinstance(wanted.documents, cuts.Paragraphs)
-    is_text = kind(content.name) == ".txt" and isinstance(wanted.documents, cuts.Lines | cuts.Paragraphs)
-    if not (kind(content.name) == ".jsonl" or is_text) or not content.name.lower().endswith((".jsonl", ".txt")):
+    ending = kind(content.name, wanted.read_as)
+    is_text = ending in _TEXT and isinstance(wanted.documents, cuts.Lines | cuts.Paragraphs)
+    if not (ending in _LINES or is_text) or is_packed(content.name):
         return [content]
     detected = _detect(content, wanted)
     if detected.encoding in WIDE:

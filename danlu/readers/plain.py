@@ -1,4 +1,5 @@
-"""Text files: whole, or where lines, paragraphs or blocks are the documents, as a stream of them."""
+"""Text files: whole, or where lines, paragraphs, blocks or what is between lines of one kind are the documents, as a
+stream of them."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from danlu.text import cuts
 
 
 def read_txt(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
-    """A text file is one record, without its damaged lines; cut into lines, paragraphs or blocks, each of those is one.
+    """A text file is one record, without its damaged lines; cut into lines, paragraphs, blocks or at lines that part,
+    each of those is one.
 
     What is cut is numbered by its first line. Every such record is held in memory, the file is not.
     """
@@ -20,6 +22,8 @@ def read_txt(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
             yield from _gathered(content, wanted, lambda line, _: True)
         case cuts.Paragraphs():
             yield from _gathered(content, wanted, lambda line, _: not line.strip())
+        case cuts.Separated() as separated:
+            yield from _gathered(content, wanted, lambda line, _: separated.ends(line))
         case cuts.Blocks() as blocks:
             yield from _gathered(content, wanted, lambda line, before: blocks.ends(before + len(line), line))
         case _:

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 from danlu import catalog
 from danlu.readers.exhausted import check_blame
 from danlu.readers.record import Content, Damaged, Raw, Reader, Rejected, Wanted
 
 
-def reader_for(name: str) -> Reader | None:
-    """The reader whose suffix ends the name of a file, packed or not, the longest first; None where no reader fits."""
-    suffix = kind(name)
+def reader_for(name: str, other: str | None = None) -> Reader | None:
+    """The reader whose suffix ends the name of a file, packed or not, the longest first; None where no reader fits.
+
+    Args:
+        other: as what ending any other is taken.
+    """
+    suffix = kind(name, other)
     if suffix is None:
         return None
-    reader: Reader = catalog.load("reader", suffix, key="reader")
+    return _loaded(catalog.CATALOG["reader"][suffix])
+
+
+@cache
+def _loaded(target: str) -> Reader:
+    """Once, and not for each of a hundred thousand files."""
+    reader: Reader = catalog.load("reader", target, key="reader")
     return reader
 
 
-def kind(name: str) -> str | None:
-    """The ending that picks the reader, in lower case: ``.csv`` of ``a.CSV.gz``; None where no reader fits."""
+def kind(name: str, other: str | None = None) -> str | None:
+    """The ending that picks the reader, in lower case: ``.csv`` of ``a.CSV.gz``; ``other`` where no reader fits."""
     rest = name.lower()
     while True:
         found = _ending(rest, "reader")
@@ -27,7 +38,7 @@ def kind(name: str) -> str | None:
             return found
         packing = _ending(rest, "packing")
         if packing is None:
-            return None
+            return other
         rest = rest.removesuffix(packing)
 
 
@@ -39,7 +50,7 @@ def read(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
     Raises:
         DanluError: this machine has no room for it, or too many open files.
     """
-    reader = reader_for(content.name)
+    reader = reader_for(content.name, wanted.read_as)
     assert reader is not None, content.name
     count = 0
     number = -1
@@ -49,7 +60,9 @@ def read(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
             count += 1
             yield record
     except Damaged as damage:
-        after = f"after {count} whole records" if count else "before the first record"
+        after = f"after {count} records" if count else "before the first record"
+        if count and damage.reason.startswith("damaged "):  # a check sum stands at the end, too late for them
+            after += ", of which the last may be altered"
         yield Rejected(number + 1, damage.reason, f"{damage.detail}, {after}" if damage.detail else after)
     except OSError as error:
         check_blame(error, content.name)
@@ -64,6 +77,11 @@ def unpacked(content: Content, wanted: Wanted) -> Content:
             break
         content = catalog.load("packing", packing, key="packing")(content, wanted)
     return content
+
+
+def is_packed(name: str) -> bool:
+    """Whether what packs the file is taken off before it is read."""
+    return _ending(name.lower(), "reader") is None and _ending(name.lower(), "packing") is not None
 
 
 def _ending(name: str, what: str) -> str | None:

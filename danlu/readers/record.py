@@ -83,6 +83,10 @@ class Damaged(Exception):  # noqa: N818 (what was read ends here; it is no bug)
         self.detail = detail
 
 
+class CutShort(Damaged):
+    """It ends early: what came before is as it was written."""
+
+
 @dataclass(frozen=True, slots=True)
 class LocalFile:
     """A file on this machine."""
@@ -121,6 +125,7 @@ class Wanted:
     unpacked_ratio: int = 1000
     archive_depth: int = 4
     notes: bool = False
+    read_as: str | None = None
 
 
 Reader = Callable[[Content, Wanted], Iterator[Raw | Rejected]]

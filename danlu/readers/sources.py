@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 from collections import Counter
@@ -39,12 +40,13 @@ from danlu.recipe import OneOf, Settings
 from danlu.text.cuts import Cut, Whole
 from danlu.text.encodings import ENCODINGS, is_known
 
-TEXTS = frozenset({".txt", ".md", ".markdown", ".html", ".htm", ".jsonl", ".json", ".csv", ".tsv"})
+PAGES = frozenset({".html", ".htm", ".xhtml", ".shtml"})
+TEXTS = PAGES | {".txt", ".text", ".md", ".markdown", ".jsonl", ".ndjson", ".json", ".csv", ".tsv"}
 PLAIN = TEXTS | {".parquet", ".arrow", ".feather"}
 CONCERNED = {
     "encoding": TEXTS,
     "invalid": TEXTS,
-    "html": {".html", ".htm"},
+    "html": PAGES,
     "markdown": {".md", ".markdown"},
     "code_blocks": {".md", ".markdown"},
 }
@@ -96,6 +98,9 @@ class Source(Settings):
     """What it is called there."""
     origin: str | None = Field(default=None, min_length=1)
     """Who made it, or where it was fetched."""
+    read_as: str | None = None
+    """The ending as which any other is taken that no reader knows (``.txt`` for logs, subtitles, files without an
+    ending), in archives too; such files are left out where it is not given."""
     cache: Path | None = None
     """A folder where files from an address are kept; without it they are read from there every time."""
 
@@ -112,6 +117,14 @@ class Source(Settings):
         if value is not None and not is_known(value):
             near = did_you_mean(value, ENCODINGS)
             raise ValueError(f"must be an encoding that Python knows, such as gb18030; got {value!r}{near}")
+        return value
+
+    @field_validator("read_as")
+    @classmethod
+    def _known_ending(cls, value: str | None) -> str | None:
+        if value is not None and value not in catalog.names("reader"):
+            near = did_you_mean(value, catalog.names("reader"))
+            raise ValueError(f"must be an ending that a reader takes, such as .txt; got {value!r}{near}")
         return value
 
     @model_validator(mode="after")
@@ -193,6 +206,11 @@ class Found:
         """Write down that it is not read."""
         self.left_out.setdefault(why, []).append(name)
 
+    def lines(self) -> bytes:
+        """All that is left out as lines of JSON, each with why."""
+        entries = [{"file": name, "why": why.value} for why, names in self.left_out.items() for name in names]
+        return "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries).encode()
+
     def told(self) -> str:
         """What is left out, in words; nothing where nothing is."""
         parts = []
@@ -226,7 +244,7 @@ def find_files(sources: Sequence[Source], *, key: str) -> Found:
                 found.files.append(SourceFile(names.take(name, number), content, source))
             _check_options(source, found.files[before:], where)
             continue
-        root, groups = _groups(source.path, where)
+        root, groups = _groups(source.path, where, source.read_as)
         for folder, entries in groups:
             below = printable(folder.relative_to(root) / "_").removesuffix("_")
             may_be_split = has_splits(folder)
@@ -235,7 +253,7 @@ def find_files(sources: Sequence[Source], *, key: str) -> Found:
                     continue
                 seen.add(entry.real)
                 name = below + printable_name(entry.name)
-                if (why := _left_out(entry)) is not None:
+                if (why := _left_out(entry, source.read_as)) is not None:
                     found.leave_out(name, why)
                     continue
                 path = folder / entry.name
@@ -269,13 +287,13 @@ def _archives_of(name: str) -> set[str]:
     return {name[: mark.start()] for mark in re.finditer("!/", name)} if "!/" in name else set()
 
 
-def _left_out(entry: Entry) -> LeftOut | None:
+def _left_out(entry: Entry, read_as: str | None) -> LeftOut | None:
     """Why something below a source is not read; None where it is."""
     if entry.name.startswith("."):
         return LeftOut.HIDDEN
     if entry.is_run:
         return LeftOut.RUN
-    if kind(entry.name) is None:
+    if kind(entry.name) is None and (read_as is None or not entry.is_file):
         return LeftOut.KIND
     return None if entry.is_file else LeftOut.NO_FILE
 
@@ -284,19 +302,23 @@ def _remote_files(found: Found, url: str, source: Source, where: str) -> Iterato
     """The files at an address that are read, and their names; ``found`` is told of the others."""
     files = find_remote(url, where, source.cache)
     for name, content in files:
-        if name.rpartition("/")[2].startswith(".") or kind(content.name) is None:
+        if name.rpartition("/")[2].startswith(".") or kind(content.name, source.read_as) is None:
             if len(files) == 1 and not name.startswith("."):
-                suffixes = ", ".join(catalog.names("reader"))
-                raise InputError(f"{where}: cannot tell how to read {url} by its ending (choices: {suffixes})")
+                raise InputError(f"{where}: cannot tell how to read {url} by its ending {_choices()}")
             found.leave_out(name, LeftOut.HIDDEN if name.rpartition("/")[2].startswith(".") else LeftOut.KIND)
         else:
             yield name, content
 
 
-def _groups(path: Path, where: str) -> tuple[Path, Iterable[Group]]:
+def _choices() -> str:
+    """What can be done about an ending that no reader takes."""
+    return f"(choices: {', '.join(catalog.names('reader'))}; read_as of the source says as which another is taken)"
+
+
+def _groups(path: Path, where: str, read_as: str | None) -> tuple[Path, Iterable[Group]]:
     """The folder that names begin below, and the files of a source in sorted order, by folder."""
     if path.exists() or not any(sign in str(path) for sign in "*?["):
-        _check_exists(path, where)
+        _check_exists(path, where, read_as)
         return (path if path.is_dir() else path.parent), walk(path, where)
     plain = list(takewhile(lambda part: not any(sign in part for sign in "*?["), path.parts))
     root = Path(*plain)
@@ -308,20 +330,19 @@ def _groups(path: Path, where: str) -> tuple[Path, Iterable[Group]]:
 
 def _check_options(source: Source, files: Sequence[SourceFile], where: str) -> None:
     """Refuse a setting that concerns none of the files; what archives hold is not known yet."""
-    kinds = {kind(file.name) for file in files}
+    kinds = {kind(file.name, source.read_as) for file in files}
     for name, endings in CONCERNED.items():
         default = Source.model_fields[name].default
         if files and kinds <= PLAIN and not kinds & endings and getattr(source, name) != default:
             raise InputError(f"{where}.{name}: no file in {source.path} is of a kind that it concerns")
 
 
-def _check_exists(path: Path, where: str) -> None:
+def _check_exists(path: Path, where: str, read_as: str | None) -> None:
     if not path.exists():
         parent = path.parent
         beside = [str(parent / other.name) for other in parent.iterdir()] if parent.is_dir() else []
         near = difflib.get_close_matches(str(path), beside, n=1)
         meant = f"; did you mean {near[0]!r}?" if near else ""
         raise InputError(f"{where}: no file or folder {str(path)!r}{meant}")
-    if path.is_file() and kind(path.name) is None:
-        suffixes = ", ".join(catalog.names("reader"))
-        raise InputError(f"{where}: cannot tell how to read {str(path)!r} by its ending (choices: {suffixes})")
+    if path.is_file() and kind(path.name, read_as) is None:
+        raise InputError(f"{where}: cannot tell how to read {str(path)!r} by its ending {_choices()}")

@@ -116,25 +116,45 @@ class WarcStream:
         self._offset = 0
         self._number = 0
         self._told = False  # what is being passed over is told already
+        self._between = True  # nothing has been read of the next record
 
     def records(self) -> Iterator[Record | Rejected]:
-        """Every record of any kind in order; one that is damaged, cut short or too long comes out as rejected."""
+        """Every record of any kind in order; one that is damaged, cut short or too long comes out as rejected.
+
+        In a packed file a record is held until what comes next is begun: its member's check sum stands behind it.
+        """
+        held: Record | None = None
         while True:
             start = self._offset
             try:
                 found = self._next()
             except Damaged as damage:
-                if not self._told or isinstance(damage, TooLarge):  # behind a limit the rest of the file is lost
-                    yield self._rejected(damage.reason, damage.detail, start)
-                self._told = True
+                if held is not None and self._was_in_it(damage):
+                    yield Rejected(held.number, damage.reason, damage.detail, held.offset)
+                else:
+                    if held is not None:
+                        yield held
+                    if not self._told or isinstance(damage, TooLarge):  # behind a limit the rest of the file is lost
+                        yield self._rejected(damage.reason, damage.detail, start)
+                held, self._told = None, True
                 self._back, self._place = b"", 0
                 raw = getattr(self._stream, "raw", None)
                 if not isinstance(raw, UnpackedStream) or not raw.resume():
                     return
                 continue
+            if held is not None:
+                yield held
+            held = found if isinstance(found, Record) else None
             if found is None:
                 return
-            yield found
+            if held is None:
+                yield found
+
+    def _was_in_it(self, damage: Damaged) -> bool:
+        """Whether the damage is in the packed member that the last record, and nothing else behind it, was read of."""
+        raw = getattr(self._stream, "raw", None)
+        is_damage = self._between and damage.reason.startswith("damaged ")
+        return is_damage and isinstance(raw, UnpackedStream) and raw.member_bytes > 0
 
     def _rejected(self, reason: str, detail: str, offset: int) -> Rejected:
         self._number += 1
@@ -143,7 +163,9 @@ class WarcStream:
     def _next(self) -> Record | Rejected | None:
         start = self._offset
         lost = 0
+        self._between = True
         while not _VERSION.match(line := self._line()):
+            self._between = not line.strip() and not lost
             if not line:
                 told, self._told = self._told, False
                 if lost and not told:
@@ -155,6 +177,7 @@ class WarcStream:
                 lost += len(line)
             else:
                 start = self._offset
+        self._between = False
         if lost and not self._told:
             self._unread(line)
             self._told = True

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from danlu.readers.damage import Damage, beyond_ascii, is_damage
 from danlu.readers.lines import decoded_alone, encoding_of_line, undecodable
-from danlu.readers.record import ENCODING, LOST, Content, Rejected, Wanted
+from danlu.readers.record import ENCODING, LOST, Content, CutShort, Damaged, Rejected, Wanted
 from danlu.text.encodings import SAMPLE_BYTES, SEVEN_BIT, WIDE, Detected, detect_whole, of_marked
 
 _FIRST, _MORE = 1 << 16, 16
@@ -50,17 +50,36 @@ def lost_field(parts: int) -> dict[str, str]:
 
 
 def read_whole(content: Content, wanted: Wanted) -> bytes | Rejected:
-    """All bytes, where they are no more than a record may have."""
+    """All bytes, where they are no more than a record may have.
+
+    Raises:
+        Damaged: what packs them is damaged.
+    """
+    whole, damage = _read_before(content, wanted)
+    if damage is not None:
+        raise damage
+    return whole
+
+
+def _read_before(content: Content, wanted: Wanted) -> tuple[bytes | Rejected, Damaged | None]:
+    """The same, or the bytes before damage, and the damage."""
+    pieces: list[bytes] = []
+    left, asked = wanted.record_bytes + 1, _FIRST
+    damage = None
     with content.open() as file:
-        pieces = []
-        left, asked = wanted.record_bytes + 1, _FIRST
-        while left and (piece := file.read(min(left, asked))):
-            pieces.append(piece)
-            left -= len(piece)
-            asked *= _MORE if len(piece) == asked else 1
+        # One step of the stream below: several of which the last fails would lose what the others brought.
+        step = getattr(file, "read1", file.read)
+        try:
+            while left and (piece := step(min(left, asked))):
+                pieces.append(piece)
+                left -= len(piece)
+                asked *= _MORE if len(piece) == asked else 1
+        except Damaged as error:
+            damage = error
     if not left:
-        return Rejected(0, "too long", f"the file is longer than {wanted.record_bytes:,} bytes (record_bytes)", 0)
-    return b"".join(pieces)
+        too_long = f"the file is longer than {wanted.record_bytes:,} bytes (record_bytes)"
+        return Rejected(0, "too long", too_long, 0), None
+    return b"".join(pieces), damage
 
 
 def decode(content: bytes, wanted: Wanted) -> Text | Rejected:
@@ -164,9 +183,25 @@ def _why(line: bytes, offset: int, detected: Detected, own: str | None) -> tuple
 
 
 def read_text(content: Content, wanted: Wanted) -> Text | Rejected:
-    """The text of a file, where it is no longer than a record may be, without what of it is damaged."""
-    whole = read_whole(content, wanted)
-    return whole if isinstance(whole, Rejected) else decode_in_part(whole, wanted)
+    """The text of a file, where it is no longer than a record may be, without what of it is damaged.
+
+    Where what packs the file ends early, it is what comes before that.
+
+    Raises:
+        Damaged: what packs it is damaged otherwise, so that what came before may be, too; or nothing came before.
+    """
+    whole, damage = _read_before(content, wanted)
+    if isinstance(whole, Rejected):
+        return whole
+    if damage is not None and not (whole.strip() and isinstance(damage, CutShort)):
+        raise damage
+    text = decode_in_part(whole, wanted)
+    if damage is None:
+        return text
+    if isinstance(text, Rejected):
+        raise damage
+    detail = ", ".join(filter(None, [damage.detail, f"behind byte {len(whole)} of the text"]))
+    return text._replace(lost=(*text.lost, Rejected(len(text.lost) + 1, damage.reason, detail, len(whole))))
 
 
 def read_but_end(content: bytes, read: Callable[[bytes], T | Rejected]) -> tuple[T | Rejected, Rejected | None]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Protocol
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from danlu.recipe import Choice
 
@@ -39,6 +39,29 @@ class Paragraphs(Choice):
         for is_blank, lines in groupby(text.split("\n"), key=lambda line: not line.strip()):
             if not is_blank:
                 yield "\n".join(lines)
+
+
+class Separated(Choice):
+    """Documents are parted by lines of one kind, which fall: ``%`` in files of sayings, ``***`` between stories."""
+
+    line: str = "%"
+    """The line; white space around it does not count."""
+
+    @field_validator("line")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        if not value.strip() or len(value.splitlines()) > 1:
+            raise ValueError(f"must be one line, and not blank; got {value!r}")
+        return value.strip()
+
+    def pieces(self, text: str) -> Iterator[str]:
+        for parts, lines in groupby(text.split("\n"), key=self.ends):
+            if not parts and (piece := "\n".join(lines).strip("\n")).strip():
+                yield piece
+
+    def ends(self, line: str) -> bool:
+        """Whether ``line`` parts documents."""
+        return line.strip() == self.line
 
 
 class Blocks(Choice):

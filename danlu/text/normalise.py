@@ -29,6 +29,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _DROPPED = re.compile("[\0-\x08\x0e-\x1f\x7f-\x9f\ufeff]")
 
+_BROKEN_WORD = re.compile(r"(?<=[^\W\d_])\xad(?=\n[ \t]*[^\W\d_])")
+"""A soft hyphen that shows, for a line ends with it: so ``groff`` writes Latin-1."""
 _INVISIBLE = re.compile(
     "[\xad\u180e\u202a-\u202e\u2060-\u2069]"  # soft hyphens, marks that embed a direction, word joiners
     "|(?<![\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff])\u200b"  # parts words in Thai, Lao, Burmese and Khmer
@@ -73,7 +75,7 @@ def _once(text: str, settings: Normalise) -> str:
     if not plain and settings.form != "none":
         text = unicodedata.normalize(settings.form, text)
     if is_odd and settings.invisible:
-        text = _INVISIBLE.sub("", text)
+        text = _INVISIBLE.sub("", _BROKEN_WORD.sub("-", text))
     if not plain and settings.width != "keep":
         text = _WIDE[settings.width].sub(lambda run: unicodedata.normalize("NFKC", run[0]), text)
     if settings.spaces != "keep":

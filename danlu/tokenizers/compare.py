@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from danlu.errors import InputError
 from danlu.text.document import Document
-from danlu.tokenizers.measure import BATCH_DOCUMENTS, LANGUAGES_WITHOUT_SPACES, Cost, measure
+from danlu.tokenizers.measure import LANGUAGES_WITHOUT_SPACES, Cost, batches, measure
 from danlu.tokenizers.named import NamedTokenizer
 
 PASSES = 5
@@ -92,7 +92,7 @@ def _measured(encoder: NamedTokenizer, language: str, texts: Sequence[str]) -> C
         cost = measure(encoder, documents, limit_bytes=size + 1)[language]
         exact = sum(
             decoded == text
-            for batch in _batches(texts)
+            for batch in batches(texts, len)
             for decoded, text in zip(encoder.decode_batch(encoder.encode_batch(batch)), batch, strict=True)
         )
     except (MemoryError, KeyboardInterrupt):
@@ -105,10 +105,6 @@ def _measured(encoder: NamedTokenizer, language: str, texts: Sequence[str]) -> C
 
 def _seconds(encoder: NamedTokenizer, texts: Sequence[str], clock: Callable[[], float]) -> float:
     began = clock()
-    for batch in _batches(texts):
+    for batch in batches(texts, len):
         encoder.encode_batch(batch)
     return clock() - began
-
-
-def _batches(texts: Sequence[str]) -> list[list[str]]:
-    return [list(texts[start : start + BATCH_DOCUMENTS]) for start in range(0, len(texts), BATCH_DOCUMENTS)]

@@ -50,7 +50,7 @@ class Extend(Choice):
     segmenter: Annotated[SkipValidation[Segmenter], OneOf("segmenter")] = Jieba()
     """Of a word-level vocabulary whose tokenizer cuts Chinese characters apart: what finds the words in Chinese."""
     sample_bytes: int = Field(default=20_000_000, ge=1)
-    """Of a larger corpus, documents of about this many bytes are learned from. They take up to some 80 times as much
+    """Of a larger corpus, documents of about this many bytes are learned from. They take up to some 30 times as much
     memory where there are no spaces; a word-level vocabulary takes less."""
 
     def files(self) -> list[Path]:

@@ -140,6 +140,8 @@ def _before(name: str, value: Any, args: Sequence[Any], kwargs: Mapping[str, Any
     if isinstance(value, str):
         if name in LISTING:
             budget().spend(LISTED * len(value))
+        if name == "wordwrap":
+            budget().spend(_cut_length(value, args, kwargs))
         estimate = _TEXT_LENGTHS.get(name)
         if estimate is not None:
             check_length(estimate(value, args, kwargs))
@@ -196,6 +198,12 @@ def _indented_length(text: str, args: Sequence[Any], kwargs: Mapping[str, Any]) 
 def _wrapped_length(text: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
     longest = max([len(each) for each in (*args, *kwargs.values()) if isinstance(each, str)], default=1)
     return len(text) * (1 + longest)
+
+
+def _cut_length(text: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
+    """What is copied where a word is longer than a line: each line that is cut off leaves a copy of all the rest."""
+    longest, width = max(map(len, text.split()), default=0), args[0] if args else kwargs.get("width", 79)
+    return longest * longest // max(1, width) if isinstance(width, int) and longest > width else 0
 
 
 def _expanded_length(text: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:

@@ -6,17 +6,17 @@ what it has: what is joined is always a row of its own tokens.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer as Inner
-from tokenizers import models, pre_tokenizers, trainers
 
+from danlu import log
 from danlu.errors import InputError
+from danlu.tokenizers.merges import BREAK, CountedWords, learn_merges
 from danlu.tokenizers.named import unknown_of
 from danlu.tokenizers.spelling import LONE_BYTE
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -24,8 +24,6 @@ from danlu.tokenizers.tokenizer import Tokenizer
 FIRST = 0x10000
 """The character that stands for token 0: all characters from here on are free of rules of their own."""
 MOST_TOKENS = 0x110000 - FIRST
-BREAK = 10
-"""A line end parts words: tokens on its two sides are never joined."""
 LONGEST_WORD = 32
 """Tokens after which a word is cut, at the next whole character: text without spaces has words without end, all of them
 different, which would be held in memory."""
@@ -60,16 +58,13 @@ def learn_joins(
         InputError: ``inner`` has more tokens than there are characters to stand for them.
     """
     words = _Words.of(inner, config)
-    lines = list(words.lines(texts))
-    alphabet = set().union(*lines) - {chr(BREAK)}
-    learner = Inner(models.BPE())
-    learner.pre_tokenizer = pre_tokenizers.Split("\n", behavior="removed")
-    trainer = trainers.BpeTrainer(
-        vocab_size=len(alphabet) + count, min_frequency=min_frequency, show_progress=False, special_tokens=[],
-        initial_alphabet=[],
-    )  # fmt: skip
-    learner.train_from_iterator(lines, trainer)
-    merges: Sequence[Sequence[str]] = json.loads(learner.to_str())["model"]["merges"]
+    symbols = np.concatenate([np.array([BREAK], dtype=np.int32), *words.lines(texts)])
+    spelled = [chr(FIRST + id) for id in range(len(words.left_out))]
+    with log.progress("tokenizer: joining", count, "tokens") as progress:
+        merges = learn_merges(
+            CountedWords(symbols, np.array([0]), np.array([1])), spelled, vocab_size=len(spelled) + count,
+            min_frequency=min_frequency, tell=lambda tokens: progress.update(tokens - len(words.left_out)),
+        )  # fmt: skip
     return [Join(_ids(left), _ids(right)) for left, right in merges]
 
 
@@ -79,7 +74,7 @@ def _ids(word: str) -> Ids:
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """Text as lines of characters that stand for tokens, cut into words by line ends."""
+    """Text as tokens, cut into words."""
 
     inner: Inner
     left_out: NDArray[np.bool_]
@@ -110,23 +105,23 @@ class _Words:
             np.array([not each or each[0] & 0xC0 != 0x80 for each in spelled], dtype=np.bool_),
         )
 
-    def lines(self, texts: Iterable[str]) -> Iterator[str]:
-        """One string for some text."""
+    def lines(self, texts: Iterable[str]) -> Iterator[NDArray[np.int32]]:
+        """The tokens of some text, ``BREAK`` between words and behind the last."""
         for batch in _batches(texts):
             for encoding in self.inner.encode_batch(batch, add_special_tokens=False):
                 ids = np.array(encoding.ids, dtype=np.int64)
                 if len(ids):
                     yield self._line(ids, np.array([-1 if w is None else w for w in encoding.word_ids]))
 
-    def _line(self, ids: NDArray[np.int64], words: NDArray[Any]) -> str:
+    def _line(self, ids: NDArray[np.int64], words: NDArray[Any]) -> NDArray[np.int32]:
         before = np.zeros(len(ids), dtype=np.bool_)
         before[1:] = (words[1:] != words[:-1]) | self.ends[ids[:-1]]
         before |= self.begins[ids]
         places = np.arange(len(ids))
         begun = np.maximum.accumulate(np.where(before, places, 0))
         before |= ((places - begun) % LONGEST_WORD == 0) & (places > begun) & self.whole[ids]
-        letters = np.where(self.left_out[ids], BREAK, ids + FIRST).astype("<u4")
-        return np.insert(letters, np.flatnonzero(before), np.uint32(BREAK)).astype("<u4").tobytes().decode("utf-32-le")
+        symbols = np.where(self.left_out[ids], BREAK, ids).astype(np.int32)
+        return np.insert(symbols, [*np.flatnonzero(before), len(ids)], np.int32(BREAK))
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from danlu.stage import Figures
 from danlu.text.document import Document
+from danlu.tokenizers.word_counts import parts
+
+T = TypeVar("T")
 
 LANGUAGES_WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "km", "my", "bo", "dz", "lzh"})
 """Written without spaces between words, so that tokens are compared with characters."""
 LIMIT_BYTES = 5_000_000
 """Text of one language that is measured; the documents after it change little."""
-BATCH_DOCUMENTS = 64
+BATCH_TEXTS = 64
+BATCH_CHARACTERS = 1 << 20
+"""Of those texts, after which no other joins them: what is known of their tokens takes some hundred bytes each."""
 
 
 class Encoder(Protocol):
@@ -41,17 +45,23 @@ class Cost:
 def measure(tokenizer: Encoder, documents: Iterable[Document], *, limit_bytes: int = LIMIT_BYTES) -> dict[str, Cost]:
     """Encode the first ``limit_bytes`` of each language, the last text cut there; the costs by language, sorted.
 
+    A long text is encoded in parts, the tokens of which are more than those of the whole by one or two a part.
+
     Fertility (tokens a word) is from Rust et al. 2021, How Good is Your Tokenizer?
     """
     costs: dict[str, Cost] = {}
     unknown = tokenizer.unknown
-    for batch in _batches(_limited(documents, limit_bytes)):
-        for document, ids in zip(batch, tokenizer.encode_batch([each.text for each in batch]), strict=True):
-            language = document.meta.get("language", "und")
+    texts = (
+        (document.meta.get("language", "und"), part)
+        for document in _limited(documents, limit_bytes)
+        for part in parts(document.text)
+    )
+    for batch in batches(texts, lambda each: len(each[1])):
+        for (language, text), ids in zip(batch, tokenizer.encode_batch([text for _, text in batch]), strict=True):
             cost = costs.setdefault(language, Cost())
-            cost.bytes += len(document.text.encode())
+            cost.bytes += len(text.encode())
             cost.tokens += len(ids)
-            cost.units += count_units(document.text, language)
+            cost.units += count_units(text, language)
             cost.unknown += ids.count(unknown) if unknown is not None else 0
     return dict(sorted(costs.items()))
 
@@ -86,6 +96,19 @@ def _limited(documents: Iterable[Document], limit_bytes: int) -> Iterator[Docume
             yield document if len(data) <= room else replace(document, text=data[:room].decode(errors="ignore"))
 
 
-def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
-    while batch := list(islice(documents, BATCH_DOCUMENTS)):
+def batches(items: Iterable[T], length: Callable[[T], int]) -> Iterator[list[T]]:
+    """As many in a row as are encoded at once.
+
+    Args:
+        length: characters of one.
+    """
+    batch: list[T] = []
+    characters = 0
+    for item in items:
+        batch.append(item)
+        characters += length(item)
+        if len(batch) == BATCH_TEXTS or characters >= BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
         yield batch

@@ -3,7 +3,8 @@
 The tokenizers library leaves special tokens in a text to the model when it is told to take them for text. Most models
 have no way from letters to such a token; but a word of WordLevel or WordPiece may be spelled like one, a piece of
 Unigram (T5's ``</s>``) or of byte-pair encoding too, and a piece ``<0x0A>`` stands for a byte. Those are cut behind
-their first character, after all other cuts, so that no model finds them.
+their first character, after all other cuts, so that no model finds them. A token of one character cannot be cut, nor
+be hidden from the model: a ``tokenizer.json`` gives an added token the number that the model has for it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from tokenizers import Tokenizer as Inner
 
 from danlu.tokenizers.spelling import LONE_BYTE
 
-AROUND = ("{}", "a{}", "{}a", " {} ", "1{}1", "\n{}", "{0}{0}")
+AROUND = (("", ""), ("a", ""), ("", "a"), (" ", " "), ("1", "1"), ("\n", ""), ("", "", ""))
 """A model may find a token only where something stands beside it, or nothing."""
 
 
@@ -35,15 +36,26 @@ def cut_special_text(inner: Inner) -> None:
     inner.pre_tokenizer = cut if before is None else pre_tokenizers.Sequence([before, cut])
 
 
+def text_as_well(inner: Inner) -> dict[int, str]:
+    """Special tokens of one character that the model makes of that character in a text, by id."""
+    found = {id: token.content for id, token in inner.get_added_tokens_decoder().items() if token.special}
+    return {id: token for id, token in found.items() if len(token) == 1 and _is_found(inner, token, id)}
+
+
 def _taken_for_tokens(inner: Inner) -> Iterable[str]:
     added = {token.content: id for id, token in inner.get_added_tokens_decoder().items() if token.special}
     tokens = {token: id for token, id in inner.get_vocab(with_added_tokens=False).items() if LONE_BYTE.fullmatch(token)}
     for token, id in (tokens | added).items():
-        # One of a single character cannot be cut; the others are quickly told from those that the model knows.
-        if len(token) > 1 and inner.model.token_to_id(token) == id and _is_one(inner, token, id):
-            texts = [around.format(token) for around in AROUND]
-            if any(_spells(each, token, id) for each in inner.encode_batch(texts, add_special_tokens=False)):
-                yield token
+        if len(token) > 1 and _is_found(inner, token, id):
+            yield token
+
+
+def _is_found(inner: Inner, token: str, id: int) -> bool:
+    """Whether the model makes the token of what spells it; most are quickly told from those that it knows."""
+    if inner.model.token_to_id(token) != id or not _is_one(inner, token, id):
+        return False
+    texts = [token.join(around) for around in AROUND]
+    return any(_spells(each, token, id) for each in inner.encode_batch(texts, add_special_tokens=False))
 
 
 def _is_one(inner: Inner, token: str, id: int) -> bool:

@@ -16,6 +16,10 @@ from danlu.tokenizers.extend import Extend
 from danlu.tokenizers.given import Folder
 from danlu.tokenizers.measure import cost_figures, measure
 from danlu.tokenizers.tokenizer import Tokenizer
+from danlu.tokenizers.word_counts import parts
+
+SAMPLED = 1 << 16
+"""Characters of a part of a long document, about."""
 
 
 class Trainer(Protocol):
@@ -72,13 +76,17 @@ class GivenTokenizer(TrainTokenizer):
 
 
 def sample(documents: Iterable[Document], share: float) -> Iterator[str]:
-    """Texts from all over the corpus that make up about ``share`` of it: always the same ones, at least the first."""
+    """Texts from all over the corpus that make up about ``share`` of it: always the same ones, at least the first.
+
+    Of a long document, parts: one alone may be larger than all that is to be learned from.
+    """
     read = taken = 0
     for document in documents:
-        if taken <= share * read:
-            taken += len(document.text)
-            yield document.text
-        read += len(document.text)
+        for text in parts(document.text, size=SAMPLED) if share < 1.0 else [document.text]:
+            if taken <= share * read:
+                taken += len(text)
+                yield text
+            read += len(text)
 
 
 def _shown(documents: Iterable[Document]) -> Iterator[Document]:

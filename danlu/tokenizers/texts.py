@@ -12,6 +12,7 @@ from danlu.readers.sources import Source, find_files
 from danlu.text.document import Document, read_documents
 from danlu.text.language import detect_language
 from danlu.tokenizers.named import RECIPES, run_of
+from danlu.tokenizers.word_counts import parts
 
 SHARDS = "documents-*.jsonl"
 KEY = "--text"
@@ -28,6 +29,9 @@ class Texts:
 def read_texts(paths: Sequence[Path], *, limit_bytes: int) -> Texts:
     """Of each language, sorted, the first texts, up to ``limit_bytes`` of each language; the last one is cut there.
 
+    A long document is several texts, which are encoded one after the other: what is known of the tokens of one text
+    takes a hundred times as much memory as the text.
+
     Raises:
         InputError: a path is not there, holds no text, or has no clean documents yet.
     """
@@ -43,7 +47,7 @@ def read_texts(paths: Sequence[Path], *, limit_bytes: int) -> Texts:
         sizes[language] = sizes.get(language, 0) + len(data)
         text = document.text if len(data) <= room else data[:room].decode(errors="ignore")
         if text:  # less may be left than one character takes
-            found.setdefault(language, []).append(text)
+            found.setdefault(language, []).extend(parts(text))
     if not found:
         raise InputError(f"{KEY}: there is no text in {', '.join(map(str, paths))}")
     texts.by_language = dict(sorted(found.items()))

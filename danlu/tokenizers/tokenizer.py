@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ import tokenizers
 from danlu.errors import InputError
 from danlu.files import atomic_write
 from danlu.tokenizers.folder import content_of, read_tokenizer
+from danlu.tokenizers.identity import identity
 from danlu.tokenizers.long_text import in_parts
+from danlu.tokenizers.special_text import text_as_well
 from danlu.tokenizers.spelling import spelling_of
 from danlu.tokenizers.spiece import SPIECE, as_sentencepiece
 from danlu.tokenizers.stream import REPLACEMENT, TokenStream
@@ -31,6 +34,9 @@ END_OF_TEXT = "<|endoftext|>"
 """Begins every document, ends every answer; id 0 in the tokenizers that are trained here."""
 UNKNOWN = "<|unknown|>"
 """What a character-level vocabulary gives for a character that it lacks; it is decoded as U+FFFD."""
+
+BORDERS = ("eos_token", "sep_token", "bos_token", "cls_token", "mask_token")
+"""What decides where a text ends, and which of its tokens are to be foreseen."""
 
 Ids = np.ndarray[Any, np.dtype[np.int64]]
 Ends = np.ndarray[Any, np.dtype[np.int64]]
@@ -54,8 +60,9 @@ class Tokenizer:
         self.bos: int | None = self.special("bos_token")
         unknown = self.special("unk_token")
         self.unknown: int | None = unknown if unknown != eot else None  # GPT-2's names one token for all
-        character = inner.token_to_id(UNKNOWN)
-        self._spelling = spelling_of(inner, {} if character is None else {character: REPLACEMENT})
+        character, letters = inner.token_to_id(UNKNOWN), text_as_well(inner)
+        self._check_borders(letters)
+        self._spelling = spelling_of(inner, letters if character is None else {**letters, character: REPLACEMENT})
         self.vocab_size = len(self._spelling.within)
         """One more than the highest id; there may be fewer tokens, for some ids may have none."""
         self.begins_as_it_goes_on = not self._spelling.leading_spaces and self._spelling.first == self._spelling.within
@@ -109,6 +116,11 @@ class Tokenizer:
     def to_json(self) -> str:
         """What ``tokenizer.json`` holds: the tokenizers library's own form."""
         return str(self._inner.to_str(pretty=True))
+
+    @cached_property
+    def identity(self) -> str:
+        """A hash of all that decides which ids a text gets, and what parts texts; the same wherever it is saved."""
+        return identity(self._inner, {"eot": self.eot, "sep": self.special("sep_token")})
 
     def tokens(self) -> dict[str, int]:
         """All tokens as the files spell them, added ones too, and their ids."""
@@ -164,6 +176,20 @@ class Tokenizer:
             for parts, places in zip(encoded, starts, strict=True)
         ]
         return list(zip(ids, ends, strict=True))
+
+    def _check_borders(self, letters: dict[int, str]) -> None:
+        """Refuse a tokenizer whose texts could not be told from what stands around and within them.
+
+        Args:
+            letters: special tokens that are text as well, by id.
+        """
+        for name in BORDERS:
+            id = self.special(name)
+            if id in letters:
+                raise InputError(
+                    f"tokenizer_config.json names {letters[id]!r} as {name}, one character that any text may have and "
+                    "that could not be told from it: name another token"
+                )
 
     def _arrays(self, texts: list[str], dtype: np.dtype[Any]) -> list[np.ndarray[Any, Any]]:
         encoded = self._inner.encode_batch_fast(texts, add_special_tokens=False)

@@ -81,8 +81,8 @@ class Order:
         settings = stage_of(recipe, "pretrain")
         assert isinstance(settings, Pretrain)
         self._folder, self._recipe = folder, recipe
-        self._store = TokenStore.open(folder.stage("pack") / "train")
         self._tokenizer = Tokenizer.load(folder.stage("tokenizer"))
+        self._store = TokenStore.open_for(self._tokenizer, folder.stage("pack") / "train")
         config = settings.shape(self._store.vocab_size)
         example = example_of(settings.objective, Vocabulary.of(self._tokenizer), config)
         # How many go through the model at once does not change which rows a step has, nor does where it computes.

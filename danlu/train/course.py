@@ -85,7 +85,7 @@ class Course:
             return Length(at_most, settled=True)
         timed = probe(self.training, say)
         started = time.perf_counter()
-        with self.training.masters.ranks.alone("measures"):
+        with self.training.masters.ranks.alike("measures"):
             self.heldout.measure(self.training.model)
         measuring = self.settings.evaluations * (time.perf_counter() - started)
         say(f"first step {timed.first_step_seconds:.1f} s, then {timed.seconds_per_step * 1e3:.0f} ms a step")

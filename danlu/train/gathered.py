@@ -27,6 +27,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer, masters: OwnedMasters) -> 
                 if isinstance(value, _Shape):
                     here = own["state"][index][name] if owner == masters.ranks.rank else value.empty()
                     value = masters.pass_on(here, owner)  # noqa: PLW2901 (the tensor in place of its shape)
+                    masters.ranks.tick()
                 merged.setdefault(index, {})[name] = value
     return {"state": merged, "param_groups": own["param_groups"]} if masters.ranks.first else {}
 

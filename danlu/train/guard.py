@@ -54,7 +54,15 @@ class Anomalies(Settings):
 
 
 class DivergedError(Exception):
-    """Too many steps in a row were left out, or weights are no numbers: back to the last checkpoint."""
+    """Too many steps in a row were left out, or weights are no numbers: back to the last checkpoint.
+
+    Args:
+        where: the ranks that alone have found so, in words; empty where all have.
+    """
+
+    def __init__(self, problem: str, where: str = "") -> None:
+        super().__init__(problem)
+        self.where = where
 
 
 @dataclass
@@ -70,8 +78,11 @@ class Guard:
     def __post_init__(self) -> None:
         self.losses, self.norms = (deque(maxlen=self.settings.window) for _ in range(2))
 
-    def __call__(self, step: int, loss: float, norm: float) -> bool:
+    def __call__(self, step: int, loss: float, norm: float, where: str = "") -> bool:
         """Whether ``step``, counted from 0, is taken.
+
+        Args:
+            where: the ranks that alone have no numbers for the loss or the gradient, in words.
 
         Raises:
             DivergedError: it is one too many of those that are not.
@@ -83,10 +94,12 @@ class Guard:
                 self.norms.append(math.log(norm))
                 self.in_a_row = 0
             return True
+        why += f", on {where} alone" if where else ""
         self.in_a_row += 1
         say(f"step {step + 1} is left out: {why}")
         if self.in_a_row >= self.settings.patience:
-            raise DivergedError(f"{self.in_a_row} steps in a row were left out, the last one, step {step + 1}: {why}")
+            problem = f"{self.in_a_row} steps in a row were left out, the last one, step {step + 1}: {why}"
+            raise DivergedError(problem, where)
         return False
 
     def _objection(self, loss: float, norm: float) -> str | None:
@@ -135,15 +148,19 @@ def check_finite(tensors: Iterable[Tensor], ranks: Ranks = ALONE, *, step: int) 
     Raises:
         DivergedError: a number is infinite or none.
     """
-    if not all(ranks.all(all(bool(torch.isfinite(tensor).all()) for tensor in tensors))):
-        raise DivergedError(f"weights are no longer finite after step {step}")
+    finite = ranks.all(all(bool(torch.isfinite(tensor).all()) for tensor in tensors))
+    if not all(finite):
+        where = ranks.alone_of([rank for rank, is_so in enumerate(finite) if not is_so])
+        on = f", of those that {where} alone updates" if where else ""
+        raise DivergedError(f"weights are no longer finite after step {step}{on}", where)
 
 
 def given_up(diverged: DivergedError, *, rewinds: int) -> DanluError:
     """The end of a training that going back has not helped."""
     times = f"{rewinds} times" if rewinds > 1 else "once"
     tried = f", also after going back {times} with a lower learning rate each time" if rewinds else ""
+    faulty = f", or have the memory and the device of {diverged.where} looked at" if diverged.where else ""
     return DanluError(
-        f"the training has diverged{tried}: {diverged}; lower the learning rates in pretrain.optimizer; "
+        f"the training has diverged{tried}: {diverged}; lower the learning rates in pretrain.optimizer{faulty}; "
         "the last good checkpoint is kept"
     )

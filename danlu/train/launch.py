@@ -6,17 +6,22 @@ Only rank 0 has the run folder's lock, writes there and speaks. Others wait for 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 
 import danlu
+from danlu.differences import changes, listed
 from danlu.errors import InputError, RecipeError
 from danlu.files import writing
+from danlu.parallel.absence import excused
 from danlu.parallel.joining import Ranks, joined
 from danlu.parallel.watch import Watch
 from danlu.parallel.world import World
@@ -48,8 +53,9 @@ def run_on_ranks(
     folder = RunFolder(recipe.run_dir)
     meshes = [section.hardware.mesh for section in recipe.sections.values() if isinstance(section, TrainSettings)]
     if world is not None:
-        for mesh in meshes:
-            mesh.place(rank=world.rank, size=world.size)  # what does not fit is told before anything begins
+        with excused(os.environ):
+            for mesh in meshes:
+                mesh.place(rank=world.rank, size=world.size)  # what does not fit is told before anything begins
     watch = meshes[0].watch if meshes else Watch()
     with joined(world, watch) as team:
         _check_versions(team)
@@ -92,7 +98,13 @@ def _check_recipe(team: Ranks, recipe: Recipe) -> None:
     first, *others = team.all(recipe.to_yaml())
     for rank, other in enumerate(others, 1):
         if other != first:
-            raise RecipeError(f"rank {rank} has another recipe than rank 0: all need the same one")
+            found = changes("", *(yaml.safe_load(each) for each in (first, other)))
+            told = listed([f"{key} is {_shown(its)}, on rank 0 {_shown(ours)}" for key, ours, its in found])
+            raise RecipeError(f"rank {rank} has another recipe than rank 0: all need the same one; {told}")
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _check_disk(team: Ranks, folder: Path) -> None:

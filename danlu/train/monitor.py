@@ -18,6 +18,7 @@ from danlu.corpus.reading import Sample
 from danlu.log import Metrics, Progress, say
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Lesson, LessonOfSteps, total_loss
+from danlu.parallel.joining import here
 from danlu.train.gradients import Cuts
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
@@ -193,6 +194,7 @@ class Heldout:
             for part in self.cuts.of([batch]):
                 with torch.compiler.set_stance("force_eager"):  # to compile the forward pass alone would not pay here
                     losses = lesson.losses(model, part.to(next(model.parameters()).device))
+                here().tick()
                 for name, value in losses.items():
                     sums[name] = sums[name] + value if name in sums else value
         except (MemoryError, RuntimeError) as error:

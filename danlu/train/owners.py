@@ -61,6 +61,10 @@ class OwnedMasters:
             else:
                 self.named[name] = weight
         self.layout = lay_out(model, dtype, ranks, place)
+        self._lost = set[int]()
+        """Ranks whose own losses of the step are no numbers."""
+        self._sums: list[Tensor] = []
+        """Of this rank's own parts of the step's gradient; they are looked at where all parts together are none."""
         self.weights = {**dict(model.named_parameters()), **beside}
         self.sums = self.weights
         """What each rank's own gradients gather in."""
@@ -106,6 +110,8 @@ class OwnedMasters:
         told = self.ranks.all((None if sums is None else self.place.once(sums), without))
         if any(sums is None for sums, _ in told):
             return None
+        self._lost = {rank for rank, (sums, _) in enumerate(told) if not all(map(math.isfinite, (sums or {}).values()))}
+        self._sums = []
         absent = set.intersection(*(without for _, without in told))
         present = [name for name, weight in self.sums.items() if weight.requires_grad and name not in absent]
         copies = [[name for name in present if self._copy_of(self.owners[name]) == data]
@@ -127,6 +133,7 @@ class OwnedMasters:
         here = self.place.data
         others = [part for data, part in enumerate(parts) if data != here]
         sent, own = _in_one(others), _in_one([parts[here]])  # apart: what is sent is not kept through the update
+        self._sums += [sent.sum(), own.sum()]  # no number where one of theirs is none
         if self.place.data_size > 1:
             assert self.layout.mesh is not None
             sizes = [sum(gradient.numel() for gradient in part.values()) for part in parts]
@@ -139,6 +146,17 @@ class OwnedMasters:
                     own += other
         for name, gradient in self._cut(own, list(parts[here])):
             self.named[name].grad = gradient
+
+    def spoilt(self) -> list[int]:
+        """By its own losses; where those are numbers, by what its copy of the model has made of the gradient.
+
+        Ranks that share a copy have made that together, and those that share products the losses too. All call it.
+        """
+        told = self.ranks.all(all(bool(torch.isfinite(each)) for each in self._sums))
+        lost = {rank for first in self._lost for rank in range(first, first + self.place.tensor_size)}
+        copies = {self._copy_of(rank) for rank, finite in enumerate(told) if not finite}
+        by_gradient = copies - {self._copy_of(rank) for rank in lost}
+        return sorted(lost | {rank for rank in range(self.ranks.size) if self._copy_of(rank) in by_gradient})
 
     def _whole(self, name: str) -> Tensor:
         """The gradient that this rank and those that share its copy have made, taken from them."""
@@ -209,6 +227,7 @@ class OwnedMasters:
         found: dict[str, Tensor] = {}
         for name, master in self.named.items():
             tensor = self.pass_on(own.get(name, master.detach()), self.owners[name])
+            self.ranks.tick()
             if tensor is not None:
                 found[name] = tensor
         return found
@@ -246,6 +265,7 @@ class OwnedMasters:
             if self._mine(name):
                 master.copy_(whole)
             self._take(name, whole.to(self.weights[name].device))
+            self.ranks.tick()
         self.layout.let_go()
 
     def pass_on(self, tensor: Tensor, owner: int) -> Tensor | None:

@@ -216,7 +216,7 @@ def _pack_sample(recipe: Recipe, folder: Path) -> Sample:
     marker = pack.marker()
     writer = StoreWriter(
         folder / "train", vocab_size=tokenizer.vocab_size, eot=tokenizer.eot, marks=pack.marked,
-        sep=tokenizer.special("sep_token"),
+        sep=tokenizer.special("sep_token"), tokenizer=tokenizer.identity,
     )  # fmt: skip
     tokenizer.save(folder)  # which the writer has made
     bytes_in: Counter[str] = Counter()

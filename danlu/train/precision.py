@@ -82,6 +82,10 @@ class Masters(Protocol):
         """
         ...
 
+    def spoilt(self) -> list[int]:
+        """The ranks whose part of the step that was collected last has a number that is infinite or none."""
+        ...
+
     def forget(self) -> None:
         """Drop gradients that are not collected yet."""
         ...
@@ -162,6 +166,10 @@ class FloatMasters:
     def collect(self, sums: Mapping[str, float] | None) -> dict[str, float] | None:
         """What comes in: each gradient is where it belongs as soon as it is made."""
         return None if sums is None else dict(sums)
+
+    def spoilt(self) -> list[int]:
+        """None: one process knows of no other."""
+        return []
 
     def forget(self) -> None:
         """Nothing that is not the model's or the optimizer's."""

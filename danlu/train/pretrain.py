@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from danlu.corpus.account import in_words
 from danlu.corpus.blend import Blend
+from danlu.corpus.split import PARTS
 from danlu.corpus.store import TokenStore
 from danlu.log import say
 from danlu.nn.families.given import Folder
@@ -44,17 +45,19 @@ class Pretrain(PretrainSettings, Stage):
         return [*own, *self.objective.external_files()]
 
     def run(self, job: Job) -> Figures:
-        train, tokenizer = TokenStore.open(job.inputs["pack"] / "train"), job.inputs["tokenizer"]
+        pack, tokenizer = job.inputs["pack"], job.inputs["tokenizer"]
+        own = Tokenizer.load(tokenizer)
+        train, held_out = (TokenStore.open_for(own, pack / part) for part in PARTS)
         with told_where_too_little():
-            vocabulary = Vocabulary.of(Tokenizer.load(tokenizer))
+            vocabulary = Vocabulary.of(own)
             training = set_up(self, train, vocabulary=vocabulary, seed=job.seed)
             rows = training.batches.whole.rows
             for line in in_words(rows.ledger.account()) if isinstance(rows, Blend) else ():
                 say(line)
-            training = replace(training, data=fingerprint(job.inputs["pack"], train))
-            heldout = heldout_of(self, training, TokenStore.open(job.inputs["pack"] / "heldout"), seed=job.seed)
+            training = replace(training, data=fingerprint(pack, train))
+            heldout = heldout_of(self, training, held_out, seed=job.seed)
             training, figures = Course(self, training, heldout, job.out, tokenizer, job.seed).run()
-            with training.masters.ranks.alone("saves the model"):
+            with training.masters.ranks.alone("saves the model", moves=training.state_bytes):
                 weights = training.masters.state()
                 if training.masters.ranks.first:
                     model = as_model(weights, training.model.config)

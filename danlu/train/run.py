@@ -147,7 +147,7 @@ class Run:
     def _take_up(self) -> int:
         """Load the newest checkpoint; the step that it stands at, 0 where there is none."""
         folder = self.out / "checkpoints"
-        with self._ranks.alone("reads a checkpoint"):
+        with self._ranks.alone("reads a checkpoint", moves=self.training.state_bytes):
             state = self._newest(folder)
             if state is None:
                 first_weights(self.training, self.settings)
@@ -237,7 +237,7 @@ class Run:
                 return self.heldout.measure(training.model)
 
         def alike() -> Measured:
-            with self._ranks.alone("measures"):
+            with self._ranks.alike("measures"):
                 return self._ranks.from_first(loss())
 
         return alike
@@ -252,7 +252,7 @@ class Run:
 
         return BestWeights(
             settings, training.history, self.out / "best", training.averaged, training.saved_as, self.tokenizer,
-            steps, self._ranks,
+            steps, self._ranks, training.state_bytes,
         )  # fmt: skip
 
     def _keep_length(self, length: Length) -> None:

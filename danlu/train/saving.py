@@ -159,7 +159,7 @@ class Saver:
 
     def wait(self) -> None:
         """Take note of what the writer has done, once it has."""
-        with self._told_where_refused(self._begun), self.ranks.alone("saves"):
+        with self._told_where_refused(self._begun), self.ranks.alone("saves", moves=self.training.state_bytes):
             self.writer.wait()
 
     def _asked(self) -> tuple[int, bool]:
@@ -179,7 +179,7 @@ class Saver:
 
     def _begin(self, step: int) -> None:
         """Have this step written while the next ones are done."""
-        with self.ranks.alone("saves"):
+        with self.ranks.alone("saves", moves=self.training.state_bytes):
             state = copied(self._state(step))
         self._begun, self._wishes.since = step, time.perf_counter()
         if self.ranks.first:
@@ -187,7 +187,7 @@ class Saver:
 
     def _save(self, step: int) -> None:
         """Rank 0 writes, and all hear how it went."""
-        with self.ranks.alone("saves"):
+        with self.ranks.alone("saves", moves=self.training.state_bytes):
             state, refused = self._state(step), None
             if self.ranks.first:
                 try:

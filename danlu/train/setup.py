@@ -32,6 +32,7 @@ from danlu.parallel.layout import check_same
 from danlu.parallel.mesh import Place
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.ahead import Ahead
+from danlu.train.alike import check_rows, check_text
 from danlu.train.checkpoint import TrainingState
 from danlu.train.compiling import Compilation, compile_blocks
 from danlu.train.dropout import Dropout
@@ -114,7 +115,13 @@ class Training:
             smaller = scale.value > SMALLEST_SCALE  # where it cannot be, it is not the scale that is wrong
             if not scale.fits(norm) and smaller:
                 return False
-        return self.history.guard(step, loss, norm)
+        return self.history.guard(step, loss, norm, self._where(loss, norm))
+
+    def _where(self, loss: float, norm: float) -> str:
+        """The ranks that alone have made a step's loss or gradient no number, in words."""
+        if math.isfinite(loss) and math.isfinite(norm):  # all ranks have the same of both
+            return ""
+        return self.masters.ranks.alone_of(self.masters.spoilt())
 
     def after_step(self, info: StepInfo) -> None:
         """A hook: the average follows the weights."""
@@ -164,6 +171,11 @@ class Training:
     def averaged(self) -> dict[str, Tensor]:
         """The weights as they are measured, in float32, on rank 0."""
         return self.masters.state() if self.average is None else self.masters.gathered(self.average.state().weights)
+
+    @property
+    def state_bytes(self) -> int:
+        """Of the largest states: weights, two moments and an average, in float32."""
+        return 16 * sum(weight.numel() for weight in self.masters.named.values())
 
     @property
     def frozen(self) -> int:
@@ -230,6 +242,7 @@ def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training
     device = choose_device(settings.hardware.device, key=f"{settings.section}.hardware.device")
     dtype, precision = choose_training_dtype(settings.precision, device)
     check_same(ranks, {"device": device.type, "number type": str(dtype).removeprefix("torch."), "text": _text(store)})
+    check_text(ranks, subject.vocabulary, store)
     if settings.precision == "fp8":
         multiply_in_float8(model)
     elif settings.precision == "int8":
@@ -248,6 +261,7 @@ def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training
     micro_batch = micro_batch_of(settings, subject.sequence, device, readers=place.readers)
     size = Size(settings.batch, micro_batch, place.readers)
     reader = subject.reading.read(store, Shape(subject.objective, subject.sequence), example, size=size, seed=seed)
+    check_rows(ranks, reader.batches)
     tokens_per_step = round((reader.batch or settings.batch) * subject.row_tokens)
     steps_per_epoch = reader.steps_per_epoch / subject.share
     steps = settings.budget.steps_at_most(tokens_per_step=tokens_per_step, steps_per_epoch=steps_per_epoch)

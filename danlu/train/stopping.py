@@ -65,6 +65,8 @@ class BestWeights:
     checkpoints: Callable[[], list[int]]
     """The steps that the training may go back to."""
     ranks: Ranks = ALONE
+    moves: int | None = None
+    """Bytes that keeping them moves."""
     _forgotten: set[int] = field(default_factory=set)
     """Steps whose weights are no longer any good, and that the disk has refused to remove."""
 
@@ -74,7 +76,7 @@ class BestWeights:
         if not measured or measured[-1][0] != info.step:
             return
         if self.history.best == measured[-1]:
-            with self.ranks.alone("keeps the best weights"):
+            with self.ranks.alone("keeps the best weights", moves=self.moves):
                 weights = self.weights()
                 if self.ranks.first:
                     self._keep(info.step, weights)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from danlu.corpus.elsewhere import Elsewhere
 from danlu.corpus.hashes import FILE as HASHES
-from danlu.corpus.store import check_store, check_store_at
+from danlu.corpus.split import PARTS
+from danlu.corpus.store import Checked, check_store, check_store_at
 from danlu.errors import InputError
 from danlu.readers.remote import find_remote, remote_url
 
@@ -19,20 +20,36 @@ def lines(folder: Path) -> Iterator[str]:
     """One for each store in ``folder``, a path or an address.
 
     Raises:
-        InputError: there is none, or one is not what was written.
+        InputError: there is none, or one is not what was written, or two that belong together are of two tokenizers.
     """
-    url = remote_url(folder)
+    url, tokenizers = remote_url(folder), dict[str, tuple[str, str | None]]()
     if url is not None:
         for each in _stores_at(url):
-            yield f"{each}: {check_store_at(each):,} bytes are what was written"
+            yield _told(each, check_store_at(each), tokenizers)
         return
     found = sorted({path.parent for name in SIGNS for path in folder.rglob(name)})
     if not found:
         raise InputError(f"no token store in {folder}: store.json is missing")
     for store in found:
-        line = f"{store}: {check_store(store):,} bytes are what was written"
+        line = _told(str(store), check_store(store), tokenizers)
         place = Elsewhere.read(store)
         yield line if place is None else f"{line}; its shards are not here: danlu verify store {place.url}"
+
+
+def _told(store: str, checked: Checked, tokenizers: dict[str, tuple[str, str | None]]) -> str:
+    """The line for a store.
+
+    Args:
+        tokenizers: by folder, the first of the parts of a run in it, and its tokenizer.
+
+    Raises:
+        InputError: it is the other part, and of another tokenizer.
+    """
+    folder, _, name = store.rpartition("/")
+    first, tokenizer = tokenizers.setdefault(folder, (store, checked.tokenizer)) if name in PARTS else ("", None)
+    if first and checked.tokenizer != tokenizer:
+        raise InputError(f"{store} and {first} were packed with two tokenizers: no run can read both")
+    return f"{store}: {checked.bytes:,} bytes are what was written"
 
 
 def _stores_at(url: str) -> list[str]:

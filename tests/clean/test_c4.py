@@ -38,6 +38,8 @@ def kept(*lines: str) -> list[str]:
         "这是一句话！",
         "これは日本語です。",
         "「これは日本語です」",
+        "等一下再说⋯⋯",
+        "มนุษย์ทั้งหลายเกิดมามีอิสระและเสมอภาคกัน",  # no mark ends a sentence in Thai
         "我们是谁。",  # 4 characters and no more are no three words, but 我们是谁呢 are
         "a " + "b" * 1000 + " c.",
     ],
@@ -55,6 +57,7 @@ def test_a_sentence_stays(line: str) -> None:
         "这是一句没有完的话，",
         "Two words.",
         "是我们的。",
+        "หน้าแรก",
         "a " + "b" * 1001 + " c.",
         "Please enable JavaScript to see it.",
         "By reading you accept our Privacy Policy.",
@@ -91,6 +94,17 @@ def test_marks_of_citations_are_taken_out() -> None:
 )
 def test_documents(text: str, reason: str | None) -> None:
     assert RULE(Document("a", text)) == reason
+
+
+ARTICLE_1_TH = (
+    "มนุษย์ทั้งหลายเกิดมามีอิสระและเสมอภาคกันในเกียรติศักดิ์และสิทธิ ต่างมีเหตุผลและมโนธรรม และควรปฏิบัติต่อกันด้วยเจตนารมณ์แห่งภราดรภาพ"
+)
+
+
+def test_thai_parts_sentences_by_spaces() -> None:
+    assert RULE(Document("a", f"{ARTICLE_1_TH} {ARTICLE_1_TH}")) is None
+    assert RULE(Document("a", f"{ARTICLE_1_TH}\n{ARTICLE_1_TH}")) is None
+    assert RULE(Document("a", ARTICLE_1_TH)) == "c4: sentences"
 
 
 def test_long_lines_are_counted_to_their_end_where_that_decides(monkeypatch: pytest.MonkeyPatch) -> None:

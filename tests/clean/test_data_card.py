@@ -46,6 +46,11 @@ def test_it_has_sources_counts_languages_removals_and_limits(tmp_path: Path) -> 
     assert ["0", "1", size, "4", "2", "2", "0", "6"] in found
     assert ["1", "1", "21", "1", "1", "0", "0", "21"] in found and ["2", "1", "1", "1", "0", "0", "1", "0"] in found
     assert ["en", "2", "6"] in found and ["zh", "1", "21"] in found
+    assert found.index(["en", "2", "6"]) < found.index(["zh", "1", "21"])
+    characters = {
+        name: int(count) for name, count in (row for row in found if len(row) == 2 and "characters" in row[0])
+    }
+    assert list(characters.values()) == [16, 3, 0, 13]  # one, one, two and seven Chinese ones
     assert ["dropped", "empty", "1"] in found and ["dropped", "exact duplicate", "1"] in found
     assert ["quarantined", "binary", "1"] in found and ["kept", "3"] in found
     assert "licence: CC0-1.0" in text and r"A\|B" in text and text.count("licence: not stated") == 2

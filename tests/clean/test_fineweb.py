@@ -41,6 +41,43 @@ def test_a_hundredth_of_the_characters_may_stand_in_lines_again() -> None:
     assert RULE(Document("a", twice + "y " * 489 + "y")) == "fineweb: characters in duplicate lines"
 
 
+TWICE = ["x" * 9 + "."] * 2
+TWICE_ZH = ["是" * 9 + "。"] * 2
+
+
+@pytest.mark.parametrize(
+    ("language", "again", "rest", "most"),
+    [
+        ("en", TWICE, "y ", 0.01),
+        ("de", TWICE, "y ", 0.1),  # as FineWeb-2 has it for all languages but English
+        ("und", TWICE, "y ", 0.1),
+        ("zh", TWICE_ZH, "的", 0.1),
+        ("en", TWICE_ZH, "的", 0.1),  # whatever the language is said to be
+    ],
+)
+def test_other_languages_may_repeat_more(language: str, again: list[str], rest: str, most: float) -> None:
+    whole = round(10 / most)  # characters of a text in which the second line is just the share
+    body = rest * whole
+    meta = {"language": language}
+    assert RULE(Document("a", "\n".join([*again, body[: whole - 20]]), meta)) is None
+    too_much = "fineweb: characters in duplicate lines"
+    assert RULE(Document("a", "\n".join([*again, body[: whole - 21]]), meta)) == too_much
+
+
+def test_a_share_that_is_set_holds_in_every_language() -> None:
+    text = "\n".join([*TWICE_ZH, "的" * 300])
+    assert RULE(Document("a", text, {"language": "zh"})) is None
+    strict = FineWeb(max_duplicate_line_characters=0.03).make()
+    assert strict(Document("a", text, {"language": "zh"})) == "fineweb: characters in duplicate lines"
+
+
+def test_thai_and_lao_end_no_sentence_with_a_mark() -> None:
+    thai = "มนุษย์ทั้งหลายเกิดมามีอิสระและเสมอภาคกันในเกียรติศักดิ์และสิทธิ"
+    lao = "ມະນຸດເກີດມາມີສິດເສລີພາບ ແລະສະເໝີໜ້າກັນໃນທາງກຽດຕິສັກ"
+    for line in (thai, lao):
+        assert RULE(Document("a", lines((10, line)), {"language": "th"})) is None
+
+
 def test_three_line_ends_for_ten_words() -> None:
     line = "This is a line that is long enough for the rule, it seems."  # 13 words
     ten = " ".join(["wordswords"] * 10)

@@ -120,6 +120,28 @@ def test_other_languages(language: str, text: str, figure: str | None) -> None:
     assert quality(text, language) == figure
 
 
+ARTICLE_1_ML = (
+    "മനുഷ്യരെല്ലാവരും തുല്യാവകാശങ്ങളോടും അന്തസ്സോടും സ്വാതന്ത്ര്യത്തോടുംകൂടി ജനിച്ചിട്ടുള്ളവരാണ്. "
+    "അന്യോന്യം ഭ്രാതൃഭാവത്തോടെ പെരുമാറുവാനാണ് മനുഷ്യന്നു വിവേകബുദ്ധിയും മനസ്സാക്ഷിയും സിദ്ധമായിരിക്കുന്നത്. "
+)
+
+
+def test_words_are_as_long_as_the_language_has_them() -> None:
+    assert quality(ARTICLE_1_ML * 5, "ml") is None
+    assert quality(ARTICLE_1_ML * 5, "en") == "mean word length"
+    own = GopherQuality(max_word_length=10).make()
+    assert own(Document("a", ARTICLE_1_ML * 5, {"language": "ml"})) == "gopher_quality: mean word length"
+    short = "و في عن ما لا لم هو هي " * 10  # 1.9 letters
+    assert quality(short, "ar") == quality(short, "en") == "mean word length"
+    assert quality(short.replace("و", "وقد"), "ar") is None
+
+
+def test_korean_words_are_more_than_english_ones() -> None:
+    sentence = "나는 어제 친구와 함께 서울에 있는 큰 도서관에 갔다 "  # 9 words
+    assert quality(sentence * 4 + "그리고 책을", "ko") is None  # 38 are 51
+    assert quality(sentence * 4 + "그리고", "ko") == "too few words"  # 37 are 49.95
+
+
 def fillers(first: str, length: int) -> str:
     """``first`` and different words behind it, so many characters in all."""
     text = first
@@ -245,3 +267,11 @@ def test_the_first_look_changes_no_verdict(data: st.DataObject) -> None:
 def test_ngrams_of_no_size_are_refused(value: dict[str, float]) -> None:
     with pytest.raises(RecipeError, match="must map 2 to 100 words to a share of 0 or more; got"):
         build_choice("rule", {"use": "gopher_repetition", "max_top_ngrams": value}, key="rule")
+
+
+@pytest.mark.parametrize(
+    "bounds", [{"min_words": 100, "max_words": 10}, {"min_word_length": 5, "max_word_length": 4}], ids=str
+)
+def test_bounds_that_no_text_can_keep_are_refused(bounds: dict[str, float]) -> None:
+    with pytest.raises(RecipeError, match="must not be above"):
+        build_choice("rule", {"use": "gopher_quality", **bounds}, key="rule")

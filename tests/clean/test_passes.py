@@ -15,6 +15,7 @@ import pytest
 from cleaning import clean, digests
 
 from danlu.clean.drafts import Drafting
+from danlu.clean.lineage import FileRead, files_read
 from danlu.clean.portions import Portion, portions
 from danlu.clean.stage import Clean
 from danlu.errors import InputError
@@ -209,8 +210,8 @@ def drafting_of(tmp_path: Path) -> tuple[Drafting, Portion]:
 def test_a_file_that_is_another_than_the_run_began_with_is_refused(tmp_path: Path) -> None:
     """On a machine of a cluster that has other files there, or none; or because somebody writes to it."""
     drafting, portion = drafting_of(tmp_path)
-    assert drafting.missing([portion]) == [portion]
     made_from = drafting.made_from(portion)
+    assert drafting.missing([portion]) == [(portion, made_from)]
     (tmp_path / "a.txt").write_text("three\n")
     with pytest.raises(InputError, match=r"a\.txt, found as clean began, are others there, or have changed since"):
         drafting()((portion, made_from))
@@ -235,6 +236,20 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
 
     monkeypatch.setattr(Portion, "records", written_to)
     with pytest.raises(InputError, match=r"a\.txt, found as clean began, (are others there|cannot be read there)"):
+        drafting()((portion, made_from))
+    assert not (tmp_path / "drafts/00000").exists()
+
+
+def test_a_file_that_changes_before_it_is_hashed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drafting, portion = drafting_of(tmp_path)
+    made_from = drafting.missing([portion])[0][1]
+
+    def written_to(*arguments: Any) -> list[FileRead]:
+        (tmp_path / "a.txt").write_text("one\ntwo\nthree\n")
+        return files_read(*arguments)
+
+    monkeypatch.setattr("danlu.clean.drafts.files_read", written_to)
+    with pytest.raises(InputError, match=r"a\.txt, found as clean began, are others there"):
         drafting()((portion, made_from))
     assert not (tmp_path / "drafts/00000").exists()
 

@@ -133,6 +133,31 @@ def test_the_page_says_what_the_counts_say_and_needs_no_other_file(tmp_path: Pat
     assert "rules:" in elements.text and "workers" not in elements.text
 
 
+@pytest.mark.parametrize(("files", "folded"), [(30, False), (31, True)])
+def test_many_files_are_folded_away(tmp_path: Path, files: int, folded: bool) -> None:
+    for number in range(files):
+        jsonl(tmp_path / f"one/{number:02d}.jsonl", f"Document {number}.", "")
+    clean(tmp_path / "out", sources=[{"path": str(tmp_path / "one"), "language": "en"}])
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    elements = Elements(page)
+    assert elements.text.count("17.jsonl") == 2  # once a table
+    at_once = re.sub("<details.*?</details>", "", page, flags=re.DOTALL)
+    assert ("17.jsonl" in Elements(at_once).text) != folded
+    assert elements.text.count("Files and folders of each source (31)") == 2 * folded
+
+
+def test_a_language_of_few_long_documents_has_its_lengths_drawn(tmp_path: Path) -> None:
+    rows = [{"text": f"short {number}", "language": "en"} for number in range(300)]
+    rows += [{"text": "lang " * 200, "language": "de"}, {"text": "kort", "language": "nl"}]
+    for language in ("en", "de", "nl"):
+        lines = (json.dumps({"text": row["text"]}) + "\n" for row in rows if row["language"] == language)
+        (tmp_path / f"{language}.jsonl").write_text("".join(lines))
+    sources = [{"path": str(tmp_path / f"{language}.jsonl"), "language": language} for language in ("en", "de", "nl")]
+    clean(tmp_path / "out", sources=sources)
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert re.findall(r"<figcaption>(.*?)</figcaption>", page) == ["All documents: 302", "en: 300", "de: 1"]
+
+
 def test_a_record_without_a_document_is_not_lost(tmp_path: Path) -> None:
     jsonl(tmp_path / "a.jsonl", "one\n\ntwo", " \n", "three")
     source = {"path": str(tmp_path / "a.jsonl"), "language": "en", "documents": "lines"}

@@ -212,8 +212,11 @@ def parquet(texts: list[str]) -> bytes:
     return bytes(sink.getvalue())
 
 
+CUTS = ["whole", "lines", "paragraphs", {"use": "blocks", "characters": 3}, {"use": "separated", "line": "a"}]
+
+
 @settings(max_examples=60)
-@given(st.integers(0, 2**32), st.sampled_from(["whole", "lines", "paragraphs", {"use": "blocks", "characters": 3}]))
+@given(st.integers(0, 2**32), st.sampled_from(CUTS))
 def test_in_is_kept_and_dropped_and_quarantined(seed: int, documents: object) -> None:
     chance = random.Random(seed)
     with TemporaryDirectory() as name:

@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 
 from danlu.corpus import elsewhere
+from danlu.corpus.description import read_description, write_description
 from danlu.corpus.elsewhere import Elsewhere, ShardCache, bring
+from danlu.corpus.hashes import Hashes
 from danlu.corpus.pack import Pack
 from danlu.corpus.reading import Stream
 from danlu.corpus.rows import Ints, Widths
-from danlu.corpus.store import TokenStore, check_store, described, hashes_of
+from danlu.corpus.store import TokenStore, check_store, hashes_of
 from danlu.corpus.store_writer import StoreWriter
 from danlu.errors import InputError, RecipeError
 from danlu.readers.remote import RemoteFile
@@ -32,9 +34,10 @@ SHARD = 1000
 BYTES = 2 * SHARD
 
 
-def write(folder: Path, *, vocab_size: int = 500, documents: int = 30) -> None:
+def write(folder: Path, *, vocab_size: int = 500, documents: int = 30, tokenizer: str | None = None) -> None:
     chance = np.random.default_rng(1)
-    with StoreWriter(folder, vocab_size=vocab_size, eot=0, marks=["words"], shard_tokens=SHARD) as writer:
+    about: Any = {"vocab_size": vocab_size, "eot": 0, "tokenizer": tokenizer}
+    with StoreWriter(folder, **about, marks=["words"], shard_tokens=SHARD) as writer:
         for number in range(documents):
             ids = chance.integers(1, vocab_size, 200).astype("<u2")
             meta = {"language": "en", "source": "a"}
@@ -72,7 +75,7 @@ def test_shards_come_when_they_are_looked_at(here: Path, tmp_path: Path) -> None
     assert np.asarray(store.tokens).tolist() == np.asarray(local.tokens).tolist()
     columns = [path for path in here.iterdir() if path.suffix == ".bin" and path.name != "hashes.bin"]
     assert len(columns) == 8 and not any(path.name.startswith(("tokens", "marks")) for path in columns)
-    assert check_store(here) == sum(path.stat().st_size for path in columns)
+    assert check_store(here).bytes == sum(path.stat().st_size for path in columns)
 
 
 def test_what_is_here_is_not_fetched_again(here: Path, bucket: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
@@ -153,6 +156,14 @@ def test_a_copy_that_was_cut_off_goes_on_behind_its_last_whole_block(
         assert found.tokens[SHARD : 2 * SHARD].tobytes() == whole and begun[-1] == start and len(begun) == number + 2
 
 
+def fill(bucket: fsspec.AbstractFileSystem, folder: Path, **about: Any) -> None:
+    """Both stores anew, of three documents each."""
+    for part in ("train", "heldout"):
+        write(folder / part, documents=3, **about)
+        for path in (folder / part).iterdir():
+            bucket.pipe(f"/stores/{part}/{path.name}", path.read_bytes())
+
+
 def test_a_run_takes_stores_that_were_packed_before(bucket: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
     (tmp_path / "tokenizer").mkdir()
     tokenizer = Char().train(["abc"])
@@ -160,12 +171,17 @@ def test_a_run_takes_stores_that_were_packed_before(bucket: fsspec.AbstractFileS
     pack = build(Pack, {"stores": "memory://stores", "cache": str(tmp_path / "cache")}, key="pack")
     assert pack.needed() == ("tokenizer",)
     job = Job(Recipe("test", tmp_path, 1, {}), {"tokenizer": tmp_path / "tokenizer"}, tmp_path / "pack")
-    with pytest.raises(InputError, match=r"^pack\.stores: train was packed with another tokenizer: .* has 500 tokens"):
-        pack.run(job)
-    for part in ("train", "heldout"):
-        write(tmp_path / part, vocab_size=tokenizer.vocab_size, documents=3)
-        for path in (tmp_path / part).iterdir():
-            bucket.pipe(f"/stores/{part}/{path.name}", path.read_bytes())
+    other = Char().train(["abd"])  # of the same size, with the same end of text
+    line = r"^the token store in .*/train was packed with another tokenizer than this run's: "
+    for was, size, told in (
+        (None, 500, "one that is not known of 500 tokens"),
+        (None, tokenizer.vocab_size, "one that is not known of 5 tokens"),
+        (other.identity, tokenizer.vocab_size, f"{other.identity[:12]}… of 5 tokens, not {tokenizer.identity[:12]}…"),
+    ):
+        fill(bucket, tmp_path, vocab_size=size, tokenizer=was)
+        with pytest.raises(InputError, match=line + told):
+            pack.run(job)
+    fill(bucket, tmp_path, vocab_size=tokenizer.vocab_size, tokenizer=tokenizer.identity)
     figures = pack.run(job)
     assert figures["train.documents"] == 3 and figures["heldout.en.tokens"] == 603 and cached(tmp_path) == []
 
@@ -186,12 +202,17 @@ def test_settings_that_make_no_sense(settings: dict[str, str], line: str) -> Non
 def test_no_store_there_is_one_line(bucket: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^no file at memory://stores/nowhere/store.json"):
         bring("memory://stores/nowhere", tmp_path / "here", tmp_path / "cache", 10)
-    bucket.pipe("/stores/bad/store.json", b'{"files": {"../../up.bin": 3}, "hashes": ""}')
-    bucket.pipe("/stores/bad/hashes.bin", b"")
+    describe(bucket, {"files": {"../../up.bin": 3}, "hashes": ""}, tmp_path)
     with pytest.raises(
-        InputError, match=r"^the token store at memory://stores/bad is damaged: .* lists '../../up.bin'"
+        InputError, match=r"^the token store at memory://stores/train is damaged: .* lists '../../up.bin'"
     ):
-        bring("memory://stores/bad", tmp_path / "here", tmp_path / "cache", 10)
+        bring("memory://stores/train", tmp_path / "here", tmp_path / "cache", 10)
+
+
+def describe(bucket: fsspec.AbstractFileSystem, about: dict[str, object], folder: Path) -> None:
+    """Say something else of the store for training, as a writer that is wrong would."""
+    write_description(folder, about)
+    bucket.pipe("/stores/train/store.json", (folder / "store.json").read_bytes())
 
 
 def test_a_file_without_room_for_it_is_told_before_anything_is_copied(
@@ -212,7 +233,7 @@ def test_a_file_without_room_for_it_is_told_before_anything_is_copied(
 @pytest.mark.parametrize("name", ["up/../a.bin", "..", "store.json", "elsewhere.json", ".lock", "a\nb.bin", ""])
 def test_files_of_other_names_are_not_copied(name: str, bucket: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
     about = json.loads(bucket.cat("/stores/train/store.json"))
-    bucket.pipe("/stores/train/store.json", json.dumps({**about, "files": {**about["files"], name: 3}}).encode())
+    describe(bucket, {**about, "files": {**about["files"], name: 3}}, tmp_path)
     with pytest.raises(InputError, match=r"^the token store at memory://stores/train is damaged: store\.json lists "):
         bring("memory://stores/train", tmp_path / "here", tmp_path / "cache", 10**6)
     assert sorted(path.name for path in (tmp_path / "here").iterdir()) == ["hashes.bin", "store.json"]
@@ -232,18 +253,35 @@ def test_a_description_that_does_not_fit_is_one_line(
     change: dict[str, object], line: str, bucket: fsspec.AbstractFileSystem, tmp_path: Path
 ) -> None:
     about = json.loads(bucket.cat("/stores/train/store.json"))
-    bucket.pipe("/stores/train/store.json", json.dumps({**about, **change}).encode())
+    describe(bucket, {**about, **change}, tmp_path)
     with pytest.raises(InputError, match=rf"^the token store at memory://stores/train is damaged: {line}"):
         bring("memory://stores/train", tmp_path / "here", tmp_path / "cache", 10**6)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"files": []}', b'{"form": 1, "tokens": 3}', b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"files": []}', b"\xff"])
 def test_something_else_in_its_place_is_no_store(
     content: bytes, bucket: fsspec.AbstractFileSystem, tmp_path: Path
 ) -> None:
     bucket.pipe("/stores/train/store.json", content)
-    with pytest.raises(InputError, match=r"^no token store at memory://stores/train: store\.json is damaged, or of an"):
+    with pytest.raises(InputError, match=r"^no token store at memory://stores/train: store\.json is damaged, or some"):
         bring("memory://stores/train", tmp_path / "here", tmp_path / "cache", 10**6)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"form": 2}, "is of another form than this Danlu reads: pack the text again"),
+        ({"languages": ["eo"]}, r"is damaged: store\.json is not what was written"),
+    ],
+)
+def test_a_description_of_before_or_that_was_changed_is_told_before_anything_is_copied(
+    change: dict[str, object], line: str, bucket: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    about = json.loads(bucket.cat("/stores/train/store.json"))
+    bucket.pipe("/stores/train/store.json", json.dumps({**about, **change}).encode())
+    with pytest.raises(InputError, match=rf"^the token store at memory://stores/train {line}$"):
+        bring("memory://stores/train", tmp_path / "here", tmp_path / "cache", 10**6)
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == ["hashes.bin", "store.json"]
 
 
 def test_columns_are_compared_as_they_come(bucket: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
@@ -284,7 +322,7 @@ def test_something_else_in_place_of_the_address_is_one_line(content: str, here: 
 def shards(here: Path) -> ShardCache:
     place = Elsewhere.read(here)
     assert place is not None
-    return ShardCache(place, hashes_of(here, described(here)))
+    return ShardCache(place, hashes_of(here, read_description(here)))
 
 
 @pytest.fixture
@@ -310,6 +348,33 @@ def test_a_file_of_another_length_is_not_taken_for_the_shard(here: Path, opened:
         path.write_bytes(content)
         assert cache.fetch("tokens-00001.bin").read_bytes() == whole
     assert cache.fetch("tokens-00001.bin") == path and opened == 4 * ["tokens-00001.bin from 0"]
+
+
+def test_a_shard_that_is_damaged_in_the_cache_is_fetched_again(
+    here: Path, opened: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a disk may do it between two runs; its length says nothing."""
+    path = shards(here).fetch("tokens-00001.bin")
+    whole = path.read_bytes()
+    for place in (0, 1000, len(whole) - 1):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        assert TokenStore.open(here).tokens[SHARD : 2 * SHARD].tobytes() == whole == path.read_bytes()
+        line = f"{path} is damaged: bytes 0 to 1,999 are not what was written: it is fetched again\n"
+        assert capsys.readouterr().out == line
+    assert opened == 4 * ["tokens-00001.bin from 0"]
+
+
+def test_a_shard_in_the_cache_is_read_once(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards(here).fetch("tokens-00001.bin")
+    read: list[str] = []
+    real = Hashes.check
+    monkeypatch.setattr(Hashes, "check", lambda self, path, name: read.append(name) or real(self, path, name))
+    cache = shards(here)
+    for name in ("tokens-00001.bin", "tokens-00002.bin") * 3:
+        cache.fetch(name)
+    assert read == ["tokens-00001.bin"], "the other one was compared as it came"
 
 
 def test_a_copy_that_is_whole_but_for_its_name_only_gets_it(here: Path, opened: list[str]) -> None:

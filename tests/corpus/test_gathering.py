@@ -72,7 +72,7 @@ def test_the_stores_are_those_of_adding_one_by_one(
             gather(out, [Gathered.of(out, part, len(drafts)) for part in PARTS], workers)
     for part in PARTS:
         assert files(out / part) == files(whole / part)
-        assert check_store(out / part) > 0
+        assert check_store(out / part).bytes > 0
 
 
 def test_what_others_have_left_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

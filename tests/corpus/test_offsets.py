@@ -48,7 +48,7 @@ def test_a_store_verifies_it(tmp_path: Path) -> None:
     with StoreWriter(tmp_path, vocab_size=50, eot=0) as writer:
         for number in range(3):
             writer.add(Document(f"a#{number}", "text", {"offset": str(7 * number)}), np.array([1, 2]))
-    assert offsets_in(tmp_path, 3).tolist() == [0, 7, 14] and check_store(tmp_path) > 0
+    assert offsets_in(tmp_path, 3).tolist() == [0, 7, 14] and check_store(tmp_path).bytes > 0
     (tmp_path / FILE).write_bytes(b"\1" + (tmp_path / FILE).read_bytes()[1:])
     with pytest.raises(Exception, match=r"offsets.bin is damaged: bytes 0 to 23 are not what was written"):
         TokenStore.open(tmp_path)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.corpus.split import HashSplit, TailSplit
+from danlu.corpus.split import PARTS, HashSplit, TailSplit
+from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
-from danlu.recipe import build_choice
+from danlu.recipe import build_choice, load_recipe
+from danlu.runs import run_stages
 from danlu.text.document import Document
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
@@ -62,3 +66,31 @@ def test_tail_loses_nothing_and_makes_no_empty_document(text: str, fraction: flo
 def test_a_part_without_text_cannot_be_asked_for(name: str, fraction: float) -> None:
     with pytest.raises(RecipeError, match=r"^pack.split.fraction must be [^\n]*$"):
         build_choice("split", {"use": name, "fraction": fraction}, key="pack.split")
+
+
+def test_near_duplicates_are_kept_apart_by_clean_alone(tmp_path: Path) -> None:
+    """As the guide to packing says: a hash of the text sends copies that differ by a word to any side."""
+    draw = random.Random(5)
+    words = ["".join(draw.choices("etaoinshrdlu", k=draw.randint(3, 9))) for _ in range(2000)]
+    texts = [draw.choices(words, k=80) for _ in range(60)]
+    lines = [json.dumps({"text": " ".join([*text[:number], f"word{copy}", *text[number:]])}) for number, text in
+             enumerate(texts) for copy in range(2)]  # fmt: skip
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    both = {}
+    for name, duplicates in (("exact", ["exact"]), ("minhash", ["exact", "minhash"])):
+        recipe = {
+            "run_dir": str(tmp_path / name),
+            "clean": {"sources": [str(tmp_path / "a.jsonl")], "rules": [], "duplicates": duplicates},
+            "tokenizer": "char", "pack": {"split": {"use": "hash", "fraction": 0.3}},
+        }  # fmt: skip
+        (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+        run = run_stages(load_recipe(tmp_path / "recipe.yaml"), ["clean", "tokenizer", "pack"])
+        of = {part: {int(id.partition("#")[2].partition(".")[0]) // 2 for id in _ids(run.stage("pack") / part)}
+              for part in PARTS}  # fmt: skip
+        assert of["train"] | of["heldout"] == set(range(60))
+        both[name] = len(of["train"] & of["heldout"])
+    assert both["exact"] > 10 and both["minhash"] == 0
+
+
+def _ids(folder: Path) -> list[str]:
+    return [each["id"] for each in TokenStore.open(folder).documents]

@@ -53,7 +53,9 @@ def tokenizer() -> Tokenizer:
 
 
 def write_store(folder: Path, tokenizer: Tokenizer, texts: list[tuple[str, str]]) -> TokenStore:
-    with StoreWriter(folder, vocab_size=tokenizer.vocab_size, eot=tokenizer.eot, marks=["sentences"]) as writer:
+    with StoreWriter(
+        folder, vocab_size=tokenizer.vocab_size, eot=tokenizer.eot, tokenizer=tokenizer.identity, marks=["sentences"]
+    ) as writer:
         for number, (language, text) in enumerate(texts):
             ids = tokenizer.encode(text)
             marks = np.where(np.arange(len(ids)) % 4 == 0, SENTENCE, 0).astype(np.uint8)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from danlu.corpus.store_writer import StoreWriter
-from danlu.errors import RecipeError
+from danlu.errors import InputError, RecipeError
 from danlu.evaluate import stage as module
 from danlu.evaluate.perplexity import Perplexity
 from danlu.evaluate.protocol import Subject
@@ -35,8 +35,9 @@ def inputs(tmp_path: Path) -> dict[str, Path]:
     for folder in ("tokenizer", "evaluate"):
         (tmp_path / folder).mkdir()
     tokenizer.save(tmp_path / "tokenizer")
+    about: Any = {"vocab_size": tokenizer.vocab_size, "eot": tokenizer.eot, "tokenizer": tokenizer.identity}
     for part in ("train", "heldout"):
-        with StoreWriter(tmp_path / "pack" / part, vocab_size=tokenizer.vocab_size, eot=tokenizer.eot) as writer:
+        with StoreWriter(tmp_path / "pack" / part, **about) as writer:
             writer.add(Document("d", TEXT, {"language": "en"}), tokenizer.encode(TEXT))
     model = Transformer(GPT(layers=1, dim=16).config(vocab_size=tokenizer.vocab_size, max_length=8))
     model.initialise(1)  # an untrained head is zero: every token is as likely as any other
@@ -50,6 +51,15 @@ def measure(inputs: dict[str, Path], folder: Path, **settings: Any) -> Figures:
     return stage.run(
         Job(Recipe("r", folder, 1, {"evaluate": stage, "pretrain": pretrain}), inputs, folder / "evaluate")
     )
+
+
+def test_a_store_of_another_tokenizer_is_refused(inputs: dict[str, Path], tmp_path: Path) -> None:
+    """Though it is of the same size, and has the same end of text."""
+    other = Char().train([TEXT.replace("b", "c")])
+    assert other.vocab_size == Tokenizer.load(inputs["tokenizer"]).vocab_size
+    other.save(inputs["tokenizer"])
+    with pytest.raises(InputError, match=rf"^the token store in {inputs['pack']}/train was packed with another token"):
+        measure(inputs, tmp_path, tasks=["perplexity"])
 
 
 def test_measures_the_model_of_pretrain_on_the_heldout_part_of_pack(inputs: dict[str, Path], tmp_path: Path) -> None:

@@ -87,6 +87,20 @@ def test_a_kind_without_a_size_is_refused(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err == "danlu: error: tokenizer: this kind has no vocab_size to choose; bpe has\n"
 
 
+def test_a_sample_is_of_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not characters, which are three bytes each in Chinese."""
+    Path("a.txt").write_text("".join(f"第{number}回话说天下大势分久必合\n" for number in range(200)))
+    Path("r.yaml").write_text(
+        Path("r.yaml").read_text().replace("vocab_size: 300", "vocab_size: 300, sample_bytes: 2000")
+    )
+    assert cli.main(["clean", "r.yaml"]) == 0
+    shares: list[float] = []
+    monkeypatch.setattr(tokenizer_sizes, "Sampled", lambda part, share: shares.append(share) or Sampled(part, share))
+    assert cli.main(["tokenizer", "sizes", "r.yaml", "--sizes", "300"]) == 0
+    size = sum(len(each.text.encode()) for each in Part(Path("runs/r/clean"), HashSplit(fraction=0.3), "train"))
+    assert shares == [2000 / size] and size > 4000
+
+
 def test_documents_are_read_anew_each_time_and_never_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     documents = [Document(str(number), f"text {number} " * 9, {"language": "en"}) for number in range(300)]
     alive: list[int] = []

@@ -234,15 +234,12 @@ def test_at_a_real_terminal(run_dir: Path, tmp_path: Path) -> None:
     sampling = {"max_tokens": 1_000_000, "temperature": 0}
     recipe.write_text(json.dumps({"run_dir": str(run_dir), "generate": {"sampling": sampling}}))
     control, terminal = pty.openpty()
-    # Where the tests run in the background Ctrl-C is ignored, and children would inherit that; handlers they do not.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         process = subprocess.Popen(
             [sys.executable, "-m", "danlu", "generate", str(recipe), "--chat"], stdin=terminal, stdout=terminal,
             stderr=terminal, start_new_session=True, env={**os.environ, "TERM": "xterm"},
         )  # fmt: skip
     finally:
-        signal.signal(signal.SIGINT, before)
         os.close(terminal)
     try:
         shown = read_until(control, "> ")

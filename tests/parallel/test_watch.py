@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from danlu.errors import DanluError
 from danlu.parallel import joining
 from danlu.parallel import watch as watching
 from danlu.parallel.joining import Ranks, joined
-from danlu.parallel.watch import LOST, Sign, Watch, Watchman
+from danlu.parallel.watch import LOST, Watch, Watchman
 from danlu.parallel.world import read_world
 
 QUICK = {"silent": 3.0, "stuck": 2.0}
@@ -192,45 +190,6 @@ def test_an_error_of_one_rank_is_said_once_and_ends_all_with_its_code(tmp_path: 
     assert said(tmp_path).count("\n") == 1
 
 
-def verdict(*signs: Sign) -> str | None:
-    """What a watchman says at second 100 of these ranks, which have all been seen just now."""
-
-    def nothing() -> Any:
-        raise AssertionError("no store is asked")
-
-    known = Watch(stuck=15.0, blocked=40.0, first=70.0)
-    watchman = Watchman(nothing, 0, [f"rank {rank}" for rank in range(len(signs))], known, None)
-    watchman._signs = [replace(sign, seen=100.0) for sign in signs]
-    return watchman._problem(100.0)
-
-
-AHEAD = Sign(arrived=2, limit=70.0, idle=15.0, moved=80.0, stirred=80.0)
-IDLE = replace(AHEAD, arrived=1)
-WORKS = replace(IDLE, stirred=99.0)
-
-
-def test_who_does_nothing_is_blamed_once_nobody_works_that_he_may_wait_for() -> None:
-    assert verdict(AHEAD, IDLE) == "rank 1 hangs: it has done nothing for 20 s, and the others wait for it"
-    assert verdict(AHEAD, WORKS) is None
-    assert verdict(AHEAD, IDLE, WORKS) is None
-    earlier = replace(IDLE, stirred=75.0)
-    assert verdict(AHEAD, IDLE, earlier) == "rank 2 hangs: it has done nothing for 25 s, and the others wait for it"
-    assert verdict(AHEAD, replace(IDLE, idle=40.0)) is None, "it waits for a disk"
-    assert verdict(AHEAD, replace(IDLE, idle=math.inf, limit=math.inf, stirred=0.0, moved=0.0)) is None
-
-
-def test_work_without_end_is_ended() -> None:
-    assert verdict(AHEAD, replace(WORKS, moved=20.0)) == "rank 1 hangs: the others have waited for it for 80 s"
-
-
-def test_ranks_that_all_wait_in_one_call_are_ended() -> None:
-    assert verdict(AHEAD, AHEAD) is None
-    both = replace(AHEAD, stirred=50.0)
-    assert verdict(both, both) == "no rank has done anything for 50 s: they wait for each other"
-    assert verdict(both, replace(both, stirred=70.0)) is None
-    assert verdict(both, replace(both, idle=math.inf)) is None
-
-
 def test_a_batch_that_is_compiled_amid_settled_steps_is_no_long_micro_batch() -> None:
     watchman = Watchman(lambda: pytest.fail("no store is asked"), 0, ["rank 0"], Watch(stuck=2.0, first=70.0), None)
     with watchman.training():
@@ -242,6 +201,25 @@ def test_a_batch_that_is_compiled_amid_settled_steps_is_no_long_micro_batch() ->
         watchman.compiles(is_so=False)
         assert watchman._limits() == (2.0, 2.0)
     assert watchman._limits() == (70.0, 2.0)
+
+
+def test_a_save_may_compute_for_as_long_as_its_bytes_need() -> None:
+    watchman = Watchman(lambda: pytest.fail("no store is asked"), 0, ["rank 0"], Watch(stuck=2.0, first=70.0), None)
+    with watchman.training(), watchman.alone("saves", moves=10**9):
+        assert watchman._limits() == (70.0, 7.0)
+
+
+def test_how_long_a_micro_batch_takes_is_known_when_steps_settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second step tells it already, so that long ones are no hang in the third."""
+    now = [0.0]
+    monkeypatch.setattr(watching.time, "monotonic", lambda: now[0])
+    watchman = Watchman(lambda: pytest.fail("no store is asked"), 0, ["rank 0"], Watch(stuck=2.0, first=70.0), None)
+    with watchman.training():
+        for seconds in (60.0, 20.0):  # the first one begins with whatever is done once
+            now[0] += seconds
+            watchman.tick()
+            watchman.step()
+        assert watchman._limits() == (60.0, 60.0)
 
 
 def test_the_defaults_keep_to_half_a_minute() -> None:

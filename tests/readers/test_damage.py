@@ -5,9 +5,12 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import lzma
+import random
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -72,6 +75,25 @@ def test_each_damaged_line_is_a_loss_of_its_own(reads: Reads) -> None:
     assert [(each.number, each.offset) for each in lost] == list(enumerate(starts.values(), 1))
     assert [each.reason for each in lost if isinstance(each, Rejected)] == ["not UTF-8", "not UTF-8", "binary"]
     assert kept.fields == {"lost_parts": "3"}
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md"])
+@pytest.mark.parametrize("packing", [gzip, lzma])
+def test_a_packed_text_that_is_cut_keeps_what_comes_before(reads: Reads, name: str, packing: Any) -> None:
+    chance = random.Random(5)
+    text = "".join(chance.choice("天下大势分久必合合久必分周末七国\n") for _ in range(60_000))
+    packed = packing.compress(text.encode())
+    ending = {gzip: "gz", lzma: "xz"}[packing]
+    kept, *lost = reads(f"{name}.{ending}", packed[: len(packed) * 9 // 10])
+    assert isinstance(kept, Raw) and text.startswith(kept.text) and len(kept.text) > len(text) // 2
+    assert kept.fields == {"lost_parts": str(len(lost))} and lost[-1].reason.startswith("truncated")
+    assert abs((lost[-1].offset or 0) - len(kept.text.encode())) < 4
+    (broken,) = reads(f"{name}.{ending}", packed[:-8] + b"sum?" + packed[-4:])
+    assert isinstance(broken, Rejected) and broken.reason.startswith("damaged"), "any of it may be wrong"
+    (whole,) = reads(f"{name}.{ending}", packed[:20])
+    assert isinstance(whole, Rejected) and whole.reason.startswith("truncated")
+    (bomb,) = reads(f"{name}.{ending}", packed, unpacked_bytes=50_000)
+    assert isinstance(bomb, Rejected) and bomb.reason == "unpacks to too much"
 
 
 def test_a_hole_of_a_disk_in_a_novel(reads: Reads) -> None:

@@ -282,3 +282,16 @@ def test_flipped_bytes_of_a_pdf(tmp_path_factory: pytest.TempPathFactory, data: 
     ):
         content[place] = value
     assert len(records(tmp_path_factory.mktemp("a") / "a.pdf", bytes(content))) <= 3
+
+
+def test_a_bad_byte_in_an_epub_costs_its_paragraph(tmp_path: Path) -> None:
+    text = "".join(f"<p>Paragraph {number} of the book.</p>\n" for number in range(40))
+    whole = zipfile.ZipFile(io.BytesIO(make_epub(**{"OEBPS/a.xhtml": f"<html><body>{text}</body></html>"})))
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as book:
+        for name in whole.namelist():
+            book.writestr(name, whole.read(name).replace(b"h 30 of", b"h 30 \xff of"))
+    kept, lost = records(tmp_path / "a.epub", out.getvalue())
+    assert isinstance(kept, Raw) and isinstance(lost, Rejected) and kept.fields["lost_parts"] == "1"
+    assert [number for number in range(40) if f"Paragraph {number} of the book." not in kept.text] == [30]
+    assert lost.reason == "unknown encoding" and lost.detail.startswith("OEBPS/a.xhtml: at byte ")

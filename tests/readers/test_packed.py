@@ -96,6 +96,17 @@ def test_of_a_stream_cut_short_the_whole_records_are_read(tmp_path: Path, ending
         assert len(texts(found)) >= 2000 * share * 0.8 - 50
 
 
+def test_where_a_check_sum_is_wrong_what_came_before_is_said_to_be_in_doubt(tmp_path: Path) -> None:
+    content = bytearray(gzip.compress(TEXT))
+    content[-8] ^= 1  # RFC 1952: CRC32, then the size
+    found = records(tmp_path / "a.jsonl.gz", bytes(content))
+    assert len(texts(found)) == len(LINES)
+    assert isinstance(found[-1], Rejected)
+    assert found[-1].detail.endswith("after 2000 records, of which the last may be altered")
+    cut = records(tmp_path / "b.jsonl.gz", gzip.compress(TEXT)[:-4])[-1]
+    assert isinstance(cut, Rejected) and cut.detail.endswith("after 2000 records")
+
+
 @endings
 def test_half_a_text_does_not_pass_for_the_whole(tmp_path: Path, ending: str) -> None:
     packed = PACK[ending](os.urandom(300_000).hex().encode())

@@ -190,9 +190,9 @@ def test_a_small_file_sets_little_aside(tmp_path: Path) -> None:
     sizes: list[int] = []
 
     class Asked(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
+        def read1(self, size: int | None = -1, /) -> bytes:
             sizes.append(size or 0)
-            return super().read(size)
+            return super().read1(size)
 
     class Held(LocalFile):
         def open(self) -> BinaryIO:

@@ -162,6 +162,19 @@ def test_damage_in_one_member_loses_that_record_alone(tmp_path: Path) -> None:
     assert reasons(found) == ["damaged gzip"]
 
 
+@pytest.mark.parametrize("lost", [0, 25, 49])
+def test_a_page_whose_check_sum_is_wrong_is_not_given(tmp_path: Path, lost: int) -> None:
+    """Its text can be another one, and valid: what a flipped bit in a literal of deflate makes of it."""
+    content = bytearray(pages(50, packed=True))
+    starts = [match.start() for match in re.finditer(rb"\x1f\x8b\x08", content)]
+    end = [*starts, len(content)][lost + 2]  # behind the warcinfo
+    content[end - 8] ^= 1  # RFC 1952: CRC32, then the size
+    found = records(tmp_path / "a.warc.gz", bytes(content))
+    assert urls(found) == [number for number in range(50) if number != lost]
+    assert reasons(found) == ["damaged gzip"]
+    assert [record.number for record in found] == list(range(1, 51))
+
+
 def test_a_member_cut_out_loses_that_record_alone(tmp_path: Path) -> None:
     content = pages(50, packed=True)
     starts = [match.start() for match in re.finditer(rb"\x1f\x8b\x08", content)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu import catalog
+from danlu.errors import RecipeError
 from danlu.recipe import build_choice
-from danlu.text.cuts import Blocks, Lines, Paragraphs, Whole
+from danlu.text.cuts import Blocks, Lines, Paragraphs, Separated, Whole
 
 texts = st.text(st.sampled_from("ab 一\n\n\n\t\u2028"), max_size=300)
 
@@ -44,3 +46,12 @@ def test_examples() -> None:
     assert list(Paragraphs().pieces(text)) == ["one\ntwo", "three"]
     assert list(Blocks(characters=6).pieces("aaa\nbb\n\ncccc\n\nd\n")) == ["aaa\nbb\n\n", "cccc\n\n", "d\n"]
     assert list(Blocks(characters=3).pieces("aa\nbb\ncc\ndd\n")) == ["aa\nbb\n", "cc\ndd\n"]
+    sayings = "%\none\n\ntwo\n %\t\n%\n\n%\n100%\n% of them\n%\n"
+    assert list(Separated().pieces(sayings)) == ["one\n\ntwo", "100%\n% of them"]
+    assert list(Separated(line="***").pieces("one\n***\ntwo\n****\n")) == ["one", "two\n****"]
+
+
+@pytest.mark.parametrize("line", ["", " ", "a\nb"])
+def test_what_parts_documents_is_one_line(line: str) -> None:
+    with pytest.raises(RecipeError, match="line: must be one line, and not blank; got"):
+        build_choice("documents", {"use": "separated", "line": line}, key="documents")

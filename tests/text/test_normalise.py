@@ -92,6 +92,7 @@ def test_plain_ascii_is_left_as_it_is(text: str) -> None:
         ("e\u0301", "é"),
         ("，：ＡＢ①ﬁ", "，：ＡＢ①ﬁ"),
         ("half \ud83d, whole \ud83d\ude00", "half \ufffd, whole 😀"),
+        ("before their trans\xad\n  formation, co\xad\n\xad \n", "before their trans-\n  formation, co\n \n"),
         ("co\xadoperate, zero\u200bwidth, \u202eright\u202c, A\u200dB", "cooperate, zerowidth, right, AB"),
         ("می\u200cخواهم क्\u200dष 👩\u200d💻 ภาษา\u200bไทย", "می\u200cخواهم क्\u200dष 👩\u200d💻 ภาษา\u200bไทย"),
         ("a\U000e0068\U000e0069b 🏴\U000e0067\U000e0062\U000e007f", "ab 🏴\U000e0067\U000e0062\U000e007f"),

@@ -120,6 +120,8 @@ SLOW = [
     "{% set a = 'a' * 9999999 %}{% for i in range(99999) %}{{ 'b' in a }}{% endfor %}",
     "{% set a = 'a' * 9999999 %}{% for i in range(99999) %}{{ a.find('b') }}{% endfor %}",
     "{% for i in range(99999) %}{{ range(99999)|sum }}{% endfor %}",
+    "{{ ('a' * 99999)|wordwrap(1) }}",
+    "{{ ('a' * 99999)|wordwrap(width=7, break_on_hyphens=false) }}",
     "{% for i in range(99999) %}{{ (range(99999)|max, 'a' in range(99999)) }}{% endfor %}",
     "{% set l = ['a' * 999999, 'a' * 999998 ~ 'b'] * 9999 %}{{ l|sort|length }}",
     "{{ ([[1] * 99999] * 9999)|sum(start=[])|length }}",

@@ -11,6 +11,7 @@ import transformers
 from tokenizers import Tokenizer as Inner
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
+from danlu.errors import InputError
 from danlu.tokenizers.extend import Extend
 from danlu.tokenizers.tokenizer import Tokenizer
 
@@ -94,6 +95,56 @@ def test_what_spells_a_byte_is_text(tmp_path: Path) -> None:
     ours = Tokenizer.load(saved(kinds()["unigram"], tmp_path))
     assert ours.decode(ours.encode("1<0x41>a <0x41>")) == "1<0x41>a <0x41>"
     assert ours.decode([0]) == "A"
+
+
+def one_character(kind: str, folder: Path, **names: str) -> Path:
+    """A tokenizer whose model has ! and ⏹ as tokens of their own, or their bytes."""
+    if kind == "unigram":
+        pieces = [("<unk>", 0.0), ("</s>", 0.0), *((letter, -1.0) for letter in "!⏹ab ")]
+        pieces += [(f"<0x{byte:02X}>", -9.0) for byte in range(256)]
+        inner = Inner(models.Unigram(pieces, 0, byte_fallback=True))
+        inner.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    else:
+        letters = [*pre_tokenizers.ByteLevel.alphabet(), "</s>"]
+        inner = Inner(models.BPE({letter: id for id, letter in enumerate(sorted(letters))}, []))
+        inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    inner.save(str(folder / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, **names}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["unigram", "byte level"])
+def test_a_padding_token_of_one_character_is_text(kind: str, tmp_path: Path) -> None:
+    """As where somebody names ! for a model that has no padding token: no ! may vanish from what it reads or writes."""
+    tokenizer = Tokenizer.load(one_character(kind, tmp_path, eos_token="</s>", pad_token="!"))
+    pad = tokenizer.special("pad_token")
+    assert pad is not None and pad in tokenizer.encode("a!b") and not tokenizer.is_special(pad)
+    for text in ("!", "a!b", "!! a !\n⏹</s>!"):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+        assert tokenizer.eot not in tokenizer.encode(text)
+    assert tokenizer.decode([tokenizer.eot]) == ""
+
+
+@pytest.mark.parametrize("role", ["eos_token", "sep_token", "bos_token", "cls_token", "mask_token"])
+@pytest.mark.parametrize(("kind", "letter"), [("unigram", "⏹"), ("unigram", "!"), ("byte level", "!")])
+def test_a_border_of_one_character_is_refused(kind: str, letter: str, role: str, tmp_path: Path) -> None:
+    """Any text that has it would end there, or be two."""
+    folder = one_character(kind, tmp_path, **{"eos_token": "</s>", role: letter})
+    line = f"^tokenizer_config.json names '{letter}' as {role}, one character that any text may have and that could not"
+    with pytest.raises(InputError, match=line):
+        Tokenizer.load(folder)
+
+
+def test_a_border_of_one_character_that_no_text_gives_is_taken(tmp_path: Path) -> None:
+    """Byte-level models read the bytes of ⏹, and never the token."""
+    folder = one_character("byte level", tmp_path, eos_token="⏹")
+    state = json.loads((folder / "tokenizer.json").read_text())
+    state["model"]["vocab"]["⏹"] = len(state["model"]["vocab"])
+    (folder / "tokenizer.json").write_text(json.dumps(state))
+    tokenizer = Tokenizer.load(folder)
+    assert tokenizer.eot == 257 and tokenizer.eot not in tokenizer.encode("a⏹") and tokenizer.decode([257]) == ""
+    assert tokenizer.decode(tokenizer.encode("a⏹b")) == "a⏹b"
 
 
 @pytest.mark.parametrize("kind", [*kinds()])

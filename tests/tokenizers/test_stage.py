@@ -60,6 +60,16 @@ def test_a_sample_is_from_all_over(sizes: list[int], share: float) -> None:
         assert abs(part - share * sum(sizes[:end])) <= 50 + 1e-6
 
 
+@pytest.mark.parametrize("text", ["It was the best of times. " * 100_000, "话说天下大势，" * 400_000, "x" * 3_000_000])
+def test_of_a_document_larger_than_the_sample_parts_are_learned_from(text: str) -> None:
+    """Else one document alone would take as much memory as all of it takes to learn from."""
+    documents = [Document("long", text), Document("short", "short" * 1000)]
+    texts = list(sample(documents, 0.1))
+    assert len(texts) > 1 and 0.1 * len(text) <= sum(map(len, texts)) <= 0.1 * len(text) + (1 << 18)
+    assert all(each in text for each in texts)
+    assert list(sample(documents, 1.0)) == [text, "short" * 1000], "all of it, as it stands"
+
+
 def test_bpe_learns_from_a_sample_and_characters_from_everything(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

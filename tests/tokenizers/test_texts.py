@@ -31,6 +31,13 @@ def test_no_part_of_a_character_is_read(tmp_path: Path) -> None:
     assert read_texts([tmp_path], limit_bytes=len(CHINESE.encode()) + 2).by_language == {"zh": [CHINESE]}
 
 
+def test_a_long_document_is_several_texts(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": ENGLISH * 20_000}))
+    [(language, texts)] = read_texts([tmp_path], limit_bytes=10**8).by_language.items()
+    assert language == "en" and "".join(texts) == ENGLISH * 20_000 and len(texts) == 5
+    assert max(map(len, texts)) <= 1 << 19
+
+
 def test_clean_documents_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("text").mkdir()

@@ -14,6 +14,7 @@ from traced import Made
 
 from danlu.clean.lineage import read_portions
 from danlu.cli import main
+from danlu.corpus.description import write_description
 from danlu.corpus.elsewhere import CARRIED
 from danlu.corpus.origins import Origins
 from danlu.corpus.split import PARTS
@@ -138,7 +139,8 @@ def test_a_store_of_another_sort_ends_the_walk_at_the_id(
         blocks = bucket.cat(f"/stores/{part}/hashes.bin")[: 32 * len(left)]  # all files are of one block here
         about |= {"files": left, "hashes": hashlib.sha256(blocks).hexdigest()}
         bucket.pipe(f"/stores/{part}/hashes.bin", blocks)
-        bucket.pipe(f"/stores/{part}/store.json", json.dumps(about).encode())
+        write_description(tmp_path, about)
+        bucket.pipe(f"/stores/{part}/store.json", (tmp_path / "store.json").read_bytes())
     run_stages(load_recipe(path), ["pack"], lambda line: None, begin=lambda stage: None)
     capsys.readouterr()
     for arguments in (["--row", "1"], ["a.jsonl#0"]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pickle
 import signal
@@ -14,17 +15,19 @@ from typing import Any
 import ranks
 import torch
 import torch.distributed as dist
+from poison import spoilt
 
-from danlu import cli
+from danlu import cli, recipe
 from danlu.corpus.batches import Batch
 from danlu.nn import speed
 from danlu.objectives.clm import CausalLM
 from danlu.parallel import joining, meeting, watch
 from danlu.parallel.joining import here
+from danlu.stage import Job
 from danlu.train import launch as train_launch
 from danlu.train import saving, setup
 from danlu.train.compiling import Compilation
-from danlu.train.monitor import Monitor
+from danlu.train.monitor import Heldout, Monitor
 
 COMMON = ("pretrain.optimizer=adamw", "pretrain.hardware.micro_batch=1", "pretrain.save.minutes=null")
 
@@ -109,24 +112,88 @@ def hang() -> None:
         time.sleep(0.01)
 
 
-def launch_hanging_in(place: str, victim: int, folder: str, *overrides: str) -> int:
-    """``victim`` hangs where it does ``place`` for the first time; all others do it as always."""
-    owner, name = {
-        "the first step": (CausalLM, "losses"),
-        "a save": (saving.Saver, "_state"),
-        "writing": (saving, "save_checkpoint"),
-        "the end": (watch.Watchman, "wait_for_all"),
-        "leaving": (dist, "destroy_process_group"),
+def turn() -> None:
+    """In a ring, as where a condition never holds."""
+    until = time.monotonic() + 600
+    while time.monotonic() < until:
+        pass
+
+
+def launch_hanging_in(place: str, victim: int, how: str, folder: str, *overrides: str) -> int:
+    """``victim`` hangs where it does ``place``; all others do it as always."""
+    owner, name, before = {
+        "the first call": (dist, "all_gather", 0),
+        "a later call": (dist, "all_gather", 30),
+        "the first step": (CausalLM, "losses", 0),
+        "a measurement": (Heldout, "measure", 0),
+        "a save": (saving.Saver, "_state", 0),
+        "writing": (saving, "save_checkpoint", 0),
+        "the end": (watch.Watchman, "wait_for_all", 0),
+        "leaving": (dist, "destroy_process_group", 0),
     }[place]
-    real = getattr(owner, name)
+    real, calls = getattr(owner, name), itertools.count()
 
     def call(*arguments: Any, **settings: Any) -> Any:
-        if int(os.environ["RANK"]) == victim:
-            hang()
+        if int(os.environ["RANK"]) == victim and next(calls) == before:
+            {"sleeps": hang, "turns": turn}[how]()
         return real(*arguments, **settings)
 
     setattr(owner, name, call)
     return launch_watchful(folder, *overrides)
+
+
+def launch_spoilt(how: str, victim: int, folder: str, *overrides: str) -> int:
+    """The loss of ``victim``, or its gradient alone, is multiplied by something from the sixth micro-batch on."""
+    real, calls = CausalLM.losses, itertools.count()
+
+    def losses(self: CausalLM, model: Any, batch: Batch) -> dict[str, torch.Tensor]:
+        found = real(self, model, batch)
+        if not model.training or here().rank != victim or next(calls) < 6:
+            return found
+        return {name: spoilt(value, how) for name, value in found.items()}
+
+    CausalLM.losses = losses  # type: ignore[method-assign]
+    return launch(folder, *overrides)
+
+
+def launch_failing(problem: str, folder: str, *overrides: str) -> int:
+    """Rank 1 fails amid its third step, as a broken device has it; -1 is its end by this error."""
+    real, calls = CausalLM.losses, itertools.count()
+
+    def losses(self: CausalLM, model: Any, batch: Batch) -> dict[str, torch.Tensor]:
+        if here().rank == 1 and next(calls) == 5:
+            raise RuntimeError(problem)
+        return real(self, model, batch)
+
+    CausalLM.losses = losses  # type: ignore[method-assign]
+    try:
+        return launch_watchful(folder, *overrides)
+    except RuntimeError as error:
+        assert str(error) == problem
+        return -1
+
+
+def launch_without_recipe(victim: int, folder: str, *overrides: str) -> int:
+    """``victim`` does not see the recipe."""
+    if int(os.environ["RANK"]) == victim:
+        real = recipe.load_recipe
+        recipe.load_recipe = lambda path, *rest: real(path.with_name("gone.yaml"), *rest)  # type: ignore[assignment]
+    return launch(folder, *overrides)
+
+
+def launch_with_others(name: str, other: str, folder: str, *overrides: str) -> int:
+    """Rank 1 has the output of the stage ``name`` from another folder, as from a disk of its own."""
+
+    def job(recipe: Any, inputs: Any, out: Path) -> Job:
+        return Job(recipe, {need: Path(other, need) if need == name else path for need, path in inputs.items()}, out)
+
+    train_launch.Job = job  # type: ignore[misc,assignment]
+    return launch(folder, *overrides)
+
+
+def launch_with_another_recipe(folder: str, *overrides: str) -> int:
+    """Rank 1 is started with other settings."""
+    return launch(folder, *overrides, *(("pretrain.batch=8",) if os.environ["RANK"] == "1" else ()))
 
 
 def launch_with_another_torch(folder: str, *overrides: str) -> int:
@@ -137,6 +204,7 @@ def launch_with_another_torch(folder: str, *overrides: str) -> int:
 
 def launch_until_ctrl_c(folder: str, *overrides: str) -> int:
     """Rank 1 alone gets it, before training begins."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background begin with Ctrl-C ignored
     real = train_launch._check_disk
 
     def check(*arguments: Any) -> None:

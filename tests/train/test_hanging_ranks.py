@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -48,29 +49,45 @@ def steps(folder: Path) -> list[str]:
     return [path.name for path in found]
 
 
+IDLE = "it has done nothing for "
+WAITED = "the others have waited for it for "
+CALL = "it has not begun a call in which others wait for it, for "
+
+
 @pytest.mark.parametrize(
-    ("place", "victim", "saved"),
+    ("place", "how", "victim", "line", "saved"),
     [
-        ("the first step", 1, []),
-        ("the first step", 0, []),
-        ("a save", 1, []),
-        ("writing", 0, []),
-        ("the end", 1, ["step-00000005", "step-00000010"]),
-        ("the end", 0, ["step-00000005", "step-00000010"]),
+        ("the first call", "sleeps", 1, CALL, []),
+        ("the first call", "sleeps", 0, CALL, []),
+        ("a later call", "sleeps", 1, CALL, ["step-00000005"]),
+        ("a later call", "turns", 1, CALL, ["step-00000005"]),
+        ("the first step", "sleeps", 1, f"({IDLE}|{WAITED})", []),
+        ("the first step", "sleeps", 0, f"({IDLE}|{WAITED})", []),
+        ("the first step", "turns", 1, WAITED, []),
+        ("a measurement", "turns", 0, WAITED, []),
+        ("a save", "sleeps", 1, IDLE, []),
+        ("a save", "turns", 1, IDLE, []),
+        ("writing", "sleeps", 0, IDLE, []),
+        ("writing", "turns", 0, IDLE, []),
+        ("the end", "sleeps", 1, IDLE, ["step-00000005", "step-00000010"]),
+        ("the end", "sleeps", 0, IDLE, ["step-00000005", "step-00000010"]),
     ],
 )
-def test_a_rank_that_hangs_is_named_wherever_it_is(place: str, victim: int, saved: list[str], folder: Path) -> None:
-    assert exit_codes(launch_hanging_in, 2, place, victim, str(folder), QUICK, *SHORT, seconds=30) == [LOST, LOST]
-    [line] = said(folder)
-    assert line.startswith(f"danlu: error: rank {victim} (host ")
-    assert " hangs: it has done nothing for " in line
+def test_a_rank_that_hangs_is_named_wherever_it_is(
+    place: str, how: str, victim: int, line: str, saved: list[str], folder: Path
+) -> None:
+    known = (place, victim, how, str(folder), QUICK, *SHORT)
+    assert exit_codes(launch_hanging_in, 2, *known, seconds=30) == [LOST, LOST]
+    [told] = said(folder)
+    assert told.startswith(f"danlu: error: rank {victim} (host ")
+    assert re.search(f" hangs: {line}", told), told
     assert steps(folder) == saved
     assert exit_codes(launch, 1, str(folder), *SHORT) == [0]
 
 
 def test_a_rank_that_hangs_as_it_leaves_ends_itself(folder: Path) -> None:
     """All is done by then, and nobody waits for it but the launcher."""
-    assert exit_codes(launch_hanging_in, 2, "leaving", 1, str(folder), QUICK, *SHORT, seconds=30) == [0, LOST]
+    assert exit_codes(launch_hanging_in, 2, "leaving", 1, "sleeps", str(folder), QUICK, *SHORT, seconds=30) == [0, LOST]
     [line] = said(folder)
     assert line.startswith("danlu: error: rank 1 (host ")
     assert " hangs as it leaves; " in line

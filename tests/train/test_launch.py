@@ -115,7 +115,7 @@ def test_srun_s_environment_is_enough(packed: Path, tmp_path: Path) -> None:
         shutil.copytree(packed / "run", folder / "run")
         command = [
             sys.executable, "-m", "danlu", "pretrain", str(packed / "recipe.yaml"), f"run_dir={folder}/run",
-            "pretrain.optimizer=adamw", "pretrain.micro_batch=1", "pretrain.budget.steps=20",
+            "pretrain.optimizer=adamw", "pretrain.hardware.micro_batch=1", "pretrain.budget.steps=20",
         ]  # fmt: skip
         started = [
             subprocess.Popen(

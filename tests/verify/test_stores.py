@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from danlu import cli
+from danlu.corpus.description import write_description
 from danlu.corpus.elsewhere import bring
 from danlu.corpus.hashes import write_hashes
 from danlu.corpus.store_writer import StoreWriter
@@ -23,10 +24,10 @@ COLUMNS = ("starts.bin", "documents.bin", "ids.bin", "id_ends.bin", "sources.bin
 HASHED = (*SHARDS, *COLUMNS)
 
 
-def write(folder: Path, *, seed: int = 1) -> int:
+def write(folder: Path, *, seed: int = 1, tokenizer: str | None = None) -> int:
     """A store of three shards; how many bytes its hashes tell of."""
     chance = np.random.default_rng(seed)
-    with StoreWriter(folder, vocab_size=500, eot=0, marks=["words"], shard_tokens=100) as writer:
+    with StoreWriter(folder, vocab_size=500, eot=0, marks=["words"], shard_tokens=100, tokenizer=tokenizer) as writer:
         for number in range(10):
             ids = chance.integers(1, 500, 25).astype("<u2")
             about = {"language": "en", "source": f"s{number}"}
@@ -143,7 +144,7 @@ def test_parts_that_do_not_fit_each_other_though_all_is_what_was_written(
     starts.tofile(folder / "starts.bin")
     about = json.loads((folder / "store.json").read_text())
     files, digest = write_hashes(folder, [*about["files"]])
-    (folder / "store.json").write_text(json.dumps({**about, "files": files, "hashes": digest}))
+    write_description(folder, {**about, "files": files, "hashes": digest})
     assert verify(folder, capsys) == (
         2, "", f"the token store in {folder} is damaged: its documents do not fit its tokens"
     )  # fmt: skip
@@ -162,6 +163,19 @@ def bucket(pack: Path) -> Iterator[fsspec.AbstractFileSystem]:
         files.pipe(f"/verified/{path.parent.name}/{path.name}", path.read_bytes())
     yield files
     files.rm("/verified", recursive=True)
+
+
+def test_the_stores_of_a_run_are_of_one_tokenizer(
+    tmp_path: Path, bucket: fsspec.AbstractFileSystem, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, tokenizer in (("heldout", "a"), ("train", "b"), ("other", "c")):
+        write(tmp_path / "pack" / name, tokenizer=tokenizer)
+        for path in (tmp_path / "pack" / name).iterdir():
+            bucket.pipe(f"/verified/{name}/{path.name}", path.read_bytes())
+    for place in (str(tmp_path / "pack"), "memory://verified"):
+        code, out, err = verify(place, capsys)
+        told = f"{place}/train and {place}/heldout were packed with two tokenizers: no run can read both"
+        assert (code, err) == (2, told) and out.count("\n") == 2
 
 
 def test_stores_at_an_address_are_read_with_their_shards(

@@ -208,7 +208,7 @@ def test_a_stopped_run_goes_on_on_the_other_executor(first: str, folder: Path, e
         wait_for_drafts(folder, "stopped", process, wanted=2)
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (130, "danlu: stopped by Ctrl-C\n"), out
+    assert (process.returncode, err) == (130, "danlu: stopped by Ctrl-C; the same command goes on from here\n"), out
     assert 2 <= drafts(folder, "stopped") < 8
     [second] = sides.keys() - {first}
     code, out, err = run_to_end(folder, "stopped", *sides[second])

@@ -1,0 +1,109 @@
+"""Who is blamed follows from what ranks say of themselves and from the time, and from nothing else."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from danlu.parallel.signs import Sign, begun_least, problem
+
+AHEAD = Sign(arrived=2, limit=70.0, idle=15.0, moved=80.0, stirred=80.0, seen=100.0)
+IDLE = replace(AHEAD, arrived=1)
+WORKS = replace(IDLE, stirred=99.0)
+ALIKE = replace(WORKS, alike=True)
+
+
+def verdict(*signs: Sign) -> str | None:
+    """What is said at second 100 of these ranks, which have all been seen just now."""
+    return problem([f"rank {rank}" for rank in range(len(signs))], signs, 100.0, silent=12.0, stuck=15.0)
+
+
+def test_who_gives_no_sign_is_dead_unless_he_has_left() -> None:
+    dead = replace(AHEAD, seen=87.0)
+    assert verdict(AHEAD, dead) == "rank 1 gives no sign of life since 13 s: it is dead or stopped"
+    assert verdict(replace(AHEAD, stirred=99.0), replace(dead, left=True)) is None
+
+
+def test_who_does_nothing_is_blamed_once_nobody_works_that_he_may_wait_for() -> None:
+    assert verdict(AHEAD, IDLE) == "rank 1 hangs: it has done nothing for 20 s, and the others wait for it"
+    assert verdict(AHEAD, WORKS) is None
+    assert verdict(AHEAD, IDLE, WORKS) is None
+    earlier = replace(IDLE, stirred=75.0)
+    assert verdict(AHEAD, IDLE, earlier) == "rank 2 hangs: it has done nothing for 25 s, and the others wait for it"
+    assert verdict(AHEAD, replace(IDLE, idle=40.0)) is None, "it waits for a disk"
+    assert verdict(AHEAD, replace(IDLE, idle=math.inf, limit=math.inf, stirred=0.0, moved=0.0)) is None
+
+
+def test_work_without_end_is_ended() -> None:
+    assert verdict(AHEAD, replace(WORKS, moved=20.0)) == "rank 1 hangs: the others have waited for it for 80 s"
+
+
+def test_who_takes_many_times_as_long_as_the_others_for_the_same_is_blamed() -> None:
+    took = replace(AHEAD, took=1.0)
+    assert verdict(took, ALIKE) == "rank 1 hangs: the others have waited for it for 20 s"
+    assert verdict(took, WORKS) is None, "it does something else"
+    assert verdict(AHEAD, ALIKE) is None, "who waits had no part of it"
+    assert verdict(took, AHEAD, ALIKE) is None
+    assert verdict(replace(took, took=2.0), ALIKE) is None
+    assert verdict(took, replace(took, took=2.0), ALIKE) is None, "one needed longer"
+    assert verdict(took, replace(ALIKE, idle=120.0)) is None, "it waits for a disk"
+
+
+def test_ranks_that_all_wait_in_one_call_are_ended() -> None:
+    assert (
+        verdict(AHEAD, AHEAD)
+        == "no rank has done anything for 20 s: they wait for each other; is the network between them up?"
+    )
+    assert verdict(AHEAD, replace(AHEAD, stirred=90.0)) is None
+    assert verdict(AHEAD, replace(AHEAD, idle=120.0)) is None, "one waits for a disk"
+    assert verdict(AHEAD, replace(AHEAD, idle=math.inf)) is None
+    turns = replace(AHEAD, stirred=100.0, limit=18.0, idle=18.0)  # as where a processor waits for a GPU
+    assert (
+        verdict(turns, turns)
+        == "no rank has come on for 20 s: they wait for each other; is the network between them up?"
+    )
+    assert verdict(turns, replace(turns, moved=90.0)) is None
+    assert verdict(turns, replace(turns, limit=30.0, idle=30.0)) is None
+
+
+def test_of_those_that_wait_for_each_other_who_has_begun_fewer_calls_is_blamed() -> None:
+    in_it, before_it = (replace(AHEAD, calls={"0": count}) for count in (7, 6))
+    line = "hangs: it has not begun a call in which others wait for it, for 20 s"
+    assert verdict(in_it, before_it, in_it) == f"rank 1 {line}"
+    assert verdict(before_it, in_it) == f"rank 0 {line}"
+    assert (
+        verdict(in_it, in_it)
+        == "no rank has done anything for 20 s: they wait for each other; is the network between them up?"
+    )
+
+
+def calling(**calls: int) -> Sign:
+    return replace(AHEAD, calls=calls)
+
+
+def test_who_waits_in_another_group_is_not_late() -> None:
+    """Rank 1 hangs before a call of its pair; rank 0 waits there for it, and all others wait for both elsewhere."""
+    signs = [calling(all=7, a=3), calling(all=7, a=2), calling(all=8, b=3), calling(all=8, b=3)]
+    assert begun_least(signs) == 1
+
+
+def test_nobody_is_named_where_two_are_late_or_none() -> None:
+    assert begun_least([calling(all=7), calling(all=6), calling(all=6)]) is None
+    assert begun_least([calling(all=7), calling(all=7)]) is None
+    assert begun_least([calling(), calling()]) is None
+    assert begun_least([calling(a=2, b=1), calling(a=1, b=2)]) is None, "each waits for the other"
+
+
+def test_what_is_told_arrives_and_is_news_only_where_something_has_changed() -> None:
+    mine, known = calling(all=3), Sign(seen=1.0, moved=1.0, stirred=1.0)
+    mine.beats, mine.work, mine.took = 5, 4, 0.5
+    known.take(mine.told())
+    assert known.told() == mine.told()
+    first = (known.seen, known.moved, known.stirred)
+    assert min(first) > 1.0
+    mine.beats += 1
+    known.take(mine.told())
+    assert known.seen >= first[0] and (known.moved, known.stirred) == first[1:]
+    mine.activity += 1
+    known.take(mine.told())
+    assert known.moved == first[1] and known.stirred >= first[2]
