@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-ROUNDS = 8
-"""Two for each of the digits make it a permutation; these many leave no pattern that the tests can see."""
+ROUNDS = 16
+"""An even number makes it a permutation. With 8 of them pairs of 5 numbers were 10 % off what is even, of 12 numbers
+6 %; with 16 two hundred thousand permutations show no pattern that the tests look for."""
 GOLDEN = 0x9E3779B97F4A7C15
 """2⁶⁴ by the golden ratio: steps that SplitMix64 takes from one key to the next."""
 _MASK = (1 << 64) - 1

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from danlu.corpus.mixture import seed_of
-from danlu.corpus.shuffle import GOLDEN, Permutation, _mixed, dealt, shuffled
+from danlu.corpus.shuffle import GOLDEN, ROUNDS, Permutation, _mixed, dealt, shuffled
 
 SIZES = [*range(1, 40), 63, 64, 65, 97, 127, 128, 1009, 1024, 4093, 4096, 4097, 10_007]
 LEAST = 1e-4
@@ -62,6 +62,18 @@ def test_each_number_goes_everywhere_equally_often(count: int) -> None:
     assert all(stats.chisquare(row).pvalue > LEAST for row in tallies)
 
 
+@pytest.mark.parametrize("count", [3, 5, 7, 12, 30])
+def test_pairs_go_everywhere_equally_often(count: int) -> None:
+    """Of 100,000 permutations: where the first two numbers go, by chi-square within 5 standard deviations."""
+    many = 100_000
+    first, second = (dealt(count, many, turn, 5, 9) for turn in (0, 1))
+    found = np.bincount(first * count + second, minlength=count**2).reshape(count, count)
+    assert not found.diagonal().any()
+    apart, expected = ~np.eye(count, dtype=bool), many / (count * (count - 1))
+    freedom = count * (count - 1) - 1
+    assert abs(((found[apart] - expected) ** 2 / expected).sum() - freedom) < 5 * (2 * freedom) ** 0.5
+
+
 def test_neighbours_do_not_stay_neighbours() -> None:
     """Of a drawn permutation the steps from one number to the next are spread evenly around the ring."""
     count = 20_000
@@ -103,7 +115,7 @@ def test_over_epochs_of_one_training_each_row_comes_everywhere_whatever_the_epoc
 def test_layers_are_permutations_with_keys_of_their_own(
     count: int, layers: int, seed: int, data: st.DataObject
 ) -> None:
-    keys = [int(key) for key in np.random.SeedSequence([seed, 5]).generate_state(8, np.uint64)]
+    keys = [int(key) for key in np.random.SeedSequence([seed, 5]).generate_state(ROUNDS, np.uint64)]
     turn = data.draw(st.integers(0, count - 1))
     wanted = [Permutation(count, tuple(_mixed(key + layer * GOLDEN) for key in keys))[turn] for layer in range(layers)]
     assert dealt(count, layers, turn, seed, 5).tolist() == wanted
