@@ -71,7 +71,7 @@ def recipe(encoder: Path, tmp_path: Path) -> Callable[..., Path]:
 def trained(whole_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The stage's folder after a training from the command line."""
     folder = tmp_path_factory.mktemp("trained")
-    path = write(folder, whole_encoder, budget={"epochs": 60}, evaluations=2)
+    path = write(folder, whole_encoder, budget={"epochs": 90}, evaluations=2)
     assert cli.main(["joint", str(path)]) == 0
     return folder / "run/joint"
 

@@ -177,7 +177,7 @@ def test_a_folder_of_others_tags_too(files: Path, encoder: Path) -> None:
 def test_what_finetune_measures_is_what_its_predictions_say(files: Path, encoder: Path) -> None:
     two = [("话 说 天 下", "B-LOC I-LOC O O"), ("从 前 座 山", "O O B-PER I-PER")]
     (files / "two.conll").write_text(conll(two * 8), encoding="utf-8")
-    run = finetune(files, encoder, "tag", steps=40, train=files / "two.conll", dev=files / "two.conll")
+    run = finetune(files, encoder, "tag", steps=80, train=files / "two.conll", dev=files / "two.conll")
     said = json.loads((run / "dev.json").read_text())
     lines = [json.loads(line) for line in (run / "dev.predictions.jsonl").read_text().splitlines()]
     gold, predicted = [line["gold"] for line in lines], [line["prediction"] for line in lines]

@@ -23,8 +23,8 @@ def test_they_hold(sample: Sample) -> None:
 def test_a_step_that_is_taken_shows(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
     right = Guard.__call__
 
-    def lax(self: Guard, step: int, loss: float, norm: float) -> bool:
-        return right(self, step, loss, norm) or step + 1 == 33
+    def lax(self: Guard, step: int, loss: float, norm: float, where: str = "") -> bool:
+        return right(self, step, loss, norm, where) or step + 1 == 33
 
     monkeypatch.setattr(Guard, "__call__", lax)
     faults = anomalies.bad_steps(sample).faults
@@ -47,10 +47,10 @@ def test_weights_that_move_all_the_same_show(sample: Sample, monkeypatch: pytest
 def test_statistics_that_are_polluted_show(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
     right = Guard.__call__
 
-    def pollute(self: Guard, step: int, loss: float, norm: float) -> bool:
+    def pollute(self: Guard, step: int, loss: float, norm: float, where: str = "") -> bool:
         if math.isfinite(loss) and step + 1 in anomalies.POISON:
             self.losses.append(loss)
-        return right(self, step, loss, norm)
+        return right(self, step, loss, norm, where)
 
     monkeypatch.setattr(Guard, "__call__", pollute)
     assert anomalies.bad_steps(sample).faults == ["the statistics of losses are not those of the steps that were taken"]
