@@ -108,6 +108,6 @@ def waits_for_disk() -> bool:
     """Whether the system lets a thread wait for a disk, or for what lies on a server; known on Linux only."""
     for stat in Path("/proc/self/task").glob("*/stat"):
         with contextlib.suppress(OSError):  # a thread that has ended meanwhile
-            if stat.read_text().rpartition(")")[2].split()[0] == "D":
+            if stat.read_text(errors="replace").rpartition(")")[2].split()[0] == "D":
                 return True
     return False
