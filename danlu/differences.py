@@ -42,7 +42,7 @@ def differences(was: Mapping[str, Any], now: Mapping[str, Any], stage: str, *, n
     ``neutral`` settings of the stage, such as ``save`` or ``finetune.save``, do not count.
     """
     found: list[str] = []
-    for part in ("danlu", "seed", "settings", "sources", "figures"):
+    for part in ("danlu", "version", "seed", "settings", "sources", "figures"):
         before, after = (record["made_from"].get(part) for record in (was, now))
         if part == "settings":
             same = tuple(f"{stage}.{key}{end}" for key in neutral for end in (".", ":"))

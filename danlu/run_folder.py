@@ -68,7 +68,8 @@ class RunFolder:
         """Everything that decides the stage's output: version, seed, settings, inputs, files outside."""
         stage = stage_of(recipe, name)
         hashes = [[str(path), hash_input(path, of=name)] for path in stage.external_files()]
-        known = {"danlu": __version__, "sources": _digest([*hashes, *stage.external_stamps()])}
+        version = {"version": stage.version} if stage.version else {}
+        known = {"danlu": __version__, **version, "sources": _digest([*hashes, *stage.external_stamps()])}
         return as_json({**known, **self._made_inside_from(recipe, name)})
 
     def _made_inside_from(self, recipe: Recipe, name: str) -> dict[str, Any]:

@@ -165,9 +165,21 @@ def test_a_seed_a_version_and_a_lost_record_are_reasons(monkeypatch: pytest.Monk
         patch.setattr(run_folder, "__version__", "9.9")
         with pytest.raises(CheckpointError, match=r'since it began: danlu: "[^"]*" -> "9\.9"; '):
             run()
+    with monkeypatch.context() as patch:
+        patch.setattr(Drink, "version", 2)
+        with pytest.raises(CheckpointError, match="since it began: the version of drink changed; "):
+            run()
     (FOLDER.stage("drink") / "begun.json").write_text("{", encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"since it began: runs/r/drink/begun\.json is missing or damaged; "):
         run()
+
+
+def test_what_another_version_of_a_stage_has_made_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it wrote may be what nobody reads any more; it says so and does not only skip it."""
+    run()
+    monkeypatch.setattr(Press, "version", 1)
+    assert run() == ["press"], "its output is the same, and so nothing follows from it"
+    assert run() == []
 
 
 def test_the_first_ten_differences_are_shown() -> None:

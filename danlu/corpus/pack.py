@@ -49,6 +49,7 @@ class Pack(Stage):
 
     needs: ClassVar[tuple[str, ...]] = ("clean", "tokenizer")
     resumable: ClassVar[bool] = True
+    version: ClassVar[int] = FORM
     unrecorded: ClassVar[tuple[str, ...]] = ("workers", "ray")
 
     split: Annotated[SkipValidation[Split], OneOf("split")] = HashSplit()

@@ -87,11 +87,11 @@ def knock(world: World) -> None:
         raise RuntimeError(f"no connection to {world.address}:{world.port}: {error}") from error
 
 
-def heed(store: PrefixStore, world: World, there: Sequence[int]) -> None:
+def heed(store: PrefixStore, world: World, keys: Sequence[str]) -> None:
     """Leave if another rank has said why all do; rank 0 shows what one that does not come could not.
 
     Args:
-        there: ranks that may still have to read it.
+        keys: of the ranks, where each that is there has said who it is.
 
     Raises:
         SystemExit: one has.
@@ -103,6 +103,7 @@ def heed(store: PrefixStore, world: World, there: Sequence[int]) -> None:
         print(f"danlu: error: on {verdict['absent']}: {verdict['problem']}", file=sys.stderr, flush=True)
     store.set(f"left/{world.rank}", "")
     if world.rank == 0 and not world.hosted:
+        there = [rank for rank, key in enumerate(keys) if store.check([key])]  # which may still have to read it
         _wait_until_left(store, there, time.monotonic() + 1)
     raise SystemExit(verdict["code"])
 

@@ -76,6 +76,8 @@ class Activity:
     """
 
     aside: frozenset[int] = frozenset()
+    carried: bool = False
+    """Whether bytes have moved, when it was looked at last."""
     _children: dict[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -91,7 +93,8 @@ class Activity:
         self._seen = time.monotonic(), _seconds(self.aside), _bytes(self.aside), synced()
         now, seconds_now, moved_now, pieces_now = self._seen
         least = WORKING * (now - looked)
-        if moved_now - moved > LEAST_BYTES or pieces_now != pieces:
+        self.carried = moved_now - moved > LEAST_BYTES or pieces_now != pieces
+        if self.carried:
             return True
         return computing and (seconds_now - seconds > least or self._children_worked(least))
 
@@ -105,6 +108,6 @@ def waits_for_disk() -> bool:
     """Whether the system lets a thread wait for a disk, or for what lies on a server; known on Linux only."""
     for stat in Path("/proc/self/task").glob("*/stat"):
         with contextlib.suppress(OSError):  # a thread that has ended meanwhile
-            if stat.read_text().rpartition(")")[2].split()[0] == "D":
+            if stat.read_text(errors="replace").rpartition(")")[2].split()[0] == "D":
                 return True
     return False

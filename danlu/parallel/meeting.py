@@ -97,7 +97,7 @@ class _Meeting:
         """Until all are there."""
         started = looked = time.monotonic()
         while not self.store.check(self.keys):
-            heed(self.store, self.world, [rank for rank, key in enumerate(self.keys) if self.store.check([key])])
+            heed(self.store, self.world, self.keys)
             now = time.monotonic()
             if now - started > MEETING.total_seconds():
                 self._give_up()

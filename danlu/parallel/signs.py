@@ -41,7 +41,7 @@ class Sign:
     seen: float = 0.0
     """When ``beats`` last changed."""
     moved: float = 0.0
-    """When it last came on: ``arrived``, ``work`` or ``limit``."""
+    """When it last came on, by any of ``CAME_ON``."""
     stirred: float = 0.0
     """When it last came on or did something."""
 
@@ -54,7 +54,7 @@ class Sign:
         now = time.monotonic()
         if told["beats"] != self.beats:
             self.seen = now
-        if (told["arrived"], told["work"], told["limit"]) != (self.arrived, self.work, self.limit):
+        if any(told[name] != getattr(self, name) for name in CAME_ON):
             self.moved = self.stirred = now
         elif told["activity"] != self.activity:
             self.stirred = now
@@ -63,6 +63,8 @@ class Sign:
 
 
 TOLD = ("beats", "arrived", "work", "limit", "activity", "idle", "alike", "took", "calls", "left")
+CAME_ON = ("arrived", "work", "limit", "calls")
+"""A rank that begins one call after the other, as of each layer's, hangs in none of them."""
 
 
 def problem(names: Sequence[str], signs: Sequence[Sign], now: float, *, silent: float, stuck: float) -> str | None:
@@ -103,7 +105,8 @@ def _all_wait(names: Sequence[str], signs: Sequence[Sign], now: float) -> str | 
     """Of ranks that have all come to the same point, and that stand in the calls which follow, or before them."""
     still = min(now - sign.stirred for sign in signs)
     rest = min(now - sign.moved for sign in signs)
-    if still <= max(sign.idle for sign in signs) and rest <= max(sign.limit for sign in signs):
+    patience = max(max(sign.limit, sign.idle) for sign in signs)  # as where a disk that all read stands still
+    if still <= max(sign.idle for sign in signs) and rest <= patience:
         return None
     if (late := begun_least(signs)) is not None:
         return f"{names[late]} hangs: it has not begun a call in which others wait for it, for {rest:.0f} s"

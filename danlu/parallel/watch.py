@@ -8,10 +8,11 @@ those of the others:
 - signs, but no progress for as long as it may be waited for, while others are ahead and wait: it hangs;
 - no progress of any rank: of those that wait for each other, who has begun fewer collective calls hangs.
 
-What counts as progress: amid settled steps, micro-batches. Elsewhere - at the start, in the first steps, in a save or a
-measurement, at the end - nobody knows how long something takes. There counts also whatever the process does at all
-(:mod:`danlu.parallel.activity`), for half an hour; in the first steps and in measurements, which all ranks do alike,
-for not much longer than the others took; and in saves only what it reads and writes.
+What counts as progress: amid settled steps, micro-batches and collective calls. Elsewhere - at the start, in the first
+steps, in a save or a measurement, at the end - nobody knows how long something takes. There counts also whatever the
+process does at all (:mod:`danlu.parallel.activity`), for half an hour; in the first steps and in measurements, which
+all ranks do alike, for not much longer than the others took, but as long as bytes move; and in saves only what it reads
+and writes.
 
 Whoever sees it first writes the verdict and says it; all leave. The main thread may be in a collective call by then,
 which nothing interrupts: so two threads beside it do all this, one for the connection, one for the clock.
@@ -61,8 +62,8 @@ class Watch(Settings):
     without any work of its process (processor time, bytes) at the start, in the first steps, in saves, measurements;
     and beyond three times what the others took for the same, in the first steps and in measurements."""
     blocked: float = Field(default=120.0, ge=2)
-    """As ``stuck``, where it waits for a disk or for the compiler, which may wait for another process; not between
-    settled micro-batches, where a disk that is so slow counts as a hang."""
+    """As ``stuck``, where it waits for a disk or for the compiler, which may wait for another process; between settled
+    micro-batches only where no rank is ahead: there a disk that is so slow for one of them counts as a hang."""
     first: float = Field(default=1800.0, ge=2)
     """Seconds of work, but without a micro-batch, at the start, in the first steps, in saves and measurements."""
 
@@ -247,28 +248,37 @@ class Watchman:
         """Whether one micro-batch follows the other."""
         return self._training and self._alone is None and not self._compiling
 
+    def _settled(self) -> bool:
+        return self._trains() and self.steps >= SETTLED
+
+    def _as_others(self) -> bool:
+        """Whether all ranks do now what it does, each as much."""
+        return not self._elsewhere and not self._compiling and (self._alike or self._trains())
+
     def _limits(self) -> tuple[float, float]:
         """How long this rank may be waited for: at work, and doing nothing."""
         if self._elsewhere:
             return math.inf, math.inf
-        if self._trains() and self.steps >= SETTLED:
-            limit = max(self.settings.stuck, LONGER * self._longest)
-            return limit, limit
-        idle = self.settings.stuck + (self._moves or 0) / RATE
-        return self.settings.first, max(idle, self.settings.blocked) if self._compiling or self._waited else idle
+        if self._settled():
+            limit = idle = max(self.settings.stuck, LONGER * self._longest)
+        else:
+            limit, idle = self.settings.first, self.settings.stuck + (self._moves or 0) / RATE
+        return limit, max(idle, self.settings.blocked) if self._compiling or self._waited else idle
 
     def _look(self) -> None:
         """Note what this process has done since the last sign; that a wait for a disk is over is something, too."""
         waited, self._waited = self._waited, waits_for_disk()
         seen = self.activity.seen(computing=self._moves is None)
         self._sign.activity += seen or waited != self._waited
+        if self.activity.carried and self._as_others() and not self._settled():
+            self._sign.work += 1  # the others may have found in memory what comes from a disk here, or from far away
         self._sign.calls = self.calls()
 
     def _write(self, store: Store) -> None:
         mine = self._sign
         mine.beats += 1
         mine.limit, mine.idle = self._limits()
-        mine.alike = not self._elsewhere and not self._compiling and (self._alike or self._trains())
+        mine.alike = self._as_others()
         store.set(_key(self.rank), json.dumps(mine.told()))
 
     def _beat(self) -> None:

@@ -53,6 +53,7 @@ class StudyOf(Stage):
 
     resumable: ClassVar[bool] = True
     together: ClassVar[bool] = True
+    version: ClassVar[int] = Finetune.version
     neutral: ClassVar[tuple[str, ...]] = tuple(f"finetune.{key}" for key in Finetune.neutral)
     unrecorded: ClassVar[tuple[str, ...]] = tuple(f"finetune.{key}" for key in Finetune.unrecorded)
 

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, SkipValidation
 
+from danlu.corpus.shuffle import ORDER
 from danlu.data.dataset import Data
 from danlu.errors import InputError
 from danlu.nn.speed import CompileSetting
@@ -32,6 +33,7 @@ class TaskTraining(TrainSettings, Stage):
 
     resumable: ClassVar[bool] = True
     together: ClassVar[bool] = True
+    version: ClassVar[int] = ORDER
     neutral: ClassVar[tuple[str, ...]] = ("save",)
     unrecorded: ClassVar[tuple[str, ...]] = ("hardware.mesh",)
 

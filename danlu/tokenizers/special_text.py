@@ -55,17 +55,18 @@ def _is_found(inner: Inner, token: str, id: int) -> bool:
     if inner.model.token_to_id(token) != id or not _is_one(inner, token, id):
         return False
     texts = [token.join(around) for around in AROUND]
-    return any(_spells(each, token, id) for each in inner.encode_batch(texts, add_special_tokens=False))
+    encoded = inner.encode_batch(texts, add_special_tokens=False)
+    return any(_spells(each, token, id, text) for each, text in zip(encoded, texts, strict=True))
 
 
 def _is_one(inner: Inner, token: str, id: int) -> bool:
     return [each.id for each in inner.model.tokenize(token)] == [id]
 
 
-def _spells(encoding: Encoding, token: str, id: int) -> bool:
-    """Whether the token stands for all that it is spelled with: the unknown one stands for other text too."""
+def _spells(encoding: Encoding, token: str, id: int, text: str) -> bool:
+    """Whether the token stands for what it is spelled with: the unknown one stands for other text too."""
     return any(
-        found == id and end - start == len(token)
+        found == id and text[start:end] == token
         for found, (start, end) in zip(encoding.ids, encoding.offsets, strict=True)
     )
 

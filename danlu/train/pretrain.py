@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from danlu.corpus.account import in_words
 from danlu.corpus.blend import Blend
+from danlu.corpus.shuffle import ORDER
 from danlu.corpus.split import PARTS
 from danlu.corpus.store import TokenStore
 from danlu.log import say
@@ -32,6 +33,7 @@ class Pretrain(PretrainSettings, Stage):
     needs: ClassVar[tuple[str, ...]] = ("tokenizer", "pack")
     resumable: ClassVar[bool] = True
     together: ClassVar[bool] = True
+    version: ClassVar[int] = ORDER
     # Not the budget, with which the schedule stretches, nor evaluations, on which early stopping and plateau hang.
     neutral: ClassVar[tuple[str, ...]] = ("save",)
     unrecorded: ClassVar[tuple[str, ...]] = ("hardware.mesh",)

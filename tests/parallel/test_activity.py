@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from danlu import files
-from danlu.parallel.activity import Activity
+from danlu.parallel.activity import Activity, waits_for_disk
 
 
 def test_one_that_waits_does_nothing() -> None:
@@ -68,3 +68,15 @@ def test_pieces_of_a_large_file_that_are_synced_are_seen(tmp_path: Path, monkeyp
     before = files.synced()
     files.sync_file(tmp_path / "large")
     assert files.synced() == before + 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the system tells of no threads")
+def test_a_thread_whose_name_was_cut_within_a_letter_is_looked_at() -> None:
+    """Linux keeps 15 bytes of it; an error here would end the signs of life of a rank that works."""
+    name = Path(f"/proc/self/task/{threading.get_native_id()}/comm")
+    was = name.read_bytes()
+    name.write_bytes("训练模型的线程".encode()[:14])
+    try:
+        waits_for_disk()
+    finally:
+        name.write_bytes(was)

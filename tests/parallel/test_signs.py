@@ -64,6 +64,7 @@ def test_ranks_that_all_wait_in_one_call_are_ended() -> None:
     )
     assert verdict(turns, replace(turns, moved=90.0)) is None
     assert verdict(turns, replace(turns, limit=30.0, idle=30.0)) is None
+    assert verdict(turns, replace(turns, idle=120.0)) is None, "one waits for a disk, amid settled steps"
 
 
 def test_of_those_that_wait_for_each_other_who_has_begun_fewer_calls_is_blamed() -> None:
@@ -107,3 +108,6 @@ def test_what_is_told_arrives_and_is_news_only_where_something_has_changed() -> 
     mine.activity += 1
     known.take(mine.told())
     assert known.moved == first[1] and known.stirred >= first[2]
+    mine.calls = {"all": 4}  # within a micro-batch, as of the weights of the next layer
+    known.take(mine.told())
+    assert known.moved > first[1]

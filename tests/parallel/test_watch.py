@@ -17,6 +17,7 @@ import ranks
 from danlu.errors import DanluError
 from danlu.parallel import joining
 from danlu.parallel import watch as watching
+from danlu.parallel.activity import Activity
 from danlu.parallel.joining import Ranks, joined
 from danlu.parallel.watch import LOST, Watch, Watchman
 from danlu.parallel.world import read_world
@@ -207,6 +208,36 @@ def test_a_save_may_compute_for_as_long_as_its_bytes_need() -> None:
     watchman = Watchman(lambda: pytest.fail("no store is asked"), 0, ["rank 0"], Watch(stuck=2.0, first=70.0), None)
     with watchman.training(), watchman.alone("saves", moves=10**9):
         assert watchman._limits() == (70.0, 7.0)
+
+
+def test_a_disk_that_all_wait_for_is_waited_for_amid_settled_steps_too() -> None:
+    watchman = Watchman(lambda: pytest.fail("no store is asked"), 0, ["rank 0"], Watch(stuck=2.0, first=70.0), None)
+    with watchman.training():
+        watchman.steps, watchman._waited = 2, True
+        assert watchman._limits() == (2.0, watchman.settings.blocked)
+
+
+class Carrying(Activity):
+    """Of a process that reads all the time."""
+
+    def seen(self, *, computing: bool = True) -> bool:
+        self.carried = True
+        return True
+
+
+def test_bytes_are_progress_where_others_may_have_had_them_in_memory() -> None:
+    watchman = Watchman(lambda: pytest.fail("no store is asked"), 0, ["rank 0"], Watch(), None, Carrying())
+    with watchman.training():
+        watchman._look()
+        assert watchman._sign.work == 1, "in the first step"
+        with watchman.alike("measures"):
+            watchman._look()
+        assert watchman._sign.work == 2
+        with watchman.alone("saves", moves=10):
+            watchman._look()
+        watchman.steps = 2
+        watchman._look()
+        assert watchman._sign.work == 2, "elsewhere it has limits of its own"
 
 
 def test_how_long_a_micro_batch_takes_is_known_when_steps_settle(monkeypatch: pytest.MonkeyPatch) -> None:

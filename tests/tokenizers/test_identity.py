@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tokenizers
 import transformers
 
 from danlu.errors import InputError
@@ -15,6 +17,7 @@ from danlu.tokenizers.bpe import BPE
 from danlu.tokenizers.byte import Byte
 from danlu.tokenizers.char import Char
 from danlu.tokenizers.identity import identity
+from danlu.tokenizers.special_text import cut_special_text
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.unigram import Unigram
 from danlu.tokenizers.word import Word
@@ -118,6 +121,38 @@ def test_how_a_version_of_the_library_writes_it_changes_nothing() -> None:
     assert identity(Written(json.dumps(dict(reversed(newer.items())), indent=3)), ends) == was  # type: ignore[arg-type]
     on = changed(state, "model", "newest", to=True)
     assert identity(Written(json.dumps(on)), ends) != was  # type: ignore[arg-type]
+
+
+def test_accents_that_are_kept_are_not_as_where_nothing_is_said_of_them() -> None:
+    """BERT's normaliser strips them where it makes letters small and nobody says otherwise: only then does None."""
+    tokenizer = WordPiece(vocab_size=90, special=("bert",)).train(["the best, café", "thé best cafe"] * 20)
+    state = json.loads(tokenizer.to_json())
+    bert = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "lowercase": True}
+    kept, unsaid = (
+        tokenizer.rebuilt(json.dumps(changed(state, "normalizer", to={**bert, "strip_accents": accents})))
+        for accents in (False, None)
+    )
+    assert kept.encode("thé") != unsaid.encode("thé") == kept.encode("the")
+    assert kept.identity != unsaid.identity
+
+
+def test_scores_of_all_digits_keep_their_identity(tmp_path: Path) -> None:
+    """The library reads some numbers as their neighbours: from what a spiece.model says, for one."""
+    scores = np.random.default_rng(3).uniform(-15, 0, 2000).astype(np.float32).astype(float)
+    pieces = [("<unk>", 0.0), ("</s>", 0.0), *((f"w{number}", score) for number, score in enumerate(scores.tolist()))]
+    tokenizer = scored(pieces)
+    again = saved(tokenizer, tmp_path / "once")
+    assert json.loads(again.to_json())["model"] != json.loads(tokenizer.to_json())["model"]
+    assert again.identity == saved(again, tmp_path / "twice").identity == tokenizer.identity
+    pieces[5] = (pieces[5][0], pieces[5][1] * (1 + 1e-6))
+    assert scored(pieces).identity != tokenizer.identity
+
+
+def scored(pieces: list[tuple[str, float]]) -> Tokenizer:
+    inner = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, unk_id=0))
+    inner.add_special_tokens([tokenizers.AddedToken(name, normalized=False, special=True) for name, _ in pieces[:2]])
+    cut_special_text(inner)  # as whatever is read from files
+    return Tokenizer(inner, {"eos_token": "</s>", "unk_token": "<unk>"})
 
 
 def test_what_parts_texts_counts(kinds: dict[str, Path]) -> None:

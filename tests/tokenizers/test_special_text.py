@@ -170,3 +170,19 @@ def test_where_no_special_token_is_found_nothing_changes(tmp_path: Path) -> None
     inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     before = json.loads(inner.to_str())["pre_tokenizer"]
     assert json.loads(Tokenizer.load(saved(inner, tmp_path)).to_json())["pre_tokenizer"] == before
+
+
+def test_what_is_cut_once_is_not_cut_again(tmp_path: Path) -> None:
+    """Of letters that a model lacks the unknown token may cover as many as it has itself: it is not what they spell."""
+    inner = Inner(models.Unigram([("<unk>", 0.0), ("</s>", 0.0), ("▁我们", -1.0)], 0))
+    inner.pre_tokenizer = pre_tokenizers.Metaspace()
+    inner.add_special_tokens(["<unk>", "</s>"])
+    folder = tmp_path / "once"
+    folder.mkdir()
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</s>", "unk_token": "<unk>"}))
+    inner.save(str(folder / "tokenizer.json"))
+    once = Tokenizer.load(folder)
+    once.save(folder)
+    again = Tokenizer.load(folder)
+    assert again.to_json() == once.to_json() and again.identity == once.identity
+    assert not {once.eot, once.unknown} & set(once.encode("我们")) and once.eot not in once.encode("</s> <unk>a")
