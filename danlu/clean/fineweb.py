@@ -10,7 +10,7 @@ from danlu.clean.gopher_repetition import duplicates
 from danlu.clean.rules import Rule
 from danlu.clean.scripts import DUPLICATE_LINE_CHARACTERS, OTHER_DUPLICATE_LINE_CHARACTERS
 from danlu.recipe import Choice
-from danlu.text.document import Document
+from danlu.text.document import Document, main_language
 
 
 class FineWeb(Choice):
@@ -35,7 +35,7 @@ class FineWeb(Choice):
 
     def make(self) -> Rule:
         def drop(document: Document) -> str | None:
-            wrong = self._wrong(document.text, document.meta.get("language", "en"))
+            wrong = self._wrong(document.text, main_language(document) or "en")
             return f"fineweb: {wrong}" if wrong else None
 
         return drop

@@ -11,7 +11,7 @@ from danlu.clean.figures import Figures, figures_of
 from danlu.clean.rules import Rule
 from danlu.clean.scripts import STOP_WORDS, WORD_LENGTH, WORD_LENGTHS
 from danlu.recipe import Choice
-from danlu.text.document import Document
+from danlu.text.document import Document, main_language
 
 BULLETS = ("•", "-", "*", "‣", "◦", "●", "○", "▪", "■", "·")
 """What a line of a list begins with."""
@@ -59,7 +59,7 @@ class GopherQuality(Choice):
     def make(self) -> Rule:
         def drop(document: Document) -> str | None:
             figures = figures_of(document.text)
-            language = document.meta.get("language", "en")
+            language = main_language(document) or "en"
             wrong = (
                 self._words(figures, language)
                 or self._symbols(figures)

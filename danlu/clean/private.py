@@ -29,7 +29,7 @@ from danlu.clean.private_plates import find_plates
 from danlu.clean.private_secrets import find_secrets
 from danlu.errors import InputError
 from danlu.recipe import Choice, OneOf
-from danlu.text.document import Document, pair
+from danlu.text.document import Document, main_language, pair
 
 Kind = Literal["secret", "email", "iban", "id", "card", "ip", "phone", "plate"]
 Action = Literal["mask", "example", "hash", "drop", "keep"]
@@ -135,7 +135,7 @@ class Hiding:
         self._in_name = lru_cache(maxsize=NAMES)(self._find)
 
     def __call__(self, document: Document) -> str | None:
-        language = document.meta.get("language", "und")
+        language = main_language(document) or "und"
         sides = [(side, self._find(side, language)) for side in document.sides]
         fields = {name: value for name, value in document.meta.items() if name not in self._left_alone}
         names = {name: found for name in fields if (found := self._in_name(name))}

@@ -18,6 +18,9 @@ _TAIL = re.compile(
 )
 _NEIGHBOUR_BEFORE = re.compile(r"[0-9$€£¥.,][-. \t|]{0,12}\Z|[0-9]\s{1,12}\Z|[0-9A-Za-z_]\Z")
 _NEIGHBOUR_BEHIND = re.compile(r"[-. \t|]{0,12}[0-9]|\n[ \t|]{0,12}[0-9]")
+_NOTHING_BEFORE, _NOTHING_BEHIND = re.compile(r"(?:\A|\n)[ \t]{0,12}\Z"), re.compile(r"[ \t]{0,12}(?:\n|\Z)")
+_SIGN = re.compile(r"[-+(]")
+"""Of telephone numbers."""
 _YEAR = re.compile(r" {0,8}(?:1[3-9]|20)[0-9]{2}\Z")
 
 
@@ -49,8 +52,16 @@ def find_broken(page: Page, broken: list[Broken], find: FindIn) -> Iterator[Foun
                 break  # whole before the line end
             whole = next((each for each in finds if (each.start, each.end) == (len(before), len(joined))), None)
             if whole is not None:
-                yield Found(start, end, whole.kind)
+                if whole.kind != "phone" or not _are_two(text, start, end):
+                    yield Found(start, end, whole.kind)
                 break
+
+
+def _are_two(text: str, start: int, end: int) -> bool:
+    """Whether digits alone stand there, and no more on both lines: a list of two, of which many make a number of 11."""
+    if _SIGN.search(text, start, end) or not _NOTHING_BEHIND.match(text, end):
+        return False
+    return _NOTHING_BEFORE.search(text, max(0, start - 13), start) is not None
 
 
 def broken_numbers(page: Page) -> list[Broken]:

@@ -23,28 +23,18 @@ def unescaped(text: str) -> tuple[str, tuple[Places, Places] | None]:
     if "&#" not in text and "\\u" not in text:
         return text, None
     pieces: list[str] = []
-    starts: list[Places] = []
-    lengths: list[Places] = []
+    begins = np.ones(len(text), bool)  # whether a character of what comes out begins there
     place = 0
-
-    def keep(until: int) -> None:
-        pieces.append(text[place:until])
-        starts.append(np.arange(place, until, dtype=np.int64))
-        lengths.append(np.ones(until - place, np.int64))
-
     for found in _ESCAPE.finditer(text):
         sign = _sign(found)
         if sign is not None:
-            keep(found.start())
-            pieces.append(sign)
-            starts.append(np.array([found.start()], np.int64))
-            lengths.append(np.array([found.end() - found.start()], np.int64))
+            pieces += text[place : found.start()], sign
+            begins[found.start() + 1 : found.end()] = False
             place = found.end()
     if not place:
         return text, None
-    keep(len(text))
-    begins = np.concatenate(starts)
-    return "".join(pieces), (begins, begins + np.concatenate(lengths))
+    starts = np.flatnonzero(begins)
+    return "".join([*pieces, text[place:]]), (starts, np.append(starts[1:], len(text)))
 
 
 def _sign(found: re.Match[str]) -> str | None:

@@ -87,7 +87,7 @@ class Page:
         """Of each character its code point."""
         if self.text.isascii():
             return np.frombuffer(self.text.encode("ascii"), np.uint8)
-        return np.frombuffer(self.text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        return _codes_of(self.text)
 
     @cached_property
     def signs(self) -> NDArray[np.uint8]:
@@ -181,7 +181,7 @@ def page_of(text: str, *, language: str = "und") -> Page:
         plain, seen = _plain(raw)
         if seen is not None:
             starts, ends = seen
-            raw = "".join([raw[place] for place in starts.tolist()])
+            raw = _text_of(_codes_of(raw)[starts])
             places = (starts, ends) if places is None else (places[0][starts], places[1][ends - 1])
     for sign, escape in _ESCAPES.items():
         if sign in plain:
@@ -217,9 +217,17 @@ _ENOUGH = b"\1" * 7
 """Numerals in a row, as bytes."""
 
 
+def _codes_of(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def _text_of(codes: NDArray[np.uint32]) -> str:
+    return codes.tobytes().decode("utf-32-le", "surrogatepass")
+
+
 def _plain(text: str) -> tuple[str, tuple[Places, Places] | None]:
     """``text`` in plain characters, and where each begins and ends, if some are gone."""
-    codes = _plain_codes()[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)]
+    codes = _plain_codes()[_codes_of(text)]
     most, places = codes.max(), None
     if most >= _WITH_IT:
         starts = np.flatnonzero(codes < _WITH_IT)
@@ -231,7 +239,7 @@ def _plain(text: str) -> tuple[str, tuple[Places, Places] | None]:
         most = codes.max(initial=0)
     if most >> _NUMERAL:
         _spell(codes)
-    return codes.tobytes().decode("utf-32-le", "surrogatepass"), places
+    return _text_of(codes), places
 
 
 def _spell(codes: NDArray[np.uint32]) -> None:

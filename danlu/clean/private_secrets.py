@@ -183,8 +183,9 @@ def _on_more_lines(page: Page) -> Iterator[Found]:
     together = " ".join([text[start:end] for start, end in lines]).replace("\n", "")
     for pattern in dict.fromkeys([pattern for gate, pattern in _GATES if gate in together]):
         for start, end in lines:
+            places: list[int] = []
             for found in pattern.finditer(text[start:end].replace("\n", "")):
-                places = [place for place in range(start, end) if text[place] != "\n"]
+                places = places or [place for place in range(start, end) if text[place] != "\n"]
                 first, last = places[found.start()], places[found.end() - 1]
                 whole = pattern.match(text, first, last + 1)  # on one line
                 if whole is None or _looks_random(text[whole.end() : last + 1].strip().partition("\n")[0]):

@@ -162,8 +162,9 @@ class Clean(Stage):
             yield f"clean: left out: {found.told()}; each of them in {LEFT_OUT}"
         yield from notes_on_order(self.duplicates)
         hide = hide_names(self.rules)
-        if private := sum(hide(file.name) != file.name for file in found.files):
-            where = f"names of files ({private} of {len(found.files)})"
+        names = [*(file.name for file in found.files), *found.ignored]
+        if private := sum(hide(name) != name for name in names):
+            where = f"names of files ({private} of {len(names)})"
             yield f"clean: private data stands in {where}, which ids and the lists beside the shards keep: rename them"
 
     def _notes_on_members(self, todo: list[Portion], out: Path) -> Iterator[str]:

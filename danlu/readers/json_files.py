@@ -19,7 +19,10 @@ from danlu.text.encodings import SAMPLE_BYTES, WIDE, detect, of_marked
 _BLANK = " \t\r\n\ufeff"
 _PIECE = 1 << 20
 _DECODER = json.JSONDecoder()
-_ESCAPED = re.compile("[\udc80-\udcff]")
+_ESCAPED, _NUL = re.compile("[\udc80-\udcff]"), "\udc00"
+"""Bytes that are no characters, after PEP 383; and in the same manner a NUL."""
+_SHIFTING = ("utf-16", "utf-32", "utf-7", "iso2022", "hz")
+"""Beginnings of encodings in which bytes of ASCII can be bad ones."""
 
 
 def read_jsonl(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
@@ -78,7 +81,7 @@ def _record(value: Any, place: Raw, text_field: str, encoding: str) -> Raw | Rej
 def read_json(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
     """A list of JSON objects, or objects one after another, read as a stream; behind broken JSON nothing is read.
 
-    A bad byte within a value costs that value alone.
+    A bad byte or a NUL within a value costs that value alone.
     """
     with content.open() as file:
         ahead = Ahead(file)
@@ -87,6 +90,8 @@ def read_json(content: Content, wanted: Wanted) -> Iterator[Raw | Rejected]:
             encoding: str | None = of_marked(head, wanted.encoding)
         else:
             found = detect(head, whole=len(head) < SAMPLE_BYTES)
+            if found.binary and head.lstrip().startswith((b"[", b"{")):  # NULs in values
+                found = detect(head.replace(b"\0", b""), whole=len(head) < SAMPLE_BYTES)
             encoding = found.encoding
             if encoding is None:
                 likely = ", ".join(found.likely)
@@ -104,9 +109,10 @@ class _Values:
         self._file = file
         self._encoding = encoding
         self._wanted = wanted
-        errors = "strict" if wanted.invalid == "quarantine" else "replace"
+        self._replace = wanted.invalid == "replace"
+        errors = "replace" if self._replace and encoding.startswith(_SHIFTING) else "strict"
         self._decoder = codecs.getincrementaldecoder(encoding)(errors)
-        self._damaged = False  # then bad bytes are half surrogate pairs in the buffer, after PEP 383
+        self._damaged = False  # then bad bytes are half surrogate pairs in the buffer
         self._read = 0
         self._ended = False
         self._buffer = ""
@@ -128,7 +134,7 @@ class _Values:
                 offset = self._offset
                 value, bad = self._value()
                 if bad is not None:
-                    yield Rejected(number, self._not_in_it, bad, offset)
+                    yield Rejected(number, *bad, offset)
                 elif self._offset - offset > self._wanted.record_bytes:
                     yield Rejected(number, "too long", self._limit(offset), offset)
                 else:
@@ -164,13 +170,15 @@ class _Values:
             if not self._more():
                 return ""
 
-    def _value(self) -> tuple[Any, str | None]:
-        """The next value, and where it has a bad byte, if it has one."""
+    def _value(self) -> tuple[Any, tuple[str, str] | None]:
+        """The next value, and what is wrong with it and where, if it has a bad byte."""
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._buffer, self._at)
                 if end < len(self._buffer) or not self._more():  # a number could go on in the next piece
                     bad = self._bad(end) if self._damaged else None
+                    if bad is not None and self._replace and bad[0] != "binary":
+                        value, bad = self._replaced(end), None
                     self._pass(end - self._at)
                     return value, bad
             except json.JSONDecodeError:
@@ -179,17 +187,30 @@ class _Values:
             if len(self._buffer) - self._at > self._wanted.record_bytes:
                 raise OverflowError
 
-    def _bad(self, end: int) -> str | None:
-        """Where the first bad byte from this place to ``end`` of the buffer is."""
+    def _bad(self, end: int) -> tuple[str, str] | None:
+        """What the first bad byte from this place to ``end`` of the buffer is, or a NUL, and where."""
+        if (nul := self._buffer.find(_NUL, self._at, end)) >= 0:
+            return "binary", f"NUL at byte {self._offset + self._bytes(self._at, nul)}"
         found = _ESCAPED.search(self._buffer, self._at, end)
         if found is None:
             return None
         offset = self._offset + self._bytes(self._at, found.start())
-        return f"at byte {offset}: 0x{ord(found[0]) - 0xDC00:02x}"
+        return self._not_in_it, f"at byte {offset}: 0x{ord(found[0]) - 0xDC00:02x}"
+
+    def _replaced(self, end: int) -> Any:
+        """The value from this place to ``end`` of the buffer, with U+FFFD for bad bytes."""
+        content = self._buffer[self._at : end].encode(self._encoding, "surrogateescape")
+        return _DECODER.decode(content.decode(self._encoding, "replace"))
 
     def _bytes(self, start: int, end: int) -> int:
-        """How many bytes a part of the buffer was."""
-        return len(self._buffer[start:end].encode(self._encoding, "surrogateescape"))
+        """How many bytes a part of the buffer was; about, where it has U+FFFD for some that are not known."""
+        part = self._buffer[start:end]
+        if self._damaged:
+            part = part.replace(_NUL, "\0")
+        try:
+            return len(part.encode(self._encoding, "surrogateescape"))
+        except UnicodeEncodeError:
+            return len(part.encode(self._encoding, "replace"))
 
     def _pass(self, characters: int) -> None:
         end = self._at + characters
@@ -221,11 +242,15 @@ class _Values:
         self._read += len(piece)
         state = self._decoder.getstate()
         try:
-            self._buffer += self._decoder.decode(piece, final=self._ended)
+            text = self._decoder.decode(piece, final=self._ended)
         except UnicodeDecodeError:
             if self._encoding in WIDE:
                 raise
             self._decoder = codecs.getincrementaldecoder(self._encoding)("surrogateescape")
             self._decoder.setstate(state)
-            self._buffer += self._decoder.decode(piece, final=self._ended)
+            text = self._decoder.decode(piece, final=self._ended)
             self._damaged = True
+        if "\0" in text:
+            text = text.replace("\0", _NUL)
+            self._damaged = True
+        self._buffer += text

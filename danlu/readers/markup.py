@@ -29,6 +29,8 @@ _FRONT = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?(?:\n|\Z
 _FRONT_LIMIT = 100_000
 _TITLE = re.compile(r"""^title:[ \t]*(["']?)(.+?)\1[ \t]*\r?$""", re.MULTILINE)
 _META = re.compile(rb"""<meta[^>]{0,500}?charset\s*=\s*["']?\s*([A-Za-z0-9_:.-]{1,40})""", re.IGNORECASE)
+_MOST_BAD = 0.1
+"""Share of the bytes of a page that may be bad; more are no damage, and each is marked in some ten bytes of memory."""
 _META_WITHIN = 4096
 """Bytes; HTML's own rule is 1024, which real pages do not keep."""
 _HTML_NAMES = {  # of the WHATWG's Encoding Standard, where Python's codec of the name is narrower than browsers'
@@ -69,7 +71,7 @@ def read_page(page: bytes, wanted: Wanted, declared: str | None = None) -> tuple
     if end is not None and isinstance(found, Raw):
         found.fields |= lost_field(1)
         return found, [end]
-    if not isinstance(found, Rejected) or found.reason not in UNREADABLE or wanted.invalid == "replace":
+    if not isinstance(found, Rejected) or found.reason not in UNREADABLE:
         return found, []
     return _in_part(page, wanted, declared) or (found, [])
 
@@ -129,6 +131,8 @@ def _in_part(page: bytes, wanted: Wanted, declared: str | None) -> tuple[Raw, li
             detected = Detected(stated[0])
     encoding = detected.encoding
     if encoding in (*WIDE, *SEVEN_BIT):  # behind a byte too few all is garbage, or may be
+        return None
+    if not sound or sound.decode(encoding or "utf-8", "replace").count("\ufffd") > _MOST_BAD * len(page):
         return None
     html = marked(page, encoding or "utf-8")
     found = None if html is None else _read_html((html, encoding or "utf-8"), wanted)

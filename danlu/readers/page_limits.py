@@ -17,6 +17,8 @@ _VALUE = r"""\s*+=\s*+(?:"[^"]*+"?|'[^']*+'?|[^\s>"'][^\s>]*+)?"""
 _ATTRIBUTE = re.compile(rf"=?[^\s/>=]++(?:{_VALUE})?|=")
 _TAG = re.compile(rf"<([a-zA-Z][^\s/>]*+)((?:[\s/]++|{_ATTRIBUTE.pattern})*+)")
 """A tag up to its end, as the tokenizer of the HTML standard (13.2.5) sees it; no character is looked at twice."""
+_COMMENT_ENDS = re.compile("--!?>")
+"""Also ``<!-->`` is a comment (13.2.5.43 and 52)."""
 _RAW = frozenset({"script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes"})
 """Elements within which nothing is a tag but their own end."""
 
@@ -52,9 +54,10 @@ def _has_many_attributes(html: str) -> bool:
     place = 0
     while (place := html.find("<", place)) >= 0:
         if html.startswith("<!--", place):
-            place = html.find("-->", place + 4)
-            if place < 0:
+            end = _COMMENT_ENDS.search(html, place + 2)
+            if end is None:
                 return False
+            place = end.end()
             continue
         tag = _TAG.match(html, place)
         if tag is None:

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from danlu.readers.lines import Lines, TextLine
-from danlu.readers.record import Content, Raw, Rejected, Wanted
-from danlu.readers.whole import encoding_field, read_text
+from danlu.readers.record import Content, CutShort, Raw, Rejected, Wanted
+from danlu.readers.whole import encoding_field, lost_field, read_text
 from danlu.text import cuts
 
 
@@ -40,35 +40,46 @@ def _gathered(content: Content, wanted: Wanted, ends: Callable[[str, int], bool]
     with content.open() as file:
         group: list[TextLine] = []
         size = 0
-        for line in Lines(content, wanted, file):
-            if isinstance(line, Rejected):
-                yield from _record(group)
-                group, size = [], 0
-                yield line
-                continue
-            last = ends(line.text, size)
-            size += len(line.text)
-            if size <= wanted.record_bytes:
-                group.append(line)
-            elif group:
-                yield _too_long(group, wanted.record_bytes)
-                group = []  # the rest of it is passed over
-            if last:
-                yield from _record(group)
-                group, size = [], 0
+        try:
+            for line in map(_without_nuls, Lines(content, wanted, file)):
+                if isinstance(line, Rejected):
+                    yield from _record(group)
+                    group, size = [], 0
+                    yield line
+                    continue
+                last = ends(line.text, size)
+                size += len(line.text)
+                if last and isinstance(wanted.documents, cuts.Separated):
+                    pass  # it falls here: normalised, it may be another line
+                elif size <= wanted.record_bytes:
+                    group.append(line)
+                elif group:
+                    yield _too_long(group, wanted.record_bytes)
+                    group = []  # the rest of it is passed over
+                if last:
+                    yield from _record(group)
+                    group, size = [], 0
+        except CutShort:
+            yield from _record(group, lost=1)
+            raise
         yield from _record(group)
 
 
-def _record(group: list[TextLine]) -> Iterator[Raw | Rejected]:
+def _without_nuls(line: TextLine | Rejected) -> TextLine | Rejected:
+    """The line; one with a NUL is no text."""
+    if isinstance(line, Rejected) or "\0" not in line.text:
+        return line
+    return Rejected(line.number, "binary", f"a NUL in the text at byte {line.offset}", line.offset)
+
+
+def _record(group: list[TextLine], lost: int = 0) -> Iterator[Raw | Rejected]:
     if not group:
         return
     text = "".join(line.text for line in group)
     number, offset = group[0].number, group[0].offset
-    if "\0" in text:
-        yield Rejected(number, "binary", f"a NUL in the text at byte {offset}", offset)
-    elif text.strip():
+    if text.strip():
         encoding = next((line.encoding for line in group if line.encoding != "utf-8"), "utf-8")
-        yield Raw(number, text, encoding_field(encoding), offset)
+        yield Raw(number, text, {**encoding_field(encoding), **lost_field(lost)}, offset)
 
 
 def _too_long(group: list[TextLine], limit: int) -> Rejected:

@@ -70,7 +70,8 @@ class Source(Settings):
     """The field of what belongs to that text, such as its translation or its summary: a document is then a pair, for
     the objective ``seq2seq``."""
     documents: Annotated[SkipValidation[Cut], OneOf("documents")] = Whole()
-    """What one document is: the whole record (a .txt file is one record), its lines, paragraphs or blocks."""
+    """What one document is: the whole record (a .txt file is one record), its lines, paragraphs or blocks, or
+    what stands between lines of one kind."""
     encoding: str | None = None
     """What its text is in (gb18030, big5, utf-16 …); detected for each file where not given."""
     invalid: Literal["quarantine", "replace"] = "quarantine"
@@ -209,7 +210,8 @@ class Found:
     def lines(self) -> bytes:
         """All that is left out as lines of JSON, each with why."""
         entries = [{"file": name, "why": why.value} for why, names in self.left_out.items() for name in names]
-        return "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries).encode()
+        lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
+        return lines.encode(errors="backslashreplace")
 
     def told(self) -> str:
         """What is left out, in words; nothing where nothing is."""
@@ -227,8 +229,8 @@ class Found:
 def find_files(sources: Sequence[Source], *, key: str) -> Found:
     """All files below ``sources``, sorted within each; a file that two sources hold is read once, for the first.
 
-    Names that begin with a dot are ignored, as are files whose ending no reader takes, and folders of runs that are not
-    named by a path or in the fixed part of a pattern.
+    Names that begin with a dot are ignored, as are files whose ending no reader takes, unless ``read_as`` of the source
+    says as what they are read, and folders of runs that are not named by a path or in the fixed part of a pattern.
 
     Raises:
         InputError: a source is not there, cannot be read, or is a file of a kind that no reader takes.

@@ -128,6 +128,10 @@ class WarcStream:
             start = self._offset
             try:
                 found = self._next()
+            except OSError:
+                if held is not None:
+                    yield held
+                raise
             except Damaged as damage:
                 if held is not None and self._was_in_it(damage):
                     yield Rejected(held.number, damage.reason, damage.detail, held.offset)

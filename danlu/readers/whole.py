@@ -138,6 +138,7 @@ def _by_line(content: bytes, detected: Detected, wanted: Wanted, *, most: int) -
     lost: list[Rejected] = []
     said = detected.encoding or "utf-8"
     bad = beyond = gone = 0
+    total = len(content) - content.count(b"\0")
     for match in _LINE.finditer(content):
         line, offset = match[0], match.start()
         own = detected.encoding if wanted.encoding is not None else encoding_of_line(line, detected.encoding)
@@ -153,9 +154,11 @@ def _by_line(content: bytes, detected: Detected, wanted: Wanted, *, most: int) -
         nuls = len(_NUL.findall(line))
         bad += damaged.count("\ufffd") + nuls
         beyond += beyond_ascii(damaged) + nuls
+        if not is_damage(Damage(bad, len(content), gone, total), detected.encoding):  # whatever comes: no text, perhaps
+            return None
         lost.append(Rejected(len(lost) + 1, *_why(line, offset, detected, own), offset))
     whole = text.getvalue()
-    damage = Damage(bad, beyond + beyond_ascii(whole), gone, len(content) - content.count(b"\0"))
+    damage = Damage(bad, beyond + beyond_ascii(whole), gone, total)
     return Text(whole, said, tuple(lost)) if not lost or is_damage(damage, detected.encoding) else None
 
 

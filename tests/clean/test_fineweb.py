@@ -49,6 +49,7 @@ TWICE_ZH = ["是" * 9 + "。"] * 2
     ("language", "again", "rest", "most"),
     [
         ("en", TWICE, "y ", 0.01),
+        ("en-GB", TWICE, "y ", 0.01),  # as a source may say it
         ("de", TWICE, "y ", 0.1),  # as FineWeb-2 has it for all languages but English
         ("und", TWICE, "y ", 0.1),
         ("zh", TWICE_ZH, "的", 0.1),

@@ -113,6 +113,7 @@ def test_the_script_decides_whatever_the_language_is_said_to_be() -> None:
         ("ko", "가 나 다 라 마 바 사 아 " * 10, "mean word length"),
         ("de", "Der alte Mann geht mit seinem Hund in den Wald und sieht einen Fuchs. " * 5, None),
         ("de", "Angebot Waschmaschine Kühlschrank Radio Haus " * 15, "stop words"),
+        ("de-AT", "Angebot Waschmaschine Kühlschrank Radio Haus " * 15, "stop words"),
         ("fi", "Vanha mies kävelee koiransa kanssa metsään aamulla aikaisin " * 8, None),  # no list, nothing asked
     ],
 )
@@ -127,7 +128,7 @@ ARTICLE_1_ML = (
 
 
 def test_words_are_as_long_as_the_language_has_them() -> None:
-    assert quality(ARTICLE_1_ML * 5, "ml") is None
+    assert quality(ARTICLE_1_ML * 5, "ml") is quality(ARTICLE_1_ML * 5, "ml-IN") is None
     assert quality(ARTICLE_1_ML * 5, "en") == "mean word length"
     own = GopherQuality(max_word_length=10).make()
     assert own(Document("a", ARTICLE_1_ML * 5, {"language": "ml"})) == "gopher_quality: mean word length"

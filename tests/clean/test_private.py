@@ -202,6 +202,11 @@ def test_both_sides_of_a_pair_keep_their_border() -> None:
     assert document.meta["private"] == "email 2"
 
 
+def test_a_language_that_is_said_with_its_region_counts() -> None:
+    document = Document("a", "Büro 030/2345678 am Tag", {"language": "de-AT"})
+    assert rule()(document) is None and document.text == "Büro [PHONE] am Tag"
+
+
 def test_fields_that_came_with_the_text_are_hidden_too() -> None:
     ours = {"source": "li@qq.com.jsonl", "offset": "13812345678", "language": "en"}
     fields = {"author": "Li <li@qq.com>", "phone": "5550123456", "url": "http://93.184.216.34/a", "title": "A note"}

@@ -65,6 +65,15 @@ def test_numbers_with_neighbours_and_other_things_are_none(text: str) -> None:
     assert _found(text) == []
 
 
+@pytest.mark.parametrize("text", ["Budget:\n150000\n20000\n", "收入：\n1800000\n5000\n元", "1350000 \n  3500"])
+def test_two_numbers_below_each_other_are_no_telephone_number(text: str) -> None:
+    for language in ("und", "zh"):
+        assert find_private(text, language=language) == []
+    assert find_private("Jahr\n0231\n4567890\n", language="de") == []
+    assert _found("Anna\n138-1234-\n5678\n") == [("phone", "138-1234-\n5678")]
+    assert _found("Anna\n+49 30\n2345678\n") == [("phone", "+49 30\n2345678")]
+
+
 def test_a_whole_number_on_the_second_line_is_itself() -> None:
     assert _found("in 2019\n13812345678") == [("phone", "13812345678")]
     key = "ghp_Fzy2pXRBwBCtMzsVCD2Cx38WyPTsS6OPAOo7"

@@ -194,6 +194,7 @@ def test_fields_and_names_that_are_private_are_nowhere_but_in_ids(
     header = json.dumps({"body": "no text", "wang@example.org": ""})
     (folder / "li@qq.com/1.jsonl").write_text(f"{record}\n{record}\n{header}\n")
     (folder / "other.txt").write_text("Another letter.")
+    (folder / "li@qq.com.bak").write_text("What is left out has a name, too.")
     source = {"path": str(folder), "language": "en"}
     counts = counted(tmp_path / "out", sources=[source], rules=["private"])
     assert counts["in"] == counts["kept"] + sum(counts["dropped"].values()) + sum(counts["quarantined"].values()) == 4
@@ -207,7 +208,7 @@ def test_fields_and_names_that_are_private_are_nowhere_but_in_ids(
     assert (example.id, example.of) == ("[EMAIL]/1.jsonl#1", "[EMAIL]/1.jsonl#0")
     assert "[EMAIL]/1.jsonl" in Elements((tmp_path / "out/report.html").read_text(encoding="utf-8")).text
     assert document.id == "li@qq.com/1.jsonl#0" and document.meta["source"] == "li@qq.com/1.jsonl"
-    assert "clean: private data stands in names of files (1 of 2), which ids" in capsys.readouterr().out
+    assert "clean: private data stands in names of files (2 of 3), which ids" in capsys.readouterr().out
 
 
 def test_names_of_members_of_archives_that_are_private_are_told(

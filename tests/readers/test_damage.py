@@ -16,6 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from danlu.readers import whole
 from danlu.readers.damage import Damage, is_damage, marked, marks, without_marks
 from danlu.readers.reading import read
 from danlu.readers.record import LocalFile, Raw, Rejected, Wanted
@@ -140,6 +141,25 @@ def test_binary_files_are_lost_whole(reads: Reads) -> None:
         assert isinstance(lost, Rejected) and lost.reason in ("binary", "unknown encoding", "not in its encoding")
 
 
+def test_of_what_is_mostly_bad_a_part_is_looked_at(reads: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[bytes] = []
+
+    def counting(line: bytes, own: str | None, wanted: Wanted) -> tuple[str, str] | None:
+        lines.append(line)
+        return of_line(line, own, wanted)
+
+    of_line = whole._of_line
+    monkeypatch.setattr(whole, "_of_line", counting)
+    for noise in (random.Random(5).randbytes(90_000), random.Random(5).randbytes(90_000).replace(b"\0", b"\1")):
+        lines.clear()
+        (lost,) = reads("a.txt", noise)
+        assert isinstance(lost, Rejected) and 0 < sum(map(len, lines)) < 45_000
+    monkeypatch.setattr("danlu.readers.markup.marked", lambda *_: pytest.fail("each bad byte of it is marked"))
+    for page in (noise, bytes(90_000)):
+        (lost,) = reads("a.html", page)
+        assert isinstance(lost, Rejected) and lost.reason in ("binary", "unknown encoding")
+
+
 PAGE = "<html><head><title>{title}</title><script>{script}</script></head><body><article>{text}</article></body></html>"
 
 
@@ -149,8 +169,8 @@ def test_a_bad_byte_in_a_page_costs_its_paragraph(reads: Reads, html: str, encod
     paragraphs = [f"{text[number % len(text)]} {number}" for number in range(60)]
     page = PAGE.format(title="T", script="s", text="".join(f"<p>{each}</p>\n" for each in paragraphs)).encode(encoding)
     at = page.index(b" 30</p>")
-    for bad in (b"\xff", b"\0"):
-        kept, lost = reads("a.html", page[:at] + bad + page[at:], html=html)
+    for bad, invalid in ((b"\xff", "quarantine"), (b"\0", "quarantine"), (b"\0", "replace")):
+        kept, lost = reads("a.html", page[:at] + bad + page[at:], html=html, invalid=invalid)
         assert isinstance(kept, Raw) and isinstance(lost, Rejected)
         assert kept.text.split("\n") == [each for each in kept.text.split("\n") if "\ufffc" not in each]
         assert [each for each in paragraphs if each not in kept.text] == [paragraphs[30]]
@@ -200,6 +220,35 @@ def test_a_bad_byte_in_a_list_of_json_costs_its_value(reads: Reads, encoding: st
     assert lost.offset == content.rindex(b"{", 0, at)
     offsets = [record.offset or 0 for record in records]
     assert all((content[:at] + b"\xff" + content[at:])[offset : offset + 1] == b"{" for offset in offsets)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [("utf-8", CHINESE), ("gbk", CHINESE), ("gb18030", CHINESE), ("big5", TAIWAN), ("euc_jp", JAPANESE)],
+)
+def test_bad_bytes_in_a_list_of_json_are_replaced_where_that_is_asked(
+    reads: Reads, encoding: str, text: list[str]
+) -> None:
+    rows = [{"text": f"{text[number % len(text)]} {number}"} for number in range(9)]
+    content = json.dumps(rows, ensure_ascii=False).encode(encoding)
+    at = content.index(b' 4"')
+    damaged = content[:at] + b"\xff\xff" + content[at:]
+    records = reads("a.json", damaged, invalid="replace", encoding=encoding)
+    assert [record.text for record in records if isinstance(record, Raw)] == [
+        row["text"] for row in json.loads(damaged.decode(encoding, "replace"))
+    ]
+    starts = [damaged.rindex(b"{", 0, damaged.index(b' %d"' % number)) for number in range(9)]
+    assert [record.offset for record in records] == starts
+
+
+@pytest.mark.parametrize("before", [0, 70_000])
+@pytest.mark.parametrize("invalid", ["quarantine", "replace"])
+def test_a_nul_in_a_list_of_json_costs_its_value(reads: Reads, before: int, invalid: str) -> None:
+    rows = [{"text": "x" * before}, {"text": CHINESE[0] + "NUL"}, {"text": CHINESE[1]}]
+    content = json.dumps(rows, ensure_ascii=False).encode().replace(b"NUL", b"\0")
+    at = content.index(b"\0")
+    lost = Rejected(1, "binary", f"NUL at byte {at}")
+    assert reads("a.json", content, invalid=invalid) == [Raw(0, "x" * before), lost, Raw(2, CHINESE[1])]
 
 
 BAD = [b"\xff", b"\xc0", b"\0", b"\xf8\xf9", b"\xed\xa0\x80"]

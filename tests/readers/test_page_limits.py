@@ -26,6 +26,9 @@ MANY = " ".join(f"a{number}" for number in range(2100))
         f"<p/{MANY.replace(' ', '/')}>text</p>",
         "<p\n" + MANY.replace(" ", "\n") + "\n>text</p>",
         f"<!-- > --><b>x</b><script>if (a<b) '</p>'</script><p {MANY}>text</p>",
+        f"<!--><p {MANY}>text</p>",
+        f"<!---><p {MANY}>text</p>",
+        f"<!-- a --!><p {MANY}>text</p>",
     ],
 )
 def test_thousands_of_attributes_are_refused(reads: Reads, page: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from danlu.readers.reading import read
 from danlu.readers.record import LocalFile, Raw, Rejected, Wanted
-from danlu.text.cuts import Blocks, Lines, Paragraphs, Whole
+from danlu.text.cuts import Blocks, Lines, Paragraphs, Separated, Whole
 
 Reads = Callable[..., list[Raw | Rejected]]
 CHINESE = "话说天下大势，分久必合，合久必分。\n周末七国分争，并入于秦。\n"
@@ -232,6 +232,31 @@ def test_a_long_line_of_wide_characters_is_passed_over(reads: Reads) -> None:
     records = reads("a.txt", content, documents=Lines(), record_bytes=1000)
     assert [type(record) for record in records] == [Raw, Rejected, Raw]
     assert records[2].text == "二二 the end\n" and records[2].offset == 10 + 200_002
+
+
+def test_lines_that_part_documents_are_in_none(reads: Reads) -> None:
+    stories = "＊＊＊\n一\n\n二\n ＊＊＊ \n＊＊＊\n\n＊＊＊\n三\n＊＊＊\n"
+    records = reads("a.txt", stories, documents=Separated(line="＊＊＊"))
+    assert records == [Raw(1, "一\n\n二\n"), Raw(8, "三\n")]
+    assert [record.offset for record in records] == [len("＊＊＊\n".encode()), stories.encode().index("三".encode())]
+
+
+@pytest.mark.parametrize("documents", [Paragraphs(), Separated(), Blocks(characters=10**6)])
+def test_of_a_packed_file_that_is_cut_the_last_record_is_kept_up_to_there(reads: Reads, documents: object) -> None:
+    text = "".join(f"line {number} {number * 7919 % 10007}\n" for number in range(9000))
+    packed = gzip.compress(text.encode(), mtime=0)
+    kept, cut = reads("a.txt.gz", packed[: len(packed) // 2], documents=documents)
+    assert isinstance(kept, Raw) and text.startswith(kept.text) and len(kept.text) > len(text) // 4
+    assert kept.text.endswith("\n") and kept.fields == {"lost_parts": "1"}
+    assert isinstance(cut, Rejected) and cut.reason == "truncated gzip"
+    (broken,) = reads("a.txt.gz", packed[:-8] + b"sum?" + packed[-4:], documents=documents)
+    assert isinstance(broken, Rejected) and broken.reason.startswith("damaged"), "any of it may be wrong"
+
+
+@pytest.mark.parametrize("documents", [Paragraphs(), Separated(), Blocks()])
+def test_a_nul_costs_its_line_where_the_file_is_cut(reads: Reads, documents: object) -> None:
+    records = reads("a.txt", b"one\ntw\0o\nthree\n", documents=documents)
+    assert records == [Raw(0, "one\n"), Rejected(1, "binary", "a NUL in the text at byte 4"), Raw(2, "three\n")]
 
 
 def test_a_paragraph_without_end_is_passed_over(reads: Reads) -> None:

@@ -210,6 +210,22 @@ def test_what_a_wrong_length_has_swallowed_is_not_copied_for_every_line() -> Non
     assert len(found) == 301 and len({place for place, _ in found}) <= 3
 
 
+def test_a_disk_that_fails_costs_no_page_before() -> None:
+    class Failing(io.BytesIO):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            return line if (line := super().readline(size)) else self.fail()
+
+        def fail(self) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    warc = pages(3, packed=False)
+    found = []
+    with pytest.raises(OSError, match="Input/output"):
+        for record in WarcStream(Failing(warc), 1 << 30).records():
+            found.append(record)
+    assert found == list(WarcStream(io.BytesIO(warc), 1 << 30).records()) != []
+
+
 def test_bytes_between_records_are_told_once(tmp_path: Path) -> None:
     parts = re.split(rb"(?=WARC/1\.\d\r\n)", pages(5, packed=False))
     parts[3] = b"\x80junk\nmore junk" + parts[3][20:]
