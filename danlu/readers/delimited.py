@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from danlu.readers.lines import Lines, TextLine
-from danlu.readers.record import ENCODING, Content, Raw, Rejected, Wanted, checked
+from danlu.readers.record import SAID_HERE, Content, Raw, Rejected, Wanted, checked
 from danlu.readers.whole import encoding_field
 
 _SAID = re.compile(r'\ufeff?"?sep=([^\r\n"])"?\r?\n', re.IGNORECASE)
@@ -127,7 +127,7 @@ class _Source:
 
 
 def _rows(source: _Source, form: _Form, wanted: Wanted) -> Iterator[Raw | Rejected]:
-    others = [name for name in form.names if name not in (wanted.text_field, ENCODING)]
+    others = [name for name in form.names if name not in (wanted.text_field, *SAID_HERE)]
     while (first := source.next()) is not None:
         yield from source.rejected()
         if not first.text.strip("\r\n" if form.delimiter == "\t" else "\r\n \t"):

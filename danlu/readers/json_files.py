@@ -12,7 +12,7 @@ import orjson
 
 from danlu.readers.ahead import Ahead
 from danlu.readers.lines import Line, Lines, TextLine
-from danlu.readers.record import ENCODING, Content, Damaged, Raw, Rejected, Wanted, checked
+from danlu.readers.record import SAID_HERE, Content, Damaged, Raw, Rejected, Wanted, checked
 from danlu.readers.whole import encoding_field
 from danlu.text.encodings import SAMPLE_BYTES, WIDE, detect, of_marked
 
@@ -53,7 +53,8 @@ def _fast(line: Line, text_field: str) -> Raw | None:
         return None
     if type(text) is not str:
         return None
-    value.pop(ENCODING, None)
+    for name in SAID_HERE:
+        value.pop(name, None)
     fields = {name: value for name, value in value.items() if type(value) is str}
     return Raw(line.number, text, fields, line.offset)
 
@@ -74,7 +75,8 @@ def _record(value: Any, place: Raw, text_field: str, encoding: str) -> Raw | Rej
         detail = f"{where}; it has: {', '.join(value)}"
         return Rejected(place.number, f"no field {text_field!r}", detail, place.offset)
     text = value.pop(text_field)
-    value.pop(ENCODING, None)
+    for name in SAID_HERE:
+        value.pop(name, None)
     return checked(place, text, {**value, **encoding_field(encoding)}, text_field, where)
 
 

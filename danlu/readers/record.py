@@ -16,10 +16,11 @@ from typing import Any, BinaryIO, Literal, Protocol
 from danlu.text.cuts import Cut, Whole
 
 ENCODING = "encoding"
-"""The field that says what a record was in, where that was not UTF-8; a field or a column of that name says it of
-something else, and is left out."""
+"""The field that says what a record was in, where that was not UTF-8."""
 LOST = "lost_parts"
 """The field that says how many parts of a record could not be read, and are quarantined in places of their own."""
+SAID_HERE = (ENCODING, LOST)
+"""Fields that readers write; a field or a column of such a name says it of something else, and is left out."""
 RECORD_BYTES = 256_000_000
 UNPACKED_BYTES = 1_000_000_000_000
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from danlu.readers.exhausted import check_blame
 from danlu.readers.limits import Budget, budget_of
-from danlu.readers.record import ENCODING, Content, Raw, Rejected, Wanted, checked
+from danlu.readers.record import SAID_HERE, Content, Raw, Rejected, Wanted, checked
 from danlu.readers.row_groups import RowGroups
 
 BATCH_ROWS, BATCH_BYTES = 256, 64 << 20
@@ -162,7 +162,7 @@ def _columns(schema: Any, wanted: Wanted) -> list[str] | Rejected:
     if len(set(names)) < len(names):
         return Rejected(0, "columns of one name", f"the columns are: {', '.join(names)}")
     texts = [name for name, kind in zip(names, schema.types, strict=True) if _is_text(kind)]
-    return [wanted.text_field, *(name for name in texts if name not in (wanted.text_field, ENCODING))]
+    return [wanted.text_field, *(name for name in texts if name not in (wanted.text_field, *SAID_HERE))]
 
 
 def _is_text(kind: Any) -> bool:

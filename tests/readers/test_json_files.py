@@ -84,8 +84,8 @@ def test_bytes_that_are_no_text(reads: Reads) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv"])
-def test_a_field_that_is_called_encoding_says_nothing_of_the_file(reads: Reads, name: str) -> None:
-    row = {"text": "分久必合，合久必分。", "encoding": "x-user", "title": "a"}
+def test_fields_that_are_called_as_those_of_readers_say_nothing_of_the_file(reads: Reads, name: str) -> None:
+    row = {"text": "分久必合，合久必分。", "encoding": "x-user", "lost_parts": "7", "title": "a"}
     line = json.dumps(row, ensure_ascii=False) if name != "a.csv" else ",".join(row) + "\n" + ",".join(row.values())
     assert [record.fields for record in reads(name, line)] == [{"title": "a"}]
     assert [record.fields for record in reads(name, line.encode("gb18030"))] == [{"title": "a", "encoding": "gb18030"}]
