@@ -196,6 +196,18 @@ def test_what_cannot_be_paired_is_said_and_has_intervals_alone(
     assert re.search(f"two is not tested against one: {why}", text) and "Examples that differ" not in text
 
 
+@pytest.mark.parametrize("content", ['{"figures": {"acc', "[]", "{}", '{"figures": 3, "intervals": {}}', "\xff",
+                                     '{"figures": {"accuracy": "high"}, "intervals": {}}',
+                                     '{"figures": {}, "intervals": {"accuracy": 1}}'])  # fmt: skip
+def test_damaged_scores_are_one_line(content: str, runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (runs / "two/finetune/dev.json").write_text(content, encoding="latin-1")
+    for order in (("one", "two"), ("two", "one")):
+        arguments = ["compare", *(str(runs / each) for each in order), "--out", str(runs / "page.html")]
+        assert cli.main(arguments) == 2
+        line = capfd.readouterr().err
+        assert "two/finetune/dev.json is damaged: " in line and line.count("\n") == 1
+
+
 def test_without_the_model_labels_are_compared_all_the_same(runs: Path) -> None:
     for name in ("one", "two"):
         shutil.rmtree(runs / name / "finetune/model")
