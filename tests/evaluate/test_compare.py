@@ -291,6 +291,25 @@ def test_suites_are_paired_by_question(tmp_path: Path) -> None:
     assert copa.agreements[0].p == pytest.approx(2 * 0.5**6) and heldout.name == "held-out documents"
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "complaint"),
+    [
+        ("perplexity.json", '{"all": []}', "'all' must be figures by name"),
+        ("perplexity.json", '{"al', "it is no whole JSON object"),
+        ("copa.json", '{"all": {"acc": "x"}}', "its figures must be numbers by name"),
+        ("copa_items.jsonl", '{"line": 1}', "at line 1: it lacks context, choices, gold, right"),
+        ("perplexity_documents.jsonl", '{"id": "d#0"}', "at line 1: it must have id, bytes and bits_per_byte"),
+    ],
+)
+def test_damaged_files_of_evaluate_are_one_line(file: str, content: str, complaint: str, tmp_path: Path) -> None:
+    runs = [pretrained(tmp_path / name, [1.0, 1.2], 0.01) for name in "ab"]
+    asked(runs[1] / "evaluate", [True, False])
+    (runs[1] / "evaluate" / file).write_text(content)
+    for order in (runs, runs[::-1]):
+        with pytest.raises(InputError, match=rf"{re.escape(file)} is damaged:? {re.escape(complaint)}"):
+            compare_runs(read_runs(order))
+
+
 def test_answers_of_model_folders_are_compared_with_each_other_and_with_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
