@@ -28,7 +28,8 @@ class EarlyStopping(Settings):
     patience: int = Field(default=3, ge=1)
     """Measurements without a gain after which the training ends."""
     gain: float = Field(default=0.0, ge=0)
-    """Nats by which a loss must be below the best so far to be one."""
+    """Nats by which a loss must be below the best so far to be one; where a figure such as accuracy chooses the best
+    weights, by how much of that it must be better."""
 
 
 class EnoughError(Exception):

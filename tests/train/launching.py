@@ -25,7 +25,7 @@ from danlu.parallel import joining, meeting, watch
 from danlu.parallel.joining import here
 from danlu.stage import Job
 from danlu.train import launch as train_launch
-from danlu.train import saving, setup
+from danlu.train import precision, saving, setup
 from danlu.train.compiling import Compilation
 from danlu.train.monitor import Heldout, Monitor
 
@@ -240,6 +240,16 @@ def launch_in_int8(folder: str, *overrides: str) -> int:
     speed.fast_int8 = lambda: "avx512_vnni"  # type: ignore[assignment]
     speed.fast_bfloat16 = lambda: "avx512_bf16"  # type: ignore[assignment]
     return launch(folder, "pretrain.precision=int8", *overrides)
+
+
+FIRST_SCALE = 2.0**30
+"""No gradient fits under it in float16."""
+
+
+def launch_overflowing(folder: str, *overrides: str) -> int:
+    """The scale of a float16 loss begins so high that the first steps overflow."""
+    precision.LossScale.__init__.__defaults__ = (FIRST_SCALE, 0)
+    return launch(folder, *overrides)
 
 
 def launch_without_compiler(folder: str, *overrides: str) -> int:

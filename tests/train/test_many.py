@@ -18,12 +18,14 @@ import ranks
 import torch
 from launching import (
     COMMON,
+    FIRST_SCALE,
     exit_codes,
     launch,
     launch_counting,
     launch_hanging,
     launch_in_int8,
     launch_on_another_processor,
+    launch_overflowing,
     launch_short,
     launch_until,
     launch_without_compiler,
@@ -31,6 +33,7 @@ from launching import (
 from safetensors.torch import load_file
 
 from danlu.corpus.batches import IGNORE
+from danlu.files import read_json
 from danlu.log import read_metrics
 from danlu.parallel.mesh import Place
 from danlu.recipe import load_recipe
@@ -188,6 +191,47 @@ def test_other_objectives_train_as_by_one(
     assert_same(one, two)
 
 
+@pytest.mark.parametrize(
+    "mesh",
+    [
+        {"data": 2},
+        pytest.param({"shard": 2}, marks=pytest.mark.cluster),
+        pytest.param({"tensor": 2}, marks=pytest.mark.cluster),
+    ],
+    ids=str,
+)
+def test_float16_trains_as_by_one(mesh: dict[str, int], fresh: Fresh) -> None:
+    """The scale of the loss begins too high: all ranks leave the same steps out until it fits."""
+    one, two = fresh("one"), fresh("two")
+    settings = ("pretrain.budget.steps=30", "pretrain.precision=fp16", "pretrain.average.decay=0.9")
+    assert exit_codes(launch_overflowing, 1, str(one), *settings) == [0]
+    assert exit_codes(launch_overflowing, 2, str(two), *settings, *mesh_override(mesh)) == [0, 0]
+    lines = [read_metrics(folder / "run" / "pretrain") for folder in (one, two)]
+    skipped, its = ([line["step"] for line in each if "skipped" in line] for each in lines)
+    assert skipped == its and 1 in skipped and len(skipped) < 20
+    states = [
+        read_json(checkpoints(folder / "run/pretrain/checkpoints")[-1] / "training" / "state.json")
+        for folder in (one, two)
+    ]
+    scales = [state["history"]["scale"] for state in states if state is not None]
+    assert scales[0] == scales[1] and scales[0]["value"] < FIRST_SCALE
+    for name in ("loss", "grad_norm"):
+        ours, theirs = ([line.get(name, 0.0) for line in each] for each in lines)
+        np.testing.assert_allclose(theirs, ours, rtol=0.02)
+    assert lines[0][-1]["loss"] < 0.95 * lines[0][0]["loss"]
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("mesh", [{"data": 2}, {"shard": 2}], ids=str)
+def test_masters_in_main_memory_change_nothing(precision: str, mesh: dict[str, int], fresh: Fresh) -> None:
+    here, there = fresh("here"), fresh("there")
+    settings = ("pretrain.budget.steps=12", f"pretrain.precision={precision}", *mesh_override(mesh))
+    assert exit_codes(launch, 2, str(here), *settings) == [0, 0]
+    assert exit_codes(launch, 2, str(there), *settings, "pretrain.hardware.offload=true") == [0, 0]
+    assert files(there) == files(here)
+
+
 @pytest.mark.cluster
 @pytest.mark.parametrize("mesh", [{"data": 2}, {"shard": 2}], ids=str)
 def test_int8_trains_as_by_one(mesh: dict[str, int], fresh: Fresh) -> None:
@@ -243,10 +287,19 @@ def test_a_stopped_training_goes_on_with_another_number_of_processes(before: Any
     assert_same(straight, stopped)
 
 
+ALL_AT_ONCE = (
+    "pretrain.precision=fp16", "pretrain.average.decay=0.9", "pretrain.hardware.offload=true",
+    "pretrain.hardware.recompute=true", "pretrain.optimizer=normuon", "pretrain.layer_decay=0.8",
+    "pretrain.clip={use: adaptive, limit: 0.02}",
+    "pretrain.objective={use: clm, label_smoothing: 0.1, z_loss: 0.001}",
+)  # fmt: skip
+
+
 @pytest.mark.cluster
-def test_a_killed_rank_stops_all_and_the_next_run_is_an_undisturbed_one(fresh: Fresh) -> None:
+@pytest.mark.parametrize("more", [(), ALL_AT_ONCE], ids=["plain", "all at once"])
+def test_a_killed_rank_stops_all_and_the_next_run_is_an_undisturbed_one(more: tuple[str, ...], fresh: Fresh) -> None:
     straight, killed = fresh("straight"), fresh("killed")
-    settings = ("pretrain.budget.steps=24",)
+    settings = ("pretrain.budget.steps=24", *more)
     exit_codes(launch, 2, str(straight), *settings)
     begun = time.monotonic()
     assert exit_codes(launch_until, 2, 13, signal.SIGKILL, str(killed), *settings) == [3, -signal.SIGKILL]
@@ -309,8 +362,7 @@ def test_ranks_that_share_weights_cannot_cut(fresh: Fresh) -> None:
         (3, [f"{MESH}.shard=2"], f"{MESH}: shard 2 x tensor 1 does not divide the number of processes, 3"),
         (2, [f"{MESH}.data=3"], f"{MESH}: data 3 x shard 1 x tensor 1 = 3 is not the number of processes, 2"),
         (2, ["pretrain.batch=zero"], "pretrain.batch must be a whole number; got 'zero'"),
-        (2, ["pretrain.hardware.offload=true"], "pretrain.hardware.offload is for one process; "),
-        (2, ["pretrain.precision=fp16"], "pretrain.precision fp16 is for one process, got 2 (choices: bf16, fp32)"),
+        (2, ["pretrain.schedule=plateau", "pretrain.evaluations=0"], "pretrain: schedule plateau needs held-out "),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_one_line_said_once(

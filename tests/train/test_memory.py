@@ -35,6 +35,16 @@ def test_so_is_what_the_libraries_of_a_gpu_say(words: str) -> None:
         raise RuntimeError(words)
 
 
+def test_of_a_model_that_is_given_it_names_what_can_be_changed() -> None:
+    with (
+        pytest.raises(
+            DanluError, match=r": set finetune\.hardware\.recompute to true, lower finetune\.hardware\.micro_b"
+        ),
+        told_where_too_little("finetune"),
+    ):
+        raise MemoryError
+
+
 def test_bugs_keep_their_traceback() -> None:
     with pytest.raises(RuntimeError, match="shapes"), told_where_too_little():
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
