@@ -280,3 +280,13 @@ def launch_counting(folder: str, *overrides: str) -> int:
     code = launch(folder, *overrides)
     Path(folder, f"calls-{os.environ['RANK']}").write_text(" ".join(steps[1]))
     return code
+
+
+def mesh_override(mesh: dict[str, int]) -> tuple[str, ...]:
+    return tuple(f"pretrain.hardware.mesh.{axis}={size}" for axis, size in mesh.items())
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Of the model and the checkpoints."""
+    paths = [path for part in ("model", "checkpoints") for path in (folder / "run/pretrain" / part).rglob("*")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths if path.is_file()}
