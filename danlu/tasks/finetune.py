@@ -16,7 +16,7 @@ from danlu.tasks.scratch import Scratch, is_drawn
 from danlu.tasks.task_training import OneTask
 from danlu.tasks.teaching import teaching_of
 from danlu.train.course import Course
-from danlu.train.memory import told_where_too_little
+from danlu.train.memory import SMALLER, told_where_too_little
 
 START = "start"
 """Folder of the model that was drawn."""
@@ -55,7 +55,7 @@ class Finetune(OneTask):
         """Train on ``dataset``, whose dev chooses the best weights; measure those on all that is not train."""
         kind = teaching_of(self.task)
         kind.check_processes()
-        with told_where_too_little(), computing_on(self.hardware.device):
+        with told_where_too_little(SMALLER), computing_on(self.hardware.device):
             material = Material.of(self, base, dataset, out=out, seed=seed)
             teaching = kind(material, seed)
             training = teaching.training()

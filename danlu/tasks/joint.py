@@ -50,7 +50,7 @@ from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.checkpoint import as_model
 from danlu.train.course import Course
-from danlu.train.memory import told_where_too_little
+from danlu.train.memory import SMALLER, told_where_too_little
 from danlu.train.monitor import HELDOUT_TOKENS, Heldout
 from danlu.train.setup import Subject, Training, prepare
 
@@ -107,7 +107,7 @@ class Joint(TaskTraining):
         self._check_tasks()
         with computing_on(self.hardware.device):
             joint = JointMaterial.of(self, base, job.out, seed=job.seed)
-        with told_where_too_little(), computing_on(self.hardware.device):
+        with told_where_too_little(SMALLER), computing_on(self.hardware.device):
             training = joint.training(job.seed)
             heldout = joint.heldout(training, job.seed)
             course = Course(joint.in_rows(), training, heldout, job.out, joint.tokenizer, job.seed)

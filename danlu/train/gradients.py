@@ -79,7 +79,7 @@ class Cuts:
         if shared:
             raise DanluError(
                 "memory is short, and ranks that share a model cannot cut micro-batches on the way: "
-                f"lower pretrain.hardware.micro_batch, now {rows}"
+                f"lower hardware.micro_batch, now {rows}"
             ) from error
 
     def halve(self, micro: Sequence[Batch]) -> int:

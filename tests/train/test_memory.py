@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from danlu.errors import DanluError
-from danlu.train.memory import told_where_too_little
+from danlu.train.memory import SMALLER, told_where_too_little
 
 LINE = r"^too little memory for this model; [\d.]+[kMGT]?B of memory are free: lower pretrain.model.dim, [^\n]*$"
 
@@ -27,12 +27,17 @@ def test_so_is_what_python_says() -> None:
     "words",
     [
         "CUDA driver error: out of memory", "Triton Error [CUDA]: out of memory",
-        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "std::bad_alloc",
     ],
 )  # fmt: skip
 def test_so_is_what_the_libraries_of_a_gpu_say(words: str) -> None:
     with pytest.raises(DanluError, match=LINE), told_where_too_little():
         raise RuntimeError(words)
+
+
+def test_where_the_model_is_given_another_one_is_asked_for() -> None:
+    with pytest.raises(DanluError, match=r"are free: take a smaller model [^\n]*$"), told_where_too_little(SMALLER):
+        raise MemoryError
 
 
 def test_bugs_keep_their_traceback() -> None:
