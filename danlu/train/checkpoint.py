@@ -175,6 +175,7 @@ def load_newest(
             with writing(folder):
                 for path in found[chosen + 1 :]:
                     _remove(path)
+                _sweep(folder)
         except OutputError as error:
             say(f"could not remove the checkpoints behind {found[chosen].name} ({error}); training goes on")
         return state
@@ -332,8 +333,8 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in safetensors.torch.load_file(path).items()}
 
 
-def _sweep(folder: Path, *, needed: Path) -> None:
-    """Remove what a process that was killed has left; only what is in the way of the next save must go.
+def _sweep(folder: Path, *, needed: Path | None = None) -> None:
+    """Remove what a process that was killed has left; only what is in the way of a save must go.
 
     Files that another process holds open cannot go from some disks, as NFS, before it ends.
     """

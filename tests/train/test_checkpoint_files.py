@@ -16,6 +16,7 @@ from danlu.files import json_text, remove_folder
 from danlu.nn.families import GPT
 from danlu.nn.hf.folder import save_model
 from danlu.nn.transformer import Transformer
+from danlu.stage import Job
 from danlu.train import checkpoint
 from danlu.train.checkpoint import TrainingState, checkpoints, find_damage, load_newest, save_checkpoint
 
@@ -95,6 +96,35 @@ def test_a_file_of_another_checkpoint_is_not_read(name: str, folder: Path) -> No
 def test_a_file_that_nobody_reads_does_no_harm(name: str, folder: Path) -> None:
     (folder / "step-00000020" / name).write_text("it works")
     assert is_whole(load_newest(folder, pytest.fail), 20)
+
+
+def test_what_a_killed_process_has_left_goes_when_a_training_goes_on(folder: Path) -> None:
+    """One that was killed behind its last save, while it removed an old checkpoint, makes no other save."""
+    (folder / ".step-00000005.removed").mkdir()
+    assert is_whole(load_newest(folder, pytest.fail), 20)
+    assert sorted(path.name for path in folder.iterdir()) == ["step-00000010", "step-00000020"]
+
+
+def test_so_does_half_a_model(train: Callable[..., Job]) -> None:
+    """A hidden file as large as the model once stayed beside it for ever."""
+    settings = ("pretrain.budget.steps=2", "pretrain.evaluations=0")
+    job = train(*settings)
+    whole = {path.name: path.read_bytes() for path in (job.out / "model").iterdir()}
+    (job.out / "model" / ".tmpKbFxu1").write_bytes(bytes(5000))
+    (job.out / "model" / "model.safetensors").unlink()
+    train(*settings)
+    assert {path.name: path.read_bytes() for path in (job.out / "model").iterdir()} == whole
+
+
+def test_a_link_that_has_the_name_of_one_is_none_and_goes(folder: Path) -> None:
+    (folder / "step-00000030").symlink_to(folder / "step-00000020")
+    lines: list[str] = []
+    assert is_whole(load_newest(folder, lines.append), 20)
+    assert lines == [
+        f"checkpoint {folder / 'step-00000030'} is damaged (training/state.json is that of step 20); "
+        "going on from step-00000020"
+    ]
+    assert sorted(path.name for path in folder.iterdir()) == ["step-00000010", "step-00000020"]
 
 
 def holding(name: str) -> Callable[[Path], None]:
