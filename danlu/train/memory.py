@@ -19,7 +19,7 @@ OF_GIVEN = (
 """For one that is there already."""
 TORCH_SAYS = (
     "not enough memory", "can't allocate memory", "Storage size calculation overflowed", "out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "bad_alloc",
 )  # fmt: skip
 """Of the ``RuntimeError`` that torch raises where the system, or what drives the GPU, gives it no memory."""
 

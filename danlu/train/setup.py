@@ -40,7 +40,7 @@ from danlu.train.guard import Guard, check_finite
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
 from danlu.train.owners import OwnedMasters
-from danlu.train.precision import OBJECTIVE, SMALLEST_SCALE, FloatMasters, LossScale, Masters
+from danlu.train.precision import OBJECTIVE, FloatMasters, LossScale, Masters
 from danlu.train.pretrain_settings import PretrainSettings
 from danlu.train.settings import TrainSettings
 
@@ -110,10 +110,8 @@ class Training:
             DivergedError: the guard had too much against the last ones.
         """
         scale = self.masters.scale
-        if scale is not None and math.isfinite(loss):
-            smaller = scale.value > SMALLEST_SCALE  # where it cannot be, it is not the scale that is wrong
-            if not scale.fits(norm) and smaller:
-                return False
+        if scale is not None and math.isfinite(loss) and scale.overflows(step, norm):
+            return False
         return self.history.guard(step, loss, norm, self._where(loss, norm))
 
     def _where(self, loss: float, norm: float) -> str:
@@ -127,18 +125,25 @@ class Training:
         if self.average is not None and not info.skipped:
             self.average.update()
 
+    def check(self, step: int) -> None:
+        """See that what ``step`` has left are numbers.
+
+        Raises:
+            DivergedError: a weight, its average or a number of the optimizer's is infinite or none.
+        """
+        moments = [value for values in self.optimizer.state.values() for value in values.values()]
+        tensors = [*self.masters.own.values(), *(value for value in moments if isinstance(value, Tensor))]
+        tensors += [] if self.average is None else self.average.state().weights.values()
+        check_finite(tensors, self.masters.ranks, step=step)
+
     def state(self, step: int) -> TrainingState:
         """All that the next step depends on; the tensors themselves, not copies. Others than rank 0 have no tensors.
 
         Raises:
-            DivergedError: a weight, or a number of the optimizer's, is infinite or none.
+            DivergedError: as :meth:`check`.
         """
+        self.check(step)
         masters, optimizer = self.masters, self.optimizer
-        moments = [value for values in optimizer.state.values() for value in values.values()]
-        check_finite(
-            [*masters.own.values(), *(value for value in moments if isinstance(value, Tensor))],
-            masters.ranks, step=step,
-        )  # fmt: skip
         history, average = self.history.state(), {}
         if self.average is not None:
             averaged = self.average.state()

@@ -27,7 +27,7 @@ def test_so_is_what_python_says() -> None:
     "words",
     [
         "CUDA driver error: out of memory", "Triton Error [CUDA]: out of memory",
-        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "std::bad_alloc",
     ],
 )  # fmt: skip
 def test_so_is_what_the_libraries_of_a_gpu_say(words: str) -> None:
