@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Literal
 
 from danlu.data.delimited import counts, is_number
@@ -15,6 +16,7 @@ from danlu.errors import InputError, RecipeError, shown, suggestion
 Kind = Literal["text", "texts", "label", "number", "tokens", "tags", "other"]
 _LABEL_LENGTH, _MOST_LABELS = 60, 1000
 _SHOWN_VALUES = 6
+_MOST_UNREAD = 8
 _OF_ROWS = re.compile(r"^_|(^|_)(id|ids|index|hash|timestamp|编号|序号)$")
 
 
@@ -51,6 +53,7 @@ def choose_columns(
         InputError: the file has no such column, or nothing tells which column a field is in.
     """
     chosen = {field: _given(table, fields, field, column) for field, column in given.items()}
+    _check_apart(chosen)
     for field in fields:  # by name
         if field.name not in chosen and table.named:
             column = _by_name(table, field, taken=chosen.values())
@@ -82,8 +85,14 @@ def by_names(table: Table, fields: Sequence[Field]) -> dict[str, str]:
     return chosen
 
 
-def describe(table: Table, chosen: Mapping[str, str], fields: Sequence[Field]) -> str:
-    """One line that says what was read from where: ``a.tsv: text from column 1, label from column 2 (2 values)``."""
+def describe(
+    table: Table, chosen: Mapping[str, str], fields: Sequence[Field], *, also: Collection[str] | None = None
+) -> str:
+    """One line that says what was read from where: ``a.tsv: text from column 1, label from column 2 (2 values)``.
+
+    Args:
+        also: columns that are read, too; where it is given, the line says which ones are not.
+    """
     kinds = {field.name: field.kind for field in fields}
     parts = []
     for field, column in chosen.items():
@@ -91,7 +100,16 @@ def describe(table: Table, chosen: Mapping[str, str], fields: Sequence[Field]) -
         values = _values_shown(table, column) if kinds.get(field) == "label" else ""
         parts.append(f"{field} from {place}{values}")
     notes = "".join(f"; {note}" for note in table.notes)
-    return f"{table.path}: {len(table.rows):,} rows; {', '.join(parts)}{notes}"
+    rest = [] if also is None else _unread(table, {*chosen.values(), *also})
+    listed = f"; not read: {', '.join(rest[:_MOST_UNREAD])}{', …' * (len(rest) > _MOST_UNREAD)}" if rest else ""
+    return f"{table.path}: {len(table.rows):,} rows; {', '.join(parts)}{listed}{notes}"
+
+
+def _unread(table: Table, read: Collection[str]) -> list[str]:
+    """The columns that nothing is read from; of objects of which a part is read the others are not told."""
+    outer = {table.outer(column) for column in read}
+    whole = [column for column in table.columns if table.outer(column) is None]
+    return [shown(column if table.named else f"column {column}") for column in whole if column not in {*read, *outer}]
 
 
 def _values_shown(table: Table, column: str) -> str:
@@ -122,6 +140,13 @@ def _given(table: Table, fields: Sequence[Field], field: str, column: str | int)
         near = suggestion(column, table.columns)
         raise ColumnError(f"columns.{field}: {table.path} has no column {column!r}{near}{header}")
     return column
+
+
+def _check_apart(chosen: Mapping[str, str]) -> None:
+    """Refuse one column for two things."""
+    for (one, column), (other, same) in combinations(chosen.items(), 2):
+        if column == same:
+            raise RecipeError(f"columns.{one} and columns.{other} are both the column {column!r}")
 
 
 def _by_name(table: Table, field: Field, *, taken: Any) -> str | None:

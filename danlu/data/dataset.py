@@ -20,6 +20,7 @@ from danlu.data.form import Cells, Form, Mended
 from danlu.data.labelled import check_label_types
 from danlu.data.labels import check_known, label_set, scheme_of
 from danlu.data.names import KNOWN, plain_name
+from danlu.data.parted import Marks, part_column, texts_of
 from danlu.data.read import read_rows
 from danlu.data.rows import Table
 from danlu.data.split import split
@@ -116,6 +117,10 @@ class _Reading(Generic[E]):
     columns: dict[str, str] = field(default_factory=dict)
     flags: Sequence[str] = ()
     """The columns of ``train`` that are labels, of 0 and 1."""
+    learned: Sequence[E] = ()
+    """The examples of ``train``."""
+    parted: Sequence[str] = ()
+    """The cells of ``train`` that hold several things as one text."""
 
     def table(self, path: Path) -> Table:
         """The rows of a file; of one that is read after ``train``, with a header if that has one."""
@@ -162,9 +167,18 @@ class _Reading(Generic[E]):
             for each in self.form.fields:
                 if each.kind == "label" and each.name in chosen:
                     check_label_types(table.rows, chosen[each.name], typed=table.typed, called=each.name)
-        examples = self.form.check(_read(self.form, table, chosen, gold=gold, mended=mended), mended)
+        if self.form.parted is not None:
+            table = self._parted(table, chosen, *self.form.parted)
+        read, beside = _read(self.form, table, chosen, gold=gold, mended=mended), self.form.check_beside
+        if beside is None or not self.learned:
+            examples = self.form.check(read, mended)
+        else:
+            examples = beside(read, self.learned, mended)
+        self.learned = self.learned or examples
         note = self.form.said(examples)
-        self.said.append(describe(table, chosen, self.form.fields) + (f"; {note}" if note else ""))
+        also = {*self.form.also(table.columns), *self.flags, self.settings.split_column or ""} if gold else None
+        said = describe(table, chosen, self.form.fields, also=also)
+        self.said.append(said + (f"; {note}" if note else ""))
         self.tell(table.path, mended)
         if not examples:
             raise InputError(f"{table.path}: no example is left; {'; '.join(mended.lines() if mended else [])}")
@@ -174,6 +188,12 @@ class _Reading(Generic[E]):
         """Say what was mended."""
         if mended is not None:
             self.said += [f"{path}: {line}" for line in mended.lines()]
+
+    def _parted(self, table: Table, chosen: Mapping[str, str], field: str, known: Sequence[Marks]) -> Table:
+        """The table with lists where cells of a field hold several things, parted as in ``train``."""
+        column = chosen.get(field)
+        self.parted, beside = self.parted or texts_of(table, column), self.parted
+        return part_column(table, column, known, beside=beside)
 
     def _wanted(self, table: Table, chosen: Mapping[str, str]) -> Table:
         """The rows whose label is not one of those that the recipe leaves out."""
@@ -331,7 +351,7 @@ def _read(form: Form[E], table: Table, chosen: Mapping[str, str], *, gold: bool,
         except InputError as error:
             if mended is None:
                 raise InputError(f"{error}{_how_many(form, table, chosen, gold=gold)}") from None
-            reason = str(error).removeprefix(f"{row.place}: ").partition("; got")[0].partition(": ")[0]
+            reason = str(error).removeprefix(f"{row.place}: ").partition("; ")[0].partition(": ")[0]
             mended.add(f"row left out as {reason}", row.place)
     return examples
 

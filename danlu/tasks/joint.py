@@ -8,6 +8,7 @@ the end each task has a folder of its own, with the body that all have trained.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,7 +31,7 @@ from danlu.objectives.protocol import Shape
 from danlu.parallel.joining import here
 from danlu.recipe import OneOf, Settings
 from danlu.stage import Figures, Job
-from danlu.tasks.examples import read_data
+from danlu.tasks.examples import read_data, tell_across
 from danlu.tasks.feature import FeatureStore, stored
 from danlu.tasks.finetune import Finetune
 from danlu.tasks.grpo import GRPO
@@ -56,6 +57,7 @@ from danlu.train.setup import Subject, Training, prepare
 
 OWN_FOLDERS = ("best", "checkpoints", "tensorboard", "tokenizer")
 """What lies beside the folders of the tasks."""
+_NAME = re.compile(r"[\w-]+")
 ROW = 128
 """Tokens of a row at most, where no text is longer."""
 ENOUGH = 4
@@ -93,6 +95,8 @@ class Joint(TaskTraining):
         if isinstance(self.model, Scratch):
             raise ValueError("model must be a folder: a model from scratch is for one task")
         for name in self.tasks:
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"a task must be called by letters, digits, _ and -, as its folder is; got {name!r}")
             if name in OWN_FOLDERS:
                 raise ValueError(f"a task must not be called {name!r}: the training has a folder of that name")
         check_mixed({name: task.share for name, task in self.tasks.items()}, self.temperature)
@@ -161,6 +165,7 @@ class JointMaterial:
             with keys_said(keys_of(settings.section, name)):
                 datasets[name] = read_data(part.data, part.task, out / name)
                 tokens |= dict.fromkeys(part.task.new_tokens(datasets[name]))
+        tell_across(datasets, out)
         tokenizer = with_tokens(base, list(tokens), out / "tokenizer")
         materials: dict[str, Material] = {}
         for name, part in settings.tasks.items():

@@ -87,6 +87,24 @@ def test_each_folder_is_a_model_of_its_own(recipe: Callable[..., Path], tmp_path
     assert cli.main(arguments) == 0 and len(out.read_text().splitlines()) == len(SECOND)
 
 
+def test_what_one_task_is_measured_on_and_another_learns_is_told(
+    recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of one file that two tasks read, each splits off a dev of its own."""
+    rows = [{"text": f"once {'a ' * (n % 7)}to be {n}", "mood": "ab"[n % 2], "stars": n % 5} for n in range(40)]
+    (tmp_path / "both.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    both = str(tmp_path / "both.jsonl")
+    first = {"data": {"train": both, "columns": {"text": "text", "label": "mood"}}}
+    second = {"data": {"train": both, "columns": {"text": "text", "number": "stars"}}}
+    assert cli.main(["joint", str(recipe(first, second, budget={"steps": 1}, evaluations=1))]) == 0
+    out = capsys.readouterr().out
+    found = json.loads((tmp_path / "run/joint/second/data.json").read_text())["findings"][0]
+    assert (found["kind"], found["splits"]) == ("duplicate", ["first.train", "second.dev"])
+    dev = json.loads((tmp_path / "run/joint/second/dev.json").read_text())["examples"]
+    assert found["of"] == dev and f"second.dev: {found['count']} of {dev} examples" in out
+    assert "are in train of the task first, whose split of the same file is another one" in out
+
+
 @pytest.mark.parametrize("relations", [False, True])
 def test_a_step_is_the_weighted_sum_of_what_each_task_costs_alone(
     relations: bool, recipe: Callable[..., Path], tmp_path: Path
@@ -262,6 +280,8 @@ def test_heads_begin_as_they_do_alone(recipe: Callable[..., Path], encoder: Path
             },
             "a task must not be called 'tokenizer'",
         ),
+        ({"tasks": {name: {"data": "FIRST", "task": "classify"} for name in ("one", "a/b")}}, "digits, _ and -"),
+        ({"tasks": {name: {"data": "FIRST", "task": "classify"} for name in ("one", "v1.0")}}, "got 'v1.0'"),
         ({"first": {"task": {"use": "relate", "typed": True}, "data": "RELATIONS"}}, "joint.tasks.first.task.typed"),
     ],
     ids=str,
