@@ -9,8 +9,9 @@ from itertools import combinations
 from typing import Any, Literal
 
 from danlu.data.delimited import counts, is_number
-from danlu.data.names import plain_name
+from danlu.data.names import SPLIT, plain_name
 from danlu.data.rows import Table
+from danlu.data.split import NAMES
 from danlu.errors import InputError, RecipeError, shown, suggestion
 
 Kind = Literal["text", "texts", "label", "number", "tokens", "tags", "other"]
@@ -73,6 +74,16 @@ def choose_columns(
         held = f"its columns: {listed}" if table.named else f"it has columns {span}, no header"
         raise ColumnError(f"{table.path}: cannot tell which column holds the {names}; name it in columns ({held})")
     return {field.name: chosen[field.name] for field in fields if field.name in chosen}
+
+
+def split_column(table: Table) -> str | None:
+    """A column that says which row is for training and which is not; None where there is none."""
+    for column in table.columns if table.named else ():
+        if plain_name(column) in SPLIT:
+            values = {str(value).strip().lower() for value in table.values(column)}
+            if len(values) > 1 and values <= NAMES.keys() and any(NAMES[value] == "train" for value in values):
+                return column
+    return None
 
 
 def by_names(table: Table, fields: Sequence[Field]) -> dict[str, str]:

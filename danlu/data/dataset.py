@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from danlu.data.columns import choose_columns, describe
+from danlu.data.columns import choose_columns, describe, split_column
 from danlu.data.delimited import TableForm
 from danlu.data.example import E
 from danlu.data.flags import flag_columns, gather_as_train, gather_flags, gather_known, may_be_flags
@@ -23,16 +23,10 @@ from danlu.data.names import KNOWN, plain_name
 from danlu.data.parted import Marks, part_column, texts_of
 from danlu.data.read import read_rows
 from danlu.data.rows import Table
-from danlu.data.split import split
+from danlu.data.split import NAMES, split
 from danlu.data.tags import Scheme
 from danlu.errors import InputError, suggestion
 from danlu.recipe import Settings
-
-_SPLIT_NAMES = {
-    "train": "train", "training": "train",
-    "dev": "dev", "valid": "dev", "validation": "dev", "val": "dev",
-    "test": "test", "testing": "test",
-}  # fmt: skip
 
 
 class Data(Settings):
@@ -178,6 +172,8 @@ class _Reading(Generic[E]):
         note = self.form.said(examples)
         also = {*self.form.also(table.columns), *self.flags, self.settings.split_column or ""} if gold else None
         said = describe(table, chosen, self.form.fields, also=also)
+        if gold and (column := split_column(table)) not in (None, self.settings.split_column):
+            said += f"; column {column!r} says which split a row is of, but is not used (split_column: {column})"
         self.said.append(said + (f"; {note}" if note else ""))
         self.tell(table.path, mended)
         if not examples:
@@ -331,9 +327,9 @@ def _by_split(reading: _Reading[E]) -> dict[str, Sequence[E]]:
     table = reading.table(reading.settings.train)
     tables: dict[str, Table] = {}
     for value, part in table.parts(reading.settings.split_column).items():
-        name = _SPLIT_NAMES.get(value.lower())
+        name = NAMES.get(value.lower())
         if name is None:
-            near = suggestion(value, _SPLIT_NAMES)
+            near = suggestion(value, NAMES)
             raise part.rows[0].place.error(f"the split {value!r} of column {reading.settings.split_column!r}{near}")
         if name in tables:
             raise part.rows[0].place.error(f"the split {value!r} is called otherwise before: {name} has two names")

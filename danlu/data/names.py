@@ -80,6 +80,7 @@ REJECTED = (
     "rejected", "dispreferred", "worse", "rejected_response", "未选中", "更差", "较差", "劣选", "拒绝",
 )  # fmt: skip
 GOOD = ("label", "good", "kto_tag", "desirable", "是否好", "好坏", "满意")
+SPLIT = ("split", "set", "subset", "partition", "part", "dataset", "fold", "划分", "集合", "数据集")
 
 _LIKE_LABELS = frozenset({
     "good", "better", "worse", "pos", "neg", "positive", "negative", "positives", "negatives", "y", "t", "h", "e1",

@@ -11,7 +11,7 @@ from typing import Any
 
 from danlu import catalog
 from danlu.data.alike import IDEOGRAPHS
-from danlu.data.columns import by_names, choose_columns, describe, looks_like_labels
+from danlu.data.columns import by_names, choose_columns, describe, looks_like_labels, split_column
 from danlu.data.content import ending
 from danlu.data.delimited import OWN, is_number
 from danlu.data.flags import flag_columns, gather_flags
@@ -57,11 +57,16 @@ finetune:
   task: {task}  # choices: {tasks}
   data:
     train: {train}
-    # test: FILE  # a file that the last figures are measured on
-    dev_share: 0.1  # of train, to choose the best checkpoint by; or dev: a file of its own
+{parts}
     columns: {columns}
   budget: {{epochs: 3}}
 """
+
+
+BY_HAND = "; a recipe of yours can say which task it is and which column holds what (docs/guides/finetune.md)"
+OWN_PARTS = """\
+    # test: FILE  # a file that the last figures are measured on
+    dev_share: 0.1  # of train, to choose the best checkpoint by; or dev: a file of its own"""
 
 
 def task_recipe(file: Path, *, model: Path | None, name: Path) -> str:
@@ -76,14 +81,15 @@ def task_recipe(file: Path, *, model: Path | None, name: Path) -> str:
     table = flagged or table
     chosen = choose_columns(table, form.fields, {})
     columns = ", ".join(f"{field}: {quoted(column)}" for field, column in chosen.items())
-    read = describe(
-        table, chosen, form.fields, also={*form.also(table.columns), *(flag_columns(table) if flagged else ())}
-    )
+    own = split_column(table)
+    also = {*form.also(table.columns), *(flag_columns(table) if flagged else ()), own or ""}
+    read = describe(table, chosen, form.fields, also=also)
+    parts = OWN_PARTS if own is None else f"    split_column: {quoted(own)}  # which says what each row is for"
     read += f"\n# {over}" if (over := passed_over(table, task)) else ""
     return TEMPLATE.format(
         file=file, read=read, name=name, run=name.stem, task=_settings(task, model),
         model=quoted(str(model or "MODEL_FOLDER")), train=quoted(str(file)), columns=f"{{{columns}}}",
-        tasks=", ".join(catalog.names("task")),
+        tasks=", ".join(catalog.names("task")), parts=parts,
     )  # fmt: skip
 
 
@@ -168,7 +174,7 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
             f"'danlu generate MODEL --prompts FILE --out ANSWERS.jsonl' answers them"
         )
     columns = f"the columns of {table.path}: {', '.join(table.columns)}"
-    raise InputError(f"danlu init: no task is known for {columns}{why_not(table)}")
+    raise InputError(f"danlu init: no task is known for {columns}{why_not(table) or BY_HAND}")
 
 
 def _asked(table: Table) -> Collection[str]:

@@ -293,6 +293,17 @@ def test_columns_that_are_not_read_are_told(tmp_path: Path) -> None:
     assert "; not read: nr" in load(Data(train=quiz), CHOICE).said[0]
 
 
+def test_a_column_that_says_the_split_is_told_where_nothing_uses_it(tmp_path: Path) -> None:
+    rows = [(f"text {n}", "ab"[n % 2], ("train", "train", "Dev", "test")[n % 4]) for n in range(20)]
+    path = write(tmp_path / "a.csv", rows, ("text", "label", "Set"))
+    said = load(Data(train=path), CLASSIFY).said[0]
+    assert said.endswith("; column 'Set' says which split a row is of, but is not used (split_column: Set)")
+    used = load(Data(train=path, split_column="Set"), CLASSIFY)
+    assert "not used" not in "".join(used.said) and [len(each) for each in used.splits.values()] == [10, 5, 5]
+    only = write(tmp_path / "b.csv", [(*row[:2], "test") for row in rows], ("text", "label", "Set"))
+    assert "not used" not in load(Data(train=only), CLASSIFY).said[0]
+
+
 def test_one_column_cannot_be_two_things(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", TRAIN)
     with pytest.raises(RecipeError, match=r"^columns\.text and columns\.label are both the column 'label'$"):

@@ -128,6 +128,14 @@ def test_a_token_a_row_that_nothing_parts_is_no_text_with_a_label(
     assert "nothing that parts sentences" in said and said.count("\n") == 1 and not (tmp_path / "r.yaml").exists()
 
 
+def test_a_column_that_says_the_split_is_used(tmp_path: Path) -> None:
+    rows = [{"text": f"text {n}", "label": "ab"[n % 2], "split": ("train", "test")[n % 3 == 0]} for n in range(30)]
+    assert guessed(tmp_path, list(map(json.dumps, rows))) == "classify"
+    section: Any = load_recipe(tmp_path / "r.yaml").section("finetune")
+    assert section.data.split_column == "split"
+    assert "not read" not in (tmp_path / "r.yaml").read_text()
+
+
 def test_why_it_is_not_what_the_columns_are_called_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"text": f"Ann met Ann in Rome {n}", "head": "Ann", "tail": "Rome", "label": "ab"[n % 2]} for n in range(9)]
     assert guessed(tmp_path, list(map(json.dumps, rows))) == "classify"
