@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
 
+from danlu.data.decimals import are_decimal_commas
 from danlu.data.delimited import counts, is_number
 from danlu.data.names import SPLIT, plain_name
 from danlu.data.rows import Table
@@ -188,7 +189,8 @@ def _by_content(table: Table, field: Field, *, taken: Any) -> str | None:
         like = [column for column, values in texts.items() if not all(map(is_number, values)) and any(values)]
         return _most_like_text(texts, like, alone=field.kind != "texts")
     if field.kind == "number":
-        like = [c for c, values in texts.items() if all(map(is_number, values)) and len(set(values)) > 1]
+        numbers = [c for c, values in texts.items() if all(map(is_number, values)) or _have_commas(values)]
+        like = [column for column in numbers if len(set(texts[column])) > 1]
         like = [column for column in like if not _tell_rows_apart(column, texts[column])]
         return max(like, key=lambda column: len(set(texts[column])), default=None)
     like = [column for column, values in texts.items() if looks_like_labels(values)]
@@ -210,6 +212,11 @@ def looks_like_labels(values: Sequence[str]) -> bool:
     different = set(values)
     few = 1 < len(different) <= max(2, min(_MOST_LABELS, len(values) // 2))
     return few and "" not in different and max(map(len, different)) <= _LABEL_LENGTH
+
+
+def _have_commas(values: Sequence[str]) -> bool:
+    """Whether these are numbers with decimal commas."""
+    return are_decimal_commas(list(values)) and all(is_number(value.replace(",", ".")) for value in values)
 
 
 def _tell_rows_apart(column: str, values: Sequence[str]) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, Self
 from pydantic import Field, field_validator, model_validator
 
 from danlu.data.columns import choose_columns, describe, split_column
+from danlu.data.decimals import with_points
 from danlu.data.delimited import TableForm
 from danlu.data.example import E
 from danlu.data.flags import flag_columns, gather_as_train, gather_flags, gather_known, may_be_flags
@@ -161,6 +162,9 @@ class _Reading(Generic[E]):
             for each in self.form.fields:
                 if each.kind == "label" and each.name in chosen:
                     check_label_types(table.rows, chosen[each.name], typed=table.typed, called=each.name)
+        for each in self.form.fields:
+            if each.kind == "number" and each.name in chosen:
+                table = with_points(table, chosen[each.name])
         if self.form.parted is not None:
             table = self._parted(table, chosen, *self.form.parted)
         read, beside = _read(self.form, table, chosen, gold=gold, mended=mended), self.form.check_beside

@@ -57,7 +57,9 @@ def part_column(table: Table, column: str | None, known: Sequence[Marks], *, bes
     if column is None or not texts:
         return table
     rows = tuple(
-        replace(row, cells={**row.cells, column: part(cell, marks)}) if _is_text(cell := row.cells.get(column)) else row
+        replace(row, cells={**row.cells, column: part(str(row.cells[column]), marks)})
+        if _is_text(row.cells.get(column))
+        else row
         for row in table.rows
     )
     others = sorted({mark for each in known for mark in each if any(mark in text for text in texts)} - {*marks})

@@ -36,7 +36,8 @@ def gather_sentences(table: Table) -> Table:
 
 def _as_before(rows: Sequence[Row], column: str) -> list[bool]:
     """Whether each row begins a sentence, by a column."""
-    begins, current = [], object()
+    begins: list[bool] = []
+    current: object = None
     for row in rows:
         said = row.cells.get(column)
         begins.append(not begins or (said not in (None, "") and said != current))
