@@ -5,7 +5,8 @@ sst2     MiniLM on SST-2: the time to the accuracy on dev that Trainer with its 
 predict  50,000 English texts classified by the model of sst2: danlu predict beside the transformers pipeline with
          batches of 32 (target: 4 times as fast)
 chat     SmolLM2-135M learns 1,799 of Alpaca's conversations in English and Chinese by LoRA, once each, beside trl's
-         SFTTrainer with peft: tokens a second (target: twice as many), peak memory (0.7), held-out loss (not higher)
+         SFTTrainer with peft: tokens a second (target: twice as many), peak memory (0.7), held-out loss (not higher);
+         what is done stays in --work
 multi30k English to German from scratch, T5-small's shape: BLEU of test2016 after 30 minutes of training each (target:
          5 points more than Seq2SeqTrainer's); an hour and a half for each seed: what is done stays in --work
 own_bert BERTs pretrained by Danlu, then named entities (WNUT17, UNER-zh by characters) and CMRC2018: danlu finetune
@@ -45,7 +46,7 @@ def main() -> int:
     parser.add_argument("--peers", nargs="+", choices=finetune_multi30k.WAYS, default=list(finetune_multi30k.WAYS),
                         help="of multi30k: Seq2SeqTrainer as it comes, or at T5's own rate (default both)")  # fmt: skip
     parser.add_argument("--pretraining", type=int, default=8000, help="of own_bert: steps (default %(default)s)")
-    parser.add_argument("--work", type=Path, help="of multi30k, own_bert: where it goes on when called again")
+    parser.add_argument("--work", type=Path, help="of chat, multi30k, own_bert: where it goes on when called again")
     options = parser.parse_args()
     if "own_bert" in options.parts and options.work is None:
         parser.error("own_bert needs --work")
@@ -64,7 +65,10 @@ def measure(options: argparse.Namespace) -> list[Comparison]:
         if "predict" in parts:
             comparisons += finetune_sst2.measure_predictions(finetune_sst2.Job(data, model_folder(), out))
         if "chat" in parts:
-            comparisons += finetune_chat.measure(data, out, seeds=options.seeds, steps=options.steps, held=options.held)
+            kept = options.work.resolve() / "chat" if options.work else out
+            comparisons += finetune_chat.measure(
+                data, out, kept, seeds=options.seeds, steps=options.steps, held=options.held
+            )
         if "multi30k" in parts:
             folder = options.work.resolve() / "multi30k" if options.work else out
             translation = finetune_multi30k.Job(

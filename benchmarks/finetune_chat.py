@@ -13,7 +13,7 @@ import json
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -51,6 +51,8 @@ class Job:
     out: Path
     steps: int
     """0: every conversation once."""
+    kept: Path
+    """Where the figures of each side and seed are kept, and looked for."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,16 @@ class Measured:
     """Of held-out answers, in nats a token."""
 
 
-def measure(data: Path, out: Path, *, seeds: int, steps: int, held: int) -> list[Comparison]:
-    """All sides, seed by seed.
+def measure(data: Path, out: Path, kept: Path, *, seeds: int, steps: int, held: int) -> list[Comparison]:
+    """All sides, seed by seed; those whose figures are kept are not measured again.
 
     Raises:
         NotMeasuredError: a file or a package is missing, or a side that the target is about failed.
     """
     if find_spec("trl") is None:
         raise NotMeasuredError("the package trl is not installed: pip install -c constraints.txt trl")
-    job = Job(out / "smollm2", out / "chat-train.jsonl", out / "chat-held.jsonl", out, steps)
+    job = Job(out / "smollm2", out / "chat-train.jsonl", out / "chat-held.jsonl", out, steps, kept / f"{steps}-{held}")
+    job.kept.mkdir(parents=True, exist_ok=True)
     in_fresh_process(prepare, job.model)
     write_conversations(data, job, held=held)
     rates, _ = in_fresh_process(matrix_rates)
@@ -111,13 +114,28 @@ def all_sides(job: Job, seeds: int) -> dict[str, list[Measured]]:
     for seed in range(1, seeds + 1):
         for side in [each for each in SIDES if each in found]:
             try:
-                found[side].append(measured(job, seed, side))
+                found[side].append(once(job, seed, side))
             except NotMeasuredError as error:
                 if side in SIDES[:2]:
                     raise
                 del found[side]
                 say(f"seed {seed}, {side}: {error}; it is left out")
     return found
+
+
+def once(job: Job, seed: int, side: str) -> Measured:
+    """What is kept of a side, or is measured now.
+
+    Raises:
+        NotMeasuredError: it failed, or was killed.
+    """
+    path = job.kept / f"{side.replace(', ', '-')}-{seed}.json"
+    if path.exists():
+        say(f"seed {seed}, {side}: as measured before")
+        return Measured(**json.loads(path.read_text()))
+    done = measured(job, seed, side)
+    path.write_text(json.dumps(asdict(done)))
+    return done
 
 
 def measured(job: Job, seed: int, side: str) -> Measured:
