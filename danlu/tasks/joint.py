@@ -8,7 +8,6 @@ the end each task has a folder of its own, with the body that all have trained.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,7 +56,6 @@ from danlu.train.setup import Subject, Training, prepare
 
 OWN_FOLDERS = ("best", "checkpoints", "tensorboard", "tokenizer")
 """What lies beside the folders of the tasks."""
-_NAME = re.compile(r"[\w-]+")
 ROW = 128
 """Tokens of a row at most, where no text is longer."""
 ENOUGH = 4
@@ -95,8 +93,6 @@ class Joint(TaskTraining):
         if isinstance(self.model, Scratch):
             raise ValueError("model must be a folder: a model from scratch is for one task")
         for name in self.tasks:
-            if not _NAME.fullmatch(name):
-                raise ValueError(f"a task must be called by letters, digits, _ and -, as its folder is; got {name!r}")
             if name in OWN_FOLDERS:
                 raise ValueError(f"a task must not be called {name!r}: the training has a folder of that name")
         check_mixed({name: task.share for name, task in self.tasks.items()}, self.temperature)

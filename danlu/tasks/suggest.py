@@ -93,6 +93,12 @@ def task_recipe(file: Path, *, model: Path | None, name: Path) -> str:
     )  # fmt: skip
 
 
+def read_of(recipe: str) -> str:
+    """What such a recipe says at its top of how the file was read."""
+    lines = recipe.split("\n")
+    return "\n".join(line.removeprefix("# ") for line in lines[1 : lines.index("#")])
+
+
 def _settings(task: str, model: Path | None) -> str:
     """The task, with a template where it renders conversations and the model's folder says nothing of how."""
     if model is None or "template" not in catalog.load("task", task, key="task").model_fields:

@@ -52,12 +52,12 @@ def test_texts_that_are_cut_are_counted_and_marked(
     assert [line.get("cut", False) for line in read_jsonl(out)] == [True, True, False, False]
 
 
-@pytest.mark.parametrize("model", ["answerer", "decoder"])
+@pytest.mark.parametrize("alone", [False, True])
 def test_sources_that_are_cut_are_told_and_answers_are_no_part_of_them(
-    model: str, tmp_path: Path, request: pytest.FixtureRequest
+    alone: bool, answerer: Path, decoder: Path, tmp_path: Path
 ) -> None:
     """Of a decoder source and answer stand in one text, whose length says nothing of the source."""
-    folder: Path = request.getfixturevalue(model)
+    folder = decoder if alone else answerer
     pairs = [{"source": LONG, "target": "to be"}, {"source": "to be", "target": "話"}, {"source": "be", "target": LONG}]
     file = write(tmp_path / "a.jsonl", pairs)
     task, reader = Seq2Seq(answer_tokens=200), TextReader.load(folder, max_tokens=40)

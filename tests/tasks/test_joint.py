@@ -87,6 +87,13 @@ def test_each_folder_is_a_model_of_its_own(recipe: Callable[..., Path], tmp_path
     assert cli.main(arguments) == 0 and len(out.read_text().splitlines()) == len(SECOND)
 
 
+def test_a_task_may_have_a_name_of_any_script(recipe: Callable[..., Path], tmp_path: Path) -> None:
+    text = recipe().read_text().replace("first:", "情感:").replace("second:", "打分:")
+    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
+    out = material(tmp_path / "recipe.yaml", tmp_path / "out")
+    assert list(out.materials) == ["情感", "打分"] and set(out.training(3).model.head.each) == {"情感", "打分"}
+
+
 def test_what_one_task_is_measured_on_and_another_learns_is_told(
     recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -280,7 +287,10 @@ def test_heads_begin_as_they_do_alone(recipe: Callable[..., Path], encoder: Path
             },
             "a task must not be called 'tokenizer'",
         ),
-        ({"tasks": {name: {"data": "FIRST", "task": "classify"} for name in ("one", "a/b")}}, "digits, _ and -"),
+        (
+            {"tasks": {name: {"data": "FIRST", "task": "classify"} for name in ("one", "a/b")}},
+            "must be of letters, digits, _ and -",
+        ),
         ({"tasks": {name: {"data": "FIRST", "task": "classify"} for name in ("one", "v1.0")}}, "got 'v1.0'"),
         ({"first": {"task": {"use": "relate", "typed": True}, "data": "RELATIONS"}}, "joint.tasks.first.task.typed"),
     ],

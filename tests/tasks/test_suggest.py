@@ -87,7 +87,8 @@ def test_the_columns_tell_the_task(name: str, tmp_path: Path, capsys: pytest.Cap
     file.write_text("".join("\t".join(map(str, row)) + "\n" for row in rows), encoding="utf-8")
     (tmp_path / "m").mkdir()
     assert cli.main(["init", str(file), "--model", str(tmp_path / "m"), "--out", str(tmp_path / "r.yaml")]) == 0
-    assert "danlu finetune" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "danlu finetune" in out and out.startswith(f"{file}: {len(rows)}" if "no header" in out else f"{file}: ")
     section: Any = load_recipe(tmp_path / "r.yaml").section("finetune")
     assert section.task.to_recipe()["use"] == task
     assert section.data.train == file and section.model == tmp_path / "m"
