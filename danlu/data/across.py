@@ -1,20 +1,61 @@
-"""Leaks between tasks that one model learns together: what one of them is measured on, another may learn from."""
+"""Tasks that one model learns together: one split of a file that several read, and leaks between them, for what one of
+them is measured on, another may learn from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import permutations
+from typing import Any
 
 from danlu.data.alike import same_texts
+from danlu.data.dataset import Data, Dataset
 from danlu.data.example import TaskExample
 from danlu.data.found import Finding, quoted, share_of
 from danlu.data.generated import Generated
 
 Splits = Mapping[str, Sequence[TaskExample]]
 Key = tuple[str, ...]
+SPLIT_SAID = " examples split by label and the hash of their text: "
+"""In the line about a split that is told no more."""
 _LENGTH = 20
 """Letters of an answer below which it may be another text's by chance."""
 _NAMED = 4
+
+
+def split_alike(datasets: Mapping[str, Dataset[Any]], settings: Mapping[str, Data]) -> dict[str, Dataset[Any]]:
+    """The data of tasks, in which a file that several of them split by themselves is split as the first of these does.
+
+    Each would split it by labels of its own, and nearly all that one is measured on would be learned by another.
+
+    Args:
+        settings: of each task; a task whose files, shares or seed are others keeps its split.
+    """
+    first: dict[Any, str] = {}
+    found = dict(datasets)
+    for name, data in settings.items():
+        if data.dev or data.test or data.split_column:
+            continue
+        leader = first.setdefault((data.train.resolve(), data.dev_share, data.test_share, data.seed), name)
+        if leader != name:
+            found[name] = _split_as(datasets[name], datasets[leader], leader)
+    return found
+
+
+def _split_as(dataset: Dataset[Any], other: Dataset[Any], name: str) -> Dataset[Any]:
+    """The data with each row in the split where ``other`` has it; as they are, where that leaves a split empty."""
+    place_of = {each.place.number: split for split, examples in other.splits.items() for each in examples}
+    examples = sorted((each for split in dataset.splits.values() for each in split), key=lambda each: each.place.number)
+    parts = {
+        split: tuple(each for each in examples if place_of.get(each.place.number, "train") == split)
+        for split in dataset.splits
+    }
+    if not all(parts.values()):
+        return dataset
+    sizes = ", ".join(f"{len(part):,} {split}" for split, part in parts.items())
+    said = [line for line in dataset.said if SPLIT_SAID not in line]
+    line = f"split as for the task {name}, which reads the same file: {sizes}"
+    return replace(dataset, splits=parts, said=(*said, line))
 
 
 def across(tasks: Mapping[str, Splits]) -> Iterator[tuple[str, Finding]]:

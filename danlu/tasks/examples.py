@@ -27,9 +27,14 @@ def read_data(data: Data, task: Task, out: Path) -> Dataset[Any]:
         InputError: a file is no file of the task: file, line and reason.
     """
     dataset = load_for(task, data)
+    tell(dataset, out)
+    return dataset
+
+
+def tell(dataset: Dataset[Any], out: Path) -> None:
+    """Say what was read and what may be wrong with it, and write it as ``data.json``."""
     for line in (*dataset.said, *lines(find_and_write(dataset, out))):
         say(line)
-    return dataset
 
 
 def tell_across(datasets: Mapping[str, Dataset[Any]], out: Path) -> None:

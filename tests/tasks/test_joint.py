@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from danlu import cli
 from danlu.errors import InputError
+from danlu.files import read_jsonl
 from danlu.nn.hf.start import begin
 from danlu.tasks.chat import Chat
 from danlu.tasks.classify import Classify
@@ -94,21 +95,32 @@ def test_a_task_may_have_a_name_of_any_script(recipe: Callable[..., Path], tmp_p
     assert list(out.materials) == ["情感", "打分"] and set(out.training(3).model.head.each) == {"情感", "打分"}
 
 
-def test_what_one_task_is_measured_on_and_another_learns_is_told(
-    recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_file_that_two_tasks_read_is_split_once_or_its_leaks_are_told(
+    seed: int, recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of one file that two tasks read, each splits off a dev of its own."""
+    """Each would split off a dev of its own, by its own labels; with another seed it does."""
     rows = [{"text": f"once {'a ' * (n % 7)}to be {n}", "mood": "ab"[n % 2], "stars": n % 5} for n in range(40)]
     (tmp_path / "both.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     both = str(tmp_path / "both.jsonl")
     first = {"data": {"train": both, "columns": {"text": "text", "label": "mood"}}}
-    second = {"data": {"train": both, "columns": {"text": "text", "number": "stars"}}}
+    second = {"data": {"train": both, "columns": {"text": "text", "number": "stars"}, "dev_share": 0.1, "seed": seed}}
     assert cli.main(["joint", str(recipe(first, second, budget={"steps": 1}, evaluations=1))]) == 0
     out = capsys.readouterr().out
-    found = json.loads((tmp_path / "run/joint/second/data.json").read_text())["findings"][0]
-    assert (found["kind"], found["splits"]) == ("duplicate", ["first.train", "second.dev"])
-    dev = json.loads((tmp_path / "run/joint/second/dev.json").read_text())["examples"]
-    assert found["of"] == dev and f"second.dev: {found['count']} of {dev} examples" in out
+    lines = {
+        name: [line["line"] for line in read_jsonl(tmp_path / f"run/joint/{name}/dev.predictions.jsonl")]
+        for name in ("first", "second")
+    }
+    findings = json.loads((tmp_path / "run/joint/second/data.json").read_text())["findings"]
+    if seed == 0:
+        assert lines["first"] == lines["second"]
+        assert "split as for the task first, which reads the same file: 36 train, 4 dev" in out
+        assert not any(each["kind"] == "duplicate" for each in findings)
+        return
+    assert lines["first"] != lines["second"]
+    assert (findings[0]["kind"], findings[0]["splits"]) == ("duplicate", ["first.train", "second.dev"])
+    assert findings[0]["of"] == len(lines["second"])
+    assert f"second.dev: {findings[0]['count']} of {len(lines['second'])} examples" in out
     assert "are in train of the task first, whose split of the same file is another one" in out
 
 
