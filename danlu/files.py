@@ -240,6 +240,8 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
                 value = json.loads(line)
             except ValueError as error:
                 raise InputError(f"{path} is damaged at line {number}: {error}") from None
+            except RecursionError:
+                raise InputError(f"{path} is damaged at line {number}: it is nested too deeply") from None
             if not isinstance(value, dict):
                 raise InputError(f"{path} is damaged at line {number}: it must be an object; got {value!r:.40}")
             objects.append(value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from danlu.evaluate.predictions import Prediction, has_right, in_words, spelled, worst_first
+from danlu.evaluate.predictions import Prediction, has_right, how_bad, in_words, spelled, worst_first
 
 MOST = 200
 """Examples of a part that a page shows."""
@@ -72,13 +72,13 @@ def worst_examples(parts: Mapping[str, Sequence[Prediction]]) -> Browser | None:
                  for predictions in parts.values() for each in predictions)  # fmt: skip
     filters = [*(["part"] if len(parts) > 1 else []), *(["gold", "predicted"] if labels else [])]
     chosen = {part: worst_first(predictions) for part, predictions in parts.items()}
-    shown = [
-        _shown(part, each, labels=labels, several=len(parts) > 1)
-        for part, worst in reversed(chosen.items()) for each in worst[:MOST]
-    ]  # fmt: skip
-    if not shown:
+    worst = [(part, each) for part, wrong in reversed(chosen.items()) for each in wrong[:MOST]]
+    if not worst:
         return None
-    shown.sort(key=lambda each: each.orders[0])
+    worst.sort(key=lambda each: how_bad(each[1]), reverse=True)
+    shown = [
+        _shown(part, each, place, labels=labels, several=len(parts) > 1) for place, (part, each) in enumerate(worst)
+    ]
     orders = ("worst first", "least confident first", "longest first", "shortest first")
     return Browser("Worst examples", shown, filters, orders, _count(parts, chosen))
 
@@ -93,15 +93,15 @@ def written_examples(predictions: Sequence[Prediction]) -> Browser:
     return Browser("Answers", shown, (), ("as in the file", "longest answer first"))
 
 
-def _shown(part: str, each: Prediction, *, labels: bool, several: bool) -> Shown:
+def _shown(part: str, each: Prediction, place: int, *, labels: bool, several: bool) -> Shown:
+    """An example that ``place`` others are worse than."""
     gold, said = in_words(each.gold, [each.said], each.words), in_words(each.said, [each.gold], each.words)
     kinds = [*([part] if several else []), *([gold, said] if labels else [])]
     sure = 1.0 if each.confidence is None else each.confidence
     length = float(sum(map(len, each.texts)))
-    worst = 1000 * each.badness + sure  # the figure first, of equal ones the confidence
     answers = (Said("gold", gold), Said("predicted", said, False, surety(each)))
-    place = f"{part}: {each.place}" if several else each.place
-    return Shown(place, clipped(each.texts), answers, kinds, (-worst, sure, -length, length))
+    where = f"{part}: {each.place}" if several else each.place
+    return Shown(where, clipped(each.texts), answers, kinds, (float(place), sure, -length, length))
 
 
 def surety(each: Prediction) -> str:

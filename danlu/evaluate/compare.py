@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from danlu.evaluate.compared import SPLITS, Run, aligned
 from danlu.evaluate.finetuned import main_figures
 from danlu.evaluate.predictions import Prediction, has_right
 from danlu.files import read_json, read_jsonl
-from danlu.metrics.classification import Classification
+from danlu.metrics.classification import Classification, MultiLabel
 from danlu.metrics.resampling import Difference, compare, intervals, mcnemar
 from danlu.metrics.tally import Metric, Tally, by_sums, overall
 from danlu.recipe import Choice
@@ -97,7 +97,7 @@ def compare_runs(runs: Sequence[Run], *, seed: int = 0) -> list[Part]:
     there = dict.fromkeys(name for run in runs for name in run.predictions)
     names = [*(name for name in SPLITS if name in there), *(name for name in there if name not in SPLITS)]
     parts = [_split_part(runs, name, seed=seed) for name in names]
-    if any("evaluate" in run.done for run in runs):
+    if any(_heldout_scores(run).get("figures") for run in runs):
         parts.append(_heldout_part(runs, seed=seed))
     return parts
 
@@ -188,11 +188,20 @@ def _paired(base: Run, run: Run, split: str, metric: Metric[Any, Any] | None) ->
     same = aligned(base.predictions[split], run.predictions[split])
     if isinstance(same, str):
         return None, f"{same} of {base.name}"
+    if isinstance(metric, MultiLabel):
+        same = [in_the_order_of_gold(each) for each in same]
     if metric is None:
         return same, f"{base.name} has no model from which its metric could be known"
     if run.done and not _is_like(metric, _metric(run, split)):
         return None, f"it is measured otherwise than {base.name}"
     return same, ""
+
+
+def in_the_order_of_gold(each: Prediction) -> Prediction:
+    """Labels in any order are the same; another tool may have another one."""
+    if not isinstance(each.said, list) or not all(isinstance(label, str) for label in each.said):
+        return each
+    return replace(each, said=each.gold) if sorted(each.said) == sorted(each.gold) else each
 
 
 def _metric(run: Run, split: str) -> Metric[Any, Any] | None:
@@ -246,12 +255,12 @@ def _heldout_part(runs: Sequence[Run], *, seed: int) -> Part:
     documents = [_documents(run) for run in runs]
     place = next((place for place, each in enumerate(documents) if each), None)
     first = {} if place is None else documents[place]
-    base = runs[place] if place is not None else next(run for run in runs if "evaluate" in run.done)
+    base = runs[place] if place is not None else next(run for run in runs if _heldout_scores(run).get("figures"))
     differences: list[dict[str, Difference]] = []
     reasons = {}
     for run, found in zip(runs, documents, strict=True):
         apart: dict[str, Difference] = {}
-        if "evaluate" not in run.done:
+        if not _heldout_scores(run).get("figures"):
             reasons[run.name] = "it has no figures of held-out documents"
         elif run is not base:
             sizes = {name: size for name, (size, _) in found.items()}

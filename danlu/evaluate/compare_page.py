@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -272,17 +273,20 @@ def _apart(part: Part) -> Browser | None:
     ]
     if not shown:
         return None
-    shown.sort(key=lambda each: each.orders[0])
+    shown.sort(key=lambda each: each[0], reverse=True)
     total = len(there[0][1])
     note = f"{len(shown):,} of {many(total, 'example')} of {part.name} have different answers"
     note += f"; these are the {MOST:,} on which the runs are furthest apart." if len(shown) > MOST else "."
     orders = ("furthest apart first", "longest first", "shortest first")
     filters = ("who is right", *(("gold",) if labels else ())) if has_right(there[0][1]) else ()
-    return Browser("Examples that differ", shown[:MOST], filters, orders, note)
+    examples = [replace(each, orders=(float(place), *each.orders)) for place, (_, each) in enumerate(shown[:MOST])]
+    return Browser("Examples that differ", examples, filters, orders, note)
 
 
-def _answered(names: Sequence[str], answers: Sequence[Prediction], *, labels: bool) -> Shown | None:
-    """An example with all its answers; None where all are the same."""
+def _answered(
+    names: Sequence[str], answers: Sequence[Prediction], *, labels: bool
+) -> tuple[tuple[float, float], Shown] | None:
+    """How far the runs are apart on an example, and the example with all its answers; None where all are the same."""
     first = answers[0]
     if all(each.said == first.said for each in answers):
         return None
@@ -291,9 +295,9 @@ def _answered(names: Sequence[str], answers: Sequence[Prediction], *, labels: bo
     said = [Said("gold", in_words(first.gold, beside, first.words))]
     said += [Said(name, in_words(each.said, beside, first.words), each.right, surety(each))
              for name, each in zip(names, answers, strict=True)]  # fmt: skip
-    bad = [each.badness for each in answers]
+    best, worst = min(each.badness for each in answers), max(each.badness for each in answers)
     wrong = max((each.confidence or 0.0 for each in answers if not each.right), default=0.0)
-    apart = 1000 * (max(bad) - min(bad)) + (wrong if right else wrong - 2)
+    apart = 0.0 if best == worst else worst - best, wrong if right else wrong - 2
     length = float(sum(map(len, first.texts)))
     kinds = [", ".join(right) or "none", *([first.gold] if labels else [])]
-    return Shown(first.place, clipped(first.texts), said, kinds, (-apart, -length, length))
+    return apart, Shown(first.place, clipped(first.texts), said, kinds, (-length, length))

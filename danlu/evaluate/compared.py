@@ -20,6 +20,8 @@ from danlu.run_folder import RunFolder
 STAGES = ("pretrain", "finetune", "evaluate")
 """Those that say something to compare."""
 SPLITS = ("test", "dev")
+ANSWERS = "figures.json"
+"""What says that a folder is one that ``danlu evaluate FOLDER --suite FILE --out`` has written."""
 SUITE_FIGURES = ("acc", "acc_norm", "acc_bytes", "perplexity")
 """Of a suite of questions."""
 
@@ -57,7 +59,8 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
     """All that are compared, each under a name of its own.
 
     Args:
-        paths: folders of runs, of a stage, of one of a study, of a task of a joint training; predictions (.jsonl).
+        paths: folders of runs, of a stage, of one of a study, of a task of a joint training, of answers to suites;
+            predictions (.jsonl).
 
     Raises:
         InputError: there are fewer than two, one is no finished run, or a file's examples are those of no run.
@@ -109,11 +112,21 @@ def _read(path: Path) -> Run:
         return _with_scores(path, {"finetune": alone}, {"finetune": path})
     run = RunFolder(path)
     done = {stage: found for stage in STAGES if (found := run.done(stage)) is not None}
+    if not done and read_json(path / ANSWERS) is not None and any(path.glob("*_items.jsonl")):
+        return _with_scores(path, {"evaluate": {"figures": {}, "made_from": {}, "outputs": {}}}, {"evaluate": path})
     if "pretrain" not in done and "finetune" not in done:
-        begun = next((stage for stage in STAGES if (run.stage(stage) / "begun.json").exists()), None)
-        why = f"its {begun} has not finished" if begun else "it has neither pretrain/done.json nor finetune/done.json"
-        raise InputError(f"{path} is no run to compare: {why}")
+        raise InputError(f"{path} is no run to compare: {_why_none(run)}")
     return _with_scores(path, done, {stage: run.stage(stage) for stage in done})
+
+
+def _why_none(run: RunFolder) -> str:
+    """What is there in its place."""
+    for whole, parts in (("joint", "tasks"), ("study", "trainings")):
+        names = sorted(str(each.parent) for each in run.stage(whole).glob("*/dev.json"))
+        if names and run.done(whole) is not None:
+            return f"its {whole} has several {parts}, each of which is one: {', '.join(names)}"
+    begun = next((stage for stage in STAGES if (run.stage(stage) / "begun.json").exists()), None)
+    return f"its {begun} has not finished" if begun else "it has neither pretrain/done.json nor finetune/done.json"
 
 
 def _alone(folder: Path) -> dict[str, Any] | None:

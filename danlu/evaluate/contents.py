@@ -5,7 +5,7 @@ Every part stands on its own: a stage that has not run leaves its section out. N
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,14 +93,19 @@ class Section:
     browser: Browser | None = None
 
 
-def heldout_section(run: RunFolder) -> Section | None:
-    """Held-out figures by language, and the documents that were hardest to foresee."""
+def heldout_section(run: RunFolder, *, apart: Collection[str] = ()) -> Section | None:
+    """Held-out figures by language, and the documents that were hardest to foresee.
+
+    Args:
+        apart: groups of figures that have a section of their own.
+    """
     figures, summary = run.figures("evaluate"), read_json(run.stage("evaluate") / "perplexity.json")
     if not figures:
         return None
     if summary is None:
         known = (run.stage("evaluate") / "objective.json").exists()  # which has a section of its own
-        return None if known else Section("Held-out documents", tables=[facts(figures)])
+        others = {name: value for name, value in figures.items() if name.partition(".")[0] not in apart}
+        return None if known or not others else Section("Held-out documents", tables=[facts(others)])
     head = (
         "language",
         "documents",

@@ -226,7 +226,9 @@ def _figures_section(each: Tuning) -> Section | None:
         rows.append(cells)
     if any(value is not None for value in sure.values()):
         known = ["—" if value is None else figure(value) for value in sure.values()]
-        rows.append(["calibration error", *(cell for each in known for cell in (each, "—"))])
+        rows.append(
+            [f"calibration error, {Calibration().bins} bins", *(cell for each in known for cell in (each, "—"))]
+        )
     split, scored = _judged(folder)
     called = {BEFORE: "dev before training"}
     head = ["figure", *(cell for name in there for cell in (called.get(name, name), "95 % interval"))]
@@ -235,7 +237,7 @@ def _figures_section(each: Tuning) -> Section | None:
     if "dev" in there:
         notes.append("The best weights were chosen by dev, so that its figures are a little too good.")
     notes += [f"{name}: {value}." for name, value in scored.get("notes", {}).items()]
-    tables = [Table(head, rows), *_slices(split, scored), *_labels(split, scored)]
+    tables = [Table(head, rows), *_reliability(split, scored), *_slices(split, scored), *_labels(split, scored)]
     return Section(each.titled("Figures"), note=" ".join(notes), tables=tables)
 
 
@@ -248,6 +250,17 @@ def _calibration(folder: Path, split: str) -> float | None:
         return None
     said = [(each.said, each.confidence or 0.0) for each in predictions]
     return overall(Calibration().tally([each.gold for each in predictions], said))["calibration_error"]
+
+
+def _reliability(split: str, scored: Mapping[str, Any]) -> list[Table]:
+    """How often the answers of each bin of confidence are right."""
+    bins = scored.get("calibration", {}).get("by_bin", [])
+    rows = [
+        (f"{each['low']:.2f}–{each['high']:.2f}", f"{each['items']:,}", figure(each["confidence"]),
+         figure(each["accuracy"])) for each in bins
+    ]  # fmt: skip
+    head = ("confidence", "examples", "mean confidence", "accuracy")
+    return [Table(head, rows, title=f"{split.capitalize()} by confidence")] if rows else []
 
 
 def _slices(split: str, scored: Mapping[str, Any]) -> list[Table]:

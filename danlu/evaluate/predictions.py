@@ -6,6 +6,7 @@ Nothing here imports torch.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,8 +108,12 @@ def less_is_better(name: str) -> bool:
 
 def worst_first(predictions: Sequence[Prediction]) -> list[Prediction]:
     """Those that are not right: the worst by their figure, of equally bad ones the most confident."""
-    wrong = [each for each in predictions if not each.right]
-    return sorted(wrong, key=lambda each: (-each.badness, -(each.confidence or 0.0)))
+    return sorted((each for each in predictions if not each.right), key=how_bad, reverse=True)
+
+
+def how_bad(each: Prediction) -> tuple[float, float]:
+    """What the worst has most of: the figure first, of equally bad ones the confidence."""
+    return each.badness, each.confidence or 0.0
 
 
 def has_right(predictions: Sequence[Prediction]) -> bool:
@@ -148,15 +153,23 @@ def _prediction(path: Path, number: int, line: Mapping[str, Any]) -> Prediction:
     confidence, figures = line.get("confidence"), line.get("figures") or {}
     if not isinstance(texts, list) or not all(isinstance(each, str) for each in texts):
         raise InputError(f"{path}, line {number}: 'texts' must be a list of texts")
-    if confidence is not None and not isinstance(confidence, float | int):
-        raise InputError(f"{path}, line {number}: 'confidence' must be a number; got {confidence!r:.40}")
-    if not isinstance(figures, dict) or not all(isinstance(each, float | int) for each in figures.values()):
+    if confidence is not None and not (_is_number(confidence) and math.isfinite(confidence)):
+        raise InputError(f"{path}, line {number}: 'confidence' must be a finite number; got {confidence!r:.40}")
+    if not isinstance(figures, dict) or not all(map(_is_number, figures.values())):
         raise InputError(f"{path}, line {number}: 'figures' must be numbers by name")
+    try:
+        json.dumps([texts, line.get("gold"), line["prediction"]], ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # JSON can spell half a surrogate pair, which is no character
+        raise InputError(f"{path}, line {number}: half a surrogate pair is no character") from None
     file, unit = line.get("file"), next((name for name, value in line.items() if _counts(name, value)), None)
     place = f"{file}, {unit} {line[unit]}" if file is not None and unit is not None else ""
     words = line.get("words")
     known = tuple(map(str, words)) if isinstance(words, list) else ()
     return Prediction(place, tuple(texts), line.get("gold"), line["prediction"], confidence, figures, known)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool) and not math.isnan(value)
 
 
 UNITS = ("line", "row", "question", "item")

@@ -13,6 +13,7 @@ from danlu.evaluate.contents import Section
 from danlu.evaluate.curves import Metrics, loss_chart, rate_chart
 from danlu.evaluate.page import Picture, in_both_widths, render
 from danlu.evaluate.study import curve_chart, study_section
+from danlu.evaluate.suite_section import suite_section, suites_of
 from danlu.files import atomic_write
 from danlu.log import duration, read_metrics, short
 from danlu.pages import chart
@@ -96,9 +97,10 @@ def _sections(run: RunFolder, recipe: Recipe, metrics: Metrics, pictures: dict[s
         contents.training_section(run, pictures=[name for name in PICTURES if name in pictures], last=last),
         *finetuned.sections(run, pictures),
         study_section(run, pictures=list(_study_pictures(run))),
-        contents.heldout_section(run),
+        contents.heldout_section(run, apart=suites_of(run)),
         contents.objective_section(run),
         contents.forgetting_section(run),
+        suite_section(run),
         contents.samples_section(run),
         contents.data_section(run),
         contents.tokenizer_section(run),

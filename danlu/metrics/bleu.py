@@ -15,14 +15,16 @@ import numpy as np
 from pydantic import Field
 
 from danlu.errors import InputError
-from danlu.metrics.languages import language_of
+from danlu.metrics.languages import CODE, kind_of, language_of
 from danlu.metrics.tally import Named, Numbers, Tally, by_sums, check_pairs
 from danlu.optional import optional
 from danlu.recipe import Choice
 
 Tokenization = Literal["13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "none"]
-BY_LANGUAGE: dict[str, Tokenization] = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}
-"""What sacreBLEU advises; 13a for all other languages."""
+BY_LANGUAGE: dict[str, Tokenization] = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab", "th": "char"}
+"""What sacreBLEU advises, and characters where no spaces are; 13a for all other languages."""
+GUESSED: dict[str, Tokenization] = {"zh": "zh", "ja": "char", "th": "char"}
+"""By what the letters say; without a package that need not be there when a training ends."""
 PACKAGES = {"ja-mecab": "sacrebleu[ja]", "ko-mecab": "sacrebleu[ko]"}
 
 
@@ -32,9 +34,9 @@ class BLEU(Choice):
     main: ClassVar[str] = "bleu"
     """The figure that stands for all of them."""
 
-    language: str | None = None
-    """The language of the texts: it says how they are cut into words. By default Chinese (zh) where most letters of the
-    references are, else as English."""
+    language: str | None = Field(default=None, pattern=CODE)
+    """The language of the texts: it says how they are cut into words. By default it is known by the letters of the
+    references: Chinese (zh) is cut as zh, Japanese and Thai by characters, all else as English."""
     tokenize: Tokenization | None = None
     """How texts are cut into words; by default as the language needs it (zh: Chinese characters apart)."""
     lowercase: bool = False
@@ -50,8 +52,10 @@ class BLEU(Choice):
         """
         from sacrebleu.metrics.bleu import BLEU as Reference  # noqa: N811 (a class)
 
-        language = self.language or language_of(references(gold, predicted))
-        tokenize = self.tokenize or BY_LANGUAGE.get(language, "13a")
+        texts = references(gold, predicted)
+        said = None if self.language is None else kind_of(self.language)
+        known = GUESSED.get(language_of(texts)) if said is None else BY_LANGUAGE.get(said)
+        tokenize = self.tokenize or known or "13a"
         if tokenize in PACKAGES:
             module = "MeCab" if tokenize == "ja-mecab" else "mecab_ko"
             optional(module, purpose=f"BLEU with words by {tokenize}", install=PACKAGES[tokenize])

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from danlu.metrics.bleu import references
-from danlu.metrics.languages import language_of
+from danlu.metrics.languages import CODE, kind_of, language_of
 from danlu.metrics.rouge import Tokens, tokens_of
 from danlu.metrics.tally import Named, Numbers, Tally, by_sums
 from danlu.recipe import Choice
@@ -22,7 +23,7 @@ from danlu.recipe import Choice
 FIGURE = "meteor_exact_stem"
 
 Units = Literal["english", "words", "characters"]
-BY_LANGUAGE: dict[str, Units] = {"en": "english"}
+BY_LANGUAGE: dict[str, Units] = {"en": "english", "ja": "characters", "th": "characters"}
 
 
 class METEOR(Choice):
@@ -31,9 +32,9 @@ class METEOR(Choice):
     main: ClassVar[str] = FIGURE
     """The figure that stands for all of them."""
 
-    language: str | None = None
-    """The language of the texts: en counts English words and marks, all else words, those of Chinese by jieba. By
-    default Chinese (zh) where most letters of the references are, else English."""
+    language: str | None = Field(default=None, pattern=CODE)
+    """The language of the texts: en counts English words and marks, ja and th characters, all else words, those of
+    Chinese by jieba. By default it is known by the letters of the references; English stands for all in Latin ones."""
     units: Units | None = None
     """What is counted, by default as the language needs it: english (words and marks by nltk), words (without marks,
     Chinese by jieba), characters (of Chinese; other words whole)."""
@@ -50,7 +51,8 @@ class METEOR(Choice):
         from nltk.translate.meteor_score import meteor_score
 
         texts = references(gold, predicted)
-        units = self.units or BY_LANGUAGE.get(self.language or language_of(texts), "words")
+        language = language_of(texts) if self.language is None else kind_of(self.language)
+        units = self.units or BY_LANGUAGE.get(language, "words")
         tokens = _english() if units == "english" else tokens_of(units)
         sums_N2 = np.ones((len(texts), 2))
         for item, (all_references, answer) in enumerate(zip(texts, predicted, strict=True)):

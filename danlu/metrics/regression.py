@@ -65,10 +65,16 @@ class Correlation(Choice):
 
 def correlation(first_BN: Numbers, second_BN: Numbers, times_BN: Numbers) -> Numbers:
     """Pearson's correlation ``[B]`` of two rows of numbers, each counted so many times; 0 where one is constant."""
-    first_BN, squares_first = _around_mean(first_BN, times_BN)
-    second_BN, squares_second = _around_mean(second_BN, times_BN)
+    first_BN, squares_first = _around_mean(_of_size_one(first_BN), times_BN)
+    second_BN, squares_second = _around_mean(_of_size_one(second_BN), times_BN)
     together = (times_BN * first_BN * second_BN).sum(1)
     return np.clip(share(together, np.sqrt(squares_first) * np.sqrt(squares_second)), -1, 1)
+
+
+def _of_size_one(values_BN: Numbers) -> Numbers:
+    """The numbers over a power of two, so that no square is too large or too small for a float; nothing is rounded."""
+    scaled: Numbers = np.ldexp(values_BN, -int(np.frexp(np.abs(values_BN).max())[1]))
+    return scaled
 
 
 def _around_mean(values_BN: Numbers, times_BN: Numbers) -> tuple[Numbers, Numbers]:

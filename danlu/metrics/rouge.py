@@ -12,9 +12,10 @@ from itertools import pairwise
 from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from danlu.metrics.bleu import references
-from danlu.metrics.languages import language_of
+from danlu.metrics.languages import CODE, kind_of, language_of
 from danlu.metrics.tally import Named, Numbers, Tally, by_sums
 from danlu.recipe import Choice
 from danlu.text.words import Characters, Jieba, Segmenter, word_starts
@@ -34,9 +35,9 @@ class ROUGE(Choice):
     main: ClassVar[str] = "rougeL.f1"
     """The figure that stands for all of them."""
 
-    language: str | None = None
-    """The language of the texts: en counts English words, all else characters of Chinese and whole words. By default
-    Chinese (zh) where most letters of the references are, else English."""
+    language: str | None = Field(default=None, pattern=CODE)
+    """The language of the texts: en counts English words, all else characters of Chinese and whole words. By default it
+    is known by the letters of the references; English stands for all in Latin letters."""
     units: Units | None = None
     """What is counted, by default as the language needs it: english (runs of a-z and 0-9, rouge-score's default), stems
     (the same by Porter's stemmer, its use_stemmer), characters (of Chinese; other words whole), words (jieba's)."""
@@ -51,7 +52,8 @@ class ROUGE(Choice):
             InputError: there is no item, lengths differ, or an item has no reference.
         """
         texts = references(gold, predicted)
-        units = self.units or BY_LANGUAGE.get(self.language or language_of(texts), "characters")
+        language = language_of(texts) if self.language is None else kind_of(self.language)
+        units = self.units or BY_LANGUAGE.get(language, "characters")
         tokens = tokens_of(units)
         sums_NS = np.ones((len(texts), 3 * len(KINDS) + 1))
         for item, (all_references, answer) in enumerate(zip(texts, predicted, strict=True)):

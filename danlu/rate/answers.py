@@ -80,8 +80,6 @@ def _read(path: Path) -> dict[str, _Line]:
         raise InputError(f"there is no file {path}{suggestion(str(path), near[:10])}") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except RecursionError:
-        raise InputError(f"{path} is damaged: it is nested too deeply") from None
     if not records:
         raise InputError(f"{path} holds no answer")
     lines: dict[str, _Line] = {}

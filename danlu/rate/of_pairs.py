@@ -14,7 +14,7 @@ import numpy as np
 from danlu.metrics.resampling import intervals
 from danlu.metrics.tally import overall
 from danlu.rate.agreement import grouped
-from danlu.rate.preferences import WinRate, elo, strengths, win_rate
+from danlu.rate.preferences import WinRate, elo, linked, strengths, win_rate
 from danlu.rate.store import Rating, Store
 from danlu.rate.study import PREFERENCE, Item
 from danlu.rate.table import Span, Table
@@ -35,9 +35,16 @@ def of_pairs(store: Store, ratings: Sequence[Rating]) -> tuple[list[Table], list
     if len(models) > 2:
         tables.append(_pair_by_pair(models, pairs))
     tables.append(_strengths(store, pairs))
-    if caution := _side(ratings, pairs):
-        return tables, [caution]
-    return tables, []
+    return tables, [each for each in (_side(ratings, pairs), _apart(models, pairs)) if each]
+
+
+def _apart(models: Sequence[str], pairs: Sequence[tuple[Item, str]]) -> str:
+    """Which models no chain of ratings links, in words: only the added draws say how they stand to each other."""
+    parts = linked(len(models), {(item.first, item.second or 0) for item, _ in pairs})
+    if len(parts) < 2:
+        return ""
+    named = " | ".join(", ".join(models[each] for each in part) for part in parts)
+    return f"No ratings link these with each other, so that their strengths and Elo do not compare: {named}."
 
 
 def _side(ratings: Sequence[Rating], pairs: Sequence[tuple[Item, str]]) -> str:
@@ -104,7 +111,11 @@ def _strengths(store: Store, pairs: Sequence[tuple[Item, str]]) -> Table:
     tally = strengths(sums_PS.reshape(-1, len(models), len(models)), models)
     found, around = overall(tally), intervals(tally, seed=store.study.seed)
     rows = []
-    for name in sorted(models, key=lambda each: -found[each]):
+    rated = {models[each] for item, _ in pairs for each in (item.first, item.second or 0)}
+    for name in sorted(models, key=lambda each: (each not in rated, -found[each])):
+        if name not in rated:
+            rows.append([name, "", "", "", ""])
+            continue
         low, high = around.get(name, (np.nan, np.nan))
         inside = ["", ""] if np.isnan(low) else [f"{low:+.2f} to {high:+.2f}", f"{elo(low):.0f} to {elo(high):.0f}"]
         rows.append([name, f"{found[name]:+.2f}", inside[0], f"{elo(found[name]):.0f}", inside[1]])

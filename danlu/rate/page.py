@@ -44,7 +44,7 @@ class View:
         marks = given.marks if marks is None else marks
         return self._render(
             "item.html.j2",
-            number=given.number,
+            ticket=self._ticket(given),
             prompt=material.prompts[item.prompt],
             answers=answers,
             choices=[(button, self.words[button]) for button in BUTTONS],
@@ -58,6 +58,10 @@ class View:
         """A page with something to read and a way on."""
         return self._render("message.html.j2", title=title, text=text, go_on=go_on)
 
+    def _ticket(self, given: Given) -> str:
+        assert self.rater is not None, "an item is shown to a rater"
+        return self.store.ticket(self.rater, given.number)
+
     def _render(self, template: str, **values: object) -> bytes:
         rubric = self.store.study.rubric
         page = (
@@ -69,7 +73,7 @@ class View:
                 progress=self.progress,
                 rubric=rubric,
                 kind="pairs" if rubric is None else "scores",
-                secret=self.store.secret,
+                secret=self.store.form_secret,
                 **values,
             )
         )

@@ -7,7 +7,7 @@ Axes: B choices of prompts, P prompts, M models.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -99,6 +99,17 @@ def likeliest(wins_BMM: Numbers) -> Numbers:
         if longest_B.max() < 1e-10:
             return found_BM
     raise ArithmeticError("Newton's method did not come to rest")  # a bug: the likelihood is strictly concave
+
+
+def linked(models: int, games: Collection[tuple[int, int]]) -> list[list[int]]:
+    """The models parted into those that games link, over others too; without a link strengths say nothing.
+
+    A strength is found up to a constant of each part (Ford 1957, doi:10.2307/2308513).
+    """
+    part_of = list(range(models))
+    for one, other in games:
+        part_of = [part_of[one] if part == part_of[other] else part for part in part_of]
+    return [[model for model in range(models) if part_of[model] == part] for part in dict.fromkeys(part_of)]
 
 
 def elo(strength: float) -> float:

@@ -7,7 +7,6 @@ machine), as are forms that another site has sent, and bodies that no form of ou
 from __future__ import annotations
 
 import socketserver
-import sqlite3
 import sys
 from collections.abc import Callable, Mapping
 from hashlib import sha256
@@ -20,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from danlu.address import Address
 from danlu.rate.page import BUTTONS, LONGEST_NAME, STATIC, View, choice_of, static
-from danlu.rate.store import Given, NotYoursError, Rater, Store
+from danlu.rate.store import DatabaseError, Given, NotYoursError, Rater, Store
 from danlu.rate.study import PREFERENCE
 from danlu.rate.words import words_for
 
@@ -87,13 +86,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._guarded(lambda: self._take(form))
 
     def _guarded(self, work: Callable[[], None]) -> None:
-        """Say it where the database fails: a full disk, a file that was moved away."""
+        """Say it where the database fails: a full disk, a file that was moved away or is damaged."""
         try:
             work()
-        except sqlite3.OperationalError as error:
-            print(f"danlu: {self.server.store.path} cannot be used: {error}", file=sys.stderr, flush=True)
-            body = f"The ratings cannot be reached: {error}. Tell the person who runs this page, and try again.\n"
-            self._send(body.encode(), HTTPStatus.INSUFFICIENT_STORAGE, kind="text/plain; charset=utf-8")
+        except DatabaseError as error:
+            print(f"danlu: {error}", file=sys.stderr, flush=True)
+            text = (
+                f"The ratings cannot be reached: {_reason(error)}. Tell the person who runs this page, and try again."
+            )
+            self._send(f"{text}\n".encode(), HTTPStatus.INSUFFICIENT_STORAGE, kind="text/plain; charset=utf-8")
 
     def _show(self) -> None:
         path = urlsplit(self.path).path
@@ -113,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _take(self, form: Mapping[str, str]) -> None:
         view = self._view()
         path = urlsplit(self.path).path
-        if not compare_digest(form.get("secret", "").encode(), view.store.secret.encode()):
+        if not compare_digest(form.get("secret", "").encode(), view.store.form_secret.encode()):
             text = view.words["stale"]
             self._send(view.message(view.words["refused"], text, view.words["next"]), HTTPStatus.FORBIDDEN)
         elif path == "/join":
@@ -159,17 +160,17 @@ class _Handler(BaseHTTPRequestHandler):
             view.store.rate(rater, given.number, marks)
         except NotYoursError:
             self._conflict(view)
-        except sqlite3.OperationalError as error:  # a full disk: the rating stays in the rater's browser
+        except DatabaseError as error:  # a full disk: the rating stays in the rater's browser
             print(f"danlu: a rating of {rater.name!r} could not be saved: {error}", file=sys.stderr, flush=True)
-            page = view.item(given, marks=marks, problem=view.words["unsaved"].format(reason=error))
+            page = view.item(given, marks=marks, problem=view.words["unsaved"].format(reason=_reason(error)))
             self._send(page, HTTPStatus.INSUFFICIENT_STORAGE)
         else:
             self._go("/")
 
-    def _meant(self, store: Store, rater: Rater, number: str) -> Given | None:
+    def _meant(self, store: Store, rater: Rater, ticket: str) -> Given | None:
         """The item of a form: the one in hand or the last; None where it is neither."""
         for given in (store.last(rater), store.give(rater)):
-            if given is not None and str(given.number) == number:
+            if given is not None and store.ticket(rater, given.number) == ticket:
                 return given
         return None
 
@@ -244,6 +245,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: who rates what is in the database and nowhere else."""
+
+
+def _reason(error: DatabaseError) -> object:
+    """What the database says, without where it lies, which is no rater's business."""
+    return error.__cause__ or error
 
 
 def _cookie(store: Store) -> str:

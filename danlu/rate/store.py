@@ -5,6 +5,7 @@ It can be read with any SQLite client: ``SELECT * FROM readable``. Several serve
 
 from __future__ import annotations
 
+import hmac
 import json
 import secrets
 import sqlite3
@@ -77,6 +78,10 @@ class NotYoursError(Exception):
     """The item is neither in the rater's hands nor the last that they rated."""
 
 
+class DatabaseError(InputError):
+    """The database cannot be used: it was moved away, the disk is full, another program locks it, it is damaged."""
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     """An open study; each call is a connection and a transaction of its own, so that threads may share it."""
@@ -85,7 +90,22 @@ class Store:
     study: Study
     items: tuple[Item, ...]
     secret: str
-    """Goes with every form that the server makes, and with no other."""
+    """Stands on no page: what a page has is made of it."""
+
+    @property
+    def form_secret(self) -> str:
+        """Goes with every form that the server makes, and with no other."""
+        return self._made("form")
+
+    def ticket(self, rater: Rater, number: int) -> str:
+        """What an item is called on the pages of a rater.
+
+        Its number would tell whose answers have to do with each other: items are numbered model by model.
+        """
+        return self._made(f"item {number} of {rater.id}")
+
+    def _made(self, of: str) -> str:
+        return hmac.digest(self.secret.encode(), of.encode(), "sha256").hex()[:32]
 
     def join(self, name: str) -> Rater:
         """The rater of that name, new or known; upper and lower case and kinds of spaces make no other name."""
@@ -174,6 +194,9 @@ class Store:
                 "SELECT ratings.id, raters.name, item, swapped, seconds FROM ratings"
                 " JOIN raters ON raters.id = ratings.rater ORDER BY ratings.id"
             ).fetchall()
+        for key, _, item, _, _ in rows:
+            if item >= len(self.items) or set(marks.get(key, ())) != set(self.study.criteria):
+                raise DatabaseError(f"{self.path} is damaged: rating {key} lacks its item or its marks")
         return [Rating(name, item, bool(swapped), marks[key], secs) for key, name, item, swapped, secs in rows]
 
     def _times(self, database: sqlite3.Connection, *, but: Rater, now: float) -> tuple[list[int], set[int]]:
@@ -233,19 +256,24 @@ def open_store(path: Path) -> Store:
     """The study in a database that ``danlu rate`` has made.
 
     Raises:
-        InputError: there is none, or it is a database of something else, or of a newer Danlu.
+        InputError: there is none, or it is a database of something else, or of a newer Danlu, or damaged.
     """
     if not path.is_file():
         raise InputError(f"there is no database {path}; 'danlu rate ANSWERS.jsonl … --out {path}' makes one")
     try:
-        with _transaction(path, write=False) as database:
+        with _connected(path, write=False) as database:
             (application,) = database.execute("PRAGMA application_id").fetchone()
             (version,) = database.execute("PRAGMA user_version").fetchone()
             if application != APPLICATION:
                 raise InputError(f"{path} is a database of something else, and not one that danlu rate has made")
             if version != VERSION:
                 raise InputError(f"{path} is in form {version} of danlu rate's databases; this Danlu reads {VERSION}")
+            (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            if state != "ok":
+                raise InputError(f"{path} is damaged: {' '.join(state.split())}")
             return _read(path, database)
+    except (KeyError, IndexError, ValueError) as error:
+        raise InputError(f"{path} is damaged: what it says of its study is not whole ({error})") from None
     except sqlite3.OperationalError as error:
         raise InputError(f"cannot open {path}: {error}") from None
     except sqlite3.DatabaseError as error:
@@ -284,6 +312,22 @@ def _last(database: sqlite3.Connection, rater: Rater) -> tuple[int, int] | None:
 
 @contextmanager
 def _transaction(path: Path, *, write: bool = True) -> Iterator[sqlite3.Connection]:
+    """The same as :func:`_connected`, for what is read and written of a study that is open.
+
+    Raises:
+        DatabaseError: the file fails.
+    """
+    try:
+        with _connected(path, write=write) as database:
+            yield database
+    except sqlite3.DatabaseError as error:
+        if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
+            raise  # a bug of ours, and not the file's
+        raise DatabaseError(f"{path} cannot be used: {error}") from error
+
+
+@contextmanager
+def _connected(path: Path, *, write: bool) -> Iterator[sqlite3.Connection]:
     """A connection with one transaction, which holds as a whole or not at all."""
     uri = f"{path.resolve().as_uri()}?mode=rw"  # for readers too: else nobody clears away the files beside it
     database = sqlite3.connect(uri, uri=True, timeout=SECONDS_TO_WAIT, isolation_level=None)

@@ -98,7 +98,7 @@ def gold_of(cells: Cells, column: str, count: int, *, first: int = 0) -> int:
     """
     value = cells.value(column)
     text = str(value).strip().lower()
-    truth = {"true": 1, "false": 0}
+    truth = {"true": 1, "false": 0, "yes": 1, "no": 0}
     number = truth.get(text) if count == 2 and not first else None
     if number is None and isinstance(value, str | int) and text.isdecimal():
         number = int(text) - first

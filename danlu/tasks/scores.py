@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.files import atomic_write
+from danlu.metrics.calibration import Calibration
 from danlu.metrics.classification import confusion
+from danlu.metrics.languages import language_column
 from danlu.metrics.resampling import intervals
 from danlu.metrics.tally import Tally, bands, of_each, overall, slices
 from danlu.tasks.task import Answer, Known, Task
@@ -37,7 +39,9 @@ def tally(task: Task, examples: Sequence[Any], answers: Sequence[Answer], known:
 
 
 def score(task: Task, examples: Sequence[Any], answers: Sequence[Answer], known: Known, *, seed: int) -> dict[str, Any]:
-    """All figures, each with its interval; by length of the text, and by gold label where there is one."""
+    """All figures, each with its interval; by length of the text, by language where there are several, by gold label
+    where there is one.
+    """
     found = tally(task, examples, answers, known)
     between = intervals(found, seed=seed, resamples=RESAMPLES)
     lengths = bands([sum(map(len, each.texts)) for each in examples])
@@ -49,6 +53,9 @@ def score(task: Task, examples: Sequence[Any], answers: Sequence[Answer], known:
         "criterion": task.criterion,
         "slices": {"characters": slices(found, lengths)},
     }
+    spoken = language_column([" ".join(each.texts) for each in examples])
+    if len(set(spoken)) > 1:
+        scored["slices"]["language"] = slices(found, spoken)
     golds = [each.gold for each in examples]
     if all(isinstance(each, str) for each in golds) and known.labels:
         found_confusion = confusion(golds, [each.value for each in answers])
@@ -56,7 +63,16 @@ def score(task: Task, examples: Sequence[Any], answers: Sequence[Answer], known:
         scored["confusion"] = {
             "labels": list(found_confusion.labels), "counts": found_confusion.counts_LL.tolist()
         }  # fmt: skip
+        if all(each.confidence is not None for each in answers):
+            scored["calibration"] = _calibration(golds, answers)
     return scored
+
+
+def _calibration(golds: Sequence[str], answers: Sequence[Answer]) -> dict[str, Any]:
+    """How far confidence and accuracy are apart: of the confidences as the file of predictions has them."""
+    metric, said = Calibration(), [(each.value, round(each.confidence or 0.0, 6)) for each in answers]
+    figures = overall(metric.tally(golds, said))
+    return {"bins": metric.bins, **figures, "by_bin": [each._asdict() for each in metric.by_bin(golds, said)]}
 
 
 def in_words(split: str, scored: Mapping[str, Any]) -> str:

@@ -22,9 +22,11 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
 from danlu import cli
+from danlu.errors import InputError
 from danlu.evaluate import compare_page
-from danlu.evaluate.compare import Part, compare_runs, holm
+from danlu.evaluate.compare import Part, compare_runs, holm, in_the_order_of_gold
 from danlu.evaluate.compared import read_runs
+from danlu.evaluate.predictions import Prediction
 from danlu.files import read_json, read_jsonl, write_json
 from danlu.metrics.resampling import Difference
 
@@ -256,21 +258,60 @@ def test_runs_of_pretraining_are_paired_by_document(tmp_path: Path, capsys: pyte
     assert "pretrain.optimizer.lr" in text
 
 
+def asked(folder: Path, answers: list[bool]) -> None:
+    """Questions of a suite and whether they were answered rightly, as files tell it."""
+    questions = [{"line": n, "context": f"question {n}", "choices": ["yes", "no"], "gold": n % 2,
+                  "chosen": n % 2 if each else 1 - n % 2, "right": each}
+                 for n, each in enumerate(answers)]  # fmt: skip
+    write(folder / "copa_items.jsonl", questions)
+    share = sum(answers) / len(answers)
+    write_json(folder / "copa.json", {"all": {"items": len(answers), "acc": share, "acc_95": [share, share]}})
+
+
 def test_suites_are_paired_by_question(tmp_path: Path) -> None:
     right = {"a": [True] * 6 + [False] * 6, "b": [True] * 12}
     for name, answers in right.items():
-        folder = pretrained(tmp_path / name, [1.0, 1.2], 0.01) / "evaluate"
-        questions = [{"line": n, "context": f"question {n}", "choices": ["yes", "no"], "gold": n % 2,
-                      "chosen": n % 2 if each else 1 - n % 2, "right": each}
-                     for n, each in enumerate(answers)]  # fmt: skip
-        write(folder / "copa_items.jsonl", questions)
-        share = sum(answers) / 12
-        write_json(folder / "copa.json", {"all": {"items": 12, "acc": share, "acc_95": [share, share]}})
+        asked(pretrained(tmp_path / name, [1.0, 1.2], 0.01) / "evaluate", answers)
     copa, heldout = compare_runs(read_runs([tmp_path / "a", tmp_path / "b"]))
     (acc,) = copa.figures
     assert copa.name == "copa" and (acc.name, acc.values) == ("acc", [0.5, 1.0]) and copa.reasons == {}
     assert acc.differences[1] is not None and acc.differences[1].difference == 0.5 and (acc.p[1] or 1) < 0.05
     assert copa.agreements[0].p == pytest.approx(2 * 0.5**6) and heldout.name == "held-out documents"
+
+
+def test_answers_of_model_folders_are_compared_with_each_other_and_with_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What ``danlu evaluate MODEL --suite FILE --out FOLDER`` has written."""
+    for name, answers in (("first", [True] * 5 + [False] * 7), ("second", [True] * 12)):
+        (tmp_path / name).mkdir()
+        asked(tmp_path / name, answers)
+        write_json(tmp_path / name / "figures.json", {"copa": {"acc": sum(answers) / 12}})
+    asked(pretrained(tmp_path / "run", [1.0, 1.2], 0.01) / "evaluate", [True] * 11 + [False])
+    assert (
+        cli.main(["compare", str(tmp_path / "first"), str(tmp_path / "second"), "--out", str(tmp_path / "p.html")]) == 0
+    )
+    said = capsys.readouterr().out
+    assert "copa: acc" in said and "+0.583, p = 0.0" in said and "held-out" not in said
+    copa, heldout = compare_runs(read_runs([tmp_path / name for name in ("first", "second", "run")]))
+    assert copa.figures[0].values == pytest.approx([5 / 12, 1, 11 / 12]) and copa.reasons == {}
+    assert heldout.base == "run" and heldout.reasons == dict.fromkeys(
+        ("first", "second"), "it has no figures of held-out documents"
+    )
+
+
+def test_a_joint_training_says_what_of_it_may_be_compared(tmp_path: Path) -> None:
+    for task in ("news", "names"):
+        (tmp_path / "run/joint" / task).mkdir(parents=True)
+        write_json(tmp_path / "run/joint" / task / "dev.json", {"figures": {}})
+    write_json(tmp_path / "run/joint/done.json", {"made_from": {}, "outputs": {}, "figures": {}})
+    with pytest.raises(InputError, match=r"its joint has several tasks, each of which is one: .*joint/names, .*/news$"):
+        read_runs([tmp_path / "run", tmp_path])
+
+
+def test_labels_of_another_tool_may_stand_in_any_order() -> None:
+    said = [Prediction("", ("x",), ["a", "b"], answer) for answer in (["b", "a"], ["b"], "b", ["a", "b", "c"])]
+    assert [in_the_order_of_gold(each).right for each in said] == [True, False, True, False]
 
 
 def dumped(page: Path, script: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.errors import InputError
+from danlu.evaluate.browser import worst_examples
 from danlu.evaluate.compared import aligned, read_runs
+from danlu.evaluate.contents import Section
+from danlu.evaluate.page import render
 from danlu.evaluate.predictions import Prediction, in_words, read_predictions, worst_first
 
 
@@ -23,7 +27,7 @@ def made(count: int = 5, **more: Any) -> list[Prediction]:
 
 
 def write(path: Path, lines: Sequence[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 
 
@@ -70,6 +74,25 @@ def test_the_worst_are_the_most_confident_and_wrong_or_have_the_worst_figure() -
     assert [each.texts[0] for each in worst_first(numbers)] == ["2", "0", "1"]
 
 
+def test_the_worst_are_the_worst_by_the_last_digit_and_whatever_the_size() -> None:
+    """A figure counts before any confidence, however little it differs; an infinite one leaves the page in order."""
+    figures = [0.0, 1e-4, 2e-4, 1e300, float("inf")]
+    close = [Prediction("", (f"{n}",), 1.0, 2.0, 1 - n / 10, {"mean_absolute_error": value})
+             for n, value in enumerate(figures)]  # fmt: skip
+    browser = worst_examples({"dev": close})
+    assert browser is not None
+    assert [each.texts[0] for each in browser.examples] == ["4", "3", "2", "1", "0"]
+    assert [each.orders[0] for each in browser.examples] == [0, 1, 2, 3, 4]
+    page = render("report.html.j2", {
+        "kind": "", "title": "", "date": "", "summary": "", "headline": [], "pictures": {}, "recipe": "",
+        "sections": [Section("Worst", browser=browser)],
+    }, html=True)  # fmt: skip
+    orders = re.findall(r'data-orders="([^"]*)"', page)
+    assert len(orders) == 5
+    for each in orders:
+        assert len(json.loads(each, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))) == 4
+
+
 @pytest.mark.parametrize(
     ("gold", "said", "figures", "right"),
     [("a", "a", {}, True), ("a", "b", {}, False), (["x", "y"], "y", {}, True), ([], "", {"f1": 1.0}, True),
@@ -94,7 +117,12 @@ def test_of_tags_those_that_differ_are_shown() -> None:
     [
         ({"text": "a"}, "p.jsonl, line 1: has no 'prediction'; it has text"),
         ({"prediction": "a", "texts": "a"}, "'texts' must be a list of texts"),
-        ({"prediction": "a", "confidence": "high"}, "'confidence' must be a number; got 'high'"),
+        ({"prediction": "a", "confidence": "high"}, "'confidence' must be a finite number; got 'high'"),
+        ({"prediction": "a", "confidence": float("nan")}, "'confidence' must be a finite number; got nan"),
+        ({"prediction": "a", "confidence": True}, "'confidence' must be a finite number; got True"),
+        ({"prediction": "a", "figures": {"f1": float("nan")}}, "'figures' must be numbers by name"),
+        ({"prediction": "a", "text": "\ud83d"}, "p.jsonl, line 1: half a surrogate pair is no character"),
+        ({"prediction": ["\ud83d"], "text": "a"}, "p.jsonl, line 1: half a surrogate pair is no character"),
         ({"prediction": "a", "figures": [1]}, "'figures' must be numbers by name"),
     ],
 )

@@ -104,7 +104,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "link"):
+        if tag not in ("meta", "link", "input"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -162,6 +162,18 @@ def test_the_baseline_stands_below_each_line(run: RunFolder, recipe: Recipe, the
     table = (run.path / "report.md").read_text().partition("## Held-out documents")[2]
     firsts = re.findall(r"^\| ([^|]*?) \|", table, flags=re.MULTILINE)[2:8]
     assert firsts == ["en", "4-gram", "zh", "4-gram", "all", "4-gram"]
+
+
+def test_suites_of_questions_stand_beside_perplexity(run: RunFolder, recipe: Recipe) -> None:
+    figures = {"items": 40, "acc": 0.725, "acc_95": [0.6, 0.85], "chance": 0.25, "ties": 0, "cut": 0}
+    (run.stage("evaluate") / "exam.json").write_text(json.dumps({"suite": {"use": "arc"}, "all": figures}))
+    line = {"line": 3, "context": NASTY, "choices": ["yes", "no"], "gold": 0, "chosen": 1, "right": False,
+            "log_likelihoods": [-3.0, -1.0]}  # fmt: skip
+    (run.stage("evaluate") / "exam_items.jsonl").write_text(json.dumps(line) + "\n")
+    page = Page(write_report(run, recipe).read_text())
+    for wanted in ("Questions", "exam 40 0.725 (0.600–0.850) 0.250 0 0", "exam, line 3", "88.1% sure", NASTY, "1.082"):
+        assert wanted in page.text, wanted
+    assert [tag for tag, _ in page.tags].count("script") == 1, "that of the page itself"
 
 
 def test_samples_are_text_whatever_they_hold(run: RunFolder, recipe: Recipe) -> None:

@@ -49,6 +49,18 @@ def test_equal_to_the_definition(items: list[tuple[float, bool]], bins: int) -> 
     assert figures["confidence"] == pytest.approx(np.mean([confidence for confidence, _ in items]))
 
 
+@given(st.lists(st.tuples(CONFIDENCES, st.booleans()), min_size=1, max_size=40), st.sampled_from([1, 5, 15]))
+def test_the_error_is_the_mean_gap_of_the_bins(items: list[tuple[float, bool]], bins: int) -> None:
+    predicted = [("a" if right else "b", confidence) for confidence, right in items]
+    found = Calibration(bins=bins).by_bin(["a"] * len(items), predicted)
+    assert sum(each.items for each in found) == len(items) and all(each.items for each in found)
+    gap = sum(each.items * abs(each.confidence - each.accuracy) for each in found) / len(items)
+    assert gap == pytest.approx(equal_width(items, bins))
+    for each in found:
+        inside = [c for c, _ in items if each.low < c <= each.high or each.low == c == 0]
+        assert len(inside) == each.items and np.mean(inside) == pytest.approx(each.confidence)
+
+
 def test_an_item_counted_twice_is_two_items() -> None:
     generator = np.random.default_rng(5)
     items = [(float(c), bool(generator.random() < c)) for c in generator.random(50)]

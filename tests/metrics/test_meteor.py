@@ -76,7 +76,7 @@ def test_chinese_is_counted_by_words_or_characters() -> None:
     ("reference", "answer", "language"),
     [
         ("今天天气很好，我们出去走走。", "我们今天出去，天气很好", "zh"),
-        ("今日は良い天気だ", "今日は天気だ", "en"),
+        ("今日は良い天気だ", "今日は天気だ", "ja"),
         ("the cat sat", "a cat, 猫", "en"),
     ],
 )

@@ -60,6 +60,16 @@ def test_large_numbers_that_differ_little_are_no_constant() -> None:
     assert figures["pearson"] == pytest.approx(stats.pearsonr(gold, predicted)[0])
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e-160, 1e160, 1e300])
+def test_correlations_do_not_depend_on_the_unit(size: float) -> None:
+    """Squares of such numbers are no floats."""
+    gold, predicted = [1.0, 2.0, 4.0, 3.0], [1.5, 1.0, 4.0, 4.5]
+    with np.errstate(over="ignore"):
+        figures = overall(Regression().tally([size * each for each in gold], [size * each for each in predicted]))
+    assert figures["pearson"] == pytest.approx(stats.pearsonr(gold, predicted)[0])
+    assert figures["spearman"] == pytest.approx(stats.spearmanr(gold, predicted)[0])
+
+
 def test_constants_that_no_binary_number_equals_have_no_correlation() -> None:
     figures = overall(Regression().tally([0.1] * 3, [0.1, 0.2, 0.3]))
     assert figures["pearson"] == figures["spearman"] == 0

@@ -157,6 +157,12 @@ def test_mcnemar_is_the_exact_binomial_test(only_first: int, only_second: int, b
     assert mcnemar(first, second) == pytest.approx(expected)
 
 
+def test_mcnemar_of_fifty_thousand_examples() -> None:
+    """Each binomial coefficient anew would take hours."""
+    first, second = [True] * 25_000 + [False] * 24_800, [False] * 25_000 + [True] * 24_800
+    assert mcnemar(first, second) == pytest.approx(stats.binomtest(25_000, 49_800).pvalue)
+
+
 def test_runs_of_other_items_are_an_error() -> None:
     with pytest.raises(InputError, match=r"^1 predictions for 2 gold answers: item 2 is missing in the predictions$"):
         compare(Classification(), ["a", "b"], ["a", "b", "a"][:2], ["a"], seed=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,6 +60,18 @@ def make(tmp_path: Path) -> Makes:
         return create(path, *plan(material, rubric, raters=raters, seed=seed))
 
     return made
+
+
+def damage(path: Path, *tables: str) -> None:
+    """Overwrite the first page of each table, as a bad disk would."""
+    with sqlite3.connect(path) as database:
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+        pages = dict(database.execute("SELECT name, rootpage FROM sqlite_master").fetchall())
+    database.close()
+    with path.open("r+b") as file:
+        for table in tables:
+            file.seek((pages[table] - 1) * size)
+            file.write(b"\xff" * size)
 
 
 @pytest.fixture

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.sparse.csgraph import connected_components
 from scipy.stats import binomtest
 
 from danlu.metrics.resampling import intervals
 from danlu.metrics.tally import overall
-from danlu.rate.preferences import elo, likeliest, strengths, win_rate
+from danlu.rate.preferences import elo, likeliest, linked, strengths, win_rate
 
 
 @given(wins=st.lists(st.booleans(), min_size=1, max_size=40))
@@ -63,6 +64,18 @@ def test_strengths_are_those_of_choix(wins: np.ndarray) -> None:
     theirs = choix.ilsr_pairwise_dense(games, alpha=0, max_iter=10_000, tol=1e-12)
     ours = likeliest(wins[None])[0]
     assert ours == pytest.approx(theirs[:4] - theirs[4], abs=1e-5)
+
+
+@given(st.integers(1, 7).flatmap(lambda count: st.tuples(
+    st.just(count), st.sets(st.tuples(st.integers(0, count - 1), st.integers(0, count - 1))))))  # fmt: skip
+def test_models_that_games_link_are_scipys_connected_components(models: tuple[int, set[tuple[int, int]]]) -> None:
+    count, games = models
+    graph = np.zeros((count, count))
+    graph[[one for one, _ in games], [other for _, other in games]] = 1
+    _, labels = connected_components(graph, directed=False)
+    expected = {tuple(np.flatnonzero(labels == label).tolist()) for label in labels}
+    found = linked(count, games)
+    assert {tuple(part) for part in found} == expected and len(found) == len(expected)
 
 
 def test_many_choices_at_once_are_each_their_own() -> None:

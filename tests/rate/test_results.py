@@ -90,6 +90,27 @@ def test_raters_who_favour_a_side_are_told_of(make: Makes) -> None:
     assert any("100% of what was preferred stood on side A" in caution for caution in found.cautions)
 
 
+def test_models_that_nothing_links_are_not_put_in_one_order(make: Makes) -> None:
+    """Four models, of which only the first and the last two were compared with each other; a fifth not at all."""
+    store = make(prompts=12, models=5, raters=1)
+    rater = store.join("Ada")
+    while (given := store.give(rater)) is not None:
+        store.rate(rater, given.number, {PREFERENCE: "first"})
+    wanted = {number for number, item in enumerate(store.items) if (item.first, item.second) in ((0, 1), (2, 3))}
+    with sqlite3.connect(store.path) as database:
+        others = ", ".join(str(number) for number in range(len(store.items)) if number not in wanted)
+        database.execute(f"DELETE FROM marks WHERE rating IN (SELECT id FROM ratings WHERE item IN ({others}))")
+        database.execute(f"DELETE FROM ratings WHERE item IN ({others})")
+    database.close()
+    found = results(store)
+    assert (
+        "No ratings link these with each other, so that their strengths and Elo do not compare: "
+        "model0, model1 | model2, model3 | model4." in found.cautions
+    )
+    assert [row["model"] for row in cells(found, "Strengths")][-1] == "model4"
+    assert cells(found, "Strengths")[-1]["Elo"] == "" and cells(found, "Win rates")[4]["win rate"] == ""
+
+
 def test_agreement_is_that_of_what_was_said(make: Makes) -> None:
     store = make(prompts=16, raters=2)
     generator = np.random.default_rng(3)

@@ -23,8 +23,10 @@ from danlu.rate.answers import Material
 from danlu.rate.page import static
 from danlu.rate.rubric import Rubric
 from danlu.rate.server import MOST_BYTES, RatingServer
-from danlu.rate.store import Store, create
+from danlu.rate.store import DatabaseError, Store, create
 from danlu.rate.study import PREFERENCE, plan
+
+from .conftest import damage
 
 Makes = Callable[..., Store]
 Serves = Callable[[Store], str]
@@ -146,6 +148,25 @@ def test_scores(make: Makes, serve: Serves, rubric: Rubric) -> None:
     assert [rating.marks for rating in store.ratings()] == [{"fluency": 4, "relevance": 0}]
 
 
+def test_no_page_tells_which_answers_are_of_one_model(make: Makes, serve: Serves, rubric: Rubric) -> None:
+    """Items are numbered model by model, so that their numbers, on the page, would tell models apart."""
+    store = make(prompts=5, models=2, rubric=rubric)
+    names: list[set[str]] = []
+    for rater in ("Ada", "Bob"):
+        browser, found = Browser(serve(store)), set[str]()
+        browser.submit(name=rater)
+        for _ in range(10):
+            hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', browser.page))
+            assert re.fullmatch("[0-9a-f]{32}", hidden["item"])
+            assert store.secret not in browser.page
+            found.add(hidden["item"])
+            browser.submit(criterion0="4", criterion1="0")
+        names.append(found)
+    assert [len(each) for each in names] == [10, 10]
+    assert not names[0] & names[1], "two raters cannot put together what they have seen"
+    assert len(store.ratings()) == 20
+
+
 NASTY = '<script>alert(1)</script>\n\n**bold** &amp; "quotes" \' שלום \x07\x1b[31m {{ 7*7 }} \u202e'
 
 
@@ -180,7 +201,7 @@ def test_strangers_are_refused(make: Makes, serve: Serves) -> None:
     store = make()
     url = serve(store)
     host = urlsplit(url).netloc
-    good = urlencode({"secret": store.secret, "name": "Ada"}).encode()
+    good = urlencode({"secret": store.form_secret, "name": "Ada"}).encode()
     assert raw(url, Host="localhost:9000")[0] == 200  # through a tunnel
     assert raw(url, Host="[::1]:80")[0] == 200
     for stranger in ("evil.example", f"evil.example:{urlsplit(url).port}", "", "localhost.evil.example"):
@@ -233,7 +254,7 @@ def test_a_rating_that_cannot_be_saved_stays_on_the_page(
     browser.submit(name="Ada")
 
     def full(*_: object, **__: object) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
+        raise DatabaseError("database or disk is full")
 
     with monkeypatch.context() as patched:
         patched.setattr(Store, "rate", full)
@@ -257,6 +278,19 @@ def test_a_database_that_was_moved_away_is_said_to_be(
     store.path.with_suffix(".moved").rename(store.path)
     browser.open("/")
     assert browser.status == 200 and "0 rated" in browser.page
+
+
+def test_a_database_that_is_damaged_while_it_is_served_is_said_to_be(
+    make: Makes, serve: Serves, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store = make(prompts=2)
+    browser = Browser(serve(store))
+    browser.submit(name="Ada")
+    damage(store.path, "held")
+    browser.open("/")
+    assert browser.status == 507 and "database disk image is malformed" in browser.page
+    said = capfd.readouterr().err
+    assert "cannot be used: database disk image is malformed" in said and "Traceback" not in said
 
 
 def test_a_port_in_use_and_hosts_that_are_none(make: Makes, serve: Serves) -> None:

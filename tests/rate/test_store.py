@@ -16,8 +16,18 @@ import pytest
 
 from danlu.errors import InputError, OutputError
 from danlu.rate.rubric import Rubric
-from danlu.rate.store import HELD_SECONDS, NotYoursError, Store, create, open_store, want_more_raters
+from danlu.rate.store import (
+    HELD_SECONDS,
+    DatabaseError,
+    NotYoursError,
+    Store,
+    create,
+    open_store,
+    want_more_raters,
+)
 from danlu.rate.study import PREFERENCE, plan
+
+from .conftest import damage
 
 Makes = Callable[..., Store]
 FIRST = {PREFERENCE: "first"}
@@ -169,6 +179,37 @@ def test_databases_of_other_things(tmp_path: Path, make: Makes) -> None:
     ]:
         with pytest.raises(InputError, match=complaint):
             open_store(path)
+
+
+def test_a_damaged_database_is_one_line(make: Makes) -> None:
+    pages, rows, settings = (make(prompts=2, raters=1) for _ in range(3))
+    for store in (pages, rows):
+        rate_next(store, "a")
+    damage(pages.path, "ratings")
+    with pytest.raises(DatabaseError, match=r"cannot be used: database disk image is malformed$"):
+        pages.ratings()
+    with pytest.raises(InputError, match=r"is damaged: \*\*\* in database main"):
+        open_store(pages.path)
+    for store, change, complaint in [
+        (rows, "DELETE FROM marks", "is damaged: rating 1 lacks its item or its marks"),
+        (settings, "DELETE FROM settings WHERE name = 'seed'", r"is damaged: .* not whole \('seed'\)"),
+    ]:
+        with sqlite3.connect(store.path) as database:
+            database.execute(change)
+        database.close()
+        with pytest.raises(InputError, match=complaint):
+            open_store(store.path).ratings()
+
+
+def test_a_locked_database_is_one_line(make: Makes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("danlu.rate.store.SECONDS_TO_WAIT", 0.01)
+    store = make(prompts=1)
+    other = sqlite3.connect(store.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DatabaseError, match="cannot be used: database is locked"):
+        store.join("a")
+    assert store.ratings() == [], "readers do not wait"
+    other.close()
 
 
 def test_nothing_is_left_where_nothing_can_be_written(make: Makes, tmp_path: Path) -> None:

@@ -72,3 +72,35 @@ def test_figures_in_a_line() -> None:
         f"test, 5 examples: accuracy 0.8000 (95 % between {low:.4f} and {high:.4f}), matthews 0.6124, macro.f1 0.7619; "
         "to say 'a' always would be right in 0.6000"
     )
+
+
+def test_slices_by_language_add_up_to_the_whole() -> None:
+    """Of a file with several languages; of one language alone there are none."""
+    texts = [
+        "The weather is lovely today and we go out.",
+        "今天天气很好，我们出去走走。",
+        "She reads a long book every week.",
+    ] * 7
+    gold = ["a", "b", "a"] * 7
+    said = [label if place % 4 else "b" for place, label in enumerate(gold)]
+    task = type("Small", (Small,), {"measured": Classification(), "chosen": "accuracy", "__annotations__": {}})()
+    examples = [SimpleNamespace(gold=label, texts=(text,)) for label, text in zip(gold, texts, strict=True)]
+    scored = score(task, examples, [Answer(each) for each in said], Known(("a", "b")), seed=1)
+    found = scored["slices"]["language"]
+    assert {name: each["items"] for name, each in found.items()} == {"en": 14, "zh": 7}
+    right = sum(each["accuracy"] * each["items"] for each in found.values())
+    assert right / 21 == pytest.approx(scored["figures"]["accuracy"])
+    english = score(task, examples[::3], [Answer(each) for each in said[::3]], Known(("a", "b")), seed=1)
+    assert "language" not in english["slices"]
+
+
+def test_confidence_stands_beside_accuracy_by_bin() -> None:
+    gold, said = ["a"] * 10, ["a"] * 6 + ["b"] * 4
+    answers = [Answer(each, confidence=0.7 if place % 2 else 0.95) for place, each in enumerate(said)]
+    task = type("Small", (Small,), {"measured": Classification(), "chosen": "accuracy", "__annotations__": {}})()
+    examples = [SimpleNamespace(gold=each, texts=("x",)) for each in gold]
+    found = score(task, examples, answers, Known(("a", "b")), seed=1)["calibration"]
+    assert found["calibration_error"] == pytest.approx(0.5 * abs(0.6 - 0.7) + 0.5 * abs(0.6 - 0.95))
+    assert [(each["items"], each["accuracy"]) for each in found["by_bin"]] == [(5, 0.6), (5, 0.6)]
+    unsure = score(task, examples, [Answer(each) for each in said], Known(("a", "b")), seed=1)
+    assert "calibration" not in unsure
