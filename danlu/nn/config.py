@@ -307,6 +307,11 @@ class TransformerConfig:
         assert self.encoder is not None or self.decoder is not None
 
     @property
+    def stacks(self) -> list[Stack]:
+        """Those that there are, the encoder first."""
+        return [stack for stack in (self.encoder, self.decoder) if stack is not None]
+
+    @property
     def stack(self) -> Stack:
         """The one whose hidden states the head reads: the decoder where there is one."""
         stack = self.decoder or self.encoder
@@ -316,8 +321,7 @@ class TransformerConfig:
     @property
     def virtual(self) -> Virtual | None:
         """Its virtual tokens, whichever stack has them."""
-        stacks = (stack for stack in (self.encoder, self.decoder) if stack is not None)
-        return next((stack.virtual for stack in stacks if stack.virtual is not None), None)
+        return next((stack.virtual for stack in self.stacks if stack.virtual is not None), None)
 
     @property
     def places(self) -> int:

@@ -20,17 +20,18 @@ from danlu.tokenizers.vocabulary import Vocabulary
 
 ENDS = 2
 """Tokens around a text."""
+DEVIATIONS = 3.0
+"""A source has room for so many spans that the masked tokens are so many standard deviations below their mean sum."""
 
 
 class BartDenoising(Objective):
     """Text infilling and sentence permutation (Lewis et al. 2020, arXiv:1910.13461).
 
     Spans of Poisson lengths become one mask each, whatever their length; one of length 0 puts a mask between two
-    tokens. Two spans may touch. Fairseq draws spans until their lengths add up to the tokens that shall be masked; here
-    their number is the one that is expected and the lengths are drawn given their sum, which makes them multinomial,
-    so that it is known how long the source will be. Nor do spans begin where words do, as fairseq's, and none becomes a
-    random token, as with its ``mask_random``. The source is ``[CLS] … [SEP]``; what is
-    written is ``[CLS] …`` and end-of-text.
+    tokens. They are drawn until their lengths add up to the tokens that shall be masked, and the last one drawn is
+    shortened, as in fairseq; draws of more spans than a source has room for, one in a thousand, are drawn again. Two
+    spans may touch. Spans do not begin where words do, as fairseq's, and none becomes a random token, as with its
+    ``mask_random``. The source is ``[CLS] … [SEP]``; what is written is ``[CLS] …`` and end-of-text.
     """
 
     sides: ClassVar[Sides] = "both"
@@ -47,10 +48,11 @@ class BartDenoising(Objective):
         return Widths(sequence, max(1, int(self.widths(np.array(sequence - ENDS)).source)))
 
     def widths(self, body: Ints) -> Widths:
+        """Of the source the most, for how many spans there are is drawn."""
         body = np.asarray(body, dtype=np.int64)
-        masked, spans = self._counts(body)
-        there = body > 0
-        return Widths(np.where(there, body + ENDS, 0), np.where(there, body - masked + spans + ENDS, 0))
+        masked, there = self._masked(body), body > 0
+        source = body - masked + self._most(masked) + ENDS
+        return Widths(np.where(there, body + ENDS, 0), np.where(there, source, 0))
 
     def example(self, piece: Piece, *, vocabulary: Vocabulary, noise: np.random.Generator) -> Example:
         body, roles = piece.body, vocabulary.roles
@@ -69,17 +71,40 @@ class BartDenoising(Objective):
         if self.permute:
             need_marks(store, ("sentences",))
 
-    def _counts(self, body: Ints) -> tuple[Ints, Ints]:
-        """Tokens that are masked and spans that they are in, 0 long or longer: at least one of both."""
-        masked = np.clip(np.round(body * self.rate).astype(np.int64), 1, None)
-        return masked, np.maximum(1, np.round(masked / self.mean).astype(np.int64))
+    def _masked(self, body: Ints) -> Ints:
+        """Tokens that are masked, at least one."""
+        return np.clip(np.round(body * self.rate).astype(np.int64), 1, None)
+
+    def _most(self, masked: Ints) -> Ints:
+        """Spans of so many tokens at most.
+
+        The sum of k lengths is Poisson with ``k * mean`` for its mean and its variance, whose root is ``deviation``: of
+        the most spans, ``deviation ** 2 - DEVIATIONS * deviation`` are as many as are masked.
+        """
+        deviation = (DEVIATIONS + np.sqrt(DEVIATIONS**2 + 4 * masked)) / 2
+        most: Ints = np.ceil(deviation**2 / self.mean).astype(np.int64)
+        return most
+
+    def _lengths(self, masked: int, noise: np.random.Generator) -> Ints:
+        """``[spans]`` tokens of each, 0 or more, ``masked`` in all."""
+        most = int(self._most(np.array(masked)))
+        while True:
+            lengths: Ints = noise.poisson(self.mean, most)
+            sums = np.cumsum(lengths)
+            if sums[-1] >= masked:
+                break
+        spans = int(np.searchsorted(sums, masked)) + 1
+        lengths[spans - 1] -= sums[spans - 1] - masked
+        noise.shuffle(drawn := lengths[:spans])  # the shortened one stands anywhere
+        return drawn
 
     def _shuffled(self, piece: Piece, noise: np.random.Generator) -> Ints:
         return permuted(piece.body, _sentence_starts(piece), noise) if self.permute else piece.body
 
     def _infilled(self, body: Ints, mask: int, noise: np.random.Generator) -> Ints:
-        masked, spans = (int(count) for count in self._counts(np.array(len(body))))
-        lengths = noise.multinomial(masked, np.full(spans, 1 / spans))
+        masked = int(self._masked(np.array(len(body))))
+        lengths = self._lengths(masked, noise)
+        spans = len(lengths)
         is_mask = noise.permutation(np.arange(len(body) - masked + spans) < spans)
         covers = np.ones(len(is_mask), dtype=np.int64)
         covers[is_mask] = lengths

@@ -18,7 +18,7 @@ from danlu.errors import InputError, RecipeError
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.folder import load_config, load_model
 from danlu.objectives.clm import CausalLM
-from danlu.objectives.matching import Matching, make_projection
+from danlu.objectives.matching import Followed, Matching, make_projection
 from danlu.objectives.protocol import AnyObjective, Lesson, Objective
 from danlu.recipe import OneOf
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -34,7 +34,8 @@ class Distil(AnyObjective):
     """Knowledge distillation (Hinton et al. 2015, arXiv:1503.02531) beside, or instead of, an objective's own losses.
 
     The teacher reads the student's very inputs, so both need one vocabulary. Hidden states and attention are those of
-    the stack that the head reads: an encoder beside a decoder learns through the decoder alone.
+    the stack that the head reads and, half of them, of the encoder beside a decoder; ``layers`` and ``attention_layer``
+    hold for both.
     """
 
     teacher: Path
@@ -144,9 +145,11 @@ class Distil(AnyObjective):
             of=self.of.prepare(config, dtype=dtype, seed=seed),
             teacher=load_model(self.teacher, dtype=dtype).requires_grad_(False),
             modules=projection,
-            layers=self._pairs(len(config.stack.layers), len(theirs.stack.layers)) if self.hidden else (),
+            followed=tuple(
+                self._followed(len(mine.layers), len(other.layers))
+                for mine, other in zip(config.stacks[::-1], theirs.stacks[::-1], strict=True)
+            ),
             heads=self._heads(config, theirs) if self.attention else 0,
-            block=(self.attention_layer or len(theirs.stack.layers)) - 1,
         )
 
     def _check_teacher(self, config: TransformerConfig, theirs: TransformerConfig) -> None:
@@ -170,11 +173,14 @@ class Distil(AnyObjective):
                 f"objective.teacher sees at most {theirs.max_length} tokens, the student {config.max_length}: "
                 f"set pretrain.sequence to {theirs.max_length} at most"
             )
-        if self.attention_layer is not None and self.attention_layer > len(theirs.stack.layers):
+        fewest = min(len(stack.layers) for stack in theirs.stacks)
+        if self.attention_layer is not None and self.attention_layer > fewest:
             raise RecipeError(
-                f"objective.attention_layer must be at most {len(theirs.stack.layers)}, the teacher's blocks; "
-                f"got {self.attention_layer}"
+                f"objective.attention_layer must be at most {fewest}, the teacher's blocks; got {self.attention_layer}"
             )
+
+    def _followed(self, blocks: int, theirs: int) -> Followed:
+        return Followed(self._pairs(blocks, theirs) if self.hidden else (), (self.attention_layer or theirs) - 1)
 
     def _pairs(self, blocks: int, theirs: int) -> tuple[tuple[int, int], ...]:
         for mine, other in self.layers:
@@ -186,7 +192,8 @@ class Distil(AnyObjective):
 
     def _heads(self, config: TransformerConfig, theirs: TransformerConfig) -> int:
         """How many relation heads there are: a divisor of the widths of queries and of keys, of both models."""
-        attentions = [config.stack.layers[-1].attention, theirs.stack.layers[(self.attention_layer or 0) - 1].attention]
+        taught = [stack.layers[-1].attention for stack in config.stacks[::-1]]
+        attentions = [*taught, *(stack.layers[(self.attention_layer or 0) - 1].attention for stack in theirs.stacks)]
         widths = [n * each.head_dim for each in attentions for n in (each.heads, each.kv_heads)]
         common = math.gcd(*widths)
         if self.relation_heads is None:

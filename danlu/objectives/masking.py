@@ -8,7 +8,8 @@ ngrams   runs of one to three words, short ones more often
 phrases  phrases and names of a lexicon, and the words between them
 =======  ======================================================================================
 
-All of them fill the same budget, and none goes beyond it, so that every row has its share masked.
+All of them fill the same budget, and none goes beyond it, so that every row has its share masked. Only where every word
+has more tokens than the budget, as in a title of two words, one is taken whole all the same.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Masking(Protocol):
         ...
 
     def choose(self, allowed: Ints, marks: Marks | None, budget: int, noise: np.random.Generator) -> Chosen:
-        """At most ``budget`` of the places ``allowed``, which rise.
+        """At most ``budget`` of the places ``allowed``, which rise; or a unit that has more, where all have.
 
         Args:
             marks: of each place ``allowed``; None where the store has none.
@@ -78,7 +79,8 @@ class Words(Choice):
 
     So BERT's later models were trained, each token of a word masked, swapped or kept by itself (google-research/bert,
     ``create_pretraining_data.py``); in Chinese, whose words the segmenter of ``pack`` finds: Cui et al. 2019,
-    arXiv:1906.08101. Where every word exceeds the budget, a part of one is taken.
+    arXiv:1906.08101. Where every word exceeds the budget, BERT's code masks nothing; here it is one word that leaves
+    half of the text at least. Of a text that is little more than one word, such as a long key, a part is taken.
     """
 
     @property
@@ -197,9 +199,10 @@ class Units:
     def chosen(
         self, runs: Sequence[tuple[int, int]], budget: int, noise: np.random.Generator, *, together: bool = False
     ) -> Chosen:
-        """The tokens of ``runs`` (first unit, units); where all exceed the budget, as many of one unit as it has."""
+        """The tokens of ``runs`` (first unit, units); where there are none, one unit beyond the budget, or a part."""
         if not len(self):
             return Chosen.singly(self.places)
+        runs = runs or self._beyond(noise)
         if not runs:
             first = self.borders[int(noise.integers(len(self)))]
             return Chosen.singly(self.places[first : first + budget])
@@ -208,6 +211,11 @@ class Units:
         groups = np.repeat(np.arange(len(runs)), sizes)
         places = self.places[np.arange(len(groups)) + (begins - np.cumsum(sizes) + sizes)[groups]]
         return Chosen(places, groups) if together else Chosen.singly(places)
+
+    def _beyond(self, noise: np.random.Generator) -> list[tuple[int, int]]:
+        """Any unit of no more than half of the places, if there is one."""
+        fitting = np.flatnonzero(2 * np.diff(self.borders) <= len(self.places))
+        return [(int(noise.choice(fitting)), 1)] if len(fitting) else []
 
 
 def _fill(order: Iterable[int], units: Units, budget: int) -> list[tuple[int, int]]:

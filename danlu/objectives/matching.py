@@ -1,14 +1,18 @@
 """The losses of distillation: how far a student is from its teacher in logits, hidden states and attention.
 
+Hidden states and attention are those of the stack that the head reads and, where an encoder stands beside it, of that
+too: every token that the decoder reads counts as much as the mean over the tokens of its source.
+
 Axes: B rows, T tokens, D model width, N scored tokens, V vocabulary, H relation heads, E their width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +21,9 @@ from torch import Tensor, nn
 from danlu.corpus.batches import IGNORE, PADDING, Batch
 from danlu.nn.block import Block
 from danlu.nn.head import LanguageModelHead, at_least_float32, capped_with_slope
-from danlu.nn.stack import recording
+from danlu.nn.stack import Stack, recording
 from danlu.nn.transformer import Transformer
-from danlu.objectives.protocol import Lesson
+from danlu.objectives.protocol import Lesson, add
 from danlu.objectives.words import hidden_states, word_head
 
 
@@ -39,6 +43,28 @@ class Weights(Protocol):
     def weight(self, name: str) -> float: ...
 
 
+class Followed(NamedTuple):
+    """What a stack of the student learns from the same one of the teacher."""
+
+    layers: tuple[tuple[int, int], ...]
+    """Of the student and of the teacher, whose hidden states are compared."""
+    block: int
+    """Of the teacher, whose relations the last one of the student learns, counted from 0."""
+
+
+class Side(NamedTuple):
+    """A stack of both models, what went through them, and how much each token counts."""
+
+    stack: Stack
+    teacher: Stack
+    mine: list[Tensor]
+    theirs: list[Tensor]
+    segments_BT: Tensor
+    weights_BT: Tensor
+    """0 for padding."""
+    followed: Followed
+
+
 @dataclass(frozen=True)
 class Matching:
     """An objective with a teacher (a :class:`danlu.objectives.protocol.Lesson`)."""
@@ -48,68 +74,95 @@ class Matching:
     teacher: Transformer
     modules: nn.Module | None
     """The projection of hidden states to the teacher's width, where that is another."""
-    layers: tuple[tuple[int, int], ...]
-    """Of the student and of the teacher, whose hidden states are compared."""
+    followed: tuple[Followed, ...]
+    """By the stack that the head reads, then by the encoder beside it, if there is one."""
     heads: int
     """Of relations."""
-    block: int
-    """Of the teacher, whose relations are learned, counted from 0."""
 
     def weight(self, name: str) -> float:
         return self.settings.weight(name)
 
     def losses(self, model: Transformer, batch: Batch) -> dict[str, Tensor]:
         """The objective's own, then ``logits``, ``hidden`` and ``attention``; both models read the batch once."""
-        with recording(model.stack) as mine:
+        with recordings(model) as mine:
             losses = self.of.losses(model, batch)
         device = batch.inputs["tokens"].device
         teacher = self.teacher.to(device).eval()
-        with torch.no_grad(), recording(teacher.stack) as theirs:
+        with torch.no_grad(), recordings(teacher) as theirs:
             hidden_states(teacher, batch)
-        assert len(mine) == len(model.stack.blocks) + 1, "distillation is of objectives that read a batch once"
-        segments_BT = batch.inputs.get("segments", torch.zeros_like(batch.inputs["tokens"]))
+        assert len(mine[0]) == len(model.stack.blocks) + 1, "distillation is of objectives that read a batch once"
         if self.settings.logits:
             places = (batch.targets["logits"] != IGNORE).flatten().nonzero().flatten()
             losses["logits"] = logits_loss(
-                word_head(model), mine[-1].flatten(0, 1).index_select(0, places),
-                word_head(teacher), theirs[-1].flatten(0, 1).index_select(0, places),
+                word_head(model), mine[0][-1].flatten(0, 1).index_select(0, places),
+                word_head(teacher), theirs[0][-1].flatten(0, 1).index_select(0, places),
                 temperature=self.settings.temperature,
             )  # fmt: skip
+        sides = self._sides(model, teacher, mine, theirs, batch)
         if self.settings.hidden:
-            pairs = [(mine[one], theirs[other]) for one, other in self.layers]
-            losses["hidden"] = self._hidden_loss(pairs, segments_BT != PADDING)
+            losses["hidden"] = add(map(self._hidden_loss, sides)) / len(sides)
         if self.settings.attention:
-            losses["attention"] = self._attention_loss(model, mine, theirs, segments_BT)
+            losses["attention"] = add(map(self._attention_loss, sides)) / len(sides)
         return losses
 
-    def _hidden_loss(self, pairs: Sequence[tuple[Tensor, Tensor]], real_BT: Tensor) -> Tensor:
-        """Summed over the tokens, the mean over the pairs of layers."""
-        total = None
-        for mine_BTD, theirs_BTD in pairs:
-            mine = mine_BTD[real_BT]
-            part = distance(mine if self.modules is None else self.modules(mine), theirs_BTD[real_BT],
-                            kind=self.settings.distance)  # fmt: skip
-            total = part if total is None else total + part
-        assert total is not None
-        return total / len(pairs)
+    def _sides(
+        self, model: Transformer, teacher: Transformer, mine: list[list[Tensor]], theirs: list[list[Tensor]],
+        batch: Batch,
+    ) -> list[Side]:  # fmt: skip
+        segments = [
+            read.get("segments", torch.zeros_like(read["tokens"])) for read in (batch.inputs, batch.source) if read
+        ]
+        weights = [(segments[0] != PADDING).to(torch.float64), *(shares(each, segments[0]) for each in segments[1:])]
+        stacks = (model.stacks[::-1], teacher.stacks[::-1])
+        return [Side(*each) for each in zip(*stacks, mine, theirs, segments, weights, self.followed, strict=True)]
 
-    def _attention_loss(
-        self, model: Transformer, mine: list[Tensor], theirs: list[Tensor], segments_BT: Tensor
-    ) -> Tensor:
+    def _hidden_loss(self, side: Side) -> Tensor:
+        """Summed over the tokens, the mean over the pairs of layers."""
+        real_BT = side.weights_BT > 0
+        weights_N = side.weights_BT[real_BT]
+        parts = []
+        for one, other in side.followed.layers:
+            mine_ND = side.mine[one][real_BT]
+            mine_ND = mine_ND if self.modules is None else self.modules(mine_ND)
+            distance_N = distance(mine_ND, side.theirs[other][real_BT], kind=self.settings.distance)
+            parts.append((distance_N * weights_N.to(distance_N.dtype)).sum())
+        return add(parts) / len(parts)
+
+    def _attention_loss(self, side: Side) -> Tensor:
         """Summed over the tokens, the mean over heads and over queries, keys and values.
 
         They are projected once more from what went into the block: attention as fast as it gets shows no scores.
         """
-        see_BTT = who_sees_whom(segments_BT, causal=model.stack.causal)
-        last, wanted = model.stack.blocks[-1], self.teacher.stack.blocks[self.block]
+        see_BTT = who_sees_whom(side.segments_BT, causal=side.stack.causal)
+        last, wanted = side.stack.blocks[-1], side.teacher.blocks[side.followed.block]
         assert isinstance(last, Block) and isinstance(wanted, Block)
         with torch.no_grad():
-            targets = wanted.projected(theirs[self.block])
+            targets = wanted.projected(side.theirs[side.followed.block])
         parts = [
-            relation_loss(one, other, see_BTT, segments_BT != PADDING, heads=self.heads)
-            for one, other in zip(last.projected(mine[-2]), targets, strict=True)
+            relation_loss(one, other, see_BTT, side.weights_BT, heads=self.heads)
+            for one, other in zip(last.projected(side.mine[-2]), targets, strict=True)
         ]
-        return (parts[0] + parts[1] + parts[2]) / len(parts)
+        return add(parts) / len(parts)
+
+
+@contextmanager
+def recordings(model: Transformer) -> Iterator[list[list[Tensor]]]:
+    """What goes through each stack of ``model``, that first which the head reads."""
+    with ExitStack() as entered:
+        yield [entered.enter_context(recording(stack)) for stack in model.stacks[::-1]]
+
+
+def shares(segments_BS: Tensor, others_BT: Tensor) -> Tensor:
+    """``[B, S]`` in float64: for each token as many of the other side as its document has there, divided by its own.
+
+    So the sum over the tokens of one document, each times its share, is their mean times the tokens on the other side.
+    """
+    most = int(torch.maximum(segments_BS.max(), others_BT.max())) + 2  # padding is counted too, as number 0
+    rows = torch.arange(len(segments_BS), device=segments_BS.device)[:, None] * most + 1
+    own, others = ((rows + each).flatten() for each in (segments_BS, others_BT))
+    counts, of_others = (torch.bincount(each, minlength=len(segments_BS) * most) for each in (own, others))
+    share_BS = (of_others[own].double() / counts[own]).view_as(segments_BS)
+    return share_BS.masked_fill(segments_BS == PADDING, 0.0)
 
 
 def make_projection(dim: int, theirs: int, *, seed: int) -> nn.Linear:
@@ -145,12 +198,12 @@ def divergence(
 
 
 def distance(mine_ND: Tensor, theirs_ND: Tensor, *, kind: Literal["mse", "cosine"]) -> Tensor:
-    """Summed over vectors: the mean squared difference of their numbers, or 1 less their cosine."""
+    """``[N]`` of each two vectors the mean squared difference of their numbers, or 1 less their cosine."""
     wide = at_least_float32(mine_ND)
     mine_ND, theirs_ND = mine_ND.to(wide), theirs_ND.to(wide)
     if kind == "mse":
-        return (mine_ND - theirs_ND).square().mean(-1).sum()
-    return (1.0 - F.cosine_similarity(mine_ND, theirs_ND, dim=-1)).sum()
+        return (mine_ND - theirs_ND).square().mean(-1)
+    return 1.0 - F.cosine_similarity(mine_ND, theirs_ND, dim=-1)
 
 
 def who_sees_whom(segments_BT: Tensor, *, causal: bool) -> Tensor:
@@ -159,16 +212,16 @@ def who_sees_whom(segments_BT: Tensor, *, causal: bool) -> Tensor:
     return see_BTT.tril() if causal else see_BTT
 
 
-def relation_loss(mine_BTF: Tensor, theirs_BTF: Tensor, see_BTT: Tensor, real_BT: Tensor, *, heads: int) -> Tensor:
+def relation_loss(mine_BTF: Tensor, theirs_BTF: Tensor, see_BTT: Tensor, weights_BT: Tensor, *, heads: int) -> Tensor:
     """MiniLMv2's: the divergence of ``softmax(a @ a.T / sqrt(width))`` from the teacher's.
 
-    Summed over the tokens that are no padding, the mean over the heads.
+    Summed over the tokens, each as often as its weight says, the mean over the heads.
     """
     log_mine_BHTT = _log_relation(mine_BTF, see_BTT, heads)
     log_theirs_BHTT = _log_relation(theirs_BTF, see_BTT, heads)
     each = F.kl_div(log_mine_BHTT, log_theirs_BHTT, reduction="none", log_target=True)
-    counted_B1TT = (see_BTT & real_BT[:, :, None])[:, None]
-    return each.masked_fill(~counted_B1TT, 0.0).sum() / heads
+    each_BT = each.masked_fill(~see_BTT[:, None], 0.0).sum((1, 3))
+    return (each_BT * weights_BT.to(each_BT.dtype)).sum() / heads
 
 
 def _log_relation(x_BTF: Tensor, see_BTT: Tensor, heads: int) -> Tensor:

@@ -43,6 +43,10 @@ class Side(NamedTuple):
     drawn: bool = False
     """Whether it is from elsewhere than the piece that the pair is of."""
 
+    def part(self, first: int, end: int) -> Side:
+        """From one of its tokens to before another."""
+        return Side(self.tokens[first:end], self.marks[first:end], self.start + first, self.drawn)
+
     @property
     def extract(self) -> Extract:
         """Which tokens of the store it is."""
@@ -52,8 +56,8 @@ class Side(NamedTuple):
 class Pairs(MaskedLM):
     """What next-sentence and sentence-order prediction share: ``[cls] A [sep] B [sep]`` of token types 0 and 1.
 
-    A piece of a document is parted at a sentence of it, any alike; a piece of one sentence in its middle, so that
-    none is lost and both labels are as frequent there too.
+    A piece of a document is parted at a sentence of it, any alike; each says what becomes of a piece of one sentence,
+    so that none is lost and both labels are as frequent there too.
     """
 
     short_share: float = Field(default=0.1, ge=0, le=1)
@@ -78,7 +82,7 @@ class Pairs(MaskedLM):
     def example(self, piece: Piece, *, vocabulary: Vocabulary, noise: np.random.Generator) -> Example:
         """Two parts of the text, or what stands in their place, some of both hidden, and the pair's label."""
         label = FALSE if noise.random() < 0.5 else TRUE
-        first, second = parted(piece, short=noise.random() < self.short_share, noise=noise)
+        first, second = self.parts(text_of(piece, short=noise.random() < self.short_share, noise=noise), piece, noise)
         if label == FALSE:
             first, second = self.false(piece, first, second, noise)
         cls, sep = ([vocabulary.roles[role]] for role in ("cls", "sep"))
@@ -90,6 +94,10 @@ class Pairs(MaskedLM):
         pairs[0] = label
         inputs, targets = {"tokens": corrupted, "types": types}, {"words": words, "pairs": pairs}
         return Example(inputs, targets, made_of=(first.extract, second.extract))
+
+    def parts(self, text: Side, piece: Piece, noise: np.random.Generator) -> tuple[Side, Side]:
+        """Two parts of the ``text`` of a piece that follow each other."""
+        return parted(text, noise)
 
     def false(self, piece: Piece, first: Side, second: Side, noise: np.random.Generator) -> tuple[Side, Side]:
         """A pair that is no longer than this one, and is not as the text has it."""
@@ -141,27 +149,70 @@ class NextSentence(Pairs):
 
 
 class SentenceOrder(Pairs):
-    """Masked tokens and whether A and B stand in their order (ALBERT, Lan et al. 2020, arXiv:1909.11942)."""
+    """Masked tokens and whether A and B stand in their order (ALBERT, Lan et al. 2020, arXiv:1909.11942).
+
+    Both are whole sentences, for a side that begins or ends within one would tell the label. A piece that begins so is
+    read from its next sentence on, and as far behind its end; what is left of a sentence there is left out. Without two
+    whole sentences it is parted within one, and both of its parts begin and end there; where it is one sentence, its
+    first and its last token are left out for that.
+    """
+
+    def parts(self, text: Side, piece: Piece, noise: np.random.Generator) -> tuple[Side, Side]:
+        text, store = from_sentence(text, piece), piece.store
+        assert store.marks is not None, "the objective has asked for them"
+        return parted_alike(text, ends=bool(store.marks[text.start + len(text.tokens)] & SENTENCE), noise=noise)
 
     def false(self, piece: Piece, first: Side, second: Side, noise: np.random.Generator) -> tuple[Side, Side]:
         return second, first
 
 
-def parted(piece: Piece, *, short: bool, noise: np.random.Generator) -> tuple[Side, Side]:
-    """The text of a piece of two tokens or more in two parts that follow each other.
+def text_of(piece: Piece, *, short: bool, noise: np.random.Generator) -> Side:
+    """The text of a piece of two tokens or more.
 
     Args:
         short: only its first tokens, from two up to all.
     """
     tokens, marks = piece.body, piece.marks
     assert marks is not None, "the objective has asked for them"
-    if short:
-        length = int(noise.integers(2, len(tokens) + 1))
-        tokens, marks = tokens[:length], marks[:length]
-    borders = 1 + np.flatnonzero(marks[1:] & SENTENCE)
-    border = int(noise.choice(borders)) if len(borders) else len(tokens) // 2
-    start = piece.start + 1
-    return Side(tokens[:border], marks[:border], start), Side(tokens[border:], marks[border:], start + border)
+    length = int(noise.integers(2, len(tokens) + 1)) if short else len(tokens)
+    return Side(tokens[:length], marks[:length], piece.start + 1)
+
+
+def parted(text: Side, noise: np.random.Generator) -> tuple[Side, Side]:
+    """In two at any sentence, or in the middle of the only one."""
+    borders = 1 + np.flatnonzero(text.marks[1:] & SENTENCE)
+    border = int(noise.choice(borders)) if len(borders) else len(text.tokens) // 2
+    return text.part(0, border), text.part(border, len(text.tokens))
+
+
+def from_sentence(text: Side, piece: Piece) -> Side:
+    """As much of the document of ``piece`` as ``text`` has, from its first beginning of a sentence on."""
+    borders = np.flatnonzero(text.marks & SENTENCE)
+    if not len(borders) or not borders[0]:
+        return text
+    store, start = piece.store, text.start + int(borders[0])
+    end = min(start + len(text.tokens), int(store.starts[piece.document + 1]))
+    assert store.marks is not None, "the objective has asked for them"
+    return Side(np.asarray(store.tokens[start:end], dtype=np.int64), np.asarray(store.marks[start:end]), start)
+
+
+def parted_alike(text: Side, *, ends: bool, noise: np.random.Generator) -> tuple[Side, Side]:
+    """In two parts that begin and end alike, so that neither shows which of them was the first.
+
+    Args:
+        ends: whether a sentence ends where the text does.
+    """
+    length = len(text.tokens)
+    borders = np.append(np.flatnonzero(text.marks & SENTENCE), [length] * ends)
+    if len(borders) > 2:
+        border = int(noise.choice(borders[1:-1]))
+        return text.part(int(borders[0]), border), text.part(border, int(borders[-1]))
+    first, end = int(0 in borders), length - int(ends)
+    places = np.setdiff1d(np.arange(first + 1, end), borders)
+    if not len(places):  # three tokens at most
+        return text.part(0, length // 2), text.part(length // 2, length)
+    border = int(noise.choice(places))
+    return text.part(first, border), text.part(border, end)
 
 
 def _another(own: int, documents: Sequence[int], after: int, noise: np.random.Generator) -> int:

@@ -11,6 +11,7 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
+from danlu.tokenizers.cutter import Cutter
 from danlu.tokenizers.tokenizer import Tokenizer
 
 ROLES = {
@@ -53,6 +54,8 @@ class Vocabulary:
     """A hash of which token has which id, by which two vocabularies are told apart; empty where nobody knows."""
     spelled: dict[str, int] = field(default_factory=dict)
     """All tokens as the files spell them, and their ids; empty where nobody knows."""
+    cutter: Cutter | None = field(default=None, compare=False, repr=False)
+    """Cuts tokens between characters; None where nobody knows, or the tokenizer's cannot be cut."""
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Vocabulary:
@@ -75,6 +78,7 @@ class Vocabulary:
             ordinary=_sorted(set(tokens.values()) - special - unused), special=_sorted(special),
             before=tuple(before), after=tuple(after),
             tokens=sha256(json.dumps(sorted(tokens.items())).encode()).hexdigest(), spelled=tokens,
+            cutter=Cutter.of(tokenizer),
         )  # fmt: skip
 
     @classmethod

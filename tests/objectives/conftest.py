@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,9 @@ from danlu.corpus.marks import SENTENCE
 from danlu.corpus.rows import Piece
 from danlu.corpus.store import TokenStore
 from danlu.tokenizers.vocabulary import Vocabulary
+
+sys.path.insert(0, str(Path(__file__).parent))  # for taught.py
+from taught import Pair
 
 SIZE = 400
 ROLES = {
@@ -63,5 +68,13 @@ def make_piece() -> Callable[..., Piece]:
         marks[[0, 1, *(1 + place for place in sentences)]] = SENTENCE
         kept: dict[str, Any] = {"marks": marks, "marked": ("sentences",)} if sentences else {}
         return Piece(TokenStore(stream, np.array([0, len(stream) - 1]), [{}], SIZE, 0, **kept), 0, stream, seen)
+
+    return make
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Callable[..., Pair]:
+    def make(kind: str, student: tuple[int, int] = (16, 2), teacher: tuple[int, int] = (32, 4)) -> Pair:
+        return Pair(tmp_path, kind, student=student, teacher=teacher)
 
     return make

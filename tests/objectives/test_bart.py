@@ -46,7 +46,7 @@ def test_widths_and_what_stays(
     made = objective.example(piece, vocabulary=vocabulary, noise=np.random.default_rng(seed))
     source = made.source["tokens"]
     widths = objective.widths(np.array([length]))
-    assert (int(widths.inputs[0]), int(widths.source[0])) == (len(made.inputs["tokens"]), len(source))
+    assert int(widths.inputs[0]) == len(made.inputs["tokens"]) and len(source) <= int(widths.source[0])
     stays = source[(source != CLS) & (source != SEP) & (source != MASK)]
     assert source[[0, -1]].tolist() == [CLS, SEP]
     assert length - len(stays) == min(length, max(1, round(length * rate)))
@@ -59,36 +59,61 @@ def test_there_is_nothing_of_no_text() -> None:
     assert INFILLING.widths(np.array([0])) == (0, 0)
 
 
-def test_lengths_of_spans_are_poisson(make_piece: Callable[..., Piece], vocabulary: Vocabulary) -> None:
-    """Of 250 tokens 75 are masked in 25 spans; each length as often as by the paper's own way within a fiftieth."""
+@pytest.mark.parametrize(("length", "draws"), [(4, 6000), (12, 6000), (40, 3000), (250, 1500)])
+def test_spans_are_as_many_and_as_long_as_by_the_paper(
+    make_piece: Callable[..., Piece], vocabulary: Vocabulary, length: int, draws: int
+) -> None:
+    """Of short texts too, whose spans are few and of which the last one drawn is shortened."""
+    generator, piece, masked = np.random.default_rng(0), make_piece(length), round(0.3 * length)
+    theirs = [lengths_by_the_paper(masked, 3.0, generator) for _ in range(draws)]
+    ours = [INFILLING._lengths(masked, generator).tolist() for _ in range(draws)]
+    assert all(sum(lengths) == masked for lengths in ours)
+    masks = [
+        int((INFILLING.example(piece, vocabulary=vocabulary, noise=generator).source["tokens"] == MASK).sum())
+        for _ in range(draws)
+    ]
+    counts = [[len(lengths) for lengths in each] for each in (ours, theirs)]
+    for one, other in ((counts[0], counts[1]), (masks, counts[1]), (np.hstack(ours), np.hstack(theirs))):
+        share = [np.bincount(each, minlength=60)[:60] / len(each) for each in (one, other)]
+        assert np.abs(np.cumsum(share[0]) - np.cumsum(share[1])).max() < 1.95 * np.sqrt(2 / min(len(one), len(other)))
+    ends = np.array([(lengths[0], lengths[-1]) for lengths in ours if len(lengths) > 1])
+    assert abs(ends[:, 0].mean() - ends[:, 1].mean()) < 5 * np.sqrt(2 * 3 / len(ends))  # the shortened one is anywhere
+
+
+def test_a_mask_stands_for_what_is_missing_or_for_nothing(
+    make_piece: Callable[..., Piece], vocabulary: Vocabulary
+) -> None:
+    """Of 250 tokens 75 are masked; a mask that touches no other shows how many it stands for."""
     generator, piece = np.random.default_rng(0), make_piece(250)
-    ours: list[int] = []
-    ends: list[tuple[int, int]] = []
+    found: list[int] = []
     for _ in range(600):
-        made = INFILLING.example(piece, vocabulary=vocabulary, noise=generator)
-        assert (made.source["tokens"] == MASK).sum() == 25
-        found = spans_of(made.source["tokens"], 250)
-        ours += found
-        ends.append((found[0], found[-1]))
+        found += spans_of(INFILLING.example(piece, vocabulary=vocabulary, noise=generator).source["tokens"], 250)
     theirs = [length for _ in range(600) for length in lengths_by_the_paper(75, 3.0, generator)]
-    share = [np.bincount(lengths, minlength=20)[:20] / len(lengths) for lengths in (ours, theirs)]
+    share = [np.bincount(lengths, minlength=20)[:20] / len(lengths) for lengths in (found, theirs)]
     assert np.abs(share[0] - share[1]).max() < 0.02
     assert share[0][0] == pytest.approx(np.exp(-3), abs=0.01)  # of length 0: a mask and nothing missing
-    assert np.abs(np.mean(ends, axis=0) - 3).max() < 5 * np.sqrt(3 / 600)  # wherever they stand
-    assert len(theirs) / 600 == pytest.approx(25, abs=1)
 
 
 def test_masks_stand_anywhere_alike(make_piece: Callable[..., Piece], vocabulary: Vocabulary) -> None:
-    """28 of 40 tokens stay, and 4 masks: each of 32 places is a mask as often, and no two depend on each other."""
-    noise, piece, draws = np.random.default_rng(1), make_piece(40), 4000
-    masks = np.array(
-        [INFILLING.example(piece, vocabulary=vocabulary, noise=noise).source["tokens"] == MASK for _ in range(draws)]
-    )
-    assert masks.shape == (draws, 34) and (masks.sum(1) == 4).all() and not masks[:, [0, -1]].any()
+    """28 of 40 tokens stay; of sources with 4 masks each of 32 places is one as often, and no two depend on another."""
+    noise, piece = np.random.default_rng(1), make_piece(40)
+    sources = [INFILLING.example(piece, vocabulary=vocabulary, noise=noise).source["tokens"] for _ in range(12_000)]
+    masks = np.array([source == MASK for source in sources if len(source) == 34])
+    draws = len(masks)
+    assert draws > 2000 and (masks.sum(1) == 4).all() and not masks[:, [0, -1]].any()
     expected = draws * 4 / 32
     assert (((masks.sum(0)[1:-1] - expected) ** 2 / expected).sum()) < 31 + 5 * np.sqrt(2 * 31)
     touching = (masks[:, 1:] & masks[:, :-1]).sum() / draws
-    assert touching == pytest.approx(31 * 4 * 3 / (32 * 31), abs=0.05)
+    assert touching == pytest.approx(31 * 4 * 3 / (32 * 31), abs=0.07)
+
+
+def test_hardly_any_draw_is_drawn_again() -> None:
+    generator = np.random.default_rng(4)
+    for masked in (1, 3, 12, 75, 300):
+        most = int(INFILLING._most(np.array(masked)))
+        drawn = [len(lengths_by_the_paper(masked, 3.0, generator)) for _ in range(2000)]
+        assert np.mean(np.array(drawn) > most) < 0.005
+        assert most < 2 * masked / 3 + 5
 
 
 def test_sentences_are_in_any_order_and_whole(make_piece: Callable[..., Piece], vocabulary: Vocabulary) -> None:
@@ -96,15 +121,17 @@ def test_sentences_are_in_any_order_and_whole(make_piece: Callable[..., Piece], 
     objective = BartDenoising(rate=0.001)  # one token is masked
     noise = np.random.default_rng(2)
     seen: Counter[tuple[int, ...]] = Counter()
-    for _ in range(1200):
+    while sum(seen.values()) < 1200:
         made = objective.example(piece, vocabulary=vocabulary, noise=noise)
         inside = made.source["tokens"][1:-1].tolist()
+        if len(inside) > 9:  # beside the mask for the token there is one for nothing
+            continue
         assert made.targets["words"].tolist() == [CLS, *piece.body.tolist(), EOT]
         for order in permutations([piece.body[:2], piece.body[2:6], piece.body[6:]]):
             whole = np.concatenate(order).tolist()
             if sum(token != other for token, other in zip(inside, whole, strict=True)) == 1:
                 seen[tuple(whole)] += 1
-    assert sum(seen.values()) == 1200 and len(seen) == 6  # each source is one of them, but for its mask
+    assert len(seen) == 6  # each source is one of them, but for its mask
     assert sum((count - 200) ** 2 / 200 for count in seen.values()) < 5 + 5 * np.sqrt(2 * 5)
 
 
@@ -122,7 +149,7 @@ def test_a_chunk_may_begin_within_a_sentence(make_piece: Callable[..., Piece]) -
 def test_a_row_has_room_for_its_longest_document() -> None:
     form = Shape(BartDenoising(), 512)
     assert longest_body(form) == 510
-    assert form.room == (512, 510 - 153 + 51 + 2)
+    assert form.room == (512, 510 - 153 + 65 + 2)  # 153 masked tokens are in 51 spans, and in 65 at most
 
 
 def test_what_a_tokenizer_and_a_store_must_have(make_piece: Callable[..., Piece], vocabulary: Vocabulary) -> None:

@@ -3,139 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from taught import KINDS, SIZE, Pair, batch
 from torch import Tensor
-from transformers import (
-    BertConfig,
-    BertForMaskedLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    T5Config,
-    T5ForConditionalGeneration,
-)
 
-from danlu.corpus.batches import IGNORE, Batch, Example, collate
-from danlu.corpus.rows import Ints, Piece, Widths
-from danlu.corpus.store import TokenStore
-from danlu.errors import InputError, RecipeError
+from danlu.corpus.batches import IGNORE, Batch
 from danlu.nn import head as heads
 from danlu.nn.hf.folder import load_model
-from danlu.nn.transformer import Transformer
-from danlu.objectives.clm import CausalLM
 from danlu.objectives.distil import Distil
-from danlu.objectives.matching import Matching, logits_loss
+from danlu.objectives.matching import logits_loss
 from danlu.objectives.mlm import MaskedLM
-from danlu.objectives.protocol import Objective, Sides
-from danlu.objectives.words import hidden_states, word_loss
-from danlu.recipe import build
-from danlu.tokenizers.vocabulary import Vocabulary
 
-EOT, PAD, UNK, CLS, SEP, MASK = range(6)
-SIZE = 60
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
 ROUNDED = {"rtol": 1e-5, "atol": 1e-6}
 """Of transformers' RMSNorm, which is float32 whatever the model computes in; BERT has LayerNorm."""
-
-
-class Continue(Objective):
-    """The first half of a text is read, the other written."""
-
-    sides: ClassVar[Sides] = "both"
-
-    def widths(self, body: Ints) -> Widths:
-        return Widths(body - body // 2, body // 2)
-
-    def example(self, piece: Piece, *, vocabulary: Vocabulary, noise: np.random.Generator) -> Example:
-        half = len(piece.body) // 2
-        text = piece.body[half:]
-        tokens = np.concatenate(([EOT], text[:-1]))
-        return Example({"tokens": tokens}, {"words": text}, {"tokens": piece.body[:half]})
-
-    def losses(self, model: Transformer, batch: Batch) -> dict[str, Tensor]:
-        return {"words": word_loss(self, model, hidden_states(model, batch), batch.targets["words"])}
-
-
-def llama(dim: int, layers: int, **rest: Any) -> Any:
-    known = {"vocab_size": SIZE, "hidden_size": dim, "num_hidden_layers": layers, "num_attention_heads": dim // 8,
-             "num_key_value_heads": dim // 16, "intermediate_size": 40, "max_position_embeddings": 64,
-             "initializer_range": 0.3}  # fmt: skip
-    return LlamaForCausalLM(LlamaConfig(**{**known, **rest}))
-
-
-def bert(dim: int, layers: int, **rest: Any) -> Any:
-    known = {"vocab_size": SIZE, "hidden_size": dim, "num_hidden_layers": layers, "num_attention_heads": dim // 8,
-             "intermediate_size": 40, "max_position_embeddings": 64, "initializer_range": 0.3,
-             "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # fmt: skip
-    return BertForMaskedLM(BertConfig(**{**known, **rest}))
-
-
-def t5(dim: int, layers: int, **rest: Any) -> Any:
-    known = {"vocab_size": SIZE, "d_model": dim, "num_layers": layers, "num_heads": dim // 8, "d_kv": 8, "d_ff": 40,
-             "dropout_rate": 0.0, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}  # fmt: skip
-    model = T5ForConditionalGeneration(T5Config(**{**known, **rest}))
-    for weight in model.parameters():
-        torch.nn.init.normal_(weight, 1.0 if weight.ndim == 1 else 0.0, 0.3)
-    return model
-
-
-KINDS: dict[str, tuple[Callable[..., Any], Objective]] = {
-    "clm": (llama, CausalLM()), "mlm": (bert, MaskedLM(rate=0.4)), "both": (t5, Continue()),
-}  # fmt: skip
-
-
-class Pair:
-    """A student and a teacher, each as transformers has it and as we do, in float64."""
-
-    def __init__(self, folder: Path, kind: str, *, student: tuple[int, int], teacher: tuple[int, int]) -> None:
-        make, self.objective = KINDS[kind]
-        self.folders, self.stock, self.ours = {}, {}, {}
-        for seed, (name, (dim, layers)) in enumerate({"student": student, "teacher": teacher}.items()):
-            torch.manual_seed(seed)
-            model = make(dim, layers)
-            self.folders[name] = folder / name
-            model.save_pretrained(self.folders[name])
-            self.stock[name] = model.double().eval()
-            self.ours[name] = load_model(self.folders[name], dtype=torch.float64)
-
-    def lesson(self, **settings: Any) -> tuple[Distil, Matching]:
-        distil = Distil(teacher=self.folders["teacher"], of=self.objective, **settings)
-        made = distil.prepare(self.ours["student"].config, dtype=torch.float64, seed=3)
-        assert isinstance(made, Matching)
-        if made.modules is not None:
-            made.modules.double()
-        return distil, made
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> Callable[..., Pair]:
-    def make(kind: str, student: tuple[int, int] = (16, 2), teacher: tuple[int, int] = (32, 4)) -> Pair:
-        return Pair(tmp_path, kind, student=student, teacher=teacher)
-
-    return make
-
-
-def vocabulary() -> Vocabulary:
-    roles = {"eot": EOT, "pad": PAD, "unk": UNK, "cls": CLS, "sep": SEP, "mask": MASK}
-    return Vocabulary(SIZE, EOT, roles, (), np.arange(6, SIZE), np.arange(6))
-
-
-def example(distil: Distil, count: int, *, seed: int = 0) -> Example:
-    tokens = np.array([EOT, *np.random.default_rng(seed).integers(6, SIZE, count), EOT])
-    store = TokenStore(tokens, np.array([0, len(tokens) - 1]), [{}], vocab_size=SIZE, eot=EOT)
-    return distil.example(Piece(store, 0, tokens), vocabulary=vocabulary(), noise=np.random.default_rng(seed))
-
-
-def batch(distil: Distil, *counts: int, packed: bool = False) -> Batch:
-    made = [example(distil, count, seed=count) for count in counts]
-    source = 40 if made[0].source else 0
-    return collate([made] if packed else [[one] for one in made], widths=Widths(60, source))
 
 
 def outputs(model: Any, made: Batch) -> Any:
@@ -195,15 +80,23 @@ def test_hidden_states_are_learned_as_by_tiny_bert(kind: str, pair: Callable[...
     distil, lesson = both.lesson(hidden=1.0, logits=0.0)
     made = batch(distil, 9, 20, 31)
     losses = lesson.losses(both.ours["student"], made)
-    assert lesson.layers == ((0, 0), (1, 2), (2, 4)) and lesson.modules is not None
+    assert {each.layers for each in lesson.followed} == {((0, 0), (1, 2), (2, 4))} and lesson.modules is not None
+    layers = lesson.followed[0].layers
     real = made.inputs["segments"] >= 0
     assert made.counts["hidden"] == int(real.sum())
     mine, theirs = (hidden_of(outputs(both.stock[name], made)) for name in ("student", "teacher"))
     weight = next(lesson.modules.parameters())
-    expected = sum(
-        (mine[one][real] @ weight.T - theirs[other][real].detach()).square().mean(-1).sum()
-        for one, other in lesson.layers
-    )
+    expected = torch.stack([
+        (mine[one][real] @ weight.T - theirs[other][real].detach()).square().mean(-1).sum() for one, other in layers
+    ]).sum()  # fmt: skip
+    if kind == "both":  # and of the encoder the mean over each source, for each token of the decoder beside it
+        mine, theirs = (outputs(both.stock[name], made).encoder_hidden_states for name in ("student", "teacher"))
+        for row, length in enumerate(real.sum(1).tolist()):
+            read = made.source["segments"][row] >= 0
+            for one, other in layers:
+                away = mine[one][row][read] @ weight.T - theirs[other][row][read].detach()
+                expected = expected + length * away.square().mean()
+        expected = expected / 2
     same_gradients(both, losses["hidden"], expected / 3)
     [of_projection] = torch.autograd.grad(losses["hidden"], [weight], retain_graph=True)
     [wanted] = torch.autograd.grad(expected / 3, [weight])
@@ -277,6 +170,35 @@ def test_relations_are_learned_as_by_mini_lm_v2(
     torch.testing.assert_close(losses["attention"], expected / 3, **(EXACT if kind == "mlm" else ROUNDED))
 
 
+@pytest.mark.parametrize("layer", [None, 3])
+def test_relations_in_an_encoder_beside_a_decoder_are_learned_too(layer: int | None, pair: Callable[..., Pair]) -> None:
+    both = pair("both")
+    distil, lesson = both.lesson(attention=1.0, logits=0.0, attention_layer=layer)
+    made = batch(distil, 9, 20)
+    losses = lesson.losses(both.ours["student"], made)
+    assert lesson.heads == 2
+    student, teacher = (outputs(both.stock[name], made) for name in ("student", "teacher"))
+    expected = torch.zeros((), dtype=torch.float64)
+    lengths = [(read["segments"] >= 0).sum(1).tolist() for read in (made.inputs, made.source)]
+    for row, (written, read) in enumerate(zip(*lengths, strict=True)):
+        for side, length in (("decoder", written), ("encoder", read)):
+            mine = t5_projections(both.stock["student"], student, side, 1, row, length)
+            theirs = t5_projections(both.stock["teacher"], teacher, side, (layer or 4) - 1, row, length)
+            for one, other in zip(mine, theirs, strict=True):
+                log_one, log_other = (relations(each, 2, causal=side == "decoder") for each in (one, other.detach()))
+                each = torch.where(log_other == -torch.inf, 0.0, log_other.exp() * (log_other - log_one))
+                expected = expected + each.nan_to_num(0.0).sum() / 2 * written / length
+    assert made.counts["attention"] == sum(lengths[0])
+    torch.testing.assert_close(losses["attention"], expected / 3 / 2, **ROUNDED)
+
+
+def t5_projections(model: Any, out: Any, side: str, layer: int, row: int, length: int) -> list[Tensor]:
+    part = getattr(model, side).block[layer].layer[0]
+    x = part.layer_norm(getattr(out, f"{side}_hidden_states")[layer])
+    attention = part.SelfAttention
+    return [each(x)[row, :length] for each in (attention.q, attention.k, attention.v)]
+
+
 ALL = {"logits": 0.5, "hidden": 0.3, "attention": 0.2}
 
 
@@ -337,61 +259,3 @@ def test_no_more_logits_are_held_than_a_part(pair: Callable[..., Pair], monkeypa
         loss = logits_loss(both.ours["student"].head, mine, both.ours["teacher"].head, theirs.detach(), temperature=2.0)
         loss.backward()
     assert max(held - {16, 32, SIZE}) == 4  # those are the weights, turned round
-
-
-def test_another_vocabulary_is_refused(pair: Callable[..., Pair], whole_decoder: Path, tmp_path: Path) -> None:
-    from danlu.tokenizers.tokenizer import Tokenizer
-
-    both = pair("clm")
-    config = both.ours["student"].config
-    with pytest.raises(RecipeError, match=r"objective.teacher must have the vocabulary of this run, 60 tokens; .* has"):
-        Distil(teacher=whole_decoder).prepare(config, dtype=torch.float32, seed=1)
-    known, store = Vocabulary.of(Tokenizer.load(whole_decoder)), TokenStore(np.zeros(1), np.zeros(1), [], 9, 0)
-    Distil(teacher=whole_decoder).check(known, store)
-    other = replace(known, tokens="another")
-    with pytest.raises(RecipeError, match=r"of this run: .* has ([\d,]+) tokens, the tokenizer \1, of other texts"):
-        Distil(teacher=whole_decoder).check(other, store)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"logits": 0}, "one of logits, hidden and attention must be above 0, or there is no teacher"),
-        ({"of": {"use": "distil", "teacher": "x"}}, "of must be one objective that learns from text"),
-    ],
-)
-def test_settings_that_teach_nothing(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        build(Distil, {"teacher": "t", **settings}, key="pretrain.objective")
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"hidden": 1.0, "layers": [(2, 9)]}, r"objective.layers must be pairs of 0 to 2 and 0 to 4; got \[2, 9\]"),
-        ({"attention": 1.0, "relation_heads": 3}, r"relation_heads must divide the widths .*\[8, 16, 32\]\); got 3"),
-        ({"attention": 1.0, "attention_layer": 5}, "attention_layer must be at most 4, the teacher's blocks; got 5"),
-    ],
-)
-def test_settings_that_do_not_fit_the_teacher(
-    settings: dict[str, Any], message: str, pair: Callable[..., Pair]
-) -> None:
-    with pytest.raises(RecipeError, match=message):
-        pair("clm").lesson(**settings)
-
-
-def test_a_teacher_of_other_sides_or_too_short_is_refused(pair: Callable[..., Pair], tmp_path: Path) -> None:
-    both = pair("clm")
-    bert(16, 1).save_pretrained(tmp_path / "bert")
-    with pytest.raises(RecipeError, match=r"objective.teacher cannot do what the student learns: .* a decoder"):
-        Distil(teacher=tmp_path / "bert").prepare(both.ours["student"].config, dtype=torch.float32, seed=1)
-    llama(16, 1, max_position_embeddings=32).save_pretrained(tmp_path / "short")
-    with pytest.raises(RecipeError, match=r"sees at most 32 tokens, the student 64: set pretrain.sequence to 32"):
-        Distil(teacher=tmp_path / "short").prepare(both.ours["student"].config, dtype=torch.float32, seed=1)
-
-
-def test_the_teachers_files_are_part_of_what_the_stage_is_made_from(pair: Callable[..., Pair], tmp_path: Path) -> None:
-    teacher = pair("clm").folders["teacher"]
-    assert {path.name for path in Distil(teacher=teacher).external_files()} >= {"config.json", "model.safetensors"}
-    with pytest.raises(InputError, match=r"pretrain.objective.teacher: there is no model in"):
-        Distil(teacher=tmp_path / "nowhere").external_files()

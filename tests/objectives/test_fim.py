@@ -1,9 +1,10 @@
-"""Fill-in-the-middle: both orders, how often each, what is scored; documents in one row as alone."""
+"""Fill-in-the-middle: both orders, how often each, where it is cut, what is scored; documents in one row as alone."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,10 @@ from danlu.errors import RecipeError
 from danlu.nn.families import GPT
 from danlu.nn.hf.folder import save_model
 from danlu.nn.transformer import Transformer
+from danlu.objectives import fim
 from danlu.objectives.fim import FillInTheMiddle
+from danlu.tokenizers.bpe import BPE
+from danlu.tokenizers.cutter import Cutter
 from danlu.tokenizers.vocabulary import Vocabulary
 
 EOT, PRE, MID, SUF = 0, 5, 6, 7
@@ -54,7 +58,93 @@ def test_nothing_is_lost_and_all_is_scored(
         suffix, middle = tokens.index(SUF), tokens.index(MID)
         assert tokens[1] == PRE
         assert tokens[2:suffix] + tokens[middle + 1 :] + tokens[suffix + 1 : middle] == piece.body.tolist()
-    assert len(tokens) == objective.widths(np.array(length)).inputs == length + 4
+    assert len(tokens) == length + 4 <= objective.widths(np.array(length)).inputs
+
+
+TEXT = "It was the best of times, it was the worst of times; 话说天下大势，分久必合，合久必分。"
+TOKENIZER = BPE(vocab_size=300).train([TEXT * 4])
+
+
+@pytest.fixture
+def cutting(vocabulary: Vocabulary) -> Vocabulary:
+    """It knows its tokenizer; special tokens are others than those of the text."""
+    shift = TOKENIZER.vocab_size
+    roles = {
+        "eot": EOT,
+        **{f"fim_{name}": shift + number for number, name in enumerate(("prefix", "middle", "suffix"))},
+    }
+    return replace(vocabulary, roles=roles, cutter=Cutter.of(TOKENIZER))
+
+
+def texts_of(tokens: list[int], vocabulary: Vocabulary) -> tuple[str, str, str]:
+    """Prefix, middle and suffix in the order PSM."""
+    before, between, behind = (tokens.index(vocabulary.roles[f"fim_{name}"]) for name in ("prefix", "middle", "suffix"))
+    assert before == 0 < behind < between
+    parts = (tokens[1:behind], tokens[between + 1 :], tokens[behind + 1 : between])
+    return tuple(TOKENIZER.decode(part) for part in parts)  # type: ignore[return-value]
+
+
+def test_it_is_cut_between_any_two_characters(make_piece: Callable[..., Piece], cutting: Vocabulary) -> None:
+    """Each of the places around as often, words or not; the parts are those of their texts, and the text is whole."""
+    piece, objective, noise = (
+        make_piece(TOKENIZER.encode(TEXT)),
+        FillInTheMiddle(rate=1, spm=0),
+        np.random.default_rng(3),
+    )
+    counts, room, draws = Counter[int](), int(objective.widths(np.array(len(piece.body))).inputs), 1500
+    own = 0
+    for _ in range(draws):
+        made = objective.example(piece, vocabulary=cutting, noise=noise)
+        tokens = made.inputs["tokens"].tolist()[1:]
+        assert len(tokens) < room
+        parts = texts_of(tokens, cutting)
+        assert "".join(parts) == TEXT
+        counts.update([len(parts[0]), len(parts[0] + parts[1])])
+        shifted = [cutting.roles[f"fim_{name}"] for name in ("prefix", "suffix", "middle")]
+        encoded = [TOKENIZER.encode(parts[number]) for number in (0, 2, 1)]
+        own += tokens == [token for one, part in zip(shifted, encoded, strict=True) for token in (one, *part)]
+    assert own > 0.8 * draws  # what a user's own text gives, but where that takes more places than there are
+    assert set(counts) == set(range(len(TEXT) + 1))
+    inside = np.array([counts[place] for place in range(len(TEXT) + 1)])
+    assert inside.min() > 0.2 * inside.mean() and inside.max() < 2.5 * inside.mean()
+
+
+def test_a_cut_that_takes_too_many_tokens_is_at_the_token_before(
+    make_piece: Callable[..., Piece], cutting: Vocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    piece, ends = make_piece(TOKENIZER.encode(TEXT)), set[int]()
+    monkeypatch.setattr(fim, "SPARE", -1)
+    for seed in range(60):
+        made = FillInTheMiddle(rate=1, spm=0).example(piece, vocabulary=cutting, noise=np.random.default_rng(seed))
+        parts = texts_of(made.inputs["tokens"].tolist()[1:], cutting)
+        assert "".join(parts) == TEXT
+        assert len(made.inputs["tokens"]) == len(piece.body) + 4
+        ends |= {len(parts[0]), len(parts[0] + parts[1])}
+    known = {len(TOKENIZER.decode(piece.body[:place])) for place in range(len(piece.body) + 1)}
+    assert len(ends) > 15 and ends <= known
+
+
+def test_spm_is_cut_between_characters_too(make_piece: Callable[..., Piece], cutting: Vocabulary) -> None:
+    piece, within = make_piece(TOKENIZER.encode(TEXT)), 0
+    for seed in range(50):
+        made = FillInTheMiddle(rate=1, spm=1).example(piece, vocabulary=cutting, noise=np.random.default_rng(seed))
+        tokens = made.inputs["tokens"].tolist()
+        middle = tokens.index(cutting.roles["fim_middle"])
+        assert tokens[1:3] == [cutting.roles["fim_prefix"], cutting.roles["fim_suffix"]]
+        assert TOKENIZER.decode(tokens[middle + 1 :]) + TOKENIZER.decode(tokens[3:middle]) == TEXT
+        within += tokens[middle + 1 :] + tokens[3:middle] != piece.body.tolist()
+    assert within > 25  # most cuts are within a word
+
+
+def test_what_is_not_the_text_of_its_tokens_is_cut_between_them(
+    make_piece: Callable[..., Piece], cutting: Vocabulary
+) -> None:
+    letters = [TOKENIZER.encode(letter)[0] for letter in "times of times"]
+    made = FillInTheMiddle(rate=1, spm=0).example(
+        make_piece(letters), vocabulary=cutting, noise=np.random.default_rng(0)
+    )
+    tokens = [token for token in made.inputs["tokens"].tolist()[1:] if token not in cutting.roles.values()]
+    assert sorted(tokens) == sorted(letters)
 
 
 def test_both_orders_are_as_frequent_as_said(make_piece: Callable[..., Piece], vocabulary: Vocabulary) -> None:

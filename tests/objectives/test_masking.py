@@ -177,10 +177,15 @@ def test_words_stay_whole(units: Masking, lengths: list[int], budget: int, seed:
     marks = marks_of(lengths, WORD | PHRASE)
     chosen = units.choose(np.arange(len(marks)), marks, budget, np.random.default_rng(seed))
     taken = set(chosen.places.tolist())
-    assert len(taken) == len(chosen.places) <= budget
+    assert len(taken) == len(chosen.places)
     if min(lengths) > budget:
-        assert len(taken) == budget  # a part of one word: better than nothing
+        whole = [word for word in words_of(marks) if taken == set(word)]
+        if 2 * min(lengths) <= sum(lengths):
+            assert len(whole) == 1 and 2 * len(taken) <= sum(lengths)  # one word, whole
+        else:
+            assert len(taken) == budget and not whole  # a part of what is nearly all: better than nothing
         return
+    assert len(taken) <= budget
     partly = [word for word in words_of(marks) if 0 < len(taken.intersection(word)) < len(word)]
     free = [word for word in words_of(marks) if not taken.intersection(word)]
     assert not partly
@@ -193,6 +198,23 @@ def test_words_of_an_example_are_those_of_its_text() -> None:
         assert piece.marks is not None
         chosen = set((np.flatnonzero(example.targets["words"] != IGNORE) - 1).tolist())  # [CLS] is before the text
         assert all(len(chosen.intersection(word)) in (0, len(word)) for word in words_of(piece.marks))
+
+
+@pytest.mark.parametrize("units", [Words(), Spans(), NGrams(), Phrases()], ids=str)
+def test_no_word_of_a_short_title_is_cut(units: Masking) -> None:
+    """Of seven tokens and two special ones BERT's budget is one, and each of these words has two or three."""
+    text = "北京 大学生 欢迎"
+    ids, ends = tokens_of(text)
+    assert len(ids) == 7 and max(1, round(0.15 * (len(ids) + 2))) == 1
+    marks = MARKER.marks(text, ends)
+    tokens, padded = np.array([EOT, *ids, EOT]), np.pad(marks, 1, constant_values=WORD | PHRASE)
+    piece = Piece(TokenStore(tokens, np.array([0, 8]), [{}], SIZE, EOT, padded, ("words", "phrases")), 0, tokens)
+    hidden = {
+        tuple(np.flatnonzero(each.targets["words"] != IGNORE).tolist())
+        for each in examples(MaskedLM(units=units), [piece] * 40)
+    }
+    assert hidden == {tuple(1 + place for place in word) for word in words_of(marks)}
+    assert {len(word) for word in hidden} == {2, 3}
 
 
 def test_what_must_not_be_masked_parts_words() -> None:

@@ -90,19 +90,71 @@ def test_true_pairs_are_the_document_parted_at_a_sentence(objective: Pairs, docu
     piece = whole(document)
     borders = np.flatnonzero(piece.marks[1:] & SENTENCE) + 1 if piece.marks is not None else np.array([])
     assert len(borders) == SENTENCES[document] - 1
+    inside = range(2, len(piece.body) - 1)  # of sop's parts of one sentence, which leave out its first and last token
+    alone = {len(piece.body) // 2} if isinstance(objective, NextSentence) else set(inside)
+    outside = 0 if len(borders) or isinstance(objective, NextSentence) else 1
     seen = set()
     for first, second, label in many(objective, document):
         if label == 0:
-            assert np.concatenate((first, second)).tolist() == piece.body.tolist()
-            seen.add(len(first))
-    assert seen == (set(borders.tolist()) or {len(piece.body) // 2})  # every border, and the middle where none is
+            assert np.concatenate((first, second)).tolist() == piece.body[outside : len(piece.body) - outside].tolist()
+            seen.add(outside + len(first))
+    assert (
+        seen == set(borders.tolist()) if len(borders) else seen <= alone
+    )  # every border, and the middle where none is
 
 
 @pytest.mark.parametrize("document", range(5))
 def test_false_pairs_of_sentence_order_are_swapped(document: int) -> None:
+    body = whole(document).body
     for first, second, label in many(SentenceOrder(short_share=0), document):
         if label == 1:
-            assert np.concatenate((second, first)).tolist() == whole(document).body.tolist()
+            both = np.concatenate((second, first)).tolist()
+            assert both == (body if SENTENCES[document] > 1 else body[1:-1]).tolist()
+
+
+def stretch(document: int, first: int, end: int) -> Piece:
+    """Some tokens of a document, as a row that is too short for it has them."""
+    start = int(STORE.starts[document]) + first
+    return Piece(STORE, start, np.asarray(STORE.tokens[start : start + 1 + end - first], dtype=np.int64))
+
+
+@pytest.mark.parametrize("short", [0, 1])
+def test_no_side_of_sentence_order_shows_by_its_edges_which_it_is(short: float) -> None:
+    """Neither of whole documents nor of pieces that begin or end within sentences, where one side would else do so."""
+    lengths = np.diff(STORE.starts) - 1
+    draw, kinds, labels = np.random.default_rng(1), set(), [0, 0]
+    for seed in range(600):
+        document = int(draw.integers(5))
+        first, end = np.sort(draw.choice(lengths[document] + 1, 2, replace=False)).tolist()
+        if end - first < 4:  # too few to leave anything out
+            continue
+        piece = stretch(document, first, end)
+        made = SentenceOrder(short_share=short).example(piece, vocabulary=VOCABULARY, noise=np.random.default_rng(seed))
+        one, other, label = sides(made)
+        if len(one) + len(other) < 4:
+            continue
+        edges = [(begins_sentence(side[0]), begins_sentence(side[-1] + 1)) for side in (one, other)]
+        assert edges[0] == edges[1] and edges[0] in {(True, True), (False, False)}
+        kinds.add(edges[0])
+        labels[label] += 1
+        assert (np.diff(np.concatenate((one, other) if label == 0 else (other, one))) == 1).all()
+        assert len(one) + len(other) <= len(piece.body)
+        assert {document_of(token) for token in (*one, *other)} == {document}
+    assert kinds == {(True, True), (False, False)} and min(labels) > 100
+
+
+def test_what_sentence_order_leaves_out_before_it_reads_behind_the_piece() -> None:
+    """``eft. He had left early.`` is what follows on ``not. He had l``, as long as that is there to be read."""
+    start = TEXTS[0].index("ouder!")
+    piece = stretch(0, start, start + 40)
+    found = set()
+    for seed in range(60):
+        made = SentenceOrder(short_share=0).example(piece, vocabulary=VOCABULARY, noise=np.random.default_rng(seed))
+        one, other, label = sides(made)
+        found.add(tuple(np.concatenate((one, other) if label == 0 else (other, one)).tolist()))
+    text = "Was anybody there? Dr. Lu was not. "
+    begin = SPECIAL + TEXTS[0].index(text)
+    assert found == {tuple(range(begin, begin + len(text)))}  # 40 tokens from "Was" on, without "He ha"
 
 
 @pytest.mark.parametrize("document", range(5))

@@ -202,6 +202,14 @@ def traced(world: World, order: Order, step: int) -> Counter[tuple[str, Texts]]:
     return found
 
 
+def spelled(world: World, rows: Counter[tuple[str, Texts]]) -> Counter[tuple[str, tuple[bytes, ...]]]:
+    """The same texts without saying which tokens they are."""
+    write = world.tokenizer.token_bytes
+    return Counter(
+        {(task, tuple(b"".join(map(write, text)) for text in texts)): n for (task, texts), n in rows.items()}
+    )
+
+
 def from_disk(world: World, source: dict[str, Any]) -> tuple[int, ...]:
     """The tokens of the record that begins at the byte that a trace names."""
     with Path(source["file"]).open("rb") as file:
@@ -223,7 +231,10 @@ def test_every_objective(world: World, case: str) -> None:
     recipe = settings_of(world, case)
     batches, order = loader(world, recipe), Order(recipe, world.folder)
     for step in (1, 2, 30):
-        assert traced(world, order, step) == given(world, batches(step - 1), CASES[case][2]), step
+        told, read = traced(world, order, step), given(world, batches(step - 1), CASES[case][2])
+        if CASES[case][2] is middle:  # where words are cut in two, their halves have tokens of their own
+            told, read = spelled(world, told), spelled(world, read)
+        assert told == read, step
 
 
 WAYS = [(case, rows) for case in ("clm", "nsp", "span_corruption") for rows in catalog.names("rows")
