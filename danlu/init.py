@@ -15,7 +15,7 @@ from danlu.readers.reading import kind, read, unpacked
 from danlu.readers.record import Content, Damaged, Raw, Wanted
 from danlu.readers.sources import Source, SourceFile, find_files
 from danlu.recipe_file import quoted
-from danlu.tasks.suggest import task_recipe
+from danlu.tasks.suggest import read_of, task_recipe
 from danlu.text.cuts import Blocks, Cut, Whole
 from danlu.text.encodings import detect
 from danlu.text.language import detect_language
@@ -180,7 +180,8 @@ def write_recipe(folder: Path, out: Path, *, model: Path | None = None) -> str:
     ahead = f"danlu plan {out}, " if verb == "run" else ""
     with writing(out.parent), out.open("x", encoding="utf-8") as file:
         file.write(text)
-    return f"{out}: written; look it over, then: {ahead}danlu {verb} {out}"
+    seen = f"{read_of(text)}\n" if verb == "finetune" else ""
+    return f"{seen}{out}: written; look it over, then: {ahead}danlu {verb} {out}"
 
 
 def survey(folder: Path) -> Survey:

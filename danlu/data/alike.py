@@ -1,4 +1,7 @@
-"""Texts that say the same: a key for those that differ in case, width, spaces and punctuation alone."""
+"""Texts that say the same: a key for those that differ in case, width, script, spaces and punctuation alone.
+
+Of Chinese both scripts are one: 後 and 后 are the same letter, and so are 裡, 裏 and 里.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,57 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from opencc_pyo3 import OpenCC
 
 IDEOGRAPHS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Letters of Chinese and Japanese, between which spaces mean nothing, as a class of a regular expression."""
 _SPACE_BESIDE = re.compile(rf"(?<=[{IDEOGRAPHS}]) | (?=[{IDEOGRAPHS}])")
+_IDEOGRAPH = re.compile(f"[{IDEOGRAPHS}]")
 
 
-class _Letters(dict[int, int]):
-    """What a text keeps: letters, digits and the marks on them; anything else is a space. Filled as it is asked."""
+class _Letters(dict[int, str]):
+    """What a text keeps: letters, digits and the marks on them, but nothing of signs that cannot be seen; anything else
+    is a space. Filled as it is asked."""
 
-    def __missing__(self, code: int) -> int:
+    def __missing__(self, code: int) -> str:
         letter = chr(code)
-        self[code] = code if letter.isalnum() or unicodedata.category(letter)[0] == "M" else ord(" ")
+        kind = unicodedata.category(letter)
+        if letter.isalnum() or kind[0] == "M":
+            self[code] = simplified(letter)
+        else:
+            self[code] = "" if kind == "Cf" else " "
         return self[code]
 
 
 _LETTERS = _Letters()
 
 
+def simplified(text: str) -> str:
+    """Chinese letters in the simplified script, each for itself, all else as it is; letters that are written alike
+    there become one, as 乾 and 干 do, so that this is to compare texts and not to read them."""
+    return _IDEOGRAPH.sub(lambda letter: _simplified(letter[0]), text)
+
+
+@cache
+def _simplified(letter: str) -> str:
+    of_hong_kong, traditional = _converters()
+    return traditional.convert(of_hong_kong.convert(letter))
+
+
+@cache
+def _converters() -> tuple[OpenCC, OpenCC]:
+    from opencc_pyo3 import OpenCC  # its tables, 30 MB, are for Chinese alone
+
+    return OpenCC("hk2s"), OpenCC("t2s")
+
+
 def same_text(text: str) -> str:
-    """The text in NFKC without case, punctuation and surplus spaces; of nothing but punctuation, without spaces."""
+    """The text in NFKC without case, script, punctuation and surplus spaces; of nothing but punctuation, without
+    spaces."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     words = folded.translate(_LETTERS).split()
     return _SPACE_BESIDE.sub("", " ".join(words)) or "".join(folded.split())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,4 +41,9 @@ def _asked(cells: Cells) -> Asked:
     return Asked(cells.place, prompt, chat.tools, dict(cells.row.cells))
 
 
-ASKED = Form("asked", tuple(field for field in CHAT.fields if field.name != "response"), _asked)
+def _all(columns: Collection[str]) -> Collection[str]:
+    """Every column: a reward may look at any."""
+    return columns
+
+
+ASKED = Form("asked", tuple(field for field in CHAT.fields if field.name != "response"), _asked, also=_all)

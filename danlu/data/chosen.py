@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from danlu.data import names
 from danlu.data.columns import Field
 from danlu.data.example import Record
 from danlu.data.form import Cells, Form, Mended
+from danlu.data.parted import CHOICES, part_alone
 from danlu.errors import did_you_mean, shown
 
 _SERIES = (
@@ -72,7 +73,7 @@ def _multiple_choice(cells: Cells) -> MultipleChoice:
 
 def _choices(cells: Cells) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The choices and what they are called: of a list, of ``{text, label}``, or of a column each."""
-    value = cells.listed("choices")
+    value = cells.parted("choices", lambda cell: part_alone(cell, CHOICES))
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         texts = tuple(cells.checked("choices", each) for each in value["text"])
         labels = value.get("label")
@@ -84,11 +85,14 @@ def _choices(cells: Cells) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return texts, _letters(len(texts))
     if value is not None:
         raise cells.error("choices", f"must be a list of texts; got {shown(repr(value))}")
-    series = next((each for each in _SERIES if all(name in cells.row.cells for name in each[:2])), ())
+    series = _series(cells.row.cells)
     found: list[str] = []
     for name in series:
         if cells.row.cells.get(name) in (None, ""):
-            break
+            continue
+        if series.index(name) != len(found):
+            empty = series[len(found)]
+            raise cells.place.error(f"the choice {empty} is empty, though {name} is not")
         found.append(cells.checked(name, cells.row.cells[name]))
     if not found:
         raise cells.place.error(
@@ -96,6 +100,11 @@ def _choices(cells: Cells) -> tuple[tuple[str, ...], tuple[str, ...]]:
             f"it has {', '.join(cells.row.cells)}"
         )
     return tuple(found), _letters(len(found))
+
+
+def _series(columns: Collection[str]) -> Sequence[str]:
+    """What the columns are called that have a choice each; none where there are no such columns."""
+    return next((each for each in _SERIES if all(name in columns for name in each[:2])), ())
 
 
 def _letters(count: int) -> tuple[str, ...]:
@@ -117,6 +126,22 @@ def check_answers(examples: Sequence[MultipleChoice], mended: Mended | None) -> 
     counted = [example for example in examples if example.counted_from is not None and example.answer is not None]
     from_one = bool(counted) and all(example.answer != 0 for example in counted)
     first = int(from_one and any(example.answer == len(example.choices) for example in counted))
+    return _counted(examples, first, mended)
+
+
+def check_answers_beside(
+    examples: Sequence[MultipleChoice], train: Sequence[MultipleChoice], mended: Mended | None
+) -> Sequence[MultipleChoice]:
+    """Count choices from where ``train`` does: a small file may have no answer that would tell.
+
+    Raises:
+        InputError: an answer is the number of no choice.
+    """
+    first = next((example.counted_from for example in train if example.counted_from is not None), None)
+    return check_answers(examples, mended) if first is None else _counted(examples, first, mended)
+
+
+def _counted(examples: Sequence[MultipleChoice], first: int, mended: Mended | None) -> list[MultipleChoice]:
     kept = []
     for example in examples:
         answer = example.answer
@@ -145,9 +170,13 @@ def _is_there_once(example: MultipleChoice) -> bool:
 
 
 def said_of_answers(examples: Sequence[MultipleChoice]) -> str:
-    """What answers are counted from, in words."""
-    first = next((example.counted_from for example in examples if example.counted_from is not None), None)
-    return "" if first is None else f"choices counted from {first}"
+    """What answers are counted from, in words; where nothing in the file shows it, that too."""
+    counted = [example for example in examples if example.counted_from is not None]
+    if not counted:
+        return ""
+    first = counted[0].counted_from
+    unsure = first == 0 and all(example.answer != 0 for example in counted)
+    return f"choices counted from {first}{', though no answer is 0' if unsure else ''}"
 
 
 CHOICE = Form(
@@ -160,5 +189,8 @@ CHOICE = Form(
     ),
     _multiple_choice,
     check_answers,
+    check_answers_beside,
     said_of_answers,
+    parted=("choices", CHOICES),
+    also=_series,
 )

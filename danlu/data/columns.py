@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Literal
 
+from danlu.data.decimals import are_decimal_commas
 from danlu.data.delimited import counts, is_number
-from danlu.data.names import plain_name
+from danlu.data.names import SPLIT, plain_name
 from danlu.data.rows import Table
+from danlu.data.split import NAMES
 from danlu.errors import InputError, RecipeError, shown, suggestion
 
 Kind = Literal["text", "texts", "label", "number", "tokens", "tags", "other"]
 _LABEL_LENGTH, _MOST_LABELS = 60, 1000
 _SHOWN_VALUES = 6
+_MOST_UNREAD = 8
 _OF_ROWS = re.compile(r"^_|(^|_)(id|ids|index|hash|timestamp|编号|序号)$")
 
 
@@ -51,6 +55,7 @@ def choose_columns(
         InputError: the file has no such column, or nothing tells which column a field is in.
     """
     chosen = {field: _given(table, fields, field, column) for field, column in given.items()}
+    _check_apart(chosen)
     for field in fields:  # by name
         if field.name not in chosen and table.named:
             column = _by_name(table, field, taken=chosen.values())
@@ -72,6 +77,16 @@ def choose_columns(
     return {field.name: chosen[field.name] for field in fields if field.name in chosen}
 
 
+def split_column(table: Table) -> str | None:
+    """A column that says which row is for training and which is not; None where there is none."""
+    for column in table.columns if table.named else ():
+        if plain_name(column) in SPLIT:
+            values = {str(value).strip().lower() for value in table.values(column)}
+            if len(values) > 1 and values <= NAMES.keys() and any(NAMES[value] == "train" for value in values):
+                return column
+    return None
+
+
 def by_names(table: Table, fields: Sequence[Field]) -> dict[str, str]:
     """The columns of required fields that their names alone tell."""
     chosen: dict[str, str] = {}
@@ -82,8 +97,14 @@ def by_names(table: Table, fields: Sequence[Field]) -> dict[str, str]:
     return chosen
 
 
-def describe(table: Table, chosen: Mapping[str, str], fields: Sequence[Field]) -> str:
-    """One line that says what was read from where: ``a.tsv: text from column 1, label from column 2 (2 values)``."""
+def describe(
+    table: Table, chosen: Mapping[str, str], fields: Sequence[Field], *, also: Collection[str] | None = None
+) -> str:
+    """One line that says what was read from where: ``a.tsv: text from column 1, label from column 2 (2 values)``.
+
+    Args:
+        also: columns that are read, too; where it is given, the line says which ones are not.
+    """
     kinds = {field.name: field.kind for field in fields}
     parts = []
     for field, column in chosen.items():
@@ -91,7 +112,16 @@ def describe(table: Table, chosen: Mapping[str, str], fields: Sequence[Field]) -
         values = _values_shown(table, column) if kinds.get(field) == "label" else ""
         parts.append(f"{field} from {place}{values}")
     notes = "".join(f"; {note}" for note in table.notes)
-    return f"{table.path}: {len(table.rows):,} rows; {', '.join(parts)}{notes}"
+    rest = [] if also is None else _unread(table, {*chosen.values(), *also})
+    listed = f"; not read: {', '.join(rest[:_MOST_UNREAD])}{', …' * (len(rest) > _MOST_UNREAD)}" if rest else ""
+    return f"{table.path}: {len(table.rows):,} rows; {', '.join(parts)}{listed}{notes}"
+
+
+def _unread(table: Table, read: Collection[str]) -> list[str]:
+    """The columns that nothing is read from; of objects of which a part is read the others are not told."""
+    outer = {table.outer(column) for column in read}
+    whole = [column for column in table.columns if table.outer(column) is None]
+    return [shown(column if table.named else f"column {column}") for column in whole if column not in {*read, *outer}]
 
 
 def _values_shown(table: Table, column: str) -> str:
@@ -124,6 +154,13 @@ def _given(table: Table, fields: Sequence[Field], field: str, column: str | int)
     return column
 
 
+def _check_apart(chosen: Mapping[str, str]) -> None:
+    """Refuse one column for two things."""
+    for (one, column), (other, same) in combinations(chosen.items(), 2):
+        if column == same:
+            raise RecipeError(f"columns.{one} and columns.{other} are both the column {column!r}")
+
+
 def _by_name(table: Table, field: Field, *, taken: Any) -> str | None:
     free = [column for column in reversed(table.columns) if column not in set(taken)]
     objects = {table.outer(column) for column in free} if field.kind != "other" else set()
@@ -152,7 +189,8 @@ def _by_content(table: Table, field: Field, *, taken: Any) -> str | None:
         like = [column for column, values in texts.items() if not all(map(is_number, values)) and any(values)]
         return _most_like_text(texts, like, alone=field.kind != "texts")
     if field.kind == "number":
-        like = [c for c, values in texts.items() if all(map(is_number, values)) and len(set(values)) > 1]
+        numbers = [c for c, values in texts.items() if all(map(is_number, values)) or _have_commas(values)]
+        like = [column for column in numbers if len(set(texts[column])) > 1]
         like = [column for column in like if not _tell_rows_apart(column, texts[column])]
         return max(like, key=lambda column: len(set(texts[column])), default=None)
     like = [column for column, values in texts.items() if looks_like_labels(values)]
@@ -174,6 +212,11 @@ def looks_like_labels(values: Sequence[str]) -> bool:
     different = set(values)
     few = 1 < len(different) <= max(2, min(_MOST_LABELS, len(values) // 2))
     return few and "" not in different and max(map(len, different)) <= _LABEL_LENGTH
+
+
+def _have_commas(values: Sequence[str]) -> bool:
+    """Whether these are numbers with decimal commas."""
+    return are_decimal_commas(list(values)) and all(is_number(value.replace(",", ".")) for value in values)
 
 
 def _tell_rows_apart(column: str, values: Sequence[str]) -> bool:

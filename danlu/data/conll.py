@@ -2,7 +2,8 @@
 
 Columns are parted by tabs, or where there are none, by white space. Lines of white space alone are blank. Comments
 (``# sent_id = 1``) and document marks (``-DOCSTART-``) are left out, as are CoNLL-U's ranges (``1-2``) and empty
-nodes (``8.1``).
+nodes (``8.1``). Columns have no names, but for those of CoNLL-U in a file that is called so, and those of a first line
+that says them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from danlu.data.content import ending
 from danlu.data.example import Place
+from danlu.data.names import TAGS, TOKEN, TOKENS, plain_name
 from danlu.data.rows import Row, Table
 from danlu.errors import shown
 
@@ -21,6 +24,9 @@ _POSITION_TOKENS = 10
 """Fewer tokens could end with such digits by chance."""
 _POSITION_MISSES = 0.01
 """Share of the tokens that need not end with their position in the word."""
+
+CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
+"""What the columns of CoNLL-U are called (https://universaldependencies.org/format.html)."""
 
 Token = tuple[int, list[str]]
 """Its line, and its columns."""
@@ -59,8 +65,27 @@ def read_conll(path: Path, text: str) -> Table:
     notes = [f"{width} columns"]
     if width > 1 and _strip_positions(sentences):
         notes.append("each token without the digit of its place in the word")
-    names = tuple(str(place) for place in range(1, width + 1))
-    return Table(path, names, tuple(_row(path, names, each) for each in sentences), named=False, notes=tuple(notes))
+    named = _take_names(sentences) or (CONLLU if ending(path) == ".conllu" and width == len(CONLLU) else ())
+    names = named or tuple(str(place) for place in range(1, width + 1))
+    rows = tuple(_row(path, names, each) for each in sentences if each)
+    if not rows:
+        raise Place(path, 1).error("the file holds no sentence below the names of its columns")
+    return Table(path, names, rows, named=bool(named), notes=tuple(notes))
+
+
+def _take_names(sentences: Sequence[list[Token]]) -> tuple[str, ...]:
+    """The names of the columns, taken off the first sentence, where its first line is no token but says them: a column
+    for tokens, one for tags whose name is no tag of any line below."""
+    names = [cell.strip() for cell in sentences[0][0][1]]
+    plain = [plain_name(name) for name in names]
+    tags = [place for place, name in enumerate(plain) if name in TAGS]
+    if len(set(plain)) < len(plain) or not tags or not {*TOKEN, *TOKENS} & {*plain} - {*TAGS}:
+        return ()
+    rest = [cells for sentence in sentences for _, cells in sentence][1:]
+    if any(cells[place] == names[place] for place in tags for cells in rest):
+        return ()
+    del sentences[0][0]
+    return tuple(names)
 
 
 def _is_comment(line: str, *, begins: bool, width: int, tabs: bool) -> bool:

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Generic, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from danlu.data.columns import choose_columns, describe
+from danlu.data.columns import choose_columns, describe, split_column
+from danlu.data.decimals import with_points
 from danlu.data.delimited import TableForm
 from danlu.data.example import E
 from danlu.data.flags import flag_columns, gather_as_train, gather_flags, gather_known, may_be_flags
@@ -20,18 +21,13 @@ from danlu.data.form import Cells, Form, Mended
 from danlu.data.labelled import check_label_types
 from danlu.data.labels import check_known, label_set, scheme_of
 from danlu.data.names import KNOWN, plain_name
+from danlu.data.parted import Marks, part_column, texts_of
 from danlu.data.read import read_rows
 from danlu.data.rows import Table
-from danlu.data.split import split
+from danlu.data.split import NAMES, split
 from danlu.data.tags import Scheme
 from danlu.errors import InputError, suggestion
 from danlu.recipe import Settings
-
-_SPLIT_NAMES = {
-    "train": "train", "training": "train",
-    "dev": "dev", "valid": "dev", "validation": "dev", "val": "dev",
-    "test": "test", "testing": "test",
-}  # fmt: skip
 
 
 class Data(Settings):
@@ -116,6 +112,10 @@ class _Reading(Generic[E]):
     columns: dict[str, str] = field(default_factory=dict)
     flags: Sequence[str] = ()
     """The columns of ``train`` that are labels, of 0 and 1."""
+    learned: Sequence[E] = ()
+    """The examples of ``train``."""
+    parted: Sequence[str] = ()
+    """The cells of ``train`` that hold several things as one text."""
 
     def table(self, path: Path) -> Table:
         """The rows of a file; of one that is read after ``train``, with a header if that has one."""
@@ -162,9 +162,23 @@ class _Reading(Generic[E]):
             for each in self.form.fields:
                 if each.kind == "label" and each.name in chosen:
                     check_label_types(table.rows, chosen[each.name], typed=table.typed, called=each.name)
-        examples = self.form.check(_read(self.form, table, chosen, gold=gold, mended=mended), mended)
+        for each in self.form.fields:
+            if each.kind == "number" and each.name in chosen:
+                table = with_points(table, chosen[each.name])
+        if self.form.parted is not None:
+            table = self._parted(table, chosen, *self.form.parted)
+        read, beside = _read(self.form, table, chosen, gold=gold, mended=mended), self.form.check_beside
+        if beside is None or not self.learned:
+            examples = self.form.check(read, mended)
+        else:
+            examples = beside(read, self.learned, mended)
+        self.learned = self.learned or examples
         note = self.form.said(examples)
-        self.said.append(describe(table, chosen, self.form.fields) + (f"; {note}" if note else ""))
+        also = {*self.form.also(table.columns), *self.flags, self.settings.split_column or ""} if gold else None
+        said = describe(table, chosen, self.form.fields, also=also)
+        if gold and (column := split_column(table)) not in (None, self.settings.split_column):
+            said += f"; column {column!r} says which split a row is of, but is not used (split_column: {column})"
+        self.said.append(said + (f"; {note}" if note else ""))
         self.tell(table.path, mended)
         if not examples:
             raise InputError(f"{table.path}: no example is left; {'; '.join(mended.lines() if mended else [])}")
@@ -174,6 +188,12 @@ class _Reading(Generic[E]):
         """Say what was mended."""
         if mended is not None:
             self.said += [f"{path}: {line}" for line in mended.lines()]
+
+    def _parted(self, table: Table, chosen: Mapping[str, str], field: str, known: Sequence[Marks]) -> Table:
+        """The table with lists where cells of a field hold several things, parted as in ``train``."""
+        column = chosen.get(field)
+        self.parted, beside = self.parted or texts_of(table, column), self.parted
+        return part_column(table, column, known, beside=beside)
 
     def _wanted(self, table: Table, chosen: Mapping[str, str]) -> Table:
         """The rows whose label is not one of those that the recipe leaves out."""
@@ -311,9 +331,9 @@ def _by_split(reading: _Reading[E]) -> dict[str, Sequence[E]]:
     table = reading.table(reading.settings.train)
     tables: dict[str, Table] = {}
     for value, part in table.parts(reading.settings.split_column).items():
-        name = _SPLIT_NAMES.get(value.lower())
+        name = NAMES.get(value.lower())
         if name is None:
-            near = suggestion(value, _SPLIT_NAMES)
+            near = suggestion(value, NAMES)
             raise part.rows[0].place.error(f"the split {value!r} of column {reading.settings.split_column!r}{near}")
         if name in tables:
             raise part.rows[0].place.error(f"the split {value!r} is called otherwise before: {name} has two names")
@@ -331,7 +351,7 @@ def _read(form: Form[E], table: Table, chosen: Mapping[str, str], *, gold: bool,
         except InputError as error:
             if mended is None:
                 raise InputError(f"{error}{_how_many(form, table, chosen, gold=gold)}") from None
-            reason = str(error).removeprefix(f"{row.place}: ").partition("; got")[0].partition(": ")[0]
+            reason = str(error).removeprefix(f"{row.place}: ").partition("; ")[0].partition(": ")[0]
             mended.add(f"row left out as {reason}", row.place)
     return examples
 

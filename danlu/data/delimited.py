@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,8 @@ def read_delimited(path: Path, text: str, *, ending: str, form: TableForm, named
     width = len(rows[0][1])
     for line, cells in rows:
         if len(cells) != width:
-            raise Place(path, line).error(f"it has {len(cells)} cells, and the first row has {width}")
+            count = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
+            raise Place(path, line).error(f"it has {count}, and the first row has {width}{_parted_by(delimiter, own)}")
     header = form.header if form.header is not None else has_header(rows, commas=own == ",", named=named)
     names = _names(path, rows[0][1]) if header else [str(place) for place in range(1, width + 1)]
     body = rows[1:] if header else rows
@@ -80,6 +82,11 @@ def read_delimited(path: Path, text: str, *, ending: str, form: TableForm, named
         raise Place(path, 1).error("the file holds no row below its header")
     found = tuple(Row(Place(path, line), dict(zip(names, cells, strict=True))) for line, cells in body)
     return Table(path, tuple(names), found, header, notes=(*notes, *([] if header else ["no header"])))
+
+
+def _parted_by(delimiter: str, own: str) -> str:
+    """How cells are parted, where the file's name does not say so."""
+    return "" if delimiter == own else f" (cells parted by {_NAMED.get(delimiter, repr(delimiter))})"
 
 
 def _names(path: Path, cells: Sequence[str]) -> list[str]:
@@ -95,8 +102,8 @@ def has_header(rows: Sequence[Cells], *, commas: bool, named: Collection[str] = 
     """Whether the first row names the columns.
 
     It does where it has a name that columns usually have, or where something that looks like a name stands over a
-    column of numbers or of a few values that come again. Without a sign, a file with commas is taken to have a
-    header, as pandas takes it; one with tabs is not.
+    column of numbers or of a few values that come again; not where it has one of these values itself. Without a sign, a
+    file with commas is taken to have a header, as pandas takes it; one with tabs is not.
     """
     first = [cell.strip() for cell in rows[0][1]]
     rest = [cells for _, cells in rows[1:]]
@@ -114,10 +121,10 @@ def has_header(rows: Sequence[Cells], *, commas: bool, named: Collection[str] = 
         return True
     if len(filled) < len(first) or not rest or not all(_is_like_a_name(cell) for cell in filled):
         return False
-    for name, column in zip(first, columns, strict=True):
-        if all(map(is_number, column)) or (name not in column and len(set(column)) * 2 <= len(column)):
-            return True
-    return commas
+    few = [len(set(column)) * 2 <= len(column) for column in columns]
+    if any(each and name in column for name, column, each in zip(first, columns, few, strict=True)):
+        return False
+    return commas or any(each or all(map(is_number, column)) for column, each in zip(columns, few, strict=True))
 
 
 def counts(values: Sequence[str]) -> bool:
@@ -140,19 +147,24 @@ def _is_like_a_name(text: str) -> bool:
 
 
 def _find_delimiter(text: str, own: str) -> str:
-    """The delimiter of the ending; in a .csv, another one where only that makes a table."""
+    """The delimiter of the ending; in a .csv, another one where only that makes a table, or nearly one: where the first
+    line has no comma, and most lines are parted into as many cells as that."""
     first, _, _ = text.lstrip("\r\n").partition("\n")
     if own != ",":
         return own
+    nearly = []
     for delimiter in (own, *_OTHERS):
         if delimiter in first:
             try:
-                widths = {len(cells) for _, cells in _reader(text, delimiter)}
+                widths = Counter(len(cells) for _, cells in _reader(text, delimiter))
             except csv.Error:
                 continue
             if len(widths) == 1:
                 return delimiter
-    return own
+            width = len(first.split(delimiter))
+            if widths[width] * 2 > widths.total():
+                nearly.append(delimiter)
+    return nearly[0] if nearly and own not in first else own
 
 
 def _quotes_enclose(text: str, delimiter: str) -> bool:

@@ -189,5 +189,5 @@ EXTRACT = Form(
     ),
     _question,
     check_ids,
-    said_of_questions,
+    said=said_of_questions,
 )

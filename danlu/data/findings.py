@@ -1,7 +1,7 @@
 """What may be wrong with data that can be read: looked for before training, reported, and never fatal.
 
-Texts are the same where they differ in case, width, spaces and punctuation alone (``alike.py``), and almost the same
-as ``near.py`` says. Of two splits the later one is spoilt: what it measures was learned by heart.
+Texts are the same where they differ in case, width, script, spaces and punctuation alone (``alike.py``), and almost
+the same as ``near.py`` says. Of two splits the later one is spoilt: what it measures was learned by heart.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ from itertools import combinations
 
 from danlu.data.alike import same_text, same_texts
 from danlu.data.chosen import MultipleChoice
+from danlu.data.contained import contained
+from danlu.data.entity_findings import odd_entities
 from danlu.data.example import TaskExample
-from danlu.data.found import Finding, quoted
+from danlu.data.found import Finding, quoted, share_of
 from danlu.data.label_findings import (
     imbalance,
     missing_labels,
     never_learned,
+    placeholders,
     told_by_the_text,
 )
 from danlu.data.label_typos import label_typos, typos_of
-from danlu.data.labelled import Labelled, Scored
+from danlu.data.labelled import Labelled, MultiLabelled, Scored
 from danlu.data.near import NEAR, near_pairs
+from danlu.data.number_findings import odd_numbers
 from danlu.data.preferred import turned_preferences
 from danlu.data.tagged import Tagged
 from danlu.data.telling_words import telling_words
@@ -51,13 +55,19 @@ def look(splits: Splits, *, labels: Sequence[str] = (), near: float | None = NEA
     found += turned_preferences(splits)
     if near is not None:
         found += _near(splits, keys, near)
+        for first, later in combinations(splits, 2):
+            found += contained(splits, keys, first, later)
     for name, examples in splits.items():
         found += _repeated(name, examples, keys[name])
     typos = typos_of(splits)
     found += label_typos(splits, typos)
+    for name, examples in splits.items():
+        found += placeholders(name, examples)
     found += imbalance(train, splits[train], typos)
     found += never_learned(train, splits[train], labels)
     found += missing_labels(splits, typos)
+    found += odd_numbers(splits)
+    found += odd_entities(splits)
     told = list(told_by_the_text(train, splits[train]))
     found += told or telling_words(train, splits[train])
     return found
@@ -85,9 +95,9 @@ def _duplicates(splits: Splits, keys: Mapping[str, Sequence[Key]], first: str, l
     if not pairs:
         return
     alike = sum(example.texts not in exact for example, _ in pairs) - turned
-    how = {"but for case, spaces or punctuation": alike, "with their two texts turned round": turned}
+    how = {"but for case, script, spaces or punctuation": alike, "with their two texts turned round": turned}
     but = "".join(f" ({count:,} of them {words})" for words, count in how.items() if count)
-    what = f"{_share(len(pairs), len(splits[later]))} are in {first} too{but}"
+    what = f"{share_of(len(pairs), len(splits[later]))} are in {first} too{but}"
     named = tuple(f"{quoted(example)} is {other.place.short}" for example, other in pairs[:_NAMED])
     yield Finding("duplicate", (first, later), len(pairs), len(splits[later]), what, named)
 
@@ -101,7 +111,7 @@ def _shared_groups(splits: Splits, keys: Mapping[str, Sequence[Key]], first: str
         and len(example.group) >= _GROUP_LENGTH and same_text(example.group) in groups
     ]  # fmt: skip
     if pairs:
-        what = f"{_share(len(pairs), len(splits[later]))} have their context or prompt in common with {first}"
+        what = f"{share_of(len(pairs), len(splits[later]))} have their context or prompt in common with {first}"
         yield Finding("shared_group", (first, later), len(pairs), len(splits[later]), what,
                       tuple(map(quoted, pairs[:_NAMED])))  # fmt: skip
 
@@ -115,7 +125,7 @@ def _repeated(name: str, examples: Sequence[TaskExample], keys: Sequence[Key]) -
         if other is not example:
             again.append((example, other))
     if again:
-        what = f"{_share(len(again), len(examples))} repeat one before them"
+        what = f"{share_of(len(again), len(examples))} repeat one before them"
         named = tuple(f"{quoted(example)} is {other.place.short}" for example, other in again[:_NAMED])
         yield Finding("repeated", (name,), len(again), len(examples), what, named)
 
@@ -164,10 +174,10 @@ def _near(splits: Splits, keys: Mapping[str, Sequence[Key]], share: float) -> It
         else:
             leaks.setdefault((first, name), []).append(f"{quoted(example)} is almost {quoted(other)}")
     for (first, name), named in leaks.items():
-        what = f"{_share(len(named), len(splits[name]))} are almost the same as one of {first}"
+        what = f"{share_of(len(named), len(splits[name]))} are almost the same as one of {first}"
         yield Finding("near_duplicate", (first, name), len(named), len(splits[name]), what, tuple(named[:_NAMED]))
     for name, named in conflicts.items():
-        what = f"{_share(len(named), len(splits[name]))} are almost the same as one with another label"
+        what = f"{share_of(len(named), len(splits[name]))} are almost the same as one with another label"
         yield Finding("near_conflict", (name,), len(named), len(splits[name]), what, tuple(named[:_NAMED]))
 
 
@@ -182,7 +192,7 @@ def disagree(one: TaskExample, other: TaskExample) -> bool:
 
 
 def _has_one_answer(example: TaskExample) -> bool:
-    return bool(example.labels) or isinstance(example, MultipleChoice)
+    return bool(example.labels) or (isinstance(example, MultipleChoice | MultiLabelled) and example.gold is not None)
 
 
 def _two_labels(example: TaskExample, other: TaskExample) -> str:
@@ -190,10 +200,5 @@ def _two_labels(example: TaskExample, other: TaskExample) -> str:
 
 
 def _said(example: TaskExample) -> str:
-    gold = example.gold
+    gold = example.gold or ("no label",)
     return shown(repr(gold) if isinstance(gold, str) else " ".join(", ".join(map(str, gold)).split()))
-
-
-def _share(count: int, of: int) -> str:
-    """``37 of 1,000 examples (3.7%)``."""
-    return f"{count:,} of {of:,} examples ({count / of:.1%})"

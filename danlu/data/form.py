@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
 
 from danlu.data.columns import Field
 from danlu.data.example import E, Place
 from danlu.data.literals import is_broken, literal
+from danlu.data.parted import Marks
 from danlu.data.rows import Row
 from danlu.errors import InputError, shown
 
@@ -150,6 +151,11 @@ def nothing_to_check(examples: Sequence[E], mended: Mended | None) -> Sequence[E
     return examples
 
 
+def nothing_else(columns: Collection[str]) -> Collection[str]:
+    """What a form reads beside its fields of which each has a column."""
+    return ()
+
+
 def nothing_to_say(examples: Sequence[E]) -> str:
     """What a form says of which nothing was detected."""
     return ""
@@ -165,8 +171,15 @@ class Form(Generic[E]):
     """Raises InputError for a row that is no example."""
     check: Callable[[Sequence[E], Mended | None], Sequence[E]] = nothing_to_check
     """Looks at the examples of a file together; raises InputError, or mends where it may."""
+    check_beside: Callable[[Sequence[E], Sequence[E], Mended | None], Sequence[E]] | None = None
+    """The same of a file beside ``train``, whose checked examples come second: what could be read in several ways there
+    is read as in that; None: nothing can."""
     said: Callable[[Sequence[E]], str] = nothing_to_say
     """What was detected in the examples, to be shown; may be empty."""
+    parted: tuple[str, Sequence[Marks]] | None = None
+    """The field whose cells may hold several things as one text, and what may part them."""
+    also: Callable[[Collection[str]], Collection[str]] = nothing_else
+    """Of a file's columns those that are read by names of their own."""
     sentences: bool = False
     """Whether its files are sentences with a tag a token."""
     flags: bool = False

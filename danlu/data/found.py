@@ -9,8 +9,8 @@ from danlu.data.example import TaskExample
 from danlu.errors import shown
 
 FindingKind = Literal[
-    "duplicate", "near_duplicate", "shared_group", "repeated", "conflict", "near_conflict", "typo", "rare", "imbalance",
-    "missing_label", "told", "telling",
+    "duplicate", "near_duplicate", "contained", "shared_group", "repeated", "conflict", "near_conflict", "typo", "rare",
+    "imbalance", "missing_label", "placeholder", "told", "telling", "far", "entity",
 ]  # fmt: skip
 EXAMPLES = 3
 """How many are named in a line."""
@@ -39,3 +39,8 @@ class Finding:
 def quoted(example: TaskExample) -> str:
     """An example in a few words, with its place."""
     return f"{shown(' ⏎ '.join(' '.join(text.split()) for text in example.texts))!r} ({example.place.short})"
+
+
+def share_of(count: int, of: int) -> str:
+    """``37 of 1,000 examples (3.7%)``."""
+    return f"{count:,} of {of:,} examples ({count / of:.1%})"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from danlu.data import names
 from danlu.data.columns import Field
 from danlu.data.example import Record
 from danlu.data.form import Cells, Form
+from danlu.data.parted import WORDS, part_alone
 from danlu.errors import shown
-
-_BETWEEN_KEYWORDS = re.compile(r"[;；、,，|\n_]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +73,11 @@ def _described(cells: Cells) -> Described:
     source = cells.text("source")
     if not cells.gold and not cells.has("keywords"):
         return Described(cells.place, source, None)
-    words = cells.parted("keywords", _keywords)
+    words = cells.parted("keywords", lambda cell: part_alone(cell, WORDS))
     if not isinstance(words, list) or not words:
         got = shown(repr(cells.value("keywords")))
         raise cells.error("keywords", f"must be a list of texts, or a text that ; or , parts; got {got}")
     return Described(cells.place, source, tuple(dict.fromkeys(cells.checked("keywords", word) for word in words)))
-
-
-def _keywords(cell: str) -> list[str]:
-    return [part.strip() for part in _BETWEEN_KEYWORDS.split(cell) if part.strip()]
 
 
 _SOURCE = Field("source", names.SOURCE, "texts")
@@ -97,4 +91,6 @@ GENERATE = Form(
     ),
     _generated,
 )
-KEYWORDS = Form("keywords", (_SOURCE, Field("keywords", names.KEYWORDS, "texts", gold=True)), _described)
+KEYWORDS = Form(
+    "keywords", (_SOURCE, Field("keywords", names.KEYWORDS, "texts", gold=True)), _described, parted=("keywords", WORDS)
+)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from danlu.data.delimited import is_number
 from danlu.data.example import TaskExample
-from danlu.data.found import Finding
+from danlu.data.found import EXAMPLES, Finding
 from danlu.data.label_typos import Typo, without_typos
 from danlu.data.labelled import Labelled
 from danlu.data.labels import label_counts
@@ -21,6 +21,7 @@ UNEVEN = 10
 _TOLD = 0.8
 """Share of the texts that say their label, from which it is no chance."""
 _LABELS_SHOWN = 8
+_NO_LABELS = frozenset({"-", "--", "?", "n/a", "#n/a", "nan", "<na>", "null", "未标注", "无标签", "待标注"})
 
 
 def imbalance(split: str, examples: Sequence[TaskExample], typos: Mapping[str, Typo]) -> Iterator[Finding]:
@@ -43,6 +44,17 @@ def imbalance(split: str, examples: Sequence[TaskExample], typos: Mapping[str, T
         shares = f"{shown(many)!r} {most:,} ({most / counts.total():.0%}), {shown(few)!r} {least:,}"
         what = f"labels are uneven, the most frequent has {most / least:.0f} times the examples of the rarest: {shares}"
         yield Finding("imbalance", (split,), most, counts.total(), f"{what}; class weights may help")
+
+
+def placeholders(split: str, examples: Sequence[TaskExample]) -> Iterator[Finding]:
+    """Labels that only say that there is none, as pandas and people without agreement write them."""
+    if not examples or isinstance(examples[0], Tagged):
+        return
+    for label, count in label_counts(examples).items():
+        if label.strip().casefold() in _NO_LABELS:
+            places = tuple(each.place.short for each in examples if label in each.labels)
+            what = f"the label {label!r} ({count:,}) may say that there is none; leave_out leaves such rows out"
+            yield Finding("placeholder", (split,), count, len(examples), what, places[: EXAMPLES + 1])
 
 
 def never_learned(split: str, examples: Sequence[TaskExample], labels: Sequence[str]) -> Iterator[Finding]:

@@ -1,7 +1,8 @@
 """Labels that look like typing errors of others: ``pos `` and ``Pos`` beside ``pos``, ``postive`` beside ``positive``.
 
-Case, width, spaces, dashes and marks around it make no label of its own, however often they occur. A letter or two may,
-so there the label has to be rare and the words long, and neither a number, a code nor an opposite (``misspelt.py``).
+Case, width, simplified or traditional Chinese, spaces, dashes and marks around it make no label of its own, however
+often they occur. A letter or two may, so there the label has to be rare and the words long, or in short ones the keys
+beside each other, and neither a number, a code nor an opposite (``misspelt.py``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from danlu.data.labels import label_counts
 from danlu.data.misspelt import TWICE, Form, form, is_rare, misspelt
 from danlu.errors import shown
 
-ALONE = "differs in case, width, spaces or marks alone from"
+ALONE = "differs in case, width, script, spaces or marks alone from"
 MAYBE = "may be a misspelling of"
 
 

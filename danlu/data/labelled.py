@@ -11,10 +11,9 @@ from danlu.data.columns import Field
 from danlu.data.delimited import is_number
 from danlu.data.example import Record
 from danlu.data.form import Cells, Form
+from danlu.data.parted import LABELS, part_alone
 from danlu.data.rows import Row
 from danlu.errors import shown
-
-_PARTED_BY = ("|", "｜", ";", "；", ",", "，", "、")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def _texts(cells: Cells) -> tuple[str, ...]:
 
 def _several(cells: Cells) -> tuple[str, ...]:
     """Labels of a list, or of a cell that spells one or parts them by | ; , or 、; an empty cell has none."""
-    value = cells.parted("labels", _parted)
+    value = cells.parted("labels", lambda cell: part_alone(cell, LABELS))
     if not isinstance(value, list):
         raise cells.error("labels", f"must be a list of labels; got {shown(repr(value))}")
     found = []
@@ -89,11 +88,6 @@ def _several(cells: Cells) -> tuple[str, ...]:
             raise cells.error("labels", f"has {label!r} twice")
         found.append(label)
     return tuple(found)
-
-
-def _parted(cell: str) -> list[str]:
-    mark = next((mark for mark in _PARTED_BY if mark in cell), None)
-    return [] if not cell.strip() else [part.strip() for part in cell.split(mark)] if mark else [cell.strip()]
 
 
 def check_label_types(rows: Sequence[Row], column: str, *, typed: bool, called: str) -> None:
@@ -144,7 +138,8 @@ _NUMBER = Field("number", names.NUMBER, "number", gold=True)
 CLASSIFY = Form("classify", (_TEXT, _LABEL), _labelled)
 PAIR = Form("pair", (_FIRST, _SECOND, _LABEL), _labelled)
 MULTI_LABEL = Form(
-    "multi_label", (_TEXT, Field("labels", names.LABELS, "other", gold=True)), _multi_labelled, flags=True
-)
+    "multi_label", (_TEXT, Field("labels", names.LABELS, "other", gold=True)), _multi_labelled,
+    parted=("labels", LABELS), flags=True,
+)  # fmt: skip
 REGRESS = Form("regress", (_TEXT, _NUMBER), _scored)
 SIMILARITY = Form("similarity", (_FIRST, _SECOND, _NUMBER), _scored)

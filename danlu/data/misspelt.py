@@ -7,7 +7,7 @@ import unicodedata
 from itertools import takewhile
 from typing import NamedTuple
 
-from danlu.data.alike import IDEOGRAPHS
+from danlu.data.alike import IDEOGRAPHS, simplified
 from danlu.data.chinese_words import is_usual_word, look_alike, sound_the_same
 from danlu.data.delimited import is_number
 from danlu.data.label_words import MODIFIERS, NEGATIONS, REVERSED, SERIES, WORDS
@@ -19,7 +19,9 @@ _SHARE = 0.1
 _ONCE = 2
 """Examples of the right label above which a single misspelt one will do, however small the share."""
 _OFTEN = 100
-"""Examples of the right label from which shorter words and exchanged ideographs are looked at too."""
+"""Examples of the right label from which exchanged ideographs are looked at too."""
+_OFTEN_SHORT = 50
+"""The same of short words."""
 _SELDOM = 2
 """Examples that a label with an exchanged ideograph has at most, beside so many."""
 _SAME_SOUND = 20
@@ -29,7 +31,9 @@ _LENGTH = TWICE // 2
 _CODE_LENGTH = 6
 """The same where all letters are capitals, as in PRON and PROPN, which are codes."""
 _SHORT = 3
-"""Letters of a word from which one may be doubled, or two be swapped, where they are too few for anything else."""
+"""Letters of a word in which a slip of the hand is looked for, where they are too few for anything else."""
+_KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+"""The keys of a keyboard, each row a little further right than the one above it."""
 _IDEOGRAPHS_LEAST = 2
 """The same of ideographs, of which each says more."""
 _WORD_ENDS = re.compile(r"[\s_\-/.:]+|(?<=[a-z])(?=[A-Z])")
@@ -56,7 +60,7 @@ class Form(NamedTuple):
     """A label as it is compared."""
 
     folded: str
-    """Without case, width, invisible signs, spaces, dashes between letters and marks at the ends."""
+    """Without case, width, script of Chinese, invisible signs, spaces, dashes between letters and marks at the ends."""
     words: tuple[str, ...]
     signs: str
     """Its digits and signs, which no typing error is looked for in."""
@@ -66,7 +70,7 @@ class Form(NamedTuple):
 
 def form(label: str) -> Form:
     """How a label is compared with others."""
-    text = _plain(label)
+    text = simplified(_plain(label))
     number = is_number(text)
     folded = text.casefold()
     if not number:
@@ -117,7 +121,9 @@ def misspelt(label: Form, right: Form, count: int, of: int) -> bool:
         if any(_IDEOGRAPH.search(word) for word in (one, other)):
             mistyped = _miswritten(one, other, count, of)
         elif min(len(one), len(other)) < least:
-            mistyped = count == 1 and of >= _OFTEN and _slipped(one, other)
+            mistyped = (
+                count == 1 and of >= _OFTEN_SHORT and _slipped(one, other, codes=label.capitals or right.capitals)
+            )
         else:
             mistyped = _mistyped(one, other)
         if not mistyped:
@@ -138,11 +144,32 @@ def _mistyped(one: str, other: str) -> bool:
     return not any(one.replace(*parts, 1) == other or other.replace(*parts, 1) == one for parts in _OPPOSITES)
 
 
-def _slipped(one: str, other: str) -> bool:
-    """Whether one short word is the other with a letter doubled or two swapped."""
-    if min(len(one), len(other)) < _SHORT or (_ROMAN.fullmatch(one) and _ROMAN.fullmatch(other)):
+def _slipped(label: str, right: str, *, codes: bool) -> bool:
+    """Whether a short word is another one with a letter doubled or two swapped; in what are no codes also with the key
+    beside the right one hit in its place, or within it with it, or a letter within it left out."""
+    if len(right) < _SHORT or (_ROMAN.fullmatch(label) and _ROMAN.fullmatch(right)):
         return False
-    return _is_swapped(one, other) or _is_doubled(one, other)
+    if min(len(label), len(right)) >= _SHORT and (_is_swapped(label, right) or _is_doubled(label, right)):
+        return True
+    if codes:
+        return False
+    start, mine, theirs = _difference(label, right)
+    if len(mine) == len(theirs) == 1:
+        return _are_beside(mine, theirs)
+    if start == 0 or start == min(len(label), len(right)):  # other words begin or end otherwise: art, part; new, news
+        return False
+    if not mine:
+        return len(theirs) == 1
+    return len(mine) == 1 and not theirs and any(_are_beside(mine, near) for near in right[start - 1 : start + 1])
+
+
+def _are_beside(one: str, other: str) -> bool:
+    """Whether two keys are neighbours."""
+    places = {key: (row, 2 * place + row) for row, keys in enumerate(_KEYS) for place, key in enumerate(keys)}
+    if one not in places or other not in places:
+        return False
+    (row, place), (another, there) = places[one], places[other]
+    return (row == another and abs(place - there) == 2) or (abs(row - another) == 1 and abs(place - there) == 1)
 
 
 def _miswritten(one: str, other: str, count: int, of: int) -> bool:

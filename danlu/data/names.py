@@ -27,22 +27,13 @@ SECOND = (
     "sentence2", "hypothesis", "text2", "text_b", "sentence_b", "question2", "sentence_2", "text_2", "s2", "second",
     "document", "passage", "positive", "假设", "句子2", "文本2",
 )  # fmt: skip
-TOKENS = ("tokens", "words", "token", "form", "word", "characters", "text", "词", "字")
+TOKEN = ("token", "word", "form", "character", "char", "字", "词", "字符")
+"""What the column of a table is called that has one token a row."""
+TOKENS = ("tokens", "words", "token", "form", "word", "characters", "character", "char", "text", "词", "字", "字符")
 TAGS = (
-    "tags",
-    "ner_tags",
-    "labels",
-    "label",
-    "entities",
-    "spans",
-    "ner",
-    "tag",
-    "pos_tags",
-    "upos",
-    "pos",
-    "标注",
-    "标签",
-)
+    "tags", "ner_tags", "labels", "label", "entities", "spans", "ner", "tag", "ner_tag", "bio", "pos_tags", "upos",
+    "pos", "标注", "标签", "标记",
+)  # fmt: skip
 WORDS = ("words", "segmented", "tokens", "text", "分词")
 QUESTION = ("question", "query", "stem", "问题", "题目", "题干")
 CONTEXT = ("context", "passage", "paragraph", "document", "article", "text", "原文", "文章", "上下文")
@@ -52,8 +43,13 @@ NO_ANSWER = ("is_impossible",)
 IDENTITY = ("id", "qid", "guid", "编号")
 CHOICES = ("choices", "options", "endings", "candidates", "选项")
 CORRECT = ("answer", "gold", "label", "correct", "answerkey", "answer_key", "答案")
-HEAD = ("head", "h", "subject", "subj", "entity1", "e1", "主体")
-TAIL = ("tail", "t", "object", "obj", "entity2", "e2", "客体")
+HEAD = (
+    "head", "h", "subject", "subj", "entity1", "entity_1", "ent1", "e1", "head_entity", "主体", "头实体",
+    "实体1", "主语",
+)  # fmt: skip
+TAIL = (
+    "tail", "t", "object", "obj", "entity2", "entity_2", "ent2", "e2", "tail_entity", "客体", "尾实体", "实体2", "宾语",
+)  # fmt: skip
 HEAD_TYPE = ("head_type", "subj_type", "subject_type", "e1_type", "主体类型")
 TAIL_TYPE = ("tail_type", "obj_type", "object_type", "e2_type", "客体类型")
 RELATION = ("relation", "label", "relation_type", "predicate", "关系")
@@ -71,39 +67,26 @@ SEARCHED = ("query", "anchor", "question", "sentence1", "text1", "text_a", "查�
 POSITIVE = ("positives", "positive", "pos", "passage", "document", "answer", "sentence2", "text2", "text_b", "正例")
 NEGATIVES = ("negatives", "negative", "neg", "hard_negatives", "hard_negative", "负例")
 MESSAGES = ("messages", "conversations", "conversation", "dialogue", "chat", "对话")
-INSTRUCTION = ("instruction", "prompt", "question", "query", "指令", "问题", "提示")
+INSTRUCTION = ("instruction", "prompt", "question", "query", "problem", "指令", "问题", "提示", "题目", "提问")
 INPUT = ("input", "输入")
-RESPONSE = ("output", "response", "answer", "completion", "输出", "回答", "答案")
+RESPONSE = (
+    "output", "response", "answer", "completion", "reply", "solution", "输出", "回答", "答案", "回复", "答复", "解答",
+)  # fmt: skip
 SYSTEM = ("system", "system_prompt")
 HISTORY = ("history",)
 TOOLS = ("tools", "functions")
-CHOSEN = ("chosen", "preferred", "better")
-REJECTED = ("rejected", "dispreferred", "worse")
-GOOD = ("label", "good", "kto_tag", "desirable")
+CHOSEN = ("chosen", "preferred", "better", "chosen_response", "选中", "更好", "较好", "优选", "接受")
+REJECTED = (
+    "rejected", "dispreferred", "worse", "rejected_response", "未选中", "更差", "较差", "劣选", "拒绝",
+)  # fmt: skip
+GOOD = ("label", "good", "kto_tag", "desirable", "是否好", "好坏", "满意")
+SPLIT = ("split", "set", "subset", "partition", "part", "dataset", "fold", "划分", "集合", "数据集")
 
-_LIKE_LABELS = frozenset(
-    [
-        "good",
-        "better",
-        "worse",
-        "pos",
-        "neg",
-        "positive",
-        "negative",
-        "positives",
-        "negatives",
-        "y",
-        "t",
-        "h",
-        "e1",
-        "e2",
-        "s1",
-        "s2",
-        "value",
-        "object",
-        "subject",
-    ]
-)
+_LIKE_LABELS = frozenset({
+    "good", "better", "worse", "pos", "neg", "positive", "negative", "positives", "negatives", "y", "t", "h", "e1",
+    "e2", "s1", "s2", "value", "object", "subject", "bio", "solution", "problem", "满意", "好坏", "接受", "拒绝",
+    "更好", "更差", "较好", "较差", "选中", "未选中", "主语", "宾语", "优选", "劣选",
+})  # fmt: skip
 """Names that are as often the first label of a file without a header."""
 KNOWN = frozenset(
     name

@@ -79,12 +79,15 @@ def read_parquet(path: Path) -> Table:
 
 
 def table_of(path: Path, records: Iterable[Record]) -> Table:
-    """Objects as rows; what objects in them hold is columns too, such as ``translation.en``.
+    """Objects as rows; what objects in them hold is columns too, such as ``translation.en``. A NaN, as pandas leaves it
+    in the place of a value, is none.
 
     Raises:
         InputError: there is none.
     """
-    rows = tuple(Row(place, cells) for place, cells in records)
+    rows = tuple(
+        Row(place, {name: None if _is_nan(cell) else cell for name, cell in cells.items()}) for place, cells in records
+    )
     if not rows:
         raise InputError(f"{path} holds no record")
     columns = list(dict.fromkeys(name for row in rows for name in row.cells))
@@ -97,6 +100,10 @@ def table_of(path: Path, records: Iterable[Record]) -> Table:
         )
     members = {name: outer for name, (outer, _) in inner.items()}
     return Table(path, (*columns, *inner), rows, named=True, typed=True, members=members)
+
+
+def _is_nan(cell: Any) -> bool:
+    return isinstance(cell, float) and cell != cell
 
 
 def _members(rows: Sequence[Row], column: str) -> Sequence[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,6 +148,11 @@ def _found(cells: Cells, text: str, field: str) -> Span:
     return text.index(name), text.index(name) + len(name)
 
 
+def _places(columns: Collection[str]) -> Collection[str]:
+    """TACRED's columns that say where entities are, by token."""
+    return [name for name in ("subj_start", "subj_end", "obj_start", "obj_end") if name in columns]
+
+
 RELATE = Form(
     "relate",
     (
@@ -159,4 +164,5 @@ RELATE = Form(
         Field("tail_type", names.TAIL_TYPE, required=False),
     ),
     _relation,
+    also=_places,
 )

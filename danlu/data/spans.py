@@ -108,6 +108,9 @@ def _checked(cells: Cells, field: str, text: str, entity: tuple[Any, Any, Any, A
     start, end, kind, name = entity
     if not (isinstance(start, int) and isinstance(end, int) and isinstance(kind, str) and kind.strip()):
         raise cells.error(field, f"must say start, end and type of an entity; got {shown(repr((start, end, kind)))}")
+    if start == end and 0 <= start < len(text):
+        reason = f"has an entity from {start} to {end}, which is empty: an end is the place behind the last character"
+        raise cells.error(field, reason)
     if not 0 <= start < end <= len(text):
         at = f"; {shown(name)!r} is at {text.find(name)}" if isinstance(name, str) and text.count(name) == 1 else ""
         raise cells.error(field, f"has an entity from {start} to {end}, but the text has {len(text)} characters{at}")

@@ -16,6 +16,12 @@ from danlu.data.alike import order, same_text
 from danlu.data.example import E, TaskExample
 from danlu.errors import InputError
 
+NAMES = {
+    "train": "train", "training": "train",
+    "dev": "dev", "valid": "dev", "validation": "dev", "val": "dev",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+"""What files call the splits, and what they are called here."""
 _BANDS = 10
 """Parts of about equally many numbers, which count as labels do."""
 

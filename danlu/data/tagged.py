@@ -17,6 +17,9 @@ from danlu.data.tags import PLACES, Scheme, begun, find_scheme, impossible, read
 from danlu.data.writing import cut, pieces
 from danlu.errors import InputError, did_you_mean, shown
 
+_FEW = 10
+"""Sentences below which all may have a single token."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tagged(Record):
@@ -171,10 +174,15 @@ def check_tags(examples: Sequence[Tagged], mended: Mended | None) -> Sequence[Ta
     Where it may mend, an ``I`` of BIO that continues nothing becomes a ``B``, and other such sentences are left out.
 
     Raises:
-        InputError: line, tag, and what it would need.
+        InputError: line, tag, and what it would need; or nothing parts the tokens into sentences.
     """
     all_tags = [example.tags for example in examples if example.tags is not None]
     scheme = find_scheme(all_tags)
+    if len(all_tags) >= _FEW and all(len(tags) == 1 for tags in all_tags):
+        raise InputError(
+            f"{examples[0].place.file}: every sentence has one token; leave a blank line between sentences, or have a "
+            f"column sentence_id that says which one each token is of"
+        )
     if scheme == "none":
         return examples
     known = sorted({tag for tags in all_tags for tag in tags if read_tag(tag, scheme) is not None})
@@ -213,5 +221,5 @@ def said_of_tags(examples: Sequence[Tagged]) -> str:
 
 _TOKENS, _TAGS = Field("tokens", names.TOKENS, "tokens"), Field("tags", names.TAGS, "tags", gold=True)
 
-TAG = Form("tag", (_TOKENS, _TAGS), _tagged, check_tags, said_of_tags, sentences=True)
+TAG = Form("tag", (_TOKENS, _TAGS), _tagged, check_tags, said=said_of_tags, sentences=True)
 SEGMENT = Form("segment", (Field("words", names.WORDS, "tokens"),), _segmented, sentences=True)

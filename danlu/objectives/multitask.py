@@ -28,7 +28,7 @@ from danlu.recipe import OneOf, Settings
 from danlu.tokenizers.vocabulary import Vocabulary
 
 T = TypeVar("T")
-NAME = re.compile("[A-Za-z0-9_-]+")
+NAME = re.compile(r"[\w-]+")
 
 
 class Task(Settings):

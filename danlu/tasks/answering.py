@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -38,7 +39,8 @@ def answer(
     """
     if isinstance(task, Written) and task.judged:
         return task.write(model, examples, reader, told=told)
-    return task.answers(numbers_of(task, model, features, known, told=told), features, examples, known)
+    numbers = numbers_of(task, model, features, known, told=told)
+    return _as_read(task.answers(numbers, features, examples, known), features)
 
 
 def tuned_answers(
@@ -54,7 +56,13 @@ def tuned_answers(
         return known, task.write(model, examples, reader)
     numbers = numbers_of(task, model, features, known)
     known = task.tuned(numbers, features, examples, known)
-    return known, task.answers(numbers, features, examples, known)
+    return known, _as_read(task.answers(numbers, features, examples, known), features)
+
+
+def _as_read(answers: Sequence[Answer], features: Sequence[Feature]) -> list[Answer]:
+    """The answers, of which those say so that are about a part of an example."""
+    cut = {each.example for each in features if each.cut}
+    return [replace(each, cut=True) if number in cut else each for number, each in enumerate(answers)]
 
 
 @torch.inference_mode()

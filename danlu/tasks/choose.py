@@ -109,4 +109,5 @@ def _feature(number: int, choices: Sequence[Read], answer: int | None, types: bo
     targets[Choose.loss][0] = IGNORE if answer is None else answer
     targets[CHOICES][0] = len(choices)
     own_types = np.concatenate([each.types for each in choices]) if types else None
-    return Feature(number, tokens, targets, own_types, tuple(len(each.tokens) for each in choices))
+    cut = any(each.cut for each in choices)
+    return Feature(number, tokens, targets, own_types, tuple(len(each.tokens) for each in choices), cut=cut)

@@ -201,5 +201,6 @@ def _feature(
         targets[ANSWERS][: len(few)] = few
     own_types = np.concatenate([each.types for each in read]) if types else None
     return Feature(
-        number, np.concatenate([each.tokens for each in read]), targets, own_types, tuple(sizes), words=tuple(texts)
-    )
+        number, np.concatenate([each.tokens for each in read]), targets, own_types, tuple(sizes), words=tuple(texts),
+        cut=any(each.cut for each in read),
+    )  # fmt: skip

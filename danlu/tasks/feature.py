@@ -35,6 +35,8 @@ class Feature:
     """Tokens of each of several documents, which do not see each other; none where it is one."""
     source: Ints | None = None
     """``[S]``: what an encoder reads beside a decoder."""
+    cut: bool = False
+    """Whether a part of its text is not read, as it is too long."""
     words: Any = None
     """What the answer is read by: where each token stands in the text."""
 

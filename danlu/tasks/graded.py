@@ -57,7 +57,7 @@ class EmbedPairs(VectorTask):
             types = np.concatenate([first.types, second.types]) if reader.types else None
             sizes = (len(first.tokens), len(second.tokens))
             tokens = np.concatenate([first.tokens, second.tokens])
-            features.append(Feature(number, tokens, {self.loss: targets}, types, sizes))
+            features.append(Feature(number, tokens, {self.loss: targets}, types, sizes, cut=first.cut or second.cut))
         return features
 
     def losses_of(self, vectors: Sequence[Tensor], batches: Sequence[Batch], known: Known) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from danlu.corpus.mixture import MixedRows, Mixture
 from danlu.corpus.rows import Widths
+from danlu.data.across import split_alike
 from danlu.data.dataset import Data, Dataset
 from danlu.errors import RecipeError
 from danlu.log import say
@@ -30,7 +31,7 @@ from danlu.objectives.protocol import Shape
 from danlu.parallel.joining import here
 from danlu.recipe import OneOf, Settings
 from danlu.stage import Figures, Job
-from danlu.tasks.examples import read_data
+from danlu.tasks.examples import load_for, tell, tell_across
 from danlu.tasks.feature import FeatureStore, stored
 from danlu.tasks.finetune import Finetune
 from danlu.tasks.grpo import GRPO
@@ -107,7 +108,7 @@ class Joint(TaskTraining):
         self._check_tasks()
         with computing_on(self.hardware.device):
             joint = JointMaterial.of(self, base, job.out, seed=job.seed)
-        with told_where_too_little(), computing_on(self.hardware.device):
+        with told_where_too_little(self.section), computing_on(self.hardware.device):
             training = joint.training(job.seed)
             heldout = joint.heldout(training, job.seed)
             course = Course(joint.in_rows(), training, heldout, job.out, joint.tokenizer, job.seed)
@@ -156,11 +157,16 @@ class JointMaterial:
         datasets: dict[str, Dataset[Any]] = {}
         tokens: dict[str, None] = {}
         for name, part in settings.tasks.items():
+            with keys_said(keys_of(settings.section, name)):
+                datasets[name] = load_for(part.task, part.data)
+        datasets = split_alike(datasets, {name: part.data for name, part in settings.tasks.items()})
+        for name, part in settings.tasks.items():
             say(f"task {name}")
             (out / name).mkdir(exist_ok=True)
+            tell(datasets[name], out / name)
             with keys_said(keys_of(settings.section, name)):
-                datasets[name] = read_data(part.data, part.task, out / name)
                 tokens |= dict.fromkeys(part.task.new_tokens(datasets[name]))
+        tell_across(datasets, out)
         tokenizer = with_tokens(base, list(tokens), out / "tokenizer")
         materials: dict[str, Material] = {}
         for name, part in settings.tasks.items():

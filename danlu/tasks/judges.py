@@ -220,6 +220,8 @@ class _FunctionJudge:
                 place, text, reason = each.place, said, alone
                 break
         told = _told(reason, self.file)
+        if isinstance(reason, KeyError):
+            told += f" (columns: {', '.join(map(shown, asked[0].columns))})"
         raise InputError(f"{self._where} failed on {place}, answer {shown(repr(text))}: {told}") from error
 
     def _checked(self, reward: Any, asked: Asked, said: str) -> float:

@@ -145,10 +145,17 @@ class Material:
             windows = f" in {len(sizes):,} windows" if len(sizes) > texts else ""
             return f"{texts:,} texts{windows} of {np.mean(sizes):.0f} tokens, the longest {max(sizes):,}"
         sizes = [each.size for each in train]
-        whole = self.settings.task.leaves_out
-        cut = 0 if whole else sum(each.longest >= self.reader.max_tokens for each in train)
-        lost = f"; {cut:,} reach max_tokens, behind which nothing is read" if cut else ""
-        return f"{texts:,} texts of {np.mean(sizes):.0f} tokens, the longest {max(sizes):,}{lost}"
+        return f"{texts:,} texts of {np.mean(sizes):.0f} tokens, the longest {max(sizes):,}{self._cut()}"
+
+    def _cut(self) -> str:
+        """Of how many texts of each split a part is not read; nothing where all are read whole."""
+        counts = {
+            name: len({each.example for each in features if each.cut}) for name, features in self.features.items()
+        }
+        told = [f"{count:,} of {name}" for name, count in counts.items() if count]
+        if not told:
+            return ""
+        return f"; read in part, as they have more than {self.reader.max_tokens:,} (max_tokens): {', '.join(told)}"
 
     def measure_of(self, loss: Measure | None) -> TaskMeasure:
         """The figures of dev beside a loss; None where they are what is trained for."""

@@ -143,10 +143,17 @@ class OnPolicy:
                 nats = self._nats(reference, judged)
             judged = [replace(each, reference=own) for each, own in zip(judged, nats, strict=True)]
         self._keep(step, judged, texts, rewards_N.tolist(), parts)
+        equal_P = equal_groups(rewards_PG)
+        if equal_P.all() and self.ground.file is not None:
+            self.ground.reader.say_once(
+                f"step {step + 1}: to every prompt all answers had the same reward, of which nothing is learned; a "
+                "larger group, a higher temperature, or prompts that are answered right now and then let them differ",
+                about="equal_groups",
+            )
         return judged, {
             "reward": float(rewards_N.mean()),
             "reward_spread": float(rewards_PG.std(1, ddof=1).mean()),
-            "equal_groups": float(equal_groups(rewards_PG).mean()),
+            "equal_groups": float(equal_P.mean()),
             "answer_tokens": float(np.mean([each.tokens for each in texts])),
             "cut_off": float(np.mean([each.end == "max_tokens" for each in texts])),
             **{f"reward.{name}": float(np.mean(values)) for name, values in parts.items()},

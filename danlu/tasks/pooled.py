@@ -41,7 +41,7 @@ def features_of_reads(
             kind = np.float32 if isinstance(values[number], float) else np.int64
             targets[name] = np.full(len(each.tokens), IGNORE, dtype=kind)
             targets[name][0] = values[number]
-        features.append(Feature(number, each.tokens, targets, each.types if types else None))
+        features.append(Feature(number, each.tokens, targets, each.types if types else None, cut=each.cut))
     return features
 
 

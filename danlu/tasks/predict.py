@@ -76,6 +76,9 @@ def predict_file(
     with writing(out.parent):
         atomic_write(out, WRITERS[out.suffix.lower()](source, examples, answers))
     log.say(f"{out}: written, {len(answers):,} predictions")
+    if cut := sum(each.cut for each in answers):
+        log.say(f"{cut:,} of {len(answers):,} are about a part of their text, which has more than "
+                f"{trained.max_tokens:,} tokens (max_tokens)")  # fmt: skip
     _say_figures(trained, examples, answers)
 
 

@@ -17,7 +17,7 @@ from danlu.tasks.scores import prediction
 from danlu.tasks.task import Answer
 
 LINE = (
-    "file", "line", "row", "question", "item", "texts", "gold", "prediction", "confidence", "scores", "figures",
+    "file", "line", "row", "question", "item", "texts", "gold", "prediction", "confidence", "scores", "cut", "figures",
     "words", "prompt", "messages", "text", "answer", "response", "output", "completion",
 )  # fmt: skip
 """What a line of predictions has, or ``danlu compare`` and ``danlu rate`` look for in one: no column is called so."""

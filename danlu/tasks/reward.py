@@ -137,7 +137,10 @@ class Score(Compared):
         transcriber = transcriber_of(reader, self.template)
         for each in examples:
             if each.gold is None:
-                raise each.place.error("there is no answer to score: the last message has to be an assistant's")
+                raise each.place.error(
+                    "there is no answer to score: the last message has to be an assistant's, or a column has to hold "
+                    "the response (response=COLUMN)"
+                )
         features = []
         for number, tokens in enumerate(transcriber.whole(examples)):
             if len(tokens) > reader.max_tokens:

@@ -146,4 +146,6 @@ def prediction(example: Any, said: Answer) -> dict[str, Any]:
     if said.scores is not None:
         best = sorted(said.scores.items(), key=lambda item: -item[1])[:SHOWN_SCORES]
         line["scores"] = {label: round(share, 6) for label, share in best}
+    if said.cut:
+        line["cut"] = True
     return line | dict(said.more)

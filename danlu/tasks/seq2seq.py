@@ -5,7 +5,8 @@ Axes: T tokens of the decoder, S tokens of a source.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -24,10 +25,11 @@ from danlu.metrics.keywords import Keywords as KeywordsMetric
 from danlu.metrics.several import ChosenMetric, OfFiles, Several
 from danlu.metrics.tally import Metric
 from danlu.nn.config import TransformerConfig
+from danlu.nn.transformer import Transformer
 from danlu.recipe import OneOf
 from danlu.tasks.feature import Feature
 from danlu.tasks.of_folder import special_of, tokenizer_of
-from danlu.tasks.task import Known
+from danlu.tasks.task import Answer, Known
 from danlu.tasks.text_reader import MIDDLE_HEAD, TextReader
 from danlu.tasks.writing import Writing, need_decoder, room_before
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -105,21 +107,29 @@ class Seq2Seq(Writing):
         begun = self._begun(examples, reader)
         lead = special.before if special.start is not None else ()
         features, cut = [], 0
-        for number, (example, (context, source)) in enumerate(zip(examples, begun, strict=True)):
+        for number, (example, ((context, source), short)) in enumerate(zip(examples, begun, strict=True)):
             said = [*lead, *tokenizer.encode(self.target(example))] if example.gold is not None else []
             cut += len(said) >= self.answer_tokens
             said = [*said[: self.answer_tokens - 1], tokenizer.eot]
             tokens = np.array([*context, *said[:-1]], dtype=np.int64)
             targets = np.array([*[IGNORE] * (len(context) - 1), *said], dtype=np.int64)
             read = None if source is None else np.array(source, dtype=np.int64)
-            features.append(Feature(number, tokens, {self.loss: targets}, source=read))
+            features.append(Feature(number, tokens, {self.loss: targets}, source=read, cut=short))
         if cut:
             say(f"{cut:,} of {len(examples):,} answers are longer than answer_tokens, {self.answer_tokens:,}, "
                 "and are learned to there")  # fmt: skip
         return features
 
     def prompts(self, examples: Sequence[Any], reader: TextReader) -> list[Begun]:
-        return self._begun(examples, reader)
+        return [begun for begun, _ in self._begun(examples, reader)]
+
+    def write(
+        self, model: Transformer, examples: Sequence[Any], reader: TextReader,
+        *, told: Callable[[int], None] = lambda done: None,
+    ) -> list[Answer]:  # fmt: skip
+        answers = super().write(model, examples, reader, told=told)
+        begun = self._begun(examples, reader)
+        return [replace(answer, cut=short) for answer, (_, short) in zip(answers, begun, strict=True)]
 
     def ends(self, reader: TextReader) -> frozenset[int]:
         return frozenset([tokenizer_of(reader).eot])
@@ -135,11 +145,13 @@ class Seq2Seq(Writing):
     def on_the_way(self) -> int:
         return self.sample
 
-    def _begun(self, examples: Sequence[Any], reader: TextReader) -> list[Begun]:
+    def _begun(self, examples: Sequence[Any], reader: TextReader) -> list[tuple[Begun, bool]]:
+        """What is read of each example, and whether its source is cut."""
         tokenizer, special = tokenizer_of(reader), special_of(reader)
         behind = "" if special.start is not None else self.separator
         texts = [f"{self.prefix}{each.source}{behind}" for each in examples]
         begun = [special.around(ids, tokenizer.eot) for ids in tokenizer.encode_batch(texts)]
+        short = [_length(each) > reader.max_tokens for each in begun]
         for number, each in enumerate(begun):
             excess = _length(each) - reader.max_tokens
             source = examples[number].source
@@ -151,7 +163,7 @@ class Seq2Seq(Writing):
                 text = f"{self.prefix}{shortened(source, kept, reader, tokenizer)}{behind}"
                 begun[number] = special.around(tokenizer.encode(text), tokenizer.eot)
                 kept -= 1
-        return begun
+        return list(zip(begun, short, strict=True))
 
 
 class Keywords(Seq2Seq):

@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
 from danlu import catalog
 from danlu.data.alike import IDEOGRAPHS
-from danlu.data.columns import by_names, choose_columns, describe, looks_like_labels
+from danlu.data.columns import by_names, choose_columns, describe, looks_like_labels, split_column
 from danlu.data.content import ending
 from danlu.data.delimited import OWN, is_number
 from danlu.data.flags import flag_columns, gather_flags
-from danlu.data.form import Cells, Form
+from danlu.data.form import Form
 from danlu.data.literals import literal
-from danlu.data.names import LABELS, plain_name
+from danlu.data.names import KEYWORDS, LABELS, plain_name
 from danlu.data.read import read_rows
 from danlu.data.rows import Table
 from danlu.errors import CheckpointError, InputError, RecipeError
 from danlu.recipe_file import quoted
+from danlu.tasks.fit import ORDER, ROWS, check_sentences, first_examples, form_of, passed_over, reads, why_not
 from danlu.tasks.transcript import Transcriber
 from danlu.text.language import detect_language
 from danlu.tokenizers.chat_template import own_source
 from danlu.tokenizers.folder import read_tokenizer
 
-ORDER = (
-    "extract", "choice", "relate", "prefer", "feedback", "chat", "pair", "similarity", "embed", "keywords",
-    "multi_label", "seq2seq", "classify", "regress",
-)  # fmt: skip
-"""Tasks that columns' names may tell, those that need the most of them first."""
 NUMBERS = {"pair": "similarity", "classify": "regress"}
 """What a task with labels is where these are numbers of many values."""
-ROWS = 20
-"""Rows that are looked at to see whether a task can read them."""
-FAILED = 0.1
-"""Share of them that it need not be able to."""
 MOST_CLASSES = 3
 """Of pairs: so many numbers stand for classes."""
 MOST_GRADES = 10
@@ -64,11 +57,16 @@ finetune:
   task: {task}  # choices: {tasks}
   data:
     train: {train}
-    # test: FILE  # a file that the last figures are measured on
-    dev_share: 0.1  # of train, to choose the best checkpoint by; or dev: a file of its own
+{parts}
     columns: {columns}
   budget: {{epochs: 3}}
 """
+
+
+BY_HAND = "; a recipe of yours can say which task it is and which column holds what (docs/guides/finetune.md)"
+OWN_PARTS = """\
+    # test: FILE  # a file that the last figures are measured on
+    dev_share: 0.1  # of train, to choose the best checkpoint by; or dev: a file of its own"""
 
 
 def task_recipe(file: Path, *, model: Path | None, name: Path) -> str:
@@ -79,15 +77,26 @@ def task_recipe(file: Path, *, model: Path | None, name: Path) -> str:
     """
     table = _sentences(file) or read_rows(file)
     flagged = _flagged(table)
-    task, form = guess(table) if flagged is None else ("multi_label", _form("multi_label"))
+    task, form = guess(table) if flagged is None else ("multi_label", form_of("multi_label"))
     table = flagged or table
     chosen = choose_columns(table, form.fields, {})
     columns = ", ".join(f"{field}: {quoted(column)}" for field, column in chosen.items())
+    own = split_column(table)
+    also = {*form.also(table.columns), *(flag_columns(table) if flagged else ()), own or ""}
+    read = describe(table, chosen, form.fields, also=also)
+    parts = OWN_PARTS if own is None else f"    split_column: {quoted(own)}  # which says what each row is for"
+    read += f"\n# {over}" if (over := passed_over(table, task)) else ""
     return TEMPLATE.format(
-        file=file, read=describe(table, chosen, form.fields), name=name, run=name.stem, task=_settings(task, model),
+        file=file, read=read, name=name, run=name.stem, task=_settings(task, model),
         model=quoted(str(model or "MODEL_FOLDER")), train=quoted(str(file)), columns=f"{{{columns}}}",
-        tasks=", ".join(catalog.names("task")),
+        tasks=", ".join(catalog.names("task")), parts=parts,
     )  # fmt: skip
+
+
+def read_of(recipe: str) -> str:
+    """What such a recipe says at its top of how the file was read."""
+    lines = recipe.split("\n")
+    return "\n".join(line.removeprefix("# ") for line in lines[1 : lines.index("#")])
 
 
 def _settings(task: str, model: Path | None) -> str:
@@ -113,7 +122,7 @@ def _template(model: Path) -> str:
 
 def _flagged(table: Table) -> Table | None:
     """The table with its columns of 0 and 1 as lists of labels, if it has several such and no label beside them."""
-    label = by_names(table, _form("classify").fields).get("label")
+    label = by_names(table, form_of("classify").fields).get("label")
     return gather_flags(table) if label is None and len(flag_columns(table)) >= FLAGS else None
 
 
@@ -136,90 +145,50 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
     Raises:
         InputError: none fits.
     """
+    check_sentences(table)
     known = [name for name in ORDER if name in catalog.names("task")]
     for name in known:
-        form = _form(name)
+        form = form_of(name)
         found = by_names(table, form.fields)
         whole = len(found) == sum(field.required for field in form.fields)
-        if not whole or not _reads(table, form) or (name in MORE and not MORE[name](table, found)):
+        if not whole or not reads(table, form) or (name in MORE and not MORE[name](table, found)):
             continue
         if "number" in found and not all(is_number(str(value)) for value in table.values(found["number"])):
             continue
         other = NUMBERS.get(name)
         if other is not None and _are_grades(table.values(found["label"])):
-            return other, _form(other)
+            return other, form_of(other)
         return name, form
     for name, fits in BY_CONTENT.items():
         try:
-            chosen = choose_columns(table, _form(name).fields, {})
+            chosen = choose_columns(table, form_of(name).fields, {})
         except (InputError, RecipeError):
             continue
         if not fits(table, chosen):
             continue
         if name == "pair" and _are_marks(table.values(chosen["label"])):
-            return "similarity", _form("similarity")
+            return "similarity", form_of("similarity")
         if name == "classify" and _are_grades(table.values(chosen["label"])):
-            return "regress", _form("regress")
+            return "regress", form_of("regress")
         if name == "embed" and _are_translations(table, chosen):
-            return "seq2seq", _form("seq2seq")
-        return name, _form(name)
-    if _reads(table, _form("chat"), gold=False):
+            return "seq2seq", form_of("seq2seq")
+        return name, form_of(name)
+    rest = [column for column in table.columns if column not in _asked(table)]
+    if rest == [] and reads(table, form_of("chat"), gold=False):
         raise InputError(
             f"danlu init: {table.path} holds prompts without answers, of which nothing can be learned; "
             f"'danlu generate MODEL --prompts FILE --out ANSWERS.jsonl' answers them"
         )
     columns = f"the columns of {table.path}: {', '.join(table.columns)}"
-    raise InputError(f"danlu init: no task is known for {columns}{_why_no_tags(table)}")
+    raise InputError(f"danlu init: no task is known for {columns}{why_not(table) or BY_HAND}")
 
 
-def _why_no_tags(table: Table) -> str:
-    """What is wrong with tokens and tags, where the columns are called so."""
-    form = _form("tag")
-    found = by_names(table, form.fields)
-    if len(found) < len(form.fields):
-        return ""
+def _asked(table: Table) -> Collection[str]:
+    """The columns that prompts are read from, where there are any."""
     try:
-        _examples(table, form, found)
-    except InputError as error:
-        return f"; to learn tags: {error}"
-    return ""
-
-
-def _reads(table: Table, form: Form[Any], *, gold: bool = True) -> bool:
-    """Whether the first rows are examples of the form."""
-    try:
-        _examples(table, form, choose_columns(table, form.fields, {}, gold=gold), gold=gold)
-    except (InputError, RecipeError):
-        return False
-    return True
-
-
-def _examples(table: Table, form: Form[Any], chosen: Mapping[str, str], *, gold: bool = True) -> list[Any]:
-    """The first rows but those that lack something and a few that are malformed, of which training tells.
-
-    Raises:
-        InputError: more of them are no examples of the form, or most lack something.
-    """
-    fields = {field.name for field in form.fields if field.required}
-    needed = [column for field, column in chosen.items() if field in fields]
-    rows = table.rows[:ROWS]
-    whole = [row for row in rows if all(row.cells.get(column) not in (None, "") for column in needed)]
-    if len(whole) * 2 <= len(rows):
-        raise InputError(f"{table.path}: most rows lack {' or '.join(needed)}")
-    found, failed = [], []
-    for row in whole:
-        try:
-            found.append(form.read(Cells(row, chosen, gold)))
-        except InputError as error:
-            failed.append(error)
-    if len(failed) > FAILED * len(whole):
-        raise failed[0]
-    return found
-
-
-def _form(task: str) -> Form[Any]:
-    form: Form[Any] = catalog.load("task", task, key="task").form
-    return form
+        return choose_columns(table, form_of("chat").fields, {}, gold=False).values()
+    except InputError:
+        return ()
 
 
 def _have_choices(table: Table, chosen: Mapping[str, str]) -> bool:
@@ -227,7 +196,7 @@ def _have_choices(table: Table, chosen: Mapping[str, str]) -> bool:
     return (
         {"A", "B"} <= set(table.columns)
         and chosen["question"] not in ascii_uppercase
-        and _reads(table, _form("choice"))
+        and reads(table, form_of("choice"))
     )
 
 
@@ -241,16 +210,24 @@ def _are_several(table: Table, found: Mapping[str, str]) -> bool:
     texts = [value for value in values if isinstance(value, str)]
     if any(set(value) & set("|;；｜") for value in texts):
         return True
-    parts = {part.strip() for value in texts for part in COMMAS.split(value)}
-    return any(map(COMMAS.search, texts)) and len(parts) < len(set(texts))
+    cells = {tuple(part.strip() for part in COMMAS.split(value)) for value in texts}
+    several = [cell for cell in cells if len(cell) > 1]
+    used = Counter(part for cell in cells for part in cell)
+    again = [cell for cell in several if all(used[part] > 1 for part in cell)]
+    return bool(several) and (len(used) < len(cells) or len(again) * 2 >= len(several))
 
 
 def _are_keywords(table: Table, found: Mapping[str, str]) -> bool:
     """Whether the column is called so, or what it lists is no set of labels: hardly anything comes twice."""
     if plain_name(found["keywords"]) not in LABELS:
         return True
-    listed = [word for each in _examples(table, _form("keywords"), found) for word in each.keywords]
+    listed = [word for each in first_examples(table, form_of("keywords"), found) for word in each.keywords]
     return len(set(listed)) * 2 > len(listed) > len(table.rows[:ROWS])
+
+
+def _are_called_keywords(table: Table, chosen: Mapping[str, str]) -> bool:
+    """Whether a column is called so, as no other task's is."""
+    return plain_name(chosen["keywords"]) in {*KEYWORDS} - {*LABELS} and reads(table, form_of("keywords"))
 
 
 def _are_words(table: Table, chosen: Mapping[str, str]) -> bool:
@@ -258,7 +235,7 @@ def _are_words(table: Table, chosen: Mapping[str, str]) -> bool:
     if len(table.columns) > 1 and plain_name(chosen["words"]) not in SEGMENTED:
         return False
     try:
-        words = [word for each in _examples(table, _form("segment"), chosen) for word in each.words]
+        words = [word for each in first_examples(table, form_of("segment"), chosen) for word in each.words]
     except InputError:
         return False
     letters = "".join(words)
@@ -268,7 +245,7 @@ def _are_words(table: Table, chosen: Mapping[str, str]) -> bool:
 def _are_sentences(table: Table, chosen: Mapping[str, str]) -> bool:
     """Whether the first rows have a tag for each token, and some of them several."""
     try:
-        found = _examples(table, _form("tag"), chosen)
+        found = first_examples(table, form_of("tag"), chosen)
     except InputError:
         return False
     return any(len(each.tokens) > 1 for each in found)
@@ -294,7 +271,7 @@ def _are_compared(table: Table, chosen: Mapping[str, str]) -> bool:
 
 def _are_asked_for(table: Table, found: Mapping[str, str]) -> bool:
     """Whether a text is all that could be learned: news have titles too, but mostly their topic is."""
-    labels = by_names(table, _form("classify").fields).get("label")
+    labels = by_names(table, form_of("classify").fields).get("label")
     return labels is None or not looks_like_labels(list(map(str, table.values(labels))))
 
 
@@ -305,7 +282,7 @@ def _are_marks(values: Sequence[Any]) -> bool:
 
 def _are_grades(values: Sequence[Any]) -> bool:
     """Whether these are numbers, and too many to be names of classes, or with decimals."""
-    texts = [str(value) for value in values]
+    texts = [str(value).replace(",", ".") for value in values]  # the reader says how decimals are written
     return all(map(is_number, texts)) and (
         len(set(texts)) > MOST_GRADES or any(not float(text).is_integer() for text in texts)
     )
@@ -325,7 +302,8 @@ Fits = Callable[[Table, Mapping[str, str]], bool]
 MORE: dict[str, Fits] = {"multi_label": _are_several, "keywords": _are_keywords, "seq2seq": _are_asked_for}
 """What has to hold beside the names of columns."""
 BY_CONTENT: dict[str, Fits] = {
-    "segment": _are_words, "tag": _are_sentences, "choice": _have_choices, "multi_label": _are_several,
-    "pair": _are_two_texts, "similarity": _are_compared, "classify": _always, "regress": _always, "embed": _are_alike,
+    "keywords": _are_called_keywords, "segment": _are_words, "tag": _are_sentences, "choice": _have_choices,
+    "multi_label": _are_several, "pair": _are_two_texts, "similarity": _are_compared, "classify": _always,
+    "regress": _always, "embed": _are_alike,
 }  # fmt: skip
 """Tasks that what stands in the columns may tell, and what has to hold."""

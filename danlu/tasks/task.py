@@ -56,6 +56,8 @@ class Answer:
     """The model's own probability that it is right; None where it has none."""
     scores: Mapping[str, float] | None = None
     """Of each label."""
+    cut: bool = False
+    """Whether it is about a part of the example alone, as that is too long."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """What a line of predictions says beside."""
 

@@ -232,6 +232,12 @@ class TextReader:
                 text = text[: min(encoding.offsets[room - 1][1], len(text) - 1)]  # noqa: PLW2901
                 encoding = self.tokenizer.encode(text, add_special_tokens=False)  # noqa: PLW2901
             short.append(text)
+        if lost := sum(len(one) < len(other) for one, other in zip(short, texts, strict=True)):
+            self.say_once(
+                f"{lost:,} of {len(texts):,} texts that stand beside a longer one, such as its question, have more "
+                f"than {room:,} tokens, half a window, and lose their end",
+                about="half a window",
+            )
         return short
 
     @property

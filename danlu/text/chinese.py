@@ -6,7 +6,6 @@ import re
 from functools import cache
 from typing import Any
 
-from danlu.optional import optional
 from danlu.text.document import TARGET_START, Document
 from danlu.text.normal_form import Chinese
 from danlu.text.script import letters_of
@@ -23,9 +22,6 @@ def convert(text: str, to: Chinese) -> str:
 
     It is where it has characters that this script alone has and none that the other alone has: OpenCC's words are
     looked up in the other script, so that converting what is converted would do harm (前仆後繼 to 前僕後繼).
-
-    Raises:
-        InputError: the package opencc_pyo3 is not installed.
     """
     if to == "keep":
         return text
@@ -61,5 +57,6 @@ def _telling(to: Chinese) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 @cache
 def _converter(to: Chinese) -> Any:
-    package = optional("opencc_pyo3", purpose=f"clean.normalise.chinese: {to}", install="opencc-pyo3")
-    return package.OpenCC(_CONFIG[to])
+    from opencc_pyo3 import OpenCC  # its tables, 30 MB, are for those who convert
+
+    return OpenCC(_CONFIG[to])

@@ -32,4 +32,4 @@ class Normalise(Settings):
     blank_lines: int | None = Field(default=None, ge=0)
     """At most so many blank lines in a row; all where it is null."""
     chinese: Chinese = "keep"
-    """One script for documents in Chinese, whatever they are in; needs the package opencc_pyo3."""
+    """One script for documents in Chinese, whatever they are in."""

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from danlu.data.chosen import CHOICE
 from danlu.data.columns import ColumnError
 from danlu.data.dataset import Data, load, load_inputs
 from danlu.data.extracted import EXTRACT
 from danlu.data.labelled import CLASSIFY, PAIR, SIMILARITY
-from danlu.errors import InputError
+from danlu.errors import InputError, RecipeError
 
 TRAIN = [(f"text number {number} is {word}", word) for number in range(10) for word in ("good", "bad")]
 
@@ -257,3 +258,53 @@ def test_a_test_file_needs_no_column_that_training_could_do_without(tmp_path: Pa
     assert [each.id for each in data.splits["train"]] == ["0", "1", "2", "3"] and len(data.splits["test"]) == 1
     with pytest.raises(ColumnError, match=r"columns\.id: .*test\.jsonl has no column 'nr'"):
         load(Data(train=test, dev=test, columns=columns), EXTRACT)
+
+
+def choices(path: Path, answers: list[int]) -> Path:
+    rows = [
+        {"question": f"q{n} of {path.stem}", "choices": list("abcd"), "answer": each} for n, each in enumerate(answers)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+def test_a_test_file_counts_choices_from_where_train_does(tmp_path: Path) -> None:
+    """A small one may have no answer that would tell: of 1, 2 and 3 all are numbers from 0, too."""
+    train, test = choices(tmp_path / "a.jsonl", [1, 2, 3, 4] * 3), choices(tmp_path / "b.jsonl", [1, 2, 3])
+    data = load(Data(train=train, test=test), CHOICE)
+    assert [each.gold for each in data.splits["test"]] == ["0", "1", "2"]
+    assert data.said[1].endswith("; choices counted from 1")
+    from_zero = load(Data(train=choices(tmp_path / "c.jsonl", [0, 1, 2, 3] * 3), test=test), CHOICE)
+    assert [each.gold for each in from_zero.splits["test"]] == ["1", "2", "3"]
+    assert from_zero.said[1].endswith("; choices counted from 0, though no answer is 0")
+    with pytest.raises(InputError, match=r"b\.jsonl, line 1: the answer must be a choice from 1 to 4; got 0"):
+        load(Data(train=train, test=choices(tmp_path / "b.jsonl", [0, 2])), CHOICE)
+
+
+def test_columns_that_are_not_read_are_told(tmp_path: Path) -> None:
+    rows = [(n, f"text {n}", f"title {n}", "ab"[n % 2]) for n in range(20)]
+    path = write(tmp_path / "a.csv", rows, ("id", "text", "title", "label"))
+    assert "; not read: id, title" in load(Data(train=path), CLASSIFY).said[0]
+    parts = write(tmp_path / "b.csv", [(*row, "train" if row[0] % 4 else "dev") for row in rows],
+                  ("id", "text", "title", "label", "part"))  # fmt: skip
+    assert load(Data(train=parts, split_column="part"), CLASSIFY).said[0].endswith("; not read: id, title")
+    quiz = write(tmp_path / "c.csv", [(f"q{n}", "x", "y", "AB"[n % 2], n) for n in range(20)],
+                 ("question", "A", "B", "answer", "nr"))  # fmt: skip
+    assert "; not read: nr" in load(Data(train=quiz), CHOICE).said[0]
+
+
+def test_a_column_that_says_the_split_is_told_where_nothing_uses_it(tmp_path: Path) -> None:
+    rows = [(f"text {n}", "ab"[n % 2], ("train", "train", "Dev", "test")[n % 4]) for n in range(20)]
+    path = write(tmp_path / "a.csv", rows, ("text", "label", "Set"))
+    said = load(Data(train=path), CLASSIFY).said[0]
+    assert said.endswith("; column 'Set' says which split a row is of, but is not used (split_column: Set)")
+    used = load(Data(train=path, split_column="Set"), CLASSIFY)
+    assert "not used" not in "".join(used.said) and [len(each) for each in used.splits.values()] == [10, 5, 5]
+    only = write(tmp_path / "b.csv", [(*row[:2], "test") for row in rows], ("text", "label", "Set"))
+    assert "not used" not in load(Data(train=only), CLASSIFY).said[0]
+
+
+def test_one_column_cannot_be_two_things(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", TRAIN)
+    with pytest.raises(RecipeError, match=r"^columns\.text and columns\.label are both the column 'label'$"):
+        load(Data(train=path, columns={"text": "label", "label": 2}), CLASSIFY)

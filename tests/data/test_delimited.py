@@ -79,6 +79,9 @@ def test_quotes_of_real_tables_with_tabs() -> None:
         ("评论,情感\n很好,正\n不好,负\n", ".csv", True),
         ("wort\tklasse_a\ngut\tp\nfein\tp\nschlecht\tn\nmies\tn\n", ".tsv", True),
         ("What a day, really!,pos\nNo.,neg\n", ".csv", False),
+        ("I love it,pos\nA mess,neg\nFine cast,pos\nToo long,neg\nGood fun,pos\n", ".csv", False),
+        ("无聊音乐,负面\n精彩电影,正面\n难看剧情,负面\n不错演员,正面\n太差结局,负面\n", ".csv", False),
+        ("I love it,joy\nA mess,pos\nFine cast,pos\nToo long,neg\nGood fun,neg\n", ".csv", True),
     ],
 )
 def test_a_header_is_seen(text: str, ending: str, named: bool) -> None:
@@ -116,9 +119,14 @@ def test_rows_know_the_line_that_they_begin_at() -> None:
     ("text", "message"),
     [
         ("text,label\na,1\nb,1,2\n", r"a, line 3: it has 3 cells, and the first row has 2"),
-        ("text,label\na,1\nb\n", r"a, line 3: it has 1 cells, and the first row has 2"),
+        ("text,label\na,1\nb\n", r"a, line 3: it has 1 cell, and the first row has 2"),
         ('text,label\na,1\n"b,1\nc,0\n', r"a, line 3: the table is damaged here: .*quotes: false"),
         ('text,label\n"b" c,0\n', r"a, line 2: the table is damaged here: "),
+        (
+            "text;label\na, b;1\nc;1;2\nd;0\ne;1\n",
+            r"a, line 3: it has 3 cells, .* has 2 \(cells parted by semicolons\)",
+        ),
+        ("text,label\na;1\nb,0\n", r"a, line 2: it has 1 cell, and the first row has 2$"),
         ("text,label\n", r"a, line 1: the file holds no row below its header"),
         ("text,text\na,1\n", r"several columns 'text'"),
         ("text,label,label\na,1,1\nb,2,2\n", r"several columns 'label'"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import opencc
+
 from danlu.data.chats import Message
 from danlu.data.chosen import MultipleChoice
 from danlu.data.example import Place
@@ -79,6 +81,31 @@ def test_chinese_leaks() -> None:
     findings = look({"train": train, "test": test})
     assert [each.count for each in found(findings, "duplicate")] == [1]
     assert [each.count for each in found(findings, "near_duplicate")] == [1]
+
+
+def test_copies_in_the_other_script_of_chinese_are_leaks() -> None:
+    """The converter of the tests is OpenCC's own, by words, as those have who make such copies."""
+    written = [
+        "皇后以后会去干燥的沙漠里看一看干部们", "头发理得很好，服务员的态度也非常周到，下次还会再来",
+        "电影的剧情拖沓，看了一半就睡着了，浪费了两个小时", "这家面馆的汤面只有咸味，价钱却不便宜",
+    ]  # fmt: skip
+    train = labelled("a", [(text, "正面") for text in written])
+    for config in ("s2t", "s2tw", "s2hk"):
+        copies = [opencc.OpenCC(config).convert(text) for text in written]
+        assert set(copies).isdisjoint(written)
+        findings = look({"train": train, "test": labelled("b", [(text, "负面") for text in copies])})
+        (duplicate,) = found(findings, "duplicate")
+        assert (duplicate.count, duplicate.of) == (4, 4) and "(4 of them but for case, script," in str(duplicate)
+        assert [each.count for each in found(findings, "conflict")] == [4]
+    almost = opencc.OpenCC("s2t").convert(written[1].replace("再来", "来"))
+    assert found(look({"train": train, "test": labelled("b", [(almost, "正面")])}), "near_duplicate")
+
+
+def test_signs_that_cannot_be_seen_hide_no_copy() -> None:
+    text = sentence(3)
+    hidden = "\u200b".join([text[:3], "\u00ad".join([text[3:9], text[9:]])]) + "\ufeff"
+    findings = look({"train": labelled("a", [(text, "pos")]), "test": labelled("b", [(hidden, "pos")])})
+    assert [each.count for each in found(findings, "duplicate")] == [1]
 
 
 def test_planted_label_errors_are_found() -> None:
@@ -223,3 +250,10 @@ def test_tags_of_the_same_tokens_differ() -> None:
     cut = Tagged(Place(Path("a"), 3), (*tokens, "."), ("B-A", *["O"] * 8))
     assert found(look({"train": [first, other, cut]}), "conflict")[0].count == 1
     assert not found(look({"train": [first, cut]}), "conflict")
+
+
+def test_labels_that_say_that_there_is_none() -> None:
+    train = labelled("a", [(sentence(n), ("yes", "no", "nan", "-", "none")[n % 5]) for n in range(40)])
+    told = {each.what.split("'")[1]: each.count for each in found(look({"train": train}), "placeholder")}
+    assert told == {"nan": 8, "-": 8}
+    assert "leave_out leaves such rows out" in str(found(look({"train": train}), "placeholder")[0])

@@ -233,6 +233,12 @@ def test_choices_are_counted_from_one_where_the_file_does() -> None:
         one("choice", row(0), row(2))
 
 
+def test_an_empty_choice_between_others_is_one_line() -> None:
+    row = {"question": "q", "A": "a", "B": "b", "C": "", "D": "d", "answer": "A"}
+    with pytest.raises(InputError, match="line 1: the choice C is empty, though D is not"):
+        one("choice", row)
+
+
 @pytest.mark.parametrize(
     "record",
     [

@@ -157,3 +157,11 @@ def test_the_time_of_a_long_list_grows_as_its_length() -> None:
     before = time.process_time()
     assert len(read_json(PATH, text).rows) == 30_000
     assert time.process_time() - before < 5  # for each record again, it were a minute
+
+
+def test_a_nan_in_the_place_of_a_value_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"label": [1.0, float("nan"), None], "text": ["a", "b", "nan"]}), path)
+    assert read_parquet(path).values("label") == [1.0, None, None]
+    assert read_parquet(path).values("text") == ["a", "b", "nan"]
+    assert read_jsonl(Path("a"), '{"label": NaN}\n{"label": 2}').values("label") == [None, 2]

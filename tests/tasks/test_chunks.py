@@ -255,7 +255,7 @@ def test_what_is_read_is_told(encoder: Path, tmp_path: Path, capsys: pytest.Capt
     assert main(["finetune", str(recipe), f"run_dir={tmp_path / 'run'}"]) == 0
     told = capsys.readouterr()
     line = next(line for line in (told.out + told.err).splitlines() if " windows of " in line)
-    assert "the longest 20" in line and "reach max_tokens" not in line
+    assert "the longest 20" in line and "read in part" not in line
     recipe.write_text(f"{base}  task: {{use: classify, max_tokens: 20, chunks: max, cut: tail}}\n")
     assert main(["finetune", str(recipe), f"run_dir={tmp_path / 'other'}"]) == 2
     assert "finetune.task.cut: tail is for tasks that read a part of a text" in capsys.readouterr().err

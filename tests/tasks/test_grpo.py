@@ -180,6 +180,15 @@ def test_a_reward_that_fails_ends_the_training_in_one_line(
     assert f"{rewards}:digits {told.format(tmp_path / 'asked.jsonl')}" in last
 
 
+def test_rewards_that_are_all_equal_are_told_once(
+    decoder: Path, rewards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rewards.write_text("def digits(prompts, answers, columns):\n    return [0.0] * len(answers)\n")
+    assert run(tmp_path, decoder, {"reward": f"{rewards}:digits"}, budget={"steps": 3}) is not None
+    out = capsys.readouterr().out
+    assert out.count("all answers had the same reward, of which nothing is learned") == 1 and "step 1: to every" in out
+
+
 def test_a_changed_reward_trains_anew(
     decoder: Path, rewards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

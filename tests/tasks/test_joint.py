@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from danlu import cli
 from danlu.errors import InputError
+from danlu.files import read_jsonl
 from danlu.nn.hf.start import begin
 from danlu.tasks.chat import Chat
 from danlu.tasks.classify import Classify
@@ -85,6 +86,42 @@ def test_each_folder_is_a_model_of_its_own(recipe: Callable[..., Path], tmp_path
     out = tmp_path / "answers.jsonl"
     arguments = ["predict", str(tmp_path / "run/joint/second/model"), str(tmp_path / "second.jsonl"), "--out", str(out)]
     assert cli.main(arguments) == 0 and len(out.read_text().splitlines()) == len(SECOND)
+
+
+def test_a_task_may_have_a_name_of_any_script(recipe: Callable[..., Path], tmp_path: Path) -> None:
+    text = recipe().read_text().replace("first:", "情感:").replace("second:", "打分:")
+    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
+    out = material(tmp_path / "recipe.yaml", tmp_path / "out")
+    assert list(out.materials) == ["情感", "打分"] and set(out.training(3).model.head.each) == {"情感", "打分"}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_file_that_two_tasks_read_is_split_once_or_its_leaks_are_told(
+    seed: int, recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each would split off a dev of its own, by its own labels; with another seed it does."""
+    rows = [{"text": f"once {'a ' * (n % 7)}to be {n}", "mood": "ab"[n % 2], "stars": n % 5} for n in range(40)]
+    (tmp_path / "both.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    both = str(tmp_path / "both.jsonl")
+    first = {"data": {"train": both, "columns": {"text": "text", "label": "mood"}}}
+    second = {"data": {"train": both, "columns": {"text": "text", "number": "stars"}, "dev_share": 0.1, "seed": seed}}
+    assert cli.main(["joint", str(recipe(first, second, budget={"steps": 1}, evaluations=1))]) == 0
+    out = capsys.readouterr().out
+    lines = {
+        name: [line["line"] for line in read_jsonl(tmp_path / f"run/joint/{name}/dev.predictions.jsonl")]
+        for name in ("first", "second")
+    }
+    findings = json.loads((tmp_path / "run/joint/second/data.json").read_text())["findings"]
+    if seed == 0:
+        assert lines["first"] == lines["second"]
+        assert "split as for the task first, which reads the same file: 36 train, 4 dev" in out
+        assert not any(each["kind"] == "duplicate" for each in findings)
+        return
+    assert lines["first"] != lines["second"]
+    assert (findings[0]["kind"], findings[0]["splits"]) == ("duplicate", ["first.train", "second.dev"])
+    assert findings[0]["of"] == len(lines["second"])
+    assert f"second.dev: {findings[0]['count']} of {len(lines['second'])} examples" in out
+    assert "are in train of the task first, whose split of the same file is another one" in out
 
 
 @pytest.mark.parametrize("relations", [False, True])
@@ -262,6 +299,11 @@ def test_heads_begin_as_they_do_alone(recipe: Callable[..., Path], encoder: Path
             },
             "a task must not be called 'tokenizer'",
         ),
+        (
+            {"tasks": {name: {"data": "FIRST", "task": "classify"} for name in ("one", "a/b")}},
+            "must be of letters, digits, _ and -",
+        ),
+        ({"tasks": {name: {"data": "FIRST", "task": "classify"} for name in ("one", "v1.0")}}, "got 'v1.0'"),
         ({"first": {"task": {"use": "relate", "typed": True}, "data": "RELATIONS"}}, "joint.tasks.first.task.typed"),
     ],
     ids=str,

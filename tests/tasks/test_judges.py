@@ -64,7 +64,8 @@ def test_a_function_gets_prompts_answers_and_columns_as_lists(file: Path) -> Non
         ("return {0: 1.0, 1: 2.0}", r"must return a list of numbers; got \{0"),
         ("return [float(a) if a == 'c' else 0.0 for a in answers]",
          r"failed on math.jsonl, line 2, answer 'c': ValueError: could not convert .*'c' \(line 3\)"),
-        ("return columns['gold']", r"failed on math.jsonl, line 1, answer 'a': KeyError: 'gold' \(line 3\)"),
+        ("return columns['gold']",
+         r"failed on math.jsonl, line 1, answer 'a': KeyError: 'gold' \(line 3\) \(columns: wanted, line\)"),
         ("return [1 / (2 - len(answers))] * 2", r"failed on math.jsonl, line 1, answer 'a': ZeroDivisionError"),
     ],
 )  # fmt: skip

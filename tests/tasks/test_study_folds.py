@@ -19,7 +19,7 @@ from sklearn.metrics import accuracy_score
 from danlu import cli
 from danlu.data.dataset import Dataset, load
 from danlu.data.example import Place
-from danlu.data.labelled import Labelled
+from danlu.data.labelled import Labelled, MultiLabelled, Scored
 from danlu.errors import RecipeError
 from danlu.metrics.tally import overall
 from danlu.recipe import load_recipe
@@ -27,7 +27,7 @@ from danlu.tasks.finetune import Finetune
 from danlu.tasks.model_folder import Trained
 from danlu.tasks.study_folds import HELD_OUT, Folds
 from danlu.tasks.study_kind import Outcome
-from danlu.tasks.study_suspects import likely_wrong
+from danlu.tasks.study_suspects import Wrong, likely_wrong
 
 PLACE = Path("data.csv")
 
@@ -183,6 +183,46 @@ def test_planted_label_errors_are_found(tmp_path: Path) -> None:
     assert found.lines[0]["margin"] == max(line["margin"] for line in found.lines)
     assert found.said.startswith("10 of 89 labels look wrong") and "(the surest first in a.jsonl): 'text " in found.said
     assert likely_wrong(examples, [{**line, "scores": None} for line in lines], "a.jsonl") is None
+
+
+def test_planted_errors_in_several_labels_are_found() -> None:
+    """Every tenth text lacks a label that it should have, or has one too many."""
+    random, examples, lines = np.random.default_rng(1), [], []
+    planted: dict[int, tuple[str, str]] = {}
+    for number in range(100):
+        truth = tuple(label for place, label in enumerate("ab") if number >> place & 1)
+        scores = {label: random.uniform(0.7, 0.9) if label in truth else random.uniform(0.1, 0.3) for label in "ab"}
+        gold = truth
+        if number % 10 == 0:
+            planted[number] = ("without" if "a" not in truth else "with", "a")
+            gold = tuple(sorted({*truth} ^ {"a"}))
+            scores["a"] = 0.95 if "a" in truth else 0.05
+        examples.append(MultiLabelled(Place(Path("a"), number), (f"text {number}",), gold))
+        lines.append({"line": number, "gold": list(gold), "prediction": list(truth), "scores": scores})
+    found = likely_wrong(examples, lines, "a.jsonl")
+    assert found is not None
+    first = {
+        line["line"]: next((key, line[key]) for key in ("with", "without") if key in line) for line in found.lines[:10]
+    }
+    assert first == planted and found.said.startswith(f"{len(found.lines)} of 200 labels look wrong")
+
+
+@pytest.mark.parametrize("cosines", [False, True])
+def test_planted_errors_in_numbers_are_found(cosines: bool) -> None:
+    random, examples, lines = np.random.default_rng(1), [], []
+    for number in range(100):
+        truth = float(number % 5)
+        gold = 4.0 - truth if number in (5, 34) else truth  # 0 for 4, and the other way round
+        examples.append(Scored(Place(Path("a"), number), (f"text {number}",), gold))
+        said = truth + random.normal(0, 0.3)
+        lines.append({"line": number, "gold": gold, "prediction": said / 8 + 0.4 if cosines else said})
+    found = likely_wrong(examples, lines, "a.jsonl")
+    assert found is not None and [line["line"] for line in found.lines] in ([5, 34], [34, 5])
+    assert "2 of 100 numbers look wrong" in found.said and "(a, line 5) is 4, likelier" in found.said
+    right = [{**line, "prediction": each.number} for line, each in zip(lines, examples, strict=True)]
+    assert likely_wrong(examples, right, "a.jsonl") == Wrong(
+        [], "no number looks wrong to models that have not seen its text"
+    )
 
 
 CONLL = "\n".join(f"be O\nParis{number} B-LOC\ntime O\n" for number in range(12))

@@ -66,6 +66,16 @@ TABLES: dict[str, tuple[str, list[list[Any]]]] = {
                                                                           for n in range(9))]),
     "grades under another name": ("regress", [["phrase", "valence"], *([f"a text {n}", n % 30 / 10 - 1.5]
                                                                         for n in range(90))]),
+    "several, in Chinese": ("multi_label", [["文本", "标签"], *(
+        [f"第{n}篇", ("体育", "体育、财经", "财经、娱乐")[n % 3]] for n in range(9))]),
+    "a list that is one label": ("classify", [["名称", "行业"], *(
+        [f"第{n}家", ("文化、体育和娱乐业", "教育", "卫生")[n % 3]] for n in range(9))]),
+    "abstracts": ("keywords", [["摘要", "关键词"], *([f"第{n}篇的摘要", f"词{n}；句；字{n}"] for n in range(9))]),
+    "decimal commas": ("regress", [["text", "note"], *([f"ein Text {n}", f"{n},5"] for n in range(9))]),
+    "entities in Chinese": ("relate", [["文本", "实体1", "实体2", "关系"], *(
+        [f"王明生于苏州{n}区", "王明", f"苏州{n}区", "甲乙"[n % 2]] for n in range(9))]),
+    "问答": ("chat", [["提问", "回复"], *([f"怎么办理{n}号卡？", f"请到{n}号窗口办理"] for n in range(9))]),
+    "偏好": ("prefer", [["问题", "更好", "更差"], *([f"说{n}", f"好的{n}", f"不{n}"] for n in range(9))]),
     "中文": ("classify", [["评论", "情感"], *([f"第{n}条评论", "好坏"[n % 2]] for n in range(9))]),
 }  # fmt: skip
 
@@ -77,7 +87,8 @@ def test_the_columns_tell_the_task(name: str, tmp_path: Path, capsys: pytest.Cap
     file.write_text("".join("\t".join(map(str, row)) + "\n" for row in rows), encoding="utf-8")
     (tmp_path / "m").mkdir()
     assert cli.main(["init", str(file), "--model", str(tmp_path / "m"), "--out", str(tmp_path / "r.yaml")]) == 0
-    assert "danlu finetune" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "danlu finetune" in out and out.startswith(f"{file}: {len(rows)}" if "no header" in out else f"{file}: ")
     section: Any = load_recipe(tmp_path / "r.yaml").section("finetune")
     assert section.task.to_recipe()["use"] == task
     assert section.data.train == file and section.model == tmp_path / "m"
@@ -107,6 +118,35 @@ def test_sentences_are_known_where_the_ending_does_not_say_so(name: str, text: s
     (tmp_path / name).write_text(text, encoding="utf-8")
     assert cli.main(["init", str(tmp_path / name), "--out", str(tmp_path / "r.yaml")]) == 0
     assert "task: tag " in (tmp_path / "r.yaml").read_text()
+
+
+def test_a_token_a_row_that_nothing_parts_is_no_text_with_a_label(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.csv").write_text("word,tag\n" + "Anna,B-PER\nsaw,O\nRome,B-LOC\n" * 9)
+    assert cli.main(["init", str(tmp_path / "a.csv"), "--out", str(tmp_path / "r.yaml")]) == 2
+    said = capsys.readouterr().err
+    assert "nothing that parts sentences" in said and said.count("\n") == 1 and not (tmp_path / "r.yaml").exists()
+
+
+def test_a_column_that_says_the_split_is_used(tmp_path: Path) -> None:
+    rows = [{"text": f"text {n}", "label": "ab"[n % 2], "split": ("train", "test")[n % 3 == 0]} for n in range(30)]
+    assert guessed(tmp_path, list(map(json.dumps, rows))) == "classify"
+    section: Any = load_recipe(tmp_path / "r.yaml").section("finetune")
+    assert section.data.split_column == "split"
+    assert "not read" not in (tmp_path / "r.yaml").read_text()
+
+
+def test_why_it_is_not_what_the_columns_are_called_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"text": f"Ann met Ann in Rome {n}", "head": "Ann", "tail": "Rome", "label": "ab"[n % 2]} for n in range(9)]
+    assert guessed(tmp_path, list(map(json.dumps, rows))) == "classify"
+    recipe = (tmp_path / "r.yaml").read_text()
+    assert "; not read: head, tail\n# not taken for relate: " in recipe
+    assert "line 1: the head 'Ann' occurs 2 times in the text; say where\n" in recipe
+    talks = [{"conversations": [{"from": "gpt", "value": "hi"}]}] * 9
+    (tmp_path / "b.jsonl").write_text("\n".join(map(json.dumps, talks)))
+    assert cli.main(["init", str(tmp_path / "b.jsonl"), "--out", str(tmp_path / "b.yaml")]) == 2
+    assert "; to learn chat: " in (said := capsys.readouterr().err) and "must begin with a user's" in said
 
 
 def test_texts_with_a_blank_line_between_are_no_sentences(tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""Names that are one kind of entity nearly everywhere, and in a few places another or none: those may be errors."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from danlu.data.example import TaskExample
+from danlu.data.found import EXAMPLES, Finding
+from danlu.data.tagged import Tagged
+from danlu.data.tags import Scheme, find_scheme, read_tag
+from danlu.errors import shown
+
+OFTEN = 10
+"""Places of a name from which the rest may be errors."""
+SHARE = 0.9
+"""Of its places those that are of one kind, at least."""
+_LONGEST = 8
+"""Tokens of a name that is looked for."""
+
+Name = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a name stands, and as what; None: as no entity."""
+
+    split: str
+    example: Tagged
+    token: int
+    kind: str | None
+
+    def __str__(self) -> str:
+        place = self.example.place
+        number = self.example.lines[self.token] if self.example.lines else place.number
+        return f"{self.kind or 'no entity'} in {place.file.name}, {place.unit} {number}"
+
+
+def odd_entities(splits: Mapping[str, Sequence[TaskExample]]) -> Iterator[Finding]:
+    """Places where a name is not what it is in nearly all others, of all splits together."""
+    tagged = [
+        (name, each) for name, examples in splits.items() for each in examples if isinstance(each, Tagged) and each.tags
+    ]
+    scheme = find_scheme([each.tags or () for _, each in tagged]) if tagged else "none"
+    if scheme == "none":
+        return
+    spans = [list(_spans(each.tags or (), scheme)) for _, each in tagged]
+    often = _often(tagged, spans)
+    places: dict[Name, list[_Place]] = defaultdict(list)
+    for (name, each), own in zip(tagged, spans, strict=True):
+        for start, words, kind in _met(each.tokens, own, often):
+            places[words].append(_Place(name, each, start, kind))
+    odd: list[tuple[str, _Place]] = []
+    for words, found in places.items():
+        (kind, count), *_ = Counter(each.kind for each in found).most_common(1)
+        if kind is not None and len(found) > count >= SHARE * len(found) and count >= OFTEN:
+            what = f"{shown(' '.join(words))!r}, {count:,} times {kind}, is"
+            odd += [(what, each) for each in found if each.kind != kind]
+    if odd:
+        are = "place is" if len(odd) == 1 else "places are"
+        what = f"{len(odd):,} {are} tagged unlike nearly all others of the same name"
+        listed = tuple(f"{said} {each}" for said, each in odd[: EXAMPLES + 1])
+        yield Finding("entity", (odd[0][1].split,), len(odd), sum(map(len, spans)), what, listed)
+
+
+def _spans(tags: Sequence[str], scheme: Scheme) -> Iterator[tuple[int, int, str]]:
+    """First token, the one behind the last, and kind of each entity."""
+    start, before = None, ("O", "")
+    for token, tag in enumerate([*tags, "O"]):
+        place, kind = read_tag(tag, scheme) or ("O", "")
+        goes_on = start is not None and place in "IE" and kind == before[1] and before[0] not in "ES"
+        if start is not None and not goes_on:
+            yield start, token, before[1]
+            start = None
+        if place != "O" and start is None:
+            start = token
+        before = (place, kind)
+
+
+def _often(
+    tagged: Sequence[tuple[str, Tagged]], spans: Sequence[Sequence[tuple[int, int, str]]]
+) -> dict[str, set[Name]]:
+    """Names that are entities often, by their first token; a single sign and a number are no name."""
+    counts = Counter(
+        each.tokens[start:end] for (_, each), own in zip(tagged, spans, strict=True) for start, end, _ in own
+    )
+    found: dict[str, set[Name]] = defaultdict(set)
+    for words, count in counts.items():
+        letters = "".join(words)
+        if count >= OFTEN and len(words) <= _LONGEST and len(letters) > 1 and not letters.isdecimal():
+            found[words[0]].add(words)
+    return found
+
+
+def _met(
+    tokens: Sequence[str], spans: Sequence[tuple[int, int, str]], often: Mapping[str, set[Name]]
+) -> Iterator[tuple[int, Name, str | None]]:
+    """Where such names stand: as an entity, or as none; within a longer entity they are a part of that."""
+    within = {token for start, end, _ in spans for token in range(start, end)}
+    for start, end, kind in spans:
+        words = tuple(tokens[start:end])
+        if words in often.get(words[0], ()):
+            yield start, words, kind
+    for start, token in enumerate(tokens):
+        for words in often.get(token, ()):
+            end = start + len(words)
+            if tuple(tokens[start:end]) == words and within.isdisjoint(range(start, end)):
+                yield start, words, None
