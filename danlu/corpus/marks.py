@@ -4,14 +4,20 @@ A token with a mark begins something and one without goes on with it, so that ea
 mark. Beginnings are nested: that of a sentence is that of a phrase, and that of a phrase is that of a word. A word
 outside every phrase is a phrase by itself, as ERNIE masks them (Sun et al. 2019, arXiv:1904.09223). The end-of-text
 token before a document and the document's first token have every mark.
+
+A token may hold the end of one word and the beginning of another, as ``表了`` of ``发表 了``. Neither can be hidden
+without the other, so they are one word here: such a token goes on with what was begun. A sentence begins with it all
+the same.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal
+from unicodedata import category
 
 import numpy as np
 
@@ -26,6 +32,8 @@ BITS: dict[Unit, int] = {"words": WORD, "phrases": PHRASE, "sentences": SENTENCE
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Marks = np.ndarray[Any, np.dtype[np.uint8]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+_DROPPED = ("Mn", "Mc", "Me", "Cc", "Cf")
 
 
 def all_bits(units: Iterable[Unit]) -> int:
@@ -69,17 +77,40 @@ class Marker:
             ends: ``[tokens]`` behind which character of ``text`` each token ends.
         """
         marks = np.zeros(len(ends), dtype=np.uint8)
-        for unit, starts in self.beginnings(text).items():
-            marks[_first_tokens(starts, ends)] |= BITS[unit]
+        found, covered = self.beginnings(text), np.maximum.accumulate(ends)
+        sentences = _first_tokens(found.get("sentences", np.zeros(0, dtype=np.int64)), covered)
+        visible = _first_visible(text, covered)
+        for unit, starts in found.items():
+            begins = sentences if unit == "sentences" else sentences | np.isin(visible, starts)
+            marks[begins] |= BITS[unit]
         marks[:1] = all_bits(self.units)
         return marks
 
 
-def _first_tokens(starts: Ints, ends: Ints) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """``[tokens]`` whether something begins in the characters that no token before has covered."""
-    covered = np.maximum.accumulate(ends)
+def _first_tokens(starts: Ints, covered: Ints) -> Flags:
+    """``[tokens]`` whether something begins in the characters that no token before has covered.
+
+    Args:
+        covered: ``[tokens]`` behind which character the tokens up to each end, rising.
+    """
     begun = np.searchsorted(starts, covered, side="left")
     return np.diff(begun, prepend=0) > 0
+
+
+def _first_visible(text: str, covered: Ints) -> Ints:
+    """``[tokens]`` where, of what no token before covers, the first character stands that no tokenizer drops; or -1."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    solid = np.append(np.flatnonzero(_standing()[codes]), len(text))
+    before = np.concatenate(([0], covered[:-1]))[: len(covered)]
+    places = solid[np.searchsorted(solid, before)]
+    return np.where(places < covered, places, -1)
+
+
+@cache
+def _standing() -> Flags:
+    """By code point: no white space, accent, control or format character, which tokenizers may drop."""
+    codes = (chr(code) for code in range(sys.maxunicode + 1))
+    return np.array([not (char.isspace() or category(char) in _DROPPED) for char in codes])
 
 
 def _phrase_starts(text: str, words: Ints, spans: Ints) -> Ints:

@@ -30,7 +30,7 @@ class FillInTheMiddle(Objective):
     end-of-text, which says that the middle has met the suffix, and it does so where a document is only a part of one.
     It is cut between any two characters alike, and each part has the tokens of its own text, as in the paper, so that a
     model learns to go on in the middle of a word. It is cut at the token before instead where the parts have more than
-    ``SPARE`` tokens more than the whole, one document in a hundred; and between any two tokens alike with tokenizers
+    ``SPARE`` tokens more than the whole, which few have; and between any two tokens alike with tokenizers
     that encode a word otherwise at the beginning of a text (Unigram, WordPiece). Documents are moved before they are
     packed, none is cut by it.
     """

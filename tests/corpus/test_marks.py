@@ -1,4 +1,4 @@
-"""Marks of tokens: where a word's first byte is, whatever the tokenizer makes of it."""
+"""Marks of tokens: where a word's first character is, whatever the tokenizer makes of it."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def solid(text: bytes) -> bytes:
 @pytest.mark.parametrize("kind", KINDS)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=texts)
-def test_a_token_begins_a_word_where_it_has_the_words_first_byte(
+def test_a_token_begins_a_word_where_its_first_character_does(
     tokenizers: dict[str, Tokenizer], kind: str, text: str
 ) -> None:
     """Told by the bytes that tokens stand for, white space apart; offsets play no part in that."""
@@ -100,8 +100,11 @@ def test_a_token_begins_a_word_where_it_has_the_words_first_byte(
     firsts = {len(solid(form(text[:start]).encode())) for start in word_starts(text, JIEBA.make())}
     behind, begun = 0, False
     for token, bits in zip(written, marks, strict=True):
-        holds_first = any(first in firsts for first in range(behind, behind + len(token)))
-        assert bits == WORD * holds_first or not begun  # the document's first word may begin at a space of its own
+        rest = next((place for place, byte in enumerate(token) if byte not in range(0x80, 0xC0)), len(token))
+        is_first = (
+            rest < len(token) and behind + rest in firsts
+        )  # what ends a character that was begun is not looked at
+        assert bits == WORD * is_first or not begun  # the document's first word may begin at a space of its own
         begun = begun or bool(token)
         behind += len(token)
     assert marks[:1] in ([], [WORD])
@@ -160,6 +163,21 @@ def test_groups_of_small_tokens_are_words_phrases_and_sentences(tokenizers: dict
 def test_a_token_of_several_words_begins_one_and_spaces_go_on() -> None:
     ends = np.array([3, 4, 4, 7, 8, 9, 11])
     assert Marker(("words",), Characters(), None).marks(" a b,c\n d 中", ends).tolist() == [1, 1, 0, 1, 0, 1, 1]
+
+
+def test_words_that_share_a_token_are_one() -> None:
+    """``表了`` ends one word and begins another: neither could be hidden without a part of the other."""
+    text = "我们发表了论文。他们 发表了"
+    assert [text[a:b] for a, b in pairwise([*word_starts(text, JIEBA.make()), len(text)])] == [
+        "我们", "发表", "了", "论文", "。", "他们 ", "发表", "了",
+    ]  # fmt: skip
+    pieces = ["我们", "发", "表了", "论", "文。他", "们", " 发", "表", "了"]
+    ends = np.cumsum([len(piece) for piece in pieces])
+    marks = Marker(("words", "sentences"), JIEBA, None).marks(text, ends)
+    assert (marks & WORD > 0).tolist() == [True, True, False, True, True, False, True, False, True]
+    assert (marks & SENTENCE > 0).tolist() == [True, False, False, False, True, False, False, False, False]
+    alone = Marker(("words",), JIEBA, None).marks(text, ends)
+    assert (alone & WORD > 0).tolist() == [True, True, False, True, False, False, True, False, True]
 
 
 def test_only_what_is_asked_for_is_marked(tokenizers: dict[str, Tokenizer]) -> None:
