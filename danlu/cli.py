@@ -20,7 +20,7 @@ from danlu import __version__
 from danlu.errors import DanluError, InputError, Interrupted
 from danlu.evaluate.commands import compare
 from danlu.evaluate.tokenizer_commands import choose_size, compare_tokenizers
-from danlu.log import harmless, say
+from danlu.log import harmless, said, say
 from danlu.parallel.absence import excused
 from danlu.parallel.world import read_world, speaks
 from danlu.rate.command import rate
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         app(None if arguments is None else list(arguments), exit_on_error=False, print_error=False)
-        sys.stdout.flush()
+        said()
     except CycloptsError as error:
         return _leave(f"error: {error} (danlu --help lists what there is)", 2)
     except KeyboardInterrupt:

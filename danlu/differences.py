@@ -38,7 +38,8 @@ def _deepest(key: str, before: Any, after: Any) -> str:
 def differences(was: Mapping[str, Any], now: Mapping[str, Any], stage: str, *, neutral: Iterable[str]) -> list[str]:
     """Everything that differs between two records of a half-done stage: ``pretrain.optimizer.lr: 0.02 -> 0.03``.
 
-    A record has what the stage is made from, and under ``files`` the hashes of the files that it reads, by stage.
+    A record has what the stage is made from, under ``files`` the hashes of the files that it reads, by stage, and under
+    ``outside`` those of files that no stage has made.
     ``neutral`` settings of the stage, such as ``save`` or ``finetune.save``, do not count.
     """
     found: list[str] = []
@@ -50,13 +51,21 @@ def differences(was: Mapping[str, Any], now: Mapping[str, Any], stage: str, *, n
         elif part in ("danlu", "seed"):
             found += _changes(part, before, after)
         elif before != after:
-            found.append(f"the {part} of {stage} changed")
+            known = part == "sources" and "outside" in was  # of older versions it is not on record
+            found += (_files("", was["outside"], now["outside"]) if known else []) or [f"the {part} of {stage} changed"]
     for need in now["files"]:
-        before, after = was["files"].get(need) or {}, now["files"][need] or {}
-        for file in sorted(before | after):
-            if before.get(file) != after.get(file):
-                what = "changed" if file in before and file in after else "is gone" if file in before else "is new"
-                found.append(f"{need}/{file} {what}")
+        found += _files(f"{need}/", was["files"].get(need), now["files"][need])
+    return found
+
+
+def _files(folder: str, was: Mapping[str, str] | None, now: Mapping[str, str] | None) -> list[str]:
+    """What has become of files, by their hashes: ``pack/train/tokens-00000.bin changed``."""
+    before, after = was or {}, now or {}
+    found = []
+    for file in sorted({*before, *after}):
+        if before.get(file) != after.get(file):
+            what = "changed" if file in before and file in after else "is gone" if file in before else "is new"
+            found.append(f"{folder}{file} {what}")
     return found
 
 

@@ -30,6 +30,7 @@ _REFUSALS = {
     errno.EIO: "the disk fails to do it (input/output error)",
     errno.ENOTDIR: "a part of the path is a file",
     errno.EEXIST: "a part of the path is a file",
+    errno.EISDIR: "it is a folder",
 }
 
 PARTIAL = ".partial"
@@ -105,9 +106,12 @@ def make_folder(folder: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete a folder with all that is in it; the system's errors name it, and not a file somewhere inside."""
+    """Delete a folder with all that is in it, or a link to one; the system's errors name it, and no file inside."""
     try:
-        shutil.rmtree(folder)
+        if folder.is_symlink():
+            folder.unlink()
+        else:
+            shutil.rmtree(folder)
     except OSError as error:
         error.filename = str(folder)
         raise

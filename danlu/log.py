@@ -7,6 +7,7 @@ Errors are not printed here; they go to standard error, and everything here to s
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from danlu import events
+from danlu.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -28,13 +30,44 @@ SECONDS_BETWEEN_LINES = 5.0
 """In pipes and in CI, at most one progress line in this time."""
 SECONDS_BETWEEN_MARKS = 0.5
 """The pace, and so the time left, is that of the last fifty marks."""
+REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What the system says where output goes to a file on a full or failing disk, or to a terminal that is gone."""
+_lost: OSError | None = None
 CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 """A model may write any byte; on a terminal these could move the cursor or worse."""
 
 
 def say(line: str) -> None:
-    """Print one line, at once; a progress bar that is being drawn stays below it."""
-    print(line, flush=True)
+    """Print one line, at once; a progress bar that is being drawn stays below it.
+
+    One that the disk has no room for is lost, which :func:`said` tells in the end: work of hours must not end here.
+    """
+    global _lost  # noqa: PLW0603
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        _lost = error
+
+
+def said() -> None:
+    """See at the end of a command that all its lines have come to where they go.
+
+    Raises:
+        OutputError: some have not.
+    """
+    global _lost
+    lost, _lost = _lost, None
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries once more when it ends
+        lost = error
+    if lost is not None:
+        raise OutputError(f"not all lines could be written to standard output: {lost.strerror}; the work is done")
 
 
 def harmless(text: str) -> str:
@@ -237,24 +270,28 @@ class MetricsLog:
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The whole lines of ``folder/metrics.jsonl``, none where there is no such file."""
     path = folder / "metrics.jsonl"
-    if not path.exists():
-        return []
-    data = path.read_bytes()[: _length_up_to(path, sys.maxsize)]
-    return [json.loads(line) for line in data.splitlines()]
+    rows = (_row(line) for line in path.read_bytes().splitlines(keepends=True)) if path.exists() else ()
+    return [row for row in rows if row is not None]
 
 
 def _length_up_to(path: Path, step: int) -> int:
-    """Bytes of the whole lines at the start of the file whose steps are <= ``step``."""
-    end = 0
+    """Bytes up to the last whole line whose step is <= ``step``; a damaged one does not take those behind it along."""
+    end = at = 0
     for line in path.read_bytes().splitlines(keepends=True):
-        try:
-            whole = line.endswith(b"\n") and json.loads(line)["step"] <= step
-        except (ValueError, TypeError, KeyError):
-            whole = False
-        if not whole:
+        at, row = at + len(line), _row(line)
+        if row is not None and row["step"] > step:
             break
-        end += len(line)
+        end = end if row is None else at
     return end
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """What a line of metrics says; None where it is cut or damaged."""
+    try:
+        row = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
 
 
 def _append(path: Path, data: bytes) -> None:

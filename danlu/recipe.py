@@ -275,6 +275,7 @@ _WANTED = {  # for what pydantic says in its own words or in Python's
     "path_type": "a path",
     "string_type": "text",
     "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
     "string_too_short": "at least {min_length} characters long",
 }
 

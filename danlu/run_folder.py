@@ -64,10 +64,14 @@ class RunFolder:
         """The hash of the hashes of all that the stage wrote: a fingerprint of its output."""
         return _digest((self.done(name) or {}).get("outputs"))
 
-    def made_from(self, recipe: Recipe, name: str) -> dict[str, Any]:
-        """Everything that decides the stage's output: version, seed, settings, inputs, files outside."""
+    def outside(self, recipe: Recipe, name: str) -> list[list[str]]:
+        """The files outside that the stage reads, each with its hash."""
+        return [[str(path), hash_input(path, of=name)] for path in stage_of(recipe, name).external_files()]
+
+    def made_from(self, recipe: Recipe, name: str, outside: list[list[str]] | None = None) -> dict[str, Any]:
+        """Everything that decides the stage's output: version, seed, settings, inputs, files ``outside``."""
         stage = stage_of(recipe, name)
-        hashes = [[str(path), hash_input(path, of=name)] for path in stage.external_files()]
+        hashes = self.outside(recipe, name) if outside is None else outside
         version = {"version": stage.version} if stage.version else {}
         known = {"danlu": __version__, **version, "sources": _digest([*hashes, *stage.external_stamps()])}
         return as_json({**known, **self._made_inside_from(recipe, name)})
@@ -117,10 +121,12 @@ class RunFolder:
         damaged = self.damaged(name)
         return f"{damaged} is missing or damaged" if damaged else None
 
-    def record(self, recipe: Recipe, name: str, made_from: Mapping[str, Any]) -> dict[str, Any]:
+    def record(
+        self, recipe: Recipe, name: str, made_from: Mapping[str, Any], outside: list[list[str]]
+    ) -> dict[str, Any]:
         """What ``begun.json`` holds: enough to say later, file by file, what has changed since."""
-        needs = stage_of(recipe, name).needed()
-        return {"made_from": made_from, "files": {need: (self.done(need) or {}).get("outputs") for need in needs}}
+        files = {need: (self.done(need) or {}).get("outputs") for need in stage_of(recipe, name).needed()}
+        return {"made_from": made_from, "files": files, "outside": dict(outside)}
 
     def changes(self, recipe: Recipe, name: str, now: Mapping[str, Any], *, fresh: Iterable[str] = ()) -> list[str]:
         """What differs from the record that the half-done stage began with; ``fresh`` stages are not looked at."""

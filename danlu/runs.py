@@ -103,7 +103,8 @@ def _check_half_done(
     done = stage.progress(out) if changed == "refuse" and stage.resumable and not (out / "done.json").exists() else None
     if done is None:
         return
-    record = folder.record(recipe, name, folder.made_from(recipe, name))
+    outside = folder.outside(recipe, name)
+    record = folder.record(recipe, name, folder.made_from(recipe, name, outside), outside)
     if found := folder.changes(recipe, name, record, fresh=fresh):
         raise CheckpointError(
             f"{name} is half done ({done}), and since it began: {listed(found)}; --changed restart begins anew and "
@@ -122,7 +123,8 @@ def _run_stage(
     go_on: bool,
 ) -> None:
     stage, out = stage_of(recipe, name), folder.stage(name)
-    made_from = folder.made_from(recipe, name)
+    outside = folder.outside(recipe, name)
+    made_from = folder.made_from(recipe, name, outside)
     if (out / DONE).exists():
         stage.tidy(out)  # a kill may have come before it
     why = folder.why_run(name, made_from)
@@ -136,7 +138,7 @@ def _run_stage(
         if folder.done(name) is not None:
             say(f"{name}: {why}; it runs again, and its former output is kept in {folder.path / 'previous'}")
         begin(name)
-        record = folder.record(recipe, name, made_from)
+        record = folder.record(recipe, name, made_from, outside)
         go_on = go_on or not folder.changes(recipe, name, record)
         folder.begin(name, record, resumable=stage.resumable, go_on=go_on)
         figures = stage.run(Job(recipe, {need: folder.stage(need) for need in stage.needed()}, out))

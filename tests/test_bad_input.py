@@ -96,6 +96,10 @@ def one_line(capsys: pytest.CaptureFixture[str], code: int) -> str:
         (["clean", "r.yaml", "pretrain.batch=0"], "pretrain.batch must be at least 1; got 0"),
         (["clean", "r.yaml", "pretrain.model.layers=-2"], "pretrain.model.layers must be at least 1; got -2"),
         (["clean", "r.yaml", "pretrain.model.heads=5"], "pretrain.model: dim (32) divided by heads must be an even"),
+        (
+            ["clean", "r.yaml", "pretrain.optimizer={use: adamw, betas: [0.9, 0.95, 0.99]}"],
+            "pretrain.optimizer.betas must be a list of at most 2; got [0.9, 0.95, 0.99]",
+        ),
         (["clean", "r.yaml", "pretrain.optimizer=moun"], "unknown optimizer 'moun'; did you mean 'muon'?"),
         (
             ["clean", "r.yaml", "pretrain.optimizer=:T"],

@@ -142,6 +142,18 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full here")
+def test_lines_that_a_full_disk_has_lost_are_one_line_in_the_end() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "danlu", "schema"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "danlu: error: not all lines could be written to standard output: No space left on device; the work is done\n"
+    )
+
+
 def test_a_process_of_its_own_leaves_with_the_code() -> None:
     done = danlu("clean", "r.yaml", "clean.normalise.form=NFD")
     assert done.returncode == 2 and done.stdout == ""

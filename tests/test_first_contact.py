@@ -115,6 +115,7 @@ def test_plan_says_what_it_will_cost_and_leaves_nothing(tmp_path: Path) -> None:
         r"tokens      [\d,]+ to train on; bytes per token: en 1\.00",
         r"parameters  [\d,]+: ",
         r"steps       4 of 64 tokens, \d\.\d\d epochs",
+        r"rates       muon, lr 0\.02, adamw_lr 0\.003; wsd: at the peak, until step 2, then down to 0\.417 of it",
         r"time        \d\d:\d\d for pretrain on this machine \([\d,]+ ms a step, measured\)",
         r"memory      \d+\.\d\d GiB at the peak of pretrain \(measured\)",
     ):

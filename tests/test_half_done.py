@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -171,6 +172,26 @@ def test_a_seed_a_version_and_a_lost_record_are_reasons(monkeypatch: pytest.Monk
             run()
     (FOLDER.stage("drink") / "begun.json").write_text("{", encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"since it began: runs/r/drink/begun\.json is missing or damaged; "):
+        run()
+
+
+def test_a_file_that_no_stage_has_made_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the examples of a fine-tuning: it once said that the sources had changed, and not which."""
+    for name in ("ice.txt", "straw.txt"):
+        Path(name).write_text("cold", encoding="utf-8")
+    monkeypatch.setattr(Drink, "external_files", lambda self: [Path("ice.txt"), Path("straw.txt")])
+    spill()
+    Path("straw.txt").write_text("long", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"since it began: straw\.txt changed; "):
+        run()
+    monkeypatch.setattr(Drink, "external_files", lambda self: [Path("ice.txt")])
+    with pytest.raises(CheckpointError, match=r"since it began: straw\.txt is gone; "):
+        run()
+    begun = FOLDER.stage("drink") / "begun.json"
+    record = json.loads(begun.read_text(encoding="utf-8"))
+    del record["outside"]
+    begun.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="since it began: the sources of drink changed; "):
         run()
 
 

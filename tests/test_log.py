@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from danlu import log
+from danlu.errors import OutputError
 from danlu.log import Lines, MetricsLog, Progress, duration, progress, read_metrics, short
 
 
@@ -38,6 +39,50 @@ def test_a_line_says_how_far_how_fast_how_long() -> None:
     clock.now += 80
     state.update(920, loss=1.5, note="cooling")
     assert state.line() == "920/920 steps loss 1.5 18.2k tokens/s note cooling"
+
+
+def test_a_damaged_line_does_not_take_the_others_along(tmp_path: Path) -> None:
+    """A flipped bit in the first hundred lines once cost the ten thousand behind it, when the training went on."""
+    metrics = MetricsLog(tmp_path)
+    for step in range(1, 7):
+        metrics.write(step, loss=float(step))
+    data = bytearray(metrics.path.read_bytes())
+    data[data.index(b'"step": 2')] ^= 1
+    metrics.path.write_bytes(bytes(data) + b'{"step": 7, "lo')
+    again = MetricsLog(tmp_path)
+    assert [row["step"] for row in read_metrics(tmp_path)] == [1, 3, 4, 5, 6]
+    again.rewind(4)
+    again.write(5, loss=0.5)
+    assert [(row["step"], row["loss"]) for row in read_metrics(tmp_path)] == [(1, 1.0), (3, 3.0), (4, 4.0), (5, 0.5)]
+
+
+def full(patch: pytest.MonkeyPatch, number: int) -> None:
+    """Standard output goes to a file, and the disk says this."""
+
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(number, os.strerror(number))
+
+    patch.setattr("sys.stdout", Full())
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_line_that_the_disk_has_no_room_for_ends_nothing_and_is_told_in_the_end(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It once ended trainings: the line said that a checkpoint could not be saved."""
+    with monkeypatch.context() as patch:
+        full(patch, number)
+        log.say("could not save a checkpoint")
+    with pytest.raises(OutputError, match=r"^not all lines could be written to standard output: "):
+        log.said()
+    log.said()  # the next command has lost none
+
+
+def test_somebody_who_reads_no_more_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    full(monkeypatch, errno.EPIPE)
+    with pytest.raises(BrokenPipeError):
+        log.say("enough")
 
 
 def test_the_time_left_follows_the_last_updates() -> None:

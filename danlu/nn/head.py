@@ -196,7 +196,17 @@ def _add_product(total_VD: Tensor | None, logits_NV: Tensor, hidden_ND: Tensor) 
         # There a product of narrow numbers comes out in float32, unrounded, and is added on the way.
         total: Tensor = torch.addmm(total_VD, logits_NV.T, hidden_ND, out_dtype=total_VD.dtype, out=total_VD)
         return total
+    if logits_NV.dtype == torch.float16:
+        return total_VD.addmm_(logits_NV.T.to(total_VD.dtype), hidden_ND.to(total_VD.dtype))
     return total_VD.add_(logits_NV.T @ hidden_ND)
+
+
+def _kept_as(weight: Tensor) -> torch.dtype:
+    """What the gradient of a sum over all tokens is kept in until it is known what the sum is divided by.
+
+    In float16 it would be infinite from 65,504 on, whatever the scale of the loss, which comes in later.
+    """
+    return torch.float32 if weight.dtype == torch.float16 else weight.dtype
 
 
 class LinearCrossEntropy(torch.autograd.Function):
@@ -223,7 +233,9 @@ class LinearCrossEntropy(torch.autograd.Function):
         frozen = not ctx.needs_input_grad[1]
         # Several parts are added up in float32 at least; one alone needs no sum, a frozen weight no gradient.
         several = (count > rows or count == 0) and not frozen
-        grad_weight = weight_VD.new_zeros(weight_VD.shape, dtype=wide) if several else None
+        kept = _kept_as(weight_VD)
+        narrow = kept != weight_VD.dtype and not frozen
+        grad_weight = weight_VD.new_zeros(weight_VD.shape, dtype=wide) if several or narrow else None
         grad_bias = None if bias_V is None else torch.zeros_like(bias_V, dtype=wide)
         total = torch.zeros((), dtype=wide, device=hidden_ND.device)
         room = hidden_ND.new_empty(min(rows, count), vocab_size)
@@ -245,14 +257,15 @@ class LinearCrossEntropy(torch.autograd.Function):
             return total
         ctx.save_for_backward(
             grad_hidden,
-            None if grad_weight is None else grad_weight.to(weight_VD.dtype),
-            None if grad_bias is None else grad_bias.to(weight_VD.dtype),
+            None if grad_weight is None else grad_weight.to(kept),
+            None if grad_bias is None else grad_bias.to(kept),
         )
+        ctx.dtype = weight_VD.dtype
         return total
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias = (None if each is None else each * grads[0] for each in ctx.saved_tensors)
+        hidden, weight, bias = (None if each is None else (each * grads[0]).to(ctx.dtype) for each in ctx.saved_tensors)
         return hidden, weight, bias, None, None, None
 
 

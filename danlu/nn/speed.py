@@ -61,19 +61,24 @@ def choose_device_beside(key: str) -> torch.device:
     return choose_device(_BESIDE.get(), key=key)
 
 
-def choose_training_dtype(setting: TrainingPrecision, device: torch.device) -> tuple[torch.dtype, str]:
+def choose_training_dtype(
+    setting: TrainingPrecision, device: torch.device, *, key: str = "pretrain.precision"
+) -> tuple[torch.dtype, str]:
     """The number type of a model in training, and the rule that gave it, in words.
+
+    Args:
+        key: of the setting, for the error.
 
     Raises:
         RecipeError: products of 8 bits are asked for and cannot be.
     """
     if setting == "fp8":
         if reason := why_no_float8():
-            raise RecipeError(f"pretrain.precision fp8: {reason}")
+            raise RecipeError(f"{key} fp8: {reason}")
         return torch.bfloat16, "fp8: as asked, products of blocks; bf16 elsewhere"
     if setting == "int8":
         if reason := why_no_int8(device):
-            raise RecipeError(f"pretrain.precision int8: {reason}")
+            raise RecipeError(f"{key} int8: {reason}")
         dtype = choose_dtype("auto")[0]
         return dtype, f"int8: as asked, products of blocks; {'bf16' if dtype == torch.bfloat16 else 'fp32'} elsewhere"
     if setting == "fp16":

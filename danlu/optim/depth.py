@@ -20,9 +20,14 @@ from danlu.optim.protocol import NamedParameters, OptimizerChoice
 def build_optimizer(
     choice: OptimizerChoice, parameters: NamedParameters, *, layer_decay: float = 1.0
 ) -> torch.optim.Optimizer:
-    """What ``choice`` builds, its parameter groups split by depth where ``layer_decay`` is below 1."""
+    """What ``choice`` builds, its parameter groups split by depth where ``layer_decay`` is below 1.
+
+    A group that says no ``lr_scale`` has the learning rate that it is built with.
+    """
     named = list(parameters)
     optimizer = choice.build(named)
+    for group in optimizer.param_groups:
+        group.setdefault("lr_scale", group["lr"])
     if layer_decay < 1:
         _split(optimizer, named, layer_decay)
     return optimizer

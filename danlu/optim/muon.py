@@ -119,6 +119,9 @@ class MuonOptimizer(torch.optim.Optimizer):
         weights = [weight for weight in group["params"] if weight.grad is not None]
         if not weights:
             return
+        # Of each weight by itself: one that gets its first gradient late has means that are at their start.
+        steps = [self._buffer(weight, "steps", like=weight.new_zeros(())) for weight in weights]
+        torch._foreach_add_(steps, 1)
         torch._fused_adamw_(
             weights,
             [weight.grad for weight in weights],
@@ -126,7 +129,7 @@ class MuonOptimizer(torch.optim.Optimizer):
             [self._buffer(weight, "square") for weight in weights],
             [],
             # Where the weights are: a GPU's kernel would read the processor's memory without asking.
-            [torch.full((), float(group["step"]), device=weights[0].device)] * len(weights),
+            [each.float() for each in steps],
             lr=group["lr"], beta1=known.adamw_betas[0], beta2=known.adamw_betas[1], weight_decay=0.0,
             eps=known.adamw_eps, amsgrad=False, maximize=False,
         )  # fmt: skip

@@ -19,8 +19,8 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 class OptimizerChoice(Protocol):
     """Settings that build a ``torch.optim.Optimizer``.
 
-    Every parameter group carries ``lr_scale``, the learning rate at the schedule's peak; the loop
-    sets ``lr = schedule(step) * lr_scale``.
+    Every parameter group carries ``lr_scale``, the learning rate at the schedule's peak, by default the ``lr`` that it
+    is built with; the loop sets ``lr = schedule(step) * lr_scale``.
     """
 
     def build(self, parameters: NamedParameters) -> torch.optim.Optimizer: ...

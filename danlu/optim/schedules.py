@@ -87,6 +87,12 @@ class InverseSqrt(Choice):
     stable: float = Field(default=0.0, ge=0, le=1)
     """Share of the steps that stay at the peak."""
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.warmup + self.stable > 1:
+            raise ValueError(f"warmup and stable must be at most 1 together; got {self.warmup:g} and {self.stable:g}")
+        return self
+
     def factor(self, step: int, *, steps: int, heldout: Sequence[tuple[int, float]] = ()) -> float:
         warmup = self.warmup * steps
         if step < warmup:
@@ -99,7 +105,8 @@ class Plateau(Choice):
     """Linear warm-up, then the peak, and less whenever the held-out loss stops falling.
 
     As ``torch.optim.lr_scheduler.ReduceLROnPlateau``. The loss is looked at when it is measured: ``evaluations`` of the
-    training says how often, and without measurements the rate stays.
+    training says how often. Where the best checkpoint is chosen by a figure, such as the accuracy of a task, that is
+    looked at, with its sign turned where more is better.
     """
 
     warmup: float = Field(default=0.02, ge=0, lt=1)
@@ -109,7 +116,8 @@ class Plateau(Choice):
     patience: int = Field(default=1, ge=0)
     """Measurements in a row without a gain that are borne; the next one makes the rate less."""
     gain: float = Field(default=1e-4, ge=0, lt=1)
-    """What counts as a gain: a loss that is below the best so far by more than this share of it."""
+    """What counts as a gain: a loss that is below the best so far by more than this share of it, of its size where it
+    is negative."""
     final: float = Field(default=0.0, ge=0, le=1)
     """The rate goes no lower than this share of the peak."""
 
@@ -118,7 +126,7 @@ class Plateau(Choice):
         for measured_at, loss in heldout:
             if measured_at > step:
                 break
-            if loss < best * (1 - self.gain):
+            if loss < best * (1 - math.copysign(self.gain, best)):
                 best, without_gain = loss, 0
             else:
                 without_gain += 1

@@ -30,8 +30,11 @@ class Mesh(Settings):
     watch: Watch = Watch()
     """When a rank counts as lost."""
 
-    def place(self, *, rank: int, size: int) -> Place:
+    def place(self, *, rank: int, size: int, section: str = "pretrain") -> Place:
         """Where ``rank`` of ``size`` processes stands.
+
+        Args:
+            section: of the recipe, for the error.
 
         Raises:
             RecipeError: the mesh does not have so many places.
@@ -45,7 +48,7 @@ class Mesh(Settings):
                 if self.data is None
                 else f"data {self.data} x {asked} = {data * each} is not"
             )
-            raise RecipeError(f"pretrain.hardware.mesh: {wrong} the number of processes, {size}")
+            raise RecipeError(f"{section}.hardware.mesh: {wrong} the number of processes, {size}")
         return Place(rank, data, self.shard, self.tensor)
 
 

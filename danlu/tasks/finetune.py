@@ -55,7 +55,7 @@ class Finetune(OneTask):
         """Train on ``dataset``, whose dev chooses the best weights; measure those on all that is not train."""
         kind = teaching_of(self.task)
         kind.check_processes()
-        with told_where_too_little(), computing_on(self.hardware.device):
+        with told_where_too_little(self.section), computing_on(self.hardware.device):
             material = Material.of(self, base, dataset, out=out, seed=seed)
             teaching = kind(material, seed)
             training = teaching.training()

@@ -108,7 +108,7 @@ class Joint(TaskTraining):
         self._check_tasks()
         with computing_on(self.hardware.device):
             joint = JointMaterial.of(self, base, job.out, seed=job.seed)
-        with told_where_too_little(), computing_on(self.hardware.device):
+        with told_where_too_little(self.section), computing_on(self.hardware.device):
             training = joint.training(job.seed)
             heldout = joint.heldout(training, job.seed)
             course = Course(joint.in_rows(), training, heldout, job.out, joint.tokenizer, job.seed)

@@ -11,7 +11,8 @@ it and a manifest of hashes::
     training/data.json                which text it was trained on: hashes and counts (fingerprint.py)
     manifest.json                     SHA-256 of every other file, written last
 
-Where only a part of a model trains, as adapters, ``part.safetensors`` with that part stands in place of the model.
+Where only a part of a model trains, as adapters, ``part.safetensors`` with that part stands in place of the model;
+weights of more than 5 GB are several files with an index.
 
 A save goes into a hidden folder first; every file and folder is synced before the rename, and the
 oldest checkpoint goes only after it. No pickle is read or written.
@@ -23,7 +24,7 @@ import errno
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,21 +35,16 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from danlu.errors import CheckpointError, OutputError
-from danlu.files import (
-    atomic_write,
-    hash_file,
-    json_text,
-    make_folder,
-    read_json,
-    remove_folder,
-    sync_file,
-    sync_folder,
-    write_json,
-    writing,
-)
+from danlu.files import atomic_write, make_folder, read_json, remove_folder, sync_folder, write_json, writing
+from danlu.log import say as tell
 from danlu.nn.config import TransformerConfig
 from danlu.nn.hf.folder import load_model, save_model
+from danlu.nn.hf.peft_config import CONFIG as VIRTUAL
+from danlu.nn.hf.sentence_transformers import MODULES
+from danlu.nn.hf.weight_files import INDEX, SHARD, WEIGHTS
 from danlu.nn.transformer import Transformer
+from danlu.train.manifest import find_change, seal
+from danlu.train.memory import is_out_of_memory
 from danlu.train.precision import OBJECTIVE
 
 KEEP = 2
@@ -58,10 +54,14 @@ AVERAGE = "average.safetensors"
 OWN = "objective.safetensors"
 PART = "part.safetensors"
 DATA = "data.json"
-NEEDED = ("config.json", "model.safetensors", "training/optimizer.safetensors", "training/state.json")
-"""Files without which a checkpoint is none; a manifest that lacks one is damaged."""
-NEEDED_OF_PART = (PART, "training/optimizer.safetensors", "training/state.json")
-"""The same of a training of a part."""
+STATE = "training/state.json"
+OF_ANOTHER = "of a training with other settings, another seed or other text"
+NEEDED = ("training/optimizer.safetensors", STATE)
+"""Files without which a checkpoint is none, beside those of the weights."""
+LOOKED_FOR = (PART, VIRTUAL, MODULES)
+"""What is taken for a part of the weights, or says how to read them, wherever it is found."""
+LOOKED_FOR_TOO = (*LOOKED_FOR, f"training/{AVERAGE}", f"training/{OWN}", f"training/{DATA}")
+"""The same of a whole checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,12 @@ def save_checkpoint(
     try:
         with writing(folder):
             make_folder(folder)
-            for left in folder.glob(".step-*"):  # by a process that was killed
-                remove_folder(left)
+            hidden = folder / f".{final.name}.partial"
+            _sweep(folder, needed=hidden)
             if final.exists():
                 if find_damage(final) is None and setbacks_before(final) == state.history.get("setbacks", 0):
                     return final
                 remove_folder(final)
-            hidden = folder / f".{final.name}.partial"
             try:
                 _write(hidden, state, config, tokenizer)
             except BaseException:
@@ -121,9 +120,14 @@ def save_checkpoint(
             hidden.rename(final)
             sync_folder(folder)
             sync_folder(folder.parent)  # where a process was killed just after it had made the folder
-            _remove_others(folder, newest=final)
+            _remove_later(folder, newest=final)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write to {final}: {error}") from error
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutputError(f"cannot write to {final}: memory is short") from error
+    _remove_old(folder, newest=final)
     return final
 
 
@@ -134,7 +138,11 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def load_newest(
-    folder: Path, say: Callable[[str], None], *, in_vain: Callable[[Path], bool] = lambda path: False
+    folder: Path,
+    say: Callable[[str], None],
+    *,
+    in_vain: Callable[[Path], bool] = lambda path: False,
+    of: Collection[str] | None = None,
 ) -> TrainingState | None:
     """The newest checkpoint that is undamaged; ``say`` gets a line for each one that is not.
 
@@ -142,17 +150,18 @@ def load_newest(
 
     Args:
         in_vain: of which whole ones an earlier one is better, where there is such a one.
+        of: the trainings that it may be of; of any where None.
 
     Raises:
-        CheckpointError: there are checkpoints and all are damaged.
+        CheckpointError: there are checkpoints and none can be used.
     """
     found = checkpoints(folder)
     chosen, second = None, None
     for place, path in reversed(list(enumerate(found))):
         damage = find_damage(path)
-        if damage is not None:
+        if damage is not None or _is_of_another(path, of):
             then = f"going on from {found[place - 1].name}" if place else "and there is no earlier one"
-            say(f"checkpoint {path} is damaged ({damage}); {then}")
+            say(f"checkpoint {path} is {f'damaged ({damage})' if damage else OF_ANOTHER}; {then}")
         elif not in_vain(path):
             chosen = place
             break
@@ -166,39 +175,66 @@ def load_newest(
             with writing(folder):
                 for path in found[chosen + 1 :]:
                     _remove(path)
+                _sweep(folder)
         except OutputError as error:
             say(f"could not remove the checkpoints behind {found[chosen].name} ({error}); training goes on")
         return state
     if found:
-        raise CheckpointError(f"every checkpoint in {folder} is damaged; delete that folder to train from the start")
+        what = "damaged" if all(map(find_damage, found)) else "damaged or of another training"
+        raise CheckpointError(f"every checkpoint in {folder} is {what}; delete that folder to train from the start")
     return None
 
 
 def setbacks_before(path: Path) -> int:
     """How often a training had gone back when this checkpoint, which is whole, was saved."""
-    history = json.loads((path / "training" / "state.json").read_text(encoding="utf-8"))["history"]
-    return int(history.get("setbacks", 0))
+    return int(_history(path).get("setbacks", 0))
+
+
+def _is_of_another(path: Path, trainings: Collection[str] | None) -> bool:
+    """Whether a checkpoint, which is whole, says that it is of none of these."""
+    own = None if trainings is None else _history(path).get("training")
+    return bool(own) and trainings is not None and own not in trainings
+
+
+def _history(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))["history"]
+    return found
 
 
 def find_damage(path: Path) -> str | None:
     """The first thing wrong with a checkpoint, in words; None where it is what was written."""
-    name = "manifest.json"
+    change = find_change(path, complete=_is_complete, looked_for=LOOKED_FOR_TOO)
+    if change is not None:
+        return change
     try:
-        manifest = _read_manifest(path / name)
-        if manifest is None:
-            return f"{name} is missing or damaged"
-        for name, digest in manifest.items():
-            if not (path / name).is_file():
-                return f"{name} is missing"
-            if hash_file(path / name) != digest:
-                return f"{name} is not what was written"
-        name = "training/state.json"
-        step = json.loads((path / name).read_text(encoding="utf-8"))["step"]
+        step = json.loads((path / STATE).read_text(encoding="utf-8"))["step"]
     except OSError as error:
         if error.errno != errno.EIO:
             raise
-        return f"{name} cannot be read: {error.strerror}"
-    return None if step == checkpoint_step(path) else f"{name} is that of step {step}"
+        return f"{STATE} cannot be read: {error.strerror}"
+    return None if step == checkpoint_step(path) else f"{STATE} is that of step {step}"
+
+
+def find_damage_of_weights(path: Path) -> str | None:
+    """The same of a folder that has what :func:`put_weights` writes, and its manifest."""
+    return find_change(path, complete=_has_weights, looked_for=LOOKED_FOR)
+
+
+def _is_complete(names: Collection[str]) -> bool:
+    return _has_weights(names) and all(name in names for name in NEEDED)
+
+
+def _has_weights(names: Collection[str]) -> bool:
+    """Whether there are all files of a model, or of a part of one."""
+    if PART in names:
+        return True
+    if INDEX not in names:
+        return "config.json" in names and WEIGHTS in names
+    counts = [int(found[1]) for name in names if (found := re.fullmatch(r"model-\d+-of-(\d+)\.safetensors", name))]
+    shards = (
+        [SHARD.format(number=number, count=counts[0]) for number in range(1, counts[0] + 1)] if counts else [WEIGHTS]
+    )
+    return "config.json" in names and all(name in names for name in shards)
 
 
 def check_fits(
@@ -272,26 +308,7 @@ def _write(hidden: Path, state: TrainingState, config: TransformerConfig | None,
     atomic_write(hidden / "training" / "state.json", numbers.encode())
     if state.data:
         write_json(hidden / "training" / DATA, state.data)
-    files = sorted(path for path in hidden.rglob("*") if path.is_file())
-    for path in files:
-        sync_file(path)
-    write_json(hidden / "manifest.json", {path.relative_to(hidden).as_posix(): hash_file(path) for path in files})
-    sync_folder(hidden / "training")
-    sync_folder(hidden)
-
-
-def _read_manifest(path: Path) -> dict[str, str] | None:
-    """Name to hash; None where the file is not to the byte what is written for them."""
-    try:
-        text = path.read_bytes().decode()
-        manifest = json.loads(text)
-    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
-        return None
-    if not isinstance(manifest, dict):
-        return None
-    if any(name not in manifest for name in (NEEDED_OF_PART if PART in manifest else NEEDED)):
-        return None
-    return manifest if text == json_text(manifest) else None
+    seal(hidden)
 
 
 def _load(path: Path) -> TrainingState:
@@ -316,12 +333,34 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in safetensors.torch.load_file(path).items()}
 
 
-def _remove_others(folder: Path, *, newest: Path) -> None:
-    """Keep ``newest`` and those just before it; none that is there already is behind it."""
+def _sweep(folder: Path, *, needed: Path | None = None) -> None:
+    """Remove what a process that was killed has left; only what is in the way of a save must go.
+
+    Files that another process holds open cannot go from some disks, as NFS, before it ends.
+    """
+    for left in folder.glob(".step-*"):
+        try:
+            remove_folder(left)
+        except OSError:
+            if left == needed:
+                raise
+
+
+def _remove_later(folder: Path, *, newest: Path) -> None:
+    """Checkpoints behind ``newest``, of a stretch that was gone back over: from one of them a process would go on."""
     found = checkpoints(folder)
-    place = found.index(newest)
-    for path in [*found[place + 1 :], *found[: max(0, place - (KEEP - 1))]]:
+    for path in found[found.index(newest) + 1 :]:
         _remove(path)
+
+
+def _remove_old(folder: Path, *, newest: Path) -> None:
+    """Keep ``newest`` and those just before it. A disk that refuses is told: what was saved is saved."""
+    found = checkpoints(folder)
+    for path in found[: max(0, found.index(newest) - (KEEP - 1))]:
+        try:
+            _remove(path)
+        except OSError as error:
+            tell(f"could not remove the old checkpoint {path.name} ({error}); training goes on")
 
 
 def _remove(path: Path) -> None:

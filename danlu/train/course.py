@@ -10,6 +10,7 @@ from danlu.errors import CheckpointError
 from danlu.log import say
 from danlu.stage import Figures
 from danlu.train.checkpoint import checkpoints
+from danlu.train.identity import admit, identity
 from danlu.train.length import Length, arithmetic, first_guess, read_length, what_differs, write_length
 from danlu.train.monitor import Measure, Monitor
 from danlu.train.probe import probe, warm_up
@@ -49,9 +50,17 @@ class Course:
             say(f"of {unused.pieces:,} pieces of text, {unused.tokens:,} tokens, the objective can make nothing: "
                 "they are left out")  # fmt: skip
         training = restart(training, settings)  # the timed steps have spoilt the weights
+        self._admit(training)
         run = Run(settings, training, self.heldout, length, self.out, self.tokenizer, self.seed)
         done = run.train()
         return training, {**_figures(training, done), **run.outcome()}
+
+    def _admit(self, training: Training) -> None:
+        """Have checkpoints say which training they are of, and the folder know it."""
+        own = identity(self.settings, seed=self.seed, data=training.data)
+        training.history.training = own
+        if training.masters.ranks.first:
+            admit(self.out / PLAN, own, fresh=not checkpoints(self.out / "checkpoints"))
 
     def _length(self) -> Length:
         """How many steps there are, from ``plan.json`` where the run has begun before."""

@@ -15,6 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from danlu.errors import RecipeError
 from danlu.recipe import Choice
 
 Levels = Annotated[int, Field(ge=1, le=4)]
@@ -66,12 +67,32 @@ class Dropout:
         kept = (getattr(module, "rows_kept", None) for module in modules)
         self._kept = [(share, float(share)) for share in kept if isinstance(share, Tensor)]
 
+    @property
+    def drops(self) -> bool:
+        """Whether there is any, as this object was made."""
+        return any(rate for *_, rate in self._rates) or any(share < 1.0 for _, share in self._kept)
+
     def scale(self, share: float) -> None:
         """Have every rate be this share of what it was when this object was made."""
         for module, name, rate in self._rates:
             setattr(module, name, rate * share)
         for kept, share_kept in self._kept:
             kept.fill_(1.0 - share * (1.0 - share_kept))
+
+
+def dropout_of(model: nn.Module, schedule: DropoutScheduleChoice | None, *, section: str) -> Dropout:
+    """That of ``model``, for ``schedule`` to change.
+
+    Args:
+        section: of the recipe, for the error.
+
+    Raises:
+        RecipeError: there is a schedule and nothing for it to change.
+    """
+    found = Dropout(model)
+    if schedule is not None and not found.drops:
+        raise RecipeError(f"{section}.dropout_schedule needs a model with dropout; this one has none")
+    return found
 
 
 def drops(settings: Any) -> bool:

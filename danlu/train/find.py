@@ -27,6 +27,7 @@ from danlu.train.plan import Estimate, Sample, training_on
 from danlu.train.pretrain import Pretrain
 from danlu.train.probe import probe
 from danlu.train.range_test import HIGHEST, LOWEST, SAFETY, Curve, Suggestion, range_test, suggest
+from danlu.train.rates import peaks
 from danlu.train.rows_at_once import Cost, costs, fastest, sizes
 from danlu.train.setup import Training, micro_batch_of
 
@@ -140,8 +141,7 @@ def scaled_rates(settings: Pretrain, named: NamedParameters, factor: float) -> d
     choice = settings.optimizer
     assert isinstance(choice, Choice)
     named = list(named)
-    fields = [name for name in type(choice).model_fields if name == "lr" or name.endswith("_lr")]
-    now = {name: value for name in fields if isinstance(value := getattr(choice, name), float)}
+    now = peaks(choice)
     other = choice.model_copy(update={name: value * factor for name, value in now.items()})
     before, after = (
         [group["lr_scale"] for group in build_optimizer(each, named, layer_decay=settings.layer_decay).param_groups]

@@ -54,6 +54,8 @@ class Cuts:
 
     halvings: int = 0
     """How often each is cut in half, because memory was short once."""
+    section: str = "pretrain"
+    """Of the recipe, for errors."""
 
     def of(self, micro: Sequence[Batch]) -> list[Batch]:
         """The parts of micro-batches."""
@@ -79,7 +81,7 @@ class Cuts:
         if shared:
             raise DanluError(
                 "memory is short, and ranks that share a model cannot cut micro-batches on the way: "
-                f"lower pretrain.hardware.micro_batch, now {rows}"
+                f"lower {self.section}.hardware.micro_batch, now {rows}"
             ) from error
 
     def halve(self, micro: Sequence[Batch]) -> int:

@@ -155,12 +155,12 @@ def check_finite(tensors: Iterable[Tensor], ranks: Ranks = ALONE, *, step: int) 
         raise DivergedError(f"weights are no longer finite after step {step}{on}", where)
 
 
-def given_up(diverged: DivergedError, *, rewinds: int) -> DanluError:
+def given_up(diverged: DivergedError, *, rewinds: int, section: str) -> DanluError:
     """The end of a training that going back has not helped."""
     times = f"{rewinds} times" if rewinds > 1 else "once"
     tried = f", also after going back {times} with a lower learning rate each time" if rewinds else ""
     faulty = f", or have the memory and the device of {diverged.where} looked at" if diverged.where else ""
     return DanluError(
-        f"the training has diverged{tried}: {diverged}; lower the learning rates in pretrain.optimizer{faulty}; "
+        f"the training has diverged{tried}: {diverged}; lower the learning rates in {section}.optimizer{faulty}; "
         "the last good checkpoint is kept"
     )

@@ -21,11 +21,13 @@ class History:
     """How many steps were done, and the held-out loss then."""
     setbacks: int = 0
     """How often the training has gone back to a checkpoint, with a lower learning rate each time."""
+    training: str = ""
+    """Which one it is (identity.py); empty where nobody has said."""
 
     def state(self) -> dict[str, Any]:
         """As plain JSON; the tokens have a place of their own in a checkpoint."""
         return {"guard": self.guard.state(), "heldout": [list(each) for each in self.heldout],
-                "setbacks": self.setbacks}  # fmt: skip
+                "setbacks": self.setbacks, "training": self.training}  # fmt: skip
 
     def load(self, state: dict[str, Any], *, tokens: int) -> None:
         """Take over :meth:`state`."""

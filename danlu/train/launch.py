@@ -51,12 +51,12 @@ def run_on_ranks(
         InputError: they do not see the same run folder, or have other versions of danlu or torch.
     """
     folder = RunFolder(recipe.run_dir)
-    meshes = [section.hardware.mesh for section in recipe.sections.values() if isinstance(section, TrainSettings)]
+    trainings = [section for section in recipe.sections.values() if isinstance(section, TrainSettings)]
     if world is not None:
         with excused(os.environ):
-            for mesh in meshes:
-                mesh.place(rank=world.rank, size=world.size)  # what does not fit is told before anything begins
-    watch = meshes[0].watch if meshes else Watch()
+            for each in trainings:  # what does not fit is told before anything begins
+                each.hardware.mesh.place(rank=world.rank, size=world.size, section=each.section)
+    watch = trainings[0].hardware.mesh.watch if trainings else Watch()
     with joined(world, watch) as team:
         _check_versions(team)
         _check_recipe(team, recipe)

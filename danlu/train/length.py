@@ -120,9 +120,8 @@ def read_length(path: Path, *, minutes: float | None = None) -> Length | None:
 
 
 def write_length(path: Path, length: Length, arithmetic: dict[str, str]) -> None:
-    """Write ``plan.json``; the ``arithmetic`` that stands there is that of the first process and stays."""
-    begun_with = (read_json(path) or {}).get("arithmetic", arithmetic)
-    write_json(path, {"length": asdict(length), "arithmetic": begun_with})
+    """Write ``plan.json``; the ``arithmetic`` that stands there is that of the first process and stays, as all else."""
+    write_json(path, {"arithmetic": arithmetic, **(read_json(path) or {}), "length": asdict(length)})
 
 
 def arithmetic(training: Training) -> dict[str, str]:

@@ -12,9 +12,14 @@ from danlu.log import short
 from danlu.machine import free_memory_bytes
 
 REMEDY = "lower pretrain.model.dim, pretrain.model.layers, tokenizer.vocab_size or pretrain.hardware.micro_batch"
+"""For a model that the recipe makes."""
+OF_GIVEN = (
+    "set {section}.hardware.recompute to true, lower {section}.hardware.micro_batch or begin with a smaller model"
+)
+"""For one that is there already."""
 TORCH_SAYS = (
     "not enough memory", "can't allocate memory", "Storage size calculation overflowed", "out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "bad_alloc",
 )  # fmt: skip
 """Of the ``RuntimeError`` that torch raises where the system, or what drives the GPU, gives it no memory."""
 
@@ -27,8 +32,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def told_where_too_little() -> Iterator[None]:
+def told_where_too_little(section: str = "pretrain") -> Iterator[None]:
     """Turn a refused allocation into one line.
+
+    Args:
+        section: of the recipe, for the error.
 
     Raises:
         DanluError: there is too little memory.
@@ -40,4 +48,5 @@ def told_where_too_little() -> Iterator[None]:
             raise
         free = free_memory_bytes()
         have = f"; {short(free)}B of memory are free" if free is not None else ""
-        raise DanluError(f"too little memory for this model{have}: {REMEDY}") from error
+        remedy = REMEDY if section == "pretrain" else OF_GIVEN.format(section=section)
+        raise DanluError(f"too little memory for this model{have}: {remedy}") from error

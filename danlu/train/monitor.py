@@ -40,7 +40,7 @@ class Monitor:
     seconds: float = 0.0
     """Training time so far, that of earlier processes included."""
     loss: float | None = None
-    """Of the last step that scored something and whose loss was a number; None before the first."""
+    """Of the last step that scored something and was taken; None before the first."""
     step: int = 0
     """The last step; of a resumed run, also before it does one."""
     _marks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=20))
@@ -54,7 +54,8 @@ class Monitor:
         self.step = info.step
         numbers = {"loss": info.loss, "grad_norm": info.grad_norm} if info.targets else {}  # of nothing there is none
         known = {name: value for name, value in numbers.items() if math.isfinite(value)}  # JSON has no others
-        self.loss = known.get("loss", self.loss)
+        if not info.skipped:
+            self.loss = known.get("loss", self.loss)
         now = self._mark()
         then, before = self._marks[0]
         pace = (self.tokens - before) / (now - then)

@@ -99,11 +99,11 @@ def count_workers(settings: TrainSettings, workers: int | None) -> int:
     """
     mesh = settings.hardware.mesh
     if workers is None and mesh.data is None:
-        raise RecipeError("--ray needs the number of workers: --workers N, or pretrain.hardware.mesh.data=N")
+        raise RecipeError(f"--ray needs the number of workers: --workers N, or {settings.section}.hardware.mesh.data=N")
     if workers is not None and workers < 1:
         raise InputError(f"--workers must be at least 1; got {workers}")
     size = workers if workers is not None else (mesh.data or 1) * mesh.shard * mesh.tensor
-    mesh.place(rank=0, size=size)
+    mesh.place(rank=0, size=size, section=settings.section)
     return size
 
 

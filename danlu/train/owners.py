@@ -40,24 +40,33 @@ class OwnedMasters:
         model: float32, whole, and the same on all ranks; it is cut to this rank's part of it.
         dtype: what it computes in from then on.
         modules: the objective's own, as in :class:`FloatMasters`; whole on every rank.
+        offload: the masters of this rank are in main memory, whatever device the model is on.
     """
 
     def __init__(
-        self, model: Transformer, dtype: torch.dtype, ranks: Ranks, place: Place, modules: nn.Module | None = None
+        self,
+        model: Transformer,
+        dtype: torch.dtype,
+        ranks: Ranks,
+        place: Place,
+        modules: nn.Module | None = None,
+        *,
+        offload: bool = False,
     ) -> None:
         self.ranks, self.place, self.dtype = ranks, place, dtype
-        self.scale: LossScale | None = None
+        self.scale = LossScale() if dtype == torch.float16 else None
         beside = {} if modules is None else {f"{OBJECTIVE}{name}": each for name, each in modules.named_parameters()}
         whole = {**dict(model.named_parameters()), **beside}
         self.owners = owners(whole.items(), ranks.size)
         divided = place.shard_size * place.tensor_size > 1
         narrow = dtype != torch.float32 and place.shard_size == 1
+        self._home = torch.device("cpu") if offload else next(iter(whole.values())).device
         self.named: dict[str, nn.Parameter] = {}
         for name, weight in whole.items():
             if not self._mine(name):
-                self.named[name] = _weightless(weight)
-            elif divided or narrow:
-                self.named[name] = nn.Parameter(weight.detach().clone(), weight.requires_grad)
+                self.named[name] = _weightless(weight, self._home)
+            elif divided or narrow or weight.device != self._home:
+                self.named[name] = nn.Parameter(weight.detach().to(self._home, copy=True), weight.requires_grad)
             else:
                 self.named[name] = weight
         self.layout = lay_out(model, dtype, ranks, place)
@@ -69,11 +78,11 @@ class OwnedMasters:
         self.sums = self.weights
         """What each rank's own gradients gather in."""
         if narrow:
-            self.sums = {name: _weightless(weight) for name, weight in self.weights.items()}
+            self.sums = {name: _weightless(weight, weight.device) for name, weight in self.weights.items()}
             for name, weight in self.weights.items():
                 weight.data = weight.data.to(dtype)
                 if weight.requires_grad:
-                    hook = partial(hand_over, self.sums[name])
+                    hook = partial(hand_over, self.sums[name], scale=self.scale)
                     weight.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
 
     @property
@@ -90,7 +99,8 @@ class OwnedMasters:
         return torch.tensor(math.sqrt(squares) if squares >= 0 else squares, dtype=own.dtype, device=own.device)
 
     def backward(self, loss: Tensor) -> None:
-        loss.backward()  # type: ignore[no-untyped-call]
+        """Add the gradient of ``loss`` to what this rank's own gradients gather in; with the scale where in shards."""
+        (loss if self.scale is None else loss * self.scale.value).backward()  # type: ignore[no-untyped-call]
 
     def forget(self) -> None:
         for weight in (*self.sums.values(), *self.named.values()):
@@ -144,7 +154,7 @@ class OwnedMasters:
             for other in torch.split(received, theirs):
                 if other.numel():
                     own += other
-        for name, gradient in self._cut(own, list(parts[here])):
+        for name, gradient in self._cut(own.to(self._home), list(parts[here])):
             self.named[name].grad = gradient
 
     def spoilt(self) -> list[int]:
@@ -165,6 +175,8 @@ class OwnedMasters:
         weight.grad = None
         if isinstance(gradient, DTensor):
             gradient = gradient.full_tensor()
+            if self.scale is not None:  # of others it was taken off as they were made
+                gradient = gradient / self.scale.value
         split = self.layout.splits.get(name)
         if split is None:
             return gradient
@@ -191,7 +203,7 @@ class OwnedMasters:
         """Begin to broadcast the owner's weights."""
         known = self.weights[names[0]]
         if owner == self.ranks.rank:
-            flat = torch.cat([self.named[name].detach().to(known.dtype).flatten() for name in names])
+            flat = torch.cat([self.named[name].detach().to(known.device, known.dtype).flatten() for name in names])
         else:
             numbers = sum(self.named[name].numel() for name in names)
             flat = torch.empty(numbers, dtype=known.dtype, device=known.device)
@@ -308,8 +320,8 @@ def _in_one(parts: Iterable[Mapping[str, Tensor]]) -> Tensor:
     return torch.cat(numbers) if numbers else torch.empty(0)
 
 
-def _weightless(weight: Tensor) -> nn.Parameter:
+def _weightless(weight: Tensor, device: torch.device) -> nn.Parameter:
     """A float32 parameter of the same shape that takes no memory: a place for a gradient."""
     wide = torch.promote_types(weight.dtype, torch.float32)
-    nothing = torch.zeros((), dtype=wide, device=weight.device).expand(weight.shape)
+    nothing = torch.zeros((), dtype=wide, device=device).expand(weight.shape)
     return nn.Parameter(nothing, weight.requires_grad)

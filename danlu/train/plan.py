@@ -41,6 +41,7 @@ from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.own_process import in_own_process
 from danlu.train.pretrain import Pretrain, heldout_of
 from danlu.train.probe import Probe, probe, warm_up
+from danlu.train.rates import rates_in_words
 from danlu.train.setup import Training, set_up
 
 SAMPLE_BYTES = 8_000_000
@@ -70,6 +71,8 @@ class Estimate:
     """Main memory at the peak of ``pretrain``."""
     precision: str
     compilation: str
+    rates: str
+    """Learning rates, in words."""
     mixture: Account | None = None
     """What is read of each part, where the recipe has a mixture."""
 
@@ -113,6 +116,7 @@ def in_words(known: Estimate) -> str:
             f"tokens      {known.tokens:,} to train on; bytes per token: {per_token}",
             f"parameters  {sum(known.parameters.values()):,}: {parts}",
             f"steps       {known.steps:,} of {known.tokens_per_step:,} tokens, {epochs:.2f} epochs",
+            f"rates       {known.rates}",
             f"time        {duration(known.seconds)} for pretrain on this machine "
             f"({known.seconds_per_step * 1e3:.0f} ms a step, measured)",
             f"memory      {known.peak_bytes / 2**30:.2f} GiB at the peak of pretrain (measured)",
@@ -186,6 +190,7 @@ def measure(recipe: Recipe, sample: Sample) -> Estimate:
         peak_bytes=measured.peak_bytes,
         precision=measured.precision,
         compilation=measured.compilation,
+        rates=rates_in_words(settings.optimizer, settings.schedule, steps=steps),
         mixture=measured.mixture.account(steps) if measured.mixture else None,
     )
 

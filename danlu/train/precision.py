@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from danlu.log import say
 from danlu.optim.clipping import gradient_norm
 from danlu.parallel.joining import ALONE, Number, Ranks
 from danlu.parallel.mesh import Place
@@ -42,6 +43,17 @@ class LossScale:
         self.steps += 1
         if self.steps >= GROWS_AFTER:
             self.value, self.steps = min(LARGEST_SCALE, self.value * 2), 0
+        return True
+
+    def overflows(self, step: int, norm: float) -> bool:
+        """Whether ``step``, counted from 0, is left out because its gradient is too large for float16.
+
+        Where the scale cannot be smaller, it is not the scale that is wrong.
+        """
+        before = self.value
+        if self.fits(norm) or before <= SMALLEST_SCALE:
+            return False
+        say(f"step {step + 1} is left out: its gradient overflows float16; its loss was scaled by {before:g}")
         return True
 
     def load(self, state: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from danlu.corpus.blend import Blend
 from danlu.corpus.shuffle import ORDER
 from danlu.corpus.split import PARTS
 from danlu.corpus.store import TokenStore
+from danlu.files import remove_folder
 from danlu.log import say
 from danlu.nn.families.given import Folder
 from danlu.nn.hf.folder import save_model
@@ -62,8 +63,10 @@ class Pretrain(PretrainSettings, Stage):
             with training.masters.ranks.alone("saves the model", moves=training.state_bytes):
                 weights = training.masters.state()
                 if training.masters.ranks.first:
-                    model = as_model(weights, training.model.config)
-                    save_model(model, job.out / "model", tokenizer=tokenizer)
+                    folder = job.out / "model"
+                    if folder.exists():  # half of it, and perhaps a hidden file of its size, where a process was killed
+                        remove_folder(folder)
+                    save_model(as_model(weights, training.model.config), folder, tokenizer=tokenizer)
             return {**figures, **_read(training, self.batch * int(figures["steps"]))}
 
 

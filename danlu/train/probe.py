@@ -74,7 +74,7 @@ def _warm_up(training: Training, say: Callable[[str], None]) -> None:
         if not from_compiler(error):
             raise
         if training.masters.ranks.size > 1:  # the others are amid the step
-            problem = f"torch.compile failed: {first_line(error)}; set pretrain.compile to off"
+            problem = f"torch.compile failed: {first_line(error)}; set {training.cuts.section}.compile to off"
             raise DanluError(problem) from error
         without_compilation(training.model)
         training.compiling.on = False

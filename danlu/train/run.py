@@ -22,6 +22,7 @@ from danlu.train.checkpoint import (
 from danlu.train.dropout import seed_step
 from danlu.train.fingerprint import in_words
 from danlu.train.guard import DivergedError, given_up
+from danlu.train.identity import admitted_to
 from danlu.train.length import Length, arithmetic, write_length
 from danlu.train.loop import Hook, fit
 from danlu.train.monitor import Measure, Measured, Monitor
@@ -88,8 +89,8 @@ class Run:
         return self.training.masters.ranks
 
     def _attempt(self, saver: Saver, bar: Progress) -> Monitor:
-        start, best = self._take_up(), self._best_weights()
-        saver.saved = start
+        start, best = self._take_up(), self._best_weights(saver)
+        saver.begin(start)
         monitor = self._monitor(start, bar)
         if best is None:
             self._to_the_end(start, monitor, [self.training.after_step, monitor, saver])
@@ -98,6 +99,7 @@ class Run:
             try:
                 self._to_the_end(start, monitor, [self.training.after_step, monitor, best, saver])
             except EnoughError:
+                self.training.check(monitor.step)  # before the plan says that nothing follows
                 self._keep_length(self.length.ended(monitor.step))
         saver.finish(monitor.step)
         if best is not None and (weights := best.best()) is not None:
@@ -175,7 +177,7 @@ class Run:
         """What rank 0 finds on the disk; others have it without its tensors."""
         ranks, state = self._ranks, None
         if ranks.first:
-            state = load_newest(folder, say, in_vain=self._in_vain)
+            state = load_newest(folder, say, in_vain=self._in_vain, of=admitted_to(self.out / PLAN))
             if state is not None:
                 check_fits(state, self.training.masters.named, self.training.optimizer, folder)
         told = ranks.from_first(state if state is None or ranks.size == 1 else state.without_tensors())
@@ -196,7 +198,7 @@ class Run:
         """
         history, known = self.training.history, self.settings.anomalies
         if history.setbacks >= known.rewinds:
-            raise given_up(diverged, rewinds=history.setbacks) from diverged
+            raise given_up(diverged, rewinds=history.setbacks, section=self.settings.section) from diverged
         with self._ranks.alone("looks for a checkpoint"):
             found = (newest, self._back_to(newest)) if self._ranks.first else (0, 0)
             newest, back_to = self._ranks.from_first(found)
@@ -219,7 +221,8 @@ class Run:
         return Monitor(
             self._metrics, bar, self._heldout_loss(), self.length.heldout_steps(self.settings.evaluations),
             history=self.training.history, seconds=lines[-1].get("seconds", 0.0) if lines[-1]["step"] == start else 0.0,
-            loss=next((line["loss"] for line in reversed(lines) if "loss" in line), None), step=start,
+            loss=next((line["loss"] for line in reversed(lines) if "loss" in line and "skipped" not in line), None),
+            step=start,
         )  # fmt: skip
 
     def _saver(self, stop: StopRequest, writer: Writer) -> Saver:
@@ -242,13 +245,13 @@ class Run:
 
         return alike
 
-    def _best_weights(self) -> BestWeights | None:
+    def _best_weights(self, saver: Saver) -> BestWeights | None:
         settings, training = self.settings.early_stopping, self.training
         if settings is None:
             return None
 
         def steps() -> list[int]:
-            return [checkpoint_step(path) for path in checkpoints(self.out / "checkpoints")]
+            return [*map(checkpoint_step, checkpoints(self.out / "checkpoints")), *saver.being_written]
 
         return BestWeights(
             settings, training.history, self.out / "best", training.averaged, training.saved_as, self.tokenizer,

@@ -24,6 +24,7 @@ from danlu.log import say
 from danlu.parallel.joining import Ranks
 from danlu.train.checkpoint import TrainingState, save_checkpoint
 from danlu.train.loop import StepInfo
+from danlu.train.memory import is_out_of_memory
 from danlu.train.settings import Saves
 from danlu.train.setup import Training
 from danlu.train.signals import StopRequest
@@ -110,6 +111,8 @@ class Saver:
     """The last step that is on the disk."""
     _begun: int = 0
     """The step that the writer was given."""
+    _due: bool = False
+    """Whether the step that was to be saved was left out."""
 
     def __post_init__(self) -> None:
         self._wishes = Wishes(self.stop, self.settings.minutes)
@@ -122,9 +125,10 @@ class Saver:
     def __call__(self, info: StepInfo) -> None:
         if not self.writer.busy:
             self.wait()
+        by_steps = self._due or (self.settings.steps is not None and info.step % self.settings.steps == 0)
+        self._due = by_steps and info.skipped
         if info.skipped:
             return
-        by_steps = self.settings.steps is not None and info.step % self.settings.steps == 0
         asked, by_time = self._asked()
         if asked:
             self.wait()
@@ -137,6 +141,15 @@ class Saver:
             else:
                 with self._told_where_refused(info.step):
                     self._save(info.step)
+
+    @property
+    def being_written(self) -> list[int]:
+        """The step that is soon on the disk, where there is one."""
+        return [self._begun] if self.writer.busy else []
+
+    def begin(self, step: int) -> None:
+        """Go on from ``step``, which is on the disk; what was due behind it no longer is."""
+        self.saved, self._due = step, False
 
     def finish(self, step: int) -> None:
         """Save the last step of all.
@@ -178,12 +191,17 @@ class Saver:
             say(f"could not save a checkpoint at step {step} ({error}); training goes on")
 
     def _begin(self, step: int) -> None:
-        """Have this step written while the next ones are done."""
+        """Have this step written while the next ones are done; before them where memory does not hold it twice."""
         with self.ranks.alone("saves", moves=self.training.state_bytes):
-            state = copied(self._state(step))
+            state = self._state(step)
+            copy = copied_where_it_fits(state)
+            if copy is None and self.ranks.first:
+                say(f"memory is short for a copy of step {step}: training waits while it is written")
+                with self._told_where_refused(step):
+                    self._write(state)
         self._begun, self._wishes.since = step, time.perf_counter()
-        if self.ranks.first:
-            self.writer.start(lambda: self._write(state))
+        if copy is not None and self.ranks.first:
+            self.writer.start(lambda: self._write(copy))
 
     def _save(self, step: int) -> None:
         """Rank 0 writes, and all hear how it went."""
@@ -210,6 +228,16 @@ class Saver:
         return Interrupted(
             f"stopped after step {step} as asked; the work is saved, run the same command to go on", signal=number
         )
+
+
+def copied_where_it_fits(state: TrainingState) -> TrainingState | None:
+    """:func:`copied`; None where memory does not hold it twice."""
+    try:
+        return copied(state)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
 
 
 def copied(state: TrainingState) -> TrainingState:

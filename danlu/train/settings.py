@@ -11,7 +11,7 @@ from danlu.optim.clipping import ClipNorm, ClippingChoice
 from danlu.optim.ema import Averaging
 from danlu.optim.muon import Muon
 from danlu.optim.protocol import OptimizerChoice, ScheduleChoice
-from danlu.optim.schedules import WarmupStableDecay
+from danlu.optim.schedules import Plateau, WarmupStableDecay
 from danlu.parallel.mesh import Mesh
 from danlu.recipe import OneOf, Settings
 from danlu.train.budget import Budget
@@ -40,18 +40,20 @@ class Hardware(Settings):
     device: DeviceSetting = "auto"
     """Where the model computes: on a GPU where there is one, or as it says here."""
     offload: bool = False
-    """Whether masters and the optimizer's state stay in main memory: a GPU then holds two bytes a weight."""
+    """Whether masters and the optimizer's state stay in main memory: a GPU then holds two bytes a weight. Of many
+    processes each has its part there."""
     mesh: Mesh = Mesh()
     """How the processes that a launcher has started share the training."""
     micro_batch: int | None = Field(default=None, ge=1)
-    """Rows of a step that go through the model at once, by default as many as hold 2,048 tokens, on a GPU 32,768."""
+    """Rows of a step that go through the model at once, by default as many as hold 2,048 tokens, on a GPU 32,768; the
+    gradients of all of them are accumulated."""
     recompute: bool = False
     """Whether the backward pass does the blocks' forward pass again in place of keeping what it needs of it: less
     memory, a third more work (Chen et al. 2016, arXiv:1604.06174)."""
     vocab_multiple: int = Field(default=1, ge=1)
     """The rows of the embedding and the head are rounded up to a multiple of it, such as 64 for the tensor cores of
-    GPUs. The spare ones stand for no token: none is ever a target, which makes them improbable, nor written by
-    ``generate``."""
+    GPUs. The spare ones stand for no token: none is ever a target, which makes them improbable (label smoothing gives
+    them their even share), nor written by ``generate``."""
 
 
 class TrainSettings(Settings):
@@ -67,7 +69,7 @@ class TrainSettings(Settings):
     budget: Budget = Budget(minutes=10)
     """When to stop."""
     batch: int = Field(default=8, ge=1)
-    """Rows a step."""
+    """Rows of an optimizer step; where not all go through the model at once, gradients are accumulated."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """What the learning rate of a layer is multiplied by for each layer above it; below 1 the lowest change least."""
     clip: Annotated[SkipValidation[ClippingChoice], OneOf("clipping")] = ClipNorm()
@@ -102,4 +104,6 @@ class TrainSettings(Settings):
         """Refuse what cannot be when the recipe is loaded."""
         if self.early_stopping is not None and not self.evaluations:
             raise ValueError("early_stopping needs held-out losses on the way: evaluations must be at least 1; got 0")
+        if isinstance(self.schedule, Plateau) and not self.evaluations:
+            raise ValueError("schedule plateau needs held-out losses on the way: evaluations must be at least 1; got 0")
         return self

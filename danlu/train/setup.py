@@ -17,11 +17,9 @@ from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
 from danlu.nn.config import TransformerConfig
 from danlu.nn.families.given import first_model
-from danlu.nn.float8 import multiply_in_float8
 from danlu.nn.heap import give_back_freed_memory, keep_few_kernels, keep_freed_memory
 from danlu.nn.hf.folder import find_family
 from danlu.nn.hf.token_ids import decoder_start
-from danlu.nn.int8 import multiply_in_int8
 from danlu.nn.speed import choose_device, choose_training_dtype
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import AnyObjective, Lesson, Shape
@@ -35,13 +33,14 @@ from danlu.train.ahead import Ahead
 from danlu.train.alike import check_rows, check_text
 from danlu.train.checkpoint import TrainingState
 from danlu.train.compiling import Compilation, compile_blocks
-from danlu.train.dropout import Dropout
+from danlu.train.dropout import Dropout, dropout_of
+from danlu.train.eight_bits import in_eight_bits
 from danlu.train.gradients import Cuts, OwnBatches
 from danlu.train.guard import Guard, check_finite
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
 from danlu.train.owners import OwnedMasters
-from danlu.train.precision import OBJECTIVE, SMALLEST_SCALE, FloatMasters, LossScale, Masters
+from danlu.train.precision import OBJECTIVE, FloatMasters, LossScale, Masters
 from danlu.train.pretrain_settings import PretrainSettings
 from danlu.train.settings import TrainSettings
 
@@ -111,10 +110,8 @@ class Training:
             DivergedError: the guard had too much against the last ones.
         """
         scale = self.masters.scale
-        if scale is not None and math.isfinite(loss):
-            smaller = scale.value > SMALLEST_SCALE  # where it cannot be, it is not the scale that is wrong
-            if not scale.fits(norm) and smaller:
-                return False
+        if scale is not None and math.isfinite(loss) and scale.overflows(step, norm):
+            return False
         return self.history.guard(step, loss, norm, self._where(loss, norm))
 
     def _where(self, loss: float, norm: float) -> str:
@@ -128,18 +125,25 @@ class Training:
         if self.average is not None and not info.skipped:
             self.average.update()
 
+    def check(self, step: int) -> None:
+        """See that what ``step`` has left are numbers.
+
+        Raises:
+            DivergedError: a weight, its average or a number of the optimizer's is infinite or none.
+        """
+        moments = [value for values in self.optimizer.state.values() for value in values.values()]
+        tensors = [*self.masters.own.values(), *(value for value in moments if isinstance(value, Tensor))]
+        tensors += [] if self.average is None else self.average.state().weights.values()
+        check_finite(tensors, self.masters.ranks, step=step)
+
     def state(self, step: int) -> TrainingState:
         """All that the next step depends on; the tensors themselves, not copies. Others than rank 0 have no tensors.
 
         Raises:
-            DivergedError: a weight, or a number of the optimizer's, is infinite or none.
+            DivergedError: as :meth:`check`.
         """
+        self.check(step)
         masters, optimizer = self.masters, self.optimizer
-        moments = [value for values in optimizer.state.values() for value in values.values()]
-        check_finite(
-            [*masters.own.values(), *(value for value in moments if isinstance(value, Tensor))],
-            masters.ranks, step=step,
-        )  # fmt: skip
         history, average = self.history.state(), {}
         if self.average is not None:
             averaged = self.average.state()
@@ -235,18 +239,15 @@ def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training
     keep_freed_memory()
     keep_few_kernels()
     ranks = here()
-    place = settings.hardware.mesh.place(rank=ranks.rank, size=ranks.size)
+    place = settings.hardware.mesh.place(rank=ranks.rank, size=ranks.size, section=settings.section)
     model, store = subject.draw(), subject.store
     for stack in model.stacks:
         stack.recompute = settings.hardware.recompute
     device = choose_device(settings.hardware.device, key=f"{settings.section}.hardware.device")
-    dtype, precision = choose_training_dtype(settings.precision, device)
+    dtype, precision = choose_training_dtype(settings.precision, device, key=f"{settings.section}.precision")
     check_same(ranks, {"device": device.type, "number type": str(dtype).removeprefix("torch."), "text": _text(store)})
     check_text(ranks, subject.vocabulary, store)
-    if settings.precision == "fp8":
-        multiply_in_float8(model)
-    elif settings.precision == "int8":
-        precision = f"{precision} ({multiply_in_int8(model)} layers)"
+    precision += in_eight_bits(model, settings.precision, section=settings.section)
     lesson = subject.objective.prepare(model.config, dtype=dtype, seed=seed)
     own_weights: dict[str, Tensor] = {}
     if lesson.modules is not None:
@@ -273,7 +274,8 @@ def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training
     return Training(
         model, masters, optimizer, subject, batches, Ahead(batches) if device.type == "cuda" else batches, example,
         lesson, own_weights, micro_batch, tokens_per_step, steps_per_epoch, precision, compiling,
-        History(Guard(settings.anomalies)), average, Dropout(model),
+        History(Guard(settings.anomalies)), average,
+        dropout_of(model, settings.dropout_schedule, section=settings.section), Cuts(section=settings.section),
     )  # fmt: skip
 
 
@@ -323,15 +325,6 @@ def _masters(
     """
     if ranks.size == 1:
         return FloatMasters(model, dtype, modules=modules, offload=settings.hardware.offload)
-    if settings.hardware.offload:
-        raise RecipeError(
-            f"{settings.section}.hardware.offload is for one process; "
-            f"{ranks.size} have a part of the optimizer's state each"
-        )
-    if dtype == torch.float16:
-        raise RecipeError(
-            f"{settings.section}.precision fp16 is for one process, got {ranks.size} (choices: bf16, fp32)"
-        )
     if settings.precision in ("fp8", "int8") and place.tensor_size > 1:
         raise RecipeError(
             f"{settings.section}.precision {settings.precision} needs {settings.section}.hardware.mesh.tensor 1; "
@@ -342,7 +335,7 @@ def _masters(
             f"{settings.section}.objective trains weights of its own, which cannot be in shards: "
             f"{settings.section}.hardware.mesh.shard must be 1; got {place.shard_size}"
         )
-    return OwnedMasters(model, dtype, ranks, place, modules)
+    return OwnedMasters(model, dtype, ranks, place, modules, offload=settings.hardware.offload)
 
 
 def micro_batch_of(settings: TrainSettings, sequence: int, device: torch.device, *, readers: int = 1) -> int:

@@ -12,14 +12,16 @@ from pydantic import Field
 from torch import Tensor
 
 from danlu.errors import OutputError
-from danlu.files import make_folder, remove_folder, sync_file, sync_folder, writing
+from danlu.files import make_folder, remove_folder, sync_folder, writing
 from danlu.log import say
 from danlu.nn.config import TransformerConfig
 from danlu.parallel.joining import ALONE, Ranks
 from danlu.recipe import Settings
-from danlu.train.checkpoint import put_weights, take_weights
+from danlu.train.checkpoint import find_damage_of_weights, put_weights, take_weights
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
+from danlu.train.manifest import seal
+from danlu.train.memory import is_out_of_memory
 
 
 class EarlyStopping(Settings):
@@ -28,7 +30,8 @@ class EarlyStopping(Settings):
     patience: int = Field(default=3, ge=1)
     """Measurements without a gain after which the training ends."""
     gain: float = Field(default=0.0, ge=0)
-    """Nats by which a loss must be below the best so far to be one."""
+    """Nats by which a loss must be below the best so far to be one; where a figure such as accuracy chooses the best
+    weights, by how much of that it must be better."""
 
 
 class EnoughError(Exception):
@@ -110,7 +113,7 @@ class BestWeights:
         return None
 
     def best(self) -> dict[str, Tensor] | None:
-        """The weights of the best step; None where nothing was measured, or the disk had no room for them.
+        """The weights of the best step; None where nothing was measured, the disk had no room for them or spoilt them.
 
         On others than rank 0, nothing in their place.
         """
@@ -127,6 +130,9 @@ class BestWeights:
         if step in self._forgotten or not path.exists():
             say(f"the weights of step {step}, the best, were not kept: the result is the last step")
             return None
+        if (damage := find_damage_of_weights(path)) is not None:
+            say(f"{path}, the weights of the best step, is damaged ({damage}): the result is the last step")
+            return None
         return take_weights(path)
 
     def _keep(self, step: int, weights: dict[str, Tensor]) -> None:
@@ -139,9 +145,7 @@ class BestWeights:
                 shutil.rmtree(hidden, ignore_errors=True)
                 hidden.mkdir()
                 put_weights(hidden, weights, self.config, tokenizer=self.tokenizer)
-                for file in hidden.rglob("*"):
-                    sync_file(file)
-                sync_folder(hidden)
+                seal(hidden)
                 if final.exists():
                     remove_folder(final)
                 hidden.rename(final)
@@ -150,9 +154,13 @@ class BestWeights:
                 self._remove_needless()
         except OutputError as error:
             say(f"could not keep the best weights so far ({error}); training goes on")
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            say("could not keep the best weights so far (memory is short); training goes on")
 
     def _remove_needless(self) -> None:
-        """All but the two newest, the second for a checkpoint that is being written, and those of checkpoints."""
+        """All but the two newest, and those of the times of checkpoints, that which is being written included."""
         kept = [step for step in self._kept() if step not in self._forgotten]
         needed = {*kept[-2:]}
         for checkpoint in self.checkpoints():

@@ -18,6 +18,7 @@ from danlu.train.checkpoint import TrainingState
 from danlu.verify import forks
 from danlu.verify.outcome import Outcome
 from danlu.verify.sample import Sample
+from danlu.verify.synced import Synced
 from danlu.verify.traced import NotTracedError, calls, supported
 
 BEFORE, AFTER, NEXT = 10, 20, 30
@@ -33,22 +34,25 @@ EVERY = 1
 
 
 def crashes(sample: Sample) -> Outcome:
-    """What is found after each crash is the old or the new checkpoint, whole; and the next save ends well."""
+    """What is found after each crash is the old or the new checkpoint, whole; and the next save ends well.
+
+    What a power failure leaves is not tried here, but what it may leave: that all was synced before it was relied on.
+    """
     if why := supported():
         return Outcome("", "-", "-", not_run=why)
     seen = forks.start(everywhere, sample.new("crashes"), said=sample.new("said") / "crashes").result(seconds=SECONDS)
     if isinstance(seen, str):
         return Outcome("", "-", "-", not_run=seen)
-    kinds, looks, faults = seen
+    kinds, looks, faults, early = seen
     missing = [f"only {kinds.get(kind, 0)} {kind}s are heard" for kind, least in LEAST.items() if kinds[kind] < least]
     told = ", ".join(f"{kinds[kind]} {kind}s" for kind in LEAST)
     whole = looks - len(faults)
-    return Outcome(f"{looks} crashes of one save: {told}, of which writes also in the middle",
-                   f"{whole} of {looks}", "all", missing + faults)  # fmt: skip
+    return Outcome(f"{looks} crashes of one save: {told}, of which writes also in the middle; all is synced "
+                   "before the old one goes", f"{whole} of {looks}", "all", missing + early + faults)  # fmt: skip
 
 
-def everywhere(folder: Path) -> tuple[Counter[str], int, list[str]] | str:
-    """How many calls of each kind a save makes, how often it was killed, and what was wrong afterwards.
+def everywhere(folder: Path) -> tuple[Counter[str], int, list[str], list[str]] | str:
+    """How many calls of each kind a save makes, how often it was killed, what was wrong then, and what was not synced.
 
     Where nobody may be traced, why.
     """
@@ -57,19 +61,22 @@ def everywhere(folder: Path) -> tuple[Counter[str], int, list[str]] | str:
         _save(base / "checkpoints", step)
     try:
         _fresh(base, work)
-        heard = [call.name for call in calls(lambda: _save(work / "checkpoints", AFTER), work)]
+        heard, synced = [], Synced(work / "checkpoints")
+        for call in calls(lambda: _save(work / "checkpoints", AFTER), work):
+            heard.append(call.name)
+            synced.hear(call)
     except NotTracedError as error:
         return str(error)
     crashing = [_Crash(number) for number in range(len(heard))]
     crashing += [_Crash(number, torn=True) for number, name in enumerate(heard) if name == "write"]
-    crashing, faults = crashing[::EVERY], []
+    crashing, faults = crashing[::EVERY], list[str]()
     for crash in crashing:
         _fresh(base, work)
         crash.happen(work)
         if wrong := _wrong(work / "checkpoints"):
             where = f"{'in' if crash.torn else 'before'} call {crash.number + 1} of {len(heard)}, {heard[crash.number]}"
             faults.append(f"killed {where}: {wrong}")
-    return Counter(KINDS.get(name, name) for name in heard), len(crashing), faults
+    return Counter(KINDS.get(name, name) for name in heard), len(crashing), faults, synced.faults
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,11 @@ from danlu.verify.sample import Sample
 
 STEPS, EPOCH = 80, 27
 """Of the training, and of an epoch: whole ones, the next begins within a step."""
+KNOWN = (
+    f"pretrain.budget.steps={STEPS}", "pretrain.average={decay: 0.9}",
+    "pretrain.model={use: gpt2, layers: 1, dim: 16, heads: 2, dropout: 0.1}",
+)  # fmt: skip
+"""Weights, their average and what dropout draws: all of it has to come back."""
 SAVES = {"in the training": "{steps: 5}", "beside it": "{steps: 5, background: true}"}
 SECONDS = 120.0
 Moment = Callable[[Path], bool]
@@ -96,7 +101,7 @@ def _killed(sample: Sample, run_dir: Path, saves: str) -> list[int]:
 
 def train(sample: Sample, run_dir: Path, saves: str) -> Fork:
     """A process that trains in ``run_dir``."""
-    overrides = [f"run_dir={run_dir}", f"pretrain.save={saves}", f"pretrain.budget.steps={STEPS}"]
+    overrides = [f"run_dir={run_dir}", f"pretrain.save={saves}", *KNOWN]
     return forks.start(pretrain, sample.recipe, overrides, said=run_dir.parent / "said")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from danlu.errors import CheckpointError, DanluError, InputError
+from danlu.run_folder import Changed
 from danlu.runs import run_stages
 from danlu.verify import forks, kills
 from danlu.verify.outcome import Outcome
@@ -61,6 +62,7 @@ CHANGES = {
 }
 NEUTRAL = ("pretrain.save.steps=7", "pretrain.save.background=true")
 """Settings that change nothing in the result."""
+TOLD: tuple[Changed, ...] = ("go-on", "restart")
 
 
 def changes(sample: Sample) -> Outcome:
@@ -77,10 +79,30 @@ def changes(sample: Sample) -> Outcome:
         _go_on(sample, at, NEUTRAL, ("pretrain",))
     except DanluError as error:
         faults.append(f"what changes nothing was refused: {error}")
+    faults += _told(sample, half_done)
     count = len(CHANGES)
     wrong = len({fault.split(":")[0] for fault in faults} & CHANGES.keys())
-    compared = f"{count} changes of settings, data and tokenizer, each named; two that change nothing are let through"
+    compared = f"{count} changes of settings, data and tokenizer, each named; let through: two that change "
+    compared += "nothing, and where it is told to go on or to begin anew"
     return Outcome(compared, f"{count - wrong} of {count}", f"{count} of {count}", faults)
+
+
+def _told(sample: Sample, half_done: Path) -> list[str]:
+    """What is wrong where it is told to go on all the same, or to begin anew."""
+    faults: list[str] = []
+    for changed in TOLD:
+        at = Path(shutil.copytree(half_done, sample.new("told") / "run"))
+        saved, former = kills.saved(at), at / "previous" / "pretrain-1" / "checkpoints"
+        try:
+            said = _go_on(sample, at, ("pretrain.batch=8",), ("pretrain",), changed)
+        except DanluError as error:
+            faults.append(f"told to {changed}, it is refused: {error}")
+            continue
+        if (f"going on after step {saved}\n" in said) != (changed == "go-on"):
+            faults.append(f"told to {changed}, it does not")
+        if former.is_dir() != (changed == "restart"):
+            faults.append(f"told to {changed}, the former checkpoints are {'' if former.is_dir() else 'not '}set aside")
+    return faults
 
 
 def _refused(sample: Sample, half_done: Path, change: Change) -> list[str]:
@@ -105,10 +127,13 @@ def _refused(sample: Sample, half_done: Path, change: Change) -> list[str]:
     return wrong if _content(at / "pretrain") == before else [*wrong, "the half-done training was touched"]
 
 
-def _go_on(sample: Sample, at: Path, overrides: tuple[str, ...], stages: tuple[str, ...]) -> None:
-    known = f"pretrain.budget.steps={kills.STEPS}"
-    with quiet():
-        run_stages(sample.load(at, known, *overrides), stages)
+def _go_on(
+    sample: Sample, at: Path, overrides: tuple[str, ...], stages: tuple[str, ...], changed: Changed = "refuse"
+) -> str:
+    """What it says."""
+    with quiet() as said:
+        run_stages(sample.load(at, *kills.KNOWN, *overrides), stages, changed=changed)
+    return said.getvalue()
 
 
 def _content(folder: Path) -> dict[Path, bytes]:

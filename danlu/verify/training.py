@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,13 +69,23 @@ def lines(only: str | None = None) -> Iterator[str]:
         for each in PROPERTIES:
             if only in (None, each.name):
                 started = time.perf_counter()
-                outcome = each.look(sample)
+                outcome = _looked(each, sample)
                 count += 1
                 failed += [each.name] if outcome.faults else []
                 yield _line(each, outcome, time.perf_counter() - started)
     yield f"{count} {'property' if count == 1 else 'properties'} in {time.perf_counter() - begun:.0f} s"
     if failed:
         raise VerificationError(f"training does not keep what it promises: {', '.join(failed)}")
+
+
+def _looked(each: Property, sample: Sample) -> Outcome:
+    """What came of looking; a mechanism that is broken may end it anywhere, and the table goes on."""
+    try:
+        return each.look(sample)
+    except Exception as error:
+        traceback.print_exc()
+        said = " ".join(str(error).split())
+        return Outcome("nothing", "-", "-", [f"it ended with {type(error).__name__}: {said:.200}"])
 
 
 def _place() -> Path | None:

@@ -220,6 +220,31 @@ def test_bfloat16_gradients_of_parts_are_those_of_the_whole(
         assert (got.double() - want).norm() < 0.01 * want.norm()
 
 
+@pytest.mark.parametrize("rows", [8192, 1000])
+def test_float16_gradients_of_many_tokens_are_finite_once_they_are_divided(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their sum is above 65,504, the largest number of the type, whatever the scale of the loss; what it is divided by
+    comes in later."""
+    monkeypatch.setattr(head_module, "rows_at_once", lambda _, logits=0: 1000 if logits else rows)
+    torch.manual_seed(3)
+    head = make_head(None, bias=True)
+    with torch.no_grad():
+        head.weight.mul_(0.02)
+    head = head.half()
+    hidden = (torch.randn(8192, 24) + 20.0).half().requires_grad_()
+    targets = torch.where(torch.arange(8192) % 10 > 0, 7, torch.arange(8192) % 53)
+    leaves = [hidden, head.weight, head.bias]
+    wide = [each.detach().double().requires_grad_() for each in leaves]
+    expected = F.cross_entropy(wide[0] @ wide[1].T + wide[2], targets, reduction="sum")
+    (whole,) = torch.autograd.grad(expected, wide[1], retain_graph=True)
+    assert whole.abs().max() > torch.finfo(torch.float16).max
+    ours = gradients(head.loss(hidden, targets) / 8192 * 256.0, *leaves)
+    for got, want in zip(ours, gradients(expected / 8192 * 256.0, *wide), strict=True):
+        assert got.dtype == torch.float16
+        assert (got.double() - want).norm() < 0.01 * want.norm()
+
+
 def test_where_no_gradient_is_asked_for_none_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     head = make_head(15.0)
     hidden, targets = torch.randn(9, 24), torch.randint(0, 53, (9,))

@@ -98,3 +98,16 @@ def test_without_decay_the_groups_are_the_optimizers_own() -> None:
     assert [g["lr_scale"] for g in build_optimizer(Spy(), named(DECODER), layer_decay=0.5).param_groups] == [
         0.125, 0.25, 0.5, 1.0,
     ]  # fmt: skip
+
+
+class Plain(Choice):
+    """One that says nothing of peaks."""
+
+    def build(self, parameters: NamedParameters) -> torch.optim.Optimizer:
+        return torch.optim.SGD([p for _, p in parameters], lr=0.25)
+
+
+@pytest.mark.parametrize(("layer_decay", "rates"), [(1.0, [0.25]), (0.5, [0.03125, 0.0625, 0.125, 0.25])])
+def test_a_rate_without_a_name_is_the_peak(layer_decay: float, rates: list[float]) -> None:
+    groups = build_optimizer(Plain(), named(DECODER), layer_decay=layer_decay).param_groups
+    assert [group["lr_scale"] for group in groups] == rates

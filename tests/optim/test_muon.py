@@ -96,6 +96,24 @@ def test_everything_else_follows_adamw() -> None:
             torch.testing.assert_close(mine, his, rtol=1e-6, atol=1e-7)
 
 
+def test_a_weight_whose_first_gradient_comes_late_follows_adamw_too() -> None:
+    """Such as the head of a task that the first steps have no row of."""
+    ours = {name: nn.Parameter(torch.randn(6, 5)) for name in ("head.first.weight", "head.second.weight")}
+    theirs = [nn.Parameter(weight.detach().clone()) for weight in ours.values()]
+    settings = Muon(adamw_lr=0.01, adamw_betas=(0.9, 0.999))
+    optimizer = settings.build(ours.items())
+    reference = torch.optim.AdamW(theirs, lr=0.01, betas=(0.9, 0.999), eps=settings.adamw_eps, weight_decay=0.0)
+    optimizer.param_groups[0]["lr"] = 0.01
+    for step in range(12):
+        for number, (mine, his) in enumerate(zip(ours.values(), theirs, strict=True)):
+            mine.grad = torch.randn(6, 5) if not number or step in (5, 6, 9, 10, 11) else None
+            his.grad = None if mine.grad is None else mine.grad.clone()
+        optimizer.step()
+        reference.step()
+        for mine, his in zip(ours.values(), theirs, strict=True):
+            torch.testing.assert_close(mine, his, rtol=1e-6, atol=1e-7)
+
+
 def test_matrices_of_blocks_go_to_muon_and_the_rest_to_adamw() -> None:
     model = Transformer(Llama(layers=1, dim=64).config(vocab_size=20, max_length=8))
     named = list(model.named_parameters())

@@ -129,6 +129,12 @@ def test_linear_ends_at_its_final_share_as_in_torch() -> None:
     assert rates(Linear(warmup=0.0, final=0.3), 40) == pytest.approx(expected)
 
 
+def test_shares_that_are_more_than_all_steps_are_refused() -> None:
+    for made, other in ((InverseSqrt, "stable"), (WarmupStableDecay, "decay")):
+        with pytest.raises(ValueError, match=f"warmup and {other} must be at most 1 together; got 0.5 and 0.6"):
+            made(warmup=0.5, **{other: 0.6})
+
+
 def test_inverse_sqrt_is_that_of_t5() -> None:
     found = rates(InverseSqrt(warmup=0.0, stable=0.1), 1000)
     assert found == pytest.approx([(1 / max(step, 100) ** 0.5) / (1 / 100**0.5) for step in range(1000)])
@@ -155,6 +161,32 @@ def test_plateau_is_that_of_torch(found: list[float], shrink: float, patience: i
         reference.step(loss)
         rate = schedule.factor(10 * (number + 1), steps=1000, heldout=heldout)
         assert rate == pytest.approx(made.param_groups[0]["lr"])
+
+
+@given(
+    figures=st.lists(st.one_of(st.floats(0, 1), st.sampled_from([0.8, 0.80001, 0.8008])), min_size=2, max_size=12),
+    patience=st.integers(0, 3), gain=st.sampled_from([0.0, 1e-4, 0.1]),
+)  # fmt: skip
+def test_plateau_of_a_figure_of_which_more_is_better_is_that_of_torch(
+    figures: list[float], patience: int, gain: float
+) -> None:
+    """Where the best checkpoint is chosen by accuracy, what is held is accuracy with its sign turned."""
+    made = optimizer()
+    reference = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        made, mode="max", factor=0.5, patience=patience, threshold=gain, eps=0.0
+    )
+    schedule = Plateau(warmup=0.0, shrink=0.5, patience=patience, gain=gain)
+    for number, figure in enumerate(figures):
+        reference.step(figure)
+        heldout = [(place + 1, -each) for place, each in enumerate(figures[: number + 1])]
+        rate = schedule.factor(number + 1, steps=1000, heldout=heldout)
+        assert rate == pytest.approx(made.param_groups[0]["lr"])
+
+
+def test_plateau_shrinks_where_accuracy_stays_the_same() -> None:
+    schedule = Plateau(warmup=0.0, patience=1)
+    heldout = [(10 * number, -0.8 + 1e-6 * loss) for number, loss in enumerate((0.5, 0.4, 0.3, 0.3), 1)]
+    assert [schedule.factor(step, steps=100, heldout=heldout) for step in (20, 30, 40)] == [1.0, 0.5, 0.5]
 
 
 def test_plateau_looks_at_no_loss_before_it_is_measured() -> None:

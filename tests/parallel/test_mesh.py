@@ -50,6 +50,11 @@ def test_a_mesh_that_does_not_fit_is_refused(mesh: dict[str, int], problem: str)
         build(Mesh, mesh, key="pretrain.hardware.mesh").place(rank=0, size=4)
 
 
+def test_the_section_is_that_of_the_training() -> None:
+    with pytest.raises(RecipeError, match=r"^finetune\.hardware\.mesh: "):
+        Mesh(shard=3).place(rank=0, size=4, section="finetune")
+
+
 def test_sizes_count_from_one() -> None:
     with pytest.raises(RecipeError, match=r"pretrain\.hardware\.mesh\.shard"):
         build(Mesh, {"shard": 0}, key="pretrain.hardware.mesh")

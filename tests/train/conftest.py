@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -101,6 +102,18 @@ def make_training(packed: Path) -> Callable[..., Training]:
             "compile": "off",
         }
         return set_up(Pretrain(**{**known, **settings}), TokenStore.open(packed / "run" / "pack" / "train"), seed=seed)
+
+    return make
+
+
+@pytest.fixture
+def fresh(packed: Path, tmp_path: Path) -> Callable[..., Path]:
+    """``fresh("a")``: a folder with a recipe and a run that is done up to ``pack``."""
+
+    def make(name: str, source: Path = packed) -> Path:
+        shutil.copytree(source / "run", tmp_path / name / "run")
+        shutil.copy(source / "recipe.yaml", tmp_path / name)
+        return tmp_path / name
 
     return make
 

@@ -25,7 +25,7 @@ from danlu.parallel import joining, meeting, watch
 from danlu.parallel.joining import here
 from danlu.stage import Job
 from danlu.train import launch as train_launch
-from danlu.train import saving, setup
+from danlu.train import precision, saving, setup
 from danlu.train.compiling import Compilation
 from danlu.train.monitor import Heldout, Monitor
 
@@ -242,6 +242,16 @@ def launch_in_int8(folder: str, *overrides: str) -> int:
     return launch(folder, "pretrain.precision=int8", *overrides)
 
 
+FIRST_SCALE = 2.0**30
+"""No gradient fits under it in float16."""
+
+
+def launch_overflowing(folder: str, *overrides: str) -> int:
+    """The scale of a float16 loss begins so high that the first steps overflow."""
+    precision.LossScale.__init__.__defaults__ = (FIRST_SCALE, 0)
+    return launch(folder, *overrides)
+
+
 def launch_without_compiler(folder: str, *overrides: str) -> int:
     """Rank 1 has none; what rank 0 compiles would take long here, and changes nothing in who talks when."""
     setup.compile_blocks = lambda *_, **__: Compilation(os.environ["RANK"] == "0", "as the test says")  # type: ignore
@@ -270,3 +280,13 @@ def launch_counting(folder: str, *overrides: str) -> int:
     code = launch(folder, *overrides)
     Path(folder, f"calls-{os.environ['RANK']}").write_text(" ".join(steps[1]))
     return code
+
+
+def mesh_override(mesh: dict[str, int]) -> tuple[str, ...]:
+    return tuple(f"pretrain.hardware.mesh.{axis}={size}" for axis, size in mesh.items())
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Of the model and the checkpoints."""
+    paths = [path for part in ("model", "checkpoints") for path in (folder / "run/pretrain" / part).rglob("*")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths if path.is_file()}

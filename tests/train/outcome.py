@@ -18,9 +18,9 @@ def result(job: Job) -> dict[str, bytes]:
 
 
 def decisive(job: Job) -> dict[str, Any]:
-    """The result but for which held-out losses a checkpoint remembers."""
+    """The result but for which held-out losses a checkpoint remembers, and of which settings it is."""
     found: dict[str, Any] = result(job)
     [state] = (name for name in found if name.endswith("state.json"))
     found[state] = json.loads(found[state])
-    del found[state]["history"]["heldout"]
+    del found[state]["history"]["heldout"], found[state]["history"]["training"]
     return found

@@ -25,7 +25,7 @@ from danlu.nn.families import GPT, Llama
 from danlu.objectives.clm import CausalLM
 from danlu.optim.adamw import AdamW
 from danlu.optim.muon import Muon
-from danlu.train import checkpoint
+from danlu.train import checkpoint, manifest
 from danlu.train.checkpoint import TrainingState, checkpoints, load_newest, save_checkpoint
 from danlu.train.loop import fit
 from danlu.train.setup import Training
@@ -184,22 +184,22 @@ def test_two_damaged_at_once_are_both_named(saved: tuple[Path, dict[int, Trainin
 
 
 def test_every_byte_of_the_manifest_counts(saved: tuple[Path, dict[int, TrainingState], Training]) -> None:
-    manifest = saved[0] / "step-00000020" / "manifest.json"
-    whole = manifest.read_bytes()
+    file = saved[0] / "step-00000020" / "manifest.json"
+    whole = file.read_bytes()
     for length in range(len(whole)):
-        manifest.write_bytes(whole[:length])
-        assert checkpoint.find_damage(manifest.parent) == "manifest.json is missing or damaged"
+        file.write_bytes(whole[:length])
+        assert checkpoint.find_damage(file.parent) == "manifest.json is missing or damaged"
     for place in range(len(whole)):
         flipped = bytes([whole[place] ^ 1 << place % 8])
-        manifest.write_bytes(whole[:place] + flipped + whole[place + 1 :])
-        assert checkpoint.find_damage(manifest.parent) is not None, place
+        file.write_bytes(whole[:place] + flipped + whole[place + 1 :])
+        assert checkpoint.find_damage(file.parent) is not None, place
     first, *_ = whole.decode().splitlines(keepends=True)[1:]
-    manifest.write_bytes(whole.replace(first.encode(), first.encode() * 2))  # as a flipped bit in a name may make it
-    assert checkpoint.find_damage(manifest.parent) == "manifest.json is missing or damaged"
-    manifest.write_bytes(b"{}\n")
-    assert checkpoint.find_damage(manifest.parent) == "manifest.json is missing or damaged"
-    manifest.write_bytes(whole)
-    assert checkpoint.find_damage(manifest.parent) is None
+    file.write_bytes(whole.replace(first.encode(), first.encode() * 2))  # as a flipped bit in a name may make it
+    assert checkpoint.find_damage(file.parent) == "manifest.json is missing or damaged"
+    file.write_bytes(b"{}\n")
+    assert checkpoint.find_damage(file.parent) == "manifest.json is missing or damaged"
+    file.write_bytes(whole)
+    assert checkpoint.find_damage(file.parent) is None
 
 
 def test_where_all_are_damaged_there_is_one_line_and_nothing_is_deleted(
@@ -228,8 +228,8 @@ def test_a_disk_that_cannot_read_is_a_damage_too(
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return real(path)
 
-    real = checkpoint.hash_file
-    monkeypatch.setattr(checkpoint, "hash_file", hash_file)
+    real = manifest.hash_file
+    monkeypatch.setattr(manifest, "hash_file", hash_file)
     lines: list[str] = []
     loaded = load_newest(saved[0], lines.append)
     assert loaded is not None

@@ -13,7 +13,7 @@ from danlu.errors import RecipeError
 from danlu.nn.families import GPT, GPT2, T5, Bert, ModernBert
 from danlu.nn.transformer import Transformer
 from danlu.stage import Job
-from danlu.train.dropout import Dropout, EarlyDropout, LateDropout, drops, seed_step
+from danlu.train.dropout import Dropout, EarlyDropout, LateDropout, dropout_of, drops, seed_step
 
 SMALL: dict[str, Any] = {"layers": 2, "dim": 16, "heads": 2}
 
@@ -54,6 +54,19 @@ def test_all_rates_of_a_model_are_scaled(family: Any) -> None:
     for share in (0.5, 0.0, 0.25, 1.0):
         dropout.scale(share)
         assert rates(model) == {name: pytest.approx(rate * share) for name, rate in before.items()}
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, GPT(**SMALL)], ids=lambda family: type(family).__name__)
+def test_a_schedule_of_no_dropout_is_refused(family: Any) -> None:
+    model = Transformer(family.config(vocab_size=20, max_length=8))
+    assert dropout_of(model, None, section="finetune").drops == drops(model.config)
+    if drops(model.config):
+        assert dropout_of(model, EarlyDropout(), section="finetune").drops
+    else:
+        with pytest.raises(
+            RecipeError, match=r"^finetune\.dropout_schedule needs a model with dropout; this one has none$"
+        ):
+            dropout_of(model, EarlyDropout(), section="finetune")
 
 
 def test_without_dropout_training_is_as_evaluation() -> None:

@@ -63,7 +63,9 @@ def test_small_gradients_are_lost_without_the_scale() -> None:
     assert gradient(2.0**12) == pytest.approx(1e-8, rel=0.01)
 
 
-def test_an_overflow_halves_the_scale_and_leaves_the_step_out(make_training: MakeTraining) -> None:
+def test_an_overflow_halves_the_scale_and_leaves_the_step_out(
+    make_training: MakeTraining, capsys: pytest.CaptureFixture[str]
+) -> None:
     training = make_training(precision="fp16")
     assert training.masters.scale is not None
     training.masters.scale.value = 2.0**24
@@ -72,6 +74,10 @@ def test_an_overflow_halves_the_scale_and_leaves_the_step_out(make_training: Mak
     assert first.skipped and not math.isfinite(first.grad_norm) and math.isfinite(first.loss)
     assert training.masters.scale.value < 2.0**24
     assert not others[-1].skipped
+    told = "step 1 is left out: its gradient overflows float16; its loss was scaled by 1.67772e+07"
+    left_out = [each.step for each in (first, *others) if each.skipped]
+    assert capsys.readouterr().out.splitlines()[0] == told
+    assert training.masters.scale.value == 2.0 ** (24 - len(left_out))
     assert training.history.guard.in_a_row == 0  # an overflow is no anomaly
     assert any(not torch.equal(weight, before[name]) for name, weight in training.masters.state().items())
 

@@ -19,6 +19,7 @@ import torch
 from launching import (
     COMMON,
     exit_codes,
+    files,
     launch,
     launch_counting,
     launch_hanging,
@@ -27,6 +28,7 @@ from launching import (
     launch_short,
     launch_until,
     launch_without_compiler,
+    mesh_override,
 )
 from safetensors.torch import load_file
 
@@ -44,18 +46,6 @@ from danlu.train.setup import Training
 ROOT = Path(__file__).parent.parent.parent
 MESH = "pretrain.hardware.mesh"
 Fresh = Callable[..., Path]
-
-
-@pytest.fixture
-def fresh(packed: Path, tmp_path: Path) -> Fresh:
-    """``fresh("a")``: a folder with a recipe and a run that is done up to ``pack``."""
-
-    def make(name: str, source: Path = packed) -> Path:
-        shutil.copytree(source / "run", tmp_path / name / "run")
-        shutil.copy(source / "recipe.yaml", tmp_path / name)
-        return tmp_path / name
-
-    return make
 
 
 @pytest.fixture(scope="session")
@@ -85,12 +75,6 @@ def assert_same(one: Path, other: Path, *, to: float = 1e-6) -> None:
     assert ours.keys() == theirs.keys()
     for name, weight in ours.items():
         torch.testing.assert_close(theirs[name], weight, rtol=1e-3, atol=1e-4, msg=name)
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """Of the model and the checkpoints."""
-    paths = [path for part in ("model", "checkpoints") for path in (folder / "run/pretrain" / part).rglob("*")]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths if path.is_file()}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
@@ -141,10 +125,6 @@ def test_a_step_has_six_collective_calls(fresh: Fresh) -> None:
 
 CLIPPINGS = ["none", "norm, limit: 0.2", "value, limit: 0.005", "adaptive, limit: 0.02"]
 MESHES = [(3, {}), (4, {}), (2, {"shard": 2}), (3, {"shard": 3}), (2, {"tensor": 2}), (4, {"shard": 2, "tensor": 2})]
-
-
-def mesh_override(mesh: dict[str, int]) -> tuple[str, ...]:
-    return tuple(f"pretrain.hardware.mesh.{axis}={size}" for axis, size in mesh.items())
 
 
 @pytest.mark.cluster
@@ -309,8 +289,7 @@ def test_ranks_that_share_weights_cannot_cut(fresh: Fresh) -> None:
         (3, [f"{MESH}.shard=2"], f"{MESH}: shard 2 x tensor 1 does not divide the number of processes, 3"),
         (2, [f"{MESH}.data=3"], f"{MESH}: data 3 x shard 1 x tensor 1 = 3 is not the number of processes, 2"),
         (2, ["pretrain.batch=zero"], "pretrain.batch must be a whole number; got 'zero'"),
-        (2, ["pretrain.hardware.offload=true"], "pretrain.hardware.offload is for one process; "),
-        (2, ["pretrain.precision=fp16"], "pretrain.precision fp16 is for one process, got 2 (choices: bf16, fp32)"),
+        (2, ["pretrain.schedule=plateau", "pretrain.evaluations=0"], "pretrain: schedule plateau needs held-out "),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_one_line_said_once(

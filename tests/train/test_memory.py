@@ -27,12 +27,22 @@ def test_so_is_what_python_says() -> None:
     "words",
     [
         "CUDA driver error: out of memory", "Triton Error [CUDA]: out of memory",
-        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "std::bad_alloc",
     ],
 )  # fmt: skip
 def test_so_is_what_the_libraries_of_a_gpu_say(words: str) -> None:
     with pytest.raises(DanluError, match=LINE), told_where_too_little():
         raise RuntimeError(words)
+
+
+def test_of_a_model_that_is_given_it_names_what_can_be_changed() -> None:
+    with (
+        pytest.raises(
+            DanluError, match=r": set finetune\.hardware\.recompute to true, lower finetune\.hardware\.micro_b"
+        ),
+        told_where_too_little("finetune"),
+    ):
+        raise MemoryError
 
 
 def test_bugs_keep_their_traceback() -> None:

@@ -87,6 +87,15 @@ def test_a_step_that_scored_nothing_has_no_loss(tmp_path: Path) -> None:
     assert monitor.loss == 2.5
 
 
+def test_the_loss_of_a_step_that_was_left_out_is_not_that_of_the_training(tmp_path: Path) -> None:
+    """A spike at the last step once was what the training was said to have come to."""
+    monitor = make_monitor(tmp_path)
+    monitor(info(1))
+    monitor(info(2, loss=1000.0, skipped=True))
+    assert [line["loss"] for line in read_metrics(tmp_path)] == [2.5, 1000.0]
+    assert monitor.loss == 2.5
+
+
 def test_losses_by_name_are_columns_where_there_is_more_than_words(tmp_path: Path) -> None:
     monitor = make_monitor(tmp_path, heldout=lambda: Measured(3.0, {"a.words": 2.0, "b.pair": 1.0}))
     for step, losses in ((1, {"words": 2.5}), (2, {"a.words": 2.5})):

@@ -196,6 +196,11 @@ def test_early_stopping_without_measurements_is_refused(make_job: Callable[..., 
         make_job(*EARLY, "pretrain.evaluations=0")
 
 
+def test_a_plateau_that_nobody_would_see_is_refused(make_job: Callable[..., Job]) -> None:
+    with pytest.raises(RecipeError, match=r"^pretrain: schedule plateau needs [^\n]*evaluations must be at least 1"):
+        make_job("pretrain.schedule=plateau", "pretrain.evaluations=0")
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_an_average_is_what_is_measured_and_what_the_model_is(
     precision: str, train: Train, monkeypatch: pytest.MonkeyPatch

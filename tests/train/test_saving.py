@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,22 @@ def test_saving_by_steps(saves: Callable[..., Work]) -> None:
     assert (state.step, state.tokens) == (6, 60)
     work.saver.finish(7)
     assert work.saved() == ["step-00000006", "step-00000007"]
+
+
+def test_a_save_that_was_due_at_a_step_that_is_left_out_comes_with_the_next_that_is_taken(
+    saves: Callable[..., Work],
+) -> None:
+    """It once did not come at all, so that twice as many steps were at risk."""
+    work = saves(steps=3)
+    for step in (3, 4):
+        work.saver(replace(info(step), skipped=True))
+    assert work.saved() == []
+    work.steps(5, 6, 7)
+    assert work.saved() == ["step-00000005", "step-00000006"]
+    work.saver(replace(info(9), skipped=True))
+    work.saver.begin(6)  # the training has gone back, as a process that was killed would have
+    work.steps(7, 8)
+    assert work.saved() == ["step-00000005", "step-00000006"]
 
 
 def test_saving_by_minutes(saves: Callable[..., Work], clock: list[float]) -> None:
@@ -281,6 +298,35 @@ def test_a_disk_that_refuses_a_save_beside_is_told_alike(
     work.saver.finish(6)
     assert work.saved() == ["step-00000006"]
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("room", [True, False], ids=["with room on the disk", "without"])
+def test_where_memory_does_not_hold_a_copy_training_waits_for_the_save(
+    room: bool, saves: Callable[..., Work], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It once ended with a line that asked for a smaller model."""
+
+    def short(value: Any) -> Any:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
+
+    def refuse(folder: Path, *_: Any, **__: Any) -> Path:
+        raise OutputError(f"cannot write to {folder}: no space left on the disk")
+
+    work = saves(steps=2, background=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_apart", short)
+        if not room:
+            patch.setattr(module, "save_checkpoint", refuse)
+        work.steps(1, 2)
+        first, *others = capsys.readouterr().out.splitlines()
+        assert first == "memory is short for a copy of step 2: training waits while it is written"
+        assert len(others) == (not room) and all(line.endswith("; training goes on") for line in others)
+        assert work.writer._thread is None
+        assert work.saved() == (["step-00000002"] if room else [])
+        work.steps(3)
+    work.steps(4)
+    work.saver.finish(4)
+    assert work.saved()[-1:] == ["step-00000004"]
 
 
 def test_a_bug_in_a_save_beside_is_not_swallowed(saves: Callable[..., Work], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def test_statistics_that_are_polluted_show(sample: Sample, monkeypatch: pytest.M
 
 
 def test_going_back_to_the_beginning_shows(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "load_newest", lambda folder, say, in_vain: None)
+    monkeypatch.setattr(run, "load_newest", lambda folder, say, in_vain, of: None)
     assert anomalies.rewinds(sample).faults[0].startswith("other steps were done: [1, 2, ")
 
 

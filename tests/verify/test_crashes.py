@@ -29,7 +29,8 @@ SPOILT = """
     import shutil
     from pathlib import Path
 
-    from danlu.train import checkpoint
+    from danlu import files
+    from danlu.train import checkpoint, manifest
     from danlu.verify import crashes
 
     real = checkpoint.save_checkpoint
@@ -52,6 +53,17 @@ SPOILS = {
     ),
     "it_is_written_in_place": (
         "[(old / 'config.json').write_bytes(b'') for old in checkpoint.checkpoints(folder)]", "is damaged",
+    ),
+    "files_are_not_synced": (
+        "manifest.sync_file = lambda path: None",
+        "training/optimizer.safetensors is not synced before the checkpoint has its name",
+    ),
+    "folders_are_not_synced": (
+        "files.sync_folder = manifest.sync_folder = lambda path: None",
+        ". is not synced before the checkpoint has its name",
+    ),
+    "its_name_is_not_synced": (
+        "checkpoint.sync_folder = lambda path: None", "step-00000005 goes before the name of the new one is synced",
     ),
 }  # fmt: skip
 

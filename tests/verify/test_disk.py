@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from danlu.train import checkpoint
+from danlu.train import checkpoint, manifest
 from danlu.train.saving import Saver
 from danlu.verify import disk
 from danlu.verify.sample import Sample
@@ -45,7 +45,7 @@ def test_an_old_checkpoint_that_is_gone_shows(sample: Sample, monkeypatch: pytes
 
 
 def test_a_damage_that_is_not_found_shows(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "hash_file", lambda path: "0" * 64)  # as if nobody looked into a file
+    monkeypatch.setattr(manifest, "hash_file", lambda path: "0" * 64)  # as if nobody looked into a file
     outcome = disk.damage(sample)
     found, _, of = outcome.worst.partition(" of ")
     assert int(found) < 30 and of == "60" and "not found" in outcome.faults[0]

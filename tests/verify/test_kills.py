@@ -74,12 +74,30 @@ def test_a_change_that_is_let_through_shows(sample: Sample, monkeypatch: pytest.
     monkeypatch.setattr(resuming, "CHANGES", few)
     monkeypatch.setattr(RunFolder, "changes", lambda self, *_, **__: [])
     outcome = resuming.changes(sample)
-    assert outcome.faults == ["the optimizer: it went on", "a word more: it went on"]
+    assert outcome.faults == [
+        "the optimizer: it went on", "a word more: it went on", "told to restart, it does not",
+        "told to restart, the former checkpoints are not set aside",
+    ]  # fmt: skip
     assert outcome.worst == "0 of 2"
+
+
+def test_who_is_told_and_does_otherwise_shows(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resuming, "CHANGES", {"the optimizer": resuming.CHANGES["the optimizer"]})
+    right = resuming.run_stages
+    monkeypatch.setattr(resuming, "run_stages", lambda *rest, changed: right(*rest, changed="refuse"))
+    told = [fault.partition(": ")[0] for fault in resuming.changes(sample).faults]
+    assert told == ["told to go-on, it is refused", "told to restart, it is refused"]
+    other = {"go-on": "restart", "restart": "go-on", "refuse": "refuse"}
+    monkeypatch.setattr(resuming, "run_stages", lambda *rest, changed: right(*rest, changed=other[changed]))
+    assert resuming.changes(sample).faults == [
+        "told to go-on, it does not", "told to go-on, the former checkpoints are set aside",
+        "told to restart, it does not", "told to restart, the former checkpoints are not set aside",
+    ]  # fmt: skip
 
 
 def test_a_refusal_that_names_something_else_shows(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resuming, "CHANGES", {"the batch": resuming.CHANGES["the batch"]})
     monkeypatch.setattr(RunFolder, "changes", lambda self, *_, **__: ["something"])
+    monkeypatch.setattr(resuming, "TOLD", ())
     faults = resuming.changes(sample).faults
     assert faults[0].startswith("the batch: the refusal says: pretrain is half done")

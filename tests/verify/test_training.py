@@ -50,6 +50,22 @@ def test_what_fails_is_said_and_so_does_the_exit_code(
     assert said.err == "danlu: error: training does not keep what it promises: sums\n"
 
 
+def test_one_that_breaks_off_fails_and_the_table_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def break_off(sample: object) -> Outcome:
+        raise KeyError("a\nweight")
+
+    good = Property("sums", "sums are equal", lambda sample: within("2 sums", {"a": (1e-8, 1e-6)}))
+    monkeypatch.setattr(training, "PROPERTIES", [Property("kills", "the same bytes", break_off), good])
+    assert cli.main(["verify", "training"]) == 2
+    said = capsys.readouterr()
+    kills, sums = said.out.splitlines()[2:4]
+    assert kills.split()[:4] == ["kills", "-", "-", "fails"] and "it ended with KeyError: " in kills
+    assert sums.split()[3] == "holds"
+    assert "Traceback" in said.err and said.err.endswith("does not keep what it promises: kills\n")
+
+
 def test_what_is_no_number_is_never_passed_over() -> None:
     nan = float("nan")
     outcome = within("", {"a": (nan, 1e-6), "b": (0.0, 1e-6)})
