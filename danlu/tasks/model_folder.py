@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from danlu.data.columns import by_names
 from danlu.data.dataset import Data
@@ -151,6 +150,6 @@ def _of_others(folder: Path) -> Trained:
 
 def describe(trained: Trained) -> str:
     """In words, for the screen."""
-    name: Any = trained.task.to_recipe()["use"]
+    name = str(trained.task.to_recipe()["use"]).rpartition(":")[2]  # of what no recipe names, its class
     few = ", ".join(trained.known.labels[:8]) + (", …" if len(trained.known.labels) > 8 else "")
-    return f"{name}: {few}" if few else str(name)
+    return f"{name}: {few}" if few else name

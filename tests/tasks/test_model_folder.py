@@ -16,6 +16,10 @@ import yaml
 from safetensors.torch import load_file
 
 from danlu import cli
+from danlu.data.dataset import Data
+from danlu.tasks.model_folder import Trained, describe
+from danlu.tasks.reward import Score
+from danlu.tasks.task import Known
 
 TEXTS = (("good", "to be"), ("bad", "or not that"), ("good", "be there"), ("bad", "not once"))
 ROWS = [(f"{text} {number}", label) for number in range(10) for label, text in TEXTS]
@@ -146,3 +150,7 @@ def test_classifiers_that_are_decoders_read_several_texts_at_once_in_transformer
     for scores, theirs in zip(ours, pipeline(texts, batch_size=2), strict=True):
         assert {each["label"]: each["score"] for each in theirs} == pytest.approx(scores, abs=1e-5)
     assert len({tuple(sorted(scores.values())) for scores in ours}) == len(texts)
+
+
+def test_a_task_that_no_recipe_names_is_told_by_its_class() -> None:
+    assert describe(Trained(Score(), Known(), 64, Data(train=Path("a")), {})) == "Score"
