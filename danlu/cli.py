@@ -381,8 +381,8 @@ def _run_stages(
 
     here = ray is None and workers is None
     if here and (world := read_world(os.environ)) is not None:
-        from danlu.train.launch import run_on_ranks
-
+        with excused(os.environ):  # what it needs may not be there on this machine
+            from danlu.train.launch import run_on_ranks
         return run_on_ranks(world, recipe, stages, say, begin=begin, changed=changed)
     with stoppable():
         if here:

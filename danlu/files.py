@@ -32,6 +32,8 @@ _REFUSALS = {
     errno.EEXIST: "a part of the path is a file",
     errno.EISDIR: "it is a folder",
 }
+_WRITING_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Known by their words, too, where no number is told: nothing that is read ends so."""
 
 PARTIAL = ".partial"
 """How the hidden name of a file ends that :func:`atomic_write` has not finished."""
@@ -62,9 +64,10 @@ def writing(place: Path) -> Iterator[None]:
         raise InputError(f"cannot use {file}: {reason}") from error
     except Exception as error:
         # Libraries in C++ and Rust wrap the system's error in a class of their own and keep only its words.
-        if os.strerror(errno.ENOSPC) not in str(error):
+        number = next((each for each in _WRITING_ONLY if os.strerror(each) in str(error)), None)
+        if number is None:
             raise
-        raise OutputError(f"cannot write to {place}: {_REFUSALS[errno.ENOSPC]}") from error
+        raise OutputError(f"cannot write to {place}: {_REFUSALS[number]}") from error
 
 
 def atomic_write(path: Path, data: bytes) -> None:

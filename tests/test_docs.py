@@ -20,7 +20,7 @@ import transformers
 
 from danlu.cli import app, main
 from danlu.errors import DanluError
-from danlu.parallel.watch import LOST
+from danlu.parallel.verdict import LOST
 from danlu.recipe import load_recipe
 
 ROOT = Path(__file__).parent.parent

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from danlu.errors import InputError
-from danlu.files import hash_input, read_jsonl
+from danlu.errors import InputError, OutputError
+from danlu.files import hash_input, read_jsonl, writing
 
 
 def test_only_a_newline_ends_a_line(tmp_path: Path) -> None:
@@ -47,3 +47,13 @@ def test_an_input_that_cannot_be_read_is_named_with_its_stage(tmp_path: Path, mo
     monkeypatch.setattr("danlu.files.hash_file", fails)
     with pytest.raises(InputError, match=r"a\.txt cannot be read: Input/output error$"):
         hash_input(tmp_path / "a.txt", of="clean")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+def test_a_refusal_that_a_library_keeps_only_the_words_of_is_known(number: int, tmp_path: Path) -> None:
+    """As safetensors does."""
+    problem = f"Error while serializing: I/O error: {os.strerror(number)} (os error {number})"
+    with pytest.raises(OutputError, match=f"^cannot write to {tmp_path}: [a-z -]+$"), writing(tmp_path):
+        raise ValueError(problem)
+    with pytest.raises(ValueError, match=r"^the shape is wrong$"), writing(tmp_path):
+        raise ValueError("the shape is wrong")

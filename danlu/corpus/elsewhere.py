@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 from danlu.corpus.description import FILE as DESCRIPTION
 from danlu.corpus.description import FORM, as_written
+from danlu.corpus.fetching import fetching, piece_came, queued
 from danlu.corpus.hashes import BLOCK_BYTES, Hashes
 from danlu.corpus.hashes import FILE as HASHES
 from danlu.errors import InputError
@@ -85,7 +86,7 @@ class ShardCache:
         """
         path, size = self.folder / name, self.hashes.sizes[name]
         make_folder(self.folder)
-        with _alone(self.place.cache / ".lock"):
+        with _alone(self.place.cache / ".lock"), fetching():
             if path.exists() and self._is_whole(path, name):
                 os.utime(path)
                 return path
@@ -132,6 +133,7 @@ def copy(url: str, hashes: Hashes, name: str, path: Path) -> None:
         file.seek(start)
         for block in blocks(url, hashes, name, start):
             file.write(block)
+            piece_came()
         file.flush()
         os.fsync(file.fileno())  # else a name may outlive a power cut, and its content not
     part.replace(path)
@@ -217,5 +219,6 @@ def _content(url: str) -> bytes:
 def _alone(lock: Path) -> Iterator[None]:
     """One process at a time: others wait."""
     with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        with queued():
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from danlu.errors import DanluError, InputError
-from danlu.evaluate.compared import SPLITS, Run, aligned
+from danlu.evaluate.compared import SPLITS, Run, aligned, of_all
 from danlu.evaluate.finetuned import main_figures
 from danlu.evaluate.predictions import Prediction, has_right
-from danlu.files import read_json, read_jsonl
+from danlu.files import read_jsonl
 from danlu.metrics.classification import Classification, MultiLabel
 from danlu.metrics.resampling import Difference, compare, intervals, mcnemar
 from danlu.metrics.tally import Metric, Tally, by_sums, overall
@@ -284,16 +284,19 @@ def _documents(run: Run) -> dict[str, tuple[float, float]]:
     path = run.folders["evaluate"] / "perplexity_documents.jsonl"
     if not path.exists():
         return {}
-    return {
-        line["id"]: (float(line["bytes"]), float(line["bits_per_byte"]) * float(line["bytes"]))
-        for line in read_jsonl(path)
-    }
+    found = {}
+    for number, line in enumerate(read_jsonl(path), 1):
+        size, bits = line.get("bytes"), line.get("bits_per_byte")
+        if not isinstance(line.get("id"), str) or not isinstance(size, int) or not isinstance(bits, float | int):
+            raise InputError(f"{path} is damaged at line {number}: it must have id, bytes and bits_per_byte")
+        found[line["id"]] = float(size), float(bits) * size
+    return found
 
 
 def _heldout_scores(run: Run) -> dict[str, Any]:
     if "evaluate" not in run.folders:
         return {}
-    known = (read_json(run.folders["evaluate"] / "perplexity.json") or {}).get("all", {})
+    known = of_all(run.folders["evaluate"] / "perplexity.json")
     figures = {name.removeprefix("all."): value for name, value in run.figures("evaluate").items()
                if name.startswith("all.") and isinstance(value, float) and math.isfinite(value)}  # fmt: skip
     return {"figures": figures, "intervals": {name: known.get(f"{name}_95") for name in figures}}

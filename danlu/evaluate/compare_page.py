@@ -89,13 +89,17 @@ def costs(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
             f"{stage}: " if all(any(stage in run.done for run in runs) for stage in ("pretrain", "finetune")) else ""
         )
         for name, show in COSTS.items():
-            if any(name in each for each in there):
-                cells = [show(each[name]) if name in each else "—" for each in there]
+            if any(_is_number(each.get(name)) for each in there):
+                cells = [show(each[name]) if _is_number(each.get(name)) else "—" for each in there]
                 found.append((before + WORDS.get(name, name), cells))
         sizes = [run.model_bytes(stage) for run in runs]
         if any(sizes):
             found.append((f"{before}size of the model", [f"{size / 1e6:,.1f} MB" if size else "—" for size in sizes]))
     return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float | int)
 
 
 def settings(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:

@@ -145,17 +145,59 @@ def _with_scores(path: Path, done: Mapping[str, Mapping[str, Any]], folders: Map
     scores: dict[str, Mapping[str, Any]] = {}
     predictions: dict[str, list[Prediction]] = {}
     for split in SPLITS if "finetune" in folders else ():
-        if (scored := read_json(folders["finetune"] / f"{split}.json")) is not None:
+        if (scored := _scored(folders["finetune"] / f"{split}.json")) is not None:
             scores[split] = scored
             predictions[split] = read_predictions(folders["finetune"] / f"{split}.predictions.jsonl")
     for file in sorted(folders["evaluate"].glob("*_items.jsonl")) if "evaluate" in folders else ():
         suite = file.name.removesuffix("_items.jsonl")
-        found = (read_json(file.with_name(f"{suite}.json")) or {}).get("all", {})
+        found = of_all(file.with_name(f"{suite}.json"))
         figures = {name: found[name] for name in SUITE_FIGURES if name in found}
         between = {name: found[f"{name}_95"] for name in figures if f"{name}_95" in found}
+        _check(file.with_name(f"{suite}.json"), figures, between)
         scores[suite] = {"figures": figures, "intervals": between, "criterion": "acc"}
         predictions[suite] = read_answers(file)
     return Run(path.name, path, done, folders, scores, predictions)
+
+
+def _scored(path: Path) -> dict[str, Any] | None:
+    """Figures and intervals that a stage has written; None where it has written none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    found = _whole(path)
+    if found is not None:
+        _check(path, found.get("figures"), found.get("intervals"))
+    return found
+
+
+def of_all(path: Path) -> dict[str, Any]:
+    """What a measure has written of all that it measured; empty where there is no such file.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    found = (_whole(path) or {}).get("all", {})
+    if not isinstance(found, dict):
+        raise InputError(f"{path} is damaged: 'all' must be figures by name")
+    return found
+
+
+def _check(path: Path, figures: object, intervals: object) -> None:
+    numbers = isinstance(figures, dict) and all(isinstance(each, float | int) for each in figures.values())
+    pairs = isinstance(intervals, dict) and all(
+        isinstance(each, list) and len(each) == 2 and all(isinstance(bound, float | int) for bound in each)
+        for each in intervals.values()
+    )
+    if not numbers or not pairs:
+        raise InputError(f"{path} is damaged: its figures must be numbers by name, its intervals pairs of them")
+
+
+def _whole(path: Path) -> dict[str, Any] | None:
+    found = read_json(path)
+    if found is None and path.exists():
+        raise InputError(f"{path} is damaged: it is no whole JSON object")
+    return found
 
 
 def _placed(file: Run, runs: Sequence[Run]) -> Run:

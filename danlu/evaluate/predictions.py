@@ -82,12 +82,21 @@ def read_answers(path: Path) -> list[Prediction]:
     """What a model chose, of a suite's ``NAME_items.jsonl``: gold and answer are the numbers of choices, as text.
 
     Where the answer was to be written, it is the gold one if that is what the model would have written, else -1.
+
+    Raises:
+        InputError: a line is none of a suite's.
     """
-    return [
-        Prediction(f"{path.name}, line {line['line']}", (line["context"], *line["choices"]), str(line["gold"]),
-                   str(line.get("chosen", line["gold"] if line["right"] else -1)))
-        for line in read_jsonl(path)
-    ]  # fmt: skip
+    found = []
+    for number, line in enumerate(read_jsonl(path), 1):
+        missing = [name for name in ("line", "context", "choices", "gold", "right") if name not in line]
+        if missing or not isinstance(line["choices"], list):
+            raise InputError(
+                f"{path} is damaged at line {number}: it lacks {', '.join(missing) or 'a list of choices'}"
+            )
+        said = line.get("chosen", line["gold"] if line["right"] else -1)
+        texts = tuple(map(str, (line["context"], *line["choices"])))
+        found.append(Prediction(f"{path.name}, line {line['line']}", texts, str(line["gold"]), str(said)))
+    return found
 
 
 def spelled(name: str) -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from danlu.errors import DanluError
+from danlu.errors import DanluError, InputError
+from danlu.parallel.verdict import LOST, Verdict, in_short, pronounce, pronounced
 from danlu.parallel.world import World, read_world
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ EXCUSE = 15.0
 LOOK = 0.05
 AGAIN = timedelta(seconds=3)
 """How long a rank tries to reach the store once more."""
-VERDICT = "verdict"
-"""Where it stands in the store why all leave; whoever writes it first is right."""
 
 
 @contextmanager
@@ -34,17 +33,37 @@ def excused(environ: Mapping[str, str]) -> Iterator[None]:
 
     They leave with the error's exit code, and rank 0 shows it; its own it shows itself. Where all have the same error
     nobody waits.
+
+    Raises:
+        SystemExit: others wait, and the error is a bug, whose traceback is shown then.
     """
     try:
         yield
     except DanluError as error:
-        with contextlib.suppress(Exception):  # what is wrong is this error, not that nobody is there to be told
-            if (world := read_world(environ)) is not None:
-                _tell(world, error, time.monotonic() + EXCUSE)
+        if (world := _world(environ)) is not None:
+            _excuse(world, str(error), error.exit_code)
         raise
+    except Exception as error:
+        if (world := _world(environ)) is None:
+            raise
+        traceback.print_exc()  # before the others leave: a launcher ends all processes once the first has ended
+        _excuse(world, in_short(error), LOST)
+        raise SystemExit(1) from None
 
 
-def _tell(world: World, error: DanluError, until: float) -> None:
+def _world(environ: Mapping[str, str]) -> World | None:
+    try:
+        return read_world(environ)
+    except InputError:  # then this process cannot know where the others would be
+        return None
+
+
+def _excuse(world: World, problem: str, code: int) -> None:
+    with contextlib.suppress(Exception):  # what is wrong is this problem, not that nobody is there to be told
+        _tell(world, problem, code, time.monotonic() + EXCUSE)
+
+
+def _tell(world: World, problem: str, code: int, until: float) -> None:
     keeps = world.rank == 0 and not world.hosted
     if not keeps:
         _wait_for_store(world, until)
@@ -53,8 +72,7 @@ def _tell(world: World, error: DanluError, until: float) -> None:
     kept = TCPStore(world.address, world.port, is_master=keeps, timeout=AGAIN, wait_for_workers=False)
     store = PrefixStore(attempt(world), kept)
     name = f"rank {world.rank} (host {socket.gethostname()}, process {os.getpid()})"
-    known = {"by": world.rank, "problem": str(error), "code": error.exit_code, "absent": name}
-    store.compare_set(VERDICT, "", json.dumps(known))
+    pronounce(lambda: store, Verdict(world.rank, problem, code, absent=name))
     store.set(f"left/{world.rank}", "")
     others = range(1, world.size) if keeps else [0]  # a launcher ends all processes once the first has ended
     _wait_until_left(store, others, until)
@@ -96,16 +114,15 @@ def heed(store: PrefixStore, world: World, keys: Sequence[str]) -> None:
     Raises:
         SystemExit: one has.
     """
-    if not store.check([VERDICT]):
+    if (verdict := pronounced(store)) is None:
         return
-    verdict: dict[str, Any] = json.loads(store.get(VERDICT))
-    if world.rank == 0 and "absent" in verdict:
-        print(f"danlu: error: on {verdict['absent']}: {verdict['problem']}", file=sys.stderr, flush=True)
+    if world.rank == 0 and verdict.absent:
+        print(f"danlu: error: on {verdict.absent}: {verdict.problem}", file=sys.stderr, flush=True)
     store.set(f"left/{world.rank}", "")
     if world.rank == 0 and not world.hosted:
         there = [rank for rank, key in enumerate(keys) if store.check([key])]  # which may still have to read it
         _wait_until_left(store, there, time.monotonic() + 1)
-    raise SystemExit(verdict["code"])
+    raise SystemExit(verdict.code)
 
 
 def _wait_until_left(store: PrefixStore, ranks: Sequence[int], until: float) -> None:

@@ -17,7 +17,9 @@ from torch._C._distributed_c10d import PrefixStore
 from danlu.errors import DanluError, InputError, Interrupted
 from danlu.parallel import telling
 from danlu.parallel.meeting import meet
-from danlu.parallel.watch import BEAT, LOST, Watch, Watchman, say
+from danlu.parallel.patience import Watch
+from danlu.parallel.verdict import LOST, in_short, say
+from danlu.parallel.watch import BEAT, Watchman
 from danlu.parallel.world import World
 
 if TYPE_CHECKING:
@@ -27,8 +29,6 @@ T = TypeVar("T")
 Number = TypeVar("Number", int, float)
 FOREVER = timedelta(days=30)
 """Of a collective call: the watch ends a wait for a rank that will not come, and knows better which."""
-MOST = 300
-"""Characters of an error's first line that are told."""
 NETWORK = ("connection", "socket", "gloo", "nccl", "peer")
 """Of the errors that torch raises where another rank is gone."""
 
@@ -63,8 +63,8 @@ class Ranks:
         """What every rank has, by rank."""
         if self.size == 1:
             return [value]
-        self.arrive()
-        told = telling.gather((value, self._aside.say()), self.size)
+        with self.meeting():
+            told = telling.gather((value, self._aside.say()), self.size)
         self._aside.told = [said for _, said in told]
         return [each for each, _ in told]
 
@@ -88,8 +88,8 @@ class Ranks:
         """What rank 0 says next, however long it works before."""
         if self.size == 1:
             return value
-        self.arrive()
-        result: T = telling.broadcast(value, speaks=self.first)
+        with self.meeting():
+            result: T = telling.broadcast(value, speaks=self.first)
         return result
 
     def alone_of(self, some: Sequence[int]) -> str:
@@ -98,50 +98,50 @@ class Ranks:
             return ""
         return " and ".join(self.watch.names[rank] for rank in some)
 
-    def arrive(self) -> None:
-        """Tell the watch that this rank stands where all ranks meet: before every collective call."""
-        if self.watch is not None:
-            self.watch.arrive()
+    def meeting(self) -> AbstractContextManager[None]:
+        """Where all ranks meet: around collective calls, so that the watch knows who waits there for whom."""
+        return self.watch.work.meeting() if self.watch is not None else nullcontext()
 
     def tick(self) -> None:
         """Tell the watch that a micro-batch is done."""
         if self.watch is not None:
-            self.watch.tick()
+            self.watch.work.tick()
 
     def step(self) -> None:
         """Tell the watch that a step is done."""
         if self.watch is not None:
-            self.watch.step()
+            self.watch.work.step()
 
     def training(self) -> AbstractContextManager[None]:
         """While step follows step."""
-        return self.watch.training() if self.watch is not None else nullcontext()
+        return self.watch.work.training() if self.watch is not None else nullcontext()
 
     def look_at_the_compiler(self) -> None:
         """Have the watch know when ``torch.compile`` works."""
         if self.watch is not None:
             from torch._dynamo.callback import callback_handler  # which costs seconds where nothing is compiled
 
-            compiles = self.watch.compiles
+            compiles = self.watch.work.compiles
             callback_handler.register_start_callback(lambda _: compiles(is_so=True))
             callback_handler.register_end_callback(lambda _: compiles(is_so=False))
 
     def elsewhere(self, *, is_so: bool) -> None:
         """Tell the watch whether this rank does what is no part of training."""
         if self.watch is not None:
-            self.watch.elsewhere(is_so=is_so)
+            self.watch.work.elsewhere(is_so=is_so)
 
     def alone(self, what: str, *, moves: int | None = None) -> AbstractContextManager[None]:
         """While one rank does something that the others wait for.
 
         Args:
+            what: in words, should it hang there: "it" ``what``.
             moves: bytes that it writes or reads, where it does nothing else, as in a save.
         """
-        return self.watch.alone(what, moves=moves) if self.watch is not None else nullcontext()
+        return self.watch.work.alone(what, moves=moves) if self.watch is not None else nullcontext()
 
     def alike(self, what: str) -> AbstractContextManager[None]:
-        """While each rank does the same for itself, such as measuring."""
-        return self.watch.alike(what) if self.watch is not None else nullcontext()
+        """While each rank does the same for itself, such as measuring, and so takes about as long as the others."""
+        return self.watch.work.alike(what) if self.watch is not None else nullcontext()
 
 
 def added(tables: Iterable[Mapping[str, Number]]) -> dict[str, Number]:
@@ -192,18 +192,18 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
         if first and world.rank == 0:
             raise
         if first:
-            print(f"danlu: error: on {watchman.names[world.rank]}: {error}", file=sys.stderr, flush=True)
+            print(f"danlu: error: on {watchman.name}: {error}", file=sys.stderr, flush=True)
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         time.sleep(BEAT * (world.rank != 0))  # where it came to all, rank 0 says so
-        name = watchman.names[world.rank]
-        if watchman.blame(f"{name} was stopped by Ctrl-C", LOST) and world.rank != 0:
-            say(f"{name} was stopped by Ctrl-C")
+        problem = f"{watchman.name} was stopped by Ctrl-C"
+        if watchman.blame(problem, LOST) and world.rank != 0:
+            say(problem)
         raise
     except BaseException as error:
         if isinstance(error, RuntimeError) and any(word in str(error).lower() for word in NETWORK):
             watchman.wait_for_verdict()  # where none comes, no other rank is lost, and it is this one that has failed
-        problem = f"{watchman.names[world.rank]} failed ({in_short(error)})"
+        problem = f"{watchman.name} failed ({in_short(error)})"
         if watchman.blame(problem, LOST) and isinstance(error, Exception):
             say(problem)
         raise
@@ -221,24 +221,18 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
                 dist.destroy_process_group()
 
 
-def in_short(error: BaseException) -> str:
-    """Of which kind it is, and the first line of what it says."""
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first[:MOST]}" if first else type(error).__name__
-
-
 def _connect_all(world: World, store: PrefixStore, watchman: Watchman) -> None:
     """Have ``torch.distributed`` connect each rank with all others, which have met.
 
     Raises:
         InputError: it cannot, though none of them is lost.
     """
-    watchman.arrive()
     try:
-        dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-            store=PrefixStore("connect", store), rank=world.rank, world_size=world.size, timeout=FOREVER,
-        )  # fmt: skip
+        with watchman.work.meeting():
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+                store=PrefixStore("connect", store), rank=world.rank, world_size=world.size, timeout=FOREVER,
+            )  # fmt: skip
     except (dist.DistError, RuntimeError) as error:
         watchman.wait_for_verdict()
         first = str(error).splitlines()[0]

@@ -7,7 +7,6 @@ machine is stopped, is named, as by the watch that begins when all are there.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import time
@@ -20,10 +19,12 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from danlu.errors import InputError
-from danlu.parallel.absence import AGAIN, VERDICT, attempt, heed, knock
+from danlu.parallel.absence import AGAIN, attempt, heed, knock
 from danlu.parallel.activity import Activity, threads
 from danlu.parallel.calls import begun
-from danlu.parallel.watch import BEAT, LOST, Watch, Watchman, say
+from danlu.parallel.patience import Watch
+from danlu.parallel.verdict import LOST, Verdict, pronounce, say
+from danlu.parallel.watch import BEAT, Watchman
 from danlu.parallel.world import World, read_world
 
 MEETING = timedelta(minutes=10)
@@ -136,11 +137,8 @@ class _Meeting:
         raise InputError(problem)
 
     def _is_first(self, problem: str, code: int) -> bool:
-        """Whether no other rank has said it before; true where that cannot be known."""
-        with contextlib.suppress(Exception):
-            verdict = json.dumps({"by": self.world.rank, "problem": problem, "code": code})
-            return bool(json.loads(self.store.compare_set(VERDICT, "", verdict))["by"] == self.world.rank)
-        return True
+        """Whether no other rank has said it before."""
+        return pronounce(lambda: self.store, Verdict(self.world.rank, problem, code))
 
 
 def _stands_still(rank: int, processes: Mapping[int, int], place: str) -> str:

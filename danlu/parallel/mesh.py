@@ -12,7 +12,7 @@ from typing import TypeVar
 from pydantic import Field
 
 from danlu.errors import RecipeError
-from danlu.parallel.watch import Watch
+from danlu.parallel.patience import Watch
 from danlu.recipe import Settings
 
 T = TypeVar("T")

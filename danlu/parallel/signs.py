@@ -13,6 +13,11 @@ from typing import Any
 
 LONGER = 3
 """Times as long as others have taken, or as ever before, may a stretch of work take."""
+NEWS = 3.0
+"""Seconds that it takes at the most until all know what a rank does: one that has just waited itself may be at work."""
+POINTS = 8
+"""Of so many points where all meet a rank says how long it worked before them: one that waits for nobody there, as who
+speaks to all others, may be further by now."""
 
 
 @dataclass
@@ -22,6 +27,8 @@ class Sign:
     beats: int = 0
     arrived: int = 0
     """Points reached at which all ranks meet."""
+    waits: bool = False
+    """Whether it stands at such a point."""
     work: int = 0
     """Pieces of work done, such as micro-batches."""
     limit: float = 0.0
@@ -30,16 +37,20 @@ class Sign:
     """How often its process was seen to do something."""
     idle: float = 0.0
     """Seconds that it may be waited for while it does nothing."""
+    what: str = ""
+    """What it does, in words."""
     alike: bool = False
     """Whether all ranks do now what it does, each as much, so that none may take many times as long as another."""
-    took: float = 0.0
-    """Seconds between the last two points at which all meet; 0 where it has done no piece of work there."""
+    took: list[tuple[int, float]] = field(default_factory=list)
+    """Of the last points at which all meet, by number: the seconds that it worked since the one before."""
     calls: dict[str, int] = field(default_factory=dict)
     """Collective calls that it has begun, by the name of the group of ranks that make them."""
     left: bool = False
     """Whether it has come to its end in good order."""
     seen: float = 0.0
     """When ``beats`` last changed."""
+    came: float = 0.0
+    """When ``arrived`` did."""
     moved: float = 0.0
     """When it last came on, by any of ``CAME_ON``."""
     stirred: float = 0.0
@@ -52,27 +63,33 @@ class Sign:
     def take(self, told: Mapping[str, Any]) -> None:
         """Note what a rank says, and when it was news."""
         now = time.monotonic()
-        if told["beats"] != self.beats:
+        news = {name for name, value in told.items() if value != getattr(self, name, None)}
+        if "beats" in news:
             self.seen = now
-        if any(told[name] != getattr(self, name) for name in CAME_ON):
+        if "arrived" in news:
+            self.came = now
+        if not news.isdisjoint(CAME_ON):
             self.moved = self.stirred = now
-        elif told["activity"] != self.activity:
+        elif "activity" in news:
             self.stirred = now
         for name, value in told.items():
             setattr(self, name, value)
 
 
-TOLD = ("beats", "arrived", "work", "limit", "activity", "idle", "alike", "took", "calls", "left")
+TOLD = ("beats", "arrived", "waits", "work", "limit", "activity", "idle", "what", "alike", "took", "calls", "left")
 CAME_ON = ("arrived", "work", "limit", "calls")
 """A rank that begins one call after the other, as of each layer's, hangs in none of them."""
 
 
-def problem(names: Sequence[str], signs: Sequence[Sign], now: float, *, silent: float, stuck: float) -> str | None:
+def problem(
+    names: Sequence[str], signs: Sequence[Sign], now: float, *, silent: float, stuck: float, blocked: float
+) -> str | None:
     """What is wrong with a rank, or with all of them, in words.
 
     Args:
         silent: seconds without a sign of life after which a rank is dead.
         stuck: seconds that a rank may take longer than others that do the same.
+        blocked: seconds without progress of all, where none of them is to blame.
     """
     for name, sign in zip(names, signs, strict=True):
         if not sign.left and now - sign.seen > silent:
@@ -80,39 +97,49 @@ def problem(names: Sequence[str], signs: Sequence[Sign], now: float, *, silent: 
     furthest = max(sign.arrived for sign in signs)
     behind = {rank: sign for rank, sign in enumerate(signs) if sign.arrived < furthest}
     if not behind:
-        return _all_wait(names, signs, now)
-    longest = _longest(signs, furthest)
+        return _none_ahead(names, signs, now, blocked)
+    ahead = {rank: min(other.came for other in signs if other.arrived > sign.arrived) for rank, sign in behind.items()}
     for rank, sign in behind.items():
-        as_others = max(stuck + LONGER * longest, sign.idle) if sign.alike else math.inf
-        if now - sign.moved > min(sign.limit, as_others):
-            what = "has left" if sign.left else "hangs"
-            return f"{names[rank]} {what}: the others have waited for it for {now - sign.moved:.0f} s"
-    if all(now - sign.stirred > sign.idle for sign in behind.values()):
+        awaited = now - max(sign.moved, ahead[rank])
+        as_others = max(stuck + LONGER * _longest(signs, sign.arrived + 1), sign.idle) if sign.alike else math.inf
+        if awaited > min(sign.limit, as_others):
+            return f"{names[rank]} {_ended(sign)}: the others have waited for it for {awaited:.0f} s"
+    if all(now - sign.stirred > sign.idle and now - ahead[rank] > NEWS for rank, sign in behind.items()):
         # Whoever is at work may be what another one waits for, as for a lock of the compiler's.
         rank, sign = min(behind.items(), key=lambda each: each[1].stirred)
-        what = "has left" if sign.left else "hangs: it has done nothing"
-        return f"{names[rank]} {what} for {now - sign.stirred:.0f} s, and the others wait for it"
+        idle = "" if sign.left else ": it has done nothing"
+        return f"{names[rank]} {_ended(sign)}{idle} for {now - sign.stirred:.0f} s, and the others wait for it"
     return None
 
 
-def _longest(signs: Sequence[Sign], furthest: int) -> float:
-    """The longest time that those who wait took for what the others still do; infinite where one has not done it."""
-    took = [sign.took for sign in signs if sign.arrived == furthest]
-    return max(took) if all(took) else math.inf
+def _ended(sign: Sign) -> str:
+    """What has become of who is behind."""
+    if sign.left:
+        return "has left"
+    return f"hangs as it {sign.what}" if sign.what else "hangs"
 
 
-def _all_wait(names: Sequence[str], signs: Sequence[Sign], now: float) -> str | None:
-    """Of ranks that have all come to the same point, and that stand in the calls which follow, or before them."""
+def _longest(signs: Sequence[Sign], point: int) -> float:
+    """The longest that a rank has worked before it came to this point; infinite where none has."""
+    return max((took for sign in signs for reached, took in sign.took if reached == point), default=math.inf)
+
+
+def _none_ahead(names: Sequence[str], signs: Sequence[Sign], now: float, blocked: float) -> str | None:
+    """Of ranks that have all come to the same point: they stand in its calls, or are at work behind it."""
     still = min(now - sign.stirred for sign in signs)
     rest = min(now - sign.moved for sign in signs)
-    patience = max(max(sign.limit, sign.idle) for sign in signs)  # as where a disk that all read stands still
-    if still <= max(sign.idle for sign in signs) and rest <= patience:
-        return None
-    if (late := begun_least(signs)) is not None:
+    idle = max(sign.idle for sign in signs)  # as where a disk that all read stands still
+    patience = max(idle, *(sign.limit for sign in signs))
+    late = begun_least(signs)
+    if late is not None and (still > idle or rest > patience):
         return f"{names[late]} hangs: it has not begun a call in which others wait for it, for {rest:.0f} s"
-    if still >= rest:
+    if not all(sign.waits for sign in signs):  # they may all be at work, and slow: a machine may have to swap
+        idle, patience = max(idle, blocked), max(patience, blocked)
+    if still > idle:
         return f"no rank has done anything for {still:.0f} s: they wait for each other; is the network between them up?"
-    return f"no rank has come on for {rest:.0f} s: they wait for each other; is the network between them up?"
+    if rest > patience:
+        return f"no rank has come on for {rest:.0f} s: they wait for each other; is the network between them up?"
+    return None
 
 
 def begun_least(signs: Sequence[Sign]) -> int | None:

@@ -23,7 +23,7 @@ from danlu.errors import InputError, RecipeError
 from danlu.files import writing
 from danlu.parallel.absence import excused
 from danlu.parallel.joining import Ranks, joined
-from danlu.parallel.watch import Watch
+from danlu.parallel.patience import Watch
 from danlu.parallel.world import World
 from danlu.recipe import Recipe
 from danlu.run_folder import Changed, RunFolder

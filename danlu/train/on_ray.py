@@ -17,7 +17,7 @@ from typing import Any
 from danlu.errors import DanluError, InputError, Interrupted, RecipeError
 from danlu.log import say
 from danlu.parallel.desk import Desk, End, Line, News
-from danlu.parallel.watch import LOST
+from danlu.parallel.verdict import LOST
 from danlu.parallel.world import read_world
 from danlu.recipe import Recipe
 from danlu.run_folder import Changed, RunFolder

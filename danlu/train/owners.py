@@ -126,8 +126,11 @@ class OwnedMasters:
         present = [name for name, weight in self.sums.items() if weight.requires_grad and name not in absent]
         copies = [[name for name in present if self._copy_of(self.owners[name]) == data]
                   for data in range(self.place.data_size)]  # fmt: skip
-        for messages in zip_longest(*(self._messages(names, self.place.data_size) for names in copies), fillvalue=[]):
-            self._exchange([self._own_part(names, data) for data, names in enumerate(messages)])
+        with self.ranks.meeting():
+            for messages in zip_longest(
+                *(self._messages(names, self.place.data_size) for names in copies), fillvalue=[]
+            ):
+                self._exchange([self._own_part(names, data) for data, names in enumerate(messages)])
         return added(sums for sums, _ in told if sums is not None)
 
     def _own_part(self, names: Sequence[str], data: int) -> dict[str, Tensor]:
@@ -188,15 +191,15 @@ class OwnedMasters:
     @torch.no_grad()
     def publish(self) -> None:
         """Give every rank its part of what the owners have; weights that are frozen stay as they were loaded."""
-        self.ranks.arrive()
-        learning = [name for name, master in self.named.items() if master.requires_grad]
-        runs = [[name for name in learning if self.owners[name] == owner] for owner in range(self.ranks.size)]
-        for messages in zip_longest(*(self._messages(names, self.ranks.size) for names in runs), fillvalue=[]):
-            sent = [self._send_out(names, owner) for owner, names in enumerate(messages) if names]
-            for names, flat, work in sent:  # all are on their way before the first is waited for
-                work.wait()
-                for name, whole in self._cut(flat, names):
-                    self._take(name, whole)
+        with self.ranks.meeting():
+            learning = [name for name, master in self.named.items() if master.requires_grad]
+            runs = [[name for name in learning if self.owners[name] == owner] for owner in range(self.ranks.size)]
+            for messages in zip_longest(*(self._messages(names, self.ranks.size) for names in runs), fillvalue=[]):
+                sent = [self._send_out(names, owner) for owner, names in enumerate(messages) if names]
+                for names, flat, work in sent:  # all are on their way before the first is waited for
+                    work.wait()
+                    for name, whole in self._cut(flat, names):
+                        self._take(name, whole)
         self.layout.let_go()
 
     def _send_out(self, names: Sequence[str], owner: int) -> tuple[Sequence[str], Tensor, dist.Work]:
@@ -235,26 +238,26 @@ class OwnedMasters:
         return self.gathered({name: master.detach() for name, master in self.own.items()})
 
     def gathered(self, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        self.ranks.arrive()
-        found: dict[str, Tensor] = {}
-        for name, master in self.named.items():
-            tensor = self.pass_on(own.get(name, master.detach()), self.owners[name])
-            self.ranks.tick()
-            if tensor is not None:
-                found[name] = tensor
+        with self.ranks.meeting():
+            found: dict[str, Tensor] = {}
+            for name, master in self.named.items():
+                tensor = self.pass_on(own.get(name, master.detach()), self.owners[name])
+                self.ranks.tick()
+                if tensor is not None:
+                    found[name] = tensor
         return found
 
     def owned(self, whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        self.ranks.arrive()
-        mine: dict[str, Tensor] = {}
-        for name, master in self.named.items():
-            owner = self.owners[name]
-            if self.ranks.first and owner != 0:
-                dist.send(whole[name].to("cpu", master.dtype).contiguous(), owner)
-            elif self._mine(name):
-                mine[name] = whole[name] if self.ranks.first else torch.empty(master.shape, dtype=master.dtype)
-                if not self.ranks.first:
-                    dist.recv(mine[name], 0)
+        with self.ranks.meeting():
+            mine: dict[str, Tensor] = {}
+            for name, master in self.named.items():
+                owner = self.owners[name]
+                if self.ranks.first and owner != 0:
+                    dist.send(whole[name].to("cpu", master.dtype).contiguous(), owner)
+                elif self._mine(name):
+                    mine[name] = whole[name] if self.ranks.first else torch.empty(master.shape, dtype=master.dtype)
+                    if not self.ranks.first:
+                        dist.recv(mine[name], 0)
         return mine
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -268,16 +271,16 @@ class OwnedMasters:
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take over the weights that rank 0 has. All ranks call it, others with an empty table."""
-        self.ranks.arrive()
-        for name, master in self.named.items():
-            whole = torch.empty(master.shape, dtype=master.dtype)
-            if self.ranks.first:
-                whole.copy_(state[name])
-            dist.broadcast(whole, 0)
-            if self._mine(name):
-                master.copy_(whole)
-            self._take(name, whole.to(self.weights[name].device))
-            self.ranks.tick()
+        with self.ranks.meeting():
+            for name, master in self.named.items():
+                whole = torch.empty(master.shape, dtype=master.dtype)
+                if self.ranks.first:
+                    whole.copy_(state[name])
+                dist.broadcast(whole, 0)
+                if self._mine(name):
+                    master.copy_(whole)
+                self._take(name, whole.to(self.weights[name].device))
+                self.ranks.tick()
         self.layout.let_go()
 
     def pass_on(self, tensor: Tensor, owner: int) -> Tensor | None:

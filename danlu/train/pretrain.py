@@ -16,6 +16,7 @@ from danlu.log import say
 from danlu.nn.families.given import Folder
 from danlu.nn.hf.folder import save_model
 from danlu.objectives.protocol import Shape
+from danlu.parallel.joining import here
 from danlu.stage import Figures, Job, Stage
 from danlu.tokenizers.tokenizer import Tokenizer
 from danlu.tokenizers.vocabulary import Vocabulary
@@ -48,17 +49,10 @@ class Pretrain(PretrainSettings, Stage):
         return [*own, *self.objective.external_files()]
 
     def run(self, job: Job) -> Figures:
-        pack, tokenizer = job.inputs["pack"], job.inputs["tokenizer"]
-        own = Tokenizer.load(tokenizer)
-        train, held_out = (TokenStore.open_for(own, pack / part) for part in PARTS)
+        tokenizer = job.inputs["tokenizer"]
         with told_where_too_little():
-            vocabulary = Vocabulary.of(own)
-            training = set_up(self, train, vocabulary=vocabulary, seed=job.seed)
-            rows = training.batches.whole.rows
-            for line in in_words(rows.ledger.account()) if isinstance(rows, Blend) else ():
-                say(line)
-            training = replace(training, data=fingerprint(pack, train))
-            heldout = heldout_of(self, training, held_out, seed=job.seed)
+            with here().alike("prepares to train"):
+                training, heldout = self._prepared(job)
             training, figures = Course(self, training, heldout, job.out, tokenizer, job.seed).run()
             with training.masters.ranks.alone("saves the model", moves=training.state_bytes):
                 weights = training.masters.state()
@@ -68,6 +62,17 @@ class Pretrain(PretrainSettings, Stage):
                         remove_folder(folder)
                     save_model(as_model(weights, training.model.config), folder, tokenizer=tokenizer)
             return {**figures, **_read(training, self.batch * int(figures["steps"]))}
+
+    def _prepared(self, job: Job) -> tuple[Training, Heldout]:
+        """The training at its first step, and what is measured on the way."""
+        pack, own = job.inputs["pack"], Tokenizer.load(job.inputs["tokenizer"])
+        train, held_out = (TokenStore.open_for(own, pack / part) for part in PARTS)
+        training = set_up(self, train, vocabulary=Vocabulary.of(own), seed=job.seed)
+        rows = training.batches.whole.rows
+        for line in in_words(rows.ledger.account()) if isinstance(rows, Blend) else ():
+            say(line)
+        training = replace(training, data=fingerprint(pack, train))
+        return training, heldout_of(self, training, held_out, seed=job.seed)
 
 
 def _read(training: Training, rows_read: int) -> Figures:

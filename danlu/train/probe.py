@@ -38,6 +38,11 @@ def probe(training: Training, say: Callable[[str], None]) -> Probe:
 
     A step that cannot be compiled is told through ``say`` and runs without compilation from then on.
     """
+    with training.masters.ranks.training():
+        return _probe(training, say)
+
+
+def _probe(training: Training, say: Callable[[str], None]) -> Probe:
     started, training = time.perf_counter(), _rehearsing(training)
     _warm_up(training, say)
     first = time.perf_counter() - started
@@ -59,7 +64,8 @@ def probe(training: Training, say: Callable[[str], None]) -> Probe:
 
 def warm_up(training: Training, say: Callable[[str], None]) -> None:
     """One step, so that everything is compiled; where that fails, say why and go on without."""
-    _warm_up(_rehearsing(training), say)
+    with training.masters.ranks.training():
+        _warm_up(_rehearsing(training), say)
 
 
 def _rehearsing(training: Training) -> Training:

@@ -238,7 +238,11 @@ def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training
     """
     keep_freed_memory()
     keep_few_kernels()
-    ranks = here()
+    with here().alike("builds the model"):
+        return _prepared(settings, subject, here(), seed=seed)
+
+
+def _prepared(settings: TrainSettings, subject: Subject, ranks: Ranks, *, seed: int) -> Training:
     place = settings.hardware.mesh.place(rank=ranks.rank, size=ranks.size, section=settings.section)
     model, store = subject.draw(), subject.store
     for stack in model.stacks:

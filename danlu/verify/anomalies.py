@@ -30,7 +30,7 @@ from danlu.verify.outcome import Outcome
 from danlu.verify.sample import Sample, quiet, small
 
 STEPS = 50
-POISON = {24: math.nan, 27: math.inf, 28: -math.inf, 33: 1000.0, 40: math.nan}
+POISON = {2: math.inf, 3: math.nan, 24: math.nan, 27: math.inf, 28: -math.inf, 33: 1000.0, 40: math.nan}
 """Step, counted from 1 -> what its loss and gradient are multiplied by; there are no spikes before the twentieth."""
 PATIENCE, REWINDS, SAVED = 3, 2, 10
 

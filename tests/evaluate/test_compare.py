@@ -196,6 +196,18 @@ def test_what_cannot_be_paired_is_said_and_has_intervals_alone(
     assert re.search(f"two is not tested against one: {why}", text) and "Examples that differ" not in text
 
 
+@pytest.mark.parametrize("content", ['{"figures": {"acc', "[]", "{}", '{"figures": 3, "intervals": {}}', "\xff",
+                                     '{"figures": {"accuracy": "high"}, "intervals": {}}',
+                                     '{"figures": {}, "intervals": {"accuracy": 1}}'])  # fmt: skip
+def test_damaged_scores_are_one_line(content: str, runs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (runs / "two/finetune/dev.json").write_text(content, encoding="latin-1")
+    for order in (("one", "two"), ("two", "one")):
+        arguments = ["compare", *(str(runs / each) for each in order), "--out", str(runs / "page.html")]
+        assert cli.main(arguments) == 2
+        line = capfd.readouterr().err
+        assert "two/finetune/dev.json is damaged: " in line and line.count("\n") == 1
+
+
 def test_without_the_model_labels_are_compared_all_the_same(runs: Path) -> None:
     for name in ("one", "two"):
         shutil.rmtree(runs / name / "finetune/model")
@@ -277,6 +289,25 @@ def test_suites_are_paired_by_question(tmp_path: Path) -> None:
     assert copa.name == "copa" and (acc.name, acc.values) == ("acc", [0.5, 1.0]) and copa.reasons == {}
     assert acc.differences[1] is not None and acc.differences[1].difference == 0.5 and (acc.p[1] or 1) < 0.05
     assert copa.agreements[0].p == pytest.approx(2 * 0.5**6) and heldout.name == "held-out documents"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "complaint"),
+    [
+        ("perplexity.json", '{"all": []}', "'all' must be figures by name"),
+        ("perplexity.json", '{"al', "it is no whole JSON object"),
+        ("copa.json", '{"all": {"acc": "x"}}', "its figures must be numbers by name"),
+        ("copa_items.jsonl", '{"line": 1}', "at line 1: it lacks context, choices, gold, right"),
+        ("perplexity_documents.jsonl", '{"id": "d#0"}', "at line 1: it must have id, bytes and bits_per_byte"),
+    ],
+)
+def test_damaged_files_of_evaluate_are_one_line(file: str, content: str, complaint: str, tmp_path: Path) -> None:
+    runs = [pretrained(tmp_path / name, [1.0, 1.2], 0.01) for name in "ab"]
+    asked(runs[1] / "evaluate", [True, False])
+    (runs[1] / "evaluate" / file).write_text(content)
+    for order in (runs, runs[::-1]):
+        with pytest.raises(InputError, match=rf"{re.escape(file)} is damaged:? {re.escape(complaint)}"):
+            compare_runs(read_runs(order))
 
 
 def test_answers_of_model_folders_are_compared_with_each_other_and_with_runs(

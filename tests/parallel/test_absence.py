@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from danlu.parallel.absence import VERDICT, heed
+from danlu.parallel.absence import heed
+from danlu.parallel.verdict import KEY
 from danlu.parallel.world import World
 
 KEYS = [f"name/{rank}" for rank in range(4)]
@@ -39,7 +40,7 @@ def test_while_all_is_well_one_key_is_asked_for() -> None:
     """Each rank looks twenty times a second: to ask for every other one would be millions of questions of many."""
     store: Any = Known()
     heed(store, world(0), KEYS)
-    assert store.asked == [VERDICT]
+    assert store.asked == [KEY]
 
 
 def test_rank_0_shows_why_and_waits_for_those_that_are_there(capsys: pytest.CaptureFixture[str]) -> None:

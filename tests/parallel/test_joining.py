@@ -14,7 +14,8 @@ import ranks
 
 from danlu.errors import InputError
 from danlu.parallel import joining, meeting
-from danlu.parallel.watch import LOST, Watch
+from danlu.parallel.patience import Watch
+from danlu.parallel.verdict import LOST
 from danlu.parallel.world import read_world
 
 

@@ -10,8 +10,8 @@ import ranks
 import torch.distributed as dist
 
 from danlu.parallel.joining import joined
+from danlu.parallel.patience import Watch
 from danlu.parallel.telling import ENVELOPE
-from danlu.parallel.watch import Watch
 from danlu.parallel.world import read_world
 
 CASES = [

@@ -181,6 +181,13 @@ def test_a_row_that_is_no_question_is_one_clear_line(name: str, tmp_path: Path) 
     assert "\n" not in str(error.value)
 
 
+def test_yes_and_no_are_answers_too(tmp_path: Path) -> None:
+    answers: list[Any] = ["yes", "No", True, "false", 1]
+    rows = [{"passage": "p", "question": "q", "answer": answer} for answer in answers]
+    found = read_questions(suite("boolq"), tasks.write_rows(tmp_path / "b.jsonl", rows))
+    assert [each.choices[each.gold] for each in found] == ["yes", "no", "yes", "no", "yes"]
+
+
 @pytest.mark.parametrize(("settings", "message"), [
     ({"shots": 5}, "shots and examples go together"),
     ({"shots": -1}, "shots must be at least 0"),

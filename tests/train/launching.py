@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import pickle
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -19,16 +20,18 @@ from poison import spoilt
 
 from danlu import cli, recipe
 from danlu.corpus.batches import Batch
+from danlu.corpus.fetching import fetching, piece_came
 from danlu.nn import speed
 from danlu.objectives.clm import CausalLM
 from danlu.parallel import joining, meeting, watch
 from danlu.parallel.joining import here
 from danlu.stage import Job
+from danlu.train import checkpoint, precision, pretrain, saving, setup
 from danlu.train import launch as train_launch
-from danlu.train import precision, saving, setup
 from danlu.train.compiling import Compilation
 from danlu.train.monitor import Heldout, Monitor
 
+SMALL_BYTES = 20_000
 COMMON = ("pretrain.optimizer=adamw", "pretrain.hardware.micro_batch=1", "pretrain.save.minutes=null")
 
 
@@ -119,15 +122,23 @@ def turn() -> None:
         pass
 
 
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def launch_hanging_in(place: str, victim: int, how: str, folder: str, *overrides: str) -> int:
     """``victim`` hangs where it does ``place``; all others do it as always."""
     owner, name, before = {
         "the first call": (dist, "all_gather", 0),
         "a later call": (dist, "all_gather", 30),
+        "reading the tokens": (pretrain.TokenStore, "open_for", 0),
+        "building the model": (setup, "build_optimizer", 0),
         "the first step": (CausalLM, "losses", 0),
         "a measurement": (Heldout, "measure", 0),
         "a save": (saving.Saver, "_state", 0),
         "writing": (saving, "save_checkpoint", 0),
+        "a later save": (saving.Saver, "_state", 1),
+        "a file of a later save": (checkpoint, "sync_file", 12),
         "the end": (watch.Watchman, "wait_for_all", 0),
         "leaving": (dist, "destroy_process_group", 0),
     }[place]
@@ -135,11 +146,39 @@ def launch_hanging_in(place: str, victim: int, how: str, folder: str, *overrides
 
     def call(*arguments: Any, **settings: Any) -> Any:
         if int(os.environ["RANK"]) == victim and next(calls) == before:
-            {"sleeps": hang, "turns": turn}[how]()
+            {"sleeps": hang, "turns": turn, "dies": die}[how]()
         return real(*arguments, **settings)
 
     setattr(owner, name, call)
     return launch_watchful(folder, *overrides)
+
+
+def launch_fetching(comes: bool, folder: str, *overrides: str) -> int:
+    """Rank 1 fetches tokens from elsewhere at its seventh step, and whether any of them ``comes``."""
+    real = setup.OwnBatches.__call__
+
+    def batches(self: setup.OwnBatches, step: int) -> list[Batch]:
+        if here().rank == 1 and step == 6:
+            with fetching():
+                for _ in range(3):
+                    time.sleep(3.5)
+                    if comes:
+                        piece_came()
+        return real(self, step)
+
+    setup.OwnBatches.__call__ = batches  # type: ignore[method-assign]
+    return launch_watchful(folder, *overrides)
+
+
+def launch_with_small_files(victim: int, first: int, last: int, folder: str, *overrides: str) -> int:
+    """``victim`` can write no large files from a step to another: those of a checkpoint are, metrics are not."""
+
+    def limit(size: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    at_step(first, victim, lambda: limit(SMALL_BYTES))
+    at_step(last, victim, lambda: limit(resource.RLIM_INFINITY))
+    return launch(folder, *overrides)
 
 
 def launch_spoilt(how: str, victim: int, folder: str, *overrides: str) -> int:
@@ -178,6 +217,13 @@ def launch_without_recipe(victim: int, folder: str, *overrides: str) -> int:
     if int(os.environ["RANK"]) == victim:
         real = recipe.load_recipe
         recipe.load_recipe = lambda path, *rest: real(path.with_name("gone.yaml"), *rest)  # type: ignore[assignment]
+    return launch(folder, *overrides)
+
+
+def launch_with_a_bug(victim: int, folder: str, *overrides: str) -> int:
+    """``victim`` fails as it reads the recipe, and not for what stands there."""
+    if int(os.environ["RANK"]) == victim:
+        recipe.load_recipe = lambda *_: len(None)  # type: ignore[assignment,arg-type,return-value]
     return launch(folder, *overrides)
 
 

@@ -15,7 +15,7 @@ from danlu.errors import InputError
 from danlu.nn.families import GPT
 from danlu.optim.adamw import AdamW
 from danlu.parallel.joining import joined
-from danlu.parallel.watch import Watch
+from danlu.parallel.patience import Watch
 from danlu.parallel.world import read_world
 from danlu.tokenizers.vocabulary import Vocabulary
 from danlu.train.budget import Budget

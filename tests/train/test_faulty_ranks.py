@@ -12,13 +12,14 @@ from launching import (
     launch,
     launch_failing,
     launch_spoilt,
+    launch_with_a_bug,
     launch_with_another_recipe,
     launch_with_others,
     launch_without_recipe,
 )
 
 from danlu.files import read_json, write_json
-from danlu.parallel.watch import LOST
+from danlu.parallel.verdict import LOST
 from danlu.recipe import load_recipe
 from danlu.runs import run_stages
 
@@ -103,6 +104,18 @@ def test_who_finds_no_recipe_tells_those_that_wait(victim: int, folder: Path) ->
     [line] = said(folder)
     who = f"on {NAME.format(1)}: " if victim else ""
     assert re.fullmatch(f"danlu: error: {who}.*gone.yaml.*", line), line
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_bug_of_one_rank_before_all_have_met_is_told_at_once(victim: int, folder: Path) -> None:
+    """With its traceback, by whoever has it."""
+    codes = exit_codes(launch_with_a_bug, 2, victim, str(folder), *SHORT, seconds=30)
+    assert codes == ([1, LOST] if victim == 0 else [LOST, 1])
+    traceback = (folder / f"err-{victim}").read_text()
+    what = "TypeError: object of type 'NoneType' has no len()"
+    assert traceback.startswith("Traceback ") and traceback.endswith(f"{what}\n")
+    others = "" if victim == 0 else f"danlu: error: on {NAME.format(1)}: {re.escape(what)}\n"
+    assert re.fullmatch(others, (folder / f"err-{1 - victim}").read_text())
 
 
 def test_where_nobody_finds_a_recipe_it_is_told_once(folder: Path) -> None:

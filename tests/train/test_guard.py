@@ -20,10 +20,11 @@ from danlu.evaluate.curves import loss_chart, rate_chart
 from danlu.log import read_metrics
 from danlu.nn.hf.folder import load_model
 from danlu.objectives.clm import CausalLM
+from danlu.optim.ema import Averaging
 from danlu.stage import Job
 from danlu.train import saving
 from danlu.train.checkpoint import checkpoints, save_checkpoint
-from danlu.train.guard import Anomalies, DivergedError, Guard, check_finite, deviations
+from danlu.train.guard import Anomalies, DivergedError, Guard, check_finite, deviations, given_up
 from danlu.train.loop import StepInfo, fit
 from danlu.train.run import Run
 from danlu.train.setup import Training
@@ -310,6 +311,20 @@ def test_it_ends_with_one_line_where_going_back_does_not_help(
     assert [path.name for path in kept] == ["step-00000005"]
     good = load_model(straight.out / "model").state_dict()
     assert all(torch.equal(weight, good[name]) for name, weight in load_model(kept[0]).state_dict().items())
+
+
+def test_an_average_that_is_no_number_is_found(make_training: Callable[..., Training]) -> None:
+    """It is what the model is in the end; a bit that flips in memory once went there unseen."""
+    training = make_training(average=Averaging())
+    assert training.average is not None and training.state(3).step == 3
+    next(iter(training.average.average.values())).view(-1)[0] = math.nan
+    with pytest.raises(DivergedError, match=r"^weights are no longer finite after step 4$"):
+        training.state(4)
+
+
+def test_the_end_names_the_section_that_trains() -> None:
+    said = str(given_up(DivergedError("spikes"), rewinds=0, section="finetune"))
+    assert said.startswith("the training has diverged: spikes; lower the learning rates in finetune.optimizer; ")
 
 
 def test_going_back_may_be_forbidden(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,12 +17,13 @@ from launching import (
     COMMON,
     exit_codes,
     launch,
+    launch_fetching,
     launch_hanging_in,
     launch_until_ctrl_c,
     launch_with_another_torch,
 )
 
-from danlu.parallel.watch import LOST
+from danlu.parallel.verdict import LOST
 from danlu.train.checkpoint import checkpoints, find_damage
 
 pytestmark = pytest.mark.cluster
@@ -61,6 +62,8 @@ CALL = "it has not begun a call in which others wait for it, for "
         ("the first call", "sleeps", 0, CALL, []),
         ("a later call", "sleeps", 1, CALL, ["step-00000005"]),
         ("a later call", "turns", 1, CALL, ["step-00000005"]),
+        ("building the model", "turns", 1, WAITED, []),
+        ("reading the tokens", "turns", 1, WAITED, []),
         ("the first step", "sleeps", 1, f"({IDLE}|{WAITED})", []),
         ("the first step", "sleeps", 0, f"({IDLE}|{WAITED})", []),
         ("the first step", "turns", 1, WAITED, []),
@@ -80,9 +83,35 @@ def test_a_rank_that_hangs_is_named_wherever_it_is(
     assert exit_codes(launch_hanging_in, 2, *known, seconds=30) == [LOST, LOST]
     [told] = said(folder)
     assert told.startswith(f"danlu: error: rank {victim} (host ")
-    assert re.search(f" hangs: {line}", told), told
+    assert re.search(f" hangs( as it [a-z ]+)?: {line}", told), told
     assert steps(folder) == saved
     assert exit_codes(launch, 1, str(folder), *SHORT) == [0]
+
+
+@pytest.mark.parametrize(
+    ("place", "how", "line"),
+    [("writing", "sleeps", f"saves: {IDLE}"), ("building the model", "turns", f"builds the model: {WAITED}")],
+)
+def test_where_it_hangs_is_told(place: str, how: str, line: str, folder: Path) -> None:
+    assert exit_codes(launch_hanging_in, 2, place, 0, how, str(folder), QUICK, *SHORT, seconds=30) == [LOST] * 2
+    [told] = said(folder)
+    assert f" hangs as it {line}" in told
+
+
+@pytest.mark.parametrize(("comes", "codes"), [(True, [0, 0]), (False, [LOST, LOST])])
+def test_a_rank_that_fetches_is_waited_for_as_long_as_something_comes(
+    comes: bool, codes: list[int], folder: Path
+) -> None:
+    """Amid settled steps: each piece takes longer than ``stuck``, and all of them longer than ``blocked``."""
+    watch = "pretrain.hardware.mesh.watch={silent: 3, stuck: 2, blocked: 6}"
+    assert exit_codes(launch_fetching, 2, comes, str(folder), watch, *SHORT, seconds=30) == codes
+    told = said(folder)
+    if comes:
+        assert told == []
+    else:
+        [line] = told
+        assert line.startswith("danlu: error: rank 1 (host ")
+        assert re.search(r" hangs: nothing has come for \d+ s of what it fetches from elsewhere; all ranks stop", line)
 
 
 def test_a_rank_that_hangs_as_it_leaves_ends_itself(folder: Path) -> None:

@@ -15,7 +15,7 @@ import ranks
 from launching import launch, launch_watchful
 
 from danlu.log import read_metrics
-from danlu.parallel.watch import LOST
+from danlu.parallel.verdict import LOST
 from danlu.train.checkpoint import checkpoints
 
 STEPS = 60

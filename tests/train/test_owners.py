@@ -25,8 +25,8 @@ from danlu.optim.normuon import NorMuon
 from danlu.parallel.joining import joined
 from danlu.parallel.layout import check_alike, owners
 from danlu.parallel.mesh import Mesh, Place
+from danlu.parallel.patience import Watch
 from danlu.parallel.tensor_parallel import Split
-from danlu.parallel.watch import Watch
 from danlu.parallel.world import read_world
 from danlu.train.gathered import load_optimizer_state, optimizer_state
 from danlu.train.owners import OwnedMasters

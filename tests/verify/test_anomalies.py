@@ -15,7 +15,7 @@ from danlu.verify.sample import Sample
 
 
 def test_they_hold(sample: Sample) -> None:
-    for look, said in ((anomalies.bad_steps, "5 left out"), (anomalies.rewinds, "2 rewinds")):
+    for look, said in ((anomalies.bad_steps, "7 left out"), (anomalies.rewinds, "2 rewinds")):
         outcome = look(sample)
         assert (outcome.faults, outcome.worst, outcome.bound) == ([], said, said)
 
@@ -29,6 +29,18 @@ def test_a_step_that_is_taken_shows(sample: Sample, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Guard, "__call__", lax)
     faults = anomalies.bad_steps(sample).faults
     assert "step 33 was not left out" in faults and any("metrics.jsonl" in fault for fault in faults)
+
+
+def test_an_infinity_that_is_taken_for_a_spike_shows(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which there are none in the first steps: the weights are soon no numbers."""
+    right = Guard.__call__
+
+    def lax(self: Guard, step: int, loss: float, norm: float, where: str = "") -> bool:
+        return (math.isinf(loss) and step < 20) or right(self, step, loss, norm, where)
+
+    monkeypatch.setattr(Guard, "__call__", lax)
+    with pytest.raises(anomalies.DanluError, match="diverged"):
+        anomalies.bad_steps(sample)
 
 
 def test_weights_that_move_all_the_same_show(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:

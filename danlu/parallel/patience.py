@@ -1,0 +1,25 @@
+"""When a rank counts as lost: the settings of the watch."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from danlu.recipe import Settings
+
+
+class Watch(Settings):
+    """When a rank counts as lost; all others then stop."""
+
+    silent: float = Field(default=12.0, ge=3)
+    """Seconds without a sign of life from its process."""
+    stuck: float = Field(default=15.0, ge=2)
+    """Seconds that others wait for it: without a micro-batch, or three times as long as one takes where that is more;
+    without any work of its process (processor time, bytes) at the start, in the first steps, in saves, measurements;
+    and beyond three times what the others took, where all do the same: they build the model, compile, do the first
+    steps, measure."""
+    blocked: float = Field(default=120.0, ge=2)
+    """As ``stuck``, where it waits for a disk or for the compiler, which may wait for another process; between settled
+    micro-batches only where no rank is ahead: there a disk that is so slow for one of them counts as a hang. Nothing
+    may come for so long of what it fetches from elsewhere; and so long nobody is to blame where all are at work."""
+    first: float = Field(default=1800.0, ge=2)
+    """Seconds of work, but without a micro-batch, at the start, in the first steps, in saves and measurements."""

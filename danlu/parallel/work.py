@@ -1,0 +1,218 @@
+"""What a rank does, as its main thread tells it, and what follows from it: how long the others may wait for this rank.
+
+Time within a meeting, where it may be that which waits for others, is no work of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from danlu.corpus.fetching import Fetches, under_way
+from danlu.parallel.activity import Activity, waits_for_disk
+from danlu.parallel.patience import Watch
+from danlu.parallel.signs import LONGER, POINTS, Sign
+
+SETTLED = 2
+"""Steps that may take as long as ``first`` says."""
+TIMED = 1
+"""Steps after which it counts how long a micro-batch takes."""
+RECENT = 20
+"""Steps that tell how long one takes: what was slower before is forgotten, and so is one that was slow alone."""
+RATE = 2e8
+"""Bytes a second that are copied and looked at, at the least, before the first of them is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What the main thread does between two meetings."""
+
+    what: str = ""
+    """In words: where it hangs, if it does."""
+    alike: bool = False
+    """Whether all ranks do it, each as much."""
+    steps: bool = False
+    """Whether one micro-batch follows the other."""
+    moves: int | None = None
+    """Bytes that it writes, or reads, where it does nothing else."""
+
+
+@dataclass
+class Usual:
+    """How long something takes in a step, at the most: of the last steps, but for one that may have been slow alone."""
+
+    _longest: float = 0.0
+    """In the present step."""
+    _recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+    def note(self, seconds: float) -> None:
+        """It has taken so long."""
+        self._longest = max(self._longest, seconds)
+
+    def next_step(self, *, counts: bool) -> None:
+        """Begin another step; whether this one counts."""
+        if counts:
+            self._recent.append(self._longest)
+        self._longest = 0.0
+
+    def seconds(self) -> float:
+        """What is usual; 0 where no step has counted yet."""
+        return sorted(self._recent)[-2:][0] if self._recent else 0.0
+
+
+@dataclass
+class Work:
+    """The sign of this rank, and what it hangs on. The main thread tells; the watch's own looks and writes."""
+
+    settings: Watch
+    activity: Activity = field(default_factory=Activity)
+    """Of this process."""
+    calls: Callable[[], dict[str, int]] = dict
+    """Collective calls that it has begun, by the name of the group."""
+    sign: Sign = field(default_factory=Sign)
+    steps: int = 0
+    """Done since training began, or began again."""
+    fetches: Fetches = field(default_factory=under_way)
+    """When it was looked at last."""
+    brought: float = field(default_factory=time.monotonic)
+    """When something had come last of what it fetches, or it had begun to fetch."""
+    _doing: Doing = field(default_factory=Doing)
+    _elsewhere: bool = False
+    _compiling: bool = False
+    _waited: bool = False
+    """Whether a thread was waiting for a disk."""
+    _met: float = field(default_factory=time.monotonic)
+    """When it left the last meeting."""
+    _since: float = field(default_factory=time.monotonic)
+    """When it began the present piece of work."""
+    _pieces: int = 0
+    """Done since the last meeting."""
+    _piece: Usual = field(default_factory=Usual)
+    _meeting: Usual = field(default_factory=Usual)
+
+    @contextmanager
+    def meeting(self) -> Iterator[None]:
+        """The main thread stands where all ranks meet: in collective calls, but for those within the model."""
+        self._end_piece()
+        if self._pieces or not self._doing.steps:  # else it may have had nothing to do where others have
+            self.sign.took = [*self.sign.took, (self.sign.arrived + 1, self._since - self._met)][-POINTS:]
+        self.sign.arrived += 1
+        self.sign.waits = True
+        try:
+            yield
+        finally:
+            self.sign.waits = False
+            if self._doing.steps:
+                self._meeting.note(time.monotonic() - self._since)
+            self._begin_piece()
+            self._met, self._pieces = self._since, 0
+
+    def tick(self) -> None:
+        """The main thread has done a piece of work, and others may be ahead."""
+        self._end_piece()
+        self._pieces += 1
+        self._begin_piece()
+
+    def step(self) -> None:
+        """A step is done: the first ones may take longer."""
+        self.steps += 1
+        self.tick()
+        for each in (self._piece, self._meeting):
+            each.next_step(counts=self.steps > TIMED)
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Step after step; before and after it nobody knows how long something takes."""
+        self.steps = 0
+        with self._does(Doing(alike=True, steps=True)):
+            yield
+
+    def alone(self, what: str, *, moves: int | None = None) -> AbstractContextManager[None]:
+        """Something that this rank does while others wait, and that takes as long as it takes.
+
+        Args:
+            what: in words, with "it" before them: ``saves``.
+            moves: bytes that it writes, or reads, where it does nothing else: a processor at work is no progress then.
+        """
+        return self._does(Doing(what, moves=moves))
+
+    def alike(self, what: str) -> AbstractContextManager[None]:
+        """Something that each rank does for itself, all of them the same, and that takes as long as it takes."""
+        return self._does(Doing(what, alike=True))
+
+    def elsewhere(self, *, is_so: bool) -> None:
+        """Whether this rank does what is no part of training, and what the others wait for however long it takes."""
+        self._elsewhere = is_so
+        self._begin_piece()
+
+    def compiles(self, *, is_so: bool) -> None:
+        """Whether the compiler works, perhaps in other processes, or waits for one that is not of this training."""
+        self._compiling = is_so
+        self._begin_piece()
+
+    def look(self) -> None:
+        """Note what this process has done since the last sign; that a wait for a disk is over is something, too."""
+        waited, self._waited = self._waited, waits_for_disk()
+        seen = self.activity.seen(computing=self._doing.moves is None)
+        self.sign.activity += seen or waited != self._waited
+        before, self.fetches = self.fetches, under_way()
+        if self.fetches != before:
+            self.sign.work += 1
+            self.brought = time.monotonic()
+        if self.activity.carried and self._as_others() and not self._settled():
+            self.sign.work += 1  # the others may have found in memory what comes from a disk here, or from far away
+        self.sign.calls = self.calls()
+
+    def told(self) -> dict[str, Any]:
+        """What the others are told."""
+        self.sign.beats += 1
+        self.sign.limit, self.sign.idle = self.limits()
+        self.sign.alike, self.sign.what = self._as_others(), self._doing.what
+        return self.sign.told()
+
+    def limits(self) -> tuple[float, float]:
+        """How long this rank may be waited for, in seconds: at work, and doing nothing."""
+        known = self.settings
+        if self._elsewhere:
+            return math.inf, math.inf
+        if self.fetches.fetching or self.fetches.queued:  # whoever fetches sees for itself whether something comes
+            return known.first, known.first
+        if self._settled():
+            usual = self._meeting if self.sign.waits else self._piece
+            limit = idle = max(known.stuck, LONGER * usual.seconds())
+        else:
+            limit, idle = known.first, known.stuck + (self._doing.moves or 0) / RATE
+        return limit, max(idle, known.blocked) if self._compiling or self._waited else idle
+
+    @contextmanager
+    def _does(self, doing: Doing) -> Iterator[None]:
+        before, self._doing = self._doing, doing
+        self._begin_piece()
+        try:
+            yield
+        finally:
+            self._doing = before
+            self._begin_piece()
+
+    def _begin_piece(self) -> None:
+        """What it does now is something else: whoever waits for this rank sees it come on."""
+        self._since = time.monotonic()
+        self.sign.work += 1
+
+    def _end_piece(self) -> None:
+        now = time.monotonic()
+        if self._doing.steps and not self._compiling:
+            self._piece.note(now - self._since)
+        self._since = now
+
+    def _settled(self) -> bool:
+        return self._doing.steps and not self._compiling and self.steps >= SETTLED
+
+    def _as_others(self) -> bool:
+        """Whether all ranks do now what it does, each as much."""
+        return self._doing.alike and not self._elsewhere

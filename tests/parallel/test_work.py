@@ -1,0 +1,202 @@
+"""What a rank says of itself hangs on its own work: how long it may be waited for, and what counts as coming on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from danlu.corpus.fetching import fetching, piece_came, queued
+from danlu.parallel import work as working
+from danlu.parallel.activity import Activity
+from danlu.parallel.patience import Watch
+from danlu.parallel.work import RECENT, Work
+
+
+class Clock:
+    """Moves when it is told to."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        patch.setattr(working.time, "monotonic", lambda: self.now)
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+def work(clock: Clock) -> Work:
+    work = Work(Watch(stuck=2.0, first=70.0))
+    work._met = work._since = work.brought = clock.now
+    return work
+
+
+def do_step(work: Work, clock: Clock, seconds: float, *, waits: float = 0.0) -> None:
+    """One micro-batch, and what all tell each other then."""
+    clock.pass_by(seconds)
+    work.tick()
+    with work.meeting():
+        clock.pass_by(waits)
+    work.step()
+
+
+def test_how_long_a_micro_batch_takes_is_known_when_steps_settle(clock: Clock, work: Work) -> None:
+    """The second step tells it already, so that long ones are no hang in the third."""
+    with work.training():
+        for seconds in (60.0, 20.0):  # the first one begins with whatever is done once
+            do_step(work, clock, seconds)
+        assert work.limits() == (60.0, 60.0)
+
+
+def test_what_a_rank_waits_for_others_is_no_work(clock: Clock, work: Work) -> None:
+    """One that has waited twice, and long, is still seen to hang as soon as before."""
+    with work.training():
+        for waits in (0.0, 50.0, 50.0, 0.0):
+            do_step(work, clock, 1.0, waits=waits)
+        assert work.limits() == (3.0, 3.0)
+        clock.pass_by(1.0)
+        with work.meeting():
+            assert work.limits() == (150.0, 150.0), "where it waits so does whoever hangs: nobody is late there"
+    assert [took for _, took in work.sign.took] == [1.0] * 5
+
+
+def test_one_slow_moment_is_no_reason_to_wait_for_long_and_two_are_for_some_steps(clock: Clock, work: Work) -> None:
+    with work.training():
+        for seconds in (1.0, 1.0, 14.0, 1.0):
+            do_step(work, clock, seconds)
+        assert work.limits() == (3.0, 3.0)
+        do_step(work, clock, 10.0)
+        assert work.limits() == (30.0, 30.0)
+        for _ in range(RECENT - 2):
+            do_step(work, clock, 1.0)
+        assert work.limits() == (3.0, 3.0)
+
+
+def test_who_has_waited_comes_on_when_the_wait_is_over(clock: Clock, work: Work) -> None:
+    """Else what it has waited would count against it."""
+    with work.meeting():
+        assert work.told()["waits"]
+        before = work.sign.work
+    assert work.sign.work > before and not work.told()["waits"]
+
+
+def test_how_long_it_worked_is_told_of_the_last_points(clock: Clock, work: Work) -> None:
+    with work.alike("builds the model"):
+        for seconds in (3.0, 4.0):
+            clock.pass_by(seconds)
+            with work.meeting():
+                clock.pass_by(9.0)
+    assert work.sign.took == [(1, 3.0), (2, 4.0)]
+    with work.training():
+        with work.meeting():  # nothing was to be done here, by this rank
+            pass
+        clock.pass_by(5.0)
+        work.tick()
+        with work.meeting():
+            pass
+    assert work.sign.took == [(1, 3.0), (2, 4.0), (4, 5.0)]
+
+
+def test_a_batch_that_is_compiled_amid_settled_steps_is_no_long_micro_batch(clock: Clock, work: Work) -> None:
+    blocked = work.settings.blocked
+    with work.training():
+        for _ in range(2):
+            work.step()
+        assert work.limits() == (2.0, 2.0)
+        work.compiles(is_so=True)
+        clock.pass_by(60.0)
+        assert work.limits() == (70.0, blocked)
+        work.compiles(is_so=False)
+        for _ in range(2):
+            work.step()
+        assert work.limits() == (2.0, 2.0)
+    assert work.limits() == (70.0, 2.0)
+
+
+def test_a_save_may_compute_for_as_long_as_its_bytes_need(work: Work) -> None:
+    with work.training(), work.alone("saves", moves=10**9):
+        assert work.limits() == (70.0, 7.0)
+
+
+def test_a_disk_that_all_wait_for_is_waited_for_amid_settled_steps_too(work: Work) -> None:
+    with work.training():
+        work.steps, work._waited = 2, True
+        assert work.limits() == (2.0, work.settings.blocked)
+
+
+def test_what_a_rank_does_elsewhere_takes_as_long_as_it_takes(work: Work) -> None:
+    work.elsewhere(is_so=True)
+    with work.alike("measures"):
+        told = work.told()
+    assert told["limit"] == told["idle"] == float("inf") and not told["alike"]
+    work.elsewhere(is_so=False)
+    assert work.limits() == (70.0, 2.0)
+
+
+def test_what_all_do_alike_is_told_with_what_it_is(work: Work) -> None:
+    with work.alike("builds the model"):
+        assert (work.told()["alike"], work.told()["what"]) == (True, "builds the model")
+        with work.alone("draws the first weights"):
+            assert (work.told()["alike"], work.told()["what"]) == (False, "draws the first weights")
+        work.compiles(is_so=True)
+        assert work.told()["alike"], "a compiler takes many times as long only where it has kept nothing"
+    assert (work.told()["alike"], work.told()["what"]) == (False, "")
+
+
+class Carrying(Activity):
+    """Of a process that reads all the time."""
+
+    def seen(self, *, computing: bool = True) -> bool:
+        self.carried = True
+        return True
+
+
+def test_bytes_are_progress_where_others_may_have_had_them_in_memory() -> None:
+    work = Work(Watch(), Carrying())
+
+    def comes_on() -> bool:
+        before = work.sign.work
+        work.look()
+        return work.sign.work > before
+
+    assert not comes_on(), "it may be all that it does"
+    with work.training():
+        assert comes_on(), "in the first step"
+        with work.alike("measures"):
+            assert comes_on()
+        with work.alone("saves", moves=10):
+            assert not comes_on(), "it has limits of its own"
+        work.steps = 2
+        assert not comes_on(), "a settled rank has none to read"
+
+
+def settled(work: Work) -> dict[str, Any]:
+    work.look()
+    return work.told()
+
+
+def test_who_fetches_is_waited_for_and_comes_on_with_each_piece(clock: Clock, work: Work) -> None:
+    with work.training():
+        work.steps = 2
+        assert settled(work)["limit"] == 2.0
+        with fetching():
+            told = settled(work)
+            assert told["limit"] == told["idle"] == 70.0
+            clock.pass_by(5.0)
+            assert settled(work)["work"] == told["work"] and work.brought == 0.0
+            piece_came()
+            assert settled(work)["work"] > told["work"] and work.brought == 5.0
+        assert settled(work)["limit"] == 2.0
+
+
+def test_who_waits_for_what_another_process_fetches_is_waited_for(work: Work) -> None:
+    with work.training(), queued():
+        work.steps = 2
+        assert settled(work)["limit"] == 70.0
+    assert work.fetches == replace(work.fetches, fetching=0)
