@@ -289,7 +289,7 @@ def _row(line: bytes) -> dict[str, Any] | None:
     """What a line of metrics says; None where it is cut or damaged."""
     try:
         row = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
 

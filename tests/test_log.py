@@ -48,7 +48,7 @@ def test_a_damaged_line_does_not_take_the_others_along(tmp_path: Path) -> None:
         metrics.write(step, loss=float(step))
     data = bytearray(metrics.path.read_bytes())
     data[data.index(b'"step": 2')] ^= 1
-    metrics.path.write_bytes(bytes(data) + b'{"step": 7, "lo')
+    metrics.path.write_bytes(bytes(data) + b"[" * 100_000 + b'\n{"step": 7, "lo')
     again = MetricsLog(tmp_path)
     assert [row["step"] for row in read_metrics(tmp_path)] == [1, 3, 4, 5, 6]
     again.rewind(4)
