@@ -89,7 +89,6 @@ def measure(data: Path, out: Path, kept: Path, *, seeds: int, steps: int, held: 
     if find_spec("trl") is None:
         raise NotMeasuredError("the package trl is not installed: pip install -c constraints.txt trl")
     job = Job(out / "smollm2", out / "chat-train.jsonl", out / "chat-held.jsonl", out, steps, kept / f"{steps}-{held}")
-    job.kept.mkdir(parents=True, exist_ok=True)
     in_fresh_process(prepare, job.model)
     write_conversations(data, job, held=held)
     rates, _ = in_fresh_process(matrix_rates)
@@ -134,6 +133,7 @@ def once(job: Job, seed: int, side: str) -> Measured:
         say(f"seed {seed}, {side}: as measured before")
         return Measured(**json.loads(path.read_text()))
     done = measured(job, seed, side)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(asdict(done)))
     return done
 
