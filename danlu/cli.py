@@ -73,9 +73,7 @@ WhereChanged = Annotated[
 Ray = Annotated[
     str | None, Parameter(help='Run on the workers of a Ray cluster: its address, "auto", or "local" for a new one.')
 ]
-Workers = Annotated[
-    int | None, Parameter(help="How many workers of Ray train; by default as pretrain.hardware.mesh says.")
-]
+Workers = Annotated[int | None, Parameter(help="How many workers of Ray train; by default as hardware.mesh says.")]
 SECONDS_TO_SPEAK = 5.0
 """Of many processes with the same error one shows it; the others leave it so much time."""
 LONGEST_ERROR = 2000

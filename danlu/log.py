@@ -25,6 +25,7 @@ from danlu.errors import OutputError
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
+    from rich.table import Table
 
 SECONDS_BETWEEN_LINES = 5.0
 """In pipes and in CI, at most one progress line in this time."""
@@ -42,9 +43,30 @@ def say(line: str) -> None:
 
     One that the disk has no room for is lost, which :func:`said` tells in the end: work of hours must not end here.
     """
+    with _lost_where_refused():
+        print(line, flush=True)
+
+
+def say_table(table: Table, *, least: int = 0) -> None:
+    """Print a table as :func:`say` does a line.
+
+    Args:
+        least: its characters where the output is no terminal, which has no width, if it would have fewer.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = max(console.width, least)
+    with _lost_where_refused():
+        console.print(table)
+
+
+@contextmanager
+def _lost_where_refused() -> Iterator[None]:
     global _lost  # noqa: PLW0603
     try:
-        print(line, flush=True)
+        yield
     except OSError as error:
         if error.errno not in REFUSED:
             raise
@@ -289,7 +311,7 @@ def _row(line: bytes) -> dict[str, Any] | None:
     """What a line of metrics says; None where it is cut or damaged."""
     try:
         row = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
 

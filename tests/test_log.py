@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.table import Table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from danlu import log
@@ -48,7 +49,7 @@ def test_a_damaged_line_does_not_take_the_others_along(tmp_path: Path) -> None:
         metrics.write(step, loss=float(step))
     data = bytearray(metrics.path.read_bytes())
     data[data.index(b'"step": 2')] ^= 1
-    metrics.path.write_bytes(bytes(data) + b'{"step": 7, "lo')
+    metrics.path.write_bytes(bytes(data) + b"[" * 100_000 + b'\n{"step": 7, "lo')
     again = MetricsLog(tmp_path)
     assert [row["step"] for row in read_metrics(tmp_path)] == [1, 3, 4, 5, 6]
     again.rewind(4)
@@ -74,9 +75,19 @@ def test_a_line_that_the_disk_has_no_room_for_ends_nothing_and_is_told_in_the_en
     with monkeypatch.context() as patch:
         full(patch, number)
         log.say("could not save a checkpoint")
+        log.say_table(Table("stage"))
     with pytest.raises(OutputError, match=r"^not all lines could be written to standard output: "):
         log.said()
     log.said()  # the next command has lost none
+
+
+def test_a_table_is_as_wide_as_it_shall_be_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    for least in (0, 200):
+        table = Table("a" * 90, "b" * 90)
+        table.add_row("[red]", "2")
+        log.say_table(table, least=least)
+        drawn = capsys.readouterr().out
+        assert (("b" * 90) in drawn) == (least == 200) and "[red]" in drawn and drawn.endswith("┘\n")
 
 
 def test_somebody_who_reads_no_more_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

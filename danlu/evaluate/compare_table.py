@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
 from danlu.evaluate.compare import Figure, Part
@@ -12,7 +11,7 @@ from danlu.evaluate.compare_page import chance, costs, difference
 from danlu.evaluate.compared import Run
 from danlu.evaluate.contents import figure, interval
 from danlu.evaluate.predictions import spelled
-from danlu.log import harmless, say
+from danlu.log import harmless, say, say_table
 
 COLUMN = 24
 """Characters that a run's column takes where the output is no terminal, which has no width."""
@@ -30,10 +29,7 @@ def show(runs: Sequence[Run], parts: Sequence[Part]) -> None:
                 table.add_row(f"{part.name}: {spelled(each.name)}", *_cells(each))
     for name, cells in costs(runs):
         table.add_row(name, *cells)
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = max(console.width, 36 + COLUMN * len(runs))
-    console.print(table)
+    say_table(table, least=36 + COLUMN * len(runs))
     for line in notes(parts):
         say(harmless(line))
 

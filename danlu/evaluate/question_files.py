@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import Field
-from rich.console import Console
 from rich.table import Table
 
 from danlu import catalog, log
@@ -96,7 +95,7 @@ def ask_files(
             about = {"model": str(folder), "suite": each.suite.to_recipe(), "file": str(each.path), "limit": limit}
             write_result(result, out, each.name, about=about)
             found[each.name] = result.figures
-            Console(highlight=False, markup=False).print(table_of(each, result))
+            log.say_table(table_of(each, result))
         write_json(out / FIGURES, found)
     log.say(f"{out}: written")
     return found

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rich.console import Console
 from rich.table import Table
 
 from danlu.files import read_jsonl
-from danlu.log import duration, harmless, say
+from danlu.log import duration, harmless, say, say_table
 from danlu.recipe import Recipe
 from danlu.run_folder import RunFolder
 
@@ -22,7 +21,7 @@ def show(folder: RunFolder, recipe: Recipe) -> None:
     for stage in recipe.sections:
         done = folder.done(stage) or {}
         table.add_row(stage, duration(done.get("seconds", 0)), "\n".join(figure_lines(done.get("figures", {}))))
-    Console(highlight=False, markup=False).print(table)
+    say_table(table)
     show_samples(folder)
 
 

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from danlu.corpus.pack import Pack
 from danlu.corpus.split import HashSplit, Split
 from danlu.errors import InputError, OutputError, RecipeError
 from danlu.files import atomic_write, writing
-from danlu.log import say, short
+from danlu.log import say, say_table, short
 from danlu.pages.chart import COLOURS, Series, line_chart, standalone
 from danlu.recipe import Recipe, load_recipe
 from danlu.text.document import Document, read_documents
@@ -195,10 +194,7 @@ def _show(curve: Curve, tokens: Mapping[int, int], parameters: Mapping[int, tupl
         if parameters:
             row += [short(parameters[size][0]), f"{relative_costs(tokens, parameters)[size]:.2f}x"]
         table.add_row(*row)
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = max(console.width, LEAST_WIDTH)
-    console.print(table)
+    say_table(table, least=LEAST_WIDTH)
 
 
 def _bytes_per_token(cost: Cost) -> float:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from danlu.log import harmless, short
+from danlu.log import harmless, say_table, short
 from danlu.tokenizers.compare import Compared, Comparison
 from danlu.tokenizers.named import NamedTokenizer
 
@@ -34,10 +33,7 @@ def show(encoders: Sequence[NamedTokenizer], found: Comparison) -> None:
             described = f"{name} ({encoder.kind} {encoder.vocab_size:,})"
             table.add_row(label if place == 0 else "", harmless(described), *_cells(each))
         table.add_section()
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = max(console.width, LEAST_WIDTH)
-    console.print(table)
+    say_table(table, least=LEAST_WIDTH)
 
 
 def as_json(encoders: Sequence[NamedTokenizer], found: Comparison) -> list[dict[str, Any]]:

@@ -31,6 +31,8 @@ LOOK_BACK = 256
 """Tokens within which the beginning of a sentence is looked for."""
 TRIES = 16
 """Places that are tried for a text that begins and ends as the one that it stands for."""
+FEWEST = 4
+"""Tokens of a text of one sentence that has two parts which begin and end alike."""
 
 
 class Side(NamedTuple):
@@ -186,12 +188,17 @@ def parted(text: Side, noise: np.random.Generator) -> tuple[Side, Side]:
 
 
 def from_sentence(text: Side, piece: Piece) -> Side:
-    """As much of the document of ``piece`` as ``text`` has, from its first beginning of a sentence on."""
+    """As much of the document of ``piece`` as ``text`` has, from its first beginning of a sentence on.
+
+    ``text`` itself where the document then has too few tokens for two parts that begin and end alike.
+    """
     borders = np.flatnonzero(text.marks & SENTENCE)
     if not len(borders) or not borders[0]:
         return text
     store, start = piece.store, text.start + int(borders[0])
     end = min(start + len(text.tokens), int(store.starts[piece.document + 1]))
+    if end - start < FEWEST:
+        return text
     assert store.marks is not None, "the objective has asked for them"
     return Side(np.asarray(store.tokens[start:end], dtype=np.int64), np.asarray(store.marks[start:end]), start)
 
@@ -207,12 +214,11 @@ def parted_alike(text: Side, *, ends: bool, noise: np.random.Generator) -> tuple
     if len(borders) > 2:
         border = int(noise.choice(borders[1:-1]))
         return text.part(int(borders[0]), border), text.part(border, int(borders[-1]))
-    first, end = int(0 in borders), length - int(ends)
-    places = np.setdiff1d(np.arange(first + 1, end), borders)
-    if not len(places):  # three tokens at most
+    within = np.setdiff1d(np.arange(length + 1), borders)
+    if len(within) < 3:  # the text has fewer than FEWEST tokens
         return text.part(0, length // 2), text.part(length // 2, length)
-    border = int(noise.choice(places))
-    return text.part(first, border), text.part(border, end)
+    border = int(noise.choice(within[1:-1]))
+    return text.part(int(within[0]), border), text.part(border, int(within[-1]))
 
 
 def _another(own: int, documents: Sequence[int], after: int, noise: np.random.Generator) -> int:

@@ -60,11 +60,12 @@ def lay_out(model: Transformer, dtype: torch.dtype, ranks: Ranks, place: Place) 
     return Layout(ranks, place, mesh, splits, gathering)
 
 
-def check_same(ranks: Ranks, known: Mapping[str, str]) -> None:
+def check_same(ranks: Ranks, known: Mapping[str, str], *, section: str) -> None:
     """Refuse to train where what each machine has found for itself is not the same on all.
 
     Args:
         known: by what it is called in the message.
+        section: of the recipe, for the error.
 
     Raises:
         DanluError: and the first difference, on which rank.
@@ -75,7 +76,7 @@ def check_same(ranks: Ranks, known: Mapping[str, str]) -> None:
             if value != first[name]:
                 raise DanluError(
                     f"rank {rank} has another {name} than rank 0: {value}, not {first[name]}; all ranks need the same: "
-                    "set pretrain.precision and pretrain.hardware.device, and have run_dir on a disk that all share"
+                    f"set {section}.precision and {section}.hardware.device, and have run_dir on a disk that all share"
                 )
 
 

@@ -49,7 +49,7 @@ class Mesh(Settings):
                 else f"data {self.data} x {asked} = {data * each} is not"
             )
             raise RecipeError(f"{section}.hardware.mesh: {wrong} the number of processes, {size}")
-        return Place(rank, data, self.shard, self.tensor)
+        return Place(rank, data, self.shard, self.tensor, section)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,8 @@ class Place:
     data_size: int = 1
     shard_size: int = 1
     tensor_size: int = 1
+    section: str = "pretrain"
+    """Of the recipe, for errors."""
 
     def __str__(self) -> str:
         sizes = {"data": self.data_size, "shard": self.shard_size, "tensor": self.tensor_size}

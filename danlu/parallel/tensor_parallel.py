@@ -106,7 +106,8 @@ def divide_products(model: Transformer, place: Place, group: dist.ProcessGroup) 
     splits: dict[str, Split] = {}
     for name, module in list(model.named_modules()):
         if isinstance(module, Experts | AdaptedLinear):
-            raise RecipeError(f"pretrain.hardware.mesh.tensor must be 1 for a model with {NOT_DIVIDED[type(module)]}")
+            what = NOT_DIVIDED[type(module)]
+            raise RecipeError(f"{place.section}.hardware.mesh.tensor must be 1 for a model with {what}")
         if isinstance(module, Attention):
             splits |= _divide_attention(name, module, place, group)
         elif isinstance(module, MLP):
@@ -124,7 +125,7 @@ def divide_products(model: Transformer, place: Place, group: dist.ProcessGroup) 
 
 def _divide_attention(name: str, attention: Attention, place: Place, group: dist.ProcessGroup) -> dict[str, Split]:
     for what, width in zip(("heads", "kv_heads"), attention.widths, strict=False):
-        _check_divides(f"pretrain.model.{what}", width // attention.head_dim, place)
+        _check_divides(f"the model's {what}", width // attention.head_dim, place)
     splits: dict[str, Split] = {}
     across = name.endswith(".cross")
     for each in ("query", "key", "value"):
@@ -175,4 +176,4 @@ def _own_heads(place: Place) -> Callable[[nn.Module, Any, Tensor], Tensor]:
 
 def _check_divides(what: str, count: int, place: Place) -> None:
     if count % place.tensor_size:
-        raise RecipeError(f"pretrain.hardware.mesh.tensor must divide {what}, {count}; got {place.tensor_size}")
+        raise RecipeError(f"{place.section}.hardware.mesh.tensor must divide {what}, {count}; got {place.tensor_size}")

@@ -252,7 +252,7 @@ def check_fits(
             raise CheckpointError(f"{folder} holds another model: {name} is {was} there, {now} in the recipe")
     groups = [[_kind(group) for group in each["param_groups"]] for each in (state.optimizer, optimizer.state_dict())]
     if groups[0] != groups[1]:
-        raise CheckpointError(f"{folder} holds the state of another optimizer than pretrain.optimizer")
+        raise CheckpointError(f"{folder} holds the state of another optimizer than the recipe's")
 
 
 def _kind(group: Mapping[str, Any]) -> tuple[Any, ...]:

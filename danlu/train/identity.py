@@ -22,7 +22,11 @@ DECIDES_NOTHING = ("save", "hardware")
 
 
 def identity(settings: TrainSettings, *, seed: int, data: Mapping[str, Any]) -> str:
-    """A hash of what decides a training's outcome: settings, seed and text, by its fingerprint."""
+    """A hash of what decides a training's outcome: settings, seed and text.
+
+    Args:
+        data: the fingerprint of the text; empty for fine-tunings, of which only the settings say where the text is.
+    """
     deciding = {name: value for name, value in plain(settings).items() if name not in DECIDES_NOTHING}
     known = json.dumps([settings.section, deciding, seed, data], sort_keys=True, default=str)
     return hashlib.sha256(known.encode()).hexdigest()[:16]

@@ -50,7 +50,7 @@ def run_on_ray(
 
     Args:
         address: ``local`` for a cluster that begins and ends with this call; else as ``ray.init`` takes it.
-        workers: how many; None for as many as ``pretrain.hardware.mesh`` says.
+        workers: how many; None for as many as ``hardware.mesh`` says.
 
     Raises:
         RecipeError: the number of workers is not said, or does not fit the mesh.
@@ -72,7 +72,7 @@ def run_on_ray(
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         each, enough = share_out(nodes, size, device=settings.hardware.device)
         if not enough:
-            _tell_too_little(address, size, each)
+            _tell_too_little(address, size, each, section=settings.section)
         desk = ray.remote(num_cpus=0)(Desk).remote()
         task = Task(desk, recipe, tuple(stages), changed, Path.cwd())
         trainer = ray_workers.trainer(work, {"task": task}, workers=size, each=each, folder=folder)
@@ -112,7 +112,7 @@ def share_out(nodes: Sequence[Mapping[str, float]], workers: int, *, device: str
 
     Args:
         nodes: what each machine has, by Ray's names.
-        device: ``pretrain.hardware.device``.
+        device: ``hardware.device``.
     """
     gpus = sum(int(node.get("GPU", 0)) for node in nodes)
     if device == "cuda" or (device == "auto" and gpus):
@@ -130,12 +130,12 @@ def _settings(recipe: Recipe) -> TrainSettings:
     return found
 
 
-def _tell_too_little(address: str, workers: int, each: Mapping[str, int]) -> None:
+def _tell_too_little(address: str, workers: int, each: Mapping[str, int], *, section: str) -> None:
     what = "GPU" if "GPU" in each else "CPU"
     if address == "local":
         raise InputError(
             f"this machine does not have a {what} for each of {workers} workers: start fewer (--workers), "
-            "or compute on the processor (pretrain.hardware.device=cpu)"
+            f"or compute on the processor ({section}.hardware.device=cpu)"
         )
     say(f"the cluster does not have a {what} for each of {workers} workers yet: waiting for more machines")
 

@@ -63,6 +63,7 @@ class Estimate:
     parameters: dict[str, int]
     """By part."""
     steps: int
+    epochs: float
     tokens_per_step: int
     seconds_per_step: float
     seconds: float
@@ -109,13 +110,12 @@ def in_words(known: Estimate) -> str:
     per_token = ", ".join(f"{language} {value:.2f}" for language, value in sorted(known.bytes_per_token.items()))
     read = "all read" if known.sampled_bytes >= known.bytes else f"from a sample of {short(known.sampled_bytes)}B"
     parts = ", ".join(f"{part} {short(count)}" for part, count in known.parameters.items())
-    epochs = known.steps * known.tokens_per_step / known.tokens
     return "\n".join(
         [
             f"text        {known.documents:,} documents in {known.files:,} files, {short(known.bytes)}B ({read})",
             f"tokens      {known.tokens:,} to train on; bytes per token: {per_token}",
             f"parameters  {sum(known.parameters.values()):,}: {parts}",
-            f"steps       {known.steps:,} of {known.tokens_per_step:,} tokens, {epochs:.2f} epochs",
+            f"steps       {known.steps:,} of {known.tokens_per_step:,} tokens, {known.epochs:.2f} epochs",
             f"rates       {known.rates}",
             f"time        {duration(known.seconds)} for pretrain on this machine "
             f"({known.seconds_per_step * 1e3:.0f} ms a step, measured)",
@@ -184,6 +184,7 @@ def measure(recipe: Recipe, sample: Sample) -> Estimate:
         bytes_per_token=sample.bytes_per_token,
         parameters=parameters_by_part(config),
         steps=steps,
+        epochs=steps / measured.steps_per_epoch,
         tokens_per_step=measured.tokens_per_step,
         seconds_per_step=timed.seconds_per_step,
         seconds=before + steps * timed.seconds_per_step + measuring,

@@ -251,7 +251,8 @@ class Run:
             return None
 
         def steps() -> list[int]:
-            return [*map(checkpoint_step, checkpoints(self.out / "checkpoints")), *saver.being_written]
+            soon = saver.being_written  # asked first: it may be among the others before they are looked at
+            return [*soon, *map(checkpoint_step, checkpoints(self.out / "checkpoints"))]
 
         return BestWeights(
             settings, training.history, self.out / "best", training.averaged, training.saved_as, self.tokenizer,

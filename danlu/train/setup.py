@@ -249,7 +249,8 @@ def _prepared(settings: TrainSettings, subject: Subject, ranks: Ranks, *, seed: 
         stack.recompute = settings.hardware.recompute
     device = choose_device(settings.hardware.device, key=f"{settings.section}.hardware.device")
     dtype, precision = choose_training_dtype(settings.precision, device, key=f"{settings.section}.precision")
-    check_same(ranks, {"device": device.type, "number type": str(dtype).removeprefix("torch."), "text": _text(store)})
+    found = {"device": device.type, "number type": str(dtype).removeprefix("torch."), "text": _text(store)}
+    check_same(ranks, found, section=settings.section)
     check_text(ranks, subject.vocabulary, store)
     precision += in_eight_bits(model, settings.precision, section=settings.section)
     lesson = subject.objective.prepare(model.config, dtype=dtype, seed=seed)

@@ -157,6 +157,28 @@ def test_what_sentence_order_leaves_out_before_it_reads_behind_the_piece() -> No
     assert found == {tuple(range(begin, begin + len(text)))}  # 40 tokens from "Was" on, without "He ha"
 
 
+@pytest.mark.parametrize("last", ["。", "完。", "再见。", "我走了。"])
+def test_a_short_last_sentence_leaves_neither_side_empty(last: str) -> None:
+    """Of a piece that begins within the sentence before it: a side of nothing, or its last token, told the label."""
+    text = "很久以前在山的那一边有一个人。" + last
+    marks = np.zeros(len(text) + 2, dtype=np.uint8)
+    begun = len(text) - len(last)
+    marks[[0, 1, 1 + begun, -1]] = WORD | SENTENCE
+    tokens = np.array([EOT, *range(SPECIAL, SPECIAL + len(text)), EOT])
+    store = TokenStore(tokens, np.array([0, len(tokens) - 1]), ABOUT[1:2], SIZE, EOT, marks, ("words", "sentences"))
+    found, known = set(), {"vocabulary": VOCABULARY}
+    for seed in range(60):
+        piece = Piece(store, 4, tokens[4:])
+        made = SentenceOrder(short_share=0).example(piece, **known, noise=np.random.default_rng(seed))
+        one, other, _ = sides(made)
+        edges = [(bool(marks[side[0] - SPECIAL + 1] & SENTENCE), bool(marks[side[-1] - SPECIAL + 2] & SENTENCE))
+                 for side in (one, other)]  # fmt: skip
+        assert edges == [(False, False)] * 2
+        found.add(len(one) + len(other))
+    kept = len(text) - 4
+    assert found == {{1: kept - 2, 2: kept - 1, 3: kept - 1, 4: 2}[len(last)]}  # of the last sentence, if it has four
+
+
 @pytest.mark.parametrize("document", range(5))
 def test_false_pairs_of_next_sentence_are_from_other_documents_of_the_language(document: int) -> None:
     seen, begins = set(), 0

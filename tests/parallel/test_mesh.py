@@ -53,6 +53,7 @@ def test_a_mesh_that_does_not_fit_is_refused(mesh: dict[str, int], problem: str)
 def test_the_section_is_that_of_the_training() -> None:
     with pytest.raises(RecipeError, match=r"^finetune\.hardware\.mesh: "):
         Mesh(shard=3).place(rank=0, size=4, section="finetune")
+    assert Mesh(shard=2).place(rank=0, size=4, section="finetune").section == "finetune"
 
 
 def test_sizes_count_from_one() -> None:

@@ -6,20 +6,24 @@ import math
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import MagicMock
 
 import pytest
 import torch
 
 from danlu.log import read_metrics
 from danlu.nn.hf.folder import load_model
+from danlu.parallel.joining import ALONE
 from danlu.stage import Job
-from danlu.train import saving, stopping
+from danlu.train import run, saving, stopping
 from danlu.train.checkpoint import TrainingState, save_checkpoint
 from danlu.train.length import read_length
 from danlu.train.loop import StepInfo
 from danlu.train.monitor import Measured
 from danlu.train.run import Run
+from danlu.train.saving import Saver
 from danlu.train.setup import Training
 from danlu.train.stopping import BestWeights
 
@@ -119,6 +123,21 @@ def test_those_of_a_checkpoint_that_is_being_written_are_kept(train: Train, monk
     )
     train(*EARLY, "pretrain.save={steps: 4, minutes: null, background: true}", "pretrain.evaluations=8")
     assert (kept[4], kept[7]) == ([3, 4], [4, 6, 7])
+
+
+def test_a_checkpoint_that_comes_while_others_are_looked_at_is_one_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer ends just after the folder was read, so that it is not there yet, and is written no more."""
+    saver, training = SimpleNamespace(being_written=[4]), MagicMock()
+
+    def look(folder: Path) -> list[Path]:
+        saver.being_written = []
+        return [folder / "step-00000002"]
+
+    monkeypatch.setattr(run, "checkpoints", look)
+    settings = SimpleNamespace(early_stopping=stopping.EarlyStopping())
+    own = SimpleNamespace(settings=settings, training=training, out=Path("out"), tokenizer=Path("t"), _ranks=ALONE)
+    best = Run._best_weights(cast(Run, own), cast(Saver, saver))
+    assert best is not None and sorted(best.checkpoints()) == [2, 4]
 
 
 def test_weights_that_blow_up_are_no_reason_to_stop(

@@ -266,16 +266,14 @@ def too_few_heads() -> str:
     with joined(read_world(os.environ), Watch()) as team:
         try:
             model = draw(FAMILIES["llama"].config(vocab_size=64, max_length=16), torch.float32)
-            OwnedMasters(model, torch.float32, team, Place(team.rank, tensor_size=3))
+            OwnedMasters(model, torch.float32, team, Place(team.rank, tensor_size=3, section="finetune"))
         except RecipeError as error:
             return str(error)
     return ""
 
 
 def test_heads_that_cannot_be_divided_are_refused() -> None:
-    assert (
-        ranks.run(too_few_heads, 3) == ["pretrain.hardware.mesh.tensor must divide pretrain.model.heads, 4; got 3"] * 3
-    )
+    assert ranks.run(too_few_heads, 3) == ["finetune.hardware.mesh.tensor must divide the model's heads, 4; got 3"] * 3
 
 
 def experts_in_parts() -> str:
@@ -285,11 +283,11 @@ def experts_in_parts() -> str:
     with joined(read_world(os.environ), Watch()) as team:
         try:
             model = draw(replace(config, decoder=replace(config.decoder, layers=(layer,))), torch.float32)
-            OwnedMasters(model, torch.float32, team, Place(team.rank, tensor_size=2))
+            OwnedMasters(model, torch.float32, team, Place(team.rank, tensor_size=2, section="joint"))
         except RecipeError as error:
             return str(error)
     return ""
 
 
 def test_experts_are_not_divided() -> None:
-    assert ranks.run(experts_in_parts, 2) == ["pretrain.hardware.mesh.tensor must be 1 for a model with experts"] * 2
+    assert ranks.run(experts_in_parts, 2) == ["joint.hardware.mesh.tensor must be 1 for a model with experts"] * 2

@@ -369,8 +369,8 @@ def test_going_on_with_another_learning_rate_takes_it_and_keeps_the_moments(
             ["pretrain.model.layers=1"],
             r"holds another model: decoder\.blocks\.1\.[^ ]* is \[[^]]*\] there, nothing in the recipe",
         ),
-        (["pretrain.optimizer=adamw"], r"holds the state of another optimizer than pretrain\.optimizer$"),
-        (["pretrain.layer_decay=0.5"], r"holds the state of another optimizer than pretrain\.optimizer$"),
+        (["pretrain.optimizer=adamw"], r"holds the state of another optimizer than the recipe's$"),
+        (["pretrain.layer_decay=0.5"], r"holds the state of another optimizer than the recipe's$"),
         (["pretrain.budget.steps=4"], r"stands at step 6, behind the 4 of pretrain\.budget$"),
     ],
 )
@@ -387,7 +387,7 @@ def test_a_checkpoint_that_the_new_settings_cannot_go_on_from_is_one_clear_line(
 def test_means_that_were_not_kept_are_missed(more: str, train: Train, unplug: Callable[..., None]) -> None:
     plain = [*SHORT, "pretrain.optimizer={use: rmsprop}"]
     unplug(7, *plain)
-    with pytest.raises(CheckpointError, match=r"holds the state of another optimizer than pretrain\.optimizer$"):
+    with pytest.raises(CheckpointError, match=r"holds the state of another optimizer than the recipe's$"):
         train(*plain, f"pretrain.optimizer={{use: rmsprop, {more}}}")
 
 
