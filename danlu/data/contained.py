@@ -17,7 +17,7 @@ LETTERS = 30
 _WINDOW = 10
 """Letters by which places are found that a text may begin at."""
 _NAMED = 4
-_BORDER = re.compile(rf"^|$|(?= )|(?<= )|(?<=[{IDEOGRAPHS}])|(?=[{IDEOGRAPHS}])")
+_BORDER = re.compile(rf"(?<![^ {IDEOGRAPHS}])|(?![^ {IDEOGRAPHS}])")
 """Where a word begins or ends, in a text without marks; in Chinese everywhere."""
 _IDEOGRAPH = re.compile(f"[{IDEOGRAPHS}]")
 

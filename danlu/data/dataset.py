@@ -176,8 +176,10 @@ class _Reading(Generic[E]):
         note = self.form.said(examples)
         also = {*self.form.also(table.columns), *self.flags, self.settings.split_column or ""} if gold else None
         said = describe(table, chosen, self.form.fields, also=also)
-        if gold and (column := split_column(table)) not in (None, self.settings.split_column):
-            said += f"; column {column!r} says which split a row is of, but is not used (split_column: {column})"
+        own = split_column(table) if gold and table.path == self.settings.train else None
+        if own not in (None, self.settings.split_column):
+            instead = " in place of dev and test" if self.settings.dev or self.settings.test else ""
+            said += f"; column {own!r} says which split a row is of, but is not used (split_column: {own}{instead})"
         self.said.append(said + (f"; {note}" if note else ""))
         self.tell(table.path, mended)
         if not examples:

@@ -27,9 +27,11 @@ _NO_LABELS = frozenset({"-", "--", "?", "n/a", "#n/a", "nan", "<na>", "null", "æ
 def imbalance(split: str, examples: Sequence[TaskExample], typos: Mapping[str, Typo]) -> Iterator[Finding]:
     """Labels with few examples, and the most frequent one beside the rarest where they are far apart.
 
-    A typing error counts as what it is one of.
+    A typing error counts as what it is one of, and what says that there is no label as none.
     """
     counts = without_typos(label_counts(examples), typos)
+    for label in [each for each in counts if _says_none(each)]:
+        del counts[label]
     if len(counts) < 2:
         return
     ordered = sorted(counts.items(), key=lambda item: (item[1], item[0]))
@@ -51,10 +53,14 @@ def placeholders(split: str, examples: Sequence[TaskExample]) -> Iterator[Findin
     if not examples or isinstance(examples[0], Tagged):
         return
     for label, count in label_counts(examples).items():
-        if label.strip().casefold() in _NO_LABELS:
+        if _says_none(label):
             places = tuple(each.place.short for each in examples if label in each.labels)
-            what = f"the label {label!r} ({count:,}) may say that there is none; leave_out leaves such rows out"
+            what = f"the label {label!r} ({count:,}) may mean that there is none (data: {{leave_out: [{label!r}]}})"
             yield Finding("placeholder", (split,), count, len(examples), what, places[: EXAMPLES + 1])
+
+
+def _says_none(label: str) -> bool:
+    return label.strip().casefold() in _NO_LABELS
 
 
 def never_learned(split: str, examples: Sequence[TaskExample], labels: Sequence[str]) -> Iterator[Finding]:

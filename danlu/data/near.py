@@ -2,7 +2,9 @@
 
 A text is the set of its pieces: runs of four characters, and of two in Chinese and Japanese. Two sets with an index of
 at least ``share`` have one of their rarest pieces in common, so that only texts with such a piece are compared (Bayardo
-et al. 2007, "Scaling up all pairs similarity search"). Unlike MinHash it misses none.
+et al. 2007, "Scaling up all pairs similarity search"), and of long texts with several of them, for those that are not
+among the rarest do not suffice (Xiao et al. 2008, "Efficient similarity joins for near duplicate detection"). Unlike
+MinHash it misses none.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 from danlu.data.alike import IDEOGRAPHS
 
@@ -49,19 +52,22 @@ def near_pairs(texts: Sequence[tuple[str, ...]], kind: Kind, *, share: float = N
     sets = _by_rarity(texts)
     part = _fewest(sets)
     met_with: dict[int, list[int]] = {}
+    rest: list[int] = []
     for number, mine in enumerate(sets):
         length = len(mine[part])
         prefix = mine[part][: length - math.ceil(share * length - _ROUNDING) + 1]
-        met, found = set(), set()
-        for piece in prefix:
-            for other in met_with.get(piece, ()):
-                if other in met:
-                    continue
-                met.add(other)
-                asked = kind(number, other)
-                if asked is not None and asked not in found and _are_near(mine, sets[other], part, share):
-                    found.add(asked)
-                    yield number, other, asked
+        rest.append(length - len(prefix))
+        found = set()
+        met = Counter(chain.from_iterable(met_with.get(piece, ()) for piece in prefix))
+        for other, shared in met.items():
+            size = len(sets[other][part])
+            most = min(length, size, shared + max(rest[number], rest[other]))  # that they may have in common
+            if most < share / (1 + share) * (length + size) - _ROUNDING:
+                continue
+            asked = kind(number, other)
+            if asked is not None and asked not in found and _are_near(mine, sets[other], part, share):
+                found.add(asked)
+                yield number, other, asked
         for piece in prefix:
             met_with.setdefault(piece, []).append(number)
 

@@ -62,8 +62,10 @@ def part_column(table: Table, column: str | None, known: Sequence[Marks], *, bes
         else row
         for row in table.rows
     )
-    others = sorted({mark for each in known for mark in each if any(mark in text for text in texts)} - {*marks})
-    note = f"{column} parted by {marks[0]}, and not by {' '.join(others)}" if marks and others else ""
+    there = [mark for each in known for mark in each if any(mark in text for text in texts)]
+    by = " ".join(map(repr, [mark for mark in there if mark in marks] or marks[:1]))
+    others = " ".join(repr(mark) for mark in there if mark not in marks)
+    note = f"{column} parted by {by}, and not by {others}" if marks and others else ""
     return replace(table, rows=rows, notes=(*table.notes, *([note] if note else [])))
 
 

@@ -180,8 +180,8 @@ def check_tags(examples: Sequence[Tagged], mended: Mended | None) -> Sequence[Ta
     scheme = find_scheme(all_tags)
     if len(all_tags) >= _FEW and all(len(tags) == 1 for tags in all_tags):
         raise InputError(
-            f"{examples[0].place.file}: every sentence has one token; leave a blank line between sentences, or have a "
-            f"column sentence_id that says which one each token is of"
+            f"{examples[0].place.file}: every sentence has one token; leave a blank line between sentences and none "
+            f"within them, or have a column sentence_id that says which one each token is of"
         )
     if scheme == "none":
         return examples

@@ -38,6 +38,8 @@ FLAGS = 3
 """Columns of 0 and 1 from which they are a label each; one or two may be anything."""
 MOST_LETTERS = 3
 """Characters of a Chinese word, on average, in a text that is parted into words."""
+TOKEN_LETTERS = 8
+"""Characters of a token, on average; Chinese texts have no spaces either, but more of them."""
 SEGMENTED = ("words", "segmented", "分词")
 """What only such a text is called."""
 HAN = re.compile(f"[{IDEOGRAPHS}]")
@@ -135,8 +137,10 @@ def _sentences(file: Path) -> Table | None:
     except InputError:  # it is said where it is read otherwise
         return None
     tokens = [token for value in table.values(table.columns[0]) if isinstance(value, list) for token in value]
-    spaced = sum(" " in token for token in tokens)
-    return table if len(table.columns) > 1 and spaced * 10 < len(tokens) else None
+    spaced, letters = sum(" " in token for token in tokens), sum(map(len, tokens))
+    if len(table.columns) < 2 or spaced * 10 >= len(tokens) or letters > TOKEN_LETTERS * len(tokens):
+        return None
+    return table
 
 
 def guess(table: Table) -> tuple[str, Form[Any]]:

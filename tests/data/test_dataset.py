@@ -298,6 +298,10 @@ def test_a_column_that_says_the_split_is_told_where_nothing_uses_it(tmp_path: Pa
     path = write(tmp_path / "a.csv", rows, ("text", "label", "Set"))
     said = load(Data(train=path), CLASSIFY).said[0]
     assert said.endswith("; column 'Set' says which split a row is of, but is not used (split_column: Set)")
+    beside = load(Data(train=path, dev=path), CLASSIFY).said
+    assert beside[0].endswith("(split_column: Set in place of dev and test)")
+    whole = write(tmp_path / "b.csv", [row[:2] for row in rows], ("text", "label"))
+    assert "not used" not in "".join(load(Data(train=whole, dev=path), CLASSIFY).said)
     used = load(Data(train=path, split_column="Set"), CLASSIFY)
     assert "not used" not in "".join(used.said) and [len(each) for each in used.splits.values()] == [10, 5, 5]
     only = write(tmp_path / "b.csv", [(*row[:2], "test") for row in rows], ("text", "label", "Set"))

@@ -256,4 +256,11 @@ def test_labels_that_say_that_there_is_none() -> None:
     train = labelled("a", [(sentence(n), ("yes", "no", "nan", "-", "none")[n % 5]) for n in range(40)])
     told = {each.what.split("'")[1]: each.count for each in found(look({"train": train}), "placeholder")}
     assert told == {"nan": 8, "-": 8}
-    assert "leave_out leaves such rows out" in str(found(look({"train": train}), "placeholder")[0])
+    assert "(data: {leave_out: ['nan']})" in str(found(look({"train": train}), "placeholder")[0])
+
+
+def test_what_says_that_there_is_no_label_is_no_rare_label() -> None:
+    """So that nobody gives it a weight."""
+    train = labelled("a", [(sentence(n), "-" if n % 40 == 0 else ("yes", "no")[n % 2]) for n in range(80)])
+    kinds = {each.kind for each in look({"train": train})}
+    assert "placeholder" in kinds and not kinds & {"rare", "imbalance"}

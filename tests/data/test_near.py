@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.data.alike import same_text
-from danlu.data.near import near_pairs, pieces
+from danlu.data.near import NEAR, near_pairs, pieces
 
 texts = st.lists(st.text("ab我们", min_size=1, max_size=12), min_size=2, max_size=12)
 several = st.lists(
@@ -67,6 +69,23 @@ def test_one_pair_of_each_kind_and_none_that_nobody_asks_for() -> None:
     same = [("abcdefgh",)] * 4
     assert len(list(near_pairs(same, lambda later, earlier: "any"))) == 3
     assert list(near_pairs(same, lambda later, earlier: None)) == []
+
+
+def test_long_texts_are_all_found_and_only_likely_ones_are_compared() -> None:
+    chance = random.Random(1)
+    words = [f"{chance.choice('bdfgklmnprst')}{chance.choice('aeiou')}{n % 90}" for n in range(200)]
+    first = [" ".join(chance.choices(words, k=chance.randint(40, 60))) for _ in range(30)]
+    edited = [" ".join(word for word in text.split() if chance.random() > n / 150) for n, text in enumerate(first)]
+    written = [*first, *edited]
+    compared: list[tuple[int, int]] = []
+
+    def kind(later: int, earlier: int) -> str:
+        compared.append((later, earlier))
+        return str(earlier)
+
+    found = {(later, earlier) for later, earlier, _ in near_pairs([(text,) for text in written], kind)}
+    assert found == {(a, b) for a in range(60) for b in range(a) if jaccard(written[a], written[b]) >= NEAR}
+    assert 10 < len(found) < 30 and len(compared) < 60
 
 
 def test_texts_that_say_the_same_have_one_key() -> None:

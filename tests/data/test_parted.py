@@ -56,7 +56,13 @@ def test_a_label_with_a_comma_is_one_and_that_is_told(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", ["news, local|sport", "news, local", "sport", "art"] * 5)
     data = load(Data(train=path, dev_share=0.2), FORMS["multi_label"])
     assert data.labels == ("art", "news, local", "sport")
-    assert data.said[0].endswith("; labels parted by |, and not by ,")
+    assert data.said[0].endswith("; labels parted by '|', and not by ','")
+
+
+def test_the_marks_that_are_there_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [f"1,3-diol_acid\nwater {n}" for n in range(20)], "keywords")
+    said = load(Data(train=path), FORMS["keywords"]).said[0]
+    assert said.endswith("; keywords parted by ',' '\\n', and not by '_'")
 
 
 def test_a_file_beside_train_is_parted_as_that_is(tmp_path: Path) -> None:

@@ -153,6 +153,12 @@ def test_texts_with_a_blank_line_between_are_no_sentences(tmp_path: Path) -> Non
     (tmp_path / "a.tsv").write_text("a good film\t1\na bad film\t0\n\nso it is\t1\nno it was\t0\n")
     assert cli.main(["init", str(tmp_path / "a.tsv"), "--out", str(tmp_path / "r.yaml")]) == 0
     assert "task: classify " in (tmp_path / "r.yaml").read_text()
+    for name, mark in (("zh.tsv", "\t"), ("zh.csv", ",")):  # no spaces, and yet no tokens
+        rows = [f"第{n}次入住房间干净服务很好{mark}{'好评' if n % 2 else '差评'}" for n in range(20)]
+        (tmp_path / name).write_text("\n".join([*rows[:9], "", *rows[9:]]) + "\n")
+        out = tmp_path / f"{name}.yaml"
+        assert cli.main(["init", str(tmp_path / name), "--out", str(out)]) == 0
+        assert "task: classify " in out.read_text()
 
 
 def test_numbers_in_the_place_of_tags_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
