@@ -26,8 +26,8 @@ from danlu.objectives.clm import CausalLM
 from danlu.parallel import joining, meeting, watch
 from danlu.parallel.joining import here
 from danlu.stage import Job
-from danlu.train import checkpoint, precision, pretrain, saving, setup
 from danlu.train import launch as train_launch
+from danlu.train import manifest, precision, pretrain, saving, setup
 from danlu.train.compiling import Compilation
 from danlu.train.monitor import Heldout, Monitor
 
@@ -138,7 +138,7 @@ def launch_hanging_in(place: str, victim: int, how: str, folder: str, *overrides
         "a save": (saving.Saver, "_state", 0),
         "writing": (saving, "save_checkpoint", 0),
         "a later save": (saving.Saver, "_state", 1),
-        "a file of a later save": (checkpoint, "sync_file", 12),
+        "a file of a later save": (manifest, "sync_file", 12),
         "the end": (watch.Watchman, "wait_for_all", 0),
         "leaving": (dist, "destroy_process_group", 0),
     }[place]
