@@ -11,6 +11,7 @@ from danlu.data.found import EXAMPLES, Finding
 from danlu.data.tagged import Tagged
 from danlu.data.tags import Scheme, find_scheme, read_tag
 from danlu.errors import shown
+from danlu.metrics.entities import Entity, conlleval_entities
 
 OFTEN = 10
 """Places of a name from which the rest may be errors."""
@@ -45,7 +46,7 @@ def odd_entities(splits: Mapping[str, Sequence[TaskExample]]) -> Iterator[Findin
     scheme = find_scheme([each.tags or () for _, each in tagged]) if tagged else "none"
     if scheme == "none":
         return
-    spans = [list(_spans(each.tags or (), scheme)) for _, each in tagged]
+    spans = [_spans(each.tags or (), scheme) for _, each in tagged]
     often = _often(tagged, spans)
     places: dict[Name, list[_Place]] = defaultdict(list)
     for (name, each), own in zip(tagged, spans, strict=True):
@@ -64,26 +65,15 @@ def odd_entities(splits: Mapping[str, Sequence[TaskExample]]) -> Iterator[Findin
         yield Finding("entity", (odd[0][1].split,), len(odd), sum(map(len, spans)), what, listed)
 
 
-def _spans(tags: Sequence[str], scheme: Scheme) -> Iterator[tuple[int, int, str]]:
-    """First token, the one behind the last, and kind of each entity."""
-    start, before = None, ("O", "")
-    for token, tag in enumerate([*tags, "O"]):
-        place, kind = read_tag(tag, scheme) or ("O", "")
-        goes_on = start is not None and place in "IE" and kind == before[1] and before[0] not in "ES"
-        if start is not None and not goes_on:
-            yield start, token, before[1]
-            start = None
-        if place != "O" and start is None:
-            start = token
-        before = (place, kind)
+def _spans(tags: Sequence[str], scheme: Scheme) -> list[Entity]:
+    """Kind, first token and the one behind the last of each entity."""
+    return conlleval_entities([read_tag(tag, scheme) or ("O", "") for tag in tags])
 
 
-def _often(
-    tagged: Sequence[tuple[str, Tagged]], spans: Sequence[Sequence[tuple[int, int, str]]]
-) -> dict[str, set[Name]]:
+def _often(tagged: Sequence[tuple[str, Tagged]], spans: Sequence[Sequence[Entity]]) -> dict[str, set[Name]]:
     """Names that are entities often, by their first token; a single sign and a number are no name."""
     counts = Counter(
-        each.tokens[start:end] for (_, each), own in zip(tagged, spans, strict=True) for start, end, _ in own
+        each.tokens[start:end] for (_, each), own in zip(tagged, spans, strict=True) for _, start, end in own
     )
     found: dict[str, set[Name]] = defaultdict(set)
     for words, count in counts.items():
@@ -94,11 +84,11 @@ def _often(
 
 
 def _met(
-    tokens: Sequence[str], spans: Sequence[tuple[int, int, str]], often: Mapping[str, set[Name]]
+    tokens: Sequence[str], spans: Sequence[Entity], often: Mapping[str, set[Name]]
 ) -> Iterator[tuple[int, Name, str | None]]:
     """Where such names stand: as an entity, or as none; within a longer entity they are a part of that."""
-    within = {token for start, end, _ in spans for token in range(start, end)}
-    for start, end, kind in spans:
+    within = {token for _, start, end in spans for token in range(start, end)}
+    for kind, start, end in spans:
         words = tuple(tokens[start:end])
         if words in often.get(words[0], ()):
             yield start, words, kind

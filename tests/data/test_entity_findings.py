@@ -31,7 +31,7 @@ def tagged(*sentences: str, file: str = "a.conll") -> list[Tagged]:
 @given(entities, st.sampled_from(["BIO", "BIOES", "IO"]))
 def test_entities_are_those_of_seqeval(parts: list[tuple[str, int]], scheme: str) -> None:
     tags = [tag for kind, size in parts for tag in written(kind, size, scheme)]
-    assert list(_spans(tags, scheme)) == [(first, last + 1, kind) for kind, first, last in get_entities(tags)]  # type: ignore[arg-type]
+    assert _spans(tags, scheme) == [(kind, first, last + 1) for kind, first, last in get_entities(tags)]  # type: ignore[arg-type]
 
 
 def written(kind: str, size: int, scheme: str) -> list[str]:

@@ -28,6 +28,7 @@ from danlu.parallel.joining import here
 from danlu.stage import Job
 from danlu.train import launch as train_launch
 from danlu.train import manifest, precision, pretrain, saving, setup
+from danlu.train.checkpoint import checkpoints, find_damage
 from danlu.train.compiling import Compilation
 from danlu.train.monitor import Heldout, Monitor
 
@@ -70,6 +71,18 @@ def launch(folder: str, *overrides: str) -> int:
         except SystemExit as left:
             assert isinstance(left.code, int)
             return left.code
+
+
+def said(folder: Path) -> list[str]:
+    """What two ranks have said on standard error."""
+    return [line for rank in range(2) for line in (folder / f"err-{rank}").read_text().splitlines()]
+
+
+def steps(folder: Path) -> list[str]:
+    """The checkpoints of a run, which are whole."""
+    found = checkpoints(folder / "run/pretrain/checkpoints")
+    assert all(find_damage(path) is None for path in found)
+    return [path.name for path in found]
 
 
 def at_step(number: int, rank: int, act: Callable[[], None]) -> None:

@@ -8,10 +8,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from launching import exit_codes, launch, launch_hanging_in, launch_with_small_files
+from launching import exit_codes, launch, launch_hanging_in, launch_with_small_files, said, steps
 
 from danlu.parallel.verdict import LOST
-from danlu.train.checkpoint import checkpoints, find_damage
 
 pytestmark = pytest.mark.cluster
 SHORT = ("pretrain.budget.steps=10",)
@@ -25,19 +24,8 @@ def folder(packed: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def said(folder: Path) -> list[str]:
-    return [line for rank in range(2) for line in (folder / f"err-{rank}").read_text().splitlines()]
-
-
 def warned(folder: Path) -> list[str]:
     return [line for line in (folder / "out-0").read_text().splitlines() if line.startswith("could not ")]
-
-
-def steps(folder: Path) -> list[str]:
-    """Its checkpoints, which are whole, with nothing half-written beside them."""
-    found = checkpoints(folder / "run/pretrain/checkpoints")
-    assert all(find_damage(path) is None for path in found)
-    return [path.name for path in found]
 
 
 @pytest.mark.parametrize("background", ["false", "true"])

@@ -21,10 +21,11 @@ from launching import (
     launch_hanging_in,
     launch_until_ctrl_c,
     launch_with_another_torch,
+    said,
+    steps,
 )
 
 from danlu.parallel.verdict import LOST
-from danlu.train.checkpoint import checkpoints, find_damage
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parent.parent.parent
@@ -37,17 +38,6 @@ def folder(packed: Path, tmp_path: Path) -> Path:
     shutil.copytree(packed / "run", tmp_path / "run")
     shutil.copy(packed / "recipe.yaml", tmp_path)
     return tmp_path
-
-
-def said(folder: Path) -> list[str]:
-    return [line for rank in range(2) for line in (folder / f"err-{rank}").read_text().splitlines()]
-
-
-def steps(folder: Path) -> list[str]:
-    """Its checkpoints, which are whole."""
-    found = checkpoints(folder / "run/pretrain/checkpoints")
-    assert all(find_damage(path) is None for path in found)
-    return [path.name for path in found]
 
 
 IDLE = "it has done nothing for "
