@@ -40,11 +40,14 @@ def main() -> int:
     parser.add_argument("data", type=Path, help="the folder with the data")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=USUAL)
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each side (default %(default)s)")
+    parser.add_argument("--first", type=int, default=1, help="the first seed, of a run that is done in parts")
     parser.add_argument("--steps", type=int, default=0, help="of chat, for a dry run; by default one epoch")
     parser.add_argument("--held", type=int, default=200, help="of chat: conversations held out (default %(default)s)")
     parser.add_argument("--minutes", type=float, default=30, help="of multi30k: each training (default %(default)s)")
     parser.add_argument("--peers", nargs="+", choices=finetune_multi30k.WAYS, default=list(finetune_multi30k.WAYS),
                         help="of multi30k: Seq2SeqTrainer as it comes, or at T5's own rate (default both)")  # fmt: skip
+    parser.add_argument("--problems", nargs="+", choices=list(finetune_own_bert.PROBLEMS),
+                        default=list(finetune_own_bert.PROBLEMS), help="of own_bert (default all)")  # fmt: skip
     parser.add_argument("--pretraining", type=int, default=8000, help="of own_bert: steps (default %(default)s)")
     parser.add_argument("--work", type=Path, help="of chat, multi30k, own_bert: where it goes on when called again")
     options = parser.parse_args()
@@ -56,28 +59,27 @@ def main() -> int:
 def measure(options: argparse.Namespace) -> list[Comparison]:
     """The parts in turn; the model of the first serves the second."""
     data, parts = options.data.resolve(), options.parts
+    seeds = range(options.first, options.first + options.seeds)
     say_machine()
     comparisons: list[Comparison] = []
     with TemporaryDirectory(prefix="finetune-") as temporary:
         out = Path(temporary)
         if "sst2" in parts:
-            comparisons += finetune_sst2.measure(finetune_sst2.Job(data, model_folder(), out), seeds=options.seeds)
+            comparisons += finetune_sst2.measure(finetune_sst2.Job(data, model_folder(), out), seeds=seeds)
         if "predict" in parts:
             comparisons += finetune_sst2.measure_predictions(finetune_sst2.Job(data, model_folder(), out))
         if "chat" in parts:
             kept = options.work.resolve() / "chat" if options.work else out
-            comparisons += finetune_chat.measure(
-                data, out, kept, seeds=options.seeds, steps=options.steps, held=options.held
-            )
+            comparisons += finetune_chat.measure(data, out, kept, seeds=seeds, steps=options.steps, held=options.held)
         if "multi30k" in parts:
             folder = options.work.resolve() / "multi30k" if options.work else out
             translation = finetune_multi30k.Job(
                 data / "translation/en-de/multi30k", folder, options.minutes, options.peers
             )
-            comparisons += finetune_multi30k.measure(translation, seeds=options.seeds)
+            comparisons += finetune_multi30k.measure(translation, seeds=seeds)
     if "own_bert" in parts:
-        own = finetune_own_bert.Job(data, options.work.resolve(), options.pretraining)
-        comparisons += finetune_own_bert.measure(own, seeds=options.seeds)
+        own = finetune_own_bert.Job(data, options.work.resolve(), options.pretraining, options.problems)
+        comparisons += finetune_own_bert.measure(own, seeds=seeds)
     return comparisons
 
 

@@ -80,7 +80,7 @@ class Measured:
     """Of held-out answers, in nats a token."""
 
 
-def measure(data: Path, out: Path, kept: Path, *, seeds: int, steps: int, held: int) -> list[Comparison]:
+def measure(data: Path, out: Path, kept: Path, *, seeds: Sequence[int], steps: int, held: int) -> list[Comparison]:
     """All sides, seed by seed; those whose figures are kept are not measured again.
 
     Raises:
@@ -103,14 +103,14 @@ def measure(data: Path, out: Path, kept: Path, *, seeds: int, steps: int, held: 
     return compare_sides(found)
 
 
-def all_sides(job: Job, seeds: int) -> dict[str, list[Measured]]:
+def all_sides(job: Job, seeds: Sequence[int]) -> dict[str, list[Measured]]:
     """All sides, seed by seed, but for a tuned peer that failed.
 
     Raises:
         NotMeasuredError: a side that the target is about failed.
     """
     found: dict[str, list[Measured]] = {side: [] for side in SIDES}
-    for seed in range(1, seeds + 1):
+    for seed in seeds:
         for side in [each for each in SIDES if each in found]:
             try:
                 found[side].append(once(job, seed, side))

@@ -89,9 +89,9 @@ class Trained:
     found: Sequence[str] = ()
 
 
-def measure(job: Job, *, seeds: int) -> list[Comparison]:
+def measure(job: Job, *, seeds: Sequence[int]) -> list[Comparison]:
     """All sides of all seeds; a seed whose translations are in the folder already is not trained again."""
-    sides = [side_by_side(replace(job, out=job.out / f"seed-{seed}", seed=seed)) for seed in range(1, seeds + 1)]
+    sides = {seed: side_by_side(replace(job, out=job.out / f"seed-{seed}", seed=seed)) for seed in seeds}
     return say_results(job, sides)
 
 
@@ -184,14 +184,14 @@ def pairs(job: Job, name: Literal["train", "dev", "test"]) -> tuple[list[str], l
     return [source for source, _ in rows], [target for _, target in rows]
 
 
-def say_results(job: Job, seeds: Sequence[Mapping[str, Trained]]) -> list[Comparison]:
+def say_results(job: Job, seeds: Mapping[int, Mapping[str, Trained]]) -> list[Comparison]:
     """BLEU of all sides and seeds, and how far the better peer is surpassed in the mean."""
     golds = pairs(job, "test")[1]
     metric = BLEU(language="de")
     rows = [["side", "seed", "seconds", "steps", "epochs", "BLEU", "95 %"]]
-    points: dict[str, list[float]] = {name: [] for name in seeds[0]}
+    points: dict[str, list[float]] = {name: [] for name in (OURS, *job.peers)}
     signature = ""
-    for seed, sides in enumerate(seeds, start=1):
+    for seed, sides in seeds.items():
         for name, side in sides.items():
             tally = metric.tally(golds, list(side.found))
             low, high = intervals(tally, seed=0)["bleu"]
@@ -202,7 +202,7 @@ def say_results(job: Job, seeds: Sequence[Mapping[str, Trained]]) -> list[Compar
     say(f"\n{table(rows)}\n")
     say(f"test2016, {BEAMS} beams by transformers' generate for all sides; {signature}")
     best = max(job.peers, key=lambda name: mean(points[name]))
-    for seed, sides in enumerate(seeds, start=1):
+    for seed, sides in seeds.items():
         apart = compare_answers(metric, golds, list(sides[best].found), list(sides[OURS].found), seed=0)["bleu"]
         say(f"seed {seed}: {OURS} - {shown(best)}: {apart.difference:+.2f} ({apart.low:+.2f} to {apart.high:+.2f})")
     apart_in_mean = mean(points[OURS]) - mean(points[best])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -67,25 +67,25 @@ CHINESE = Language(
 LANGUAGES = {language.name: language for language in (ENGLISH, CHINESE)}
 _TAG = {"optimizer": {"use": "adamw", "lr": 5e-4, "weight_decay": 0.01}, "batch": 16, "budget": {"epochs": 10},
         "evaluations": 10}  # fmt: skip
-PROBLEMS = (
-    Problem(
+PROBLEMS = {
+    "wnut17": Problem(
         "WNUT17", "en", {name: f"ner/en/wnut17/{name}.conll" for name in ("train", "dev", "test")},
         {"task": {"use": "tag", "max_tokens": 128}, **_TAG}, own_bert_trainer.tag, Entities(scheme="BIO"),
         ("micro.f1",),
     ),
-    Problem(
+    "uner": Problem(
         "UNER-zh, characters", "zh", {name: f"ner/zh/uner_gsdsimp/{name}.iob2" for name in ("train", "dev", "test")},
         {"task": {"use": "tag", "max_tokens": 384}, **_TAG}, own_bert_trainer.tag, Entities(scheme="BIO"),
         ("micro.f1",),
     ),
-    Problem(
+    "cmrc": Problem(
         "CMRC2018, trial to dev", "zh",
         {"train": "qa/zh/cmrc2018_trial.json", "test": "qa/zh/cmrc2018_dev.json", "mend": True},
         {"task": {"use": "extract", "max_tokens": 384, "stride": 128}, "batch": 16, "evaluations": 6,
          "optimizer": {"use": "adamw", "lr": 3e-4, "weight_decay": 0.01}, "budget": {"epochs": 6}},
         own_bert_trainer.extract, CMRC(), ("exact_match", "f1"),
     ),
-)  # fmt: skip
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,8 @@ class Job:
     """What is done stays here; called again, the part goes on from there."""
     steps: int
     """Of each pretraining."""
+    problems: Sequence[str] = tuple(PROBLEMS)
+    """Of ``PROBLEMS``."""
 
     @property
     def inputs(self) -> Path:
@@ -115,18 +117,19 @@ class Job:
         return found
 
 
-def measure(job: Job, *, seeds: int) -> list[Comparison]:
+def measure(job: Job, *, seeds: Sequence[int]) -> list[Comparison]:
     """Each BERT, and each side's fine-tuning of it, where they are not done yet."""
     job.inputs.mkdir(parents=True, exist_ok=True)
     comparisons = []
-    for language in LANGUAGES.values():
-        in_fresh_process(pretrain, job, language)
-        for problem in (each for each in PROBLEMS if each.language == language.name):
+    asked = [PROBLEMS[name] for name in job.problems]
+    for name in dict.fromkeys(problem.language for problem in asked):
+        in_fresh_process(pretrain, job, LANGUAGES[name])
+        for problem in (each for each in asked if each.language == name):
             answers: dict[str, list[list[Any]]] = {side: [] for side in SIDES}
-            for seed in range(1, seeds + 1):
+            for seed in seeds:
                 for side in SIDES:
                     answers[side].append(answered(job, problem, side, seed))
-            comparisons += say_results(job, problem, answers)
+            comparisons += say_results(job, problem, seeds, answers)
     return comparisons
 
 
@@ -248,14 +251,16 @@ def characters(words: Path, out: Path) -> Path:
     return out
 
 
-def say_results(job: Job, problem: Problem, answers: dict[str, list[list[Any]]]) -> list[Comparison]:
+def say_results(
+    job: Job, problem: Problem, seeds: Sequence[int], answers: dict[str, list[list[Any]]]
+) -> list[Comparison]:
     """Every seed's figures with their intervals, and how far the sides are apart."""
     golds: list[Any] = [each.gold for each in read(job, problem).splits["test"]]
     comparisons = []
     for figure in problem.figures:
         found: dict[str, list[float]] = {side: [] for side in SIDES}
         rows = [["seed", *SIDES, "Danlu - transformers"]]
-        for place, pair in enumerate(zip(*(answers[side] for side in SIDES), strict=True)):
+        for seed, *pair in zip(seeds, *(answers[side] for side in SIDES), strict=True):
             cells = []
             for side, values in zip(SIDES, pair, strict=True):
                 tally = problem.metric.tally(golds, values)
@@ -263,7 +268,7 @@ def say_results(job: Job, problem: Problem, answers: dict[str, list[list[Any]]])
                 found[side].append(overall(tally)[figure])
                 cells.append(f"{found[side][-1]:.4f} ({low:.4f} to {high:.4f})")
             apart = compare_answers(problem.metric, golds, pair[1], pair[0], seed=0)[figure]
-            rows.append([str(place + 1), *cells, f"{apart.difference:+.4f} ({apart.low:+.4f} to {apart.high:+.4f})"])
+            rows.append([str(seed), *cells, f"{apart.difference:+.4f} ({apart.low:+.4f} to {apart.high:+.4f})"])
         means = [mean(found[side]) for side in SIDES]
         rows.append(["mean", *(f"{each:.4f}" for each in means), f"{means[0] - means[1]:+.4f}"])
         say(f"\n{problem.name}: {figure}, with 95 % intervals by bootstrap over the {len(golds):,} of the test part")

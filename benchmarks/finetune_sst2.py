@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -49,10 +50,10 @@ class Trained:
     test: float
 
 
-def measure(job: Job, *, seeds: int) -> list[Comparison]:
+def measure(job: Job, *, seeds: Sequence[int]) -> list[Comparison]:
     """Both sides, seed by seed."""
     ours_all, peers = [], []
-    for seed in range(1, seeds + 1):
+    for seed in seeds:
         peer, _ = in_fresh_process(trainer, job, seed)
         own, _ = in_fresh_process(ours, job, seed)
         ours_all.append(own)
@@ -63,19 +64,20 @@ def measure(job: Job, *, seeds: int) -> list[Comparison]:
     goal = median(peer.dev for peer in peers)
     reached = [next((seconds for seconds, accuracy in own.curve if accuracy >= goal), None) for own in ours_all]
     rows = [["seed", "Trainer, s", "its dev", "its test", f"Danlu to {goal:.4f}, s", "all, s", "best dev", "test"]]
-    for seed, (own, peer, there) in enumerate(zip(ours_all, peers, reached, strict=True), 1):
+    for seed, own, peer, time_to in zip(seeds, ours_all, peers, reached, strict=True):
         rows.append([str(seed), f"{peer.seconds:.0f}", f"{peer.dev:.4f}", f"{peer.test:.4f}",
-                     "never" if there is None else f"{there:.0f}", f"{own.seconds:.0f}", f"{own.dev:.4f}",
+                     "never" if time_to is None else f"{time_to:.0f}", f"{own.seconds:.0f}", f"{own.dev:.4f}",
                      f"{own.test:.4f}"])  # fmt: skip
     say(f"\n{table(rows)}\n")
     tests = [own.test for own in ours_all], [peer.test for peer in peers]
     comparisons = [compare("SST-2, accuracy on test: Danlu / Trainer", *tests, unit="share")]
     times = [each for each in reached if each is not None]
-    if len(times) == seeds:
+    if len(times) == len(seeds):
         whole = [peer.seconds for peer in peers]
         comparisons.append(compare("SST-2, time to Trainer's accuracy: Danlu / Trainer", times, whole, unit="s"))
-    in_time = len(times) == seeds and comparisons[-1].ratio <= 0.25
-    say(f"wanted: at most 0.25 of its time: {'met' if in_time else 'MISSED'}; {len(times)} of {seeds} seeds got there")
+    in_time = len(times) == len(seeds) and comparisons[-1].ratio <= 0.25
+    there = f"{len(times)} of {len(seeds)} seeds got there"
+    say(f"wanted: at most 0.25 of its time: {'met' if in_time else 'MISSED'}; {there}")
     say(f"wanted: accuracy on test not lower: {'met' if comparisons[0].ratio >= 1 else 'MISSED'}")
     return comparisons
 

@@ -308,12 +308,12 @@ def test_a_tuned_peer_that_is_killed_is_left_out(
 
     monkeypatch.setattr(module, "measured", measured)
     killed = "trl, tuned"
-    assert {side: len(found) for side, found in module.all_sides(job, 2).items()} == {"Danlu": 2, "trl": 2}
+    assert {side: len(found) for side, found in module.all_sides(job, (1, 2)).items()} == {"Danlu": 2, "trl": 2}
     assert "seed 1, trl, tuned: the process of trainer was killed; it is left out" in capsys.readouterr().out
     killed = "trl"
-    assert len(module.all_sides(job, 2)["trl"]) == 2  # as kept
+    assert len(module.all_sides(job, (1, 2))["trl"]) == 2  # as kept
     with pytest.raises(module.NotMeasuredError):
-        module.all_sides(module.Job(tmp_path, tmp_path, tmp_path, tmp_path, 3, tmp_path / "anew"), 2)
+        module.all_sides(module.Job(tmp_path, tmp_path, tmp_path, tmp_path, 3, tmp_path / "anew"), (1, 2))
 
 
 def test_translations_are_judged_against_the_better_peer(
@@ -329,18 +329,18 @@ def test_translations_are_judged_against_the_better_peer(
     half = [gold.replace("Wiese", "Straße") for gold in golds]
     found = {"Danlu": golds, "defaults": half, "tuned": ["Eine Katze ."] * 6}
     sides = {name: module.Trained(60.0, 10, 0.5, texts) for name, texts in found.items()}
-    [claim] = module.say_results(job, [sides, sides])
+    [claim] = module.say_results(job, {1: sides, 2: sides})
     said = capsys.readouterr().out
     assert "seed 2: Danlu - Seq2SeqTrainer, defaults: +" in said and said.rstrip().endswith("at least +5: met")
     assert claim.ours == 100.0
     assert claim.peer == pytest.approx(sacrebleu.corpus_bleu(half, [golds]).score, rel=1e-3)
     worse = {**sides, "Danlu": sides["defaults"]}
-    module.say_results(job, [worse, worse, sides])
+    module.say_results(job, {1: worse, 2: worse, 3: sides})
     assert capsys.readouterr().out.rstrip().endswith("met")
-    module.say_results(job, [worse])
+    module.say_results(job, {1: worse})
     assert capsys.readouterr().out.rstrip().endswith("MISSED")
     one = module.Job(tmp_path, tmp_path, 1.0, ["defaults"])
-    module.say_results(one, [{name: sides[name] for name in ("Danlu", "defaults")}])
+    module.say_results(one, {1: {name: sides[name] for name in ("Danlu", "defaults")}})
     assert capsys.readouterr().out.rstrip().endswith("not told: it is about the better peer")
 
 
@@ -368,9 +368,9 @@ def test_a_translation_that_is_done_is_not_done_again(
         (job.out / f"seed-{seed}").mkdir(parents=True)
     killed = ("trainer", 1)
     with pytest.raises(KeyboardInterrupt):
-        module.measure(job, seeds=2)
+        module.measure(job, seeds=(1, 2))
     killed = ("", 0)
-    module.measure(job, seeds=2)
+    module.measure(job, seeds=(1, 2))
     assert done == [("danlu", 1), ("trainer", 1), ("trainer", 1), ("danlu", 2), ("trainer", 2)]
     assert "Danlu, seed 1: as measured before" in capsys.readouterr().out
 
