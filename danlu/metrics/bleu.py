@@ -52,15 +52,21 @@ class BLEU(Choice):
         """
         from sacrebleu.metrics.bleu import BLEU as Reference  # noqa: N811 (a class)
 
-        texts = references(gold, predicted)
-        said = None if self.language is None else kind_of(self.language)
-        known = GUESSED.get(language_of(texts)) if said is None else BY_LANGUAGE.get(said)
-        tokenize = self.tokenize or known or "13a"
+        tokenize = self._cut(references(gold, predicted))
         if tokenize in PACKAGES:
             module = "MeCab" if tokenize == "ja-mecab" else "mecab_ko"
             optional(module, purpose=f"BLEU with words by {tokenize}", install=PACKAGES[tokenize])
         metric = Reference(tokenize=tokenize, lowercase=self.lowercase, force=True)
         return _tally(metric, "bleu", gold, predicted)
+
+    def settled(self, gold: Sequence[str | Sequence[str]]) -> BLEU:
+        """With the words of all of ``gold``."""
+        return self.model_copy(update={"tokenize": self._cut(references(gold, [""] * len(gold)))})
+
+    def _cut(self, texts: Sequence[Sequence[str]]) -> Tokenization:
+        said = None if self.language is None else kind_of(self.language)
+        known = GUESSED.get(language_of(texts)) if said is None else BY_LANGUAGE.get(said)
+        return self.tokenize or known or "13a"
 
 
 class ChrF(Choice):

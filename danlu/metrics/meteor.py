@@ -51,8 +51,7 @@ class METEOR(Choice):
         from nltk.translate.meteor_score import meteor_score
 
         texts = references(gold, predicted)
-        language = language_of(texts) if self.language is None else kind_of(self.language)
-        units = self.units or BY_LANGUAGE.get(language, "words")
+        units = self._counted(texts)
         tokens = _english() if units == "english" else tokens_of(units)
         sums_N2 = np.ones((len(texts), 2))
         for item, (all_references, answer) in enumerate(zip(texts, predicted, strict=True)):
@@ -64,6 +63,14 @@ class METEOR(Choice):
 
         said = f"nltk {__version__}, {units}, stages exact and stem: no synonyms, as WordNet is not there"
         return by_sums(sums_N2, figures, {"meteor": said})
+
+    def settled(self, gold: Sequence[str | Sequence[str]]) -> METEOR:
+        """With the units of all of ``gold``."""
+        return self.model_copy(update={"units": self._counted(references(gold, [""] * len(gold)))})
+
+    def _counted(self, texts: Sequence[Sequence[str]]) -> Units:
+        language = language_of(texts) if self.language is None else kind_of(self.language)
+        return self.units or BY_LANGUAGE.get(language, "words")
 
 
 class NoSynonyms:

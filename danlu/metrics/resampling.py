@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from danlu.metrics.bootstrap import RESAMPLES
-from danlu.metrics.tally import CELLS, Metric, Named, Numbers, Tally, check_pairs, stacked
+from danlu.metrics.tally import CELLS, Metric, Named, Numbers, Tally, check_pairs, settled, stacked
 
 ROUNDING = 1e-12
 """Share of a figure that sums in another order may differ by: a difference of less is none."""
@@ -78,7 +78,7 @@ def compare(
     items = len(gold)
     if items < 2:
         return {}
-    both = metric.tally([*gold, *gold], [*first, *second])
+    both = settled(metric, gold).tally([*gold, *gold], [*first, *second])
     halves = both.figures(np.repeat(np.eye(2), items, axis=1))
     there = {name: values for name, values in halves.items() if not np.isnan(values).any()}
     found = {}

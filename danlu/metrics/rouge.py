@@ -52,8 +52,7 @@ class ROUGE(Choice):
             InputError: there is no item, lengths differ, or an item has no reference.
         """
         texts = references(gold, predicted)
-        language = language_of(texts) if self.language is None else kind_of(self.language)
-        units = self.units or BY_LANGUAGE.get(language, "characters")
+        units = self._counted(texts)
         tokens = tokens_of(units)
         sums_NS = np.ones((len(texts), 3 * len(KINDS) + 1))
         for item, (all_references, answer) in enumerate(zip(texts, predicted, strict=True)):
@@ -67,6 +66,14 @@ class ROUGE(Choice):
             return {name: sums_BS[:, place] / sums_BS[:, -1] for place, name in enumerate(names)}
 
         return by_sums(sums_NS, figures, {"rouge.units": units})
+
+    def settled(self, gold: Sequence[str | Sequence[str]]) -> ROUGE:
+        """With the units of all of ``gold``."""
+        return self.model_copy(update={"units": self._counted(references(gold, [""] * len(gold)))})
+
+    def _counted(self, texts: Sequence[Sequence[str]]) -> Units:
+        language = language_of(texts) if self.language is None else kind_of(self.language)
+        return self.units or BY_LANGUAGE.get(language, "characters")
 
 
 def tokens_of(units: Units) -> Tokens:

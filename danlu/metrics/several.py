@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from danlu.metrics.tally import Metric, Named, Numbers, Tally
+from danlu.metrics.tally import Metric, Named, Numbers, Tally, settled
 
 
 class ChosenMetric(Metric[Any, Any], Protocol):
@@ -38,6 +38,10 @@ class Several:
     """All figures of ``metrics``, whose names differ."""
 
     metrics: Sequence[Metric[Any, Any]]
+
+    def settled(self, gold: Sequence[Any]) -> Several:
+        """Each of them settled."""
+        return Several([settled(each, gold) for each in self.metrics])
 
     def tally(self, gold: Sequence[Any], predicted: Sequence[Any]) -> Tally:
         """Every metric looks at every item once.

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,28 @@ class Metric(Protocol[Gold_contra, Answer_contra]):
             InputError: there is no item, an item lacks its prediction, or an item is not of the metric's form.
         """
         ...
+
+
+@runtime_checkable
+class OfAllGold(Protocol):
+    """A metric of which something follows from all gold answers together, such as the language that they are in."""
+
+    def settled(self, gold: Sequence[Any]) -> Metric[Any, Any]:
+        """The metric with what follows from ``gold``, whatever part of it, or how often, is looked at later.
+
+        Raises:
+            InputError: an item of ``gold`` is not of the metric's form.
+        """
+        ...
+
+
+def settled(metric: Metric[Gold_contra, Answer_contra], gold: Sequence[Gold_contra]) -> Metric[Any, Any]:
+    """``metric`` for parts or repetitions of ``gold``: their figures are those that :meth:`Metric.tally` of all gives.
+
+    Raises:
+        InputError: an item of ``gold`` is not of the metric's form.
+    """
+    return metric.settled(gold) if isinstance(metric, OfAllGold) else metric
 
 
 def overall(tally: Tally) -> dict[str, float]:

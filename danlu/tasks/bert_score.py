@@ -1,6 +1,7 @@
 """BERTScore: how near in meaning each token of an answer is to one of the reference, by the states of an encoder.
 
-Equal to the package ``bert_score`` without its rescaling, whose baselines are of models that it lists.
+Equal to the package ``bert_score`` without its rescaling, whose baselines are of models that it lists; but that a
+token that is nearer to none than a right angle counts below 0 here, and there 0 where the other text is padded.
 
 Axes: N items, T tokens of an answer, S of a reference, D model width.
 """
@@ -78,9 +79,23 @@ class BERTScore(Choice):
             RecipeError: the model has no such layer, or is no single stack of blocks.
         """
         texts = references(gold, predicted)
+        return self._tally(texts, predicted, self._weighed(texts) if self.idf else None)
+
+    def settled(self, gold: Sequence[str | Sequence[str]]) -> Weighed:
+        """With the weights that tokens have among all of ``gold``."""
+        texts = references(gold, [""] * len(gold))
+        return Weighed(self, self._weighed(texts) if self.idf else None)
+
+    def _weighed(self, texts: Sequence[Sequence[str]]) -> Mapping[int, float]:
+        flat = [text for each in texts for text in each]
+        tokens = Scorer.load(self.model, self.layer).read(flat)
+        return _weights([tokens[text].ids for text in flat])
+
+    def _tally(
+        self, texts: Sequence[Sequence[str]], predicted: Sequence[str], weights: Mapping[int, float] | None
+    ) -> Tally:
         scorer = Scorer.load(self.model, self.layer)
         tokens = scorer.read([*predicted, *(text for each in texts for text in each)])
-        weights = _weights([tokens[text].ids for each in texts for text in each]) if self.idf else None
         sums_N4 = np.ones((len(texts), 4))
         for start in range(0, len(texts), ITEMS_AT_ONCE):
             part = slice(start, start + ITEMS_AT_ONCE)
@@ -96,6 +111,19 @@ class BERTScore(Choice):
 
         said = f"{self.model.name}, layer {scorer.layer} of {scorer.layers}{', idf' if self.idf else ''}, not rescaled"
         return by_sums(sums_N4, figures, {"bertscore": said})
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """A BERTScore whose tokens count what they count among some references, whichever are measured."""
+
+    metric: BERTScore
+    weights: Mapping[int, float] | None
+    """By token; None where all count alike."""
+
+    def tally(self, gold: Sequence[str | Sequence[str]], predicted: Sequence[str]) -> Tally:
+        """As :meth:`BERTScore.tally`."""
+        return self.metric._tally(references(gold, predicted), predicted, self.weights)
 
 
 class Tokens(NamedTuple):

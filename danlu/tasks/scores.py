@@ -16,7 +16,7 @@ from danlu.metrics.calibration import Calibration
 from danlu.metrics.classification import confusion
 from danlu.metrics.languages import language_column
 from danlu.metrics.resampling import intervals
-from danlu.metrics.tally import Tally, bands, of_each, overall, slices
+from danlu.metrics.tally import Tally, bands, of_each, overall, settled, slices
 from danlu.tasks.task import Answer, Known, Task
 
 RESAMPLES = 1000
@@ -104,7 +104,7 @@ def of_itself(task: Task, examples: Sequence[Any], answers: Sequence[Answer], kn
     golds, values = [each.gold for each in examples], [each.value for each in answers]
     if known.labels and all(isinstance(each, str) for each in golds):
         return [{} for _ in golds]
-    metric, found = task.metric(known), []
+    metric, found = settled(task.metric(known), golds), []
     if task.criterion in CORRELATIONS and ERROR not in overall(metric.tally(golds, values)):
         return [{RANK_ERROR: round(apart, 6)} for apart in np.abs(_ranks(golds) - _ranks(values)).tolist()]
     for start in range(0, len(golds), TOGETHER):

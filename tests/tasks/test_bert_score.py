@@ -17,9 +17,11 @@ import transformers
 
 from danlu.cli import main
 from danlu.errors import InputError, RecipeError
-from danlu.metrics.tally import of_each, overall
+from danlu.metrics.resampling import compare
+from danlu.metrics.several import Several
+from danlu.metrics.tally import of_each, overall, settled
 from danlu.nn.speed import choose_device_beside
-from danlu.tasks.bert_score import BERTScore, Scorer
+from danlu.tasks.bert_score import BERTScore, Scorer, States, Tokens, _score
 
 ANSWERS = [
     "to be or not",
@@ -82,6 +84,26 @@ def test_figures_are_those_of_the_package(idf: bool, layer: int, bert: Path) -> 
     assert np.ptp(found[2]) > 0.05
     figures = overall(metric.tally(GOLDS, ANSWERS))
     assert figures["bertscore.f1"] == pytest.approx(np.mean(wanted[2]), rel=1e-4)
+
+
+def test_weights_are_those_of_all_references_however_often_and_in_what_parts_they_are_read(bert: Path) -> None:
+    """Two runs are compared with every reference twice, and the worst examples are found some at a time."""
+    metric = BERTScore(model=bert, layer=2, idf=True)
+    wanted = theirs(bert, ANSWERS, GOLDS, num_layers=2, idf=True)[2]
+    found = compare(Several([metric]), GOLDS, ANSWERS, ANSWERS[::-1], seed=1, resamples=10)["bertscore.f1"]
+    assert found.first == pytest.approx(np.mean(wanted), abs=1e-6)
+    parts = [settled(metric, GOLDS).tally(GOLDS[part], ANSWERS[part]) for part in (slice(2), slice(2, None))]
+    apart = [value for part in parts for value in of_each(part)["bertscore.f1"].tolist()]
+    assert apart == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_cosine_below_nothing_counts_though_padding_hides_it_from_the_package(bert: Path) -> None:
+    """bert_score sets what it compares with padding to 0, above all cosines of a token that is like none."""
+    states = {}
+    for text, unit in (("a", [1.0, 0.0]), ("b", [-0.6, 0.8])):
+        tokens = Tokens(np.array([5]), np.array([1]))
+        states[text] = States(tokens, torch.tensor([unit]))
+    assert _score(states["a"], states["b"], None) == pytest.approx((-0.6, -0.6, -0.6))
 
 
 def test_long_texts_and_several_references(bert: Path) -> None:

@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from danlu.metrics.bleu import BLEU
 from danlu.metrics.classification import Classification
 from danlu.metrics.entities import Entities
+from danlu.metrics.meteor import METEOR
 from danlu.metrics.regression import Correlation, Regression
-from danlu.metrics.tally import Metric
+from danlu.metrics.rouge import ROUGE
+from danlu.metrics.several import Several
+from danlu.metrics.tally import Metric, of_each
 from danlu.tasks import scores
 from danlu.tasks.scores import TOGETHER, in_words, of_itself, score
 from danlu.tasks.task import Answer, Known, Task
@@ -47,6 +51,24 @@ def test_of_tags_it_is_the_f1_of_each_text_whatever_is_reckoned_together(monkeyp
     monkeypatch.setattr(scores, "TOGETHER", 3)
     assert alone(Entities(), "micro.f1", gold, said) == expected
     assert TOGETHER > 3
+
+
+@pytest.mark.parametrize(("metric", "criterion"), [
+    (BLEU(), "bleu"), (ROUGE(), "rougeL.f1"), (METEOR(), "meteor_exact_stem"),
+    (Several([ROUGE(), BLEU()]), "bleu"),
+], ids=["bleu", "rouge", "meteor", "several"])  # fmt: skip
+def test_of_texts_in_two_languages_each_is_measured_as_in_the_whole(
+    metric: Metric[Any, Any], criterion: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which language the references are in follows from all of them, and not from those that are reckoned together."""
+    gold = ["the cat sat on the mat, and nobody came back"] * 6 + ["今天天气很好，我们出去走走。"] * 3
+    said = ["the cat sat on a mat, and nobody came back"] * 6 + ["今天天气很好，我们出去。"] * 3
+    whole = of_each(metric.tally(gold, said))[criterion]
+    chinese = of_each(metric.tally(gold[6:], said[6:]))[criterion]
+    assert abs(whole[6] - chinese[0]) > 0.01  # as the Chinese ones alone are measured otherwise
+    monkeypatch.setattr(scores, "TOGETHER", 3)
+    found = alone(metric, criterion, gold, said)
+    assert [each[criterion] for each in found] == pytest.approx(whole.tolist(), abs=1e-6)
 
 
 def test_of_numbers_it_is_the_error_or_how_far_the_ranks_are_apart() -> None:
