@@ -129,6 +129,10 @@ def heldout_section(run: RunFolder, *, apart: Collection[str] = ()) -> Section |
         f"The interval is a bootstrap over documents ({summary['resamples']:,} draws). "
         "Accuracy: how often the most likely token was the right one."
     )
+    if unknown := summary["all"].get("unknown_share"):
+        note += (
+            f" {unknown:.2%} of the tokens stand for text that the tokenizer does not know, and which costs nothing."
+        )
     if baseline is not None:
         note += f" {_about_baseline(baseline)}"
     hardest = _hardest(run.stage("evaluate") / "perplexity_documents.jsonl")

@@ -123,7 +123,11 @@ def _measured(subject: Subject, batch_tokens: int) -> tuple[dict[str, dict[str, 
     everything = Tally()
     for each in tallies.values():
         everything.add(each)
-    about = {"objective": objective.to_recipe(), "rows": rows.per_epoch, "row_tokens": int(shape.room.inputs)}
+    about = {
+        "objective": objective.to_recipe(),
+        "rows": rows.per_epoch,
+        "row_tokens": int(shape.room.source or shape.room.inputs),
+    }
     languages = {name: tallies[name].figures(lesson) for name in sorted(tallies)}
     return {"all": everything.figures(lesson), **languages}, about
 

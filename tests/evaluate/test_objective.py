@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import BertForPreTraining
+from transformers import BertForPreTraining, T5ForConditionalGeneration
 
 from danlu.corpus.batches import IGNORE, Batch
 from danlu.corpus.marks import SENTENCE
@@ -25,12 +25,14 @@ from danlu.evaluate.protocol import Subject
 from danlu.evaluate.stage import Evaluate
 from danlu.files import read_json
 from danlu.nn.config import TransformerConfig
-from danlu.nn.families import Bert
-from danlu.nn.hf.folder import save_model
+from danlu.nn.families import T5, Bert
+from danlu.nn.hf.folder import find_family, save_model
+from danlu.nn.hf.token_ids import decoder_start
 from danlu.nn.transformer import Transformer
 from danlu.objectives.mlm import MaskedLM
 from danlu.objectives.pairs import SentenceOrder
 from danlu.objectives.protocol import Lesson, Objective, Shape
+from danlu.objectives.span_corruption import SpanCorruption
 from danlu.recipe import Recipe
 from danlu.stage import Job
 from danlu.text.document import Document
@@ -120,6 +122,41 @@ def test_words_and_pairs_by_language_are_those_of_transformers(tokenizer: Tokeni
     summary = read_json(subject.out / "objective.json")
     assert summary is not None and summary["languages"]["zh"]["words.nats"] == figures["zh.words.nats"]
     assert summary["objective"]["use"] == "sop"
+
+
+def test_of_two_sides_the_figures_are_those_of_transformers(tmp_path: Path) -> None:
+    """T5: each document alone, whatever stands beside it in its row; a row is as long as what the encoder reads."""
+    tokenizer = WordPiece(vocab_size=500, special=("t5",)).train([text for _, text in TEXTS])
+    objective, store = SpanCorruption(), write_store(tmp_path / "heldout", tokenizer, TEXTS)
+    family = T5(layers=1, dim=32, heads=2)
+    model = Transformer(objective.config(family.config(vocab_size=tokenizer.vocab_size, max_length=LENGTH))).eval()
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(1.0 if weight.ndim == 1 else 0.0, 0.3, generator=generator)
+    training = Pretrain(model=family, objective=objective, sequence=LENGTH)
+    figures = OwnObjective().measure(Subject(model, tokenizer, store, store, tmp_path, seed=4, training=training))
+    save_model(model, tmp_path / "model")
+    stock: Any = T5ForConditionalGeneration.from_pretrained(tmp_path / "model", dtype=torch.float64).eval()
+    rows = objective.reading.rows(store, Shape(objective, LENGTH), seed=4)
+    assert max(len(rows[number]) for number in range(rows.per_epoch)) > 1
+    known = Vocabulary.of(tokenizer)
+    vocabulary = replace(known, roles={**known.roles, "start": decoder_start(find_family("t5"), known.roles)})
+    nats, right = [], []
+    for number in range(rows.per_epoch):
+        noise = np.random.default_rng([4, number, 2])
+        for piece in rows[number]:
+            made = objective.example(piece, vocabulary=vocabulary, noise=noise)
+            source, said, targets = (torch.from_numpy(each).long()[None] for each in
+                                     (made.source["tokens"], made.inputs["tokens"], made.targets["words"]))  # fmt: skip
+            with torch.no_grad():
+                logits = stock(input_ids=source, decoder_input_ids=said).logits[0]
+            nats += F.cross_entropy(logits, targets[0], reduction="none").tolist()
+            right += (logits.argmax(-1) == targets[0]).tolist()
+    assert figures["all.words.targets"] == len(nats)
+    assert figures["all.words.nats"] == figures["all.loss"] == pytest.approx(np.mean(nats), rel=1e-5)
+    assert figures["all.words.accuracy"] == pytest.approx(np.mean(right), abs=1e-6)
+    assert (read_json(tmp_path / "objective.json") or {})["row_tokens"] == LENGTH
 
 
 def test_the_figures_are_the_same_each_time(tokenizer: Tokenizer, tmp_path: Path) -> None:

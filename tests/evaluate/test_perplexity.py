@@ -198,6 +198,35 @@ def test_the_baseline_says_that_it_saw_a_part_only_and_can_be_left_out(subject: 
     assert "baseline" not in json.loads((subject.out / "perplexity.json").read_text())
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_what_the_tokenizer_does_not_know_is_told(
+    known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A tokenizer of English alone finds a Chinese text cheap, since all of its characters are one to it."""
+    monkeypatch.setattr("danlu.evaluate.perplexity.AT_ONCE", 7)
+    texts = [text for name, text in TEXTS.items() if known or name.startswith("en")]
+    tokenizer = Char().train(texts)
+    writer = StoreWriter(tmp_path / "store", vocab_size=tokenizer.vocab_size, eot=tokenizer.eot)
+    for name, text in TEXTS.items():
+        writer.add(Document(name, text, {"language": name[:2]}), tokenizer.encode(text))
+    writer.close()
+    store = TokenStore.open(tmp_path / "store")
+    config = GPT(layers=1, dim=32, heads=2).config(vocab_size=tokenizer.vocab_size, max_length=LENGTH)
+    model = Transformer(config).eval()
+    subject = Subject(model=model, tokenizer=tokenizer, train=store, heldout=store, out=tmp_path, seed=1)
+    figures = Perplexity(baseline=None).measure(subject)
+    strange = 0 if known else sum(each not in "".join(texts) for each in TEXTS["zh#0"])
+    assert strange == (0 if known else 10)  # all but the comma
+    shares = {"all": strange / sum(len(text) + 1 for text in TEXTS.values()), "en": 0, "zh": strange / 12}
+    for group, share in shares.items():
+        assert figures[f"{group}.unknown_share"] == pytest.approx(share, abs=1e-6)
+    assert (
+        json.loads((tmp_path / "perplexity.json").read_text())["all"]["unknown_share"] == figures["all.unknown_share"]
+    )
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("10 of 81 held-out tokens stand for text that the tokenizer does not know" in said) != known
+
+
 def test_nothing_held_out_is_one_clear_line(subject: Subject, tmp_path: Path) -> None:
     StoreWriter(tmp_path / "empty", vocab_size=5, eot=0).close()
     with pytest.raises(InputError, match=r"there are none; give pack\.split a larger share"):

@@ -164,6 +164,18 @@ def test_the_baseline_stands_below_each_line(run: RunFolder, recipe: Recipe, the
     assert firsts == ["en", "4-gram", "zh", "4-gram", "all", "4-gram"]
 
 
+@pytest.mark.parametrize(("share", "told"), [(0.0, False), (0.1234, True), (None, False)])
+def test_what_the_tokenizer_does_not_know_is_told(
+    share: float | None, told: bool, run: RunFolder, recipe: Recipe
+) -> None:
+    path = run.stage("evaluate") / "perplexity.json"
+    summary = json.loads(path.read_text())
+    summary["all"] |= {} if share is None else {"unknown_share": share}
+    path.write_text(json.dumps(summary))
+    text = Page(write_report(run, recipe).read_text()).text
+    assert ("12.34% of the tokens stand for text that the tokenizer does not know" in text) == told
+
+
 def test_suites_of_questions_stand_beside_perplexity(run: RunFolder, recipe: Recipe) -> None:
     figures = {"items": 40, "acc": 0.725, "acc_95": [0.6, 0.85], "chance": 0.25, "ties": 0, "cut": 0}
     (run.stage("evaluate") / "exam.json").write_text(json.dumps({"suite": {"use": "arc"}, "all": figures}))
