@@ -143,7 +143,7 @@ def _given(table: Table, fields: Sequence[Field], field: str, column: str | int)
     known = [each.name for each in fields]
     if field not in known:
         meant = did_you_mean(field, known) or "; leave it out of columns"
-        raise RecipeError(f"columns.{field}: this task reads no {field!r}{meant} (it reads {', '.join(known)})")
+        raise RecipeError(f"columns: this task reads no {field!r}{meant} (it reads {', '.join(known)})")
     if isinstance(column, int):
         if not 1 <= column <= len(table.columns):
             raise ColumnError(f"columns.{field}: {table.path} has columns 1 to {len(table.columns)}; got {column}")

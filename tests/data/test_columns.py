@@ -99,7 +99,7 @@ def test_what_the_recipe_names_counts(tmp_path: Path) -> None:
         ({"label": "lable"}, InputError, r"columns\.label: .*a\.csv has no column 'lable'; did you mean 'label'\?"),
         ({"text": 4}, InputError, r"columns\.text: .*a\.csv has columns 1 to 3; got 4"),
         ({"text": 0}, InputError, r"has columns 1 to 3; got 0"),
-        ({"txt": "text"}, RecipeError, r"columns\.txt: this task reads no 'txt'; did you mean 'text'\? .*text, label"),
+        ({"txt": "text"}, RecipeError, r"columns: this task reads no 'txt'; did you mean 'text'\? .*text, label"),
         ({"answers": "title"}, RecipeError, r"reads no 'answers'; leave it out of columns \(it reads text, label\)$"),
     ],
 )

@@ -287,7 +287,7 @@ def test_heads_begin_as_they_do_alone(recipe: Callable[..., Path], encoder: Path
         ({"first": {"task": "chat", "data": "CHATS"}}, "joint.model: this task needs a decoder"),
         (
             {"first": {"data": {"train": "FIRST", "columns": {"txt": "text"}}}},
-            "joint.tasks.first.data.columns.txt: this task",
+            "joint.tasks.first.data.columns: this task",
         ),
         ({"tasks": {}}, "joint.tasks must be a list of at least 2; got {}"),
         (
