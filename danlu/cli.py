@@ -20,6 +20,7 @@ from danlu import __version__
 from danlu.errors import DanluError, InputError, Interrupted
 from danlu.evaluate.commands import compare
 from danlu.evaluate.tokenizer_commands import choose_size, compare_tokenizers
+from danlu.help import Helping
 from danlu.log import harmless, said, say
 from danlu.parallel.absence import excused
 from danlu.parallel.world import read_world, speaks
@@ -81,7 +82,7 @@ LONGEST_ERROR = 2000
 Flag = Annotated[bool, Parameter(negative=())]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
-app = App(
+app = Helping(
     name="danlu",
     help="From a folder of text to a language model that people can trust and serve.",
     version=__version__,

@@ -43,7 +43,7 @@ def say(line: str) -> None:
 
     One that the disk has no room for is lost, which :func:`said` tells in the end: work of hours must not end here.
     """
-    with _lost_where_refused():
+    with lost_where_refused():
         print(line, flush=True)
 
 
@@ -58,12 +58,13 @@ def say_table(table: Table, *, least: int = 0) -> None:
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = max(console.width, least)
-    with _lost_where_refused():
+    with lost_where_refused():
         console.print(table)
 
 
 @contextmanager
-def _lost_where_refused() -> Iterator[None]:
+def lost_where_refused() -> Iterator[None]:
+    """What is printed in it, by whatever means, is lost where there is no room for it; :func:`said` tells."""
     global _lost  # noqa: PLW0603
     try:
         yield

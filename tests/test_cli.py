@@ -143,10 +143,11 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full here")
-def test_lines_that_a_full_disk_has_lost_are_one_line_in_the_end() -> None:
+@pytest.mark.parametrize("arguments", [["schema"], ["--help"], ["--version"], ["rate", "--help"]])
+def test_lines_that_a_full_disk_has_lost_are_one_line_in_the_end(arguments: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "danlu", "schema"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [sys.executable, "-m", "danlu", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert done.returncode == 2
     assert done.stderr == (

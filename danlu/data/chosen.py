@@ -10,7 +10,7 @@ from typing import Any
 from danlu.data import names
 from danlu.data.columns import Field
 from danlu.data.example import Record
-from danlu.data.form import Cells, Form, Mended
+from danlu.data.form import Cells, Counting, Form, Mended
 from danlu.data.parted import CHOICES, part_alone
 from danlu.errors import did_you_mean, shown
 
@@ -126,28 +126,31 @@ def check_answers(examples: Sequence[MultipleChoice], mended: Mended | None) -> 
     counted = [example for example in examples if example.counted_from is not None and example.answer is not None]
     from_one = bool(counted) and all(example.answer != 0 for example in counted)
     first = int(from_one and any(example.answer == len(example.choices) for example in counted))
-    return _counted(examples, first, mended)
+    return check_counted(examples, first, mended)
 
 
-def check_answers_beside(
-    examples: Sequence[MultipleChoice], train: Sequence[MultipleChoice], mended: Mended | None
-) -> Sequence[MultipleChoice]:
-    """Count choices from where ``train`` does: a small file may have no answer that would tell.
+def counted_from(examples: Sequence[MultipleChoice]) -> int | None:
+    """What the checked answers of a file are counted from; None where none of them is a number."""
+    return next((example.counted_from for example in examples if example.counted_from is not None), None)
+
+
+def can_be_counted(examples: Sequence[MultipleChoice], first: int) -> bool:
+    """Whether all answers by number are choices where the first of these has that number."""
+    return all(_is_choice(example, first) for example in examples)
+
+
+def check_counted(examples: Sequence[MultipleChoice], first: int, mended: Mended | None) -> Sequence[MultipleChoice]:
+    """The answers, counted from ``first`` in the file, counted from 0.
 
     Raises:
-        InputError: an answer is the number of no choice.
+        InputError: an answer is the number of no choice, or the right choice is there twice.
     """
-    first = next((example.counted_from for example in train if example.counted_from is not None), None)
-    return check_answers(examples, mended) if first is None else _counted(examples, first, mended)
-
-
-def _counted(examples: Sequence[MultipleChoice], first: int, mended: Mended | None) -> list[MultipleChoice]:
     kept = []
     for example in examples:
         answer = example.answer
         if example.counted_from is None or answer is None:
             here = example
-        elif 0 <= answer - first < len(example.choices):
+        elif _is_choice(example, first):
             here = replace(example, answer=answer - first, counted_from=first)
         elif mended is not None:
             mended.add("answer that is none of the choices, left out", example.place)
@@ -163,6 +166,13 @@ def _counted(examples: Sequence[MultipleChoice], first: int, mended: Mended | No
             twice = here.choices[here.answer or 0]
             raise example.place.error(f"the right choice is there twice: {shown(twice)!r}")
     return kept
+
+
+def _is_choice(example: MultipleChoice, first: int) -> bool:
+    """Whether the answer, if it is a number, is one of a choice, the first of which has the number ``first``."""
+    if example.counted_from is None or example.answer is None:
+        return True
+    return 0 <= example.answer - first < len(example.choices)
 
 
 def _is_there_once(example: MultipleChoice) -> bool:
@@ -189,7 +199,7 @@ CHOICE = Form(
     ),
     _multiple_choice,
     check_answers,
-    check_answers_beside,
+    Counting(counted_from, can_be_counted, check_counted),
     said_of_answers,
     parted=("choices", CHOICES),
     also=_series,

@@ -13,7 +13,7 @@ from danlu.data.delimited import counts, is_number
 from danlu.data.names import SPLIT, plain_name
 from danlu.data.rows import Table
 from danlu.data.split import NAMES
-from danlu.errors import InputError, RecipeError, shown, suggestion
+from danlu.errors import InputError, RecipeError, did_you_mean, shown, suggestion
 
 Kind = Literal["text", "texts", "label", "number", "tokens", "tags", "other"]
 _LABEL_LENGTH, _MOST_LABELS = 60, 1000
@@ -142,7 +142,8 @@ def _span(table: Table) -> str:
 def _given(table: Table, fields: Sequence[Field], field: str, column: str | int) -> str:
     known = [each.name for each in fields]
     if field not in known:
-        raise RecipeError(f"columns: this task reads no {field!r}{suggestion(field, known)}")
+        meant = did_you_mean(field, known) or "; leave it out of columns"
+        raise RecipeError(f"columns: this task reads no {field!r}{meant} (it reads {', '.join(known)})")
     if isinstance(column, int):
         if not 1 <= column <= len(table.columns):
             raise ColumnError(f"columns.{field}: {table.path} has columns 1 to {len(table.columns)}; got {column}")

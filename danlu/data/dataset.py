@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, Self
 from pydantic import Field, field_validator, model_validator
 
 from danlu.data.columns import choose_columns, describe, split_column
+from danlu.data.conventions import NOTHING_KNOWN, Conventions
 from danlu.data.decimals import with_points
 from danlu.data.delimited import TableForm
 from danlu.data.example import E
@@ -21,7 +22,6 @@ from danlu.data.form import Cells, Form, Mended
 from danlu.data.labelled import check_label_types
 from danlu.data.labels import check_known, label_set, scheme_of
 from danlu.data.names import KNOWN, plain_name
-from danlu.data.parted import Marks, part_column, texts_of
 from danlu.data.read import read_rows
 from danlu.data.rows import Table
 from danlu.data.split import NAMES, split
@@ -99,6 +99,8 @@ class Dataset(Generic[E]):
     """Lines to show: what was read from where, what was detected, mended and split."""
     table: Table | None = None
     """The rows of a file to be predicted, with all of its columns."""
+    conventions: Conventions = NOTHING_KNOWN
+    """How ``train`` was read where it could have been otherwise, to read other files alike."""
 
 
 @dataclass
@@ -112,10 +114,8 @@ class _Reading(Generic[E]):
     columns: dict[str, str] = field(default_factory=dict)
     flags: Sequence[str] = ()
     """The columns of ``train`` that are labels, of 0 and 1."""
-    learned: Sequence[E] = ()
-    """The examples of ``train``."""
-    parted: Sequence[str] = ()
-    """The cells of ``train`` that hold several things as one text."""
+    conventions: Conventions = NOTHING_KNOWN
+    """What ``train`` has left open, as it was found there."""
 
     def table(self, path: Path) -> Table:
         """The rows of a file; of one that is read after ``train``, with a header if that has one."""
@@ -166,14 +166,12 @@ class _Reading(Generic[E]):
             if each.kind == "number" and each.name in chosen:
                 table = with_points(table, chosen[each.name])
         if self.form.parted is not None:
-            table = self._parted(table, chosen, *self.form.parted)
-        read, beside = _read(self.form, table, chosen, gold=gold, mended=mended), self.form.check_beside
-        if beside is None or not self.learned:
-            examples = self.form.check(read, mended)
-        else:
-            examples = beside(read, self.learned, mended)
-        self.learned = self.learned or examples
-        note = self.form.said(examples)
+            name, known = self.form.parted
+            asked = not gold and not any(each.name == name and each.gold for each in self.form.fields)
+            table, self.conventions = self.conventions.part(table, chosen.get(name), known, needed=asked)
+        read = _read(self.form, table, chosen, gold=gold, mended=mended)
+        examples, self.conventions, other = self.conventions.check(self.form, read, mended, gold=gold)
+        note = ", ".join(filter(None, (self.form.said(examples), other)))
         also = {*self.form.also(table.columns), *self.flags, self.settings.split_column or ""} if gold else None
         said = describe(table, chosen, self.form.fields, also=also)
         own = split_column(table) if gold and table.path == self.settings.train else None
@@ -190,12 +188,6 @@ class _Reading(Generic[E]):
         """Say what was mended."""
         if mended is not None:
             self.said += [f"{path}: {line}" for line in mended.lines()]
-
-    def _parted(self, table: Table, chosen: Mapping[str, str], field: str, known: Sequence[Marks]) -> Table:
-        """The table with lists where cells of a field hold several things, parted as in ``train``."""
-        column = chosen.get(field)
-        self.parted, beside = self.parted or texts_of(table, column), self.parted
-        return part_column(table, column, known, beside=beside)
 
     def _wanted(self, table: Table, chosen: Mapping[str, str]) -> Table:
         """The rows whose label is not one of those that the recipe leaves out."""
@@ -237,7 +229,9 @@ def load(settings: Data, form: Form[E]) -> Dataset[E]:
     ordered: dict[str, tuple[E, ...]] = {
         name: tuple(checked[name]) for name in ("train", "dev", "test") if name in checked
     }
-    return Dataset(ordered, tuple(labels), scheme_of(parts), reading.columns, tuple(reading.said))
+    return Dataset(
+        ordered, tuple(labels), scheme_of(parts), reading.columns, tuple(reading.said), conventions=reading.conventions
+    )
 
 
 def load_inputs(
@@ -247,6 +241,7 @@ def load_inputs(
     *,
     columns: Mapping[str, str] | None = None,
     labels: Sequence[str] = (),
+    conventions: Conventions = NOTHING_KNOWN,
 ) -> Dataset[E]:
     """A file to be predicted, under the split ``test``: what is right may be there, but need not.
 
@@ -254,6 +249,7 @@ def load_inputs(
         settings: how ``train`` was read; its paths are not looked at.
         columns: where that had what, as :class:`Dataset` says; guessed anew where the file has other columns.
         labels: those that are known, which alone columns of 0 and 1 are taken for; none: any such column.
+        conventions: how ``train`` was read where it could have been otherwise.
 
     Raises:
         InputError: as :func:`load`.
@@ -272,7 +268,7 @@ def load_inputs(
     )
     if header is False and settings.header is None:
         table = _without_names(table)
-    return inputs_of(table, settings, form, columns=columns, labels=labels)
+    return inputs_of(table, settings, form, columns=columns, labels=labels, conventions=conventions)
 
 
 def inputs_of(
@@ -282,9 +278,10 @@ def inputs_of(
     *,
     columns: Mapping[str, str] | None = None,
     labels: Sequence[str] = (),
+    conventions: Conventions = NOTHING_KNOWN,
 ) -> Dataset[E]:
     """As :func:`load_inputs`, of rows that are there already."""
-    reading = _Reading(settings.model_copy(update={"leave_out": ()}), form)
+    reading = _Reading(settings.model_copy(update={"leave_out": ()}), form, conventions=conventions)
     gold = {each.name for each in form.fields if each.gold}
     whole = table
     if form.flags and may_be_flags({**(columns or {}), **settings.columns}):

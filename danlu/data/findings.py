@@ -27,6 +27,7 @@ from danlu.data.labelled import Labelled, MultiLabelled, Scored
 from danlu.data.near import NEAR, near_pairs
 from danlu.data.number_findings import odd_numbers
 from danlu.data.preferred import turned_preferences
+from danlu.data.tag_findings import odd_tags
 from danlu.data.tagged import Tagged
 from danlu.data.telling_words import telling_words
 from danlu.errors import shown
@@ -68,6 +69,7 @@ def look(splits: Splits, *, labels: Sequence[str] = (), near: float | None = NEA
     found += missing_labels(splits, typos)
     found += odd_numbers(splits)
     found += odd_entities(splits)
+    found += odd_tags(splits)
     told = list(told_by_the_text(train, splits[train]))
     found += told or telling_words(train, splits[train])
     return found

@@ -162,6 +162,18 @@ def nothing_to_say(examples: Sequence[E]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Counting(Generic[E]):
+    """Answers that are numbers, from 0 or from 1: other files are read as the one that is trained on."""
+
+    found: Callable[[Sequence[E]], int | None]
+    """What checked examples are counted from; None: no answer is a number."""
+    fits: Callable[[Sequence[E], int], bool]
+    """Whether the answers of examples that are not checked yet can be counted from that number."""
+    check: Callable[[Sequence[E], int, Mended | None], Sequence[E]]
+    """As ``check`` of a form, counted from that number."""
+
+
+@dataclass(frozen=True, slots=True)
 class Form(Generic[E]):
     """A kind of task's data."""
 
@@ -171,9 +183,8 @@ class Form(Generic[E]):
     """Raises InputError for a row that is no example."""
     check: Callable[[Sequence[E], Mended | None], Sequence[E]] = nothing_to_check
     """Looks at the examples of a file together; raises InputError, or mends where it may."""
-    check_beside: Callable[[Sequence[E], Sequence[E], Mended | None], Sequence[E]] | None = None
-    """The same of a file beside ``train``, whose checked examples come second: what could be read in several ways there
-    is read as in that; None: nothing can."""
+    counting: Counting[E] | None = None
+    """How files are read whose answers are numbers; None: what they are counted from is never left open."""
     said: Callable[[Sequence[E]], str] = nothing_to_say
     """What was detected in the examples, to be shown; may be empty."""
     parted: tuple[str, Sequence[Marks]] | None = None

@@ -10,7 +10,7 @@ from danlu.errors import shown
 
 FindingKind = Literal[
     "duplicate", "near_duplicate", "contained", "shared_group", "repeated", "conflict", "near_conflict", "typo", "rare",
-    "imbalance", "missing_label", "placeholder", "told", "telling", "far", "entity",
+    "imbalance", "missing_label", "placeholder", "told", "telling", "far", "entity", "tag",
 ]  # fmt: skip
 EXAMPLES = 3
 """How many are named in a line."""

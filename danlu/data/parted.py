@@ -44,29 +44,37 @@ def part_alone(cell: str, known: Sequence[Marks]) -> list[str]:
     return part(cell, marks_of([cell], known))
 
 
-def part_column(table: Table, column: str | None, known: Sequence[Marks], *, beside: Sequence[str] = ()) -> Table:
-    """The table with lists in the place of the texts of a column, but those that spell a list, are broken or empty.
+def part_column(
+    table: Table, column: str | None, known: Sequence[Marks], given: Marks | None = None
+) -> tuple[Table, Marks | None]:
+    """The table with lists in the place of the texts of a column, but those that spell a list, are broken or empty; and
+    what parts them, None where there are no such texts.
 
     Args:
         column: None: the table has none, and stays as it is.
-        beside: the texts of that column in ``train``, whose marks are those of this table too; none where there are
-            none.
+        given: what parts that column in ``train``; None: what does is found here.
     """
     texts = texts_of(table, column)
-    marks = marks_of([*(beside or texts)], known)
     if column is None or not texts:
-        return table
+        return table, given
+    marks = marks_of(texts, known) if given is None else given
     rows = tuple(
         replace(row, cells={**row.cells, column: part(str(row.cells[column]), marks)})
         if _is_text(row.cells.get(column))
         else row
         for row in table.rows
     )
-    there = [mark for each in known for mark in each if any(mark in text for text in texts)]
+    there = [mark for each in known for mark in each if has_any(texts, (mark,))]
     by = " ".join(map(repr, [mark for mark in there if mark in marks] or marks[:1]))
     others = " ".join(repr(mark) for mark in there if mark not in marks)
-    note = f"{column} parted by {by}, and not by {others}" if marks and others else ""
-    return replace(table, rows=rows, notes=(*table.notes, *([note] if note else [])))
+    as_train = "" if given is None else ", as in training"
+    note = f"{column} parted by {by}, and not by {others}" if marks else f"{column} not parted by {others}"
+    return replace(table, rows=rows, notes=(*table.notes, *([note + as_train] if others else []))), marks
+
+
+def has_any(texts: Sequence[str], marks: Marks) -> bool:
+    """Whether a mark is in a text."""
+    return any(mark in text for text in texts for mark in marks)
 
 
 def texts_of(table: Table, column: str | None) -> list[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from danlu.errors import DanluError, InputError
 from danlu.evaluate.compared import SPLITS, Run, aligned, of_all
@@ -84,12 +85,21 @@ class BitsPerByte:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Questions of a suite: gold and answer are numbers of choices."""
+    """Questions of a suite: an answer is what it adds to each figure, by name."""
 
-    def tally(self, gold: Sequence[str], predicted: Sequence[str]) -> Tally:
-        """Figure ``acc``."""
-        right_N1 = np.array([[one == other] for one, other in zip(gold, predicted, strict=True)], dtype=np.float64)
-        return Tally(len(gold), lambda times_BN: {"acc": (times_BN @ right_N1)[:, 0] / times_BN.sum(1)})
+    def tally(self, gold: Sequence[Any], predicted: Sequence[Mapping[str, float]]) -> Tally:
+        """Figures ``acc`` and all else that every answer adds to: shares, and ``perplexity`` of nats."""
+        names = [name for name in predicted[0] if all(name in each for each in predicted)]
+        parts_NS = np.array([[each[name] for name in names] for each in predicted], dtype=np.float64)
+
+        def figures(times_BN: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+            means_BS = times_BN @ parts_NS / times_BN.sum(1, keepdims=True)
+            return {
+                name: np.exp(mean_B) if name == "perplexity" else mean_B
+                for name, mean_B in zip(names, means_BS.T, strict=True)
+            }
+
+        return Tally(len(gold), figures)
 
 
 def compare_runs(runs: Sequence[Run], *, seed: int = 0) -> list[Part]:
@@ -127,10 +137,10 @@ def _split_part(runs: Sequence[Run], split: str, *, seed: int) -> Part:
     for run in runs:
         same, why = _paired(base, run, split, metric)
         found: dict[str, Difference] = {}
-        answers = None if same is None else [each.said for each in same]
+        answers = None if same is None else _answers(metric, same)
         try:
             if answers is not None and metric is not None and run is not base:
-                said = [each.said for each in base.predictions[split]]
+                said = _answers(metric, base.predictions[split])
                 found = compare(metric, gold, said, answers, seed=seed, resamples=RESAMPLES)
                 _check_figures(found, base, run, split)
         except InputError as error:
@@ -151,6 +161,13 @@ def _split_part(runs: Sequence[Run], split: str, *, seed: int) -> Part:
     ]
     criterion = base.scores[split].get("criterion") if split in base.scores else None
     return Part(split, base.name, [run.name for run in runs], figures, reasons, agreements, predictions, criterion)
+
+
+def _answers(metric: Metric[Any, Any] | None, predictions: Sequence[Prediction]) -> list[Any]:
+    """What a metric compares with gold."""
+    if isinstance(metric, Chosen):
+        return [{"acc": float(each.said == each.gold), **each.parts} for each in predictions]
+    return [each.said for each in predictions]
 
 
 def _check_figures(found: Mapping[str, Difference], base: Run, run: Run, split: str) -> None:

@@ -45,6 +45,8 @@ class Prediction:
     """The task's figure of this example alone, where right and wrong do not say it all."""
     words: tuple[str, ...] = ()
     """Those that tags are of."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """Of a question of a suite what it adds to each figure but ``acc``: 0 or 1, for ``perplexity`` nats."""
 
     @property
     def content(self) -> str:
@@ -94,9 +96,27 @@ def read_answers(path: Path) -> list[Prediction]:
                 f"{path} is damaged at line {number}: it lacks {', '.join(missing) or 'a list of choices'}"
             )
         said = line.get("chosen", line["gold"] if line["right"] else -1)
-        texts = tuple(map(str, (line["context"], *line["choices"])))
-        found.append(Prediction(f"{path.name}, line {line['line']}", texts, str(line["gold"]), str(said)))
+        texts, place = tuple(map(str, (line["context"], *line["choices"]))), f"{path.name}, line {line['line']}"
+        parts = _parts(path, number, line)
+        found.append(Prediction(place, texts, str(line["gold"]), str(said), parts=parts))
     return found
+
+
+def _parts(path: Path, number: int, line: Mapping[str, Any]) -> dict[str, float]:
+    """What a question adds to the figures but ``acc``; lines of earlier versions do not say what was chosen by length.
+
+    Raises:
+        InputError: the line is damaged.
+    """
+    chosen, nats = line.get("chosen_by", {}), line.get("log_likelihoods")
+    if not isinstance(chosen, dict):
+        raise InputError(f"{path} is damaged at line {number}: chosen_by must be places of choices by figure")
+    parts = {name: float(place == line["gold"]) for name, place in chosen.items()}
+    if "greedy" not in line:
+        return parts
+    if not isinstance(nats, list) or len(nats) != 1 or not _is_number(nats[0]):
+        raise InputError(f"{path} is damaged at line {number}: log_likelihoods must be one number, of what was asked")
+    return parts | {"perplexity": -float(nats[0])}
 
 
 def spelled(name: str) -> str:

@@ -113,7 +113,10 @@ class Engine:
         columns = sides or {field: column for field, column in self.columns.items() if column in table.columns}
         self._check_keys(table, form, columns)
         with self._errors_here():
-            inputs = inputs_of(table, trained.data, form, columns=columns, labels=trained.known.labels)
+            inputs = inputs_of(
+                table, trained.data, form, columns=columns, labels=trained.known.labels,
+                conventions=trained.conventions,
+            )  # fmt: skip
             examples = trained.task.takes(inputs, trained.known.scheme).splits["test"]
         assert len(examples) == len(rows)
         return examples

@@ -20,6 +20,9 @@ from danlu.metrics.bootstrap import ratio_interval
 from danlu.suites.question import Question, Suite
 from danlu.suites.request import Score
 
+BY_LENGTH = ("acc_norm", "acc_bytes")
+"""Figures of choices whose likelihoods are divided by their lengths."""
+
 
 class Answered(NamedTuple):
     """A question, and the score of each of its choices."""
@@ -41,9 +44,8 @@ def figures(answered: Sequence[Answered], suite: Suite, *, seed: int) -> dict[st
     """The figures of some questions, intervals as pairs under names that end in ``_95``."""
     if suite.written:
         return _written(answered, seed=seed)
-    names = ("acc", "acc_norm", "acc_bytes") if suite.normalised else ("acc",)
     found: dict[str, Any] = {"items": len(answered)}
-    for name in names:
+    for name in ("acc", *(BY_LENGTH if suite.normalised else ())):
         right = np.array([float(each.chosen(by=name) == each.question.gold) for each in answered])
         found |= _mean(name, right, seed=seed)
     found["chance"] = _rounded(np.mean([1 / len(each.scores) for each in answered]))
@@ -68,7 +70,7 @@ def by_group(answered: Sequence[Answered], suite: Suite, *, seed: int) -> dict[s
 
 
 def line_of(each: Answered, suite: Suite) -> dict[str, Any]:
-    """What is written down of one question."""
+    """What is written down of one question: all that its part in each figure follows from."""
     question = each.question
     chosen = each.chosen()
     right = each.scores[0].greedy if suite.written else chosen == question.gold
@@ -80,6 +82,7 @@ def line_of(each: Answered, suite: Suite) -> dict[str, Any]:
         "gold": question.gold,
         **({"greedy": each.scores[0].greedy} if suite.written else {"chosen": chosen}),
         "right": right,
+        **({"chosen_by": {name: each.chosen(by=name) for name in BY_LENGTH}} if suite.normalised else {}),
         "log_likelihoods": [round(score.log_likelihood, 6) for score in each.scores],
     }
 

@@ -5,7 +5,8 @@ Axes: T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +56,26 @@ class Feature:
         inputs = {"tokens": self.tokens} | ({} if self.types is None else {"types": self.types})
         source = {} if self.source is None else {"tokens": self.source}
         return Example(inputs, self.targets, source, self.parts)
+
+
+def fingerprint(read: Iterable[Mapping[str, Sequence[Feature]]]) -> dict[str, Any]:
+    """What tells trainings on other examples apart, which checkpoints carry as pretraining's do.
+
+    Args:
+        read: the features of each task by split: of train, which is learned, and of dev, which chooses the best
+            weights. Test decides nothing.
+    """
+    found, documents, tokens = hashlib.sha256(), 0, 0
+    for features in read:
+        documents += len(features["train"])
+        tokens += sum(each.size for each in features["train"])
+        for each in (*features["train"], *features["dev"]):
+            arrays = {"tokens": each.tokens, "types": each.types, "source": each.source, **each.targets}
+            for name, array in arrays.items():
+                if array is not None:
+                    found.update(f"{name} {array.dtype.str} {array.shape} {each.parts} ".encode())
+                    found.update(np.ascontiguousarray(array).tobytes())
+    return {"documents": documents, "tokens": tokens, "features": found.hexdigest()}
 
 
 @dataclass(frozen=True)

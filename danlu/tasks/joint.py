@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -32,7 +32,7 @@ from danlu.parallel.joining import here
 from danlu.recipe import OneOf, Settings
 from danlu.stage import Figures, Job
 from danlu.tasks.examples import load_for, tell, tell_across
-from danlu.tasks.feature import FeatureStore, stored
+from danlu.tasks.feature import FeatureStore, fingerprint, stored
 from danlu.tasks.finetune import Finetune
 from danlu.tasks.grpo import GRPO
 from danlu.tasks.heads import Heads, alone, joined
@@ -218,7 +218,8 @@ class JointMaterial:
             draw, JointLesson(lessons=lessons, weights=weights), reading, longest, longest,
             self._store(next(iter(self.materials)), "train"), self.vocabulary, several=True,
         )  # fmt: skip
-        return prepare(self.in_rows(), subject, seed=seed)
+        training = prepare(self.in_rows(), subject, seed=seed)
+        return replace(training, data=fingerprint(part.features for part in self.materials.values()))
 
     def heldout(self, training: Training, seed: int) -> JointMeasure:
         """What is measured of the tasks' dev on the way.

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from danlu.data.conventions import NOTHING_KNOWN
 from danlu.data.dataset import Dataset
 from danlu.errors import InputError, RecipeError
 from danlu.files import write_json
@@ -212,7 +213,8 @@ class Material:
         alike = used.form is task.form
         data = settings.data if alike else settings.data.model_copy(update={"columns": {}})
         columns = self.dataset.columns if alike else {}
-        Trained(used, known, self.reader.max_tokens, data, columns).save(out / "model")
+        conventions = self.dataset.conventions if alike else NOTHING_KNOWN
+        Trained(used, known, self.reader.max_tokens, data, columns, conventions).save(out / "model")
         say(f"the model: {out / 'model'}; all figures and answers are beside it")
         return figures
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from danlu.data.columns import by_names
+from danlu.data.conventions import NOTHING_KNOWN, Conventions
 from danlu.data.dataset import Data
 from danlu.data.labelled import CLASSIFY, PAIR
 from danlu.data.names import plain_name
@@ -43,13 +44,15 @@ class Trained:
     """How the files were read."""
     columns: Mapping[str, str]
     """The column of each field."""
+    conventions: Conventions = NOTHING_KNOWN
+    """How the files were read where they could have been otherwise."""
 
     def save(self, folder: Path) -> None:
         """Write ``danlu.json``."""
         write_json(folder / FILE, {
             "task": self.task.to_recipe(), "known": asdict(self.known), "max_tokens": self.max_tokens,
             "data": {name: value for name, value in plain(self.data).items() if name not in ("train", "dev", "test")},
-            "columns": dict(self.columns),
+            "columns": dict(self.columns), "conventions": asdict(self.conventions),
         })  # fmt: skip
 
     @classmethod
@@ -73,6 +76,7 @@ class Trained:
                 Known(**{**known, "labels": tuple(known["labels"]), "strangers": tuple(known.get("strangers", ()))}),
                 int(said["max_tokens"]),
                 build(Data, {"train": "-", **said["data"]}, key="data"), said["columns"],
+                Conventions.of(said["conventions"]) if "conventions" in said else NOTHING_KNOWN,
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged: {error!r}") from None

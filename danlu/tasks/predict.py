@@ -60,8 +60,9 @@ def predict_file(
         trained = replace(trained, data=trained.data.model_copy(update={"columns": dict(columns)}))
     try:
         inputs = load_inputs(
-            file, trained.data, trained.task.form, columns=trained.columns, labels=trained.known.labels
-        )
+            file, trained.data, trained.task.form, columns=trained.columns, labels=trained.known.labels,
+            conventions=trained.conventions,
+        )  # fmt: skip
     except ColumnError as error:
         field = next(each.name for each in trained.task.form.fields if each.required and not each.gold)
         raise InputError(f"{error}; say which it is behind the file: {field}=COLUMN") from None

@@ -127,8 +127,8 @@ class Seq2Seq(Writing):
         self, model: Transformer, examples: Sequence[Any], reader: TextReader,
         *, told: Callable[[int], None] = lambda done: None,
     ) -> list[Answer]:  # fmt: skip
-        answers = super().write(model, examples, reader, told=told)
         begun = self._begun(examples, reader)
+        answers = self.go_on(model, [each for each, _ in begun], reader, told=told)
         return [replace(answer, cut=short) for answer, (_, short) in zip(answers, begun, strict=True)]
 
     def ends(self, reader: TextReader) -> frozenset[int]:
@@ -152,10 +152,9 @@ class Seq2Seq(Writing):
         texts = [f"{self.prefix}{each.source}{behind}" for each in examples]
         begun = [special.around(ids, tokenizer.eot) for ids in tokenizer.encode_batch(texts)]
         short = [_length(each) > reader.max_tokens for each in begun]
-        for number, each in enumerate(begun):
-            excess = _length(each) - reader.max_tokens
+        for number in (number for number, cut in enumerate(short) if cut):
             source = examples[number].source
-            kept = len(tokenizer.encode(source)) - max(0, excess)
+            kept = len(tokenizer.encode(source)) - (_length(begun[number]) - reader.max_tokens)
             while _length(begun[number]) > reader.max_tokens:
                 if kept < 1:
                     most = f"finetune.task.max_tokens {reader.max_tokens}"

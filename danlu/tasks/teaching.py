@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ from danlu.log import say
 from danlu.objectives.protocol import Shape
 from danlu.parallel.joining import here
 from danlu.stage import Figures
-from danlu.tasks.feature import stored
+from danlu.tasks.feature import fingerprint, stored
 from danlu.tasks.grpo import GRPO
 from danlu.tasks.lesson import TaskLesson
 from danlu.tasks.material import Material, flat
@@ -65,7 +65,8 @@ class Teaching:
             partial(material.draw, self.seed), self.lesson(), TaskLesson.reading, int(sizes.max()),
             self.row_tokens(float(sizes.mean())), store, vocabulary, share=1 / self.updates,
         )  # fmt: skip
-        return prepare(material.settings, subject, seed=self.seed)
+        training = prepare(material.settings, subject, seed=self.seed)
+        return replace(training, data=fingerprint([material.features]))
 
     def lesson(self) -> TaskLesson:
         """The task as what is trained on."""

@@ -107,13 +107,18 @@ class Writing(Written):
         self, model: Transformer, examples: Sequence[Any], reader: TextReader,
         *, told: Callable[[int], None] = lambda done: None,
     ) -> list[Answer]:  # fmt: skip
+        return self.go_on(model, self.prompts(examples, reader), reader, told=told)
+
+    def go_on(
+        self, model: Transformer, begun: Sequence[Begun], reader: TextReader, *, told: Callable[[int], None]
+    ) -> list[Answer]:
+        """An answer to each prompt, in their order."""
         loaded = ready(model, reader, ends=self.ends(reader))
         was_training = model.training
         model.eval()
         answers: list[Answer] = []
-        begun = self.prompts(examples, reader)
         with torch.compiler.set_stance("force_eager"):
-            for start in range(0, len(examples), WRITTEN_AT_ONCE):
+            for start in range(0, len(begun), WRITTEN_AT_ONCE):
                 part = begun[start : start + WRITTEN_AT_ONCE]
                 found = find_answers(loaded, self.search, part, settings=Sampling(max_tokens=self.answer_tokens))
                 answers += [Answer(self.value(each.text)) for each in found]

@@ -100,6 +100,7 @@ def test_what_the_recipe_names_counts(tmp_path: Path) -> None:
         ({"text": 4}, InputError, r"columns\.text: .*a\.csv has columns 1 to 3; got 4"),
         ({"text": 0}, InputError, r"has columns 1 to 3; got 0"),
         ({"txt": "text"}, RecipeError, r"columns: this task reads no 'txt'; did you mean 'text'\? .*text, label"),
+        ({"answers": "title"}, RecipeError, r"reads no 'answers'; leave it out of columns \(it reads text, label\)$"),
     ],
 )
 def test_a_wrong_column_is_one_line(

@@ -21,7 +21,7 @@ from danlu.errors import InputError
 from danlu.pages import colours
 from danlu.rate.answers import Material
 from danlu.rate.page import static
-from danlu.rate.rubric import Rubric
+from danlu.rate.rubric import Rubric, Scale
 from danlu.rate.server import MOST_BYTES, RatingServer
 from danlu.rate.store import DatabaseError, Store, create
 from danlu.rate.study import PREFERENCE, plan
@@ -146,6 +146,15 @@ def test_scores(make: Makes, serve: Serves, rubric: Rubric) -> None:
     assert browser.status == 422 and store.ratings() == []
     browser.submit(criterion0="4", criterion1="0")
     assert [rating.marks for rating in store.ratings()] == [{"fluency": 4, "relevance": 0}]
+
+
+def test_how_a_ten_is_typed_stands_where_there_is_one(make: Makes, serve: Serves, rubric: Rubric) -> None:
+    (fluency, relevance), pages = rubric.criteria, []
+    ten = Scale(lowest=0, worst="否", highest=10, best="是")
+    for criteria in ([fluency], [fluency, relevance.model_copy(update={"scale": ten})]):
+        browser = Browser(serve(make(prompts=1, models=1, rubric=Rubric(criteria=criteria))))
+        pages.append(browser.submit(name="Ada"))
+    assert ["For 10 type 1, then 0" in page for page in pages] == [False, True]
 
 
 def test_no_page_tells_which_answers_are_of_one_model(make: Makes, serve: Serves, rubric: Rubric) -> None:

@@ -91,6 +91,15 @@ def test_a_row_may_lack_what_need_not_be_there(task: str, row: Any, folder_of: F
     assert "prediction" in answer
 
 
+def test_choices_in_one_text_are_parted_as_in_training(folder_of: Folders, tmp_path: Path) -> None:
+    folder = shutil.copytree(folder_of("choice"), tmp_path / "model")
+    known = json.loads((folder / "danlu.json").read_text())
+    (folder / "danlu.json").write_text(json.dumps({**known, "conventions": {"marks": [";"], "counted_from": None}}))
+    rows = [{"question": "to be", "choices": each} for each in ("or|not; that|is", ["or|not", "that|is"])]
+    in_one, listed = answers(Engine(folder, dtype="float32"), rows)
+    assert in_one == listed and len(listed["scores"]) == 2
+
+
 @pytest.mark.parametrize(("task", "row"), [
     ("chat", "to be"), ("seq2seq", {"source": "to be 3"}), ("reward", {"instruction": "to be", "response": "or not"}),
     ("classify", "to be"),

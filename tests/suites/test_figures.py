@@ -92,3 +92,5 @@ def test_a_line_says_what_was_asked_and_chosen() -> None:
         "log_likelihoods": [-2.0, -1.5],
     }  # fmt: skip
     assert line_of(answered([-0.5], 0), Lambada())["greedy"] is True
+    by_length = line_of(answered([-2.0, -2.5], 1, choices=["xxxx", "话话话话话"]), Arc())
+    assert (by_length["chosen"], by_length["chosen_by"]) == (0, {"acc_norm": 0, "acc_bytes": 1})

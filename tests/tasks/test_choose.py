@@ -121,11 +121,11 @@ def test_a_model_without_such_a_head_is_refused(decoder: Path) -> None:
 
 @pytest.fixture
 def questions(tmp_path: Path) -> Path:
-    """Whichever choice says be is right."""
+    """Whichever choice says be is right; they are counted from 1."""
     path = tmp_path / "questions.jsonl"
     lines = [
         {"question": f"which {number}", "choices": ["to be", "a time"][:: 1 if number % 2 else -1],
-         "answer": 0 if number % 2 else 1}
+         "answer": 1 if number % 2 else 2}
         for number in range(60)
     ]  # fmt: skip
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -147,6 +147,10 @@ def test_from_a_file_to_answers(encoder: Path, questions: Path, tmp_path: Path) 
     assert all(line["prediction"] == line["gold"] for line in lines) and len(lines) == 60
     config = json.loads((model / "config.json").read_text())
     assert config["architectures"] == ["BertForMultipleChoice"]
+    one = tmp_path / "one.jsonl"  # which alone could be counted from 0
+    one.write_text(questions.read_text().split("\n")[1])
+    assert main(["predict", str(model), str(one), "--out", str(tmp_path / "one.out.jsonl")]) == 0
+    assert json.loads((tmp_path / "one.out.jsonl").read_text())["gold"] == "0"
     few = tmp_path / "few.jsonl"  # questions of 2 and of 3 choices, whose answers nobody knows
     few.write_text(
         "".join(json.dumps({"question": "q", "choices": ["to be", "a time", "not"][:n]}) + "\n" for n in (2, 3))
@@ -158,6 +162,11 @@ def test_from_a_file_to_answers(encoder: Path, questions: Path, tmp_path: Path) 
     ]  # fmt: skip
     assert [row[2:-2] for row in rows[1:]] == [["1", "q", "to be", "a time", ""], ["2", "q", "to be", "a time", "not"]]
     assert json.loads(rows[1][1]) == ["to be", "a time"]
+    known = json.loads((model / "danlu.json").read_text())
+    assert known.pop("conventions") == {"marks": None, "counted_from": 1}
+    (model / "danlu.json").write_text(json.dumps(known))  # as versions before have written it
+    assert main(["predict", str(model), str(one), "--out", str(tmp_path / "before.jsonl")]) == 0
+    assert json.loads((tmp_path / "before.jsonl").read_text())["gold"] == "1"
     (model / "danlu.json").unlink()  # then it is a folder of others, whose class says enough
     assert main(["predict", str(model), str(questions), "--out", str(tmp_path / "again.jsonl")]) == 0
     assert (tmp_path / "again.jsonl").read_text() == answers.read_text()

@@ -21,6 +21,7 @@ from danlu.nn.hf.folder import load_config, load_model
 from danlu.tasks.seq2seq import Keywords, Seq2Seq
 from danlu.tasks.task import Known
 from danlu.tasks.text_reader import TextReader
+from danlu.tokenizers.tokenizer import Tokenizer
 
 PREFIX = "say: "
 PAIRS = [(f"once {number} there", f"话说 {number}" + "。" * (number % 3)) for number in range(10)]
@@ -170,6 +171,30 @@ def test_a_decoder_writes_what_transformers_writes(decoder: Path, file: Path, tm
         ids = torch.tensor([tokenizer(f"{source}\n").input_ids])
         written = theirs.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False)
         assert answer == tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True).strip()
+
+
+def test_a_source_is_encoded_once_for_its_answer(answerer: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[str] = []
+    batch, alone = Tokenizer.encode_batch, Tokenizer.encode
+
+    def told_batch(self: Tokenizer, texts: list[str]) -> list[list[int]]:
+        encoded.extend(texts)
+        return batch(self, texts)
+
+    def told_alone(self: Tokenizer, text: str) -> list[int]:
+        encoded.append(text)
+        return alone(self, text)
+
+    monkeypatch.setattr(Tokenizer, "encode_batch", told_batch)
+    monkeypatch.setattr(Tokenizer, "encode", told_alone)
+    long = json.dumps({"source": "to be " * 20, "target": "b"}) + "\n"
+    file.write_text(file.read_text() + long)
+    examples = load(Data(train=file, dev=file), GENERATE).splits["train"]
+    reader = TextReader.load(answerer, max_tokens=40)
+    answers = Seq2Seq(prefix=PREFIX, answer_tokens=4).write(load_model(answerer), examples, reader)
+    assert [each.cut for each in answers] == [False] * len(PAIRS) + [True]
+    assert encoded[: len(PAIRS)] == [f"{PREFIX}{source}" for source, _ in PAIRS]
+    assert all("to be" in text for text in encoded[len(PAIRS) :])  # what is cut is measured before and behind
 
 
 def test_a_decoder_reads_what_the_answer_leaves(decoder: Path, file: Path, tmp_path: Path) -> None:

@@ -9,13 +9,28 @@ if (form) form.addEventListener("submit", (event) => {
 });
 window.addEventListener("pageshow", () => { sent = false; });
 
-function fieldsets() { return [...document.querySelectorAll("fieldset")]; }
+let typed = "", typing = null;  // the first digits of a number that may go on, as 1 to 10, and its question
 
 function mark() {
-  const all = fieldsets();
-  const current = all.find((each) => !each.querySelector(":checked"));
+  const all = [...document.querySelectorAll("fieldset")];
+  const current = typing ?? all.find((each) => !each.querySelector(":checked"));
   for (const each of all) each.classList.toggle("current", each === current);
   return current;
+}
+
+function typedOut() { typed = ""; typing = null; return mark(); }
+
+function type(digit) {
+  const question = mark();
+  if (!question) return;
+  const text = typed + digit;
+  const fitting = [...question.querySelectorAll("input")].filter((each) => each.value.startsWith(text));
+  const choice = fitting.find((each) => each.value === text);
+  if (typed && !fitting.length) { typedOut(); type(digit); return; }  // the number before was whole
+  if (choice) choice.checked = true;
+  if (!fitting.length) return;
+  [typed, typing] = fitting.some((each) => each !== choice) ? [text, question] : ["", null];
+  mark()?.scrollIntoView({ block: "nearest" });
 }
 
 function press(event) {
@@ -29,14 +44,13 @@ function press(event) {
     return;
   }
   if (/^[0-9]$/.test(event.key)) {
-    const current = mark();
-    const choice = current?.querySelector(`input[value="${event.key}"]`);
-    if (choice) { choice.checked = true; mark()?.scrollIntoView({ block: "nearest" }); }
+    type(event.key);
   } else if (event.key === "Enter" && !event.target.closest("a, button")) {
     event.preventDefault();
+    if (typing && typedOut()) return;  // a number that might have gone on is whole, and another question is open
     form.requestSubmit();
   }
 }
 
 if (!document.querySelector("input[name=name]")) document.addEventListener("keydown", press);
-if (form?.dataset.keys === "scores") { form.addEventListener("change", mark); mark(); }
+if (form?.dataset.keys === "scores") { form.addEventListener("change", typedOut); mark(); }

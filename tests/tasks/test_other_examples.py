@@ -1,0 +1,91 @@
+"""A checkpoint of a fine-tuning with the same settings on other examples, copied in, is not gone on from."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from danlu.cli import main
+from danlu.files import read_json
+from danlu.tasks.feature import Feature, fingerprint
+from danlu.train.loop import StepInfo
+from danlu.train.setup import Training
+
+RECIPES = {
+    "finetune": "finetune:\n  data: {{train: {file}, dev: {file}}}\n  task: classify\n",
+    "joint": "joint:\n  tasks:\n    one: {{data: {{train: {file}, dev: {file}}}, task: classify}}\n"
+    "    other: {{data: {{train: {file}, dev: {file}}}, task: classify}}\n",
+}
+
+
+class Killed(BaseException):
+    """No handler of ours may catch it."""
+
+
+def killed(tmp_path: Path, recipe: Path, run: str, label: str, step: int) -> Path:
+    """The folder of checkpoints of a training on texts of which ``label`` is every second's label."""
+    rows = "".join(f"to be {number},{'no' if number % 2 else label}\n" for number in range(12))
+    (tmp_path / "a.csv").write_text(f"text,label\n{rows}")
+
+    def hook(self: Training, info: StepInfo) -> None:
+        if info.step == step:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Training, "after_step", hook)
+        main([recipe.stem, str(recipe), f"run_dir={tmp_path / run}"])
+    return tmp_path / run / recipe.stem / "checkpoints"
+
+
+@pytest.mark.parametrize("stage", RECIPES)
+def test_one_on_other_examples_is_named_and_the_one_before_is_used(
+    stage: str, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / f"{stage}.yaml"
+    recipe.write_text(
+        RECIPES[stage].format(file=tmp_path / "a.csv")
+        + f"  model: {encoder}\n  budget: {{steps: 12}}\n  batch: 8\n  precision: fp32\n  evaluations: 1\n"
+        "  save: {steps: 4}\n"
+    )
+    other = killed(tmp_path, recipe, "other", "maybe", 10)
+    own = killed(tmp_path, recipe, "own", "yes", 6)
+    shutil.copytree(other / "step-00000008", own / "step-00000008")
+    capsys.readouterr()
+    assert main([stage, str(recipe), f"run_dir={tmp_path / 'own'}"]) == 0
+    said = capsys.readouterr().out
+    assert f"checkpoint {own / 'step-00000008'} is of a training with other settings, another seed or other" in said
+    assert "going on after step 4" in said
+
+
+def feature(number: int, tokens: list[int], target: float) -> Feature:
+    return Feature(number, np.array(tokens), {"labels": np.array([target])})
+
+
+@given(st.lists(st.tuples(st.lists(st.integers(0, 9), min_size=1, max_size=4), st.integers(0, 2)), min_size=2))
+def test_every_token_and_target_counts_and_their_order(rows: list[tuple[list[int], int]]) -> None:
+    features = [feature(number, *row) for number, row in enumerate(rows)]
+    known = fingerprint([{"train": features, "dev": features[:1]}])
+    again = [feature(number, *row) for number, row in enumerate(rows)]
+    assert fingerprint([{"train": again, "dev": again[:1], "test": again}]) == known
+    assert (known["documents"], known["tokens"]) == (len(rows), sum(len(tokens) for tokens, _ in rows))
+    tokens, target = rows[-1]
+    changed = [feature(9, [*tokens[:-1], tokens[-1] + 1], target), feature(9, tokens, target + 1)]
+    for last in changed:
+        assert fingerprint([{"train": [*features[:-1], last], "dev": features[:1]}]) != known
+    assert fingerprint([{"train": features, "dev": features[:2]}]) != known
+    assert fingerprint([{"train": [*features, feature(9, [1], 0)], "dev": []}]) != known
+
+
+def test_checkpoints_carry_it(encoder: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "finetune.yaml"
+    recipe.write_text(
+        RECIPES["finetune"].format(file=tmp_path / "a.csv")
+        + f"  model: {encoder}\n  budget: {{steps: 6}}\n  batch: 8\n  evaluations: 1\n  save: {{steps: 2}}\n"
+    )
+    newest = max(killed(tmp_path, recipe, "run", "yes", 4).glob("step-*"))
+    assert (read_json(newest / "training" / "data.json") or {})["documents"] == 12
