@@ -46,7 +46,6 @@ TABLES: dict[str, tuple[str, list[list[Any]]]] = {
                                         *([f"who, {n}?", f"a {n}", f"b {n}", n % 2 + 1] for n in range(9))]),
     "a label of an unknown name is missing": ("classify", [["nr", "was", "art"], *(
         [n, f"text {n}", "ab"[n % 2] if n else ""] for n in range(19))]),
-    "a question above yes and no": ("classify", [["First Name", "Female?"], *([f"Ann{n}", n % 2] for n in range(9))]),
     "词性": ("tag", [["句子", "词性标注"], *([f"海外 华侨 第{n}", "s n m"] for n in range(9))]),
     "ratings beside their mean": ("regress", [["word", "mean", "all ratings"], *([f"wort{n}", n / 4, f"[{n}, -1, 2]"]
                                                                                for n in range(9))]),
