@@ -14,15 +14,15 @@ from danlu.data.form import Cells, Counting, Form, Mended
 from danlu.data.parted import CHOICES, part_alone
 from danlu.errors import did_you_mean, shown
 
+_LETTERS = tuple(string.ascii_lowercase)
+_NUMBERS = tuple(tuple(str(number) for number in range(first, first + 10)) for first in (0, 1))
 _SERIES = (
-    tuple(string.ascii_uppercase),
-    tuple(string.ascii_lowercase),
-    *(tuple(f"{name}{number}" for number in range(first, first + 10))
-      for name in ("choice", "choice_", "option", "option_", "ending", "sol", "answer") for first in (0, 1)),
-    *(tuple(f"{name}{letter}" for letter in letters)
-      for name in ("answer", "option", "option_") for letters in (string.ascii_uppercase, string.ascii_lowercase)),
+    _LETTERS,
+    *(tuple(f"{name}{mark}" for mark in marks)
+      for name in ("choice", "option", "ending", "sol", "answer", "选项", "选择") for marks in (*_NUMBERS, _LETTERS)),
+    *(tuple(f"{mark}选项" for mark in marks) for marks in (*_NUMBERS, _LETTERS)),
 )  # fmt: skip
-"""What a column for each choice is called, the first two of which have to be there."""
+"""What a column for each choice is called, as :func:`_bare` has it; the first two have to be there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,9 @@ def _multiple_choice(cells: Cells) -> MultipleChoice:
     if not cells.gold and not cells.has("answer"):
         return MultipleChoice(cells.place, question, choices, None, context)
     value = cells.value("answer")
-    if isinstance(value, str) and value.strip() in labels:
-        return MultipleChoice(cells.place, question, choices, labels.index(value.strip()), context)
+    name = _label(value, labels, choices)
+    if name is not None:
+        return MultipleChoice(cells.place, question, choices, labels.index(name), context)
     number = _number(value)
     if number is not None and not (isinstance(value, str) and value in choices):
         return MultipleChoice(cells.place, question, choices, number, context, counted_from=0)
@@ -103,8 +104,26 @@ def _choices(cells: Cells) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _series(columns: Collection[str]) -> Sequence[str]:
-    """What the columns are called that have a choice each; none where there are no such columns."""
-    return next((each for each in _SERIES if all(name in columns for name in each[:2])), ())
+    """The columns that have a choice each, in order; none where there are no such columns. One that is left out is
+    among them too: of A, B and D the last would else be called C."""
+    called: dict[str, str] = {}
+    for column in columns:
+        called.setdefault(_bare(column), column)
+    series = next((each for each in _SERIES if all(name in called for name in each[:2])), ())
+    last = max((place for place, name in enumerate(series) if name in called), default=-1)
+    return [called.get(name, name.upper()) for name in series[: last + 1]]
+
+
+def _bare(column: str) -> str:
+    """``optiona`` of ``Option A``, ``option_a`` and ``optionA``; ``a`` of ``A.``"""
+    return "".join(letter for letter in column.casefold() if letter.isalnum())
+
+
+def _label(value: Any, labels: Sequence[str], choices: Sequence[str]) -> str | None:
+    """What the right choice is called, be it in small letters; None where the value is something else."""
+    name = value.strip() if isinstance(value, str) else ""
+    small = name.upper() in labels and name not in choices
+    return name if name in labels else name.upper() if small else None
 
 
 def _letters(count: int) -> tuple[str, ...]:

@@ -17,8 +17,11 @@ from danlu.errors import InputError, RecipeError, did_you_mean, shown, suggestio
 
 Kind = Literal["text", "texts", "label", "number", "tokens", "tags", "other"]
 _LABEL_LENGTH, _MOST_LABELS = 60, 1000
+_MISSING = 0.1
+"""Share of rows that may lack a label in a column that is taken to have labels."""
 _SHOWN_VALUES = 6
 _MOST_UNREAD = 8
+_NUMBERS = re.compile(r"\[[-+\d.,\seE]*\]")
 _OF_ROWS = re.compile(r"^_|(^|_)(id|ids|index|hash|timestamp|编号|序号)$")
 
 
@@ -187,7 +190,9 @@ def _by_content(table: Table, field: Field, *, taken: Any) -> str | None:
         if all(isinstance(value, str | int | float) for value in values)
     }
     if field.kind in ("text", "texts", "tokens"):
-        like = [column for column, values in texts.items() if not all(map(is_number, values)) and any(values)]
+        like = [column for column, values in texts.items() if any(values) and not _hold_no_text(values)]
+        apart = [column for column in like if not _OF_ROWS.search(plain_name(column))]
+        like = apart or ([] if field.kind == "texts" else like)
         return _most_like_text(texts, like, alone=field.kind != "texts")
     if field.kind == "number":
         numbers = [c for c, values in texts.items() if all(map(is_number, values)) or _have_commas(values)]
@@ -209,10 +214,17 @@ def _most_like_text(texts: Mapping[str, list[str]], like: Sequence[str], *, alon
 
 
 def looks_like_labels(values: Sequence[str]) -> bool:
-    """Whether there are few different values, none of them empty or long."""
-    different = set(values)
+    """Whether there are few different values, none of them long, and hardly one is missing."""
+    if values.count("") > _MISSING * len(values):
+        return False
+    different = {*values} - {""}
     few = 1 < len(different) <= max(2, min(_MOST_LABELS, len(values) // 2))
-    return few and "" not in different and max(map(len, different)) <= _LABEL_LENGTH
+    return few and max(map(len, different)) <= _LABEL_LENGTH
+
+
+def _hold_no_text(values: Sequence[str]) -> bool:
+    """Whether these are numbers, or lists of them as a table spells them."""
+    return all(is_number(value) or _NUMBERS.fullmatch(value) for value in values) or _have_commas(values)
 
 
 def _have_commas(values: Sequence[str]) -> bool:

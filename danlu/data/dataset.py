@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self
 
@@ -21,7 +22,7 @@ from danlu.data.flags import flag_columns, gather_as_train, gather_flags, gather
 from danlu.data.form import Cells, Form, Mended
 from danlu.data.labelled import check_label_types
 from danlu.data.labels import check_known, label_set, scheme_of
-from danlu.data.names import KNOWN, plain_name
+from danlu.data.names_above import read_by_names, without_names
 from danlu.data.read import read_rows
 from danlu.data.rows import Table
 from danlu.data.split import NAMES, split
@@ -256,19 +257,24 @@ def load_inputs(
     """
     gold = {each.name for each in form.fields if each.gold}
     names = [name for field, name in (columns or settings.columns).items() if field not in gold]
-    header = settings.header
-    if header is None and names and not form.sentences and all(str(name).isdigit() for name in names):
-        header = False  # as in training, whose columns had no names
-    table = read_rows(
-        path,
-        encoding=settings.encoding,
-        form=TableForm(settings.delimiter, settings.quotes, header),
-        named=[name for name in names if isinstance(name, str) and not name.isdigit()],
-        sentences=form.sentences,
-    )
-    if header is False and settings.header is None:
-        table = _without_names(table)
-    return inputs_of(table, settings, form, columns=columns, labels=labels, conventions=conventions)
+    understood = partial(inputs_of, labels=labels, conventions=conventions)
+
+    def read(header: bool | None) -> Table:
+        return read_rows(
+            path,
+            encoding=settings.encoding,
+            form=TableForm(settings.delimiter, settings.quotes, header),
+            named=[name for name in names if isinstance(name, str) and not name.isdigit()],
+            sentences=form.sentences,
+        )
+
+    if settings.header is None and names and not form.sentences and all(str(name).isdigit() for name in names):
+        rows = without_names(read(False))  # in training columns had no names
+        found = read_by_names(read(None), form.fields) if len(rows.rows) > 1 else None
+        if found is None:
+            return understood(rows, settings, form, columns=columns)
+        return understood(found, settings.model_copy(update={"columns": {}}), form)
+    return understood(read(settings.header), settings, form, columns=columns)
 
 
 def inputs_of(
@@ -294,19 +300,12 @@ def inputs_of(
         spared = of_training and (alone or name in optional)  # a file of one column may call it otherwise
         if column in table.columns or not (name in gold or spared):
             given[name] = column
+    if len(table.columns) == 1 and not table.named:  # it is asked for, though the first was a label's in training
+        given = {name: column for name, column in given.items() if name not in gold}
     reading.settings = reading.settings.model_copy(update={"columns": given})
     examples = reading.examples(table, gold=False)
     splits = {"test": tuple(examples)}
     return Dataset(splits, settings.labels or (), "none", reading.columns, tuple(reading.said), whole)
-
-
-def _without_names(table: Table) -> Table:
-    """Without its first row, where that has names which columns usually have, and nothing else: it is no example."""
-    first = [str(cell).strip() for cell in table.rows[0].cells.values()]
-    if len(table.rows) < 2 or not all(plain_name(cell) in KNOWN for cell in first):
-        return table
-    notes = (*(note for note in table.notes if note != "no header"), "the first row names the columns")
-    return replace(table, rows=table.rows[1:], notes=notes)
 
 
 def _by_file(reading: _Reading[E]) -> dict[str, Sequence[E]]:

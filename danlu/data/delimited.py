@@ -102,8 +102,9 @@ def has_header(rows: Sequence[Cells], *, commas: bool, named: Collection[str] = 
     """Whether the first row names the columns.
 
     It does where it has a name that columns usually have, or where something that looks like a name stands over a
-    column of numbers or of a few values that come again; not where it has one of these values itself. Without a sign, a
-    file with commas is taken to have a header, as pandas takes it; one with tabs is not.
+    column of numbers or of a few values that come again, be it a question, such as ``Spam?``; not where it has one of
+    these values itself. Without a sign, a file with commas is taken to have a header, as pandas takes it; one with
+    tabs is not.
     """
     first = [cell.strip() for cell in rows[0][1]]
     rest = [cells for _, cells in rows[1:]]
@@ -119,12 +120,17 @@ def has_header(rows: Sequence[Cells], *, commas: bool, named: Collection[str] = 
         return False
     if not first[0] and len(filled) == len(first) - 1 and counts(columns[0]):  # pandas' index has no name
         return True
-    if len(filled) < len(first) or not rest or not all(_is_like_a_name(cell) for cell in filled):
-        return False
     few = [len(set(column)) * 2 <= len(column) for column in columns]
+    asking = [
+        each or all(is_number(cell.replace(",", ".")) for cell in column)
+        for column, each in zip(columns, few, strict=True)
+    ]
+    asked = [cell.rstrip("?？") if each else cell for cell, each in zip(first, asking, strict=True)]
+    if len(filled) < len(first) or not rest or not all(map(_is_like_a_name, asked)):
+        return False
     if any(each and name in column for name, column, each in zip(first, columns, few, strict=True)):
         return False
-    return commas or any(each or all(map(is_number, column)) for column, each in zip(columns, few, strict=True))
+    return commas or any(asking)
 
 
 def counts(values: Sequence[str]) -> bool:
@@ -143,7 +149,7 @@ def is_number(text: str) -> bool:
 
 
 def _is_like_a_name(text: str) -> bool:
-    return len(text) <= _NAME_LENGTH and len(text.split()) <= _NAME_WORDS and text[-1] not in ".,!?;。，！？；…"
+    return 0 < len(text) <= _NAME_LENGTH and len(text.split()) <= _NAME_WORDS and text[-1] not in ".,!?;。，！？；…"
 
 
 def _find_delimiter(text: str, own: str) -> str:

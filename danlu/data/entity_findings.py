@@ -10,6 +10,7 @@ from danlu.data.example import TaskExample
 from danlu.data.found import EXAMPLES, Finding
 from danlu.data.tagged import Tagged
 from danlu.data.tags import Scheme, find_scheme, read_tag
+from danlu.data.writing import pieces
 from danlu.errors import shown
 from danlu.metrics.entities import Entity, conlleval_entities
 
@@ -56,7 +57,7 @@ def odd_entities(splits: Mapping[str, Sequence[TaskExample]]) -> Iterator[Findin
     for words, found in places.items():
         (kind, count), *_ = Counter(each.kind for each in found).most_common(1)
         if kind is not None and len(found) > count >= SHARE * len(found) and count >= OFTEN:
-            what = f"{shown(' '.join(words))!r}, {count:,} times {kind}, is"
+            what = f"{shown(''.join(pieces(words)))!r}, {count:,} times {kind}, is"
             odd += [(what, each) for each in found if each.kind != kind]
     if odd:
         are = "place is" if len(odd) == 1 else "places are"

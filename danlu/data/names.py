@@ -32,13 +32,15 @@ TOKEN = ("token", "word", "form", "character", "char", "字", "词", "字符")
 TOKENS = ("tokens", "words", "token", "form", "word", "characters", "character", "char", "text", "词", "字", "字符")
 TAGS = (
     "tags", "ner_tags", "labels", "label", "entities", "spans", "ner", "tag", "ner_tag", "bio", "pos_tags", "upos",
-    "pos", "标注", "标签", "标记",
+    "pos", "标注", "标签", "标记", "词性", "词性标注", "实体", "实体标注", "命名实体", "标注序列", "标签序列",
 )  # fmt: skip
 WORDS = ("words", "segmented", "tokens", "text", "分词")
 QUESTION = ("question", "query", "stem", "问题", "题目", "题干")
 CONTEXT = ("context", "passage", "paragraph", "document", "article", "text", "原文", "文章", "上下文")
 ANSWERS = ("answers", "answer", "answer_text", "答案")
-START = ("answer_start", "start", "offset", "start_char")
+START = (
+    "answer_start", "start", "offset", "start_char", "答案起始位置", "答案开始位置", "答案位置", "起始位置", "开始位置",
+)  # fmt: skip
 NO_ANSWER = ("is_impossible",)
 IDENTITY = ("id", "qid", "guid", "编号")
 CHOICES = ("choices", "options", "endings", "candidates", "选项")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -133,7 +133,8 @@ def _tags(cells: Cells, value: Any) -> tuple[str, ...] | None:
 
 
 def _tokens(cells: Cells, value: Any, count: int | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Tokens of a list; of a text, what spaces part, or its characters where only those are as many as the tags.
+    """Tokens of a list; of a text, what spaces part, or its characters where only those are as many as the tags and
+    spaces do not part most of them.
 
     A text without tags that is running text, not tokens with spaces between, is parted into words and marks. Beside
     the tokens of a text: each with what stands before it there.
@@ -144,7 +145,7 @@ def _tokens(cells: Cells, value: Any, count: int | None) -> tuple[tuple[str, ...
         bare = [(place, place + 1) for place, letter in enumerate(text) if not letter.isspace()]
         if count is None:
             places = token_places(text) if is_running(text) else words
-        elif len(words) != count and count in (len(bare), len(text)):
+        elif len(words) != count and count in _letters(words=len(words), bare=len(bare), text=len(text)):
             places = bare if len(bare) == count else [(place, place + 1) for place in range(count)]
         else:
             places = words
@@ -155,6 +156,12 @@ def _tokens(cells: Cells, value: Any, count: int | None) -> tuple[tuple[str, ...
     if odd:
         raise cells.error("tokens", f"must be a list of texts; it has {shown(repr(odd[0]))}")
     return tuple(value), ()
+
+
+def _letters(*, words: int, bare: int, text: int) -> Collection[int]:
+    """How many characters a text has, with its spaces and without; of one that is parted into words, with them alone:
+    where one of seven words has two characters, a tag too many is no tag of a character."""
+    return (text,) if words > 2 and 2 * (words - 1) >= bare - 1 else (bare, text)
 
 
 def _segmented(cells: Cells) -> Segmented:

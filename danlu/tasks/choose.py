@@ -25,6 +25,8 @@ from danlu.tasks.pooled import document_scores, first_targets
 from danlu.tasks.task import Answer, Known, Task
 from danlu.tasks.text_reader import Read, TextReader
 
+CHOICE_TEXT = "choice"
+"""The name of what a prediction says: a number from 0 says little where the file has letters, or counts from 1."""
 CHOICES = "choices"
 """The name of what says how many there are, at the first token of each question."""
 
@@ -66,9 +68,11 @@ class Choose(Task):
         self, numbers: Sequence[Tensor], features: Sequence[Feature], examples: Sequence[Any], known: Known
     ) -> list[Answer]:
         answers = []
-        for shares in (each.tolist() for each in numbers):
+        for feature, shares in zip(features, (each.tolist() for each in numbers), strict=True):
             best = max(range(len(shares)), key=shares.__getitem__)
-            answers.append(Answer(str(best), shares[best], {str(place): share for place, share in enumerate(shares)}))
+            scores = {str(place): share for place, share in enumerate(shares)}
+            more = {CHOICE_TEXT: examples[feature.example].choices[best]}
+            answers.append(Answer(str(best), shares[best], scores, more=more))
         return answers
 
     def metric(self, known: Known) -> Classification:

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any
 
 from danlu import catalog
@@ -196,12 +195,9 @@ def _asked(table: Table) -> Collection[str]:
 
 
 def _have_choices(table: Table, chosen: Mapping[str, str]) -> bool:
-    """Whether there are columns A, B, … for the choices, beside a question whose column is called anything."""
-    return (
-        {"A", "B"} <= set(table.columns)
-        and chosen["question"] not in ascii_uppercase
-        and reads(table, form_of("choice"))
-    )
+    """Whether there is a column for each choice, beside a question whose column is called anything."""
+    choices = form_of("choice").also(table.columns)
+    return bool(choices) and chosen["question"] not in choices and reads(table, form_of("choice"))
 
 
 def _are_several(table: Table, found: Mapping[str, str]) -> bool:
@@ -281,15 +277,21 @@ def _are_asked_for(table: Table, found: Mapping[str, str]) -> bool:
 
 def _are_marks(values: Sequence[Any]) -> bool:
     """Whether these are numbers on a scale, not those of classes as inference has them."""
-    return all(is_number(str(value)) for value in values) and len(set(map(str, values))) > MOST_CLASSES
+    texts = _with_points(values)
+    return all(map(is_number, texts)) and len(set(texts)) > MOST_CLASSES
 
 
 def _are_grades(values: Sequence[Any]) -> bool:
     """Whether these are numbers, and too many to be names of classes, or with decimals."""
-    texts = [str(value).replace(",", ".") for value in values]  # the reader says how decimals are written
+    texts = _with_points(values)
     return all(map(is_number, texts)) and (
         len(set(texts)) > MOST_GRADES or any(not float(text).is_integer() for text in texts)
     )
+
+
+def _with_points(values: Sequence[Any]) -> list[str]:
+    """Values with points for commas, whatever these are; the reader says how decimals are written."""
+    return [str(value).replace(",", ".") for value in values]
 
 
 def _are_translations(table: Table, chosen: Mapping[str, str]) -> bool:

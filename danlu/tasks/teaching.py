@@ -60,6 +60,8 @@ class Teaching:
         vocabulary = Vocabulary.of(Tokenizer.load(material.tokenizer))
         store = stored(material.features["train"], vocab_size=vocabulary.size, eot=vocabulary.eot)
         say(material.described())
+        if (strange := material.strange()) is not None:
+            say(strange)
         say(material.start.told())
         subject = Subject(
             partial(material.draw, self.seed), self.lesson(), TaskLesson.reading, int(sizes.max()),

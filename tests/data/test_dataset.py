@@ -218,6 +218,26 @@ def test_names_above_a_file_are_no_example_where_training_had_none(
     assert any("the first row names the columns" in line for line in found.said) is (len(texts) < len(lines))
 
 
+@pytest.mark.parametrize(("text", "texts"), [
+    ("Message,Date\ncome home,2024-01-01\nwin a prize,2024-01-02\n", ["come home", "win a prize"]),
+    ("come home\nwin a prize\n", ["come home", "win a prize"]),  # its only column is where train had the label
+    ("ham,come home\nspam,win a prize\n", ["come home", "win a prize"]),
+    ("label,text\nham,come home\nspam,win a prize\n", ["come home", "win a prize"]),
+])  # fmt: skip
+def test_a_new_file_need_not_have_the_columns_of_a_train_without_names(
+    text: str, texts: list[str], tmp_path: Path
+) -> None:
+    train = tmp_path / "train.tsv"
+    train.write_text("".join(f"{'ham' if number % 2 else 'spam'}\ttext number {number}\n" for number in range(20)))
+    data = load(Data(train=train), CLASSIFY)
+    assert data.columns == {"text": "2", "label": "1"}
+    new = tmp_path / "new.csv"
+    new.write_text(text)
+    for said in ({}, data.columns):  # as a recipe of danlu init says them
+        found = load_inputs(new, Data(train=train, columns=said), CLASSIFY, columns=data.columns)
+        assert [each.texts[0] for each in found.splits["test"]] == texts
+
+
 def test_settings_that_contradict_each_other(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must leave something to train on"):
         Data(train=tmp_path, dev_share=0.5, test_share=0.5)

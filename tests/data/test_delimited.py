@@ -167,3 +167,9 @@ def test_a_quote_parts_no_cells() -> None:
         table('sep="\ntext"label\na"1\n')
     with pytest.raises(InputError, match=r"^a, line 1: a quote cannot part cells"):
         table('text"label\na"1\n', delimiter='"')
+
+
+def test_a_question_above_yes_and_no_is_a_header() -> None:
+    found = table("First Name,Female?\nAnn,1\nBob,0\nEve,1\nMax,0\n")
+    assert found.columns == ("First Name", "Female?")
+    assert not table("Is it you?,Who?\nno,me\nyes,I\n").named  # over what comes once it is a text

@@ -81,4 +81,4 @@ def test_few_places_single_signs_numbers_and_parts_of_speech_say_nothing() -> No
 def test_a_chinese_name_in_characters() -> None:
     right = ["王/B-PER 明/I-PER 在 北/B-LOC 京/I-LOC"] * 10
     (odd,) = odd_entities({"train": tagged(*right, "北/B-PER 京/I-PER 很 大")})
-    assert "'北 京', 10 times LOC, is PER in a.conll, line 110" in str(odd)
+    assert "'北京', 10 times LOC, is PER in a.conll, line 110" in str(odd)

@@ -61,6 +61,10 @@ HH = "\n\nHuman: hi\n\nAssistant: hello\n\nHuman: bye\n\nAssistant:"
         ("choice", {"question": "q", "choices": ["1", "0"], "answer": 1}, ("q", "1", "0"), "1"),
         ("choice", {"question": "q", "choices": ["1", "0"], "answer": "1"}, ("q", "1", "0"), "0"),
         ("choice", {"question": "q", "A": "a", "B": "b", "C": "", "answer": "A"}, ("q", "a", "b"), "0"),
+        ("choice", {"题目": "q", "选项A": "a", "选项B": "b", "答案": "B"}, ("q", "a", "b"), "1"),
+        ("choice", {"question": "q", "Option 1": "a", "Option 2": "b", "answer": "b"}, ("q", "a", "b"), "1"),
+        ("choice", {"question": "q", "option_a": "x", "option_b": "y", "answer": "b"}, ("q", "x", "y"), "1"),
+        ("choice", {"question": "q", "A选项": "x", "B选项": "y", "answer": "A"}, ("q", "x", "y"), "0"),
         ("choice", {"question": "q", "choices": {"text": ["a", "b"], "label": ["1", "2"]}, "answerKey": "2"},
          ("q", "a", "b"), "1"),
         ("generate", {"document": "a", "summary": "b"}, ("a",), ("b",)),
@@ -231,6 +235,20 @@ def test_choices_are_counted_from_one_where_the_file_does() -> None:
     assert one("choice", row(1), row(1)).answer == 1
     with pytest.raises(InputError, match="line 2: the answer must be a choice from 0 to 1; got 2"):
         one("choice", row(0), row(2))
+
+
+def test_a_tag_too_many_for_words_is_no_tag_of_a_character() -> None:
+    text = "逛 “ 东安 ” 去 ！"  # six words of seven characters
+    assert one("tag", {"tokens": text, "tags": "v w nz w v w"}).tokens == ("逛", "“", "东安", "”", "去", "！")
+    with pytest.raises(InputError, match=r"7 tags for 6 tokens: tag 7 \('n'\) has no token"):
+        one("tag", {"tokens": text, "tags": "v w nz w v w n"})
+    assert one("tag", {"tokens": "我 爱北京", "tags": "O O B-LOC I-LOC"}).tokens == tuple("我爱北京")
+
+
+def test_a_choice_that_a_row_lacks_is_one_line() -> None:
+    row = {"question": "q", "Option A": "a", "Option B": "b", "Option D": "d", "answer": "B"}
+    with pytest.raises(InputError, match="line 1: the choice OPTIONC is empty, though Option D is not"):
+        one("choice", row)
 
 
 def test_an_empty_choice_between_others_is_one_line() -> None:

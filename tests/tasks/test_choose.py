@@ -158,15 +158,17 @@ def test_from_a_file_to_answers(encoder: Path, questions: Path, tmp_path: Path) 
     assert main(["predict", str(model), str(few), "--out", str(tmp_path / "few.csv")]) == 0
     rows = list(csv.reader((tmp_path / "few.csv").read_text(encoding="utf-8").splitlines()))
     assert rows[0] == [
-        "question", "choices", "line", "text1", "text2", "text3", "text4", "prediction", "confidence"
+        "question", "choices", "line", "text1", "text2", "text3", "text4", "prediction", "confidence",
+        "choice",
     ]  # fmt: skip
-    assert [row[2:-2] for row in rows[1:]] == [["1", "q", "to be", "a time", ""], ["2", "q", "to be", "a time", "not"]]
+    assert [row[2:-3] for row in rows[1:]] == [["1", "q", "to be", "a time", ""], ["2", "q", "to be", "a time", "not"]]
     assert json.loads(rows[1][1]) == ["to be", "a time"]
     known = json.loads((model / "danlu.json").read_text())
     assert known.pop("conventions") == {"marks": None, "counted_from": 1}
     (model / "danlu.json").write_text(json.dumps(known))  # as versions before have written it
     assert main(["predict", str(model), str(one), "--out", str(tmp_path / "before.jsonl")]) == 0
     assert json.loads((tmp_path / "before.jsonl").read_text())["gold"] == "1"
+    assert all(json.loads(row[1])[int(row[-3])] == row[-1] for row in rows[1:])
     (model / "danlu.json").unlink()  # then it is a folder of others, whose class says enough
     assert main(["predict", str(model), str(questions), "--out", str(tmp_path / "again.jsonl")]) == 0
     assert (tmp_path / "again.jsonl").read_text() == answers.read_text()

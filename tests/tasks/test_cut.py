@@ -1,4 +1,4 @@
-"""What of a text is not read is told: before training, in each line of predictions, and by predict."""
+"""What of a text is not read, or not known, is told: before training, in each line of predictions, and by predict."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+import transformers
 
 from danlu.cli import main
 from danlu.data.dataset import Data, load
 from danlu.data.generated import GENERATE
+from danlu.data.labelled import CLASSIFY
 from danlu.files import read_jsonl
+from danlu.tasks.classify import Classify
+from danlu.tasks.finetune import Finetune
+from danlu.tasks.material import Material
 from danlu.tasks.seq2seq import Seq2Seq
 from danlu.tasks.task import Known
 from danlu.tasks.text_reader import TextReader
@@ -70,3 +75,21 @@ def test_a_question_that_loses_its_end_is_told(encoder: Path, capsys: pytest.Cap
     reader = TextReader.load(encoder, max_tokens=24)
     reader.windows([(LONG, LONG), ("to be", LONG)], shared=4)
     assert "1 of 2 texts that stand beside a longer one, such as its question, have more" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("letters", "told"), [("", None), ("🜁🜂🜃", "of these tokens are the one for what the tokenizer")]
+)
+def test_what_the_tokenizer_does_not_know_is_told(
+    letters: str, told: str | None, encoder: Path, tmp_path: Path
+) -> None:
+    lines = [{**row, "text": f"to be or not to be {letters}"} for row in rows(long=0, short=20)]
+    train = write(tmp_path / "a.jsonl", lines)
+    settings = Finetune(data=Data(train=train, dev=train), task=Classify(), model=encoder)
+    material = Material.of(settings, encoder, load(settings.data, CLASSIFY), out=tmp_path, seed=1)
+    unknown = transformers.AutoTokenizer.from_pretrained(encoder).unk_token_id
+    read = [id for each in material.features["train"] for id in each.tokens.tolist()]
+    share = read.count(unknown) / len(read)
+    said = material.strange()
+    assert (said is None) is (told is None) is (share < 0.02)
+    assert said is None or told is None or (told in said and said.startswith(f"{share:.0%} "))

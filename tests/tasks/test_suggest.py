@@ -40,6 +40,19 @@ TABLES: dict[str, tuple[str, list[list[Any]]]] = {
                                                                       for n in range(9))]),
     "found good, as a table": ("feedback", [["prompt", "completion", "label"], *([f"p {n}", f"c {n}", n % 2 == 0]
                                                                      for n in range(9))]),
+    "选择题": ("choice", [["题目", "选项A", "选项B", "选项C", "答案"], *(
+        [f"第{n}题？", f"甲{n}", f"乙{n}", f"丙{n}", "ABC"[n % 3]] for n in range(9))]),
+    "options of two words": ("choice", [["question", "Option 1", "Option 2", "answer"],
+                                        *([f"who, {n}?", f"a {n}", f"b {n}", n % 2 + 1] for n in range(9))]),
+    "a label of an unknown name is missing": ("classify", [["nr", "was", "art"], *(
+        [n, f"text {n}", "ab"[n % 2] if n else ""] for n in range(19))]),
+    "词性": ("tag", [["句子", "词性标注"], *([f"海外 华侨 第{n}", "s n m"] for n in range(9))]),
+    "ratings beside their mean": ("regress", [["word", "mean", "all ratings"], *([f"wort{n}", n / 4, f"[{n}, -1, 2]"]
+                                                                               for n in range(9))]),
+    "decimal commas beside two texts": ("similarity", [["one", "other", "alike"], *(
+        [f"eins {n} und", f"zwei {n}", f"{n},5"] for n in range(9))]),
+    "a text with an id of letters": ("classify", [["id", "what it says", "kind"], *(
+        [f"QuaRel_V1_Fr_{n:032}", f"text {n}", "ab"[n % 2]] for n in range(9))]),
     "choices": ("choice", [["question", "A", "B", "answer"], *([f"who, {n}?", f"a {n}", f"b {n}", "AB"[n % 2]]
                                                               for n in range(9))]),
     "relations": ("relate", [["sentence", "relation"], *([f"<e1>Ann</e1> met <e2>Bob {n}</e2>", "ab"[n % 2]]
