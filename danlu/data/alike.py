@@ -1,6 +1,7 @@
 """Texts that say the same: a key for those that differ in case, width, script, spaces and punctuation alone.
 
-Of Chinese both scripts are one: 後 and 后 are the same letter, and so are 裡, 裏 and 里.
+Of Chinese both scripts are one: 後 and 后 are the same letter, and so are 裡, 裏 and 里. Emoji are words: 好的😀 and
+好的😡 do not say the same, whatever the tone of the skin.
 """
 
 from __future__ import annotations
@@ -21,15 +22,24 @@ _SPACE_BESIDE = re.compile(rf"(?<=[{IDEOGRAPHS}]) | (?=[{IDEOGRAPHS}])")
 _IDEOGRAPH = re.compile(f"[{IDEOGRAPHS}]")
 
 
+_EMOJI = (range(0x2600, 0x27C0), range(0x1F1E6, 0x1FB00))
+_VARIANTS = (range(0xFE00, 0xFE10), range(0x1F3FB, 0x1F400))
+"""What says how the sign before is drawn: as text or picture, and the tone of a skin."""
+
+
 class _Letters(dict[int, str]):
-    """What a text keeps: letters, digits and the marks on them, but nothing of signs that cannot be seen; anything else
-    is a space. Filled as it is asked."""
+    """What a text keeps: letters, digits and the marks on them, and emoji, each a word; but nothing of signs that
+    cannot be seen; anything else is a space. Filled as it is asked."""
 
     def __missing__(self, code: int) -> str:
         letter = chr(code)
         kind = unicodedata.category(letter)
-        if letter.isalnum() or kind[0] == "M":
+        if any(code in block for block in _VARIANTS):
+            self[code] = ""
+        elif letter.isalnum() or kind[0] == "M":
             self[code] = simplified(letter)
+        elif kind == "So" and any(code in block for block in _EMOJI):
+            self[code] = f" {letter} "
         else:
             self[code] = "" if kind == "Cf" else " "
         return self[code]

@@ -11,6 +11,9 @@ from typing import Literal
 from danlu.errors import RecipeError
 from danlu.nn.patterns import FULL, Pattern
 
+UNBOUNDED = 2**20
+"""The ``max_length`` of models whose positions have no end, such as T5's: longer than any row that is asked for."""
+
 ActivationName = Literal["relu", "relu2", "gelu", "gelu_tanh", "silu", "tanh"]
 
 
@@ -298,7 +301,7 @@ class TransformerConfig:
     dim: int
     """Model width."""
     max_length: int
-    """Tokens of a document, virtual ones not counted."""
+    """Tokens of a document, virtual ones not counted; ``UNBOUNDED`` where any number fits."""
     encoder: Stack | None = None
     decoder: Stack | None = None
     head: AnyHead = Head()

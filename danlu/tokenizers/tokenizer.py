@@ -83,7 +83,7 @@ class Tokenizer:
             raise InputError(f"no tokenizer in {folder}: tokenizer_config.json is missing")
         return cls(inner, config)
 
-    def save(self, folder: Path, *, inputs: Sequence[str] = ()) -> None:
+    def save(self, folder: Path, *, inputs: Sequence[str] = (), longest: int | None = None) -> None:
         """Write ``tokenizer.json`` and ``tokenizer_config.json`` into ``folder``, which must be there.
 
         Of a Unigram that was trained here, ``spiece.model`` too, for SentencePiece.
@@ -91,8 +91,12 @@ class Tokenizer:
         Args:
             inputs: what ``transformers``' tokenizer makes for a model, such as ``input_ids``; where empty, what the
                 files said so far.
+            longest: tokens of a text that the model reads: ``transformers`` warns of more, and cuts them off where it
+                is told to; a lower number that the files name stays.
         """
-        config = {**self._config, "model_input_names": list(inputs)} if inputs else self._config
+        config = {**self._config, "model_input_names": list(inputs)} if inputs else dict(self._config)
+        if longest is not None:
+            config["model_max_length"] = min(longest, config.get("model_max_length") or longest)
         atomic_write(folder / "tokenizer.json", self.to_json().encode())
         atomic_write(folder / "tokenizer_config.json", (json.dumps(config, indent=2) + "\n").encode())
         if (content := as_sentencepiece(self._inner, config)) is not None:

@@ -25,7 +25,7 @@ def identity(settings: TrainSettings, *, seed: int, data: Mapping[str, Any]) -> 
     """A hash of what decides a training's outcome: settings, seed and text.
 
     Args:
-        data: the fingerprint of the text; empty for fine-tunings, of which only the settings say where the text is.
+        data: the fingerprint of the text, or of the examples.
     """
     deciding = {name: value for name, value in plain(settings).items() if name not in DECIDES_NOTHING}
     known = json.dumps([settings.section, deciding, seed, data], sort_keys=True, default=str)

@@ -6,12 +6,22 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from danlu.nn.config import MLP, Attention, Entry, Head, Layer, Norm, Positions, RelativeBias, Stack, TransformerConfig
+from danlu.nn.config import (
+    MLP,
+    UNBOUNDED,
+    Attention,
+    Entry,
+    Head,
+    Layer,
+    Norm,
+    Positions,
+    RelativeBias,
+    Stack,
+    TransformerConfig,
+)
 from danlu.nn.families.family import Classic, check_fits, default_heads, divided, gated_hidden, layer_norm
 from danlu.recipe import Choice
 
-T5_LENGTH = 2**20
-"""T5's positions have no end; this is the longest row that anybody will ask for."""
 BART_OFFSET = 2
 """Rows of BART's position tables before that of position 0."""
 
@@ -61,7 +71,7 @@ class T5(Choice):
         }  # fmt: skip
         above = self.decoder_layers or self.layers
         return TransformerConfig(
-            family="t5", vocab_size=vocab_size, dim=self.dim, max_length=T5_LENGTH,
+            family="t5", vocab_size=vocab_size, dim=self.dim, max_length=UNBOUNDED,
             encoder=Stack(layers=(Layer(attention, mlp),) * self.layers, causal=False, **alike),
             decoder=Stack(layers=(Layer(attention, mlp, cross=attention),) * above, causal=True, **alike),
             head=Head() if gated else Head(tied=True, scale=self.dim**-0.5),

@@ -23,7 +23,7 @@ from danlu.nn.hf.kept import check_kept
 from danlu.nn.hf.peft_virtual import load_virtual, open_virtual, remove_virtual, save_virtual, with_virtual_of
 from danlu.nn.hf.sentence_transformers import MODULES, read_pooling
 from danlu.nn.hf.tensors import Readable, narrowest_dtype, read, same, written
-from danlu.nn.hf.token_ids import check_padding, input_names, token_ids, with_padding
+from danlu.nn.hf.token_ids import check_padding, input_names, longest_text, token_ids, with_padding
 from danlu.nn.hf.weight_files import SHARD_BYTES, StoredTensor, open_weights, weights_path, write_weights
 from danlu.nn.prompting import is_virtual, without_virtual
 from danlu.nn.transformer import Transformer
@@ -72,7 +72,7 @@ def save_model(
         loaded = with_padding(Tokenizer.load(tokenizer), config)
         roles = Vocabulary.of(loaded).roles
         check_padding(config, written_config, roles)
-        loaded.save(folder, inputs=input_names(config))
+        loaded.save(folder, inputs=input_names(config), longest=longest_text(config))
     names, copies = family.weight_names(config), family.copies(config)
     write_weights(folder, written(state, names, dtype=dtype, copies=copies), max_shard_bytes=max_shard_bytes)
     if model.config.virtual is not None:

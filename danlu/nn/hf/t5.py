@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from danlu.nn.config import MLP, Attention, Entry, Head, Layer, Norm, RelativeBias, Stack, TransformerConfig
+from danlu.nn.config import MLP, UNBOUNDED, Attention, Entry, Head, Layer, Norm, RelativeBias, Stack, TransformerConfig
 from danlu.nn.hf.config_file import ConfigFile, their_activation
 from danlu.nn.hf.family import Copy, FolderFamily, WeightNames, in_layers, stored
-
-FOREVER = 2**20
-"""T5's positions have no end; this is the longest row that anybody will ask for."""
 
 
 def read_config(file: ConfigFile) -> TransformerConfig:
@@ -32,7 +29,7 @@ def read_config(file: ConfigFile) -> TransformerConfig:
     first = stem == "T5" and file.flag("scale_decoder_outputs", file.flag("tie_word_embeddings", True))
     dim = file.integer("d_model")
     return TransformerConfig(
-        family=file.values["model_type"], vocab_size=file.integer("vocab_size"), dim=dim, max_length=FOREVER,
+        family=file.values["model_type"], vocab_size=file.integer("vocab_size"), dim=dim, max_length=UNBOUNDED,
         encoder=encoder, decoder=decoder,
         head=Head(tied=first or not file.holds("lm_head.weight"), scale=dim**-0.5 if first else 1.0),
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 from danlu.errors import CheckpointError
 from danlu.files import read_json, write_json
-from danlu.nn.config import Head, Labels, TransformerConfig
+from danlu.nn.config import UNBOUNDED, Head, Labels, TransformerConfig
 from danlu.nn.hf.family import FolderFamily
 from danlu.tokenizers.tokenizer import Tokenizer
 
@@ -44,6 +44,11 @@ def input_names(config: TransformerConfig) -> list[str]:
     """What ``transformers``' tokenizer has to make for the model."""
     reads_types = config.encoder is not None and config.encoder.entry.types > 1
     return ["input_ids", *(["token_type_ids"] if reads_types else []), "attention_mask"]
+
+
+def longest_text(config: TransformerConfig) -> int | None:
+    """The most tokens that ``transformers``' tokenizer may leave of a text; None where any number fits."""
+    return config.max_length if config.max_length < UNBOUNDED else None
 
 
 def with_padding(tokenizer: Tokenizer, config: TransformerConfig) -> Tokenizer:

@@ -67,6 +67,18 @@ def test_encoders_name_what_masks_and_parts(choice: Any, tokenizer: Path, tmp_pa
     assert transformers.AutoModel.from_pretrained(tmp_path).get_input_embeddings().padding_idx == 1
 
 
+@pytest.mark.parametrize("choice", [Bert, Roberta, ModernBert, GPT2, Bart, T5])
+def test_stock_tokenizers_cut_what_the_model_cannot_read(choice: Any, tokenizer: Path, tmp_path: Path) -> None:
+    save(choice(**SMALL), tmp_path, tokenizer)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    text = "to be or not to be, that is the question"
+    assert len(theirs(text, truncation=True).input_ids) == (12 if choice is not T5 else len(theirs(text).input_ids))
+    longer = choice(**SMALL).config(vocab_size=361, max_length=20)
+    save_model(Transformer(longer), tmp_path / "longer", tokenizer=tmp_path)
+    named = transformers.AutoTokenizer.from_pretrained(tmp_path / "longer").model_max_length
+    assert named == 12 if choice is not T5 else named > 2**20  # a shorter one that is named stays
+
+
 def test_a_decoder_has_no_padding_but_the_tokenizers(tokenizer: Path, tmp_path: Path) -> None:
     save(GPT2(**SMALL), tmp_path / "a", None)
     save(GPT2(**SMALL), tmp_path / "b", tokenizer)
