@@ -247,7 +247,7 @@ def test_a_tag_too_many_for_words_is_no_tag_of_a_character() -> None:
 
 def test_a_choice_that_a_row_lacks_is_one_line() -> None:
     row = {"question": "q", "Option A": "a", "Option B": "b", "Option D": "d", "answer": "B"}
-    with pytest.raises(InputError, match="line 1: the choice OPTIONC is empty, though Option D is not"):
+    with pytest.raises(InputError, match="line 1: the choice C is empty, though Option D is not"):
         one("choice", row)
 
 
