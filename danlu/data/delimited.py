@@ -122,7 +122,8 @@ def has_header(rows: Sequence[Cells], *, commas: bool, named: Collection[str] = 
         return True
     few = [len(set(column)) * 2 <= len(column) for column in columns]
     asking = [each or all(map(_may_be_a_number, column)) for column, each in zip(columns, few, strict=True)]
-    asked = [cell.rstrip("?？") if each else cell for cell, each in zip(first, asking, strict=True)]
+    are_questions = any(each and cell[-1:] in ("?", "？") for cell, each in zip(first, asking, strict=True))
+    asked = [cell.rstrip("?？") for cell in first] if are_questions else first
     if len(filled) < len(first) or not rest or not all(map(_is_like_a_name, asked)):
         return False
     if any(each and name in column for name, column, each in zip(first, columns, few, strict=True)):
