@@ -125,10 +125,11 @@ def _bare(column: str) -> str:
 
 
 def _label(value: Any, labels: Sequence[str], choices: Sequence[str]) -> str | None:
-    """What the right choice is called, be it in small letters; None where the value is something else."""
+    """What the right choice is called, whatever its case; None where the value is something else."""
     name = value.strip() if isinstance(value, str) else ""
-    small = name.upper() in labels and name not in choices
-    return name if name in labels else name.upper() if small else None
+    if name in labels or name in choices:
+        return name if name in labels else None
+    return next((label for label in labels if label.casefold() == name.casefold()), None)
 
 
 def _letters(count: int) -> tuple[str, ...]:

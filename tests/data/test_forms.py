@@ -67,6 +67,8 @@ HH = "\n\nHuman: hi\n\nAssistant: hello\n\nHuman: bye\n\nAssistant:"
         ("choice", {"question": "q", "A选项": "x", "B选项": "y", "answer": "A"}, ("q", "x", "y"), "0"),
         ("choice", {"question": "q", "choices": {"text": ["a", "b"], "label": ["1", "2"]}, "answerKey": "2"},
          ("q", "a", "b"), "1"),
+        ("choice", {"question": "q", "choices": {"text": ["x", "y"], "label": ["a", "b"]}, "answerKey": "B"},
+         ("q", "x", "y"), "1"),
         ("generate", {"document": "a", "summary": "b"}, ("a",), ("b",)),
         ("generate", {"document": "a", "summary": "b", "references": ["c", "b"]}, ("a",), ("b", "c")),
         ("keywords", {"document": "a", "keywords": "x_y_x"}, ("a",), ("x", "y")),
