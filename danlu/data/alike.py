@@ -20,11 +20,13 @@ IDEOGRAPHS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Letters of Chinese and Japanese, between which spaces mean nothing, as a class of a regular expression."""
 _SPACE_BESIDE = re.compile(rf"(?<=[{IDEOGRAPHS}]) | (?=[{IDEOGRAPHS}])")
 _IDEOGRAPH = re.compile(f"[{IDEOGRAPHS}]")
-
-
-_EMOJI = (range(0x2600, 0x27C0), range(0x1F1E6, 0x1FB00))
-_VARIANTS = (range(0xFE00, 0xFE10), range(0x1F3FB, 0x1F400))
-"""What says how the sign before is drawn: as text or picture, and the tone of a skin."""
+_EMOJI = (
+    range(0x231A, 0x231C), range(0x23E9, 0x23FB), range(0x2600, 0x27C0), range(0x2B1B, 0x2B1D), range(0x2B50, 0x2B56),
+    range(0x1F000, 0x1FB00),
+)  # fmt: skip
+"""Blocks of them, and those that stand among arrows and technical signs: watches, squares, the star of ratings."""
+_VARIANTS = (range(0xFE00, 0xFE10), range(0x1F3FB, 0x1F400), range(0xE0100, 0xE01F0))
+"""What says how the sign before is drawn: as text or picture, the tone of a skin, and which form of an ideograph."""
 
 
 class _Letters(dict[int, str]):

@@ -17,12 +17,13 @@ from danlu.errors import did_you_mean, shown
 _LETTERS = tuple(string.ascii_lowercase)
 _NUMBERS = tuple(tuple(str(number) for number in range(first, first + 10)) for first in (0, 1))
 _SERIES = (
-    _LETTERS,
-    *(tuple(f"{name}{mark}" for mark in marks)
+    ("{}", _LETTERS),
+    *((f"{name}{{}}", marks)
       for name in ("choice", "option", "ending", "sol", "answer", "选项", "选择") for marks in (*_NUMBERS, _LETTERS)),
-    *(tuple(f"{mark}选项" for mark in marks) for marks in (*_NUMBERS, _LETTERS)),
+    *(("{}选项", marks) for marks in (*_NUMBERS, _LETTERS)),
 )  # fmt: skip
-"""What a column for each choice is called, as :func:`_bare` has it; the first two have to be there."""
+"""What a column for each choice is called, as :func:`_bare` has it, and what stands in it for which choice; the first
+two have to be there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +110,13 @@ def _series(columns: Collection[str]) -> Sequence[str]:
     called: dict[str, str] = {}
     for column in columns:
         called.setdefault(_bare(column), column)
-    series = next((each for each in _SERIES if all(name in called for name in each[:2])), ())
-    last = max((place for place, name in enumerate(series) if name in called), default=-1)
-    return [called.get(name, name.upper()) for name in series[: last + 1]]
+    for shape, marks in _SERIES:
+        names = [shape.format(mark) for mark in marks]
+        if all(name in called for name in names[:2]):
+            last = max(place for place, name in enumerate(names) if name in called)
+            both = zip(names[: last + 1], marks, strict=False)
+            return [called.get(name, mark.upper()) for name, mark in both]
+    return ()
 
 
 def _bare(column: str) -> str:
@@ -120,10 +125,11 @@ def _bare(column: str) -> str:
 
 
 def _label(value: Any, labels: Sequence[str], choices: Sequence[str]) -> str | None:
-    """What the right choice is called, be it in small letters; None where the value is something else."""
+    """What the right choice is called, whatever its case; None where the value is something else."""
     name = value.strip() if isinstance(value, str) else ""
-    small = name.upper() in labels and name not in choices
-    return name if name in labels else name.upper() if small else None
+    if name in labels or name in choices:
+        return name if name in labels else None
+    return next((label for label in labels if label.casefold() == name.casefold()), None)
 
 
 def _letters(count: int) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ class Conventions:
 
         Args:
             gold: whether the file is one of the training; one that is to be predicted may count otherwise, where it
-                could not count so.
+                could not count so and can otherwise.
 
         Raises:
             InputError: an example is none of the form.
@@ -59,7 +59,7 @@ class Conventions:
         first, counting = self.counted_from, form.counting
         if counting is None:
             return form.check(read, mended), self, ""
-        if first is not None and (gold or counting.fits(read, first)):
+        if first is not None and (gold or counting.fits(read, first) or not counting.fits(read, 1 - first)):
             return counting.check(read, first, mended), self, ""
         examples = form.check(read, mended)
         if first is None:

@@ -249,6 +249,7 @@ def load_inputs(
     Args:
         settings: how ``train`` was read; its paths are not looked at.
         columns: where that had what, as :class:`Dataset` says; guessed anew where the file has other columns.
+            A field of ``settings.columns`` that is not among them is said of this file.
         labels: those that are known, which alone columns of 0 and 1 are taken for; none: any such column.
         conventions: how ``train`` was read where it could have been otherwise.
 
@@ -256,7 +257,9 @@ def load_inputs(
         InputError: as :func:`load`.
     """
     gold = {each.name for each in form.fields if each.gold}
-    names = [name for field, name in (columns or settings.columns).items() if field not in gold]
+    fields = {**(columns or {}), **settings.columns}
+    names = [name for field, name in fields.items() if field not in gold]
+    told = columns is not None and not settings.columns.keys() <= columns.keys() | gold
     understood = partial(inputs_of, labels=labels, conventions=conventions)
 
     def read(header: bool | None) -> Table:
@@ -270,7 +273,7 @@ def load_inputs(
 
     if settings.header is None and names and not form.sentences and all(str(name).isdigit() for name in names):
         rows = without_names(read(False))  # in training columns had no names
-        found = read_by_names(read(None), form.fields) if len(rows.rows) > 1 else None
+        found = None if told or len(rows.rows) < 2 else read_by_names(read(None), form.fields)
         if found is None:
             return understood(rows, settings, form, columns=columns)
         return understood(found, settings.model_copy(update={"columns": {}}), form)

@@ -111,7 +111,7 @@ def has_header(rows: Sequence[Cells], *, commas: bool, named: Collection[str] = 
     if named and set(named) <= set(first):
         return True
     filled = [cell for cell in first if cell]
-    if not filled or any(is_number(cell) for cell in filled):
+    if not filled or any(map(_may_be_a_number, filled)):
         return False
     columns = [[cells[place].strip() for cells in rest if len(cells) > place] for place in range(len(first))]
     if any(plain_name(cell) in KNOWN and cell not in column for cell, column in zip(first, columns, strict=True)):
@@ -121,11 +121,9 @@ def has_header(rows: Sequence[Cells], *, commas: bool, named: Collection[str] = 
     if not first[0] and len(filled) == len(first) - 1 and counts(columns[0]):  # pandas' index has no name
         return True
     few = [len(set(column)) * 2 <= len(column) for column in columns]
-    asking = [
-        each or all(is_number(cell.replace(",", ".")) for cell in column)
-        for column, each in zip(columns, few, strict=True)
-    ]
-    asked = [cell.rstrip("?？") if each else cell for cell, each in zip(first, asking, strict=True)]
+    asking = [each or all(map(_may_be_a_number, column)) for column, each in zip(columns, few, strict=True)]
+    are_questions = any(each and cell[-1:] in ("?", "？") for cell, each in zip(first, asking, strict=True))
+    asked = [cell.rstrip("?？") for cell in first] if are_questions else first
     if len(filled) < len(first) or not rest or not all(map(_is_like_a_name, asked)):
         return False
     if any(each and name in column for name, column, each in zip(first, columns, few, strict=True)):
@@ -146,6 +144,11 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return any(letter.isdigit() for letter in text)
+
+
+def _may_be_a_number(text: str) -> bool:
+    """Whether it is a number with a point or a comma, whatever the comma means."""
+    return is_number(text.replace(",", "."))
 
 
 def _is_like_a_name(text: str) -> bool:

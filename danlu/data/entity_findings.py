@@ -34,9 +34,7 @@ class _Place:
     kind: str | None
 
     def __str__(self) -> str:
-        place = self.example.place
-        number = self.example.lines[self.token] if self.example.lines else place.number
-        return f"{self.kind or 'no entity'} in {place.file.name}, {place.unit} {number}"
+        return f"{self.kind or 'no entity'} in {self.example.place_of(self.token).short}"
 
 
 def odd_entities(splits: Mapping[str, Sequence[TaskExample]]) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ class Finding:
     """Those that it is in; of a leak, the one that is spoilt last."""
     count: int
     of: int
-    """How many examples were looked at."""
+    """How many examples were looked at; of entities and tags how many of these."""
     what: str
     """In words, without the examples."""
     examples: tuple[str, ...] = ()

@@ -64,6 +64,5 @@ def _usual(counts: Mapping[str, Counter[str]]) -> dict[str, str]:
 
 def _said(each: Tagged, token: int, usual: Mapping[str, str], counts: Mapping[str, Counter[str]]) -> str:
     word, tag = each.tokens[token], (each.tags or ())[token]
-    number = each.lines[token] if each.lines else each.place.number
     times = f"{counts[word][usual[word]]:,} times {shown(usual[word])}"
-    return f"{shown(word)!r}, {times}, is {shown(tag)} in {each.place.file.name}, {each.place.unit} {number}"
+    return f"{shown(word)!r}, {times}, is {shown(tag)} in {each.place_of(token).short}"

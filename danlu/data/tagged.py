@@ -9,7 +9,7 @@ from typing import Any
 
 from danlu.data import names
 from danlu.data.columns import Field
-from danlu.data.example import Record
+from danlu.data.example import Place, Record
 from danlu.data.form import Cells, Form, Mended
 from danlu.data.literals import literal
 from danlu.data.spans import are_spans, is_running, tag_spans, token_places
@@ -49,10 +49,14 @@ class Tagged(Record):
     def gold(self) -> tuple[str, ...] | None:
         return self.tags
 
+    def place_of(self, token: int) -> Place:
+        """Where a token stands: in its own line, where it has one."""
+        return replace(self.place, number=self.lines[token]) if self.lines else self.place
+
     def error(self, token: int, reason: str) -> InputError:
         """The error that names a token's line, or its number from 1."""
         if self.lines:
-            return replace(self.place, number=self.lines[token]).error(reason)
+            return self.place_of(token).error(reason)
         return self.place.error(f"token {token + 1} ({shown(self.tokens[token])!r}): {reason}")
 
 

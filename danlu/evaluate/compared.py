@@ -16,13 +16,14 @@ from danlu.evaluate.predictions import Prediction, read_answers, read_prediction
 from danlu.files import read_json
 from danlu.log import read_metrics
 from danlu.run_folder import RunFolder
+from danlu.suites.figures import SHARES
 
 STAGES = ("pretrain", "finetune", "evaluate")
 """Those that say something to compare."""
 SPLITS = ("test", "dev")
 ANSWERS = "figures.json"
 """What says that a folder is one that ``danlu evaluate FOLDER --suite FILE --out`` has written."""
-SUITE_FIGURES = ("acc", "acc_norm", "acc_bytes", "perplexity")
+SUITE_FIGURES = (*SHARES, "perplexity")
 """Of a suite of questions."""
 
 

@@ -19,6 +19,7 @@ from danlu.nn.hf.given import check_given
 from danlu.nn.speed import DeviceSetting, PrecisionSetting, choose_device, choose_dtype
 from danlu.recipe import Settings, build, build_choice
 from danlu.recipe_file import apply_override
+from danlu.suites.figures import SHARES
 from danlu.suites.likelihood import BATCH_TOKENS
 from danlu.suites.question import Question, Suite
 from danlu.suites.request import Scorer
@@ -28,7 +29,6 @@ from danlu.tokenizers.tokenizer import Tokenizer
 
 FIGURES = "figures.json"
 """The figures of all suites, by name."""
-SHARES = ("acc", "acc_norm", "acc_bytes")
 
 
 class Asked(Settings):

@@ -12,10 +12,10 @@ from danlu.evaluate.contents import Section, Table, figure, interval, number
 from danlu.evaluate.predictions import spelled
 from danlu.files import read_json, read_jsonl
 from danlu.run_folder import RunFolder
+from danlu.suites.figures import SHARES
 
 ITEMS = "_items.jsonl"
 """How the file with a line a question ends."""
-SHARES = ("acc", "acc_norm", "acc_bytes")
 FIGURES = (*SHARES, "perplexity", "chance", "majority", "ties", "cut")
 """In the order in which they stand in the table."""
 WEAKEST = 20

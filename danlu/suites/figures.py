@@ -22,6 +22,8 @@ from danlu.suites.request import Score
 
 BY_LENGTH = ("acc_norm", "acc_bytes")
 """Figures of choices whose likelihoods are divided by their lengths."""
+SHARES = ("acc", *BY_LENGTH)
+"""Figures that are shares of the questions."""
 
 
 class Answered(NamedTuple):
@@ -45,7 +47,7 @@ def figures(answered: Sequence[Answered], suite: Suite, *, seed: int) -> dict[st
     if suite.written:
         return _written(answered, seed=seed)
     found: dict[str, Any] = {"items": len(answered)}
-    for name in ("acc", *(BY_LENGTH if suite.normalised else ())):
+    for name in SHARES if suite.normalised else ("acc",):
         right = np.array([float(each.chosen(by=name) == each.question.gold) for each in answered])
         found |= _mean(name, right, seed=seed)
     found["chance"] = _rounded(np.mean([1 / len(each.scores) for each in answered]))

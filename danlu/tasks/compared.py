@@ -28,7 +28,7 @@ from danlu.nn.transformer import Transformer
 from danlu.objectives.words import hidden_states, word_head
 from danlu.tasks.chat import Chat
 from danlu.tasks.documents import borders, number_of_token
-from danlu.tasks.feature import Feature
+from danlu.tasks.feature import REFERENCE, Feature
 from danlu.tasks.of_folder import transcriber_of
 from danlu.tasks.pooled import first_targets
 from danlu.tasks.task import Known, Task
@@ -36,7 +36,7 @@ from danlu.tasks.text_reader import MAX_TOKENS, TextReader
 from danlu.tasks.transcript import Transcriber
 from danlu.tokenizers.chat_template import files_named
 
-WORDS, REFERENCE = "words", "reference"
+WORDS = "words"
 """Targets beside the loss's own: the tokens of answers, and at the first token of each document how unlikely its
 answer was for the model that began, in nats."""
 

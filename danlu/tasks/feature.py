@@ -18,6 +18,8 @@ from danlu.corpus.store import TokenStore
 
 DOCUMENT = {"language": "und", "source": ""}
 """What a store says of its documents, which are those of a task."""
+REFERENCE = "reference"
+"""The name of what the model that begins makes of an example, beside its targets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,9 @@ class Feature:
 def fingerprint(read: Iterable[Mapping[str, Sequence[Feature]]]) -> dict[str, Any]:
     """What tells trainings on other examples apart, which checkpoints carry as pretraining's do.
 
+    What a model has made of the examples is none of it: its last bits hang on the machine, and on how many threads it
+    has, and a training may go on with others.
+
     Args:
         read: the features of each task by split: of train, which is learned, and of dev, which chooses the best
             weights. Test decides nothing.
@@ -72,7 +77,7 @@ def fingerprint(read: Iterable[Mapping[str, Sequence[Feature]]]) -> dict[str, An
         for each in (*features["train"], *features["dev"]):
             arrays = {"tokens": each.tokens, "types": each.types, "source": each.source, **each.targets}
             for name, array in arrays.items():
-                if array is not None:
+                if array is not None and name != REFERENCE:
                     found.update(f"{name} {array.dtype.str} {array.shape} {each.parts} ".encode())
                     found.update(np.ascontiguousarray(array).tobytes())
     return {"documents": documents, "tokens": tokens, "features": found.hexdigest()}

@@ -153,13 +153,15 @@ class Material:
     def strange(self) -> str | None:
         """How much of what there is to learn from is one token to the model, whatever it says; None where little is."""
         unknown = Tokenizer.load(self.tokenizer).unknown
+        if unknown is None:
+            return None
         read = [ids for each in self.features["train"] for ids in (each.tokens, each.source) if ids is not None]
         share = sum(int((ids == unknown).sum()) for ids in read) / sum(map(len, read))
-        if unknown is None or share < STRANGE:
+        if share < STRANGE:
             return None
         return (
-            f"{share:.0%} of these tokens are the one for what the tokenizer of {self.base} does not know: the model "
-            f"cannot tell such characters and words apart; one that was pretrained on their language can"
+            f"{share:.0%} of the tokens of train are the one for what the tokenizer of {self.base} does not know: the "
+            f"model cannot tell such characters and words apart; one that was pretrained on their language can"
         )
 
     def _cut(self) -> str:

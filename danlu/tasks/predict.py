@@ -57,7 +57,7 @@ def predict_file(
     trained = load_for(folder, file, columns or {})
     log.say(f"{folder}: {describe(trained)}")
     if columns:
-        trained = replace(trained, data=trained.data.model_copy(update={"columns": dict(columns)}))
+        trained = as_said(trained, columns)
     try:
         inputs = load_inputs(
             file, trained.data, trained.task.form, columns=trained.columns, labels=trained.known.labels,
@@ -126,6 +126,14 @@ class Predictor:
             return task.write(self.model, examples, self.reader, told=told)
         features = task.features(examples, known, self.reader)
         return answer(task, self.model, features, examples, known, self.reader)
+
+
+def as_said(trained: Trained, columns: Mapping[str, str | int]) -> Trained:
+    """To read a file of which somebody has said which column holds what: what these columns were in training says
+    nothing of them, and neither does where training had those fields."""
+    said = set(map(str, columns.values()))
+    of_training = {field: at for field, at in trained.columns.items() if field not in columns and at not in said}
+    return replace(trained, data=trained.data.model_copy(update={"columns": dict(columns)}), columns=of_training)
 
 
 def columns_of(overrides: Sequence[str]) -> dict[str, str | int]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -68,7 +70,11 @@ class Teaching:
             self.row_tokens(float(sizes.mean())), store, vocabulary, share=1 / self.updates,
         )  # fmt: skip
         training = prepare(material.settings, subject, seed=self.seed)
-        return replace(training, data=fingerprint([material.features]))
+        return replace(training, data=self.fingerprint())
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells trainings on other examples apart."""
+        return fingerprint([self.material.features])
 
     def lesson(self) -> TaskLesson:
         """The task as what is trained on."""
@@ -138,6 +144,13 @@ class ByReward(Teaching):
             partial(material.draw, self.seed), material.out / FILE, self.seed, at_once,
         )  # fmt: skip
         return OnPolicyLesson(task=self.task, known=material.known, ground=ground)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """With all columns, by which answers may be judged."""
+        splits = self.material.dataset.splits
+        rows = [dict(each.columns) for name in ("train", "dev") for each in splits[name]]
+        said = json.dumps(rows, default=str)
+        return {**super().fingerprint(), "columns": hashlib.sha256(said.encode()).hexdigest()}
 
     def row_tokens(self, mean: float) -> float:
         """Every answer is read behind its prompt."""

@@ -23,12 +23,12 @@ class Folder(Choice):
         return 1
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
-        """As it stands.
+        """As it stands, but for how much the folder's model reads: the one that is trained with it may read more.
 
         Raises:
             InputError: there is none, or it is damaged.
         """
-        return Tokenizer.load(self.path)
+        return Tokenizer.load(self.path).for_any_length()
 
     def files(self) -> list[Path]:
         """All that says what it is.

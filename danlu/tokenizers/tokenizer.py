@@ -113,6 +113,10 @@ class Tokenizer:
         others = {key: value for key, value in self._config.items() if key != "pad_token"}
         return Tokenizer(self._inner, others if name is None else {**others, "pad_token": self._config[name]})
 
+    def for_any_length(self) -> Tokenizer:
+        """One that does not name the most tokens that a model reads, for a model that may read more."""
+        return Tokenizer(self._inner, {key: value for key, value in self._config.items() if key != "model_max_length"})
+
     def rebuilt(self, content: str) -> Tokenizer:
         """One with the same names of special tokens and another ``tokenizer.json``."""
         return Tokenizer(tokenizers.Tokenizer.from_str(content), self._config)

@@ -17,6 +17,8 @@ from danlu.data.alike import same_text
         ("good👍🏿", "Good 👍🏻"),
         ("I \u2764\ufe0f it", "i \u2764 it"),
         ("x^2", "x 2"),
+        ("葛\U000e0100城", "葛城"),
+        ("• good → film", "good film"),
     ],
 )
 def test_said_the_same(one: str, other: str) -> None:
@@ -25,7 +27,17 @@ def test_said_the_same(one: str, other: str) -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("好的😀", "好的😡"), ("good 👍", "good 👎"), ("good 👍", "good"), ("★", "★★★★★"), ("我爱🇨🇳", "我爱🇫🇷")],
+    [
+        ("好的😀", "好的😡"),
+        ("good 👍", "good 👎"),
+        ("good 👍", "good"),
+        ("ok ★", "ok ★★★★★"),
+        ("好⭐", "好⭐⭐⭐⭐⭐"),
+        ("★", "★★"),
+        ("late ⏰", "late"),
+        ("是🅰", "是🅱"),
+        ("我爱🇨🇳", "我爱🇫🇷"),
+    ],
 )
 def test_said_otherwise(one: str, other: str) -> None:
     assert same_text(one) != same_text(other)

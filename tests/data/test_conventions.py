@@ -73,8 +73,9 @@ def test_a_file_that_cannot_count_so_counts_for_itself_and_says_so(tmp_path: Pat
     ):
         data = predicted("choice", train, questions(tmp_path / "b.jsonl", answers))
         assert golds(data) == right and data.said[0].endswith(f"; {told}")
-    with pytest.raises(InputError, match=r"b\.jsonl, line 2: the answer must be a choice from 0 to 2; got 3"):
-        predicted("choice", one, questions(tmp_path / "b.jsonl", [0, 3]))
+    for train, wrong, told in ((one, [1, 4], "1 to 3; got 4"), (zero, [0, 3], "0 to 2; got 3")):
+        with pytest.raises(InputError, match=rf"b\.jsonl, line 2: the answer must be a choice from {told}"):
+            predicted("choice", train, questions(tmp_path / "b.jsonl", wrong))
     letters = questions(tmp_path / "l.jsonl", list("ABC") * 4)  # whose training has found nothing
     assert golds(predicted("choice", letters, questions(tmp_path / "b.jsonl", [1, 3]))) == ["0", "2"]
 

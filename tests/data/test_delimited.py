@@ -172,4 +172,13 @@ def test_a_quote_parts_no_cells() -> None:
 def test_a_question_above_yes_and_no_is_a_header() -> None:
     found = table("First Name,Female?\nAnn,1\nBob,0\nEve,1\nMax,0\n")
     assert found.columns == ("First Name", "Female?")
+    found = table("是好评吗？,What was said?\n" + "yes,this\nno,that\nyes,it\nno,all\n")
+    assert found.columns == ("是好评吗？", "What was said?")  # the other one is, too
     assert not table("Is it you?,Who?\nno,me\nyes,I\n").named  # over what comes once it is a text
+
+
+def test_a_number_with_a_decimal_comma_is_no_name_of_a_column() -> None:
+    lines = "".join(f"text number {number}\t{number},5\n" for number in range(9))
+    assert len(table(lines, ending=".tsv").rows) == 9
+    found = table(f"was da steht\twieviel\n{lines}", ending=".tsv")
+    assert found.columns == ("was da steht", "wieviel") and len(found.rows) == 9

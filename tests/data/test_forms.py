@@ -67,6 +67,8 @@ HH = "\n\nHuman: hi\n\nAssistant: hello\n\nHuman: bye\n\nAssistant:"
         ("choice", {"question": "q", "A选项": "x", "B选项": "y", "answer": "A"}, ("q", "x", "y"), "0"),
         ("choice", {"question": "q", "choices": {"text": ["a", "b"], "label": ["1", "2"]}, "answerKey": "2"},
          ("q", "a", "b"), "1"),
+        ("choice", {"question": "q", "choices": {"text": ["x", "y"], "label": ["a", "b"]}, "answerKey": "B"},
+         ("q", "x", "y"), "1"),
         ("generate", {"document": "a", "summary": "b"}, ("a",), ("b",)),
         ("generate", {"document": "a", "summary": "b", "references": ["c", "b"]}, ("a",), ("b", "c")),
         ("keywords", {"document": "a", "keywords": "x_y_x"}, ("a",), ("x", "y")),
@@ -247,7 +249,7 @@ def test_a_tag_too_many_for_words_is_no_tag_of_a_character() -> None:
 
 def test_a_choice_that_a_row_lacks_is_one_line() -> None:
     row = {"question": "q", "Option A": "a", "Option B": "b", "Option D": "d", "answer": "B"}
-    with pytest.raises(InputError, match="line 1: the choice OPTIONC is empty, though Option D is not"):
+    with pytest.raises(InputError, match="line 1: the choice C is empty, though Option D is not"):
         one("choice", row)
 
 

@@ -78,7 +78,7 @@ def test_a_question_that_loses_its_end_is_told(encoder: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
-    ("letters", "told"), [("", None), ("🜁🜂🜃", "of these tokens are the one for what the tokenizer")]
+    ("letters", "told"), [("", None), ("🜁🜂🜃", "of the tokens of train are the one for what the tokenizer")]
 )
 def test_what_the_tokenizer_does_not_know_is_told(
     letters: str, told: str | None, encoder: Path, tmp_path: Path

@@ -22,7 +22,7 @@ from danlu.tasks.finetune import Finetune
 from danlu.tasks.material import Material
 from danlu.tasks.on_policy import FILE, OnPolicy
 from danlu.tasks.task import Known
-from danlu.tasks.teaching import teaching_of
+from danlu.tasks.teaching import ByReward, teaching_of
 from danlu.tasks.text_reader import TextReader
 from danlu.tasks.transcript import Transcriber
 from danlu.train.loop import fit
@@ -323,3 +323,20 @@ def test_what_answers_are_written_with_is_read_once(
     read.clear()
     task_.write(load_model(decoder), examples, TextReader.load(decoder, max_tokens=40))
     assert len(examples) > 1 and len(read) == 1
+
+
+def test_what_answers_are_judged_by_tells_trainings_apart(decoder: Path, rewards: Path, tmp_path: Path) -> None:
+    """A checkpoint of the same prompts with other solutions is of another training."""
+    found = []
+    for number, solutions in enumerate([(4, 6), (4, 6), (4, 7)]):
+        file = tmp_path / f"{number}.jsonl"
+        file.write_text("".join(f'{{"prompt": "2 + {n}?", "answer": {each}}}\n' for n, each in enumerate(solutions)))
+        settings = Finetune(
+            data=Data(train=file, dev=file),
+            task=task_of(rewards, template="plain", answer_tokens=3),
+            model=decoder,
+            batch=2,
+        )
+        material = Material.of(settings, decoder, load(settings.data, settings.task.form), out=tmp_path, seed=1)
+        found.append(ByReward(material, 1).fingerprint())
+    assert found[0] == found[1] != found[2] and found[0]["features"] == found[2]["features"]

@@ -322,3 +322,14 @@ def test_bad_input_is_one_line(
     assert cli.main(["joint", str(tmp_path / "recipe.yaml")]) == 2
     line = capfd.readouterr().err
     assert message in line and line.count("\n") == 1 and not (tmp_path / "run/joint/checkpoints").exists()
+
+
+def test_what_the_tokenizer_does_not_know_is_told_of_its_task(
+    recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strange = [{**row, "text": f"{row['text']} 🜁🜂🜃"} for row in FIRST]
+    (tmp_path / "strange.jsonl").write_text("".join(json.dumps(row) + "\n" for row in strange))
+    data = {"data": str(tmp_path / "strange.jsonl")}
+    assert cli.main(["joint", str(recipe(data, budget={"steps": 1}, evaluations=1))]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if "does not know" in line]
+    assert len(told) == 1 and re.match(r"task first: \d+% of the tokens of train are the one for what", told[0])

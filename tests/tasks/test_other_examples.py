@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.cli import main
 from danlu.files import read_json
+from danlu.tasks.compared import with_reference
 from danlu.tasks.feature import Feature, fingerprint
 from danlu.train.loop import StepInfo
 from danlu.train.setup import Training
@@ -62,6 +64,27 @@ def test_one_on_other_examples_is_named_and_the_one_before_is_used(
     assert "going on after step 4" in said
 
 
+@pytest.mark.parametrize(("stage", "room"), [("finetune", "teaching"), ("joint", "joint")])
+def test_one_of_a_version_that_did_not_carry_it_goes_on(
+    stage: str, room: str, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / f"{stage}.yaml"
+    recipe.write_text(
+        RECIPES[stage].format(file=tmp_path / "a.csv")
+        + f"  model: {encoder}\n  budget: {{steps: 12}}\n  batch: 8\n  precision: fp32\n  evaluations: 1\n"
+        "  save: {steps: 4}\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"danlu.tasks.{room}.fingerprint", lambda read: {})
+        known = killed(tmp_path, recipe, "run", "yes", 6) / "step-00000004" / "training" / "data.json"
+        assert not known.exists()
+    capsys.readouterr()
+    assert main([stage, str(recipe), f"run_dir={tmp_path / 'run'}"]) == 0
+    said = capsys.readouterr().out
+    assert "going on after step 4" in said
+    assert "is of a training with other settings" not in said and "the text is another" not in said
+
+
 def feature(number: int, tokens: list[int], target: float) -> Feature:
     return Feature(number, np.array(tokens), {"labels": np.array([target])})
 
@@ -79,6 +102,14 @@ def test_every_token_and_target_counts_and_their_order(rows: list[tuple[list[int
         assert fingerprint([{"train": [*features[:-1], last], "dev": features[:1]}]) != known
     assert fingerprint([{"train": features, "dev": features[:2]}]) != known
     assert fingerprint([{"train": [*features, feature(9, [1], 0)], "dev": []}]) != known
+
+
+def test_what_a_model_makes_of_examples_is_none_of_it() -> None:
+    """Of a reference model on another machine the last bits are others, and the examples are the same."""
+    pair = Feature(0, np.arange(6), {"labels": np.arange(6)}, parts=(3, 3))
+    one, other = (with_reference([pair], [torch.full((2, 2), number)])[0] for number in (1.0, 1.0000001))
+    assert (one.targets["reference"] != other.targets["reference"]).any()
+    assert fingerprint([{"train": [one], "dev": []}]) == fingerprint([{"train": [other], "dev": []}])
 
 
 def test_checkpoints_carry_it(encoder: Path, tmp_path: Path) -> None:

@@ -14,12 +14,16 @@ from typing import Any
 import pandas
 import pytest
 
-from danlu.data.dataset import Data, Dataset, load_inputs
+from danlu.data.dataset import Data, Dataset, load, load_inputs
 from danlu.data.forms import FORMS
+from danlu.data.labelled import CLASSIFY
 from danlu.evaluate.predictions import UNITS, read_predictions
 from danlu.rate.answers import ANSWER_FIELDS, PROMPT_FIELDS, read_answers
+from danlu.tasks.classify import Classify
+from danlu.tasks.model_folder import Trained
+from danlu.tasks.predict import as_said
 from danlu.tasks.predicted import LINE, WRITERS, Source
-from danlu.tasks.task import Answer
+from danlu.tasks.task import Answer, Known
 
 
 def read(path: Path, form: str = "classify", **settings: Any) -> Dataset[Any]:
@@ -195,3 +199,22 @@ def test_other_commands_read_the_lines_whatever_the_columns_are_called(tmp_path:
     first, second = read_predictions(out)
     assert (first.place, first.texts, first.said) == ("new.csv, line 2", ("review 1",), "good")
     assert second.place == "new.csv, line 3" and second.figures == {} and second.words == ()
+
+
+@pytest.mark.parametrize(("text", "said", "texts"), [
+    ("text,Message\nno,come home\nno,win a prize\n", {"text": 2}, ["come home", "win a prize"]),
+    ("text,Message\nno,come home\nno,win a prize\n", {"text": "Message"}, ["come home", "win a prize"]),
+    ("My words,other\ncome home,no\nwin a prize,no\n", {"text": "My words"}, ["come home", "win a prize"]),
+    ("come home,no\nwin a prize,no\n", {"text": 1}, ["come home", "win a prize"]),  # which was the label's
+])  # fmt: skip
+def test_a_column_that_is_said_of_a_new_file_is_read(
+    text: str, said: dict[str, str | int], texts: list[str], tmp_path: Path
+) -> None:
+    train = tmp_path / "train.tsv"
+    train.write_text("".join(f"{'ham' if number % 2 else 'spam'}\ttext number {number}\n" for number in range(20)))
+    data = load(Data(train=train), CLASSIFY)
+    trained = as_said(Trained(Classify(), Known(data.labels), 9, Data(train=train), data.columns), said)
+    new = tmp_path / "new.csv"
+    new.write_text(text)
+    found = load_inputs(new, trained.data, CLASSIFY, columns=trained.columns)
+    assert [each.texts[0] for each in found.splits["test"]] == texts

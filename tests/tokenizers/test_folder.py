@@ -13,6 +13,7 @@ import transformers
 
 from danlu.errors import InputError
 from danlu.tokenizers.folder import read_tokenizer
+from danlu.tokenizers.given import Folder
 from danlu.tokenizers.tokenizer import Tokenizer
 
 TEXT = "It was the  best,\n话说天下 café 👩 </s>"
@@ -159,3 +160,11 @@ def test_an_empty_folder_is_told(tmp_path: Path) -> None:
         InputError, match=r"tokenizer\.json is missing, and so are vocab\.txt, spiece\.model, tokenizer"
     ):
         read_tokenizer(tmp_path)
+
+
+def test_how_much_another_model_reads_is_no_part_of_a_given_tokenizer(folder: Path, tmp_path: Path) -> None:
+    change(folder / "tokenizer_config.json", model_max_length=12)
+    (tmp_path / "out").mkdir()
+    Folder(path=folder).train([]).save(tmp_path / "out", longest=40)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert theirs.model_max_length == 40 and len(theirs("to be or " * 20, truncation=True).input_ids) == 40
