@@ -106,14 +106,16 @@ def _choices(cells: Cells) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _series(columns: Collection[str]) -> Sequence[str]:
     """The columns that have a choice each, in order; none where there are no such columns. One that is left out is
-    among them too: of A, B and D the last would else be called C."""
+    among them too: of A, B and D the last would else be called C. What comes later, as N or Q, is another column."""
     called: dict[str, str] = {}
     for column in columns:
         called.setdefault(_bare(column), column)
     for shape, marks in _SERIES:
         names = [shape.format(mark) for mark in marks]
         if all(name in called for name in names[:2]):
-            last = max(place for place, name in enumerate(names) if name in called)
+            last = 1
+            while any(name in called for name in names[last + 1 : last + 3]):
+                last += 1 if names[last + 1] in called else 2
             both = zip(names[: last + 1], marks, strict=False)
             return [called.get(name, mark.upper()) for name, mark in both]
     return ()

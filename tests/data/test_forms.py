@@ -253,6 +253,12 @@ def test_a_choice_that_a_row_lacks_is_one_line() -> None:
         one("choice", row)
 
 
+@pytest.mark.parametrize("other", ["E", "N", "q"])
+def test_a_letter_far_from_the_choices_is_another_column(other: str) -> None:
+    row = {"question": "?", "A": "a", "B": "b", other: "7", "answer": "B"}
+    assert one("choice", row).choices == ("a", "b")
+
+
 def test_an_empty_choice_between_others_is_one_line() -> None:
     row = {"question": "q", "A": "a", "B": "b", "C": "", "D": "d", "answer": "A"}
     with pytest.raises(InputError, match="line 1: the choice C is empty, though D is not"):
