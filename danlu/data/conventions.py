@@ -37,12 +37,12 @@ class Conventions:
                 the file's own part it.
         """
         texts = texts_of(table, column)
-        strange = needed and bool(self.marks) and not has_any(texts, self.marks or ())
-        parted, marks = part_column(table, column, known, None if strange else self.marks)
-        if strange and marks and column is not None:
+        otherwise = needed and bool(self.marks) and not has_any(texts, self.marks or ())
+        parted, marks = part_column(table, column, known, None if otherwise else self.marks)
+        if otherwise and marks and column is not None:
             note = f"{column} parted by {_shown(marks, texts)}, unlike in training ({_shown(self.marks or (), ())})"
             parted = replace(parted, notes=(*parted.notes, note))
-        return parted, self if strange else replace(self, marks=marks)
+        return parted, self if otherwise else replace(self, marks=marks)
 
     def check(
         self, form: Form[E], read: Sequence[E], mended: Mended | None, *, gold: bool

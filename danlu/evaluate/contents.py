@@ -129,14 +129,17 @@ def heldout_section(run: RunFolder, *, apart: Collection[str] = ()) -> Section |
         f"The interval is a bootstrap over documents ({summary['resamples']:,} draws). "
         "Accuracy: how often the most likely token was the right one."
     )
-    if unknown := summary["all"].get("unknown_share"):
-        note += (
-            f" {unknown:.2%} of the tokens stand for text that the tokenizer does not know, and which costs nothing."
-        )
+    note += _about_unknown(summary)
     if baseline is not None:
         note += f" {_about_baseline(baseline)}"
     hardest = _hardest(run.stage("evaluate") / "perplexity_documents.jsonl")
     return Section("Held-out documents", note=note, tables=[Table(head, rows), *hardest])
+
+
+def _about_unknown(summary: dict[str, Any]) -> str:
+    share = summary["all"].get("unknown_share")
+    told = f" {share or 0:.2%} of the tokens stand for text that the tokenizer does not know, and which costs nothing."
+    return told if share else ""
 
 
 def objective_section(run: RunFolder) -> Section | None:
@@ -154,7 +157,7 @@ def objective_section(run: RunFolder) -> Section | None:
     note = (
         f"The objective {summary['objective']['use']} on all {summary['rows']:,} held-out rows of up to "
         f"{summary['row_tokens']:,} tokens, each read once with noise that is always the same, in float32. "
-        "Accuracy: how often the most likely one was the right one."
+        f"Accuracy: how often the most likely one was the right one.{_about_unknown(summary)}"
     )
     return Section("Held-out objective", note=note, tables=[Table(head, rows, texts=2)])
 

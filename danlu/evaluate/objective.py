@@ -24,6 +24,7 @@ from danlu.corpus.batches import IGNORE, Batch, Example, Group, MakeExample, col
 from danlu.corpus.rows import Rows
 from danlu.errors import InputError, RecipeError
 from danlu.evaluate.protocol import Subject
+from danlu.evaluate.unknown import unknown_shares
 from danlu.files import write_json
 from danlu.nn.head import rows_at_once
 from danlu.nn.hf.folder import find_family
@@ -80,7 +81,12 @@ class OwnObjective(Choice):
             RecipeError: the recipe trains nothing.
             InputError: no document was held out.
         """
-        groups, about = heldout_figures(subject, batch_tokens=self.batch_tokens)
+        measured, about = heldout_figures(subject, batch_tokens=self.batch_tokens)
+        shares = unknown_shares(subject)
+        groups = {
+            name: found | ({"unknown_share": shares[name]} if name in shares else {})
+            for name, found in measured.items()
+        }
         languages = {name: found for name, found in groups.items() if name != "all"}
         write_json(subject.out / "objective.json", {**about, "all": groups["all"], "languages": languages})
         return {f"{group}.{name}": value for group, found in groups.items() for name, value in found.items()}

@@ -33,6 +33,7 @@ from danlu.corpus.store import TokenStore
 from danlu.errors import InputError, RecipeError
 from danlu.evaluate.ngram import NGram, score
 from danlu.evaluate.protocol import Subject
+from danlu.evaluate.unknown import unknown_shares
 from danlu.files import atomic_write, write_json
 from danlu.metrics.bootstrap import RESAMPLES, ratio_interval
 from danlu.nn.head import rows_at_once
@@ -40,8 +41,6 @@ from danlu.nn.transformer import Transformer
 from danlu.recipe import Choice
 from danlu.stage import Figures
 
-AT_ONCE = 1 << 20
-"""Targets that are looked through for unknown ones together."""
 FIRST_TOKENS = 48
 """Tokens of a document that stand in ``perplexity_documents.jsonl``, so that people know which it is."""
 COMPARED = ("nats_per_token", "bits_per_byte", "perplexity", "accuracy")
@@ -78,8 +77,8 @@ class Perplexity(Choice):
             raise RecipeError("evaluate.tasks: perplexity is of models without an encoder; choose objective")
         losses = losses_of(subject, batch_tokens=self.batch_tokens)
         groups = _by_language(losses, seed=subject.seed)
-        if subject.tokenizer.unknown is not None:
-            _tell_unknown(groups, losses, unknown_targets(subject.heldout, subject.tokenizer.unknown))
+        for name, share in unknown_shares(subject).items():
+            groups[name]["unknown_share"] = share
         summary = {"row_tokens": subject.model.config.max_length, "resamples": RESAMPLES, **_parted(groups)}
         figures = {f"{group}.{name}": value for group, found in groups.items() for name, value in found.items()}
         if self.baseline is not None:
@@ -165,29 +164,6 @@ def _score(model: Transformer, tokens_BT: Tensor, targets_N: Tensor, documents_B
         nats.append(F.cross_entropy(logits_NV, part_N, reduction="none"))
         right.append(logits_NV.argmax(dim=-1) == part_N)
     return torch.cat(nats), torch.cat(right)
-
-
-def unknown_targets(store: TokenStore, unknown: int) -> NDArray[np.float64]:
-    """Of each document, how many of its targets are the token for all that the tokenizer does not know."""
-    counts = np.zeros(len(store.documents))
-    for start in range(0, store.targets, AT_ONCE):
-        targets = store.tokens[start + 1 : min(start + AT_ONCE, store.targets) + 1]
-        places = start + np.flatnonzero(targets == unknown)
-        counts += np.bincount(np.searchsorted(store.starts, places, side="right") - 1, minlength=len(counts))
-    return counts
-
-
-def _tell_unknown(groups: dict[str, dict[str, Any]], losses: DocumentLosses, unknown: NDArray[np.float64]) -> None:
-    """Put ``unknown_share`` to the figures of each group; and say what it means where there are any."""
-    for name, found in groups.items():
-        chosen = np.ones(len(unknown), dtype=bool) if name == "all" else losses.languages == name
-        found["unknown_share"] = _rounded(unknown[chosen].sum() / losses.tokens[chosen].sum())
-    if unknown.any():
-        log.say(
-            f"evaluate: {unknown.sum():,.0f} of {losses.tokens.sum():,.0f} held-out tokens stand for text that the "
-            "tokenizer does not know, which then costs nothing: loss, perplexity and bits per byte are too low by it, "
-            "and do not compare with those of another tokenizer"
-        )
 
 
 def _by_language(losses: DocumentLosses, *, seed: int) -> dict[str, dict[str, Any]]:

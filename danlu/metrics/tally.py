@@ -67,7 +67,7 @@ class Metric(Protocol[Gold_contra, Answer_contra]):
 
 
 @runtime_checkable
-class OfAllGold(Protocol):
+class CorpusLevel(Protocol):
     """A metric of which something follows from all gold answers together, such as the language that they are in."""
 
     def settled(self, gold: Sequence[Any]) -> Metric[Any, Any]:
@@ -85,7 +85,7 @@ def settled(metric: Metric[Gold_contra, Answer_contra], gold: Sequence[Gold_cont
     Raises:
         InputError: an item of ``gold`` is not of the metric's form.
     """
-    return metric.settled(gold) if isinstance(metric, OfAllGold) else metric
+    return metric.settled(gold) if isinstance(metric, CorpusLevel) else metric
 
 
 def overall(tally: Tally) -> dict[str, float]:

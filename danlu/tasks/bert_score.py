@@ -79,14 +79,14 @@ class BERTScore(Choice):
             RecipeError: the model has no such layer, or is no single stack of blocks.
         """
         texts = references(gold, predicted)
-        return self._tally(texts, predicted, self._weighed(texts) if self.idf else None)
+        return self._tally(texts, predicted, self._idf(texts) if self.idf else None)
 
-    def settled(self, gold: Sequence[str | Sequence[str]]) -> Weighed:
+    def settled(self, gold: Sequence[str | Sequence[str]]) -> WithIDF:
         """With the weights that tokens have among all of ``gold``."""
         texts = references(gold, [""] * len(gold))
-        return Weighed(self, self._weighed(texts) if self.idf else None)
+        return WithIDF(self, self._idf(texts) if self.idf else None)
 
-    def _weighed(self, texts: Sequence[Sequence[str]]) -> Mapping[int, float]:
+    def _idf(self, texts: Sequence[Sequence[str]]) -> Mapping[int, float]:
         flat = [text for each in texts for text in each]
         tokens = Scorer.load(self.model, self.layer).read(flat)
         return _weights([tokens[text].ids for text in flat])
@@ -114,7 +114,7 @@ class BERTScore(Choice):
 
 
 @dataclass(frozen=True)
-class Weighed:
+class WithIDF:
     """A BERTScore whose tokens count what they count among some references, whichever are measured."""
 
     metric: BERTScore

@@ -174,8 +174,8 @@ class JointMaterial:
             with keys_said(keys_of(settings.section, name)):
                 found = Material.of(one, base, datasets[name], out=out / name, seed=seed, tokenizer=tokenizer)
             say(f"task {name} {found.start.told()}")
-            if (strange := found.strange()) is not None:
-                say(f"task {name}: {strange}")
+            if (unknown := found.told_unknown()) is not None:
+                say(f"task {name}: {unknown}")
             materials[name] = found
         return cls(settings, tokenizer, materials)
 

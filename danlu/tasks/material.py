@@ -39,7 +39,7 @@ from danlu.train.checkpoint import as_model
 from danlu.train.monitor import Measure
 from danlu.train.setup import Training
 
-STRANGE = 0.02
+UNKNOWN_SHARE = 0.02
 """Share of unknown tokens from which a line says that the model does not know such text."""
 SAMPLES = 8
 """Answers that are written in the end where figures do not need them, to be looked at."""
@@ -150,14 +150,14 @@ class Material:
         sizes = [each.size for each in train]
         return f"{texts:,} texts of {np.mean(sizes):.0f} tokens, the longest {max(sizes):,}{self._cut()}"
 
-    def strange(self) -> str | None:
+    def told_unknown(self) -> str | None:
         """How much of what there is to learn from is one token to the model, whatever it says; None where little is."""
         unknown = Tokenizer.load(self.tokenizer).unknown
         if unknown is None:
             return None
         read = [ids for each in self.features["train"] for ids in (each.tokens, each.source) if ids is not None]
         share = sum(int((ids == unknown).sum()) for ids in read) / sum(map(len, read))
-        if share < STRANGE:
+        if share < UNKNOWN_SHARE:
             return None
         return (
             f"{share:.0%} of the tokens of train are the one for what the tokenizer of {self.base} does not know: the "

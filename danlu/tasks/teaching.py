@@ -62,8 +62,8 @@ class Teaching:
         vocabulary = Vocabulary.of(Tokenizer.load(material.tokenizer))
         store = stored(material.features["train"], vocab_size=vocabulary.size, eot=vocabulary.eot)
         say(material.described())
-        if (strange := material.strange()) is not None:
-            say(strange)
+        if (unknown := material.told_unknown()) is not None:
+            say(unknown)
         say(material.start.told())
         subject = Subject(
             partial(material.draw, self.seed), self.lesson(), TaskLesson.reading, int(sizes.max()),

@@ -159,6 +159,24 @@ def test_of_two_sides_the_figures_are_those_of_transformers(tmp_path: Path) -> N
     assert (read_json(tmp_path / "objective.json") or {})["row_tokens"] == LENGTH
 
 
+def test_what_the_tokenizer_does_not_know_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A tokenizer of English makes one token of every Chinese letter or word, which is cheap to foresee."""
+    english = WordPiece(vocab_size=400).train([text for language, text in TEXTS if language == "en"])
+    subject = make_subject(tmp_path, english, MaskedLM())
+    figures = OwnObjective().measure(subject)
+    counts = {language: [0, 0] for language in ("en", "zh")}
+    for language, text in TEXTS:
+        ids = english.encode(text)
+        counts[language][0] += sum(id == english.unknown for id in ids)
+        counts[language][1] += len(ids) + 1  # and its end
+    shares = {language: unknown / tokens for language, (unknown, tokens) in counts.items()}
+    assert shares["en"] == figures["en.unknown_share"] == 0
+    assert shares["zh"] == pytest.approx(figures["zh.unknown_share"], abs=1e-6) and shares["zh"] > 0.5
+    assert read_json(tmp_path / "out" / "objective.json")["all"]["unknown_share"] == figures["all.unknown_share"]
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("held-out tokens stand for text that the tokenizer does not know") == 1
+
+
 def test_the_figures_are_the_same_each_time(tokenizer: Tokenizer, tmp_path: Path) -> None:
     subject = make_subject(tmp_path, tokenizer, MaskedLM())
     first, again = OwnObjective().measure(subject), OwnObjective(batch_tokens=1).measure(subject)

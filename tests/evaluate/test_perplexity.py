@@ -203,7 +203,7 @@ def test_what_the_tokenizer_does_not_know_is_told(
     known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A tokenizer of English alone finds a Chinese text cheap, since all of its characters are one to it."""
-    monkeypatch.setattr("danlu.evaluate.perplexity.AT_ONCE", 7)
+    monkeypatch.setattr("danlu.evaluate.unknown.AT_ONCE", 7)
     texts = [text for name, text in TEXTS.items() if known or name.startswith("en")]
     tokenizer = Char().train(texts)
     writer = StoreWriter(tmp_path / "store", vocab_size=tokenizer.vocab_size, eot=tokenizer.eot)

@@ -90,6 +90,6 @@ def test_what_the_tokenizer_does_not_know_is_told(
     unknown = transformers.AutoTokenizer.from_pretrained(encoder).unk_token_id
     read = [id for each in material.features["train"] for id in each.tokens.tolist()]
     share = read.count(unknown) / len(read)
-    said = material.strange()
+    said = material.told_unknown()
     assert (said is None) is (told is None) is (share < 0.02)
     assert said is None or told is None or (told in said and said.startswith(f"{share:.0%} "))
