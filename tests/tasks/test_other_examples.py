@@ -29,6 +29,16 @@ class Killed(BaseException):
     """No handler of ours may catch it."""
 
 
+def written(folder: Path, stage: str, encoder: Path) -> Path:
+    recipe = folder / f"{stage}.yaml"
+    recipe.write_text(
+        RECIPES[stage].format(file=folder / "a.csv")
+        + f"  model: {encoder}\n  budget: {{steps: 12}}\n  batch: 8\n  precision: fp32\n  evaluations: 1\n"
+        "  save: {steps: 4}\n"
+    )
+    return recipe
+
+
 def killed(tmp_path: Path, recipe: Path, run: str, label: str, step: int) -> Path:
     """The folder of checkpoints of a training on texts of which ``label`` is every second's label."""
     rows = "".join(f"to be {number},{'no' if number % 2 else label}\n" for number in range(12))
@@ -48,12 +58,7 @@ def killed(tmp_path: Path, recipe: Path, run: str, label: str, step: int) -> Pat
 def test_one_on_other_examples_is_named_and_the_one_before_is_used(
     stage: str, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe = tmp_path / f"{stage}.yaml"
-    recipe.write_text(
-        RECIPES[stage].format(file=tmp_path / "a.csv")
-        + f"  model: {encoder}\n  budget: {{steps: 12}}\n  batch: 8\n  precision: fp32\n  evaluations: 1\n"
-        "  save: {steps: 4}\n"
-    )
+    recipe = written(tmp_path, stage, encoder)
     other = killed(tmp_path, recipe, "other", "maybe", 10)
     own = killed(tmp_path, recipe, "own", "yes", 6)
     shutil.copytree(other / "step-00000008", own / "step-00000008")
@@ -68,12 +73,7 @@ def test_one_on_other_examples_is_named_and_the_one_before_is_used(
 def test_one_of_a_version_that_did_not_carry_it_goes_on(
     stage: str, room: str, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe = tmp_path / f"{stage}.yaml"
-    recipe.write_text(
-        RECIPES[stage].format(file=tmp_path / "a.csv")
-        + f"  model: {encoder}\n  budget: {{steps: 12}}\n  batch: 8\n  precision: fp32\n  evaluations: 1\n"
-        "  save: {steps: 4}\n"
-    )
+    recipe = written(tmp_path, stage, encoder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(f"danlu.tasks.{room}.fingerprint", lambda read: {})
         known = killed(tmp_path, recipe, "run", "yes", 6) / "step-00000004" / "training" / "data.json"
