@@ -160,6 +160,20 @@ def test_an_answer_that_merges_with_the_prompt_is_left_out(decoder: Path) -> Non
     assert lengths == [0, 1]
 
 
+@pytest.mark.parametrize("spelled", ["c['function']['arguments'] | tojson", "'' + c['function']['arguments']"])
+def test_a_template_may_want_what_a_tool_is_called_with_as_an_object_or_as_text(spelled: str, decoder: Path) -> None:
+    calls = f"{{% for c in m['tool_calls'] or [] %}}{{{{ {spelled} }}}}{{% endfor %}}"
+    (decoder / "chat_template.jinja").write_text(
+        f"{{% for m in messages %}}{{{{ m['content'] }}}}{calls}{{{{ eos_token }}}}{{% endfor %}}"
+    )
+    transcriber = Transcriber.load(decoder, None)
+    call = json.dumps([{"type": "function", "function": {"name": "f", "arguments": {"x": "é"}}}])
+    messages = (Message("user", "a"), Message("assistant", "", call))
+    (ids,) = transcriber.whole([Conversation(Place(Path("a.jsonl"), 1, "row"), messages)])
+    text = transcriber.tokenizer.decode(ids.tolist(), skip_special_tokens=True)
+    assert text == 'a{"x": "é"}'
+
+
 def test_special_tokens_that_somebody_spells_are_told(decoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reader = TextReader.load(decoder, max_tokens=64)
     Chat(template="plain").features([_chat("a", "b"), _chat("a<|end|>", "b")], Known(), reader)
