@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from danlu.data.chats import Message
+from danlu.data.chosen import MultipleChoice
 from danlu.data.columns import choose_columns
 from danlu.data.dataset import Data, load_inputs
 from danlu.data.example import TaskExample
@@ -272,6 +273,17 @@ def test_a_choice_that_a_row_lacks_is_one_line() -> None:
     row = {"question": "q", "Option A": "a", "Option B": "b", "Option D": "d", "answer": "B"}
     with pytest.raises(InputError, match="line 1: the choice C is empty, though Option D is not"):
         one("choice", row)
+
+
+def test_choices_may_be_objects_each_with_its_label() -> None:
+    """As the files of ARC and CommonsenseQA have them."""
+    choices = [{"label": "1", "text": "a"}, {"label": "2", "text": "b"}]
+    example: MultipleChoice = one("choice", {"question": {"stem": "q", "choices": choices}, "answerKey": "2"})
+    assert (example.question, example.choices, example.answer) == ("q", ("a", "b"), 1)
+    with pytest.raises(InputError, match="the choices .*is empty"):
+        one("choice", {"question": "q", "choices": [*choices, {"label": "3", "text": " "}], "answer": "2"})
+    with pytest.raises(InputError, match=r"the choices \(column 'question.choices'\) must be a list of texts; got 7"):
+        one("choice", {"question": {"stem": "q", "choices": 7}, "answer": "2"})
 
 
 @pytest.mark.parametrize("other", ["E", "N", "q"])
