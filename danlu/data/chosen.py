@@ -40,6 +40,11 @@ class MultipleChoice(Record):
     """What the file counts its choices from, where it names the right one by a number."""
 
     @property
+    def right(self) -> str | None:
+        """The text of the right choice."""
+        return None if self.answer is None else self.choices[self.answer]
+
+    @property
     def texts(self) -> tuple[str, ...]:
         return (*((self.context,) if self.context else ()), self.question, *self.choices)
 
@@ -88,7 +93,7 @@ def _apart(cells: Cells) -> Cells:
 
 
 def _choices(cells: Cells) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The choices and what they are called: of a list, also of ``{text, label}``, of one of both, or of a column each."""
+    """The choices and what they are called: of a list, of one of ``{text, label}``, of two lists, or a column each."""
     value = cells.parted("choices", lambda cell: part_alone(cell, CHOICES))
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         texts = tuple(cells.checked("choices", each) for each in value["text"])

@@ -280,7 +280,7 @@ def test_choices_may_be_objects_each_with_its_label() -> None:
     choices = [{"label": "1", "text": "a"}, {"label": "2", "text": "b"}]
     example: MultipleChoice = one("choice", {"question": {"stem": "q", "choices": choices}, "answerKey": "2"})
     assert (example.question, example.choices, example.answer) == ("q", ("a", "b"), 1)
-    with pytest.raises(InputError, match="the choices .*is empty"):
+    with pytest.raises(InputError, match=r"the choices .*is empty"):
         one("choice", {"question": "q", "choices": [*choices, {"label": "3", "text": " "}], "answer": "2"})
     with pytest.raises(InputError, match=r"the choices \(column 'question.choices'\) must be a list of texts; got 7"):
         one("choice", {"question": {"stem": "q", "choices": 7}, "answer": "2"})
