@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 from danlu.data.alike import same_text, same_texts
 from danlu.data.chosen import MultipleChoice
@@ -217,5 +218,5 @@ def _two_labels(example: TaskExample, other: TaskExample) -> str:
 
 
 def _said(example: TaskExample) -> str:
-    gold = example.right if isinstance(example, MultipleChoice) else example.gold or ("no label",)
+    gold: Any = example.right if isinstance(example, MultipleChoice) else example.gold or ("no label",)
     return shown(repr(gold) if isinstance(gold, str) else " ".join(", ".join(map(str, gold)).split()))
