@@ -36,6 +36,8 @@ class Message:
     role: str
     content: str
     calls: str = ""
+    learned: bool = True
+    """Whether an assistant's message is to be learned: False where the file says OpenAI's ``weight: 0``."""
 
     def as_openai(self) -> dict[str, Any]:
         """The mapping that chat templates read."""
@@ -74,6 +76,8 @@ def _chat(cells: Cells) -> Chat:
     check_turns(cells, messages, called="messages")
     if cells.gold and messages[-1].role != "assistant":
         raise cells.place.error(f"the last message is of the role {messages[-1].role!r}; an assistant's has to end it")
+    if cells.gold and not any(message.role == "assistant" and message.learned for message in messages):
+        raise cells.place.error("no message of the assistant's is to be learned: each has a weight of 0")
     return Chat(cells.place, messages, _tools(cells))
 
 
@@ -176,11 +180,19 @@ def _message(cells: Cells, field: str, message: Any, number: int) -> Message:
     if calls:
         calls = _checked_calls(cells, field, number, calls)
         text = content if isinstance(content, str) and message.get("tool_calls") else ""
-        return Message(role, cells.characters(field, text), json.dumps(calls, ensure_ascii=False))
+        learned = _is_learned(cells, field, message, number)
+        return Message(role, cells.characters(field, text), json.dumps(calls, ensure_ascii=False), learned)
     if not isinstance(content, str) or not content.strip():
         what = "is empty" if isinstance(content, str) else f"must be text; got {shown(repr(content))}"
         raise cells.error(field, f"has a message {number}, of {said}, whose content {what}")
-    return Message(role, cells.characters(field, content))
+    return Message(role, cells.characters(field, content), learned=_is_learned(cells, field, message, number))
+
+
+def _is_learned(cells: Cells, field: str, message: Mapping[str, Any], number: int) -> bool:
+    weight = message.get("weight")
+    if weight not in (None, 0, 1):
+        raise cells.error(field, f"has a message {number} whose weight must be 0 or 1; got {shown(repr(weight))}")
+    return weight != 0
 
 
 def _function_call(cells: Cells, field: str, number: int, said: str, content: Any) -> list[Any]:

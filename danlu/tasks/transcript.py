@@ -103,7 +103,8 @@ class Transcriber(ChatReader):
 
     def _texts(self, chat: Chat, *, apart: bool) -> list[_Texts]:
         messages = [message.as_openai() for message in chat.messages]
-        places = [place for place, message in enumerate(chat.messages) if message.role == "assistant"]
+        said = enumerate(chat.messages)
+        places = [place for place, message in said if message.role == "assistant" and message.learned]
         pairs = [
             (self._render(chat, messages[:place], ask=True), self._render(chat, messages[: place + 1]))
             for place in places

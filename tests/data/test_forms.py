@@ -186,6 +186,8 @@ def test_an_example_without_what_is_right(tmp_path: Path) -> None:
         ("chat", {"messages": [ASKED, calling("{a:"), SAID]},
          "a message 2 whose call of 'f' has arguments that are no object in JSON: '{a:'"),
         ("chat", {"messages": [ASKED, calling(7), SAID]}, "arguments that are no object in JSON: 7"),
+        ("chat", {"messages": [ASKED, SAID | {"weight": 0.5}]}, "a message 2 whose weight must be 0 or 1; got 0.5"),
+        ("chat", {"messages": [ASKED, SAID | {"weight": 0}]}, "each has a weight of 0"),
         ("chat", {"messages": [ASKED, SAID], "tools": 3}, "the tools must be a list of tools in JSON; got 3"),
         ("chat", {"messages": [ASKED, SAID], "tools": '"f"'}, "must be a list of tools in JSON; got '\"f\"'"),
         ("chat", {"messages": [ASKED, SAID], "tools": ["f"]}, r"must be a list of tools in JSON; got \['f'\]"),
@@ -210,6 +212,7 @@ CONTEXT = "Paris is in France, and Paris is large."
     [
         [{"text": "France", "answer_start": 12}],
         {"text": ["France"], "answer_start": [12]},
+        {"text": ["France"], "answer_start": ["12.0"]},
         "France",
         ["France"],
     ],
@@ -278,6 +281,8 @@ def test_a_choice_that_a_row_lacks_is_one_line() -> None:
 def test_choices_may_be_objects_each_with_its_label() -> None:
     """As the files of ARC and CommonsenseQA have them."""
     choices = [{"label": "1", "text": "a"}, {"label": "2", "text": "b"}]
+    book = {"question_stem": "q", "choices": {"text": ["a", "b"], "label": ["1", "2"]}, "answerKey": "2"}  # OpenBookQA
+    assert one("choice", book).question == "q"
     example: MultipleChoice = one("choice", {"question": {"stem": "q", "choices": choices}, "answerKey": "2"})
     assert (example.question, example.choices, example.answer) == ("q", ("a", "b"), 1)
     with pytest.raises(InputError, match=r"the choices .*is empty"):
@@ -333,6 +338,12 @@ def test_tools_are_called_in_the_form_of_openai() -> None:
     calls = [{"type": "function", "function": {"name": "f", "arguments": {}}}]
     assert example.messages[1].as_openai() == {"role": "assistant", "content": "", "tool_calls": calls}
     assert example.tools == "[]"
+
+
+def test_what_openai_gives_no_weight_is_not_learned() -> None:
+    said = [ASKED, SAID | {"weight": 0}, ASKED, SAID | {"weight": 1}, ASKED, SAID]
+    example = one("chat", {"messages": said})
+    assert [message.learned for message in example.messages if message.role == "assistant"] == [False, True, True]
 
 
 @pytest.mark.parametrize("arguments", [{"x": 1}, '{"x": 1}', '{ "x":1 }'], ids=str)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -172,6 +173,16 @@ def test_a_template_may_want_what_a_tool_is_called_with_as_an_object_or_as_text(
     (ids,) = transcriber.whole([Conversation(Place(Path("a.jsonl"), 1, "row"), messages)])
     text = transcriber.tokenizer.decode(ids.tolist(), skip_special_tokens=True)
     assert text == 'a{"x": "é"}'
+
+
+def test_an_answer_without_weight_is_read_and_not_learned(decoder: Path) -> None:
+    whole, part = _chat("a", "b", "c", "d"), _chat("a", "b", "c", "d")
+    first = dataclasses.replace(part.messages[1], learned=False)
+    part = dataclasses.replace(part, messages=(part.messages[0], first, *part.messages[2:]))
+    transcriber = Transcriber.load(decoder, "plain")
+    ((both,), (last,)) = transcriber.read([whole, part], apart=False)
+    assert both.tokens.tolist() == last.tokens.tolist()
+    assert (len(both.turns), last.turns) == (2, both.turns[1:])
 
 
 def test_special_tokens_that_somebody_spells_are_told(decoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
