@@ -30,11 +30,14 @@ ROLES = {
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Something that one side says; ``calls``, in JSON, are the tools that an assistant calls."""
+    """Something that one side says; ``calls``, in JSON, are the tools that an assistant calls, with objects as
+    arguments: OpenAI spells these as text, but servers hand templates what the text says."""
 
     role: str
     content: str
     calls: str = ""
+    learned: bool = True
+    """Whether an assistant's message is to be learned: False where the file says OpenAI's ``weight: 0``."""
 
     def as_openai(self) -> dict[str, Any]:
         """The mapping that chat templates read."""
@@ -73,19 +76,23 @@ def _chat(cells: Cells) -> Chat:
     check_turns(cells, messages, called="messages")
     if cells.gold and messages[-1].role != "assistant":
         raise cells.place.error(f"the last message is of the role {messages[-1].role!r}; an assistant's has to end it")
+    if cells.gold and not any(message.role == "assistant" and message.learned for message in messages):
+        raise cells.place.error("no message of the assistant's is to be learned: each has a weight of 0")
     return Chat(cells.place, messages, _tools(cells))
 
 
 def _tools(cells: Cells) -> str:
     """As JSON, which a cell may hold as text or as what it says."""
     tools = cells.value("tools")
-    if not isinstance(tools, str):
-        return json.dumps(tools) if tools else ""
     try:
-        json.loads(tools or "[]")
+        said = json.loads(tools or "[]") if isinstance(tools, str) else tools
     except (ValueError, RecursionError):
         raise cells.error("tools", f"must be JSON; got {shown(repr(tools))}") from None
-    return tools
+    if not said:
+        return tools if isinstance(tools, str) else ""
+    if not isinstance(said, list) or not all(isinstance(each, Mapping) for each in said):
+        raise cells.error("tools", f"must be a list of tools in JSON; got {shown(repr(tools))}")
+    return tools if isinstance(tools, str) else json.dumps(tools)
 
 
 def _turns(cells: Cells) -> Messages:
@@ -171,12 +178,21 @@ def _message(cells: Cells, field: str, message: Any, number: int) -> Message:
         content = "".join(str(part) for part in parts)
     calls = message.get("tool_calls") or _function_call(cells, field, number, str(said).lower(), content)
     if calls:
+        calls = _checked_calls(cells, field, number, calls)
         text = content if isinstance(content, str) and message.get("tool_calls") else ""
-        return Message(role, cells.characters(field, text), json.dumps(calls, ensure_ascii=False))
+        learned = _is_learned(cells, field, message, number)
+        return Message(role, cells.characters(field, text), json.dumps(calls, ensure_ascii=False), learned)
     if not isinstance(content, str) or not content.strip():
         what = "is empty" if isinstance(content, str) else f"must be text; got {shown(repr(content))}"
         raise cells.error(field, f"has a message {number}, of {said}, whose content {what}")
-    return Message(role, cells.characters(field, content))
+    return Message(role, cells.characters(field, content), learned=_is_learned(cells, field, message, number))
+
+
+def _is_learned(cells: Cells, field: str, message: Mapping[str, Any], number: int) -> bool:
+    weight = message.get("weight")
+    if weight not in (None, 0, 1):
+        raise cells.error(field, f"has a message {number} whose weight must be 0 or 1; got {shown(repr(weight))}")
+    return weight != 0
 
 
 def _function_call(cells: Cells, field: str, number: int, said: str, content: Any) -> list[Any]:
@@ -188,9 +204,37 @@ def _function_call(cells: Cells, field: str, number: int, said: str, content: An
     except ValueError as error:
         raise cells.error(field, f"has a message {number} whose call of a tool is not JSON: {error}") from None
     calls = calls if isinstance(calls, list) else [calls]
-    if not calls or not all(isinstance(call, Mapping) and isinstance(call.get("name"), str) for call in calls):
-        raise cells.error(field, f"has a message {number} whose call of a tool has no name: {shown(repr(content))}")
-    return [{"type": "function", "function": dict(call)} for call in calls]
+    return [{"type": "function", "function": call} for call in calls] or [content]
+
+
+def _checked_calls(cells: Cells, field: str, number: int, calls: Any) -> list[dict[str, Any]]:
+    """Calls in OpenAI's form, or of a name and arguments alone, with objects for arguments that are spelled as JSON."""
+    if not isinstance(calls, list):
+        raise cells.error(
+            field, f"has a message {number} whose tool_calls must be a list of calls; got {shown(repr(calls))}"
+        )
+    found = []
+    for call in calls:
+        of = call.get("function", call) if isinstance(call, Mapping) else None
+        if not isinstance(of, Mapping) or not isinstance(of.get("name"), str):
+            raise cells.error(field, f"has a message {number} whose call of a tool has no name: {shown(repr(call))}")
+        of = dict(of)
+        if "arguments" in of:
+            of["arguments"] = _arguments(cells, field, number, of)
+        found.append({**call, "function": of} if "function" in call else of)
+    return found
+
+
+def _arguments(cells: Cells, field: str, number: int, call: Mapping[str, Any]) -> Any:
+    said = call["arguments"]
+    try:
+        found = json.loads(said or "{}") if isinstance(said, str) else {} if said is None else said
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, Mapping):
+        wrong = f"arguments that are no object in JSON: {shown(repr(said))}"
+        raise cells.error(field, f"has a message {number} whose call of {shown(call['name'])!r} has {wrong}")
+    return found
 
 
 def check_turns(cells: Cells, messages: Sequence[Message], *, called: str) -> None:

@@ -14,6 +14,8 @@ from danlu.data.form import Cells, Counting, Form, Mended
 from danlu.data.parted import CHOICES, part_alone
 from danlu.errors import did_you_mean, shown
 
+_WITHIN = "question.choices"
+"""What the column of choices is called that stand in an object with their question."""
 _LETTERS = tuple(string.ascii_lowercase)
 _NUMBERS = tuple(tuple(str(number) for number in range(first, first + 10)) for first in (0, 1))
 _SERIES = (
@@ -38,6 +40,11 @@ class MultipleChoice(Record):
     """What the file counts its choices from, where it names the right one by a number."""
 
     @property
+    def right(self) -> str | None:
+        """The text of the right choice."""
+        return None if self.answer is None else self.choices[self.answer]
+
+    @property
     def texts(self) -> tuple[str, ...]:
         return (*((self.context,) if self.context else ()), self.question, *self.choices)
 
@@ -51,6 +58,7 @@ class MultipleChoice(Record):
 
 
 def _multiple_choice(cells: Cells) -> MultipleChoice:
+    cells = _apart(cells)
     question = cells.text("question")
     context = cells.text("context") if cells.has("context") else ""
     choices, labels = _choices(cells)
@@ -73,8 +81,19 @@ def _multiple_choice(cells: Cells) -> MultipleChoice:
                                 f"(choices: {shown(', '.join(labels))})")  # fmt: skip
 
 
+def _apart(cells: Cells) -> Cells:
+    """The question and its choices as two cells, where the question is an object that holds both, as ARC's files do."""
+    asked = cells.value("question")
+    if not isinstance(asked, dict) or "stem" not in asked or "choices" not in asked or cells.has("choices"):
+        return cells
+    row = replace(
+        cells.row, cells={**cells.row.cells, cells.columns["question"]: asked["stem"], _WITHIN: asked["choices"]}
+    )
+    return replace(cells, row=row, columns={**cells.columns, "choices": _WITHIN})
+
+
 def _choices(cells: Cells) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The choices and what they are called: of a list, of ``{text, label}``, or of a column each."""
+    """The choices and what they are called: of a list, of one of ``{text, label}``, of two lists, or a column each."""
     value = cells.parted("choices", lambda cell: part_alone(cell, CHOICES))
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         texts = tuple(cells.checked("choices", each) for each in value["text"])
@@ -83,6 +102,11 @@ def _choices(cells: Cells) -> tuple[tuple[str, ...], tuple[str, ...]]:
             return texts, tuple(map(str, labels))
         return texts, _letters(len(texts))
     if isinstance(value, list):
+        objects = [each for each in value if isinstance(each, dict) and "text" in each]  # ARC's and CommonsenseQA's
+        if objects and len(objects) == len(value):
+            texts = tuple(cells.checked("choices", each["text"]) for each in objects)
+            named = [str(each["label"]) for each in objects if "label" in each]
+            return texts, tuple(named) if len(named) == len(texts) else _letters(len(texts))
         texts = tuple(cells.checked("choices", each) for each in value)
         return texts, _letters(len(texts))
     if value is not None:

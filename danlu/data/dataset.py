@@ -18,7 +18,7 @@ from danlu.data.conventions import NOTHING_KNOWN, Conventions
 from danlu.data.decimals import with_points
 from danlu.data.delimited import TableForm
 from danlu.data.example import E
-from danlu.data.flags import flag_columns, gather_as_train, gather_flags, gather_known, may_be_flags
+from danlu.data.flags import gather_as_train, gather_flags, gather_known, gather_train, may_be_flags
 from danlu.data.form import Cells, Form, Mended
 from danlu.data.labelled import check_label_types
 from danlu.data.labels import check_known, label_set, scheme_of
@@ -139,8 +139,8 @@ class _Reading(Generic[E]):
     def _with_flags(self, table: Table) -> Table:
         """The table with its columns of 0 and 1 as labels; of a file after ``train``, those that are such there."""
         if self.train is None:
-            self.flags = flag_columns(table)
-            return gather_flags(table, self.flags)
+            table, self.flags = gather_train(table)
+            return table
         return gather_as_train(table, self.flags, train=self.train.path) if len(self.flags) > 1 else table
 
     def examples(self, table: Table, *, gold: bool = True) -> list[E]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from danlu.data.literals import literal
 from danlu.errors import shown
 
 _PLACES_SHOWN = 3
+_WHOLE = re.compile(r"\s*[0-9]+(?:\.0+)?\s*")
+"""A whole number; pandas writes ``12.0`` where other rows of a column have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +113,8 @@ def _placed(cells: Cells, context: str, text: str, start: Any) -> Answer:
         if found >= 0:
             return Answer(text, found)
         return _nowhere(cells, text)
-    if isinstance(start, str) and start.strip().isdigit():
-        start = int(start)
+    if isinstance(start, str) and _WHOLE.fullmatch(start):
+        start = int(float(start))
     if isinstance(start, float) and start.is_integer():
         start = int(start)
     if not isinstance(start, int) or isinstance(start, bool):

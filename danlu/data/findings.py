@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 from danlu.data.alike import same_text, same_texts
 from danlu.data.chosen import MultipleChoice
@@ -46,7 +47,7 @@ def look(splits: Splits, *, labels: Sequence[str] = (), near: float | None = NEA
         labels: those that the recipe says there are.
         near: the Jaccard index from which texts are almost the same; None does not look for those.
     """
-    keys = {name: [same_texts(each.texts) for each in examples] for name, examples in splits.items()}
+    keys = {name: [_key(each) for each in examples] for name, examples in splits.items()}
     train = next(iter(splits))
     found: list[Finding] = []
     for first, later in combinations(splits, 2):
@@ -75,6 +76,15 @@ def look(splits: Splits, *, labels: Sequence[str] = (), near: float | None = NEA
     return found
 
 
+def _key(example: TaskExample) -> Key:
+    """What examples of the same texts have in common; in which order a question has its choices says nothing."""
+    texts = same_texts(example.texts)
+    if not isinstance(example, MultipleChoice):
+        return texts
+    asked = len(texts) - len(example.choices)
+    return *texts[:asked], *sorted(texts[asked:])
+
+
 def lines(findings: Sequence[Finding]) -> list[str]:
     """A line each, and one where there is nothing to say."""
     return [str(each) for each in findings] or ["no duplicates, leaks or odd labels found"]
@@ -86,7 +96,7 @@ def _duplicates(splits: Splits, keys: Mapping[str, Sequence[Key]], first: str, l
     for key, example in zip(keys[first], splits[first], strict=True):
         there.setdefault(key, example)
     exact = {example.texts for example in splits[first]}
-    pairs, turned = [], 0
+    pairs, turned, shuffled = [], 0, 0
     for key, example in zip(keys[later], splits[later], strict=True):
         other = there.get(key)
         if other is None and len(key) == 2 and isinstance(example, Labelled | Scored):
@@ -94,10 +104,14 @@ def _duplicates(splits: Splits, keys: Mapping[str, Sequence[Key]], first: str, l
             turned += other is not None
         if other is not None:
             pairs.append((example, other))
+            shuffled += same_texts(example.texts) != same_texts(other.texts) and isinstance(example, MultipleChoice)
     if not pairs:
         return
-    alike = sum(example.texts not in exact for example, _ in pairs) - turned
-    how = {"but for case, script, spaces or punctuation": alike, "with their two texts turned round": turned}
+    alike = sum(example.texts not in exact for example, _ in pairs) - turned - shuffled
+    how = {
+        "but for case, script, spaces or punctuation": alike, "with their two texts turned round": turned,
+        "with their choices in another order": shuffled,
+    }  # fmt: skip
     but = "".join(f" ({count:,} of them {words})" for words, count in how.items() if count)
     what = f"{share_of(len(pairs), len(splits[later]))} are in {first} too{but}"
     named = tuple(f"{quoted(example)} is {other.place.short}" for example, other in pairs[:_NAMED])
@@ -187,6 +201,8 @@ def disagree(one: TaskExample, other: TaskExample) -> bool:
     """Whether two examples of the same texts are said to be two things, of which one can be right."""
     if not (_has_one_answer(one) and _has_one_answer(other)):
         return False
+    if isinstance(one, MultipleChoice) and isinstance(other, MultipleChoice):  # wherever it stands among the others
+        return same_text(one.right or "") != same_text(other.right or "")
     first, second = one.gold, other.gold
     if isinstance(one, Tagged):  # tokens that were cut otherwise have other tags
         return len(first) == len(second) and first != second
@@ -202,5 +218,5 @@ def _two_labels(example: TaskExample, other: TaskExample) -> str:
 
 
 def _said(example: TaskExample) -> str:
-    gold = example.gold or ("no label",)
+    gold: Any = example.right if isinstance(example, MultipleChoice) else example.gold or ("no label",)
     return shown(repr(gold) if isinstance(gold, str) else " ".join(", ".join(map(str, gold)).split()))

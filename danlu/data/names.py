@@ -35,7 +35,7 @@ TAGS = (
     "pos", "标注", "标签", "标记", "词性", "词性标注", "实体", "实体标注", "命名实体", "标注序列", "标签序列",
 )  # fmt: skip
 WORDS = ("words", "segmented", "tokens", "text", "分词")
-QUESTION = ("question", "query", "stem", "问题", "题目", "题干")
+QUESTION = ("question", "query", "question_stem", "stem", "问题", "题目", "题干")
 CONTEXT = ("context", "passage", "paragraph", "document", "article", "text", "原文", "文章", "上下文")
 ANSWERS = ("answers", "answer", "answer_text", "答案")
 START = (

@@ -116,7 +116,7 @@ def _of_tokens(cells: Cells, value: list[Any]) -> tuple[str, Span, Span]:
         bounds = []
         for side in ("start", "end"):
             place = cells.row.cells.get(f"{name}_{side}")
-            if not isinstance(place, int) or not 0 <= place < len(tokens):
+            if not isinstance(place, int) or isinstance(place, bool) or not 0 <= place < len(tokens):
                 reason = f"must be a token from 0 to {len(tokens) - 1}; got {shown(repr(place))}"
                 raise cells.place.error(f"{name}_{side} {reason}")
             bounds.append(place)
@@ -133,7 +133,7 @@ def _found(cells: Cells, text: str, field: str) -> Span:
         name = cells.checked(field, value.get("name", value.get("text", value.get("word"))))
         bounds = value.get("pos", [value.get("start"), value.get("end")])
         if isinstance(bounds, list) and len(bounds) == 2 and all(isinstance(each, int) for each in bounds):
-            if text[bounds[0] : bounds[1]] == name:
+            if bounds[0] >= 0 and text[bounds[0] : bounds[1]] == name:
                 return bounds[0], bounds[1]
             there = text[max(0, bounds[0]) : max(0, bounds[1])]
             at = f"; it is at {text.find(name)}" if text.count(name) == 1 else ""

@@ -13,7 +13,7 @@ from danlu.data.alike import IDEOGRAPHS
 from danlu.data.columns import by_names, choose_columns, describe, looks_like_labels, split_column
 from danlu.data.content import ending
 from danlu.data.delimited import OWN, is_number
-from danlu.data.flags import flag_columns, gather_flags
+from danlu.data.flags import ODD, flag_columns, gather_flags
 from danlu.data.form import Form
 from danlu.data.literals import literal
 from danlu.data.names import KEYWORDS, LABELS, plain_name
@@ -77,13 +77,13 @@ def task_recipe(file: Path, *, model: Path | None, name: Path) -> str:
         InputError: the file cannot be read, or no task fits it.
     """
     table = _sentences(file) or read_rows(file)
-    flagged = _flagged(table)
+    file_table, flagged = table, _flagged(table)
     task, form = guess(table) if flagged is None else ("multi_label", form_of("multi_label"))
     table = flagged or table
     chosen = choose_columns(table, form.fields, {})
     columns = ", ".join(f"{field}: {quoted(column)}" for field, column in chosen.items())
     own = split_column(table)
-    also = {*form.also(table.columns), *(flag_columns(table) if flagged else ()), own or ""}
+    also = {*form.also(table.columns), *(flag_columns(file_table, odd=ODD) if flagged else ()), own or ""}
     read = describe(table, chosen, form.fields, also=also)
     parts = OWN_PARTS if own is None else f"    split_column: {quoted(own)}  # which says what each row is for"
     read += f"\n# {over}" if (over := passed_over(table, task)) else ""
@@ -124,7 +124,8 @@ def _template(model: Path) -> str:
 def _flagged(table: Table) -> Table | None:
     """The table with its columns of 0 and 1 as lists of labels, if it has several such and no label beside them."""
     label = by_names(table, form_of("classify").fields).get("label")
-    return gather_flags(table) if label is None and len(flag_columns(table)) >= FLAGS else None
+    flags = flag_columns(table, odd=ODD)  # of what else stands there, training tells
+    return gather_flags(table, flags) if label is None and len(flags) >= FLAGS else None
 
 
 def _sentences(file: Path) -> Table | None:

@@ -8,7 +8,7 @@ and token by token, the beginning of the whole. Axes: T tokens.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -103,7 +103,8 @@ class Transcriber(ChatReader):
 
     def _texts(self, chat: Chat, *, apart: bool) -> list[_Texts]:
         messages = [message.as_openai() for message in chat.messages]
-        places = [place for place, message in enumerate(chat.messages) if message.role == "assistant"]
+        said = enumerate(chat.messages)
+        places = [place for place, message in said if message.role == "assistant" and message.learned]
         pairs = [
             (self._render(chat, messages[:place], ask=True), self._render(chat, messages[: place + 1]))
             for place in places
@@ -138,7 +139,21 @@ class Transcriber(ChatReader):
         return Transcript(np.array(whole[: turns[-1].end], dtype=np.int64), tuple(turns))
 
     def _render(self, chat: Chat, messages: Sequence[Any], *, ask: bool = False) -> str:
+        tools = json.loads(chat.tools) if chat.tools else ()
         try:
-            return self.template.render(messages, tools=json.loads(chat.tools) if chat.tools else (), ask=ask)
+            return self.template.render(messages, tools=tools, ask=ask)
         except InputError as error:
-            raise InputError(f"{chat.place}: {error}") from None
+            try:  # some, as DeepSeek's, put what a tool is called with into their text as it is
+                return self.template.render([_with_spelled(each) for each in messages], tools=tools, ask=ask)
+            except InputError:
+                raise InputError(f"{chat.place}: {error}") from None
+
+
+def _with_spelled(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A message whose calls of tools have arguments in JSON, as OpenAI's have, and no objects."""
+    calls = [
+        {**call, "function": {**of, "arguments": json.dumps(of["arguments"], ensure_ascii=False)}}
+        if isinstance(of := call.get("function"), Mapping) and "arguments" in of else call
+        for call in message.get("tool_calls", ())
+    ]  # fmt: skip
+    return {**message, "tool_calls": calls} if calls else message

@@ -238,6 +238,18 @@ def test_a_context_that_two_splits_share() -> None:
     assert not found(findings, "duplicate") and not found(findings, "near_duplicate")
 
 
+def test_a_question_whose_choices_stand_in_another_order_is_the_same() -> None:
+    choices = ("one way", "two ways", "three ways", "four ways")
+    learned = [MultipleChoice(Place(Path("a"), 1), "how many are there?", choices, 1)]
+    asked = [MultipleChoice(Place(Path("b"), 1), "How many are there?", choices[::-1], 2)]
+    (found,) = look({"train": learned, "test": asked})
+    assert (found.kind, found.splits) == ("duplicate", ("train", "test"))
+    assert "1 of them with their choices in another order" in found.what and "case" not in found.what
+    wrong = [MultipleChoice(Place(Path("b"), 1), "How many are there?", choices[::-1], 1)]
+    _, conflict = look({"train": learned, "test": wrong})
+    assert conflict.kind == "conflict" and "is 'three ways', but 'two ways' in a, line 1" in conflict.examples[0]
+
+
 def test_the_same_question_with_two_right_choices() -> None:
     rows = [MultipleChoice(Place(Path("a"), n), "what is it?", ("one", "two"), n) for n in range(2)]
     assert found(look({"train": rows}), "conflict")[0].count == 1

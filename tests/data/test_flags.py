@@ -94,6 +94,19 @@ def test_what_is_none(text: str, tmp_path: Path) -> None:
     assert flag_columns(read_rows(tmp_path / "a.csv")) == []
 
 
+@pytest.mark.parametrize("cell", ["2", "", "yes"])
+def test_a_cell_that_is_neither_leaves_no_label_out(cell: str, file: Path, tmp_path: Path) -> None:
+    lines = file.read_text().splitlines()
+    lines[7] = lines[7][:-1] + cell
+    (tmp_path / "b.csv").write_text("\n".join(lines))
+    with pytest.raises(
+        InputError, match=rf"b\.csv, line 8: column 'threat' must be 0 or 1, as in 29 other .* {cell!r}"
+    ):
+        load(Data(train=tmp_path / "b.csv"), FORMS["multi_label"])
+    assert cli.main(["init", str(tmp_path / "b.csv"), "--out", str(tmp_path / "r.yaml")]) == 0
+    assert load_recipe(tmp_path / "r.yaml").section("finetune").task.to_recipe()["use"] == "multi_label"  # type: ignore[attr-defined]
+
+
 def test_init_knows_it(file: Path, tmp_path: Path) -> None:
     assert cli.main(["init", str(file), "--out", str(tmp_path / "r.yaml")]) == 0
     section = load_recipe(tmp_path / "r.yaml").section("finetune")

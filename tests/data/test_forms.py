@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from danlu.data.chats import Message
+from danlu.data.chosen import MultipleChoice
 from danlu.data.columns import choose_columns
 from danlu.data.dataset import Data, load_inputs
 from danlu.data.example import TaskExample
@@ -32,7 +33,14 @@ def one(form: str, *records: dict[str, Any], gold: bool = True) -> Any:
 
 ASKED, SAID = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
 TOOL = {"from": "function_call", "value": '{"name": "f", "arguments": {}}'}
+TOLD = {"role": "tool", "content": "1"}
 HH = "\n\nHuman: hi\n\nAssistant: hello\n\nHuman: bye\n\nAssistant:"
+
+
+def calling(arguments: object) -> dict[str, Any]:
+    """A message of OpenAI's that calls a tool."""
+    call = {"id": "x", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
 
 
 @pytest.mark.parametrize(
@@ -155,6 +163,10 @@ def test_an_example_without_what_is_right(tmp_path: Path) -> None:
         ("relate", {"text": "a b a", "head": "a", "tail": "b", "relation": "x"}, "'a' occurs 2 times"),
         ("relate", {"text": "a b", "head": {"name": "a", "pos": [1, 2]}, "tail": "b", "relation": "x"},
          "'a' is not at 1 to 2, where ' ' stands; it is at 0"),
+        ("relate", {"text": "a b", "head": {"name": "a", "pos": [-3, -2]}, "tail": "b", "relation": "x"},
+         "'a' is not at -3 to -2"),
+        ("relate", {"token": ["a", "b"], "subj_start": False, "subj_end": 0, "obj_start": 1, "obj_end": 1,
+                    "relation": "x"}, "subj_start must be a token from 0 to 1; got False"),
         ("relate", {"text": "ab", "head": "ab", "tail": "b", "relation": "x"}, "overlap"),
         ("chat", {"text": "a"}, "there is no conversation"),
         ("chat", {"messages": []}, "must be a list of messages"),
@@ -167,6 +179,18 @@ def test_an_example_without_what_is_right(tmp_path: Path) -> None:
          "a tool's message at 2, though no tool was called"),
         ("chat", {"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]},
          "a system's message at 2; it can only be the first"),
+        ("chat", {"messages": [ASKED, {"role": "assistant", "tool_calls": "add"}, SAID]},
+         "a message 2 whose tool_calls must be a list of calls; got 'add'"),
+        ("chat", {"messages": [ASKED, {"role": "assistant", "tool_calls": [{"id": "x", "function": None}]}, SAID]},
+         "a message 2 whose call of a tool has no name"),
+        ("chat", {"messages": [ASKED, calling("{a:"), SAID]},
+         "a message 2 whose call of 'f' has arguments that are no object in JSON: '{a:'"),
+        ("chat", {"messages": [ASKED, calling(7), SAID]}, "arguments that are no object in JSON: 7"),
+        ("chat", {"messages": [ASKED, SAID | {"weight": 0.5}]}, "a message 2 whose weight must be 0 or 1; got 0.5"),
+        ("chat", {"messages": [ASKED, SAID | {"weight": 0}]}, "each has a weight of 0"),
+        ("chat", {"messages": [ASKED, SAID], "tools": 3}, "the tools must be a list of tools in JSON; got 3"),
+        ("chat", {"messages": [ASKED, SAID], "tools": '"f"'}, "must be a list of tools in JSON; got '\"f\"'"),
+        ("chat", {"messages": [ASKED, SAID], "tools": ["f"]}, r"must be a list of tools in JSON; got \['f'\]"),
         ("feedback", {"prompt": "a", "completion": "b", "label": "so so"}, "must be true or false; got 'so so'"),
         ("prefer", {"prompt": "a", "chosen": "b", "rejected": "b"}, "is the same as what was chosen"),
         ("prefer", {"chosen": "b", "rejected": "c"}, "no message in common"),
@@ -188,6 +212,7 @@ CONTEXT = "Paris is in France, and Paris is large."
     [
         [{"text": "France", "answer_start": 12}],
         {"text": ["France"], "answer_start": [12]},
+        {"text": ["France"], "answer_start": ["12.0"]},
         "France",
         ["France"],
     ],
@@ -253,6 +278,19 @@ def test_a_choice_that_a_row_lacks_is_one_line() -> None:
         one("choice", row)
 
 
+def test_choices_may_be_objects_each_with_its_label() -> None:
+    """As the files of ARC and CommonsenseQA have them."""
+    choices = [{"label": "1", "text": "a"}, {"label": "2", "text": "b"}]
+    book = {"question_stem": "q", "choices": {"text": ["a", "b"], "label": ["1", "2"]}, "answerKey": "2"}  # OpenBookQA
+    assert one("choice", book).question == "q"
+    example: MultipleChoice = one("choice", {"question": {"stem": "q", "choices": choices}, "answerKey": "2"})
+    assert (example.question, example.choices, example.answer) == ("q", ("a", "b"), 1)
+    with pytest.raises(InputError, match=r"the choices .*is empty"):
+        one("choice", {"question": "q", "choices": [*choices, {"label": "3", "text": " "}], "answer": "2"})
+    with pytest.raises(InputError, match=r"the choices \(column 'question.choices'\) must be a list of texts; got 7"):
+        one("choice", {"question": {"stem": "q", "choices": 7}, "answer": "2"})
+
+
 @pytest.mark.parametrize("other", ["E", "N", "q"])
 def test_a_letter_far_from_the_choices_is_another_column(other: str) -> None:
     row = {"question": "?", "A": "a", "B": "b", other: "7", "answer": "B"}
@@ -300,6 +338,23 @@ def test_tools_are_called_in_the_form_of_openai() -> None:
     calls = [{"type": "function", "function": {"name": "f", "arguments": {}}}]
     assert example.messages[1].as_openai() == {"role": "assistant", "content": "", "tool_calls": calls}
     assert example.tools == "[]"
+
+
+def test_what_openai_gives_no_weight_is_not_learned() -> None:
+    said = [ASKED, SAID | {"weight": 0}, ASKED, SAID | {"weight": 1}, ASKED, SAID]
+    example = one("chat", {"messages": said})
+    assert [message.learned for message in example.messages if message.role == "assistant"] == [False, True, True]
+
+
+@pytest.mark.parametrize("arguments", [{"x": 1}, '{"x": 1}', '{ "x":1 }'], ids=str)
+def test_what_a_tool_is_called_with_is_an_object(arguments: object) -> None:
+    """OpenAI spells it as text, which templates would write as a text within a text; servers hand them objects."""
+    example = one("chat", {"messages": [ASKED, calling(arguments), TOLD, SAID]})
+    (call,) = example.messages[1].as_openai()["tool_calls"]
+    assert call == {"id": "x", "type": "function", "function": {"name": "f", "arguments": {"x": 1}}}
+    said = {"from": "function_call", "value": json.dumps({"name": "f", "arguments": arguments})}
+    example = one("chat", {"conversations": [{"from": "human", "value": "a"}, said]})
+    assert example.messages[1].as_openai()["tool_calls"][0]["function"] == {"name": "f", "arguments": {"x": 1}}
 
 
 def test_preferences_as_anthropic_and_as_messages() -> None:

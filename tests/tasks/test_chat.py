@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -158,6 +159,30 @@ def test_an_answer_that_merges_with_the_prompt_is_left_out(decoder: Path) -> Non
     merged, apart = _chat("the quest", "ion."), _chat("the quest", " that")
     lengths = [len(each.turns) for chat in (merged, apart) for each in transcriber.read([chat], apart=False)[0]]
     assert lengths == [0, 1]
+
+
+@pytest.mark.parametrize("spelled", ["c['function']['arguments'] | tojson", "'' + c['function']['arguments']"])
+def test_a_template_may_want_what_a_tool_is_called_with_as_an_object_or_as_text(spelled: str, decoder: Path) -> None:
+    calls = f"{{% for c in m['tool_calls'] or [] %}}{{{{ {spelled} }}}}{{% endfor %}}"
+    (decoder / "chat_template.jinja").write_text(
+        f"{{% for m in messages %}}{{{{ m['content'] }}}}{calls}{{{{ eos_token }}}}{{% endfor %}}"
+    )
+    transcriber = Transcriber.load(decoder, None)
+    call = json.dumps([{"type": "function", "function": {"name": "f", "arguments": {"x": "é"}}}])
+    messages = (Message("user", "a"), Message("assistant", "", call))
+    (ids,) = transcriber.whole([Conversation(Place(Path("a.jsonl"), 1, "row"), messages)])
+    text = transcriber.tokenizer.decode(ids.tolist(), skip_special_tokens=True)
+    assert text == 'a{"x": "é"}'
+
+
+def test_an_answer_without_weight_is_read_and_not_learned(decoder: Path) -> None:
+    whole, part = _chat("a", "b", "c", "d"), _chat("a", "b", "c", "d")
+    first = dataclasses.replace(part.messages[1], learned=False)
+    part = dataclasses.replace(part, messages=(part.messages[0], first, *part.messages[2:]))
+    transcriber = Transcriber.load(decoder, "plain")
+    ((both,), (last,)) = transcriber.read([whole, part], apart=False)
+    assert both.tokens.tolist() == last.tokens.tolist()
+    assert (len(both.turns), last.turns) == (2, both.turns[1:])
 
 
 def test_special_tokens_that_somebody_spells_are_told(decoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
