@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, Literal
 from danlu import __version__
 from danlu.differences import differences, first_difference
 from danlu.files import (
+    atomic_write,
     hash_file,
     hash_input,
     held,
@@ -137,23 +138,48 @@ class RunFolder:
         files = {need: listed for need, listed in now["files"].items() if need not in unseen}
         return differences(was, {**now, "files": files}, name, neutral=stage_of(recipe, name).neutral)
 
-    def begin(self, name: str, record: Mapping[str, Any], *, resumable: bool, go_on: bool) -> Path:
+    def begin(self, name: str, record: Mapping[str, Any], *, resumable: bool, go_on: bool) -> Path | None:
         """Make the stage's folder ready; ``go_on`` leaves a half-done one as it is where the stage is ``resumable``.
 
         A finished folder, and a half-done one of a resumable stage, is moved to ``previous/``; any other
-        half-done one is deleted.
+        half-done one is deleted. Where one was moved, it is now at the path that comes back.
         """
-        folder = self.stage(name)
+        folder, former = self.stage(name), None
         finished = (folder / DONE).exists()
         if folder.exists() and (finished or not resumable or not go_on):
             if finished or resumable:
-                folder.rename(self._former(name))
+                former = self._former(name)
+                folder.rename(former)
             else:
                 shutil.rmtree(folder)
         make_folder(folder)
         (folder / RAN).unlink(missing_ok=True)  # what it says holds no longer from here on
         write_json(folder / BEGUN, record)
-        return folder
+        return former
+
+    def withdraw(self, name: str, *, begun: bytes | None, former: Path | None, notes: Collection[str]) -> None:
+        """Undo :meth:`begin` of a stage that was refused before it did anything: what was there is there again.
+
+        Args:
+            begun: what ``begun.json`` held before; None where there was none.
+            former: what :meth:`begin` has moved.
+            notes: names of files that a stage writes before it does anything.
+        """
+        folder = self.stage(name)
+        files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+        if all(path.name in (BEGUN, *notes) for path in files):
+            shutil.rmtree(folder)
+            if former is not None:
+                former.rename(folder)
+                if not any(former.parent.iterdir()):
+                    former.parent.rmdir()
+        elif begun is not None and former is None:
+            atomic_write(folder / BEGUN, begun)
+
+    def begun(self, name: str) -> bytes | None:
+        """What ``begun.json`` holds; None where there is none."""
+        path = self.stage(name) / BEGUN
+        return path.read_bytes() if path.exists() else None
 
     def _former(self, name: str) -> Path:
         """A free place in ``previous/``; nothing there is ever overwritten."""

@@ -140,8 +140,15 @@ def _run_stage(
         begin(name)
         record = folder.record(recipe, name, made_from, outside)
         go_on = go_on or not folder.changes(recipe, name, record)
-        folder.begin(name, record, resumable=stage.resumable, go_on=go_on)
-        figures = stage.run(Job(recipe, {need: folder.stage(need) for need in stage.needed()}, out))
+        begun = folder.begun(name)
+        former = folder.begin(name, record, resumable=stage.resumable, go_on=go_on)
+        progress = stage.progress(out)
+        try:
+            figures = stage.run(Job(recipe, {need: folder.stage(need) for need in stage.needed()}, out))
+        except (RecipeError, InputError, CheckpointError):  # a stage that is refused leaves no trace
+            if stage.progress(out) == progress:
+                folder.withdraw(name, begun=begun, former=former, notes=stage.notes)
+            raise
         folder.returned(name, made_from, figures, time.perf_counter() - started, here)
     folder.finish(name)
     stage.tidy(out)

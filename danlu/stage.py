@@ -42,6 +42,8 @@ class Stage(Settings):
     """Settings that change nothing in the result: with others a half-done stage goes on."""
     unrecorded: ClassVar[tuple[str, ...]] = ()
     """Keys of where it runs (``hardware.mesh``, ``sources.*.cache``), which no output is told apart by."""
+    notes: ClassVar[tuple[str, ...]] = ()
+    """Names of files that it writes of what it reads, before it does anything: where it is refused, they go with it."""
     version: ClassVar[int] = 0
     """Counted up where the same settings and inputs come to something else than before: it is made again."""
 

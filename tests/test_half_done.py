@@ -11,7 +11,7 @@ import pytest
 
 from danlu import catalog, run_folder
 from danlu.differences import differences, listed
-from danlu.errors import CheckpointError
+from danlu.errors import CheckpointError, InputError
 from danlu.recipe import load_recipe
 from danlu.run_folder import Changed, RunFolder
 from danlu.runs import run_stages
@@ -128,6 +128,61 @@ def test_a_half_done_stage_with_something_to_lose_is_refused_where_anything_chan
     assert run(*overrides, changed="go-on")[-1:] == ["drink"]
     assert FOLDER.figures("drink") == {"begun_at": 3}
     assert run(*overrides, changed="go-on") == []
+
+
+def refuse(name: str, monkeypatch: pytest.MonkeyPatch, *, note: str = "") -> None:
+    """A stage that refuses its settings, after it has written a note of what it reads."""
+    stage = {"grow": Grow, "press": Press, "drink": Drink}[name]
+
+    def run_and_refuse(self: Stage, job: Job) -> Figures:
+        if note:
+            (job.out / note).write_text("said", encoding="utf-8")
+        raise InputError("not so")
+
+    monkeypatch.setattr(stage, "run", run_and_refuse)
+
+
+def test_a_stage_that_is_refused_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse("press", monkeypatch)
+    with pytest.raises(InputError, match="not so"):
+        run()
+    assert not FOLDER.stage("press").exists() and FOLDER.done("grow") is not None
+
+
+def test_the_output_of_a_stage_that_is_refused_the_next_time_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    run()
+    whole = {path: data for path, data in snapshot().items() if path.parent != FOLDER.path}
+    with monkeypatch.context() as patch:
+        refuse("press", patch, note="data.json")
+        patch.setattr(Press, "notes", ("data.json",))
+        with pytest.raises(InputError, match="not so"):
+            run("press.twice=true")
+    assert {path: data for path, data in snapshot().items() if path.parent != FOLDER.path} == whole
+    assert not (FOLDER.path / "previous").exists() and run() == []
+
+
+def test_a_half_done_stage_that_is_refused_keeps_what_it_began_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    spill()
+    with monkeypatch.context() as patch:
+        refuse("drink", patch)
+        with pytest.raises(InputError, match="not so"):
+            run("drink.sips=6", changed="go-on")
+    assert run() == ["drink"], "with the former settings nothing has changed"
+    assert FOLDER.figures("drink") == {"begun_at": 3}
+
+
+def test_what_is_refused_after_it_has_done_something_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sip_and_refuse(self: Stage, job: Job) -> Figures:
+        (job.out / "glass.txt").write_text("0", encoding="utf-8")
+        raise InputError("not so")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Drink, "run", sip_and_refuse)
+        with pytest.raises(InputError, match="not so"):
+            run()
+    assert (FOLDER.stage("drink") / "begun.json").exists()
+    run()
+    assert FOLDER.figures("drink") == {"begun_at": 1}
 
 
 def test_a_changed_half_done_stage_restarts_when_told_and_the_former_is_kept() -> None:

@@ -1,7 +1,7 @@
 """Texts that say the same: a key for those that differ in case, width, script, spaces and punctuation alone.
 
 Of Chinese both scripts are one: 後 and 后 are the same letter, and so are 裡, 裏 and 里. Emoji are words: 好的😀 and
-好的😡 do not say the same, whatever the tone of the skin.
+好的😡 do not say the same, whatever the tone of the skin. ``:)`` and ``:(`` are emoji, too (``emoticons.py``).
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
+
+from danlu.data.emoticons import with_emoji
 
 if TYPE_CHECKING:
     from opencc_pyo3 import OpenCC
@@ -73,7 +75,7 @@ def same_text(text: str) -> str:
     """The text in NFKC without case, script, punctuation and surplus spaces; of nothing but punctuation, without
     spaces."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    words = folded.translate(_LETTERS).split()
+    words = with_emoji(folded).translate(_LETTERS).split()
     return _SPACE_BESIDE.sub("", " ".join(words)) or "".join(folded.split())
 
 

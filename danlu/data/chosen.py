@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from danlu.data import names
+from danlu.data.choice_marks import bare_mark, is_text_of, mark_and_text, parted_by_marks
 from danlu.data.columns import Field
 from danlu.data.example import Record
 from danlu.data.form import Cells, Counting, Form, Mended
@@ -63,14 +64,16 @@ def _multiple_choice(cells: Cells) -> MultipleChoice:
     context = cells.text("context") if cells.has("context") else ""
     choices, labels = _choices(cells)
     if len(choices) < 2:
-        raise cells.error("choices", f"must be at least 2; got {len(choices)}")
+        got = f"{len(choices)}{f': {shown(choices[0])!r}' if choices else ''}"
+        raise cells.error("choices", f"must be at least 2; got {got}; part them by | or ; or line ends, number them "
+                                     f"(A. … B. …), have a list, or a column for each: A, B, …")  # fmt: skip
     if not cells.gold and not cells.has("answer"):
         return MultipleChoice(cells.place, question, choices, None, context)
     value = cells.value("answer")
     name = _label(value, labels, choices)
     if name is not None:
         return MultipleChoice(cells.place, question, choices, labels.index(name), context)
-    number = _number(value)
+    number = _number(value, choices)
     if number is not None and not (isinstance(value, str) and value in choices):
         return MultipleChoice(cells.place, question, choices, number, context, counted_from=0)
     if isinstance(value, str) and value in choices:
@@ -102,13 +105,7 @@ def _choices(cells: Cells) -> tuple[tuple[str, ...], tuple[str, ...]]:
             return texts, tuple(map(str, labels))
         return texts, _letters(len(texts))
     if isinstance(value, list):
-        objects = [each for each in value if isinstance(each, dict) and "text" in each]  # ARC's and CommonsenseQA's
-        if objects and len(objects) == len(value):
-            texts = tuple(cells.checked("choices", each["text"]) for each in objects)
-            named = [str(each["label"]) for each in objects if "label" in each]
-            return texts, tuple(named) if len(named) == len(texts) else _letters(len(texts))
-        texts = tuple(cells.checked("choices", each) for each in value)
-        return texts, _letters(len(texts))
+        return _listed(cells, value)
     if value is not None:
         raise cells.error("choices", f"must be a list of texts; got {shown(repr(value))}")
     series = _series(cells.row.cells)
@@ -126,6 +123,18 @@ def _choices(cells: Cells) -> tuple[tuple[str, ...], tuple[str, ...]]:
             f"it has {', '.join(cells.row.cells)}"
         )
     return tuple(found), _letters(len(found))
+
+
+def _listed(cells: Cells, value: list[object]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Of a list of texts, of objects with a text each, as ARC and CommonsenseQA have them, or of one marked text."""
+    objects = [each for each in value if isinstance(each, dict) and "text" in each]
+    if objects and len(objects) == len(value):
+        texts = tuple(cells.checked("choices", each["text"]) for each in objects)
+        named = [str(each["label"]) for each in objects if "label" in each]
+        return texts, tuple(named) if len(named) == len(texts) else _letters(len(texts))
+    marked = parted_by_marks(value[0]) if len(value) == 1 and isinstance(value[0], str) else ()
+    texts = tuple(cells.checked("choices", each) for each in marked or value)
+    return texts, _letters(len(texts))
 
 
 def _series(columns: Collection[str]) -> Sequence[str]:
@@ -151,21 +160,34 @@ def _bare(column: str) -> str:
 
 
 def _label(value: Any, labels: Sequence[str], choices: Sequence[str]) -> str | None:
-    """What the right choice is called, whatever its case; None where the value is something else."""
+    """What the right choice is called, whatever its case and however it is spelled: ``(B)``, ``Option B``, ``B.
+    green``; None where the value is something else."""
     name = value.strip() if isinstance(value, str) else ""
     if name in labels or name in choices:
         return name if name in labels else None
-    return next((label for label in labels if label.casefold() == name.casefold()), None)
+    spelled = dict(zip(reversed([label.casefold() for label in labels]), range(len(labels) - 1, -1, -1), strict=True))
+    place = spelled.get(name.casefold(), spelled.get(bare_mark(name) or ""))
+    mark, text = mark_and_text(name) or ("", "")
+    if place is None and mark in spelled and is_text_of(text, choices[spelled[mark]]):
+        place = spelled[mark]
+    return None if place is None else labels[place]
 
 
 def _letters(count: int) -> tuple[str, ...]:
     return tuple(string.ascii_uppercase[:count])
 
 
-def _number(value: Any) -> int | None:
+def _number(value: Any, choices: Sequence[str]) -> int | None:
+    """A number as such, or spelled as a mark is: ``Option 2``, ``(2)``; with a text behind it that of a choice."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    return int(value) if isinstance(value, str) and value.strip().isdecimal() else None
+    if not isinstance(value, str):
+        return None
+    mark, text = mark_and_text(value) or (bare_mark(value) or "", "")
+    if text and not any(is_text_of(text, choice) for choice in choices):
+        return None
+    number = value.strip() if value.strip().isdecimal() else mark
+    return int(number) if number.isdecimal() else None
 
 
 def check_answers(examples: Sequence[MultipleChoice], mended: Mended | None) -> Sequence[MultipleChoice]:

@@ -191,7 +191,7 @@ def _by_content(table: Table, field: Field, *, taken: Any) -> str | None:
     }
     if field.kind in ("text", "texts", "tokens"):
         like = [column for column, values in texts.items() if any(values) and not _hold_no_text(values)]
-        apart = [column for column in like if not _OF_ROWS.search(plain_name(column))]
+        apart = [column for column in like if not is_of_rows(column)]
         like = apart or ([] if field.kind == "texts" else like)
         return _most_like_text(texts, like, alone=field.kind != "texts")
     if field.kind == "number":
@@ -232,9 +232,14 @@ def _have_commas(values: Sequence[str]) -> bool:
     return are_decimal_commas(list(values)) and all(is_number(value.replace(",", ".")) for value in values)
 
 
+def is_of_rows(column: str) -> bool:
+    """Whether a column is called as one whose values mean nothing but which row it is: ``id``, ``编号``."""
+    return _OF_ROWS.search(plain_name(column)) is not None
+
+
 def _tell_rows_apart(column: str, values: Sequence[str]) -> bool:
     """Whether these are numbers of rows, or others that mean nothing else."""
-    return counts(values) or _OF_ROWS.search(plain_name(column)) is not None
+    return counts(values) or is_of_rows(column)
 
 
 def _looks_like_tags(values: Sequence[Any]) -> bool:

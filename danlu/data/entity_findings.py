@@ -38,7 +38,7 @@ class _Place:
 
 
 def odd_entities(splits: Mapping[str, Sequence[TaskExample]]) -> Iterator[Finding]:
-    """Places where a name is not what it is in nearly all others, of all splits together."""
+    """Places of each split where a name is not what it is in nearly all others, of all splits together."""
     tagged = [
         (name, each) for name, examples in splits.items() for each in examples if isinstance(each, Tagged) and each.tags
     ]
@@ -57,11 +57,14 @@ def odd_entities(splits: Mapping[str, Sequence[TaskExample]]) -> Iterator[Findin
         if kind is not None and len(found) > count >= SHARE * len(found) and count >= OFTEN:
             what = f"{shown(''.join(pieces(words)))!r}, {count:,} times {kind}, is"
             odd += [(what, each) for each in found if each.kind != kind]
-    if odd:
-        are = "place is" if len(odd) == 1 else "places are"
-        what = f"{len(odd):,} {are} tagged unlike nearly all others of the same name"
-        listed = tuple(f"{said} {each}" for said, each in odd[: EXAMPLES + 1])
-        yield Finding("entity", (odd[0][1].split,), len(odd), sum(map(len, spans)), what, listed)
+    for name in splits:
+        here = [(said, each) for said, each in odd if each.split == name]
+        if here:
+            are = "place is" if len(here) == 1 else "places are"
+            what = f"{len(here):,} {are} tagged unlike nearly all others of the same name"
+            listed = tuple(f"{said} {each}" for said, each in here[: EXAMPLES + 1])
+            entities = sum(len(own) for (split, _), own in zip(tagged, spans, strict=True) if split == name)
+            yield Finding("entity", (name,), len(here), entities, what, listed)
 
 
 def _spans(tags: Sequence[str], scheme: Scheme) -> list[Entity]:

@@ -31,24 +31,26 @@ class Typo(NamedTuple):
 
 
 def label_typos(splits: Mapping[str, Sequence[TaskExample]], found: Mapping[str, Typo]) -> Iterator[Finding]:
-    """The labels that look so, with the first places of each.
+    """The labels that look so, in each split that has them, with the first places of each.
 
     Args:
         found: what ``typos_of`` says of the same splits.
     """
-    everywhere = [(name, example) for name, examples in splits.items() for example in examples]
-    counts = label_counts([example for _, example in everywhere]) if found else Counter()
-    where: dict[str, list[tuple[str, Place]]] = {label: [] for label in found}
-    for name, example in everywhere if found else ():
-        for label in found.keys() & label_counts([example]).keys():
-            where[label].append((name, example.place))
+    counts = {name: label_counts(examples) if found else Counter[str]() for name, examples in splits.items()}
+    of_all = sum(counts.values(), Counter[str]())
+    where: dict[tuple[str, str], list[Place]] = {}
+    for name, examples in splits.items():
+        for each in examples if found.keys() & counts[name].keys() else ():
+            for label in found.keys() & label_counts([each]).keys():
+                where.setdefault((label, name), []).append(each.place)
     for label, (right, how) in found.items():
-        names, places = {name for name, _ in where[label]}, [place for _, place in where[label]]
-        yield Finding(
-            "typo", (next(name for name in splits if name in names),), counts[label], len(everywhere),
-            f"the label {shown(label)!r} ({counts[label]:,}) {how} {shown(right)!r} ({counts[right]:,})",
-            tuple(place.short for place in places[: EXAMPLES + 1]),
-        )  # fmt: skip
+        for name in (each for each in splits if (label, each) in where):
+            count = counts[name][label]
+            yield Finding(
+                "typo", (name,), count, len(splits[name]),
+                f"the label {shown(label)!r} ({count:,}) {how} {shown(right)!r} ({of_all[right]:,})",
+                tuple(place.short for place in where[label, name][: EXAMPLES + 1]),
+            )  # fmt: skip
 
 
 def typos_of(splits: Mapping[str, Sequence[TaskExample]]) -> dict[str, Typo]:

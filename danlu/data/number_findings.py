@@ -41,10 +41,12 @@ def _far(numbered: Sequence[tuple[str, Scored]], low: float, high: float) -> Ite
     most = FAR * (high - low)
     far = [(name, each) for name, each in numbered if not low - most <= float(each.number or 0) <= high + most]
     if 0 < len(far) <= max(_FEW, _SHARE * len(numbered)):
-        are = "number is" if len(far) == 1 else "numbers are"
-        what = f"{len(far):,} {are} far from the others, half of which are from {low:g} to {high:g}"
-        named = tuple(f"{each.number:g} ({each.place.short})" for _, each in far[: EXAMPLES + 1])
-        yield Finding("far", (far[0][0],), len(far), len(numbered), what, named)
+        for split in dict.fromkeys(name for name, _ in far):
+            here = [each for name, each in far if name == split]
+            are = "number is" if len(here) == 1 else "numbers are"
+            what = f"{len(here):,} {are} far from the others, half of which are from {low:g} to {high:g}"
+            named = tuple(f"{each.number:g} ({each.place.short})" for each in here[: EXAMPLES + 1])
+            yield Finding("far", (split,), len(here), sum(name == split for name, _ in numbered), what, named)
 
 
 def _other_numbers(numbered: Sequence[tuple[str, Scored]], apart: float) -> Iterator[Finding]:

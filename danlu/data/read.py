@@ -12,6 +12,7 @@ from danlu.data.content import PACKED, ending, read_text
 from danlu.data.delimited import OWN, TableForm, read_delimited
 from danlu.data.records import read_json, read_jsonl, read_parquet
 from danlu.data.rows import Table
+from danlu.data.slashed import read_slashed, with_tags_apart
 from danlu.data.token_rows import gather_sentences
 from danlu.errors import InputError, suggestion
 
@@ -36,7 +37,7 @@ def read_rows(
         form: what a table of text does not say of itself.
         named: the columns that the recipe names.
         sentences: whether sentences with a tag a token are looked for: a .txt or .tsv whose rows are parted by blank
-            lines is CoNLL then.
+            lines is CoNLL then, and words may have their tag behind a slash.
 
     Raises:
         InputError: it cannot be read: file, line and reason.
@@ -54,7 +55,10 @@ def read_rows(
     text, note = read_text(path, encoding=encoding)
     if not text.strip():
         raise InputError(f"{path} is empty")
-    if kind in CONLL or (sentences and kind in (".txt", ".tsv") and _BLANK_LINE_WITHIN.search(text)):
+    slashed = read_slashed(path, text) if sentences and kind in OWN else None
+    if slashed is not None:
+        table = slashed
+    elif kind in CONLL or (sentences and kind in (".txt", ".tsv") and _BLANK_LINE_WITHIN.search(text)):
         table = read_conll(path, text)
     elif kind == ".jsonl":
         table = read_jsonl(path, text)
@@ -63,7 +67,7 @@ def read_rows(
     else:
         table = read_delimited(path, text, ending=kind, form=form or TableForm(), named=named)
     if sentences:
-        table = gather_sentences(table)
+        table = gather_sentences(with_tags_apart(table))
     return replace(table, notes=(note, *table.notes)) if note else table
 
 

@@ -25,7 +25,7 @@ _MOST = 0.5
 
 
 def odd_tags(splits: Mapping[str, Sequence[TaskExample]]) -> Iterator[Finding]:
-    """Places where a word has not the tag that it has in nearly all others, of all splits together."""
+    """Places of each split where a word has not the tag that it has in nearly all others, of all splits together."""
     tagged = [
         (name, each) for name, examples in splits.items() for each in examples if isinstance(each, Tagged) and each.tags
     ]
@@ -42,12 +42,14 @@ def odd_tags(splits: Mapping[str, Sequence[TaskExample]]) -> Iterator[Finding]:
         for place, (word, tag) in enumerate(zip(each.tokens, each.tags or (), strict=True))
         if usual.get(word, tag) != tag
     ]
-    if odd:
-        are = "place is" if len(odd) == 1 else "places are"
-        what = f"{len(odd):,} {are} tagged unlike nearly all others of the same word"
-        listed = tuple(_said(each, place, usual, counts) for _, each, place in odd[: EXAMPLES + 1])
-        of = sum(each.total() for each in counts.values())
-        yield Finding("tag", (odd[0][0],), len(odd), of, what, listed)
+    for name in splits:
+        here = [(each, place) for split, each, place in odd if split == name]
+        if here:
+            are = "place is" if len(here) == 1 else "places are"
+            what = f"{len(here):,} {are} tagged unlike nearly all others of the same word"
+            listed = tuple(_said(each, place, usual, counts) for each, place in here[: EXAMPLES + 1])
+            of = sum(len(each.tokens) for split, each in tagged if split == name)
+            yield Finding("tag", (name,), len(here), of, what, listed)
 
 
 def _usual(counts: Mapping[str, Counter[str]]) -> dict[str, str]:

@@ -26,6 +26,9 @@ from danlu.metrics.tally import Metric, Tally, by_sums, overall
 from danlu.recipe import Choice
 
 RESAMPLES = 2000
+A_TEST = 200
+"""Draws for each run that is compared with the first, at least: the least p-value that so many can give is 0.005 once
+it is corrected for their number, and so decides at no usual level."""
 HELDOUT = "held-out documents"
 
 
@@ -102,6 +105,12 @@ class Chosen:
         return Tally(len(gold), figures)
 
 
+def draws_for(tests: int) -> int:
+    """Draws of a test where so many p-values are corrected for each other: of 100 runs the least of 2,000 draws, 1 in
+    2,001, would become 0.05 whatever the difference."""
+    return max(RESAMPLES, A_TEST * tests)
+
+
 def compare_runs(runs: Sequence[Run], *, seed: int = 0) -> list[Part]:
     """All parts that one run or more has: test, dev, held-out documents."""
     there = dict.fromkeys(name for run in runs for name in run.predictions)
@@ -141,7 +150,7 @@ def _split_part(runs: Sequence[Run], split: str, *, seed: int) -> Part:
         try:
             if answers is not None and metric is not None and run is not base:
                 said = _answers(metric, base.predictions[split])
-                found = compare(metric, gold, said, answers, seed=seed, resamples=RESAMPLES)
+                found = compare(metric, gold, said, answers, seed=seed, resamples=draws_for(len(runs) - 1))
                 _check_figures(found, base, run, split)
         except InputError as error:
             found, why, same = {}, str(error), None
@@ -286,7 +295,7 @@ def _heldout_part(runs: Sequence[Run], *, seed: int) -> Part:
             else:
                 bits = [[each[name][1] for name in first] for each in (first, found)]
                 apart = compare(BitsPerByte(), [sizes[name] for name in first], *bits,
-                                seed=seed, resamples=RESAMPLES)  # fmt: skip
+                                seed=seed, resamples=draws_for(len(runs) - 1))  # fmt: skip
         differences.append(apart)
     scored = [_heldout_scores(run) for run in runs]
     figures = _figures(scored, differences)

@@ -2,7 +2,8 @@
 
 The held-out stream is cut into rows of the model's ``max_length`` that do not overlap, and every
 target in it is scored once, in float32. So a token early in a row has little before it, as in
-training; a sliding window would give lower figures. Documents in one row do not see each other.
+training; with a ``stride`` rows overlap as a sliding window does, every target still scored once, and figures are
+lower. Documents in one row do not see each other.
 
 Beside them stand the figures of an n-gram model of the training part on the same targets, so that a table
 says what has been learned beyond counting.
@@ -29,6 +30,7 @@ from pydantic import Field
 from torch import Tensor
 
 from danlu import log
+from danlu.corpus.batches import IGNORE
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError, RecipeError
 from danlu.evaluate.ngram import NGram, score
@@ -63,6 +65,11 @@ class Perplexity(Choice):
 
     batch_tokens: int = Field(default=8192, ge=1)
     """Tokens that go through the model at once: more takes more memory and changes no figure."""
+    stride: int | None = Field(default=None, ge=1)
+    """Tokens by which a row begins behind the one before it, so that a target has at least ``max_length - stride``
+    tokens of its document before it, or all there are, as in the guide of transformers to the perplexity of models
+    of fixed length. By default rows do not overlap; half a row takes twice the time, 1 gives every target all that
+    the model can read."""
     baseline: NGram | None = NGram()
     """The n-gram model of the training part that stands beside it; null for none."""
 
@@ -70,16 +77,22 @@ class Perplexity(Choice):
         """Write ``perplexity.json`` and ``perplexity_documents.jsonl``; figures ``all.…``, by language, ``baseline.…``.
 
         Raises:
-            RecipeError: the model has an encoder: it sees what it would have to foresee.
+            RecipeError: the model has an encoder: it sees what it would have to foresee; or the stride leaves
+                targets between rows.
             InputError: no document was held out.
         """
         if subject.model.config.encoder is not None:
             raise RecipeError("evaluate.tasks: perplexity is of models without an encoder; choose objective")
-        losses = losses_of(subject, batch_tokens=self.batch_tokens)
+        length = subject.model.config.max_length
+        if self.stride is not None and self.stride > length:
+            raise RecipeError(f"evaluate.tasks: perplexity.stride must be at most {length}, the tokens of a row; "
+                              f"got {self.stride}")  # fmt: skip
+        losses = losses_of(subject, batch_tokens=self.batch_tokens, stride=self.stride)
         groups = _by_language(losses, seed=subject.seed)
         for name, share in unknown_shares(subject).items():
             groups[name]["unknown_share"] = share
-        summary = {"row_tokens": subject.model.config.max_length, "resamples": RESAMPLES, **_parted(groups)}
+        rows = {"row_tokens": length, **({} if self.stride is None else {"stride": self.stride})}
+        summary = {**rows, "resamples": RESAMPLES, **_parted(groups)}
         figures = {f"{group}.{name}": value for group, found in groups.items() for name, value in found.items()}
         if self.baseline is not None:
             ngram = self.baseline.train(subject.train, seed=subject.seed)
@@ -95,20 +108,25 @@ class Perplexity(Choice):
         return {name: value for name, value in figures.items() if not isinstance(value, list | None)}
 
 
-def losses_of(subject: Subject, *, batch_tokens: int) -> DocumentLosses:
+def losses_of(subject: Subject, *, batch_tokens: int, stride: int | None = None) -> DocumentLosses:
     """Those of its held-out documents, scored once however many measures ask.
 
     Raises:
         InputError: no document was held out.
     """
     return subject.once(
-        ("document_losses", batch_tokens),
-        lambda: document_losses(subject.model, subject.heldout, batch_tokens=batch_tokens),
+        ("document_losses", batch_tokens, stride),
+        lambda: document_losses(subject.model, subject.heldout, batch_tokens=batch_tokens, stride=stride),
     )
 
 
-def document_losses(model: Transformer, store: TokenStore, *, batch_tokens: int) -> DocumentLosses:
+def document_losses(
+    model: Transformer, store: TokenStore, *, batch_tokens: int, stride: int | None = None
+) -> DocumentLosses:
     """Score every target of ``store``; a document's targets are its tokens and the end-of-text behind them.
+
+    Args:
+        stride: tokens by which rows begin behind each other, at most those of a row; by default these.
 
     Raises:
         InputError: the store holds no document.
@@ -118,9 +136,11 @@ def document_losses(model: Transformer, store: TokenStore, *, batch_tokens: int)
     count = len(store.documents)
     nats, right = np.zeros(count), np.zeros(count)
     with log.progress("evaluate", store.targets, "tokens") as progress, torch.inference_mode():
-        for end, tokens_BT, targets_N, documents_BT in _batches(store, model.config.max_length, batch_tokens):
-            nats_N, right_N = _score(model, tokens_BT, targets_N, documents_BT)
-            documents_N = documents_BT.flatten()[: len(targets_N)].numpy()
+        for end, tokens_BT, targets_BT, documents_BT in _batches(
+            store, model.config.max_length, batch_tokens, stride or model.config.max_length
+        ):
+            nats_N, right_N = _score(model, tokens_BT, targets_BT, documents_BT)
+            documents_N = documents_BT[targets_BT != IGNORE].numpy()
             nats += np.bincount(documents_N, weights=nats_N.cpu().double().numpy(), minlength=count)
             right += np.bincount(documents_N, weights=right_N.cpu().double().numpy(), minlength=count)
             progress.update(end)
@@ -137,26 +157,39 @@ def _document_losses(store: TokenStore, nats: NDArray[np.float64], right: NDArra
     )
 
 
-def _batches(store: TokenStore, length: int, batch_tokens: int) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
-    """(end, inputs ``[B, T]``, their targets ``[N]``, document numbers ``[B, T]``); padding has document -1."""
-    step = max(1, batch_tokens // length) * length
-    for start in range(0, store.targets, step):
-        end = min(start + step, store.targets)
-        stretch = torch.from_numpy(store.tokens[start : end + 1].astype(np.int64))
+def _batches(
+    store: TokenStore, length: int, batch_tokens: int, stride: int
+) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+    """(end, inputs ``[B, T]``, their targets ``[B, T]``, document numbers ``[B, T]``).
+
+    Padding has document -1; what is no target, or one of the row before, is ``IGNORE``.
+    """
+    rows = max(1, batch_tokens // length)
+    overlap = length - stride
+    begins = np.arange(0, max(1, store.targets - overlap), stride)
+    for first in range(0, len(begins), rows):
+        start_B = begins[first : first + rows]
+        place_BT = start_B[:, None] + np.arange(length)
+        inside_BT = place_BT < store.targets
+        start, end = int(start_B[0]), min(int(start_B[-1]) + length, store.targets)
+        stretch = store.tokens[start : end + 1].astype(np.int64)
+        within_BT = np.minimum(place_BT, store.targets - 1) - start
+        again_BT = (np.arange(length) < overlap) & (start_B[:, None] > 0)
+        tokens_BT = np.where(inside_BT, stretch[within_BT], 0)
+        targets_BT = np.where(inside_BT & ~again_BT, stretch[within_BT + 1], IGNORE)
         documents = np.searchsorted(store.starts, np.arange(start, end), side="right") - 1
-        padding = (0, -(end - start) % length)
-        tokens_BT = F.pad(stretch[:-1], padding).view(-1, length)
-        documents_BT = F.pad(torch.from_numpy(documents), padding, value=-1).view(-1, length)
-        yield end, tokens_BT, stretch[1:], documents_BT
+        documents_BT = np.where(inside_BT, documents[within_BT], -1)
+        yield end, torch.from_numpy(tokens_BT), torch.from_numpy(targets_BT), torch.from_numpy(documents_BT)
 
 
-def _score(model: Transformer, tokens_BT: Tensor, targets_N: Tensor, documents_BT: Tensor) -> tuple[Tensor, Tensor]:
-    """Nats of every target, and whether it was the most likely token; N leaves the padding out."""
+def _score(model: Transformer, tokens_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Nats of every target, and whether it was the most likely token; N leaves out what is ``IGNORE``."""
     several = bool((documents_BT[:, 1:] != documents_BT[:, :-1]).any())
     device = model.embedding.weight.device
-    tokens_BT, targets_N, documents_BT = (tensor.to(device) for tensor in (tokens_BT, targets_N, documents_BT))
+    tokens_BT, targets_BT, documents_BT = (tensor.to(device) for tensor in (tokens_BT, targets_BT, documents_BT))
     hidden_BTD = model(tokens_BT, segments=documents_BT if several else None)  # without a mask it is faster
-    hidden_ND = hidden_BTD.flatten(0, 1)[: len(targets_N)]
+    scored_BT = targets_BT != IGNORE
+    hidden_ND, targets_N = hidden_BTD[scored_BT], targets_BT[scored_BT]
     rows = rows_at_once(model.config.vocab_size)
     nats, right = [], []
     for part_ND, part_N in zip(torch.split(hidden_ND, rows), torch.split(targets_N, rows), strict=True):

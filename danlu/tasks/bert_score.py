@@ -1,7 +1,7 @@
 """BERTScore: how near in meaning each token of an answer is to one of the reference, by the states of an encoder.
 
-Equal to the package ``bert_score`` without its rescaling, whose baselines are of models that it lists; but that a
-token that is nearer to none than a right angle counts below 0 here, and there 0 where the other text is padded.
+Equal to the package ``bert_score``, rescaled by a ``baseline`` or not (``bert_score_baseline.py``); but that a token
+that is nearer to none than a right angle counts below 0 here, and there 0 where the other text is padded.
 
 Axes: N items, T tokens of an answer, S of a reference, D model width.
 """
@@ -33,6 +33,7 @@ from danlu.nn.transformer import Transformer
 from danlu.objectives.words import hidden_states
 from danlu.recipe import Choice
 from danlu.tasks.answering import batches_of
+from danlu.tasks.bert_score_baseline import Baseline, checked, read_baseline
 from danlu.tasks.documents import apart
 from danlu.tasks.feature import Feature
 from danlu.tasks.text_reader import TextReader
@@ -57,6 +58,10 @@ class BERTScore(Choice):
     """The block whose states are compared, counted from 1; by default three quarters of the way up."""
     idf: bool = False
     """Let a token count by how few of the references that are measured together have it."""
+    baseline: Path | None = None
+    """What figures are rescaled by, so that 0 is of texts that have nothing to do with each other: a file of the
+    package ``bert_score`` for this model (LAYER,P,R,F), or text of yours, a sentence a line, of which pairs are
+    measured. By default they are not rescaled."""
 
     def files(self, key: str) -> list[Path]:
         """Those of the model.
@@ -66,13 +71,16 @@ class BERTScore(Choice):
         """
         if not self.model.is_dir():
             raise InputError(f"{key}.model: there is no folder {self.model}")
-        return _files(self.model)
+        if self.baseline is not None and not self.baseline.is_file():
+            raise InputError(f"{key}.baseline: there is no file {self.baseline}")
+        return [*_files(self.model), *([] if self.baseline is None else [self.baseline])]
 
     def tally(self, gold: Sequence[str | Sequence[str]], predicted: Sequence[str]) -> Tally:
         """Figures ``bertscore.precision``, ``bertscore.recall`` and ``bertscore.f1``: means over items, at most 1.
 
-        An item without a token on either side has 0. Of several references each figure's best counts. Of a text that is
-        longer than the model sees the beginning counts. In ``notes``, ``bertscore``: by what model and layer.
+        An item without a token on either side has 0, before it is rescaled. Of several references each figure's best
+        counts. Of a text that is longer than the model sees the beginning counts. In ``notes``, ``bertscore``: by
+        what model and layer, and by what it is rescaled.
 
         Raises:
             InputError: there is no item, lengths differ, an item has no reference, or there is no such model.
@@ -104,12 +112,17 @@ class BERTScore(Choice):
             for item, (all_references, answer) in enumerate(zip(texts[part], predicted[part], strict=True), start):
                 scored = [_score(states[answer], states[each], weights) for each in all_references]
                 sums_N4[item, :3] = np.max(scored, axis=0)
+        rescaled = "not rescaled"
+        if self.baseline is not None:
+            base = np.array(_baseline(scorer, self.baseline, stamps([self.baseline])))
+            sums_N4[:, :3] = (sums_N4[:, :3] - base) / (1 - base)
+            rescaled = f"rescaled by {self.baseline.name} (F1 {base[2]:.4f})"
 
         def figures(sums_B4: Numbers) -> Named:
             names = ("precision", "recall", "f1")
             return {f"bertscore.{name}": sums_B4[:, place] / sums_B4[:, 3] for place, name in enumerate(names)}
 
-        said = f"{self.model.name}, layer {scorer.layer} of {scorer.layers}{', idf' if self.idf else ''}, not rescaled"
+        said = f"{self.model.name}, layer {scorer.layer} of {scorer.layers}{', idf' if self.idf else ''}, {rescaled}"
         return by_sums(sums_N4, figures, {"bertscore": said})
 
 
@@ -143,7 +156,7 @@ class States(NamedTuple):
     """Of length 1 each."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scorer:
     """An encoder up to some layer, with its tokenizer."""
 
@@ -209,6 +222,21 @@ def _load(folder: Path, layer: int | None, files: tuple[Any, ...], device: torch
     if may_be_packed(model):
         pack(model)
     return Scorer(model, TextReader.load(folder, max_tokens=config.max_length), chosen, layers)
+
+
+@lru_cache(maxsize=4)
+def _baseline(scorer: Scorer, path: Path, file: tuple[Any, ...]) -> Baseline:
+    """``file``: its stamp, by which one that has changed since is read again. Tokens count alike, as in the package."""
+    found = read_baseline(path, scorer.layer)
+    if isinstance(found, Baseline):
+        return found
+    tokens = scorer.read([text for pair in found for text in pair])
+    sums_3 = np.zeros(3)
+    for start in range(0, len(found), ITEMS_AT_ONCE):
+        part = found[start : start + ITEMS_AT_ONCE]
+        states = scorer.states({text: tokens[text] for pair in part for text in pair})
+        sums_3 += np.sum([_score(states[answer], states[reference], None) for answer, reference in part], axis=0)
+    return checked(path, Baseline(*(sums_3 / len(found)).tolist()))
 
 
 def _files(folder: Path) -> list[Path]:

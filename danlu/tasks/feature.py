@@ -6,6 +6,7 @@ Axes: T tokens.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from danlu.corpus.batches import Array, Example
 from danlu.corpus.rows import Ints
 from danlu.corpus.store import TokenStore
+from danlu.train.fingerprint import REFERENCES
 
 DOCUMENT = {"language": "und", "source": ""}
 """What a store says of its documents, which are those of a task."""
@@ -60,7 +62,7 @@ class Feature:
         return Example(inputs, self.targets, source, self.parts)
 
 
-def fingerprint(read: Iterable[Mapping[str, Sequence[Feature]]]) -> dict[str, Any]:
+def fingerprint(read: Iterable[Mapping[str, Sequence[Feature]]], golds: Iterable[Any] = ()) -> dict[str, Any]:
     """What tells trainings on other examples apart, which checkpoints carry as pretraining's do.
 
     What a model has made of the examples is none of it: its last bits hang on the machine, and on how many threads it
@@ -69,6 +71,8 @@ def fingerprint(read: Iterable[Mapping[str, Sequence[Feature]]]) -> dict[str, An
     Args:
         read: the features of each task by split: of train, which is learned, and of dev, which chooses the best
             weights. Test decides nothing.
+        golds: what is right in each example of dev, which figures compare answers with: of several references one is
+            in a feature at most.
     """
     found, documents, tokens = hashlib.sha256(), 0, 0
     for features in read:
@@ -80,7 +84,8 @@ def fingerprint(read: Iterable[Mapping[str, Sequence[Feature]]]) -> dict[str, An
                 if array is not None and name != REFERENCE:
                     found.update(f"{name} {array.dtype.str} {array.shape} {each.parts} ".encode())
                     found.update(np.ascontiguousarray(array).tobytes())
-    return {"documents": documents, "tokens": tokens, "features": found.hexdigest()}
+    said = hashlib.sha256(json.dumps(list(golds), default=str).encode())
+    return {"documents": documents, "tokens": tokens, "features": found.hexdigest(), REFERENCES: said.hexdigest()}
 
 
 @dataclass(frozen=True)

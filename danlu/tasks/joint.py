@@ -221,7 +221,8 @@ class JointMaterial:
             self._store(next(iter(self.materials)), "train"), self.vocabulary, several=True,
         )  # fmt: skip
         training = prepare(self.in_rows(), subject, seed=seed)
-        return replace(training, data=fingerprint(part.features for part in self.materials.values()))
+        golds = [each.gold for part in self.materials.values() for each in part.dataset.splits["dev"]]
+        return replace(training, data=fingerprint([part.features for part in self.materials.values()], golds))
 
     def heldout(self, training: Training, seed: int) -> JointMeasure:
         """What is measured of the tasks' dev on the way.

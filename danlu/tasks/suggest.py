@@ -10,18 +10,19 @@ from typing import Any
 
 from danlu import catalog
 from danlu.data.alike import IDEOGRAPHS
-from danlu.data.columns import by_names, choose_columns, describe, looks_like_labels, split_column
+from danlu.data.columns import by_names, choose_columns, describe, is_of_rows, looks_like_labels, split_column
 from danlu.data.content import ending
 from danlu.data.delimited import OWN, is_number
 from danlu.data.flags import ODD, flag_columns, gather_flags
 from danlu.data.form import Form
 from danlu.data.literals import literal
-from danlu.data.names import KEYWORDS, LABELS, plain_name
+from danlu.data.names import KEYWORDS, LABELS, RESPONSE, plain_name
 from danlu.data.read import read_rows
 from danlu.data.rows import Table
 from danlu.errors import CheckpointError, InputError, RecipeError
 from danlu.recipe_file import quoted
 from danlu.tasks.fit import ORDER, ROWS, check_sentences, first_examples, form_of, passed_over, reads, why_not
+from danlu.tasks.model_for import check_model
 from danlu.tasks.transcript import Transcriber
 from danlu.text.language import detect_language
 from danlu.tokenizers.chat_template import own_source
@@ -39,6 +40,10 @@ MOST_LETTERS = 3
 """Characters of a Chinese word, on average, in a text that is parted into words."""
 TOKEN_LETTERS = 8
 """Characters of a token, on average; Chinese texts have no spaces either, but more of them."""
+ENOUGH_ROWS = 20
+"""Rows from which it is no chance that labels differ."""
+ANSWER = ("answer", "答案", "谜底")
+"""With which the name of a column ends that answers another."""
 SEGMENTED = ("words", "segmented", "分词")
 """What only such a text is called."""
 HAN = re.compile(f"[{IDEOGRAPHS}]")
@@ -74,13 +79,14 @@ def task_recipe(file: Path, *, model: Path | None, name: Path) -> str:
     """The text of a recipe for ``file``, and what it says of it.
 
     Raises:
-        InputError: the file cannot be read, or no task fits it.
+        InputError: the file cannot be read, or no task fits it, or the model does not fit the task.
     """
     table = _sentences(file) or read_rows(file)
     file_table, flagged = table, _flagged(table)
     task, form = guess(table) if flagged is None else ("multi_label", form_of("multi_label"))
     table = flagged or table
     chosen = choose_columns(table, form.fields, {})
+    check_model(task, model, chosen, file)
     columns = ", ".join(f"{field}: {quoted(column)}" for field, column in chosen.items())
     own = split_column(table)
     also = {*form.also(table.columns), *(flag_columns(file_table, odd=ODD) if flagged else ()), own or ""}
@@ -159,6 +165,8 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
             continue
         if "number" in found and not all(is_number(str(value)) for value in table.values(found["number"])):
             continue
+        if name == "classify" and _are_answered(table, found):
+            return "seq2seq", form_of("seq2seq")
         other = NUMBERS.get(name)
         if other is not None and _are_grades(table.values(found["label"])):
             return other, form_of(other)
@@ -177,11 +185,18 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
         if name == "embed" and _are_translations(table, chosen):
             return "seq2seq", form_of("seq2seq")
         return name, form_of(name)
-    rest = [column for column in table.columns if column not in _asked(table)]
+    asked = _asked(table)
+    rest = [column for column in table.columns if column not in asked and not is_of_rows(column)]
     if rest == [] and reads(table, form_of("chat"), gold=False):
         raise InputError(
             f"danlu init: {table.path} holds prompts without answers, of which nothing can be learned; "
             f"'danlu generate MODEL --prompts FILE --out ANSWERS.jsonl' answers them"
+        )
+    if len(texts := _texts(table)) == 1 and _is_running(table, texts[0]):
+        raise InputError(
+            f"danlu init: {table.path} holds texts alone, and nothing to learn of them: add a column with a label, a "
+            f"number or an answer; prompts are answered by 'danlu generate MODEL --prompts FILE --out ANSWERS.jsonl', "
+            f"and to pretrain on raw text, give its folder"
         )
     columns = f"the columns of {table.path}: {', '.join(table.columns)}"
     raise InputError(f"danlu init: no task is known for {columns}{why_not(table) or BY_HAND}")
@@ -259,9 +274,46 @@ def _are_two_texts(table: Table, chosen: Mapping[str, str]) -> bool:
 
 def _are_alike(table: Table, chosen: Mapping[str, str]) -> bool:
     """Whether there are two columns and no more, both of running text."""
-    texts = [list(map(str, table.values(chosen[field]))) for field in ("query", "positives")]
-    running = [sum(" " in text.strip() or HAN.search(text) is not None for text in each) for each in texts]
-    return len(table.columns) == 2 and min(running) * 2 > len(table.rows)
+    columns = [chosen[field] for field in ("query", "positives")]
+    return len(_texts(table)) == 2 and all(_is_running(table, column) for column in columns)
+
+
+def _texts(table: Table) -> list[str]:
+    """The columns that do not only say which row it is."""
+    return [column for column in table.columns if not is_of_rows(column)]
+
+
+def _is_running(table: Table, column: str) -> bool:
+    """Whether most values are several words, or Chinese."""
+    texts = [value for value in table.values(column) if isinstance(value, str)]
+    return len(texts) * 2 > len(table.rows) and sum(
+        " " in text.strip() or HAN.search(text) is not None for text in texts
+    ) * 2 > len(texts)
+
+
+def _are_answers(table: Table, chosen: Mapping[str, str]) -> bool:
+    """Whether of two columns the second answers the first, as riddles have it: it is called so, or half as long."""
+    texts = _texts(table)
+    if len(texts) != 2 or list(chosen.values()) != texts or not _is_running(table, texts[0]):
+        return False
+    first, second = ([str(value) for value in table.values(column)] for column in texts)
+    called = table.named and (plain_name(texts[1]) in RESPONSE or texts[1].endswith(ANSWER))
+    return called or sum(map(len, second)) * 2 < sum(map(len, first))
+
+
+def _are_answered(table: Table, found: Mapping[str, str]) -> bool:
+    """Whether nearly every text has a label of its own, so that it is no set of labels: it answers the text."""
+    labels = [str(value) for value in table.values(found["label"])]
+    if len(labels) < ENOUGH_ROWS or len(set(labels)) * 2 <= len(labels) or all(map(is_number, labels)):
+        return False
+    try:
+        return _are_answers(table, choose_columns(table, form_of("seq2seq").fields, {}))
+    except InputError:
+        return False
+
+
+def _are_no_answers(table: Table, chosen: Mapping[str, str]) -> bool:
+    return not _are_answered(table, chosen)
 
 
 def _are_compared(table: Table, chosen: Mapping[str, str]) -> bool:
@@ -301,8 +353,10 @@ def _are_translations(table: Table, chosen: Mapping[str, str]) -> bool:
     return len(set(map(detect_language, texts))) == 2
 
 
-def _always(table: Table, chosen: Mapping[str, str]) -> bool:
-    return True
+def _are_numbers(table: Table, chosen: Mapping[str, str]) -> bool:
+    """Whether most are, in a column that may only be called as one of numbers."""
+    texts = _with_points(table.values(chosen["number"]))
+    return sum(map(is_number, texts)) * 2 > len(texts)
 
 
 Fits = Callable[[Table, Mapping[str, str]], bool]
@@ -310,7 +364,7 @@ MORE: dict[str, Fits] = {"multi_label": _are_several, "keywords": _are_keywords,
 """What has to hold beside the names of columns."""
 BY_CONTENT: dict[str, Fits] = {
     "keywords": _are_called_keywords, "segment": _are_words, "tag": _are_sentences, "choice": _have_choices,
-    "multi_label": _are_several, "pair": _are_two_texts, "similarity": _are_compared, "classify": _always,
-    "regress": _always, "embed": _are_alike,
+    "multi_label": _are_several, "pair": _are_two_texts, "similarity": _are_compared, "classify": _are_no_answers,
+    "regress": _are_numbers, "seq2seq": _are_answers, "embed": _are_alike,
 }  # fmt: skip
 """Tasks that what stands in the columns may tell, and what has to hold."""

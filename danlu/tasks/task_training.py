@@ -18,6 +18,7 @@ from danlu.optim.schedules import Linear
 from danlu.recipe import OneOf
 from danlu.stage import Stage
 from danlu.tasks.classify import Classify
+from danlu.tasks.examples import FILE
 from danlu.tasks.keys import keys_said
 from danlu.tasks.methods import Full, Method
 from danlu.tasks.scratch import Scratch
@@ -33,6 +34,7 @@ class TaskTraining(TrainSettings, Stage):
 
     resumable: ClassVar[bool] = True
     together: ClassVar[bool] = True
+    notes: ClassVar[tuple[str, ...]] = (FILE,)
     version: ClassVar[int] = ORDER
     neutral: ClassVar[tuple[str, ...]] = ("save",)
     unrecorded: ClassVar[tuple[str, ...]] = ("hardware.mesh",)

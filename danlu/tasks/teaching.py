@@ -74,7 +74,8 @@ class Teaching:
 
     def fingerprint(self) -> dict[str, Any]:
         """What tells trainings on other examples apart."""
-        return fingerprint([self.material.features])
+        golds = [each.gold for each in self.material.dataset.splits["dev"]]
+        return fingerprint([self.material.features], golds)
 
     def lesson(self) -> TaskLesson:
         """The task as what is trained on."""

@@ -12,6 +12,8 @@ from danlu.corpus.store import TokenStore
 from danlu.run_folder import RunFolder
 
 COUNTS = ("documents", "tokens")
+REFERENCES = "references"
+"""Of a training for a task: a hash of what answers to dev are compared with."""
 
 
 def fingerprint(pack: Path, store: TokenStore) -> dict[str, Any]:
@@ -42,4 +44,6 @@ def in_words(was: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     if not both:
         return None
     counts = [f"{name} {was[name]:,} then, {now[name]:,} now" for name in COUNTS if name in both]
+    if both == [REFERENCES]:
+        return "the same documents and tokens, but dev has other references, by which the best weights are known"
     return "; ".join(counts) or "as many documents and tokens, of other text"

@@ -50,12 +50,17 @@ RIGHT = [f"Ann/B-PER saw New/B-LOC York/I-LOC {number}" for number in range(24)]
 def test_a_name_that_is_another_kind_or_none_in_one_place() -> None:
     train = tagged(*RIGHT, "Ann/B-LOC ran", "so Ann said", "in New York now")
     test = tagged("the New/B-PER York/I-PER fair", file="b.conll")
-    (odd,) = odd_entities({"train": train, "test": test})
-    assert (odd.kind, odd.count, odd.of) == ("entity", 4, 50)
+    odd, spoilt = odd_entities({"train": train, "dev": tagged(*RIGHT[:2]), "test": test})
+    assert (odd.kind, odd.count, odd.of) == ("entity", 3, 49)
     assert str(odd) == (
-        "train: 4 places are tagged unlike nearly all others of the same name: 'Ann', 24 times PER, is LOC in a.conll, "
-        "line 250; 'Ann', 24 times PER, is no entity in a.conll, line 261; 'New York', 24 times LOC, is no entity in "
-        "a.conll, line 271; …"
+        "train: 3 places are tagged unlike nearly all others of the same name: 'Ann', 26 times PER, is LOC in a.conll, "
+        "line 250; 'Ann', 26 times PER, is no entity in a.conll, line 261; 'New York', 26 times LOC, is no entity in "
+        "a.conll, line 271"
+    )
+    assert (spoilt.splits, spoilt.count, spoilt.of) == (("test",), 1, 1)
+    assert str(spoilt) == (
+        "test: 1 place is tagged unlike nearly all others of the same name: 'New York', 26 times LOC, is PER in "
+        "b.conll, line 11"
     )
 
 

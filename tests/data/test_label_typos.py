@@ -222,8 +222,9 @@ def test_they_are_told_with_their_lines() -> None:
 
 def test_they_are_told_of_all_splits_together() -> None:
     train, dev = labelled({"positive": 40, "negative": 40, "postive": 1}), labelled({"postive": 1}, file="b.csv")
-    (typo,) = found({"train": train, "dev": dev}, "typo")
-    assert typo.splits == ("train",) and typo.examples == ("a.csv, line 82", "b.csv, line 2")
+    typo, again = found({"train": train, "dev": dev}, "typo")
+    assert (typo.splits, typo.examples, typo.count) == (("train",), ("a.csv, line 82",), 1)
+    assert (again.splits, again.examples, again.count) == (("dev",), ("b.csv, line 2",), 1)
     (typo,) = found({"train": train[:-1], "dev": dev}, "typo")
     assert typo.splits == ("dev",) and typo.examples == ("b.csv, line 2",)
 

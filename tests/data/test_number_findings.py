@@ -26,7 +26,16 @@ def test_a_lost_decimal_mark_is_told_with_its_line() -> None:
     numbers = [*STARS[:40], 45.0, *STARS[40:]]
     (far,) = odd_numbers({"train": scored(numbers), "test": scored(STARS, [f"other {n}" for n in range(100)], "b.csv")})
     assert str(far) == "train: 1 number is far from the others, half of which are from 2 to 4: 45 (a.csv, line 42)"
-    assert (far.kind, far.count, far.of) == ("far", 1, 201)
+    assert (far.kind, far.count, far.of) == ("far", 1, 101)
+
+
+def test_the_split_that_is_told_is_the_one_that_has_it() -> None:
+    test = scored([*STARS[:60], 50.0], [f"other {n}" for n in range(61)], file="b.csv")
+    own = {"train": scored([*STARS, 45.0]), "dev": scored(STARS), "test": test}
+    said = [str(each).split(" far from")[0] for each in odd_numbers(own)]
+    assert said == ["train: 1 number is", "test: 1 number is"]
+    (only,) = odd_numbers({"train": own["dev"], "test": own["test"]})
+    assert only.splits == ("test",) and only.of == 61
 
 
 @pytest.mark.parametrize("numbers", [

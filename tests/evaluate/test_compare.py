@@ -24,7 +24,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from danlu import cli
 from danlu.errors import InputError
 from danlu.evaluate import compare_page
-from danlu.evaluate.compare import Part, compare_runs, holm, in_the_order_of_gold
+from danlu.evaluate.compare import Part, compare_runs, draws_for, holm, in_the_order_of_gold
 from danlu.evaluate.compared import read_runs
 from danlu.evaluate.predictions import Prediction
 from danlu.files import read_json, read_jsonl, write_json
@@ -268,6 +268,22 @@ def test_runs_of_pretraining_are_paired_by_document(tmp_path: Path, capsys: pyte
     text = Page(tmp_path / "page.html").text
     assert "Training loss, smoothed" in text and "Loss on held-out documents" in text
     assert "pretrain.optimizer.lr" in text
+
+
+def test_many_runs_are_tested_with_more_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 2,000 draws the least p-value, 1 in 2,001, times 120 runs is above 0.05."""
+    for tests in (1, 10, 11, 100, 1000):
+        assert draws_for(10) == 2000 and max(each or 1 for each in holm([1 / (draws_for(tests) + 1)] * tests)) < 0.005
+    bits = [1.0 + n % 5 / 10 for n in range(20)]
+    folders = [pretrained(tmp_path / "first", bits, 0.01)]
+    folders += [pretrained(tmp_path / f"r{n}", [each - 0.1 for each in bits], 0.01) for n in range(120)]
+    (heldout,) = compare_runs(read_runs(folders))
+    (figure,) = [each for each in heldout.figures if each.name == "bits_per_byte"]
+    assert all(p is not None and p < 0.02 for p in figure.p[1:])
+    monkeypatch.setattr("danlu.evaluate.compare.A_TEST", 0)
+    (heldout,) = compare_runs(read_runs(folders))
+    (figure,) = [each for each in heldout.figures if each.name == "bits_per_byte"]
+    assert all(p is not None and p > 0.05 for p in figure.p[1:])
 
 
 def asked(folder: Path, answers: list[bool]) -> None:

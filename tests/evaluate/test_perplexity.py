@@ -13,7 +13,7 @@ import torch
 
 from danlu.corpus.store import TokenStore
 from danlu.corpus.store_writer import StoreWriter
-from danlu.errors import InputError
+from danlu.errors import InputError, RecipeError
 from danlu.evaluate.ngram import NGram, score
 from danlu.evaluate.perplexity import Perplexity, document_losses
 from danlu.evaluate.protocol import Subject
@@ -60,16 +60,17 @@ def subject(model: Transformer, tokenizer: Tokenizer, store: TokenStore, tmp_pat
     return Subject(model=model, tokenizer=tokenizer, train=store, heldout=store, out=tmp_path, seed=1)
 
 
-def expected_nats(model: Transformer, store: TokenStore) -> Iterator[tuple[int, float, bool]]:
+def expected_nats(model: Transformer, store: TokenStore, stride: int = LENGTH) -> Iterator[tuple[int, float, bool]]:
     """(document, nats, right) of every target, one at a time, in float64, with no packing and no mask.
 
-    The context of a target is what lies in its row and in its document, and nothing else.
+    The context of a target is what lies in its document and in the first row that reaches it, and nothing else.
     """
     wide = Transformer(model.config).double().eval()
     wide.load_state_dict(model.state_dict())
     for target in range(1, len(store.tokens)):
         document = int(np.searchsorted(store.starts, target - 1, side="right")) - 1
-        first = max(int(store.starts[document]), (target - 1) // LENGTH * LENGTH)
+        row = max(0, math.ceil((target - LENGTH) / stride)) * stride
+        first = max(int(store.starts[document]), row)
         context = torch.from_numpy(store.tokens[first:target].astype(np.int64))[None]
         logits = wide.head(wide(context))[0, -1].detach().numpy()
         shifted = logits - logits.max()
@@ -88,6 +89,58 @@ def test_equals_numpy_one_target_at_a_time(model: Transformer, store: TokenStore
     assert losses.tokens.tolist() == tokens.tolist() == [len(text) + 1 for text in TEXTS.values()]
     assert losses.right.tolist() == right.tolist()
     np.testing.assert_allclose(losses.nats, nats, rtol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [1, 3, 8, 15, LENGTH])
+@pytest.mark.parametrize("batch_tokens", [1, 3 * LENGTH, 10_000])
+def test_a_sliding_window_equals_numpy_one_target_at_a_time(
+    model: Transformer, store: TokenStore, stride: int, batch_tokens: int
+) -> None:
+    losses = document_losses(model, store, batch_tokens=batch_tokens, stride=stride)
+    nats, right = np.zeros(4), np.zeros(4)
+    for document, cost, foreseen in expected_nats(model, store, stride):
+        nats[document] += cost
+        right[document] += foreseen
+    assert losses.right.tolist() == right.tolist()
+    np.testing.assert_allclose(losses.nats, nats, rtol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [1, 5, LENGTH])
+def test_a_sliding_window_is_that_of_the_guide_of_transformers(
+    model: Transformer, tokenizer: Tokenizer, stride: int, tmp_path: Path
+) -> None:
+    """Its loop over one long text, as "Perplexity of fixed-length models" writes it, in float64."""
+    from transformers import AutoModelForCausalLM
+
+    save_model(model, tmp_path / "model")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "model").double()
+    text = " ".join(TEXTS[name] for name in ("en#0", "zh#0", "en#1", "en#0"))
+    writer = StoreWriter(tmp_path / "long", vocab_size=tokenizer.vocab_size, eot=tokenizer.eot)
+    writer.add(Document("d", text, {"language": "en"}), tokenizer.encode(text))
+    writer.close()
+    losses = document_losses(model, TokenStore.open(tmp_path / "long"), batch_tokens=2 * LENGTH, stride=stride)
+    ids = torch.tensor([[tokenizer.eot, *tokenizer.encode(text), tokenizer.eot]])
+    nats, previous = 0.0, 0
+    size = ids.shape[1] - 1  # of inputs: a window of LENGTH inputs foretells what stands behind each
+    for begin in range(0, size, stride):
+        end = min(begin + LENGTH, size)
+        logits = theirs(input_ids=ids[:, begin:end]).logits[0, previous - end :]
+        wanted = ids[0, previous + 1 : end + 1]
+        nats += float(torch.nn.functional.cross_entropy(logits, wanted, reduction="sum").detach())
+        previous = end
+        if end == size:
+            break
+    assert losses.nats[0] == pytest.approx(nats, rel=1e-5)
+
+
+def test_the_stride_is_written_and_may_not_leave_anything_out(subject: Subject) -> None:
+    apart = Perplexity(baseline=None).measure(subject)
+    found = Perplexity(baseline=None, stride=4).measure(subject)
+    assert found["all.tokens"] == apart["all.tokens"] and found["all.nats_per_token"] != apart["all.nats_per_token"]
+    written = json.loads((subject.out / "perplexity.json").read_text())
+    assert (written["row_tokens"], written["stride"]) == (LENGTH, 4)
+    with pytest.raises(RecipeError, match=r"perplexity\.stride must be at most 16, the tokens of a row; got 17"):
+        Perplexity(stride=17).measure(subject)
 
 
 @pytest.mark.parametrize("batch_tokens", [1, LENGTH, 2 * LENGTH, 10_000])

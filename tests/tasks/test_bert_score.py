@@ -22,6 +22,7 @@ from danlu.metrics.several import Several
 from danlu.metrics.tally import of_each, overall, settled
 from danlu.nn.speed import choose_device_beside
 from danlu.tasks.bert_score import BERTScore, Scorer, States, Tokens, _score
+from danlu.tasks.bert_score_baseline import read_baseline
 
 ANSWERS = [
     "to be or not",
@@ -84,6 +85,57 @@ def test_figures_are_those_of_the_package(idf: bool, layer: int, bert: Path) -> 
     assert np.ptp(found[2]) > 0.05
     figures = overall(metric.tally(GOLDS, ANSWERS))
     assert figures["bertscore.f1"] == pytest.approx(np.mean(wanted[2]), rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable:UserWarning")
+@pytest.mark.parametrize("idf", [False, True])
+@pytest.mark.parametrize("layer", [1, 2])
+def test_rescaled_figures_are_those_of_the_package(idf: bool, layer: int, bert: Path, tmp_path: Path) -> None:
+    file = tmp_path / "any.tsv"
+    file.write_text("LAYER,P,R,F\n0,0.3231512,0.32322776,0.31853873\n1,0.42,0.41,0.4\n2,0.61,0.62,0.63\n")
+    metric = BERTScore(model=bert, layer=layer, idf=idf, baseline=file)
+    package = theirs(bert, ANSWERS, GOLDS, num_layers=layer, idf=idf, lang="en", rescale_with_baseline=True,
+                     baseline_path=str(file))  # fmt: skip
+    np.testing.assert_allclose(ours(ANSWERS, GOLDS, metric), package, rtol=1e-4, atol=1e-5)
+    several = [[gold, "that is"] for gold in GOLDS]
+    package = theirs(bert, ANSWERS, several, num_layers=layer, lang="en", rescale_with_baseline=True,
+                     baseline_path=str(file))  # fmt: skip
+    if not idf:
+        np.testing.assert_allclose(ours(ANSWERS, several, metric), package, rtol=1e-4, atol=1e-5)
+    notes = metric.tally(GOLDS, ANSWERS).notes
+    assert notes["bertscore"].endswith(f"rescaled by any.tsv (F1 {(0.4, 0.63)[layer - 1]:.4f})")
+
+
+def test_a_baseline_of_own_text_is_the_mean_of_its_pairs(bert: Path, tmp_path: Path) -> None:
+    """By the package's figures of the same pairs, and its formula."""
+    lines = [f"{word} {other} that is" for word in ("to be", "a sentence", "once", "the question", "upon") for other in
+             ("or not", "there was", "time", "话说", "天下")]  # fmt: skip
+    file = tmp_path / "own.txt"
+    file.write_text("\n".join([*lines, lines[0], ""]))
+    pairs = read_baseline(file, 2)
+    assert isinstance(pairs, list) and sorted(one for one, _ in pairs) == sorted(other for _, other in pairs)
+    assert sorted(one for one, _ in pairs) == sorted(lines) and all(one != other for one, other in pairs)
+    base = np.mean(theirs(bert, *map(list, zip(*pairs, strict=True)), num_layers=2), axis=1)  # type: ignore[arg-type]
+    plain = np.array(ours(ANSWERS, GOLDS, BERTScore(model=bert, layer=2)))
+    metric = BERTScore(model=bert, layer=2, baseline=file)
+    wanted = (plain - base[:, None]) / (1 - base[:, None])
+    np.testing.assert_allclose(ours(ANSWERS, GOLDS, metric), wanted, rtol=1e-3, atol=1e-4)
+    assert file in metric.files("x")
+
+
+@pytest.mark.parametrize(("content", "told"), [
+    ("LAYER,P,R,F\n0,0.1,0.1,0.1\n", r"says nothing of layer 2 \(it has 0\)"),
+    ("LAYER,P,R,F\n0,0.1,0.1\n", r"row 2: it must be LAYER,P,R,F in numbers; got '0,0.1,0.1'"),
+    ("LAYER,P,R,F\n2,0.1,x,0.1\n", r"row 2: it must be LAYER,P,R,F in numbers; got '2,0.1,x,0.1'"),
+    ("LAYER,P,R,F\n2,0.1,1,0.1\n", r"comes to 1, and must be below 1"),
+    ("a line\nanother\n", r"must have at least 20 different lines of text, or be .*; it has 2"),
+])  # fmt: skip
+def test_what_is_no_baseline_is_told(content: str, told: str, bert: Path, tmp_path: Path) -> None:
+    (tmp_path / "b.txt").write_text(content)
+    with pytest.raises((InputError, RecipeError), match=told):
+        BERTScore(model=bert, layer=2, baseline=tmp_path / "b.txt").tally(GOLDS, ANSWERS)
+    with pytest.raises(InputError, match=r"x\.baseline: there is no file"):
+        BERTScore(model=bert, baseline=tmp_path / "none.txt").files("x")
 
 
 def test_weights_are_those_of_all_references_however_often_and_in_what_parts_they_are_read(bert: Path) -> None:

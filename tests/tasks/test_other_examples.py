@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def test_one_of_a_version_that_did_not_carry_it_goes_on(
 ) -> None:
     recipe = written(tmp_path, stage, encoder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(f"danlu.tasks.{room}.fingerprint", lambda read: {})
+        patch.setattr(f"danlu.tasks.{room}.fingerprint", lambda read, golds: {})
         known = killed(tmp_path, recipe, "run", "yes", 6) / "step-00000004" / "training" / "data.json"
         assert not known.exists()
     capsys.readouterr()
@@ -83,6 +84,52 @@ def test_one_of_a_version_that_did_not_carry_it_goes_on(
     said = capsys.readouterr().out
     assert "going on after step 4" in said
     assert "is of a training with other settings" not in said and "the text is another" not in said
+
+
+def references(tmp_path: Path, second: str) -> None:
+    rows = [{"source": f"be {n}", "target": f"to {n}"} for n in range(12)]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    dev = [{**row, "references": [row["target"], second]} for row in rows[:4]]
+    (tmp_path / "dev.jsonl").write_text("\n".join(map(json.dumps, dev)))
+
+
+def test_other_references_of_dev_are_other_examples(
+    decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only one of several references is in a feature; the others decide which weights are best."""
+    recipe = tmp_path / "finetune.yaml"
+    recipe.write_text(
+        f"finetune:\n  data: {{train: {tmp_path / 'train.jsonl'}, dev: {tmp_path / 'dev.jsonl'}}}\n"
+        f"  task: {{use: seq2seq, answer_tokens: 4}}\n  model: {decoder}\n  budget: {{steps: 12}}\n  batch: 8\n"
+        "  precision: fp32\n  evaluations: 1\n  save: {steps: 4}\n"
+    )
+
+    def stopped(run: str, second: str, step: int) -> Path:
+        references(tmp_path, second)
+
+        def hook(self: Training, info: StepInfo) -> None:
+            if info.step == step:
+                raise Killed
+
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(Training, "after_step", hook)
+            main(["finetune", str(recipe), f"run_dir={tmp_path / run}"])
+        return tmp_path / run / "finetune" / "checkpoints"
+
+    other, own = stopped("other", "or so", 10), stopped("own", "or not", 6)
+    shutil.copytree(other / "step-00000008", own / "step-00000008")
+    capsys.readouterr()
+    assert main(["finetune", str(recipe), f"run_dir={tmp_path / 'own'}"]) == 0
+    said = capsys.readouterr().out
+    assert f"checkpoint {own / 'step-00000008'} is of a training with other settings, another seed or other" in said
+    assert "going on after step 4" in said and "the text is another" not in said
+    references(tmp_path, "or not")
+    assert main(["finetune", str(recipe), f"run_dir={tmp_path / 'other'}"]) == 2
+    assert "dev.jsonl changed" in capsys.readouterr().err
+    assert main(["finetune", str(recipe), f"run_dir={tmp_path / 'other'}", "--changed", "go-on"]) == 0
+    said = capsys.readouterr().out
+    assert "going on after step 8" in said
+    assert "the same documents and tokens, but dev has other references, by which the best weights are known" in said
 
 
 def feature(number: int, tokens: list[int], target: float) -> Feature:

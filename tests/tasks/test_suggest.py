@@ -91,6 +91,20 @@ TABLES: dict[str, tuple[str, list[list[Any]]]] = {
         [f"王明生于苏州{n}区", "王明", f"苏州{n}区", "甲乙"[n % 2]] for n in range(9))]),
     "问答": ("chat", [["提问", "回复"], *([f"怎么办理{n}号卡？", f"请到{n}号窗口办理"] for n in range(9))]),
     "偏好": ("prefer", [["问题", "更好", "更差"], *([f"说{n}", f"好的{n}", f"不{n}"] for n in range(9))]),
+    "riddles": ("seq2seq", [["riddle", "answer"], *([f"what has {n} keys and opens no lock?", f"piano{n}"]
+                                                   for n in range(30))]),
+    "谜语": ("seq2seq", [["谜面", "谜底"], *([f"第{n}个人站在门口（打一字）", chr(0x4E00 + n)] for n in range(30))]),
+    "谜语，有编号": ("seq2seq", [["编号", "谜语", "答案"], *([n, f"第{n}个人站在门口（打一字）", chr(0x4E00 + n)]
+                                                    for n in range(30))]),
+    "riddles without header": ("seq2seq", [[f"第{n}个人站在门口（打一字）", chr(0x4E00 + n)] for n in range(30)]),
+    "riddles whose answer is called a label": ("seq2seq", [["riddle", "label"], *(
+        [f"what has {n} keys and opens no lock?", f"piano{n}"] for n in range(30))]),
+    "texts and answers, called so": ("seq2seq", [["text", "label"], *(
+        [f"what has {n} keys and opens no lock?", f"piano{n}"] for n in range(30))]),
+    "a few rows, each with its label": ("classify", [["text", "label"], *([f"a text of {n}", f"l{n}"]
+                                                                         for n in range(9))]),
+    "ids and labels of many values": ("classify", [["text", "label"], *([f"a long text of {n}", f"l{n % 12}"]
+                                                                       for n in range(30))]),
     "中文": ("classify", [["评论", "情感"], *([f"第{n}条评论", "好坏"[n % 2]] for n in range(9))]),
 }  # fmt: skip
 
@@ -275,9 +289,81 @@ def test_a_model_without_a_chat_template_is_given_one_that_its_tokenizer_can_end
     assert "task: chat " in out.read_text()
 
 
+@pytest.mark.parametrize(("name", "text"), [
+    ("data.txt", "写一首关于山的诗\n写一首关于水的诗\n"), ("data.txt", "Write a poem.\nTell a joke.\n"),
+    ("data.csv", "id,saying\n" + "".join(f"{n},Write a poem of {n}.\n" for n in range(9))),
+])  # fmt: skip
+def test_texts_alone_are_told_what_they_lack(
+    name: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text(text)
+    assert cli.main(["init", str(tmp_path / name), "--out", str(tmp_path / "r.yaml")]) == 2
+    said = capsys.readouterr().err
+    assert "holds texts alone" in said and "danlu generate MODEL --prompts FILE" in said and said.count("\n") == 1
+    assert not (tmp_path / "r.yaml").exists()
+
+
+def test_prompts_beside_their_numbers_are_prompts_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.csv").write_text("id,prompt\n" + "".join(f"{n},Write a poem of {n}\n" for n in range(9)))
+    assert cli.main(["init", str(tmp_path / "a.csv"), "--out", str(tmp_path / "r.yaml")]) == 2
+    assert "holds prompts without answers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["data.txt", "data.csv"])
+def test_tags_behind_slashes(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("我/r 爱/v 北京/ns 。/w\n他/r 去/v 学校/n 了/u\n" * 6)
+    assert cli.main(["init", str(tmp_path / name), "--out", str(tmp_path / "r.yaml")]) == 0
+    recipe = (tmp_path / "r.yaml").read_text()
+    assert "task: tag " in recipe and "12 rows" in recipe and "tags behind slashes" in recipe
+
+
+PAIRS = [{"prompt": f"ask {n}", "response": f"say {n}"} for n in range(9)]
+PREFERRED = [{"prompt": f"ask {n}", "chosen": f"say {n}", "rejected": "no"} for n in range(9)]
+SOURCES = [{"source": f"one {n}", "target": f"eins {n}"} for n in range(9)]
+
+
+@pytest.mark.parametrize(("rows", "kind", "told"), [
+    (PAIRS, "encoder", "is for chat, which a decoder with a language-model head learns (gpt2, llama, "),
+    (PAIRS, "encoder", "is an encoder (bert), which fits classify, tag, extract and embed; by task: embed, columns: "
+                       "{query: prompt, positives: response} it learns to find the answer among others; name another"),
+    (PAIRS, "t5", "is an encoder with a decoder (t5), which learns the same by task: seq2seq, columns: {source: prompt,"
+                  " target: response}; name another --model"),
+    (PREFERRED, "encoder", "is for prefer, which a decoder with a language-model head learns (gpt2, llama, mistral, "),
+    (SOURCES, "encoder", "is for seq2seq, which a decoder with a language-model head learns (gpt2, llama, mistral, "
+                         "qwen2, qwen3, t5, bart, …)"),
+])  # fmt: skip
+def test_a_model_that_cannot_learn_it_is_told_with_what_fits(
+    rows: list[dict[str, Any]], kind: str, told: str, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "data.jsonl", tmp_path / "r.yaml"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    model = encoder if kind == "encoder" else t5(tmp_path / "t5")
+    assert cli.main(["init", str(file), "--model", str(model), "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert told in said and said.count("\n") == 1 and not out.exists()
+    if (rows, kind) != (PAIRS, "t5"):
+        return
+    file.write_text("\n".join(map(json.dumps, SOURCES)))
+    assert cli.main(["init", str(file), "--model", str(model), "--out", str(out)]) == 0
+
+
+def t5(folder: Path) -> Path:
+    """The configuration of one, which is all that is looked at."""
+    import transformers
+
+    config = transformers.T5Config(vocab_size=64, d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=2)
+    config.architectures = ["T5ForConditionalGeneration"]
+    config.save_pretrained(folder)
+    return folder
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("only one column\nof text\n", "no task is known for the columns"), ("", "is empty"), ("\0\0\0", "data.csv")],
+    [
+        ("only\none\nof\nword\n", "no task is known for the columns"),
+        ("", "is empty"),
+        ("\0\0\0", "data.csv"),
+    ],
 )
 def test_what_fits_no_task_is_one_line(
     content: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
