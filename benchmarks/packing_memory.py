@@ -137,7 +137,7 @@ def _next_sentence(store: Any) -> tuple[float, Callable[[int], Any]]:
     """Packed, and for every document another of its language."""
     import numpy as np
 
-    from danlu.objectives.pairs import NextSentence, parted, text_of
+    from danlu.objectives.pairs import NextSentence, text_of
     from danlu.objectives.protocol import Shape
 
     objective = NextSentence()
@@ -151,7 +151,7 @@ def _next_sentence(store: Any) -> tuple[float, Callable[[int], Any]]:
         noise = np.random.default_rng(step)
         for group in reader.batches.groups(step):
             for piece in (piece for number in group.numbers for piece in reader.rows[number]):
-                objective.false(piece, *parted(text_of(piece, short=False, noise=noise), noise), noise)
+                objective.both(text_of(piece, short=False, noise=noise), piece, noise)
 
     return reader.steps_per_epoch, read
 

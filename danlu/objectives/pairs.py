@@ -27,10 +27,10 @@ from danlu.tokenizers.vocabulary import Vocabulary
 
 TRUE, FALSE = 0, 1
 """Labels of pairs, as of ``BertForPreTraining``: the second follows the first, or does not."""
-LOOK_BACK = 256
-"""Tokens within which the beginning of a sentence is looked for."""
-TRIES = 16
-"""Places that are tried for a text that begins and ends as the one that it stands for."""
+WINDOW = 1024
+"""Tokens of a document within which a text is looked for that can stand for another."""
+TRIES = 32
+"""Documents that are looked into for one."""
 FEWEST = 4
 """Tokens of a text of one sentence that has two parts which begin and end alike."""
 
@@ -55,11 +55,16 @@ class Side(NamedTuple):
         return Extract(self.start, self.start + len(self.tokens), self.drawn)
 
 
+Pair = tuple[Side, Side]
+
+
 class Pairs(MaskedLM):
     """What next-sentence and sentence-order prediction share: ``[cls] A [sep] B [sep]`` of token types 0 and 1.
 
     A piece of a document is parted at a sentence of it, any alike; each says what becomes of a piece of one sentence,
-    so that none is lost and both labels are as frequent there too.
+    so that none is lost and both labels are as frequent there too. Lengths, and whether sentences begin and end at the
+    edges of a side, say nothing of the label. Where a piece is so short that they would, it has none: only its masked
+    tokens are learned.
     """
 
     short_share: float = Field(default=0.1, ge=0, le=1)
@@ -84,25 +89,25 @@ class Pairs(MaskedLM):
     def example(self, piece: Piece, *, vocabulary: Vocabulary, noise: np.random.Generator) -> Example:
         """Two parts of the text, or what stands in their place, some of both hidden, and the pair's label."""
         label = FALSE if noise.random() < 0.5 else TRUE
-        first, second = self.parts(text_of(piece, short=noise.random() < self.short_share, noise=noise), piece, noise)
-        if label == FALSE:
-            first, second = self.false(piece, first, second, noise)
+        text = text_of(piece, short=noise.random() < self.short_share, noise=noise)
+        both = self.both(text, piece, noise)  # whatever the label, which so decides nothing but which of them is shown
+        first, second = halves(text) if both is None else both[label]
         cls, sep = ([vocabulary.roles[role]] for role in ("cls", "sep"))
         tokens = np.concatenate((cls, first.tokens, sep, second.tokens, sep))
         marks = np.concatenate(([0], first.marks, [0], second.marks, [0])).astype(np.uint8)
         types = np.repeat(np.arange(2), [len(first.tokens) + 2, len(second.tokens) + 1])
         corrupted, words = self.hide(tokens, marks, vocabulary=vocabulary, noise=noise)
         pairs = np.full(len(tokens), IGNORE, dtype=np.int64)
-        pairs[0] = label
+        pairs[0] = IGNORE if both is None else label
         inputs, targets = {"tokens": corrupted, "types": types}, {"words": words, "pairs": pairs}
         return Example(inputs, targets, made_of=(first.extract, second.extract))
 
-    def parts(self, text: Side, piece: Piece, noise: np.random.Generator) -> tuple[Side, Side]:
-        """Two parts of the ``text`` of a piece that follow each other."""
-        return parted(text, noise)
+    def both(self, text: Side, piece: Piece, noise: np.random.Generator) -> tuple[Pair, Pair] | None:
+        """A true and a false pair, by their labels; None where nothing but the text must tell which is which, and does.
 
-    def false(self, piece: Piece, first: Side, second: Side, noise: np.random.Generator) -> tuple[Side, Side]:
-        """A pair that is no longer than this one, and is not as the text has it."""
+        Args:
+            text: of ``piece``, or its beginning; neither pair is longer.
+        """
         raise NotImplementedError(type(self).__name__)
 
     def losses(self, model: Transformer, batch: Batch) -> dict[str, Tensor]:
@@ -116,9 +121,10 @@ class Pairs(MaskedLM):
 class NextSentence(Pairs):
     """Masked tokens and whether B follows A (BERT, Devlin et al. 2019, arXiv:1810.04805).
 
-    In half of the pairs B is from another document of A's language, if there is one. It begins and ends with sentences
-    where the true one does, and is no longer: another language, or no full stop where all short documents end, would
-    tell the label. Where no such text is found in ``TRIES`` documents, that of the last one is cut.
+    In half of the pairs B is from another document of A's language, if there is one: another language would tell the
+    label. It has as many tokens as the true one, begins and ends with sentences where that does, and begins no
+    document. Where no such text is found in ``TRIES`` documents, the longest is taken for which that holds once the
+    true one is cut to its length; BERT's script cuts both to one length too, but where a document ends.
     """
 
     def check(self, vocabulary: Vocabulary, store: TokenStore) -> None:
@@ -128,26 +134,22 @@ class NextSentence(Pairs):
                 f"pretrain.objective: nsp takes sentences from other documents; got {len(store.documents)} document"
             )
 
-    def false(self, piece: Piece, first: Side, second: Side, noise: np.random.Generator) -> tuple[Side, Side]:
-        store, own, most = piece.store, piece.document, len(second.tokens)
-        assert store.marks is not None, "the objective has asked for them"
+    def both(self, text: Side, piece: Piece, noise: np.random.Generator) -> tuple[Pair, Pair] | None:
+        store, own = piece.store, piece.document
         alike: Sequence[int] = store.by_language[store.documents[own]["language"]]
         if len(alike) == 1:
             alike = range(len(store.documents))
         after = alike.index(own) + 1
-        behind = second.start + most
-        begins, ends = bool(second.marks[0] & SENTENCE), bool(store.marks[behind] & SENTENCE)
+        first, second = parted(text, noise)
+        best = Extract(0, 0)
         for _ in range(TRIES):
-            other = _another(own, alike, after, noise)
-            place, limit = somewhere(store, other, most, noise)
-            start = sentence_before(store, place) if begins else place
-            end = sentence_end(store, start, min(start + most, limit)) if ends else start + most
-            if start < end <= limit:
+            found = elsewhere(store, _another(own, alike, after, noise), first=first, second=second, noise=noise)
+            best = max(best, found, key=_length)
+            if _length(best) == len(second.tokens):
                 break
-        else:
-            end = min(start + most, limit)
-        tokens, marks = np.asarray(store.tokens[start:end], dtype=np.int64), np.asarray(store.marks[start:end])
-        return first, Side(tokens, marks, start, drawn=True)
+        if not _length(best):
+            return None
+        return (first, second.part(0, _length(best))), (first, read(store, best.start, best.end, drawn=True))
 
 
 class SentenceOrder(Pairs):
@@ -156,16 +158,15 @@ class SentenceOrder(Pairs):
     Both are whole sentences, for a side that begins or ends within one would tell the label. A piece that begins so is
     read from its next sentence on, and as far behind its end; what is left of a sentence there is left out. Without two
     whole sentences it is parted within one, and both of its parts begin and end there; where it is one sentence, its
-    first and its last token are left out for that.
+    first and its last token are left out for that, and one of two or three tokens has no label.
     """
 
-    def parts(self, text: Side, piece: Piece, noise: np.random.Generator) -> tuple[Side, Side]:
+    def both(self, text: Side, piece: Piece, noise: np.random.Generator) -> tuple[Pair, Pair] | None:
         text, store = from_sentence(text, piece), piece.store
         assert store.marks is not None, "the objective has asked for them"
-        return parted_alike(text, ends=bool(store.marks[text.start + len(text.tokens)] & SENTENCE), noise=noise)
-
-    def false(self, piece: Piece, first: Side, second: Side, noise: np.random.Generator) -> tuple[Side, Side]:
-        return second, first
+        ends = bool(store.marks[text.start + len(text.tokens)] & SENTENCE)
+        parts = parted_alike(text, ends=ends, noise=noise)
+        return None if parts is None else (parts, parts[::-1])
 
 
 def text_of(piece: Piece, *, short: bool, noise: np.random.Generator) -> Side:
@@ -180,10 +181,18 @@ def text_of(piece: Piece, *, short: bool, noise: np.random.Generator) -> Side:
     return Side(tokens[:length], marks[:length], piece.start + 1)
 
 
-def parted(text: Side, noise: np.random.Generator) -> tuple[Side, Side]:
+def parted(text: Side, noise: np.random.Generator) -> Pair:
     """In two at any sentence, or in the middle of the only one."""
     borders = 1 + np.flatnonzero(text.marks[1:] & SENTENCE)
-    border = int(noise.choice(borders)) if len(borders) else len(text.tokens) // 2
+    return _parted_at(text, int(noise.choice(borders))) if len(borders) else halves(text)
+
+
+def halves(text: Side) -> Pair:
+    """In two in the middle."""
+    return _parted_at(text, len(text.tokens) // 2)
+
+
+def _parted_at(text: Side, border: int) -> Pair:
     return text.part(0, border), text.part(border, len(text.tokens))
 
 
@@ -197,14 +206,20 @@ def from_sentence(text: Side, piece: Piece) -> Side:
         return text
     store, start = piece.store, text.start + int(borders[0])
     end = min(start + len(text.tokens), int(store.starts[piece.document + 1]))
-    if end - start < FEWEST:
-        return text
+    return text if end - start < FEWEST else read(store, start, end)
+
+
+def read(store: TokenStore, start: int, end: int, *, drawn: bool = False) -> Side:
+    """Tokens of ``store``, from one to before another."""
     assert store.marks is not None, "the objective has asked for them"
-    return Side(np.asarray(store.tokens[start:end], dtype=np.int64), np.asarray(store.marks[start:end]), start)
+    tokens, marks = np.asarray(store.tokens[start:end], dtype=np.int64), np.asarray(store.marks[start:end])
+    return Side(tokens, marks, start, drawn)
 
 
-def parted_alike(text: Side, *, ends: bool, noise: np.random.Generator) -> tuple[Side, Side]:
-    """In two parts that begin and end alike, so that neither shows which of them was the first.
+def parted_alike(text: Side, *, ends: bool, noise: np.random.Generator) -> Pair | None:
+    """In two parts that begin and end alike, so that neither shows which of them was the first; None where none do.
+
+    Parts of one sentence are as often the longer one as the other is.
 
     Args:
         ends: whether a sentence ends where the text does.
@@ -215,10 +230,14 @@ def parted_alike(text: Side, *, ends: bool, noise: np.random.Generator) -> tuple
         border = int(noise.choice(borders[1:-1]))
         return text.part(int(borders[0]), border), text.part(border, int(borders[-1]))
     within = np.setdiff1d(np.arange(length + 1), borders)
-    if len(within) < 3:  # the text has fewer than FEWEST tokens
-        return text.part(0, length // 2), text.part(length // 2, length)
-    border = int(noise.choice(within[1:-1]))
-    return text.part(int(within[0]), border), text.part(border, int(within[-1]))
+    if len(within) < 3:
+        return None
+    inner, first, end = within[1:-1], int(within[0]), int(within[-1])
+    inner = inner[np.isin(first + end - inner, inner)]
+    if not len(inner):
+        return None
+    border = int(noise.choice(inner))
+    return text.part(first, border), text.part(border, end)
 
 
 def _another(own: int, documents: Sequence[int], after: int, noise: np.random.Generator) -> int:
@@ -232,25 +251,36 @@ def _another(own: int, documents: Sequence[int], after: int, noise: np.random.Ge
     return documents[(after + int(noise.integers(len(documents) - 1))) % len(documents)]
 
 
-def somewhere(store: TokenStore, document: int, most: int, noise: np.random.Generator) -> tuple[int, int]:
-    """Any place of a document with ``most`` tokens from it on, the first where there is none; and where it ends."""
-    begin, end = int(store.starts[document]) + 1, int(store.starts[document + 1])
-    return int(noise.integers(begin, max(begin, end - most) + 1)), end
+def elsewhere(store: TokenStore, document: int, *, first: Side, second: Side, noise: np.random.Generator) -> Extract:
+    """Any text of ``document`` that can stand for ``second``, behind ``first``, which it has no token of.
 
-
-def sentence_before(store: TokenStore, place: int) -> int:
-    """Where the sentence of the token at ``place`` begins; ``place`` itself where that is far away."""
+    It begins and ends with sentences where ``second`` does and begins no document, as what follows on anything never
+    does. It is shorter where there is none of its length, and then ends as ``second`` does where that is cut to this
+    length; empty where there is none at all.
+    """
     assert store.marks is not None, "the objective has asked for them"
-    before = max(0, place - LOOK_BACK)
-    found = np.flatnonzero(store.marks[before : place + 1] & SENTENCE)
-    return before + int(found[-1]) if len(found) else place
+    most, behind = len(second.tokens), second.start + len(second.tokens)
+    own_borders = (np.asarray(store.marks[second.start : behind + 1]) & SENTENCE) > 0
+    begin, limit = int(store.starts[document]) + 2, int(store.starts[document + 1])
+    place = int(noise.integers(begin, max(begin, limit - most) + 1))
+    borders = (np.asarray(store.marks[place : min(place + WINDOW + most, limit) + 1]) & SENTENCE) > 0
+    starts = np.flatnonzero(borders[:-1] == own_borders[0])
+    starts = starts[(place + starts >= behind) | (place + starts + most <= first.start)]
+    whole = starts[starts + most < len(borders)]
+    whole = whole[borders[whole + most] == own_borders[most]]
+    if len(whole):
+        start = int(noise.choice(whole))
+        return Extract(place + start, place + start + most)
+    if not len(starts):
+        return Extract(place, place)
+    start = int(noise.choice(starts))
+    there = borders[start : start + most + 1]
+    alike = np.flatnonzero(there == own_borders[: len(there)])  # the first one always is
+    return Extract(place + start, place + start + int(alike[-1]))
 
 
-def sentence_end(store: TokenStore, start: int, most: int) -> int:
-    """Where the last sentence ends that is over at ``most``, which is no further than its document; or ``start``."""
-    assert store.marks is not None, "the objective has asked for them"
-    found = np.flatnonzero(store.marks[start + 1 : most + 1] & SENTENCE)
-    return start + 1 + int(found[-1]) if len(found) else start
+def _length(extract: Extract) -> int:
+    return extract.end - extract.start
 
 
 def pair_loss(model: Transformer, hidden_BTD: Tensor, targets_BT: Tensor) -> Tensor:

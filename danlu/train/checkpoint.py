@@ -43,6 +43,7 @@ from danlu.nn.hf.peft_config import CONFIG as VIRTUAL
 from danlu.nn.hf.sentence_transformers import MODULES
 from danlu.nn.hf.weight_files import INDEX, SHARD, WEIGHTS
 from danlu.nn.transformer import Transformer
+from danlu.train.history import setbacks_of
 from danlu.train.manifest import find_change, seal
 from danlu.train.memory import is_out_of_memory
 from danlu.train.precision import OBJECTIVE
@@ -109,7 +110,8 @@ def save_checkpoint(
             hidden = folder / f".{final.name}.partial"
             _sweep(folder, needed=hidden)
             if final.exists():
-                if find_damage(final) is None and setbacks_before(final) == state.history.get("setbacks", 0):
+                own = str(state.history.get("training", ""))
+                if find_damage(final) is None and setbacks_before(final, own) == state.history.get("setbacks", 0):
                     return final
                 remove_folder(final)
             try:
@@ -185,9 +187,9 @@ def load_newest(
     return None
 
 
-def setbacks_before(path: Path) -> int:
-    """How often a training had gone back when this checkpoint, which is whole, was saved."""
-    return int(_history(path).get("setbacks", 0))
+def setbacks_before(path: Path, training: str) -> int:
+    """How often ``training`` had gone back when this checkpoint, which is whole, was saved."""
+    return setbacks_of(_history(path), training)
 
 
 def _is_of_another(path: Path, trainings: Collection[str] | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,3 +42,9 @@ class History:
         """The step with the lowest held-out loss, the first of several; None before the first measurement."""
         numbers = [each for each in self.heldout if not math.isnan(each[1])]
         return min(numbers, key=lambda each: each[1], default=None)
+
+
+def setbacks_of(state: Mapping[str, Any], training: str) -> int:
+    """How often ``training`` had gone back, by what a checkpoint remembers: not yet, where that is of another one."""
+    own = state.get("training")
+    return int(state.get("setbacks", 0)) if not own or not training or own == training else 0

@@ -39,6 +39,8 @@ class Length:
     """How often the training has gone back to a checkpoint, since when it has a lower learning rate."""
     back_to: int | None = None
     """The step that it went back to last: checkpoints behind it that know of fewer setbacks are of no use."""
+    training: str = ""
+    """Which one has gone back (identity.py): with other settings none has yet. Empty where nobody has said."""
 
     @property
     def mark(self) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from danlu.errors import CheckpointError, OutputError
 from danlu.files import writing
@@ -22,6 +23,7 @@ from danlu.train.checkpoint import (
 from danlu.train.dropout import seed_step
 from danlu.train.fingerprint import in_words
 from danlu.train.guard import DivergedError, given_up
+from danlu.train.history import setbacks_of
 from danlu.train.identity import admitted_to
 from danlu.train.length import Length, arithmetic, write_length
 from danlu.train.loop import Hook, fit
@@ -165,8 +167,10 @@ class Run:
                 f"{folder} stands at step {step}, behind the {self.length.steps} of {self.settings.section}.budget"
             )
         history = self.training.history
-        self._start, self._known_setbacks = step, history.setbacks
-        history.setbacks = max(history.setbacks, self.length.setbacks)
+        remembered = {} if state is None else state.history
+        self._start, self._known_setbacks = step, setbacks_of(remembered, history.training)
+        self._forget_setbacks_of_another(remembered)
+        history.setbacks = max(self._known_setbacks, self.length.setbacks)
         try:
             self._metrics.rewind(step)
         except OSError as error:
@@ -186,7 +190,23 @@ class Run:
     def _in_vain(self, path: Path) -> bool:
         """Whether the training has gone back further than this checkpoint since it was saved."""
         back_to = self.length.back_to
-        return back_to is not None and checkpoint_step(path) > back_to and setbacks_before(path) < self.length.setbacks
+        if back_to is None or checkpoint_step(path) <= back_to:
+            return False
+        return setbacks_before(path, self.length.training) < self.length.setbacks
+
+    def _forget_setbacks_of_another(self, remembered: Mapping[str, Any]) -> None:
+        """Have a training with new settings, or new text, go on as the recipe says, however often it had gone back.
+
+        Args:
+            remembered: by the checkpoint that it goes on from.
+        """
+        length, own = self.length, self.training.history.training
+        before = max(int(remembered.get("setbacks", 0)), length.setbacks)
+        of = length.training or remembered.get("training", "")
+        if before and of not in ("", own):
+            self._keep_length(replace(length, setbacks=0, back_to=None, training=own))
+            say("settings or text have changed since this training went back: its learning rates are those of the "
+                f"recipe again, and it may go back {self.settings.anomalies.rewinds} times anew")  # fmt: skip
 
     def _set_back(self, diverged: DivergedError, *, newest: int) -> None:
         """Have the next attempt go on with a lower learning rate, from the ``newest`` checkpoint.
@@ -203,7 +223,7 @@ class Run:
             found = (newest, self._back_to(newest)) if self._ranks.first else (0, 0)
             newest, back_to = self._ranks.from_first(found)
         history.setbacks += 1
-        self._keep_length(replace(self.length, setbacks=history.setbacks, back_to=back_to))
+        self._keep_length(replace(self.length, setbacks=history.setbacks, back_to=back_to, training=history.training))
         further = "further " if back_to < newest else ""
         say(f"{diverged}; going {further}back, with {known.lr_factor**history.setbacks:g} of the learning rate")
 

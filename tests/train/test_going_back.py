@@ -303,7 +303,9 @@ def test_only_the_first_rank_looks_at_the_checkpoints(monkeypatch: pytest.Monkey
     second.settings = SimpleNamespace(anomalies=Anomalies())
     second.length, second._start, second._known_setbacks = Length(100, settled=True), 0, 0
     ranks = SimpleNamespace(first=False, alone=looks, from_first=lambda mine: (20, 10))
-    second.training = SimpleNamespace(masters=SimpleNamespace(ranks=ranks), history=SimpleNamespace(setbacks=1))
+    second.training = SimpleNamespace(
+        masters=SimpleNamespace(ranks=ranks), history=SimpleNamespace(setbacks=1, training="")
+    )
     second._set_back(DivergedError("spikes"), newest=0)
     assert second.length.back_to == 10 and second.training.history.setbacks == 2
     assert alone == ["looks for a checkpoint"]
