@@ -19,16 +19,15 @@ from launching import (
     COMMON,
     exit_codes,
     launch,
-    launch_compiling,
     launch_fetching,
     launch_hanging_in,
-    launch_slow,
     launch_until_ctrl_c,
     launch_with_another_torch,
     mesh_override,
     said,
     steps,
 )
+from slow_launching import launch_compiling, launch_slow
 
 from danlu.parallel.verdict import LOST
 
