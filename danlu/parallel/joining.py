@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -102,6 +103,21 @@ class Ranks:
         """Where all ranks meet: around collective calls, so that the watch knows who waits there for whom."""
         return self.watch.work.meeting() if self.watch is not None else nullcontext()
 
+    def send(self, tensor: torch.Tensor, rank: int) -> None:
+        """Give a rank a tensor that it waits for."""
+        with self._exchange(rank):
+            dist.send(tensor.contiguous(), rank)
+
+    def receive(self, shape: Sequence[int], dtype: torch.dtype, rank: int) -> torch.Tensor:
+        """The tensor that a rank sends, which has this shape and type."""
+        received = torch.empty(tuple(shape), dtype=dtype)
+        with self._exchange(rank):
+            dist.recv(received, rank)
+        return received
+
+    def _exchange(self, rank: int) -> AbstractContextManager[None]:
+        return self.watch.work.exchange(rank) if self.watch is not None else nullcontext()
+
     def tick(self) -> None:
         """Tell the watch that a micro-batch is done."""
         if self.watch is not None:
@@ -120,7 +136,9 @@ class Ranks:
         """Have the watch know when ``torch.compile`` works."""
         if self.watch is not None:
             from torch._dynamo.callback import callback_handler  # which costs seconds where nothing is compiled
+            from torch._inductor.codecache import get_lock_dir
 
+            self.watch.work.locks = lambda: Path(get_lock_dir())
             compiles = self.watch.work.compiles
             callback_handler.register_start_callback(lambda _: compiles(is_so=True))
             callback_handler.register_end_callback(lambda _: compiles(is_so=False))
@@ -130,14 +148,15 @@ class Ranks:
         if self.watch is not None:
             self.watch.work.elsewhere(is_so=is_so)
 
-    def alone(self, what: str, *, moves: int | None = None) -> AbstractContextManager[None]:
+    def alone(self, what: str, *, moves: int | None = None, again: bool = False) -> AbstractContextManager[None]:
         """While one rank does something that the others wait for.
 
         Args:
             what: in words, should it hang there: "it" ``what``.
             moves: bytes that it writes or reads, where it does nothing else, as in a save.
+            again: whether it has done the same before, by the same name, and so takes about as long.
         """
-        return self.watch.work.alone(what, moves=moves) if self.watch is not None else nullcontext()
+        return self.watch.work.alone(what, moves=moves, again=again) if self.watch is not None else nullcontext()
 
     def alike(self, what: str) -> AbstractContextManager[None]:
         """While each rank does the same for itself, such as measuring, and so takes about as long as the others."""
@@ -238,4 +257,5 @@ def _connect_all(world: World, store: PrefixStore, watchman: Watchman) -> None:
         first = str(error).splitlines()[0]
         raise InputError(f"rank {world.rank} of {world.size} cannot connect with the others: {first}") from error
     if torch.cuda.is_available():
-        torch.cuda.set_device(world.local_rank)
+        with watchman.work.alike("connects with its GPU"):
+            torch.cuda.set_device(world.local_rank)

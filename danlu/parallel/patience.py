@@ -14,12 +14,15 @@ class Watch(Settings):
     """Seconds without a sign of life from its process."""
     stuck: float = Field(default=15.0, ge=2)
     """Seconds that others wait for it: without a micro-batch, or three times as long as one takes where that is more;
-    without any work of its process (processor time, bytes) at the start, in the first steps, in saves, measurements;
-    and beyond three times what the others took, where all do the same: they build the model, compile, do the first
-    steps, measure."""
+    without any work of its process in the first steps, in measurements (processor time, bytes), at the start, between
+    stages and in saves (bytes); and beyond three times what the others took, where all do the same: they build the
+    model, compile, do the first steps, measure; or beyond three times what a piece took before, where rank 0 draws the
+    weights once more."""
     blocked: float = Field(default=120.0, ge=2)
-    """As ``stuck``, where it waits for a disk or for the compiler, which may wait for another process; between settled
-    micro-batches only where no rank is ahead: there a disk that is so slow for one of them counts as a hang. Nothing
-    may come for so long of what it fetches from elsewhere; and so long nobody is to blame where all are at work."""
+    """As ``stuck``, where it waits for a disk or for a lock of the compiler's that another process has, or is at
+    work in the compiler, which may have kept nothing; between settled micro-batches only where no rank is ahead:
+    there a disk that is so slow for one of them counts as a hang. Nothing may come for so long of what it fetches
+    from elsewhere; and so long nobody is to blame where all are at work."""
     first: float = Field(default=1800.0, ge=2)
-    """Seconds of work, but without a micro-batch, at the start, in the first steps, in saves and measurements."""
+    """Seconds of work without a micro-batch, where nobody knows how long it takes: in what rank 0 does alone, such as
+    the figures at the end, and in first steps and measurements in which no other rank is further."""

@@ -5,15 +5,16 @@ connection of its own: how often it beat, how far it has come, and how long it m
 those of the others:
 
 - no new sign for ``silent`` seconds: its process is dead or stopped, or its machine is;
-- signs, but no progress for as long as it may be waited for, while others are ahead and wait: it hangs;
-- no progress of any rank: of those that wait for each other, who has begun fewer collective calls hangs.
+- signs, but no progress for as long as it may be waited for, while others are ahead and wait, and it for nobody: it
+  hangs; who is ahead is told by the points where all meet, and between them by the collective calls that were begun;
+- no progress of any rank, and none is ahead: they wait for each other, and nobody is named.
 
-What counts as progress: amid settled steps, micro-batches and collective calls. Elsewhere - at the start, in the first
-steps, in a save or a measurement, at the end - nobody knows how long something takes. There counts also whatever the
-process does at all (:mod:`danlu.parallel.activity`), for half an hour; where all ranks do the same, as when they build
-the model, in the first steps and in measurements, for not much longer than the others took, but as long as bytes move;
-and in saves only what it reads and writes. Who fetches something from elsewhere is waited for, and ends all by itself
-where nothing comes.
+What counts as progress: amid settled steps, micro-batches and collective calls. Elsewhere - in the first steps, in a
+save or a measurement, at the end - nobody knows how long something takes. There counts also whatever the process does
+at all (:mod:`danlu.parallel.activity`), for half an hour; where all ranks do the same, as when they build the model, in
+the first steps and in measurements, for not much longer than the others took, but as long as bytes move; and in saves,
+at the start and between stages only what it reads and writes. Who fetches something from elsewhere is waited for, and
+ends all by itself where nothing comes.
 
 Whoever sees it first writes the verdict and says it; all leave. The main thread may be in a collective call by then,
 which nothing interrupts: so two threads beside it do all this, one for the connection, one for the clock.

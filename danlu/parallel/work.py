@@ -5,16 +5,23 @@ Time within a meeting, where it may be that which waits for others, is no work o
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from danlu.corpus.fetching import Fetches, under_way
 from danlu.parallel.activity import Activity, waits_for_disk
+from danlu.parallel.locks import holders
 from danlu.parallel.patience import Watch
 from danlu.parallel.signs import LONGER, POINTS, Sign
 
@@ -40,6 +47,12 @@ class Doing:
     """Whether one micro-batch follows the other."""
     moves: int | None = None
     """Bytes that it writes, or reads, where it does nothing else."""
+    again: bool = False
+    """Whether it has been done before, so that its pieces are known to take about as long as then."""
+
+
+BETWEEN = Doing(moves=0)
+"""What nothing is told of, at the start and between stages: files are looked at and moved, and nothing is computed."""
 
 
 @dataclass
@@ -65,6 +78,11 @@ class Usual:
         return sorted(self._recent)[-2:][0] if self._recent else 0.0
 
 
+def process(number: int) -> str:
+    """How a process of this machine is told from those of others."""
+    return f"{socket.gethostname()}/{number}"
+
+
 @dataclass
 class Work:
     """The sign of this rank, and what it hangs on. The main thread tells; the watch's own looks and writes."""
@@ -74,18 +92,26 @@ class Work:
     """Of this process."""
     calls: Callable[[], dict[str, int]] = dict
     """Collective calls that it has begun, by the name of the group."""
-    sign: Sign = field(default_factory=Sign)
+    locks: Callable[[], Path | None] = lambda: None
+    """The folder of the compiler's locks, if it has any."""
+    sign: Sign = field(default_factory=lambda: Sign(process=process(os.getpid())))
     steps: int = 0
     """Done since training began, or began again."""
     fetches: Fetches = field(default_factory=under_way)
     """When it was looked at last."""
     brought: float = field(default_factory=time.monotonic)
     """When something had come last of what it fetches, or it had begun to fetch."""
-    _doing: Doing = field(default_factory=Doing)
+    _doing: Doing = BETWEEN
     _elsewhere: bool = False
     _compiling: bool = False
     _waited: bool = False
     """Whether a thread was waiting for a disk."""
+    _begun: dict[str, int] = field(default_factory=dict)
+    """Of its calls, those up to the last point where all meet, and those since then that two ranks alone make."""
+    _called: float = field(default_factory=time.monotonic)
+    """When it had begun a call last, or met the others."""
+    _longest: dict[str, float] = field(default_factory=dict)
+    """Of what it has done, in words: how long a piece of it took at the most."""
     _met: float = field(default_factory=time.monotonic)
     """When it left the last meeting."""
     _since: float = field(default_factory=time.monotonic)
@@ -103,6 +129,8 @@ class Work:
             self.sign.took = [*self.sign.took, (self.sign.arrived + 1, self._since - self._met)][-POINTS:]
         self.sign.arrived += 1
         self.sign.waits = True
+        self._begun = self.calls()
+        self._rested()
         try:
             yield
         finally:
@@ -111,6 +139,20 @@ class Work:
                 self._meeting.note(time.monotonic() - self._since)
             self._begin_piece()
             self._met, self._pieces = self._since, 0
+            self._rested()
+
+    @contextmanager
+    def exchange(self, other: int) -> Iterator[None]:
+        """The main thread sends something to another rank, or receives it. Backends count that as a call, of two ranks
+        and not of all, so that it is taken out of the count."""
+        before, self.sign.peer = self.calls(), other
+        try:
+            yield
+        finally:
+            for group, count in self.calls().items():
+                self._begun[group] = self._begun.get(group, 0) + count - before.get(group, 0)
+            self.sign.peer = -1
+            self._begin_piece()
 
     def tick(self) -> None:
         """The main thread has done a piece of work, and others may be ahead."""
@@ -132,14 +174,15 @@ class Work:
         with self._does(Doing(alike=True, steps=True)):
             yield
 
-    def alone(self, what: str, *, moves: int | None = None) -> AbstractContextManager[None]:
+    def alone(self, what: str, *, moves: int | None = None, again: bool = False) -> AbstractContextManager[None]:
         """Something that this rank does while others wait, and that takes as long as it takes.
 
         Args:
             what: in words, with "it" before them: ``saves``.
             moves: bytes that it writes, or reads, where it does nothing else: a processor at work is no progress then.
+            again: whether this rank has done the same before, by the same name: its pieces then take as long as ever.
         """
-        return self._does(Doing(what, moves=moves))
+        return self._does(Doing(what, moves=moves, again=again))
 
     def alike(self, what: str) -> AbstractContextManager[None]:
         """Something that each rank does for itself, all of them the same, and that takes as long as it takes."""
@@ -156,23 +199,41 @@ class Work:
         self._begin_piece()
 
     def look(self) -> None:
-        """Note what this process has done since the last sign; that a wait for a disk is over is something, too."""
+        """Note what this process has done since the last sign; that a wait for a disk, or for a lock of the compiler's,
+        is over is something, too."""
         waited, self._waited = self._waited, waits_for_disk()
         seen = self.activity.seen(computing=self._doing.moves is None)
-        self.sign.activity += seen or waited != self._waited
+        lock, self.sign.lock = self.sign.lock, self._awaited_lock()
+        self.sign.activity += seen or waited != self._waited or lock != self.sign.lock
         before, self.fetches = self.fetches, under_way()
         if self.fetches != before:
             self.sign.work += 1
             self.brought = time.monotonic()
-        if self.activity.carried and self._as_others() and not self._settled():
+        if self.activity.carried and (self._as_others() or self._doing.again) and not self._settled():
             self.sign.work += 1  # the others may have found in memory what comes from a disk here, or from far away
-        self.sign.calls = self.calls()
+        self._look_at_calls()
+
+    def _look_at_calls(self) -> None:
+        calls = {group: count - self._begun.get(group, 0) for group, count in self.calls().items()}
+        if calls != self.sign.calls:
+            now = time.monotonic()
+            self.sign.calls, self.sign.pause, self._called = calls, max(self.sign.pause, now - self._called), now
+
+    def _awaited_lock(self) -> str:
+        """Whose lock the compiler may wait for: that of another process, by its host and number."""
+        folder = self.locks() if self._compiling else None
+        if folder is None or not (others := holders(folder) - {os.getpid()}):
+            return ""
+        with contextlib.suppress(psutil.Error):
+            others -= {child.pid for child in psutil.Process().children(recursive=True)}
+        return process(min(others)) if others else ""
 
     def told(self) -> dict[str, Any]:
         """What the others are told."""
         self.sign.beats += 1
         self.sign.limit, self.sign.idle = self.limits()
         self.sign.alike, self.sign.what = self._as_others(), self._doing.what
+        self.sign.compiles = self._compiling
         return self.sign.told()
 
     def limits(self) -> tuple[float, float]:
@@ -187,15 +248,21 @@ class Work:
             limit = idle = max(known.stuck, LONGER * usual.seconds())
         else:
             limit, idle = known.first, known.stuck + (self._doing.moves or 0) / RATE
-        return limit, max(idle, known.blocked) if self._compiling or self._waited else idle
+        if self.sign.lock or self._waited:
+            idle = max(idle, known.blocked)
+        if self._doing.again and (longest := self._longest.get(self._doing.what)) is not None:
+            limit = max(idle, LONGER * longest)
+        return limit, idle
 
     @contextmanager
     def _does(self, doing: Doing) -> Iterator[None]:
+        self._end_piece()
         before, self._doing = self._doing, doing
         self._begin_piece()
         try:
             yield
         finally:
+            self._end_piece()
             self._doing = before
             self._begin_piece()
 
@@ -208,7 +275,13 @@ class Work:
         now = time.monotonic()
         if self._doing.steps and not self._compiling:
             self._piece.note(now - self._since)
+        if self._doing.what:
+            self._longest[self._doing.what] = max(self._longest.get(self._doing.what, 0.0), now - self._since)
         self._since = now
+
+    def _rested(self) -> None:
+        """What it waited for at a point where all meet is no time without a call."""
+        self.sign.pause, self._called = 0.0, time.monotonic()
 
     def _settled(self) -> bool:
         return self._doing.steps and not self._compiling and self.steps >= SETTLED

@@ -32,8 +32,9 @@ class Finetune(OneTask):
 
     def run(self, job: Job) -> Figures:
         teaching_of(self.task).check_processes()  # before files are read that may be large
-        dataset = read_data(self.data, self.task, job.out)
-        base = self.begins_with(job.inputs, dataset, job.out, seed=job.seed)
+        with here().alike("prepares to train"):
+            dataset = read_data(self.data, self.task, job.out)
+            base = self.begins_with(job.inputs, dataset, job.out, seed=job.seed)
         return self.learn(base, dataset, job.out, seed=job.seed)
 
     def begins_with(self, inputs: Mapping[str, Path], dataset: Dataset[Any], out: Path, *, seed: int) -> Path:
@@ -47,7 +48,8 @@ class Finetune(OneTask):
             return self.model or inputs["pretrain"] / "model"
         folder, ranks = out / START, here()
         if ranks.first and not (is_drawn(folder) and self.progress(out) is not None):
-            self.model.begin(self.task, dataset, folder, seed=seed)
+            with ranks.alone("draws a model"):
+                self.model.begin(self.task, dataset, folder, seed=seed)
         ranks.from_first(True)  # the folder is there now
         return folder
 
@@ -56,11 +58,14 @@ class Finetune(OneTask):
         kind = teaching_of(self.task)
         kind.check_processes()
         with told_where_too_little(self.section), computing_on(self.hardware.device):
-            material = Material.of(self, base, dataset, out=out, seed=seed)
-            teaching = kind(material, seed)
-            training = teaching.training()
-            before = teaching.before()
-            course = Course(self, training, teaching.heldout(training), out, material.tokenizer, seed)
+            with here().alike("prepares to train"):
+                material = Material.of(self, base, dataset, out=out, seed=seed)
+                teaching = kind(material, seed)
+                training = teaching.training()
+                heldout = teaching.heldout(training)
+            with here().alone("measures"):
+                before = teaching.before()
+            course = Course(self, training, heldout, out, material.tokenizer, seed)
             training, figures = course.run()
             with training.masters.ranks.alone("measures"):
                 weights = training.masters.state()

@@ -106,11 +106,12 @@ class Joint(TaskTraining):
         assert not isinstance(self.model, Scratch), "refused when the recipe was loaded"
         base = self.model or job.inputs["pretrain"] / "model"
         self._check_tasks()
-        with computing_on(self.hardware.device):
+        with here().alike("prepares to train"), computing_on(self.hardware.device):
             joint = JointMaterial.of(self, base, job.out, seed=job.seed)
         with told_where_too_little(self.section), computing_on(self.hardware.device):
-            training = joint.training(job.seed)
-            heldout = joint.heldout(training, job.seed)
+            with here().alike("prepares to train"):
+                training = joint.training(job.seed)
+                heldout = joint.heldout(training, job.seed)
             course = Course(joint.in_rows(), training, heldout, job.out, joint.tokenizer, job.seed)
             training, figures = course.run()
             with training.masters.ranks.alone("measures"):

@@ -74,9 +74,11 @@ class StudyOf(Stage):
 
     def run(self, job: Job) -> Figures:
         finetune = self.finetune
-        dataset = load_for(finetune.task, finetune.data)
-        variations = self.kind.variations(dataset, seed=job.seed, data_seed=finetune.data.seed)
-        for line in (*dataset.said, *lines(find_and_write(dataset, job.out))):
+        with here().alike("prepares to train"):
+            dataset = load_for(finetune.task, finetune.data)
+            variations = self.kind.variations(dataset, seed=job.seed, data_seed=finetune.data.seed)
+            findings = find_and_write(dataset, job.out)
+        for line in (*dataset.said, *lines(findings)):
             say(line)
         trainings = _Trainings(finetune, job.inputs, RunFolder(job.out), set(dataset.splits))
         for number, variation in enumerate(variations, start=1):
@@ -85,7 +87,7 @@ class StudyOf(Stage):
             return {}
         outcomes = [Outcome(each, job.out / each.name) for each in variations]
         known = Trained.load(outcomes[0].folder / "model").known
-        with computing_on(finetune.hardware.device):
+        with here().alone("draws conclusions"), computing_on(finetune.hardware.device):
             found = self.kind.conclude(outcomes, Setting(finetune.task, known, job.seed, job.out))
         write_json(job.out / FILE, {
             "study": self.kind.to_recipe(), "criterion": finetune.task.criterion, "says": found.says,
@@ -135,11 +137,14 @@ class _Trainings:
             with writing(out):
                 self.folder.begin(name, {"made_from": made_from}, resumable=True, go_on=True)
         ranks.from_first(True)  # the folder is there now
-        for finding in find_and_write(variation.dataset, out):
+        with ranks.alike("prepares to train"):
+            findings = find_and_write(variation.dataset, out)
+        for finding in findings:
             if not set(finding.splits) <= self.told:
                 say(f"study: {variation.name}: {finding}")
         settings = with_epochs(self.settings, times=variation.longer)
-        base = settings.begins_with(self.inputs, variation.dataset, out, seed=variation.seed)
+        with ranks.alike("prepares to train"):
+            base = settings.begins_with(self.inputs, variation.dataset, out, seed=variation.seed)
         figures = settings.learn(base, variation.dataset, out, seed=variation.seed)
         if ranks.first:
             with writing(out):

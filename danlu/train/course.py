@@ -39,6 +39,14 @@ class Course:
             OutputError: the last checkpoint could not be saved.
             Interrupted: a signal asked to stop; the work is saved.
         """
+        with self.training.masters.ranks.alike("prepares to train"):
+            training, length = self._begun()
+        run = Run(self.settings, training, self.heldout, length, self.out, self.tokenizer, self.seed)
+        done = run.train()
+        return training, {**_figures(training, done), **run.outcome()}
+
+    def _begun(self) -> tuple[Training, Length]:
+        """The training at its first step, timed or compiled where that is asked for, and how many steps it has."""
         settings, training = self.settings, self.training
         say(f"precision {training.precision}; {training.compilation}{self._shared()}")
         length = self._length()
@@ -51,9 +59,7 @@ class Course:
                 "they are left out")  # fmt: skip
         training = restart(training, settings)  # the timed steps have spoilt the weights
         self._admit(training)
-        run = Run(settings, training, self.heldout, length, self.out, self.tokenizer, self.seed)
-        done = run.train()
-        return training, {**_figures(training, done), **run.outcome()}
+        return training, length
 
     def _admit(self, training: Training) -> None:
         """Have checkpoints say which training they are of, and the folder know it."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -41,12 +40,11 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, masters: OwnedMasters
     for index, values in shapes.items():
         for name, value in values.items():
             if isinstance(value, _Shape) and not ranks.first and owners[index] == ranks.rank:
-                dist.recv(received := value.empty(), 0)
-                value = received  # noqa: PLW2901
+                value = ranks.receive(value.shape, value.dtype, 0)  # noqa: PLW2901
             elif isinstance(value, _Shape) and ranks.first:
                 value = state["state"][index][name]  # noqa: PLW2901
                 if owners[index] != 0:
-                    dist.send(value.contiguous(), owners[index])
+                    ranks.send(value, owners[index])
             if owners[index] == ranks.rank:
                 own.setdefault(index, {})[name] = value
     optimizer.load_state_dict({"state": own, "param_groups": groups})

@@ -253,11 +253,10 @@ class OwnedMasters:
             for name, master in self.named.items():
                 owner = self.owners[name]
                 if self.ranks.first and owner != 0:
-                    dist.send(whole[name].to("cpu", master.dtype).contiguous(), owner)
+                    self.ranks.send(whole[name].to("cpu", master.dtype), owner)
                 elif self._mine(name):
-                    mine[name] = whole[name] if self.ranks.first else torch.empty(master.shape, dtype=master.dtype)
-                    if not self.ranks.first:
-                        dist.recv(mine[name], 0)
+                    first = self.ranks.first
+                    mine[name] = whole[name] if first else self.ranks.receive(master.shape, master.dtype, 0)
         return mine
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -286,14 +285,10 @@ class OwnedMasters:
     def pass_on(self, tensor: Tensor, owner: int) -> Tensor | None:
         """The owner's ``tensor`` on rank 0's processor; None on all others, which only need one of its shape."""
         if owner == self.ranks.rank != 0:
-            dist.send(tensor.cpu().contiguous(), 0)
+            self.ranks.send(tensor.cpu(), 0)
         if not self.ranks.first:
             return None
-        if owner == 0:
-            return tensor.cpu()
-        received = torch.empty(tensor.shape, dtype=tensor.dtype)
-        dist.recv(received, owner)
-        return received
+        return tensor.cpu() if owner == 0 else self.ranks.receive(tensor.shape, tensor.dtype, owner)
 
     def _mine(self, name: str) -> bool:
         return self.owners[name] == self.ranks.rank

@@ -33,6 +33,7 @@ from danlu.train.ahead import Ahead
 from danlu.train.alike import check_rows, check_text
 from danlu.train.checkpoint import TrainingState
 from danlu.train.compiling import Compilation, compile_blocks
+from danlu.train.drawing import DRAWS, drawn
 from danlu.train.dropout import Dropout, dropout_of
 from danlu.train.eight_bits import in_eight_bits
 from danlu.train.gradients import Cuts, OwnBatches
@@ -244,7 +245,8 @@ def prepare(settings: TrainSettings, subject: Subject, *, seed: int) -> Training
 
 def _prepared(settings: TrainSettings, subject: Subject, ranks: Ranks, *, seed: int) -> Training:
     place = settings.hardware.mesh.place(rank=ranks.rank, size=ranks.size, section=settings.section)
-    model, store = subject.draw(), subject.store
+    with ranks.alike(DRAWS):
+        model, store = drawn(subject.draw, ranks), subject.store
     for stack in model.stacks:
         stack.recompute = settings.hardware.recompute
     device = choose_device(settings.hardware.device, key=f"{settings.section}.hardware.device")
@@ -373,7 +375,7 @@ def first_weights(training: Training, settings: TrainSettings) -> None:
     """Have ``training`` be as if no step had been done, whatever was."""
     weights: dict[str, Tensor] = {}
     if training.masters.ranks.first:
-        with training.masters.ranks.alone("draws the first weights"):
+        with training.masters.ranks.alone(DRAWS, again=True):
             weights = training.own_weights if training.frozen else _drawn(training) | training.own_weights
     # Groups of a new one, for some optimizers count their steps there.
     anew = build_optimizer(settings.optimizer, training.masters.named.items(), layer_decay=settings.layer_decay)
@@ -387,4 +389,5 @@ def first_weights(training: Training, settings: TrainSettings) -> None:
 
 
 def _drawn(training: Training) -> dict[str, Tensor]:
-    return {name: weight.detach() for name, weight in training.subject.draw().named_parameters()}
+    model = drawn(training.subject.draw, training.masters.ranks)
+    return {name: weight.detach() for name, weight in model.named_parameters()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from danlu.parallel.signs import Sign, begun_least, problem
+from danlu.parallel.signs import Sign, awaited, problem
 
 AHEAD = Sign(arrived=2, waits=True, limit=70.0, idle=15.0, moved=80.0, stirred=80.0, seen=100.0)
 IDLE = replace(AHEAD, arrived=1, waits=False)
@@ -16,7 +16,7 @@ ALIKE = replace(WORKS, alike=True)
 def verdict(*signs: Sign) -> str | None:
     """What is said at second 100 of these ranks, which have all been seen just now."""
     names = [f"rank {rank}" for rank in range(len(signs))]
-    return problem(names, signs, 100.0, silent=12.0, stuck=15.0, blocked=120.0)
+    return problem(names, [replace(sign) for sign in signs], 100.0, silent=12.0, stuck=15.0, blocked=120.0)
 
 
 def test_who_gives_no_sign_is_dead_unless_he_has_left() -> None:
@@ -40,6 +40,25 @@ def test_who_has_waited_itself_has_time_to_say_that_it_goes_on() -> None:
     waited = replace(IDLE, waits=True, alike=True, limit=18.0, idle=18.0)
     assert verdict(replace(AHEAD, came=98.0, took=[(2, 0.1)]), waited) is None
     assert verdict(replace(AHEAD, came=96.0, took=[(2, 0.1)]), waited) is not None
+
+
+def test_who_waited_within_the_model_has_time_to_say_that_it_goes_on() -> None:
+    """Rank 1, for which it waited, is faster to say so; rank 2 has waited for both all the time."""
+    took = replace(AHEAD, took=[(2, 1.0)])
+    waited = replace(IDLE, alike=True, limit=18.0, idle=18.0, calls={"a": 3}, moved=60.0, stirred=60.0)
+    signs = [waited, replace(WORKS, calls={"a": 2}, moved=99.0), took]
+
+    def at(second: float) -> str | None:
+        for sign in signs:
+            sign.seen = second
+        return problem(["rank 0", "rank 1", "rank 2"], signs, second, silent=12.0, stuck=15.0, blocked=120.0)
+
+    assert at(100.0) is None
+    signs[1] = replace(AHEAD, came=100.4)
+    assert at(100.5) is None and at(102.9) is None
+    assert at(104.0) == "rank 0 hangs: it has done nothing for 44 s, and the others wait for it"
+    waited.stirred = 118.0
+    assert at(118.5) == "rank 0 hangs: the others have waited for it for 18 s", "it turns in a ring"
 
 
 def test_where_it_hangs_is_told() -> None:
@@ -130,14 +149,58 @@ def calling(**calls: int) -> Sign:
 def test_who_waits_in_another_group_is_not_late() -> None:
     """Rank 1 hangs before a call of its pair; rank 0 waits there for it, and all others wait for both elsewhere."""
     signs = [calling(all=7, a=3), calling(all=7, a=2), calling(all=8, b=3), calling(all=8, b=3)]
-    assert begun_least(signs) == 1
+    assert list(awaited(signs)) == [1]
 
 
-def test_nobody_is_named_where_two_are_late_or_none() -> None:
-    assert begun_least([calling(all=7), calling(all=6), calling(all=6)]) is None
-    assert begun_least([calling(all=7), calling(all=7)]) is None
-    assert begun_least([calling(), calling()]) is None
-    assert begun_least([calling(a=2, b=1), calling(a=1, b=2)]) is None, "each waits for the other"
+def test_who_sends_or_receives_waits_for_the_other_one_whatever_else_was_called() -> None:
+    """Backends count what two ranks exchange as calls, which the others do not have."""
+    sends, hangs = replace(calling(all=5), peer=0), calling(all=9)
+    assert list(awaited([hangs, sends, replace(AHEAD, arrived=3)])) == [0]
+    assert list(awaited([hangs, calling(all=5), replace(AHEAD, arrived=3)])) == [1], "of calls of all it is late"
+    assert awaited([replace(hangs, peer=1), sends]) == {}, "each for the other"
+
+
+def test_nobody_is_late_where_none_waits_or_each_for_the_other() -> None:
+    assert list(awaited([calling(all=7), calling(all=6), calling(all=6)])) == [1, 2]
+    assert awaited([calling(all=7), calling(all=7)]) == {}
+    assert awaited([calling(), calling()]) == {}
+    assert awaited([calling(a=2, b=1), calling(a=1, b=2)]) == {}
+
+
+def test_who_waits_within_the_model_for_the_one_that_hangs_is_not_blamed() -> None:
+    """Ranks 2 and 3 wait where all meet; rank 0 waits in a call of its pair, at work or not, for rank 1."""
+    took = replace(AHEAD, took=[(2, 1.0)])
+    waits, hangs = (replace(ALIKE, calls={"a": count}) for count in (3, 2))
+    assert verdict(waits, hangs, took, took) == "rank 1 hangs: the others have waited for it for 20 s"
+    idle = replace(hangs, stirred=80.0, alike=False)
+    line = "rank 1 hangs: it has done nothing for 20 s, and the others wait for it"
+    assert verdict(waits, idle, took, took) == line
+
+
+def test_who_takes_many_times_as_long_before_a_call_as_the_others_is_blamed() -> None:
+    """Within a pass of a model that ranks share, where nobody has come to where all meet."""
+    in_it, before_it = (replace(ALIKE, calls={"a": count}, called=80.0, pause=1.0) for count in (3, 2))
+    line = "rank 1 hangs: it has not begun a call in which others wait for it, for 20 s"
+    assert verdict(in_it, before_it) == line
+    assert verdict(replace(in_it, pause=2.0), before_it) is None, "the other one has needed as long"
+    assert verdict(replace(in_it, called=85.0), before_it) is None, "it waits only since then"
+    assert verdict(in_it, replace(before_it, moved=85.0)) is None, "bytes have come"
+    assert verdict(in_it, replace(before_it, alike=False)) is None, "it does something else"
+    assert verdict(in_it, replace(before_it, compiles=True)) is None
+    assert verdict(replace(in_it, called=-21.0), replace(before_it, compiles=True, moved=-21.0)) is not None
+
+
+def test_who_has_a_lock_of_the_compilers_is_blamed_and_not_who_waits_for_it() -> None:
+    idle = replace(IDLE, alike=True, compiles=True)
+    has, waits = replace(idle, process="a/7"), replace(idle, process="a/8", lock="a/7", idle=120.0, stirred=79.0)
+    line = "rank 0 hangs: it has a lock of the compiler's that others wait for, for 20 s"
+    assert verdict(has, waits) == line
+    assert verdict(replace(has, stirred=99.0), waits) is None, "it works"
+    assert verdict(AHEAD, has, waits) == line.replace("0", "1", 1).replace(
+        "it has a lock of the compiler's that others wait for, for 20 s",
+        "it has done nothing for 20 s, and the others wait for it",
+    )
+    assert verdict(AHEAD, replace(waits, lock="b/7")) is None, "somebody else has it"
 
 
 def test_what_is_told_arrives_and_is_news_only_where_something_has_changed() -> None:

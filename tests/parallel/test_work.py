@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,7 +115,10 @@ def test_a_batch_that_is_compiled_amid_settled_steps_is_no_long_micro_batch(cloc
         assert work.limits() == (2.0, 2.0)
         work.compiles(is_so=True)
         clock.pass_by(60.0)
+        assert work.limits() == (70.0, 2.0) and work.told()["compiles"]
+        work.sign.lock = "another/7"
         assert work.limits() == (70.0, blocked)
+        work.sign.lock = ""
         work.compiles(is_so=False)
         for _ in range(2):
             work.step()
@@ -122,6 +129,112 @@ def test_a_batch_that_is_compiled_amid_settled_steps_is_no_long_micro_batch(cloc
 def test_a_save_may_compute_for_as_long_as_its_bytes_need(work: Work) -> None:
     with work.training(), work.alone("saves", moves=10**9):
         assert work.limits() == (70.0, 7.0)
+
+
+def test_what_was_done_before_takes_about_as_long_again(clock: Clock, work: Work) -> None:
+    """Piece by piece; for the first time nobody knows how long."""
+    with work.alone("draws", again=True):
+        assert work.limits() == (70.0, 2.0)
+        for seconds in (1.0, 3.0, 1.0):
+            clock.pass_by(seconds)
+            work.tick()
+    with work.alone("draws"):
+        assert work.limits() == (70.0, 2.0)
+    with work.alone("draws", again=True):
+        assert work.limits() == (9.0, 2.0)
+        work._waited = True
+        assert work.limits() == (work.settings.blocked, work.settings.blocked), "a disk may be slower than before"
+    with work.alone("measures", again=True):
+        assert work.limits()[0] == 70.0
+
+
+def test_between_stages_only_bytes_are_progress() -> None:
+    """A processor at work may be a condition that never holds."""
+    activity = Computing()
+    work = Work(Watch(), activity)
+    work.look()
+    with work.alone("measures"):
+        work.look()
+    assert activity.counted == [False, True]
+
+
+class Computing(Activity):
+    """Notes whether processor time is counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counted: list[bool] = []
+
+    def seen(self, *, computing: bool = True) -> bool:
+        self.counted.append(computing)
+        return False
+
+
+def test_calls_are_counted_from_where_all_have_met_and_how_long_none_was_begun(clock: Clock) -> None:
+    """Of sends some ranks have more than others, and what was waited for in a meeting is no time without a call."""
+    begun = {"all": 5}
+    work = Work(Watch(), calls=lambda: dict(begun))
+    work._called = clock.now
+    work.look()
+    assert work.sign.calls == {"all": 5}
+    clock.pass_by(3.0)
+    with work.meeting():
+        begun["all"] += 1
+        work.look()
+        assert (work.sign.calls, work.sign.pause) == ({"all": 1}, 0.0)
+        clock.pass_by(50.0)
+    for seconds in (4.0, 2.0):
+        clock.pass_by(seconds)
+        begun["all"] += 1
+        work.look()
+    assert (work.sign.calls, work.sign.pause) == ({"all": 3}, 4.0)
+    clock.pass_by(9.0)  # in a call, where it waits
+    work.look()
+    assert work.sign.pause == 4.0
+
+
+def test_what_two_ranks_exchange_is_no_call_of_all(work: Work) -> None:
+    begun = {"all": 5}
+    work.calls = lambda: dict(begun)
+    with work.meeting():
+        before = work.sign.work
+        with work.exchange(2):
+            begun["all"] += 1
+            assert work.told()["peer"] == 2
+        assert work.told()["peer"] == -1 and work.sign.work > before
+        begun["all"] += 1
+        work.look()
+        assert work.sign.calls == {"all": 1}
+
+
+def test_a_lock_of_another_process_is_known_while_the_compiler_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Work(Watch(), locks=lambda: tmp_path)
+    has = {os.getpid()}
+    monkeypatch.setattr(working, "holders", lambda folder: has if folder == tmp_path else set())
+    work.compiles(is_so=True)
+    work.look()
+    assert work.sign.lock == "", "its own"
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        has.add(child.pid)
+        work.look()
+        assert work.sign.lock == "", "of a process that this one has started"
+        child.communicate(b"\n")
+    has = {1}
+    work.activity = Computing()  # which does nothing
+    work.look()
+    assert work.sign.lock == working.process(1)
+    before = work.sign.activity
+    work.look()
+    assert work.sign.activity == before
+    has.remove(1)
+    work.look()
+    assert work.sign.lock == "" and work.sign.activity > before, "who has waited needs a moment to go on"
+    has.add(1)
+    work.compiles(is_so=False)
+    work.look()
+    assert work.sign.lock == ""
 
 
 def test_a_disk_that_all_wait_for_is_waited_for_amid_settled_steps_too(work: Work) -> None:

@@ -25,6 +25,7 @@ from danlu.nn import speed
 from danlu.objectives.clm import CausalLM
 from danlu.parallel import joining, meeting, watch
 from danlu.parallel.joining import here
+from danlu.run_folder import RunFolder
 from danlu.stage import Job
 from danlu.train import launch as train_launch
 from danlu.train import manifest, precision, pretrain, saving, setup
@@ -152,6 +153,10 @@ def launch_hanging_in(place: str, victim: int, how: str, folder: str, *overrides
         "writing": (saving, "save_checkpoint", 0),
         "a later save": (saving.Saver, "_state", 1),
         "a file of a later save": (manifest, "sync_file", 12),
+        "drawing the weights": (setup, "drawn", 1),
+        "the start": (train_launch, "_check_disk", 0),
+        "between stages": (RunFolder, "begin", 0),
+        "after training": (RunFolder, "returned", 0),
         "the end": (watch.Watchman, "wait_for_all", 0),
         "leaving": (dist, "destroy_process_group", 0),
     }[place]

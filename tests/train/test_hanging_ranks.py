@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,11 @@ from launching import (
     launch_hanging_in,
     launch_until_ctrl_c,
     launch_with_another_torch,
+    mesh_override,
     said,
     steps,
 )
+from slow_launching import launch_compiling, launch_slow
 
 from danlu.parallel.verdict import LOST
 
@@ -42,6 +46,7 @@ def folder(packed: Path, tmp_path: Path) -> Path:
 
 IDLE = "it has done nothing for "
 WAITED = "the others have waited for it for "
+LOCK = "it has a lock of the compiler's that others wait for, for "
 CALL = "it has not begun a call in which others wait for it, for "
 
 
@@ -54,6 +59,13 @@ CALL = "it has not begun a call in which others wait for it, for "
         ("a later call", "turns", 1, CALL, ["step-00000005"]),
         ("building the model", "turns", 1, WAITED, []),
         ("reading the tokens", "turns", 1, WAITED, []),
+        ("the start", "turns", 0, IDLE, []),
+        ("the start", "turns", 1, IDLE, []),
+        ("between stages", "sleeps", 0, IDLE, []),
+        ("between stages", "turns", 0, IDLE, []),
+        ("after training", "turns", 0, IDLE, ["step-00000005", "step-00000010"]),
+        ("drawing the weights", "sleeps", 0, f"({IDLE}|{WAITED})", []),
+        ("drawing the weights", "turns", 0, WAITED, []),
         ("the first step", "sleeps", 1, f"({IDLE}|{WAITED})", []),
         ("the first step", "sleeps", 0, f"({IDLE}|{WAITED})", []),
         ("the first step", "turns", 1, WAITED, []),
@@ -76,6 +88,67 @@ def test_a_rank_that_hangs_is_named_wherever_it_is(
     assert re.search(f" hangs( as it [a-z ]+)?: {line}", told), told
     assert steps(folder) == saved
     assert exit_codes(launch, 1, str(folder), *SHORT) == [0]
+
+
+@pytest.mark.parametrize(
+    ("size", "mesh", "victim", "how"),
+    [
+        (2, {"shard": 2}, 1, "turns"),
+        (2, {"shard": 2}, 0, "sleeps"),
+        (2, {"tensor": 2}, 1, "turns"),
+        (2, {"tensor": 2}, 0, "turns"),
+        (4, {"shard": 2}, 1, "turns"),
+    ],
+    ids=str,
+)
+def test_who_hangs_in_the_first_step_is_told_from_who_waits_for_it_within_the_model(
+    size: int, mesh: dict[str, int], victim: int, how: str, folder: Path
+) -> None:
+    """Of four, two wait where all meet and one within the model."""
+    known = ("the first step", victim, how, str(folder), QUICK, *SHORT, *mesh_override(mesh))
+    assert exit_codes(launch_hanging_in, size, *known, seconds=40) == [LOST] * size
+    [told] = [line for rank in range(size) for line in (folder / f"err-{rank}").read_text().splitlines()]
+    assert told.startswith(f"danlu: error: rank {victim} (host "), told
+    assert re.search(f" hangs: ({CALL}|{WAITED}|{IDLE})", told), told
+
+
+@pytest.mark.parametrize(
+    ("how", "victim", "line"),
+    [("sleeps", 1, IDLE), ("sleeps", 0, IDLE), ("holds", 1, LOCK), ("holds", 0, LOCK)],
+)
+def test_who_hangs_in_the_compiler_is_named(how: str, victim: int, line: str, folder: Path) -> None:
+    assert exit_codes(launch_compiling, 2, victim, how, str(folder), QUICK, *SHORT, seconds=40) == [LOST, LOST]
+    [told] = said(folder)
+    assert told.startswith(f"danlu: error: rank {victim} (host "), told
+    assert re.search(f" hangs: {line}", told), told
+
+
+def test_a_lock_of_the_compiler_that_another_training_has_is_waited_for(folder: Path) -> None:
+    (folder / "cache" / "locks").mkdir(parents=True)
+    with (folder / "cache" / "locks" / "a.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        timer = threading.Timer(15, fcntl.flock, (file, fcntl.LOCK_UN))
+        timer.start()
+        assert exit_codes(launch_compiling, 2, 1, "waits", str(folder), QUICK, *SHORT, seconds=40) == [0, 0]
+        timer.join()
+    assert said(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "place", "mesh"),
+    [
+        (2, "drawing the weights", {}),
+        (2, "between stages", {}),
+        (2, "the first step", {"shard": 2}),
+        (2, "the first step", {"tensor": 2}),
+        (4, "the first step", {"shard": 2}),
+    ],
+    ids=str,
+)
+def test_who_is_slow_and_comes_on_is_waited_for(size: int, place: str, mesh: dict[str, int], folder: Path) -> None:
+    known = (place, str(folder), QUICK, *SHORT, *mesh_override(mesh))
+    assert exit_codes(launch_slow, size, *known, seconds=60) == [0] * size
+    assert [(folder / f"err-{rank}").read_text() for rank in range(size)] == [""] * size
 
 
 @pytest.mark.parametrize(
