@@ -103,7 +103,7 @@ def test_words_and_pairs_by_language_are_those_of_transformers(tokenizer: Tokeni
             for name, logits in scores.items():
                 targets = torch.from_numpy(made.targets[name])
                 targets = targets[targets != IGNORE]
-                places = made.targets[name] != IGNORE if name == "words" else [0]
+                places = made.targets[name] != IGNORE if name == "words" else slice(len(targets))
                 nats = F.cross_entropy(logits[places], targets, reduction="none")
                 found = [*zip(nats.tolist(), (logits[places].argmax(-1) == targets).tolist(), strict=True)]
                 for group in ("all", subject.heldout.documents[piece.document]["language"]):
