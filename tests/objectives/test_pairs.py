@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from paired import (
+    ABOUT,
+    EOT,
+    LANGUAGES,
+    SENTENCES,
+    SIZE,
+    SPECIAL,
+    STORE,
+    TEXTS,
+    VOCABULARY,
+    sentences_of,
+    sides,
+    whole,
+)
 from transformers import BertConfig, BertForPreTraining
 
 from danlu.corpus.batches import IGNORE, Example, collate
-from danlu.corpus.marks import SENTENCE, WORD, Marker
+from danlu.corpus.marks import SENTENCE, WORD
 from danlu.corpus.rows import Ints, Piece, Widths
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError, RecipeError
@@ -21,57 +34,8 @@ from danlu.nn.families import GPT, Bert
 from danlu.nn.hf.folder import load_model
 from danlu.nn.transformer import Transformer
 from danlu.objectives.masking import Words
-from danlu.objectives.pairs import NextSentence, Pairs, SentenceOrder, Side, parted_alike, read, text_of
+from danlu.objectives.pairs import NextSentence, Pairs, SentenceOrder, text_of
 from danlu.objectives.protocol import total_loss
-from danlu.text.words import Jieba
-from danlu.tokenizers.vocabulary import Vocabulary
-
-EOT, CLS, SEP, MASK, SPECIAL, SIZE = 0, 1, 2, 3, 4, 600
-VOCABULARY = Vocabulary(
-    SIZE, EOT, {"eot": EOT, "cls": CLS, "sep": SEP, "mask": MASK}, (), np.arange(SPECIAL, SIZE), np.arange(SPECIAL)
-)
-TEXTS = [
-    "The kettle sang. Nobody heard it, for the rain was louder! Was anybody there? Dr. Lu was not. He had left early.",
-    "铁匠把炉子点着了。邻居们都来看！谁也没有说话？天慢慢亮了。他开始打铁。",
-    "One sentence is all that this document has",
-    "山上有一座庙。庙里有一个老和尚。他在讲故事。",
-    "Apples fell all night. In the morning they were gone. A fox had come. It came back.",
-]
-SENTENCES = [5, 5, 1, 3, 4]
-LANGUAGES = ["en", "zh", "en", "zh", "en"]
-ABOUT = [{"language": language} for language in LANGUAGES]
-
-
-def make_store() -> TokenStore:
-    """A token a character; each document has ids of its own, which rise, so that a token says where it is from."""
-    marker = Marker(("words", "sentences"), Jieba(), None)
-    tokens, marks, starts = [EOT], [WORD | SENTENCE], [0]
-    for text in TEXTS:
-        first = SPECIAL + len(tokens) - 1
-        tokens += [*range(first, first + len(text)), EOT]
-        marks += [*marker.marks(text, np.arange(1, len(text) + 1)).tolist(), WORD | SENTENCE]
-        starts.append(len(tokens) - 1)
-    found = np.array(marks, dtype=np.uint8)
-    return TokenStore(np.array(tokens), np.array(starts), ABOUT, SIZE, EOT, found, ("words", "sentences"))
-
-
-STORE = make_store()
-
-
-def whole(document: int) -> Piece:
-    start, end = int(STORE.starts[document]), int(STORE.starts[document + 1])
-    return Piece(STORE, start, np.asarray(STORE.tokens[start : end + 1], dtype=np.int64))
-
-
-def sides(example: Example) -> tuple[Ints, Ints, int]:
-    """A, B with what was hidden put back, and the label."""
-    targets, tokens, types = example.targets["words"], example.inputs["tokens"], example.inputs["types"]
-    clear = np.where(targets == IGNORE, tokens, targets)
-    border = int(np.flatnonzero(clear == SEP)[0])
-    assert clear[0] == CLS and clear[-1] == SEP and (clear == SEP).sum() == 2
-    assert types.tolist() == [0] * (border + 1) + [1] * (len(clear) - border - 1)
-    assert (example.targets["pairs"][1:] == IGNORE).all()
-    return clear[1:border], clear[border + 1 : -1], int(example.targets["pairs"][0])
 
 
 def document_of(token: int) -> int:
@@ -305,46 +269,6 @@ def test_words_of_both_sides_stay_whole() -> None:
                 assert targets[place + 1] != IGNORE
                 hidden += 1
     assert hidden > 50
-
-
-def sentences_of(*lengths: int) -> TokenStore:
-    """A document of sentences of so many tokens."""
-    body = sum(lengths)
-    marks = np.zeros(body + 2, dtype=np.uint8)
-    marks[[0, *(1 + np.cumsum([0, *lengths]))]] = SENTENCE
-    tokens = np.array([EOT, *range(SPECIAL, SPECIAL + body), EOT])
-    return TokenStore(tokens, np.array([0, body + 1]), ABOUT[:1], SIZE, EOT, marks, ("sentences",))
-
-
-@pytest.mark.parametrize("length", [2, 3])
-def test_two_or_three_tokens_have_no_order(length: int) -> None:
-    """One is the shorter side, or begins a sentence, or ends one: what it stands for need not be known for that."""
-    store = sentences_of(length)
-    for seed in range(20):
-        piece = Piece(store, 0, store.tokens)
-        made = SentenceOrder().example(piece, vocabulary=VOCABULARY, noise=np.random.default_rng(seed))
-        assert sides(made)[2] == IGNORE and (made.targets["words"] != IGNORE).any()
-
-
-@pytest.mark.parametrize("lengths", [(2,), (3,), (4,), (5,), (3, 3), (1, 1, 2), (9, 1), (1, 9), (2, 2, 8)])
-@pytest.mark.parametrize("offset", [0, 1, 2])
-def test_no_lengths_of_parts_of_one_sentence_show_their_order(lengths: tuple[int, ...], offset: int) -> None:
-    """Pieces of all lengths from here on: as often the first part is the longer one as the second."""
-    store = sentences_of(*lengths)
-    body = store.tokens[1:-1]
-    for end in range(offset + 2, len(body) + 1):
-        text = read(store, 1 + offset, 1 + end)
-        assert store.marks is not None
-        ends = bool(store.marks[1 + end] & SENTENCE)
-        made = [parted_alike(text, ends=ends, noise=np.random.default_rng(seed)) for seed in range(60)]
-        found = Counter((len(pair[0].tokens), len(pair[1].tokens)) for pair in made if pair is not None)
-        whole = any(pair is not None and begins_in(store, pair[1]) for pair in made)
-        assert whole or set(found) == {(second, first) for first, second in found}
-
-
-def begins_in(store: TokenStore, side: Side) -> bool:
-    assert store.marks is not None
-    return bool(store.marks[side.start] & SENTENCE)
 
 
 def test_pairs_without_a_label_cost_nothing(model: Transformer) -> None:

@@ -313,68 +313,6 @@ def test_it_ends_with_one_line_where_going_back_does_not_help(
     assert all(torch.equal(weight, good[name]) for name, weight in load_model(kept[0]).state_dict().items())
 
 
-CHANGED = (
-    "settings or text have changed since this training went back: its learning rates are those of the recipe again"
-)
-
-
-@pytest.mark.parametrize("first_save", [5, 50], ids=["checkpoint", "none yet"])
-@pytest.mark.parametrize(
-    "change", ["pretrain.clip={use: norm, limit: 0.9}", "pretrain.optimizer={use: adamw, lr: 0.005}"]
-)
-def test_with_other_settings_a_training_that_has_diverged_may_go_back_as_often_as_any(
-    change: str, first_save: int, train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    settings = (*SHORT, f"pretrain.save.steps={first_save}", "pretrain.anomalies.rewinds=2")
-    with monkeypatch.context() as patch, pytest.raises(DanluError, match="the training has diverged"):
-        poison(patch, range(7, 11), "nan")
-        train(*settings)
-    with monkeypatch.context() as patch:
-        poison(patch, range(7, 11), "nan", above_lr=0.3)
-        capsys.readouterr()
-        job = train(*settings, change)
-    told = capsys.readouterr().out
-    assert told.count(f"{CHANGED}, and it may go back 2 times anew\n") == 1
-    assert told.count("back, with ") == 2
-    begun = 5 if first_save == 5 else 0
-    assert [line["lr"] for line in read_metrics(job.out)] == [1.0] * begun + [0.25] * (14 - begun)
-
-
-@pytest.mark.parametrize("killed", [False, True])
-def test_checkpoints_from_before_a_change_do_not_count_as_having_gone_back(
-    killed: bool, train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """That of step 10 knows of setbacks of the old settings; the new ones go back to it, and then to step 5."""
-    settings = (*SHORT, "pretrain.anomalies.rewinds=2", "pretrain.budget.steps=16")
-
-    def until(step: int, setbacks: int, *overrides: str) -> None:
-        def hook(self: Training, info: StepInfo) -> None:
-            if (info.step, self.history.setbacks) == (step, setbacks):
-                raise Killed
-
-        with monkeypatch.context() as kill, pytest.raises(Killed):
-            kill.setattr(Training, "after_step", hook)
-            train(*overrides)
-
-    with monkeypatch.context() as patch:
-        poison(patch, [6, 7, 8], "nan", above_lr=0.4)
-        until(11, 2, *settings)
-    with monkeypatch.context() as patch, pytest.raises(DanluError, match="the training has diverged"):
-        poison(patch, [11, 12, 13], "nan")
-        train(*settings)
-    capsys.readouterr()
-    changed = (*settings, "pretrain.clip={use: norm, limit: 0.9}")
-    with monkeypatch.context() as patch:
-        poison(patch, [11, 12, 13], "nan", above_lr=0.3)
-        if killed:
-            until(7, 2, *changed)
-        job = train(*changed)
-    told = capsys.readouterr().out
-    assert told.count(CHANGED) == 1
-    assert told.count("going back, with 0.5 ") == 1 and told.count("going further back, with 0.25 ") == 1
-    assert [line["lr"] for line in read_metrics(job.out)][5:] == [0.25] * 11
-
-
 def test_an_average_that_is_no_number_is_found(make_training: Callable[..., Training]) -> None:
     """It is what the model is in the end; a bit that flips in memory once went there unseen."""
     training = make_training(average=Averaging())
