@@ -15,10 +15,11 @@ from danlu.corpus.reading import Reading
 from danlu.corpus.rows import Form, Ints, Piece, Widths
 from danlu.corpus.store import TokenStore
 from danlu.errors import InputError, RecipeError
-from danlu.nn.config import TransformerConfig
+from danlu.nn.config import Pretraining, TransformerConfig
 from danlu.nn.hf.folder import load_config, load_model
 from danlu.objectives.clm import CausalLM
-from danlu.objectives.matching import Followed, Matching, make_projection
+from danlu.objectives.matching import PAIR_LOGITS, Followed, Matching, make_projection
+from danlu.objectives.pairs import Pairs
 from danlu.objectives.protocol import AnyObjective, Lesson, Objective
 from danlu.recipe import OneOf
 from danlu.tokenizers.tokenizer import Tokenizer
@@ -47,6 +48,10 @@ class Distil(AnyObjective):
     logits: float = Field(default=0.5, ge=0)
     """Weight of the divergence of the student's predictions from the teacher's, at the tokens that the objective
     scores; 0 leaves it out."""
+    pair_logits: float = Field(default=1.0, ge=0)
+    """Of ``nsp`` and ``sop``: what ``logits``, times their ``pair_weight``, is multiplied by for what both make of each
+    pair, with a label or without. 0 leaves it out, as for a teacher that tells no pairs apart, or others than the
+    student: next sentences, not their order."""
     temperature: float = Field(default=2.0, gt=0)
     """What logits of both are divided by first; the divergence is multiplied by its square, as Hinton et al. do."""
     hidden: float = Field(default=0.0, ge=0)
@@ -76,7 +81,14 @@ class Distil(AnyObjective):
         return self
 
     def weight(self, name: str) -> float:
+        if name == PAIR_LOGITS:
+            return self.logits * self.pair_logits * self.of.weight("pairs")
         return float(getattr(self, name)) if name in KINDS else self.own * self.of.weight(name)
+
+    @property
+    def teaches_pairs(self) -> bool:
+        """Whether the teacher's head of pairs is learned from."""
+        return isinstance(self.of, Pairs) and self.weight(PAIR_LOGITS) > 0
 
     def read_by(self, rows: Reading | None) -> Reading:
         return self.of.read_by(rows)
@@ -98,10 +110,17 @@ class Distil(AnyObjective):
         return self.of.measure(store, starts, bodies)
 
     def example(self, piece: Piece, *, vocabulary: Vocabulary, noise: np.random.Generator) -> Example:
-        """That of the objective; ``logits`` is scored where its words are, hidden states and attention everywhere."""
+        """That of the objective; ``logits`` is scored where its words are, hidden states and attention everywhere.
+
+        Those of pairs are where the label stands, also where there is none: what a teacher says of a text does not
+        depend on how often such texts are shown in order, as labels do.
+        """
         example = self.of.example(piece, vocabulary=vocabulary, noise=noise)
         if self.logits:
             example.targets["logits"] = np.where(example.targets["words"] == IGNORE, IGNORE, 0)
+        if self.teaches_pairs:
+            example.targets[PAIR_LOGITS] = np.full_like(example.targets["pairs"], IGNORE)
+            example.targets[PAIR_LOGITS][0] = 0
         for kind in ("hidden", "attention"):
             if getattr(self, kind):
                 example.targets[kind] = np.zeros(len(example.inputs["tokens"]), dtype=np.int64)
@@ -168,6 +187,11 @@ class Distil(AnyObjective):
                               "let it teach by logits alone")  # fmt: skip
         if self.logits and (theirs.words is None or config.words is None):
             raise RecipeError(f"objective.logits needs a teacher that predicts tokens; {self.teacher} has no such head")
+        if self.teaches_pairs and not isinstance(theirs.head, Pretraining):
+            raise RecipeError(
+                f"objective.pair_logits needs a teacher that tells pairs apart; {self.teacher} has no such head: "
+                "set it to 0 to learn its tokens alone"
+            )
         if theirs.max_length < config.max_length:
             raise RecipeError(
                 f"objective.teacher sees at most {theirs.max_length} tokens, the student {config.max_length}: "

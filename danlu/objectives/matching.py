@@ -24,7 +24,10 @@ from danlu.nn.head import LanguageModelHead, at_least_float32, capped_with_slope
 from danlu.nn.stack import Stack, recording
 from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Lesson, add
-from danlu.objectives.words import hidden_states, word_head
+from danlu.objectives.words import hidden_states, pair_scores, word_head
+
+PAIR_LOGITS = "pair_logits"
+"""The loss of the labels of pairs, and its targets."""
 
 
 class Weights(Protocol):
@@ -83,7 +86,8 @@ class Matching:
         return self.settings.weight(name)
 
     def losses(self, model: Transformer, batch: Batch) -> dict[str, Tensor]:
-        """The objective's own, then ``logits``, ``hidden`` and ``attention``; both models read the batch once."""
+        """The objective's own, then ``logits``, ``pair_logits``, ``hidden`` and ``attention``; both models read the
+        batch once."""
         with recordings(model) as mine:
             losses = self.of.losses(model, batch)
         device = batch.inputs["tokens"].device
@@ -98,6 +102,12 @@ class Matching:
                 word_head(teacher), theirs[0][-1].flatten(0, 1).index_select(0, places),
                 temperature=self.settings.temperature,
             )  # fmt: skip
+        if PAIR_LOGITS in batch.targets:
+            mine_P2, theirs_P2 = (
+                pair_scores(each, seen[0][-1], batch.targets[PAIR_LOGITS])
+                for each, seen in ((model, mine), (teacher, theirs))
+            )
+            losses[PAIR_LOGITS] = pair_logits_loss(mine_P2, theirs_P2, temperature=self.settings.temperature)
         sides = self._sides(model, teacher, mine, theirs, batch)
         if self.settings.hidden:
             losses["hidden"] = add(map(self._hidden_loss, sides)) / len(sides)
@@ -182,6 +192,14 @@ def logits_loss(
     """
     of_chunk = partial(divergence, teacher=teacher, cap=head.softcap, temperature=temperature)
     return head.sum_of_chunks(hidden_ND, theirs_ND, of_chunk)
+
+
+def pair_logits_loss(scores_P2: Tensor, theirs_P2: Tensor, *, temperature: float) -> Tensor:
+    """The same of the labels of pairs, which are few."""
+    log_mine_P2, log_theirs_P2 = (
+        F.log_softmax(each.to(at_least_float32(each)) / temperature, -1) for each in (scores_P2, theirs_P2)
+    )
+    return F.kl_div(log_mine_P2, log_theirs_P2, reduction="sum", log_target=True) * temperature**2
 
 
 @torch.no_grad()

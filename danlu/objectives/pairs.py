@@ -20,9 +20,10 @@ from danlu.corpus.store import TokenStore
 from danlu.errors import InputError
 from danlu.nn.config import TransformerConfig
 from danlu.nn.families.encoders import with_pair_head
+from danlu.nn.head import at_least_float32
 from danlu.nn.transformer import Transformer
 from danlu.objectives.mlm import MaskedLM
-from danlu.objectives.words import hidden_states, word_loss
+from danlu.objectives.words import hidden_states, pair_scores, word_loss
 from danlu.tokenizers.vocabulary import Vocabulary
 
 TRUE, FALSE = 0, 1
@@ -285,8 +286,5 @@ def _length(extract: Extract) -> int:
 
 def pair_loss(model: Transformer, hidden_BTD: Tensor, targets_BT: Tensor) -> Tensor:
     """The summed cross entropy of the pairs, whose labels stand at their first tokens."""
-    flat = targets_BT.flatten()
-    places = (flat != IGNORE).nonzero().flatten()
-    hidden_PD = hidden_BTD.flatten(0, 1).index_select(0, places)
-    scores_P2 = model.head.pair(hidden_PD[:, None])  # each is the first and only token of its row
-    return F.cross_entropy(scores_P2.float(), flat[places], reduction="sum")
+    scores_P2 = pair_scores(model, hidden_BTD, targets_BT)
+    return F.cross_entropy(scores_P2.to(at_least_float32(scores_P2)), targets_BT[targets_BT != IGNORE], reduction="sum")

@@ -1,6 +1,6 @@
-"""The loss of predicted tokens, which all objectives share.
+"""The loss of predicted tokens, which all objectives share, and what heads make of hidden states.
 
-Axes: B rows, T tokens, D model width, N scored tokens.
+Axes: B rows, T tokens, D model width, N scored tokens, P pairs.
 """
 
 from __future__ import annotations
@@ -70,6 +70,14 @@ def scored(hidden_BTD: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
     spare = -len(places) % SCORED_STEP
     hidden_ND = hidden_BTD.flatten(0, 1).index_select(0, F.pad(places, (0, spare)))
     return hidden_ND, F.pad(flat[places], (0, spare), value=IGNORE)
+
+
+def pair_scores(model: Transformer, hidden_BTD: Tensor, targets_BT: Tensor) -> Tensor:
+    """``[P, 2]``: what the head of pairs makes of those that have a target, which stands at their first token."""
+    places = (targets_BT.flatten() != IGNORE).nonzero().flatten()
+    hidden_PD = hidden_BTD.flatten(0, 1).index_select(0, places)
+    scores_P2: Tensor = model.head.pair(hidden_PD[:, None])  # each is the first and only token of its row
+    return scores_P2
 
 
 def balance(model: Transformer, batch: Batch) -> Tensor | float:

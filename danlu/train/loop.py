@@ -15,6 +15,7 @@ from danlu.nn.transformer import Transformer
 from danlu.objectives.protocol import Experience, Lesson, LessonOfOwnText
 from danlu.optim.clipping import ClipNorm, ClippingChoice
 from danlu.train.gradients import TOKENS, Cuts, Gradients, count_all
+from danlu.train.memory import told_where_a_step_is_too_large
 from danlu.train.precision import FloatMasters, Masters
 
 
@@ -78,7 +79,8 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
         hooks: called in order after every step.
     """
     masters = masters or FloatMasters(model, torch.float32)
-    gradients = Gradients(model, lesson, optimizer, masters, cuts or Cuts())
+    cuts = cuts or Cuts()
+    gradients = Gradients(model, lesson, optimizer, masters, cuts)
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     model.train()
     for step in range(start, steps):
@@ -96,7 +98,8 @@ def fit(  # noqa: PLR0913 (what one step needs, and nothing else)
         clip.clip(weights, norm)
         taken = accept is None or accept(step, loss, size)
         if taken:
-            optimizer.step()
+            with told_where_a_step_is_too_large(cuts.section):
+                optimizer.step()
         optimizer.zero_grad()
         info = StepInfo(step + 1, loss, size, factor, sum(counts.values()), tokens, losses, figures, skipped=not taken)
         for hook in hooks:

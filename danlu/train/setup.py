@@ -40,6 +40,7 @@ from danlu.train.gradients import Cuts, OwnBatches
 from danlu.train.guard import Guard, check_finite
 from danlu.train.history import History
 from danlu.train.loop import StepInfo
+from danlu.train.memory import told_where_a_step_is_too_large
 from danlu.train.owners import OwnedMasters
 from danlu.train.precision import OBJECTIVE, FloatMasters, LossScale, Masters
 from danlu.train.pretrain_settings import PretrainSettings
@@ -124,7 +125,8 @@ class Training:
     def after_step(self, info: StepInfo) -> None:
         """A hook: the average follows the weights."""
         if self.average is not None and not info.skipped:
-            self.average.update()
+            with told_where_a_step_is_too_large(self.cuts.section, averages=True):
+                self.average.update()
 
     def check(self, step: int) -> None:
         """See that what ``step`` has left are numbers.

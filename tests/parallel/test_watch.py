@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ from danlu.errors import DanluError
 from danlu.parallel import joining
 from danlu.parallel import watch as watching
 from danlu.parallel.joining import Ranks, joined
+from danlu.parallel.locks import LOCKS
 from danlu.parallel.patience import Watch
 from danlu.parallel.signs import Sign
 from danlu.parallel.verdict import LOST
@@ -43,12 +45,12 @@ def keep_step(folder: str, watch: dict[str, float], what: str = "nothing") -> No
             if step == 4:
                 (Path(folder) / f"stands-{team.rank}").touch()
                 if team.rank == 1 and what != "nothing":
-                    do(what, team)
+                    do(what, team, Path(folder))
                     return
             time.sleep(0.01)
 
 
-def do(what: str, team: Ranks) -> None:
+def do(what: str, team: Ranks, folder: Path) -> None:
     """Some of it takes longer than anybody waits."""
     until = time.monotonic() + 5
     if what == "hang":
@@ -78,6 +80,7 @@ def do(what: str, team: Ranks) -> None:
     else:
         assert what == "compile"
         assert team.watch is not None
+        team.watch.work.locks = lambda: folder
         team.watch.work.compiles(is_so=True)
         time.sleep(5)  # for another process that has the compiler's lock
         team.watch.work.compiles(is_so=False)
@@ -169,16 +172,21 @@ def test_a_rank_that_hangs_ends_itself_and_the_others(what: str, line: str, tmp_
     assert said(tmp_path).count("\n") == 1
 
 
-@pytest.mark.parametrize("what", ["work", "write slowly", "have others work", "compile"])
+OF_LOCKS = pytest.mark.skipif(not LOCKS.exists(), reason="the system tells of no locks")
+
+
+@pytest.mark.parametrize("what", ["work", "write slowly", "have others work", pytest.param("compile", marks=OF_LOCKS)])
 def test_what_one_rank_does_alone_is_waited_for(what: str, tmp_path: Path) -> None:
     """It takes longer than ``stuck``; what ends the others is that it then leaves them."""
     began = time.monotonic()
-    started = ranks.start(keep_step, 2, str(tmp_path), QUICK, what)
-    try:
-        wait_until_all_stand(tmp_path, 2)
-        assert ends(started, 1, seconds=4) == [None]
-    finally:
-        clear(started)
+    with (tmp_path / "a.lock").open("w") as file:  # this process has it, which is none of the ranks
+        fcntl.flock(file, fcntl.LOCK_EX)
+        started = ranks.start(keep_step, 2, str(tmp_path), QUICK, what)
+        try:
+            wait_until_all_stand(tmp_path, 2)
+            assert ends(started, 1, seconds=4) == [None]
+        finally:
+            clear(started)
     assert time.monotonic() - began > 4
     assert said(tmp_path) == ""
 

@@ -293,6 +293,19 @@ def launch_short(folder: str, *overrides: str) -> int:
     return launch(folder, *overrides)
 
 
+def launch_without_room_for_a_step(folder: str, *overrides: str) -> int:
+    """Rank 1 has no memory for what the optimizer does in the sixth step."""
+    real, calls = torch.optim.AdamW.step, itertools.count(1)
+
+    def step(self: torch.optim.AdamW, *arguments: Any) -> Any:
+        if here().rank == 1 and next(calls) == 6:
+            raise MemoryError
+        return real(self, *arguments)
+
+    torch.optim.AdamW.step = step  # type: ignore[method-assign]
+    return launch(folder, *overrides)
+
+
 def launch_on_another_processor(folder: str, *overrides: str) -> int:
     """Rank 1 finds that its processor is no good at bfloat16; rank 0 that its own is."""
     speed.fast_bfloat16 = lambda: "" if os.environ["RANK"] == "1" else "amx_bf16"  # type: ignore[assignment]

@@ -16,12 +16,14 @@ from launching import (
     launch_with_another_recipe,
     launch_with_others,
     launch_without_recipe,
+    launch_without_room_for_a_step,
 )
 
 from danlu.files import read_json, write_json
 from danlu.parallel.verdict import LOST
 from danlu.recipe import load_recipe
 from danlu.runs import run_stages
+from danlu.train.checkpoint import checkpoints, find_damage
 
 pytestmark = pytest.mark.cluster
 SHORT = ("pretrain.budget.steps=10",)
@@ -62,6 +64,17 @@ def test_who_alone_finds_no_numbers_is_named(
     [line] = said(folder, size)
     assert line.startswith("danlu: error: the training has diverged, also after going back 3 times")
     assert re.search(rf"or have the memory and the device of {who} looked at; the last good checkpoint is kept$", line)
+
+
+@pytest.mark.parametrize("mesh", [(), ("pretrain.hardware.mesh.shard=2",)], ids=["data", "shard"])
+def test_who_alone_has_no_memory_for_a_step_is_named(mesh: tuple[str, ...], folder: Path) -> None:
+    """The others wait for it by then, in a collective call or before one."""
+    settings = ("pretrain.optimizer=adamw", "pretrain.save={steps: 2}", *SHORT, *mesh)
+    assert exit_codes(launch_without_room_for_a_step, 2, str(folder), *settings) == [2, 2]
+    [line] = said(folder)
+    assert re.match(rf"danlu: error: on {NAME.format(1)}: too little memory for a step of the optimizer; ", line)
+    found = checkpoints(folder / "run" / "pretrain" / "checkpoints")
+    assert [(path.name, find_damage(path)) for path in found] == [("step-00000002", None), ("step-00000004", None)]
 
 
 def test_of_shares_of_a_copy_both_are_named(folder: Path) -> None:
