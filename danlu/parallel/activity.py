@@ -78,6 +78,8 @@ class Activity:
     aside: frozenset[int] = frozenset()
     carried: bool = False
     """Whether bytes have moved, when it was looked at last."""
+    seconds: float = 0.0
+    """Processor time that it took between the last two looks."""
     _children: dict[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -93,10 +95,10 @@ class Activity:
         self._seen = time.monotonic(), _seconds(self.aside), _bytes(self.aside), synced()
         now, seconds_now, moved_now, pieces_now = self._seen
         least = WORKING * (now - looked)
-        self.carried = moved_now - moved > LEAST_BYTES or pieces_now != pieces
+        self.carried, self.seconds = moved_now - moved > LEAST_BYTES or pieces_now != pieces, seconds_now - seconds
         if self.carried:
             return True
-        return computing and (seconds_now - seconds > least or self._children_worked(least))
+        return computing and (self.seconds > least or self._children_worked(least))
 
     def _children_worked(self, least: float) -> bool:
         """Whether they have, since they were looked at; a new one, in all its time."""

@@ -14,10 +14,10 @@ class Watch(Settings):
     """Seconds without a sign of life from its process."""
     stuck: float = Field(default=15.0, ge=2)
     """Seconds that others wait for it: without a micro-batch, or three times as long as one takes where that is more;
-    without any work of its process in the first steps, in measurements (processor time, bytes), at the start, between
-    stages and in saves (bytes); and beyond three times what the others took, where all do the same: they build the
-    model, compile, do the first steps, measure; or beyond three times what a piece took before, where rank 0 draws the
-    weights once more."""
+    without any work of its process in the first steps and in measurements (processor time, bytes), at the start,
+    between stages and in saves (bytes, and processor time for half as many seconds); and beyond three times what the
+    others took, where all do the same: they build the model, compile, do the first steps, measure; or beyond three
+    times what a piece took before, where rank 0 draws the weights once more."""
     blocked: float = Field(default=120.0, ge=2)
     """As ``stuck``, where it waits for a disk or for a lock of the compiler's that another process has, or is at
     work in the compiler, which may have kept nothing; between settled micro-batches only where no rank is ahead:

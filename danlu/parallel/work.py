@@ -31,6 +31,9 @@ TIMED = 1
 """Steps after which it counts how long a micro-batch takes."""
 RECENT = 20
 """Steps that tell how long one takes: what was slower before is forgotten, and so is one that was slow alone."""
+SPARE = 0.5
+"""Of ``stuck``: processor time that is no hang yet where only bytes are progress. It counts by the processor's clock,
+so that a loaded machine is given as much."""
 RATE = 2e8
 """Bytes a second that are copied and looked at, at the least, before the first of them is written."""
 
@@ -112,6 +115,8 @@ class Work:
     """When it had begun a call last, or met the others."""
     _longest: dict[str, float] = field(default_factory=dict)
     """Of what it has done, in words: how long a piece of it took at the most."""
+    _spent: float = 0.0
+    """Processor time since it has come on, or bytes have moved."""
     _met: float = field(default_factory=time.monotonic)
     """When it left the last meeting."""
     _since: float = field(default_factory=time.monotonic)
@@ -202,7 +207,8 @@ class Work:
         """Note what this process has done since the last sign; that a wait for a disk, or for a lock of the compiler's,
         is over is something, too."""
         waited, self._waited = self._waited, waits_for_disk()
-        seen = self.activity.seen(computing=self._doing.moves is None)
+        seen = self.activity.seen(computing=self._doing.moves is None or self._spent < SPARE * self.settings.stuck)
+        self._spent = 0.0 if self.activity.carried else self._spent + self.activity.seconds
         lock, self.sign.lock = self.sign.lock, self._awaited_lock()
         self.sign.activity += seen or waited != self._waited or lock != self.sign.lock
         before, self.fetches = self.fetches, under_way()
@@ -268,7 +274,7 @@ class Work:
 
     def _begin_piece(self) -> None:
         """What it does now is something else: whoever waits for this rank sees it come on."""
-        self._since = time.monotonic()
+        self._since, self._spent = time.monotonic(), 0.0
         self.sign.work += 1
 
     def _end_piece(self) -> None:

@@ -148,21 +148,31 @@ def test_what_was_done_before_takes_about_as_long_again(clock: Clock, work: Work
         assert work.limits()[0] == 70.0
 
 
-def test_between_stages_only_bytes_are_progress() -> None:
-    """A processor at work may be a condition that never holds."""
-    activity = Computing()
-    work = Work(Watch(), activity)
-    work.look()
-    with work.alone("measures"):
+def test_between_stages_a_processor_at_work_is_progress_for_a_while(clock: Clock) -> None:
+    """A condition may never hold; a loaded machine gives little of its processors a second, so these are asked."""
+    activity = Computing(seconds=0.5)
+    work = Work(Watch(stuck=4.0), activity)
+    for _ in range(6):
+        clock.pass_by(30.0)
         work.look()
-    assert activity.counted == [False, True]
+    assert activity.counted == [True] * 4 + [False] * 2
+    activity.carried = True
+    work.look()
+    activity.carried = False
+    work.look()
+    assert activity.counted[-2:] == [False, True], "bytes have moved"
+    activity.counted.clear()
+    with work.alone("measures"):
+        for _ in range(6):
+            work.look()
+    assert activity.counted == [True] * 6
 
 
 class Computing(Activity):
-    """Notes whether processor time is counted."""
+    """Notes whether processor time is counted, of which it takes so many seconds between two looks."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds=seconds)
         self.counted: list[bool] = []
 
     def seen(self, *, computing: bool = True) -> bool:
@@ -222,7 +232,7 @@ def test_a_lock_of_another_process_is_known_while_the_compiler_works(
         assert work.sign.lock == "", "of a process that this one has started"
         child.communicate(b"\n")
     has = {1}
-    work.activity = Computing()  # which does nothing
+    work.activity = Computing(seconds=0.0)  # which does nothing
     work.look()
     assert work.sign.lock == working.process(1)
     before = work.sign.activity
