@@ -22,7 +22,10 @@ _MISSING = 0.1
 _SHOWN_VALUES = 6
 _MOST_UNREAD = 8
 _NUMBERS = re.compile(r"\[[-+\d.,\seE]*\]")
-_OF_ROWS = re.compile(r"^_|(^|_)(id|ids|index|hash|timestamp|编号|序号)$")
+_OF_ROWS = re.compile(
+    r"^_|(^|_)(id|ids|index|hash|timestamp|url|uri|link|path|file|filename|user|username|编号|序号|网址|链接|路径|"
+    r"用户|用户名)$|(文件|文件名)$"
+)
 
 
 class ColumnError(InputError):
@@ -233,7 +236,7 @@ def _have_commas(values: Sequence[str]) -> bool:
 
 
 def is_of_rows(column: str) -> bool:
-    """Whether a column is called as one whose values mean nothing but which row it is: ``id``, ``编号``."""
+    """Whether a column is called as one whose values only say which row it is, or where it is from: ``id``, ``url``."""
     return _OF_ROWS.search(plain_name(column)) is not None
 
 

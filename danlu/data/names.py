@@ -14,6 +14,11 @@ LABEL = (
     "label", "category", "class", "intent", "sentiment", "target", "tag", "topic", "polarity", "label_gold", "gold",
     "gold_label", "labels", "relation", "section", "标签", "类别", "分类", "情感", "意图", "栏目", "态度",
 )  # fmt: skip
+CLASSES = (
+    "category", "class", "intent", "sentiment", "topic", "polarity", "section", "类别", "分类", "情感", "意图", "栏目",
+    "态度",
+)  # fmt: skip
+"""Of these names those that nothing but a class is called."""
 LABELS = ("labels", "label", "tags", "categories", "topics", "classes", "genres", "标签", "类别")
 NUMBER = (
     "score", "number", "rating", "similarity", "value", "stars", "label", "target", "y", "分数", "评分", "得分",

@@ -25,6 +25,8 @@ _NUMBER = re.compile(r"\d{8}-\d{2}-\d{3}-\d{3}")
 """What each paragraph of PFR begins with; it is no word of it."""
 _HAS_CELLS = re.compile(r'\t|^"|,"')
 """Of a table, whose cells tabs or quotes part."""
+_COMMA_WITHIN = re.compile(r"\S[,;]\S")
+"""In every line where commas part cells, ``1,我/r 爱/v``; ``,/w`` is a word, and not every line has ``1,000/m``."""
 _COLUMNS = ("tokens", "tags")
 
 
@@ -32,7 +34,8 @@ def read_slashed(path: Path, text: str) -> Table | None:
     """A text with such a sentence a line, maybe below a first line that names it; None where it is anything else."""
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     header = len(lines) > 1 and not any(mark in lines[0][1] for mark in _MARKS)
-    if any(_HAS_CELLS.search(line) for _, line in lines[:_LOOKED_AT]):
+    begin = [line for _, line in lines[:_LOOKED_AT]]
+    if any(map(_HAS_CELLS.search, begin)) or (len(begin) > 1 and all(map(_COMMA_WITHIN.search, begin))):
         return None
     rows = tuple(Row(Place(path, number), {"1": line}) for number, line in lines[int(header) :])
     table = Table(path, ("1",), rows, named=False)
@@ -43,6 +46,8 @@ def read_slashed(path: Path, text: str) -> Table | None:
 def with_tags_apart(table: Table) -> Table:
     """The table with lists of tokens and of their tags in the place of a column of such sentences; any other as it
     is."""
+    if any(isinstance(cell, list) for cell in table.rows[0].cells.values()):  # it has sentences already
+        return table
     found = [(column, mark) for column in table.columns if (mark := _mark_of(table.values(column))) is not None]
     if len(found) != 1 or any(name in table.columns for name in _COLUMNS if name != found[0][0]):
         return table
@@ -70,12 +75,23 @@ def _mark_of(cells: Sequence[Any]) -> str | None:
     words = [word for each in texts for word in each.split()]
     for mark in _MARKS:
         parts = [word.rpartition(mark) for word in words]
-        tags = [tag for token, _, tag in parts if token and tag and len(tag) <= _LONGEST and "://" not in token]
-        lettered = sum(tag[0].isalpha() and tag[0].isascii() for tag in tags)
+        tagged = [(token, tag) for token, _, tag in parts if token and tag and len(tag) <= _LONGEST]
+        tags = [tag for token, tag in tagged if "://" not in token]
+        named = sum(_is_name(tag) and not (mark == "_" and _may_be_named(token, tag)) for token, tag in tagged)
         few = len(set(tags)) <= max(_FEW, _MOST * len(words))
-        if len(words) > len(texts) and len(tags) >= _SHARE * len(words) and few and lettered * 2 > len(tags):
+        if len(words) > len(texts) and len(tags) >= _SHARE * len(words) and few and named * 2 > len(tags):
             return mark
     return None
+
+
+def _is_name(tag: str) -> bool:
+    """Whether it begins as the name of a tag and not with a sign, and is no file: ``src/main.py`` is no tagged word."""
+    return tag[0].isalpha() and tag.isascii() and not {".", "_"} & set(tag)
+
+
+def _may_be_named(token: str, tag: str) -> bool:
+    """Whether a program may call something so, ``user_name``: in small letters, and none of them Chinese."""
+    return token.isascii() and tag == tag.lower()
 
 
 def _apart(sentence: str, mark: str) -> tuple[list[str], list[str]]:

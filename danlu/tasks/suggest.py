@@ -11,12 +11,11 @@ from typing import Any
 from danlu import catalog
 from danlu.data.alike import IDEOGRAPHS
 from danlu.data.columns import by_names, choose_columns, describe, is_of_rows, looks_like_labels, split_column
-from danlu.data.content import ending
-from danlu.data.delimited import OWN, is_number
+from danlu.data.delimited import is_number
 from danlu.data.flags import ODD, flag_columns, gather_flags
 from danlu.data.form import Form
 from danlu.data.literals import literal
-from danlu.data.names import KEYWORDS, LABELS, RESPONSE, plain_name
+from danlu.data.names import CLASSES, KEYWORDS, LABELS, RESPONSE, plain_name
 from danlu.data.read import read_rows
 from danlu.data.rows import Table
 from danlu.errors import CheckpointError, InputError, RecipeError
@@ -40,8 +39,8 @@ MOST_LETTERS = 3
 """Characters of a Chinese word, on average, in a text that is parted into words."""
 TOKEN_LETTERS = 8
 """Characters of a token, on average; Chinese texts have no spaces either, but more of them."""
-ENOUGH_ROWS = 20
-"""Rows from which it is no chance that labels differ."""
+ENOUGH_ROWS, OWN_LABELS = 20, 0.9
+"""Rows from which it is no chance that labels differ, and the share of them that have another one."""
 ANSWER = ("answer", "答案", "谜底")
 """With which the name of a column ends that answers another."""
 SEGMENTED = ("words", "segmented", "分词")
@@ -135,16 +134,17 @@ def _flagged(table: Table) -> Table | None:
 
 
 def _sentences(file: Path) -> Table | None:
-    """The file as sentences with a tag a token, if it is such a one and its ending does not say so."""
-    if ending(file) not in OWN:
-        return None
+    """The file as sentences with a tag a token, if it is such a one."""
     try:
         table = read_rows(file, sentences=True)
     except InputError:  # it is said where it is read otherwise
         return None
-    tokens = [token for value in table.values(table.columns[0]) if isinstance(value, list) for token in value]
+    columns = _texts(table)
+    if len(columns) < 2:
+        return None
+    tokens = [token for value in table.values(columns[0]) if isinstance(value, list) for token in value]
     spaced, letters = sum(" " in token for token in tokens), sum(map(len, tokens))
-    if len(table.columns) < 2 or spaced * 10 >= len(tokens) or letters > TOKEN_LETTERS * len(tokens):
+    if spaced * 10 >= len(tokens) or letters > TOKEN_LETTERS * len(tokens):
         return None
     return table
 
@@ -186,7 +186,7 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
             return "seq2seq", form_of("seq2seq")
         return name, form_of(name)
     asked = _asked(table)
-    rest = [column for column in table.columns if column not in asked and not is_of_rows(column)]
+    rest = [column for column in _texts(table) if column not in asked]
     if rest == [] and reads(table, form_of("chat"), gold=False):
         raise InputError(
             f"danlu init: {table.path} holds prompts without answers, of which nothing can be learned; "
@@ -279,7 +279,7 @@ def _are_alike(table: Table, chosen: Mapping[str, str]) -> bool:
 
 
 def _texts(table: Table) -> list[str]:
-    """The columns that do not only say which row it is."""
+    """The columns that do not only say which row it is, or where it is from."""
     return [column for column in table.columns if not is_of_rows(column)]
 
 
@@ -302,9 +302,12 @@ def _are_answers(table: Table, chosen: Mapping[str, str]) -> bool:
 
 
 def _are_answered(table: Table, found: Mapping[str, str]) -> bool:
-    """Whether nearly every text has a label of its own, so that it is no set of labels: it answers the text."""
+    """Whether nearly every text has a label of its own, in a column that is not called as classes are, so that it is
+    no set of labels: it answers the text."""
     labels = [str(value) for value in table.values(found["label"])]
-    if len(labels) < ENOUGH_ROWS or len(set(labels)) * 2 <= len(labels) or all(map(is_number, labels)):
+    if len(labels) < ENOUGH_ROWS or len(set(labels)) <= OWN_LABELS * len(labels) or all(map(is_number, labels)):
+        return False
+    if table.named and plain_name(found["label"]) in CLASSES:
         return False
     try:
         return _are_answers(table, choose_columns(table, form_of("seq2seq").fields, {}))

@@ -56,9 +56,30 @@ def test_cells_of_a_table_beside_others(tmp_path: Path) -> None:
     assert rows(tmp_path / "a.csv") == rows(tmp_path / "b.jsonl") == wanted
 
 
+@pytest.mark.parametrize(("header", "end"), [("id,sentence\n", ""), ("", ""), ("id;sentence\n", ""), ("", ",b")])
+def test_commas_part_cells_and_no_words(tmp_path: Path, header: str, end: str) -> None:
+    mark = ";" if ";" in header else ","
+    lines = [f"{n}{mark}我/r 爱/v 北京/ns{end}\n" for n in range(9)]
+    (tmp_path / "a.csv").write_text(header + "".join(lines), encoding="utf-8")
+    assert rows(tmp_path / "a.csv") == [(["我", "爱", "北京"], ["r", "v", "ns"])] * 9
+
+
+def test_a_comma_may_be_a_word_or_part_of_one(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1,000/CD men/NNS ,/, so/RB\nyes/UH ,/, so/RB\n")
+    assert rows(tmp_path / "a.csv")[0] == (["1,000", "men", ",", "so"], ["CD", "NNS", ",", "RB"])
+
+
+def test_sentences_that_are_lists_already_stay(tmp_path: Path) -> None:
+    row = {"words": ["a", "b"], "labels": ["O", "O"], "files": "src/main docs/index"}
+    (tmp_path / "a.jsonl").write_text((json.dumps(row) + "\n") * 9)
+    assert read_rows(tmp_path / "a.jsonl", sentences=True).columns == ("words", "labels", "files")
+
+
 def test_low_lines(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("上海_NR 浦东_NR 开发_NN\n我们_PN 看_VV a_b_NN\n")
     assert rows(tmp_path / "a.txt")[1] == (["我们", "看", "a_b"], ["PN", "VV", "NN"])
+    (tmp_path / "b.txt").write_text("我_r 爱_v 北京_ns\n我们_r 看_v 书_n\n")  # THULAC's
+    assert rows(tmp_path / "b.txt")[1] == (["我们", "看", "书"], ["r", "v", "n"])
 
 
 @pytest.mark.parametrize("text", [
@@ -67,6 +88,8 @@ def test_low_lines(tmp_path: Path) -> None:
     "1/2 3/4 5/6\n7/8 9/10 11/12\n",
     "a/b\nc/d\n",
     "a/v b/n\t1\nc/v d/n\t0\n",
+    "src/main.py docs/index.md\nsrc/main.py docs/guide.md\n",
+    "get_user_name load_data\nset_user_name load_data\n",
     "a/very-long-part-of-a-path b/another-long-part-of-one\n",
 ])  # fmt: skip
 def test_what_is_none(text: str) -> None:

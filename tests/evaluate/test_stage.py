@@ -117,7 +117,12 @@ def test_recipe_names_the_tasks() -> None:
     assert plain(build(Evaluate, None, key="evaluate")) == {"tasks": None, "device": "cpu"}, "the model decides"
     assert plain(build(Evaluate, {"tasks": "perplexity"}, key="evaluate")) == {
         "tasks": [
-            {"use": "perplexity", "batch_tokens": 8192, "baseline": {"order": 5, "max_tokens": 10_000_000}},
+            {
+                "use": "perplexity",
+                "batch_tokens": 8192,
+                "stride": None,
+                "baseline": {"order": 5, "max_tokens": 10_000_000},
+            },
         ],
         "device": "cpu",
     }

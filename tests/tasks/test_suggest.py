@@ -103,6 +103,12 @@ TABLES: dict[str, tuple[str, list[list[Any]]]] = {
         [f"what has {n} keys and opens no lock?", f"piano{n}"] for n in range(30))]),
     "a few rows, each with its label": ("classify", [["text", "label"], *([f"a text of {n}", f"l{n}"]
                                                                          for n in range(9))]),
+    "intents, most of them once or twice": ("classify", [["text", "intent"], *([f"a long text of {n}", f"card_{n % 40}"]
+                                                                                for n in range(60))]),
+    "intents, each once": ("classify", [["text", "intent"], *([f"a long text of {n}", f"card_{n}"]
+                                                              for n in range(30))]),
+    "labels of which most come twice": ("classify", [["text", "label"], *([f"a long text of {n}", f"card_{n % 40}"]
+                                                                          for n in range(60))]),
     "ids and labels of many values": ("classify", [["text", "label"], *([f"a long text of {n}", f"l{n % 12}"]
                                                                        for n in range(30))]),
     "中文": ("classify", [["评论", "情感"], *([f"第{n}条评论", "好坏"[n % 2]] for n in range(9))]),
@@ -292,6 +298,10 @@ def test_a_model_without_a_chat_template_is_given_one_that_its_tokenizer_can_end
 @pytest.mark.parametrize(("name", "text"), [
     ("data.txt", "写一首关于山的诗\n写一首关于水的诗\n"), ("data.txt", "Write a poem.\nTell a joke.\n"),
     ("data.csv", "id,saying\n" + "".join(f"{n},Write a poem of {n}.\n" for n in range(9))),
+    ("data.csv", "text,url\n" + "".join(f"Write a long poem of {n} lines.,https://a.b/{n}\n" for n in range(9))),
+    ("data.csv", "text,user\n" + "".join(f"Write a long poem of {n} lines.,ann{n}\n" for n in range(9))),
+    ("data.csv", "内容,音频文件\n" + "".join(f"写一首关于{n}座山的长诗，要押韵,{n}.wav\n" for n in range(9))),
+    ("data.txt", "get_user_name load_data\nset_user_name load_data\n" * 9),
 ])  # fmt: skip
 def test_texts_alone_are_told_what_they_lack(
     name: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -309,9 +319,14 @@ def test_prompts_beside_their_numbers_are_prompts_alone(tmp_path: Path, capsys: 
     assert "holds prompts without answers" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["data.txt", "data.csv"])
-def test_tags_behind_slashes(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text("我/r 爱/v 北京/ns 。/w\n他/r 去/v 学校/n 了/u\n" * 6)
+@pytest.mark.parametrize(("name", "row"), [
+    ("data.txt", "{}\n"), ("data.csv", "{}\n"), ("data.jsonl", '{{"text": "{}"}}\n'),
+    ("ids.jsonl", '{{"id": 1, "text": "{}"}}\n'), ("ids.tsv", "1\t{}\n"), ("ids.csv", "1,{}\n"),
+])  # fmt: skip
+def test_tags_behind_slashes(name: str, row: str, tmp_path: Path) -> None:
+    text = (row.format("我/r 爱/v 北京/ns 。/w") + row.format("他/r 去/v 学校/n 了/u")) * 6
+    head = {"ids.tsv": "id\tsentence\n", "ids.csv": "id,sentence\n"}.get(name, "")
+    (tmp_path / name).write_text(head + text)
     assert cli.main(["init", str(tmp_path / name), "--out", str(tmp_path / "r.yaml")]) == 0
     recipe = (tmp_path / "r.yaml").read_text()
     assert "task: tag " in recipe and "12 rows" in recipe and "tags behind slashes" in recipe
