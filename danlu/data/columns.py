@@ -157,7 +157,8 @@ def _given(table: Table, fields: Sequence[Field], field: str, column: str | int)
     if column not in table.columns:
         header = "" if table.named else " (no header was found; where there is one, set header: true)"
         near = suggestion(column, table.columns)
-        raise ColumnError(f"columns.{field}: {table.path} has no column {column!r}{near}{header}")
+        noted = f" ({'; '.join(table.notes)})" if table.named and table.notes else ""
+        raise ColumnError(f"columns.{field}: {table.path} has no column {column!r}{near}{header}{noted}")
     return column
 
 

@@ -59,7 +59,8 @@ def with_tags_apart(table: Table) -> Table:
             others = {name: cell for name, cell in row.cells.items() if name != column}
             rows.append(replace(row, cells={**others, _COLUMNS[0]: tokens, _COLUMNS[1]: tags}))
     columns = (*(name for name in table.columns if name != column), *_COLUMNS)
-    note = f"tags behind {_MARKS[mark]}"
+    of = f" of column {column!r}, which is read as {' and '.join(_COLUMNS)}" if table.named else ""
+    note = f"tags behind {_MARKS[mark]}{of}"
     return replace(table, columns=columns, rows=tuple(rows), named=True, notes=(*_spared(table.notes), note))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.errors import DanluError, InputError
-from danlu.evaluate.compared import SPLITS, Run, aligned, of_all
+from danlu.evaluate.compared import SPLITS, Run, aligned, of_all, stride_of
 from danlu.evaluate.finetuned import main_figures
 from danlu.evaluate.predictions import Prediction, has_right
 from danlu.files import read_jsonl
@@ -292,6 +292,8 @@ def _heldout_part(runs: Sequence[Run], *, seed: int) -> Part:
             sizes = {name: size for name, (size, _) in found.items()}
             if not found or sizes != {name: size for name, (size, _) in first.items()}:
                 reasons[run.name] = f"other documents than those of {base.name} were held out"
+            elif _stride(run) != _stride(base):
+                reasons[run.name] = f"its perplexity was measured with another stride than that of {base.name}"
             else:
                 bits = [[each[name][1] for name in first] for each in (first, found)]
                 apart = compare(BitsPerByte(), [sizes[name] for name in first], *bits,
@@ -317,6 +319,10 @@ def _documents(run: Run) -> dict[str, tuple[float, float]]:
             raise InputError(f"{path} is damaged at line {number}: it must have id, bytes and bits_per_byte")
         found[line["id"]] = float(size), float(bits) * size
     return found
+
+
+def _stride(run: Run) -> int | None:
+    return stride_of(run.folders["evaluate"] / "perplexity.json") if "evaluate" in run.folders else None
 
 
 def _heldout_scores(run: Run) -> dict[str, Any]:

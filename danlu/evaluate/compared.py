@@ -184,6 +184,17 @@ def of_all(path: Path) -> dict[str, Any]:
     return found
 
 
+def stride_of(path: Path) -> int | None:
+    """By how many tokens the rows begin behind each other in which perplexity was measured; None: they do not overlap.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    found = _whole(path) or {}
+    stride = found.get("stride")
+    return None if stride == found.get("row_tokens") else stride
+
+
 def _check(path: Path, figures: object, intervals: object) -> None:
     numbers = isinstance(figures, dict) and all(isinstance(each, float | int) for each in figures.values())
     pairs = isinstance(intervals, dict) and all(

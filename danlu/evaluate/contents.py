@@ -107,15 +107,8 @@ def heldout_section(run: RunFolder, *, apart: Collection[str] = ()) -> Section |
         others = {name: value for name, value in figures.items() if name.partition(".")[0] not in apart}
         return None if known or not others else Section("Held-out documents", tables=[facts(others)])
     head = (
-        "language",
-        "documents",
-        "tokens",
-        "nats per token",
-        "bits per byte",
-        "95 % interval",
-        "perplexity",
-        "accuracy",
-    )
+        "language", "documents", "tokens", "nats per token", "bits per byte", "95 % interval", "perplexity", "accuracy",
+    )  # fmt: skip
     baseline = summary.get("baseline")
     rows = []
     for language, group in _groups(summary).items():
@@ -124,7 +117,8 @@ def heldout_section(run: RunFolder, *, apart: Collection[str] = ()) -> Section |
         if baseline is not None:
             rows.append((f"{baseline['order']}-gram", "", "", *_losses(_groups(baseline)[language])))
     note = (
-        f"Every token of the held-out documents, in float32, in rows of {summary['row_tokens']:,} that do not overlap; "
+        f"Every token of the held-out documents, in float32, in rows of {summary['row_tokens']:,} "
+        f"{_overlap(summary)}; "
         "documents do not see each other. Bits per byte include what it costs to foresee each document's end. "
         f"The interval is a bootstrap over documents ({summary['resamples']:,} draws). "
         "Accuracy: how often the most likely token was the right one."
@@ -134,6 +128,12 @@ def heldout_section(run: RunFolder, *, apart: Collection[str] = ()) -> Section |
         note += f" {_about_baseline(baseline)}"
     hardest = _hardest(run.stage("evaluate") / "perplexity_documents.jsonl")
     return Section("Held-out documents", note=note, tables=[Table(head, rows), *hardest])
+
+
+def _overlap(summary: Mapping[str, Any]) -> str:
+    if (stride := summary.get("stride")) in (None, summary["row_tokens"]):
+        return "that do not overlap"
+    return f"that begin {many(stride, 'token')} behind each other, each token scored once"
 
 
 def _about_unknown(summary: dict[str, Any]) -> str:

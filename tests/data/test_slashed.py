@@ -64,6 +64,13 @@ def test_commas_part_cells_and_no_words(tmp_path: Path, header: str, end: str) -
     assert rows(tmp_path / "a.csv") == [(["我", "爱", "北京"], ["r", "v", "ns"])] * 9
 
 
+def test_who_names_the_column_of_the_file_is_told_what_became_of_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,sentence\n" + "".join(f"{n},我/r 爱/v 北京/ns\n" for n in range(9)))
+    told = "has no column 'sentence' .*tags behind slashes of column 'sentence', which is read as tokens and tags"
+    with pytest.raises(InputError, match=told):
+        load(Data(train=tmp_path / "a.csv", columns={"tokens": "sentence"}), TAG)
+
+
 def test_a_comma_may_be_a_word_or_part_of_one(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1,000/CD men/NNS ,/, so/RB\nyes/UH ,/, so/RB\n")
     assert rows(tmp_path / "a.csv")[0] == (["1,000", "men", ",", "so"], ["CD", "NNS", ",", "RB"])

@@ -164,6 +164,18 @@ def test_the_baseline_stands_below_each_line(run: RunFolder, recipe: Recipe, the
     assert firsts == ["en", "4-gram", "zh", "4-gram", "all", "4-gram"]
 
 
+@pytest.mark.parametrize(("stride", "told"), [
+    (None, "in rows of 64 that do not overlap; "), (64, "in rows of 64 that do not overlap; "),
+    (16, "in rows of 64 that begin 16 tokens behind each other, each token scored once; "),
+    (1, "in rows of 64 that begin 1 token behind each other, "),
+])  # fmt: skip
+def test_how_rows_overlap_is_told(stride: int | None, told: str, run: RunFolder, recipe: Recipe) -> None:
+    path = run.stage("evaluate") / "perplexity.json"
+    summary = json.loads(path.read_text())
+    path.write_text(json.dumps({**summary, **({} if stride is None else {"stride": stride})}))
+    assert told in Page(write_report(run, recipe).read_text()).text
+
+
 @pytest.mark.parametrize(("share", "told"), [(0.0, False), (0.1234, True), (None, False)])
 def test_what_the_tokenizer_does_not_know_is_told(
     share: float | None, told: bool, run: RunFolder, recipe: Recipe
