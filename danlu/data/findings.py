@@ -96,6 +96,7 @@ def _duplicates(splits: Splits, keys: Mapping[str, Sequence[Key]], first: str, l
     for key, example in zip(keys[first], splits[first], strict=True):
         there.setdefault(key, example)
     exact = {example.texts for example in splits[first]}
+    ordered = {same_texts(example.texts) for example in splits[first] if isinstance(example, MultipleChoice)}
     pairs, turned, shuffled = [], 0, 0
     for key, example in zip(keys[later], splits[later], strict=True):
         other = there.get(key)
@@ -104,7 +105,7 @@ def _duplicates(splits: Splits, keys: Mapping[str, Sequence[Key]], first: str, l
             turned += other is not None
         if other is not None:
             pairs.append((example, other))
-            shuffled += same_texts(example.texts) != same_texts(other.texts) and isinstance(example, MultipleChoice)
+            shuffled += isinstance(example, MultipleChoice) and same_texts(example.texts) not in ordered
     if not pairs:
         return
     alike = sum(example.texts not in exact for example, _ in pairs) - turned - shuffled
@@ -201,8 +202,10 @@ def disagree(one: TaskExample, other: TaskExample) -> bool:
     """Whether two examples of the same texts are said to be two things, of which one can be right."""
     if not (_has_one_answer(one) and _has_one_answer(other)):
         return False
-    if isinstance(one, MultipleChoice) and isinstance(other, MultipleChoice):  # wherever it stands among the others
-        return same_text(one.right or "") != same_text(other.right or "")
+    if isinstance(one, MultipleChoice) and isinstance(other, MultipleChoice):
+        if one.choices == other.choices:  # -1 and 1 are the same text, and two choices
+            return one.answer != other.answer
+        return same_text(one.right or "") != same_text(other.right or "")  # wherever it stands among the others
     first, second = one.gold, other.gold
     if isinstance(one, Tagged):  # tokens that were cut otherwise have other tags
         return len(first) == len(second) and first != second

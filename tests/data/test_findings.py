@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import opencc
+import pytest
 
 from danlu.data.chats import Message
 from danlu.data.chosen import MultipleChoice
@@ -250,8 +251,20 @@ def test_a_question_whose_choices_stand_in_another_order_is_the_same() -> None:
     assert conflict.kind == "conflict" and "is 'three ways', but 'two ways' in a, line 1" in conflict.examples[0]
 
 
-def test_the_same_question_with_two_right_choices() -> None:
-    rows = [MultipleChoice(Place(Path("a"), n), "what is it?", ("one", "two"), n) for n in range(2)]
+def test_a_copy_in_the_order_of_another_copy_is_not_counted_as_one_of_another_order() -> None:
+    choices = ("one way", "two ways", "three ways")
+    learned = [MultipleChoice(Place(Path("a"), 1), "how many?", choices, 1),
+               MultipleChoice(Place(Path("a"), 2), "how many?", choices[::-1], 1)]  # fmt: skip
+    for question, told in (("how many?", " are in train too"), ("How many?", "1 of them but for case, ")):
+        asked = [MultipleChoice(Place(Path("b"), 1), question, choices[::-1], 1)]
+        (found,) = [each for each in look({"train": learned, "test": asked}) if each.splits == ("train", "test")]
+        assert told in found.what and "order" not in found.what and "-1" not in found.what
+        assert ("of them" in found.what) is (question == "How many?")
+
+
+@pytest.mark.parametrize("choices", [("one", "two"), ("-1", "1")])
+def test_the_same_question_with_two_right_choices(choices: tuple[str, str]) -> None:
+    rows = [MultipleChoice(Place(Path("a"), n), "what is it?", choices, n) for n in range(2)]
     assert found(look({"train": rows}), "conflict")[0].count == 1
 
 
