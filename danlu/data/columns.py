@@ -23,8 +23,8 @@ _SHOWN_VALUES = 6
 _MOST_UNREAD = 8
 _NUMBERS = re.compile(r"\[[-+\d.,\seE]*\]")
 _OF_ROWS = re.compile(
-    r"^_|(^|_)(id|ids|index|hash|timestamp|url|uri|link|path|file|filename|user|username|编号|序号|网址|链接|路径|"
-    r"用户|用户名)$|(文件|文件名)$"
+    r"^_|(^|_)(id|ids|index|hash|timestamp|url|uri|link|path|file|filename|username|编号|序号|网址|链接|路径|用户名)$|"
+    r"(文件|文件名)$"
 )
 
 

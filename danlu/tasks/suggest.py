@@ -43,6 +43,8 @@ ENOUGH_ROWS, OWN_LABELS = 20, 0.9
 """Rows from which it is no chance that labels differ, and the share of them that have another one."""
 ANSWER = ("answer", "答案", "谜底")
 """With which the name of a column ends that answers another."""
+WRITER = ("user", "author", "speaker", "用户", "作者", "昵称", "发言人")
+"""What a column is called that says who wrote a text, which does not answer it."""
 SEGMENTED = ("words", "segmented", "分词")
 """What only such a text is called."""
 HAN = re.compile(f"[{IDEOGRAPHS}]")
@@ -295,6 +297,8 @@ def _are_answers(table: Table, chosen: Mapping[str, str]) -> bool:
     """Whether of two columns the second answers the first, as riddles have it: it is called so, or half as long."""
     texts = _texts(table)
     if len(texts) != 2 or list(chosen.values()) != texts or not _is_running(table, texts[0]):
+        return False
+    if table.named and plain_name(texts[1]) in WRITER:
         return False
     first, second = ([str(value) for value in table.values(column)] for column in texts)
     called = table.named and (plain_name(texts[1]) in RESPONSE or texts[1].endswith(ANSWER))

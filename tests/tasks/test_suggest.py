@@ -136,6 +136,12 @@ def test_a_token_and_a_tag_a_line_are_sentences(tmp_path: Path) -> None:
     assert "task: tag " in (tmp_path / "r.yaml").read_text()
 
 
+def test_a_user_who_speaks_is_no_name(tmp_path: Path) -> None:
+    rows = [{"user": f"what is ticket {n}?", "assistant": f"it is what ticket {n} was"} for n in range(30)]
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert cli.main(["init", str(tmp_path / "data.jsonl"), "--out", str(tmp_path / "r.yaml")]) == 0
+
+
 def test_lists_in_json_are_several_labels(tmp_path: Path) -> None:
     lines = [json.dumps({"text": f"text {n}", "labels": ["a", "b"][: n % 3]}) for n in range(9)]
     (tmp_path / "data.jsonl").write_text("\n".join(lines))
@@ -299,7 +305,7 @@ def test_a_model_without_a_chat_template_is_given_one_that_its_tokenizer_can_end
     ("data.txt", "写一首关于山的诗\n写一首关于水的诗\n"), ("data.txt", "Write a poem.\nTell a joke.\n"),
     ("data.csv", "id,saying\n" + "".join(f"{n},Write a poem of {n}.\n" for n in range(9))),
     ("data.csv", "text,url\n" + "".join(f"Write a long poem of {n} lines.,https://a.b/{n}\n" for n in range(9))),
-    ("data.csv", "text,user\n" + "".join(f"Write a long poem of {n} lines.,ann{n}\n" for n in range(9))),
+    ("data.csv", "text,username\n" + "".join(f"Write a long poem of {n} lines.,ann{n}\n" for n in range(9))),
     ("data.csv", "内容,音频文件\n" + "".join(f"写一首关于{n}座山的长诗，要押韵,{n}.wav\n" for n in range(9))),
     ("data.txt", "get_user_name load_data\nset_user_name load_data\n" * 9),
 ])  # fmt: skip
@@ -376,6 +382,7 @@ def t5(folder: Path) -> Path:
     ("content", "message"),
     [
         ("only\none\nof\nword\n", "no task is known for the columns"),
+        ("text,user\n" + "".join(f"Write a long poem of {n} lines.,ann{n}\n" for n in range(9)), "no task is known"),
         ("", "is empty"),
         ("\0\0\0", "data.csv"),
     ],
