@@ -15,7 +15,8 @@ from danlu.data.rows import Row, Table
 
 _MARKS = {"/": "slashes", "_": "low lines"}
 _SHARE = 0.95
-"""Of the words those that have a tag, at least: prose with slashes has far fewer."""
+"""Of the cells those that are texts, and of the words those that have a tag, at least: prose with slashes has far
+fewer."""
 _LOOKED_AT = 200
 _FEW, _MOST = 12, 0.5
 """So many different tags there may be, or such a share of all words."""
@@ -54,10 +55,11 @@ def with_tags_apart(table: Table) -> Table:
     column, mark = found[0]
     rows = []
     for row in table.rows:
-        tokens, tags = _apart(str(row.cells[column] or ""), mark)
-        if tokens:
+        sentence = str(row.cells.get(column) or "").strip()
+        tokens, tags = _apart(sentence, mark)
+        if tokens or not sentence:  # an empty cell is told as such; of PFR a number may stand alone
             others = {name: cell for name, cell in row.cells.items() if name != column}
-            rows.append(replace(row, cells={**others, _COLUMNS[0]: tokens, _COLUMNS[1]: tags}))
+            rows.append(replace(row, cells={**others, _COLUMNS[0]: tokens or None, _COLUMNS[1]: tags or None}))
     columns = (*(name for name in table.columns if name != column), *_COLUMNS)
     of = f" of column {column!r}, which is read as {' and '.join(_COLUMNS)}" if table.named else ""
     note = f"tags behind {_MARKS[mark]}{of}"
@@ -70,8 +72,9 @@ def _spared(notes: Sequence[str]) -> list[str]:
 
 def _mark_of(cells: Sequence[Any]) -> str | None:
     """What stands between words and tags; None where these are no such sentences."""
-    texts = [cell for cell in cells[:_LOOKED_AT] if cell not in (None, "")]
-    if not texts or not all(isinstance(each, str) for each in texts):
+    there = [cell for cell in cells[:_LOOKED_AT] if cell not in (None, "")]
+    texts = [cell for cell in there if isinstance(cell, str)]
+    if not texts or len(texts) < _SHARE * len(there):
         return None
     words = [word for each in texts for word in each.split()]
     for mark in _MARKS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -69,6 +70,17 @@ def test_who_names_the_column_of_the_file_is_told_what_became_of_it(tmp_path: Pa
     told = "has no column 'sentence' .*tags behind slashes of column 'sentence', which is read as tokens and tags"
     with pytest.raises(InputError, match=told):
         load(Data(train=tmp_path / "a.csv", columns={"tokens": "sentence"}), TAG)
+
+
+@pytest.mark.parametrize(("odd", "told"), [
+    ({"x": 1}, "line 6: the tags must be a list of tags; got None"), ({"text": ""}, "line 6: the tags must be a list of tags; got None"),
+    ({"text": "  "}, "line 6: the tags must be a list of tags; got None"), ({"text": 5}, r"line 6: token 1 \('5'\): the tag is empty"),
+])  # fmt: skip
+def test_a_row_without_a_sentence_is_told(odd: dict[str, Any], told: str, tmp_path: Path) -> None:
+    rows = [{"text": f"我/r 爱/v 第{n}/m 北京/ns"} for n in range(40)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(each) + "\n" for each in [*rows[:5], odd, *rows[5:]]))
+    with pytest.raises(InputError, match=told):
+        load(Data(train=tmp_path / "a.jsonl"), TAG)
 
 
 def test_a_comma_may_be_a_word_or_part_of_one(tmp_path: Path) -> None:
