@@ -145,6 +145,8 @@ def _sentences(file: Path) -> Table | None:
     if len(columns) < 2:
         return None
     tokens = [token for value in table.values(columns[0]) if isinstance(value, list) for token in value]
+    if not all(isinstance(token, str) for token in tokens):
+        return None
     spaced, letters = sum(" " in token for token in tokens), sum(map(len, tokens))
     if spaced * 10 >= len(tokens) or letters > TOKEN_LETTERS * len(tokens):
         return None

@@ -72,9 +72,12 @@ def test_who_names_the_column_of_the_file_is_told_what_became_of_it(tmp_path: Pa
         load(Data(train=tmp_path / "a.csv", columns={"tokens": "sentence"}), TAG)
 
 
+NONE = "line 6: the tags must be a list of tags; got None"
+
+
 @pytest.mark.parametrize(("odd", "told"), [
-    ({"x": 1}, "line 6: the tags must be a list of tags; got None"), ({"text": ""}, "line 6: the tags must be a list of tags; got None"),
-    ({"text": "  "}, "line 6: the tags must be a list of tags; got None"), ({"text": 5}, r"line 6: token 1 \('5'\): the tag is empty"),
+    ({"x": 1}, NONE), ({"text": ""}, NONE), ({"text": "  "}, NONE),
+    ({"text": 5}, r"line 6: token 1 \('5'\): the tag is empty"),
 ])  # fmt: skip
 def test_a_row_without_a_sentence_is_told(odd: dict[str, Any], told: str, tmp_path: Path) -> None:
     rows = [{"text": f"我/r 爱/v 第{n}/m 北京/ns"} for n in range(40)]

@@ -143,7 +143,7 @@ def test_a_user_who_speaks_is_no_name(tmp_path: Path) -> None:
 
 
 def test_lists_in_json_are_several_labels(tmp_path: Path) -> None:
-    lines = [json.dumps({"text": f"text {n}", "labels": ["a", "b"][: n % 3]}) for n in range(9)]
+    lines = [json.dumps({"hot": [0, 1], "text": f"text {n}", "labels": ["a", "b"][: n % 3]}) for n in range(9)]
     (tmp_path / "data.jsonl").write_text("\n".join(lines))
     assert cli.main(["init", str(tmp_path / "data.jsonl"), "--out", str(tmp_path / "r.yaml")]) == 0
     section: Any = load_recipe(tmp_path / "r.yaml").section("finetune")
