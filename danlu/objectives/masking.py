@@ -237,9 +237,9 @@ def _scatter(
 ) -> list[tuple[int, int]]:
     """Runs of units that do not overlap; lengths 1, 2, … have these weights, until the budget is spent.
 
-    A place for a run is any that is free for its length. A run ends before a special token, such as the one between
-    two sentences, and the last ones are shortened to what is left of the budget; where text is so full that no place is
-    found, single units fill what is left.
+    A place for a run is any that is free for its length. A run ends with the text, and before a special token, such as
+    the one between two sentences, and the last ones are shortened to what is left of the budget; where text is so full
+    that no place is found, single units fill what is left.
     """
     chances = np.cumsum(weights[: len(units)])
     taken = bytearray(len(units))
@@ -263,12 +263,13 @@ def _scatter(
 def _place(
     units: Units, length: int, taken: bytearray, budget: int, noise: np.random.Generator
 ) -> tuple[int, int] | None:
-    """A free run of ``length`` units, or of as many of them as the budget and the next special token leave."""
-    places = len(units) - length + 1
+    """A free run of ``length`` units, or of as many of them as the budget, the next special token and the end leave."""
     for _ in range(TRIES):
-        first = int(noise.random() * places)
+        # Near the end too, where it is cut: else the last ones would rarely be hidden.
+        first = int(noise.random() * len(units))
         if not any(taken[first : first + length]):
-            held = next((count for count in range(length, 0, -1) if units.held(first, count, budget)), 0)
+            most = min(length, len(units) - first)
+            held = next((count for count in range(most, 0, -1) if units.held(first, count, budget)), 0)
             if held:
                 return first, held
     return None

@@ -253,6 +253,19 @@ def test_no_span_reaches_over_what_must_not_be_masked() -> None:
             assert places.max() < 30 or places.min() > 30
 
 
+@pytest.mark.parametrize("units", [Spans(), NGrams()], ids=lambda units: type(units).__name__)
+@pytest.mark.parametrize("words", [12, 40])
+def test_the_end_of_a_text_is_hidden_as_often_as_its_middle(units: Masking, words: int) -> None:
+    """Runs begin at any word alike and are cut where the text ends, as in SpanBERT's code and in ALBERT's."""
+    marks, draws = marks_of([1] * words), 4000
+    noise = np.random.default_rng(5)
+    found = np.zeros(words)
+    for _ in range(draws):
+        found[units.choose(np.arange(words), marks, max(1, words * 15 // 100), noise).places] += 1
+    middle = found[words // 2 - 2 : words // 2 + 2].mean()
+    assert found[-4:] == pytest.approx(middle, abs=5 * middle**0.5)
+
+
 def test_spans_have_geometric_lengths() -> None:
     marks = marks_of([1, 2, 1, 3] * 20_000)
     chosen = Spans().choose(np.arange(len(marks)), marks, len(marks) * 15 // 100, np.random.default_rng(3))
