@@ -25,6 +25,9 @@ EXCUSE = 15.0
 LOOK = 0.05
 AGAIN = timedelta(seconds=3)
 """How long a rank tries to reach the store once more."""
+CONNECTING = timedelta(seconds=15)
+"""How long torch may take to connect with a store that is there: both ends look up each other's names, and a name
+server that gives no answer is waited for 5 s, and asked twice."""
 
 
 @contextmanager
@@ -69,7 +72,7 @@ def _tell(world: World, problem: str, code: int, until: float) -> None:
         _wait_for_store(world, until)
     from torch._C._distributed_c10d import PrefixStore, TCPStore  # which takes seconds where nobody waits
 
-    kept = TCPStore(world.address, world.port, is_master=keeps, timeout=AGAIN, wait_for_workers=False)
+    kept = TCPStore(world.address, world.port, is_master=keeps, timeout=CONNECTING, wait_for_workers=False)
     store = PrefixStore(attempt(world), kept)
     name = f"rank {world.rank} (host {socket.gethostname()}, process {os.getpid()})"
     pronounce(lambda: store, Verdict(world.rank, problem, code, absent=name))

@@ -83,7 +83,10 @@ class Activity:
     _children: dict[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._seen = time.monotonic(), _seconds(self.aside), _bytes(self.aside), synced()
+        self._seen, self._children = self._counters(), _children_seconds()
+
+    def _counters(self) -> tuple[float, float, int, int]:
+        return time.monotonic(), _seconds(self.aside), _bytes(self.aside), synced()
 
     def seen(self, *, computing: bool = True) -> bool:
         """Whether there was any. Processes that this one has started are looked at only where it does nothing.
@@ -92,7 +95,7 @@ class Activity:
             computing: whether processor time is activity; else only bytes are.
         """
         looked, seconds, moved, pieces = self._seen
-        self._seen = time.monotonic(), _seconds(self.aside), _bytes(self.aside), synced()
+        self._seen = self._counters()
         now, seconds_now, moved_now, pieces_now = self._seen
         least = WORKING * (now - looked)
         self.carried, self.seconds = moved_now - moved > LEAST_BYTES or pieces_now != pieces, seconds_now - seconds

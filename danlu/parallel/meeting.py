@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from danlu.errors import InputError
-from danlu.parallel.absence import AGAIN, attempt, heed, knock
+from danlu.parallel.absence import CONNECTING, attempt, heed, knock
 from danlu.parallel.activity import Activity, threads
 from danlu.parallel.calls import begun
 from danlu.parallel.patience import Watch
@@ -43,7 +43,7 @@ def meet(world: World, watch: Watch) -> tuple[Watchman, PrefixStore]:
     keeper = None if world.hosted else 0
     place = f"{world.address}:{world.port}"
 
-    def connect(*, host: bool = False, timeout: timedelta = AGAIN) -> PrefixStore:
+    def connect(*, host: bool = False, timeout: timedelta = CONNECTING) -> PrefixStore:
         if not host:
             knock(world)
         store = TCPStore(world.address, world.port, is_master=host, timeout=timeout, wait_for_workers=False)
