@@ -80,7 +80,7 @@ class Activity:
     """Whether bytes have moved, when it was looked at last."""
     seconds: float = 0.0
     """Processor time that it took between the last two looks."""
-    _children: dict[int, float] = field(default_factory=dict)
+    _children: dict[int, float] = field(init=False)
 
     def __post_init__(self) -> None:
         self._seen, self._children = self._counters(), _children_seconds()
@@ -98,7 +98,8 @@ class Activity:
         self._seen = self._counters()
         now, seconds_now, moved_now, pieces_now = self._seen
         least = WORKING * (now - looked)
-        self.carried, self.seconds = moved_now - moved > LEAST_BYTES or pieces_now != pieces, seconds_now - seconds
+        self.seconds = seconds_now - seconds
+        self.carried = moved_now - moved > LEAST_BYTES or pieces_now != pieces
         if self.carried:
             return True
         return computing and (self.seconds > least or self._children_worked(least))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -12,7 +13,12 @@ from torch import Tensor
 
 from danlu.corpus.batches import Batch
 from danlu.train import run
-from danlu.train.loop import fit
+from danlu.train.loop import StepInfo, fit
+from danlu.train.setup import Training
+
+
+class Killed(BaseException):
+    """No handler of ours may catch it."""
 
 
 class _Multiplied(torch.autograd.Function):
@@ -64,3 +70,16 @@ def poison(patch: pytest.MonkeyPatch, steps: Sequence[int], how: str, *, above_l
         fit(model, poisoned.batches, poisoned, optimizer, lr, **settings)  # type: ignore[arg-type]
 
     patch.setattr(run, "fit", wrapped)
+
+
+@contextmanager
+def killed_after(step: int, *, setbacks: int) -> Iterator[None]:
+    """A training that ends as if killed once it has done this step, having gone back so often."""
+
+    def hook(self: Training, info: StepInfo) -> None:
+        if (info.step, self.history.setbacks) == (step, setbacks):
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Training, "after_step", hook)
+        yield

@@ -15,7 +15,7 @@ from typing import Any, cast
 import pytest
 import torch
 from outcome import result
-from poison import poison
+from poison import Killed, killed_after, poison
 
 from danlu.errors import DanluError, OutputError
 from danlu.files import remove_folder
@@ -39,10 +39,6 @@ SHORT = (
 )  # fmt: skip
 
 
-class Killed(BaseException):
-    """No handler of ours may catch it."""
-
-
 FURTHER = [pytest.param(None, None, id="undisturbed"), (13, 1), (7, 2), (11, 2)]
 
 
@@ -58,15 +54,10 @@ def test_where_going_back_was_in_vain_it_goes_further_back(
     rates = [1.0] * 5 + [0.25] * 11
     settings = (*SHORT, "pretrain.budget.steps=16", "pretrain.save.steps=5")
 
-    def hook(self: Training, info: StepInfo) -> None:
-        if (info.step, self.history.setbacks) == (step, setbacks):
-            raise Killed
-
     with monkeypatch.context() as patch:
         poison(patch, [12, 13, 14], "nan", above_lr=0.4)
         if step is not None:
-            with patch.context() as kill, pytest.raises(Killed):
-                kill.setattr(Training, "after_step", hook)
+            with killed_after(step, setbacks=setbacks):
                 train(*settings)
         job = train(*settings)
     told = capsys.readouterr().out
@@ -345,18 +336,10 @@ def test_checkpoints_from_before_a_change_do_not_count_as_having_gone_back(
     """That of step 10 knows of setbacks of the old settings; the new ones go back to it, and then to step 5."""
     settings = (*SHORT, "pretrain.anomalies.rewinds=2", "pretrain.budget.steps=16")
 
-    def until(step: int, setbacks: int, *overrides: str) -> None:
-        def hook(self: Training, info: StepInfo) -> None:
-            if (info.step, self.history.setbacks) == (step, setbacks):
-                raise Killed
-
-        with monkeypatch.context() as kill, pytest.raises(Killed):
-            kill.setattr(Training, "after_step", hook)
-            train(*overrides)
-
     with monkeypatch.context() as patch:
         poison(patch, [6, 7, 8], "nan", above_lr=0.4)
-        until(11, 2, *settings)
+        with killed_after(11, setbacks=2):
+            train(*settings)
     with monkeypatch.context() as patch, pytest.raises(DanluError, match="the training has diverged"):
         poison(patch, [11, 12, 13], "nan")
         train(*settings)
@@ -365,7 +348,8 @@ def test_checkpoints_from_before_a_change_do_not_count_as_having_gone_back(
     with monkeypatch.context() as patch:
         poison(patch, [11, 12, 13], "nan", above_lr=0.3)
         if killed:
-            until(7, 2, *changed)
+            with killed_after(7, setbacks=2):
+                train(*changed)
         job = train(*changed)
     told = capsys.readouterr().out
     assert told.count(CHANGED) == 1

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from outcome import result
-from poison import Poisoned, poison
+from poison import Poisoned, killed_after, poison
 
 from danlu.errors import DanluError, Interrupted
 from danlu.evaluate.curves import loss_chart, rate_chart
@@ -35,10 +35,6 @@ SHORT = (
     "pretrain.budget.steps=14", "pretrain.save.steps=5", "pretrain.optimizer={use: adamw, lr: 0.01}",
     "pretrain.schedule={use: constant, warmup: 0}", "pretrain.anomalies.patience=3",
 )  # fmt: skip
-
-
-class Killed(BaseException):
-    """No handler of ours may catch it."""
 
 
 def guard(**settings: Any) -> Guard:
@@ -229,12 +225,7 @@ def test_a_kill_before_or_after_going_back_changes_nothing(
     settings = (*SHORT, f"pretrain.save.background={str(background).lower()}")
     straight = train(*SHORT, out="straight")
 
-    def hook(self: Training, info: StepInfo) -> None:
-        if (info.step, self.history.setbacks) == (step, setbacks):
-            raise Killed
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Training, "after_step", hook)
+    with killed_after(step, setbacks=setbacks):
         train(*settings)
     assert result(train(*settings)) == result(straight)
 
@@ -242,13 +233,8 @@ def test_a_kill_before_or_after_going_back_changes_nothing(
 def test_a_kill_after_going_back_keeps_the_lower_rate_also_where_nothing_goes_wrong_again(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hook(self: Training, info: StepInfo) -> None:
-        if (info.step, self.history.setbacks) == (7, 1):
-            raise Killed
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch, killed_after(7, setbacks=1):
         poison(patch, range(7, 11), "nan", above_lr=0.9)
-        patch.setattr(Training, "after_step", hook)
         train(*SHORT)
     lines = read_metrics(train(*SHORT).out)
     assert [line["lr"] for line in lines] == [1.0] * 5 + [0.5] * 9
