@@ -15,6 +15,7 @@ from danlu.data.chosen import MultipleChoice
 from danlu.data.contained import contained
 from danlu.data.entity_findings import odd_entities
 from danlu.data.example import TaskExample
+from danlu.data.extracted import Question
 from danlu.data.found import Finding, quoted, share_of
 from danlu.data.label_findings import (
     imbalance,
@@ -148,24 +149,26 @@ def _repeated(name: str, examples: Sequence[TaskExample], keys: Sequence[Key]) -
 
 
 def _conflicts(splits: Splits, keys: Mapping[str, Sequence[Key]]) -> Iterator[Finding]:
-    """Texts that have two labels, within a split or between two: at least one of them is wrong."""
+    """Texts that have two labels, within a split or between two: at least one of them is wrong; and questions that
+    have answers here and others there."""
     first: dict[Key, tuple[str, TaskExample]] = {}
     found: dict[tuple[str, ...], list[str]] = {}
     counted: dict[tuple[str, ...], set[Key]] = {}
     for name, examples in splits.items():
         for key, example in zip(keys[name], examples, strict=True):
-            if not _has_one_answer(example):
+            if not (_has_one_answer(example) or isinstance(example, Question)):
                 continue
             earlier, other = first.setdefault(key, (name, example))
-            if disagree(example, other):
+            if disagree(example, other) or _answered_otherwise(example, other):
                 where = tuple(dict.fromkeys((earlier, name)))
                 if key not in counted.setdefault(where, set()):
                     found.setdefault(where, []).append(_two_labels(example, other))
                 counted[where].add(key)
     for where, named in found.items():
         texts = "text has" if len(named) == 1 else "texts have"
+        said = "answer" if isinstance(splits[where[-1]][0], Question) else "label"
         across = f" in {where[0]}" if len(where) > 1 else ""
-        what = f"{len(named):,} {texts} another label{across} where it stands again"
+        what = f"{len(named):,} {texts} another {said}{across} where it stands again"
         yield Finding("conflict", where, len(named), len(splits[where[-1]]), what, tuple(named[:_NAMED]))
 
 
@@ -212,6 +215,14 @@ def disagree(one: TaskExample, other: TaskExample) -> bool:
     return set(first) != set(second) if isinstance(first, tuple) else bool(first != second)
 
 
+def _answered_otherwise(one: TaskExample, other: TaskExample) -> bool:
+    """Whether two questions that are the same have no answer in common."""
+    if not (isinstance(one, Question) and isinstance(other, Question)) or None in (one.gold, other.gold):
+        return False
+    first, second = ({same_text(answer) for answer in each.gold or ()} for each in (one, other))
+    return first.isdisjoint(second) and first != second
+
+
 def _has_one_answer(example: TaskExample) -> bool:
     return bool(example.labels) or (isinstance(example, MultipleChoice | MultiLabelled) and example.gold is not None)
 
@@ -221,5 +232,5 @@ def _two_labels(example: TaskExample, other: TaskExample) -> str:
 
 
 def _said(example: TaskExample) -> str:
-    gold: Any = example.right if isinstance(example, MultipleChoice) else example.gold or ("no label",)
+    gold: Any = example.right if isinstance(example, MultipleChoice) else example.gold or (f"no {'answer' if isinstance(example, Question) else 'label'}",)
     return shown(repr(gold) if isinstance(gold, str) else " ".join(", ".join(map(str, gold)).split()))

@@ -25,12 +25,12 @@ NUMBER = (
     "相似度",
 )  # fmt: skip
 FIRST = (
-    "sentence1", "premise", "text1", "text_a", "sentence_a", "question1", "sentence_1", "text_1", "s1", "first",
-    "query", "anchor", "前提", "句子1", "文本1",
+    "sentence1", "premise", "text1", "text_a", "sentence_a", "question1", "sentence_1", "text_1", "sent1", "s1",
+    "first", "query", "anchor", "前提", "句子1", "文本1",
 )  # fmt: skip
 SECOND = (
-    "sentence2", "hypothesis", "text2", "text_b", "sentence_b", "question2", "sentence_2", "text_2", "s2", "second",
-    "document", "passage", "positive", "假设", "句子2", "文本2",
+    "sentence2", "hypothesis", "text2", "text_b", "sentence_b", "question2", "sentence_2", "text_2", "sent2", "s2",
+    "second", "document", "passage", "positive", "假设", "句子2", "文本2",
 )  # fmt: skip
 TOKEN = ("token", "word", "form", "character", "char", "字", "词", "字符")
 """What the column of a table is called that has one token a row."""
@@ -40,8 +40,12 @@ TAGS = (
     "pos", "标注", "标签", "标记", "词性", "词性标注", "实体", "实体标注", "命名实体", "标注序列", "标签序列",
 )  # fmt: skip
 WORDS = ("words", "segmented", "tokens", "text", "分词")
-QUESTION = ("question", "query", "question_stem", "stem", "问题", "题目", "题干")
-CONTEXT = ("context", "passage", "paragraph", "document", "article", "text", "原文", "文章", "上下文")
+QUESTION = (
+    "question", "query", "question_stem", "stem", "sent2", "ctx", "startphrase", "问题", "题目", "题干",
+)  # fmt: skip
+CONTEXT = (
+    "context", "passage", "paragraph", "document", "article", "text", "sent1", "premise", "原文", "文章", "上下文",
+)  # fmt: skip
 ANSWERS = ("answers", "answer", "answer_text", "答案")
 START = (
     "answer_start", "start", "offset", "start_char", "答案起始位置", "答案开始位置", "答案位置", "起始位置", "开始位置",

@@ -10,6 +10,7 @@ from pathlib import Path
 from danlu.data.conll import read_conll
 from danlu.data.content import PACKED, ending, read_text
 from danlu.data.delimited import OWN, TableForm, read_delimited
+from danlu.data.fasttext import read_fasttext
 from danlu.data.records import read_json, read_jsonl, read_parquet
 from danlu.data.rows import Table
 from danlu.data.slashed import read_slashed, with_tags_apart
@@ -55,9 +56,9 @@ def read_rows(
     text, note = read_text(path, encoding=encoding)
     if not text.strip():
         raise InputError(f"{path} is empty")
-    slashed = read_slashed(path, text) if sentences and kind in OWN else None
-    if slashed is not None:
-        table = slashed
+    marked = _marked(path, text, form, named, sentences=sentences) if kind in OWN else None
+    if marked is not None:
+        table = marked
     elif kind in CONLL or (sentences and kind in (".txt", ".tsv") and _BLANK_LINE_WITHIN.search(text)):
         table = read_conll(path, text)
     elif kind == ".jsonl":
@@ -69,6 +70,16 @@ def read_rows(
     if sentences:
         table = gather_sentences(with_tags_apart(table))
     return replace(table, notes=(note, *table.notes)) if note else table
+
+
+def _marked(
+    path: Path, text: str, form: TableForm | None, named: Collection[str], *, sentences: bool
+) -> Table | None:
+    """Lines in which a mark tells labels, or tags, from text; None where it is a table."""
+    if sentences:
+        return read_slashed(path, text)
+    is_table = form is not None and not (form.delimiter is None and form.header is None)  # the recipe says so
+    return None if is_table else read_fasttext(path, text, named)
 
 
 def _no_file(path: Path) -> InputError:

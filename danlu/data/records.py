@@ -199,7 +199,8 @@ def _skip(text: str, position: int, letters: str) -> int:
 
 def _object(place: Place, record: Any) -> dict[str, Any]:
     if not isinstance(record, dict):
-        raise place.error(f"it must be an object; got {shown(json.dumps(record, ensure_ascii=False))}")
+        got = shown(json.dumps(record, ensure_ascii=False))
+        raise place.error(f'it must be an object that names its values, as {{"text": "…", "label": "…"}}; got {got}')
     return record
 
 

@@ -56,6 +56,7 @@ class StudyOf(Stage):
     version: ClassVar[int] = Finetune.version
     neutral: ClassVar[tuple[str, ...]] = tuple(f"finetune.{key}" for key in Finetune.neutral)
     unrecorded: ClassVar[tuple[str, ...]] = tuple(f"finetune.{key}" for key in Finetune.unrecorded)
+    notes: ClassVar[tuple[str, ...]] = Finetune.notes
 
     kind: Annotated[SkipValidation[StudyKind], OneOf("study")]
     finetune: SkipValidation[Finetune]

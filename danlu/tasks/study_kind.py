@@ -74,8 +74,8 @@ class Spread:
     """A figure of several variations."""
 
     mean: float
-    std: float
-    """Of a sample: the squares are divided by one less than there are."""
+    std: float | None
+    """Of a sample: the squares are divided by one less than there are; None of one variation, which tells nothing."""
     least: float
     greatest: float
     count: int
@@ -132,9 +132,9 @@ def spreads(outcomes: Sequence[Outcome]) -> dict[str, Spread]:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Of one value the standard deviation is 0."""
+    """How these values spread."""
     found = np.asarray(values, np.float64)
-    std = float(found.std(ddof=1)) if len(found) > 1 else 0.0
+    std = float(found.std(ddof=1)) if len(found) > 1 else None
     return Spread(float(found.mean()), std, float(found.min()), float(found.max()), len(found))
 
 
@@ -145,12 +145,14 @@ def spread_figures(found: Mapping[str, Spread], criterion: str) -> Figures:
         for name, each in found.items()
         if name.partition(".")[2] == criterion
         for part, value in asdict(each).items()
-        if part != "count"
+        if part != "count" and value is not None
     }
 
 
 def in_words(name: str, found: Spread, of: str) -> str:
     """A line that says how a figure spreads."""
+    if found.std is None:
+        return f"{name} of one of the {of}: {found.mean:.4f}"
     return (f"{name} of {found.count} {of}: mean {found.mean:.4f}, standard deviation {found.std:.4f}, "
             f"from {found.least:.4f} to {found.greatest:.4f}")  # fmt: skip
 

@@ -193,6 +193,23 @@ def question(file: str, number: int, asked: str, context: str) -> Question:
     return Question(Place(Path(file), number), f"{file}{number}", asked, context, (Answer(context[:3], 0),))
 
 
+def test_a_question_that_has_another_answer_where_it_stands_again() -> None:
+    asked, context = "Who has the garden?", sentence(7)
+    said = [(3, context[:3]), (9, context[:3].upper()), (12, context[-3:]), (15, "")]
+    again = [
+        Question(Place(Path("a.csv"), line), str(line), asked, context, (Answer(text, 0),) * bool(text))
+        for line, text in said
+    ]
+    (conflict,) = found(look({"train": [question("b", 1, "oh?", sentence(2)), *again[:3]]}), "conflict")
+    assert conflict.count == 1 and "1 text has another answer where it stands again" in str(conflict)
+    assert f"(a.csv, line 12) is {context[-3:]}, but {context[:3]} in a.csv, line 3" in str(conflict)
+    (conflict,) = found(look({"train": again[:2], "test": again[3:]}), "conflict")
+    assert "has another answer in train where" in str(conflict) and "is no answer, but" in str(conflict)
+    assert not found(look({"train": again[:2]}), "conflict")
+    other = Question(Place(Path("a.csv"), 4), "4", asked.replace("has", "had"), context, (Answer(context[-3:], 0),))
+    assert not found(look({"train": [again[0], other]}), "conflict")
+
+
 def test_the_letters_of_a_number_give_a_label_away() -> None:
     rows = [(f"{'SPT' if number % 2 else 'POL'}{number:04d}: {text}", label)
             for number, (text, label) in enumerate(clean("a", 0, 80))]  # fmt: skip

@@ -325,3 +325,15 @@ def test_forms_are_found_by_name() -> None:
     assert form_named("tag", key="task") is FORMS["tag"]
     with pytest.raises(RecipeError, match=r"task: unknown form 'clasify'; did you mean 'classify'\?"):
         form_named("clasify", key="task")
+
+
+def test_the_beginning_of_what_is_to_be_ended_is_read_too() -> None:
+    row = {"startphrase": "It rains. He", "sent1": "It rains.", "sent2": "He", "ending0": "goes in.",
+           "ending1": "sings.", "ending2": "flies.", "ending3": "sleeps.", "label": 0}  # fmt: skip
+    swag = one("choice", row, row | {"label": 2})
+    assert (swag.context, swag.question, swag.right) == ("It rains.", "He", "goes in.")
+    row = {"premise": "It rains.", "choice1": "I run.", "choice2": "I sit.", "question": "effect", "label": 0}
+    copa = one("choice", row, row | {"label": 1})
+    assert (copa.context, copa.question, copa.choices) == ("It rains.", "effect", ("I run.", "I sit."))
+    row = {"ctx_a": "It rains.", "ctx": "It rains. He", "endings": ["runs.", "sits."], "label": 0}
+    assert one("choice", row, row | {"label": 1}).question == "It rains. He"

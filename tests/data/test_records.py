@@ -58,7 +58,8 @@ def test_a_list_within_an_object() -> None:
     [
         ('[{"a": 1},\n {"a": }]', r"a\.json, line 2: it is not JSON"),
         ('[{"a": 1}\n {"a": 2}]', r"a\.json, line 2: it is not JSON: a comma"),
-        ('[{"a": 1},\n 7]', r"a\.json, line 2: it must be an object; got 7"),
+        ('[{"a": 1},\n 7]', r"a\.json, line 2: it must be an object that names its values, .*; got 7"),
+        ('["good", "a text"]\n["bad", "b"]', r"a\.json, line 1: it must be an object that names its values"),
         ('[{"a": 1}] x', r"something follows"),
         ("[]", "holds no record"),
         ("7", r"must begin with \[ or \{"),

@@ -16,6 +16,7 @@ from killed_run import command, kill_at
 from safetensors.torch import load_file
 
 from danlu import cli
+from danlu.errors import RecipeError
 
 GOOD = ["to be is the question", "话说天下大势 to be", "once upon a time to be", "be there a sentence", "to be to be"]
 BAD = ["or not that", "not the question or not", "从前有座山 not", "that was not a time", "not once not a sentence"]
@@ -146,6 +147,27 @@ def test_a_half_done_study_whose_settings_have_changed_is_refused(
     assert calls == [3, 4, 4, 5]  # what the former study has done is taken over
     assert (tmp_path / "run/previous/study-1/seed-3/done.json").exists()
     assert len(read(tmp_path / "run/study/study.json")["variations"]) == 3
+
+
+def test_a_study_that_is_refused_leaves_no_trace(
+    recipe: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from danlu.tasks.finetune import Finetune
+
+    def refused(self: Finetune, *arguments: Any, **named: Any) -> Any:
+        raise RecipeError("finetune.batch must be otherwise")
+
+    path = recipe({"use": "seeds", "count": 2}, budget={"steps": 1})
+    with monkeypatch.context() as patched:
+        patched.setattr(Finetune, "learn", refused)
+        assert cli.main(["study", str(path)]) == 2
+    assert not (tmp_path / "run/study").exists()
+    assert cli.main(["study", str(path)]) == 0
+    done = (tmp_path / "run/study/seed-4/done.json").read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(Finetune, "learn", refused)
+        assert cli.main(["study", str(path), "finetune.batch=4"]) == 2
+    assert (tmp_path / "run/study/seed-4/done.json").read_bytes() == done  # nothing was set aside
 
 
 def test_a_change_of_the_fine_tuning_runs_a_study_again(
