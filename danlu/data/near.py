@@ -2,18 +2,21 @@
 
 A text is the set of its pieces: runs of four characters, and of two in Chinese and Japanese. Two sets with an index of
 at least ``share`` have one of their rarest pieces in common, so that only texts with such a piece are compared (Bayardo
-et al. 2007, "Scaling up all pairs similarity search"), and of long texts with several of them, for those that are not
-among the rarest do not suffice (Xiao et al. 2008, "Efficient similarity joins for near duplicate detection"). Unlike
-MinHash it misses none.
+et al. 2007, "Scaling up all pairs similarity search"); shorter texts come first, so that they are found by fewer of
+them, and of long texts several have to be in common, for those that are not among the rarest do not suffice (Xiao et
+al. 2008, "Efficient similarity joins for near duplicate detection"). Unlike MinHash it misses none.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, count
+
+import numpy as np
+from numpy.typing import NDArray
 
 from danlu.data.alike import IDEOGRAPHS
 
@@ -26,6 +29,8 @@ LONGEST = 2000
 _ROUNDING = 1e-9
 
 Kind = Callable[[int, int], str | None]
+Pieces = NDArray[np.int64]
+"""The pieces of a text as numbers, the rarest first: the smaller, the rarer."""
 
 
 def pieces(text: str) -> list[str]:
@@ -51,45 +56,60 @@ def near_pairs(texts: Sequence[tuple[str, ...]], kind: Kind, *, share: float = N
     """
     sets = _by_rarity(texts)
     part = _fewest(sets)
+    sizes = [len(each[part]) for each in sets]
+    begun, last = [0] * len(sets), [0] * len(sets)  # of those met already: pieces that they are found by, and the last
     met_with: dict[int, list[int]] = {}
-    rest: list[int] = []
-    for number, mine in enumerate(sets):
-        length = len(mine[part])
-        prefix = mine[part][: length - math.ceil(share * length - _ROUNDING) + 1]
-        rest.append(length - len(prefix))
-        found = set()
+    found: dict[int, dict[str, int]] = {}
+    for number in sorted(range(len(sets)), key=sizes.__getitem__):
+        length = sizes[number]
+        prefix: list[int] = sets[number][part][: _prefix(length, share)].tolist()
         met = Counter(chain.from_iterable(met_with.get(piece, ()) for piece in prefix))
         for other, shared in met.items():
-            size = len(sets[other][part])
-            most = min(length, size, shared + max(rest[number], rest[other]))  # that they may have in common
-            if most < share / (1 + share) * (length + size) - _ROUNDING:
+            size = sizes[other]
+            rest = length - len(prefix) if prefix[-1] < last[other] else size - begun[other]
+            most = min(size, shared + rest)  # that they may have in common
+            if most < max(share * length, share / (1 + share) * (length + size)) - _ROUNDING:
                 continue
-            asked = kind(number, other)
-            if asked is not None and asked not in found and _are_near(mine, sets[other], part, share):
-                found.add(asked)
-                yield number, other, asked
-        for piece in prefix:
+            earlier, later = sorted((number, other))
+            asked = kind(later, earlier)
+            if asked is None or asked in found.get(later, ()):
+                continue
+            if _are_near(sets[number], sets[other], part, share):
+                found.setdefault(later, {})[asked] = earlier
+        begun[number] = _prefix(length, 2 * share / (1 + share))
+        last[number] = prefix[begun[number] - 1]
+        for piece in prefix[: begun[number]]:
             met_with.setdefault(piece, []).append(number)
+    for later in sorted(found):
+        yield from ((later, earlier, asked) for asked, earlier in found[later].items())
 
 
-def _by_rarity(texts: Sequence[tuple[str, ...]]) -> list[list[list[int]]]:
-    """The pieces of each text of each example as numbers, the rarest first; a text without any has one of its own."""
-    numbers: dict[tuple[int, str], int] = {}
+def _prefix(length: int, share: float) -> int:
+    """So many of the rarest pieces of a text that who has ``share`` of all in common with it has one of these."""
+    return length - math.ceil(share * length - _ROUNDING) + 1
+
+
+def _by_rarity(texts: Sequence[tuple[str, ...]]) -> list[list[Pieces]]:
+    """The pieces of each text of each example, the rarest first; a text without any has one of its own."""
+    new = count().__next__
+    numbers: dict[int, defaultdict[str, int]] = defaultdict(lambda: defaultdict(new))
     sets = [
         [
-            [numbers.setdefault((part, piece), len(numbers)) for piece in pieces(text) or [""]]
+            np.fromiter(map(numbers[part].__getitem__, pieces(text) or [""]), np.int64)
             for part, text in enumerate(each or ("",))
         ]
         for each in texts
     ]  # fmt: skip
-    counts = Counter(piece for each in sets for part in each for piece in part)
+    counts = np.zeros(new(), np.int64)
     for each in sets:
         for part in each:
-            part.sort(key=lambda piece: (counts[piece], piece))
-    return sets
+            counts[part] += 1  # a text has each piece once
+    ranks = np.empty_like(counts)
+    ranks[np.argsort(counts, kind="stable")] = np.arange(len(counts))
+    return [[np.sort(ranks[part]) for part in each] for each in sets]
 
 
-def _fewest(sets: Sequence[Sequence[Sequence[int]]]) -> int:
+def _fewest(sets: Sequence[Sequence[Pieces]]) -> int:
     """Which text of the examples is the shortest: of a question and its context the question.
 
     Only those with one of its rarest pieces in common are compared; the others' would be of far more pairs.
@@ -98,7 +118,7 @@ def _fewest(sets: Sequence[Sequence[Sequence[int]]]) -> int:
     return min(range(shared), key=lambda part: sum(len(each[part]) for each in sets))
 
 
-def _are_near(one: Sequence[Sequence[int]], other: Sequence[Sequence[int]], first: int, share: float) -> bool:
+def _are_near(one: Sequence[Pieces], other: Sequence[Pieces], first: int, share: float) -> bool:
     """Whether each text has an index of at least ``share`` with its counterpart; the ``first`` is looked at first."""
     if len(one) != len(other):
         return False
@@ -106,7 +126,7 @@ def _are_near(one: Sequence[Sequence[int]], other: Sequence[Sequence[int]], firs
         least, most = sorted((len(one[part]), len(other[part])))
         if least < share * most - _ROUNDING:
             return False
-        both = len(set(one[part]).intersection(other[part]))
+        both = len(set(one[part].tolist()).intersection(other[part].tolist()))
         if both < share * (least + most - both) - _ROUNDING:
             return False
     return True

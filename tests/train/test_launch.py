@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import ranks
 
+from danlu.errors import InputError
 from danlu.files import read_json
 from danlu.log import read_metrics
 from danlu.parallel.joining import here
@@ -50,6 +51,20 @@ def launch(folder: str, *overrides: str) -> str:
     return out.getvalue()
 
 
+def refused(folder: str) -> str:
+    """What each rank is told of a stage that all of them refuse."""
+
+    def refuse(self: Pretrain, job: Job) -> dict[str, Any]:
+        raise InputError(f"rank {here().rank} cannot read it")
+
+    Pretrain.run = refuse  # type: ignore[method-assign]
+    world = read_world(os.environ)
+    recipe = load_recipe(Path(folder) / "recipe.yaml", [f"run_dir={folder}/run"])
+    with pytest.raises(InputError) as error:
+        run_on_ranks(world, recipe, ["pretrain"], print, begin=print)
+    return str(error.value)
+
+
 SEEDS = 0
 
 
@@ -69,6 +84,13 @@ def test_rank_0_runs_stages_and_the_others_train_with_it(packed: Path, tmp_path:
     assert done is not None
     assert done["figures"] == {"ranks": 3}
     assert ranks.run(launch, 2, str(tmp_path)) == ["pack: unchanged, skipped\npretrain: unchanged, skipped\n", ""]
+
+
+def test_a_stage_that_ranks_refuse_leaves_no_trace(packed: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed / "run", tmp_path / "run")
+    shutil.copy(packed / "recipe.yaml", tmp_path)
+    assert ranks.run(refused, 2, str(tmp_path)) == ["rank 0 cannot read it", "rank 1 cannot read it"]
+    assert not (tmp_path / "run/pretrain").exists() and (tmp_path / "run/pack/done.json").exists()
 
 
 def in_own_folder(folder: str) -> None:
