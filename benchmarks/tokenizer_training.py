@@ -194,7 +194,7 @@ def _row(name: str, megabytes: int, seconds: float, memory: int) -> list[str]:
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/pretrain/zh"))
+    parser.add_argument("--data", type=Path, required=True, help="a folder of Chinese text")
     parser.add_argument("--kind", choices=sorted(KINDS), default="bpe")
     parser.add_argument("--megabytes", type=int, default=200)
     parser.add_argument("--peer-megabytes", type=int, default=50)

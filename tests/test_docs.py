@@ -73,6 +73,39 @@ def test_links_lead_to_something(page: Path) -> None:
             assert (page.parent / file).resolve().is_relative_to(ROOT), target
 
 
+def anchors(path: Path) -> set[str]:
+    """What GitHub calls the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", prose(path), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_lead_to_headings_that_are_there() -> None:
+    found = 0
+    for page in PAGES:
+        for file, anchor in re.findall(r"\]\(((?!https?:)[^)\s#]*)#([^)\s]+)\)", prose(page)):
+            found += 1
+            assert anchor in anchors(page.parent / file if file else page), f"{page.name}: {file}#{anchor}"
+    assert found > 10
+
+
+RECIPES = [
+    (path, block)
+    for path in sorted((ROOT / "docs").glob("**/*.md"))
+    for block in code_blocks(path, "yaml")
+    if re.match(r"(clean|tokenizer|pack|pretrain|finetune|evaluate):", block)
+    and path.name != "extend.md"
+    and "path: gpt2/" not in block
+]
+"""Blocks on the pages that are recipes, or sections of one. Those of docs/extend.md are run, and one begins with a
+folder that only its reader has."""
+
+
+@pytest.mark.parametrize(("page", "recipe"), RECIPES, ids=lambda value: getattr(value, "stem", ""))
+def test_recipes_on_the_pages_load(page: Path, recipe: str, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(recipe, encoding="utf-8")
+    assert load_recipe(tmp_path / "r.yaml").sections, page
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_code_that_is_named_exists(page: Path) -> None:
     """Names such as `danlu/nn/transformer.py` and `recipes/quickstart.yaml`, not patterns with capital letters."""
