@@ -23,6 +23,8 @@ from danlu.corpus.store import TokenStore
 from danlu.errors import RecipeError
 from danlu.nn.config import TransformerConfig
 from danlu.nn.transformer import Transformer
+from danlu.objectives.distil import Distil
+from danlu.objectives.pairs import Pairs
 from danlu.objectives.protocol import AnyObjective, Lesson, LessonOfSteps, Shape, Total, WholeStep
 from danlu.recipe import OneOf, Settings
 from danlu.tokenizers.vocabulary import Vocabulary
@@ -103,6 +105,12 @@ class Multitask(AnyObjective):
             for name, task in self.tasks.items()
         )
         return Mixture(parts, self.temperature)
+
+    @property
+    def alike(self) -> bool:
+        """Not where some tasks learn of pairs of texts, too, with a head beside that of words."""
+        each = [task.objective for task in self.tasks.values() if task.share != 0]
+        return len({isinstance(one.of if isinstance(one, Distil) else one, Pairs) for one in each}) == 1
 
     def external_files(self) -> list[Path]:
         return [path for task in self.tasks.values() for path in task.objective.external_files()]

@@ -149,6 +149,11 @@ class AnyObjective(Choice):
         return None
 
     @property
+    def alike(self) -> bool:
+        """Whether what it learns from any example goes through the same weights."""
+        return True
+
+    @property
     def marks(self) -> tuple[Unit, ...]:
         """Which of ``pack.marks`` it reads."""
         return ()

@@ -145,7 +145,8 @@ class OwnedMasters:
             return
         here = self.place.data
         others = [part for data, part in enumerate(parts) if data != here]
-        sent, own = _in_one(others), _in_one([parts[here]])  # apart: what is sent is not kept through the update
+        # Apart: what is sent is not kept through the update.
+        sent, own = self._in_one(others), self._in_one([parts[here]])
         self._sums += [sent.sum(), own.sum()]  # no number where one of theirs is none
         if self.place.data_size > 1:
             assert self.layout.mesh is not None
@@ -159,6 +160,14 @@ class OwnedMasters:
                     own += other
         for name, gradient in self._cut(own.to(self._home), list(parts[here])):
             self.named[name].grad = gradient
+
+    def _in_one(self, parts: Iterable[Mapping[str, Tensor]]) -> Tensor:
+        """All their numbers behind each other; where there are none, none in the place and type of those of others."""
+        numbers = [gradient.flatten() for part in parts for gradient in part.values()]
+        if numbers:
+            return torch.cat(numbers)
+        weight = next(iter(self.weights.values()))
+        return torch.empty(0, dtype=torch.promote_types(weight.dtype, torch.float32), device=weight.device)
 
     def spoilt(self) -> list[int]:
         """By its own losses; where those are numbers, by what its copy of the model has made of the gradient.
@@ -310,12 +319,6 @@ class OwnedMasters:
             numbers += more
         if message:
             yield message
-
-
-def _in_one(parts: Iterable[Mapping[str, Tensor]]) -> Tensor:
-    """All their numbers behind each other."""
-    numbers = [gradient.flatten() for part in parts for gradient in part.values()]
-    return torch.cat(numbers) if numbers else torch.empty(0)
 
 
 def _weightless(weight: Tensor, device: torch.device) -> nn.Parameter:

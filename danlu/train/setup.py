@@ -45,6 +45,7 @@ from danlu.train.owners import OwnedMasters
 from danlu.train.precision import OBJECTIVE, FloatMasters, LossScale, Masters
 from danlu.train.pretrain_settings import PretrainSettings
 from danlu.train.settings import TrainSettings
+from danlu.train.shards import check_shards
 
 TOKENS_AT_ONCE = 2048
 """Tokens that go through the model together: on processors more are no faster and need more memory."""
@@ -263,6 +264,7 @@ def _prepared(settings: TrainSettings, subject: Subject, ranks: Ranks, *, seed: 
         lesson.modules.to(device)
         own_weights = {f"{OBJECTIVE}{name}": each.detach().clone() for name, each in lesson.modules.named_parameters()}
     own_weights |= _part(settings, model, ranks)
+    check_shards(subject.objective, model, lesson.modules, place, several=subject.several)
     masters = _masters(settings, model.to(device), dtype, lesson.modules, ranks=ranks, place=place)
     give_back_freed_memory()  # of the weights before they were narrow
     optimizer = build_optimizer(settings.optimizer, masters.named.items(), layer_decay=settings.layer_decay)
@@ -338,11 +340,6 @@ def _masters(
         raise RecipeError(
             f"{settings.section}.precision {settings.precision} needs {settings.section}.hardware.mesh.tensor 1; "
             f"got {place.tensor_size}"
-        )
-    if modules is not None and place.together:
-        raise RecipeError(
-            f"{settings.section}.objective trains weights of its own, which cannot be in shards: "
-            f"{settings.section}.hardware.mesh.shard must be 1; got {place.shard_size}"
         )
     return OwnedMasters(model, dtype, ranks, place, modules, offload=settings.hardware.offload)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +29,7 @@ from danlu.parallel.mesh import Mesh, Place
 from danlu.parallel.patience import Watch
 from danlu.parallel.tensor_parallel import Split
 from danlu.parallel.world import read_world
+from danlu.train import owners as owners_module
 from danlu.train.gathered import load_optimizer_state, optimizer_state
 from danlu.train.owners import OwnedMasters
 from danlu.train.precision import FloatMasters
@@ -291,3 +293,49 @@ def experts_in_parts() -> str:
 
 def test_experts_are_not_divided() -> None:
     assert ranks.run(experts_in_parts, 2) == ["joint.hardware.mesh.tensor must be 1 for a model with experts"] * 2
+
+
+def with_little_messages() -> list[list[int]]:
+    """Each message holds one weight at most; as on a GPU, what is made without being told where is elsewhere."""
+    real, seen = OwnedMasters._exchange, list[list[int]]()
+
+    def exchange(self: OwnedMasters, parts: Sequence[Mapping[str, Tensor]]) -> None:
+        seen.append([len(part) for part in parts])
+        with torch.device("meta"):
+            real(self, parts)
+
+    OwnedMasters._exchange = exchange  # type: ignore[method-assign]
+    owners_module.AT_ONCE = 1
+    with joined(read_world(os.environ), Watch()) as team:
+        model = draw(FAMILIES["qwen3"].config(vocab_size=64, max_length=16), torch.float64)
+        masters = OwnedMasters(model, torch.float32, team, Place(team.rank, team.size))
+        CausalLM().losses(model, batch(1))["words"].backward()  # type: ignore[no-untyped-call]
+        masters.collect({})
+        assert all(master.grad is not None for master in masters.own.values())
+    return seen
+
+
+def test_a_rank_with_nothing_in_a_message_takes_part_from_where_its_weights_are() -> None:
+    """NCCL refuses a tensor in main memory, and an empty one stood there."""
+    seen, _ = ranks.run(with_little_messages, 2)
+    assert any(0 in counts for counts in seen)
+
+
+def shards_of_skipped_layers() -> str:
+    config = FAMILIES["gpt"].config(vocab_size=64, max_length=16)
+    assert config.decoder is not None
+    with joined(read_world(os.environ), Watch()) as team:
+        try:
+            model = draw(replace(config, decoder=replace(config.decoder, layer_drop=0.5)), torch.float32)
+            OwnedMasters(model, torch.float32, team, Place(team.rank, shard_size=2))
+        except RecipeError as error:
+            return str(error)
+    return ""
+
+
+def test_layers_that_are_skipped_cannot_be_in_shards() -> None:
+    """Each rank draws which ones: one would wait for ever for weights that another does not gather."""
+    problems = ranks.run(shards_of_skipped_layers, 2)
+    assert problems[0] == problems[1] and problems[0].startswith(
+        "pretrain.hardware.mesh.shard must be 1 for a model that skips layers in training, unless its config.json has "
+    )
