@@ -34,9 +34,8 @@ def read_fasttext(path: Path, text: str, named: Collection[str] = ()) -> Table |
     marked = [line for line in lines.values() if _is_marked(line)]
     table = "," if ending(path) == ".csv" else "\t"
     first = next(iter(lines.values()))
-    if not _is_marked(first) and (
-        table in first or len(marked) * 2 <= len(lines)
-    ):  # it names columns, or most are text
+    # Without a label it names columns, or these are texts, unless most others have one.
+    if not _is_marked(first) and (table in first or len(marked) * 2 <= len(lines)):
         return None
     if table == "," and _CELL.match(marked[0]):  # whose other cell may have quotes
         return None
