@@ -61,7 +61,7 @@ class MultipleChoice(Record):
 def _multiple_choice(cells: Cells) -> MultipleChoice:
     cells = _apart(cells)
     question = cells.text("question")
-    context = cells.text("context") if cells.has("context") else ""
+    context = _context(cells)
     choices, labels = _choices(cells)
     if len(choices) < 2:
         got = f"{len(choices)}{f': {shown(choices[0])!r}' if choices else ''}"
@@ -84,6 +84,13 @@ def _multiple_choice(cells: Cells) -> MultipleChoice:
                                 f"(choices: {shown(', '.join(labels))})")  # fmt: skip
 
 
+def _context(cells: Cells) -> str:
+    """What the question is about; a list, as C3 has it, are the lines of a text or what speakers say in turn."""
+    if not cells.has("context"):
+        return ""
+    return "\n".join(cells.texts("context")) if isinstance(cells.value("context"), list) else cells.text("context")
+
+
 def _apart(cells: Cells) -> Cells:
     """The question and its choices as two cells, where the question is an object that holds both, as ARC's files do."""
     asked = cells.value("question")
@@ -96,7 +103,8 @@ def _apart(cells: Cells) -> Cells:
 
 
 def _choices(cells: Cells) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The choices and what they are called: of a list, of one of ``{text, label}``, of two lists, or a column each."""
+    """The choices and what they are called: of a list, of one of ``{text, label}``, of two lists, of an object by what
+    they are called, or a column each."""
     value = cells.parted("choices", lambda cell: part_alone(cell, CHOICES))
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         texts = tuple(cells.checked("choices", each) for each in value["text"])
@@ -104,6 +112,9 @@ def _choices(cells: Cells) -> tuple[tuple[str, ...], tuple[str, ...]]:
         if isinstance(labels, list) and len(labels) == len(texts):
             return texts, tuple(map(str, labels))
         return texts, _letters(len(texts))
+    if isinstance(value, dict) and value and not any(isinstance(each, list | dict) for each in value.values()):
+        filled = {str(mark): text for mark, text in value.items() if text not in (None, "")}  # {"A": "red", "B": …}
+        return tuple(cells.checked("choices", text) for text in filled.values()), tuple(filled)
     if isinstance(value, list):
         return _listed(cells, value)
     if value is not None:

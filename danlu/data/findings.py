@@ -232,5 +232,6 @@ def _two_labels(example: TaskExample, other: TaskExample) -> str:
 
 
 def _said(example: TaskExample) -> str:
-    gold: Any = example.right if isinstance(example, MultipleChoice) else example.gold or (f"no {'answer' if isinstance(example, Question) else 'label'}",)
+    nothing = ("no answer" if isinstance(example, Question) else "no label",)
+    gold: Any = example.right if isinstance(example, MultipleChoice) else example.gold or nothing
     return shown(repr(gold) if isinstance(gold, str) else " ".join(", ".join(map(str, gold)).split()))

@@ -29,7 +29,7 @@ LONGEST = 2000
 _ROUNDING = 1e-9
 
 Kind = Callable[[int, int], str | None]
-Pieces = NDArray[np.int64]
+Pieces = NDArray[np.int32]
 """The pieces of a text as numbers, the rarest first: the smaller, the rarer."""
 
 
@@ -55,7 +55,7 @@ def near_pairs(texts: Sequence[tuple[str, ...]], kind: Kind, *, share: float = N
         the number of the later, of the earlier, and the kind.
     """
     sets = _by_rarity(texts)
-    part = _fewest(sets)
+    part = _telling(sets, share)
     sizes = [len(each[part]) for each in sets]
     begun, last = [0] * len(sets), [0] * len(sets)  # of those met already: pieces that they are found by, and the last
     met_with: dict[int, list[int]] = {}
@@ -95,7 +95,7 @@ def _by_rarity(texts: Sequence[tuple[str, ...]]) -> list[list[Pieces]]:
     numbers: dict[int, defaultdict[str, int]] = defaultdict(lambda: defaultdict(new))
     sets = [
         [
-            np.fromiter(map(numbers[part].__getitem__, pieces(text) or [""]), np.int64)
+            np.fromiter(map(numbers[part].__getitem__, pieces(text) or [""]), np.int32)
             for part, text in enumerate(each or ("",))
         ]
         for each in texts
@@ -104,18 +104,29 @@ def _by_rarity(texts: Sequence[tuple[str, ...]]) -> list[list[Pieces]]:
     for each in sets:
         for part in each:
             counts[part] += 1  # a text has each piece once
-    ranks = np.empty_like(counts)
-    ranks[np.argsort(counts, kind="stable")] = np.arange(len(counts))
-    return [[np.sort(ranks[part]) for part in each] for each in sets]
+    ranks = np.empty(len(counts), np.int32)
+    ranks[np.argsort(counts, kind="stable")] = np.arange(len(counts), dtype=np.int32)
+    for each in sets:
+        for part in each:
+            part[:] = ranks[part]  # in its place: nothing else that is kept here is as large
+            part.sort()
+    return sets
 
 
-def _fewest(sets: Sequence[Sequence[Pieces]]) -> int:
-    """Which text of the examples is the shortest: of a question and its context the question.
+def _telling(sets: Sequence[Sequence[Pieces]], share: float) -> int:
+    """Which text tells most examples apart: of a question and its context mostly the question, of sentences that begin
+    with ``He`` and are to be ended what precedes them, or an ending.
 
-    Only those with one of its rarest pieces in common are compared; the others' would be of far more pairs.
+    Only examples are compared that have one of its rarest pieces in common; of another text they would be far more.
     """
-    shared = min(map(len, sets), default=1)
-    return min(range(shared), key=lambda part: sum(len(each[part]) for each in sets))
+    shared = min(map(len, sets), default=0)
+    return min(range(shared), key=lambda part: _met(sets, part, share)) if shared > 1 else 0
+
+
+def _met(sets: Sequence[Sequence[Pieces]], part: int, share: float) -> int:
+    """How often two examples have one of that text's rarest pieces in common, each counted with itself too."""
+    rarest = np.concatenate([each[part][: _prefix(len(each[part]), share)] for each in sets])
+    return int(np.square(np.bincount(rarest)).sum())
 
 
 def _are_near(one: Sequence[Pieces], other: Sequence[Pieces], first: int, share: float) -> bool:

@@ -18,8 +18,10 @@ from danlu.data.token_rows import gather_sentences
 from danlu.errors import InputError, suggestion
 
 CONLL = (".conll", ".conllu", ".conll03", ".iob", ".iob2", ".bio", ".bioes", ".bmes", ".ner")
+PARTS = (".train", ".valid", ".dev", ".test")
+"""What files of text are called by the split that they are, as those of fastText and of entities may be."""
 SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
-ENDINGS = (*OWN, ".json", ".jsonl", ".parquet", *CONLL)
+ENDINGS = (*OWN, ".json", ".jsonl", ".parquet", *CONLL, *PARTS)
 _BLANK_LINE_WITHIN = re.compile(r"\S[^\n]*\n[ \t\r]*\n\s*\S")
 
 
@@ -43,7 +45,7 @@ def read_rows(
     Raises:
         InputError: it cannot be read: file, line and reason.
     """
-    kind = ending(path)
+    kind = ".txt" if ending(path) in PARTS else ending(path)
     if not path.is_file():
         raise _no_file(path)
     if kind not in ENDINGS:
@@ -72,9 +74,7 @@ def read_rows(
     return replace(table, notes=(note, *table.notes)) if note else table
 
 
-def _marked(
-    path: Path, text: str, form: TableForm | None, named: Collection[str], *, sentences: bool
-) -> Table | None:
+def _marked(path: Path, text: str, form: TableForm | None, named: Collection[str], *, sentences: bool) -> Table | None:
     """Lines in which a mark tells labels, or tags, from text; None where it is a table."""
     if sentences:
         return read_slashed(path, text)

@@ -181,7 +181,7 @@ def _in_list(path: Path, text: str) -> Iterator[Record]:
             raise Place(path, line).error(_reason(error)) from None
         except RecursionError:
             raise Place(path, line).error("it is nested too deep") from None
-        yield Place(path, line), _object(Place(path, line), record)
+        yield Place(path, line), _object(Place(path, line), _in_object(record))
         position = _skip(text, position, " \t\r\n")
         if text[position : position + 1] not in (",", "]"):
             at = text.count("\n", 0, position) + 1
@@ -202,6 +202,19 @@ def _object(place: Place, record: Any) -> dict[str, Any]:
         got = shown(json.dumps(record, ensure_ascii=False))
         raise place.error(f'it must be an object that names its values, as {{"text": "…", "label": "…"}}; got {got}')
     return record
+
+
+def _in_object(record: Any) -> Any:
+    """In an object as SQuAD's paragraphs are, where it is a list of the lines of a text, the questions about it and its
+    number, as DREAM and C3 have it; anything else as it is."""
+    if not isinstance(record, list) or len(record) != 3 or not all(isinstance(each, list) for each in record[:2]):
+        return record
+    lines, asked, _ = record
+    whole = all(isinstance(each, str) for each in lines) and all(isinstance(each, dict) for each in asked)
+    if not (whole and lines and asked):
+        return record
+    questions = [{"choices" if name == "choice" else name: value for name, value in each.items()} for each in asked]
+    return {"context": "\n".join(lines), "qas": questions}
 
 
 def _within(path: Path, whole: Mapping[str, Any]) -> Iterator[Record]:
@@ -235,7 +248,7 @@ def _columns(whole: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def _questions(path: Path, records: Iterable[Record]) -> Iterator[Record]:
-    """Records as they are, but SQuAD's articles and paragraphs, and CMRC's, as one record a question."""
+    """Records as they are, but SQuAD's articles and paragraphs, CMRC's and C3's, as one record a question."""
     number = 0
     for place, record in records:
         paragraphs = record.get("paragraphs", [record] if isinstance(record.get("qas"), list) else None)

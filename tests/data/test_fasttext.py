@@ -43,7 +43,9 @@ def test_columns_stand_as_in_the_file(tmp_path: Path) -> None:
 
 
 def test_several_labels(tmp_path: Path) -> None:
-    file = written(tmp_path / "a.txt", ["__label__体育 __label__足球 国足 赢 了", "__label__财经 股市 大涨", "没有 标签"])
+    file = written(
+        tmp_path / "a.txt", ["__label__体育 __label__足球 国足 赢 了", "__label__财经 股市 大涨", "没有 标签"]
+    )
     dataset = load(Data(train=file, dev=written(tmp_path / "b.txt", ["__label__足球 又 输 了"])), MULTI_LABEL)
     assert [(each.texts[0], each.gold) for each in dataset.splits["train"]] == [
         ("国足 赢 了", ("体育", "足球")), ("股市 大涨", ("财经",)), ("没有 标签", ())
@@ -62,9 +64,10 @@ def test_a_line_without_a_label_and_one_with_two_are_told(tmp_path: Path) -> Non
 
 
 def test_texts_alone_are_answered(tmp_path: Path) -> None:
-    train = load(Data(train=written(tmp_path / "a.txt", [f"__label__{a} {b}" for a, b in FILMS])), CLASSIFY)
+    settings = Data(train=written(tmp_path / "a.txt", [f"__label__{a} {b}" for a, b in FILMS]), dev_share=0.5)
+    train = load(settings, CLASSIFY)
     new = written(tmp_path / "b.txt", ["What a film", "A long one"])
-    found = load_inputs(new, Data(train=tmp_path / "a.txt"), CLASSIFY, columns=train.columns, labels=train.labels)
+    found = load_inputs(new, settings, CLASSIFY, columns=train.columns, labels=train.labels)
     assert [each.texts[0] for each in found.splits["test"]] == ["What a film", "A long one"]
 
 
@@ -76,9 +79,62 @@ def test_a_table_that_the_recipe_describes_stays_one(tmp_path: Path) -> None:
     assert read_rows(below).columns == ("text", "label")
 
 
+@pytest.mark.parametrize(("name", "lines"), [
+    ("a.txt", ["__label__good,A fine film", "__label__bad,Dull , and long"]),
+    ("a.tsv", ["__label__good, A fine film", "__label__bad ,Dull , and long"]),
+    ("a.csv", ['"__label__good A fine film"', '"__label__bad Dull , and long"']),  # pandas' quotes around a comma
+    ("a.csv", ["__label__good A fine film", '"__label__bad Dull , and long"']),
+    ("a.train", ["__label__good A fine film", "Dull , __label__bad and long"]),
+    ("a.valid", ["__label__good\u3000A fine film\r", "", " \r", "__label__bad Dull , and long"]),
+])  # fmt: skip
+def test_commas_quotes_and_labels_within(name: str, lines: list[str], tmp_path: Path) -> None:
+    table = read_rows(written(tmp_path / name, lines))
+    assert [(row.cells["label"], row.cells["text"]) for row in table.rows] == FILMS[:2]
+    assert table.rows[1].place.number == len(lines)
+
+
+def test_commas_part_several_labels_too(tmp_path: Path) -> None:
+    table = read_rows(written(tmp_path / "a.txt", ["__label__a,__label__b , one, two", "__label__b , three"]))
+    assert [(row.cells["labels"], row.cells["text"]) for row in table.rows] == [
+        (["a", "b"], "one, two"),
+        (["b"], "three"),
+    ]
+
+
+def test_a_table_whose_labels_have_the_mark_stays_one(tmp_path: Path) -> None:
+    cells = ['"one, two"', "three", "four", "five", "six"]
+    table = read_rows(written(tmp_path / "a.csv", [f"__label__{'ab'[n % 2]},{cell}" for n, cell in enumerate(cells)]))
+    assert [row.cells["1"] for row in table.rows] == [f"__label__{label}" for label in "ababa"]
+    assert table.rows[0].cells["2"] == "one, two"
+    table = read_rows(written(tmp_path / "a.tsv", ["was\tart", "one two\t__label__a", "three\t__label__b"]))
+    assert table.notes == ("no header",) and [row.cells["2"] for row in table.rows][1:] == ["__label__a", "__label__b"]
+
+
+def test_the_first_line_may_lack_a_label(tmp_path: Path) -> None:
+    table = read_rows(written(tmp_path / "a.txt", ["Well, none", "__label__a one", "__label__b two"]))
+    assert [row.cells["label"] for row in table.rows] == [None, "a", "b"]
+    table = read_rows(written(tmp_path / "b.txt", ["A text on fastText", "__label__a is a label", "that is all"]))
+    assert table.columns == ("1",)  # most have none
+
+
+def test_a_mark_without_a_label_is_told(tmp_path: Path) -> None:
+    file = written(tmp_path / "a.txt", ["__label__a one", "__label__ two", "__label__b three"])
+    with pytest.raises(InputError, match=r"a\.txt, line 2: the label is empty"):
+        load(Data(train=file), CLASSIFY)
+
+
+COOKING = [
+    " ".join([*(f"__label__{food}-{n * 7 % 40}" for food in ("sauce", "bread", "tea")[: 1 + n % 3]), f"How to {n} it?"])
+    for n in range(60)
+]
+
+
 @pytest.mark.parametrize(("lines", "task"), [
     ([f"__label__{'ab'[n % 2]} a text {n}" for n in range(9)], "classify"),
     ([f"__label__a {'__label__b' * (n % 2)} a text {n}" for n in range(9)], "multi_label"),
+    (COOKING, "multi_label"),  # hardly a label comes twice in the first rows, as with keywords
+    ([f"__label__{n % 14} a text {n}" for n in range(60)], "classify"),  # DBpedia's classes
+    ([f"__label__{('a|b', 'a', 'b')[n % 3]} a text {n}" for n in range(60)], "classify"),
 ])  # fmt: skip
 def test_init_knows_them(lines: list[str], task: str, tmp_path: Path) -> None:
     file = written(tmp_path / "train.txt", lines)

@@ -68,6 +68,8 @@ from danlu.errors import InputError, RecipeError
          ("q", "a", "b"), "1"),
         ("choice", {"question": "q", "choices": {"text": ["x", "y"], "label": ["a", "b"]}, "answerKey": "B"},
          ("q", "x", "y"), "1"),
+        ("choice", {"question": "q", "options": {"A": "x", "B": "y", "C": ""}, "answer": "y"}, ("q", "x", "y"), "1"),
+        ("choice", {"question": "q", "options": {"1": "x", "2": "y"}, "answer": "1"}, ("q", "x", "y"), "0"),
         ("generate", {"document": "a", "summary": "b"}, ("a",), ("b",)),
         ("generate", {"document": "a", "summary": "b", "references": ["c", "b"]}, ("a",), ("b", "c")),
         ("keywords", {"document": "a", "keywords": "x_y_x"}, ("a",), ("x", "y")),
@@ -142,6 +144,8 @@ def test_an_example_without_what_is_right(tmp_path: Path) -> None:
         ("tag", {"tokens": ["a", "b"], "tags": ["O", None]}, "must be a list of texts, the tags' names; it has None"),
         ("tag", {"tokens": ["a", None], "tags": ["O", "O"]}, "must be a list of texts; it has None"),
         ("choice", {"question": "q", "choices": ["a"], "answer": 0}, "must be at least 2; got 1"),
+        ("choice", {"question": "q", "choices": {"A": 7, "B": "y"}, "answer": "B"}, "the choices must be text; got 7"),
+        ("choice", {"question": "q", "choices": {"A": "x"}, "answer": "A"}, "must be at least 2; got 1"),
         ("choice", {"question": "q", "choices": ["a", "a"], "answer": 0}, "the right choice is there twice: 'a'"),
         ("choice", {"question": "q", "choices": ["a", "b"], "answer": 3}, "must be a choice from 0 to 1; got 3"),
         ("choice", {"question": "q", "choices": ["a", "b"], "answer": "D"}, "is none of the choices; got 'D'"),
@@ -337,3 +341,12 @@ def test_the_beginning_of_what_is_to_be_ended_is_read_too() -> None:
     assert (copa.context, copa.question, copa.choices) == ("It rains.", "effect", ("I run.", "I sit."))
     row = {"ctx_a": "It rains.", "ctx": "It rains. He", "endings": ["runs.", "sits."], "label": 0}
     assert one("choice", row, row | {"label": 1}).question == "It rains. He"
+
+
+def test_a_context_may_be_a_list_of_lines() -> None:
+    row = {"context": ["男：你好", "女：你好"], "question": "谁？", "choices": ["甲", "乙"], "answer": "乙"}
+    assert one("choice", row).context == "男：你好\n女：你好"
+    with pytest.raises(InputError, match="line 1: the context is empty"):
+        one("choice", row | {"context": ["男：你好", " "]})
+    with pytest.raises(InputError, match="line 1: the context must be text; got 7"):
+        one("choice", row | {"context": 7})

@@ -88,6 +88,19 @@ def test_long_texts_are_all_found_and_only_likely_ones_are_compared() -> None:
     assert 10 < len(found) < 30 and len(compared) < 60
 
 
+def test_what_many_have_in_common_is_not_what_they_are_found_by() -> None:
+    """As of SWAG's sentences, most of which are to be ended behind ``He``, or of questions for the best title."""
+    rows = [(f"the {n} of {n * n} met {n * 7}", "he") for n in range(60)]
+    compared: list[tuple[int, int]] = []
+
+    def kind(later: int, earlier: int) -> str:
+        compared.append((later, earlier))
+        return str(earlier)
+
+    assert list(near_pairs([*rows, rows[7]], kind)) == [(60, 7, "7")]
+    assert len(compared) < 60
+
+
 def test_texts_that_say_the_same_have_one_key() -> None:
     assert same_text("  It's GOOD!\n") == same_text("it s good") == "it s good"
     assert same_text("ＡＢＣ，很 好。") == same_text("abc 很好") == "abc很好"

@@ -48,6 +48,20 @@ def test_records_of_one_line_are_told_apart_by_their_number() -> None:
     assert str(read_json(PATH, '[{"a": 1},\n{"a": 3}]').rows[1].place) == "a.json, line 2"
 
 
+def test_lines_with_the_questions_about_them() -> None:
+    """As DREAM and C3 have them, a text and its questions one after the other."""
+    asked = [
+        {"question": "谁？", "choice": ["甲", "乙"], "answer": "甲"},
+        {"question": "何时？", "choice": ["今天", "明天"]},
+    ]
+    table = read_json(PATH, json.dumps([[["男：你好", "女：你好"], asked, "m-1"], [["一"], asked[:1], "m-2"]]))
+    assert [row.cells["context"] for row in table.rows] == ["男：你好\n女：你好", "男：你好\n女：你好", "一"]
+    assert table.rows[0].cells["choices"] == ["甲", "乙"] and table.rows[1].cells["question"] == "何时？"
+    assert [str(row.place) for row in table.rows] == [f"a.json, question {number}" for number in (1, 2, 3)]
+    with pytest.raises(InputError, match=r"a\.json, line 1: it must be an object that names its values"):
+        read_json(PATH, json.dumps([[["男：你好"], ["谁？"], "m-1"]]))
+
+
 def test_a_list_within_an_object() -> None:
     assert len(read_json(PATH, '{"version": "1", "data": [{"a": 1}, {"a": 2}]}').rows) == 2
     assert len(read_json(PATH, '{"rows": [{"a": 1}]}').rows) == 1

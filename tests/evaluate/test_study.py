@@ -66,6 +66,13 @@ def test_of_a_curve_the_spread_of_each_share(tmp_path: Path) -> None:
     assert [row[0] for row in section.tables[1].rows] == ["0.25 of train", "0.5 of train", "1 of train"]
 
 
+def test_a_share_of_one_training_has_no_standard_deviation(tmp_path: Path) -> None:
+    alone = {name: {each: {**of, "std": None, "count": 1} for each, of in share.items()}
+             for name, share in CURVE["spread"].items()}  # fmt: skip
+    section = study_section(run_of(tmp_path, {**CURVE, "spread": alone}), pictures=[])
+    assert section is not None and section.tables[1].rows[0][1:3] == ("0.9000", "—")
+
+
 @pytest.mark.parametrize("width", [720, 344])
 def test_the_curve_has_a_dot_a_training_and_goes_to_twice_the_most(tmp_path: Path, width: int) -> None:
     svg = curve_chart(run_of(tmp_path, CURVE), width=width, height=300)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from danlu import cli
 from danlu.errors import RecipeError
+from danlu.tasks.study_kind import in_words, spread, spread_figures
 
 GOOD = ["to be is the question", "话说天下大势 to be", "once upon a time to be", "be there a sentence", "to be to be"]
 BAD = ["or not that", "not the question or not", "从前有座山 not", "that was not a time", "not once not a sentence"]
@@ -77,6 +78,15 @@ def test_seeds_differ_and_their_figures_are_those_of_numpy(
     assert not any((first == later).all() for first, later in itertools.pairwise(heads))
     texts = [[line["texts"] for line in lines(out / f"seed-{seed}/test.predictions.jsonl")] for seed in (3, 4, 5)]
     assert texts[0] == texts[1] == texts[2]
+
+
+def test_one_training_says_nothing_of_a_spread() -> None:
+    found = spread([0.5])
+    assert (found.mean, found.std, found.least, found.greatest, found.count) == (0.5, None, 0.5, 0.5, 1)
+    assert in_words("dev.accuracy", found, "seeds") == "dev.accuracy of one of the seeds: 0.5000"
+    assert spread_figures({"dev.accuracy": found}, "accuracy") == {
+        "dev.accuracy.mean": 0.5, "dev.accuracy.least": 0.5, "dev.accuracy.greatest": 0.5
+    }  # fmt: skip
 
 
 def test_the_first_seed_is_what_finetune_makes(recipe: Callable[..., Path], tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ TABLES: dict[str, tuple[str, list[list[Any]]]] = {
     "choices": ("choice", [["question", "A", "B", "answer"], *([f"who, {n}?", f"a {n}", f"b {n}", "AB"[n % 2]]
                                                               for n in range(9))]),
     "SWAG": ("choice", [["video-id", "startphrase", "sent1", "sent2", "gold-source", "ending0", "ending1", "label"], *(
-        [f"v{n}", f"A man {n}. He", f"A man {n}.", "He", "gold", f"runs {n}.", f"sits {n}.", n % 2] for n in range(9))]),
+        [f"v{n}", f"A man {n}. He", f"A man {n}.", "He", "gold", f"runs {n}", f"sits {n}", n % 2] for n in range(9))]),
     "COPA": ("choice", [["premise", "choice1", "choice2", "question", "idx", "label"], *(
         [f"It rains {n}.", f"I go {n}.", f"I stay {n}.", ("cause", "effect")[n % 2], n, n % 2] for n in range(9))]),
     "OpenBookQA": ("choice", [["id", "question_stem", "choices", "answerKey"], *(
