@@ -11,19 +11,11 @@ from danlu.corpus.elsewhere import FILE as ELSEWHERE
 from danlu.corpus.split import PARTS
 from danlu.machine import CORE_PACKAGES, version
 from danlu.nn.config import TransformerConfig
+from danlu.nn.hf.card_kinds import card_kind
 from danlu.recipe import Recipe
 from danlu.run_folder import RunFolder
 from danlu.stage import Figures
 
-USAGE = """\
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")
-tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
-# A document begins with the end-of-text token, here as in training.
-prompt = tokenizer(tokenizer.bos_token + "…", return_tensors="pt")
-print(tokenizer.decode(model.generate(**prompt, max_new_tokens=100, do_sample=True)[0]))
-"""
 READS = ("clean", "pack", "evaluate")
 """Stages whose figures stand in the card, beside those of ``pretrain``; of ``evaluate`` if it measured this model."""
 
@@ -33,20 +25,20 @@ def model_card(recipe: Recipe, config: TransformerConfig, *, parameters: int) ->
     run = RunFolder(recipe.run_dir)
     clean, pack, evaluate = (run.current(recipe, stage) for stage in READS)
     languages = sorted(key.split(".")[1] for key in clean if key.startswith("language.") and key.endswith(".bytes"))
-    front = ["library_name: transformers", "pipeline_tag: text-generation", "tags: [danlu]"]
+    kind = card_kind(config)
+    front = ["library_name: transformers", f"pipeline_tag: {kind.pipeline}", "tags: [danlu]"]
     if languages:
         front.append(f"language: [{', '.join(languages)}]")
     parts = [
         "\n".join(["---", *front, "---"]),
         f"# {recipe.name}",
-        f"A causal language model, trained by Danlu {__version__} from scratch. "
-        "It continues text; it has not been taught to follow instructions or to be safe.",
+        f"{kind.name}, trained by Danlu {__version__} from scratch. {kind.does}",
         *_section("Model", _shape(config, parameters)),
         *_section("Training data", _data(clean, pack, languages)),
         *_whence(recipe),
         *_section("Training", _training(run.figures("pretrain"))),
         *_section("Held-out figures", evaluate),
-        f"## How to load it\n\n```python\n{USAGE}```",
+        f"## How to load it\n\n```python\n{kind.usage}```",
         *_section("Versions", {name: str(version(name)) for name in CORE_PACKAGES}),
     ]
     return "\n\n".join(parts) + "\n"
@@ -73,7 +65,7 @@ def _shape(config: TransformerConfig, parameters: int) -> Figures:
     return {
         "family": config.family,
         "parameters": parameters,
-        "layers": len(config.stack.layers),
+        "layers": " and ".join(str(len(stack.layers)) for stack in config.stacks),
         "width": config.dim,
         "attention heads": f"{attention.heads} ({attention.kv_heads} for keys and values), {attention.head_dim} wide",
         "vocabulary": config.vocab_size,

@@ -25,7 +25,8 @@ class Export(Stage):
     wants: ClassVar[tuple[str, ...]] = READS
 
     format: Literal["huggingface"] = "huggingface"
-    """A folder for ``AutoModelForCausalLM.from_pretrained`` and ``AutoTokenizer.from_pretrained``."""
+    """A folder for ``from_pretrained`` of ``AutoTokenizer`` and of the class that the model's card names, such as
+    ``AutoModelForCausalLM``."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """The type of the weights; bfloat16 halves the folder and rounds each weight to 8 bits."""
 

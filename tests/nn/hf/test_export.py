@@ -16,6 +16,7 @@ import transformers
 from danlu.clean.stage import Clean
 from danlu.errors import CheckpointError, RecipeError
 from danlu.evaluate.stage import Evaluate
+from danlu.nn.families import T5, Bart, Bert
 from danlu.nn.hf import export
 from danlu.nn.hf.card import model_card
 from danlu.nn.hf.export import Export
@@ -25,6 +26,7 @@ from danlu.recipe import Recipe, Settings, build
 from danlu.run_folder import RunFolder
 from danlu.stage import Figures, Job
 from danlu.tokenizers.bpe import BPE
+from danlu.tokenizers.tokenizer import Tokenizer
 
 MakeModel = Callable[..., Transformer]
 
@@ -75,6 +77,33 @@ def test_stock_transformers_loads_it_as_the_card_says(run_dir: Path, make_model:
     assert tokens[0].tolist() == [0, *tokenizer("to be").input_ids]
     with torch.no_grad():
         torch.testing.assert_close(names["model"](tokens).logits, model.head(model(tokens)), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "pipeline", "layers"), [
+    (Bert, "fill-mask", "2"), (T5, "text2text-generation", "2 and 2"), (Bart, "text2text-generation", "2 and 2"),
+])  # fmt: skip
+def test_the_card_of_other_families_loads_what_it_needs(
+    family: type[Bert | T5 | Bart], pipeline: str, layers: str, run_dir: Path
+) -> None:
+    BPE(vocab_size=400, special=["bert", "t5"]).train(["to be or not to be 话说天下大势"]).save(run_dir / "tokenizer")
+    size = Tokenizer.load(run_dir / "tokenizer").vocab_size
+    shutil.rmtree(run_dir / "pretrain" / "model")
+    model = Transformer(family(layers=2, dim=24, heads=2).config(vocab_size=size, max_length=40))
+    model.initialise(0)
+    save_model(model, run_dir / "pretrain" / "model", tokenizer=run_dir / "tokenizer")
+    out, _ = run(run_dir)
+    card = (out / "README.md").read_text()
+    assert f"pipeline_tag: {pipeline}" in card and "causal" not in card and f"| layers | {layers} |" in card
+    (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code.replace("path/to/this/folder", str(out)).replace("100", "3").replace("…", "to be"), names)
+    tokens = names["text"]["input_ids"]
+    with torch.no_grad():
+        memory = model.encode(tokens) if model.decoder is not None else None
+        theirs = names["model"](tokens, **({} if memory is None else {"decoder_input_ids": tokens})).logits
+        torch.testing.assert_close(theirs, model.head(model(tokens, memory=memory)), rtol=1e-4, atol=1e-4)
+    if family is Bert:
+        assert int(names["hidden"].sum()) == 1
 
 
 def test_the_card_says_what_is_known(run_dir: Path) -> None:
