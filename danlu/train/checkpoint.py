@@ -111,7 +111,8 @@ def save_checkpoint(
             _sweep(folder, needed=hidden)
             if final.exists():
                 own = str(state.history.get("training", ""))
-                if find_damage(final) is None and setbacks_before(final, own) == state.history.get("setbacks", 0):
+                whole = find_damage(final) is None and not _is_of_another(final, [own] if own else None)
+                if whole and setbacks_before(final, own) == state.history.get("setbacks", 0):
                     return final
                 remove_folder(final)
             try:
@@ -306,8 +307,7 @@ def _write(hidden: Path, state: TrainingState, config: TransformerConfig | None,
         _save_tensors(state.average, hidden / "training" / AVERAGE)
     # Not write_json, which turns what it does not know into text: that would not come back.
     known = {"step": state.step, "tokens": state.tokens, "history": state.history, "optimizer": rest}
-    numbers = json.dumps(known, indent=1)
-    atomic_write(hidden / "training" / "state.json", numbers.encode())
+    atomic_write(hidden / "training" / "state.json", json.dumps(known, indent=1).encode())
     if state.data:
         write_json(hidden / "training" / DATA, state.data)
     seal(hidden)
