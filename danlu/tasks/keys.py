@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from danlu.data.content import ending
-from danlu.data.read import ENDINGS
+from danlu.data.read import ENDINGS, PARTS
 from danlu.errors import InputError, RecipeError
 
 _KEY = re.compile(
@@ -49,8 +49,8 @@ def _begins_with_key(said: str) -> bool:
 
 
 def _is_file(key: str) -> bool:
-    """Whether it is the name of a file that only looks like a key."""
-    return ending(Path(key)) in ENDINGS
+    """Whether it is the name of a file that only looks like a key; ``finetune.data.train`` is one."""
+    return ending(Path(key)) in {*ENDINGS} - {*PARTS}
 
 
 def keys_of(section: str, name: str) -> dict[str, str]:

@@ -396,15 +396,3 @@ def test_nothing_in_a_checkpoint_is_a_pickle(saved: tuple[Path, dict[int, Traini
     assert all(name.endswith((".json", ".safetensors")) for name in names)
     state = json.loads((newest / "training" / "state.json").read_text())
     assert (state["step"], state["tokens"]) == (20, 2000)
-
-
-def test_a_step_that_another_training_has_saved_is_saved_anew(
-    saved: tuple[Path, dict[int, TrainingState], Training],
-) -> None:
-    """One that was copied in, and that a disk would not remove as the training began, is not what this one has done."""
-    folder, _, training = saved
-    for name in ("another", "own"):
-        state = replace(state_of(training, 30), tokens=len(name), history={"training": name})
-        save_checkpoint(folder, state, training.model.config)
-    loaded = load_newest(folder, pytest.fail, of=["own"])
-    assert loaded is not None and (loaded.step, loaded.tokens) == (30, len("own"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -189,3 +190,11 @@ def test_other_errors_are_bugs(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(checkpoint, "_save_tensors", save_tensors)
     with pytest.raises(RuntimeError, match="shapes"):
         save_checkpoint(folder, state(30), CONFIG)
+
+
+def test_a_step_that_another_training_has_saved_is_saved_anew(folder: Path) -> None:
+    """One that was copied in, and that a disk would not remove as the training began, is not what this one has done."""
+    for name, tokens in (("another", 1), ("own", 2)):
+        save_checkpoint(folder, replace(state(30), tokens=tokens, history={"training": name}), CONFIG)
+    found = load_newest(folder, pytest.fail, of=["own"])
+    assert found is not None and (found.step, found.tokens) == (30, 2)
