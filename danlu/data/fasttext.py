@@ -13,8 +13,6 @@ from danlu.data.example import Place
 from danlu.data.rows import Row, Table
 
 _MARK = "__label__"
-NOTE = f"labels behind {_MARK}"
-"""What is said of such a file: its labels are a set of labels, whatever they look like."""
 _LABEL = re.compile(rf"(?<!\S){_MARK}(\S*)\s*")
 _WITH_COMMA = re.compile(rf"((?:{_MARK}[^\s,]+[\s,]+)*{_MARK}[^\s,]+)\s*,\s*")
 """Labels, and the comma behind them, as if commas parted cells."""
@@ -49,7 +47,7 @@ def read_fasttext(path: Path, text: str, named: Collection[str] = ()) -> Table |
         for number, (labels, words) in found.items()
     )
     columns = (name, "text") if marked[0].startswith(_MARK) else ("text", name)
-    return Table(path, columns, rows, named=True, notes=(NOTE,))
+    return Table(path, columns, rows, named=True, marked=True, notes=(f"labels behind {_MARK}",))
 
 
 def _bare(line: str) -> str:

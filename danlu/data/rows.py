@@ -33,6 +33,8 @@ class Table:
     """Whether the names are the file's own."""
     typed: bool = False
     """Whether a number and the text of its digits are two things, as in JSON."""
+    marked: bool = False
+    """Whether a mark says which words are labels, so that they are a set of labels, whatever they look like."""
     notes: tuple[str, ...] = ()
     """What was detected, to be shown: ``read as gb18030``."""
     members: Mapping[str, str] = field(default_factory=dict)

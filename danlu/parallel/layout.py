@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule
 
-from danlu.errors import DanluError, RecipeError
+from danlu.errors import DanluError
 from danlu.nn.transformer import Transformer
 from danlu.parallel.joining import Ranks
 from danlu.parallel.mesh import Place
@@ -55,23 +55,9 @@ def lay_out(model: Transformer, dtype: torch.dtype, ranks: Ranks, place: Place) 
     mesh = init_device_mesh(device, sizes, mesh_dim_names=("data", "shard", "tensor"))
     splits = divide_products(model, place, mesh.get_group("tensor")) if place.tensor_size > 1 else {}
     if place.shard_size > 1:
-        _check_shards(model, place)
         shard(model, mesh["shard"], dtype)
     gathering = [module for module in model.modules() if isinstance(module, FSDPModule)]
     return Layout(ranks, place, mesh, splits, gathering)
-
-
-def _check_shards(model: Transformer, place: Place) -> None:
-    """Ranks that share weights gather those of each block together, so that none may skip one by itself.
-
-    Raises:
-        RecipeError: one would.
-    """
-    if any(stack.layer_drop for stack in model.stacks):
-        raise RecipeError(
-            f"{place.section}.hardware.mesh.shard must be 1 for a model that skips layers in training, unless its "
-            f"config.json has encoder_layerdrop and decoder_layerdrop 0; got {place.shard_size}"
-        )
 
 
 def check_same(ranks: Ranks, known: Mapping[str, str], *, section: str) -> None:

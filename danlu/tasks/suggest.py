@@ -12,7 +12,6 @@ from danlu import catalog
 from danlu.data.alike import IDEOGRAPHS
 from danlu.data.columns import by_names, choose_columns, describe, is_of_rows, looks_like_labels, split_column
 from danlu.data.delimited import is_number
-from danlu.data.fasttext import NOTE
 from danlu.data.flags import ODD, flag_columns, gather_flags
 from danlu.data.form import Form
 from danlu.data.literals import literal
@@ -173,7 +172,7 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
         if name == "classify" and _are_answered(table, found):
             return "seq2seq", form_of("seq2seq")
         other = NUMBERS.get(name)
-        if other is not None and NOTE not in table.notes and _are_grades(table.values(found["label"])):
+        if other is not None and not table.marked and _are_grades(table.values(found["label"])):
             return other, form_of(other)
         return name, form
     for name, fits in BY_CONTENT.items():
@@ -228,7 +227,7 @@ def _are_several(table: Table, found: Mapping[str, str]) -> bool:
     lists = [value for value in spelled if isinstance(value, list)]
     if lists:
         return any(len(value) != 1 for value in lists)
-    if NOTE in table.notes:  # what a mark says to be one label is one, whatever is in it
+    if table.marked:  # what a mark says to be one label is one, whatever is in it
         return False
     texts = [value for value in values if isinstance(value, str)]
     if any(set(value) & set("|;；｜") for value in texts):
@@ -245,7 +244,7 @@ def _are_keywords(table: Table, found: Mapping[str, str]) -> bool:
     mark says that these are labels."""
     if plain_name(found["keywords"]) not in LABELS:
         return True
-    if NOTE in table.notes:
+    if table.marked:
         return False
     listed = [word for each in first_examples(table, form_of("keywords"), found) for word in each.keywords]
     return len(set(listed)) * 2 > len(listed) > len(table.rows[:ROWS])

@@ -20,7 +20,7 @@ def check_shards(
         several: whether the model has a head for each of several tasks.
 
     Raises:
-        RecipeError: it trains weights of its own, or at the same time some ranks would use weights that others do not.
+        RecipeError: it trains weights of its own, or some ranks would use, or skip, weights that others do not.
     """
     if not place.together:
         return
@@ -28,6 +28,11 @@ def check_shards(
         raise RecipeError(
             f"{place.section}.objective trains weights of its own, which cannot be in shards: "
             f"{place.section}.hardware.mesh.shard must be 1; got {place.shard_size}"
+        )
+    if any(stack.layer_drop for stack in model.stacks):  # each rank draws which ones
+        raise RecipeError(
+            f"{place.section}.hardware.mesh.shard must be 1 for a model that skips layers in training, unless its "
+            f"config.json has encoder_layerdrop and decoder_layerdrop 0; got {place.shard_size}"
         )
     if not objective.alike or (several and len(set(model.head.each.values())) > 1):
         raise RecipeError(

@@ -319,23 +319,3 @@ def test_a_rank_with_nothing_in_a_message_takes_part_from_where_its_weights_are(
     """NCCL refuses a tensor in main memory, and an empty one stood there."""
     seen, _ = ranks.run(with_little_messages, 2)
     assert any(0 in counts for counts in seen)
-
-
-def shards_of_skipped_layers() -> str:
-    config = FAMILIES["gpt"].config(vocab_size=64, max_length=16)
-    assert config.decoder is not None
-    with joined(read_world(os.environ), Watch()) as team:
-        try:
-            model = draw(replace(config, decoder=replace(config.decoder, layer_drop=0.5)), torch.float32)
-            OwnedMasters(model, torch.float32, team, Place(team.rank, shard_size=2))
-        except RecipeError as error:
-            return str(error)
-    return ""
-
-
-def test_layers_that_are_skipped_cannot_be_in_shards() -> None:
-    """Each rank draws which ones: one would wait for ever for weights that another does not gather."""
-    problems = ranks.run(shards_of_skipped_layers, 2)
-    assert problems[0] == problems[1] and problems[0].startswith(
-        "pretrain.hardware.mesh.shard must be 1 for a model that skips layers in training, unless its config.json has "
-    )

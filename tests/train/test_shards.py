@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from torch import nn
 
@@ -53,6 +55,20 @@ def test_heads_of_tasks_are_refused_unless_they_are_one(apart: bool) -> None:
     heads = nn.Module()
     heads.each = nn.ModuleDict({"a": first, "b": second if apart else first})
     assert bool(refused(CausalLM(), head=heads)) == apart
+
+
+def test_layers_that_are_skipped_cannot_be_in_shards() -> None:
+    """Each rank draws which ones: one would wait for ever for weights that another does not gather."""
+    config = GPT(layers=1, dim=32, heads=1).config(vocab_size=8, max_length=8)
+    assert config.decoder is not None
+    model = Transformer(replace(config, decoder=replace(config.decoder, layer_drop=0.5)))
+    with pytest.raises(RecipeError) as error:
+        check_shards(CausalLM(), model, None, SHARDS, several=False)
+    assert str(error.value) == (
+        "joint.hardware.mesh.shard must be 1 for a model that skips layers in training, unless its config.json has "
+        "encoder_layerdrop and decoder_layerdrop 0; got 2"
+    )
+    check_shards(CausalLM(), model, None, Place(0, 2), several=False)
 
 
 def test_weights_of_the_objective_are_refused() -> None:
