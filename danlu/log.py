@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from danlu import events
 from danlu.errors import OutputError
+from danlu.ticks import tick
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -121,6 +122,7 @@ class Progress:
 
         A name that ends in ``_per_second`` is shown as a rate: ``tokens_per_second=18200`` is ``18.2k tokens/s``.
         """
+        tick()
         self.done = done
         self._shown.update(shown)
         now = self._clock()

@@ -19,6 +19,7 @@ from danlu.nn.patterns import Full, Strided, Window
 from danlu.nn.positions import depends_on_length
 from danlu.nn.sight import PADDING
 from danlu.nn.transformer import Transformer
+from danlu.ticks import tick
 
 ROUND = 128
 """The places of a cache are a multiple of this, so that few lengths are compiled for."""
@@ -64,6 +65,7 @@ class Reader:
             tokens, segments = [context[-new:] for context in self._contexts], None
         tokens_NT = torch.tensor(tokens, device=self._device)
         hidden_NTD = self._model(tokens_NT, segments=segments, memory=self._memory, cache=self._cache)
+        tick()
         self._taken = [len(context) for context in self._contexts]
         logits_NTV: Tensor = self._model.head(hidden_NTD[:, -last:]).float()[..., : self._vocab_size].cpu()
         return logits_NTV

@@ -17,6 +17,7 @@ from danlu.generate.reader import encode, may_be_padded, padded
 from danlu.nn.cache import KVCache, Memory
 from danlu.nn.config import TransformerConfig
 from danlu.nn.transformer import Transformer
+from danlu.ticks import tick
 
 ROWS_AT_ONCE = 64
 """Rows that go through the model together: prompts times beams or candidates."""
@@ -79,6 +80,7 @@ class Rows:
         """Take in one more token of every row."""
         tokens_N1 = torch.tensor(tokens, device=self._device)[:, None]
         self.hidden_NTD = self._model(tokens_N1, memory=self._memory, cache=self._cache)
+        tick()
 
     def keep(self, rows: Sequence[int]) -> None:
         """Only these rows, in this order, as often as they are named."""

@@ -19,6 +19,7 @@ from danlu.metrics.languages import CODE, kind_of, language_of
 from danlu.metrics.tally import Named, Numbers, Tally, by_sums, check_pairs
 from danlu.optional import optional
 from danlu.recipe import Choice
+from danlu.ticks import ticking
 
 Tokenization = Literal["13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "none"]
 BY_LANGUAGE: dict[str, Tokenization] = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab", "th": "char"}
@@ -112,8 +113,8 @@ def references(gold: Sequence[str | Sequence[str]], predicted: Sequence[str]) ->
 def _tally(metric: Any, name: str, gold: Sequence[str | Sequence[str]], predicted: Sequence[str]) -> Tally:
     texts = references(gold, predicted)
     most = max(len(each) for each in texts)
-    streams = [[each[place] if place < len(each) else None for each in texts] for place in range(most)]
-    sums_NS = np.array(metric._extract_corpus_statistics(predicted, streams), dtype=np.float64)
+    streams = [ticking([each[place] if place < len(each) else None for each in texts]) for place in range(most)]
+    sums_NS = np.array(metric._extract_corpus_statistics(ticking(predicted), streams), dtype=np.float64)
 
     def figures(sums_BS: Numbers) -> Named:
         whole = [[int(value) for value in sums_S] for sums_S in np.rint(sums_BS)]

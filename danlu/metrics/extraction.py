@@ -19,6 +19,7 @@ import numpy as np
 from danlu.errors import InputError
 from danlu.metrics.tally import Named, Numbers, Tally, by_sums, check_lengths, check_pairs, of_each, share
 from danlu.recipe import Choice
+from danlu.ticks import ticking
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -191,7 +192,7 @@ def _scores(gold: Sequence[Sequence[str]], predicted: Sequence[str], *comparison
     return np.array(
         [
             [max(compare(right, answer) for right in answers) for compare in comparisons]
-            for answers, answer in zip(gold, predicted, strict=True)
+            for answers, answer in ticking(zip(gold, predicted, strict=True))
         ],
         dtype=np.float64,
     )

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from danlu.text.byte_ngrams import classifier
 from danlu.text.language import UNKNOWN, identify
 from danlu.text.words import HAN
+from danlu.ticks import ticking
 
 _LETTER = re.compile(r"[^\W\d_]")
 _LATIN = re.compile(
@@ -63,7 +64,7 @@ def language_column(texts: Sequence[str]) -> list[str]:
     least; a text that is surely in none of them is ``other``, any other is in the likeliest of them, and one without
     letters, or with too few to tell, is ``und``.
     """
-    found = [identify(text) for text in texts]
+    found = [identify(text) for text in ticking(texts)]
     counts = Counter(each.code for each in found if each.probability >= SURE and each.code != UNKNOWN)
     known = tuple(code for code, count in counts.items() if count >= max(2, LEAST * len(texts)))
     if not known:

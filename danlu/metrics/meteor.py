@@ -19,6 +19,7 @@ from danlu.metrics.languages import CODE, kind_of, language_of
 from danlu.metrics.rouge import Tokens, tokens_of
 from danlu.metrics.tally import Named, Numbers, Tally, by_sums
 from danlu.recipe import Choice
+from danlu.ticks import ticking
 
 FIGURE = "meteor_exact_stem"
 
@@ -54,7 +55,7 @@ class METEOR(Choice):
         units = self._counted(texts)
         tokens = _english() if units == "english" else tokens_of(units)
         sums_N2 = np.ones((len(texts), 2))
-        for item, (all_references, answer) in enumerate(zip(texts, predicted, strict=True)):
+        for item, (all_references, answer) in enumerate(ticking(zip(texts, predicted, strict=True))):
             cut = [tokens(reference) for reference in all_references]
             sums_N2[item, 0] = meteor_score(cut, tokens(answer), wordnet=NoSynonyms())
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from danlu.metrics.bootstrap import RESAMPLES
 from danlu.metrics.tally import CELLS, Metric, Named, Numbers, Tally, check_pairs, settled, stacked
+from danlu.ticks import tick
 
 ROUNDING = 1e-12
 """Share of a figure that sums in another order may differ by: a difference of less is none."""
@@ -140,6 +141,7 @@ def _parts(items: int, draws: int) -> Iterator[int]:
     at_once = max(1, CELLS // items)
     for start in range(0, draws, at_once):
         yield min(at_once, draws - start)
+        tick()
 
 
 def _differences(both: Tally, draws: Iterator[Numbers], *, halved: bool) -> Named:

@@ -19,6 +19,7 @@ from danlu.metrics.languages import CODE, kind_of, language_of
 from danlu.metrics.tally import Named, Numbers, Tally, by_sums
 from danlu.recipe import Choice
 from danlu.text.words import Characters, Jieba, Segmenter, word_starts
+from danlu.ticks import ticking
 
 Tokens = Callable[[str], list[str]]
 Units = Literal["english", "stems", "characters", "words"]
@@ -55,7 +56,7 @@ class ROUGE(Choice):
         units = self._counted(texts)
         tokens = tokens_of(units)
         sums_NS = np.ones((len(texts), 3 * len(KINDS) + 1))
-        for item, (all_references, answer) in enumerate(zip(texts, predicted, strict=True)):
+        for item, (all_references, answer) in enumerate(ticking(zip(texts, predicted, strict=True))):
             answered = tokens(answer)
             scored = [scores(tokens(reference), answered) for reference in all_references]
             for place in range(len(KINDS)):

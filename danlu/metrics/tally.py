@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.errors import InputError
+from danlu.ticks import ticking
 
 Numbers = NDArray[np.float64]
 Named = dict[str, Numbers]
@@ -98,7 +99,7 @@ def of_each(tally: Tally) -> dict[str, Numbers]:
     at_once = max(1, CELLS // tally.items)
     parts = [
         tally.figures(np.eye(min(at_once, tally.items - start), tally.items, start))
-        for start in range(0, tally.items, at_once)
+        for start in ticking(range(0, tally.items, at_once))
     ]
     return stacked(parts)
 

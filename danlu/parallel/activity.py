@@ -32,10 +32,11 @@ def threads() -> frozenset[int]:
 
 def _seconds(aside: Iterable[int]) -> float:
     """Processor time of this process without that of the thread that asks, and of these."""
-    return time.process_time() - time.thread_time() - sum(_run_seconds(each) for each in aside)
+    return time.process_time() - time.thread_time() - sum(run_seconds(each) for each in aside)
 
 
-def _run_seconds(thread: int) -> float:
+def run_seconds(thread: int) -> float:
+    """Processor time that a thread of this process has had; 0 where the system does not tell it."""
     try:
         return int(Path(f"/proc/self/task/{thread}/schedstat").read_text().split()[0]) / 1e9
     except OSError:

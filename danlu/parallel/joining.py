@@ -22,6 +22,7 @@ from danlu.parallel.patience import Watch
 from danlu.parallel.verdict import LOST, in_short, say
 from danlu.parallel.watch import BEAT, Watchman
 from danlu.parallel.world import World
+from danlu.ticks import heard
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -148,15 +149,20 @@ class Ranks:
         if self.watch is not None:
             self.watch.work.elsewhere(is_so=is_so)
 
-    def alone(self, what: str, *, moves: int | None = None, again: bool = False) -> AbstractContextManager[None]:
+    def alone(
+        self, what: str, *, moves: int | None = None, again: bool = False, call: float = 0.0
+    ) -> AbstractContextManager[None]:
         """While one rank does something that the others wait for.
 
         Args:
             what: in words, should it hang there: "it" ``what``.
             moves: bytes that it writes or reads, where it does nothing else, as in a save.
             again: whether it has done the same before, by the same name, and so takes about as long.
+            call: seconds that a call outside Python may take in it.
         """
-        return self.watch.work.alone(what, moves=moves, again=again) if self.watch is not None else nullcontext()
+        if self.watch is None:
+            return nullcontext()
+        return self.watch.work.alone(what, moves=moves, again=again, call=call)
 
     def alike(self, what: str) -> AbstractContextManager[None]:
         """While each rank does the same for itself, such as measuring, and so takes about as long as the others."""
@@ -198,7 +204,8 @@ def joined(world: World | None, watch: Watch) -> Iterator[Ranks]:
     _together.append(Ranks(world.rank, world.size, watchman))
     try:
         _connect_all(world, store, watchman)
-        yield here()
+        with heard(watchman.work.tick):
+            yield here()
     except Interrupted as stop:
         watchman.end()
         if world.rank == 0:  # all ranks stop after the same step, and one of them says so

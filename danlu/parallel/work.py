@@ -24,6 +24,7 @@ from danlu.parallel.activity import Activity, waits_for_disk
 from danlu.parallel.locks import holders
 from danlu.parallel.patience import Watch
 from danlu.parallel.signs import LONGER, POINTS, Sign
+from danlu.parallel.whereabouts import Whereabouts
 
 SETTLED = 2
 """Steps that may take as long as ``first`` says."""
@@ -32,8 +33,8 @@ TIMED = 1
 RECENT = 20
 """Steps that tell how long one takes: what was slower before is forgotten, and so is one that was slow alone."""
 SPARE = 0.5
-"""Of ``stuck``: processor time that is no hang yet where only bytes are progress. It counts by the processor's clock,
-so that a loaded machine is given as much."""
+"""Of ``stuck``: processor time that is no hang yet where only bytes are progress, or only new lines of the program. It
+counts by the processor's clock, so that a loaded machine is given as much."""
 RATE = 2e8
 """Bytes a second that are copied and looked at, at the least, before the first of them is written."""
 
@@ -52,6 +53,8 @@ class Doing:
     """Bytes that it writes, or reads, where it does nothing else."""
     again: bool = False
     """Whether it has been done before, so that its pieces are known to take about as long as then."""
+    call: float = 0.0
+    """Seconds that a call outside Python may take, of which nothing is seen."""
 
 
 BETWEEN = Doing(moves=0)
@@ -95,6 +98,8 @@ class Work:
     """Of this process."""
     calls: Callable[[], dict[str, int]] = dict
     """Collective calls that it has begun, by the name of the group."""
+    whereabouts: Whereabouts = field(default_factory=Whereabouts)
+    """Of the main thread."""
     locks: Callable[[], Path | None] = lambda: None
     """The folder of the compiler's locks, if it has any."""
     sign: Sign = field(default_factory=lambda: Sign(process=process(os.getpid())))
@@ -179,15 +184,18 @@ class Work:
         with self._does(Doing(alike=True, steps=True)):
             yield
 
-    def alone(self, what: str, *, moves: int | None = None, again: bool = False) -> AbstractContextManager[None]:
+    def alone(
+        self, what: str, *, moves: int | None = None, again: bool = False, call: float = 0.0
+    ) -> AbstractContextManager[None]:
         """Something that this rank does while others wait, and that takes as long as it takes.
 
         Args:
             what: in words, with "it" before them: ``saves``.
             moves: bytes that it writes, or reads, where it does nothing else: a processor at work is no progress then.
             again: whether this rank has done the same before, by the same name: its pieces then take as long as ever.
+            call: seconds that a call outside Python may take, such as one that trains a tokenizer.
         """
-        return self._does(Doing(what, moves=moves, again=again))
+        return self._does(Doing(what, moves=moves, again=again, call=call))
 
     def alike(self, what: str) -> AbstractContextManager[None]:
         """Something that each rank does for itself, all of them the same, and that takes as long as it takes."""
@@ -201,14 +209,18 @@ class Work:
     def compiles(self, *, is_so: bool) -> None:
         """Whether the compiler works, perhaps in other processes, or waits for one that is not of this training."""
         self._compiling = is_so
+        self.whereabouts.forget()
         self._begin_piece()
 
     def look(self) -> None:
         """Note what this process has done since the last sign; that a wait for a disk, or for a lock of the compiler's,
         is over is something, too."""
         waited, self._waited = self._waited, waits_for_disk()
-        seen = self.activity.seen(computing=self._doing.moves is None or self._spent < SPARE * self.settings.stuck)
+        self.whereabouts.look()
+        seen = self.activity.seen(computing=self._is_work())
         self._spent = 0.0 if self.activity.carried else self._spent + self.activity.seconds
+        if self.activity.carried:
+            self.whereabouts.came_on()
         lock, self.sign.lock = self.sign.lock, self._awaited_lock()
         self.sign.activity += seen or waited != self._waited or lock != self.sign.lock
         before, self.fetches = self.fetches, under_way()
@@ -218,6 +230,16 @@ class Work:
         if self.activity.carried and (self._as_others() or self._doing.again) and not self._settled():
             self.sign.work += 1  # the others may have found in memory what comes from a disk here, or from far away
         self._look_at_calls()
+
+    def _is_work(self) -> bool:
+        """Whether a processor that is busy is progress."""
+        spare, doing = SPARE * self.settings.stuck, self._doing
+        if doing.moves is not None:
+            return self._spent < spare
+        if doing.alike and not self._compiling:
+            return True  # the others tell how long it takes
+        longest = 0.0 if doing.alike else LONGER * self._longest.get(doing.what, 0.0)
+        return self.whereabouts.turning < max(spare, longest) + doing.call
 
     def _look_at_calls(self) -> None:
         calls = {group: count - self._begun.get(group, 0) for group, count in self.calls().items()}
@@ -264,6 +286,7 @@ class Work:
     def _does(self, doing: Doing) -> Iterator[None]:
         self._end_piece()
         before, self._doing = self._doing, doing
+        self.whereabouts.forget()
         self._begin_piece()
         try:
             yield
@@ -275,6 +298,7 @@ class Work:
     def _begin_piece(self) -> None:
         """What it does now is something else: whoever waits for this rank sees it come on."""
         self._since, self._spent = time.monotonic(), 0.0
+        self.whereabouts.came_on()
         self.sign.work += 1
 
     def _end_piece(self) -> None:

@@ -16,6 +16,7 @@ from danlu.tasks.feature import Feature
 from danlu.tasks.task import Answer, Known, Task
 from danlu.tasks.text_reader import TextReader
 from danlu.tasks.writing import Written
+from danlu.ticks import tick
 
 ROW_TOKENS = 4096
 """Tokens of a row, where no single text has more: as fast as any number above it, and little memory."""
@@ -101,6 +102,7 @@ def batches_of(features: Sequence[Feature], *, tokens: int = ROW_TOKENS) -> Iter
         inputs = sum(len(each.tokens) for each in chosen)
         source = sum(0 if each.source is None else len(each.source) for each in chosen)
         yield places, collate([[each.as_example() for each in chosen]], widths=Widths(inputs, source))
+        tick()
 
 
 def _rows(features: Sequence[Feature], most: int) -> list[list[int]]:

@@ -48,7 +48,7 @@ class Finetune(OneTask):
             return self.model or inputs["pretrain"] / "model"
         folder, ranks = out / START, here()
         if ranks.first and not (is_drawn(folder) and self.progress(out) is not None):
-            with ranks.alone("draws a model"):
+            with ranks.alone("draws a model", call=self.model.longest_call(self.task, dataset)):
                 self.model.begin(self.task, dataset, folder, seed=seed)
         ranks.from_first(True)  # the folder is there now
         return folder

@@ -21,6 +21,7 @@ from danlu.nn.hf.start import Start
 from danlu.nn.speed import choose_device
 from danlu.nn.trained_rows import put_back, train_rows
 from danlu.nn.transformer import Transformer
+from danlu.parallel.joining import here
 from danlu.stage import Figures
 from danlu.tasks.answering import answer, numbers_of, tuned_answers
 from danlu.tasks.feature import Feature
@@ -221,7 +222,9 @@ class Material:
             write_predictions(out / "dev.samples.jsonl", shown, task.write(model, shown, self.reader))
         known = task.finish(model, known)
         labels = known.labels if len(known.labels) == task.outputs(known) else ()
-        save_model(model, out / "model", tokenizer=self.tokenizer, labels=labels, problem=task.problem)
+        size = sum(each.numel() * each.element_size() for each in model.parameters())
+        with here().alone("saves the model", moves=size):
+            save_model(model, out / "model", tokenizer=self.tokenizer, labels=labels, problem=task.problem)
         settings.method.equip(out / "model", base=self.base)
         task.equip(model, out / "model", self.reader)
         settings.method.complete(model, out, tokenizer=None if self.tokenizer == self.base else self.tokenizer)

@@ -18,6 +18,7 @@ from danlu.metrics.languages import language_column
 from danlu.metrics.resampling import intervals
 from danlu.metrics.tally import Tally, bands, of_each, overall, settled, slices
 from danlu.tasks.task import Answer, Known, Task
+from danlu.ticks import ticking
 
 RESAMPLES = 1000
 SHOWN_FIGURES = 5
@@ -107,7 +108,7 @@ def of_itself(task: Task, examples: Sequence[Any], answers: Sequence[Answer], kn
     metric, found = settled(task.metric(known), golds), []
     if task.criterion in CORRELATIONS and ERROR not in overall(metric.tally(golds, values)):
         return [{RANK_ERROR: round(apart, 6)} for apart in np.abs(_ranks(golds) - _ranks(values)).tolist()]
-    for start in range(0, len(golds), TOGETHER):
+    for start in ticking(range(0, len(golds), TOGETHER)):
         part = slice(start, start + TOGETHER)
         figures = of_each(metric.tally(golds[part], values[part]))
         name = ERROR if ERROR in figures else task.criterion
@@ -129,7 +130,7 @@ def write_predictions(
     """A line of JSON an example: where it stands, what was read, what is right, the answer, and its own figures."""
     lines = [
         prediction(each, said) | ({"figures": dict(own)} if own else {})
-        for each, said, own in zip(examples, answers, figures or [{} for _ in answers], strict=True)
+        for each, said, own in ticking(zip(examples, answers, figures or [{} for _ in answers], strict=True))
     ]
     atomic_write(path, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines).encode())
 

@@ -21,15 +21,20 @@ from danlu.nn.families import Family
 from danlu.nn.families.given import Folder as PretrainedFolder
 from danlu.nn.families.given import first_model
 from danlu.nn.hf.folder import save_model
+from danlu.parallel.joining import here
 from danlu.recipe import OneOf, Settings, plain
 from danlu.tasks.task import Task
+from danlu.ticks import ticking
 from danlu.tokenizers.bpe import BPE
 from danlu.tokenizers.extend import Extend
 from danlu.tokenizers.given import Folder as GivenTokenizer
 from danlu.tokenizers.stage import Trainer
+from danlu.train.drawing import drawn
 
 MADE_FROM = "made_from.json"
 """In the folder of a model that was drawn: what it was made from."""
+LETTERS_A_SECOND = 5e5
+"""Which the slowest of the tokenizers, Unigram, learns from on half as fast a core as was measured."""
 
 
 class Scratch(Settings):
@@ -52,6 +57,10 @@ class Scratch(Settings):
     def files(self) -> list[Path]:
         """Which decide what it begins with."""
         return self.tokenizer.files() if isinstance(self.tokenizer, GivenTokenizer | Extend) else []
+
+    def longest_call(self, task: Task, dataset: Dataset[Any]) -> float:
+        """Seconds that the call may take which trains the tokenizer."""
+        return sum(map(len, task.texts(dataset.splits["train"]))) / LETTERS_A_SECOND
 
     def begin(self, task: Task, dataset: Dataset[Any], folder: Path, *, seed: int) -> Path:
         """Write model and tokenizer to ``folder``, the same for the same train and seed; where they are.
@@ -78,10 +87,11 @@ class Scratch(Settings):
         return folder
 
     def _write(self, texts: Iterable[str], folder: Path, *, seed: int) -> None:
-        tokenizer = self.tokenizer.train(texts)
+        tokenizer = self.tokenizer.train(ticking(texts))
         tokenizer.save(folder)
         config = self.family.config(vocab_size=tokenizer.vocab_size, max_length=self.max_length)
-        save_model(first_model(self.family, config, seed=seed), folder, tokenizer=folder)
+        model = drawn(lambda: first_model(self.family, config, seed=seed), here())
+        save_model(model, folder, tokenizer=folder)
 
 
 def is_drawn(folder: Path) -> bool:

@@ -15,6 +15,7 @@ from danlu.corpus.fetching import fetching, piece_came, queued
 from danlu.parallel import work as working
 from danlu.parallel.activity import Activity
 from danlu.parallel.patience import Watch
+from danlu.parallel.whereabouts import Whereabouts
 from danlu.parallel.work import RECENT, Work
 
 
@@ -161,17 +162,55 @@ def test_between_stages_a_processor_at_work_is_progress_for_a_while(clock: Clock
     activity.carried = False
     work.look()
     assert activity.counted[-2:] == [False, True], "bytes have moved"
-    activity.counted.clear()
-    with work.alone("measures"):
-        for _ in range(6):
+
+
+def test_what_a_rank_does_alone_is_no_hang_while_it_comes_to_new_lines_or_tells_of_pieces(clock: Clock) -> None:
+    """A ring comes back to its lines; the same holds in the compiler, and not where others do the same."""
+    activity, whereabouts = Computing(), Turning(seconds=0.5)
+    work = Work(Watch(stuck=4.0), activity, whereabouts=whereabouts)
+
+    def counted(looks: int) -> list[bool]:
+        activity.counted.clear()
+        for _ in range(looks):
             work.look()
-    assert activity.counted == [True] * 6
+        return activity.counted
+
+    with work.alone("measures"):
+        assert counted(6) == [True] * 3 + [False] * 3, "half of ``stuck``"
+        work.tick()
+        assert counted(3) == [True] * 3
+        activity.carried = True
+        work.look()
+        activity.carried = False
+        assert counted(4) == [True] * 3 + [False], "bytes have moved"
+        clock.pass_by(1.0)
+        work.tick()
+        assert counted(7) == [True] * 5 + [False] * 2, "three times the longest piece"
+    with work.alone("draws", call=1.0):
+        assert counted(6) == [True] * 5 + [False]
+    with work.alike("measures"):
+        assert counted(6) == [True] * 6
+        work.compiles(is_so=True)
+        assert counted(6) == [True] * 3 + [False] * 3
+        work.compiles(is_so=False)
+        assert counted(6) == [True] * 6
+
+
+class Turning(Whereabouts):
+    """A thread that takes so many seconds between two looks, always at the same lines."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def look(self) -> None:
+        self.turning += self.seconds
 
 
 class Computing(Activity):
     """Notes whether processor time is counted, of which it takes so many seconds between two looks."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float = 0.0) -> None:
         super().__init__(seconds=seconds)
         self.counted: list[bool] = []
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from launching import hang, launch_watchful
+from launching import hang, launch_watchful, turn
 
 from danlu.objectives.clm import CausalLM
 from danlu.run_folder import RunFolder
@@ -29,8 +29,8 @@ def launch_compiling(victim: int, how: str, folder: str, *overrides: str) -> int
     def compiler(graph: torch.fx.GraphModule, _: Any) -> Any:
         if how == "waits" and not hangs:
             return graph.forward
-        if hangs and how == "sleeps":
-            hang()
+        if hangs and how in ("sleeps", "turns"):
+            {"sleeps": hang, "turns": turn}[how]()
         if not hangs and how == "holds":
             time.sleep(1.0)  # until the other one has it
         with Path(folder, "cache/locks/a.lock").open("w") as file:

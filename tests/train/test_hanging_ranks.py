@@ -114,7 +114,7 @@ def test_who_hangs_in_the_first_step_is_told_from_who_waits_for_it_within_the_mo
 
 @pytest.mark.parametrize(
     ("how", "victim", "line"),
-    [("sleeps", 1, IDLE), ("sleeps", 0, IDLE), ("holds", 1, LOCK), ("holds", 0, LOCK)],
+    [("sleeps", 1, IDLE), ("sleeps", 0, IDLE), ("turns", 1, IDLE), ("holds", 1, LOCK), ("holds", 0, LOCK)],
 )
 def test_who_hangs_in_the_compiler_is_named(how: str, victim: int, line: str, folder: Path) -> None:
     assert exit_codes(launch_compiling, 2, victim, how, str(folder), QUICK, *SHORT, seconds=40) == [LOST, LOST]
