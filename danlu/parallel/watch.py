@@ -11,9 +11,11 @@ those of the others:
 
 What counts as progress: amid settled steps, micro-batches and collective calls. Elsewhere - in the first steps, in a
 save or a measurement, at the end - nobody knows how long something takes. There counts also whatever the process does
-at all (:mod:`danlu.parallel.activity`), for half an hour; where all ranks do the same, as when they build the model, in
-the first steps and in measurements, for not much longer than the others took, but as long as bytes move; and in saves,
-at the start and between stages what it reads and writes, and its processor time for a few seconds. Who fetches
+at all (:mod:`danlu.parallel.activity`); where all ranks do the same, as when they build the model, in
+the first steps and in measurements, for not much longer than the others took, but as long as bytes move; in saves,
+at the start and between stages what it reads and writes, and its processor time for a few seconds; and in the compiler
+and in what rank 0 does alone such time, too, but as long as pieces are told of or the program comes to new lines
+(:mod:`danlu.parallel.whereabouts`). Who fetches
 something from elsewhere is waited for, and ends all by itself where nothing comes.
 
 Whoever sees it first writes the verdict and says it; all leave. The main thread may be in a collective call by then,
