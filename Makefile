@@ -1,6 +1,6 @@
 # make quickstart   everything from raw text to a model that writes, in .venv and runs/quickstart
 # make test         linters, types, import layers, tests
-# make test-elsewhere    the tests on Ray clusters and object stores, whose packages it installs first (400 MB)
+# make test-elsewhere    the tests on Ray clusters and object stores, whose packages it installs first (340 MB)
 # PYTHON=python3.12 make …   another interpreter for a new .venv
 
 PYTHON ?= python3
