@@ -16,6 +16,7 @@ from danlu.errors import InputError, shown, suggestion
 from danlu.metrics.precision_recall import of_labels
 from danlu.metrics.tally import Named, Numbers, Tally, by_sums, check_pairs, share
 from danlu.recipe import Choice
+from danlu.ticks import ticking
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class MultiLabel(Choice):
         count = len(labels)
         sums_NS = np.zeros((len(gold), 3 * count + 2))
         place_of = {label: place for place, label in enumerate(labels)}
-        for item, (right, answer) in enumerate(zip(gold, predicted, strict=True)):
+        for item, (right, answer) in enumerate(ticking(zip(gold, predicted, strict=True))):
             gold_set, answer_set = set(right), set(answer)
             for part, chosen in enumerate((gold_set & answer_set, answer_set, gold_set)):
                 sums_NS[item, [part * count + place_of[label] for label in chosen]] = 1

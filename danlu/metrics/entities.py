@@ -20,6 +20,7 @@ from danlu.errors import InputError, shown
 from danlu.metrics.precision_recall import of_labels
 from danlu.metrics.tally import Named, Numbers, Tally, by_sums, check_pairs, share
 from danlu.recipe import Choice
+from danlu.ticks import ticking
 
 Scheme = Literal["IO", "BIO", "BIOES", "BILOU", "BMES"]
 Entity = tuple[str, int, int]
@@ -56,7 +57,7 @@ class Entities(Choice):
         check_tokens(gold, predicted)
         scheme = self.scheme or find_scheme(gold, predicted)
         found = []
-        for number, (right, answer) in enumerate(zip(gold, predicted, strict=True), 1):
+        for number, (right, answer) in enumerate(ticking(zip(gold, predicted, strict=True)), 1):
             sides = (("gold", right), ("predicted", answer))
             found.append([set(self._read(tags, scheme, f"item {number}: the {side} tag")) for side, tags in sides])
         labels = sorted({entity[0] for sides in found for side in sides for entity in side})

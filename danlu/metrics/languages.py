@@ -70,7 +70,7 @@ def language_column(texts: Sequence[str]) -> list[str]:
     if not known:
         return [UNKNOWN] * len(texts)
     column = []
-    for text, each in zip(texts, found, strict=True):
+    for text, each in ticking(zip(texts, found, strict=True)):
         if each.code in (*known, UNKNOWN):
             column.append(each.code)
         elif each.probability >= SURE:

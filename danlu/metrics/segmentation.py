@@ -14,6 +14,7 @@ from danlu.errors import InputError
 from danlu.metrics.precision_recall import of_counts
 from danlu.metrics.tally import Tally, by_sums, check_pairs
 from danlu.recipe import Choice
+from danlu.ticks import ticking
 
 
 class Words(Choice):
@@ -27,7 +28,7 @@ class Words(Choice):
         """
         check_pairs(gold, predicted)
         sums_N3 = np.zeros((len(gold), 3))
-        for item, (right, answer) in enumerate(zip(gold, predicted, strict=True)):
+        for item, (right, answer) in enumerate(ticking(zip(gold, predicted, strict=True))):
             _check(right, answer, number=item + 1)
             right_spans, answer_spans = spans(right), spans(answer)
             sums_N3[item] = len(right_spans & answer_spans), len(answer_spans), len(right_spans)

@@ -113,7 +113,7 @@ def slices(tally: Tally, column: Sequence[str]) -> dict[str, dict[str, float]]:
     check_lengths(column, tally.items, what="values of the column", of="items")
     values = np.array(column, dtype=object)
     found = {}
-    for value in sorted(set(column)):
+    for value in ticking(sorted(set(column))):
         chosen = values == value
         found[value] = {"items": float(chosen.sum()), **_first(tally.figures(chosen[None].astype(np.float64)))}
     return found

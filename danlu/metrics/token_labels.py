@@ -14,6 +14,7 @@ from danlu.metrics.entities import check_tokens
 from danlu.metrics.precision_recall import of_labels
 from danlu.metrics.tally import Named, Numbers, Tally, by_sums, check_pairs, share
 from danlu.recipe import Choice
+from danlu.ticks import ticking
 
 
 class TokenLabels(Choice):
@@ -35,7 +36,7 @@ class TokenLabels(Choice):
         labels = sorted({label for sentence in (*gold, *predicted) for label in sentence})
         place_of, count = {label: place for place, label in enumerate(labels)}, len(labels)
         sums_NS = np.zeros((len(gold), 3 * count))
-        for item, (right, answer) in enumerate(zip(gold, predicted, strict=True)):
+        for item, (right, answer) in enumerate(ticking(zip(gold, predicted, strict=True))):
             for one, other in zip(right, answer, strict=True):
                 if one == other:
                     sums_NS[item, place_of[one]] += 1

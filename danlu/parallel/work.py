@@ -99,7 +99,7 @@ class Work:
     calls: Callable[[], dict[str, int]] = dict
     """Collective calls that it has begun, by the name of the group."""
     whereabouts: Whereabouts = field(default_factory=Whereabouts)
-    """Of the main thread."""
+    """Of the thread that works: the main one, or one in which torch compiles."""
     locks: Callable[[], Path | None] = lambda: None
     """The folder of the compiler's locks, if it has any."""
     sign: Sign = field(default_factory=lambda: Sign(process=process(os.getpid())))
@@ -216,7 +216,6 @@ class Work:
         """Note what this process has done since the last sign; that a wait for a disk, or for a lock of the compiler's,
         is over is something, too."""
         waited, self._waited = self._waited, waits_for_disk()
-        self.whereabouts.look()
         seen = self.activity.seen(computing=self._is_work())
         self._spent = 0.0 if self.activity.carried else self._spent + self.activity.seconds
         if self.activity.carried:
@@ -238,6 +237,7 @@ class Work:
             return self._spent < spare
         if doing.alike and not self._compiling:
             return True  # the others tell how long it takes
+        self.whereabouts.look()
         longest = 0.0 if doing.alike else LONGER * self._longest.get(doing.what, 0.0)
         return self.whereabouts.turning < max(spare, longest) + doing.call
 
@@ -293,6 +293,7 @@ class Work:
         finally:
             self._end_piece()
             self._doing = before
+            self.whereabouts.forget()
             self._begin_piece()
 
     def _begin_piece(self) -> None:

@@ -37,9 +37,12 @@ from danlu.tasks.bert_score_baseline import Baseline, checked, read_baseline
 from danlu.tasks.documents import apart
 from danlu.tasks.feature import Feature
 from danlu.tasks.text_reader import TextReader
+from danlu.ticks import ticking
 
 ITEMS_AT_ONCE = 512
 """Items whose states are in memory together."""
+READ_AT_ONCE = 2**12
+"""Texts that are cut into tokens in one call."""
 USUAL_LAYER = 0.75
 """Of the blocks, where none is named: 9 of the 12 of bert-base-uncased, as in ``bert_score``."""
 SPACED = ("roberta", "gpt2")
@@ -182,7 +185,12 @@ class Scorer:
         before = " " if self.model.config.family in SPACED else ""
         bare = {text: text.strip() for text in texts}
         self.reader.tokenizer.enable_truncation(self.reader.max_tokens)
-        encoded = self.reader.tokenizer.encode_batch([f"{before}{each}" if each else "" for each in bare.values()])
+        spaced = [f"{before}{each}" if each else "" for each in bare.values()]
+        encoded = [
+            each
+            for start in ticking(range(0, len(spaced), READ_AT_ONCE))
+            for each in self.reader.tokenizer.encode_batch(spaced[start : start + READ_AT_ONCE])
+        ]
         return {
             text: Tokens(np.array(each.ids, dtype=np.int64), 1 - np.array(each.special_tokens_mask, dtype=np.int64))
             for text, each in zip(bare, encoded, strict=True)

@@ -26,6 +26,7 @@ from danlu.tasks.class_weights import Weights, weights, weights_of
 from danlu.tasks.feature import Feature
 from danlu.tasks.task import Answer, Known
 from danlu.tasks.text_reader import TextReader
+from danlu.ticks import ticking
 
 
 class OneLabel(TextTask):
@@ -66,7 +67,7 @@ class OneLabel(TextTask):
         self, numbers: Sequence[Tensor], features: Sequence[Feature], examples: Sequence[Any], known: Known
     ) -> list[Answer]:
         answers = []
-        for shares in (each.tolist() for each in numbers):
+        for shares in (each.tolist() for each in ticking(numbers)):
             best = max(range(len(shares)), key=shares.__getitem__)
             scores = dict(zip(known.labels, shares, strict=True))
             answers.append(Answer(known.labels[best], shares[best], scores))

@@ -35,6 +35,7 @@ from danlu.tasks.feature import Feature
 from danlu.tasks.pooled import first_targets
 from danlu.tasks.task import Answer, Known, Task
 from danlu.tasks.text_reader import Read, TextReader
+from danlu.ticks import ticking
 
 _LETTER, _IDEOGRAPH = re.compile(r"\w"), re.compile(f"[{IDEOGRAPHS}]")
 USUAL = 0.99
@@ -134,7 +135,7 @@ class Extract(Task):
         for scores_T2, feature in zip(numbers, features, strict=True):
             windows[feature.example].append((scores_T2.numpy(), feature.words))
         longest = int(known.numbers["longest"])
-        return [find(each, longest=longest, most=self.answers_listed) for each in windows]
+        return [find(each, longest=longest, most=self.answers_listed) for each in ticking(windows)]
 
 
 def _feature(number: int, read: Read, example: Question, *, name: str, types: bool) -> Feature:

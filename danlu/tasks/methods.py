@@ -20,7 +20,6 @@ from danlu.nn.quantized import Format, dequantize, quantize
 from danlu.nn.transformer import Transformer
 from danlu.optim.depth import layers_above
 from danlu.recipe import Choice
-from danlu.ticks import ticking
 from danlu.tokenizers.tokenizer import Tokenizer
 
 ADAPTERS = "adapters"
@@ -136,7 +135,7 @@ def load_trained(model: Transformer, weights: dict[str, Tensor]) -> None:
     """Put trained weights, by name, into a model that begins as the trained one did."""
     named = dict(model.named_parameters())
     with torch.no_grad():
-        for name, weight in ticking(weights.items()):
+        for name, weight in weights.items():
             named[name].copy_(weight)
 
 

@@ -28,6 +28,7 @@ from danlu.tasks.class_weights import Weights, weights, weights_of
 from danlu.tasks.feature import Feature
 from danlu.tasks.task import Answer, Known
 from danlu.tasks.text_reader import TextReader
+from danlu.ticks import ticking
 
 BITS = 32
 """Labels whose bits are in one number."""
@@ -88,7 +89,7 @@ class MultiLabel(TextTask):
         self, numbers: Sequence[Tensor], features: Sequence[Feature], examples: Sequence[Any], known: Known
     ) -> list[Answer]:
         answers = []
-        for shares in (each.tolist() for each in numbers):
+        for shares in (each.tolist() for each in ticking(numbers)):
             given = tuple(label for label, share in zip(known.labels, shares, strict=True) if share >= self.threshold)
             right = float(np.prod([max(share, 1 - share) for share in shares]))
             answers.append(Answer(given, right, dict(zip(known.labels, shares, strict=True))))

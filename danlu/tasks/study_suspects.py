@@ -15,6 +15,7 @@ import numpy as np
 from danlu.data.found import quoted
 from danlu.data.labelled import MultiLabelled, Scored
 from danlu.data.suspects import suspects
+from danlu.ticks import ticking
 
 SHOWN = 3
 """Suspects that the line for people has."""
@@ -51,7 +52,7 @@ def likely_wrong(examples: Sequence[Any], lines: Sequence[Mapping[str, Any]], fi
                for each, line in zip(examples, lines, strict=True)):  # fmt: skip
         return None
     known = sorted({line["gold"] for line in lines} | {label for line in lines for label in line["scores"]})
-    probabilities_NL = np.array([[line["scores"].get(label, 0.0) for label in known] for line in lines])
+    probabilities_NL = np.array([[line["scores"].get(label, 0.0) for label in known] for line in ticking(lines)])
     found = suspects([line["gold"] for line in lines], known, probabilities_NL)
     if not found:
         return Wrong([], "no label looks wrong to models that have not seen its text")
@@ -66,7 +67,7 @@ def _several(examples: Sequence[Any], lines: Sequence[Mapping[str, Any]], file: 
     """Of each label by itself: texts that have it and likely should not, or the other way round."""
     known = sorted({label for each in examples for label in each.gold})
     found = []
-    for label in known:
+    for label in ticking(known):
         has = ["has" if label in each.gold else "lacks" for each in examples]
         shares_N = np.array([line["scores"].get(label, 0.0) for line in lines])
         for each in suspects(has, ("has", "lacks"), np.stack([shares_N, 1 - shares_N], 1)):

@@ -36,6 +36,7 @@ from danlu.tasks.tag_paths import Numbers, TagPaths
 from danlu.tasks.task import Answer, Known, Task
 from danlu.tasks.text_reader import TextReader
 from danlu.tasks.word_windows import features_of_words, of_words
+from danlu.ticks import ticking
 
 OUTSIDE = "O"
 
@@ -100,7 +101,7 @@ class Tag(Task):
         paths = self._paths(known)
         found = of_words(numbers, features, [len(each.pieces) for each in examples])
         answers = []
-        for example, scores_WL in zip(examples, found, strict=True):
+        for example, scores_WL in ticking(zip(examples, found, strict=True)):
             scores_WL[np.isnan(scores_WL).any(1)] = _unseen(known)
             chosen = scores_WL.argmax(1).tolist() if paths is None else paths.best(scores_WL)
             shares = np.exp(scores_WL[np.arange(len(chosen)), chosen])

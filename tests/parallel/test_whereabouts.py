@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -21,10 +22,14 @@ def ring(over: threading.Event) -> None:
         pass
 
 
+def wait(over: threading.Event) -> None:
+    over.wait()
+
+
 def ever_new(over: threading.Event) -> None:
     """Some seconds of a program that has many lines, one after the other."""
-    lines = "\n".join(f" for _ in range(10**6):\n  if over.is_set(): return" for _ in range(BRANCHES))
-    exec(f"def work(over):\n{lines}", found := {})  # noqa: S102 (a program of many lines)
+    lines = "\n".join(" for _ in range(10**6):\n  if over.is_set(): return" for _ in range(BRANCHES))
+    exec(f"def work(over):\n{lines}", found := {})  # a program of many lines
     found["work"](over)
 
 
@@ -42,9 +47,11 @@ def doing(work: Callable[[threading.Event], None]) -> Iterator[Whereabouts]:
     thread = threading.Thread(target=run)
     thread.start()
     there.wait()
-    yield made[0]
-    over.set()
-    thread.join()
+    try:
+        yield made[0]
+    finally:
+        over.set()
+        thread.join()
 
 
 def look(at: Whereabouts, times: int) -> list[float]:
@@ -76,7 +83,46 @@ def test_who_comes_to_new_lines_does_not_turn() -> None:
 
 
 def test_who_waits_does_not_turn() -> None:
-    with doing(lambda over: [over.wait()] and None) as at:
+    with doing(wait) as at:
         look(at, 2)
         at.came_on()
         assert look(at, 5)[-1] < 0.05
+
+
+def test_the_thread_that_begins_other_work_is_looked_at() -> None:
+    """As the one in which torch compiles a backward pass, for which the main one waits."""
+    at, over = Whereabouts(), threading.Event()
+
+    def compile_for_ever() -> None:
+        at.forget()
+        ring(over)
+
+    thread = threading.Thread(target=compile_for_ever)
+    thread.start()
+    try:
+        assert look(at, 12)[-1] > 0.1
+        at.forget()
+        assert look(at, 4)[-1] < 0.05, "this thread sleeps"
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_no_garbage_is_collected_while_threads_are_listed(collects: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finalizer that runs then may stop the process for ever (python/cpython#106883)."""
+    real, seen = sys._current_frames, list[bool]()
+
+    def listed() -> object:
+        seen.append(gc.isenabled())
+        return real()
+
+    monkeypatch.setattr(sys, "_current_frames", listed)
+    at = Whereabouts()
+    before = gc.isenabled()
+    try:
+        (gc.enable if collects else gc.disable)()
+        at.look()
+        assert (seen, gc.isenabled()) == ([False], collects)
+    finally:
+        (gc.enable if before else gc.disable)()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,16 @@ def test_what_a_rank_does_alone_is_no_hang_while_it_comes_to_new_lines_or_tells_
         assert counted(6) == [True] * 3 + [False] * 3
         work.compiles(is_so=False)
         assert counted(6) == [True] * 6
+
+
+def test_the_compiler_is_looked_at_in_the_thread_that_compiles(work: Work) -> None:
+    """Torch compiles the backward pass of a GPU in a thread of autograd's, for which the main one waits."""
+    thread = threading.Thread(target=lambda: work.compiles(is_so=True))
+    thread.start()
+    thread.join()
+    assert work.whereabouts.thread == thread.ident
+    with work.alone("measures"):
+        assert work.whereabouts.thread == threading.get_ident()
 
 
 class Turning(Whereabouts):
