@@ -21,8 +21,10 @@ from danlu.metrics.resampling import compare
 from danlu.metrics.several import Several
 from danlu.metrics.tally import of_each, overall, settled
 from danlu.nn.speed import choose_device_beside
+from danlu.tasks import bert_score as own
 from danlu.tasks.bert_score import BERTScore, Scorer, States, Tokens, _score
 from danlu.tasks.bert_score_baseline import read_baseline
+from danlu.ticks import heard
 
 ANSWERS = [
     "to be or not",
@@ -85,6 +87,22 @@ def test_figures_are_those_of_the_package(idf: bool, layer: int, bert: Path) -> 
     assert np.ptp(found[2]) > 0.05
     figures = overall(metric.tally(GOLDS, ANSWERS))
     assert figures["bertscore.f1"] == pytest.approx(np.mean(wanted[2]), rel=1e-4)
+
+
+def test_texts_are_cut_into_tokens_some_at_a_time_and_each_time_is_told(
+    bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all texts at once it takes minutes, and nothing is seen meanwhile."""
+    scorer = Scorer.load(bert, 2)
+    whole, ticks = scorer.read([*ANSWERS, *GOLDS]), list[None]()
+    monkeypatch.setattr(own, "READ_AT_ONCE", 3)
+    with heard(lambda: ticks.append(None)):
+        found = scorer.read([*ANSWERS, *GOLDS])
+    assert len(ticks) == 4
+    assert list(found) == list(whole)
+    for text, tokens in found.items():
+        for mine, other in zip(tokens, whole[text], strict=True):
+            np.testing.assert_array_equal(mine, other)
 
 
 @pytest.mark.filterwarnings("ignore:The given NumPy array is not writable:UserWarning")
