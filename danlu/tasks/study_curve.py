@@ -18,6 +18,7 @@ from danlu.metrics.resampling import resampled
 from danlu.metrics.tally import Numbers
 from danlu.tasks.study_kind import Conclusion, Outcome, Setting, StudyKind, Variation, spread, spreads
 from danlu.tasks.study_seeds import following
+from danlu.ticks import ticking
 
 MOST = {"bleu": 100.0, "chrf": 100.0}
 """That a figure can be; of all others it is 1."""
@@ -183,9 +184,9 @@ def _resampled(outcomes: Sequence[Outcome], setting: Setting, split: str) -> Num
     if len(golds) < 2:
         return None
     metric = setting.task.metric(setting.known)
-    tallies = [metric.tally(golds, [line["prediction"] for line in each.lines(split)]) for each in outcomes]
+    tallies = [metric.tally(golds, [line["prediction"] for line in each.lines(split)]) for each in ticking(outcomes)]
     drawn_BP = np.concatenate([
-        np.stack([tally.figures(times_BN)[setting.task.criterion] for tally in tallies], axis=1)
+        np.stack([tally.figures(times_BN)[setting.task.criterion] for tally in ticking(tallies)], axis=1)
         for times_BN in resampled(len(golds), RESAMPLES, setting.seed)
     ])  # fmt: skip
     there_BP = drawn_BP[~np.isnan(drawn_BP).any(1)]

@@ -20,6 +20,7 @@ from danlu.tasks.classify import Classify
 from danlu.tasks.extract import Extract
 from danlu.tasks.feature import Feature
 from danlu.tasks.multi_label import MultiLabel
+from danlu.tasks.study_curve import Curve
 from danlu.tasks.study_suspects import likely_wrong
 from danlu.tasks.tag import Tag
 from danlu.tasks.task import Known
@@ -53,6 +54,22 @@ def suspected() -> None:
     likely_wrong(examples, [{"scores": {f"{number}": 1.0}} for number in range(COUNT)], "suspects.jsonl")
 
 
+def concluded() -> None:
+    """Of trainings, each with a metric of its own to be resampled."""
+    dataset = SimpleNamespace(
+        splits={"train": [None] * 9, "dev": [SimpleNamespace(gold="a"), SimpleNamespace(gold="b")]}
+    )
+    outcome = SimpleNamespace(
+        variation=SimpleNamespace(dataset=dataset),
+        measured=("dev",),
+        figures=lambda: {"dev.accuracy": 0.5},
+        lines=lambda split: [{"prediction": "a"}] * 2,
+    )
+    setting: Any = SimpleNamespace(task=Classify(), known=Known(labels=("a", "b")), seed=1)
+    trainings: Any = [outcome] * COUNT
+    Curve.of(trainings, setting)
+
+
 LOOPS: dict[str, Callable[[], object]] = {
     "slices": lambda: slices(by_sums(np.ones((COUNT, 1)), lambda sums_B1: {"n": sums_B1[:, 0]}), list("abcde")),
     "entities": lambda: Entities().tally([["B-PER"]] * COUNT, [["O"]] * COUNT),
@@ -64,7 +81,11 @@ LOOPS: dict[str, Callable[[], object]] = {
     "tag": tagged,
     "extract": extracted,
     "suspects": suspected,
+    "a curve": concluded,
 }  # fmt: skip
+
+WANTED = {"a curve": 2 * COUNT + 1}
+"""Each is read, and resampled with all others."""
 
 
 @pytest.mark.parametrize("name", LOOPS)
@@ -72,4 +93,4 @@ def test_each_piece_is_told(name: str) -> None:
     ticks: list[None] = []
     with heard(lambda: ticks.append(None)):
         LOOPS[name]()
-    assert len(ticks) >= COUNT
+    assert len(ticks) >= WANTED.get(name, COUNT)
