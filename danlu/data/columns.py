@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -11,14 +12,18 @@ from typing import Any, Literal
 from danlu.data.decimals import are_decimal_commas
 from danlu.data.delimited import counts, is_number
 from danlu.data.names import SPLIT, plain_name
+from danlu.data.parted import LABELS, marks_of, part
 from danlu.data.rows import Table
 from danlu.data.split import NAMES
+from danlu.data.units import are_counted, numbers_of, unit_of
 from danlu.errors import InputError, RecipeError, did_you_mean, shown, suggestion
 
-Kind = Literal["text", "texts", "label", "number", "tokens", "tags", "other"]
+Kind = Literal["text", "texts", "label", "labels", "number", "tokens", "tags", "other"]
 _LABEL_LENGTH, _MOST_LABELS = 60, 1000
 _MISSING = 0.1
 """Share of rows that may lack a label in a column that is taken to have labels."""
+_SEVERAL = 0.1
+"""Share of rows that have several labels in a column that is taken to have such."""
 _SHOWN_VALUES = 6
 _MOST_UNREAD = 8
 _NUMBERS = re.compile(r"\[[-+\d.,\seE]*\]")
@@ -68,7 +73,7 @@ def choose_columns(
             if column is not None:
                 chosen[field.name] = column
     wanted = [field for field in fields if field.required and (gold or not field.gold)]
-    for kinds in (("label", "number", "tags"), ("tokens", "text", "texts")):  # what is left over is text
+    for kinds in (("label", "labels", "number", "tags"), ("tokens", "text", "texts")):  # what is left over is text
         for field in wanted:
             if field.name not in chosen and field.kind in kinds:
                 column = _by_content(table, field, taken=chosen.values())
@@ -199,11 +204,13 @@ def _by_content(table: Table, field: Field, *, taken: Any) -> str | None:
         like = apart or ([] if field.kind == "texts" else like)
         return _most_like_text(texts, like, alone=field.kind != "texts")
     if field.kind == "number":
-        numbers = [c for c, values in texts.items() if all(map(is_number, values)) or _have_commas(values)]
+        numbers = [column for column, values in texts.items() if _are_numbers(values)]
         like = [column for column in numbers if len(set(texts[column])) > 1]
         like = [column for column in like if not _tell_rows_apart(column, texts[column])]
         return max(like, key=lambda column: len(set(texts[column])), default=None)
-    like = [column for column, values in texts.items() if looks_like_labels(values)]
+    if field.kind == "labels":
+        return _of_several(texts)
+    like = [column for column, values in texts.items() if looks_like_labels(values) and not is_of_rows(column)]
     return min(like, key=lambda column: (len(set(texts[column])), sum(map(len, texts[column]))), default=None)
 
 
@@ -226,14 +233,34 @@ def looks_like_labels(values: Sequence[str]) -> bool:
     return few and max(map(len, different)) <= _LABEL_LENGTH
 
 
+def _of_several(texts: Mapping[str, list[str]]) -> str | None:
+    """The column of which some cells hold several of a few labels, and some may hold none; None where there is none, or
+    where another one has a label a row, which may be meant as well."""
+    different = {}
+    for column, values in texts.items():
+        marks = marks_of(values, LABELS)
+        cells = [part(value, marks) for value in values]
+        labels = Counter(label for cell in cells for label in cell)
+        several = sum(len(cell) > 1 for cell in cells) >= max(2, _SEVERAL * len(cells))
+        if several and not is_of_rows(column) and not _are_numbers(values) and min(labels.values()) > 1:
+            different[column] = len(labels)
+        elif looks_like_labels(values) and not is_of_rows(column):
+            return None
+    return min(different, key=different.__getitem__, default=None)
+
+
 def _hold_no_text(values: Sequence[str]) -> bool:
     """Whether these are numbers, or lists of them as a table spells them."""
-    return all(is_number(value) or _NUMBERS.fullmatch(value) for value in values) or _have_commas(values)
+    return all(is_number(value) or _NUMBERS.fullmatch(value) for value in values) or _are_numbers(values)
 
 
-def _have_commas(values: Sequence[str]) -> bool:
-    """Whether these are numbers with decimal commas."""
-    return are_decimal_commas(list(values)) and all(is_number(value.replace(",", ".")) for value in values)
+def _are_numbers(values: Sequence[str]) -> bool:
+    """Whether these are numbers, be it with decimal commas, or with a unit that only numbers have."""
+    if not are_counted(values):
+        return False
+    numbers = list(map(str, numbers_of(values)))
+    commas = unit_of(values) is not None or are_decimal_commas(list(numbers))
+    return all(is_number(number.replace(",", ".") if commas else number) for number in numbers)
 
 
 def is_of_rows(column: str) -> bool:

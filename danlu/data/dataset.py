@@ -27,6 +27,7 @@ from danlu.data.read import read_rows
 from danlu.data.rows import Table
 from danlu.data.split import NAMES, split
 from danlu.data.tags import Scheme
+from danlu.data.units import without_units
 from danlu.errors import InputError, suggestion
 from danlu.recipe import Settings
 
@@ -165,7 +166,7 @@ class _Reading(Generic[E]):
                     check_label_types(table.rows, chosen[each.name], typed=table.typed, called=each.name)
         for each in self.form.fields:
             if each.kind == "number" and each.name in chosen:
-                table = with_points(table, chosen[each.name])
+                table = with_points(without_units(table, chosen[each.name]), chosen[each.name])
         if self.form.parted is not None:
             name, known = self.form.parted
             asked = not gold and not any(each.name == name and each.gold for each in self.form.fields)
@@ -271,13 +272,15 @@ def load_inputs(
             sentences=form.sentences,
         )
 
-    if settings.header is None and names and not form.sentences and all(str(name).isdigit() for name in names):
-        rows = without_names(read(False))  # in training columns had no names
-        found = None if told or len(rows.rows) < 2 else read_by_names(read(None), form.fields)
-        if found is None:
-            return understood(rows, settings, form, columns=columns)
-        return understood(found, settings.model_copy(update={"columns": {}}), form)
-    return understood(read(settings.header), settings, form, columns=columns)
+    unnamed = settings.header is None and bool(names) and all(str(name).isdigit() for name in names)  # in training
+    table = read(False if unnamed and not form.sentences else settings.header)
+    if unnamed and (table.typed or not form.sentences):
+        table = table if table.typed else without_names(table)
+        enough = table.typed or len(table.rows) > 1
+        found = read_by_names(table if table.typed else read(None), form.fields) if enough and not told else None
+        if found is not None:
+            return understood(found, settings.model_copy(update={"columns": {}}), form)
+    return understood(table, settings, form, columns=columns)
 
 
 def inputs_of(

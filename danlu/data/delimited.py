@@ -27,6 +27,8 @@ _NAMED = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 _ENCLOSED = re.compile(r'"(?:[^"]|"")*"', re.DOTALL)
 _SAID = re.compile(r'"?sep=([^\r\n])"?(\r?\n)', re.IGNORECASE)
 _NAME_LENGTH, _NAME_WORDS = 40, 4
+_AGAIN = 4
+"""Times that what stands in a column comes again, on average, so that it is a set of labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def has_header(rows: Sequence[Cells], *, commas: bool, named: Collection[str] = 
     columns = [[cells[place].strip() for cells in rest if len(cells) > place] for place in range(len(first))]
     if any(plain_name(cell) in KNOWN and cell not in column for cell, column in zip(first, columns, strict=True)):
         return True
-    if len(set(filled)) < len(filled):
+    if len(set(filled)) < len(filled) and not _are_names_twice(first, columns):
         return False
     if not first[0] and len(filled) == len(first) - 1 and counts(columns[0]):  # pandas' index has no name
         return True
@@ -129,6 +131,13 @@ def has_header(rows: Sequence[Cells], *, commas: bool, named: Collection[str] = 
     if any(each and name in column for name, column, each in zip(first, columns, few, strict=True)):
         return False
     return commas or any(asking)
+
+
+def _are_names_twice(first: Sequence[str], columns: Sequence[Sequence[str]]) -> bool:
+    """Whether a first row that has something twice is a header nevertheless, which then is refused: where no cell of it
+    stands in the column below it, though what stands in one of them comes again and again."""
+    apart = all(cell not in column for cell, column in zip(first, columns, strict=True))
+    return apart and any(len(set(column)) * _AGAIN <= len(column) for column in columns)
 
 
 def counts(values: Sequence[str]) -> bool:

@@ -141,7 +141,7 @@ class Cells:
             number = math.nan
         if not math.isfinite(number):
             comma = isinstance(value, str) and value.count(",") == 1
-            hint = "; write its decimal mark as a point" if comma else ""
+            hint = "; write its decimal mark as a point, and thousands without a mark" if comma else ""
             raise self.error(field, f"must be a finite number; got {shown(repr(value))}{hint}")
         return number
 

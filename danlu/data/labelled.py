@@ -138,7 +138,7 @@ _NUMBER = Field("number", names.NUMBER, "number", gold=True)
 CLASSIFY = Form("classify", (_TEXT, _LABEL), _labelled)
 PAIR = Form("pair", (_FIRST, _SECOND, _LABEL), _labelled)
 MULTI_LABEL = Form(
-    "multi_label", (_TEXT, Field("labels", names.LABELS, "other", gold=True)), _multi_labelled,
+    "multi_label", (_TEXT, Field("labels", names.LABELS, "labels", gold=True)), _multi_labelled,
     parted=("labels", LABELS), flags=True,
 )  # fmt: skip
 REGRESS = Form("regress", (_TEXT, _NUMBER), _scored)

@@ -21,9 +21,9 @@ def without_names(table: Table) -> Table:
 
 
 def read_by_names(table: Table, fields: Sequence[Field]) -> Table | None:
-    """The table as it is read without a word on its header, where that names the columns of all that is asked: their
-    order need not be that of training. None: go by the places of the columns."""
+    """The table as it is read without a word on its header, where that, or JSON, names the columns of all that is
+    asked: their order need not be that of training. None: go by the places of the columns."""
     wanted = [each for each in fields if each.required and not each.gold]
-    if not table.named or table.typed or len(by_names(table, wanted)) < len(wanted):
+    if not table.named or len(by_names(table, wanted)) < len(wanted):
         return None
-    return replace(table, notes=(*table.notes, NOTE))
+    return table if table.typed else replace(table, notes=(*table.notes, NOTE))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.data.example import Place
+from danlu.data.label_studio import annotated
 from danlu.data.rows import Row, Table
 from danlu.errors import InputError, shown
 
@@ -25,7 +26,7 @@ def read_jsonl(path: Path, text: str) -> Table:
     """
     if text.lstrip()[:1] == "[":
         raise Place(path, 1).error("it begins a list, not a line of JSON lines; a name that ends in .json says so")
-    return table_of(path, _lines(path, text))
+    return table_of(path, annotated(_lines(path, text)))
 
 
 def read_json(path: Path, text: str) -> Table:
@@ -36,7 +37,7 @@ def read_json(path: Path, text: str) -> Table:
     """
     start = text.lstrip()[:1]
     if start == "[":
-        return table_of(path, _questions(path, _listed(path, text)))
+        return table_of(path, annotated(_questions(path, _listed(path, text))))
     if start != "{":
         raise Place(path, 1).error(f"JSON must begin with [ or {{; got {shown(text.strip()[:20])!r}")
     try:
@@ -51,7 +52,7 @@ def read_json(path: Path, text: str) -> Table:
         raise InputError(f"{path}: {_reason(error)}") from None
     except RecursionError:
         raise InputError(f"{path} is nested too deep") from None
-    return table_of(path, _questions(path, _within(path, whole)))
+    return table_of(path, annotated(_questions(path, _within(path, whole))))
 
 
 def read_parquet(path: Path) -> Table:

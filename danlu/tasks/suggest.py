@@ -18,6 +18,7 @@ from danlu.data.literals import literal
 from danlu.data.names import CLASSES, KEYWORDS, LABELS, RESPONSE, plain_name
 from danlu.data.read import read_rows
 from danlu.data.rows import Table
+from danlu.data.units import are_counted, numbers_of
 from danlu.errors import CheckpointError, InputError, RecipeError
 from danlu.recipe_file import quoted
 from danlu.tasks.fit import ORDER, ROWS, check_sentences, first_examples, form_of, passed_over, reads, why_not
@@ -167,7 +168,7 @@ def guess(table: Table) -> tuple[str, Form[Any]]:
         whole = len(found) == sum(field.required for field in form.fields)
         if not whole or not reads(table, form) or (name in MORE and not MORE[name](table, found)):
             continue
-        if "number" in found and not all(is_number(str(value)) for value in table.values(found["number"])):
+        if "number" in found and not _are_all_numbers(table.values(found["number"])):
             continue
         if name == "classify" and _are_answered(table, found):
             return "seq2seq", form_of("seq2seq")
@@ -282,9 +283,10 @@ def _are_two_texts(table: Table, chosen: Mapping[str, str]) -> bool:
 
 
 def _are_alike(table: Table, chosen: Mapping[str, str]) -> bool:
-    """Whether there are two columns and no more, both of running text."""
+    """Whether there are two columns and no more, both of running text, not the same in all rows."""
     columns = [chosen[field] for field in ("query", "positives")]
-    return len(_texts(table)) == 2 and all(_is_running(table, column) for column in columns)
+    differ = len(set(map(str, table.values(columns[1])))) > 1
+    return differ and len(_texts(table)) == 2 and all(_is_running(table, column) for column in columns)
 
 
 def _texts(table: Table) -> list[str]:
@@ -308,6 +310,8 @@ def _are_answers(table: Table, chosen: Mapping[str, str]) -> bool:
     if table.named and plain_name(texts[1]) in WRITER:
         return False
     first, second = ([str(value) for value in table.values(column)] for column in texts)
+    if len(set(second)) == 1:  # it says nothing of the text
+        return False
     called = table.named and (plain_name(texts[1]) in RESPONSE or texts[1].endswith(ANSWER))
     return called or sum(map(len, second)) * 2 < sum(map(len, first))
 
@@ -345,20 +349,27 @@ def _are_asked_for(table: Table, found: Mapping[str, str]) -> bool:
 def _are_marks(values: Sequence[Any]) -> bool:
     """Whether these are numbers on a scale, not those of classes as inference has them."""
     texts = _with_points(values)
-    return all(map(is_number, texts)) and len(set(texts)) > MOST_CLASSES
+    return are_counted(values) and all(map(is_number, texts)) and len(set(texts)) > MOST_CLASSES
 
 
 def _are_grades(values: Sequence[Any]) -> bool:
     """Whether these are numbers, and too many to be names of classes, or with decimals."""
     texts = _with_points(values)
-    return all(map(is_number, texts)) and (
-        len(set(texts)) > MOST_GRADES or any(not float(text).is_integer() for text in texts)
+    return (
+        are_counted(values)
+        and all(map(is_number, texts))
+        and (len(set(texts)) > MOST_GRADES or any(not float(text).is_integer() for text in texts))
     )
 
 
 def _with_points(values: Sequence[Any]) -> list[str]:
-    """Values with points for commas, whatever these are; the reader says how decimals are written."""
-    return [str(value).replace(",", ".") for value in values]
+    """Values without the unit that all have, with points for commas, whatever these are; the reader says how decimals
+    are written."""
+    return [str(value).replace(",", ".") for value in numbers_of(values)]
+
+
+def _are_all_numbers(values: Sequence[Any]) -> bool:
+    return are_counted(values) and all(map(is_number, _with_points(values)))
 
 
 def _are_translations(table: Table, chosen: Mapping[str, str]) -> bool:
@@ -370,7 +381,7 @@ def _are_translations(table: Table, chosen: Mapping[str, str]) -> bool:
 def _are_numbers(table: Table, chosen: Mapping[str, str]) -> bool:
     """Whether most are, in a column that may only be called as one of numbers."""
     texts = _with_points(table.values(chosen["number"]))
-    return sum(map(is_number, texts)) * 2 > len(texts)
+    return are_counted(table.values(chosen["number"])) and sum(map(is_number, texts)) * 2 > len(texts)
 
 
 Fits = Callable[[Table, Mapping[str, str]], bool]

@@ -13,6 +13,7 @@ from danlu.data.chosen import CHOICE
 from danlu.data.columns import ColumnError
 from danlu.data.dataset import Data, load, load_inputs
 from danlu.data.extracted import EXTRACT
+from danlu.data.forms import FORMS
 from danlu.data.labelled import CLASSIFY, PAIR, SIMILARITY
 from danlu.errors import InputError, RecipeError
 
@@ -332,3 +333,15 @@ def test_one_column_cannot_be_two_things(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", TRAIN)
     with pytest.raises(RecipeError, match=r"^columns\.text and columns\.label are both the column 'label'$"):
         load(Data(train=path, columns={"text": "label", "label": 2}), CLASSIFY)
+
+
+def test_json_is_read_by_its_names_where_training_had_none(tmp_path: Path) -> None:
+    (tmp_path / "train.conll").write_text("".join(f"w{n} B-X\nis O\n\n" for n in range(20)))
+    (tmp_path / "new.jsonl").write_text('{"id": 7, "text": "Ann is"}\n')
+    inputs = load_inputs(
+        tmp_path / "new.jsonl",
+        Data(train=tmp_path / "train.conll", columns={"tokens": "1", "tags": "2"}),
+        FORMS["tag"],
+        columns={"tokens": "1", "tags": "2"},
+    )
+    assert inputs.splits["test"][0].texts == ("Ann is",)

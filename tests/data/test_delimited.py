@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.data.delimited import TableForm, read_delimited
+from danlu.data.read import read_rows
 from danlu.data.rows import Table
 from danlu.errors import InputError
 
@@ -182,3 +183,12 @@ def test_a_number_with_a_decimal_comma_is_no_name_of_a_column() -> None:
     assert len(table(lines, ending=".tsv").rows) == 9
     found = table(f"was da steht\twieviel\n{lines}", ending=".tsv")
     assert found.columns == ("was da steht", "wieviel") and len(found.rows) == 9
+
+
+def test_a_header_that_has_a_name_twice_is_refused(tmp_path: Path) -> None:
+    rows = "".join(f"好{n},坏{n},{'正负'[n % 2]}\n" for n in range(40))
+    (tmp_path / "a.csv").write_text("评价,评价,等级\n" + rows)
+    with pytest.raises(InputError, match=r"a\.csv, line 1: the header has several columns '评价'"):
+        read_rows(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_text("好,好,正\n" + rows)  # a pair that is the same text twice
+    assert not read_rows(tmp_path / "b.csv").named

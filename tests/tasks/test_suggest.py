@@ -219,8 +219,8 @@ def test_a_malformed_row_does_not_make_another_task(tmp_path: Path) -> None:
 
 
 def test_objects_that_no_task_reads_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Label Studio's whole export."""
-    row = {"id": 1, "data": {"text": "a"}, "annotations": [{"result": [{"value": {"choices": ["x"]}}]}]}
+    """What some tool or other exports."""
+    row = {"id": 1, "data": {"text": "a"}, "marks": [{"result": [{"value": {"choices": ["x"]}}]}]}
     (tmp_path / "a.json").write_text(json.dumps([row, row]))
     assert cli.main(["init", str(tmp_path / "a.json"), "--out", str(tmp_path / "r.yaml")]) == 2
     said = capsys.readouterr().err
