@@ -51,7 +51,9 @@ def extracted() -> None:
 
 def suspected() -> None:
     examples = [MultiLabelled(None, ("text",), (f"{number}",)) for number in range(COUNT)]  # type: ignore[arg-type]
-    likely_wrong(examples, [{"scores": {f"{number}": 1.0}} for number in range(COUNT)], "suspects.jsonl")
+    likely_wrong(
+        examples, [{"prediction": [], "scores": {f"{number}": 1.0}} for number in range(COUNT)], "suspects.jsonl"
+    )
 
 
 def concluded() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, cohen_kappa_score
 
 from danlu import cli
 from danlu.data.dataset import Dataset, load
@@ -205,6 +206,45 @@ def test_planted_errors_in_several_labels_are_found() -> None:
         line["line"]: next((key, line[key]) for key in ("with", "without") if key in line) for line in found.lines[:10]
     }
     assert first == planted and found.said.startswith(f"{len(found.lines)} of 200 labels look wrong")
+
+
+def test_models_that_are_no_better_than_chance_suspect_nothing() -> None:
+    """Cohen's kappa of scikit-learn is near 0 there, and not where the rarer label is found now and then."""
+    random = np.random.default_rng(3)
+    labels = ["a" if random.random() < 0.8 else "b" for _ in range(200)]
+    examples = dataset(labels, dev=1).splits["train"]
+    labels = [each.label for each in examples]
+
+    def found(said: Sequence[str]) -> Wrong | None:
+        lines = [
+            {"line": each.place.number, "gold": each.label, "scores": {label: 0.7, "ab"["ba".index(label)]: 0.3}}
+            for each, label in zip(examples, said, strict=True)
+        ]
+        return likely_wrong(examples, lines, "a.jsonl")
+
+    shuffled = [str(label) for label in random.permutation(labels)]
+    assert abs(cohen_kappa_score(labels, shuffled)) < 0.1
+    for useless in (shuffled, ["a"] * len(labels)):
+        nothing = found(useless)
+        assert nothing is not None and nothing.lines == [] and nothing.said.endswith("no better than chance")
+    some = ["b" if label == "b" and place % 2 else "a" for place, label in enumerate(labels)]
+    assert cohen_kappa_score(labels, some) > 0.4
+    of_use = found(some)
+    assert of_use is not None and "chance" not in of_use.said
+
+
+def test_numbers_and_several_labels_are_suspected_by_models_of_use_alone() -> None:
+    random, numbers, several, said, tags = np.random.default_rng(5), [], [], [], []
+    for number in range(100):
+        place = Place(Path("a"), number)
+        numbers.append(Scored(place, (f"text {number}",), 40.0 if number == 7 else float(number % 5)))
+        several.append(MultiLabelled(place, (f"text {number}",), ("a",) if number % 2 else ("b",)))
+        said.append({"line": number, "prediction": random.normal()})
+        scores = {label: random.uniform() for label in "ab"}
+        tags.append({"line": number, "prediction": [each for each in scores if scores[each] > 0.5], "scores": scores})
+    for examples, lines in ((numbers, said), (several, tags)):
+        found = likely_wrong(examples, lines, "a.jsonl")
+        assert found is not None and found.lines == [] and found.said.endswith("no better than chance")
 
 
 @pytest.mark.parametrize("cosines", [False, True])
