@@ -27,6 +27,7 @@ from danlu.parallel.signs import Sign
 from danlu.parallel.verdict import LOST
 from danlu.parallel.watch import Watchman
 from danlu.parallel.world import read_world
+from danlu.ticks import ticking
 
 QUICK = {"silent": 3.0, "stuck": 2.0}
 PATIENT = {"silent": 600.0, "stuck": 600.0}
@@ -56,17 +57,19 @@ def do(what: str, team: Ranks, folder: Path) -> None:
     if what == "hang":
         wait(600)
     elif what == "turn in a ring":
-        while True:
-            pass
+        turn(600)
     elif what == "hang in a save":
         with team.alone("saves"):
             wait(600)
     elif what == "leave":
         raise DanluError("the disk is full")
+    elif what == "turn in a ring alone":
+        with team.alone("measures"):
+            turn(600)
     elif what == "work":
-        with team.alone("saves"):
-            while time.monotonic() < until:
-                pass
+        with team.alone("measures"):
+            for _ in ticking(range(10)):
+                turn(0.5)
     elif what == "write slowly":
         with team.alone("saves"), tempfile.TemporaryFile() as file:
             while time.monotonic() < until:
@@ -84,6 +87,13 @@ def do(what: str, team: Ranks, folder: Path) -> None:
         team.watch.work.compiles(is_so=True)
         time.sleep(5)  # for another process that has the compiler's lock
         team.watch.work.compiles(is_so=False)
+
+
+def turn(seconds: float) -> None:
+    """In a ring."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
 
 
 def wait(seconds: float) -> None:
@@ -158,6 +168,7 @@ def test_without_the_watch_it_would_be_waited_for(tmp_path: Path) -> None:
     [
         ("hang", " hangs: (the others have waited for it|it has done nothing) for "),
         ("turn in a ring", " hangs: the others have waited for it for "),
+        ("turn in a ring alone", " hangs as it measures: it has done nothing for "),
         ("hang in a save", " hangs as it saves: it has done nothing for "),
     ],
 )
