@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from launching import hang, turn
+from launching import hang, run_stage, turn
 
-from danlu import cli
 from danlu.tasks import material
 from danlu.tasks.scratch import Scratch
 from danlu.ticks import tick
@@ -55,23 +53,13 @@ def launch_finetune(place: str, how: str, folder: str, *overrides: str) -> int:
         "a tokenizer": (Scratch, "_write"),
         "a model's file": (material, "save_model"),
     }[place]
-    real, rank = getattr(owner, name), os.environ["RANK"]
+    real = getattr(owner, name)
 
     def call(*arguments: Any, **settings: Any) -> Any:
         ACTS[how]()
         Path(folder, "acted").touch()
         return real(*arguments, **settings)
 
-    if rank == "0":
+    if os.environ["RANK"] == "0":
         setattr(owner, name, call)
-    with (
-        Path(folder, f"out-{rank}").open("w", buffering=1) as out,
-        Path(folder, f"err-{rank}").open("w", buffering=1) as err,
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        try:
-            return cli.main(["finetune", f"{folder}/recipe.yaml", f"run_dir={folder}/run", *overrides])
-        except SystemExit as left:
-            assert isinstance(left.code, int)
-            return left.code
+    return run_stage("finetune", folder, *overrides)

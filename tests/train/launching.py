@@ -60,6 +60,11 @@ def exit_codes(function: Callable[..., int], size: int, *arguments: Any, seconds
 def launch(folder: str, *overrides: str) -> int:
     """``danlu pretrain`` on this rank; the exit code. What it says is in files beside the run folder."""
     cli.SECONDS_TO_SPEAK = 0.1
+    return run_stage("pretrain", folder, *COMMON, *overrides)
+
+
+def run_stage(stage: str, folder: str, *overrides: str) -> int:
+    """A stage of the recipe in ``folder`` on this rank, as from the command line; the exit code."""
     rank = os.environ.get("RANK", "0")
     with (
         Path(folder, f"out-{rank}").open("w", buffering=1) as out,
@@ -68,7 +73,7 @@ def launch(folder: str, *overrides: str) -> int:
         contextlib.redirect_stderr(err),
     ):
         try:
-            return cli.main(["pretrain", f"{folder}/recipe.yaml", f"run_dir={folder}/run", *COMMON, *overrides])
+            return cli.main([stage, f"{folder}/recipe.yaml", f"run_dir={folder}/run", *overrides])
         except SystemExit as left:
             assert isinstance(left.code, int)
             return left.code
