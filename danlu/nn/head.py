@@ -6,7 +6,7 @@ Axes: N tokens, D model width, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -65,6 +65,14 @@ class LanguageModelHead(nn.Module):
         """Use the embedding's weight."""
         assert isinstance(embedding.weight, nn.Parameter)
         self.weight = embedding.weight
+
+    def compile_loss(self, *, dynamic: bool | None) -> None:
+        """Have ``torch.compile`` make one loop of what becomes of logits."""
+        self.chunk_loss = torch.compile(chunk_loss, dynamic=dynamic)
+
+    def without_compilation(self) -> None:
+        """Undo :meth:`compile_loss`."""
+        self.chunk_loss = chunk_loss
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Logits ``[…, V]`` of hidden states ``[…, D]``."""
@@ -141,28 +149,52 @@ def chunk_loss(
     scored_N1 = (targets_N >= 0)[:, None]
     index_N1 = targets_N.clamp_min(0)[:, None]
     wide = at_least_float32(logits_NV)
-    capped_N1, _ = capped_with_slope(logits_NV.gather(1, index_N1).to(wide), cap)
-    capped, slope = capped_with_slope(logits_NV.to(wide), cap)
+    at_target_N1 = logits_NV.gather(1, index_N1).to(wide)
+    found = losses_of_logits(logits_NV.to(wide), at_target_N1, index_N1, cap, smoothing=smoothing, z_loss=z_loss)
+    logits_NV.copy_(found.gradient_NV * scored_N1)
+    return (found.loss_N1 * scored_N1).sum()
+
+
+class LossesOfLogits(NamedTuple):
+    """What becomes of raw logits."""
+
+    loss_N1: Tensor
+    """In nats."""
+    gradient_NV: Tensor
+    """Of each loss, with respect to its raw logits."""
+    most_N1: Tensor
+    """No number of that gradient is further from 0 than this, but for what float32 cannot tell."""
+
+
+def losses_of_logits(
+    logits_NV: Tensor, at_target_N1: Tensor, index_N1: Tensor, cap: float | None, *, smoothing: float, z_loss: float
+) -> LossesOfLogits:
+    """The cross entropies of raw logits, of which ``at_target_N1`` are those of the targets ``index_N1``."""
+    capped_N1, _ = capped_with_slope(at_target_N1, cap)
+    capped, slope = capped_with_slope(logits_NV, cap)
     highest_N1 = cap if cap is not None and cap <= BOUNDING_CAP else capped.amax(-1, keepdim=True)
     weights = torch.exp(capped - highest_N1)
     total_N1 = weights.sum(-1, keepdim=True)
     log_total_N1 = highest_N1 + torch.log(total_N1)
-    at_target = torch.arange(logits_NV.shape[1], dtype=torch.int32, device=logits_NV.device) == index_N1.int()
-    shares = weights / total_N1
+    is_target = torch.arange(logits_NV.shape[1], dtype=torch.int32, device=logits_NV.device) == index_N1.int()
+    shares, share_N1 = weights / total_N1, torch.exp(capped_N1 - highest_N1) / total_N1
+    rest_N1 = 1.0 - share_N1
     if z_loss:
-        shares = shares * (1.0 + 2.0 * z_loss * log_total_N1)
+        factor_N1 = 1.0 + 2.0 * z_loss * log_total_N1
+        shares, share_N1, rest_N1 = shares * factor_N1, share_N1 * factor_N1, rest_N1 * factor_N1
     if smoothing:
         wanted_N1 = (1.0 - smoothing) * capped_N1 + smoothing * capped.mean(-1, keepdim=True)
         elsewhere = smoothing / logits_NV.shape[1]
-        gradient = torch.where(at_target, shares - (1.0 - smoothing + elsewhere), shares - elsewhere)
+        gradient = torch.where(is_target, shares - (1.0 - smoothing + elsewhere), shares - elsewhere)
     else:
-        wanted_N1 = capped_N1
-        gradient = torch.where(at_target, shares - 1.0, shares)
+        wanted_N1, elsewhere = capped_N1, 0.0
+        gradient = torch.where(is_target, shares - 1.0, shares)
     loss_N1 = log_total_N1 - wanted_N1
     if z_loss:
         loss_N1 = loss_N1 + z_loss * log_total_N1.square()
-    logits_NV.copy_(gradient * slope * scored_N1)
-    return (loss_N1 * scored_N1).sum()
+    # What all other tokens have together, no one of them has more of; a cap makes gradients smaller.
+    most_N1 = (share_N1 - (1.0 - smoothing + elsewhere)).abs().maximum(rest_N1.abs() + elsewhere)
+    return LossesOfLogits(loss_N1, gradient * slope, most_N1)
 
 
 def at_least_float32(value: Tensor) -> torch.dtype:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from danlu.nn import head
+from danlu.nn.head import LanguageModelHead
 from danlu.nn.speed import CompileSetting, why_not_compiled
 from danlu.nn.transformer import Transformer
 from danlu.objectives.words import word_head
@@ -42,7 +42,8 @@ def compile_blocks(model: Transformer, setting: CompileSetting, *, steps: int | 
         block.compile(dynamic=False, options=LOOPS_OF_THEIR_OWN)
     # On GPUs all scored tokens are one chunk, of as many rows as a step happens to score.
     on_gpu = model.embedding.weight.device.type == "cuda"
-    word_head(model).chunk_loss = torch.compile(head.chunk_loss, dynamic=None if on_gpu else False)
+    if isinstance(head := word_head(model), LanguageModelHead):
+        head.compile_loss(dynamic=None if on_gpu else False)
     return Compilation(True, "blocks are compiled by torch.compile")
 
 
@@ -50,4 +51,5 @@ def without_compilation(model: Transformer) -> None:
     """Undo :func:`compile_blocks`."""
     for block in model.blocks:
         block._compiled_call_impl = None
-    word_head(model).chunk_loss = head.chunk_loss
+    if isinstance(head := word_head(model), LanguageModelHead):
+        head.without_compilation()

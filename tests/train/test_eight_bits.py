@@ -11,6 +11,7 @@ from danlu.nn import speed
 from danlu.nn.families import GPT, Family
 from danlu.nn.float8 import Float8Linear
 from danlu.nn.int8 import Int8Linear
+from danlu.nn.int8_head import Int8LanguageModelHead
 from danlu.nn.transformer import Transformer
 from danlu.train.eight_bits import in_eight_bits
 from danlu.train.setup import Training
@@ -35,8 +36,9 @@ def test_of_float8_it_is_told_how_many(settings: dict[str, int], words: str, lay
 
 def test_int8_takes_all_of_them() -> None:
     made = model(dim=40)
-    assert in_eight_bits(made, "int8", section="pretrain") == " (12 layers)"
+    assert in_eight_bits(made, "int8", section="pretrain") == " (12 layers and the head)"
     assert sum(isinstance(layer, Int8Linear) for layer in made.modules()) == 12
+    assert isinstance(made.head, Int8LanguageModelHead)
 
 
 def test_other_precisions_leave_the_layers_alone() -> None:

@@ -1,0 +1,196 @@
+"""A language model's head whose three products are of 8-bit integers in training.
+
+The gradient of logits is a row of one large number and thousands of small ones. To the nearest of 255 numbers most of
+those would be 0, and words that are hardly ever right would never be pushed down. So each is rounded up as often as it
+is far on the way to the next number (stochastic rounding, Gupta et al. 2015, arXiv:1502.02551), and sums over tokens
+and over words are right in the mean. What decides is the last bits of the exact sum that the logit was made of.
+
+Each gradient is rounded once and serves both products: by rows, for what is left of a target's probability is all
+that any number of its row can be. Weights are rounded by columns for the one, hidden states, each times the scale of
+its row, for the other.
+
+Axes: N tokens, D model width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from danlu.nn.head import LOGITS_IN_CACHE, LanguageModelHead, losses_of_logits, rows_at_once
+from danlu.nn.int8 import LEAST, MOST, rounded
+
+SPARE = 1e-5
+"""How much wider than the largest gradient a scale is, as a share and beyond: float32 knows that one no better."""
+ODD, BY_ROW, BY_WORD = -1640531527, 40503, 30011
+"""Factors of a multiplicative hash (Knuth, The Art of Computer Programming, vol. 3, 6.4), odd, so that none loses
+bits; two more for the places of a logit, so that logits of the same sum, as those of zeros, have other last bits."""
+BITS = 16
+"""Of the hash that are used."""
+
+
+class NarrowLoss(NamedTuple):
+    """What becomes of some sums of products; the gradients themselves go where they are told to."""
+
+    total: Tensor
+    """The summed loss in nats."""
+    scale_N1: Tensor
+    """What each row of gradients is to be multiplied by; 0 where there is no target."""
+    bias_V: Tensor | None
+    """The gradient of the bias."""
+
+
+class Sums(NamedTuple):
+    """Sums of products of integers, and how logits are made of them."""
+
+    sums_NV: Tensor
+    scale_N1: Tensor
+    scale_1V: Tensor
+    bias_V: Tensor | None
+    first: Tensor
+    """Which token of all the first row is: one integer."""
+
+
+def narrow_chunk_loss(
+    sums: Sums, targets_N: Tensor, out_NV: Tensor, cap: float | None, smoothing: float, z_loss: float
+) -> NarrowLoss:
+    """The summed cross entropy of a chunk; ``out_NV`` becomes its gradient with respect to the logits, in int8."""
+    scored_N1 = (targets_N >= 0)[:, None]
+    index_N1 = targets_N.clamp_min(0)[:, None]
+    logits_NV = sums.sums_NV.float() * (sums.scale_N1 * sums.scale_1V)
+    at_target_N1 = sums.sums_NV.gather(1, index_N1).float() * (sums.scale_N1 * sums.scale_1V[0, index_N1])
+    if sums.bias_V is not None:
+        logits_NV, at_target_N1 = logits_NV + sums.bias_V.float(), at_target_N1 + sums.bias_V[index_N1].float()
+    found = losses_of_logits(logits_NV, at_target_N1, index_N1, cap, smoothing=smoothing, z_loss=z_loss)
+    scale_N1 = (found.most_N1 * (1.0 + SPARE) + SPARE) / MOST
+    out_NV.copy_(torch.floor(found.gradient_NV / scale_N1 + shares_of_one(sums.sums_NV, sums.first)))
+    bias_V = None if sums.bias_V is None else (found.gradient_NV * scored_N1).sum(0)
+    return NarrowLoss((found.loss_N1 * scored_N1).sum(), scale_N1 * scored_N1, bias_V)
+
+
+def shares_of_one(sums_NV: Tensor, first: Tensor) -> Tensor:
+    """Numbers from 0 up to 1, as if drawn evenly, by the last bits of the sums and by their places."""
+    rows_N1 = (torch.arange(sums_NV.shape[0], dtype=torch.int32) + first)[:, None]
+    words_V = torch.arange(sums_NV.shape[1], dtype=torch.int32)
+    hashed = (sums_NV + rows_N1 * BY_ROW + words_V * BY_WORD) * ODD  # of 32 bits, and what does not fit is dropped
+    last: Tensor = (hashed >> (32 - BITS)) & (2**BITS - 1)
+    return last.float() * 2.0**-BITS
+
+
+def rounded_by_columns(x: Tensor) -> tuple[Tensor, Tensor]:
+    """``x`` in int8, the largest number of each column at 127, and ``[1, columns]`` to multiply by to have it back."""
+    scale = x.abs().amax(0, keepdim=True).float().clamp_min(LEAST) / MOST
+    return (x.float() / scale).round().to(torch.int8), scale
+
+
+class Loops(NamedTuple):
+    """What goes over all numbers between the products; each is one loop where it is compiled."""
+
+    by_rows: Callable[[Tensor], tuple[Tensor, Tensor]] = rounded
+    by_columns: Callable[[Tensor], tuple[Tensor, Tensor]] = rounded_by_columns
+    of_chunk: Callable[..., NarrowLoss] = narrow_chunk_loss
+
+
+class Int8LanguageModelHead(LanguageModelHead):
+    """With products in int8 where a cross entropy is taken and gradients are wanted; all else is as it was."""
+
+    loops = Loops()
+
+    def compile_loss(self, *, dynamic: bool | None) -> None:
+        super().compile_loss(dynamic=dynamic)
+        self.loops = Loops(
+            by_rows=torch.compile(rounded, dynamic=dynamic),
+            by_columns=torch.compile(rounded_by_columns, dynamic=dynamic),
+            of_chunk=torch.compile(narrow_chunk_loss, dynamic=dynamic),
+        )
+
+    def without_compilation(self) -> None:
+        super().without_compilation()
+        self.loops = Loops()
+
+    def loss(self, hidden: Tensor, targets: Tensor, *, smoothing: float = 0.0, z_loss: float = 0.0) -> Tensor:
+        """As :meth:`LanguageModelHead.loss`."""
+        if not torch.is_grad_enabled():
+            return super().loss(hidden, targets, smoothing=smoothing, z_loss=z_loss)
+        settings = (self.softcap, smoothing, z_loss)
+        ready_ND = self._ready(hidden.reshape(-1, hidden.shape[-1]))
+        total: Tensor = Int8CrossEntropy.apply(  # type: ignore[no-untyped-call]
+            ready_ND, self.weight, self.bias, targets.reshape(-1), self.loops, settings
+        )
+        return total
+
+
+class Int8CrossEntropy(torch.autograd.Function):
+    """Head and cross entropy in one, chunk by chunk, as :class:`danlu.nn.head.LinearCrossEntropy`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor | None,
+        targets_N: Tensor,
+        loops: Loops,
+        settings: tuple[float | None, float, float],
+    ) -> Tensor:
+        rows = rows_at_once(weight_VD.shape[0])
+        parts = [slice(start, start + rows) for start in range(0, len(hidden_ND), rows)]
+        by_rows, by_columns = loops.by_rows(weight_VD), loops.by_columns(weight_VD)
+        total = torch.zeros(())
+        grad_hidden = torch.empty_like(hidden_ND)
+        grad_weight = None
+        grad_bias = None if bias_V is None else torch.zeros(bias_V.shape)
+        for part in parts:
+            found, grads_NV = _of_part(hidden_ND[part], by_rows, bias_V, targets_N[part], loops, settings)
+            total += found.total
+            if grad_bias is not None and found.bias_V is not None:
+                grad_bias += found.bias_V
+            w8_VD, w_scale_1D = by_columns
+            grad_hidden[part] = torch._int_mm(grads_NV, w8_VD) * (found.scale_N1 * w_scale_1D)
+            if ctx.needs_input_grad[1]:
+                h8_ND, h_scale_1D = loops.by_columns(hidden_ND[part] * found.scale_N1)
+                products_VD = torch._int_mm(grads_NV.t(), h8_ND) * h_scale_1D
+                grad_weight = products_VD if grad_weight is None else grad_weight.add_(products_VD)
+        if grad_weight is None and ctx.needs_input_grad[1]:
+            grad_weight = torch.zeros(weight_VD.shape)
+        ctx.save_for_backward(
+            grad_hidden,
+            None if grad_weight is None else grad_weight.to(weight_VD.dtype),
+            None if grad_bias is None else grad_bias.to(weight_VD.dtype),
+        )
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias = (None if each is None else each * grads[0] for each in ctx.saved_tensors)
+        return hidden, weight, bias, None, None, None
+
+
+def _of_part(
+    hidden_ND: Tensor,
+    weight: tuple[Tensor, Tensor],
+    bias_V: Tensor | None,
+    targets_N: Tensor,
+    loops: Loops,
+    settings: tuple[float | None, float, float],
+) -> tuple[NarrowLoss, Tensor]:
+    """The loss of some tokens and, in int8, its gradient; sums are there for as many as the cache holds."""
+    w8_VD, w_scale_V1 = weight
+    count, vocab_size = len(hidden_ND), len(w8_VD)
+    rows = rows_at_once(vocab_size, logits=LOGITS_IN_CACHE)
+    h8_ND, h_scale_N1 = loops.by_rows(hidden_ND)
+    room = torch.empty(min(rows, count), vocab_size, dtype=torch.int32)
+    grads_NV = torch.empty(count, vocab_size, dtype=torch.int8)
+    found = []
+    for start in range(0, count, rows):
+        few = slice(start, min(start + rows, count))
+        sums_NV = torch._int_mm(h8_ND[few], w8_VD.t(), out=room[: few.stop - start])
+        sums = Sums(sums_NV, h_scale_N1[few], w_scale_V1.t(), bias_V, torch.tensor(start, dtype=torch.int32))
+        found.append(loops.of_chunk(sums, targets_N[few], grads_NV[few], *settings))
+    biases = [each.bias_V for each in found if each.bias_V is not None]
+    total = torch.stack([each.total for each in found]).sum()
+    scale_N1 = torch.cat([each.scale_N1 for each in found])
+    return NarrowLoss(total, scale_N1, torch.stack(biases).sum(0) if biases else None), grads_NV

@@ -1,0 +1,217 @@
+"""The head in int8 against ``torch.nn.functional.cross_entropy`` in float64: near, and right in the mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from danlu.nn import config, int8_head
+from danlu.nn import head as head_module
+from danlu.nn.head import LanguageModelHead, losses_of_logits, soft_cap
+from danlu.nn.int8_head import Int8LanguageModelHead, rounded_by_columns, shares_of_one
+
+DIM, VOCAB = 48, 640
+pytestmark = pytest.mark.filterwarnings("ignore:.*Function.*should not be instantiated:DeprecationWarning")
+
+
+def make_head(cap: float | None = None, *, spread: float = 0.3, **fields: Any) -> Int8LanguageModelHead:
+    head = Int8LanguageModelHead(config.Head(softcap=cap, **fields), dim=DIM, vocab_size=VOCAB)
+    for weight in head.parameters():
+        torch.nn.init.normal_(weight, std=spread)
+    return head
+
+
+def exact(head: LanguageModelHead, hidden: Tensor, targets: Tensor, *, smoothing: float, z_loss: float) -> list[Tensor]:
+    """The loss and its gradients in float64, by what torch has for it."""
+    leaves = [each.detach().double().requires_grad_() for each in (hidden, *head.parameters())]
+    logits = soft_cap(F.linear(leaves[0], *leaves[1:]), head.softcap)
+    loss = F.cross_entropy(logits, targets, ignore_index=-1, label_smoothing=smoothing, reduction="sum")
+    loss = loss + z_loss * (logits.logsumexp(-1).square() * (targets >= 0)).sum()
+    return [loss.detach(), *torch.autograd.grad(loss, leaves)]
+
+
+def ours(head: LanguageModelHead, hidden: Tensor, targets: Tensor, **settings: float) -> list[Tensor]:
+    leaf = hidden.clone().requires_grad_()
+    loss = head.loss(leaf, targets, **settings)
+    return [loss.detach(), *torch.autograd.grad(loss, [leaf, *head.parameters()])]
+
+
+def texts(count: int = 512) -> tuple[Tensor, Tensor]:
+    """Hidden states, and targets of which every fifth is none."""
+    targets = torch.randint(0, VOCAB, (count,))
+    targets[::5] = -1
+    return torch.randn(count, DIM), targets
+
+
+@pytest.mark.parametrize("cap", [None, 15.0, 200.0])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("smoothing", "z_loss"), [(0.0, 0.0), (0.1, 0.0), (0.0, 1e-2), (0.1, 1e-2)])
+@pytest.mark.parametrize(("rows", "few"), [(1000, 1000), (200, 64)])
+def test_loss_and_gradients_are_near(
+    cap: float | None, bias: bool, smoothing: float, z_loss: float, rows: int, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (head_module, int8_head):
+        monkeypatch.setattr(module, "rows_at_once", lambda _, logits=0: few if logits else rows)
+    torch.manual_seed(0)
+    head, (hidden, targets) = make_head(cap, bias=bias), texts()
+    found = ours(head, hidden, targets, smoothing=smoothing, z_loss=z_loss)
+    wanted = exact(head, hidden, targets, smoothing=smoothing, z_loss=z_loss)
+    assert found[0].item() == pytest.approx(wanted[0].item(), rel=2e-3)
+    for got, want in zip(found[1:], wanted[1:], strict=True):
+        assert got.dtype == torch.float32
+        assert (got.double() - want).norm() < 0.1 * want.norm()
+        assert (got.double() * want).sum().item() == pytest.approx(want.square().sum().item(), rel=1e-2)
+    assert not found[1][::5].any()  # tokens without a target have no gradient
+    assert found[0] != wanted[0]  # and rounded it is
+
+
+def test_how_many_sums_the_cache_holds_changes_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    head, (hidden, targets) = make_head(spread=0.0), texts()  # of zeros, so that places alone decide
+    wanted = ours(head, hidden, targets)
+    monkeypatch.setattr(int8_head, "LOGITS_IN_CACHE", VOCAB * 100)
+    found = ours(head, hidden, targets)
+    assert torch.equal(found[2], wanted[2]) and found[2].any()
+    assert found[0].item() == pytest.approx(wanted[0].item(), rel=1e-6)
+
+
+def test_words_that_are_hardly_ever_right_are_pushed_down() -> None:
+    """Each token's share of such a word is a tenth of what int8 can say: to the nearest it would be 0 for all of them,
+    and in the mean it is what it is."""
+    torch.manual_seed(0)
+    head = make_head(spread=1e-3)  # all words are equally likely: 1 / 640, and int8 goes by steps of 1 / 127
+    hidden = torch.randn(4096, DIM) + 3.0
+    targets = torch.randint(0, 10, (4096,))
+    found, wanted = ours(head, hidden, targets)[2][10:], exact(head, hidden, targets, smoothing=0.0, z_loss=0.0)[2][10:]
+    assert (found.sum(1) / wanted.float().sum(1) - 1.0).abs().max() < 0.15  # 4,096 / 5 are rounded up, within 4 %
+    assert (found.sum() / wanted.sum()).item() == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("sums", [torch.zeros(256, 512, dtype=torch.int32),
+                                  (torch.randn(256, 512) * 3e4).to(torch.int32)], ids=["zeros", "sums"])  # fmt: skip
+def test_what_decides_is_even_in_every_row_and_every_column(sums: Tensor) -> None:
+    """Over a row or a column of n: as many in each quarter as chance allows, five deviations."""
+    shares = shares_of_one(sums, torch.tensor(7, dtype=torch.int32))
+    assert shares.min() >= 0.0 and shares.max() < 1.0
+    for axis in (0, 1):
+        count = shares.shape[axis]
+        for quarter in range(4):
+            there = (shares * 4).int().eq(quarter).sum(axis)
+            assert (there - count / 4).abs().max() <= 5 * (count * 3 / 16) ** 0.5
+
+
+def test_what_decides_depends_on_the_place_in_all_of_the_text() -> None:
+    sums = torch.zeros(64, 100, dtype=torch.int32)
+    whole = shares_of_one(sums, torch.tensor(0, dtype=torch.int32))
+    assert torch.equal(whole[40:], shares_of_one(sums[40:], torch.tensor(40, dtype=torch.int32)))
+    assert not torch.equal(whole[:24], whole[40:])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(0, 10**6), st.sampled_from([None, 0.5, 15.0, 40.0]), st.sampled_from([0.0, 0.1, 0.9]),
+    st.sampled_from([0.0, 1e-4, 0.5]), st.floats(1e-3, 1e3),
+)  # fmt: skip
+def test_no_gradient_is_further_from_zero_than_is_said(
+    seed: int, cap: float | None, smoothing: float, z_loss: float, spread: float
+) -> None:
+    torch.manual_seed(seed)
+    logits, index = torch.randn(5, 37) * spread, torch.randint(0, 37, (5, 1))
+    found = losses_of_logits(logits, logits.gather(1, index), index, cap, smoothing=smoothing, z_loss=z_loss)
+    most = found.most_N1 * (1.0 + int8_head.SPARE) + int8_head.SPARE
+    assert (found.gradient_NV.abs() <= most).all()
+    if cap is None and not smoothing and not z_loss:  # and the target's is not nearer, or int8 would be left unused
+        assert (found.gradient_NV.abs().amax(1) >= 0.99 * found.most_N1[:, 0] - 1e-6).all()
+
+
+@pytest.mark.parametrize("sure", [0.0, 5.0, 9.0, 13.0, 16.0, 40.0])
+def test_tokens_that_are_nearly_right_do_not_wrap_around(sure: float) -> None:
+    """Of a gradient near nothing float32 knows little, and an integer beyond 127 would be one of the other sign."""
+    torch.manual_seed(1)
+    head = make_head()
+    with torch.no_grad():
+        head.weight /= head.weight.norm(dim=1, keepdim=True)
+    targets = torch.arange(VOCAB).repeat(4)
+    hidden = head.weight.detach()[targets] * sure * 2
+    found, wanted = ours(head, hidden, targets)[1], exact(head, hidden, targets, smoothing=0.0, z_loss=0.0)[1]
+    rows = (found.double() - wanted).norm(dim=1)
+    assert (rows <= 0.5 * wanted.norm(dim=1) + 1e-4).all()
+
+
+def test_without_gradients_nothing_is_rounded() -> None:
+    torch.manual_seed(0)
+    head, (hidden, targets) = make_head(15.0, bias=True), texts()
+    plain = LanguageModelHead(config.Head(softcap=15.0, bias=True), dim=DIM, vocab_size=VOCAB)
+    plain.load_state_dict(head.state_dict())
+    with torch.no_grad():
+        assert torch.equal(head.loss(hidden, targets), plain.loss(hidden, targets))
+    assert torch.equal(head(hidden), plain(hidden))
+
+
+def test_a_frozen_head_hands_gradients_through_and_no_tokens_are_no_loss() -> None:
+    torch.manual_seed(0)
+    head, (hidden, targets) = make_head(), texts()
+    wanted = ours(head, hidden, targets)[1]
+    empty = ours(head, hidden[:0], targets[:0])
+    assert empty[0] == 0.0 and empty[1].shape == (0, DIM) and not empty[2].any()
+    head.requires_grad_(False)
+    leaf = hidden.clone().requires_grad_()
+    head.loss(leaf, targets).backward()
+    assert leaf.grad is not None and torch.equal(leaf.grad, wanted)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_no_number_is_not_rounded_away(bad: float) -> None:
+    torch.manual_seed(0)
+    head, (hidden, targets) = make_head(), texts()
+    hidden[3, 4] = bad
+    loss, of_hidden, of_weight = ours(head, hidden, targets)
+    assert not loss.isfinite() and not of_hidden[3].isfinite().any() and of_hidden[4].isfinite().all()
+    assert not of_weight.isfinite().all()
+
+
+def test_the_scale_of_the_loss_is_that_of_its_gradients() -> None:
+    torch.manual_seed(0)
+    head, (hidden, targets) = make_head(bias=True), texts()
+    leaf = hidden.clone().requires_grad_()
+    scaled = torch.autograd.grad(head.loss(leaf, targets) / 7, [leaf, *head.parameters()])
+    for got, want in zip(scaled, ours(head, hidden, targets)[1:], strict=True):
+        torch.testing.assert_close(got, want / 7)
+
+
+def test_bfloat16_comes_out_as_it_went_in() -> None:
+    torch.manual_seed(0)
+    head, (hidden, targets) = make_head(15.0, bias=True).bfloat16(), texts()
+    found = ours(head, hidden.bfloat16(), targets)
+    assert found[0].dtype == torch.float32 and all(each.dtype == torch.bfloat16 for each in found[1:])
+    wanted = exact(head, hidden.bfloat16(), targets, smoothing=0.0, z_loss=0.0)
+    for got, want in zip(found[1:], wanted[1:], strict=True):
+        assert (got.double() - want).norm() < 0.1 * want.norm()
+
+
+def test_columns_are_rounded_by_themselves() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(40, 6) * torch.tensor([1e-6, 1.0, 1e6, 3.0, 1e-3, 0.0])
+    whole, scale = rounded_by_columns(x)
+    assert whole.dtype == torch.int8 and scale.shape == (1, 6)
+    assert (whole.abs().amax(0)[:5] == 127).all() and not whole[:, 5].any()
+    assert ((whole.double() * scale.double() - x.double()).abs() <= 0.501 * scale.double()).all()
+
+
+def test_compiled_it_computes_what_runs_as_it_is_written() -> None:
+    torch.manual_seed(0)
+    head, (hidden, targets) = make_head(15.0, bias=True), texts()
+    wanted = ours(head, hidden, targets)
+    head.compile_loss(dynamic=False)
+    found = ours(head, hidden, targets)
+    torch._dynamo.reset()
+    for got, want in zip(found, wanted, strict=True):  # a gradient on the brink may be rounded the other way
+        assert (got - want).norm() <= 2e-3 * want.norm()
+    head.without_compilation()
+    assert all(torch.equal(got, want) for got, want in zip(ours(head, hidden, targets), wanted, strict=True))
