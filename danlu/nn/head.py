@@ -150,51 +150,55 @@ def chunk_loss(
     index_N1 = targets_N.clamp_min(0)[:, None]
     wide = at_least_float32(logits_NV)
     at_target_N1 = logits_NV.gather(1, index_N1).to(wide)
-    found = losses_of_logits(logits_NV.to(wide), at_target_N1, index_N1, cap, smoothing=smoothing, z_loss=z_loss)
-    logits_NV.copy_(found.gradient_NV * scored_N1)
+    found = losses_of_logits(logits_NV.to(wide), at_target_N1, cap, smoothing=smoothing, z_loss=z_loss)
+    push_NV = torch.where(is_word(index_N1, logits_NV), found.push_NV - (1.0 - smoothing), found.push_NV)
+    logits_NV.copy_(push_NV * found.slope_NV * scored_N1)
     return (found.loss_N1 * scored_N1).sum()
 
 
 class LossesOfLogits(NamedTuple):
-    """What becomes of raw logits."""
+    """What becomes of raw logits: the gradient of a loss is ``(push - (1 - smoothing) at the target) * slope``."""
 
     loss_N1: Tensor
     """In nats."""
-    gradient_NV: Tensor
-    """Of each loss, with respect to its raw logits."""
-    most_N1: Tensor
-    """No number of that gradient is further from 0 than this, but for what float32 cannot tell."""
+    push_NV: Tensor
+    """How strongly each word is pushed down, the target as well: its share, for the greatest part."""
+    slope_NV: Tensor
+    """The derivative of the cap."""
+    push_at_target_N1: Tensor
+    slope_at_target_N1: Tensor
+
+
+def is_word(index_N1: Tensor, logits_NV: Tensor) -> Tensor:
+    """``[N, V]``: which of the words it is."""
+    words_V = torch.arange(logits_NV.shape[1], dtype=torch.int32, device=logits_NV.device)
+    return words_V == index_N1.int()
 
 
 def losses_of_logits(
-    logits_NV: Tensor, at_target_N1: Tensor, index_N1: Tensor, cap: float | None, *, smoothing: float, z_loss: float
+    logits_NV: Tensor, at_target_N1: Tensor, cap: float | None, *, smoothing: float, z_loss: float
 ) -> LossesOfLogits:
-    """The cross entropies of raw logits, of which ``at_target_N1`` are those of the targets ``index_N1``."""
-    capped_N1, _ = capped_with_slope(at_target_N1, cap)
+    """The cross entropies of raw logits, of which ``at_target_N1`` are those of the targets."""
+    capped_N1, slope_at_target_N1 = capped_with_slope(at_target_N1, cap)
     capped, slope = capped_with_slope(logits_NV, cap)
     highest_N1 = cap if cap is not None and cap <= BOUNDING_CAP else capped.amax(-1, keepdim=True)
     weights = torch.exp(capped - highest_N1)
     total_N1 = weights.sum(-1, keepdim=True)
     log_total_N1 = highest_N1 + torch.log(total_N1)
-    is_target = torch.arange(logits_NV.shape[1], dtype=torch.int32, device=logits_NV.device) == index_N1.int()
-    shares, share_N1 = weights / total_N1, torch.exp(capped_N1 - highest_N1) / total_N1
-    rest_N1 = 1.0 - share_N1
+    push, push_N1 = weights / total_N1, torch.exp(capped_N1 - highest_N1) / total_N1
     if z_loss:
         factor_N1 = 1.0 + 2.0 * z_loss * log_total_N1
-        shares, share_N1, rest_N1 = shares * factor_N1, share_N1 * factor_N1, rest_N1 * factor_N1
+        push, push_N1 = push * factor_N1, push_N1 * factor_N1
     if smoothing:
         wanted_N1 = (1.0 - smoothing) * capped_N1 + smoothing * capped.mean(-1, keepdim=True)
         elsewhere = smoothing / logits_NV.shape[1]
-        gradient = torch.where(is_target, shares - (1.0 - smoothing + elsewhere), shares - elsewhere)
+        push, push_N1 = push - elsewhere, push_N1 - elsewhere
     else:
-        wanted_N1, elsewhere = capped_N1, 0.0
-        gradient = torch.where(is_target, shares - 1.0, shares)
+        wanted_N1 = capped_N1
     loss_N1 = log_total_N1 - wanted_N1
     if z_loss:
         loss_N1 = loss_N1 + z_loss * log_total_N1.square()
-    # What all other tokens have together, no one of them has more of; a cap makes gradients smaller.
-    most_N1 = (share_N1 - (1.0 - smoothing + elsewhere)).abs().maximum(rest_N1.abs() + elsewhere)
-    return LossesOfLogits(loss_N1, gradient * slope, most_N1)
+    return LossesOfLogits(loss_N1, push, slope, push_N1, slope_at_target_N1)
 
 
 def at_least_float32(value: Tensor) -> torch.dtype:

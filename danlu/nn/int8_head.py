@@ -1,13 +1,14 @@
 """A language model's head whose three products are of 8-bit integers in training.
 
-The gradient of logits is a row of one large number and thousands of small ones. To the nearest of 255 numbers most of
-those would be 0, and words that are hardly ever right would never be pushed down. So each is rounded up as often as it
-is far on the way to the next number (stochastic rounding, Gupta et al. 2015, arXiv:1502.02551), and sums over tokens
-and over words are right in the mean. What decides is the last bits of the exact sum that the logit was made of.
+The gradient of logits has two parts. The target is pulled up by one large number: that part is not rounded, for it is
+one row of the weight a token. All other words are pushed down by their shares, thousands of small numbers. To the
+nearest of 255 numbers most of those would be 0, and words that are hardly ever right would never be pushed down. So
+each is rounded up as often as it is far on the way to the next number (stochastic rounding, Gupta et al. 2015,
+arXiv:1502.02551), and sums over tokens and over words are right in the mean. What decides is the last bits of the exact
+sum that the logit was made of.
 
-Each gradient is rounded once and serves both products: by rows, for what is left of a target's probability is all
-that any number of its row can be. Weights are rounded by columns for the one, hidden states, each times the scale of
-its row, for the other.
+Each share is rounded once, by rows, and serves two products: weights are rounded by columns for the one, hidden states,
+each times the scale of its row, for the other.
 
 Axes: N tokens, D model width, V vocabulary.
 """
@@ -20,11 +21,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from danlu.nn.head import LOGITS_IN_CACHE, LanguageModelHead, losses_of_logits, rows_at_once
-from danlu.nn.int8 import LEAST, MOST, rounded
+from danlu.nn.head import LOGITS_IN_CACHE, LanguageModelHead, is_word, losses_of_logits, rows_at_once
+from danlu.nn.int8 import LEAST, MOST, rounded, rounded_by_columns
 
-SPARE = 1e-5
-"""How much wider than the largest gradient a scale is, as a share and beyond: float32 knows that one no better."""
+ROUNDED_UP = 1.0 - 1e-5
+"""What share of 127 the largest number of a row has, so that it is not rounded up to 128."""
 ODD, BY_ROW, BY_WORD = -1640531527, 40503, 30011
 """Factors of a multiplicative hash (Knuth, The Art of Computer Programming, vol. 3, 6.4), odd, so that none loses
 bits; two more for the places of a logit, so that logits of the same sum, as those of zeros, have other last bits."""
@@ -33,14 +34,16 @@ BITS = 16
 
 
 class NarrowLoss(NamedTuple):
-    """What becomes of some sums of products; the gradients themselves go where they are told to."""
+    """What becomes of some sums of products; the shares themselves go where they are told to."""
 
     total: Tensor
     """The summed loss in nats."""
     scale_N1: Tensor
-    """What each row of gradients is to be multiplied by; 0 where there is no target."""
+    """What each row of shares is to be multiplied by; 0 where there is no target."""
+    pull_N1: Tensor
+    """The gradient with respect to the target's logit; 0 where there is none."""
     bias_V: Tensor | None
-    """The gradient of the bias."""
+    """The gradient of the bias, but for the targets'."""
 
 
 class Sums(NamedTuple):
@@ -57,18 +60,24 @@ class Sums(NamedTuple):
 def narrow_chunk_loss(
     sums: Sums, targets_N: Tensor, out_NV: Tensor, cap: float | None, smoothing: float, z_loss: float
 ) -> NarrowLoss:
-    """The summed cross entropy of a chunk; ``out_NV`` becomes its gradient with respect to the logits, in int8."""
+    """The summed cross entropy of a chunk; ``out_NV`` becomes, in int8, how strongly each other word is pushed down."""
     scored_N1 = (targets_N >= 0)[:, None]
     index_N1 = targets_N.clamp_min(0)[:, None]
     logits_NV = sums.sums_NV.float() * (sums.scale_N1 * sums.scale_1V)
     at_target_N1 = sums.sums_NV.gather(1, index_N1).float() * (sums.scale_N1 * sums.scale_1V[0, index_N1])
     if sums.bias_V is not None:
         logits_NV, at_target_N1 = logits_NV + sums.bias_V.float(), at_target_N1 + sums.bias_V[index_N1].float()
-    found = losses_of_logits(logits_NV, at_target_N1, index_N1, cap, smoothing=smoothing, z_loss=z_loss)
-    scale_N1 = (found.most_N1 * (1.0 + SPARE) + SPARE) / MOST
-    out_NV.copy_(torch.floor(found.gradient_NV / scale_N1 + shares_of_one(sums.sums_NV, sums.first)))
-    bias_V = None if sums.bias_V is None else (found.gradient_NV * scored_N1).sum(0)
-    return NarrowLoss((found.loss_N1 * scored_N1).sum(), scale_N1 * scored_N1, bias_V)
+    found = losses_of_logits(logits_NV, at_target_N1, cap, smoothing=smoothing, z_loss=z_loss)
+    push_NV = torch.where(is_word(index_N1, logits_NV), 0.0, found.push_NV)
+    scale_N1 = push_NV.abs().amax(1, keepdim=True).clamp_min(LEAST) / (MOST * ROUNDED_UP)
+    push_NV = push_NV * found.slope_NV
+    out_NV.copy_(torch.floor(push_NV / scale_N1 + shares_of_one(sums.sums_NV, sums.first)))
+    return NarrowLoss(
+        total=(found.loss_N1 * scored_N1).sum(),
+        scale_N1=scale_N1 * scored_N1,
+        pull_N1=(found.push_at_target_N1 - (1.0 - smoothing)) * found.slope_at_target_N1 * scored_N1,
+        bias_V=None if sums.bias_V is None else (push_NV * scored_N1).sum(0),
+    )
 
 
 def shares_of_one(sums_NV: Tensor, first: Tensor) -> Tensor:
@@ -78,12 +87,6 @@ def shares_of_one(sums_NV: Tensor, first: Tensor) -> Tensor:
     hashed = (sums_NV + rows_N1 * BY_ROW + words_V * BY_WORD) * ODD  # of 32 bits, and what does not fit is dropped
     last: Tensor = (hashed >> (32 - BITS)) & (2**BITS - 1)
     return last.float() * 2.0**-BITS
-
-
-def rounded_by_columns(x: Tensor) -> tuple[Tensor, Tensor]:
-    """``x`` in int8, the largest number of each column at 127, and ``[1, columns]`` to multiply by to have it back."""
-    scale = x.abs().amax(0, keepdim=True).float().clamp_min(LEAST) / MOST
-    return (x.float() / scale).round().to(torch.int8), scale
 
 
 class Loops(NamedTuple):
@@ -144,16 +147,19 @@ class Int8CrossEntropy(torch.autograd.Function):
         grad_weight = None
         grad_bias = None if bias_V is None else torch.zeros(bias_V.shape)
         for part in parts:
-            found, grads_NV = _of_part(hidden_ND[part], by_rows, bias_V, targets_N[part], loops, settings)
+            found, push_NV = _of_part(hidden_ND[part], by_rows, bias_V, targets_N[part], loops, settings)
             total += found.total
-            if grad_bias is not None and found.bias_V is not None:
-                grad_bias += found.bias_V
+            index_N = targets_N[part].clamp_min(0)
             w8_VD, w_scale_1D = by_columns
-            grad_hidden[part] = torch._int_mm(grads_NV, w8_VD) * (found.scale_N1 * w_scale_1D)
+            pushed_ND = torch._int_mm(push_NV, w8_VD) * (found.scale_N1 * w_scale_1D)
+            grad_hidden[part] = pushed_ND.addcmul_(found.pull_N1, weight_VD[index_N].float())
+            if grad_bias is not None and found.bias_V is not None:
+                grad_bias += found.bias_V.index_add_(0, index_N, found.pull_N1[:, 0])
             if ctx.needs_input_grad[1]:
                 h8_ND, h_scale_1D = loops.by_columns(hidden_ND[part] * found.scale_N1)
-                products_VD = torch._int_mm(grads_NV.t(), h8_ND) * h_scale_1D
-                grad_weight = products_VD if grad_weight is None else grad_weight.add_(products_VD)
+                pushed_VD = torch._int_mm(push_NV.t(), h8_ND) * h_scale_1D
+                pushed_VD.index_add_(0, index_N, hidden_ND[part] * found.pull_N1)
+                grad_weight = pushed_VD if grad_weight is None else grad_weight.add_(pushed_VD)
         if grad_weight is None and ctx.needs_input_grad[1]:
             grad_weight = torch.zeros(weight_VD.shape)
         ctx.save_for_backward(
@@ -177,20 +183,27 @@ def _of_part(
     loops: Loops,
     settings: tuple[float | None, float, float],
 ) -> tuple[NarrowLoss, Tensor]:
-    """The loss of some tokens and, in int8, its gradient; sums are there for as many as the cache holds."""
+    """The loss of some tokens and, in int8, how strongly they push; sums are there for as many as the cache holds."""
     w8_VD, w_scale_V1 = weight
     count, vocab_size = len(hidden_ND), len(w8_VD)
     rows = rows_at_once(vocab_size, logits=LOGITS_IN_CACHE)
     h8_ND, h_scale_N1 = loops.by_rows(hidden_ND)
     room = torch.empty(min(rows, count), vocab_size, dtype=torch.int32)
-    grads_NV = torch.empty(count, vocab_size, dtype=torch.int8)
+    push_NV = torch.empty(count, vocab_size, dtype=torch.int8)
     found = []
     for start in range(0, count, rows):
         few = slice(start, min(start + rows, count))
         sums_NV = torch._int_mm(h8_ND[few], w8_VD.t(), out=room[: few.stop - start])
         sums = Sums(sums_NV, h_scale_N1[few], w_scale_V1.t(), bias_V, torch.tensor(start, dtype=torch.int32))
-        found.append(loops.of_chunk(sums, targets_N[few], grads_NV[few], *settings))
+        found.append(loops.of_chunk(sums, targets_N[few], push_NV[few], *settings))
+    return _joined(found), push_NV
+
+
+def _joined(found: list[NarrowLoss]) -> NarrowLoss:
     biases = [each.bias_V for each in found if each.bias_V is not None]
-    total = torch.stack([each.total for each in found]).sum()
-    scale_N1 = torch.cat([each.scale_N1 for each in found])
-    return NarrowLoss(total, scale_N1, torch.stack(biases).sum(0) if biases else None), grads_NV
+    return NarrowLoss(
+        total=torch.stack([each.total for each in found]).sum(),
+        scale_N1=torch.cat([each.scale_N1 for each in found]),
+        pull_N1=torch.cat([each.pull_N1 for each in found]),
+        bias_V=torch.stack(biases).sum(0) if biases else None,
+    )

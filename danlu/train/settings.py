@@ -85,7 +85,8 @@ class TrainSettings(Settings):
     precision: TrainingPrecision = "auto"
     """What the model computes in: bf16 where it is multiplied in hardware, else fp32 (fp16 on a GPU), or as it says
     here. Masters and the optimizer's state are float32 in all cases; fp16's loss is scaled; fp8, on GPUs
-    that have it, and int8, on processors, are for the products of blocks, where all else is bf16."""
+    that have it, is for the products of blocks, int8, on processors, for those of blocks and of the head, where
+    all else is bf16."""
     hardware: Hardware = Hardware()
     """Where it computes, how much at once, and what it keeps in which memory."""
     compile: CompileSetting = "auto"

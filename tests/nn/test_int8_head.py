@@ -14,7 +14,8 @@ from torch import Tensor
 from danlu.nn import config, int8_head
 from danlu.nn import head as head_module
 from danlu.nn.head import LanguageModelHead, losses_of_logits, soft_cap
-from danlu.nn.int8_head import Int8LanguageModelHead, rounded_by_columns, shares_of_one
+from danlu.nn.int8 import rounded_by_columns
+from danlu.nn.int8_head import Int8LanguageModelHead, Sums, narrow_chunk_loss, shares_of_one
 
 DIM, VOCAB = 48, 640
 pytestmark = pytest.mark.filterwarnings("ignore:.*Function.*should not be instantiated:DeprecationWarning")
@@ -65,7 +66,7 @@ def test_loss_and_gradients_are_near(
     assert found[0].item() == pytest.approx(wanted[0].item(), rel=2e-3)
     for got, want in zip(found[1:], wanted[1:], strict=True):
         assert got.dtype == torch.float32
-        assert (got.double() - want).norm() < 0.1 * want.norm()
+        assert (got.double() - want).norm() < 0.03 * want.norm()
         assert (got.double() * want).sum().item() == pytest.approx(want.square().sum().item(), rel=1e-2)
     assert not found[1][::5].any()  # tokens without a target have no gradient
     assert found[0] != wanted[0]  # and rounded it is
@@ -113,35 +114,41 @@ def test_what_decides_depends_on_the_place_in_all_of_the_text() -> None:
     assert not torch.equal(whole[:24], whole[40:])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.integers(0, 10**6), st.sampled_from([None, 0.5, 15.0, 40.0]), st.sampled_from([0.0, 0.1, 0.9]),
     st.sampled_from([0.0, 1e-4, 0.5]), st.floats(1e-3, 1e3),
 )  # fmt: skip
-def test_no_gradient_is_further_from_zero_than_is_said(
-    seed: int, cap: float | None, smoothing: float, z_loss: float, spread: float
-) -> None:
+def test_no_share_wraps_around(seed: int, cap: float | None, smoothing: float, z_loss: float, spread: float) -> None:
+    """An integer beyond 127 would be one of the other sign."""
     torch.manual_seed(seed)
-    logits, index = torch.randn(5, 37) * spread, torch.randint(0, 37, (5, 1))
-    found = losses_of_logits(logits, logits.gather(1, index), index, cap, smoothing=smoothing, z_loss=z_loss)
-    most = found.most_N1 * (1.0 + int8_head.SPARE) + int8_head.SPARE
-    assert (found.gradient_NV.abs() <= most).all()
-    if cap is None and not smoothing and not z_loss:  # and the target's is not nearer, or int8 would be left unused
-        assert (found.gradient_NV.abs().amax(1) >= 0.99 * found.most_N1[:, 0] - 1e-6).all()
+    sums = Sums(
+        (torch.randn(5, 37) * 3e4).to(torch.int32), torch.full((5, 1), spread / 3e4), torch.ones(1, 37), None,
+        torch.tensor(seed % 1000, dtype=torch.int32),
+    )  # fmt: skip
+    logits, targets = sums.sums_NV.float() * sums.scale_N1, torch.randint(0, 37, (5,))
+    push = torch.empty(5, 37, dtype=torch.int8)
+    found = narrow_chunk_loss(sums, targets, push, cap, smoothing, z_loss)
+    wanted = losses_of_logits(logits, logits.gather(1, targets[:, None]), cap, smoothing=smoothing, z_loss=z_loss)
+    exact = (wanted.push_NV * wanted.slope_NV).scatter(1, targets[:, None], 0.0)
+    assert ((push * found.scale_N1 - exact).abs() <= 1.0001 * found.scale_N1).all()
+    if cap is None:
+        there = exact.abs().amax(1) > int8_head.LEAST
+        assert (push.int().abs().amax(1) >= 126)[there].all()  # and all of int8 is used
 
 
 @pytest.mark.parametrize("sure", [0.0, 5.0, 9.0, 13.0, 16.0, 40.0])
-def test_tokens_that_are_nearly_right_do_not_wrap_around(sure: float) -> None:
-    """Of a gradient near nothing float32 knows little, and an integer beyond 127 would be one of the other sign."""
+def test_what_is_left_of_the_gradient_where_words_are_nearly_right(sure: float) -> None:
+    """A share of nearly 1 has no part in what is rounded: other words' rounding is small beside what is left."""
     torch.manual_seed(1)
     head = make_head()
     with torch.no_grad():
         head.weight /= head.weight.norm(dim=1, keepdim=True)
     targets = torch.arange(VOCAB).repeat(4)
     hidden = head.weight.detach()[targets] * sure * 2
-    found, wanted = ours(head, hidden, targets)[1], exact(head, hidden, targets, smoothing=0.0, z_loss=0.0)[1]
-    rows = (found.double() - wanted).norm(dim=1)
-    assert (rows <= 0.5 * wanted.norm(dim=1) + 1e-4).all()
+    found, wanted = ours(head, hidden, targets)[1:], exact(head, hidden, targets, smoothing=0.0, z_loss=0.0)[1:]
+    off = (found[0].double() - wanted[0]).norm(dim=1)
+    assert (off <= 0.15 * wanted[0].norm(dim=1) + 1e-5).all()
 
 
 def test_without_gradients_nothing_is_rounded() -> None:
