@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from process import in_fresh_process
 from report import Comparison, NotMeasuredError, compare, say, table
 
 EPOCHS, TEXTS, BATCH = 3, 50_000, 32
+QUARTER = 0.25
+"""Of Trainer's time, at most, to the median of its accuracies."""
 MORE_TEXTS = (
     ("classification/en/cola/train.tsv", 3), ("classification/en/banking77/train.csv", 0),
     ("classification/en/banking77/test.csv", 0), ("pairs/en/stsbenchmark.tsv", "sentence1"),
@@ -71,13 +74,17 @@ def measure(job: Job, *, seeds: Sequence[int]) -> list[Comparison]:
     say(f"\n{table(rows)}\n")
     tests = [own.test for own in ours_all], [peer.test for peer in peers]
     comparisons = [compare("SST-2, accuracy on test: Danlu / Trainer", *tests, unit="share")]
-    times = [each for each in reached if each is not None]
-    if len(times) == len(seeds):
-        whole = [peer.seconds for peer in peers]
-        comparisons.append(compare("SST-2, time to Trainer's accuracy: Danlu / Trainer", times, whole, unit="s"))
-    in_time = len(times) == len(seeds) and comparisons[-1].ratio <= 0.25
-    there = f"{len(times)} of {len(seeds)} seeds got there"
-    say(f"wanted: at most 0.25 of its time: {'met' if in_time else 'MISSED'}; {there}")
+    pairs = [(time_to, peer.seconds) for time_to, peer in zip(reached, peers, strict=True) if time_to is not None]
+    there = f"{len(pairs)} of {len(seeds)} seeds"
+    if pairs:
+        times, whole = zip(*pairs, strict=True)
+        comparisons.append(
+            compare(f"SST-2, time to Trainer's accuracy, {there}: Danlu / Trainer", times, whole, unit="s")
+        )
+    never = [math.inf] * (len(seeds) - len(pairs))
+    middle = median([mine / theirs for mine, theirs in pairs] + never)
+    say(f"wanted: at most 0.25 of its time, in the median of the seeds, {there} got there (of its own, half do): "
+        f"{middle:.3f}, {'met' if middle <= QUARTER else 'MISSED'}")  # fmt: skip
     say(f"wanted: accuracy on test not lower: {'met' if comparisons[0].ratio >= 1 else 'MISSED'}")
     return comparisons
 
