@@ -17,6 +17,8 @@ from danlu.nn.transformer import Transformer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Function.*should not be instantiated:DeprecationWarning")
 CPU = torch.device("cpu")
+both = pytest.mark.parametrize("outputs", [32, 96], ids=["narrower", "wider"])
+"""Layers of 64 inputs; what is wider than its inputs goes another way backwards."""
 
 
 def layers(inputs: int, outputs: int, *, bias: bool = False) -> tuple[nn.Linear, Int8Linear]:
@@ -45,11 +47,12 @@ def off(found: Tensor, wanted: Tensor) -> float:
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("tokens", [1, 7, 64])
-def test_all_three_products_are_near(tokens: int, bias: bool, compiled: bool) -> None:
+@both
+def test_all_three_products_are_near(outputs: int, tokens: int, bias: bool, compiled: bool) -> None:
     """Rounding to 1/127 of a row's largest number of four spreads: an error of 4 / 127 / sqrt(12), from each side."""
     torch.manual_seed(tokens)
-    plain, narrow = layers(96, 160, bias=bias)
-    x, grad = torch.randn(2, tokens, 96), torch.randn(2, tokens, 160) * 1e-4
+    plain, narrow = layers(64, outputs, bias=bias)
+    x, grad = torch.randn(2, tokens, 64), torch.randn(2, tokens, outputs) * 1e-4
     called = torch.compile(narrow, backend="aot_eager") if compiled else narrow
     for found, wanted in zip(run(called, x, grad), run(plain, x, grad), strict=True):  # type: ignore[arg-type]
         assert found.dtype == torch.float32
@@ -57,16 +60,17 @@ def test_all_three_products_are_near(tokens: int, bias: bool, compiled: bool) ->
     assert off(narrow(x), plain(x.double())) > 1e-4  # and rounded it is
 
 
-def test_whole_numbers_are_multiplied_exactly() -> None:
-    """Where every row holds 127, nothing is rounded: sums of products are those of integers."""
+@both
+def test_whole_numbers_are_multiplied_exactly(outputs: int) -> None:
+    """Where every row and column holds 127, nothing is rounded: sums of products are those of integers."""
     torch.manual_seed(0)
-    plain, narrow = layers(64, 32)
-    x, weight = (torch.randint(-127, 128, shape).float() for shape in ((40, 64), (32, 64)))
-    x[:, 0], weight[:, 1] = 127, -127
+    plain, narrow = layers(64, outputs)
+    x, weight = (torch.randint(-127, 128, shape).float() for shape in ((40, 64), (outputs, 64)))
+    x[:, 0], weight[:, 1], x[2], weight[3] = 127, -127, 127, -127
     narrow.weight.data.copy_(weight)
     plain.weight.data.copy_(weight)
     assert torch.equal(narrow(x).double(), plain(x.double()))
-    grad = torch.randint(-127, 128, (40, 32)).float()
+    grad = torch.randint(-127, 128, (40, outputs)).float()
     grad[:, 3] = 127
     for found, wanted in zip(run(narrow, x, grad)[1:], run(plain, x, grad)[1:], strict=True):
         torch.testing.assert_close(found.double(), wanted, rtol=1e-6, atol=1e-2)
@@ -83,11 +87,12 @@ def test_an_outlier_costs_its_own_row_only(row: int, size: float) -> None:
     assert off(narrow(x)[others], plain(x.double())[others]) < 0.02
 
 
-def test_an_outlier_of_the_gradient_costs_all_tokens_some_in_the_weights_only() -> None:
+@both
+def test_an_outlier_of_the_gradient_costs_all_tokens_some_in_the_weights_only(outputs: int) -> None:
     """One scale serves all tokens there: beside a token a thousand times as large the others are lost."""
     torch.manual_seed(0)
-    plain, narrow = layers(64, 64)
-    x, grad = torch.randn(10, 64), torch.randn(10, 64)
+    plain, narrow = layers(64, outputs)
+    x, grad = torch.randn(10, 64), torch.randn(10, outputs)
     others = [0, 1, 2, 3, 4, 5, 6, 8, 9]
     grad[7] *= 1000
     ours, wanted = run(narrow, x, grad), run(plain, x, grad)
@@ -107,11 +112,12 @@ def test_rounding_is_to_the_nearest_of_255_numbers(size: float, width: int) -> N
     assert ((whole.double() * scale.double() - x.double()).abs() <= 0.501 * scale.double()).all()
 
 
-def test_rows_of_zeros_stay_so() -> None:
-    _, narrow = layers(16, 8)
-    x = torch.randn(5, 16)
+@both
+def test_rows_of_zeros_stay_so(outputs: int) -> None:
+    _, narrow = layers(64, outputs)
+    x = torch.randn(5, 64)
     x[2] = 0
-    grad = torch.zeros(5, 8)
+    grad = torch.zeros(5, outputs)
     found = run(narrow, x, grad)
     assert not found[0][2].any()
     assert not found[1].any() and not found[2].any()
@@ -119,15 +125,16 @@ def test_rows_of_zeros_stay_so() -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_what_is_no_number_is_not_rounded_away(bad: float) -> None:
-    _, narrow = layers(16, 8)
-    x, grad = torch.randn(5, 16), torch.randn(5, 8)
+@both
+def test_what_is_no_number_is_not_rounded_away(outputs: int, bad: float) -> None:
+    _, narrow = layers(64, outputs)
+    x, grad = torch.randn(5, 64), torch.randn(5, outputs)
     x[2, 3] = bad
     out, _, weight_grad = run(narrow, x, grad)
     assert not out[2].isfinite().any() and out[[0, 1, 3, 4]].isfinite().all()
     assert not weight_grad.isfinite().all()
     x[2, 3], grad[1, 1] = 0.0, bad
-    _, narrow = layers(16, 8)
+    _, narrow = layers(64, outputs)
     _, grad_x, weight_grad = run(narrow, x, grad)
     assert not grad_x[1].isfinite().any() and not weight_grad.isfinite().all()
 
