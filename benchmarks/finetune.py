@@ -1,7 +1,7 @@
 """Fine-tuning and prediction on a processor: Danlu beside Hugging Face, the same data and the same first weights.
 
 sst2     MiniLM on SST-2: the time to the accuracy on dev that Trainer with its defaults reaches after 3 epochs
-         (target: a quarter of its time), and the accuracy on test (target: not lower)
+         (target: a quarter of its time, in the median of the seeds), and the accuracy on test (target: not lower)
 predict  50,000 English texts classified by the model of sst2: danlu predict beside the transformers pipeline with
          batches of 32 (target: 4 times as fast)
 chat     SmolLM2-135M learns 1,799 of Alpaca's conversations in English and Chinese by LoRA, once each, beside trl's

@@ -64,27 +64,35 @@ def measure(job: Job, *, seeds: Sequence[int]) -> list[Comparison]:
         curve = ", ".join(f"{accuracy:.4f} after {seconds:.0f} s" for seconds, accuracy in own.curve)
         say(f"seed {seed}: Trainer {peer.seconds:.0f} s, dev {peer.dev:.4f}, test {peer.test:.4f}; "
             f"Danlu {own.seconds:.0f} s, test {own.test:.4f}, dev {curve}")  # fmt: skip
+    return judge(seeds, ours_all, peers)
+
+
+def judge(seeds: Sequence[int], ours_all: Sequence[Trained], peers: Sequence[Trained]) -> list[Comparison]:
+    """A table of all seeds, and what was wanted.
+
+    The accuracy to come to is the median of Trainer's own seeds. The time to it is the median of Danlu's, of which one
+    that never comes to it takes infinitely long; Trainer's is that of all its epochs, whether it came to it or not.
+    """
     goal = median(peer.dev for peer in peers)
-    reached = [next((seconds for seconds, accuracy in own.curve if accuracy >= goal), None) for own in ours_all]
+    reached = [next((seconds for seconds, accuracy in own.curve if accuracy >= goal), math.inf) for own in ours_all]
     rows = [["seed", "Trainer, s", "its dev", "its test", f"Danlu to {goal:.4f}, s", "all, s", "best dev", "test"]]
     for seed, own, peer, time_to in zip(seeds, ours_all, peers, reached, strict=True):
         rows.append([str(seed), f"{peer.seconds:.0f}", f"{peer.dev:.4f}", f"{peer.test:.4f}",
-                     "never" if time_to is None else f"{time_to:.0f}", f"{own.seconds:.0f}", f"{own.dev:.4f}",
+                     "never" if time_to == math.inf else f"{time_to:.0f}", f"{own.seconds:.0f}", f"{own.dev:.4f}",
                      f"{own.test:.4f}"])  # fmt: skip
     say(f"\n{table(rows)}\n")
     tests = [own.test for own in ours_all], [peer.test for peer in peers]
     comparisons = [compare("SST-2, accuracy on test: Danlu / Trainer", *tests, unit="share")]
-    pairs = [(time_to, peer.seconds) for time_to, peer in zip(reached, peers, strict=True) if time_to is not None]
-    there = f"{len(pairs)} of {len(seeds)} seeds"
-    if pairs:
-        times, whole = zip(*pairs, strict=True)
-        comparisons.append(
-            compare(f"SST-2, time to Trainer's accuracy, {there}: Danlu / Trainer", times, whole, unit="s")
-        )
-    never = [math.inf] * (len(seeds) - len(pairs))
-    middle = median([mine / theirs for mine, theirs in pairs] + never)
-    say(f"wanted: at most 0.25 of its time, in the median of the seeds, {there} got there (of its own, half do): "
-        f"{middle:.3f}, {'met' if middle <= QUARTER else 'MISSED'}")  # fmt: skip
+    there = [(mine, peer.seconds) for mine, peer in zip(reached, peers, strict=True) if mine < math.inf]
+    if there:
+        claim = "SST-2, time to Trainer's accuracy, of the seeds that came to it: Danlu / Trainer"
+        comparisons.append(compare(claim, *zip(*there, strict=True), unit="s"))
+    shares = [mine / peer.seconds for mine, peer in zip(reached, peers, strict=True)]
+    own_there = sum(peer.dev >= goal for peer in peers)
+    say(f"{len(there)} of {len(seeds)} seeds came to {goal:.4f} on dev, of Trainer's own {own_there}")
+    say(f"wanted: at most {QUARTER} of its time in the median of the seeds: {median(shares):.3f}: "
+        f"{'met' if median(shares) <= QUARTER else 'MISSED'}; "
+        f"by every seed: {'met' if max(shares) <= QUARTER else 'missed'}")  # fmt: skip
     say(f"wanted: accuracy on test not lower: {'met' if comparisons[0].ratio >= 1 else 'MISSED'}")
     return comparisons
 
@@ -129,16 +137,16 @@ def trainer(job: Job, seed: int) -> Trained:
     }
     with TemporaryDirectory() as folder:
         arguments = TrainingArguments(output_dir=folder, use_cpu=True, seed=seed, save_strategy="no")
-        judge = Trainer(
+        peer = Trainer(
             model=model, args=arguments, train_dataset=parts["train"], processing_class=tokenizer,
             data_collator=DataCollatorWithPadding(tokenizer),
         )  # fmt: skip
         started = time.perf_counter()
-        judge.train()
+        peer.train()
         seconds = time.perf_counter() - started
         found = {}
         for name in ("dev", "test"):
-            output: Any = judge.predict(parts[name])
+            output: Any = peer.predict(parts[name])
             found[name] = float((np.argmax(output.predictions, axis=1) == output.label_ids).mean())
     return Trained(seconds, [(seconds, found["dev"])], found["dev"], found["test"])
 

@@ -1,11 +1,11 @@
 """Linear layers whose three products are of 8-bit integers, which processors with VNNI multiply twice as fast as
 bfloat16 (Wortsman et al. 2023, arXiv:2304.13013; Xi et al. 2024, arXiv:2403.12422).
 
-What is multiplied is rounded along the axis that a product sums over, a row or a column with a scale of its own, and
-what two products need is rounded for both where one of its two axes is summed over by either: the scales of the other
-go into the factor beside it before that is rounded. Which of the three factors is rounded once is a matter of cost:
-the widest. Sums are exact in 32-bit integers; what comes out has the number type that went in, and masters are float32
-as ever.
+Each factor of a product is rounded along the axis that is summed over, with a scale for each line. A factor that
+serves two products may be rounded once for both: then the scale that the second would have to sum over goes into its
+other factor before that is rounded. :class:`Int8Product` rounds input and weight once, :class:`WideningProduct` the
+gradient, where that is the widest. Sums are exact in 32-bit integers; what comes out has the number type that went in,
+and masters are float32 as ever.
 
 Axes: N tokens, I inputs, O outputs.
 """
@@ -36,7 +36,7 @@ class Int8Linear(nn.Linear):
 
 
 class Int8Product(torch.autograd.Function):
-    """``x @ weight.T``; the gradients of both are int8 products too.
+    """``x @ weight.T`` where what comes out is no wider than what goes in; both gradients are int8 products too.
 
     Inputs and weights are rounded by rows and serve two products each. Where the backward pass sums over those rows,
     their scales go into the gradient before that is rounded: by tokens for the gradient of the input, as a whole for

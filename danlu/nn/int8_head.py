@@ -4,11 +4,12 @@ The gradient of logits has two parts. The target is pulled up by one large numbe
 one row of the weight a token. All other words are pushed down by their shares, thousands of small numbers. To the
 nearest of 255 numbers most of those would be 0, and words that are hardly ever right would never be pushed down. So
 each is rounded up as often as it is far on the way to the next number (stochastic rounding, Gupta et al. 2015,
-arXiv:1502.02551), and sums over tokens and over words are right in the mean. What decides is the last bits of the exact
-sum that the logit was made of.
+arXiv:1502.02551), and is right in the mean. What decides is a hash of the exact sum that the logit was made of and of
+its place.
 
 Each share is rounded once, by rows, and serves two products: weights are rounded by columns for the one, hidden states,
-each times the scale of its row, for the other.
+each times the scale of its row, for the other; both to the nearest. So that no row vanishes there beside another, the
+scales of rows differ by a factor of 64 at most, which costs those of small shares some more noise.
 
 Axes: N tokens, D model width, V vocabulary.
 """
@@ -22,10 +23,14 @@ import torch
 from torch import Tensor
 
 from danlu.nn.head import LOGITS_IN_CACHE, LanguageModelHead, is_word, losses_of_logits, rows_at_once
-from danlu.nn.int8 import LEAST, MOST, rounded, rounded_by_columns
+from danlu.nn.int8 import MOST, rounded, rounded_by_columns
 
-ROUNDED_UP = 1.0 - 1e-5
+BELOW_MOST = 1.0 - 1e-5
 """What share of 127 the largest number of a row has, so that it is not rounded up to 128."""
+LEAST_SHARE = 2.0**-6
+"""Rows whose largest share is smaller are rounded as if it were so large. The integers of a row then come to some
+127 * 64 together, whatever the vocabulary, and sums of products over it stay far within 32 bits. Sums over tokens do
+where there are at most 133,144 of them at once, which ``rows_at_once`` keeps to from 127 words on."""
 ODD, BY_ROW, BY_WORD = -1640531527, 40503, 30011
 """Factors of a multiplicative hash (Knuth, The Art of Computer Programming, vol. 3, 6.4), odd, so that none loses
 bits; two more for the places of a logit, so that logits of the same sum, as those of zeros, have other last bits."""
@@ -54,7 +59,7 @@ class Sums(NamedTuple):
     scale_1V: Tensor
     bias_V: Tensor | None
     first: Tensor
-    """Which token of all the first row is: one integer."""
+    """Which token of all the first row is: one integer, in a tensor, so that one compiled loop serves all chunks."""
 
 
 def narrow_chunk_loss(
@@ -68,10 +73,9 @@ def narrow_chunk_loss(
     if sums.bias_V is not None:
         logits_NV, at_target_N1 = logits_NV + sums.bias_V.float(), at_target_N1 + sums.bias_V[index_N1].float()
     found = losses_of_logits(logits_NV, at_target_N1, cap, smoothing=smoothing, z_loss=z_loss)
-    push_NV = torch.where(is_word(index_N1, logits_NV), 0.0, found.push_NV)
-    scale_N1 = push_NV.abs().amax(1, keepdim=True).clamp_min(LEAST) / (MOST * ROUNDED_UP)
-    push_NV = push_NV * found.slope_NV
-    out_NV.copy_(torch.floor(push_NV / scale_N1 + shares_of_one(sums.sums_NV, sums.first)))
+    push_NV = torch.where(is_word(index_N1, logits_NV), 0.0, found.push_NV * found.slope_NV)
+    scale_N1 = push_NV.abs().amax(1, keepdim=True).clamp_min(LEAST_SHARE) / (MOST * BELOW_MOST)
+    out_NV.copy_(torch.floor(push_NV / scale_N1 + evenly_spread(sums.sums_NV, sums.first)))
     return NarrowLoss(
         total=(found.loss_N1 * scored_N1).sum(),
         scale_N1=scale_N1 * scored_N1,
@@ -80,13 +84,13 @@ def narrow_chunk_loss(
     )
 
 
-def shares_of_one(sums_NV: Tensor, first: Tensor) -> Tensor:
-    """Numbers from 0 up to 1, as if drawn evenly, by the last bits of the sums and by their places."""
+def evenly_spread(sums_NV: Tensor, first: Tensor) -> Tensor:
+    """Numbers between 0 and 1, as if drawn evenly, by the sums and by their places."""
     rows_N1 = (torch.arange(sums_NV.shape[0], dtype=torch.int32) + first)[:, None]
     words_V = torch.arange(sums_NV.shape[1], dtype=torch.int32)
     hashed = (sums_NV + rows_N1 * BY_ROW + words_V * BY_WORD) * ODD  # of 32 bits, and what does not fit is dropped
-    last: Tensor = (hashed >> (32 - BITS)) & (2**BITS - 1)
-    return last.float() * 2.0**-BITS
+    highest: Tensor = (hashed >> (32 - BITS)) & (2**BITS - 1)
+    return (highest.float() + 0.5) * 2.0**-BITS
 
 
 class Loops(NamedTuple):
@@ -98,7 +102,8 @@ class Loops(NamedTuple):
 
 
 class Int8LanguageModelHead(LanguageModelHead):
-    """With products in int8 where a cross entropy is taken and gradients are wanted; all else is as it was."""
+    """With products in int8 in :meth:`loss`, where gradients are wanted; ``forward``, ``token_losses`` and
+    ``sum_of_chunks`` are as they were."""
 
     loops = Loops()
 
@@ -141,16 +146,15 @@ class Int8CrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         rows = rows_at_once(weight_VD.shape[0])
         parts = [slice(start, start + rows) for start in range(0, len(hidden_ND), rows)]
-        by_rows, by_columns = loops.by_rows(weight_VD), loops.by_columns(weight_VD)
+        weight_by_rows, (w8_VD, w_scale_1D) = loops.by_rows(weight_VD), loops.by_columns(weight_VD)
         total = torch.zeros(())
         grad_hidden = torch.empty_like(hidden_ND)
         grad_weight = None
         grad_bias = None if bias_V is None else torch.zeros(bias_V.shape)
         for part in parts:
-            found, push_NV = _of_part(hidden_ND[part], by_rows, bias_V, targets_N[part], loops, settings)
+            found, push_NV = _of_part(part, hidden_ND[part], weight_by_rows, bias_V, targets_N[part], loops, settings)
             total += found.total
             index_N = targets_N[part].clamp_min(0)
-            w8_VD, w_scale_1D = by_columns
             pushed_ND = torch._int_mm(push_NV, w8_VD) * (found.scale_N1 * w_scale_1D)
             grad_hidden[part] = pushed_ND.addcmul_(found.pull_N1, weight_VD[index_N].float())
             if grad_bias is not None and found.bias_V is not None:
@@ -176,6 +180,7 @@ class Int8CrossEntropy(torch.autograd.Function):
 
 
 def _of_part(
+    part: slice,
     hidden_ND: Tensor,
     weight: tuple[Tensor, Tensor],
     bias_V: Tensor | None,
@@ -194,7 +199,9 @@ def _of_part(
     for start in range(0, count, rows):
         few = slice(start, min(start + rows, count))
         sums_NV = torch._int_mm(h8_ND[few], w8_VD.t(), out=room[: few.stop - start])
-        sums = Sums(sums_NV, h_scale_N1[few], w_scale_V1.t(), bias_V, torch.tensor(start, dtype=torch.int32))
+        sums = Sums(
+            sums_NV, h_scale_N1[few], w_scale_V1.t(), bias_V, torch.tensor(part.start + start, dtype=torch.int32)
+        )
         found.append(loops.of_chunk(sums, targets_N[few], push_NV[few], *settings))
     return _joined(found), push_NV
 

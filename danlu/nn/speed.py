@@ -80,7 +80,7 @@ def choose_training_dtype(
         if reason := why_no_int8(device):
             raise RecipeError(f"{key} int8: {reason}")
         dtype = choose_dtype("auto")[0]
-        return dtype, f"int8: as asked, products of weights; {'bf16' if dtype == torch.bfloat16 else 'fp32'} elsewhere"
+        return dtype, f"int8: as asked, products of blocks; {'bf16' if dtype == torch.bfloat16 else 'fp32'} elsewhere"
     if setting == "fp16":
         return torch.float16, "fp16: as asked, the loss scaled"
     if setting == "auto" and device.type == "cuda":

@@ -156,4 +156,4 @@ def test_it_is_refused_where_it_would_be_slow(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(RecipeError, match=r"^finetune\.precision int8: this processor has none of amx_int8, "):
         choose_training_dtype("int8", CPU, key="finetune.precision")
     monkeypatch.setattr(machine, "processor_flags", lambda: frozenset({"avx512_vnni"}))
-    assert choose_training_dtype("int8", CPU) == (torch.float32, "int8: as asked, products of weights; fp32 elsewhere")
+    assert choose_training_dtype("int8", CPU) == (torch.float32, "int8: as asked, products of blocks; fp32 elsewhere")

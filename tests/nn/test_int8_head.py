@@ -15,7 +15,7 @@ from danlu.nn import config, int8_head
 from danlu.nn import head as head_module
 from danlu.nn.head import LanguageModelHead, losses_of_logits, soft_cap
 from danlu.nn.int8 import rounded_by_columns
-from danlu.nn.int8_head import Int8LanguageModelHead, Sums, narrow_chunk_loss, shares_of_one
+from danlu.nn.int8_head import Int8LanguageModelHead, Sums, evenly_spread, narrow_chunk_loss
 
 DIM, VOCAB = 48, 640
 pytestmark = pytest.mark.filterwarnings("ignore:.*Function.*should not be instantiated:DeprecationWarning")
@@ -69,7 +69,7 @@ def test_loss_and_gradients_are_near(
         assert (got.double() - want).norm() < 0.03 * want.norm()
         assert (got.double() * want).sum().item() == pytest.approx(want.square().sum().item(), rel=1e-2)
     assert not found[1][::5].any()  # tokens without a target have no gradient
-    assert found[0] != wanted[0]  # and rounded it is
+    assert (found[2].double() - wanted[2]).norm() > 1e-4 * wanted[2].norm()  # and rounded it is
 
 
 def test_how_many_sums_the_cache_holds_changes_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,20 +86,56 @@ def test_words_that_are_hardly_ever_right_are_pushed_down() -> None:
     """Each token's share of such a word is a tenth of what int8 can say: to the nearest it would be 0 for all of them,
     and in the mean it is what it is."""
     torch.manual_seed(0)
-    head = make_head(spread=1e-3)  # all words are equally likely: 1 / 640, and int8 goes by steps of 1 / 127
+    head = make_head(spread=1e-3)
+    with torch.no_grad():
+        head.weight[:10] += 0.05
     hidden = torch.randn(4096, DIM) + 3.0
     targets = torch.randint(0, 10, (4096,))
     found, wanted = ours(head, hidden, targets)[2][10:], exact(head, hidden, targets, smoothing=0.0, z_loss=0.0)[2][10:]
-    assert (found.sum(1) / wanted.float().sum(1) - 1.0).abs().max() < 0.15  # 4,096 / 5 are rounded up, within 4 %
-    assert (found.sum() / wanted.sum()).item() == pytest.approx(1.0, abs=0.01)
+    assert (found.sum(1) / wanted.float().sum(1) - 1.0).abs().max() < 0.4  # some 400 of 4,096 are rounded up
+    assert (found.sum() / wanted.sum()).item() == pytest.approx(1.0, abs=0.02)
+
+
+def test_tokens_that_could_be_anything_push_beside_one_that_is_surely_wrong() -> None:
+    """Each row's scale goes into its hidden states, which are then rounded beside those of all other rows."""
+    torch.manual_seed(0)
+    head, hidden = make_head(spread=1e-3), torch.randn(2048, DIM)
+    one = hidden[0] / hidden[0].norm()
+    hidden[1:] -= (hidden[1:] @ one)[:, None] * one
+    with torch.no_grad():
+        head.weight[5] = 3 * one
+    found, wanted = (each[2][10:].double() for each in (
+        ours(head, hidden, torch.zeros(2048, dtype=torch.int64)),
+        exact(head, hidden, torch.zeros(2048, dtype=torch.int64), smoothing=0.0, z_loss=0.0),
+    ))  # fmt: skip
+    assert ((found * wanted).sum() / wanted.square().sum()).item() == pytest.approx(1.0, abs=0.05)
+
+
+def test_sums_over_any_vocabulary_stay_within_32_bits() -> None:
+    """At the start all words are equally likely, and the first step moves a column of all of them alike: 127 * 127 each
+    would be too much for more than 133,144 words."""
+    head = Int8LanguageModelHead(config.Head(), dim=2, vocab_size=140_000)
+    torch.nn.init.ones_(head.weight)
+    [of_hidden] = torch.autograd.grad(head.loss(leaf := torch.zeros(4, 2, requires_grad=True), torch.arange(4)), [leaf])
+    assert of_hidden.abs().max() < 0.1  # what all are pushed down by together, 1, less what the target is pulled by
+
+
+@pytest.mark.parametrize("fields", [{"scale": 0.3}, {"transform": config.Dense("gelu", config.Norm())}], ids=str)
+def test_what_comes_before_the_weight_comes_here_too(fields: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    head, (hidden, targets) = make_head(**fields), texts()
+    plain = LanguageModelHead(config.Head(**fields), dim=DIM, vocab_size=VOCAB).double()
+    plain.load_state_dict(head.state_dict())
+    for got, want in zip(ours(head, hidden, targets), ours(plain, hidden.double(), targets), strict=True):
+        assert (got.double() - want).norm() < 0.03 * want.norm()
 
 
 @pytest.mark.parametrize("sums", [torch.zeros(256, 512, dtype=torch.int32),
                                   (torch.randn(256, 512) * 3e4).to(torch.int32)], ids=["zeros", "sums"])  # fmt: skip
 def test_what_decides_is_even_in_every_row_and_every_column(sums: Tensor) -> None:
     """Over a row or a column of n: as many in each quarter as chance allows, five deviations."""
-    shares = shares_of_one(sums, torch.tensor(7, dtype=torch.int32))
-    assert shares.min() >= 0.0 and shares.max() < 1.0
+    shares = evenly_spread(sums, torch.tensor(7, dtype=torch.int32))
+    assert shares.min() > 0.0 and shares.max() < 1.0
     for axis in (0, 1):
         count = shares.shape[axis]
         for quarter in range(4):
@@ -109,8 +145,8 @@ def test_what_decides_is_even_in_every_row_and_every_column(sums: Tensor) -> Non
 
 def test_what_decides_depends_on_the_place_in_all_of_the_text() -> None:
     sums = torch.zeros(64, 100, dtype=torch.int32)
-    whole = shares_of_one(sums, torch.tensor(0, dtype=torch.int32))
-    assert torch.equal(whole[40:], shares_of_one(sums[40:], torch.tensor(40, dtype=torch.int32)))
+    whole = evenly_spread(sums, torch.tensor(0, dtype=torch.int32))
+    assert torch.equal(whole[40:], evenly_spread(sums[40:], torch.tensor(40, dtype=torch.int32)))
     assert not torch.equal(whole[:24], whole[40:])
 
 
@@ -133,7 +169,7 @@ def test_no_share_wraps_around(seed: int, cap: float | None, smoothing: float, z
     exact = (wanted.push_NV * wanted.slope_NV).scatter(1, targets[:, None], 0.0)
     assert ((push * found.scale_N1 - exact).abs() <= 1.0001 * found.scale_N1).all()
     if cap is None:
-        there = exact.abs().amax(1) > int8_head.LEAST
+        there = exact.abs().amax(1) > int8_head.LEAST_SHARE
         assert (push.int().abs().amax(1) >= 126)[there].all()  # and all of int8 is used
 
 
@@ -147,8 +183,13 @@ def test_what_is_left_of_the_gradient_where_words_are_nearly_right(sure: float) 
     targets = torch.arange(VOCAB).repeat(4)
     hidden = head.weight.detach()[targets] * sure * 2
     found, wanted = ours(head, hidden, targets)[1:], exact(head, hidden, targets, smoothing=0.0, z_loss=0.0)[1:]
-    off = (found[0].double() - wanted[0]).norm(dim=1)
-    assert (off <= 0.15 * wanted[0].norm(dim=1) + 1e-5).all()
+    off, size = (each.norm(dim=1) for each in (found[0].double() - wanted[0], wanted[0]))
+    step = (
+        int8_head.LEAST_SHARE / 127
+    )  # at the least: noise is the root of a step times what is rounded, or a few steps
+    assert (off <= 0.15 * size + 5 * (step * size).sqrt() + 4 * step).all()
+    along = (found[0].double() * wanted[0]).sum().item()
+    assert along == pytest.approx(wanted[0].square().sum().item(), rel=0.05, abs=1e-9)
 
 
 def test_without_gradients_nothing_is_rounded() -> None:
@@ -163,10 +204,10 @@ def test_without_gradients_nothing_is_rounded() -> None:
 
 def test_a_frozen_head_hands_gradients_through_and_no_tokens_are_no_loss() -> None:
     torch.manual_seed(0)
-    head, (hidden, targets) = make_head(), texts()
+    head, (hidden, targets) = make_head(bias=True), texts()
     wanted = ours(head, hidden, targets)[1]
     empty = ours(head, hidden[:0], targets[:0])
-    assert empty[0] == 0.0 and empty[1].shape == (0, DIM) and not empty[2].any()
+    assert empty[0] == 0.0 and empty[1].shape == (0, DIM) and not empty[2].any() and not empty[3].any()
     head.requires_grad_(False)
     leaf = hidden.clone().requires_grad_()
     head.loss(leaf, targets).backward()
@@ -176,11 +217,12 @@ def test_a_frozen_head_hands_gradients_through_and_no_tokens_are_no_loss() -> No
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_what_is_no_number_is_not_rounded_away(bad: float) -> None:
     torch.manual_seed(0)
-    head, (hidden, targets) = make_head(), texts()
-    hidden[3, 4] = bad
-    loss, of_hidden, of_weight = ours(head, hidden, targets)
-    assert not loss.isfinite() and not of_hidden[3].isfinite().any() and of_hidden[4].isfinite().all()
-    assert not of_weight.isfinite().all()
+    for cap in (None, 15.0):
+        head, (hidden, targets) = make_head(cap), texts()
+        hidden[3, 4] = bad
+        loss, of_hidden, of_weight = ours(head, hidden, targets)
+        assert not loss.isfinite() and not of_hidden[3].isfinite().any() and of_hidden[4].isfinite().all()
+        assert not of_weight.isfinite().all()
 
 
 def test_the_scale_of_the_loss_is_that_of_its_gradients() -> None:
@@ -211,8 +253,9 @@ def test_columns_are_rounded_by_themselves() -> None:
     assert ((whole.double() * scale.double() - x.double()).abs() <= 0.501 * scale.double()).all()
 
 
-def test_compiled_it_computes_what_runs_as_it_is_written() -> None:
+def test_compiled_it_computes_what_runs_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
+    monkeypatch.setattr(int8_head, "LOGITS_IN_CACHE", VOCAB * 128)  # four chunks of the cache
     head, (hidden, targets) = make_head(15.0, bias=True), texts()
     wanted = ours(head, hidden, targets)
     head.compile_loss(dynamic=False)

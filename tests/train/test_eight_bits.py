@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from danlu.errors import RecipeError
 from danlu.nn import speed
+from danlu.nn.config import Head, Labels, Pretraining
 from danlu.nn.families import GPT, Family
 from danlu.nn.float8 import Float8Linear
 from danlu.nn.int8 import Int8Linear
@@ -39,6 +41,18 @@ def test_int8_takes_all_of_them() -> None:
     assert in_eight_bits(made, "int8", section="pretrain") == " (12 layers and the head)"
     assert sum(isinstance(layer, Int8Linear) for layer in made.modules()) == 12
     assert isinstance(made.head, Int8LanguageModelHead)
+
+
+def test_heads_of_pairs_and_labels_stay_and_one_of_words_beside_does_not() -> None:
+    shape = GPT(layers=2, dim=40, heads=2).config(vocab_size=20, max_length=8)
+    labels = Labels(2, pooling="last")
+    both = Transformer(replace(shape, head=Pretraining(words=Head(), pair=labels)))
+    assert in_eight_bits(both, "int8", section="pretrain") == " (12 layers and the head)"
+    assert isinstance(both.head.words, Int8LanguageModelHead)
+    single = Transformer(replace(shape, head=labels))
+    head = type(single.head)
+    assert in_eight_bits(single, "int8", section="finetune") == " (12 layers)"
+    assert type(single.head) is head
 
 
 def test_other_precisions_leave_the_layers_alone() -> None:

@@ -161,7 +161,7 @@ def test_products_of_int8_learn_what_float32_learns(
 
 @pytest.mark.filterwarnings("ignore:.*Function.*should not be instantiated:DeprecationWarning")
 def test_int8_recomputed_is_the_same(make_training: MakeTraining, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each product rounds its two factors, once more where they are made again, and its gradient once."""
+    """By rows each product rounds its two factors, once more where they are made again, and its gradient once."""
     monkeypatch.setattr(speed, "fast_int8", lambda: "avx512_vnni")
     roundings, real = Counter[bool](), int8.rounded
     found: dict[bool, tuple[list[float], dict[str, torch.Tensor]]] = {}
