@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import shutil
 import signal
+import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -54,6 +57,17 @@ def _save(build: Callable[[int], Any], folder: Path) -> Path:
             torch.nn.init.normal_(weight, 0.0, 0.2)
     model.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def load_benchmark() -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a module of benchmarks/ as its scripts do; none is left afterwards."""
+    folder = Path(__file__).parent.parent / "benchmarks"
+    sys.path.insert(0, str(folder))
+    yield importlib.import_module
+    sys.path.remove(str(folder))
+    for path in folder.glob("*.py"):
+        sys.modules.pop(path.stem, None)
 
 
 @pytest.fixture(scope="session")

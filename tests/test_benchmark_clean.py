@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import importlib
 import json
 import math
 import random
 import re
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,16 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-FOLDER = Path(__file__).parent.parent / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def modules() -> Iterator[dict[str, ModuleType]]:
-    sys.path.insert(0, str(FOLDER))
-    yield {name: importlib.import_module(name) for name in ("clean_corpus", "clean_scores", "report")}
-    sys.path.remove(str(FOLDER))
-    for name in ("clean_corpus", "clean_scores", "report"):
-        sys.modules.pop(name, None)
+def modules(load_benchmark: Callable[[str], ModuleType]) -> dict[str, ModuleType]:
+    return {name: load_benchmark(name) for name in ("clean_corpus", "clean_scores", "report")}
 
 
 @pytest.fixture(scope="module")

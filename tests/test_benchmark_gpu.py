@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,18 +22,9 @@ FOLDER = Path(__file__).parent.parent / "benchmarks"
 Load = Callable[[str], ModuleType]
 
 
-@pytest.fixture(scope="module")
-def load() -> Iterator[Load]:
-    sys.path.insert(0, str(FOLDER))
-    yield importlib.import_module
-    sys.path.remove(str(FOLDER))
-    for path in FOLDER.glob("*.py"):
-        sys.modules.pop(path.stem, None)
-
-
-def test_a_gpt2_needs_what_the_formula_says(load: Load) -> None:
+def test_a_gpt2_needs_what_the_formula_says(load_benchmark: Load) -> None:
     """PaLM's appendix B, written out: 12 L D^2 + V D matrix parameters, and 6 L D a pair where it is causal."""
-    flops = load("flops")
+    flops = load_benchmark("flops")
     layers, dim, vocab, length = 3, 64, 500, 40
     config = GPT2(layers=layers, dim=dim, heads=4, hidden=4 * dim).config(vocab_size=vocab, max_length=length)
     counted = flops.training_flops(config, flops.Read([length, 10], length + 10))
@@ -42,8 +32,8 @@ def test_a_gpt2_needs_what_the_formula_says(load: Load) -> None:
     assert counted == 6 * matrices * (length + 10) + 6 * layers * dim * (length**2 + 10**2)
 
 
-def test_the_matrices_of_a_llama_are_those_of_transformers(load: Load) -> None:
-    flops = load("flops")
+def test_the_matrices_of_a_llama_are_those_of_transformers(load_benchmark: Load) -> None:
+    flops = load_benchmark("flops")
     theirs = LlamaForCausalLM(LlamaConfig(
         vocab_size=500, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
         intermediate_size=96, tie_word_embeddings=True,
@@ -53,16 +43,16 @@ def test_the_matrices_of_a_llama_are_those_of_transformers(load: Load) -> None:
     assert flops.training_flops(ours, flops.Read([1], 1)) == 6 * matrices + 6 * 2 * 64
 
 
-def test_encoders_see_both_ways_and_their_head_scores_few(load: Load) -> None:
-    flops = load("flops")
+def test_encoders_see_both_ways_and_their_head_scores_few(load_benchmark: Load) -> None:
+    flops = load_benchmark("flops")
     dim, vocab = 64, 500
     config = Bert(layers=1, dim=dim, heads=4, hidden=4 * dim).config(vocab_size=vocab, max_length=40)
     counted = flops.training_flops(config, flops.Read([40], 6))
     assert counted == 6 * (12 * dim**2 * 40 + (vocab * dim + dim**2) * 6) + 12 * dim * 40**2
 
 
-def test_each_side_of_a_t5_reads_its_own(load: Load) -> None:
-    flops = load("flops")
+def test_each_side_of_a_t5_reads_its_own(load_benchmark: Load) -> None:
+    flops = load_benchmark("flops")
     dim, hidden, vocab, own, source = 64, 96, 500, 10, 40
     config = T5(layers=1, dim=dim, heads=4, hidden=hidden, mlp="relu").config(vocab_size=vocab, max_length=40)
     counted = flops.training_flops(config, flops.Read([own], own, [source]))
@@ -79,13 +69,13 @@ def test_each_side_of_a_t5_reads_its_own(load: Load) -> None:
         ("Tesla T4", None),
     ],
 )  # fmt: skip
-def test_a_gpu_is_known_by_its_name(load: Load, name: str, teraflops: float | None) -> None:
-    peak = load("flops").peak_of(name)
+def test_a_gpu_is_known_by_its_name(load_benchmark: Load, name: str, teraflops: float | None) -> None:
+    peak = load_benchmark("flops").peak_of(name)
     assert peak == (None if teraflops is None else teraflops * 1e12)
 
 
-def test_documents_are_read_off_the_batch(load: Load) -> None:
-    sides = load("gpu_sides")
+def test_documents_are_read_off_the_batch(load_benchmark: Load) -> None:
+    sides = load_benchmark("gpu_sides")
     segments = torch.tensor([[0, 0, 0, 1, 1, -1], [2, 3, 3, 3, 3, 3]])
     assert sides._lengths({"tokens": segments, "segments": segments}) == [3, 2, 1, 5]
     assert sides._lengths({"tokens": segments}) == [6, 6]
@@ -98,10 +88,10 @@ def test_documents_are_read_off_the_batch(load: Load) -> None:
     assert sides.read_of_peer(padded) == sides.Read([3, 2], 2)
 
 
-def test_the_1b_models_have_so_many_parameters(load: Load) -> None:
+def test_the_1b_models_have_so_many_parameters(load_benchmark: Load) -> None:
     from danlu.train.plan import parameters_by_part
 
-    gpu, sides = load("gpu"), load("gpu_sides")
+    gpu, sides = load_benchmark("gpu"), load_benchmark("gpu_sides")
     sizes = {}
     for case in gpu.CASES:
         config = sides.model_of(case).config(vocab_size=case.vocab_size, max_length=case.sequence)
@@ -111,9 +101,9 @@ def test_the_1b_models_have_so_many_parameters(load: Load) -> None:
 
 
 @pytest.fixture
-def sides_of(load: Load, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, list[str], str]]:
+def sides_of(load_benchmark: Load, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, list[str], str]]:
     """``sides_of(act)``: the claims, the problems and what is printed, of a case of which ``act`` does each side."""
-    gpu, flops = load("gpu"), load("flops")
+    gpu, flops = load_benchmark("gpu"), load_benchmark("flops")
 
     def measure(act: Callable[[str, Any], Any]) -> tuple[Any, list[str], str]:
         monkeypatch.setattr(gpu, "fresh", lambda options, side, job: act(side.__name__, job))
@@ -127,19 +117,19 @@ def sides_of(load: Load, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple
     return measure
 
 
-def outcome(load: Load, speed: float) -> Any:
-    return load("gpu_sides").Outcome([1.0] * 3, [100] * 3, [speed] * 3, 5, "how")
+def outcome(load_benchmark: Load, speed: float) -> Any:
+    return load_benchmark("gpu_sides").Outcome([1.0] * 3, [100] * 3, [speed] * 3, 5, "how")
 
 
-def test_rows_are_halved_until_memory_holds_them(load: Load, sides_of: Any) -> None:
+def test_rows_are_halved_until_memory_holds_them(load_benchmark: Load, sides_of: Any) -> None:
     tried: list[int] = []
 
     def act(name: str, job: Any) -> Any:
         if name == "trainer":
             tried.append(job.rows)
             if job.rows > 2:
-                raise load("report").NotMeasuredError("trainer: OutOfMemoryError: CUDA out of memory.")
-        return outcome(load, 1e12)
+                raise load_benchmark("report").NotMeasuredError("trainer: OutOfMemoryError: CUDA out of memory.")
+        return outcome(load_benchmark, 1e12)
 
     claims, failed, said = sides_of(act)
     assert tried == [8, 4, 2, 2]  # what fits is tried first in the second round
@@ -147,11 +137,11 @@ def test_rows_are_halved_until_memory_holds_them(load: Load, sides_of: Any) -> N
     assert "memory does not hold 8 rows" in said
 
 
-def test_a_side_that_fails_does_not_end_the_others(load: Load, sides_of: Any) -> None:
+def test_a_side_that_fails_does_not_end_the_others(load_benchmark: Load, sides_of: Any) -> None:
     def act(name: str, job: Any) -> Any:
         if name == "compiled_model":
-            raise load("report").NotMeasuredError("compiled_model: InductorError: no such kernel")
-        return outcome(load, 1e12 if job.precision == "bf16" else 2e12)
+            raise load_benchmark("report").NotMeasuredError("compiled_model: InductorError: no such kernel")
+        return outcome(load_benchmark, 1e12 if job.precision == "bf16" else 2e12)
 
     claims, failed, said = sides_of(act)
     assert [claim.benchmark.partition("speed: ")[2] for claim in claims] == [

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).parent.parent / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def model() -> Iterator[ModuleType]:
-    sys.path.insert(0, str(FOLDER))
-    yield importlib.import_module("scale_model")
-    sys.path.remove(str(FOLDER))
-    sys.modules.pop("scale_model", None)
+def model(load_benchmark: Callable[[str], ModuleType]) -> ModuleType:
+    return load_benchmark("scale_model")
 
 
 def test_a_line_is_that_of_numpy_and_never_falls(model: ModuleType) -> None:

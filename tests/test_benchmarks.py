@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import json
 import math
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -33,18 +32,8 @@ rounds = st.lists(st.tuples(positive, positive), min_size=1, max_size=9)
 
 
 @pytest.fixture(scope="module")
-def load() -> Iterator[Load]:
-    """Import a module of benchmarks/ as its scripts do."""
-    sys.path.insert(0, str(FOLDER))
-    yield importlib.import_module
-    sys.path.remove(str(FOLDER))
-    for name in MODULES:
-        sys.modules.pop(name, None)
-
-
-@pytest.fixture(scope="module")
-def report(load: Load) -> ModuleType:
-    return load("report")
+def report(load_benchmark: Load) -> ModuleType:
+    return load_benchmark("report")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -135,8 +124,10 @@ def test_columns_are_aligned(report: ModuleType) -> None:
     assert lines == ["side    tokens/s", "------  --------", "a          1,000", "longer         2"]
 
 
-def test_a_process_of_its_own_has_its_own_id_and_peak_memory(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    process = load("process")
+def test_a_process_of_its_own_has_its_own_id_and_peak_memory(
+    load_benchmark: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = load_benchmark("process")
     for name in process.OFFLINE:
         monkeypatch.setenv(name, "")
     pid, small = process.in_fresh_process(os.getpid)
@@ -148,9 +139,9 @@ def test_a_process_of_its_own_has_its_own_id_and_peak_memory(load: Load, monkeyp
 
 
 def test_a_process_that_fails_or_dies_is_no_measurement(
-    load: Load, report: ModuleType, monkeypatch: pytest.MonkeyPatch
+    load_benchmark: Load, report: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = load("process")
+    process = load_benchmark("process")
     for name in process.OFFLINE:
         monkeypatch.setenv(name, "")
     with pytest.raises(report.NotMeasuredError, match="ValueError"):
@@ -159,8 +150,8 @@ def test_a_process_that_fails_or_dies_is_no_measurement(
         process.in_fresh_process(os.abort)
 
 
-def test_a_process_may_see_gpus_after_one_that_may_not(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    process = load("process")
+def test_a_process_may_see_gpus_after_one_that_may_not(load_benchmark: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = load_benchmark("process")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     assert process.in_fresh_process(os.getenv, "CUDA_VISIBLE_DEVICES")[0] == ""
@@ -169,18 +160,18 @@ def test_a_process_may_see_gpus_after_one_that_may_not(load: Load, monkeypatch: 
     assert "HF_HUB_OFFLINE" not in os.environ
 
 
-def test_what_a_process_raises_is_told_though_it_cannot_be_sent(load: Load, report: ModuleType) -> None:
+def test_what_a_process_raises_is_told_though_it_cannot_be_sent(load_benchmark: Load, report: ModuleType) -> None:
     """As the errors of torch's compiler, which are made of more than their message."""
-    process = load("process")
+    process = load_benchmark("process")
     code = "exec('class E(Exception):\\n def __init__(self, a, b): super().__init__(a)') or exec('raise E(1, 2)')"
     with pytest.raises(report.NotMeasuredError, match="E: 1") as caught:
         process.in_fresh_process(eval, code)
     assert "Traceback" in str(caught.value.__cause__)
 
 
-def test_ours_is_compared_with_each_peer(load: Load) -> None:
-    module = load("pretrain_cpu")
-    outcome = load("pretrain_sides").Outcome([1.0], [], 1, 1, "")
+def test_ours_is_compared_with_each_peer(load_benchmark: Load) -> None:
+    module = load_benchmark("pretrain_cpu")
+    outcome = load_benchmark("pretrain_sides").Outcome([1.0], [], 1, 1, "")
     speeds = {module.ADAMW: 300.0, module.MUON: 200.0, module.DEFAULTS: 100.0, module.TUNED: 150.0}
     results = {name: [module.Round(outcome, speed, int(speed * 1e6))] for name, speed in speeds.items()}
     comparisons = module.compare_sides(results)
@@ -194,22 +185,22 @@ JUDGED = [("time", 1.29, True), ("time", 0.69, False), ("peak memory", 0.81, Tru
 
 
 @pytest.mark.parametrize(("what", "ratio", "holds"), JUDGED)
-def test_a_plan_is_judged_on_both_sides(load: Load, what: str, ratio: float, holds: bool) -> None:
-    assert load("plan").judge(what, ratio).startswith("within" if holds else "MISSED")
+def test_a_plan_is_judged_on_both_sides(load_benchmark: Load, what: str, ratio: float, holds: bool) -> None:
+    assert load_benchmark("plan").judge(what, ratio).startswith("within" if holds else "MISSED")
 
 
-def test_the_recipes_that_are_planned_are_valid(load: Load, tmp_path: Path) -> None:
+def test_the_recipes_that_are_planned_are_valid(load_benchmark: Load, tmp_path: Path) -> None:
     from danlu.recipe import load_recipe
 
-    for name, text in load("plan").RECIPES.items():
+    for name, text in load_benchmark("plan").RECIPES.items():
         (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
         assert "pretrain" in load_recipe(tmp_path / f"{name}.yaml").sections
 
 
-def test_blocks_are_of_equal_size(load: Load) -> None:
+def test_blocks_are_of_equal_size(load_benchmark: Load) -> None:
     from danlu.train.plan import parameters_by_part
 
-    blocks = load("blocks")
+    blocks = load_benchmark("blocks")
     configs = [blocks.family(name).config(vocab_size=blocks.VOCAB, max_length=8) for name in blocks.BLOCKS]
     assert len({config.family for config in configs}) == len(blocks.BLOCKS)
     sizes = [sum(parameters_by_part(config).values()) for config in configs]
@@ -218,7 +209,7 @@ def test_blocks_are_of_equal_size(load: Load) -> None:
     assert shapes[1:] == shapes[:-1]
 
 
-def test_all_sides_do_the_same_rows_in_the_same_order(load: Load, tmp_path: Path) -> None:
+def test_all_sides_do_the_same_rows_in_the_same_order(load_benchmark: Load, tmp_path: Path) -> None:
     from danlu.corpus.store import TokenStore
     from danlu.corpus.store_writer import StoreWriter
     from danlu.corpus.stream import StreamRows
@@ -228,7 +219,7 @@ def test_all_sides_do_the_same_rows_in_the_same_order(load: Load, tmp_path: Path
     for number in range(3):
         writer.add(Document(str(number), "x", {}), range(1, 40 + number))
     writer.close()
-    sides = load("pretrain_sides")
+    sides = load_benchmark("pretrain_sides")
     work = sides.Work(tmp_path, steps=4, sequence=16, batch=2)
     rows = StreamRows(TokenStore.open(tmp_path), 16, sides.SEED)
     short = 0
@@ -252,12 +243,12 @@ def test_no_process_is_left_behind_to_be_measured_with_what_comes_next() -> None
         parent.communicate(timeout=30)  # the pipe ends when nobody holds it any more
 
 
-def test_chats_are_what_alpaca_means_and_the_same_are_held_out_each_time(load: Load, tmp_path: Path) -> None:
+def test_chats_are_what_alpaca_means_and_the_same_are_held_out_each_time(load_benchmark: Load, tmp_path: Path) -> None:
     from danlu.data.chats import CHAT
     from danlu.data.dataset import Data
     from danlu.data.dataset import load as load_data
 
-    module = load("finetune_chat")
+    module = load_benchmark("finetune_chat")
     languages = [[{"instruction": f"Do {name} {number}.", "input": "it" * (number % 2), "output": f"{name}{number}"}
                   for number in range(10)] for name in ("en", "zh")]  # fmt: skip
     for name, rows in zip(module.FILES, languages, strict=True):
@@ -279,8 +270,10 @@ def test_chats_are_what_alpaca_means_and_the_same_are_held_out_each_time(load: L
     assert module._conversations(job) == 14
 
 
-def test_chat_tuning_is_judged_against_the_peer_as_it_comes(load: Load, capsys: pytest.CaptureFixture[str]) -> None:
-    module = load("finetune_chat")
+def test_chat_tuning_is_judged_against_the_peer_as_it_comes(
+    load_benchmark: Load, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = load_benchmark("finetune_chat")
     sides = {
         "Danlu": [module.Measured(9, 400.0, 900.0, 1.5)],
         "trl": [module.Measured(9, 100.0, 1000.0, 1.5)],
@@ -295,10 +288,10 @@ def test_chat_tuning_is_judged_against_the_peer_as_it_comes(load: Load, capsys: 
 
 
 def test_a_tuned_peer_that_is_killed_is_left_out(
-    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    load_benchmark: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And the training of the others is not lost; the target is about the two that are wanted."""
-    module = load("finetune_chat")
+    module = load_benchmark("finetune_chat")
     job = module.Job(tmp_path, tmp_path, tmp_path, tmp_path, 3, tmp_path / "kept")
 
     def measured(job: object, seed: int, side: str) -> object:
@@ -317,11 +310,11 @@ def test_a_tuned_peer_that_is_killed_is_left_out(
 
 
 def test_translations_are_judged_against_the_better_peer(
-    load: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    load_benchmark: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import sacrebleu
 
-    module = load("finetune_multi30k")
+    module = load_benchmark("finetune_multi30k")
     golds = [f"Ein Hund läuft über die Wiese {number} ." for number in range(6)]
     (tmp_path / "test2016.tsv").write_text("".join(f"a dog {number}\t{gold}\n" for number, gold in enumerate(golds)))
     job = module.Job(tmp_path, tmp_path, 1.0, ["defaults", "tuned"])
@@ -345,9 +338,9 @@ def test_translations_are_judged_against_the_better_peer(
 
 
 def test_a_translation_that_is_done_is_not_done_again(
-    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    load_benchmark: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    module = load("finetune_multi30k")
+    module = load_benchmark("finetune_multi30k")
     (tmp_path / "test2016.tsv").write_text("a dog\tEin Hund läuft weg\n" * 3)
     done: list[tuple[str, int]] = []
 
@@ -375,8 +368,8 @@ def test_a_translation_that_is_done_is_not_done_again(
     assert "Danlu, seed 1: as measured before" in capsys.readouterr().out
 
 
-def test_entities_of_words_are_those_of_their_characters(load: Load, tmp_path: Path) -> None:
-    module = load("finetune_own_bert")
+def test_entities_of_words_are_those_of_their_characters(load_benchmark: Load, tmp_path: Path) -> None:
+    module = load_benchmark("finetune_own_bert")
     words = tmp_path / "words.iob2"
     words.write_text(
         "# text = 王小明在天津\n1\t王小明\tB-PER\t-\t-\n2\t在\tO\t-\t-\n\n1\t天津\tB-LOC\t-\t-\n2\t市\tI-LOC\t-\t-\n"
@@ -385,12 +378,12 @@ def test_entities_of_words_are_those_of_their_characters(load: Load, tmp_path: P
     assert out.read_text() == "王\tB-PER\n小\tI-PER\n明\tI-PER\n在\tO\n\n天\tB-LOC\n津\tI-LOC\n市\tI-LOC"
 
 
-def test_answers_are_found_as_the_example_finds_them(load: Load) -> None:
+def test_answers_are_found_as_the_example_finds_them(load_benchmark: Load) -> None:
     import numpy as np
 
     from danlu.data.extracted import Answer
 
-    module = load("own_bert_trainer")
+    module = load_benchmark("own_bert_trainer")
     offsets = [None, None, (3, 4), (4, 6), (6, 7), None]
     assert module._place_of(Answer("x" * 3, 4), offsets) == (3, 4)
     assert module._place_of(Answer("x", 2), offsets) == (0, 0)  # begins before the window

@@ -82,6 +82,14 @@ def test_how_many_sums_the_cache_holds_changes_no_gradient(monkeypatch: pytest.M
     assert found[0].item() == pytest.approx(wanted[0].item(), rel=1e-6)
 
 
+def test_in_how_many_parts_it_is_done_changes_no_gradient_of_hidden_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    head, (hidden, targets) = make_head(), texts()
+    wanted = ours(head, hidden, targets)[1]
+    monkeypatch.setattr(int8_head, "rows_at_once", lambda _, logits=0: 1000 if logits else 200)
+    assert torch.equal(ours(head, hidden, targets)[1], wanted)
+
+
 def test_words_that_are_hardly_ever_right_are_pushed_down() -> None:
     """Each token's share of such a word is a tenth of what int8 can say: to the nearest it would be 0 for all of them,
     and in the mean it is what it is."""
