@@ -19,6 +19,7 @@ from danlu.nn.blocked import LONGEST, BlockedAttention
 from danlu.nn.cache import LayerCache
 from danlu.nn.dropout import dropout
 from danlu.nn.flex import Flex, find_flex
+from danlu.nn.native.attention import NativeAttention, can_attend
 from danlu.nn.norm import make_norm
 from danlu.nn.patterns import Full, Pattern, Window
 from danlu.nn.positions import rotate
@@ -173,11 +174,11 @@ class Attention(nn.Module):
     def _attend(self, q_BHTE: Tensor, k_BGSE: Tensor, v_BGSE: Tensor, sight: Sight) -> Tensor:
         dropout = self.dropout if self.training else 0.0
         segments = None if sight.segments is None else sight.segments[1]
-        if sight.whole and not dropout and isinstance(self.pattern, Full) and _compiled_for_cpu(q_BHTE):
+        if sight.whole and not dropout and isinstance(self.pattern, Full) and _compiled_for_cpu(q_BHTE, sight.bias):
             k, v = as_many_heads(q_BHTE, k_BGSE, v_BGSE)
-            out: Tensor = BlockedAttention.apply(  # type: ignore[no-untyped-call]
-                q_BHTE, k, v, sight.segments, sight.bias, sight.causal, self.scale
-            )
+            given = (q_BHTE, k, v, sight.segments, sight.bias, sight.causal, self.scale)
+            native = can_attend(q_BHTE, sight.bias)
+            out: Tensor = NativeAttention.apply(*given) if native else BlockedAttention.apply(*given)  # type: ignore[no-untyped-call]
             return out
         if (runs := self.runs_of(sight)) is not None:
             scoring = Scoring(sight.causal, self.scale, dropout, sight.bias_of_runs)
@@ -230,8 +231,9 @@ def _sees_all(pattern: Pattern, length: int, causal: bool) -> bool:
     return isinstance(pattern, Full)
 
 
-def _compiled_for_cpu(q_BHTE: Tensor) -> bool:
-    return torch.compiler.is_compiling() and q_BHTE.device.type == "cpu" and q_BHTE.shape[2] <= LONGEST
+def _compiled_for_cpu(q_BHTE: Tensor, bias: Tensor | None = None) -> bool:
+    short = q_BHTE.shape[2] <= LONGEST or can_attend(q_BHTE, bias)
+    return torch.compiler.is_compiling() and q_BHTE.device.type == "cpu" and short
 
 
 def _fastest_kernel(q_BHTE: Tensor) -> AbstractContextManager[Any]:

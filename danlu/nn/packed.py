@@ -22,7 +22,7 @@ ROWS = 16
 """For so many rows oneDNN chooses the layout; it serves all other numbers as well."""
 TYPES = (torch.float32, torch.bfloat16)
 
-library = torch.library.Library("danlu", "DEF")  # type: ignore[no-untyped-call]
+library = torch.library.Library("danlu", "FRAGMENT")  # type: ignore[no-untyped-call]
 # A name of our own, for the compiler takes torch's own operator for one whose weight is a constant.
 library.define("packed_linear(Tensor x, Tensor weight, Tensor? bias, SymInt outputs) -> Tensor")  # type: ignore[no-untyped-call]
 

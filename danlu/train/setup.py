@@ -49,6 +49,8 @@ from danlu.train.shards import check_shards
 
 TOKENS_AT_ONCE = 2048
 """Tokens that go through the model together: on processors more are no faster and need more memory."""
+INT8_TOKENS_AT_ONCE = 4096
+"""The same with products in int8, before each of which weights are rounded anew."""
 TOKENS_ON_GPU = 32768
 """The same on GPUs, which fewer leave idle; where memory does not hold them, micro-batches are cut."""
 
@@ -346,7 +348,8 @@ def _masters(
 
 def micro_batch_of(settings: TrainSettings, sequence: int, device: torch.device, *, readers: int = 1) -> int:
     """Rows that go through the model at once: as the settings say, or as many as ``device`` does well."""
-    at_once = TOKENS_ON_GPU if device.type == "cuda" else TOKENS_AT_ONCE
+    on_processor = INT8_TOKENS_AT_ONCE if settings.precision == "int8" else TOKENS_AT_ONCE
+    at_once = TOKENS_ON_GPU if device.type == "cuda" else on_processor
     rows = settings.hardware.micro_batch or rows_at_once(settings.batch, sequence, tokens=at_once, readers=readers)
     return min(rows, settings.batch)
 

@@ -15,7 +15,8 @@ from danlu.nn import config, int8_head
 from danlu.nn import head as head_module
 from danlu.nn.head import LanguageModelHead, losses_of_logits, soft_cap
 from danlu.nn.int8 import rounded_by_columns
-from danlu.nn.int8_head import Int8LanguageModelHead, Sums, evenly_spread, narrow_chunk_loss
+from danlu.nn.int8_head import Int8LanguageModelHead
+from danlu.nn.narrow_loss import LEAST_SHARE, Sums, evenly_spread, narrow_chunk_loss
 
 DIM, VOCAB = 48, 640
 pytestmark = pytest.mark.filterwarnings("ignore:.*Function.*should not be instantiated:DeprecationWarning")
@@ -177,7 +178,7 @@ def test_no_share_wraps_around(seed: int, cap: float | None, smoothing: float, z
     exact = (wanted.push_NV * wanted.slope_NV).scatter(1, targets[:, None], 0.0)
     assert ((push * found.scale_N1 - exact).abs() <= 1.0001 * found.scale_N1).all()
     if cap is None:
-        there = exact.abs().amax(1) > int8_head.LEAST_SHARE
+        there = exact.abs().amax(1) > LEAST_SHARE
         assert (push.int().abs().amax(1) >= 126)[there].all()  # and all of int8 is used
 
 
@@ -192,9 +193,7 @@ def test_what_is_left_of_the_gradient_where_words_are_nearly_right(sure: float) 
     hidden = head.weight.detach()[targets] * sure * 2
     found, wanted = ours(head, hidden, targets)[1:], exact(head, hidden, targets, smoothing=0.0, z_loss=0.0)[1:]
     off, size = (each.norm(dim=1) for each in (found[0].double() - wanted[0], wanted[0]))
-    step = (
-        int8_head.LEAST_SHARE / 127
-    )  # at the least: noise is the root of a step times what is rounded, or a few steps
+    step = LEAST_SHARE / 127  # at the least: noise is the root of a step times what is rounded, or a few steps
     assert (off <= 0.15 * size + 5 * (step * size).sqrt() + 4 * step).all()
     along = (found[0].double() * wanted[0]).sum().item()
     assert along == pytest.approx(wanted[0].square().sum().item(), rel=0.05, abs=1e-9)

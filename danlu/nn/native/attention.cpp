@@ -1,0 +1,388 @@
+// Attention in bfloat16 for processors with AVX512-BF16: forward and backward, head by head, in tiles that stay in the
+// caches. Scores exist for a few queries at a time; the backward pass makes them anew from the logarithm of each
+// query's sum of exponentials, as in FlashAttention (Dao et al. 2022, arXiv:2205.14135). Sums are of float32.
+//
+// Axes: B batch, H heads, T queries, S keys, E width of a head: HEAD, a multiple of 32, which is defined before this is
+// compiled. Rows of numbers are read as pairs of bfloat16, as the processor multiplies them: of neighbours in a row
+// ("wide" below), or of the same place in two rows that follow each other ("twin").
+
+#include <cstring>
+
+using Half = uint16_t;  // one bfloat16
+using Pair = uint32_t;  // two
+
+// A tensor of which the last axis, E, is without gaps; strides count numbers.
+struct View {
+    Half* data;
+    int64_t batch, head, row;
+    Half* at(int64_t b, int64_t h) const { return data + b * batch + h * head; }
+};
+
+// What the passes share. Of documents ([B, T] and [B, S]) or `bias` ([H, T, S]) there may be none (null).
+struct Job {
+    int64_t B, H, T, S;
+    const int32_t *of_queries, *of_keys;
+    const Half* bias;
+    float scale;
+    int32_t causal, padding;
+};
+
+namespace {
+
+constexpr int64_t E = HEAD;
+constexpr int64_t ROWS = 8, TILE = 32;  // a tile is ROWS x TILE sums, in half of the registers
+constexpr int64_t QUERIES = 32;                     // forward, at once
+constexpr int64_t BLOCK = 64, KEYS = 128;           // backward: queries and keys at once; forward: keys of a block
+constexpr float NEVER = -1e30f;
+using Tile = __m512[ROWS][2];
+
+// ---- pairs ----
+
+__m512i widened(const Half* x) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)x)); }
+__m512 floats(const Half* x) { return _mm512_castsi512_ps(_mm512_slli_epi32(widened(x), 16)); }
+__m256i halves(__m512 x) { return (__m256i)_mm512_cvtneps_pbh(x); }
+void store(Half* to, __m512 x) { _mm256_storeu_si256((__m256i*)to, halves(x)); }
+__m512i twins(__m512i even, __m512i odd) { return _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)); }
+__m512i twins(__m512 even, __m512 odd) {
+    return twins(_mm512_cvtepu16_epi32(halves(even)), _mm512_cvtepu16_epi32(halves(odd)));
+}
+
+// ---- products ----
+
+// sums[r][16 c + lane] += a[r * A_ROW + k * A_PAIR] . b[k * B_PAIR + 16 c + lane] over k < n, where . is of two pairs
+template <int64_t A_ROW, int64_t A_PAIR, int64_t B_PAIR>
+inline __attribute__((always_inline)) void multiply(const Pair* a, const Pair* b, int64_t n, Tile& sums) {
+    for (int64_t k = 0; k < n; ++k, a += A_PAIR, b += B_PAIR) {
+        const auto left = (__m512bh)_mm512_loadu_si512(b), right = (__m512bh)_mm512_loadu_si512(b + LANES);
+        for (int64_t r = 0; r < ROWS; ++r) {
+            const auto each = (__m512bh)_mm512_set1_epi32(a[r * A_ROW]);
+            sums[r][0] = _mm512_dpbf16_ps(sums[r][0], each, left);
+            sums[r][1] = _mm512_dpbf16_ps(sums[r][1], each, right);
+        }
+    }
+}
+
+// The same for ROWS rows of `to`, [.][E], from column 0 to TILE.
+template <int64_t A_ROW, int64_t A_PAIR>
+void add_product(const Pair* a, const Pair* b, int64_t n, float* to) {
+    Tile sums;
+    for (int64_t i = 0; i < ROWS; ++i)
+        for (int64_t j = 0; j < 2; ++j) sums[i][j] = _mm512_load_ps(to + i * E + LANES * j);
+    multiply<A_ROW, A_PAIR, E>(a, b, n, sums);
+    for (int64_t i = 0; i < ROWS; ++i)
+        for (int64_t j = 0; j < 2; ++j) _mm512_store_ps(to + i * E + LANES * j, sums[i][j]);
+}
+
+// Dot products of ROWS rows of wide pairs with TILE rows, which stand as `tiled` leaves them.
+inline __attribute__((always_inline)) void compare(const Pair* rows, const Pair* tile, Tile& sums) {
+    for (auto& row : sums)
+        for (auto& each : row) each = _mm512_setzero_ps();
+    multiply<E / 2, 1, TILE>(rows, tile, E / 2, sums);
+}
+
+// ---- copies in the order in which products read them; rows from n to `room` are zeros ----
+
+// [n][E] as wide pairs.
+void copied(const View& x, const Half* from, int64_t n, int64_t room, Pair* to) {
+    for (int64_t t = 0; t < n; ++t) std::memcpy(to + t * (E / 2), from + t * x.row, E * sizeof(Half));
+    std::memset(to + n * (E / 2), 0, (room - n) * E * sizeof(Half));
+}
+
+// Tiles of TILE rows, each [E / 2][TILE] wide pairs.
+void tiled(const View& x, const Half* from, int64_t n, int64_t room, Pair* to) {
+    const __m512i counted = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i rows = _mm512_mullo_epi32(counted, _mm512_set1_epi32((int)(x.row / 2)));
+    for (int64_t t = 0; t < room; t += LANES) {
+        Pair* column = to + t / TILE * (E / 2 * TILE) + t % TILE;
+        const __mmask16 real = first(n - t);
+        const Half* row = from + t * x.row;
+        for (int64_t e = 0; e < E; e += 2, column += TILE)
+            _mm512_storeu_si512(column, _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), real, rows, row + e, 4));
+    }
+}
+
+// [room / 2][E] twin pairs.
+void twinned(const View& x, const Half* from, int64_t n, int64_t room, Pair* to) {
+    const auto row = [&](int64_t t, int64_t e) { return t < n ? widened(from + t * x.row + e) : _mm512_setzero_si512(); };
+    for (int64_t t = 0; t < room; t += 2)
+        for (int64_t e = 0; e < E; e += LANES)
+            _mm512_storeu_si512(to + t / 2 * E + e, twins(row(t, e), row(t + 1, e)));
+}
+
+// ---- who sees whom in one row of the batch ----
+
+struct Sight {
+    const Job& job;
+    const int32_t *of_queries, *of_keys;
+
+    Sight(const Job& job, int64_t b)
+        : job(job),
+          of_queries(job.of_queries ? job.of_queries + b * job.T : nullptr),
+          of_keys(job.of_queries ? job.of_keys + b * job.S : nullptr) {}
+
+    bool sees_all_documents(int64_t t) const { return !of_queries || of_queries[t] == job.padding; }
+
+    // Between which keys, whole tiles, are all that the queries from `start` to `stop` see.
+    std::pair<int64_t, int64_t> keys(int64_t start, int64_t stop) const {
+        stop = std::min(stop, job.T);
+        int64_t from = 0, till = job.causal ? std::min(job.S, stop) : job.S;
+        bool all = false;
+        int32_t least = INT32_MAX, most = INT32_MIN;
+        for (int64_t t = start; t < stop && !(all = sees_all_documents(t)); ++t)
+            least = std::min(least, of_queries[t]), most = std::max(most, of_queries[t]);
+        const auto other = [&](int64_t s) { return of_keys[s] < least || of_keys[s] > most; };
+        while (!all && from < till && other(from)) ++from;
+        while (!all && till > from && other(till - 1)) --till;
+        return {from / TILE * TILE, up(till, TILE)};
+    }
+
+    // Which of LANES keys from `s` on the query `t` sees.
+    __mmask16 seen(int64_t t, int64_t s) const {
+        if (t >= job.T) return 0;
+        const __mmask16 near = first((job.causal ? std::min(job.S, t + 1) : job.S) - s);
+        if (!near || sees_all_documents(t)) return near;
+        return _mm512_mask_cmpeq_epi32_mask(near, _mm512_maskz_loadu_epi32(near, of_keys + s),
+                                            _mm512_set1_epi32(of_queries[t]));
+    }
+
+    // Whether each of ROWS queries sees each of TILE keys, so that nobody has to ask `seen`.
+    bool whole(int64_t t, int64_t s) const {
+        if (t + ROWS > job.T || s + TILE > job.S || (job.causal && s + TILE > t + 1)) return false;
+        if (!of_queries) return true;
+        for (int64_t i = 0; i < ROWS; ++i)
+            if (of_queries[t + i] != of_queries[t]) return false;
+        return seen(t, s) == 0xffff && seen(t, s + LANES) == 0xffff;
+    }
+};
+
+// From products of queries and keys to scores, in logarithms of base 2; what is not seen is NEVER.
+inline __attribute__((always_inline)) void score(const Job& job, const Sight& sight, int64_t h, int64_t t, int64_t s,
+                                                 Tile& sums) {
+    const bool whole = sight.whole(t, s);
+    const __m512 factor = _mm512_set1_ps(job.scale * LOG2E);
+    for (int64_t i = 0; i < ROWS; ++i)
+        for (int64_t j = 0; j < 2; ++j) {
+            const int64_t key = s + LANES * j;
+            __m512 each = _mm512_mul_ps(sums[i][j], factor);
+            if (job.bias && t + i < job.T) {
+                const __m256i read = _mm256_maskz_loadu_epi16(first(job.S - key), job.bias + (h * job.T + t + i) * job.S + key);
+                const __m512 bias = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(read), 16));
+                each = _mm512_fmadd_ps(bias, _mm512_set1_ps(LOG2E), each);
+            }
+            if (!whole) each = _mm512_mask_mov_ps(_mm512_set1_ps(NEVER), sight.seen(t + i, key), each);
+            sums[i][j] = each;
+        }
+}
+
+// ---- forward ----
+
+class Forward {
+    const Job& job;
+    int64_t queries, keys;  // with those that fill up
+    static constexpr int64_t BLOCK_OF_WEIGHTS = QUERIES * KEYS / 2;
+    Room<Pair> q, k, v, weights;  // weights: for each KEYS of keys [QUERIES][KEYS / 2] wide pairs
+    Room<float> scores;           // [QUERIES][keys]
+    float totals[QUERIES];        // sums of exponentials
+
+   public:
+    explicit Forward(const Job& job)
+        : job(job), queries(up(job.T, QUERIES)), keys(up(job.S, KEYS)), q(queries * E / 2), k(keys * E / 2),
+          v(keys * E / 2), weights(keys / KEYS * BLOCK_OF_WEIGHTS), scores(QUERIES * keys) {}
+
+    void head(int64_t b, int64_t h, const View& of_q, const View& of_k, const View& of_v, const View& out, float* log_T) {
+        copied(of_q, of_q.at(b, h), job.T, queries, q);
+        tiled(of_k, of_k.at(b, h), job.S, keys, k);
+        twinned(of_v, of_v.at(b, h), job.S, keys, v);
+        const Sight sight(job, b);
+        for (int64_t t = 0; t < job.T; t += QUERIES) {
+            const auto [from, till] = sight.keys(t, t + QUERIES);
+            for (int64_t s = from; s < till; s += TILE)
+                for (int64_t r = 0; r < QUERIES; r += ROWS) compare_tile(sight, h, t, r, s);
+            for (int64_t r = 0; r < QUERIES; ++r) {
+                const float log = softmax(r, from, till);
+                if (t + r < job.T) log_T[t + r] = log;
+            }
+            for (int64_t r = 0; r < QUERIES; r += ROWS)
+                for (int64_t e = 0; e < E; e += TILE) mix(r, e, from, till, job.T - t - r, out.at(b, h) + (t + r) * out.row + e, out.row);
+        }
+    }
+
+   private:
+    void compare_tile(const Sight& sight, int64_t h, int64_t t, int64_t r, int64_t s) {
+        Tile sums;
+        compare(q + (t + r) * (E / 2), k + s * (E / 2), sums);
+        score(job, sight, h, t + r, s, sums);
+        for (int64_t i = 0; i < ROWS; ++i)
+            for (int64_t j = 0; j < 2; ++j) _mm512_store_ps(scores + (r + i) * keys + s + LANES * j, sums[i][j]);
+    }
+
+    // Exponentials of a row of scores as weights, their sum, and its logarithm, of base 2.
+    float softmax(int64_t r, int64_t from, int64_t till) {
+        const float* row = scores + r * keys;
+        __m512 most = _mm512_set1_ps(NEVER), sum = _mm512_setzero_ps();
+        for (int64_t s = from; s < till; s += LANES) most = _mm512_max_ps(most, _mm512_load_ps(row + s));
+        const float top = _mm512_reduce_max_ps(most);
+        for (int64_t s = from / KEYS * KEYS; s < up(till, KEYS); s += TILE) {
+            __m512i pairs = _mm512_setzero_si512();
+            if (s >= from && s < till) {
+                const __m512 left = exp2(_mm512_sub_ps(_mm512_load_ps(row + s), _mm512_set1_ps(top)));
+                const __m512 right = exp2(_mm512_sub_ps(_mm512_load_ps(row + s + LANES), _mm512_set1_ps(top)));
+                sum = _mm512_add_ps(sum, _mm512_add_ps(left, right));
+                pairs = (__m512i)_mm512_cvtne2ps_pbh(right, left);
+            }
+            _mm512_storeu_si512(weights + s / KEYS * BLOCK_OF_WEIGHTS + (r * KEYS + s % KEYS) / 2, pairs);
+        }
+        totals[r] = _mm512_reduce_add_ps(sum);
+        return top + std::log2(totals[r]);
+    }
+
+    // Values by their weights, for at most `n` of ROWS rows.
+    void mix(int64_t r, int64_t e, int64_t from, int64_t till, int64_t n, Half* out, int64_t stride) {
+        Tile sums = {};
+        for (int64_t s = from / KEYS * KEYS; s < till; s += KEYS)
+            multiply<KEYS / 2, 1, E>(weights + s / KEYS * BLOCK_OF_WEIGHTS + r * (KEYS / 2), v + s / 2 * E + e, KEYS / 2, sums);
+        for (int64_t i = 0; i < std::min(ROWS, n); ++i)
+            for (int64_t j = 0; j < 2; ++j)
+                store(out + i * stride + LANES * j, _mm512_mul_ps(sums[i][j], _mm512_set1_ps(1.0f / totals[r + i])));
+    }
+};
+
+// ---- backward ----
+
+struct Gradients {
+    View q, k, v;
+    float* bias;  // [T][S] of one head, added to; null where none is wanted
+};
+
+class Backward {
+    const Job& job;
+    int64_t queries, keys;                                     // with those that fill up
+    Room<Pair> q, q_twins, g, g_twins, k, k_twins, v;          // g: the gradient of what came out
+    Room<Pair> weights_twins, pulls_twins, pulls;              // [BLOCK / 2][KEYS] twice, [BLOCK][KEYS / 2]
+    Room<float> grad_q, grad_k, grad_v, inner, log;            // [BLOCK][E], [keys][E] twice, [queries] twice
+
+   public:
+    explicit Backward(const Job& job)
+        : job(job), queries(up(job.T, BLOCK)), keys(up(job.S, KEYS)), q(queries * E / 2), q_twins(queries * E / 2),
+          g(queries * E / 2), g_twins(queries * E / 2), k(keys * E / 2), k_twins(keys * E / 2), v(keys * E / 2),
+          weights_twins(BLOCK / 2 * KEYS), pulls_twins(BLOCK / 2 * KEYS), pulls(BLOCK * KEYS / 2), grad_q(BLOCK * E),
+          grad_k(keys * E), grad_v(keys * E), inner(queries), log(queries) {}
+
+    void head(int64_t b, int64_t h, const View& of_q, const View& of_k, const View& of_v, const View& out, const View& of_g,
+              const float* log_T, const Gradients& grads) {
+        copied(of_q, of_q.at(b, h), job.T, queries, q);
+        twinned(of_q, of_q.at(b, h), job.T, queries, q_twins);
+        copied(of_g, of_g.at(b, h), job.T, queries, g);
+        twinned(of_g, of_g.at(b, h), job.T, queries, g_twins);
+        tiled(of_k, of_k.at(b, h), job.S, keys, k);
+        twinned(of_k, of_k.at(b, h), job.S, keys, k_twins);
+        tiled(of_v, of_v.at(b, h), job.S, keys, v);
+        std::memset(grad_k, 0, keys * E * sizeof(float));
+        std::memset(grad_v, 0, keys * E * sizeof(float));
+        for (int64_t t = 0; t < job.T; ++t) {
+            __m512 sum = _mm512_setzero_ps();
+            for (int64_t e = 0; e < E; e += LANES)
+                sum = _mm512_fmadd_ps(floats(out.at(b, h) + t * out.row + e), floats(of_g.at(b, h) + t * of_g.row + e), sum);
+            inner[t] = _mm512_reduce_add_ps(sum);
+            log[t] = log_T[t];
+        }
+        for (int64_t t = job.T; t < queries; ++t) inner[t] = log[t] = 0.0f;
+        const Sight sight(job, b);
+        for (int64_t t = 0; t < job.T; t += BLOCK) {
+            std::memset(grad_q, 0, BLOCK * E * sizeof(float));
+            const auto [from, till] = sight.keys(t, t + BLOCK);
+            for (int64_t s = from; s < till; s += KEYS) block(sight, h, t, s, std::min(KEYS, till - s), grads.bias);
+            put(grad_q, std::min(BLOCK, job.T - t), job.scale, grads.q.at(b, h) + t * grads.q.row, grads.q.row);
+        }
+        put(grad_k, job.S, job.scale, grads.k.at(b, h), grads.k.row);
+        put(grad_v, job.S, 1.0f, grads.v.at(b, h), grads.v.row);
+    }
+
+   private:
+    // What BLOCK queries from `t` and `n` keys from `s` add to all gradients.
+    void block(const Sight& sight, int64_t h, int64_t t, int64_t s, int64_t n, float* bias) {
+        for (int64_t c = 0; c < n; c += TILE)
+            for (int64_t r = 0; r < BLOCK; r += ROWS) pull_tile(sight, h, t, r, s, c, bias);
+        for (int64_t e = 0; e < E; e += TILE) {
+            for (int64_t r = 0; r < BLOCK; r += ROWS)
+                add_product<KEYS / 2, 1>(pulls + r * (KEYS / 2), k_twins + s / 2 * E + e, n / 2, grad_q + r * E + e);
+            for (int64_t c = 0; c < n; c += ROWS) {
+                add_product<1, KEYS>(pulls_twins + c, q_twins + t / 2 * E + e, BLOCK / 2, grad_k + (s + c) * E + e);
+                add_product<1, KEYS>(weights_twins + c, g_twins + t / 2 * E + e, BLOCK / 2, grad_v + (s + c) * E + e);
+            }
+        }
+    }
+
+    // The weights of a tile, and the gradient of its scores ("pulls").
+    void pull_tile(const Sight& sight, int64_t h, int64_t t, int64_t r, int64_t s, int64_t c, float* bias) {
+        Tile sums;
+        alignas(64) float weights[ROWS][TILE];
+        compare(q + (t + r) * (E / 2), k + (s + c) * (E / 2), sums);
+        score(job, sight, h, t + r, s + c, sums);
+        for (int64_t i = 0; i < ROWS; ++i)
+            for (int64_t j = 0; j < 2; ++j) {
+                sums[i][j] = exp2(_mm512_sub_ps(sums[i][j], _mm512_set1_ps(log[t + r + i])));
+                _mm512_store_ps(&weights[i][LANES * j], sums[i][j]);
+            }
+        store_twins(sums, weights_twins + r / 2 * KEYS + c);
+        compare(g + (t + r) * (E / 2), v + (s + c) * (E / 2), sums);
+        for (int64_t i = 0; i < ROWS; ++i) {
+            const __m512 mean = _mm512_set1_ps(inner[t + r + i]);
+            for (int64_t j = 0; j < 2; ++j)
+                sums[i][j] = _mm512_mul_ps(_mm512_load_ps(&weights[i][LANES * j]), _mm512_sub_ps(sums[i][j], mean));
+            _mm512_store_si512(pulls + ((r + i) * KEYS + c) / 2, (__m512i)_mm512_cvtne2ps_pbh(sums[i][1], sums[i][0]));
+        }
+        store_twins(sums, pulls_twins + r / 2 * KEYS + c);
+        if (bias) add_to_bias(sums, t + r, s + c, bias);
+    }
+
+    static void store_twins(const Tile& sums, Pair* to) {
+        for (int64_t i = 0; i < ROWS; i += 2)
+            for (int64_t j = 0; j < 2; ++j) _mm512_store_si512(to + i / 2 * KEYS + LANES * j, twins(sums[i][j], sums[i + 1][j]));
+    }
+
+    void add_to_bias(const Tile& sums, int64_t t, int64_t s, float* bias) const {
+        for (int64_t i = 0; i < std::min(ROWS, job.T - t); ++i)
+            for (int64_t j = 0; j < 2; ++j) {
+                float* to = bias + (t + i) * job.S + s + LANES * j;
+                const __mmask16 real = first(job.S - s - LANES * j);
+                _mm512_mask_storeu_ps(to, real, _mm512_add_ps(_mm512_maskz_loadu_ps(real, to), sums[i][j]));
+            }
+    }
+
+    static void put(const float* from, int64_t n, float scale, Half* to, int64_t stride) {
+        for (int64_t t = 0; t < n; ++t)
+            for (int64_t e = 0; e < E; e += LANES)
+                store(to + t * stride + e, _mm512_mul_ps(_mm512_load_ps(from + t * E + e), _mm512_set1_ps(scale)));
+    }
+};
+
+}  // namespace
+
+// `log_BHT`: of base 2, of each query's sum of exponentials.
+extern "C" void attend(Job job, View q, View k, View v, View out, float* log_BHT) {
+#pragma omp parallel
+    {
+        Forward forward(job);
+#pragma omp for schedule(dynamic)
+        for (int64_t n = 0; n < job.B * job.H; ++n)
+            forward.head(n / job.H, n % job.H, q, k, v, out, log_BHT + n * job.T);
+    }
+}
+
+// `grad_bias`: [H, T, S] in float32, of zeros, or null. Where it is wanted, a head is one thread's in all of the batch.
+extern "C" void attend_backward(Job job, View q, View k, View v, View out, View grad, const float* log_BHT, View grad_q,
+                                View grad_k, View grad_v, float* grad_bias) {
+    const int64_t together = grad_bias ? job.B : 1, pieces = job.B * job.H / together;
+#pragma omp parallel
+    {
+        Backward backward(job);
+#pragma omp for schedule(dynamic)
+        for (int64_t piece = 0; piece < pieces; ++piece)
+            for (int64_t n = 0; n < together; ++n) {
+                const int64_t b = grad_bias ? n : piece / job.H, h = piece % job.H;
+                const Gradients grads{grad_q, grad_k, grad_v, grad_bias ? grad_bias + h * job.T * job.S : nullptr};
+                backward.head(b, h, q, k, v, out, grad, log_BHT + (b * job.H + h) * job.T, grads);
+            }
+    }
+}
