@@ -5,6 +5,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+NATIVE := danlu/nn/native/*.?pp
 
 .PHONY: quickstart test test-elsewhere format
 
@@ -14,6 +15,7 @@ quickstart: .venv/.core
 test: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(NATIVE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
@@ -27,6 +29,7 @@ test-elsewhere: .venv/.dev
 format: .venv/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(NATIVE)
 
 # Stamps: installing again takes no time until what is asked for changes.
 .venv/.core: pyproject.toml constraints.txt .ci/install

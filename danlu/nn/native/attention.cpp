@@ -2,21 +2,9 @@
 // caches. Scores exist for a few queries at a time; the backward pass makes them anew from the logarithm of each
 // query's sum of exponentials, as in FlashAttention (Dao et al. 2022, arXiv:2205.14135). Sums are of float32.
 //
-// Axes: B batch, H heads, T queries, S keys, E width of a head: HEAD, a multiple of 32, which is defined before this is
-// compiled. Rows of numbers are read as pairs of bfloat16, as the processor multiplies them: of neighbours in a row
-// ("wide" below), or of the same place in two rows that follow each other ("twin").
+// Axes: B batch, H heads, T queries, S keys, E width of a head.
 
-#include <cstring>
-
-using Half = uint16_t;  // one bfloat16
-using Pair = uint32_t;  // two
-
-// A tensor of which the last axis, E, is without gaps; strides count numbers.
-struct View {
-    Half* data;
-    int64_t batch, head, row;
-    Half* at(int64_t b, int64_t h) const { return data + b * batch + h * head; }
-};
+#include "pairs.hpp"
 
 // What the passes share. Of documents ([B, T] and [B, S]) or `bias` ([H, T, S]) there may be none (null).
 struct Job {
@@ -29,85 +17,9 @@ struct Job {
 
 namespace {
 
-constexpr int64_t E = HEAD;
-constexpr int64_t ROWS = 8, TILE = 32;  // a tile is ROWS x TILE sums, in half of the registers
-constexpr int64_t QUERIES = 32;                     // forward, at once
-constexpr int64_t BLOCK = 64, KEYS = 128;           // backward: queries and keys at once; forward: keys of a block
+constexpr int64_t QUERIES = 32;            // forward, at once
+constexpr int64_t BLOCK = 64, KEYS = 128;  // backward: queries and keys at once; forward: keys of a block
 constexpr float NEVER = -1e30f;
-using Tile = __m512[ROWS][2];
-
-// ---- pairs ----
-
-__m512i widened(const Half* x) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)x)); }
-__m512 floats(const Half* x) { return _mm512_castsi512_ps(_mm512_slli_epi32(widened(x), 16)); }
-__m256i halves(__m512 x) { return (__m256i)_mm512_cvtneps_pbh(x); }
-void store(Half* to, __m512 x) { _mm256_storeu_si256((__m256i*)to, halves(x)); }
-__m512i twins(__m512i even, __m512i odd) { return _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)); }
-__m512i twins(__m512 even, __m512 odd) {
-    return twins(_mm512_cvtepu16_epi32(halves(even)), _mm512_cvtepu16_epi32(halves(odd)));
-}
-
-// ---- products ----
-
-// sums[r][16 c + lane] += a[r * A_ROW + k * A_PAIR] . b[k * B_PAIR + 16 c + lane] over k < n, where . is of two pairs
-template <int64_t A_ROW, int64_t A_PAIR, int64_t B_PAIR>
-inline __attribute__((always_inline)) void multiply(const Pair* a, const Pair* b, int64_t n, Tile& sums) {
-    for (int64_t k = 0; k < n; ++k, a += A_PAIR, b += B_PAIR) {
-        const auto left = (__m512bh)_mm512_loadu_si512(b), right = (__m512bh)_mm512_loadu_si512(b + LANES);
-        for (int64_t r = 0; r < ROWS; ++r) {
-            const auto each = (__m512bh)_mm512_set1_epi32(a[r * A_ROW]);
-            sums[r][0] = _mm512_dpbf16_ps(sums[r][0], each, left);
-            sums[r][1] = _mm512_dpbf16_ps(sums[r][1], each, right);
-        }
-    }
-}
-
-// The same for ROWS rows of `to`, [.][E], from column 0 to TILE.
-template <int64_t A_ROW, int64_t A_PAIR>
-void add_product(const Pair* a, const Pair* b, int64_t n, float* to) {
-    Tile sums;
-    for (int64_t i = 0; i < ROWS; ++i)
-        for (int64_t j = 0; j < 2; ++j) sums[i][j] = _mm512_load_ps(to + i * E + LANES * j);
-    multiply<A_ROW, A_PAIR, E>(a, b, n, sums);
-    for (int64_t i = 0; i < ROWS; ++i)
-        for (int64_t j = 0; j < 2; ++j) _mm512_store_ps(to + i * E + LANES * j, sums[i][j]);
-}
-
-// Dot products of ROWS rows of wide pairs with TILE rows, which stand as `tiled` leaves them.
-inline __attribute__((always_inline)) void compare(const Pair* rows, const Pair* tile, Tile& sums) {
-    for (auto& row : sums)
-        for (auto& each : row) each = _mm512_setzero_ps();
-    multiply<E / 2, 1, TILE>(rows, tile, E / 2, sums);
-}
-
-// ---- copies in the order in which products read them; rows from n to `room` are zeros ----
-
-// [n][E] as wide pairs.
-void copied(const View& x, const Half* from, int64_t n, int64_t room, Pair* to) {
-    for (int64_t t = 0; t < n; ++t) std::memcpy(to + t * (E / 2), from + t * x.row, E * sizeof(Half));
-    std::memset(to + n * (E / 2), 0, (room - n) * E * sizeof(Half));
-}
-
-// Tiles of TILE rows, each [E / 2][TILE] wide pairs.
-void tiled(const View& x, const Half* from, int64_t n, int64_t room, Pair* to) {
-    const __m512i counted = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    const __m512i rows = _mm512_mullo_epi32(counted, _mm512_set1_epi32((int)(x.row / 2)));
-    for (int64_t t = 0; t < room; t += LANES) {
-        Pair* column = to + t / TILE * (E / 2 * TILE) + t % TILE;
-        const __mmask16 real = first(n - t);
-        const Half* row = from + t * x.row;
-        for (int64_t e = 0; e < E; e += 2, column += TILE)
-            _mm512_storeu_si512(column, _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), real, rows, row + e, 4));
-    }
-}
-
-// [room / 2][E] twin pairs.
-void twinned(const View& x, const Half* from, int64_t n, int64_t room, Pair* to) {
-    const auto row = [&](int64_t t, int64_t e) { return t < n ? widened(from + t * x.row + e) : _mm512_setzero_si512(); };
-    for (int64_t t = 0; t < room; t += 2)
-        for (int64_t e = 0; e < E; e += LANES)
-            _mm512_storeu_si512(to + t / 2 * E + e, twins(row(t, e), row(t + 1, e)));
-}
 
 // ---- who sees whom in one row of the batch ----
 
@@ -165,7 +77,8 @@ inline __attribute__((always_inline)) void score(const Job& job, const Sight& si
             const int64_t key = s + LANES * j;
             __m512 each = _mm512_mul_ps(sums[i][j], factor);
             if (job.bias && t + i < job.T) {
-                const __m256i read = _mm256_maskz_loadu_epi16(first(job.S - key), job.bias + (h * job.T + t + i) * job.S + key);
+                const __m256i read =
+                    _mm256_maskz_loadu_epi16(first(job.S - key), job.bias + (h * job.T + t + i) * job.S + key);
                 const __m512 bias = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(read), 16));
                 each = _mm512_fmadd_ps(bias, _mm512_set1_ps(LOG2E), each);
             }
@@ -184,12 +97,19 @@ class Forward {
     Room<float> scores;           // [QUERIES][keys]
     float totals[QUERIES];        // sums of exponentials
 
-   public:
+public:
     explicit Forward(const Job& job)
-        : job(job), queries(up(job.T, QUERIES)), keys(up(job.S, KEYS)), q(queries * E / 2), k(keys * E / 2),
-          v(keys * E / 2), weights(keys / KEYS * BLOCK_OF_WEIGHTS), scores(QUERIES * keys) {}
+        : job(job),
+          queries(up(job.T, QUERIES)),
+          keys(up(job.S, KEYS)),
+          q(queries * E / 2),
+          k(keys * E / 2),
+          v(keys * E / 2),
+          weights(keys / KEYS * BLOCK_OF_WEIGHTS),
+          scores(QUERIES * keys) {}
 
-    void head(int64_t b, int64_t h, const View& of_q, const View& of_k, const View& of_v, const View& out, float* log_T) {
+    void head(int64_t b, int64_t h, const View& of_q, const View& of_k, const View& of_v, const View& out,
+              float* log_T) {
         copied(of_q, of_q.at(b, h), job.T, queries, q);
         tiled(of_k, of_k.at(b, h), job.S, keys, k);
         twinned(of_v, of_v.at(b, h), job.S, keys, v);
@@ -203,11 +123,12 @@ class Forward {
                 if (t + r < job.T) log_T[t + r] = log;
             }
             for (int64_t r = 0; r < QUERIES; r += ROWS)
-                for (int64_t e = 0; e < E; e += TILE) mix(r, e, from, till, job.T - t - r, out.at(b, h) + (t + r) * out.row + e, out.row);
+                for (int64_t e = 0; e < E; e += TILE)
+                    mix(r, e, from, till, job.T - t - r, out.at(b, h) + (t + r) * out.row + e, out.row);
         }
     }
 
-   private:
+private:
     void compare_tile(const Sight& sight, int64_t h, int64_t t, int64_t r, int64_t s) {
         Tile sums;
         compare(q + (t + r) * (E / 2), k + s * (E / 2), sums);
@@ -240,7 +161,8 @@ class Forward {
     void mix(int64_t r, int64_t e, int64_t from, int64_t till, int64_t n, Half* out, int64_t stride) {
         Tile sums = {};
         for (int64_t s = from / KEYS * KEYS; s < till; s += KEYS)
-            multiply<KEYS / 2, 1, E>(weights + s / KEYS * BLOCK_OF_WEIGHTS + r * (KEYS / 2), v + s / 2 * E + e, KEYS / 2, sums);
+            multiply<KEYS / 2, 1, E>(weights + s / KEYS * BLOCK_OF_WEIGHTS + r * (KEYS / 2), v + s / 2 * E + e,
+                                     KEYS / 2, sums);
         for (int64_t i = 0; i < std::min(ROWS, n); ++i)
             for (int64_t j = 0; j < 2; ++j)
                 store(out + i * stride + LANES * j, _mm512_mul_ps(sums[i][j], _mm512_set1_ps(1.0f / totals[r + i])));
@@ -256,20 +178,34 @@ struct Gradients {
 
 class Backward {
     const Job& job;
-    int64_t queries, keys;                                     // with those that fill up
-    Room<Pair> q, q_twins, g, g_twins, k, k_twins, v;          // g: the gradient of what came out
-    Room<Pair> weights_twins, pulls_twins, pulls;              // [BLOCK / 2][KEYS] twice, [BLOCK][KEYS / 2]
-    Room<float> grad_q, grad_k, grad_v, inner, log;            // [BLOCK][E], [keys][E] twice, [queries] twice
+    int64_t queries, keys;                             // with those that fill up
+    Room<Pair> q, q_twins, g, g_twins, k, k_twins, v;  // g: the gradient of what came out
+    Room<Pair> weights_twins, pulls_twins, pulls;      // [BLOCK / 2][KEYS] twice, [BLOCK][KEYS / 2]
+    Room<float> grad_q, grad_k, grad_v, inner, log;    // [BLOCK][E], [keys][E] twice, [queries] twice
 
-   public:
+public:
     explicit Backward(const Job& job)
-        : job(job), queries(up(job.T, BLOCK)), keys(up(job.S, KEYS)), q(queries * E / 2), q_twins(queries * E / 2),
-          g(queries * E / 2), g_twins(queries * E / 2), k(keys * E / 2), k_twins(keys * E / 2), v(keys * E / 2),
-          weights_twins(BLOCK / 2 * KEYS), pulls_twins(BLOCK / 2 * KEYS), pulls(BLOCK * KEYS / 2), grad_q(BLOCK * E),
-          grad_k(keys * E), grad_v(keys * E), inner(queries), log(queries) {}
+        : job(job),
+          queries(up(job.T, BLOCK)),
+          keys(up(job.S, KEYS)),
+          q(queries * E / 2),
+          q_twins(queries * E / 2),
+          g(queries * E / 2),
+          g_twins(queries * E / 2),
+          k(keys * E / 2),
+          k_twins(keys * E / 2),
+          v(keys * E / 2),
+          weights_twins(BLOCK / 2 * KEYS),
+          pulls_twins(BLOCK / 2 * KEYS),
+          pulls(BLOCK * KEYS / 2),
+          grad_q(BLOCK * E),
+          grad_k(keys * E),
+          grad_v(keys * E),
+          inner(queries),
+          log(queries) {}
 
-    void head(int64_t b, int64_t h, const View& of_q, const View& of_k, const View& of_v, const View& out, const View& of_g,
-              const float* log_T, const Gradients& grads) {
+    void head(int64_t b, int64_t h, const View& of_q, const View& of_k, const View& of_v, const View& out,
+              const View& of_g, const float* log_T, const Gradients& grads) {
         copied(of_q, of_q.at(b, h), job.T, queries, q);
         twinned(of_q, of_q.at(b, h), job.T, queries, q_twins);
         copied(of_g, of_g.at(b, h), job.T, queries, g);
@@ -282,7 +218,8 @@ class Backward {
         for (int64_t t = 0; t < job.T; ++t) {
             __m512 sum = _mm512_setzero_ps();
             for (int64_t e = 0; e < E; e += LANES)
-                sum = _mm512_fmadd_ps(floats(out.at(b, h) + t * out.row + e), floats(of_g.at(b, h) + t * of_g.row + e), sum);
+                sum = _mm512_fmadd_ps(floats(out.at(b, h) + t * out.row + e), floats(of_g.at(b, h) + t * of_g.row + e),
+                                      sum);
             inner[t] = _mm512_reduce_add_ps(sum);
             log[t] = log_T[t];
         }
@@ -298,7 +235,7 @@ class Backward {
         put(grad_v, job.S, 1.0f, grads.v.at(b, h), grads.v.row);
     }
 
-   private:
+private:
     // What BLOCK queries from `t` and `n` keys from `s` add to all gradients.
     void block(const Sight& sight, int64_t h, int64_t t, int64_t s, int64_t n, float* bias) {
         for (int64_t c = 0; c < n; c += TILE)
@@ -338,7 +275,8 @@ class Backward {
 
     static void store_twins(const Tile& sums, Pair* to) {
         for (int64_t i = 0; i < ROWS; i += 2)
-            for (int64_t j = 0; j < 2; ++j) _mm512_store_si512(to + i / 2 * KEYS + LANES * j, twins(sums[i][j], sums[i + 1][j]));
+            for (int64_t j = 0; j < 2; ++j)
+                _mm512_store_si512(to + i / 2 * KEYS + LANES * j, twins(sums[i][j], sums[i + 1][j]));
     }
 
     void add_to_bias(const Tile& sums, int64_t t, int64_t s, float* bias) const {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from ctypes import CDLL, c_void_p
 from pathlib import Path
 
@@ -23,9 +24,13 @@ def load(name: str, **numbers: int) -> CDLL:
     from torch._inductor.codecache import CppCodeCache  # loads the compiler, which takes seconds
 
     defined = "".join(f"#define {key} {value}\n" for key, value in numbers.items())
-    source = defined + "".join((FOLDER / each).read_text(encoding="utf-8") for each in ("vectors.hpp", name))
-    library: CDLL = CppCodeCache.load(source, "cpu", needs_vec_isa=True)
+    library: CDLL = CppCodeCache.load(defined + _whole(name), "cpu", needs_vec_isa=True)
     return library
+
+
+def _whole(name: str) -> str:
+    """The file with those that it includes in their places, so that torch's cache knows when one has changed."""
+    return re.sub(r'#include "(.*)"', lambda found: _whole(found[1]), (FOLDER / name).read_text(encoding="utf-8"))
 
 
 def place(x: Tensor | None) -> c_void_p:

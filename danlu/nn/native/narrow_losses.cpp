@@ -4,6 +4,8 @@
 //
 // Axes: N tokens, V vocabulary.
 
+#include "vectors.hpp"
+
 struct Job {
     int64_t N, V;
     const int32_t* sums_NV;
@@ -47,7 +49,8 @@ class Row {
     // Logits of row `n` into `values`; their highest, or what bounds them; the sum of capped ones.
     float read(int64_t n) {
         const int32_t* from = job.sums_NV + n * job.V;
-        const __m512 scale = _mm512_set1_ps(job.scale_N[n]), factor = _mm512_set1_ps(capped ? 2.0f / job.cap * LOG2E : 1.0f);
+        const __m512 scale = _mm512_set1_ps(job.scale_N[n]),
+                     factor = _mm512_set1_ps(capped ? 2.0f / job.cap * LOG2E : 1.0f);
         __m512 most = _mm512_set1_ps(-INFINITY), sum = _mm512_setzero_ps();
         for (int64_t v = 0; v < job.V; v += LANES) {
             const __mmask16 real = first(job.V - v);
@@ -99,7 +102,8 @@ class Row {
         for (int64_t v = 0; v < job.V; v += LANES) {
             const __mmask16 real = first(job.V - v);
             const __m512i word = _mm512_mullo_epi32(_mm512_add_epi32(counted, _mm512_set1_epi32((int32_t)v)), by_word);
-            __m512i hash = _mm512_add_epi32(_mm512_maskz_loadu_epi32(real, job.sums_NV + n * job.V + v), _mm512_add_epi32(row, word));
+            __m512i hash = _mm512_add_epi32(_mm512_maskz_loadu_epi32(real, job.sums_NV + n * job.V + v),
+                                            _mm512_add_epi32(row, word));
             hash = _mm512_and_si512(_mm512_srli_epi32(_mm512_mullo_epi32(hash, odd), 32 - job.bits), mask);
             const __m512 spread = _mm512_mul_ps(_mm512_add_ps(_mm512_cvtepi32_ps(hash), _mm512_set1_ps(0.5f)), unit);
             const __m512 there = _mm512_floor_ps(_mm512_fmadd_ps(_mm512_load_ps(weights + v), by, spread));
@@ -107,9 +111,12 @@ class Row {
         }
     }
 
-   public:
+public:
     explicit Row(const Job& job)
-        : job(job), capped(job.cap != 0.0f), bounded(capped && job.cap <= BOUNDING_CAP), values(up(job.V, LANES)),
+        : job(job),
+          capped(job.cap != 0.0f),
+          bounded(capped && job.cap <= BOUNDING_CAP),
+          values(up(job.V, LANES)),
           weights(up(job.V, LANES)) {}
 
     void loss(int64_t n) {
@@ -117,7 +124,8 @@ class Row {
         const int64_t target = std::max<int64_t>(job.targets_N[n], 0);
         const float together = read(n), total = exponentials(), log_total = highest + std::log(total);
         const float value = values[target] * (capped ? job.cap : 1.0f), elsewhere = job.smoothing / job.V;
-        const float share = (1.0f + 2.0f * job.z_loss * log_total) / total, at_target = weights[target] * share - elsewhere;
+        const float share = (1.0f + 2.0f * job.z_loss * log_total) / total,
+                    at_target = weights[target] * share - elsewhere;
         const float wanted = (1.0f - job.smoothing) * value + elsewhere * together;
         const float most = std::max(push(target, share, elsewhere), job.least_share);
         narrow(n, job.most / most);

@@ -1,4 +1,5 @@
-// What the files beside this one share: numbers by sixteens, for processors with AVX-512. It stands before each of them.
+// What the files beside this one share: numbers by sixteens, for processors with AVX-512. It stands before each of
+// them.
 
 #include <immintrin.h>
 
@@ -23,7 +24,7 @@ class Room {
     };
     std::unique_ptr<T, Free> start;
 
-   public:
+public:
     explicit Room(int64_t n) : start(static_cast<T*>(std::aligned_alloc(64, up(n * sizeof(T), 64)))) {}
     operator T*() const { return start.get(); }
 };
