@@ -23,10 +23,12 @@ from danlu.nn.hf.start import Kind
 from danlu.nn.transformer import Transformer
 from danlu.tasks.chunks import TextTask
 from danlu.tasks.class_weights import Weights, weights, weights_of
+from danlu.tasks.documents import twice
 from danlu.tasks.feature import Feature
 from danlu.tasks.task import Answer, Known
 from danlu.tasks.text_reader import TextReader
 from danlu.ticks import ticking
+from danlu.train.dropout import drops
 
 
 class OneLabel(TextTask):
@@ -40,8 +42,13 @@ class OneLabel(TextTask):
     some labels count, by name, where the others count 1: {rare: 5}."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target that is spread evenly over the labels (Szegedy et al. 2016, arXiv:1512.00567)."""
+    r_drop: float = Field(default=0.0, ge=0)
+    """Weight of a second loss, by which two readings of a text under different dropout have to agree: half of ``alpha``
+    in R-Drop (Liang et al. 2021, arXiv:2106.14448). Every text is then read twice a step."""
 
     def know(self, dataset: Dataset[Any], base: TransformerConfig) -> Known:
+        if self.r_drop and not drops(base):
+            raise RecipeError("finetune.task.r_drop compares readings under dropout, of which this model has none")
         train = dataset.splits["train"]
         counts = {label: sum(each.label == label for each in train) for label in dataset.labels}
         balanced = {label: len(train) / (len(counts) * max(1, count)) for label, count in counts.items()}
@@ -53,12 +60,20 @@ class OneLabel(TextTask):
         return self.read(examples, reader, {self.loss: golds})
 
     def losses(self, model: Transformer, batch: Batch, known: Known) -> dict[str, Tensor]:
-        scores_EL, targets_E = self.scores(model, batch), self.right(batch, self.loss)
-        smoothing = self.label_smoothing if model.training else 0.0
+        targets_E = self.right(batch, self.loss)
+        if not self.r_drop or not model.training:
+            return {self.loss: self._losses(self.scores(model, batch), targets_E, known, model.training).sum()}
+        first_EL, second_EL = self.scores(model, twice(batch)).chunk(2)
+        each_E = sum(self._losses(each, targets_E, known, True) for each in (first_EL, second_EL)) / 2
+        return {self.loss: (each_E + self.r_drop * divergences(first_EL, second_EL)).sum()}
+
+    def _losses(self, scores_EL: Tensor, targets_E: Tensor, known: Known, training: bool) -> Tensor:
+        """``[E]``."""
+        smoothing = self.label_smoothing if training else 0.0
         each_E = F.cross_entropy(scores_EL, targets_E, reduction="none", label_smoothing=smoothing, ignore_index=IGNORE)
         if self.class_weights != "none":
             each_E = each_E * weights_of(known, each_E.device)[targets_E.clamp_min(0)]
-        return {self.loss: each_E.sum()}
+        return each_E
 
     def numbers(self, model: Transformer, batch: Batch, known: Known) -> list[Tensor]:
         return list(self.scores(model, batch).softmax(-1).cpu())
@@ -72,6 +87,12 @@ class OneLabel(TextTask):
             scores = dict(zip(known.labels, shares, strict=True))
             answers.append(Answer(known.labels[best], shares[best], scores))
         return answers
+
+
+def divergences(first_EL: Tensor, second_EL: Tensor) -> Tensor:
+    """``[E]``: of two distributions from the other, in nats, the mean of both ways (Kullback & Leibler 1951)."""
+    first, second = first_EL.log_softmax(-1), second_EL.log_softmax(-1)
+    return ((first.exp() - second.exp()) * (first - second)).sum(-1) / 2
 
 
 class Classify(OneLabel):

@@ -64,6 +64,17 @@ def only(batch: Batch, *, every: int, place: int) -> Batch:
     return replace(batch, inputs={**inputs, "segments": number[keep][None]}, targets=targets)
 
 
+def twice(batch: Batch) -> Batch:
+    """All documents, and behind them all again, in one row without padding."""
+    all_N = only(batch, every=1, place=0)
+    inputs, targets = (
+        {name: torch.cat([value, value], 1) for name, value in part.items()} for part in (all_N.inputs, all_N.targets)
+    )
+    segments = all_N.inputs["segments"]
+    inputs["segments"] = torch.cat([segments, segments + segments.max() + 1], 1)
+    return replace(batch, inputs=inputs, targets=targets)
+
+
 def apart(values_BTX: Tensor, segments_BT: Tensor) -> list[Tensor]:
     """``[T, X]`` of each document, what its tokens have."""
     found, flat = borders(segments_BT), values_BTX.flatten(0, 1)

@@ -23,6 +23,9 @@ constexpr float NEVER = -1e30f;
 
 // ---- who sees whom in one row of the batch ----
 
+enum class Part { none, some, all };
+using Seen = __mmask16[ROWS][2];
+
 struct Sight {
     const Job& job;
     const int32_t *of_queries, *of_keys;
@@ -48,29 +51,29 @@ struct Sight {
         return {from / TILE * TILE, up(till, TILE)};
     }
 
-    // Which of LANES keys from `s` on the query `t` sees.
-    __mmask16 seen(int64_t t, int64_t s) const {
-        if (t >= job.T) return 0;
-        const __mmask16 near = first((job.causal ? std::min(job.S, t + 1) : job.S) - s);
-        if (!near || sees_all_documents(t)) return near;
-        return _mm512_mask_cmpeq_epi32_mask(near, _mm512_maskz_loadu_epi32(near, of_keys + s),
-                                            _mm512_set1_epi32(of_queries[t]));
-    }
-
-    // Whether each of ROWS queries sees each of TILE keys, so that nobody has to ask `seen`.
-    bool whole(int64_t t, int64_t s) const {
-        if (t + ROWS > job.T || s + TILE > job.S || (job.causal && s + TILE > t + 1)) return false;
-        if (!of_queries) return true;
-        for (int64_t i = 0; i < ROWS; ++i)
-            if (of_queries[t + i] != of_queries[t]) return false;
-        return seen(t, s) == 0xffff && seen(t, s + LANES) == 0xffff;
+    // Which of TILE keys from `s` on each of ROWS queries from `t` on sees: the returned word says how many pairs do.
+    Part look(int64_t t, int64_t s, Seen& seen) const {
+        const bool near = s + TILE <= job.S && (!job.causal || s + TILE <= t + 1);
+        if (near && !of_queries && t + ROWS <= job.T) return Part::all;
+        const auto keys = [&](int64_t at) { return _mm512_maskz_loadu_epi32(first(job.S - at), of_keys + at); };
+        const __m512i left = of_queries ? keys(s) : __m512i(), right = of_queries ? keys(s + LANES) : __m512i();
+        int any = 0, every = 0xffff;
+        for (int64_t i = 0; i < ROWS; ++i) {
+            const int64_t query = t + i, till = query >= job.T ? 0 : job.causal ? std::min(job.S, query + 1) : job.S;
+            seen[i][0] = first(till - s), seen[i][1] = first(till - s - LANES);
+            if (query < job.T && !sees_all_documents(query)) {
+                const __m512i own = _mm512_set1_epi32(of_queries[query]);
+                seen[i][0] &= _mm512_cmpeq_epi32_mask(left, own), seen[i][1] &= _mm512_cmpeq_epi32_mask(right, own);
+            }
+            any |= seen[i][0] | seen[i][1], every &= seen[i][0] & seen[i][1];
+        }
+        return !any ? Part::none : every == 0xffff ? Part::all : Part::some;
     }
 };
 
 // From products of queries and keys to scores, in logarithms of base 2; what is not seen is NEVER.
-inline __attribute__((always_inline)) void score(const Job& job, const Sight& sight, int64_t h, int64_t t, int64_t s,
-                                                 Tile& sums) {
-    const bool whole = sight.whole(t, s);
+inline __attribute__((always_inline)) void score(const Job& job, Part part, const Seen& seen, int64_t h, int64_t t,
+                                                 int64_t s, Tile& sums) {
     const __m512 factor = _mm512_set1_ps(job.scale * LOG2E);
     for (int64_t i = 0; i < ROWS; ++i)
         for (int64_t j = 0; j < 2; ++j) {
@@ -82,7 +85,7 @@ inline __attribute__((always_inline)) void score(const Job& job, const Sight& si
                 const __m512 bias = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(read), 16));
                 each = _mm512_fmadd_ps(bias, _mm512_set1_ps(LOG2E), each);
             }
-            if (!whole) each = _mm512_mask_mov_ps(_mm512_set1_ps(NEVER), sight.seen(t + i, key), each);
+            if (part != Part::all) each = _mm512_mask_mov_ps(_mm512_set1_ps(NEVER), seen[i][j], each);
             sums[i][j] = each;
         }
 }
@@ -131,18 +134,25 @@ public:
 private:
     void compare_tile(const Sight& sight, int64_t h, int64_t t, int64_t r, int64_t s) {
         Tile sums;
-        compare(q + (t + r) * (E / 2), k + s * (E / 2), sums);
-        score(job, sight, h, t + r, s, sums);
+        Seen seen;
+        const Part part = sight.look(t + r, s, seen);
+        if (part == Part::none) {
+            for (auto& row : sums)
+                for (auto& each : row) each = _mm512_set1_ps(NEVER);
+        } else {
+            compare(q + (t + r) * (E / 2), k + s * (E / 2), sums);
+            score(job, part, seen, h, t + r, s, sums);
+        }
         for (int64_t i = 0; i < ROWS; ++i)
             for (int64_t j = 0; j < 2; ++j) _mm512_store_ps(scores + (r + i) * keys + s + LANES * j, sums[i][j]);
     }
 
-    // Exponentials of a row of scores as weights, their sum, and its logarithm, of base 2.
+    // Exponentials of a row of scores as weights, their sum, and its logarithm, of base 2; all 0 where nothing is seen.
     float softmax(int64_t r, int64_t from, int64_t till) {
         const float* row = scores + r * keys;
         __m512 most = _mm512_set1_ps(NEVER), sum = _mm512_setzero_ps();
         for (int64_t s = from; s < till; s += LANES) most = _mm512_max_ps(most, _mm512_load_ps(row + s));
-        const float top = _mm512_reduce_max_ps(most);
+        const float highest = _mm512_reduce_max_ps(most), top = highest == NEVER ? 0.0f : highest;
         for (int64_t s = from / KEYS * KEYS; s < up(till, KEYS); s += TILE) {
             __m512i pairs = _mm512_setzero_si512();
             if (s >= from && s < till) {
@@ -153,7 +163,7 @@ private:
             }
             _mm512_storeu_si512(weights + s / KEYS * BLOCK_OF_WEIGHTS + (r * KEYS + s % KEYS) / 2, pairs);
         }
-        totals[r] = _mm512_reduce_add_ps(sum);
+        totals[r] = highest == NEVER ? 1.0f : _mm512_reduce_add_ps(sum);
         return top + std::log2(totals[r]);
     }
 
@@ -252,25 +262,28 @@ private:
 
     // The weights of a tile, and the gradient of its scores ("pulls").
     void pull_tile(const Sight& sight, int64_t h, int64_t t, int64_t r, int64_t s, int64_t c, float* bias) {
-        Tile sums;
-        alignas(64) float weights[ROWS][TILE];
-        compare(q + (t + r) * (E / 2), k + (s + c) * (E / 2), sums);
-        score(job, sight, h, t + r, s + c, sums);
-        for (int64_t i = 0; i < ROWS; ++i)
-            for (int64_t j = 0; j < 2; ++j) {
-                sums[i][j] = exp2(_mm512_sub_ps(sums[i][j], _mm512_set1_ps(log[t + r + i])));
-                _mm512_store_ps(&weights[i][LANES * j], sums[i][j]);
-            }
-        store_twins(sums, weights_twins + r / 2 * KEYS + c);
-        compare(g + (t + r) * (E / 2), v + (s + c) * (E / 2), sums);
-        for (int64_t i = 0; i < ROWS; ++i) {
-            const __m512 mean = _mm512_set1_ps(inner[t + r + i]);
-            for (int64_t j = 0; j < 2; ++j)
-                sums[i][j] = _mm512_mul_ps(_mm512_load_ps(&weights[i][LANES * j]), _mm512_sub_ps(sums[i][j], mean));
-            _mm512_store_si512(pulls + ((r + i) * KEYS + c) / 2, (__m512i)_mm512_cvtne2ps_pbh(sums[i][1], sums[i][0]));
+        Tile of_weights = {}, of_pulls = {};
+        Seen seen;
+        const Part part = sight.look(t + r, s + c, seen);
+        if (part != Part::none) {
+            compare(q + (t + r) * (E / 2), k + (s + c) * (E / 2), of_weights);
+            score(job, part, seen, h, t + r, s + c, of_weights);
+            for (int64_t i = 0; i < ROWS; ++i)
+                for (auto& each : of_weights[i]) each = exp2(_mm512_sub_ps(each, _mm512_set1_ps(log[t + r + i])));
+            compare(g + (t + r) * (E / 2), v + (s + c) * (E / 2), of_pulls);
+            for (int64_t i = 0; i < ROWS; ++i)
+                for (int64_t j = 0; j < 2; ++j) {
+                    const __m512 apart = _mm512_sub_ps(of_pulls[i][j], _mm512_set1_ps(inner[t + r + i]));
+                    of_pulls[i][j] = _mm512_mul_ps(of_weights[i][j], apart);
+                }
+            if (bias) add_to_bias(of_pulls, t + r, s + c, bias);
         }
-        store_twins(sums, pulls_twins + r / 2 * KEYS + c);
-        if (bias) add_to_bias(sums, t + r, s + c, bias);
+        store_twins(of_weights, weights_twins + r / 2 * KEYS + c);
+        store_twins(of_pulls, pulls_twins + r / 2 * KEYS + c);
+        for (int64_t i = 0; i < ROWS; ++i) {
+            const auto wide = (__m512i)_mm512_cvtne2ps_pbh(of_pulls[i][1], of_pulls[i][0]);
+            _mm512_store_si512(pulls + ((r + i) * KEYS + c) / 2, wide);
+        }
     }
 
     static void store_twins(const Tile& sums, Pair* to) {

@@ -220,3 +220,16 @@ def test_what_it_is_for() -> None:
     assert not can_attend(q, torch.zeros(1, 2, 5, 5))  # a slope by distance would be rounded
     assert not can_attend(q.float(), None)
     assert not can_attend(q[..., :40], None)
+
+
+def test_who_sees_nobody_gets_nothing_and_pulls_nobody() -> None:
+    q, k, v = (each.requires_grad_() for each in inputs(40, 70, 70))
+    of_queries, of_keys = torch.zeros(2, 40).long(), torch.zeros(2, 70).long()
+    of_queries[:, 30:] = 5  # which no key is
+    out = NativeAttention.apply(q, k, v, (of_queries, of_keys), None, False, SCALE)  # type: ignore[no-untyped-call]
+    assert not out[:, :, 30:].any() and out[:, :, :30].any()
+    grads = torch.autograd.grad(out.float().square().sum() + out[:, :, 30:].float().sum(), (q, k, v))
+    alone = NativeAttention.apply(q[:, :, :30], k, v, None, None, False, SCALE)  # type: ignore[no-untyped-call]
+    wanted = torch.autograd.grad(alone.float().square().sum(), (q, k, v))
+    for found, right in zip(grads, wanted, strict=True):
+        torch.testing.assert_close(found, right)
