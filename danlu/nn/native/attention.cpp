@@ -147,12 +147,13 @@ private:
             for (int64_t j = 0; j < 2; ++j) _mm512_store_ps(scores + (r + i) * keys + s + LANES * j, sums[i][j]);
     }
 
-    // Exponentials of a row of scores as weights, their sum, and its logarithm, of base 2; all 0 where nothing is seen.
+    // Exponentials of a row of scores as weights, their sum, and its logarithm, of base 2.
     float softmax(int64_t r, int64_t from, int64_t till) {
         const float* row = scores + r * keys;
         __m512 most = _mm512_set1_ps(NEVER), sum = _mm512_setzero_ps();
         for (int64_t s = from; s < till; s += LANES) most = _mm512_max_ps(most, _mm512_load_ps(row + s));
-        const float highest = _mm512_reduce_max_ps(most), top = highest == NEVER ? 0.0f : highest;
+        const float highest = _mm512_reduce_max_ps(most);
+        const float top = highest > NEVER ? highest : NAN;  // or what is not seen would be read in place of nothing
         for (int64_t s = from / KEYS * KEYS; s < up(till, KEYS); s += TILE) {
             __m512i pairs = _mm512_setzero_si512();
             if (s >= from && s < till) {
@@ -163,7 +164,7 @@ private:
             }
             _mm512_storeu_si512(weights + s / KEYS * BLOCK_OF_WEIGHTS + (r * KEYS + s % KEYS) / 2, pairs);
         }
-        totals[r] = highest == NEVER ? 1.0f : _mm512_reduce_add_ps(sum);
+        totals[r] = _mm512_reduce_add_ps(sum);
         return top + std::log2(totals[r]);
     }
 

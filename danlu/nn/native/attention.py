@@ -106,11 +106,12 @@ def _attend_backward(  # noqa: PLR0913
     causal: bool, scale: float, out: Tensor, log: Tensor, grad: Tensor, learns_bias: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     q, k, v, out, grad = (_in_pairs(each) for each in (q, k, v, out, grad))
+    log = log.contiguous()
     held = [None if each is None else each.contiguous() for each in (of_queries, of_keys, bias)]
     grads = [_like(each) for each in (q, k, v)]
     grad_bias = torch.zeros(_shape_of_gradient(bias, learns_bias))
     load("attention.cpp", HEAD=q.shape[3]).attend_backward(
-        _job(q, k, held, causal, scale), *(_View.of(each) for each in (q, k, v, out, grad)), place(log.contiguous()),
+        _job(q, k, held, causal, scale), *(_View.of(each) for each in (q, k, v, out, grad)), place(log),
         *(_View.of(each) for each in grads), place(grad_bias if learns_bias else None),
     )  # fmt: skip
     return grads[0], grads[1], grads[2], grad_bias.to(q.dtype)

@@ -24,7 +24,7 @@ def load(name: str, **numbers: int) -> CDLL:
     from torch._inductor.codecache import CppCodeCache  # loads the compiler, which takes seconds
 
     defined = "".join(f"#define {key} {value}\n" for key, value in numbers.items())
-    library: CDLL = CppCodeCache.load(defined + _whole(name), "cpu", needs_vec_isa=True)
+    library: CDLL = CppCodeCache.load(defined + _whole(name))
     return library
 
 

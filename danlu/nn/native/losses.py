@@ -40,8 +40,14 @@ def has_losses(bias: Tensor | None) -> bool:
 def native_chunk_loss(
     sums: Sums, targets_N: Tensor, out_NV: Tensor, cap: float | None, smoothing: float, z_loss: float
 ) -> NarrowLoss:
-    """As :func:`danlu.nn.narrow_loss.narrow_chunk_loss`, for a head without a bias."""
+    """As :func:`danlu.nn.narrow_loss.narrow_chunk_loss`, for a head without a bias.
+
+    Raises:
+        IndexError: a target is no word, which C++ would not notice.
+    """
     count, vocab_size = sums.sums_NV.shape
+    if (targets_N >= vocab_size).any():
+        raise IndexError(f"target {int(targets_N.max())} is no word of a vocabulary of {vocab_size}")
     scale_N, scale_V = sums.scale_N1.contiguous(), sums.scale_1V.contiguous()
     sums_NV, targets_N = sums.sums_NV.contiguous(), targets_N.long().contiguous()
     loss_N, scale_N1, pull_N1 = torch.empty(count), torch.empty(count, 1), torch.empty(count, 1)

@@ -1,6 +1,6 @@
 // The cross entropy of logits that are sums of products of integers, row by row, so that a row stays in the cache; and
 // how strongly each word but the target is pushed down, in int8, rounded up as often as it is far on the way there.
-// It is `narrow_chunk_loss` of int8_head.py, which says why; names are the same there.
+// It is `narrow_chunk_loss` of narrow_loss.py; int8_head.py says why.
 //
 // Axes: N tokens, V vocabulary.
 

@@ -57,6 +57,11 @@ def test_logits_of_any_size(cap: float | None) -> None:
     assert found.total.item() == pytest.approx(wanted.total.item(), rel=1e-5)
 
 
+def test_a_target_that_is_no_word_is_refused() -> None:
+    with pytest.raises(IndexError, match="target 16 is no word of a vocabulary of 16"):
+        native_chunk_loss(sums(2, 16), torch.tensor([-1, 16]), torch.empty(2, 16, dtype=torch.int8), None, 0.0, 0.0)
+
+
 def test_the_head_takes_it_where_it_is_compiled_and_has_no_bias() -> None:
     for bias in (False, True):
         head = Int8LanguageModelHead(config.Head(bias=bias), dim=8, vocab_size=16)
