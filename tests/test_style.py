@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted(path for folder in ("danlu", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
+IN_CPP = sorted((ROOT / "danlu").rglob("*.?pp"))
 MOST_LINES, MOST_FUNCTION_LINES = 400, 60
 NAMES_OF_NO_SUBJECT = {"utils", "util", "helpers", "helper", "common", "misc"}
 
@@ -25,3 +26,8 @@ def test_a_file_has_one_subject_and_its_functions_fit_on_a_screen(path: Path) ->
         and (lines := (node.end_lineno or 0) - node.lineno + 1) > MOST_FUNCTION_LINES
     ]
     assert long == []
+
+
+@pytest.mark.parametrize("path", IN_CPP, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_of_cpp_is_as_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES

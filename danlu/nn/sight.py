@@ -104,7 +104,7 @@ class Sight:
             queries = places = places[: max(run.longest for run in runs)]
         found = bias(queries, places)
         # Torch 2.13 reads a bias of float32 wrongly, without a word, where queries are float64.
-        found = found.to(torch.promote_types(found.dtype, dtype))
+        found = found.to(torch.promote_types(found.dtype, dtype)).contiguous()  # here, and not in every layer
         if runs is None:
             self.bias = found
         else:

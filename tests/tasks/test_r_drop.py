@@ -66,7 +66,9 @@ def test_all_documents_stand_there_twice(encoder: Path, rows: int) -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"label_smoothing": 0.1}, {"class_weights": {"good": 3}}], ids=str)
-def test_the_loss_is_that_of_the_paper(encoder: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loss_is_that_of_the_paper(
+    encoder: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Liang et al. 2021, equations 2 to 4, divided by 2; the weight is half of their alpha."""
     made, model = task(**settings), model_of(encoder).train()
     scores = torch.randn(2 * len(TEXTS), 2, generator=torch.Generator().manual_seed(1))

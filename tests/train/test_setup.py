@@ -18,7 +18,7 @@ from danlu.train.loop import fit
 from danlu.train.pretrain import Pretrain
 from danlu.train.probe import probe, warm_up
 from danlu.train.settings import Hardware
-from danlu.train.setup import Training, restart
+from danlu.train.setup import Training, micro_batch_of, restart
 
 MakeTraining = Callable[..., Training]
 
@@ -77,6 +77,15 @@ def test_a_step_has_batch_rows_of_sequence_tokens(make_training: MakeTraining) -
     assert training.tokens_per_step == 192
     assert training.steps_per_epoch == pytest.approx(training.batches.whole.rows.per_epoch / 8)
     assert make_training(batch=2, hardware=Hardware(micro_batch=64)).micro_batch == 2
+
+
+def test_more_tokens_go_through_at_once_where_weights_are_rounded_each_time() -> None:
+    known: dict[str, Any] = {"model": GPT(layers=2, dim=32, heads=2), "budget": Budget(steps=10), "batch": 16}
+    for precision, rows in (("auto", 4), ("int8", 8)):
+        settings = Pretrain(**known, precision=precision)
+        assert micro_batch_of(settings, 512, torch.device("cpu")) == rows
+        own = settings.with_hardware(micro_batch=2)
+        assert micro_batch_of(own, 512, torch.device("cpu")) == 2
 
 
 def test_an_error_of_the_model_is_not_taken_for_one_of_the_compiler(

@@ -154,15 +154,12 @@ private:
         for (int64_t s = from; s < till; s += LANES) most = _mm512_max_ps(most, _mm512_load_ps(row + s));
         const float highest = _mm512_reduce_max_ps(most);
         const float top = highest > NEVER ? highest : NAN;  // or what is not seen would be read in place of nothing
-        for (int64_t s = from / KEYS * KEYS; s < up(till, KEYS); s += TILE) {
-            __m512i pairs = _mm512_setzero_si512();
-            if (s >= from && s < till) {
-                const __m512 left = exp2(_mm512_sub_ps(_mm512_load_ps(row + s), _mm512_set1_ps(top)));
-                const __m512 right = exp2(_mm512_sub_ps(_mm512_load_ps(row + s + LANES), _mm512_set1_ps(top)));
-                sum = _mm512_add_ps(sum, _mm512_add_ps(left, right));
-                pairs = (__m512i)_mm512_cvtne2ps_pbh(right, left);
-            }
-            _mm512_storeu_si512(weights + s / KEYS * BLOCK_OF_WEIGHTS + (r * KEYS + s % KEYS) / 2, pairs);
+        for (int64_t s = from; s < till; s += TILE) {
+            const __m512 left = exp2(_mm512_sub_ps(_mm512_load_ps(row + s), _mm512_set1_ps(top)));
+            const __m512 right = exp2(_mm512_sub_ps(_mm512_load_ps(row + s + LANES), _mm512_set1_ps(top)));
+            sum = _mm512_add_ps(sum, _mm512_add_ps(left, right));
+            Pair* pairs = weights + s / KEYS * BLOCK_OF_WEIGHTS + (r * KEYS + s % KEYS) / 2;
+            _mm512_storeu_si512(pairs, (__m512i)_mm512_cvtne2ps_pbh(right, left));
         }
         totals[r] = _mm512_reduce_add_ps(sum);
         return top + std::log2(totals[r]);
@@ -171,9 +168,10 @@ private:
     // Values by their weights, for at most `n` of ROWS rows.
     void mix(int64_t r, int64_t e, int64_t from, int64_t till, int64_t n, Half* out, int64_t stride) {
         Tile sums = {};
-        for (int64_t s = from / KEYS * KEYS; s < till; s += KEYS)
-            multiply<KEYS / 2, 1, E>(weights + s / KEYS * BLOCK_OF_WEIGHTS + r * (KEYS / 2), v + s / 2 * E + e,
-                                     KEYS / 2, sums);
+        for (int64_t s = from; s < till; s = up(s + 1, KEYS)) {
+            const Pair* pairs = weights + s / KEYS * BLOCK_OF_WEIGHTS + (r * KEYS + s % KEYS) / 2;
+            multiply<KEYS / 2, 1, E>(pairs, v + s / 2 * E + e, (std::min(till, up(s + 1, KEYS)) - s) / 2, sums);
+        }
         for (int64_t i = 0; i < std::min(ROWS, n); ++i)
             for (int64_t j = 0; j < 2; ++j)
                 store(out + i * stride + LANES * j, _mm512_mul_ps(sums[i][j], _mm512_set1_ps(1.0f / totals[r + i])));

@@ -54,7 +54,8 @@ class _Job(ctypes.Structure):
 def can_attend(q: Tensor, bias: Tensor | None) -> bool:
     """Whether :class:`NativeAttention` is for this processor, these queries and this bias."""
     fits = q.dtype == torch.bfloat16 and q.shape[3] in WIDTHS and q.device.type == "cpu"
-    return HERE and fits and (bias is None or bias.dtype == torch.bfloat16)
+    of_all_rows = bias is None or (bias.dtype == torch.bfloat16 and bias.shape[:2] == (1, q.shape[1]))
+    return HERE and fits and of_all_rows
 
 
 class NativeAttention(torch.autograd.Function):

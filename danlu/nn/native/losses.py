@@ -46,6 +46,7 @@ def native_chunk_loss(
         IndexError: a target is no word, which C++ would not notice.
     """
     count, vocab_size = sums.sums_NV.shape
+    assert out_NV.is_contiguous()
     if (targets_N >= vocab_size).any():
         raise IndexError(f"target {int(targets_N.max())} is no word of a vocabulary of {vocab_size}")
     scale_N, scale_V = sums.scale_N1.contiguous(), sums.scale_1V.contiguous()

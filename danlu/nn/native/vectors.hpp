@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 
@@ -25,7 +26,9 @@ class Room {
     std::unique_ptr<T, Free> start;
 
 public:
-    explicit Room(int64_t n) : start(static_cast<T*>(std::aligned_alloc(64, up(n * sizeof(T), 64)))) {}
+    explicit Room(int64_t n) : start(static_cast<T*>(std::aligned_alloc(64, up(n * sizeof(T), 64)))) {
+        if (!start) std::fputs("no memory for a kernel of danlu\n", stderr), std::abort();
+    }
     operator T*() const { return start.get(); }
 };
 

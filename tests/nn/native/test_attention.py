@@ -9,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from danlu.nn.blocked import BlockedAttention
+from danlu.nn import config
+from danlu.nn.attention import Attention, Context
+from danlu.nn.blocked import LONGEST, BlockedAttention
 from danlu.nn.native import attention
 from danlu.nn.native.attention import NativeAttention, can_attend
-from danlu.nn.sight import PADDING
+from danlu.nn.sight import PADDING, Sight
 
 SCALE = 0.3
 NEAR = 0.006
@@ -226,6 +228,24 @@ def test_the_operators_are_what_they_are_declared_to_be(with_bias: bool) -> None
     )
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.parametrize("length", [40, LONGEST + 8])
+def test_a_compiled_model_goes_this_way(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in rows that are too long for the other one."""
+    called = []
+    load = attention.load
+    monkeypatch.setattr(attention, "load", lambda name, **numbers: called.append(numbers) or load(name, **numbers))
+    module = Attention(config.Attention(heads=2, kv_heads=1, head_dim=32), 48).bfloat16()
+    sight = Sight(queries=length, keys=length, causal=True, own=True, device=torch.device("cpu"))
+    x = torch.randn(1, length, 48, generator=torch.Generator().manual_seed(1)).bfloat16()
+    plain = module(x, Context(sight))
+    assert not called
+    out = torch.compile(module, dynamic=False)(x, Context(sight))
+    out.sum().backward()
+    assert called == [{"HEAD": 32}] * 2
+    assert (out - plain).float().norm() < 2 * NEAR * plain.float().norm()
+
+
 def test_what_it_is_for() -> None:
     q = torch.zeros(1, 2, 5, 64, dtype=torch.bfloat16)
     assert can_attend(q, None)
@@ -233,3 +253,5 @@ def test_what_it_is_for() -> None:
     assert not can_attend(q, torch.zeros(1, 2, 5, 5))  # a slope by distance would be rounded
     assert not can_attend(q.float(), None)
     assert not can_attend(q[..., :40], None)
+    assert not can_attend(q, torch.zeros(2, 2, 5, 5, dtype=torch.bfloat16))
+    assert not can_attend(q, torch.zeros(1, 1, 5, 5, dtype=torch.bfloat16))
