@@ -21,7 +21,11 @@ from process import in_fresh_process
 from report import Comparison, compare, run_benchmark, say, say_machine, table
 
 WEIGHTS = ("aten::mm", "aten::addmm", "aten::_int_mm", "mkldnn::_linear_pointwise")
-ATTENTION = ("aten::bmm", "aten::baddbmm", "aten::_scaled_dot_product_flash_attention_for_cpu")
+ATTENTION = (
+    "aten::bmm", "aten::baddbmm", "aten::_scaled_dot_product_flash_attention_for_cpu", "danlu::attend",
+    "danlu::attend_backward",
+)  # fmt: skip
+"""The last three are all of attention, not its products alone."""
 WARMUP, STEPS = 4, 4
 
 
