@@ -185,7 +185,7 @@ def losses_of_logits(
     weights = torch.exp(capped - highest_N1)
     total_N1 = weights.sum(-1, keepdim=True)
     log_total_N1 = highest_N1 + torch.log(total_N1)
-    share_N1 = 1.0 / total_N1  # a division for each logit takes longer
+    share_N1 = 1.0 / total_N1
     push, push_N1 = weights * share_N1, torch.exp(capped_N1 - highest_N1) * share_N1
     if z_loss:
         factor_N1 = 1.0 + 2.0 * z_loss * log_total_N1

@@ -93,7 +93,7 @@ class WideningProduct(torch.autograd.Function):
 def rounded(x: Tensor) -> tuple[Tensor, Tensor]:
     """``x`` in int8, the largest number of each row at 127, and ``[rows, 1]`` to multiply by to have it back."""
     most = x.abs().amax(1, keepdim=True).float().clamp_min(LEAST)
-    return (x.float() * (MOST / most)).round().to(torch.int8), most / MOST  # a division for each number takes longer
+    return (x.float() * (MOST / most)).round().to(torch.int8), most / MOST
 
 
 def rounded_by_columns(x: Tensor) -> tuple[Tensor, Tensor]:

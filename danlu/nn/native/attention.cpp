@@ -51,7 +51,8 @@ struct Sight {
         return {from / TILE * TILE, up(till, TILE)};
     }
 
-    // Which of TILE keys from `s` on each of ROWS queries from `t` on sees: the returned word says how many pairs do.
+    // Which of TILE keys from `s` on each of ROWS queries from `t` on sees. Where all see all, `seen` may be left as it
+    // was.
     Part look(int64_t t, int64_t s, Seen& seen) const {
         const bool near = s + TILE <= job.S && (!job.causal || s + TILE <= t + 1);
         if (near && !of_queries && t + ROWS <= job.T) return Part::all;
