@@ -16,7 +16,7 @@ from danlu.nn.native.building import load, place
 from danlu.nn.sight import PADDING
 
 HERE = "avx512_bf16" in processor_flags() and "amx_bf16" not in processor_flags()
-"""Whether this processor has what the file is written in; with AMX torch's own products are faster."""
+"""Whether this processor has what the file is written in. Torch's products use AMX, which the file does not."""
 WIDTHS = (32, 64, 96, 128, 160, 192, 224, 256)
 """Of a head."""
 
