@@ -55,8 +55,8 @@ def test_the_list_of_benchmarks_is_complete() -> None:
     assert sorted(listed) == SCRIPTS
     assert SCRIPTS == [
         "attention", "bert_books", "blocks", "clean", "clean_engines", "clean_memory", "cross_entropy", "finetune",
-        "forgetting", "forward_cpu", "generate_cpu", "gpu", "int8", "kernels", "long_document", "mlm_cpu", "packing", "plan",
-        "pretrain_cpu", "private", "private_names", "processes", "products", "scale", "shakespeare", "start", "t5_cpu",
+        "forgetting", "forward_cpu", "generate_cpu", "gpu", "int8", "kernels", "long_document", "mlm_cpu", "packing",
+        "plan", "pretrain_cpu", "private", "private_names", "processes", "products", "scale", "shakespeare", "start", "t5_cpu",
         "task_recipes", "tokenizer_training",
     ]  # fmt: skip
 

@@ -102,6 +102,7 @@ def test_only_dropout_tells_the_two_readings_apart(encoder: Path) -> None:
     model.eval()
     once = plain.losses(model, batch, KNOWN)["label"]
     assert torch.equal(made.losses(model, batch, KNOWN)["label"], once)  # dev is read once
+    assert torch.equal(task(label_smoothing=0.1).losses(model, batch, KNOWN)["label"], once)  # and as it is
     model.train()
     torch.manual_seed(0)
     differing = made.losses(model, batch, KNOWN)["label"]
