@@ -56,8 +56,8 @@ def test_the_list_of_benchmarks_is_complete() -> None:
     assert SCRIPTS == [
         "attention", "bert_books", "blocks", "clean", "clean_engines", "clean_memory", "cross_entropy", "finetune",
         "forgetting", "forward_cpu", "generate_cpu", "gpu", "int8", "kernels", "long_document", "mlm_cpu", "packing",
-        "plan", "pretrain_cpu", "private", "private_names", "processes", "products", "scale", "shakespeare", "start", "t5_cpu",
-        "task_recipes", "tokenizer_training",
+        "plan", "pretrain_cpu", "private", "private_names", "processes", "products", "scale", "shakespeare", "start",
+        "t5_cpu", "task_recipes", "tokenizer_training",
     ]  # fmt: skip
 
 
