@@ -13,6 +13,7 @@ from danlu.machine import (
     FAST_BFLOAT16,
     commit,
     cores,
+    cpp_compiler,
     free_memory_bytes,
     memory_bytes,
     processor,
@@ -57,8 +58,7 @@ def _torch() -> Iterator[str]:
     yield _line("gpu", ", ".join(gpus) or "none that torch can use")
     yield _line("precision", choose_dtype("auto")[1])
     reason = why_not_compiled("auto", None, worth=0)
-    compiler = shutil.which("g++") or shutil.which("clang++")
-    yield _line("compilation", f"none: {reason}" if reason else f"torch.compile, with {compiler}")
+    yield _line("compilation", f"none: {reason}" if reason else f"torch.compile, with {cpp_compiler()}")
 
 
 def _bfloat16() -> str:

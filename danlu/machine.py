@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -47,6 +48,11 @@ def version(package: str) -> str | None:
 def cores() -> int:
     """Processor cores that this process may use; containers and ``taskset`` lower it."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpp_compiler() -> str | None:
+    """Where the C++ compiler that torch would take stands; None where there is none."""
+    return shutil.which("g++") or shutil.which("clang++")
 
 
 def memory_bytes() -> int | None:

@@ -19,7 +19,7 @@ from danlu.nn.blocked import LONGEST, BlockedAttention
 from danlu.nn.cache import LayerCache
 from danlu.nn.dropout import dropout
 from danlu.nn.flex import Flex, find_flex
-from danlu.nn.native.attention import NativeAttention, can_attend
+from danlu.nn.native.attention import NativeAttention, can_attend, can_attend_eagerly
 from danlu.nn.norm import make_norm
 from danlu.nn.patterns import Full, Pattern, Window
 from danlu.nn.positions import rotate
@@ -181,6 +181,10 @@ class Attention(nn.Module):
             out: Tensor = NativeAttention.apply(*given) if native else BlockedAttention.apply(*given)  # type: ignore[no-untyped-call]
             return out
         if (runs := self.runs_of(sight)) is not None:
+            if sight.bias_of_runs is None and can_attend_eagerly(q_BHTE):
+                k, v = as_many_heads(q_BHTE, k_BGSE, v_BGSE)
+                of_own = None if segments is None else (segments, segments)
+                return NativeAttention.apply(q_BHTE, k, v, of_own, None, sight.causal, self.scale, dropout)  # type: ignore[no-any-return, no-untyped-call]
             scoring = Scoring(sight.causal, self.scale, dropout, sight.bias_of_runs)
             return attend_in_runs(q_BHTE, k_BGSE, v_BGSE, runs, scoring)
         if not torch.compiler.is_compiling() and (pairs := sight.pairs) is not None:

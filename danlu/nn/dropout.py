@@ -23,7 +23,12 @@ def dropout(x: Tensor, rate: float, training: bool = True) -> Tensor:
         return x
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return F.dropout(x, rate)
-    return x * _mask(x, min(round(rate * STEPS), STEPS - 1))
+    return x * _mask(x, dropped_of(rate))
+
+
+def dropped_of(rate: float) -> int:
+    """How many of ``STEPS`` elements."""
+    return min(round(rate * STEPS), STEPS - 1)
 
 
 def _mask(x: Tensor, dropped: int) -> Tensor:

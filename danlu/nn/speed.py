@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,7 +10,7 @@ from typing import Literal
 import torch
 
 from danlu.errors import RecipeError
-from danlu.machine import FAST_BFLOAT16, FAST_INT8, fast_bfloat16, fast_int8
+from danlu.machine import FAST_BFLOAT16, FAST_INT8, cpp_compiler, fast_bfloat16, fast_int8
 from danlu.nn.float8 import why_no_float8
 
 PrecisionSetting = Literal["auto", "bf16", "fp32"]
@@ -122,7 +121,7 @@ def why_not_compiled(setting: CompileSetting, count: int | None, *, worth: int, 
     """
     if setting == "off":
         return "as asked"
-    if shutil.which("g++") is None and shutil.which("clang++") is None and not torch.cuda.is_available():
+    if cpp_compiler() is None and not torch.cuda.is_available():
         return "no C++ compiler (g++ or clang++) is installed"
     if setting == "auto" and count is not None and count < worth:
         return f"{count:,} {unit} are too few to earn it back"

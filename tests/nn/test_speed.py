@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from danlu import machine
-from danlu.nn import speed
 from danlu.nn.speed import choose_dtype, first_line, from_compiler, why_not_compiled
 
 
@@ -36,7 +35,7 @@ def test_what_is_asked_for_comes_before_what_the_processor_can(
 def test_what_is_compiled(
     setting: Any, count: int | None, reason: str | None, found: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speed.shutil, "which", lambda name: name if name == found else None)
+    monkeypatch.setattr(machine.shutil, "which", lambda name: name if name == found else None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     if found is None and setting != "off":
         reason = "no C++ compiler (g++ or clang++) is installed"

@@ -13,7 +13,7 @@ from torch._dynamo.utils import counters
 from torch._inductor import config as inductor
 from torch._inductor.utils import fresh_cache
 
-from danlu.nn import speed
+from danlu import machine
 from danlu.nn.families import GPT
 from danlu.nn.transformer import Transformer
 from danlu.objectives.clm import CausalLM
@@ -76,7 +76,7 @@ def test_rows_of_many_widths_are_all_compiled(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_without_a_compiler(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed.shutil, "which", lambda name: None)
+    monkeypatch.setattr(machine.shutil, "which", lambda name: None)
     for setting in ("auto", "on"):
         compiled = compile_blocks(model, setting, steps=None)  # type: ignore[arg-type]
         assert compiled.why == "no compilation: no C++ compiler (g++ or clang++) is installed"

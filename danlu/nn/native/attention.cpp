@@ -4,6 +4,7 @@
 //
 // Axes: B batch, H heads, T queries, S keys, E width of a head.
 
+#include "dropout.hpp"
 #include "pairs.hpp"
 
 // What the passes share. Of documents ([B, T] and [B, S]) or `bias` ([H, T, S]) there may be none (null).
@@ -13,6 +14,8 @@ struct Job {
     const Half* bias;
     float scale;
     int32_t causal, padding;
+    uint64_t seed;
+    uint32_t dropped;  // of 65,536 weights
 };
 
 namespace {
@@ -95,6 +98,7 @@ inline __attribute__((always_inline)) void score(const Job& job, Part part, cons
 
 class Forward {
     const Job& job;
+    const Dropout dropout;
     int64_t queries, keys;  // with those that fill up
     static constexpr int64_t BLOCK_OF_WEIGHTS = QUERIES * KEYS / 2;
     Room<Pair> q, k, v, weights;  // weights: for each KEYS of keys [QUERIES][KEYS / 2] wide pairs
@@ -104,6 +108,7 @@ class Forward {
 public:
     explicit Forward(const Job& job)
         : job(job),
+          dropout(job.seed, job.dropped),
           queries(up(job.T, QUERIES)),
           keys(up(job.S, KEYS)),
           q(queries * E / 2),
@@ -123,7 +128,7 @@ public:
             for (int64_t s = from; s < till; s += TILE)
                 for (int64_t r = 0; r < QUERIES; r += ROWS) compare_tile(sight, h, t, r, s);
             for (int64_t r = 0; r < QUERIES; ++r) {
-                const float log = softmax(r, from, till);
+                const float log = softmax(r, from, till, dropout.key((b * job.H + h) * job.T + t + r));
                 if (t + r < job.T) log_T[t + r] = log;
             }
             for (int64_t r = 0; r < QUERIES; r += ROWS)
@@ -148,17 +153,20 @@ private:
             for (int64_t j = 0; j < 2; ++j) _mm512_store_ps(scores + (r + i) * keys + s + LANES * j, sums[i][j]);
     }
 
-    // Exponentials of a row of scores as weights, their sum, and its logarithm, of base 2.
-    float softmax(int64_t r, int64_t from, int64_t till) {
+    // Exponentials of a row of scores as weights, but for those that are dropped; their sum, and its logarithm, of base
+    // 2.
+    float softmax(int64_t r, int64_t from, int64_t till, uint64_t key) {
         const float* row = scores + r * keys;
         __m512 most = _mm512_set1_ps(NEVER), sum = _mm512_setzero_ps();
         for (int64_t s = from; s < till; s += LANES) most = _mm512_max_ps(most, _mm512_load_ps(row + s));
         const float highest = _mm512_reduce_max_ps(most);
         const float top = highest > NEVER ? highest : NAN;  // or what is not seen would be read in place of nothing
         for (int64_t s = from; s < till; s += TILE) {
-            const __m512 left = exp2(_mm512_sub_ps(_mm512_load_ps(row + s), _mm512_set1_ps(top)));
-            const __m512 right = exp2(_mm512_sub_ps(_mm512_load_ps(row + s + LANES), _mm512_set1_ps(top)));
+            __m512 left = exp2(_mm512_sub_ps(_mm512_load_ps(row + s), _mm512_set1_ps(top)));
+            __m512 right = exp2(_mm512_sub_ps(_mm512_load_ps(row + s + LANES), _mm512_set1_ps(top)));
             sum = _mm512_add_ps(sum, _mm512_add_ps(left, right));
+            const Kept kept = dropout.kept(key, s);
+            left = _mm512_maskz_mov_ps(kept[0], left), right = _mm512_maskz_mov_ps(kept[1], right);
             Pair* pairs = weights + s / KEYS * BLOCK_OF_WEIGHTS + (r * KEYS + s % KEYS) / 2;
             _mm512_storeu_si512(pairs, (__m512i)_mm512_cvtne2ps_pbh(right, left));
         }
@@ -174,8 +182,10 @@ private:
             multiply<KEYS / 2, 1, E>(pairs, v + s / 2 * E + e, (std::min(till, up(s + 1, KEYS)) - s) / 2, sums);
         }
         for (int64_t i = 0; i < std::min(ROWS, n); ++i)
-            for (int64_t j = 0; j < 2; ++j)
-                store(out + i * stride + LANES * j, _mm512_mul_ps(sums[i][j], _mm512_set1_ps(1.0f / totals[r + i])));
+            for (int64_t j = 0; j < 2; ++j) {
+                const __m512 share = _mm512_set1_ps(dropout.factor() / totals[r + i]);
+                store(out + i * stride + LANES * j, _mm512_mul_ps(sums[i][j], share));
+            }
     }
 };
 
@@ -188,14 +198,17 @@ struct Gradients {
 
 class Backward {
     const Job& job;
+    const Dropout dropout;
     int64_t queries, keys;                             // with those that fill up
     Room<Pair> q, q_twins, g, g_twins, k, k_twins, v;  // g: the gradient of what came out
     Room<Pair> weights_twins, pulls_twins, pulls;      // [BLOCK / 2][KEYS] twice, [BLOCK][KEYS / 2]
     Room<float> grad_q, grad_k, grad_v, inner, log;    // [BLOCK][E], [keys][E] twice, [queries] twice
+    Room<uint64_t> row_keys;                           // of dropout, [queries]
 
 public:
     explicit Backward(const Job& job)
         : job(job),
+          dropout(job.seed, job.dropped),
           queries(up(job.T, BLOCK)),
           keys(up(job.S, KEYS)),
           q(queries * E / 2),
@@ -212,7 +225,8 @@ public:
           grad_k(keys * E),
           grad_v(keys * E),
           inner(queries),
-          log(queries) {}
+          log(queries),
+          row_keys(queries) {}
 
     void head(int64_t b, int64_t h, const View& of_q, const View& of_k, const View& of_v, const View& out,
               const View& of_g, const float* log_T, const Gradients& grads) {
@@ -232,8 +246,9 @@ public:
                                       sum);
             inner[t] = _mm512_reduce_add_ps(sum);
             log[t] = log_T[t];
+            row_keys[t] = dropout.key((b * job.H + h) * job.T + t);
         }
-        for (int64_t t = job.T; t < queries; ++t) inner[t] = log[t] = 0.0f;
+        for (int64_t t = job.T; t < queries; ++t) inner[t] = log[t] = 0.0f, row_keys[t] = 0;
         const Sight sight(job, b);
         for (int64_t t = 0; t < job.T; t += BLOCK) {
             std::memset(grad_q, 0, BLOCK * E * sizeof(float));
@@ -242,7 +257,7 @@ public:
             put(grad_q, std::min(BLOCK, job.T - t), job.scale, grads.q.at(b, h) + t * grads.q.row, grads.q.row);
         }
         put(grad_k, job.S, job.scale, grads.k.at(b, h), grads.k.row);
-        put(grad_v, job.S, 1.0f, grads.v.at(b, h), grads.v.row);
+        put(grad_v, job.S, dropout.factor(), grads.v.at(b, h), grads.v.row);
     }
 
 private:
@@ -260,7 +275,7 @@ private:
         }
     }
 
-    // The weights of a tile, and the gradient of its scores ("pulls").
+    // The weights of a tile that are not dropped, and the gradient of its scores ("pulls").
     void pull_tile(const Sight& sight, int64_t h, int64_t t, int64_t r, int64_t s, int64_t c, float* bias) {
         Tile of_weights = {}, of_pulls = {};
         Seen seen;
@@ -271,11 +286,15 @@ private:
             for (int64_t i = 0; i < ROWS; ++i)
                 for (auto& each : of_weights[i]) each = exp2(_mm512_sub_ps(each, _mm512_set1_ps(log[t + r + i])));
             compare(g + (t + r) * (E / 2), v + (s + c) * (E / 2), of_pulls);
-            for (int64_t i = 0; i < ROWS; ++i)
+            for (int64_t i = 0; i < ROWS; ++i) {
+                const Kept kept = dropout.kept(row_keys[t + r + i], s + c);
                 for (int64_t j = 0; j < 2; ++j) {
-                    const __m512 apart = _mm512_sub_ps(of_pulls[i][j], _mm512_set1_ps(inner[t + r + i]));
+                    const __m512 pull = _mm512_maskz_mul_ps(kept[j], of_pulls[i][j], _mm512_set1_ps(dropout.factor()));
+                    const __m512 apart = _mm512_sub_ps(pull, _mm512_set1_ps(inner[t + r + i]));
                     of_pulls[i][j] = _mm512_mul_ps(of_weights[i][j], apart);
+                    of_weights[i][j] = _mm512_maskz_mov_ps(kept[j], of_weights[i][j]);
                 }
+            }
             if (bias) add_to_bias(of_pulls, t + r, s + c, bias);
         }
         store_twins(of_weights, weights_twins + r / 2 * KEYS + c);

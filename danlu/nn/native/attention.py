@@ -12,22 +12,26 @@ import torch
 from torch import Tensor
 
 from danlu.machine import processor_flags
-from danlu.nn.native.building import load, place
+from danlu.nn.dropout import dropped_of
+from danlu.nn.native.building import can_load, load, place
 from danlu.nn.sight import PADDING
 
 HERE = "avx512_bf16" in processor_flags() and "amx_bf16" not in processor_flags()
 """Whether this processor has what the file is written in. Torch's products use AMX, which the file does not."""
+FILE = "attention.cpp"
 WIDTHS = (32, 64, 96, 128, 160, 192, 224, 256)
 """Of a head."""
 
 library = torch.library.Library("danlu", "FRAGMENT")  # type: ignore[no-untyped-call]
-library.define(  # type: ignore[no-untyped-call]
-    "attend(Tensor q, Tensor k, Tensor v, Tensor? of_queries, Tensor? of_keys, Tensor? bias, bool causal, float scale)"
-    " -> (Tensor, Tensor)"
+GIVEN = (
+    "Tensor q, Tensor k, Tensor v, Tensor? of_queries, Tensor? of_keys, Tensor? bias, bool causal, float scale,"
+    " int dropped, Tensor? seed"
 )
+"""``dropped`` of 65,536 weights, as the ``seed`` says, a number of 64 bits; None where none is dropped."""
+library.define(f"attend({GIVEN}) -> (Tensor, Tensor)")  # type: ignore[no-untyped-call]
 library.define(  # type: ignore[no-untyped-call]
-    "attend_backward(Tensor q, Tensor k, Tensor v, Tensor? of_queries, Tensor? of_keys, Tensor? bias, bool causal,"
-    " float scale, Tensor out, Tensor log, Tensor grad, bool learns_bias) -> (Tensor, Tensor, Tensor, Tensor)"
+    f"attend_backward({GIVEN}, Tensor out, Tensor log, Tensor grad, bool learns_bias)"
+    " -> (Tensor, Tensor, Tensor, Tensor)"
 )
 
 
@@ -48,6 +52,7 @@ class _Job(ctypes.Structure):
         *((name, ctypes.c_int64) for name in "BHTS"),
         *((name, ctypes.c_void_p) for name in ("of_queries", "of_keys", "bias")),
         ("scale", ctypes.c_float), ("causal", ctypes.c_int32), ("padding", ctypes.c_int32),
+        ("seed", ctypes.c_uint64), ("dropped", ctypes.c_uint32),
     ]  # fmt: skip
 
 
@@ -58,8 +63,17 @@ def can_attend(q: Tensor, bias: Tensor | None) -> bool:
     return HERE and fits and of_all_rows
 
 
+def can_attend_eagerly(q: Tensor) -> bool:
+    """The same in a training that is not compiled, of a machine that may have no compiler at all."""
+    return torch.is_grad_enabled() and can_attend(q, None) and can_load(FILE, HEAD=q.shape[3])
+
+
 class NativeAttention(torch.autograd.Function):
-    """As :class:`danlu.nn.blocked.BlockedAttention`, in bfloat16, for rows of any length."""
+    """As :class:`danlu.nn.blocked.BlockedAttention`, in bfloat16, for rows of any length, and with dropout.
+
+    ``dropout`` is the share of the weights that are dropped, in steps of 2^-16; which, a number says that is drawn from
+    torch's own source.
+    """
 
     @staticmethod
     def forward(  # noqa: PLR0913 (what autograd hands over)
@@ -71,32 +85,35 @@ class NativeAttention(torch.autograd.Function):
         bias: Tensor | None,
         causal: bool,
         scale: float,
+        dropout: float = 0.0,
     ) -> Tensor:
         of_queries, of_keys = (None, None) if segments is None else (each.int() for each in segments)
-        out, log = torch.ops.danlu.attend(q, k, v, of_queries, of_keys, bias, causal, scale)
-        ctx.save_for_backward(q, k, v, of_queries, of_keys, bias, out, log)
-        ctx.causal, ctx.scale, ctx.learns_bias = causal, scale, bias is not None and ctx.needs_input_grad[4]
+        ctx.settings = (causal, scale, dropped_of(dropout))
+        seed = torch.empty(1, dtype=torch.int64).random_(-(2**63), None) if dropout else None
+        out, log = torch.ops.danlu.attend(q, k, v, of_queries, of_keys, bias, *ctx.settings, seed)
+        ctx.save_for_backward(q, k, v, of_queries, of_keys, bias, seed, out, log)
+        ctx.learns_bias = bias is not None and ctx.needs_input_grad[4]
         return out  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        *given, out, log = ctx.saved_tensors
+        *given, seed, out, log = ctx.saved_tensors
         grad_q, grad_k, grad_v, grad_bias = torch.ops.danlu.attend_backward(
-            *given, ctx.causal, ctx.scale, out, log, grads[0], ctx.learns_bias
+            *given, *ctx.settings, seed, out, log, grads[0], ctx.learns_bias
         )
-        return grad_q, grad_k, grad_v, None, grad_bias if ctx.learns_bias else None, None, None
+        return grad_q, grad_k, grad_v, None, grad_bias if ctx.learns_bias else None, None, None, None
 
 
 @torch.library.impl(library, "attend", "CPU")
 def _attend(  # noqa: PLR0913 (what the operator is defined with, in all four)
     q: Tensor, k: Tensor, v: Tensor, of_queries: Tensor | None, of_keys: Tensor | None, bias: Tensor | None,
-    causal: bool, scale: float,
+    causal: bool, scale: float, dropped: int, seed: Tensor | None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     q, k, v = (_in_pairs(each) for each in (q, k, v))
-    out, log = _fake_attend(q, k, v, of_queries, of_keys, bias, causal, scale)
+    out, log = _fake_attend(q, k, v, of_queries, of_keys, bias, causal, scale, dropped, seed)
     held = [None if each is None else each.contiguous() for each in (of_queries, of_keys, bias)]
-    load("attention.cpp", HEAD=q.shape[3]).attend(
-        _job(q, k, held, causal, scale), *(_View.of(each) for each in (q, k, v, out)), place(log)
+    load(FILE, HEAD=q.shape[3]).attend(
+        _job(q, k, held, causal, scale, dropped, seed), *(_View.of(each) for each in (q, k, v, out)), place(log)
     )
     return out, log
 
@@ -104,15 +121,16 @@ def _attend(  # noqa: PLR0913 (what the operator is defined with, in all four)
 @torch.library.impl(library, "attend_backward", "CPU")
 def _attend_backward(  # noqa: PLR0913
     q: Tensor, k: Tensor, v: Tensor, of_queries: Tensor | None, of_keys: Tensor | None, bias: Tensor | None,
-    causal: bool, scale: float, out: Tensor, log: Tensor, grad: Tensor, learns_bias: bool,
+    causal: bool, scale: float, dropped: int, seed: Tensor | None, out: Tensor, log: Tensor, grad: Tensor,
+    learns_bias: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     q, k, v, out, grad = (_in_pairs(each) for each in (q, k, v, out, grad))
     log = log.contiguous()
     held = [None if each is None else each.contiguous() for each in (of_queries, of_keys, bias)]
     grads = [_like(each) for each in (q, k, v)]
     grad_bias = torch.zeros(_shape_of_gradient(bias, learns_bias))
-    load("attention.cpp", HEAD=q.shape[3]).attend_backward(
-        _job(q, k, held, causal, scale), *(_View.of(each) for each in (q, k, v, out, grad)), place(log),
+    load(FILE, HEAD=q.shape[3]).attend_backward(
+        _job(q, k, held, causal, scale, dropped, seed), *(_View.of(each) for each in (q, k, v, out, grad)), place(log),
         *(_View.of(each) for each in grads), place(grad_bias if learns_bias else None),
     )  # fmt: skip
     return grads[0], grads[1], grads[2], grad_bias.to(q.dtype)
@@ -121,7 +139,7 @@ def _attend_backward(  # noqa: PLR0913
 @torch.library.register_fake("danlu::attend", lib=library)  # type: ignore[untyped-decorator]
 def _fake_attend(  # noqa: PLR0913
     q: Tensor, k: Tensor, v: Tensor, of_queries: Tensor | None, of_keys: Tensor | None, bias: Tensor | None,
-    causal: bool, scale: float,
+    causal: bool, scale: float, dropped: int, seed: Tensor | None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     return _like(q), q.new_empty(q.shape[:3], dtype=torch.float32)
 
@@ -129,7 +147,8 @@ def _fake_attend(  # noqa: PLR0913
 @torch.library.register_fake("danlu::attend_backward", lib=library)  # type: ignore[untyped-decorator]
 def _fake_attend_backward(  # noqa: PLR0913
     q: Tensor, k: Tensor, v: Tensor, of_queries: Tensor | None, of_keys: Tensor | None, bias: Tensor | None,
-    causal: bool, scale: float, out: Tensor, log: Tensor, grad: Tensor, learns_bias: bool,
+    causal: bool, scale: float, dropped: int, seed: Tensor | None, out: Tensor, log: Tensor, grad: Tensor,
+    learns_bias: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     return _like(q), _like(k), _like(v), q.new_empty(_shape_of_gradient(bias, learns_bias))
 
@@ -149,7 +168,11 @@ def _in_pairs(x: Tensor) -> Tensor:
     return x if x.stride(3) == 1 and x.stride(2) % 2 == 0 else x.contiguous()
 
 
-def _job(q: Tensor, k: Tensor, held: list[Tensor | None], causal: bool, scale: float) -> _Job:
+def _job(
+    q: Tensor, k: Tensor, held: list[Tensor | None], causal: bool, scale: float, dropped: int, seed: Tensor | None
+) -> _Job:
     """``held``: documents of queries and of keys, and the bias, which have to live as long as the call."""
     batch, heads, queries, _ = q.shape
-    return _Job(batch, heads, queries, k.shape[2], *(place(each) for each in held), scale, causal, PADDING)
+    number = 0 if seed is None else int(seed) % 2**64
+    places = (place(each) for each in held)
+    return _Job(batch, heads, queries, k.shape[2], *places, scale, causal, PADDING, number, dropped)

@@ -9,6 +9,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from danlu.log import say
+from danlu.machine import cpp_compiler
+from danlu.nn.speed import first_line
+
 FOLDER = Path(__file__).parent
 
 
@@ -28,9 +32,25 @@ def load(name: str, **numbers: int) -> CDLL:
     return library
 
 
-def _whole(name: str) -> str:
-    """The file with those that it includes in their places, so that torch's cache knows when one has changed."""
-    return re.sub(r'#include "(.*)"', lambda found: _whole(found[1]), (FOLDER / name).read_text(encoding="utf-8"))
+@functools.cache
+def can_load(name: str, **numbers: int) -> bool:
+    """Whether :func:`load` gives it; once, a line says why it does not, where there is a compiler."""
+    if cpp_compiler() is None:
+        return False
+    try:
+        load(name, **numbers)
+    except RuntimeError as error:
+        say(f"{name} is not used, for it cannot be compiled: {first_line(error)}")
+        return False
+    return True
+
+
+def _whole(name: str, seen: set[str] | None = None) -> str:
+    """The file with those that it includes in their places, each once, so that torch's cache knows when one changed."""
+    seen = set() if seen is None else seen
+    seen.add(name)
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    return re.sub(r'#include "(.*)"', lambda found: "" if found[1] in seen else _whole(found[1], seen), text)
 
 
 def place(x: Tensor | None) -> c_void_p:

@@ -219,13 +219,39 @@ def test_the_operators_are_what_they_are_declared_to_be(with_bias: bool) -> None
     q, k, v = inputs(20, 30, 30)
     segments = torch.zeros(2, 20, dtype=torch.int32), torch.zeros(2, 30, dtype=torch.int32)
     bias = torch.randn(1, 3, 20, 30).bfloat16() if with_bias else None
-    given = (q, k, v, *segments, bias, False, SCALE)
+    given = (q, k, v, *segments, bias, False, SCALE, 6554, torch.tensor([-3]))
     checks = ("test_schema", "test_faketensor")
     torch.library.opcheck(torch.ops.danlu.attend.default, given, test_utils=checks)
     out, log = torch.ops.danlu.attend(*given)
     torch.library.opcheck(
         torch.ops.danlu.attend_backward.default, (*given, out, log, torch.ones_like(out), with_bias), test_utils=checks
     )
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.parametrize("rate", [0.0, 0.2])
+def test_documents_of_a_row_go_this_way_in_trainings(rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not compiled; what only reads, or has no compiler, goes the other way, to the same but for dropout."""
+    called: list[dict[str, int]] = []
+    load = attention.load
+    monkeypatch.setattr(attention, "load", lambda name, **numbers: called.append(numbers) or load(name, **numbers))
+    module = Attention(config.Attention(heads=2, kv_heads=1, head_dim=32, dropout=rate), 48).bfloat16()
+    segments = torch.arange(60).div(25, rounding_mode="floor")[None]
+    sight = Sight(
+        queries=60, keys=60, causal=False, own=True, device=torch.device("cpu"), segments=(segments, segments)
+    )
+    x = torch.randn(1, 60, 48, generator=torch.Generator().manual_seed(1)).bfloat16()
+    module(x, Context(sight)).sum().backward()
+    assert called == [{"HEAD": 32}] * 2
+    module.eval()
+    native = module(x, Context(sight))
+    assert len(called) == 3
+    with torch.no_grad():
+        plain = module(x, Context(sight))
+    monkeypatch.setattr(attention, "can_load", lambda *_, **__: False)
+    assert torch.equal(module(x, Context(sight)), plain)
+    assert len(called) == 3
+    assert (native - plain).float().norm() < 2 * NEAR * plain.float().norm()
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")

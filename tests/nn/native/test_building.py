@@ -49,6 +49,32 @@ def test_an_error_of_the_compiler_is_told(folder: Path) -> None:
         loaded(TIMES=2)
 
 
+def test_where_it_cannot_be_compiled_that_is_told_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    building.can_load.cache_clear()
+    assert building.can_load("tell.cpp", TIMES=2)
+    (folder / "tell.cpp").write_text("this is no C++")
+    building.load.cache_clear()
+    building.can_load.cache_clear()
+    assert [building.can_load("tell.cpp", TIMES=2) for _ in range(2)] == [False, False]
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("tell.cpp is not used, for it cannot be compiled: ")
+    building.can_load.cache_clear()
+
+
+def test_without_a_compiler_nothing_is_tried(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(building, "cpp_compiler", lambda: None)
+    monkeypatch.setattr(building, "load", lambda *_, **__: pytest.fail("tried"))
+    building.can_load.cache_clear()
+    assert not building.can_load("tell.cpp", TIMES=2)
+    assert not capsys.readouterr().out
+    building.can_load.cache_clear()
+
+
 def test_the_package_has_the_files_that_are_included() -> None:
+    """Each once, however many ask for it."""
     for file in building.FOLDER.glob("*.cpp"):
-        assert '#include "' not in building._whole(file.name)
+        whole = building._whole(file.name)
+        assert '#include "' not in whole
+        assert whole.count("class Room") == 1
