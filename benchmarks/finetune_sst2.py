@@ -104,8 +104,8 @@ def ours(job: Job, seed: int) -> Trained:
 
     folder = job.out / f"seed-{seed}"
     data = {name: str(job.part(name)) for name in ("train", "dev", "test")}
-    section = {"model": str(job.model), "data": data,
-               "task": {"use": "classify", "r_drop": 1}, "evaluations": 10, "early_stopping": {"patience": 10}, "average": {"decay": 0.995},
+    section = {"model": str(job.model), "task": {"use": "classify", "r_drop": 1}, "data": data,
+               "evaluations": 10, "early_stopping": {"patience": 10}, "average": {"decay": 0.995},
                "layer_decay": 0.85, "optimizer": {"lr": 2e-4}}  # fmt: skip
     recipe = job.out / f"seed-{seed}.yaml"
     recipe.write_text(json.dumps({"finetune": section, "run_dir": str(folder), "seed": seed}))  # which is YAML too

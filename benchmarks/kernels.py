@@ -1,8 +1,10 @@
-"""Attention of our own in C++ beside the same in blocks, which torch compiles, and torch's own kernel.
+"""Attention of our own in C++ beside the ways of before, and torch's own kernel.
 
-Forward and backward of one layer in bfloat16, 2,048 tokens in rows: as in `pretrain_cpu.py` (6 heads of 64, causal,
+Forward and backward of one layer in bfloat16. 2,048 tokens in rows: as in `pretrain_cpu.py` (6 heads of 64, causal,
 rows of 512), of one document each and of several, and as in `t5_cpu.py` (4 heads of 64, both ways, rows of 128, a bias
-that learns). Each way runs in a fresh process, and they take turns; milliseconds are medians of some passes. Torch's
+that learns); beside them the same in blocks, which torch compiles. And one row of 800 tokens, documents of 25, as a step
+of `finetune.py --parts sst2` has it (12 heads of 32, both ways, dropout of 0.1); beside it runs of documents of one
+length, in torch. Each way runs in a fresh process, and they take turns; milliseconds are medians of some passes. Torch's
 kernel knows neither borders of documents nor a bias that learns, and stands beside the first alone.
 """
 
@@ -22,9 +24,9 @@ from report import Comparison, NotMeasuredError, compare, run_benchmark, say, sa
 if TYPE_CHECKING:
     from torch import Tensor
 
-WIDTH = 64
 SCALE = 0.125
 WARMUP, PASSES = 4, 20
+NATIVE, BLOCKS, TORCH, RUNS = WAYS = ("C++", "blocks, compiled", "torch's kernel", "runs of documents")
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,23 @@ class Case:
     document: int | None = None
     """Tokens of each; a whole row where None."""
     bias: bool = False
+    width: int = 64
+    """Of a head."""
+    dropout: float = 0.0
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        if self.dropout:
+            return NATIVE, RUNS
+        return (NATIVE, BLOCKS, TORCH) if self.document is None else (NATIVE, BLOCKS)
 
 
 CASES = (
     Case("decoder, one document a row", 4, 6, 512, causal=True),
     Case("decoder, documents of 100 tokens", 4, 6, 512, causal=True, document=100),
     Case("T5's encoder, documents of 50 tokens", 16, 4, 128, causal=False, document=50, bias=True),
+    Case("BERT with dropout, documents of 25 tokens", 1, 12, 800, causal=False, document=25, width=32, dropout=0.1),
 )
-WAYS = ("C++", "blocks, compiled", "torch's kernel")
 
 
 def main() -> int:
@@ -71,15 +82,14 @@ def measure(rounds: int) -> list[Comparison]:
     say_machine()
     comparisons, lines = [], [["ms, forward + backward", *WAYS]]
     for case in CASES:
-        ways = WAYS if case.document is None else WAYS[:2]
-        found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+        found: dict[str, list[tuple[float, float]]] = {way: [] for way in case.ways}
         for number in range(rounds):
-            for way in ways[:: -1 if number % 2 else 1]:
+            for way in case.ways[:: -1 if number % 2 else 1]:
                 found[way].append(in_fresh_process(milliseconds, case, way)[0])
         lines.append([case.name, *(_told(found[way]) if way in found else "" for way in WAYS)])
         sums = {way: [forward + backward for forward, backward in each] for way, each in found.items()}
-        for way in ways[1:]:
-            comparisons.append(compare(f"attention, {case.name}: C++ / {way}", sums["C++"], sums[way], unit="ms"))
+        for way in case.ways[1:]:
+            comparisons.append(compare(f"attention, {case.name}: C++ / {way}", sums[NATIVE], sums[way], unit="ms"))
     say(f"\n{table(lines)}\n")
     return comparisons
 
@@ -93,7 +103,7 @@ def milliseconds(case: Case, way: str) -> tuple[float, float]:
     import torch
 
     generator = torch.Generator().manual_seed(1)
-    shape = (case.rows, case.tokens, case.heads, WIDTH)
+    shape = (case.rows, case.tokens, case.heads, case.width)
     given = [torch.randn(shape, generator=generator).bfloat16().transpose(1, 2).requires_grad_() for _ in range(3)]
     grad = torch.randn(shape, generator=generator).bfloat16().transpose(1, 2)
     attend, seconds = way_of(case, way), []
@@ -114,6 +124,8 @@ def way_of(case: Case, way: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
 
     from danlu.nn.blocked import BlockedAttention
     from danlu.nn.native.attention import NativeAttention
+    from danlu.nn.run_attention import Scoring, attend_in_runs
+    from danlu.nn.runs import find_runs
     from danlu.train.compiling import LOOPS_OF_THEIR_OWN
 
     numbers = None if case.document is None else (torch.arange(case.tokens) // case.document).repeat(case.rows, 1)
@@ -122,7 +134,7 @@ def way_of(case: Case, way: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     bias = torch.zeros(square, dtype=torch.bfloat16, requires_grad=True) if case.bias else None
 
     def native(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return NativeAttention.apply(q, k, v, segments, bias, case.causal, SCALE)  # type: ignore[no-any-return, no-untyped-call]
+        return NativeAttention.apply(q, k, v, segments, bias, case.causal, SCALE, case.dropout)  # type: ignore[no-any-return, no-untyped-call]
 
     def blocked(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return BlockedAttention.apply(q, k, v, segments, bias, case.causal, SCALE)  # type: ignore[no-any-return, no-untyped-call]
@@ -130,8 +142,13 @@ def way_of(case: Case, way: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     def torchs(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(q, k, v, is_causal=case.causal, scale=SCALE)
 
+    def in_runs(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        runs = find_runs(numbers) if numbers is not None else None
+        assert runs is not None
+        return attend_in_runs(q, k, v, runs, Scoring(case.causal, SCALE, case.dropout))
+
     compiled = torch.compile(blocked, dynamic=False, options={**LOOPS_OF_THEIR_OWN})
-    return dict(zip(WAYS, (native, compiled, torchs), strict=True))[way]
+    return {NATIVE: native, BLOCKS: compiled, TORCH: torchs, RUNS: in_runs}[way]
 
 
 if __name__ == "__main__":

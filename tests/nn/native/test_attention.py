@@ -241,16 +241,18 @@ def test_documents_of_a_row_go_this_way_in_trainings(rate: float, monkeypatch: p
         queries=60, keys=60, causal=False, own=True, device=torch.device("cpu"), segments=(segments, segments)
     )
     x = torch.randn(1, 60, 48, generator=torch.Generator().manual_seed(1)).bfloat16()
-    module(x, Context(sight)).sum().backward()
+    out = module(x, Context(sight))
+    out.sum().backward()
     assert called == [{"HEAD": 32}] * 2
+    assert torch.equal(module(x, Context(sight)), out) is (rate == 0.0)
     module.eval()
     native = module(x, Context(sight))
-    assert len(called) == 3
+    assert len(called) == 4
     with torch.no_grad():
         plain = module(x, Context(sight))
     monkeypatch.setattr(attention, "can_load", lambda *_, **__: False)
     assert torch.equal(module(x, Context(sight)), plain)
-    assert len(called) == 3
+    assert len(called) == 4
     assert (native - plain).float().norm() < 2 * NEAR * plain.float().norm()
 
 
