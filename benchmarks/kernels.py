@@ -2,10 +2,10 @@
 
 Forward and backward of one layer in bfloat16. 2,048 tokens in rows: as in `pretrain_cpu.py` (6 heads of 64, causal,
 rows of 512), of one document each and of several, and as in `t5_cpu.py` (4 heads of 64, both ways, rows of 128, a bias
-that learns); beside them the same in blocks, which torch compiles. And one row of 800 tokens, documents of 25, as a step
-of `finetune.py --parts sst2` has it (12 heads of 32, both ways, dropout of 0.1); beside it runs of documents of one
-length, in torch. Each way runs in a fresh process, and they take turns; milliseconds are medians of some passes. Torch's
-kernel knows neither borders of documents nor a bias that learns, and stands beside the first alone.
+that learns); beside them the same in blocks, which torch compiles. And one row of 800 tokens, documents of 25, as a
+step of `finetune.py --parts sst2` has it (12 heads of 32, both ways, dropout of 0.1); beside it runs of documents of
+one length, in torch. Each way runs in a fresh process, and they take turns; milliseconds are medians of some passes.
+Torch's kernel knows neither borders of documents nor a bias that learns, and stands beside the first alone.
 """
 
 from __future__ import annotations
@@ -142,8 +142,9 @@ def way_of(case: Case, way: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     def torchs(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(q, k, v, is_causal=case.causal, scale=SCALE)
 
+    runs = find_runs(numbers) if case.dropout and numbers is not None else None  # once for all layers of a model
+
     def in_runs(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        runs = find_runs(numbers) if numbers is not None else None
         assert runs is not None
         return attend_in_runs(q, k, v, runs, Scoring(case.causal, SCALE, case.dropout))
 

@@ -51,8 +51,8 @@ def cores() -> int:
 
 
 def cpp_compiler() -> str | None:
-    """Where the C++ compiler that torch would take stands; None where there is none."""
-    return shutil.which("g++") or shutil.which("clang++")
+    """Where the C++ compiler that torch takes stands; None where there is none."""
+    return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
 
 
 def memory_bytes() -> int | None:

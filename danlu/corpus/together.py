@@ -1,8 +1,8 @@
 """Steps of so many whole documents, put into as few long rows as may be: no padding, whatever their lengths.
 
 The documents of a part of a step stand behind each other in one row, those of equal length together, where each
-attends by itself at the cost of its own length (``nn/run_attention.py``). Which documents a step has is drawn anew each
-epoch.
+attends by itself at the cost of its own length (``nn/run_attention.py``, ``nn/native``). Which documents a step has is
+drawn anew each epoch.
 """
 
 from __future__ import annotations

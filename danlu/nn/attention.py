@@ -19,7 +19,7 @@ from danlu.nn.blocked import LONGEST, BlockedAttention
 from danlu.nn.cache import LayerCache
 from danlu.nn.dropout import dropout
 from danlu.nn.flex import Flex, find_flex
-from danlu.nn.native.attention import NativeAttention, can_attend, can_attend_eagerly
+from danlu.nn.native.attention import NativeAttention, can_attend
 from danlu.nn.norm import make_norm
 from danlu.nn.patterns import Full, Pattern, Window
 from danlu.nn.positions import rotate
@@ -92,6 +92,8 @@ class Attention(nn.Module):
         self.widths = (queries, keys, keys)
         self.joint: nn.Module | None = None
         """All three of them in one product, where that is faster (``nn/packed.py``)."""
+        self.native = False
+        """Whether trainings that are not compiled go through C++ (``train/kernels.py``); what only reads does not."""
         self.norm_q, self.norm_k = (make_norm(settings.qk_norm, settings.head_dim) for _ in "qk")
         self.places: nn.Parameter | None = None
         if settings.linformer is not None:
@@ -147,8 +149,14 @@ class Attention(nn.Module):
             cos_TF, sin_TF = context.rotary[self.rotary]
             q_BHCE = rotate(q_BHCE, cos_TF.index_select(-2, only), sin_TF.index_select(-2, only))
             k_BGTE = rotate(k_BGTE, cos_TF, sin_TF)
+        v_BGTE = self._heads(v_BTF)
+        if self._goes_natively(q_BHCE):
+            segments = context.sight.segments
+            assert segments is not None
+            of_queries_BC = segments[1].index_select(1, only)
+            return self._join(self._natively(q_BHCE, k_BGTE, v_BGTE, (of_queries_BC, segments[1]), causal=False))
         dropout = self.dropout if self.training else 0.0
-        return self._join(attend_once(q_BHCE, k_BGTE, self._heads(v_BTF), runs, scale=self.scale, dropout=dropout))
+        return self._join(attend_once(q_BHCE, k_BGTE, v_BGTE, runs, scale=self.scale, dropout=dropout))
 
     def runs_of(self, sight: Sight) -> tuple[Run, ...] | None:
         """The documents of a row, where each attends by itself and sees all of itself, but for causality."""
@@ -181,10 +189,8 @@ class Attention(nn.Module):
             out: Tensor = NativeAttention.apply(*given) if native else BlockedAttention.apply(*given)  # type: ignore[no-untyped-call]
             return out
         if (runs := self.runs_of(sight)) is not None:
-            if sight.bias_of_runs is None and can_attend_eagerly(q_BHTE):
-                k, v = as_many_heads(q_BHTE, k_BGSE, v_BGSE)
-                of_own = None if segments is None else (segments, segments)
-                return NativeAttention.apply(q_BHTE, k, v, of_own, None, sight.causal, self.scale, dropout)  # type: ignore[no-any-return, no-untyped-call]
+            if sight.bias_of_runs is None and self._goes_natively(q_BHTE):
+                return self._natively(q_BHTE, k_BGSE, v_BGSE, sight.segments, causal=sight.causal)
             scoring = Scoring(sight.causal, self.scale, dropout, sight.bias_of_runs)
             return attend_in_runs(q_BHTE, k_BGSE, v_BGSE, runs, scoring)
         if not torch.compiler.is_compiling() and (pairs := sight.pairs) is not None:
@@ -207,6 +213,22 @@ class Attention(nn.Module):
                 q_BHTE, k_BGSE, v_BGSE, attn_mask=mask, is_causal=causal, dropout_p=dropout, scale=self.scale,
                 enable_gqa=q_BHTE.shape[1] != k_BGSE.shape[1],
             )  # fmt: skip
+
+    def _goes_natively(self, q_BHTE: Tensor) -> bool:
+        return self.native and self.training and can_attend(q_BHTE, None)
+
+    def _natively(
+        self,
+        q_BHTE: Tensor,
+        k_BGSE: Tensor,
+        v_BGSE: Tensor,
+        segments: tuple[Tensor | None, Tensor] | None,
+        *,
+        causal: bool,
+    ) -> Tensor:
+        k, v = as_many_heads(q_BHTE, k_BGSE, v_BGSE)
+        out: Tensor = NativeAttention.apply(q_BHTE, k, v, segments, None, causal, self.scale, self.dropout)  # type: ignore[no-untyped-call]
+        return out
 
     def _linformer(self, q_BHTE: Tensor, k_BGTE: Tensor, v_BGTE: Tensor, sight: Sight) -> Tensor:
         """Keys and values mixed over positions into a fixed number of places; padding is left out of the mixture."""

@@ -3,8 +3,8 @@
 Torch's own kernel works at a fraction of the rate at which the processor multiplies bfloat16, most of all backwards.
 Queries that share keys are one product here, a causal block never touches the keys behind its end, and the weights are
 made anew in the backward pass as in FlashAttention (Dao et al. 2022, arXiv:2205.14135), so that nothing is kept but
-queries, keys and values. Rows that are compiled go other ways (``nn/blocked.py``,
-``nn/native``).
+queries, keys and values. Rows that are compiled go other ways (``nn/blocked.py``, ``nn/native``), and so do trainings
+on processors that ``nn/native`` is for.
 
 Axes: N tokens of all documents, T tokens of one, filled up; H query heads, G key/value heads, E head width, Q queries
 of a block, K keys that they may see, R = H / G · Q queries of a block that share keys.

@@ -27,7 +27,7 @@ def dropout(x: Tensor, rate: float, training: bool = True) -> Tensor:
 
 
 def dropped_of(rate: float) -> int:
-    """How many of ``STEPS`` elements."""
+    """How many of ``STEPS`` elements are dropped at this rate."""
     return min(round(rate * STEPS), STEPS - 1)
 
 

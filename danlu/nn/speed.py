@@ -122,7 +122,7 @@ def why_not_compiled(setting: CompileSetting, count: int | None, *, worth: int, 
     if setting == "off":
         return "as asked"
     if cpp_compiler() is None and not torch.cuda.is_available():
-        return "no C++ compiler (g++ or clang++) is installed"
+        return "no C++ compiler (g++, or what CXX names) is installed"
     if setting == "auto" and count is not None and count < worth:
         return f"{count:,} {unit} are too few to earn it back"
     return None

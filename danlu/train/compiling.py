@@ -26,6 +26,12 @@ class Compilation:
 
     on: bool
     why: str
+    native: bool = False
+    """Whether, where it is not, attention goes through C++ (``train/kernels.py``)."""
+
+    @property
+    def told(self) -> str:
+        return f"{self.why}; attention in C++" if self.native else self.why
 
 
 def compile_blocks(model: Transformer, setting: CompileSetting, *, steps: int | None) -> Compilation:

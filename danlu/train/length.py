@@ -133,6 +133,7 @@ def arithmetic(training: Training) -> dict[str, str]:
         "number type": str(training.masters.dtype).removeprefix("torch."),
         "processes": str(training.masters.place),
         "compilation": "on" if training.compiled else "off",
+        "attention": "in C++" if training.compiling.native else "in torch",
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
         "processor": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
@@ -144,5 +145,5 @@ def what_differs(path: Path, now: dict[str, str]) -> str | None:
     before = (read_json(path) or {}).get("arithmetic")
     if not isinstance(before, dict) or before == now:
         return None
-    changes = (f"{name} {before.get(name)}, now {value}" for name, value in now.items() if before.get(name) != value)
-    return ", ".join(changes)
+    changes = (f"{name} {before[name]}, now {value}" for name, value in now.items() if before.get(name, value) != value)
+    return ", ".join(changes) or None

@@ -39,6 +39,7 @@ from danlu.train.eight_bits import in_eight_bits
 from danlu.train.gradients import Cuts, OwnBatches
 from danlu.train.guard import Guard, check_finite
 from danlu.train.history import History
+from danlu.train.kernels import use_native_attention
 from danlu.train.loop import StepInfo
 from danlu.train.memory import told_where_a_step_is_too_large
 from danlu.train.owners import OwnedMasters
@@ -200,7 +201,7 @@ class Training:
     @property
     def compilation(self) -> str:
         """Whether blocks are compiled, and why, in words."""
-        return self.compiling.why
+        return self.compiling.told
 
     @property
     def compiled(self) -> bool:
@@ -280,6 +281,7 @@ def _prepared(settings: TrainSettings, subject: Subject, ranks: Ranks, *, seed: 
     steps_per_epoch = reader.steps_per_epoch / subject.share
     steps = settings.budget.steps_at_most(tokens_per_step=tokens_per_step, steps_per_epoch=steps_per_epoch)
     compiling = compile_blocks(model, settings.compile, steps=steps)
+    compiling.native = use_native_attention(model, dtype, ranks, compiled=compiling.on)
     if compiling.on:
         ranks.look_at_the_compiler()
     average = WeightAverage(masters.own, settings.average) if settings.average is not None else None

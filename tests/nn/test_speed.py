@@ -21,7 +21,8 @@ def test_what_is_asked_for_comes_before_what_the_processor_can(
     assert choose_dtype("fp32") == (torch.float32, "fp32: as asked")
 
 
-@pytest.mark.parametrize("found", ["g++", "clang++", None])
+@pytest.mark.parametrize("named", [None, "icpx"])
+@pytest.mark.parametrize("found", ["g++", "icpx", None])
 @pytest.mark.parametrize(
     ("setting", "count", "reason"),
     [
@@ -33,12 +34,22 @@ def test_what_is_asked_for_comes_before_what_the_processor_can(
     ],
 )
 def test_what_is_compiled(
-    setting: Any, count: int | None, reason: str | None, found: str | None, monkeypatch: pytest.MonkeyPatch
+    setting: Any,
+    count: int | None,
+    reason: str | None,
+    found: str | None,
+    named: str | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Torch takes g++, or what CXX names, and no other."""
+    monkeypatch.setattr(machine.sys, "platform", "linux")
+    monkeypatch.delenv("CXX", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CXX", named)
     monkeypatch.setattr(machine.shutil, "which", lambda name: name if name == found else None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    if found is None and setting != "off":
-        reason = "no C++ compiler (g++ or clang++) is installed"
+    if found != (named or "g++") and setting != "off":
+        reason = "no C++ compiler (g++, or what CXX names) is installed"
     assert why_not_compiled(setting, count, worth=2_000, unit="rows") == reason
 
 

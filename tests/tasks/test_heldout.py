@@ -19,15 +19,18 @@ from danlu.train.monitor import Heldout
 WORDS = ("to", "be", "or", "not", "that", "is", "the", "question")
 
 
-@pytest.mark.parametrize("batch", [4, 16])
-def test_texts_are_read_in_rows_as_long_as_those_of_a_step(batch: int, encoder: Path, tmp_path: Path) -> None:
-    """Of all there are, each is in one row, no row is longer than such a one, and no two would fit into one."""
+@pytest.mark.parametrize(("room", "longest"), [(64, 9), (200, 9), (2, 9)])
+def test_texts_of_dev_are_read_in_as_few_rows_as_there_is_room(
+    room: int, longest: int, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the batch; a text that is longer than the room has a row of its own."""
+    monkeypatch.setattr("danlu.tasks.teaching.TOKENS_AT_ONCE", room)
     texts = [" ".join(WORDS[: 1 + number % 7]) for number in range(60)]
     rows = [{"text": text, "label": ("bad", "good")[number % 2]} for number, text in enumerate(texts)]
     file = tmp_path / "data.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     task = Classify()
-    settings = Finetune(data=Data(train=file, dev=file), task=task, model=encoder, precision="fp32", batch=batch)
+    settings = Finetune(data=Data(train=file, dev=file), task=task, model=encoder, precision="fp32", batch=4)
     material = Material.of(settings, encoder, load(settings.data, task.form), out=tmp_path, seed=1)
     teaching = teaching_of(task)(material, 1)
     training = teaching.training()
@@ -36,8 +39,9 @@ def test_texts_are_read_in_rows_as_long_as_those_of_a_step(batch: int, encoder: 
     lengths = [len(feature.tokens) for feature in material.features["dev"]]
     widths = [made.tokens for made in measure.loss._batches()]
     assert sum(widths) == sum(lengths)
-    most = batch * max(lengths)
-    assert max(widths) <= most and sum(sorted(widths)[:2]) > most - max(lengths)
+    assert max(lengths) == longest
+    most = max(room, longest)
+    assert max(widths) <= most and len(widths) <= -(-sum(lengths) // (most - longest + 1))
 
     found = measure.measure(training.model).losses["label"]
     golds = torch.tensor([material.known.labels.index(row["label"]) for row in rows])

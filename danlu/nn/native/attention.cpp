@@ -1,6 +1,7 @@
 // Attention in bfloat16 for processors with AVX512-BF16: forward and backward, head by head, in tiles that stay in the
 // caches. Scores exist for a few queries at a time; the backward pass makes them anew from the logarithm of each
-// query's sum of exponentials, as in FlashAttention (Dao et al. 2022, arXiv:2205.14135). Sums are of float32.
+// query's sum of exponentials, as in FlashAttention (Dao et al. 2022, arXiv:2205.14135), and draws what is dropped of
+// them anew. Sums are of float32.
 //
 // Axes: B batch, H heads, T queries, S keys, E width of a head.
 

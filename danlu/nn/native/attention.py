@@ -13,7 +13,7 @@ from torch import Tensor
 
 from danlu.machine import processor_flags
 from danlu.nn.dropout import dropped_of
-from danlu.nn.native.building import can_load, load, place
+from danlu.nn.native.building import load, place
 from danlu.nn.sight import PADDING
 
 HERE = "avx512_bf16" in processor_flags() and "amx_bf16" not in processor_flags()
@@ -23,14 +23,14 @@ WIDTHS = (32, 64, 96, 128, 160, 192, 224, 256)
 """Of a head."""
 
 library = torch.library.Library("danlu", "FRAGMENT")  # type: ignore[no-untyped-call]
-GIVEN = (
+SCHEMA = (
     "Tensor q, Tensor k, Tensor v, Tensor? of_queries, Tensor? of_keys, Tensor? bias, bool causal, float scale,"
     " int dropped, Tensor? seed"
 )
-"""``dropped`` of 65,536 weights, as the ``seed`` says, a number of 64 bits; None where none is dropped."""
-library.define(f"attend({GIVEN}) -> (Tensor, Tensor)")  # type: ignore[no-untyped-call]
+"""What both passes are given. ``dropped`` of 65,536 weights, those that follow from the ``seed``, ``[1]``."""
+library.define(f"attend({SCHEMA}) -> (Tensor, Tensor)")  # type: ignore[no-untyped-call]
 library.define(  # type: ignore[no-untyped-call]
-    f"attend_backward({GIVEN}, Tensor out, Tensor log, Tensor grad, bool learns_bias)"
+    f"attend_backward({SCHEMA}, Tensor out, Tensor log, Tensor grad, bool learns_bias)"
     " -> (Tensor, Tensor, Tensor, Tensor)"
 )
 
@@ -58,21 +58,20 @@ class _Job(ctypes.Structure):
 
 def can_attend(q: Tensor, bias: Tensor | None) -> bool:
     """Whether :class:`NativeAttention` is for this processor, these queries and this bias."""
-    fits = q.dtype == torch.bfloat16 and q.shape[3] in WIDTHS and q.device.type == "cpu"
     of_all_rows = bias is None or (bias.dtype == torch.bfloat16 and bias.shape[:2] == (1, q.shape[1]))
-    return HERE and fits and of_all_rows
+    return of_all_rows and can_attend_with(q.shape[3], q.dtype, q.device)
 
 
-def can_attend_eagerly(q: Tensor) -> bool:
-    """The same in a training that is not compiled, of a machine that may have no compiler at all."""
-    return torch.is_grad_enabled() and can_attend(q, None) and can_load(FILE, HEAD=q.shape[3])
+def can_attend_with(width: int, dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether it is for this processor, heads of this width, and queries of this type that are there."""
+    return HERE and width in WIDTHS and dtype == torch.bfloat16 and device.type == "cpu"
 
 
 class NativeAttention(torch.autograd.Function):
     """As :class:`danlu.nn.blocked.BlockedAttention`, in bfloat16, for rows of any length, and with dropout.
 
-    ``dropout`` is the share of the weights that are dropped, in steps of 2^-16; which, a number says that is drawn from
-    torch's own source.
+    ``dropout`` is the share of the weights that are dropped, in steps of 2^-16; which ones follows from a seed that is
+    drawn from torch's generator.
     """
 
     @staticmethod
@@ -173,6 +172,7 @@ def _job(
 ) -> _Job:
     """``held``: documents of queries and of keys, and the bias, which have to live as long as the call."""
     batch, heads, queries, _ = q.shape
+    assert seed is not None or not dropped
     number = 0 if seed is None else int(seed) % 2**64
     places = (place(each) for each in held)
     return _Job(batch, heads, queries, k.shape[2], *places, scale, causal, PADDING, number, dropped)

@@ -39,10 +39,16 @@ def can_load(name: str, **numbers: int) -> bool:
         return False
     try:
         load(name, **numbers)
-    except RuntimeError as error:
-        say(f"{name} is not used, for it cannot be compiled: {first_line(error)}")
+    except (RuntimeError, OSError) as error:
+        say(f"{name} is not used, for it cannot be compiled or loaded: {_cause(error)}")
         return False
     return True
+
+
+def _cause(error: Exception) -> str:
+    """In a line; the compiler's own first one about an error, where it says something."""
+    told = getattr(error, "output", "")
+    return next((line.strip() for line in str(told).splitlines() if "error" in line), first_line(error))
 
 
 def _whole(name: str, seen: set[str] | None = None) -> str:

@@ -229,31 +229,58 @@ def test_the_operators_are_what_they_are_declared_to_be(with_bias: bool) -> None
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("rate", [0.0, 0.2])
-def test_documents_of_a_row_go_this_way_in_trainings(rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not compiled; what only reads, or has no compiler, goes the other way, to the same but for dropout."""
+def test_documents_of_a_row_go_this_way_in_trainings(
+    rate: float, causal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That asked for it, with gradients or without; what only reads goes the other way, to the same but for dropout."""
     called: list[dict[str, int]] = []
     load = attention.load
     monkeypatch.setattr(attention, "load", lambda name, **numbers: called.append(numbers) or load(name, **numbers))
     module = Attention(config.Attention(heads=2, kv_heads=1, head_dim=32, dropout=rate), 48).bfloat16()
     segments = torch.arange(60).div(25, rounding_mode="floor")[None]
-    sight = Sight(
-        queries=60, keys=60, causal=False, own=True, device=torch.device("cpu"), segments=(segments, segments)
-    )
+    given = (segments, segments)
+    sight = Sight(queries=60, keys=60, causal=causal, own=True, device=torch.device("cpu"), segments=given)
     x = torch.randn(1, 60, 48, generator=torch.Generator().manual_seed(1)).bfloat16()
+    module(x, Context(sight)).sum().backward()
+    assert not called
+    module.native = True
+    torch.manual_seed(5)
     out = module(x, Context(sight))
     out.sum().backward()
     assert called == [{"HEAD": 32}] * 2
     assert torch.equal(module(x, Context(sight)), out) is (rate == 0.0)
-    module.eval()
+    state = torch.get_rng_state()
+    torch.manual_seed(5)
+    with torch.no_grad():  # as trainings read first that go through a batch in parts
+        again, _ = module(x, Context(sight)), module(x, Context(sight))
+    assert torch.equal(again, out) and torch.equal(torch.get_rng_state(), state)
+    module.dropout = 0.0
     native = module(x, Context(sight))
-    assert len(called) == 4
-    with torch.no_grad():
-        plain = module(x, Context(sight))
-    monkeypatch.setattr(attention, "can_load", lambda *_, **__: False)
-    assert torch.equal(module(x, Context(sight)), plain)
-    assert len(called) == 4
+    assert len(called) == 6
+    module.eval()
+    plain = module(x, Context(sight))
+    assert len(called) == 6
     assert (native - plain).float().norm() < 2 * NEAR * plain.float().norm()
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.parametrize("kv_heads", [1, 2])
+def test_one_token_of_each_document_sees_all_of_it(kv_heads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the last block of a classifier: the same as for all tokens, and the same gradients."""
+    module = Attention(config.Attention(heads=2, kv_heads=kv_heads, head_dim=32), 48).bfloat16()
+    module.native = True
+    segments = torch.tensor([0] * 25 + [1] * 30 + [2] * 5)[None]
+    given = (segments, segments)
+    sight = Sight(queries=60, keys=60, causal=False, own=True, device=torch.device("cpu"), segments=given)
+    only = torch.tensor([0, 25, 59])
+    x = torch.randn(1, 60, 48, generator=torch.Generator().manual_seed(1)).bfloat16()
+    monkeypatch.setattr("danlu.nn.attention.attend_once", lambda *_, **__: pytest.fail("the other way"))
+    outs = [module(x, Context(sight)).index_select(1, only), module(x, Context(sight, only=only))]
+    grads = [torch.autograd.grad(out.float().square().sum(), list(module.parameters())) for out in outs]
+    for all_tokens, once in zip([outs[0], *grads[0]], [outs[1], *grads[1]], strict=True):
+        assert (once - all_tokens).float().norm() < 2 * NEAR * all_tokens.float().norm() + 1e-6
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")

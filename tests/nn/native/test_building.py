@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,22 @@ def test_where_it_cannot_be_compiled_that_is_told_once(folder: Path, capsys: pyt
     building.can_load.cache_clear()
     assert [building.can_load("tell.cpp", TIMES=2) for _ in range(2)] == [False, False]
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("tell.cpp is not used, for it cannot be compiled: ")
+    assert re.match(r"tell\.cpp is not used, for it cannot be compiled or loaded: .*error.*this", line)
+    building.can_load.cache_clear()
+
+
+def test_a_folder_whose_libraries_cannot_be_loaded_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(name: str, **numbers: int) -> None:
+        raise OSError("tell.so: failed to map segment from shared object")
+
+    monkeypatch.setattr(building, "load", load)
+    building.can_load.cache_clear()
+    assert not building.can_load("tell.cpp", TIMES=2)
+    assert capsys.readouterr().out.endswith(
+        "cannot be compiled or loaded: tell.so: failed to map segment from shared object\n"
+    )
     building.can_load.cache_clear()
 
 
