@@ -79,7 +79,7 @@ def test_without_a_compiler(model: Transformer, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(machine.shutil, "which", lambda name: None)
     for setting in ("auto", "on"):
         compiled = compile_blocks(model, setting, steps=None)  # type: ignore[arg-type]
-        assert compiled.why == "no compilation: no C++ compiler (g++ or clang++) is installed"
+        assert compiled.why == "no compilation: no C++ compiler (g++, or what CXX names) is installed"
         assert not compiled.on
 
 

@@ -188,7 +188,8 @@ def test_other_minutes_are_taken_while_it_is_not(make_job: Callable[..., Job]) -
     assert isinstance(stage, Pretrain)
     write_length(job.out / "plan.json", Length(10, settled=False, minutes=1.0), {})
     training = cast(Any, SimpleNamespace(
-        masters=SimpleNamespace(ranks=ALONE, dtype=torch.float32, place="one"), compiled=False,
+        masters=SimpleNamespace(ranks=ALONE, dtype=torch.float32, place="one"),
+        compiled=False, compiling=SimpleNamespace(native=False),
         tokens_per_step=96, steps_per_epoch=1.0, model=torch.nn.Linear(1, 1),
     ))  # fmt: skip
     course = Course(stage, training, cast(Any, None), job.out, job.out, seed=3)
