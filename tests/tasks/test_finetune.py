@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from danlu import cli
 from danlu.nn.hf.folder import load_model
+from danlu.nn.native.attention import HERE
 from danlu.tasks import predict
 from danlu.tasks.model_folder import Trained
 
@@ -112,6 +113,21 @@ def test_a_killed_training_goes_on_to_the_same_bytes(recipe: Callable[..., Path]
     killed, whole = killed_and_whole("finetune", path, tmp_path, lines=12)
     for file in ("model/model.safetensors", "dev.json", "dev.predictions.jsonl"):
         assert (killed / file).read_bytes() == (whole / file).read_bytes(), file
+
+
+@pytest.mark.skipif(not HERE, reason="this processor has no AVX512-BF16, or AMX as well, with which torch's are used")
+def test_a_killed_training_with_attention_in_cpp_goes_on_to_the_same_bytes(
+    recipe: Callable[..., Path], encoder: Path, tmp_path: Path
+) -> None:
+    """Whose dropout has a seed in place of a mask."""
+    config = json.loads((encoder / "config.json").read_text())
+    assert config["attention_probs_dropout_prob"] > 0
+    (encoder / "config.json").write_text(json.dumps({**config, "num_attention_heads": 1}))  # of a width that it takes
+    path = recipe(budget={"epochs": 6}, save={"steps": 2}, precision="bf16")
+    killed, whole = killed_and_whole("finetune", path, tmp_path, lines=12)
+    for file in ("model/model.safetensors", "dev.json", "dev.predictions.jsonl"):
+        assert (killed / file).read_bytes() == (whole / file).read_bytes(), file
+    assert json.loads((whole / "plan.json").read_text())["arithmetic"]["attention"] == "in C++"
 
 
 def test_a_recipe_of_its_own_pretraining_begins_with_that(tmp_path: Path) -> None:

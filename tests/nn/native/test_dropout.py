@@ -19,9 +19,18 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, rate: float, *, seed: int, causal: bool = False) -> Tensor:
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    rate: float,
+    *,
+    seed: int,
+    causal: bool = False,
+    segments: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
     torch.manual_seed(seed)
-    out: Tensor = NativeAttention.apply(q, k, v, None, None, causal, SCALE, rate)  # type: ignore[no-untyped-call]
+    out: Tensor = NativeAttention.apply(q, k, v, segments, None, causal, SCALE, rate)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -65,13 +74,19 @@ def test_neighbours_know_nothing_of_each_other() -> None:
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("length", [9, 40, 77, 300])
 @pytest.mark.parametrize("rate", [0.1, 0.6])
-def test_output_and_gradients_equal_the_formula_in_float64(rate: float, length: int, causal: bool) -> None:
+@pytest.mark.parametrize("document", [None, 7, 45])
+def test_output_and_gradients_equal_the_formula_in_float64(
+    document: int | None, rate: float, length: int, causal: bool
+) -> None:
+    """Also of documents, each of which begins where it does."""
+    numbers = torch.arange(length).div(document or length, rounding_mode="floor").repeat(2, 1)
+    segments = (numbers, numbers) if document else None
     generator = torch.Generator().manual_seed(length)
     q, k, v, grad = (torch.randn(2, length, 3, 32, generator=generator).bfloat16().transpose(1, 2) for _ in range(4))
     ours = [each.clone().requires_grad_() for each in (q, k, v)]
     exact = [each.double().requires_grad_() for each in (q, k, v)]
-    out = attend(*ours, rate, seed=7, causal=causal)
-    seen = torch.ones(length, length, dtype=torch.bool)
+    out = attend(*ours, rate, seed=7, causal=causal, segments=segments)
+    seen = numbers[:, None, :, None] == numbers[:, None, None, :]
     scores = (exact[0] @ exact[1].mT * SCALE).masked_fill(~(seen.tril() if causal else seen), -torch.inf)
     factor = STEPS / (STEPS - round(rate * STEPS))
     wanted = (scores.softmax(-1) * mask_of(2, 3, length, rate, seed=7) * factor) @ exact[2]
@@ -83,15 +98,20 @@ def test_output_and_gradients_equal_the_formula_in_float64(rate: float, length: 
 
 
 def test_drawn_from_torchs_source() -> None:
-    """Equal seeds are equal masks, the next call has another one, and threads change no bit."""
-    q, k, v = (torch.randn(2, 3, 90, 32, generator=torch.Generator().manual_seed(n)).bfloat16() for n in range(3))
+    """Equal seeds are equal masks, the next call has another one, and threads change no bit of what is learned."""
+    given = [torch.randn(2, 3, 90, 32, generator=torch.Generator().manual_seed(n)).bfloat16() for n in range(3)]
+    q, k, v = (each.requires_grad_() for each in given)
     first = attend(q, k, v, 0.5, seed=3)
+    grads = torch.autograd.grad(first.float().square().sum(), (q, k, v))
     second: Tensor = NativeAttention.apply(q, k, v, None, None, False, SCALE, 0.5)  # type: ignore[no-untyped-call]
     assert not torch.equal(first, second)
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(threads + 1)
-        assert torch.equal(attend(q, k, v, 0.5, seed=3), first)
+        again = attend(q, k, v, 0.5, seed=3)
+        assert torch.equal(again, first)
+        for one, other in zip(torch.autograd.grad(again.float().square().sum(), (q, k, v)), grads, strict=True):
+            assert torch.equal(one, other)
     finally:
         torch.set_num_threads(threads)
 
