@@ -51,8 +51,8 @@ def cores() -> int:
 
 
 def cpp_compiler() -> str | None:
-    """Where the C++ compiler that torch takes stands; None where there is none."""
-    return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
+    """Where the C++ compiler that torch takes stands, ``CXX`` without arguments before others; None: nowhere."""
+    return shutil.which(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++"))
 
 
 def memory_bytes() -> int | None:

@@ -154,6 +154,12 @@ class AnyObjective(Choice):
         return True
 
     @property
+    def compares_readings(self) -> bool:
+        """Whether its loss compares what a model says in training with what it, or the one that began, said when it
+        only read: both by one arithmetic, or they would differ where nothing was learned."""
+        return False
+
+    @property
     def marks(self) -> tuple[Unit, ...]:
         """Which of ``pack.marks`` it reads."""
         return ()

@@ -35,6 +35,13 @@ NETWORK = ("connection", "socket", "gloo", "nccl", "peer")
 """Of the errors that torch raises where another rank is gone."""
 
 
+def _locks_of_the_compiler() -> Callable[[], Path]:
+    """What tells their folder. It is imported here, and not by the watch, which would wait for it."""
+    from torch._inductor.codecache import get_lock_dir  # which costs seconds where nothing is compiled
+
+    return lambda: Path(get_lock_dir())
+
+
 @dataclass
 class Aside:
     """What a rank says along with all else that it tells, and what all have said last."""
@@ -137,12 +144,24 @@ class Ranks:
         """Have the watch know when ``torch.compile`` works."""
         if self.watch is not None:
             from torch._dynamo.callback import callback_handler  # which costs seconds where nothing is compiled
-            from torch._inductor.codecache import get_lock_dir
 
-            self.watch.work.locks = lambda: Path(get_lock_dir())
+            self.watch.work.locks = _locks_of_the_compiler()
             compiles = self.watch.work.compiles
             callback_handler.register_start_callback(lambda _: compiles(is_so=True))
             callback_handler.register_end_callback(lambda _: compiles(is_so=False))
+
+    @contextmanager
+    def compiling(self) -> Iterator[None]:
+        """While a compiler may work of which torch does not tell."""
+        if self.watch is None:
+            yield
+            return
+        self.watch.work.compiles(is_so=True)
+        try:
+            self.watch.work.locks = _locks_of_the_compiler()
+            yield
+        finally:
+            self.watch.work.compiles(is_so=False)
 
     def elsewhere(self, *, is_so: bool) -> None:
         """Tell the watch whether this rank does what is no part of training."""

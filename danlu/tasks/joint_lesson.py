@@ -30,6 +30,10 @@ class JointLesson(AnyObjective):
     lessons: dict[str, TaskLesson]
     weights: dict[str, float]
 
+    @property
+    def compares_readings(self) -> bool:
+        return any(lesson.compares_readings for lesson in self.lessons.values())
+
     def widths(self, body: Ints) -> Widths:
         return Widths(body)
 

@@ -52,6 +52,10 @@ class TaskLesson(AnyObjective):
         return piece.store.features[piece.document].as_example()
 
     @property
+    def compares_readings(self) -> bool:
+        return self.task.refers
+
+    @property
     def by_step(self) -> bool:
         """Whether the task reckons with a whole step (:class:`danlu.objectives.protocol.LessonOfSteps`)."""
         return self.task.by_step

@@ -59,6 +59,10 @@ class OnPolicyLesson(TaskLesson):
 
     ground: Ground
 
+    @property
+    def compares_readings(self) -> bool:
+        return True
+
     def prepare(self, config: TransformerConfig, *, dtype: torch.dtype, seed: int) -> Lesson:
         """With what is remembered from step to step."""
         assert isinstance(self.task, GRPO)

@@ -86,7 +86,7 @@ class Course:
             if any(ranks.all(training.compiled)):  # a machine may have no compiler; a step is one of all ranks
                 warm_up(training, say)
             if different := what_differs(path, arithmetic(training)):
-                say(f"this run began with {different}: the last bits of its weights will differ from then on")
+                say(f"this run began with {different}: its weights will not be the same from then on")
         if length is None:
             length = ranks.from_first(self._first_length())
         if ranks.first:

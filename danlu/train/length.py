@@ -133,11 +133,16 @@ def arithmetic(training: Training) -> dict[str, str]:
         "number type": str(training.masters.dtype).removeprefix("torch."),
         "processes": str(training.masters.place),
         "compilation": "on" if training.compiled else "off",
-        "attention": "in C++" if training.compiling.native else "in torch",
+        "attention": "in C++" if training.compiling.native else _attention(compiled=training.compiled),
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
         "processor": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
     }
+
+
+def _attention(*, compiled: bool) -> str:
+    """Where it is computed in a training that does not ask for C++."""
+    return "as compiled" if compiled else "in torch"
 
 
 def what_differs(path: Path, now: dict[str, str]) -> str | None:
@@ -145,5 +150,6 @@ def what_differs(path: Path, now: dict[str, str]) -> str | None:
     before = (read_json(path) or {}).get("arithmetic")
     if not isinstance(before, dict) or before == now:
         return None
+    before = {"attention": _attention(compiled=before.get("compilation") == "on"), **before}  # of older versions
     changes = (f"{name} {before[name]}, now {value}" for name, value in now.items() if before.get(name, value) != value)
     return ", ".join(changes) or None

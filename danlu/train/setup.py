@@ -281,7 +281,8 @@ def _prepared(settings: TrainSettings, subject: Subject, ranks: Ranks, *, seed: 
     steps_per_epoch = reader.steps_per_epoch / subject.share
     steps = settings.budget.steps_at_most(tokens_per_step=tokens_per_step, steps_per_epoch=steps_per_epoch)
     compiling = compile_blocks(model, settings.compile, steps=steps)
-    compiling.native = use_native_attention(model, dtype, ranks, compiled=compiling.on)
+    wanted = not compiling.on and not subject.objective.compares_readings
+    compiling.native = use_native_attention(model, dtype, ranks, groups=reader.batches.groups(0), wanted=wanted)
     if compiling.on:
         ranks.look_at_the_compiler()
     average = WeightAverage(masters.own, settings.average) if settings.average is not None else None

@@ -16,6 +16,7 @@ from killed_run import killed_and_whole
 from safetensors.torch import load_file
 
 from danlu import cli
+from danlu.machine import cpp_compiler
 from danlu.nn.hf.folder import load_model
 from danlu.nn.native.attention import HERE
 from danlu.tasks import predict
@@ -116,6 +117,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(recipe: Callable[..., Path]
 
 
 @pytest.mark.skipif(not HERE, reason="this processor has no AVX512-BF16, or AMX as well, with which torch's are used")
+@pytest.mark.skipif(cpp_compiler() is None, reason="there is no C++ compiler")
 def test_a_killed_training_with_attention_in_cpp_goes_on_to_the_same_bytes(
     recipe: Callable[..., Path], encoder: Path, tmp_path: Path
 ) -> None:

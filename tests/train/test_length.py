@@ -118,6 +118,15 @@ def test_other_arithmetic_is_named(tmp_path: Path) -> None:
     assert what_differs(path, {"threads": "4", "torch": "2.13.0"}) == "threads 2, now 4"  # however often it is asked
 
 
+@pytest.mark.parametrize(("compilation", "attention"), [("on", "as compiled"), ("off", "in torch")])
+def test_of_older_versions_it_is_known_where_attention_went(compilation: str, attention: str, tmp_path: Path) -> None:
+    path, began = tmp_path / "plan.json", {"compilation": compilation}
+    write_length(path, Length(1, settled=True), began)
+    assert what_differs(path, {**began, "attention": attention}) is None
+    assert what_differs(path, {**began, "attention": "in C++"}) == f"attention {attention}, now in C++"
+    assert what_differs(path, {**began, "something": "new"}) is None
+
+
 @pytest.mark.parametrize("before", ["pretrain.budget={minutes: 0.01}", "pretrain.budget.steps=12"])
 def test_other_minutes_are_refused_once_the_number_of_steps_is_settled(
     before: str, train: Callable[..., Job], monkeypatch: pytest.MonkeyPatch

@@ -24,6 +24,7 @@ def load(name: str, **numbers: int) -> CDLL:
 
     Raises:
         RuntimeError: there is no compiler, or it fails; torch's error tells which.
+        OSError: the library cannot be loaded, or the cache not be written.
     """
     from torch._inductor.codecache import CppCodeCache  # loads the compiler, which takes seconds
 
