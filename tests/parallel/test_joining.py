@@ -7,6 +7,7 @@ import pickle
 import signal
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -80,3 +81,16 @@ def test_a_rank_that_dies_before_all_are_connected_ends_the_other(victim: int, t
             process.join()
     said = (tmp_path / f"said-{1 - victim}").read_text()
     assert f"danlu: error: rank {victim} (host " in said
+
+
+def test_the_watch_knows_while_a_compiler_may_work() -> None:
+    """And where its locks are; also where it fails."""
+    told: list[bool] = []
+    work: Any = SimpleNamespace(compiles=lambda *, is_so: told.append(is_so), locks=None)
+    watch: Any = SimpleNamespace(work=work)
+    with pytest.raises(ValueError, match="no such header"), joining.Ranks(1, 2, watch).compiling():
+        assert told == [True] and work.locks().name == "locks"
+        raise ValueError("no such header")
+    assert told == [True, False]
+    with joining.ALONE.compiling():
+        pass
