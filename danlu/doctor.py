@@ -58,7 +58,9 @@ def _torch() -> Iterator[str]:
     yield _line("gpu", ", ".join(gpus) or "none that torch can use")
     yield _line("precision", choose_dtype("auto")[1])
     reason = why_not_compiled("auto", None, worth=0)
-    yield _line("compilation", f"none: {reason}" if reason else f"torch.compile, with {cpp_compiler() or 'no C++ compiler'}")
+    yield _line(
+        "compilation", f"none: {reason}" if reason else f"torch.compile, with {cpp_compiler() or 'no C++ compiler'}"
+    )
 
 
 def _bfloat16() -> str:

@@ -30,7 +30,9 @@ def test_texts_of_dev_are_read_in_as_few_rows_as_there_is_room(
     file = tmp_path / "data.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     task = Classify()
-    settings = Finetune(data=Data(train=file, dev=file), task=task, model=encoder, precision="fp32", batch=4, hardware={"device": "cpu"})
+    settings = Finetune(
+        data=Data(train=file, dev=file), task=task, model=encoder, precision="fp32", batch=4, hardware={"device": "cpu"}
+    )
     material = Material.of(settings, encoder, load(settings.data, task.form), out=tmp_path, seed=1)
     teaching = teaching_of(task)(material, 1)
     training = teaching.training()

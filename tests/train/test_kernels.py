@@ -24,7 +24,6 @@ from danlu.train import kernels
 from danlu.train.compiling import Compilation
 from danlu.train.kernels import use_native_attention
 
-
 ONE_ROW = [Group([0], Widths(8)), Group([1], Widths(8))]
 
 

@@ -270,9 +270,7 @@ def test_a_run_that_goes_on_with_other_arithmetic_says_so(
     unplug(7, *SHORT, "pretrain.precision=bf16")
     capsys.readouterr()
     train(*SHORT)
-    line = (
-        "this run began with number type bfloat16, now float32: its weights will not be the same from then on"
-    )
+    line = "this run began with number type bfloat16, now float32: its weights will not be the same from then on"
     assert any(told.startswith(line) for told in capsys.readouterr().out.splitlines())
     unplug(7, *SHORT, out="same")
     train(*SHORT, out="same")

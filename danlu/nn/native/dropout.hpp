@@ -1,7 +1,7 @@
 // Which weights are dropped (Srivastava et al. 2014, JMLR 15): those whose number of 16 bits is below a limit. A number
 // is worked out from a seed, its row and its column wherever it is asked for, so that no mask is kept, and both passes
-// and any number of threads have the same. It is a hash of two rounds, those that end MurmurHash3 (Appleby 2011), with a
-// key of the row, of splitmix64 (Steele et al. 2014, doi:10.1145/2660193.2660195), in each.
+// and any number of threads have the same. It is a hash of two rounds, those that end MurmurHash3 (Appleby 2011), with
+// a key of the row, of splitmix64 (Steele et al. 2014, doi:10.1145/2660193.2660195), in each.
 
 #include <array>
 
