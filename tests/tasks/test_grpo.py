@@ -295,6 +295,7 @@ def test_steps_that_are_only_timed_keep_nothing(
     settings = Finetune(data=Data(train=file, dev=file), task=task, model=decoder, precision="fp32", batch=3)
     material = Material.of(settings, decoder, load(settings.data, task.form), out=tmp_path, seed=1)
     training = teaching_of(task)(material, 1).training()
+    assert training.subject.objective.compares_readings  # what is learned from was written by a model that only read
     monkeypatch.setattr("danlu.train.probe.PROBE_SECONDS", 0.0)
     warm_up(training, print)
     probe(training, print)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,18 +13,23 @@ import torch
 
 from danlu.corpus.batches import Group
 from danlu.corpus.rows import Widths
+from danlu.data.dataset import Data, load
 from danlu.nn.attention import Attention
 from danlu.nn.families import GPT, T5
 from danlu.nn.transformer import Transformer
 from danlu.parallel.joining import ALONE
 from danlu.recipe import build_choice
 from danlu.tasks.classify import Classify
+from danlu.tasks.finetune import Finetune
 from danlu.tasks.joint_lesson import JointLesson
 from danlu.tasks.lesson import TaskLesson
+from danlu.tasks.material import Material
 from danlu.tasks.task import Known
+from danlu.tasks.teaching import teaching_of
 from danlu.train import kernels
 from danlu.train.compiling import Compilation
 from danlu.train.kernels import use_native_attention
+from danlu.train.settings import Hardware
 
 ONE_ROW = [Group([0], Widths(8)), Group([1], Widths(8))]
 
@@ -56,7 +63,7 @@ def test_all_layers_take_it(model: Transformer) -> None:
     ],
     ids=["float32", "several rows", "not wanted", "no compiler", "another processor"],
 )
-def test_where_it_is_not(
+def test_where_it_is_not(  # noqa: PLR0913
     dtype: torch.dtype,
     groups: list[Group],
     wanted: bool,
@@ -64,6 +71,7 @@ def test_where_it_is_not(
     here: bool,
     model: Transformer,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What each rank has is asked for in any case: to ask is a step of all."""
     monkeypatch.setattr("danlu.nn.native.attention.HERE", here)
@@ -72,6 +80,7 @@ def test_where_it_is_not(
     ranks: Any = SimpleNamespace(all=lambda own: asked.append(own) or [own], compiling=nullcontext)
     assert not use_native_attention(model, dtype, ranks, groups=groups, wanted=wanted)
     assert ways(model) == {False} and asked == [False]
+    assert not capsys.readouterr().out
 
 
 def test_a_rank_that_has_none_is_named(model: Transformer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,3 +112,25 @@ def test_what_compares_two_readings_has_both_by_one_arithmetic(loss: str, compar
     assert TaskLesson(task=task, known=Known()).compares_readings is compares
     both = {"one": TaskLesson(task=Classify(), known=Known()), "other": TaskLesson(task=task, known=Known())}
     assert JointLesson(lessons=both, weights={"one": 1.0, "other": 1.0}).compares_readings is compares
+
+
+@pytest.mark.parametrize(("loss", "native"), [("dpo", False), ("orpo", True)])
+def test_a_training_asks_for_it_where_it_compares_no_readings(
+    loss: str, native: bool, decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On any processor: nothing is computed."""
+    monkeypatch.setattr("danlu.nn.native.attention.HERE", True)
+    monkeypatch.setattr("danlu.nn.native.attention.WIDTHS", range(1, 1000))
+    monkeypatch.setattr(kernels, "can_load", lambda *_, **__: True)
+    file = tmp_path / "data.jsonl"
+    rows = [{"prompt": f"{number}?", "chosen": "to be", "rejected": "not"} for number in range(6)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = build_choice("task", {"use": "prefer", "by": loss, "template": "plain"}, key="finetune.task")
+    settings = Finetune(
+        data=Data(train=file, dev=file), task=task, model=decoder, precision="bf16", batch=2,
+        hardware=Hardware(device="cpu"),
+    )  # fmt: skip
+    material = Material.of(settings, decoder, load(settings.data, task.form), out=tmp_path, seed=1)
+    training = teaching_of(task)(material, 1).training()
+    assert training.compiling.native is native
+    assert ("attention in C++" in training.compilation) is native

@@ -58,7 +58,7 @@ def test_where_it_cannot_be_compiled_that_is_told_once(folder: Path, capsys: pyt
     building.can_load.cache_clear()
     assert [building.can_load("tell.cpp", TIMES=2) for _ in range(2)] == [False, False]
     (line,) = capsys.readouterr().out.splitlines()
-    assert re.match(r"tell\.cpp is not used, for it cannot be compiled or loaded: .*error", line)
+    assert re.match(r"tell\.cpp is not used, for it cannot be compiled or loaded: .*error: ", line)
     building.can_load.cache_clear()
 
 
