@@ -4,8 +4,9 @@ Forward and backward of one layer in bfloat16. 2,048 tokens in rows: as in `pret
 rows of 512), of one document each and of several, and as in `t5_cpu.py` (4 heads of 64, both ways, rows of 128, a bias
 that learns); beside them the same in blocks, which torch compiles. And one row of 40 documents of 7 to 45 tokens, the
 longest first, two of each length, much as a step of `finetune.py --parts sst2` has it (12 heads of 32, both ways,
-dropout of 0.1); beside it runs of documents of like length, in torch. Each way runs in a fresh process, and they take turns; milliseconds are medians of some passes.
-Torch's kernel knows neither borders of documents nor a bias that learns, and stands beside the first alone.
+dropout of 0.1); beside it runs of documents of like length, in torch. Each way runs in a fresh process, and they take
+turns; milliseconds are medians of some passes. Torch's kernel knows neither borders of documents nor a bias that
+learns, and stands beside the first alone.
 """
 
 from __future__ import annotations
