@@ -39,10 +39,8 @@ class Case:
     heads: int
     tokens: int
     causal: bool
-    document: int | None = None
-    """Tokens of each; a whole row where None."""
-    falling: bool = False
-    """Whether documents are of 45, 45, 43, 43 and so on to 7 tokens instead."""
+    documents: tuple[int, ...] = ()
+    """Tokens of those of a row; where there are none, a row is one."""
     bias: bool = False
     width: int = 64
     """Of a head."""
@@ -52,14 +50,15 @@ class Case:
     def ways(self) -> tuple[str, ...]:
         if self.dropout:
             return NATIVE, RUNS
-        return (NATIVE, BLOCKS, TORCH) if self.document is None else (NATIVE, BLOCKS)
+        return (NATIVE, BLOCKS) if self.documents else (NATIVE, BLOCKS, TORCH)
 
 
+FALLING = tuple(length for length in range(45, 5, -2) for _ in range(2))
 CASES = (
     Case("decoder, one document a row", 4, 6, 512, causal=True),
-    Case("decoder, documents of 100 tokens", 4, 6, 512, causal=True, document=100),
-    Case("T5's encoder, documents of 50 tokens", 16, 4, 128, causal=False, document=50, bias=True),
-    Case("BERT with dropout, documents of 7 to 45", 1, 12, 1040, causal=False, falling=True, width=32, dropout=0.1),
+    Case("decoder, documents of 100 tokens", 4, 6, 512, causal=True, documents=(*[100] * 5, 12)),
+    Case("T5's encoder, documents of 50 tokens", 16, 4, 128, causal=False, documents=(50, 50, 28), bias=True),
+    Case("BERT with dropout, documents of 7 to 45", 1, 12, 1040, False, FALLING, width=32, dropout=0.1),
 )
 
 
@@ -131,10 +130,9 @@ def way_of(case: Case, way: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     from danlu.nn.runs import find_runs
     from danlu.train.compiling import LOOPS_OF_THEIR_OWN
 
-    numbers = None if case.document is None else (torch.arange(case.tokens) // case.document).repeat(case.rows, 1)
-    if case.falling:
-        numbers = torch.arange(40).repeat_interleave(torch.arange(45, 5, -2).repeat_interleave(2))[None]
-    segments = None if numbers is None else (numbers, numbers)
+    numbers = torch.arange(len(case.documents)).repeat_interleave(torch.tensor(case.documents, dtype=torch.int64))
+    numbers = numbers.repeat(case.rows, 1)
+    segments = (numbers, numbers) if case.documents else None
     square = (1, case.heads, case.tokens, case.tokens)
     bias = torch.zeros(square, dtype=torch.bfloat16, requires_grad=True) if case.bias else None
 
@@ -147,7 +145,7 @@ def way_of(case: Case, way: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     def torchs(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(q, k, v, is_causal=case.causal, scale=SCALE)
 
-    runs = find_runs(numbers) if case.dropout and numbers is not None else None  # once for all layers of a model
+    runs = find_runs(numbers) if case.dropout else None  # once for all layers of a model
 
     def in_runs(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         assert runs is not None

@@ -102,7 +102,7 @@ class Teaching:
         """What is measured of dev on the way."""
         subject, dev = training.subject, self.material.features["dev"]
         store = stored(dev, vocab_size=subject.vocabulary.size, eot=subject.vocabulary.eot)
-        shape = Shape(subject.objective, TOKENS_AT_ONCE)
+        shape = Shape(subject.objective, TOKENS_AT_ONCE)  # a row has room for many texts; a longer one has its own
         sample = subject.reading.sample(store, shape, tokens=HELDOUT_TOKENS, seed=self.seed)
         loss = Heldout(training.lesson, sample, training.example, training.micro_batch, training.masters.place.shared)
         return self.material.measure_of(loss)
